@@ -1,0 +1,3 @@
+//! Benchmarks: what the README claims.
+
+fn main() {}

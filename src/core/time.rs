@@ -1,0 +1,86 @@
+//! Wall-clock time as the database and the events carry it.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970-01-01T00:00:00Z (contract, section 3: all times in tables).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The latest moment that can be shown: 9999-12-30T21:59:59.999Z, just below jiff's own limit.
+    pub const MAX: Self = Self(253_402_207_199_999);
+
+    /// This moment plus `delay`, at most [`UnixMillis::MAX`].
+    #[must_use]
+    pub fn plus(self, delay: Duration) -> Self {
+        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis).min(Self::MAX.0))
+    }
+
+    /// This moment minus `delay`, never before 1970.
+    #[must_use]
+    pub fn minus(self, delay: Duration) -> Self {
+        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis).max(0))
+    }
+
+    /// How long from `earlier` to this moment; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The moment as an RFC 3339 text in UTC with milliseconds, `2026-11-22T15:04:05.123Z`.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let clamped = self.0.clamp(0, Self::MAX.0);
+        let timestamp = Timestamp::from_millisecond(clamped).unwrap_or(Timestamp::UNIX_EPOCH);
+        format!("{timestamp:.3}")
+    }
+
+    /// Whole seconds since 1970, as signatures and HTTP carry them.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rfc3339())
+    }
+}
+
+impl From<Timestamp> for UnixMillis {
+    fn from(timestamp: Timestamp) -> Self {
+        Self(timestamp.as_millisecond())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_with_exactly_three_digits_and_a_z() {
+        assert_eq!(UnixMillis(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            UnixMillis(1_795_359_845_120).rfc3339(),
+            "2026-11-22T15:04:05.120Z"
+        );
+        assert_eq!(UnixMillis::MAX.rfc3339(), "9999-12-30T21:59:59.999Z");
+    }
+
+    #[test]
+    fn arithmetic_saturates_instead_of_wrapping() {
+        assert_eq!(UnixMillis(5).plus(Duration::MAX), UnixMillis::MAX);
+        assert_eq!(UnixMillis(5).minus(Duration::MAX), UnixMillis(0));
+        assert_eq!(UnixMillis(5).since(UnixMillis(9)), Duration::ZERO);
+        assert_eq!(UnixMillis(9).since(UnixMillis(5)), Duration::from_millis(4));
+    }
+}

@@ -1,0 +1,9 @@
+//! jobtrackd follows asynchronous API jobs to their end and tells webhooks what happened.
+
+pub mod core;
+
+pub mod clock;
+
+pub mod upstream;
+
+pub mod webhook;

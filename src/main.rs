@@ -1,0 +1,3 @@
+//! The jobtrackd program.
+
+fn main() {}

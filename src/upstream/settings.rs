@@ -1,0 +1,42 @@
+//! What the upstream client needs to know.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// The `[upstream]` section, validated (contract, section 6).
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// Where the API is: https, or http on a loopback host or with `allow_http`; no userinfo, query or fragment.
+    pub base_url: Url,
+    /// How requests are authorized.
+    pub auth: Auth,
+    /// Limit for one request, its body included.
+    pub timeout: Duration,
+    /// How many polls may be in flight at once, at least 1.
+    pub max_in_flight: usize,
+    /// Most requests per second; `None` for no limit of our own.
+    pub requests_per_second: Option<std::num::NonZeroU32>,
+}
+
+/// How requests to the upstream are authorized.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// `POST /token` with the API key, then the token it answers with.
+    Basiq {
+        /// Sent as it is after `Authorization: Basic `.
+        api_key: SecretString,
+        /// The `basiq-version` header of the token request.
+        api_version: String,
+        /// The `scope` asked for.
+        scope: String,
+    },
+    /// The key itself is the bearer token.
+    Bearer {
+        /// Sent after `Authorization: Bearer `.
+        token: SecretString,
+    },
+    /// No `Authorization` header at all.
+    None,
+}

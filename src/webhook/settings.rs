@@ -1,0 +1,30 @@
+//! What the sender needs to know of a webhook.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::core::delivery::WebhookName;
+use crate::core::event::EventType;
+use crate::core::signature::SigningKey;
+
+/// One `[webhooks.NAME]` section, validated (contract, section 6).
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    /// Its name.
+    pub name: WebhookName,
+    /// Where events are POSTed: https, or http on a loopback host or with `allow_http`; no userinfo, no fragment.
+    pub url: Url,
+    /// Keys that sign, at least one; all of them sign every request.
+    pub keys: Vec<SigningKey>,
+    /// The types it is told.
+    pub events: Vec<EventType>,
+    /// Limit for one request, the answer's body included.
+    pub timeout: Duration,
+    /// How many requests may be in flight at once, at least 1.
+    pub max_in_flight: usize,
+    /// Delays before the second, third … attempt.
+    pub retry: Vec<Duration>,
+    /// Whether loopback and private addresses may be told; link-local ones never.
+    pub allow_private: bool,
+}

@@ -1,0 +1,1 @@
+//! Integration tests: real sockets, real SQLite files, one crate, files by behaviour.
