@@ -2,6 +2,16 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest, Sha256};
+
+use super::job::{Failure, JobId, JobState};
+use super::resource::{Challenge, detail_of};
+use super::time::UnixMillis;
+use super::transition::Transition;
+
 /// The types of events (contract, section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
@@ -61,5 +71,283 @@ impl EventType {
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// An event, ready to be recorded. Its body's bytes never change again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `evt_` and 32 hexadecimal digits; the same fact always has the same id. Sent as `webhook-id`.
+    pub id: String,
+    /// 1, 2, 3 … per job, over all types.
+    pub sequence: u32,
+    /// Its type.
+    pub kind: EventType,
+    /// When it happened.
+    pub created_at: UnixMillis,
+    /// The exact bytes that are sent.
+    pub body: String,
+}
+
+/// What is the same in all events of one observation.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The job.
+    pub job_id: &'a JobId,
+    /// When the job's row was inserted. Part of the ids, so that an id that is enqueued again after its rows were
+    /// pruned tells new events, which receivers do not take for old ones.
+    pub inserted_at: UnixMillis,
+    /// The job's state after the observation.
+    pub state: JobState,
+    /// The row's metadata, verbatim.
+    pub metadata: Option<&'a RawValue>,
+    /// The remote job, verbatim.
+    pub job: Option<&'a RawValue>,
+    /// When it was observed.
+    pub at: UnixMillis,
+}
+
+/// What an event has to tell beyond its subject.
+#[derive(Debug, Clone)]
+pub enum Tale<'a> {
+    /// `job.completed`.
+    Completed,
+    /// `job.failed`.
+    Failed(&'a Failure),
+    /// `job.action_required`.
+    ActionRequired {
+        /// The step that waits.
+        step: &'a str,
+        /// Its challenge.
+        challenge: &'a Challenge,
+        /// Absolute expiry, where the API gave one.
+        expires_at: Option<UnixMillis>,
+        /// Absolute URL for the answers, where the API gave one.
+        response_url: Option<String>,
+    },
+    /// `job.delayed`.
+    Delayed {
+        /// The step that is queued.
+        step: &'a str,
+        /// The API's error object.
+        error: &'a Value,
+    },
+    /// `job.step_changed`.
+    StepChanged(&'a Transition),
+}
+
+impl Tale<'_> {
+    fn kind(&self) -> EventType {
+        match self {
+            Self::Completed => EventType::Completed,
+            Self::Failed(_) => EventType::Failed,
+            Self::ActionRequired { .. } => EventType::ActionRequired,
+            Self::Delayed { .. } => EventType::Delayed,
+            Self::StepChanged(_) => EventType::StepChanged,
+        }
+    }
+}
+
+/// Makes an event.
+///
+/// # Errors
+/// When the parts cannot be written as JSON, which only a damaged database can cause.
+pub fn event(
+    subject: &Subject<'_>,
+    sequence: u32,
+    tale: &Tale<'_>,
+) -> Result<Event, serde_json::Error> {
+    let kind = tale.kind();
+    let body = Body {
+        kind: kind.as_str(),
+        timestamp: subject.at.rfc3339(),
+        data: Data {
+            job_id: subject.job_id.as_str(),
+            sequence,
+            state: subject.state,
+            metadata: subject.metadata,
+            more: More::of(tale)?,
+            job: subject.job.filter(|_| kind != EventType::StepChanged),
+        },
+    };
+    Ok(Event {
+        id: event_id(subject.job_id, subject.inserted_at, sequence, kind),
+        sequence,
+        kind,
+        created_at: subject.at,
+        body: serde_json::to_string(&body)?,
+    })
+}
+
+fn event_id(job_id: &JobId, inserted_at: UnixMillis, sequence: u32, kind: EventType) -> String {
+    let fact = format!("{job_id}/{}/{sequence}/{kind}", inserted_at.0);
+    let digest = Sha256::digest(fact.as_bytes());
+    let mut id = String::from("evt_");
+    for byte in digest.iter().take(16) {
+        id.push_str(&format!("{byte:02x}"));
+    }
+    id
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: String,
+    data: Data<'a>,
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    job_id: &'a str,
+    sequence: u32,
+    state: JobState,
+    metadata: Option<&'a RawValue>,
+    #[serde(flatten)]
+    more: More,
+    job: Option<&'a RawValue>,
+}
+
+/// The keys that only some types have, as raw JSON under their names.
+#[derive(Default, Serialize)]
+struct More {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transition: Option<Box<RawValue>>,
+}
+
+impl More {
+    fn of(tale: &Tale<'_>) -> Result<Self, serde_json::Error> {
+        let mut more = Self::default();
+        match tale {
+            Tale::Completed => {}
+            Tale::Failed(failure) => more.failure = Some(to_raw_value(failure)?),
+            Tale::ActionRequired {
+                step,
+                challenge,
+                expires_at,
+                response_url,
+            } => {
+                more.challenge = Some(to_raw_value(&ChallengeBody {
+                    step,
+                    method: &challenge.method,
+                    description: &challenge.description,
+                    input: &challenge.input,
+                    expires_at: expires_at.map(UnixMillis::rfc3339),
+                    response_url: response_url.as_deref(),
+                })?);
+            }
+            Tale::Delayed { step, error } => {
+                let field = |key: &str| error.get(key).cloned().unwrap_or(Value::Null);
+                more.step = Some((*step).to_owned());
+                more.reason = Some(to_raw_value(&ReasonBody {
+                    code: field("code"),
+                    title: field("title"),
+                    detail: detail_of(error),
+                })?);
+            }
+            Tale::StepChanged(transition) => {
+                let result = transition
+                    .result
+                    .as_deref()
+                    .map(serde_json::from_str::<&RawValue>)
+                    .transpose()?;
+                more.transition = Some(to_raw_value(&TransitionBody {
+                    seq: transition.seq,
+                    position: transition.position,
+                    title: &transition.title,
+                    from: transition.from.as_deref(),
+                    to: &transition.to,
+                    result,
+                })?);
+            }
+        }
+        Ok(more)
+    }
+}
+
+#[derive(Serialize)]
+struct ChallengeBody<'a> {
+    step: &'a str,
+    method: &'a Value,
+    description: &'a Value,
+    input: &'a Value,
+    expires_at: Option<String>,
+    response_url: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ReasonBody {
+    code: Value,
+    title: Value,
+    detail: Value,
+}
+
+#[derive(Serialize)]
+struct TransitionBody<'a> {
+    seq: u32,
+    position: u32,
+    title: &'a str,
+    from: Option<&'a str>,
+    to: &'a str,
+    result: Option<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_same_for_the_same_fact_and_differ_otherwise() {
+        let job = JobId::parse("61723").unwrap();
+        let id = event_id(&job, UnixMillis(5), 4, EventType::Failed);
+        assert_eq!(id, event_id(&job, UnixMillis(5), 4, EventType::Failed));
+        assert_eq!(id.len(), 36);
+        assert!(!id.contains('.'));
+        for other in [
+            event_id(&job, UnixMillis(6), 4, EventType::Failed),
+            event_id(&job, UnixMillis(5), 5, EventType::Failed),
+            event_id(&job, UnixMillis(5), 4, EventType::Completed),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_failure_is_the_contract_s_to_the_letter() {
+        let job_id = JobId::parse("61723").unwrap();
+        let metadata = RawValue::from_string(r#"{"customer": "c_9"}"#.to_owned()).unwrap();
+        let job = RawValue::from_string(r#"{"id":"61723", "steps":[]}"#.to_owned()).unwrap();
+        let failure = Failure {
+            kind: crate::core::job::FailureKind::Step,
+            step: Some("verify-credentials".to_owned()),
+            code: Value::from("invalid-credentials"),
+            title: Value::from("T"),
+            detail: Value::Null,
+        };
+        let subject = Subject {
+            job_id: &job_id,
+            inserted_at: UnixMillis(1),
+            state: JobState::Failed,
+            metadata: Some(&metadata),
+            job: Some(&job),
+            at: UnixMillis(1_795_359_845_123),
+        };
+        let event = event(&subject, 4, &Tale::Failed(&failure)).unwrap();
+        assert_eq!(
+            event.body,
+            concat!(
+                r#"{"type":"job.failed","timestamp":"2026-11-22T15:04:05.123Z","data":{"job_id":"61723","sequence":4,"#,
+                r#""state":"failed","metadata":{"customer": "c_9"},"failure":{"kind":"step","step":"verify-credentials","#,
+                r#""code":"invalid-credentials","title":"T","detail":null},"job":{"id":"61723", "steps":[]}}}"#
+            )
+        );
     }
 }

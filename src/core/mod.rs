@@ -7,13 +7,19 @@ pub mod time;
 
 pub mod job;
 
+pub mod resource;
+
+pub mod transition;
+
+pub mod event;
+
+pub mod observe;
+
 pub mod backoff;
 
 pub mod cadence;
 
 pub mod poll;
-
-pub mod event;
 
 pub mod delivery;
 

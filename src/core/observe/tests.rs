@@ -1,0 +1,218 @@
+use serde_json::json;
+
+use super::*;
+
+const ORIGIN: &str = "https://au-api.basiq.io";
+
+fn fresh() -> Tracked {
+    Tracked {
+        id: JobId::parse("61723").unwrap(),
+        state: JobState::Pending,
+        revision: 0,
+        created_at: UnixMillis(1),
+        metadata: Some(r#"{"customer":"c_9"}"#.to_owned()),
+        resource: None,
+        steps: Vec::new(),
+        last_seq: 0,
+        last_sequence: 0,
+    }
+}
+
+/// Shows the tracker an answer and takes over what it records.
+fn show(job: &mut Tracked, steps: &Value) -> Observation {
+    let body = json!({"type": "job", "id": "61723", "steps": steps}).to_string();
+    let snapshot = Snapshot::parse(&body, Some(&job.id)).unwrap();
+    let observation = observe(job, &Sighting::Seen(snapshot), UnixMillis(1_000), ORIGIN).unwrap();
+    job.state = observation.state;
+    job.revision += 1;
+    job.resource.clone_from(&observation.resource);
+    job.steps.clone_from(&observation.steps);
+    job.last_seq += u32::try_from(observation.transitions.len()).unwrap();
+    job.last_sequence += u32::try_from(observation.events.len()).unwrap();
+    observation
+}
+
+fn kinds(observation: &Observation) -> Vec<&'static str> {
+    observation
+        .events
+        .iter()
+        .map(|event| event.kind.as_str())
+        .collect()
+}
+
+fn data(observation: &Observation, kind: &str) -> Value {
+    let event = observation
+        .events
+        .iter()
+        .find(|event| event.kind.as_str() == kind)
+        .unwrap();
+    serde_json::from_str::<Value>(&event.body).unwrap()["data"].take()
+}
+
+fn step(title: &str, status: &str) -> Value {
+    json!({"title": title, "status": status, "result": null})
+}
+
+#[test]
+fn the_terminal_rules_are_those_of_the_contract() {
+    let table: [(&[&str], JobState); 9] = [
+        (&[], JobState::InProgress),
+        (&["success"], JobState::Success),
+        (&["success", "skipped"], JobState::Success),
+        (&["skipped"], JobState::Success),
+        (&["success", "pending"], JobState::InProgress),
+        (&["success", "done"], JobState::InProgress),
+        (&["pending", "failed"], JobState::Failed),
+        (&["failed", "pending", "pending"], JobState::Failed),
+        (&["failure"], JobState::InProgress),
+    ];
+    for (statuses, state) in table {
+        let steps: Vec<Value> = statuses.iter().map(|status| step("t", status)).collect();
+        assert_eq!(
+            show(&mut fresh(), &json!(steps)).state,
+            state,
+            "{statuses:?}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_step_is_passed_on_untouched_whether_object_array_or_nothing() {
+    let error = json!({"code": "invalid-credentials", "title": "T", "detail": "D"});
+    let table = [
+        (error.clone(), json!(["invalid-credentials", "T", "D"])),
+        (json!([error]), json!(["invalid-credentials", "T", "D"])),
+        (
+            json!({"code": 7, "details": "only details"}),
+            json!([7, null, "only details"]),
+        ),
+        (Value::Null, json!([null, null, null])),
+    ];
+    for (result, expected) in table {
+        let observation = show(
+            &mut fresh(),
+            &json!([{"title": "verify-credentials", "status": "failed", "result": result}, step("b", "pending")]),
+        );
+        let failure = data(&observation, "job.failed")["failure"].take();
+        assert_eq!(failure["kind"], "step");
+        assert_eq!(failure["step"], "verify-credentials");
+        assert_eq!(
+            json!([failure["code"], failure["title"], failure["detail"]]),
+            expected
+        );
+        assert_eq!(
+            kinds(&observation),
+            ["job.step_changed", "job.step_changed", "job.failed"]
+        );
+    }
+}
+
+#[test]
+fn steps_that_are_missing_do_not_stand_in_the_way_of_success() {
+    let mut job = fresh();
+    show(
+        &mut job,
+        &json!([step("a", "success"), step("b", "pending")]),
+    );
+    let observation = show(&mut job, &json!([step("a", "success")]));
+    assert_eq!(observation.state, JobState::Success);
+    assert_eq!(kinds(&observation), ["job.step_changed", "job.completed"]);
+}
+
+#[test]
+fn a_challenge_is_told_once_and_again_only_when_it_is_new() {
+    let mfa = |input: &str| json!({"type": "mfa", "method": "token", "input": [input], "expiryMs": 120_000, "links": {"response": "/jobs/61723/mfa"}});
+    let waits = |result: Value| json!([step("verify-credentials", "success"), {"title": "mfa-challenge", "status": "in-progress", "result": result}]);
+    let mut job = fresh();
+    let first = show(&mut job, &waits(json!([mfa("OTP")])));
+    let challenge = data(&first, "job.action_required")["challenge"].take();
+    assert_eq!(
+        challenge,
+        json!({"step": "mfa-challenge", "method": "token", "description": null, "input": ["OTP"],
+               "expires_at": "1970-01-01T00:02:01.000Z", "response_url": "https://au-api.basiq.io/jobs/61723/mfa"})
+    );
+    let told = |observation: &Observation| {
+        kinds(observation)
+            .iter()
+            .filter(|kind| **kind == "job.action_required")
+            .count()
+    };
+    assert_eq!(
+        told(&show(&mut job, &waits(json!([mfa("OTP")])))),
+        0,
+        "unchanged"
+    );
+    assert_eq!(
+        told(&show(&mut job, &waits(mfa("OTP")))),
+        0,
+        "the same object without its array"
+    );
+    assert_eq!(
+        told(&show(&mut job, &waits(mfa("Another code")))),
+        1,
+        "changed"
+    );
+    assert_eq!(told(&show(&mut job, &waits(Value::Null))), 0, "answered");
+    assert_eq!(
+        told(&show(&mut job, &waits(mfa("Another code")))),
+        1,
+        "asked again"
+    );
+    let done = show(
+        &mut job,
+        &json!([step("verify-credentials", "success"), {"title": "mfa-challenge", "status": "success", "result": mfa("Another code")}]),
+    );
+    assert_eq!(told(&done), 0, "an old challenge on a step that is done");
+    assert_eq!(done.state, JobState::Success);
+}
+
+#[test]
+fn a_queued_step_is_told_once_per_step_and_slows_polling_while_it_lasts() {
+    let queued = |title: &str| json!({"title": title, "status": "pending", "result": {"code": "temporary-unavailable-queued", "title": "T", "detail": "D"}});
+    let mut job = fresh();
+    let first = show(&mut job, &json!([queued("a"), step("b", "pending")]));
+    assert_eq!(
+        data(&first, "job.delayed")["reason"],
+        json!({"code": "temporary-unavailable-queued", "title": "T", "detail": "D"})
+    );
+    assert_eq!(data(&first, "job.delayed")["step"], "a");
+    assert!(first.queued);
+    let running = show(
+        &mut job,
+        &json!([step("a", "in-progress"), step("b", "pending")]),
+    );
+    assert!(!running.queued);
+    let again = show(&mut job, &json!([queued("a"), queued("b")]));
+    assert_eq!(
+        kinds(&again),
+        ["job.step_changed", "job.step_changed", "job.delayed"]
+    );
+    assert_eq!(data(&again, "job.delayed")["step"], "b");
+}
+
+#[test]
+fn an_end_decided_by_the_tracker_tells_what_was_last_seen() {
+    let mut job = fresh();
+    show(&mut job, &json!([step("a", "in-progress")]));
+    let failure = Failure::decided(FailureKind::Expired, "deadline passed", "D".to_owned());
+    let observation = observe(&job, &Sighting::Ended(failure), UnixMillis(9), ORIGIN).unwrap();
+    let data = data(&observation, "job.failed");
+    assert_eq!(data["failure"]["kind"], "expired");
+    assert_eq!(data["job"]["steps"][0]["title"], "a");
+    assert_eq!(data["metadata"], json!({"customer": "c_9"}));
+    assert_eq!(data["sequence"], 2);
+    assert_eq!(observation.steps, []);
+}
+
+#[test]
+fn response_links_become_absolute_and_foreign_ones_stay_as_they_are() {
+    for (link, expected) in [
+        ("/jobs/1/mfa", Some("https://au-api.basiq.io/jobs/1/mfa")),
+        ("https://evil.test/x", Some("https://evil.test/x")),
+        ("//evil.test/x", None),
+        ("jobs/1/mfa", None),
+        ("javascript:1", None),
+    ] {
+        assert_eq!(absolute(ORIGIN, link).as_deref(), expected, "{link}");
+    }
+}

@@ -1,0 +1,403 @@
+//! The remote job as it was read: tolerant of every shape the API is known to send, and lossless.
+//!
+//! Objects are read key by key as raw text, so unknown fields, duplicate keys, huge numbers and odd types never get in
+//! the way (API-FACTS, section 2), and what is stored and sent on is the API's own text.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::job::JobId;
+
+/// Most steps of one job that are followed; an answer with more is refused as rubbish.
+pub const MAX_STEPS: usize = 1000;
+
+/// One look at the remote job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The body, verbatim but for white space around it.
+    pub body: String,
+    /// The steps in the API's order.
+    pub steps: Vec<Step>,
+    /// `updated` (or `updatedDate`), verbatim.
+    pub remote_updated: Option<String>,
+}
+
+/// One step of a snapshot. Identified by title, and by occurrence where a title comes twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The title, verbatim; empty where the API gave none.
+    pub title: String,
+    /// 0 for the first step with this title, 1 for the second …
+    pub occurrence: u32,
+    /// Index in the API's array, from 0.
+    pub position: u32,
+    /// What the remote says of it.
+    pub status: StepStatus,
+    /// The result's JSON, verbatim; `None` for null or no key at all.
+    pub result: Option<String>,
+}
+
+/// What the *remote* says of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum StepStatus {
+    /// Waiting to be started. With a queued result: waiting to be tried again.
+    Pending,
+    /// Being processed; with a challenge in its result it waits for the user.
+    InProgress,
+    /// Done.
+    Success,
+    /// Failed, and the job with it.
+    Failed,
+    /// Was not needed; counts as done.
+    Skipped,
+    /// Any other word, kept verbatim. The job goes on.
+    Other(String),
+}
+
+impl StepStatus {
+    /// The status with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "pending" => Self::Pending,
+            "in-progress" => Self::InProgress,
+            "success" => Self::Success,
+            "failed" => Self::Failed,
+            "skipped" => Self::Skipped,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The word, verbatim.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in-progress",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// Whether the step needs nothing more: success or skipped (contract, section 4).
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Success | Self::Skipped)
+    }
+}
+
+impl fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An MFA challenge that a step's result holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Challenge {
+    /// `token`, `security-questions` …, verbatim.
+    pub method: Value,
+    /// Text for the user.
+    pub description: Value,
+    /// What the user has to enter, in order.
+    pub input: Value,
+    /// Time the user has, in milliseconds from the first sight, where the API says so.
+    pub expiry_ms: Option<u64>,
+    /// Where the answers go: relative or absolute, as the API wrote it.
+    pub response: Option<String>,
+}
+
+/// Why an answer is no job. Tracking goes on; the next answer may be better.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rubbish {
+    /// Not JSON, or nested deeper than 128 levels.
+    #[error("the answer is not JSON: {0}")]
+    NotJson(String),
+    /// JSON, but no job.
+    #[error("the answer is no job: {0}")]
+    NotAJob(&'static str),
+    /// Another job than the one asked for.
+    #[error("the answer is another job")]
+    OtherJob,
+}
+
+type RawObject<'a> = HashMap<String, &'a RawValue>;
+
+impl Snapshot {
+    /// Reads a body. With `expected`, an answer with another id is refused (contract, section 9: without `url` in the
+    /// row another id is rubbish).
+    ///
+    /// # Errors
+    /// [`Rubbish`] when the body is no job, or another one.
+    pub fn parse(body: &str, expected: Option<&JobId>) -> Result<Self, Rubbish> {
+        let body = body.trim();
+        // RawValue alone would not limit the depth of what it skips; reading into a Value does (128 levels).
+        let whole: Value =
+            serde_json::from_str(body).map_err(|error| Rubbish::NotJson(error.to_string()))?;
+        if !whole.is_object() {
+            return Err(Rubbish::NotAJob("it is not an object"));
+        }
+        drop(whole);
+        let object: RawObject<'_> =
+            serde_json::from_str(body).map_err(|error| Rubbish::NotJson(error.to_string()))?;
+        if text_of(&object, "type").is_some_and(|kind| kind != "job") {
+            return Err(Rubbish::NotAJob("its type is not \"job\""));
+        }
+        if let (Some(expected), Some(id)) = (expected, text_of(&object, "id"))
+            && id != expected.as_str()
+        {
+            return Err(Rubbish::OtherJob);
+        }
+        Ok(Self {
+            body: body.to_owned(),
+            steps: read_steps(&object)?,
+            remote_updated: text_of(&object, "updated").or_else(|| text_of(&object, "updatedDate")),
+        })
+    }
+}
+
+fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, Rubbish> {
+    let Some(raw) = object.get("steps").filter(|raw| raw.get() != "null") else {
+        return Ok(Vec::new());
+    };
+    let items: Vec<RawObject<'_>> = serde_json::from_str(raw.get())
+        .map_err(|_| Rubbish::NotAJob("its steps are not a list of objects"))?;
+    if items.len() > MAX_STEPS {
+        return Err(Rubbish::NotAJob("it has more than 1000 steps"));
+    }
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let mut steps = Vec::with_capacity(items.len());
+    for (position, item) in (0u32..).zip(&items) {
+        let title = text_of(item, "title").unwrap_or_default();
+        let count = seen.entry(title.clone()).or_insert(0);
+        steps.push(Step {
+            title,
+            occurrence: *count,
+            position,
+            status: StepStatus::from_word(&text_of(item, "status").unwrap_or_default()),
+            result: item
+                .get("result")
+                .map(|raw| raw.get())
+                .filter(|text| *text != "null")
+                .map(str::to_owned),
+        });
+        *count += 1;
+    }
+    Ok(steps)
+}
+
+/// A field as text: a string's content, any other value's JSON, `None` for null or nothing.
+fn text_of(object: &RawObject<'_>, key: &str) -> Option<String> {
+    let raw = object.get(key)?.get();
+    match serde_json::from_str::<Value>(raw).ok()? {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        _ => Some(raw.to_owned()),
+    }
+}
+
+/// The mfa object that a result is or holds (contract, section 5).
+#[must_use]
+pub fn mfa_object(result: Option<&str>) -> Option<Value> {
+    objects_of(result?)
+        .into_iter()
+        .find(|object| object.get("type").and_then(Value::as_str) == Some("mfa"))
+}
+
+/// The error object that a result is or holds: the first object with a `code`, or failing that a `title` or a detail.
+#[must_use]
+pub fn error_object(result: Option<&str>) -> Option<Value> {
+    let mut objects = objects_of(result?);
+    let with = |object: &Value, keys: &[&str]| {
+        keys.iter()
+            .any(|key| object.get(*key).is_some_and(|v| !v.is_null()))
+    };
+    let index = objects
+        .iter()
+        .position(|object| with(object, &["code"]))
+        .or_else(|| {
+            objects
+                .iter()
+                .position(|object| with(object, &["title", "detail", "details"]))
+        })?;
+    Some(objects.swap_remove(index))
+}
+
+/// The code of a pending step that the API has queued for a later try.
+pub const QUEUED_CODE: &str = "temporary-unavailable-queued";
+
+/// Whether a step waits in the API's own retry queue.
+#[must_use]
+pub fn is_queued(status: &StepStatus, result: Option<&str>) -> bool {
+    *status == StepStatus::Pending
+        && error_object(result)
+            .is_some_and(|error| error.get("code").and_then(Value::as_str) == Some(QUEUED_CODE))
+}
+
+/// An error object's text: `detail`, or `details` as some of the API's own models call it.
+#[must_use]
+pub fn detail_of(error: &Value) -> Value {
+    let field = |key: &str| error.get(key).filter(|value| !value.is_null());
+    field("detail")
+        .or_else(|| field("details"))
+        .cloned()
+        .unwrap_or(Value::Null)
+}
+
+impl Challenge {
+    /// Reads an mfa object.
+    #[must_use]
+    pub fn read(mfa: &Value) -> Self {
+        let field = |key: &str| mfa.get(key).cloned().unwrap_or(Value::Null);
+        let response = mfa
+            .get("links")
+            .and_then(|links| links.get("response"))
+            .and_then(Value::as_str);
+        Self {
+            method: field("method"),
+            description: field("description"),
+            input: field("input"),
+            expiry_ms: mfa.get("expiryMs").and_then(expiry),
+            response: response.map(str::to_owned),
+        }
+    }
+}
+
+fn expiry(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn objects_of(result: &str) -> Vec<Value> {
+    match serde_json::from_str(result) {
+        Ok(Value::Array(items)) => items.into_iter().filter(Value::is_object).collect(),
+        Ok(object @ Value::Object(_)) => vec![object],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether two results are the same JSON value; the order of keys is no difference (contract, section 9).
+#[must_use]
+pub fn same_result(a: Option<&str>, b: Option<&str>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) if a != b => {
+            let parse = |text| serde_json::from_str::<Value>(text).ok();
+            parse(a).is_some_and(|value| Some(value) == parse(b))
+        }
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Snapshot {
+        Snapshot::parse(body, None).unwrap()
+    }
+
+    #[test]
+    fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
+        for body in [
+            r#"{"type":"job","id":"61724","links":{"self":"https://h/jobs/61724"}}"#,
+            r#"{"id":61724,"steps":null,"links":null}"#,
+            r#"{"id":"61724","steps":[]}"#,
+            "{}",
+        ] {
+            let id = JobId::parse("61724").unwrap();
+            assert_eq!(
+                Snapshot::parse(body, Some(&id)).unwrap().steps,
+                [],
+                "{body}"
+            );
+        }
+        let snapshot = parse(
+            r#" {"updatedDate":"x","steps":[{"status":7},{"title":null,"status":"Weird"}]} "#,
+        );
+        assert_eq!(snapshot.remote_updated.as_deref(), Some("x"));
+        let read: Vec<_> = snapshot
+            .steps
+            .iter()
+            .map(|s| (s.title.as_str(), s.occurrence, s.status.as_str()))
+            .collect();
+        assert_eq!(read, [("", 0, "7"), ("", 1, "Weird")]);
+    }
+
+    #[test]
+    fn what_is_no_job_is_rubbish() {
+        let id = JobId::parse("1").unwrap();
+        let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "7",
+            "{\"id\":",
+            r#"{"type":"list"}"#,
+            r#"{"steps":{}}"#,
+            r#"{"steps":[1]}"#,
+            &deep,
+        ] {
+            assert!(
+                Snapshot::parse(body, Some(&id)).is_err(),
+                "{:?}",
+                &body[..body.len().min(20)]
+            );
+        }
+        assert_eq!(
+            Snapshot::parse(r#"{"id":"2"}"#, Some(&id)),
+            Err(Rubbish::OtherJob)
+        );
+        assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
+        let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
+        assert!(Snapshot::parse(&many, None).is_err());
+    }
+
+    #[test]
+    fn results_are_kept_verbatim_and_compared_as_values() {
+        let snapshot = parse(
+            r#"{"a":1,"a":2,"steps":[{"title":"t","status":"success","result":{ "n":1e400 , "big":12345678901234567890123}}]}"#,
+        );
+        assert_eq!(
+            snapshot.steps[0].result.as_deref(),
+            Some(r#"{ "n":1e400 , "big":12345678901234567890123}"#)
+        );
+        assert!(same_result(
+            Some(r#"{"a":1,"b":[2]}"#),
+            Some(r#"{ "b":[2], "a":1 }"#)
+        ));
+        assert!(!same_result(
+            Some(r#"{"big":12345678901234567890123}"#),
+            Some(r#"{"big":12345678901234567890124}"#)
+        ));
+        assert!(!same_result(Some("[1,2]"), Some("[2,1]")));
+        assert!(!same_result(None, Some("{}")));
+    }
+
+    #[test]
+    fn challenges_and_errors_are_found_in_objects_and_arrays() {
+        let mfa = r#"{"type":"mfa","method":"token","expiryMs":120000,"links":{"response":"/jobs/1/mfa"}}"#;
+        for text in [mfa.to_owned(), format!(r#"[{{"type":"link"}},{mfa}]"#)] {
+            let challenge = Challenge::read(&mfa_object(Some(&text)).unwrap());
+            assert_eq!(
+                (challenge.expiry_ms, challenge.response.as_deref()),
+                (Some(120_000), Some("/jobs/1/mfa"))
+            );
+        }
+        assert_eq!(mfa_object(Some(r#"{"type":"link"}"#)), None);
+        let queued = r#"[{"code":"temporary-unavailable-queued","title":"t","details":"d"}]"#;
+        assert!(is_queued(&StepStatus::Pending, Some(queued)));
+        assert!(!is_queued(&StepStatus::Failed, Some(queued)));
+        assert_eq!(detail_of(&error_object(Some(queued)).unwrap()), "d");
+        assert_eq!(error_object(Some(r#"{"type":"link","url":"/x"}"#)), None);
+    }
+}

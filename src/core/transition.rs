@@ -1,0 +1,278 @@
+//! What changed between the steps last recorded and a snapshot.
+
+use super::resource::{Snapshot, StepStatus, same_result};
+
+/// The word recorded for a step that vanished from the API's answer (contract, section 3). Ours, not the API's.
+pub const MISSING: &str = "missing";
+
+/// A step as it was last recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownStep {
+    /// Its title, verbatim.
+    pub title: String,
+    /// 0 for the first step with this title, 1 for the second …
+    pub occurrence: u32,
+    /// Index in the API's array when it was last there.
+    pub position: u32,
+    /// The API's word, or [`MISSING`].
+    pub status: String,
+    /// The result's JSON, verbatim.
+    pub result: Option<String>,
+    /// Whether `job.delayed` was already told of it.
+    pub delayed: bool,
+}
+
+/// A change of one step's status or result. Append-only once recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// 1, 2, 3 … per job, without gaps.
+    pub seq: u32,
+    /// Index in the API's array, from 0.
+    pub position: u32,
+    /// The step's title.
+    pub title: String,
+    /// The step's occurrence.
+    pub occurrence: u32,
+    /// The status before; `None` at first sight.
+    pub from: Option<String>,
+    /// The status after.
+    pub to: String,
+    /// The result after, verbatim.
+    pub result: Option<String>,
+}
+
+/// Everything that differs, and the steps as they are to be known from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// In the order of the answer, then the steps that vanished.
+    pub transitions: Vec<Transition>,
+    /// In the order of the answer, then the steps that are missing.
+    pub steps: Vec<KnownStep>,
+}
+
+/// Compares what is known with what was seen. `last_seq` is the last transition's number, 0 when there is none.
+///
+/// A mere reorder moves positions and is no transition (contract, section 9).
+#[must_use]
+pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
+    let mut diff = Diff {
+        transitions: Vec::new(),
+        steps: Vec::with_capacity(snapshot.steps.len()),
+    };
+    let mut seq = last_seq;
+    for step in &snapshot.steps {
+        let before = known
+            .iter()
+            .find(|known| known.title == step.title && known.occurrence == step.occurrence);
+        let unchanged = before.is_some_and(|before| {
+            before.status == step.status.as_str()
+                && same_result(before.result.as_deref(), step.result.as_deref())
+        });
+        let now = KnownStep {
+            title: step.title.clone(),
+            occurrence: step.occurrence,
+            position: step.position,
+            status: step.status.as_str().to_owned(),
+            result: step.result.clone(),
+            delayed: before.is_some_and(|before| before.delayed),
+        };
+        if !unchanged {
+            seq += 1;
+            diff.transitions.push(arrival(seq, before, &now));
+        }
+        diff.steps.push(now);
+    }
+    for before in known {
+        let still_there = snapshot
+            .steps
+            .iter()
+            .any(|step| step.title == before.title && step.occurrence == before.occurrence);
+        if still_there {
+            continue;
+        }
+        let gone = KnownStep {
+            status: MISSING.to_owned(),
+            result: None,
+            ..before.clone()
+        };
+        if before.status != MISSING {
+            seq += 1;
+            diff.transitions.push(arrival(seq, Some(before), &gone));
+        }
+        diff.steps.push(gone);
+    }
+    diff
+}
+
+fn arrival(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition {
+    Transition {
+        seq,
+        position: now.position,
+        title: now.title.clone(),
+        occurrence: now.occurrence,
+        from: before.map(|before| before.status.clone()),
+        to: now.status.clone(),
+        result: now.result.clone(),
+    }
+}
+
+impl KnownStep {
+    /// The API's status; `None` while the step is missing.
+    #[must_use]
+    pub fn remote_status(&self) -> Option<StepStatus> {
+        (self.status != MISSING).then(|| StepStatus::from_word(&self.status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn snapshot(steps: &[(&str, &str, Option<&str>)]) -> Snapshot {
+        let items: Vec<String> = steps
+            .iter()
+            .map(|(title, status, result)| {
+                format!(
+                    r#"{{"title":"{title}","status":"{status}","result":{}}}"#,
+                    result.unwrap_or("null")
+                )
+            })
+            .collect();
+        Snapshot::parse(&format!(r#"{{"steps":[{}]}}"#, items.join(",")), None).unwrap()
+    }
+
+    fn summary(diff: &Diff) -> Vec<(u32, u32, &str, Option<&str>, &str)> {
+        let brief = |t: &'_ Transition| (t.seq, t.position);
+        diff.transitions
+            .iter()
+            .map(|t| {
+                (
+                    brief(t).0,
+                    brief(t).1,
+                    t.title.as_str(),
+                    t.from.as_deref(),
+                    t.to.as_str(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn first_sight_changes_and_results_are_transitions() {
+        let first = diff(
+            &[],
+            &snapshot(&[("a", "success", Some("{}")), ("b", "pending", None)]),
+            0,
+        );
+        assert_eq!(
+            summary(&first),
+            [(1, 0, "a", None, "success"), (2, 1, "b", None, "pending")]
+        );
+        let second = diff(
+            &first.steps,
+            &snapshot(&[("a", "success", Some("[1]")), ("b", "pending", None)]),
+            2,
+        );
+        assert_eq!(summary(&second), [(3, 0, "a", Some("success"), "success")]);
+        let back = diff(
+            &second.steps,
+            &snapshot(&[("a", "pending", None), ("b", "Nobody Knows", None)]),
+            3,
+        );
+        assert_eq!(
+            summary(&back),
+            [
+                (4, 0, "a", Some("success"), "pending"),
+                (5, 1, "b", Some("pending"), "Nobody Knows")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_reorder_moves_positions_and_is_no_transition() {
+        let first = diff(
+            &[],
+            &snapshot(&[("a", "success", None), ("b", "pending", None)]),
+            0,
+        );
+        let moved = diff(
+            &first.steps,
+            &snapshot(&[("b", "pending", None), ("a", "success", None)]),
+            2,
+        );
+        assert_eq!(moved.transitions, []);
+        let positions: Vec<_> = moved
+            .steps
+            .iter()
+            .map(|s| (s.title.as_str(), s.position))
+            .collect();
+        assert_eq!(positions, [("b", 0), ("a", 1)]);
+    }
+
+    #[test]
+    fn a_step_that_vanishes_is_missing_once_and_comes_back_from_missing() {
+        let first = diff(
+            &[],
+            &snapshot(&[("a", "success", None), ("b", "pending", None)]),
+            0,
+        );
+        let gone = diff(&first.steps, &snapshot(&[("a", "success", None)]), 2);
+        assert_eq!(summary(&gone), [(3, 1, "b", Some("pending"), "missing")]);
+        let still = diff(&gone.steps, &snapshot(&[("a", "success", None)]), 3);
+        assert_eq!(still.transitions, []);
+        let back = diff(
+            &still.steps,
+            &snapshot(&[("a", "success", None), ("b", "pending", None)]),
+            3,
+        );
+        assert_eq!(summary(&back), [(4, 1, "b", Some("missing"), "pending")]);
+    }
+
+    #[test]
+    fn equal_titles_are_told_apart_by_occurrence() {
+        let first = diff(
+            &[],
+            &snapshot(&[("a", "success", None), ("a", "pending", None)]),
+            0,
+        );
+        let next = diff(
+            &first.steps,
+            &snapshot(&[("a", "success", None), ("a", "failed", None)]),
+            2,
+        );
+        assert_eq!(summary(&next), [(3, 1, "a", Some("pending"), "failed")]);
+    }
+
+    fn any_snapshot() -> impl Strategy<Value = Vec<(String, String, Option<String>)>> {
+        let step = (
+            "[abc]",
+            "pending|in-progress|success|failed|skipped|odd",
+            proptest::option::of("[12]|\\{\\}"),
+        );
+        proptest::collection::vec(step, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_have_no_gaps_and_the_same_answer_twice_changes_nothing(history in proptest::collection::vec(any_snapshot(), 1..8)) {
+            let (mut known, mut last) = (Vec::new(), 0);
+            for steps in &history {
+                let steps: Vec<_> = steps.iter().map(|(t, s, r)| (t.as_str(), s.as_str(), r.as_deref())).collect();
+                let seen = snapshot(&steps);
+                let change = diff(&known, &seen, last);
+                for transition in &change.transitions {
+                    prop_assert_eq!(transition.seq, last + 1);
+                    last = transition.seq;
+                    let before = known.iter().find(|k: &&KnownStep| k.title == transition.title && k.occurrence == transition.occurrence);
+                    prop_assert_eq!(before.map(|k| k.status.clone()), transition.from.clone());
+                }
+                prop_assert_eq!(&diff(&change.steps, &seen, last).transitions, &[]);
+                let present = change.steps.iter().filter(|s| s.remote_status().is_some()).count();
+                prop_assert_eq!(present, steps.len());
+                known = change.steps;
+            }
+        }
+    }
+}
