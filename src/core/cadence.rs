@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::{Backoff, spread};
+use super::time::UnixMillis;
 
 /// The `[polling]` section (contract, section 6).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,9 +79,126 @@ impl PollingPolicy {
     }
 }
 
+/// How polling one job has gone so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Requests made for it.
+    pub polls: u64,
+    /// Good polls in a row that saw no transition.
+    pub quiet_polls: u32,
+    /// Failed polls in a row.
+    pub consecutive_errors: u32,
+    /// What the last failed poll said; kept after a success.
+    pub last_error: Option<String>,
+    /// When it was last polled.
+    pub last_polled_at: Option<UnixMillis>,
+    /// Since when it is not found.
+    pub not_found_since: Option<UnixMillis>,
+    /// Whether a step waits in the API's retry queue.
+    pub queued: bool,
+}
+
+impl Progress {
+    /// Counts the requests of a poll that ended at `now`, whatever it brought.
+    pub fn count(&mut self, requests: u32, now: UnixMillis) {
+        if requests > 0 {
+            self.polls = self.polls.saturating_add(u64::from(requests));
+            self.last_polled_at = Some(now);
+        }
+    }
+
+    /// Notes a good poll. `moved`: it saw a transition, or the job for the first time.
+    pub fn good(&mut self, moved: bool, queued: bool) {
+        self.quiet_polls = if moved {
+            0
+        } else {
+            self.quiet_polls.saturating_add(1)
+        };
+        self.consecutive_errors = 0;
+        self.not_found_since = None;
+        self.queued = queued;
+    }
+
+    /// Notes a poll that failed.
+    pub fn failed(&mut self, error: String) {
+        self.consecutive_errors = self.consecutive_errors.saturating_add(1);
+        self.last_error = Some(error);
+    }
+
+    /// Notes a 404 or 410 seen at `now`; answers whether the grace is over.
+    pub fn not_found(&mut self, error: String, now: UnixMillis, policy: &PollingPolicy) -> bool {
+        let since = *self.not_found_since.get_or_insert(now);
+        self.failed(error);
+        now.since(since) >= policy.not_found_grace
+    }
+
+    /// How long after `now` the next poll is due. `random` lies in 0..1.
+    #[must_use]
+    pub fn next_delay(&self, now: UnixMillis, policy: &PollingPolicy, random: f64) -> Duration {
+        if self.consecutive_errors > 0 {
+            let delay = policy.error_delay(self.consecutive_errors, random);
+            // The grace ends with a last look, not somewhere after it.
+            return match self.not_found_since {
+                Some(since) => delay.min(since.plus(policy.not_found_grace).since(now)),
+                None => delay,
+            };
+        }
+        if self.queued {
+            return policy.queued_delay(random);
+        }
+        policy.delay(self.quiet_polls, random)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transition_an_error_and_the_queue_choose_the_curve() {
+        let policy = PollingPolicy::default();
+        let mut progress = Progress::default();
+        let delay =
+            |progress: &Progress| progress.next_delay(UnixMillis(0), &policy, 0.5).as_millis();
+        progress.good(true, false);
+        assert_eq!(delay(&progress), 1000);
+        progress.good(false, false);
+        progress.good(false, false);
+        assert_eq!(delay(&progress), 2250);
+        progress.failed("503".to_owned());
+        progress.failed("503".to_owned());
+        assert_eq!(delay(&progress), 2000);
+        progress.good(false, true);
+        assert_eq!(delay(&progress), 7_200_000);
+        progress.good(true, false);
+        assert_eq!(delay(&progress), 1000);
+        assert_eq!(progress.last_error.as_deref(), Some("503"));
+    }
+
+    #[test]
+    fn the_grace_of_a_404_ends_with_a_last_look_and_starts_again_after_a_good_poll() {
+        let policy = PollingPolicy {
+            not_found_grace: Duration::from_millis(2500),
+            ..PollingPolicy::default()
+        };
+        let mut progress = Progress::default();
+        assert!(!progress.not_found("404".to_owned(), UnixMillis(10_000), &policy));
+        assert!(!progress.not_found("404".to_owned(), UnixMillis(11_000), &policy));
+        assert_eq!(
+            progress
+                .next_delay(UnixMillis(11_000), &policy, 0.5)
+                .as_millis(),
+            1500
+        );
+        assert!(progress.not_found("404".to_owned(), UnixMillis(12_500), &policy));
+        progress.good(false, false);
+        assert!(!progress.not_found("404".to_owned(), UnixMillis(99_000), &policy));
+        let no_grace = PollingPolicy {
+            not_found_grace: Duration::ZERO,
+            ..policy
+        };
+        assert!(Progress::default().not_found("404".to_owned(), UnixMillis(1), &no_grace));
+    }
 
     #[test]
     fn the_delay_grows_while_nothing_happens_and_returns_after_a_transition() {

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backoff::lengthen;
+use super::time::UnixMillis;
+
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WebhookName(Arc<str>);
@@ -91,5 +94,180 @@ impl AttemptErrorClass {
             Self::Http => "http",
             Self::BlockedAddress => "blocked_address",
         }
+    }
+}
+
+/// Part of a delay by which a retry may come later; it never comes earlier (WEBHOOK-RULES, section 6).
+const RETRY_JITTER: f64 = 0.15;
+
+/// Where a *delivery* stands (contract, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// Waiting for its next attempt, or for an earlier event of the same job. Left by an attempt.
+    Pending,
+    /// Answered with 2xx. Final.
+    Delivered,
+    /// The last attempt of the schedule failed. Kept, and left by a replay only.
+    Exhausted,
+    /// The webhook answered 410. Left when an operator enables the webhook.
+    Disabled,
+}
+
+impl DeliveryState {
+    /// The word stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Exhausted => "exhausted",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// The state with this word, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Pending,
+            Self::Delivered,
+            Self::Exhausted,
+            Self::Disabled,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
+    }
+}
+
+/// What follows from an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterAttempt {
+    /// The delivery is done.
+    Delivered,
+    /// Tried again at this moment; one entry of the schedule is used up.
+    Retry(UnixMillis),
+    /// The webhook as a whole rests until this moment; no entry is used up.
+    Rest(UnixMillis),
+    /// No entry is left.
+    Exhausted,
+    /// The webhook wants no more: all its undelivered deliveries are disabled.
+    Disabled,
+}
+
+/// Decides what follows from an attempt that ended at `now`. `retries_used` entries of `schedule` were used before;
+/// `random` lies in 0..1.
+#[must_use]
+pub fn after_attempt(
+    result: &AttemptResult,
+    retries_used: u32,
+    schedule: &[Duration],
+    now: UnixMillis,
+    random: f64,
+) -> AfterAttempt {
+    match result {
+        AttemptResult::Delivered { .. } => AfterAttempt::Delivered,
+        AttemptResult::Gone => AfterAttempt::Disabled,
+        AttemptResult::Throttled { retry_after, .. } => AfterAttempt::Rest(now.plus(*retry_after)),
+        AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. } => {
+            let entry = usize::try_from(retries_used)
+                .ok()
+                .and_then(|used| schedule.get(used));
+            match entry {
+                Some(delay) => {
+                    AfterAttempt::Retry(now.plus(lengthen(*delay, RETRY_JITTER, random)))
+                }
+                None => AfterAttempt::Exhausted,
+            }
+        }
+    }
+}
+
+impl AttemptResult {
+    /// The answer's status, when there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Delivered { status }
+            | Self::Throttled { status, .. }
+            | Self::Refused { status, .. } => Some(*status),
+            Self::Gone => Some(410),
+            Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// What went wrong in one line, `None` for a success: a class and a text.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        match self {
+            Self::Delivered { .. } => None,
+            Self::Throttled {
+                status,
+                retry_after,
+            } => Some(format!(
+                "throttled: {status}, wants {} s of rest",
+                retry_after.as_secs()
+            )),
+            Self::Gone => Some("gone: 410, the webhook wants no more events".to_owned()),
+            Self::Refused { status, detail } if (300..400).contains(status) => {
+                Some(format!("redirect: {detail}"))
+            }
+            Self::Refused { status, detail } => Some(format!("status: {status} {detail}")),
+            Self::Unreachable { class, detail } => Some(format!("{}: {detail}", class.as_str())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    fn refused() -> AttemptResult {
+        AttemptResult::Refused {
+            status: 500,
+            detail: "Internal Server Error".to_owned(),
+        }
+    }
+
+    #[test]
+    fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
+        let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
+        let after = |used, random| after_attempt(&refused(), used, &schedule, NOW, random);
+        assert_eq!(after(0, 0.0), AfterAttempt::Retry(UnixMillis(1_005_000)));
+        assert_eq!(after(1, 0.0), AfterAttempt::Retry(UnixMillis(1_030_000)));
+        assert_eq!(after(1, 1.0), AfterAttempt::Retry(UnixMillis(1_034_500)));
+        assert_eq!(after(2, 0.0), AfterAttempt::Exhausted);
+        assert_eq!(
+            after_attempt(&refused(), 0, &[], NOW, 0.0),
+            AfterAttempt::Exhausted
+        );
+    }
+
+    #[test]
+    fn a_rest_costs_no_entry_and_is_never_shortened() {
+        let throttled = AttemptResult::Throttled {
+            status: 429,
+            retry_after: Duration::from_secs(120),
+        };
+        assert_eq!(
+            after_attempt(&throttled, 9, &[], NOW, 0.0),
+            AfterAttempt::Rest(UnixMillis(1_120_000))
+        );
+    }
+
+    #[test]
+    fn success_and_410_are_decided_by_the_status_alone() {
+        let delivered = AttemptResult::Delivered { status: 204 };
+        assert_eq!(
+            after_attempt(&delivered, 99, &[], NOW, 0.0),
+            AfterAttempt::Delivered
+        );
+        assert_eq!(
+            after_attempt(&AttemptResult::Gone, 0, &[], NOW, 0.0),
+            AfterAttempt::Disabled
+        );
+        assert_eq!(AttemptResult::Gone.status(), Some(410));
+        assert_eq!(delivered.error(), None);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
+use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
 use super::resource::{Challenge, detail_of};
 use super::time::UnixMillis;
@@ -71,6 +72,38 @@ impl EventType {
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Which webhooks are told what.
+#[derive(Debug, Clone, Default)]
+pub struct Subscriptions(Vec<(WebhookName, Vec<EventType>)>);
+
+impl Subscriptions {
+    /// From each webhook's name and types.
+    #[must_use]
+    pub fn new(webhooks: Vec<(WebhookName, Vec<EventType>)>) -> Self {
+        Self(webhooks)
+    }
+
+    /// The webhooks told of an event of this type; with `only` (the job's `webhook` column) at most that one.
+    pub fn told<'a>(
+        &'a self,
+        kind: EventType,
+        only: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a WebhookName> {
+        self.0
+            .iter()
+            .filter(move |(name, kinds)| {
+                only.is_none_or(|only| only == name.as_str()) && kinds.contains(&kind)
+            })
+            .map(|(name, _)| name)
+    }
+
+    /// Whether there is a webhook of this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known.as_str() == name)
     }
 }
 
@@ -303,6 +336,32 @@ struct TransitionBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_s_webhook_narrows_the_subscribers_to_one() {
+        let name = |name: &str| WebhookName::new(name);
+        let subscriptions = Subscriptions::new(vec![
+            (name("all"), EventType::ALL.to_vec()),
+            (name("ends"), vec![EventType::Completed]),
+        ]);
+        let told = |kind, only| {
+            subscriptions
+                .told(kind, only)
+                .map(WebhookName::as_str)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(EventType::Completed, None), ["all", "ends"]);
+        assert_eq!(told(EventType::StepChanged, None), ["all"]);
+        assert_eq!(told(EventType::Completed, Some("ends")), ["ends"]);
+        assert_eq!(
+            told(EventType::StepChanged, Some("ends")),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            told(EventType::Completed, Some("nobody")),
+            Vec::<&str>::new()
+        );
+    }
 
     #[test]
     fn ids_are_the_same_for_the_same_fact_and_differ_otherwise() {

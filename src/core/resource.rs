@@ -197,7 +197,8 @@ fn text_of(object: &RawObject<'_>, key: &str) -> Option<String> {
     let raw = object.get(key)?.get();
     match serde_json::from_str::<Value>(raw).ok()? {
         Value::Null => None,
-        Value::String(text) => Some(text),
+        // SQLite cuts a text at a NUL, and a cut title would never be found again.
+        Value::String(text) => Some(text.replace('\0', "\\u0000")),
         _ => Some(raw.to_owned()),
     }
 }

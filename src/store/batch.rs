@@ -1,0 +1,113 @@
+//! What one transaction records.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName};
+use crate::core::job::JobId;
+use crate::core::observe::Observation;
+use crate::core::time::UnixMillis;
+
+/// Many jobs' changes, recorded together. Holds at most one observation per job.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What was seen of jobs.
+    pub observations: Vec<Recordable>,
+    /// Bookkeeping that is only informative.
+    pub schedules: Vec<ScheduleUpdate>,
+    /// Attempts at telling webhooks, with what follows from them.
+    pub attempts: Vec<AttemptRecord>,
+    /// Jobs whose `poll_requested` has been noticed.
+    pub poll_requests_taken: Vec<JobId>,
+    /// Changes up to this number have been noticed and may be forgotten.
+    pub changes_seen: Option<i64>,
+    /// When the batch is committed; new heads of lanes are due then.
+    pub now: Option<UnixMillis>,
+}
+
+/// An observation with who is to be told.
+#[derive(Debug, Clone)]
+pub struct Recordable {
+    /// What was seen and decided.
+    pub observation: Observation,
+    /// One per event and subscribed webhook.
+    pub deliveries: Vec<NewDelivery>,
+    /// The schedule after the poll that saw it.
+    pub schedule: ScheduleUpdate,
+}
+
+/// An event on its way to a webhook.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// The event.
+    pub event_id: String,
+    /// Its sequence in the job.
+    pub sequence: u32,
+    /// Who is told.
+    pub webhook: WebhookName,
+}
+
+/// Where polling a job stands, for people and for the next start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleUpdate {
+    /// The job.
+    pub job_id: JobId,
+    /// Requests made for it.
+    pub polls: u64,
+    /// Good polls in a row that saw no transition.
+    pub quiet_polls: u32,
+    /// Failed polls in a row.
+    pub consecutive_errors: u32,
+    /// What the last poll that failed said; kept after a success.
+    pub last_error: Option<String>,
+    /// When it was last polled.
+    pub last_polled_at: Option<UnixMillis>,
+    /// When it is polled next; `None` once it has ended.
+    pub next_poll_at: Option<UnixMillis>,
+    /// Since when it is not found.
+    pub not_found_since: Option<UnixMillis>,
+    /// Whether a step waits in the API's retry queue.
+    pub queued: bool,
+}
+
+/// One attempt, and what follows from it.
+#[derive(Debug, Clone)]
+pub struct AttemptRecord {
+    /// The event.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// 1, 2, 3 … per event and webhook.
+    pub number: u32,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// How long it took.
+    pub duration: Duration,
+    /// What it brought.
+    pub result: AttemptResult,
+    /// What follows.
+    pub after: AfterAttempt,
+}
+
+/// What a commit did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The jobs whose observation was recorded. The others had changed meanwhile and are to be looked at again.
+    pub recorded: HashSet<JobId>,
+    /// Webhooks that have new deliveries to make.
+    pub webhooks: HashSet<WebhookName>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.observations.is_empty()
+            && self.schedules.is_empty()
+            && self.attempts.is_empty()
+            && self.poll_requests_taken.is_empty()
+            && self.changes_seen.is_none()
+    }
+}

@@ -1,0 +1,234 @@
+//! The only place that knows the database. Its verbs are those of the domain.
+//!
+//! [`Store`] is an enum over concrete backends, so that a second one can join; a conformance suite (`tests/it/store.rs`)
+//! runs every verb. One connection writes, a small pool reads, one more connection only watches for foreign commits.
+
+mod batch;
+mod error;
+mod sqlite;
+mod views;
+
+use std::path::Path;
+
+pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
+pub use error::StoreError;
+pub use sqlite::{InstanceLock, LockError};
+pub use views::{
+    AttemptView, DeliveryView, DueDelivery, EventView, JobChange, JobDetail, JobFilter, JobRow,
+    JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
+};
+
+use crate::clock::Clock;
+use crate::core::delivery::WebhookName;
+use crate::core::job::JobId;
+use crate::core::observe::Tracked;
+use crate::core::time::UnixMillis;
+use sqlite::SqliteStore;
+
+/// Oldest SQLite without the WAL-reset bug (RELIABILITY, fact 9); an older one is refused at start.
+pub const OLDEST_SQLITE: &str = "3.51.3";
+
+/// What is true: jobs, steps, transitions, events, deliveries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// One SQLite file.
+    Sqlite(SqliteStore),
+}
+
+impl Store {
+    /// Creates the file if there is none, brings its schema up to date and opens it.
+    ///
+    /// # Errors
+    /// When the file is no database of jobtrackd, is newer than this program, or cannot be written.
+    pub async fn create_or_migrate(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(
+            SqliteStore::create_or_migrate(path, clock).await?,
+        ))
+    }
+
+    /// Opens a file whose schema is up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`.
+    pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(SqliteStore::open(path, clock).await?))
+    }
+
+    /// Commits everything in the batch in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of the batch is recorded then. [`StoreError::is_temporary`] says whether trying again makes sense.
+    pub async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.commit(batch).await,
+        }
+    }
+
+    /// A page of the jobs that have not ended, by row number; `after` is 0 for the first page.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.active_jobs(after, limit).await,
+        }
+    }
+
+    /// A page of what outsiders changed, in commit order, after change number `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.changes(after, limit).await,
+        }
+    }
+
+    /// The number of the newest change, 0 when there was never one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_change(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.newest_change().await,
+        }
+    }
+
+    /// A connection of its own that only watches for commits of others.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn watcher(&self) -> Result<Watcher, StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(Watcher::Sqlite(store.watcher().await?)),
+        }
+    }
+
+    /// A job as it was last recorded; `None` when its row is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.tracked(id).await,
+        }
+    }
+
+    /// The heads of a webhook's lanes that are due at `now`, longest due first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_due(
+        &self,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.deliveries_due(webhook, now, limit).await,
+        }
+    }
+
+    /// When the webhook's next delivery falls due after `now`, if any waits.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_delivery(
+        &self,
+        webhook: &WebhookName,
+        now: UnixMillis,
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.next_delivery(webhook, now).await,
+        }
+    }
+
+    /// What is remembered of a webhook.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.webhook_health(webhook).await,
+        }
+    }
+
+    /// Inserts a job; `false` when the id is there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with the reason when the row may not be inserted.
+    pub async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.enqueue(job).await,
+        }
+    }
+
+    /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.request_cancel(id).await,
+        }
+    }
+
+    /// A page of jobs, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list(&self, filter: &JobFilter) -> Result<Vec<JobSummary>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.list(filter).await,
+        }
+    }
+
+    /// Everything known of one job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.detail(id).await,
+        }
+    }
+
+    /// Names in `jobs.webhook` of unfinished jobs that are not in `known`, with the number of those jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unknown_webhooks(
+        &self,
+        known: &[WebhookName],
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.unknown_webhooks(known).await,
+        }
+    }
+
+    /// Closes all connections; the last one out tidies the write-ahead log.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+        }
+    }
+}
+
+/// Watches for commits of other connections.
+#[derive(Debug)]
+pub enum Watcher {
+    /// A SQLite connection that is used for nothing else.
+    Sqlite(sqlite::SqliteWatcher),
+}
+
+impl Watcher {
+    /// Whether anybody has committed since the last call.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(watcher) => watcher.saw_commit().await,
+        }
+    }
+}

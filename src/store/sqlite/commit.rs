@@ -1,0 +1,395 @@
+//! Recording many jobs' changes in one transaction. Each statement takes a whole batch as one JSON parameter.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::deliveries::{promote_heads, record_attempts};
+use super::rows::millis;
+use super::{SqliteStore, StoreError};
+use crate::core::delivery::WebhookName;
+use crate::core::job::JobId;
+use crate::core::time::UnixMillis;
+use crate::store::{Batch, Committed, Recordable, ScheduleUpdate};
+
+const RECORD_JOBS: &str = "
+    UPDATE jobs SET
+        state = v.value ->> 'state',
+        failure = v.value ->> 'failure',
+        resource = coalesce(v.value ->> 'resource', resource),
+        finished_at = v.value ->> 'finished_at',
+        revision = revision + 1,
+        polls = max(polls, v.value ->> 'polls'),
+        quiet_polls = v.value ->> 'quiet_polls',
+        consecutive_errors = v.value ->> 'consecutive_errors',
+        last_error = v.value ->> 'last_error',
+        last_polled_at = v.value ->> 'last_polled_at',
+        next_poll_at = v.value ->> 'next_poll_at',
+        not_found_since = v.value ->> 'not_found_since',
+        queued = v.value ->> 'queued'
+    FROM json_each(?1) AS v
+    WHERE jobs.id = v.value ->> 'id'
+      AND jobs.revision = v.value ->> 'revision'
+      AND jobs.state IN ('pending', 'in-progress')
+    RETURNING jobs.id";
+
+const RECORD_STEPS: &str = "
+    INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed)
+    SELECT value ->> 'job_id', value ->> 'title', value ->> 'occurrence', value ->> 'position', value ->> 'status',
+           value ->> 'result', value ->> 'at', value ->> 'at', value ->> 'delayed'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
+        position = excluded.position,
+        status = excluded.status,
+        result = excluded.result,
+        delayed = excluded.delayed,
+        updated_at = CASE WHEN steps.status IS excluded.status AND steps.result IS excluded.result
+                          THEN steps.updated_at ELSE excluded.updated_at END
+    WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
+       OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed";
+
+const RECORD_TRANSITIONS: &str = "
+    INSERT INTO transitions
+        (job_id, seq, position, title, occurrence, from_status, to_status, result, observed_at, remote_updated)
+    SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
+           value ->> 'from', value ->> 'to', value ->> 'result', value ->> 'at', value ->> 'remote_updated'
+    FROM json_each(?1)";
+
+const RECORD_EVENTS: &str = "
+    INSERT INTO events (id, job_id, sequence, type, created_at, body)
+    SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'at', value ->> 'body'
+    FROM json_each(?1)";
+
+const RECORD_DELIVERIES: &str = "
+    INSERT INTO deliveries (event_id, webhook, job_id, sequence, state)
+    SELECT v.value ->> 'event_id', v.value ->> 'webhook', v.value ->> 'job_id', v.value ->> 'sequence',
+           CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END
+    FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
+
+const RECORD_SCHEDULES: &str = "
+    UPDATE jobs SET
+        polls = max(polls, v.value ->> 'polls'),
+        quiet_polls = v.value ->> 'quiet_polls',
+        consecutive_errors = v.value ->> 'consecutive_errors',
+        last_error = v.value ->> 'last_error',
+        last_polled_at = v.value ->> 'last_polled_at',
+        next_poll_at = v.value ->> 'next_poll_at',
+        not_found_since = v.value ->> 'not_found_since',
+        queued = v.value ->> 'queued'
+    FROM json_each(?1) AS v
+    WHERE jobs.id = v.value ->> 'id' AND jobs.state IN ('pending', 'in-progress')";
+
+const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
+
+const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
+
+impl SqliteStore {
+    pub(in crate::store) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        self.write(async |connection| {
+            let now = batch.now.unwrap_or(self.shared.clock.now());
+            let mut committed = record_observations(connection, &batch.observations, now).await?;
+            let lanes = record_attempts(connection, &batch.attempts).await?;
+            promote_heads(connection, &lanes, now).await?;
+            committed
+                .webhooks
+                .extend(lanes.into_iter().map(|lane| lane.webhook));
+            if !batch.schedules.is_empty() {
+                let rows: Vec<ScheduleRow<'_>> =
+                    batch.schedules.iter().map(ScheduleRow::new).collect();
+                execute(connection, RECORD_SCHEDULES, &rows).await?;
+            }
+            if !batch.poll_requests_taken.is_empty() {
+                execute(connection, TAKE_POLL_REQUESTS, &batch.poll_requests_taken).await?;
+            }
+            if let Some(seen) = batch.changes_seen {
+                sqlx::query(FORGET_CHANGES)
+                    .bind(seen)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(committed)
+        })
+        .await
+    }
+}
+
+async fn record_observations(
+    connection: &mut SqliteConnection,
+    observations: &[Recordable],
+    now: UnixMillis,
+) -> Result<Committed, StoreError> {
+    if observations.is_empty() {
+        return Ok(Committed::default());
+    }
+    let jobs: Vec<RecordedJob<'_>> = observations.iter().map(RecordedJob::new).collect();
+    let returned = sqlx::query(RECORD_JOBS)
+        .bind(json(&jobs)?)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut recorded: HashSet<JobId> = HashSet::with_capacity(returned.len());
+    for row in &returned {
+        let id: String = row.try_get(0)?;
+        recorded.extend(JobId::parse(&id).ok());
+    }
+    let fresh = || {
+        observations
+            .iter()
+            .filter(|each| recorded.contains(&each.observation.job_id))
+    };
+    insert(
+        connection,
+        RECORD_STEPS,
+        fresh().flat_map(steps_of).collect(),
+    )
+    .await?;
+    insert(
+        connection,
+        RECORD_TRANSITIONS,
+        fresh().flat_map(transitions_of).collect(),
+    )
+    .await?;
+    insert(
+        connection,
+        RECORD_EVENTS,
+        fresh().flat_map(events_of).collect(),
+    )
+    .await?;
+    let deliveries: Vec<DeliveryRow<'_>> = fresh().flat_map(deliveries_of).collect();
+    let lanes: HashSet<Lane> = deliveries.iter().map(DeliveryRow::lane).collect();
+    let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
+    insert(connection, RECORD_DELIVERIES, deliveries).await?;
+    promote_heads(connection, &lanes, now).await?;
+    Ok(Committed { recorded, webhooks })
+}
+
+/// The deliveries of one job to one webhook, told in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) webhook: WebhookName,
+    pub(super) job_id: JobId,
+}
+
+pub(super) async fn execute<T: Serialize>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    rows: &[T],
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(sql)
+        .bind(json(rows)?)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Inserts rows; each of them must go in.
+async fn insert<T: Serialize>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    rows: Vec<T>,
+) -> Result<(), StoreError> {
+    if !rows.is_empty() {
+        execute(connection, sql, &rows).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(|error| StoreError::Other(error.to_string()))
+}
+
+#[derive(Serialize)]
+struct ScheduleRow<'a> {
+    id: &'a str,
+    polls: u64,
+    quiet_polls: u32,
+    consecutive_errors: u32,
+    last_error: Option<&'a str>,
+    last_polled_at: Option<UnixMillis>,
+    next_poll_at: Option<UnixMillis>,
+    not_found_since: Option<UnixMillis>,
+    queued: u8,
+}
+
+impl<'a> ScheduleRow<'a> {
+    fn new(schedule: &'a ScheduleUpdate) -> Self {
+        Self {
+            id: schedule.job_id.as_str(),
+            polls: schedule.polls,
+            quiet_polls: schedule.quiet_polls,
+            consecutive_errors: schedule.consecutive_errors,
+            last_error: schedule.last_error.as_deref(),
+            last_polled_at: schedule.last_polled_at,
+            next_poll_at: schedule.next_poll_at,
+            not_found_since: schedule.not_found_since,
+            queued: u8::from(schedule.queued),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RecordedJob<'a> {
+    revision: i64,
+    state: &'static str,
+    failure: Option<String>,
+    resource: Option<&'a str>,
+    finished_at: Option<UnixMillis>,
+    #[serde(flatten)]
+    schedule: ScheduleRow<'a>,
+}
+
+impl<'a> RecordedJob<'a> {
+    fn new(each: &'a Recordable) -> Self {
+        let seen = &each.observation;
+        let ended = seen.state.is_final();
+        let mut schedule = ScheduleRow::new(&each.schedule);
+        if ended {
+            schedule.next_poll_at = None;
+        }
+        Self {
+            revision: seen.revision,
+            state: seen.state.as_str(),
+            failure: seen
+                .failure
+                .as_ref()
+                .and_then(|failure| serde_json::to_string(failure).ok()),
+            resource: seen.resource.as_deref(),
+            finished_at: ended.then_some(seen.at),
+            schedule,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct StepRow<'a> {
+    job_id: &'a str,
+    title: &'a str,
+    occurrence: u32,
+    position: u32,
+    status: &'a str,
+    result: Option<&'a str>,
+    at: UnixMillis,
+    delayed: u8,
+}
+
+fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
+    let seen = &each.observation;
+    seen.steps.iter().map(|step| StepRow {
+        job_id: seen.job_id.as_str(),
+        title: &step.title,
+        occurrence: step.occurrence,
+        position: step.position,
+        status: &step.status,
+        result: step.result.as_deref(),
+        at: seen.at,
+        delayed: u8::from(step.delayed),
+    })
+}
+
+#[derive(Serialize)]
+struct TransitionRow<'a> {
+    job_id: &'a str,
+    seq: u32,
+    position: u32,
+    title: &'a str,
+    occurrence: u32,
+    from: Option<&'a str>,
+    to: &'a str,
+    result: Option<&'a str>,
+    at: UnixMillis,
+    remote_updated: Option<&'a str>,
+}
+
+fn transitions_of(each: &Recordable) -> impl Iterator<Item = TransitionRow<'_>> {
+    let seen = &each.observation;
+    seen.transitions.iter().map(|transition| TransitionRow {
+        job_id: seen.job_id.as_str(),
+        seq: transition.seq,
+        position: transition.position,
+        title: &transition.title,
+        occurrence: transition.occurrence,
+        from: transition.from.as_deref(),
+        to: &transition.to,
+        result: transition.result.as_deref(),
+        at: seen.at,
+        remote_updated: seen.remote_updated.as_deref(),
+    })
+}
+
+#[derive(Serialize)]
+struct EventRow<'a> {
+    id: &'a str,
+    job_id: &'a str,
+    sequence: u32,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    at: UnixMillis,
+    body: &'a str,
+}
+
+fn events_of(each: &Recordable) -> impl Iterator<Item = EventRow<'_>> {
+    let seen = &each.observation;
+    seen.events.iter().map(|event| EventRow {
+        id: &event.id,
+        job_id: seen.job_id.as_str(),
+        sequence: event.sequence,
+        kind: event.kind.as_str(),
+        at: event.created_at,
+        body: &event.body,
+    })
+}
+
+#[derive(Serialize)]
+struct DeliveryRow<'a> {
+    event_id: &'a str,
+    webhook: &'a str,
+    job_id: &'a JobId,
+    sequence: u32,
+    #[serde(skip)]
+    name: &'a WebhookName,
+}
+
+impl DeliveryRow<'_> {
+    fn lane(&self) -> Lane {
+        Lane {
+            webhook: self.name.clone(),
+            job_id: self.job_id.clone(),
+        }
+    }
+}
+
+fn deliveries_of(each: &Recordable) -> impl Iterator<Item = DeliveryRow<'_>> {
+    each.deliveries.iter().map(|delivery| DeliveryRow {
+        event_id: &delivery.event_id,
+        webhook: delivery.webhook.as_str(),
+        job_id: &each.observation.job_id,
+        sequence: delivery.sequence,
+        name: &delivery.webhook,
+    })
+}
+
+#[derive(Serialize)]
+pub(super) struct AttemptRow<'a> {
+    pub(super) event_id: &'a str,
+    pub(super) webhook: &'a str,
+    pub(super) number: u32,
+    pub(super) started_at: UnixMillis,
+    pub(super) duration_ms: i64,
+    pub(super) status: Option<u16>,
+    pub(super) error: Option<String>,
+}
+
+impl<'a> AttemptRow<'a> {
+    pub(super) fn new(attempt: &'a crate::store::AttemptRecord) -> Self {
+        Self {
+            event_id: &attempt.event_id,
+            webhook: attempt.webhook.as_str(),
+            number: attempt.number,
+            started_at: attempt.started_at,
+            duration_ms: millis(attempt.duration),
+            status: attempt.result.status(),
+            error: attempt.result.error(),
+        }
+    }
+}

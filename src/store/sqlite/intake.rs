@@ -1,0 +1,107 @@
+//! Noticing what outsiders did.
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, Row};
+
+use super::rows::{job, job_columns};
+use super::{SqliteStore, StoreError, integer};
+use crate::clock::Clock;
+use crate::store::JobChange;
+
+const ACTIVE_JOBS: &str = concat!(
+    "SELECT j.rowid AS number, ",
+    job_columns!(),
+    " FROM jobs AS j WHERE j.rowid > ?1 AND j.state IN ('pending', 'in-progress') ORDER BY j.rowid LIMIT ?2"
+);
+
+const CHANGES: &str = concat!(
+    "SELECT c.seq AS number, ",
+    job_columns!(),
+    " FROM job_changes AS c LEFT JOIN jobs AS j ON j.id = c.job_id WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2"
+);
+
+const NEWEST_CHANGE: &str =
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
+
+impl SqliteStore {
+    pub(in crate::store) async fn active_jobs(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        self.job_changes(ACTIVE_JOBS, after, limit).await
+    }
+
+    pub(in crate::store) async fn changes(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        self.job_changes(CHANGES, after, limit).await
+    }
+
+    async fn job_changes(
+        &self,
+        sql: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        let query = sqlx::query(sql).bind(after).bind(i64::from(limit));
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        rows.iter().map(job_change).collect()
+    }
+
+    pub(in crate::store) async fn newest_change(&self) -> Result<i64, StoreError> {
+        self.read(async {
+            let mut connection = self.shared.readers.acquire().await?;
+            integer(&mut connection, NEWEST_CHANGE).await
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
+        let options = self.shared.options.clone().pragma("query_only", "ON");
+        let clock = self.shared.clock.clone();
+        let connection = clock.held(SqliteConnection::connect_with(&options)).await?;
+        Ok(SqliteWatcher {
+            connection,
+            clock,
+            version: None,
+        })
+    }
+}
+
+/// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
+fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
+    let number = row.try_get("number")?;
+    let id: Option<String> = row.try_get("id")?;
+    let read = id.map(|_| job(row));
+    let job = match read {
+        Some(Ok(job)) => Some(job),
+        Some(Err(error)) => {
+            tracing::error!(%error, "a row of jobs cannot be read and is not followed");
+            None
+        }
+        None => None,
+    };
+    Ok(JobChange { number, job })
+}
+
+/// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
+/// only be compared on one and the same connection.
+#[derive(Debug)]
+pub struct SqliteWatcher {
+    connection: SqliteConnection,
+    clock: Clock,
+    version: Option<i64>,
+}
+
+impl SqliteWatcher {
+    pub(in crate::store) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+        let clock = self.clock.clone();
+        let version = clock
+            .held(integer(&mut self.connection, "PRAGMA data_version"))
+            .await?;
+        Ok(self.version.replace(version) != Some(version))
+    }
+}

@@ -1,0 +1,262 @@
+//! Jobs one by one and in pages, for the tracker, the commands and the status server.
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::rows::{self, Reading, job_columns};
+use super::{SqliteStore, StoreError};
+use crate::core::delivery::WebhookName;
+use crate::core::job::JobId;
+use crate::core::observe::Tracked;
+use crate::store::{JobDetail, JobFilter, JobSummary, NewJob, StepView};
+
+const TRACKED: &str = "
+    SELECT id, state, revision, created_at, metadata, resource,
+           (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
+           (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
+    FROM jobs WHERE id = ?1";
+
+const STEPS: &str = "
+    SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
+    FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
+
+const ENQUEUE: &str = "
+    INSERT INTO jobs (id, url, metadata, webhook, priority, deadline_at, not_before)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)";
+
+const CANCEL: &str =
+    "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
+
+const STATE: &str = "SELECT id, state FROM jobs WHERE id = ?1";
+
+const DETAIL: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at, j.resource FROM jobs AS j WHERE j.id = ?1"
+);
+
+const LIST: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
+     WHERE (?1 IS NULL OR j.state = ?1)
+       AND (?2 IS NULL OR (j.created_at, j.id) < (?2, ?3))
+     ORDER BY j.created_at DESC, j.id DESC LIMIT ?4"
+);
+
+const STEPS_OF_MANY: &str = "
+    SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed
+    FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+
+const TRANSITIONS: &str = "SELECT * FROM transitions WHERE job_id = ?1 ORDER BY seq";
+
+const EVENTS: &str =
+    "SELECT id, sequence, type, created_at, body FROM events WHERE job_id = ?1 ORDER BY sequence";
+
+const DELIVERIES: &str = "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
+
+const ATTEMPTS: &str = "
+    SELECT a.* FROM attempts AS a JOIN events AS e ON e.id = a.event_id
+    WHERE e.job_id = ?1 ORDER BY a.started_at, e.sequence, a.number";
+
+const UNKNOWN_WEBHOOKS: &str = "
+    SELECT webhook, count(*) AS jobs FROM jobs
+    WHERE state IN ('pending', 'in-progress') AND webhook IS NOT NULL
+      AND webhook NOT IN (SELECT value FROM json_each(?1))
+    GROUP BY webhook ORDER BY webhook";
+
+impl SqliteStore {
+    pub(in crate::store) async fn tracked(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<Tracked>, StoreError> {
+        let rows = self
+            .read(async {
+                // One read transaction, so that steps and counters belong together.
+                let mut snapshot = self.shared.readers.begin().await?;
+                let job = sqlx::query(TRACKED)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *snapshot)
+                    .await?;
+                let steps = many(&mut snapshot, STEPS, id).await?;
+                snapshot.commit().await?;
+                Ok((job, steps))
+            })
+            .await?;
+        let (Some(job), steps) = rows else {
+            return Ok(None);
+        };
+        let r = Reading::new(&job, "jobs", "id");
+        Ok(Some(Tracked {
+            id: id.clone(),
+            state: r.job_state()?,
+            revision: r.integer("revision")?,
+            created_at: r.time("created_at")?,
+            metadata: r.maybe_text("metadata")?,
+            resource: r.maybe_text("resource")?,
+            steps: steps
+                .iter()
+                .map(rows::known_step)
+                .collect::<Result<_, _>>()?,
+            last_seq: r.number("last_seq")?,
+            last_sequence: r.number("last_sequence")?,
+        }))
+    }
+
+    pub(in crate::store) async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+        self.write(async |connection| {
+            let insert = sqlx::query(ENQUEUE)
+                .bind(&job.id)
+                .bind(&job.url)
+                .bind(&job.metadata)
+                .bind(&job.webhook)
+                .bind(job.priority)
+                .bind(job.deadline_at.map(|at| at.0))
+                .bind(job.not_before.map(|at| at.0));
+            Ok(insert.execute(connection).await?.rows_affected() == 1)
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn request_cancel(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<bool>, StoreError> {
+        self.write(async |connection| {
+            let cancelled = sqlx::query(CANCEL)
+                .bind(id.as_str())
+                .execute(&mut *connection)
+                .await?;
+            if cancelled.rows_affected() == 1 {
+                return Ok(Some(true));
+            }
+            let row = sqlx::query(STATE)
+                .bind(id.as_str())
+                .fetch_optional(connection)
+                .await?;
+            Ok(row.map(|_| false))
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn list(
+        &self,
+        filter: &JobFilter,
+    ) -> Result<Vec<JobSummary>, StoreError> {
+        let after = filter.after.as_ref();
+        let (jobs, steps) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let jobs = sqlx::query(LIST)
+                    .bind(filter.state.map(|state| state.as_str()))
+                    .bind(after.map(|(at, _)| at.0))
+                    .bind(after.map(|(_, id)| id.as_str().to_owned()))
+                    .bind(i64::from(filter.limit))
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+                let ids: Vec<String> = jobs
+                    .iter()
+                    .map(|row| row.try_get("id"))
+                    .collect::<Result<_, _>>()?;
+                let ids = serde_json::to_string(&ids).unwrap_or_default();
+                let steps = sqlx::query(STEPS_OF_MANY)
+                    .bind(ids)
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+                snapshot.commit().await?;
+                Ok((jobs, steps))
+            })
+            .await?;
+        jobs.iter()
+            .map(|row| {
+                let id: String = row.try_get("id")?;
+                let mine = steps
+                    .iter()
+                    .filter(|step| step.try_get::<&str, _>("job_id").is_ok_and(|job| job == id));
+                summary(row, mine.map(rows::step).collect::<Result<_, _>>()?)
+            })
+            .collect()
+    }
+
+    pub(in crate::store) async fn detail(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<JobDetail>, StoreError> {
+        let found = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let job = sqlx::query(DETAIL)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *snapshot)
+                    .await?;
+                let mut parts = Vec::new();
+                for sql in [STEPS, TRANSITIONS, EVENTS, DELIVERIES, ATTEMPTS] {
+                    parts.push(many(&mut snapshot, sql, id).await?);
+                }
+                snapshot.commit().await?;
+                Ok((job, parts))
+            })
+            .await?;
+        let (Some(job), parts) = found else {
+            return Ok(None);
+        };
+        let mut parts = parts.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let r = Reading::new(&job, "jobs", "id");
+        Ok(Some(JobDetail {
+            summary: summary(
+                &job,
+                next().iter().map(rows::step).collect::<Result<_, _>>()?,
+            )?,
+            resource: r.maybe_text("resource")?,
+            transitions: next()
+                .iter()
+                .map(rows::transition)
+                .collect::<Result<_, _>>()?,
+            events: next().iter().map(rows::event).collect::<Result<_, _>>()?,
+            deliveries: next()
+                .iter()
+                .map(rows::delivery)
+                .collect::<Result<_, _>>()?,
+            attempts: next().iter().map(rows::attempt).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    pub(in crate::store) async fn unknown_webhooks(
+        &self,
+        known: &[WebhookName],
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
+        let names = super::commit::json(&names)?;
+        let query = sqlx::query(UNKNOWN_WEBHOOKS).bind(names);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        rows.iter()
+            .map(|row| {
+                let r = Reading::new(row, "jobs", "webhook");
+                Ok((r.text("webhook")?, r.number("jobs")?))
+            })
+            .collect()
+    }
+}
+
+async fn many(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    id: &JobId,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    sqlx::query(sql)
+        .bind(id.as_str())
+        .fetch_all(connection)
+        .await
+}
+
+fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {
+    let r = Reading::new(row, "jobs", "id");
+    Ok(JobSummary {
+        row: rows::job(row)?,
+        metadata: r.maybe_text("metadata")?,
+        failure: r.failure()?,
+        finished_at: r.maybe_time("finished_at")?,
+        steps,
+    })
+}

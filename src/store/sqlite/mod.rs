@@ -1,0 +1,104 @@
+//! The SQLite backend: one connection writes, a pool reads, a third kind only watches.
+
+mod commit;
+mod deliveries;
+mod intake;
+mod jobs;
+mod lock;
+mod open;
+mod rows;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
+use sqlx::{Connection, Row};
+use tokio::sync::Mutex;
+
+pub(super) use intake::SqliteWatcher;
+pub use lock::{InstanceLock, LockError};
+
+use super::StoreError;
+use crate::clock::Clock;
+
+/// One SQLite file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: SqliteConnectOptions,
+    readers: SqlitePool,
+    /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
+    /// rolled back and sqlx has not (RELIABILITY, fact 2); the next write opens a new one.
+    writer: Mutex<Option<SqliteConnection>>,
+    clock: Clock,
+}
+
+impl SqliteStore {
+    /// Runs `work` in one `BEGIN IMMEDIATE` transaction of the writer connection.
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    {
+        self.shared
+            .clock
+            .held(async {
+                let mut slot = self.shared.writer.lock().await;
+                let mut connection = match slot.take() {
+                    Some(connection) => connection,
+                    None => SqliteConnection::connect_with(&self.shared.options).await?,
+                };
+                let result = in_transaction(&mut connection, work).await;
+                match &result {
+                    Ok(_) => *slot = Some(connection),
+                    Err(_) => drop(connection.close().await),
+                }
+                result
+            })
+            .await
+    }
+
+    /// Runs `work` on a reader. Paused time stands still meanwhile.
+    async fn read<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        Ok(self.shared.clock.held(work).await?)
+    }
+
+    pub(super) async fn close(&self) {
+        let writer = self.shared.writer.lock().await.take();
+        let closing = async {
+            self.shared.readers.close().await;
+            if let Some(mut writer) = writer {
+                // Best effort: what stays in the log is read from there at the next start.
+                let tidied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+                    .execute(&mut writer)
+                    .await;
+                if let Err(error) = tidied {
+                    tracing::debug!(%error, "the write-ahead log was not tidied");
+                }
+                drop(writer.close().await);
+            }
+        };
+        self.shared.clock.held(closing).await;
+    }
+}
+
+async fn in_transaction<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
+where
+    F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+{
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let value = work(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(value)
+}
+
+/// A row's single integer.
+async fn integer(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::query(sql).fetch_one(connection).await?.try_get(0)
+}

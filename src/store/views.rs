@@ -1,0 +1,238 @@
+//! What is read from the database.
+
+use crate::core::delivery::DeliveryState;
+use crate::core::job::{Failure, JobId, JobState};
+use crate::core::time::UnixMillis;
+
+/// A row of `jobs` as the tracker's loops need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// Where to poll, when not at `/jobs/{id}`.
+    pub url: Option<String>,
+    /// The one webhook to tell; `None`: all that subscribe.
+    pub webhook: Option<String>,
+    /// Higher is polled first.
+    pub priority: i64,
+    /// When it expires, if the enqueuer said so.
+    pub deadline_at: Option<UnixMillis>,
+    /// No poll earlier.
+    pub not_before: Option<UnixMillis>,
+    /// Tracking shall end.
+    pub cancel_requested: bool,
+    /// Shall be polled now.
+    pub poll_requested: bool,
+    /// Its state.
+    pub state: JobState,
+    /// Requests made for it.
+    pub polls: u64,
+    /// Good polls in a row without a transition.
+    pub quiet_polls: u32,
+    /// Failed polls in a row.
+    pub consecutive_errors: u32,
+    /// What the last failed poll said.
+    pub last_error: Option<String>,
+    /// When it was last polled.
+    pub last_polled_at: Option<UnixMillis>,
+    /// When it is to be polled next, as last written down.
+    pub next_poll_at: Option<UnixMillis>,
+    /// Since when it is not found.
+    pub not_found_since: Option<UnixMillis>,
+    /// Whether a step waits in the API's retry queue.
+    pub queued: bool,
+    /// When the row was inserted.
+    pub created_at: UnixMillis,
+}
+
+/// A job and the number under which it was read, to go on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobChange {
+    /// The change's or the row's number.
+    pub number: i64,
+    /// The row; `None` when it is gone, or holds what cannot be read (which has been logged).
+    pub job: Option<JobRow>,
+}
+
+/// A delivery that is due, with all an attempt needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueDelivery {
+    /// The event, sent as `webhook-id`.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Entries of the retry schedule used up.
+    pub retries_used: u32,
+    /// The exact bytes to send.
+    pub body: String,
+}
+
+/// What is remembered of a webhook over a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookHealth {
+    /// Since when it is disabled, and why.
+    pub disabled: Option<(UnixMillis, String)>,
+    /// Until when it rests.
+    pub paused_until: Option<UnixMillis>,
+}
+
+/// A job to insert. The schema says what is allowed.
+#[derive(Debug, Clone, Default)]
+pub struct NewJob {
+    /// Its id.
+    pub id: String,
+    /// Where to poll.
+    pub url: Option<String>,
+    /// A JSON object.
+    pub metadata: Option<String>,
+    /// The one webhook to tell.
+    pub webhook: Option<String>,
+    /// Higher is polled first.
+    pub priority: i64,
+    /// Unix milliseconds.
+    pub deadline_at: Option<UnixMillis>,
+    /// Unix milliseconds.
+    pub not_before: Option<UnixMillis>,
+}
+
+/// Which jobs are listed.
+#[derive(Debug, Clone)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those inserted before this one in the list's order: (created_at, id) of the last one shown.
+    pub after: Option<(UnixMillis, JobId)>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSummary {
+    /// The row.
+    pub row: JobRow,
+    /// The enqueuer's metadata.
+    pub metadata: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+    /// Its steps in order of position.
+    pub steps: Vec<StepView>,
+}
+
+/// A step as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepView {
+    /// Index in the API's array.
+    pub position: u32,
+    /// Its title.
+    pub title: String,
+    /// The API's word, or `missing`.
+    pub status: String,
+    /// The result's JSON.
+    pub result: Option<String>,
+    /// When it was first seen.
+    pub first_seen_at: UnixMillis,
+    /// When status or result last changed.
+    pub updated_at: UnixMillis,
+}
+
+/// A recorded transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransitionView {
+    /// 1, 2, 3 … per job.
+    pub seq: u32,
+    /// Index in the API's array.
+    pub position: u32,
+    /// The step's title.
+    pub title: String,
+    /// The status before.
+    pub from: Option<String>,
+    /// The status after.
+    pub to: String,
+    /// The result after.
+    pub result: Option<String>,
+    /// When it was observed.
+    pub observed_at: UnixMillis,
+    /// The API's own time.
+    pub remote_updated: Option<String>,
+}
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventView {
+    /// Its id.
+    pub id: String,
+    /// 1, 2, 3 … per job.
+    pub sequence: u32,
+    /// Its type's name.
+    pub kind: String,
+    /// When it happened.
+    pub created_at: UnixMillis,
+    /// The bytes that are sent.
+    pub body: String,
+}
+
+/// Where telling one event to one webhook stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryView {
+    /// The event.
+    pub event_id: String,
+    /// Its sequence in the job.
+    pub sequence: u32,
+    /// The webhook.
+    pub webhook: String,
+    /// Its state.
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the next one is due.
+    pub next_attempt_at: Option<UnixMillis>,
+    /// When it was answered with 2xx.
+    pub delivered_at: Option<UnixMillis>,
+    /// The last answer's status.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// A recorded attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptView {
+    /// The event.
+    pub event_id: String,
+    /// The webhook.
+    pub webhook: String,
+    /// 1, 2, 3 … per event and webhook.
+    pub number: u32,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// How long it took, in milliseconds.
+    pub duration_ms: i64,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Why it was made: `schedule`, `probe`, `manual` or `test`.
+    pub trigger: String,
+}
+
+/// Everything known of one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDetail {
+    /// The job and its steps.
+    pub summary: JobSummary,
+    /// The remote job as last seen, verbatim.
+    pub resource: Option<String>,
+    /// In order.
+    pub transitions: Vec<TransitionView>,
+    /// In order.
+    pub events: Vec<EventView>,
+    /// In order of sequence, then webhook.
+    pub deliveries: Vec<DeliveryView>,
+    /// In order of time.
+    pub attempts: Vec<AttemptView>,
+}
