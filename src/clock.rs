@@ -1,6 +1,6 @@
 //! The only place that reads the wall clock or draws random numbers.
 //!
-//! Durations are measured with tokio's [`Instant`](tokio::time::Instant), so a test that pauses tokio's time drives every
+//! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every
 //! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime has nothing to do, and
 //! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
 

@@ -17,8 +17,9 @@ use crate::core::delivery::AttemptResult;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 
-/// Most bytes of an answer's body that are read, 16 KiB (WEBHOOK-RULES, section 3, rule 7). Only a body read to its end
-/// leaves a connection that can be used again; after this many bytes the connection is dropped instead.
+/// Longest body of an answer that is read to its end, in bytes: 16 KiB (WEBHOOK-RULES, section 3, rule 7). Only then can the
+/// connection be used again. Of a longer body no more is asked for once this much has come, and the connection is dropped;
+/// of one announced as longer nothing is asked for.
 pub const MAX_ANSWER: usize = 16 << 10;
 
 /// Longest wait for a new connection: lookup, TCP and TLS together.
