@@ -1,16 +1,23 @@
 //! The only place that reads the wall clock or draws random numbers.
 //!
-//! Durations are measured with tokio's [`Instant`](tokio::time::Instant), so a test that pauses tokio's time drives every
+//! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every
 //! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime has nothing to do, and
 //! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::core::time::UnixMillis;
+
+/// How long, in real time, held work may be silent before paused time moves on without it.
+///
+/// Work that waits for a peer that never answers ends at a deadline of the paused clock, and that deadline would never
+/// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so a second of silence means "hung".
+const HOLD_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where the time of day comes from.
 #[derive(Debug, Clone, Default)]
@@ -33,11 +40,15 @@ struct Driven {
     hold: Mutex<Hold>,
 }
 
-/// A blocking task runs while anything is held: that is what stops paused time from jumping.
+/// What is held just now, and the watch that keeps paused time from jumping meanwhile.
 #[derive(Debug, Default)]
 struct Hold {
+    /// Holders of the current generation.
     holders: usize,
-    release: Option<std::sync::mpsc::Sender<()>>,
+    /// Moves on when a watch gives up; the holders it had no longer count.
+    generation: u64,
+    /// Tells the watch of each new holder; dropped when the last one leaves.
+    watch: Option<Sender<()>>,
 }
 
 impl Clock {
@@ -68,7 +79,8 @@ impl Clock {
         }
     }
 
-    /// Awaits `work` with paused time standing still. With the system's clock it only awaits.
+    /// Awaits `work` with paused time standing still, for as long as new work begins within a second of real time; after
+    /// that paused time moves on, so that hung work meets its deadline. With the system's clock it only awaits.
     pub async fn held<F: Future>(&self, work: F) -> F::Output {
         let _guard = match &self.source {
             Source::System => None,
@@ -78,29 +90,70 @@ impl Clock {
     }
 }
 
-struct HoldGuard(Arc<Driven>);
+struct HoldGuard {
+    driven: Arc<Driven>,
+    generation: u64,
+}
 
 impl HoldGuard {
     fn new(driven: Arc<Driven>) -> Self {
-        {
-            let mut hold = driven.hold.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = {
+            let mut hold = driven.lock();
             hold.holders += 1;
-            if hold.holders == 1 {
-                let (release, released) = std::sync::mpsc::channel::<()>();
-                hold.release = Some(release);
-                tokio::task::spawn_blocking(move || released.recv());
+            match &hold.watch {
+                // The watch only goes away under the lock, after taking its sender out.
+                Some(watch) => drop(watch.send(())),
+                None => {
+                    let (watch, begun) = std::sync::mpsc::channel();
+                    hold.watch = Some(watch);
+                    let driven = Arc::clone(&driven);
+                    tokio::task::spawn_blocking(move || driven.watch(&begun));
+                }
             }
-        }
-        Self(driven)
+            hold.generation
+        };
+        Self { driven, generation }
     }
 }
 
 impl Drop for HoldGuard {
     fn drop(&mut self) {
-        let mut hold = self.0.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        hold.holders -= 1;
-        if hold.holders == 0 {
-            hold.release = None;
+        let mut hold = self.driven.lock();
+        if hold.generation == self.generation {
+            hold.holders -= 1;
+            if hold.holders == 0 {
+                hold.watch = None;
+            }
+        }
+    }
+}
+
+impl Driven {
+    fn lock(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs as a blocking task, which is what stops paused time, until nothing is held or [`HOLD_LIMIT`] has passed
+    /// since the latest holder began.
+    fn watch(&self, begun: &Receiver<()>) {
+        loop {
+            match begun.recv_timeout(HOLD_LIMIT) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let mut hold = self.lock();
+                    match begun.try_recv() {
+                        Ok(()) => {}
+                        Err(TryRecvError::Disconnected) => return,
+                        Err(TryRecvError::Empty) => {
+                            hold.generation += 1;
+                            hold.holders = 0;
+                            hold.watch = None;
+                            return;
+                        }
+                    }
+                }
+            }
         }
     }
 }
@@ -157,8 +210,6 @@ impl Jitter {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -180,6 +231,36 @@ mod tests {
         worker.join().unwrap();
         sleeper.await.unwrap();
         assert_eq!(clock.now(), UnixMillis(3_602_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hung_work_meets_its_deadline_and_later_work_is_held_again() {
+        let clock = Clock::driven(UnixMillis(0));
+        let deadline = Duration::from_secs(60);
+        let hung = clock.held(tokio::time::timeout(deadline, std::future::pending::<()>()));
+        let later = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let (done, finished) = tokio::sync::oneshot::channel::<()>();
+            let worker = std::thread::spawn(move || {
+                for _ in 0..1000 {
+                    std::thread::yield_now();
+                }
+                done.send(()).unwrap();
+            });
+            let before = clock.now();
+            clock.held(finished).await.unwrap();
+            worker.join().unwrap();
+            (before, clock.now())
+        };
+        let (hung, later) = tokio::join!(hung, later);
+        assert!(hung.is_err());
+        assert_eq!(later, (UnixMillis(5000), UnixMillis(5000)));
+        assert_eq!(clock.now(), UnixMillis(60_000));
+        let Source::Driven(driven) = &clock.source else {
+            panic!("a driven clock was made")
+        };
+        let hold = driven.lock();
+        assert_eq!((hold.holders, hold.watch.is_none()), (0, true));
     }
 
     #[test]

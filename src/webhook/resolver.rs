@@ -1,0 +1,130 @@
+//! Name lookup for webhooks that hands out permitted addresses only, so that what was judged is what is dialled.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::guard::{Verdict, judge};
+use crate::core::poll::printable;
+
+/// Longest lookup of a name. It runs inside the limit for a new connection and stays below it, so that a silent name
+/// server is told as a failed lookup.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
+
+/// Longest name written to the log, in characters; names of hosts have at most 253.
+const MAX_NAME: usize = 253;
+
+/// Why a host gives no address to dial. No message holds an address: who may see an attempt may not learn what a name
+/// means inside our network.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAddress {
+    /// The lookup failed, or there is no such name.
+    #[error("the name could not be looked up: {0}")]
+    Lookup(#[source] io::Error),
+    /// The lookup took longer than [`LOOKUP_LIMIT`].
+    #[error("the name was not looked up within {} s", LOOKUP_LIMIT.as_secs())]
+    TooSlow,
+    /// The name exists and has no address.
+    #[error("the name has no address")]
+    Empty,
+    /// Every address is forbidden; what the mildest of them is.
+    #[error("{}", blocked_reason(*.0))]
+    Blocked(Verdict),
+}
+
+fn blocked_reason(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allowed | Verdict::Private => {
+            "the address is a loopback, private or reserved one; allow_private permits those"
+        }
+        Verdict::Never => {
+            "the address is a link-local, metadata or multicast one; those are never told"
+        }
+    }
+}
+
+/// The system's resolver behind the address rules. reqwest asks it for names only: whoever sends judges addresses that
+/// stand in the URL itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GuardedResolver {
+    /// Whether private addresses are handed out.
+    pub(super) allow_private: bool,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let found = lookup(name.as_str()).await?;
+            let permitted = permitted(name.as_str(), found, allow_private)?;
+            Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}
+
+async fn lookup(name: &str) -> Result<Vec<SocketAddr>, NoAddress> {
+    match tokio::time::timeout(LOOKUP_LIMIT, tokio::net::lookup_host((name, 0))).await {
+        Ok(Ok(found)) => Ok(found.collect()),
+        Ok(Err(error)) => Err(NoAddress::Lookup(error)),
+        Err(_) => Err(NoAddress::TooSlow),
+    }
+}
+
+/// Drops forbidden addresses; an error when none is left. A mixed answer is as safe as a clean one, since only what is
+/// left is dialled.
+fn permitted(
+    name: &str,
+    mut found: Vec<SocketAddr>,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, NoAddress> {
+    let Some(mildest) = found.iter().map(|address| judge(address.ip())).min() else {
+        return Err(NoAddress::Empty);
+    };
+    let all = found.len();
+    found.retain(|address| judge(address.ip()).permits(allow_private));
+    if found.is_empty() {
+        return Err(NoAddress::Blocked(mildest));
+    }
+    if found.len() < all {
+        tracing::warn!(
+            host = printable(name, MAX_NAME),
+            dropped = all - found.len(),
+            "a webhook's name has addresses that may not be told; using the others"
+        );
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+        let with_port = |ip: &&str| SocketAddr::new(ip.parse().unwrap(), 0);
+        list.iter().map(with_port).collect()
+    }
+
+    fn kept(list: &[&str], allow_private: bool) -> Result<Vec<SocketAddr>, NoAddress> {
+        permitted("hooks.example", addresses(list), allow_private)
+    }
+
+    #[test]
+    fn forbidden_addresses_of_a_mixed_answer_are_dropped() {
+        let mixed = ["127.0.0.1", "8.8.8.8", "::ffff:10.0.0.1", "fe80::1"];
+        assert_eq!(kept(&mixed, false).unwrap(), addresses(&["8.8.8.8"]));
+        let with_private = ["127.0.0.1", "8.8.8.8", "::ffff:10.0.0.1"];
+        assert_eq!(kept(&mixed, true).unwrap(), addresses(&with_private));
+    }
+
+    #[test]
+    fn nothing_left_is_blocked_and_nothing_found_is_a_failed_lookup() {
+        let private = kept(&["169.254.169.254", "10.0.0.1"], false).unwrap_err();
+        assert!(matches!(private, NoAddress::Blocked(Verdict::Private)));
+        assert!(!private.to_string().contains("10.0.0.1"));
+        let never = kept(&["169.254.169.254"], true).unwrap_err();
+        assert!(matches!(never, NoAddress::Blocked(Verdict::Never)));
+        assert!(matches!(kept(&[], true), Err(NoAddress::Empty)));
+    }
+}

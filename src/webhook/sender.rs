@@ -1,0 +1,181 @@
+//! One attempt: sign, POST, judge the status line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use reqwest::{Client, RequestBuilder, Response, redirect, retry};
+use tokio::time::{Instant, timeout};
+
+use super::guard::judge_host;
+use super::outcome;
+use super::resolver::GuardedResolver;
+use super::settings::WebhookSettings;
+use crate::clock::Clock;
+use crate::core::delivery::AttemptResult;
+use crate::core::signature::signature_header;
+use crate::core::time::UnixMillis;
+
+/// Longest body of an answer that is read to its end, in bytes: 16 KiB (WEBHOOK-RULES, section 3, rule 7). Only then can the
+/// connection be used again. Of a longer body no more is asked for once this much has come, and the connection is dropped;
+/// of one announced as longer nothing is asked for.
+pub const MAX_ANSWER: usize = 16 << 10;
+
+/// Longest wait for a new connection: lookup, TCP and TLS together.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Most idle connections kept per origin. Webhooks at one origin share them.
+const MAX_IDLE_PER_HOST: usize = 32;
+
+/// How requests name their sender.
+const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
+
+/// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
+///
+/// Made once and shared; a clone uses the same connections. It knows nothing of schedules: one call is one request.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    clock: Clock,
+    public_only: Client,
+    with_private: Client,
+}
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub struct Message<'a> {
+    /// The event's id, sent as `webhook-id`; the same at every attempt.
+    pub id: &'a str,
+    /// The exact bytes of the event, signed and sent as they are.
+    pub body: Bytes,
+}
+
+/// One attempt, over and done with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// What it brought.
+    pub result: AttemptResult,
+    /// When it began; its second is the `webhook-timestamp`.
+    pub started_at: UnixMillis,
+    /// How long it took, the answer's body included.
+    pub duration: Duration,
+}
+
+/// The sender could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "failed to prepare the client for webhooks; are CA certificates installed (package ca-certificates)?"
+)]
+pub struct SenderError(#[from] reqwest::Error);
+
+impl Sender {
+    /// Prepares both clients: one for webhooks that may be at private addresses and one for the others. reqwest's resolver
+    /// is told a name only, so the permission cannot be chosen by request.
+    ///
+    /// # Errors
+    /// [`SenderError`] when the system has no CA certificates at all.
+    pub fn new(clock: Clock) -> Result<Self, SenderError> {
+        crate::tls::install_provider();
+        Ok(Self {
+            clock,
+            public_only: client(false)?,
+            with_private: client(true)?,
+        })
+    }
+
+    /// Makes one attempt. It ends within `webhook.timeout`, and dropping the future cancels it.
+    pub async fn send(&self, webhook: &WebhookSettings, message: &Message<'_>) -> AttemptReport {
+        let started_at = self.clock.now();
+        let started = Instant::now();
+        let attempt = self.attempt(webhook, message, started_at, started);
+        let result = self.clock.held(attempt).await;
+        AttemptReport {
+            result,
+            started_at,
+            duration: started.elapsed(),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        webhook: &WebhookSettings,
+        message: &Message<'_>,
+        started_at: UnixMillis,
+        started: Instant,
+    ) -> AttemptResult {
+        // An address in the URL never reaches the resolver.
+        let verdict = webhook.url.host().as_ref().and_then(judge_host);
+        if let Some(verdict) = verdict
+            && !verdict.permits(webhook.allow_private)
+        {
+            return outcome::of_forbidden_address(verdict);
+        }
+        let request = self.request(webhook, message, started_at);
+        let response = match timeout(webhook.timeout, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return outcome::of_error(error, &webhook.url),
+            Err(_) => return outcome::of_silence(webhook.timeout),
+        };
+        let result = outcome::of_answer(&response, self.clock.now());
+        let left = webhook.timeout.saturating_sub(started.elapsed());
+        // Whatever becomes of the body, the status line has decided.
+        let _ = timeout(left, drain(response)).await;
+        result
+    }
+
+    fn request(
+        &self,
+        webhook: &WebhookSettings,
+        message: &Message<'_>,
+        started_at: UnixMillis,
+    ) -> RequestBuilder {
+        let client = if webhook.allow_private {
+            &self.with_private
+        } else {
+            &self.public_only
+        };
+        let timestamp = started_at.seconds();
+        let signature = signature_header(&webhook.keys, message.id, timestamp, &message.body);
+        client
+            .post(webhook.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT_ENCODING, "identity")
+            .header("webhook-id", message.id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(message.body.clone())
+    }
+}
+
+fn client(allow_private: bool) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(retry::never())
+        .no_proxy()
+        .http1_only()
+        .dns_resolver(Arc::new(GuardedResolver { allow_private }))
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_idle_timeout(IDLE_LIMIT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
+        .build()
+}
+
+/// Reads the body to its end if that is near; otherwise drops the connection.
+async fn drain(mut response: Response) {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > MAX_ANSWER as u64 {
+        return;
+    }
+    let mut read = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        read += chunk.len();
+        if read > MAX_ANSWER {
+            return;
+        }
+    }
+}

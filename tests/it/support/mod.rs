@@ -1,0 +1,3 @@
+//! Peers that tests talk to.
+
+pub(crate) mod receiver;
