@@ -108,7 +108,15 @@ fn auth(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<Auth> {
         "bearer" => Some(Auth::Bearer {
             token: secrets.api_key(section)?,
         }),
-        "none" => Some(Auth::None),
+        "none" => {
+            for key in ["api_key", "api_key_file"] {
+                if section.has(key) {
+                    let warning = format!("upstream.{key}: not used, because auth is none");
+                    section.problems().warn(warning);
+                }
+            }
+            Some(Auth::None)
+        }
         // Not repeated: somebody may have put the key here.
         other => {
             let remedy = did_you_mean(nearest(other, AUTHS), "the other keys give the API key");
