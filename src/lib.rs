@@ -6,6 +6,8 @@ pub mod clock;
 
 pub mod tls;
 
+pub mod config;
+
 pub mod store;
 
 pub mod upstream;

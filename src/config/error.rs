@@ -1,0 +1,176 @@
+//! What is wrong with a configuration: every problem at once, and what to do about each.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Longest part of a value that is repeated in a problem, in characters.
+const SHOWN_CHARS: usize = 60;
+
+/// A configuration that cannot be used. The program ends with exit code 78 (`EX_CONFIG`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file that was read; `None` when there was none.
+    pub file: Option<PathBuf>,
+    /// Everything that is wrong, at least one entry.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong. Neither the key nor the texts hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The full key (`polling.max_delay`), a position in the file (`line 3, column 7`), or the file itself.
+    pub key: String,
+    /// Where the value comes from, unless that is the file: `environment variable JOBTRACKD__…`.
+    pub origin: Option<String>,
+    /// What is wrong.
+    pub wrong: String,
+    /// What to do; may be empty.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.wrong)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        match &self.origin {
+            Some(origin) => write!(f, " ({origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "bad configuration in {}", file.display())?,
+            None => f.write_str("bad configuration (there is no file)")?,
+        }
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Collects problems and warnings while a configuration is read, so that all of them can be told at once.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    list: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<String>>,
+}
+
+impl Problems {
+    pub(super) fn add(&self, problem: Problem) {
+        self.list.borrow_mut().push(problem);
+    }
+
+    pub(super) fn warn(&self, warning: String) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+
+    pub(super) fn into_error(self, file: Option<PathBuf>) -> ConfigError {
+        ConfigError {
+            file,
+            problems: self.list.into_inner(),
+        }
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings.into_inner()
+    }
+}
+
+/// A value as it may stand in a problem: quoted, escaped and cut. Not for anything that may be a secret.
+pub(super) fn shown(text: &str) -> String {
+    if text.chars().count() <= SHOWN_CHARS {
+        return format!("{text:?}");
+    }
+    let cut: String = text.chars().take(SHOWN_CHARS).collect();
+    format!("{cut:?}…")
+}
+
+/// The candidate that `word` was most likely meant to be, when one is near enough.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word: String = word
+        .chars()
+        .take(SHOWN_CHARS)
+        .collect::<String>()
+        .to_lowercase()
+        .replace('-', "_");
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean X?`, or `otherwise` when nothing is near.
+pub(super) fn did_you_mean(found: Option<&str>, otherwise: &str) -> String {
+    match found {
+        Some(found) => format!("did you mean {found}?"),
+        None => otherwise.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_named_only_when_it_is_near_enough() {
+        let words = ["initial_delay", "max_delay", "jitter", "url"];
+        for (written, expected) in [
+            ("intial_delay", Some("initial_delay")),
+            ("max-delay", Some("max_delay")),
+            ("Jitter", Some("jitter")),
+            ("ulr", Some("url")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(written, words), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_one_per_line_after_the_file() {
+        let problem = |key: &str, origin: Option<&str>| Problem {
+            key: key.to_owned(),
+            origin: origin.map(str::to_owned),
+            wrong: "is wrong".to_owned(),
+            remedy: "write 1".to_owned(),
+        };
+        let error = ConfigError {
+            file: Some(PathBuf::from("/etc/x.toml")),
+            problems: vec![
+                problem("a.b", None),
+                problem("c.d", Some("environment variable X")),
+            ],
+        };
+        assert_eq!(
+            error.to_string(),
+            "bad configuration in /etc/x.toml\n  a.b: is wrong; write 1\n  c.d: is wrong; write 1 (environment variable X)"
+        );
+    }
+
+    #[test]
+    fn long_and_strange_values_are_cut_and_escaped() {
+        assert_eq!(shown("a\nb"), r#""a\nb""#);
+        assert_eq!(
+            shown(&"x".repeat(200)).chars().count(),
+            SHOWN_CHARS + "\"\"…".chars().count()
+        );
+    }
+}

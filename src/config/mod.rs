@@ -1,0 +1,197 @@
+//! The configuration: written → merged → validated.
+//!
+//! Built-in defaults, the file and the environment are merged by the `config` crate after everything unknown in them
+//! was reported; then each section is read into the small struct of the module that needs it. All problems are found
+//! in one go, none of them repeats a secret, and nothing is taken that is only nearly right.
+
+mod error;
+
+mod sources;
+
+mod environment;
+
+mod schema;
+
+mod section;
+
+mod origin;
+
+mod secret;
+
+mod remote;
+
+mod local;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ::config::{Map, Value, ValueKind};
+
+pub use self::error::{ConfigError, Problem};
+pub use self::origin::is_private_literal;
+pub use self::sources::Sources;
+
+use self::error::Problems;
+use self::schema::WEBHOOKS;
+use self::secret::{Reading, Secrets};
+use self::section::Section;
+use crate::core::cadence::PollingPolicy;
+use crate::upstream::UpstreamSettings;
+use crate::webhook::WebhookSettings;
+
+/// Everything the daemon was told, validated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the jobs are.
+    pub database: DatabaseSettings,
+    /// The API that is polled.
+    pub upstream: UpstreamSettings,
+    /// When it is polled.
+    pub polling: PollingPolicy,
+    /// Whom to tell, in the order of their names.
+    pub webhooks: Vec<WebhookSettings>,
+    /// Where the status server listens.
+    pub status: StatusSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What is usable but unwise, one line each, such as a secret that everybody can read.
+    pub warnings: Vec<String>,
+}
+
+/// The `[database]` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// The SQLite file; a relative path starts in the working directory.
+    pub path: PathBuf,
+}
+
+/// The `[status]` section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// Where to listen; `None` turns the server off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The `[log]` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level or directives of `tracing_subscriber::EnvFilter`, known to parse.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, journald under systemd, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+    /// Structured fields to systemd's journal.
+    Journald,
+}
+
+/// Loads everything, secrets included.
+///
+/// # Errors
+/// Every problem found, see [`ConfigError`].
+pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
+    let problems = Problems::default();
+    match validated(sources, Reading::Read, &problems) {
+        Some((_, Some(mut settings))) if problems.is_empty() => {
+            settings.warnings = problems.into_warnings();
+            Ok(settings)
+        }
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
+}
+
+/// Loads where the database is, for commands that need nothing else: the whole configuration must be right, but
+/// secrets need not be there and are not read.
+///
+/// # Errors
+/// Every problem found, see [`ConfigError`].
+pub fn load_database(sources: &Sources) -> Result<DatabaseSettings, ConfigError> {
+    let problems = Problems::default();
+    match validated(sources, Reading::Skip, &problems) {
+        Some((database, _)) if problems.is_empty() => Ok(database),
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
+}
+
+impl Settings {
+    /// The changed keys that a reload cannot bring into force.
+    #[must_use]
+    pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
+        [
+            ("database.url", self.database != new.database),
+            ("status.listen", self.status != new.status),
+            ("log.format", self.log.format != new.log.format),
+        ]
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect()
+    }
+}
+
+/// Reads every section, whatever is wrong with the others. What is missing from the answer was reported or, with
+/// [`Reading::Skip`], depends on secrets.
+fn validated(
+    sources: &Sources,
+    reading: Reading,
+    problems: &Problems,
+) -> Option<(DatabaseSettings, Option<Settings>)> {
+    let merged = sources::merged(sources, problems)?;
+    let empty = Map::new();
+    let section = |name| Section::new(name, table(&merged, name).unwrap_or(&empty), problems);
+    let secrets = Secrets { sources, reading };
+
+    let database = local::database(&section("database"));
+    let upstream = remote::upstream(&section("upstream"), &secrets);
+    let polling = local::polling(&section("polling"));
+    let status = local::status(&section("status"));
+    let log = local::log(&section("log"));
+
+    let listen = status.and_then(|status| status.listen);
+    let by_name: BTreeMap<&String, &Value> =
+        table(&merged, WEBHOOKS).into_iter().flatten().collect();
+    let webhooks = by_name
+        .into_iter()
+        .filter_map(|(name, value)| match &value.kind {
+            ValueKind::Table(values) => {
+                let path = format!("{WEBHOOKS}.{name}");
+                let section = Section::new(&path, values, problems);
+                Some(remote::webhook(&section, name, listen, &secrets))
+            }
+            _ => None,
+        });
+    let webhooks = section::all(webhooks.collect());
+
+    let database = database?;
+    let settings = |database| {
+        Some(Settings {
+            database,
+            upstream: upstream?,
+            polling: polling?,
+            webhooks: webhooks?,
+            status: status?,
+            log: log?,
+            warnings: Vec::new(),
+        })
+    };
+    Some((database.clone(), settings(database)))
+}
+
+fn table<'a>(values: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String, Value>> {
+    match &values.get(name)?.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    }
+}

@@ -1,0 +1,200 @@
+//! `[upstream]` and `[webhooks.NAME]`: whom we ask and whom we tell.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use url::Url;
+
+use super::error::{did_you_mean, nearest, shown};
+use super::origin::{self, Query};
+use super::secret::Secrets;
+use super::section::{Section, all};
+use crate::core::delivery::WebhookName;
+use crate::core::event::EventType;
+use crate::upstream::{Auth, UpstreamSettings};
+use crate::webhook::WebhookSettings;
+
+/// Most polls in flight at once.
+const UPSTREAM_IN_FLIGHT: u32 = 4096;
+
+/// Most requests in flight to one webhook.
+const WEBHOOK_IN_FLIGHT: u32 = 256;
+
+/// Largest request budget, per second.
+const REQUESTS_PER_SECOND: u32 = 100_000;
+
+/// Shortest and longest limit for one request.
+const TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(10 * 60);
+
+/// Most entries of `retry`.
+const RETRIES: usize = 50;
+
+/// Longest entry of `retry`.
+const RETRY_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Most entries of `events`.
+const EVENTS: usize = 32;
+
+/// Longest `api_version` and `scope`, in bytes.
+const WORD_BYTES: usize = 64;
+
+const AUTHS: [&str; 3] = ["basiq", "bearer", "none"];
+
+/// The upstream. `None` when something is wrong, which is reported, or when secrets are not read.
+pub(super) fn upstream(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
+    let base_url = origin::url(
+        section,
+        "base_url",
+        "\"https://au-api.basiq.io\"",
+        Query::Refused,
+    );
+    let auth = auth(section, secrets);
+    let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
+    let max_in_flight = section.whole("max_in_flight", 1..=UPSTREAM_IN_FLIGHT, "256");
+    let requests_per_second = section.whole("requests_per_second", 0..=REQUESTS_PER_SECOND, "20");
+    Some(UpstreamSettings {
+        base_url: base_url?,
+        auth: auth?,
+        timeout: timeout?,
+        max_in_flight: usize::try_from(max_in_flight?).ok()?,
+        requests_per_second: NonZeroU32::new(requests_per_second?),
+    })
+}
+
+/// A webhook. `None` as with [`upstream`]. `listen` is our own status address.
+pub(super) fn webhook(
+    section: &Section<'_>,
+    name: &str,
+    listen: Option<SocketAddr>,
+    secrets: &Secrets<'_>,
+) -> Option<WebhookSettings> {
+    let example = "\"https://example.com/hooks/jobs\"";
+    let url = origin::url(section, "url", example, Query::Allowed);
+    let allow_private = section.flag("allow_private");
+    let url = url.filter(|url| may_be_told(section, url, allow_private, listen));
+    let keys = secrets.signing_keys(section, name);
+    let events = events(section);
+    let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
+    let max_in_flight = section.whole("max_in_flight", 1..=WEBHOOK_IN_FLIGHT, "8");
+    let retry = section.durations(
+        "retry",
+        RETRIES,
+        Duration::ZERO..=RETRY_DELAY,
+        "[\"5s\", \"5m\", \"2h\"]",
+    );
+    Some(WebhookSettings {
+        name: WebhookName::new(name),
+        url: url?,
+        keys: keys?,
+        events: events?,
+        timeout: timeout?,
+        max_in_flight: usize::try_from(max_in_flight?).ok()?,
+        retry: retry?,
+        allow_private: allow_private?,
+    })
+}
+
+fn auth(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<Auth> {
+    let api_version = word(section, "api_version", "\"3.0\"");
+    let scope = word(section, "scope", "\"SERVER_ACCESS\"");
+    match section.text("auth", "\"basiq\"")? {
+        "basiq" => Some(Auth::Basiq {
+            api_key: secrets.api_key(section)?,
+            api_version: api_version?,
+            scope: scope?,
+        }),
+        "bearer" => Some(Auth::Bearer {
+            token: secrets.api_key(section)?,
+        }),
+        "none" => {
+            for key in ["api_key", "api_key_file"] {
+                if section.has(key) {
+                    let warning = format!("upstream.{key}: not used, because auth is none");
+                    section.problems().warn(warning);
+                }
+            }
+            Some(Auth::None)
+        }
+        // Not repeated: somebody may have put the key here.
+        other => {
+            let remedy = did_you_mean(nearest(other, AUTHS), "the other keys give the API key");
+            section.refuse("auth", "expected basiq, bearer or none", remedy);
+            None
+        }
+    }
+}
+
+/// A text that is sent in a header or a form.
+fn word(section: &Section<'_>, key: &str, example: &str) -> Option<String> {
+    let text = section.text(key, example)?;
+    if (1..=WORD_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(text.to_owned());
+    }
+    let wrong = format!("expected 1 to {WORD_BYTES} ASCII characters without spaces");
+    section.refuse(key, wrong, format!("for example {key} = {example}"));
+    None
+}
+
+/// Whether a webhook's URL names an address that may be told; names are looked at when they are resolved.
+fn may_be_told(
+    section: &Section<'_>,
+    url: &Url,
+    allow_private: Option<bool>,
+    listen: Option<SocketAddr>,
+) -> bool {
+    let Some(host) = url.host() else { return false };
+    if listen.is_some_and(|listen| origin::reaches(url, listen)) {
+        let remedy = "name the receiver's own address, or change status.listen";
+        section.refuse("url", "this is the daemon's own status address", remedy);
+    } else if origin::is_link_local_literal(&host) {
+        let remedy = "these serve machines' credentials and are never told anything";
+        section.refuse("url", "this is a link-local or metadata address", remedy);
+    } else if allow_private == Some(false) && origin::is_private_literal(&host) {
+        let remedy = format!(
+            "set allow_private = true in [{}] if that is meant",
+            section.path()
+        );
+        section.refuse("url", "this is a loopback or private address", remedy);
+    } else {
+        return true;
+    }
+    false
+}
+
+fn events(section: &Section<'_>) -> Option<Vec<EventType>> {
+    let example = "[\"job.completed\", \"job.failed\"]";
+    let names = section.texts("events", EVENTS, example)?;
+    match names.as_slice() {
+        [] => {
+            let remedy = "leave the key out for the default, or write [\"*\"] for all";
+            section.refuse("events", "the list is empty", remedy);
+            None
+        }
+        ["*"] => Some(EventType::ALL.to_vec()),
+        names if names.contains(&"*") => {
+            section.refuse("events", "\"*\" stands alone", "write events = [\"*\"]");
+            None
+        }
+        names => {
+            let read = names.iter().map(|name| event(section, name)).collect();
+            let mut events = all(read)?;
+            events.sort_unstable();
+            events.dedup();
+            Some(events)
+        }
+    }
+}
+
+fn event(section: &Section<'_>, name: &str) -> Option<EventType> {
+    let event = EventType::from_name(name);
+    if event.is_none() {
+        let known = EventType::ALL.map(EventType::as_str);
+        let otherwise = format!("the events are {}", known.join(", "));
+        let remedy = did_you_mean(nearest(name, known), &otherwise);
+        let wrong = format!("there is no event {}", shown(name));
+        section.refuse("events", wrong, remedy);
+    }
+    event
+}

@@ -1,0 +1,272 @@
+//! Secrets: given in place, in files of their own, or by the service manager. None of their text leaves this module
+//! except as `SecretString` and `SigningKey`.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use super::section::Section;
+use super::sources::{Sources, file_origin, read_text};
+use crate::core::signature::SigningKey;
+
+/// Largest file that holds a secret, in bytes.
+const SECRET_BYTES: u64 = 64 * 1024;
+
+/// Most secrets one webhook can have at a time.
+const SECRETS: usize = 8;
+
+/// Permission of everybody to read.
+const READABLE_BY_ALL: u32 = 0o004;
+
+/// Whether secrets are read at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Read,
+    /// For commands that need none: only how they are given is checked.
+    Skip,
+}
+
+/// Reads secrets.
+pub(super) struct Secrets<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) reading: Reading,
+}
+
+/// A secret and where it was found: the key that gives it, and its file as the start of a message.
+struct Given {
+    key: &'static str,
+    place: String,
+    text: Zeroizing<String>,
+}
+
+impl Secrets<'_> {
+    /// The API key of `[upstream]`. `None` when it is wrong, which is reported, or when secrets are not read.
+    pub(super) fn api_key(&self, section: &Section<'_>) -> Option<SecretString> {
+        let key = single(section, &["api_key", "api_key_file"])?;
+        let given = match key {
+            Some("api_key") => self.in_place(section, "api_key")?,
+            Some(_) => self.in_file(section, "api_key_file")?,
+            None => match self.credential(section, "api_key_file", "api_key")? {
+                Some(given) => given,
+                None => {
+                    section.refuse(
+                        "api_key_file",
+                        "the API key is missing",
+                        "write api_key_file = \"/etc/jobtrackd/api_key\", or give the systemd credential api_key \
+                         (LoadCredential=api_key:FILE), or write api_key = \"…\"",
+                    );
+                    return None;
+                }
+            },
+        };
+        if given.text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Some(SecretString::from(given.text.as_str()));
+        }
+        section.refuse(
+            given.key,
+            format!(
+                "{}the API key holds white space or characters that are not ASCII",
+                given.place
+            ),
+            "give the key alone, on one line",
+        );
+        None
+    }
+
+    /// The signing keys of a webhook, at least one. `None` as with [`Self::api_key`].
+    pub(super) fn signing_keys(
+        &self,
+        section: &Section<'_>,
+        name: &str,
+    ) -> Option<Vec<SigningKey>> {
+        let key = single(section, &["secret", "secret_file", "secret_files"])?;
+        let given = match key {
+            Some("secret") => vec![self.in_place(section, "secret")?],
+            Some("secret_file") => vec![self.in_file(section, "secret_file")?],
+            Some(_) => self.in_files(section, "secret_files")?,
+            None => {
+                let credential = format!("webhook.{name}");
+                match self.credential(section, "secret_file", &credential)? {
+                    Some(given) => vec![given],
+                    None => {
+                        let remedy = format!(
+                            "write secret_file = \"/etc/jobtrackd/{name}.secret\", or give the systemd credential \
+                             {credential} (LoadCredential={credential}:FILE), or write secret = \"whsec_…\""
+                        );
+                        section.refuse("secret_file", "the signing secret is missing", remedy);
+                        return None;
+                    }
+                }
+            }
+        };
+        let texts = given
+            .iter()
+            .flat_map(|given| given.text.split_whitespace().map(move |text| (given, text)));
+        let mut keys = Vec::new();
+        for (Given { key, place, .. }, text) in texts {
+            match SigningKey::parse(text) {
+                Ok(signing_key) => keys.push(signing_key),
+                Err(error) => {
+                    let remedy = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)";
+                    section.refuse(key, format!("{place}{error}"), remedy);
+                    return None;
+                }
+            }
+        }
+        if keys.len() > SECRETS {
+            let wrong = format!("{} secrets are too many", keys.len());
+            section.refuse(given.first()?.key, wrong, format!("keep at most {SECRETS}"));
+            return None;
+        }
+        Some(keys)
+    }
+
+    fn in_place(&self, section: &Section<'_>, key: &'static str) -> Option<Given> {
+        let text = section.text(key, "\"…\"")?;
+        if let Some(file) = &self.sources.file
+            && section.origin(key) == Some(&file_origin(file))
+        {
+            warn_if_readable_by_all(section, key, file);
+        }
+        let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+        self.present(
+            section,
+            Given {
+                key,
+                place: String::new(),
+                text,
+            },
+        )
+    }
+
+    fn in_file(&self, section: &Section<'_>, key: &'static str) -> Option<Given> {
+        let path = section.text(key, "\"/etc/jobtrackd/secret\"")?;
+        self.read(section, key, Path::new(path), true)
+    }
+
+    fn in_files(&self, section: &Section<'_>, key: &'static str) -> Option<Vec<Given>> {
+        let example = "[\"/etc/jobtrackd/new\", \"/etc/jobtrackd/old\"]";
+        let paths = section.texts(key, SECRETS, example)?;
+        if paths.is_empty() {
+            section.refuse(
+                key,
+                "the list is empty",
+                format!("for example {key} = {example}"),
+            );
+            return None;
+        }
+        let read = paths
+            .iter()
+            .map(|path| self.read(section, key, Path::new(path), true));
+        super::section::all(read.collect())
+    }
+
+    /// The credential with this name. `Some(None)` when there is none; what is wrong with it is reported at `key`.
+    fn credential(
+        &self,
+        section: &Section<'_>,
+        key: &'static str,
+        name: &str,
+    ) -> Option<Option<Given>> {
+        if self.reading == Reading::Skip {
+            return None;
+        }
+        let path: Option<PathBuf> = self
+            .sources
+            .credentials_directory
+            .as_ref()
+            .map(|folder| folder.join(name));
+        match path {
+            Some(path) if !is_missing(&path) => self.read(section, key, &path, false).map(Some),
+            _ => Some(None),
+        }
+    }
+
+    fn read(
+        &self,
+        section: &Section<'_>,
+        key: &'static str,
+        path: &Path,
+        check_mode: bool,
+    ) -> Option<Given> {
+        if self.reading == Reading::Skip {
+            return None;
+        }
+        if path.as_os_str().is_empty() {
+            section.refuse(
+                key,
+                "this is empty",
+                "write the path of a file, or leave it out",
+            );
+            return None;
+        }
+        let text = match read_text(path, SECRET_BYTES) {
+            Ok(text) => Zeroizing::new(text),
+            Err(wrong) => {
+                section.refuse(key, wrong, "the daemon's user must be able to read it");
+                return None;
+            }
+        };
+        if check_mode {
+            warn_if_readable_by_all(section, key, path);
+        }
+        let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
+        let place = format!("{}: ", path.display());
+        self.present(section, Given { key, place, text })
+    }
+
+    fn present(&self, section: &Section<'_>, given: Given) -> Option<Given> {
+        if given.text.trim().is_empty() {
+            let wrong = format!("{}there is nothing in it", given.place);
+            section.refuse(
+                given.key,
+                wrong,
+                "put the secret there, or leave the key out",
+            );
+            return None;
+        }
+        (self.reading == Reading::Read).then_some(given)
+    }
+}
+
+/// The one of these keys that the section has, if it has any. Outer `None` when it has several, which is reported.
+fn single(section: &Section<'_>, keys: &[&'static str]) -> Option<Option<&'static str>> {
+    let given: Vec<&'static str> = keys
+        .iter()
+        .copied()
+        .filter(|key| section.has(key))
+        .collect();
+    match given.as_slice() {
+        [] => Some(None),
+        [key] => Some(Some(key)),
+        [first, .., last] => {
+            let wrong = format!("{} are given at once", given.join(" and "));
+            let from = |key: &str| section.origin(key).unwrap_or("the defaults").to_owned();
+            let remedy = format!(
+                "keep one: {first} comes from {}, {last} from {}",
+                from(first),
+                from(last)
+            );
+            section.refuse(first, wrong, remedy);
+            None
+        }
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn warn_if_readable_by_all(section: &Section<'_>, key: &str, path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
+    if mode & READABLE_BY_ALL != 0 {
+        section.problems().warn(format!(
+            "{}.{key}: everybody on this machine can read {path}; run: chmod o-r {path}",
+            section.path(),
+            path = path.display()
+        ));
+    }
+}

@@ -1,0 +1,153 @@
+//! Keys that do not exist, and secrets.
+
+use super::*;
+
+#[test]
+fn unknown_variables_name_the_key_the_variable_and_the_nearest_key() {
+    for (key, fragments) in [
+        (
+            "upstream.base_ulr",
+            ["upstream.base_ulr", "did you mean upstream.base_url?"],
+        ),
+        ("upstraem.base_url", ["upstraem", "did you mean upstream?"]),
+        (
+            "webhooks.billing.evnets",
+            [
+                "webhooks.billing.evnets",
+                "did you mean webhooks.billing.events?",
+            ],
+        ),
+        (
+            "upstream.max_delay",
+            ["upstream.max_delay", "did you mean polling.max_delay?"],
+        ),
+        (
+            "log.colour",
+            ["log.colour", "the keys here are level, format"],
+        ),
+        (
+            "log",
+            ["log: this variable names no key", "JOBTRACKD__SECTION__KEY"],
+        ),
+        (
+            "webhooks.billing",
+            [
+                "webhooks.billing: this variable names no key",
+                "WEBHOOKS__NAME__KEY",
+            ],
+        ),
+        ("log.level.deep", ["log.level.deep", "names no key"]),
+        (
+            "webhooks.bil ling.url",
+            ["webhooks.\"bil ling\"", "A-Z a-z 0-9"],
+        ),
+        (
+            "webhooks.x1234567890123456789012345678901234567890123456789012345678901234.url",
+            ["webhooks.\"x123", "1 to 64"],
+        ),
+    ] {
+        let text = load(&sources(&[(key, "x")])).unwrap_err().to_string();
+        let variable = format!(
+            "(environment variable JOBTRACKD__{})",
+            key.replace('.', "__").to_uppercase()
+        );
+        for fragment in fragments.into_iter().chain([variable.as_str()]) {
+            assert!(text.contains(fragment), "no {fragment:?} in: {text}");
+        }
+    }
+}
+
+#[test]
+fn other_variables_are_none_of_our_business_and_bytes_that_are_no_text_are_refused() {
+    let mut sources = sources(&[]);
+    for name in ["JOBTRACKD_CONFIG", "JOBTRACKDX", "PATH"] {
+        sources.environment.insert(name.to_owned(), "x".to_owned());
+    }
+    load(&sources).unwrap();
+    refused(&[("log.level", "\u{fffd}", &["not UTF-8"])]);
+}
+
+#[test]
+fn secrets_are_given_once_and_are_whole() {
+    refused(&[
+        ("webhooks.billing.secret", "", &["nothing in it"]),
+        ("webhooks.billing.secret", "whsec_canary!", &["not base64"]),
+        (
+            "webhooks.billing.secret",
+            "whsec_AAAA",
+            &["3 bytes", "head -c 32"],
+        ),
+        (
+            "webhooks.billing.secret",
+            &[SECRET; 9].join(" "),
+            &["9 secrets are too many"],
+        ),
+        ("upstream.api_key", "", &["nothing in it"]),
+        ("upstream.api_key", "two words", &["white space"]),
+    ]);
+    assert!(!refusal("webhooks.billing.secret", "whsec_canary!").contains("canary"));
+    assert!(!refusal("upstream.api_key", "canary two").contains("canary"));
+    for (key, other) in [
+        ("upstream.api_key_file", "upstream.api_key"),
+        ("webhooks.billing.secret_file", "webhooks.billing.secret"),
+        ("webhooks.billing.secret_files", "webhooks.billing.secret"),
+    ] {
+        let error = load(&sources(&[(key, "/nowhere")])).unwrap_err();
+        assert_eq!(error.problems[0].key, other);
+        let text = error.to_string();
+        assert!(
+            text.contains("given at once") && text.contains("keep one"),
+            "{text}"
+        );
+    }
+    let two = settings(&[("webhooks.billing.secret", &[SECRET; 2].join("\n"))]);
+    assert_eq!(two.webhooks[0].keys.len(), 2);
+}
+
+#[test]
+fn a_missing_secret_says_every_way_to_give_it() {
+    let mut sources = sources(&[]);
+    sources.environment.remove("JOBTRACKD__UPSTREAM__API_KEY");
+    sources
+        .environment
+        .remove("JOBTRACKD__WEBHOOKS__BILLING__SECRET");
+    let text = load(&sources).unwrap_err().to_string();
+    for way in [
+        "api_key_file = \"",
+        "LoadCredential=api_key:",
+        "api_key = \"",
+        "secret_file = \"",
+        "LoadCredential=webhook.billing:",
+        "secret = \"whsec_",
+    ] {
+        assert!(text.contains(way), "no {way:?} in: {text}");
+    }
+    load_database(&sources).unwrap();
+    let auth = ("JOBTRACKD__UPSTREAM__AUTH".to_owned(), "none".to_owned());
+    sources.environment.extend([auth]);
+    assert!(!load(&sources).unwrap_err().to_string().contains("api_key"));
+}
+
+#[test]
+fn nothing_prints_a_secret() {
+    let sources = sources(&[("upstream.auth", "bearer")]);
+    let settings = load(&sources).unwrap();
+    let Auth::Bearer { token } = &settings.upstream.auth else {
+        panic!("{:?}", settings.upstream.auth)
+    };
+    assert_eq!(token.expose_secret(), "key-1");
+    let shown = format!("{settings:?} {sources:?}");
+    assert!(
+        !shown.contains("key-1") && !shown.contains("AQIDBAUG"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_key_that_is_not_used_is_a_warning() {
+    let warnings = settings(&[("upstream.auth", "none")]).warnings;
+    assert_eq!(
+        warnings,
+        ["upstream.api_key: not used, because auth is none"]
+    );
+}
