@@ -4,6 +4,8 @@ pub mod core;
 
 pub mod clock;
 
+pub mod tls;
+
 pub mod upstream;
 
 pub mod webhook;
