@@ -118,6 +118,13 @@ impl Gate {
         self.machine().state(now)
     }
 
+    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
+    /// best to have no more than one in flight then, so that an upstream that still refuses is asked once, not by all.
+    #[must_use]
+    pub fn on_trial(&self, now: Instant) -> bool {
+        self.machine().on_trial(now)
+    }
+
     /// What is known of our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
@@ -130,14 +137,14 @@ impl Gate {
         self.machine().degraded(Instant::now())
     }
 
-    /// Resolves when the gate was closed, opened, or its end moved, after this call (not: after the first poll of the
+    /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the first poll of the
     /// future). So call it, then look at [`Gate::state`], then await it.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.changes.subscribe();
         async move {
             if changes.changed().await.is_err() {
                 // The gate is gone, and so is whoever could change it.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -200,16 +207,20 @@ fn log(before: &Episodes, after: &Episodes, now: Instant) {
     }
     match (&before.forbidden, &after.forbidden) {
         (None, Some(error)) => {
-            tracing::warn!(error = %error, "the upstream forbids jobs to our credentials")
+            tracing::warn!(error = %error, "the upstream forbids jobs to our credentials");
         }
-        (Some(_), None) => tracing::info!("our credentials are no longer forbidden"),
+        (Some(_), None) => {
+            tracing::info!("our credentials are no longer forbidden");
+        }
         _ => {}
     }
     match (&before.down, &after.down) {
         (None, Some(error)) => {
-            tracing::warn!(error = %error, "the upstream gives no usable answers")
+            tracing::warn!(error = %error, "the upstream gives no usable answers");
         }
-        (Some(_), None) => tracing::info!("the upstream gives usable answers again"),
+        (Some(_), None) => {
+            tracing::info!("the upstream gives usable answers again");
+        }
         _ => {}
     }
 }

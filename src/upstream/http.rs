@@ -108,7 +108,10 @@ impl Http {
         let deadline = Instant::now() + self.timeout;
         let exchange = self.exchange(request, deadline, limit);
         let answer = self.clock.held(exchange).await;
-        answer.map_err(|trouble| NoAnswer::Trouble(self.without_secret(trouble, authorization)))
+        answer.map_err(|Trouble { class, detail }| {
+            let detail = presentable(&detail, &secrets(authorization));
+            NoAnswer::Trouble(Trouble { class, detail })
+        })
     }
 
     async fn exchange(
@@ -158,13 +161,6 @@ impl Http {
                 "no complete answer within {}",
                 humantime::format_duration(self.timeout)
             ),
-        }
-    }
-
-    fn without_secret(&self, trouble: Trouble, authorization: Option<&HeaderValue>) -> Trouble {
-        Trouble {
-            class: trouble.class,
-            detail: presentable(&trouble.detail, &secrets(authorization)),
         }
     }
 }

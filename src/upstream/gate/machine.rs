@@ -81,8 +81,8 @@ struct Closure {
     reason: GateReason,
     /// The last ticket given out before it: polls up to it say nothing about the time after.
     mark: Ticket,
-    /// Whether the upstream itself named the end, so that nothing may shorten it.
-    firm: bool,
+    /// The end the upstream itself asked for, which no success brings nearer; else when the gate was closed.
+    earliest: Instant,
 }
 
 #[derive(Debug)]
@@ -124,6 +124,12 @@ impl Machine {
         in_force
             .max_by_key(|closure| closure.until)
             .map_or(GateState::Open, Closure::state)
+    }
+
+    pub(super) fn on_trial(&self, now: Instant) -> bool {
+        let closures = [&self.throttled, &self.unauthorized].into_iter().flatten();
+        let (closed, over): (Vec<_>, Vec<_>) = closures.partition(|closure| now < closure.until);
+        closed.is_empty() && !over.is_empty()
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -212,8 +218,7 @@ impl Machine {
         self.proven_generation = self.proven_generation.max(Some(generation));
         if is_later(ticket, self.throttled.as_ref()) {
             self.throttles = 0;
-            self.throttled
-                .take_if(|closure| !closure.firm || closure.until <= now);
+            self.throttled.take_if(|closure| closure.earliest <= now);
         }
         if is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = 0;
@@ -242,14 +247,19 @@ impl Machine {
                 .min(MAX_RETRY_AFTER),
             None => self.grown(THROTTLED_BACKOFF, self.throttles, moment.random),
         };
+        let until = moment.now + pause;
         let closure = Closure {
-            until: moment.now + pause,
+            until,
             reason: GateReason {
                 kind: GateReasonKind::Throttled,
                 detail: detail.to_owned(),
             },
             mark: Ticket(self.last),
-            firm: retry_after.is_some(),
+            earliest: if retry_after.is_some() {
+                until
+            } else {
+                moment.now
+            },
         };
         extend(&mut self.throttled, closure, later);
     }
@@ -281,7 +291,7 @@ impl Machine {
                 detail: detail.to_owned(),
             },
             mark: Ticket(self.last),
-            firm: false,
+            earliest: until,
         };
         extend(&mut self.unauthorized, closure, later);
     }
@@ -336,8 +346,8 @@ fn extend(slot: &mut Option<Closure>, new: Closure, later: bool) {
     if later {
         old.mark = new.mark;
     }
+    old.earliest = old.earliest.max(new.earliest);
     if new.until > old.until {
-        old.firm = new.firm;
         old.until = new.until;
         old.reason = new.reason;
     }

@@ -113,6 +113,26 @@ fn a_pause_that_was_asked_for_is_kept_whole_and_the_latest_end_wins() {
 }
 
 #[test]
+fn a_success_ends_our_own_pause_but_not_the_part_the_upstream_asked_for() {
+    let mut bench = Bench::new();
+    for signal in [
+        throttled(None),
+        throttled(None),
+        throttled(None),
+        throttled(None),
+        throttled(Some(2)),
+    ] {
+        bench.poll(&signal);
+    }
+    assert_eq!(bench.closed_for(), 8000);
+    bench.poll(&good(1));
+    assert_eq!(bench.closed_for(), 8000);
+    bench.wait(2000);
+    bench.poll(&good(1));
+    assert_eq!(bench.closed_for(), 0);
+}
+
+#[test]
 fn jitter_lengthens_a_pause_and_a_day_is_the_most() {
     for (asked, random, millis) in [
         (60, 0.0, 60_000),
@@ -298,12 +318,14 @@ fn an_episode_begins_with_the_first_closing_and_ends_with_the_first_success() {
     let quiet = bench.machine.episodes();
     bench.poll(&throttled(None));
     bench.wait(1000);
+    assert!(bench.machine.episodes().throttled.is_some());
     assert!(
-        bench.machine.episodes().throttled.is_some(),
+        bench.machine.on_trial(bench.now),
         "open, but not yet known to be over"
     );
     bench.poll(&throttled(None));
     bench.wait(2000);
     bench.poll(&good(1));
     assert_eq!(bench.machine.episodes(), quiet);
+    assert!(!bench.machine.on_trial(bench.now));
 }
