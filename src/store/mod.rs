@@ -114,6 +114,16 @@ impl Store {
         }
     }
 
+    /// One row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.job(id).await,
+        }
+    }
+
     /// The heads of a webhook's lanes that are due at `now`, longest due first.
     ///
     /// # Errors
