@@ -35,97 +35,79 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
+async fn assert_outcome(status: u16, headers: &'static str, body: &str, expected: PollOutcome) {
+    let body = body.to_owned();
+    let outcome = outcome_of(move || reply(status, headers, &body)).await;
+    assert_eq!(outcome, expected, "{status}");
+}
+
 #[tokio::test(start_paused = true)]
-async fn each_status_has_its_meaning() {
-    let seconds = |seconds| Some(Duration::from_secs(seconds));
-    let throttled = |status, retry_after| PollOutcome::Throttled {
-        status,
-        retry_after,
-    };
+async fn an_answer_about_the_job_is_no_trouble() {
     let answered = |body: &str| PollOutcome::Answered {
         body: body.to_owned(),
     };
-    for (status, headers, body, expected) in [
-        (200, "", r#"{"id":"61723"}"#, answered(r#"{"id":"61723"}"#)),
-        (202, "", "ä", answered("ä")),
-        (204, "", "", answered("")),
-        (404, "", "", PollOutcome::Gone { status: 404 }),
-        (410, "", "<html>", PollOutcome::Gone { status: 410 }),
-        (
-            400,
-            "",
-            &envelope("parameter-not-valid", "Job ID\\nvalue"),
-            PollOutcome::Rejected {
-                detail: "HTTP 400, parameter-not-valid: Job ID\\nvalue".into(),
-            },
-        ),
-        (
-            403,
-            "",
-            &envelope("forbidden-access", "Forbidden"),
-            PollOutcome::Forbidden {
-                detail: "HTTP 403, forbidden-access: Forbidden".into(),
-            },
-        ),
-        (
-            401,
-            "",
-            "",
-            PollOutcome::CredentialsRefused {
-                detail: "HTTP 401".into(),
-            },
-        ),
-        (429, "", "", throttled(429, None)),
-        (429, "retry-after: 7\r\n", "", throttled(429, seconds(7))),
+    assert_outcome(200, "", r#"{"id":"61723"}"#, answered(r#"{"id":"61723"}"#)).await;
+    assert_outcome(202, "", "ä", answered("ä")).await;
+    assert_outcome(204, "", "", answered("")).await;
+    assert_outcome(404, "", "", PollOutcome::Gone { status: 404 }).await;
+    assert_outcome(410, "", "<html>", PollOutcome::Gone { status: 410 }).await;
+    let detail = "HTTP 400, parameter-not-valid: Job ID\\nvalue".to_owned();
+    let body = envelope("parameter-not-valid", "Job ID\\nvalue");
+    assert_outcome(400, "", &body, PollOutcome::Rejected { detail }).await;
+    let detail = "HTTP 403, forbidden-access: Forbidden".to_owned();
+    let body = envelope("forbidden-access", "Forbidden");
+    assert_outcome(403, "", &body, PollOutcome::Forbidden { detail }).await;
+    let detail = "HTTP 401".to_owned();
+    assert_outcome(401, "", "", PollOutcome::CredentialsRefused { detail }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_poll_knows_how_long_to_wait() {
+    for (status, headers, seconds) in [
+        (429, "", None),
+        (429, "retry-after: 7\r\n", Some(7)),
         (
             429,
             "retry-after: Sun, 06 Nov 1994 08:51:37 GMT\r\n",
-            "",
-            throttled(429, seconds(120)),
+            Some(120),
         ),
         (
             429,
             "retry-after: Sun, 06 Nov 1994 08:00:00 GMT\r\n",
-            "",
-            throttled(429, seconds(0)),
+            Some(0),
         ),
-        (
-            429,
-            "retry-after: 99999999999999999999\r\n",
-            "",
-            throttled(429, seconds(86_400)),
-        ),
-        (429, "retry-after: -1\r\n", "", throttled(429, None)),
-        (429, "retry-after: \u{fffd}\r\n", "", throttled(429, None)),
-        (503, "retry-after: 5\r\n", "", throttled(503, seconds(5))),
-        (503, "", "", trouble(TroubleClass::Status, "HTTP 503")),
-        (
-            502,
-            "",
-            "<html>secret</html>",
-            trouble(TroubleClass::Status, "HTTP 502"),
-        ),
-        (
-            500,
-            "",
-            &envelope("e", "t"),
-            trouble(TroubleClass::Status, "HTTP 500, e: t"),
-        ),
-        (418, "", "", trouble(TroubleClass::Status, "HTTP 418")),
-        (
-            304,
-            "",
-            "",
-            trouble(
-                TroubleClass::Redirect,
-                "HTTP 304, a redirect to nowhere, not followed",
-            ),
-        ),
+        (429, "retry-after: 99999999999999999999\r\n", Some(86_400)),
+        (429, "retry-after: -1\r\n", None),
+        (429, "retry-after: \u{fffd}\r\n", None),
+        (503, "retry-after: 5\r\n", Some(5)),
     ] {
-        let (headers, body) = (headers.to_owned(), body.to_owned());
-        let outcome = outcome_of(move || reply(status, &headers, &body)).await;
-        assert_eq!(outcome, expected, "{status}");
+        let retry_after = seconds.map(Duration::from_secs);
+        assert_outcome(
+            status,
+            headers,
+            "",
+            PollOutcome::Throttled {
+                status,
+                retry_after,
+            },
+        )
+        .await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_other_status_is_trouble_with_what_the_api_says_of_it() {
+    let said = envelope("e", "t");
+    for (status, body, detail) in [
+        (503, "", "HTTP 503"),
+        (502, "<html>Bad Gateway</html>", "HTTP 502"),
+        (500, said.as_str(), "HTTP 500, e: t"),
+        (418, "", "HTTP 418"),
+    ] {
+        assert_outcome(status, "", body, trouble(TroubleClass::Status, detail)).await;
+    }
+    let detail = "HTTP 304, a redirect to nowhere, not followed";
+    assert_outcome(304, "", "", trouble(TroubleClass::Redirect, detail)).await;
 }
 
 #[tokio::test(start_paused = true)]
