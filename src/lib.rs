@@ -7,3 +7,7 @@ pub mod clock;
 pub mod upstream;
 
 pub mod webhook;
+
+pub mod simulator;
+
+pub mod cli;

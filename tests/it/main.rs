@@ -1,1 +1,3 @@
 //! Integration tests: real sockets, real SQLite files, one crate, files by behaviour.
+
+mod simulator;
