@@ -141,7 +141,7 @@ impl Story {
             }
             self.start(index);
             self.show();
-            self.wait(800..=4500);
+            self.wait(1000..=4500);
             self.succeed(index);
             self.show();
         }

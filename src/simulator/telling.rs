@@ -304,3 +304,68 @@ impl Scenario {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::dress::Dress;
+    use super::super::script::Content;
+    use super::*;
+
+    fn look() -> Look {
+        Look {
+            dress: Dress::V3,
+            user: "u".to_owned(),
+            thing: "c".to_owned(),
+            institution: "AU00000".to_owned(),
+            no_nulls: false,
+            details: false,
+        }
+    }
+
+    #[test]
+    fn every_error_text_strikes_sooner_or_later() {
+        let mut seen = HashSet::new();
+        for seed in 0..2000 {
+            for scenario in [Scenario::Failed, Scenario::StatementFailed] {
+                let telling = Telling {
+                    scenario,
+                    step: None,
+                    code: None,
+                };
+                let script = telling.script(Rng::with_seed(seed), look());
+                let Some(Content::Steps(steps)) = script.phases.last().map(|last| &last.content)
+                else {
+                    panic!("a story is told in steps");
+                };
+                let step: Value = steps
+                    .iter()
+                    .map(|step| serde_json::from_str(step.get()).unwrap())
+                    .find(|step: &Value| step["status"] == "failed")
+                    .unwrap();
+                seen.insert(step["result"]["title"].as_str().unwrap().to_owned());
+            }
+        }
+        let known: HashSet<String> = errors::ALL.iter().map(|e| e.title.to_owned()).collect();
+        assert_eq!(seen, known);
+    }
+
+    #[test]
+    fn plain_stories_take_three_to_sixteen_seconds_and_slow_ones_minutes() {
+        let span = |scenario: Scenario, seed: u64| {
+            let telling = Telling {
+                scenario,
+                step: None,
+                code: None,
+            };
+            let script = telling.script(Rng::with_seed(seed), look());
+            script.phases.last().map_or(0, |last| last.at_ms)
+        };
+        for seed in 0..200 {
+            assert!((3_000..=16_000).contains(&span(Scenario::Success, seed)));
+            assert!((50_000..=320_000).contains(&span(Scenario::Slow, seed)));
+            assert!(span(Scenario::QueuedSuccess, seed) > QUEUE_MS);
+        }
+    }
+}
