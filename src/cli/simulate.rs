@@ -97,7 +97,7 @@ A token:
   TOKEN=$(curl -s {base}/token -H "Authorization: Basic {key}" -H "basiq-version: 3.0" \
     -d scope=SERVER_ACCESS | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 
-A job from a sandbox bank (AU00002 always asks for an MFA answer):
+A job from a sandbox bank (AU00000 succeeds, AU00002 always asks for an MFA answer):
   curl -s {base}/users/u1/connections -H "Authorization: Bearer $TOKEN" -H "content-type: application/json" \
     -d '{{"loginId":"gavinBelson","password":"hooli2016","institution":{{"id":"AU00000"}}}}'
 
