@@ -4,6 +4,8 @@ pub mod core;
 
 pub mod clock;
 
+pub mod pulse;
+
 pub mod tls;
 
 pub mod config;
@@ -15,3 +17,11 @@ pub mod upstream;
 pub mod webhook;
 
 pub mod tracker;
+
+pub mod dispatcher;
+
+pub mod lifecycle;
+
+pub mod simulator;
+
+pub mod cli;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::recorder::{Recorder, WriterGone};
 use crate::core::job::JobId;
+use crate::pulse::Pulse;
 use crate::store::{JobChange, JobRow, Store, StoreError};
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
@@ -39,6 +40,8 @@ pub struct Intake {
     pub nudge: Arc<Notify>,
     /// How often foreign commits are looked for.
     pub tick: Duration,
+    /// Whether it advances.
+    pub pulse: Pulse,
 }
 
 /// Why intake ended.
@@ -72,9 +75,11 @@ impl Intake {
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(());
         loop {
+            self.pulse.works();
             if watcher.saw_commit().await? {
                 newest = self.notice(newest).await?;
             }
+            self.pulse.rests();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.nudge.notified() => {}

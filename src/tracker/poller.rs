@@ -20,6 +20,7 @@ use crate::core::cadence::{PollingPolicy, Progress};
 use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
+use crate::pulse::Pulse;
 use crate::store::{JobRow, Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
@@ -49,6 +50,7 @@ pub struct Poller {
     flush_at: Option<Instant>,
     wake_at: Option<Instant>,
     gauge: Arc<Gauge>,
+    pulse: Pulse,
 }
 
 /// What the poller is made from.
@@ -156,7 +158,14 @@ impl Poller {
             flush_at: None,
             wake_at: None,
             gauge: Arc::default(),
+            pulse: Pulse::default(),
         }
+    }
+
+    /// Whether it advances.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Numbers that others may read.
@@ -197,9 +206,11 @@ impl Poller {
             .in_flight
             .store(self.looks.len(), Ordering::Relaxed);
         let wake_at = self.wake_at();
+        self.pulse.rests();
         tokio::select! {
             () = stop.cancelled() => {}
             Some(looked) = self.looks.join_next() => {
+                self.pulse.works();
                 self.finish(looked).await?;
                 while let Some(looked) = self.looks.try_join_next() {
                     self.finish(looked).await?;
@@ -424,6 +435,10 @@ impl Poller {
         self.wake_at = None;
         while self.schedule.has_ready() && self.looks.len() < self.max_in_flight {
             if *self.writable.borrow_and_update() != Writable::Yes {
+                return;
+            }
+            if self.surroundings.upstream.gate().on_trial(now) && !self.looks.is_empty() {
+                // After a pause one poll goes ahead; its outcome wakes this loop.
                 return;
             }
             if let GateState::Closed { until, .. } = self.surroundings.upstream.gate().state(now) {

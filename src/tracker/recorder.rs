@@ -11,6 +11,7 @@ use tracing::{error, info};
 use crate::clock::Clock;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
+use crate::pulse::Pulse;
 use crate::store::{
     AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
 };
@@ -120,6 +121,7 @@ pub struct Writer {
     writable: watch::Sender<Writable>,
     nudges: HashMap<WebhookName, Arc<Notify>>,
     changes_seen: Option<i64>,
+    pulse: Pulse,
 }
 
 /// Makes the writer and a first handle. `nudges` are told when a webhook has something new to deliver.
@@ -138,6 +140,7 @@ pub fn recorder(
         writable,
         nudges,
         changes_seen: None,
+        pulse: Pulse::default(),
     };
     (
         Recorder {
@@ -156,6 +159,12 @@ struct Waiting {
 }
 
 impl Writer {
+    /// Whether it advances.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Commits until the last handle is dropped, or `give_up` is cancelled while a transaction waits for the disk.
     ///
     /// # Errors
@@ -244,7 +253,10 @@ impl Writer {
         give_up: &CancellationToken,
     ) -> Result<Option<Committed>, StoreError> {
         loop {
-            let trouble = match self.store.commit(batch).await {
+            self.pulse.works();
+            let committed = self.store.commit(batch).await;
+            self.pulse.rests();
+            let trouble = match committed {
                 Ok(committed) => {
                     if self.writable.send_replace(Writable::Yes) != Writable::Yes {
                         info!("the database can be written again");

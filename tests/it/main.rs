@@ -8,5 +8,6 @@
 mod support;
 
 mod config;
+mod simulator;
 mod upstream;
 mod webhook;

@@ -1,0 +1,3 @@
+//! The commands, one file per command or family.
+
+pub mod simulate;
