@@ -20,7 +20,13 @@ pub mod tracker;
 
 pub mod dispatcher;
 
+pub mod status;
+
 pub mod lifecycle;
+
+pub mod logging;
+
+pub mod app;
 
 pub mod simulator;
 

@@ -88,10 +88,10 @@ impl Tasks {
                 match ended {
                     Ok((_, Ok(()))) => {}
                     Ok((name, Err(error))) if result.is_ok() => {
-                        result = Err(error.context(format!("{name} failed")))
+                        result = Err(error.context(format!("{name} failed")));
                     }
                     Err(error) if result.is_ok() && !error.is_cancelled() => {
-                        result = Err(error.into())
+                        result = Err(error.into());
                     }
                     _ => {}
                 }

@@ -222,7 +222,7 @@ impl Dispatcher {
                 warn!(%webhook, error = attempted.error, "the webhook does not take events; they are tried again");
             }
             _ => {
-                debug!(%webhook, event_id = attempted.event_id, after = ?attempted.after, "attempt")
+                debug!(%webhook, event_id = attempted.event_id, after = ?attempted.after, "attempt");
             }
         }
         Ok(())

@@ -114,6 +114,16 @@ impl Store {
         }
     }
 
+    /// The remote job as last seen: `None` when there is no such job, `Some(None)` before its first good poll.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn resource(&self, id: &JobId) -> Result<Option<Option<String>>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.resource(id).await,
+        }
+    }
+
     /// One row; `None` when it is gone.
     ///
     /// # Errors

@@ -210,7 +210,7 @@ impl Writer {
                 Change::Scheduled(schedules) => batch.schedules.extend(schedules),
                 Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
                 Change::ChangesSeen(newest) => {
-                    self.changes_seen = self.changes_seen.max(Some(newest))
+                    self.changes_seen = self.changes_seen.max(Some(newest));
                 }
             }
         }

@@ -18,6 +18,8 @@ const TRACKED: &str = "
 
 const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
 
+const RESOURCE: &str = "SELECT id, resource FROM jobs WHERE id = ?1";
+
 const STEPS: &str = "
     SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
     FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
@@ -103,6 +105,18 @@ impl SqliteStore {
             last_seq: r.number("last_seq")?,
             last_sequence: r.number("last_sequence")?,
         }))
+    }
+
+    pub(in crate::store) async fn resource(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<Option<String>>, StoreError> {
+        let query = sqlx::query(RESOURCE).bind(id.as_str());
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.map(|row| Reading::new(&row, "jobs", "id").maybe_text("resource"))
+            .transpose()
     }
 
     pub(in crate::store) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
