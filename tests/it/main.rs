@@ -8,6 +8,7 @@
 mod support;
 
 mod config;
+mod crash;
 mod following;
 mod simulator;
 mod upstream;
