@@ -11,5 +11,6 @@ mod config;
 mod crash;
 mod following;
 mod simulator;
+mod tidy;
 mod upstream;
 mod webhook;
