@@ -13,3 +13,5 @@ pub mod store;
 pub mod upstream;
 
 pub mod webhook;
+
+pub mod cli;
