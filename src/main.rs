@@ -1,3 +1,7 @@
 //! The jobtrackd program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jobtrackd::cli::run(std::env::args_os())
+}

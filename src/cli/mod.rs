@@ -1,3 +1,185 @@
-//! The commands, one file per command or family.
+//! The command line: one file per command, and what they share to look alike.
+//!
+//! Commands that work on the database need no daemon, and no lock: they read and write beside one. What they print is
+//! made by pure functions of the data, the time and the [`View`](screen::View); text from outside is escaped.
 
-pub mod simulate;
+mod cancel;
+mod enqueue;
+mod list;
+mod migrate;
+mod run;
+mod show;
+mod simulate;
+
+mod challenge;
+mod deliveries;
+mod json;
+mod screen;
+mod steps;
+mod style;
+mod table;
+mod text;
+mod timeline;
+
+#[cfg(test)]
+mod sample;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::{ConfigError, DatabaseSettings, Sources, load_database};
+use crate::store::Store;
+use screen::Screen;
+use style::{Style, Tone};
+
+/// The command failed.
+const FAILED: u8 = 1;
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// The configuration cannot be used (`EX_CONFIG`).
+const CONFIG: u8 = 78;
+
+/// Follows asynchronous API jobs to their end and tells webhooks what happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jobtrackd",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration."
+)]
+struct Cli {
+    /// The configuration file [default: /etc/jobtrackd/jobtrackd.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Follow jobs until told to stop
+    Run,
+    /// Create the database, or bring its schema up to date
+    Migrate(migrate::Args),
+    /// Hand over jobs to follow
+    Enqueue(enqueue::Args),
+    /// List jobs, newest first
+    List(list::Args),
+    /// Show everything known of one job: steps, challenge, failure, deliveries
+    Show(show::Args),
+    /// Stop following jobs; they end as failed, kind cancelled
+    Cancel(cancel::Args),
+    /// Serve a simulated job API, for development and tests without credentials
+    Simulate(simulate::SimulateArgs),
+}
+
+/// Runs the program with these arguments, the program's name first, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help for a pipe that closed early has no reader to be missed by.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(if error.is::<ConfigError>() {
+                CONFIG
+            } else if error.is::<clap::Error>() {
+                USAGE
+            } else {
+                FAILED
+            })
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let sources = Sources::from_process(cli.config);
+    let database = || load_database(&sources);
+    match cli.command {
+        Command::Run => run::run(&sources),
+        Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
+        Command::Enqueue(args) => {
+            let options = args.options()?;
+            on_store(&database()?, async |store, screen| {
+                enqueue::run(&args, &options, store, screen).await
+            })
+        }
+        Command::List(args) => on_store(&database()?, async |store, screen| {
+            list::run(&args, store, screen).await
+        }),
+        Command::Show(args) => on_store(&database()?, async |store, screen| {
+            show::run(&args, store, screen).await
+        }),
+        Command::Cancel(args) => on_store(&database()?, async |store, screen| {
+            cancel::run(&args, store, screen).await
+        }),
+    }
+}
+
+/// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
+fn on_store(
+    database: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Store, &mut Screen) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    block_on(async {
+        let clock = Clock::system();
+        let store = Store::open(&database.path, clock.clone()).await?;
+        let mut screen = Screen::new(clock.now());
+        let done = work(&store, &mut screen).await;
+        let printed = screen.finish();
+        store.leave().await;
+        done.and(printed)
+    })
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the program cannot start its runtime")?
+        .block_on(work)
+}
+
+/// Writes an error and its causes to standard error; an error of the command line says itself how to go on.
+fn report(error: &anyhow::Error) {
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        drop(usage.print());
+        return;
+    }
+    let mut stderr = io::stderr();
+    let mut text = Style::of(&stderr).paint(Tone::Bad, "error:");
+    for (depth, cause) in error.chain().enumerate() {
+        let before = if depth == 0 { " " } else { "\n  caused by: " };
+        // Writing to a String cannot fail, and without a standard error nobody is there to be told.
+        let _ = write!(text, "{before}{cause}");
+    }
+    let _ = writeln!(stderr, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -12,26 +12,26 @@ use crate::simulator::{Simulator, SimulatorSettings};
 
 /// Serve a simulated job API, for development and tests without credentials.
 #[derive(Debug, Clone, Args)]
-pub struct SimulateArgs {
+pub(super) struct SimulateArgs {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
 
     /// The same seed and the same calls make the same jobs
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    seed: u64,
 
     /// How many times faster than in reality jobs go
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
-    pub speed: f64,
+    speed: f64,
 
     /// The only API key that gets a token; any does when there is none
     #[arg(long, value_name = "KEY")]
-    pub api_key: Option<String>,
+    api_key: Option<String>,
 
     /// How long a token lives, such as 90s or 1h
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_life)]
-    pub token_life: Duration,
+    token_life: Duration,
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -57,7 +57,7 @@ fn parse_life(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// When the address cannot be bound, or standard output is gone.
-pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for ctrl-c")?;
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
     let settings = SimulatorSettings {

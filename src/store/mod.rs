@@ -14,8 +14,8 @@ pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, Schedu
 pub use error::StoreError;
 pub use sqlite::{InstanceLock, LockError};
 pub use views::{
-    AttemptView, DeliveryView, DueDelivery, EventView, JobChange, JobDetail, JobFilter, JobRow,
-    JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
+    AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
+    JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
 };
 
 use crate::clock::Clock;
@@ -183,6 +183,17 @@ impl Store {
         }
     }
 
+    /// Inserts jobs in one transaction and says of each what became of it, in order. A refused one keeps none of the
+    /// others out.
+    ///
+    /// # Errors
+    /// When the database cannot be written; none of them is inserted then.
+    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.enqueue_all(jobs).await,
+        }
+    }
+
     /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
     ///
     /// # Errors
@@ -223,6 +234,24 @@ impl Store {
     ) -> Result<Vec<(String, u64)>, StoreError> {
         match self {
             Self::Sqlite(store) => store.unknown_webhooks(known).await,
+        }
+    }
+
+    /// The number of the file's schema.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn schema(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.schema().await,
+        }
+    }
+
+    /// Closes all connections and leaves the write-ahead log to whoever else has the database open: cutting it would make
+    /// a daemon that is writing wait.
+    pub async fn leave(&self) {
+        match self {
+            Self::Sqlite(store) => store.leave().await,
         }
     }
 

@@ -86,6 +86,17 @@ pub struct NewJob {
     pub not_before: Option<UnixMillis>,
 }
 
+/// What became of a job that was to be inserted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It was inserted.
+    New,
+    /// The id is there already; its row is as it was.
+    Known,
+    /// The schema refused it, for this reason.
+    Refused(String),
+}
+
 /// Which jobs are listed.
 #[derive(Debug, Clone)]
 pub struct JobFilter {

@@ -128,18 +128,8 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
-        self.write(async |connection| {
-            let insert = sqlx::query(ENQUEUE)
-                .bind(&job.id)
-                .bind(&job.url)
-                .bind(&job.metadata)
-                .bind(&job.webhook)
-                .bind(job.priority)
-                .bind(job.deadline_at.map(|at| at.0))
-                .bind(job.not_before.map(|at| at.0));
-            Ok(insert.execute(connection).await?.rows_affected() == 1)
-        })
-        .await
+        self.write(async |connection| Ok(insert(connection, job).await?))
+            .await
     }
 
     pub(in crate::store) async fn request_cancel(
@@ -261,6 +251,22 @@ impl SqliteStore {
             })
             .collect()
     }
+}
+
+/// Inserts a job's row; `false` when its id is there already.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    job: &NewJob,
+) -> Result<bool, sqlx::Error> {
+    let insert = sqlx::query(ENQUEUE)
+        .bind(&job.id)
+        .bind(&job.url)
+        .bind(&job.metadata)
+        .bind(&job.webhook)
+        .bind(job.priority)
+        .bind(job.deadline_at.map(|at| at.0))
+        .bind(job.not_before.map(|at| at.0));
+    Ok(insert.execute(connection).await?.rows_affected() == 1)
 }
 
 async fn many(

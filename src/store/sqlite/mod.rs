@@ -1,5 +1,6 @@
 //! The SQLite backend: one connection writes, a pool reads, a third kind only watches.
 
+mod command;
 mod commit;
 mod deliveries;
 mod intake;

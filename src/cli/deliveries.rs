@@ -1,0 +1,166 @@
+//! Who was told what of a job.
+
+use super::screen::View;
+use super::style::Tone;
+use super::text;
+use crate::core::delivery::DeliveryState;
+use crate::core::time::UnixMillis;
+use crate::store::{DeliveryView, JobDetail};
+
+/// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
+const MOST_UNDELIVERED: usize = 12;
+const MOST_DELIVERED: usize = 8;
+
+/// Columns before an event's type.
+const INDENT: usize = 12;
+
+/// Columns of the longest type of an event.
+const TYPE_WIDTH: usize = 19;
+
+/// Columns of the longest state.
+const STATE_WIDTH: usize = 9;
+
+/// Longest error that is shown, in characters.
+const ERROR_CHARS: usize = 300;
+
+/// The deliveries, webhook by webhook; nothing when there was nothing to tell.
+pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
+    if detail.events.is_empty() && detail.deliveries.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("{}\n", view.paint(Tone::Strong, "Deliveries"));
+    if detail.deliveries.is_empty() {
+        let note = "  none: no webhook subscribes to what has happened";
+        out.push_str(&view.paint(Tone::Dim, note));
+        out.push('\n');
+        return out;
+    }
+    let mut webhooks: Vec<&str> = Vec::new();
+    for delivery in &detail.deliveries {
+        if !webhooks.contains(&delivery.webhook.as_str()) {
+            webhooks.push(&delivery.webhook);
+        }
+    }
+    for webhook in webhooks {
+        let mine: Vec<&DeliveryView> = detail
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.webhook == webhook)
+            .collect();
+        push_webhook(&mut out, webhook, &mine, detail, view);
+    }
+    out
+}
+
+fn push_webhook(
+    out: &mut String,
+    webhook: &str,
+    deliveries: &[&DeliveryView],
+    detail: &JobDetail,
+    view: &View,
+) {
+    let delivered = deliveries
+        .iter()
+        .filter(|delivery| delivery.state == DeliveryState::Delivered)
+        .count();
+    let note = format!("{delivered} of {} delivered", deliveries.len());
+    let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
+    out.push_str(&format!("  {name}  {}\n", view.paint(Tone::Dim, &note)));
+    let shown = selection(deliveries);
+    for delivery in &shown {
+        push_delivery(out, delivery, deliveries, detail, view);
+    }
+    let hidden = deliveries.len() - shown.len();
+    if hidden > 0 {
+        let note = format!("    … and {hidden} more; all of them with --json");
+        out.push_str(&view.paint(Tone::Dim, &note));
+        out.push('\n');
+    }
+}
+
+/// The deliveries worth a line, in order of sequence.
+fn selection<'a>(deliveries: &[&'a DeliveryView]) -> Vec<&'a DeliveryView> {
+    let is_delivered = |delivery: &&&DeliveryView| delivery.state == DeliveryState::Delivered;
+    let waiting = deliveries.iter().filter(|each| !is_delivered(each));
+    let done = deliveries.iter().rev().filter(is_delivered);
+    let mut shown: Vec<&DeliveryView> = waiting
+        .take(MOST_UNDELIVERED)
+        .chain(done.take(MOST_DELIVERED))
+        .copied()
+        .collect();
+    shown.sort_by_key(|delivery| delivery.sequence);
+    shown
+}
+
+fn push_delivery(
+    out: &mut String,
+    delivery: &DeliveryView,
+    lane: &[&DeliveryView],
+    detail: &JobDetail,
+    view: &View,
+) {
+    let (tone, mark) = match delivery.state {
+        DeliveryState::Delivered => (Tone::Good, "✓"),
+        DeliveryState::Pending if delivery.last_error.is_some() => (Tone::Warn, "↻"),
+        DeliveryState::Pending => (Tone::Busy, "○"),
+        DeliveryState::Exhausted => (Tone::Bad, "✗"),
+        DeliveryState::Disabled => (Tone::Dim, "–"),
+    };
+    let event = detail
+        .events
+        .iter()
+        .find(|each| each.id == delivery.event_id);
+    let kind = event.map_or("", |event| event.kind.as_str());
+    let standing = standing(delivery, lane, view.now);
+    let fixed = INDENT + TYPE_WIDTH + 2 + STATE_WIDTH + 2;
+    let is_wide = fixed + text::columns(&standing) > view.width;
+    let mut below = Vec::new();
+    out.push_str(&format!(
+        "    {} {}  {}  ",
+        view.paint(tone, mark),
+        text::pad(&format!("#{}", delivery.sequence), 4),
+        text::pad(kind, TYPE_WIDTH),
+    ));
+    let state = delivery.state.as_str();
+    if is_wide || standing.is_empty() {
+        out.push_str(&view.paint(tone, state));
+        below.extend(is_wide.then_some((standing, Tone::Plain)));
+    } else {
+        out.push_str(&view.paint(tone, &text::pad(state, STATE_WIDTH)));
+        out.push_str(&format!("  {standing}"));
+    }
+    out.push('\n');
+    if let Some(error) = delivery.last_error.as_deref() {
+        below.push((text::outside(error, ERROR_CHARS), tone));
+    }
+    for (note, tone) in below {
+        for line in text::wrap(&note, view.width.saturating_sub(INDENT)) {
+            out.push_str(&" ".repeat(INDENT));
+            out.push_str(&view.paint(tone, &line));
+            out.push('\n');
+        }
+    }
+}
+
+/// The attempts so far, and what comes next.
+fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+    let attempts = text::count(u64::from(delivery.attempts), "attempt");
+    match (delivery.state, delivery.next_attempt_at) {
+        (DeliveryState::Pending, Some(at)) if at > now => {
+            format!("{attempts}, next in {}", text::brief(at.since(now)))
+        }
+        (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
+        (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
+        (DeliveryState::Pending, None) => {
+            let head = lane
+                .iter()
+                .find(|other| other.state == DeliveryState::Pending);
+            head.map_or(String::new(), |head| format!("after #{}", head.sequence))
+        }
+        (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
+        _ => attempts,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! `enqueue`: jobs are handed over to be followed.
+
+use std::io::{BufRead, BufReader, Read, StdinLock};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::screen::{Screen, View};
+use super::style::Tone;
+use super::text;
+use crate::core::time::UnixMillis;
+use crate::store::{Enqueued, NewJob, Store};
+
+/// Ids inserted in one transaction.
+const BATCH: usize = 500;
+
+/// Longest line of standard input, in bytes.
+const LINE_BYTES: u64 = 4096;
+
+/// Longest id that is printed, in characters; a longer one is refused anyway.
+const ID_CHARS: usize = 200;
+
+/// The id that stands for standard input.
+const STDIN: &str = "-";
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "It works with the daemon up or down. An id that is there already is left as it is.\n\n\
+                  Examples:\n  jobtrackd enqueue 61723\n  \
+                  jobtrackd enqueue 61724 --metadata '{\"customer\":\"c_9\"}' --webhook billing --deadline 2h\n  \
+                  cut -d, -f1 jobs.csv | jobtrackd enqueue -"
+)]
+pub(super) struct Args {
+    /// The jobs' ids; - reads them from standard input, one per line
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// Where to poll, when not /jobs/{id}: a path, or a URL of the API's own origin; only with one ID
+    #[arg(long)]
+    url: Option<String>,
+    /// A JSON object of at most 16 KiB, handed on in every event
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+    /// The one webhook to tell [default: all that subscribe]
+    #[arg(long, value_name = "NAME")]
+    webhook: Option<String>,
+    /// Higher is polled first when requests are short
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    priority: i64,
+    /// The job fails as expired past this: a duration from now (2h) or a time (2026-11-22T15:04:05Z)
+    #[arg(long, value_name = "WHEN")]
+    deadline: Option<When>,
+    /// No poll before this: a duration from now (10m) or a time
+    #[arg(long, value_name = "WHEN")]
+    not_before: Option<When>,
+    /// Print one JSON object per id
+    #[arg(long)]
+    json: bool,
+}
+
+/// A moment as it is written on a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// So long after now.
+    In(Duration),
+    /// Then.
+    At(UnixMillis),
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(duration) = humantime::parse_duration(text) {
+            return Ok(Self::In(duration));
+        }
+        match text.parse::<Timestamp>() {
+            Ok(at) if at >= Timestamp::UNIX_EPOCH => Ok(Self::At(at.into())),
+            Ok(_) => Err("a time before 1970 is none of a job's".to_owned()),
+            Err(_) => Err(
+                "write a duration such as 90s, 2h or 8d, or a time such as 2026-11-22T15:04:05Z"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl When {
+    fn after(self, now: UnixMillis) -> UnixMillis {
+        match self {
+            Self::In(duration) => now.plus(duration),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// What is the same for all ids of one call, once it is known to make sense.
+#[derive(Debug)]
+pub(super) struct Options {
+    stdin: bool,
+}
+
+impl Args {
+    /// Checks what the parser cannot.
+    ///
+    /// # Errors
+    /// A usage error.
+    pub(super) fn options(&self) -> Result<Options, clap::Error> {
+        let stdin = self.ids.iter().any(|id| id == STDIN);
+        let wrong = if stdin && self.ids.len() > 1 {
+            Some("- reads the ids from standard input and stands alone")
+        } else if self.url.is_some() && (stdin || self.ids.len() > 1) {
+            Some("--url is the address of one job and goes with one ID")
+        } else {
+            None
+        };
+        match wrong {
+            Some(wrong) => {
+                let mut command = super::Cli::command();
+                command.build();
+                let command = command.find_subcommand_mut("enqueue");
+                Err(match command {
+                    Some(command) => command.error(ErrorKind::ArgumentConflict, wrong),
+                    None => clap::Error::raw(ErrorKind::ArgumentConflict, wrong),
+                })
+            }
+            None => Ok(Options { stdin }),
+        }
+    }
+
+    fn job(&self, id: String, now: UnixMillis) -> NewJob {
+        NewJob {
+            id,
+            url: self.url.clone(),
+            metadata: self.metadata.clone(),
+            webhook: self.webhook.clone(),
+            priority: self.priority,
+            deadline_at: self.deadline.map(|when| when.after(now)),
+            not_before: self.not_before.map(|when| when.after(now)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    id: &'a str,
+    outcome: &'static str,
+    reason: Option<&'a str>,
+}
+
+/// How many ids there were, and how many were refused.
+#[derive(Debug, Default)]
+struct Tally {
+    all: u64,
+    refused: u64,
+}
+
+pub(super) async fn run(
+    args: &Args,
+    options: &Options,
+    store: &Store,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    if options.stdin {
+        let mut lines = Lines::of(std::io::stdin().lock());
+        loop {
+            let (batch, end) = lines.batch();
+            hand_over(args, batch, store, screen, &mut tally).await?;
+            screen.flush();
+            match end {
+                Some(end) => break end?,
+                None => continue,
+            }
+        }
+        if tally.all == 0 {
+            bail!("standard input held no id; write one per line");
+        }
+    } else {
+        for batch in args.ids.chunks(BATCH) {
+            hand_over(args, batch.to_vec(), store, screen, &mut tally).await?;
+        }
+    }
+    match (tally.refused, tally.all) {
+        (0, _) => Ok(()),
+        (_, 1) => bail!("the job was refused"),
+        (refused, all) if refused == all => bail!("all {all} ids were refused"),
+        (refused, all) => bail!("{refused} of {all} ids refused; the others are in the database"),
+    }
+}
+
+async fn hand_over(
+    args: &Args,
+    ids: Vec<String>,
+    store: &Store,
+    screen: &mut Screen,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let now = screen.view.now;
+    let jobs: Vec<NewJob> = ids.into_iter().map(|id| args.job(id, now)).collect();
+    let outcomes = store.enqueue_all(&jobs).await?;
+    let shown: Vec<String> = jobs
+        .iter()
+        .map(|job| text::outside(&job.id, ID_CHARS))
+        .collect();
+    let width = shown.iter().map(|id| text::columns(id)).max().unwrap_or(0);
+    for ((job, id), outcome) in jobs.iter().zip(&shown).zip(&outcomes) {
+        tally.all += 1;
+        tally.refused += u64::from(matches!(outcome, Enqueued::Refused(_)));
+        if args.json {
+            screen.json(&record(&job.id, outcome))?;
+        } else {
+            screen.line(&line(id, outcome, width.min(40), &screen.view));
+        }
+    }
+    Ok(())
+}
+
+fn record<'a>(id: &'a str, outcome: &'a Enqueued) -> Record<'a> {
+    let (outcome, reason) = match outcome {
+        Enqueued::New => ("enqueued", None),
+        Enqueued::Known => ("exists", None),
+        Enqueued::Refused(reason) => ("refused", Some(reason.as_str())),
+    };
+    Record {
+        id,
+        outcome,
+        reason,
+    }
+}
+
+fn line(id: &str, outcome: &Enqueued, width: usize, view: &View) -> String {
+    let (tone, mark, said) = match outcome {
+        Enqueued::New => (Tone::Good, "✓", "enqueued".to_owned()),
+        Enqueued::Known => (Tone::Dim, "·", "already there, left as it is".to_owned()),
+        Enqueued::Refused(reason) => (Tone::Bad, "✗", format!("refused: {reason}")),
+    };
+    let blanks = width.saturating_sub(text::columns(id));
+    format!(
+        "{} {id}{}  {}",
+        view.paint(tone, mark),
+        " ".repeat(blanks),
+        view.paint(tone, &said)
+    )
+}
+
+/// Ids from standard input, in batches of what has arrived so that a slow writer sees each one answered.
+struct Lines {
+    reader: BufReader<StdinLock<'static>>,
+    number: u64,
+}
+
+impl Lines {
+    fn of(stdin: StdinLock<'static>) -> Self {
+        Self {
+            reader: BufReader::new(stdin),
+            number: 0,
+        }
+    }
+
+    /// The next ids, without blank lines; and how the input ended, once it did.
+    fn batch(&mut self) -> (Vec<String>, Option<anyhow::Result<()>>) {
+        let mut ids = Vec::new();
+        loop {
+            match self.line() {
+                Ok(Some(line)) if line.is_empty() => {}
+                Ok(Some(line)) => ids.push(line),
+                Ok(None) => return (ids, Some(Ok(()))),
+                Err(error) => return (ids, Some(Err(error))),
+            }
+            if ids.len() >= BATCH || !self.reader.buffer().contains(&b'\n') {
+                return (ids, None);
+            }
+        }
+    }
+
+    fn line(&mut self) -> anyhow::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.reader)
+            .take(LINE_BYTES)
+            .read_until(b'\n', &mut bytes)
+            .context("standard input cannot be read")?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if !bytes.ends_with(b"\n") && read as u64 == LINE_BYTES {
+            bail!(
+                "line {} of standard input is longer than {LINE_BYTES} bytes; write one id per line",
+                self.number
+            );
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_duration_from_now_or_a_time() {
+        let now = UnixMillis(1_000_000);
+        let parse = |text: &str| text.parse::<When>().map(|when| when.after(now));
+        assert_eq!(parse("90s"), Ok(UnixMillis(1_090_000)));
+        assert_eq!(
+            parse("2026-11-22T15:04:05+11:00"),
+            Ok(UnixMillis(1_795_320_245_000))
+        );
+        for wrong in [
+            "",
+            "soon",
+            "90",
+            "-5m",
+            "2026-11-22",
+            "1969-01-01T00:00:00Z",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

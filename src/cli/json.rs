@@ -1,0 +1,234 @@
+//! What `--json` prints: the tracker's records, with times as RFC 3339 and the API's JSON as it came.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::core::job::{Failure, JobId, JobState};
+use crate::core::time::UnixMillis;
+use crate::store::{
+    AttemptView, DeliveryView, EventView, JobDetail, JobSummary, StepView, TransitionView,
+};
+
+/// A job in a list.
+#[derive(Serialize)]
+pub(super) struct JobRecord<'a> {
+    id: &'a JobId,
+    state: JobState,
+    failure: Option<&'a Failure>,
+    created_at: String,
+    finished_at: Option<String>,
+    polls: u64,
+    next_poll_at: Option<String>,
+    last_error: Option<&'a str>,
+    metadata: Option<Json<'a>>,
+    webhook: Option<&'a str>,
+    steps: Vec<StepRecord<'a>>,
+}
+
+/// Everything known of a job.
+#[derive(Serialize)]
+pub(super) struct DetailRecord<'a> {
+    #[serde(flatten)]
+    job: JobRecord<'a>,
+    url: Option<&'a str>,
+    priority: i64,
+    deadline_at: Option<String>,
+    not_before: Option<String>,
+    cancel_requested: bool,
+    queued: bool,
+    consecutive_errors: u32,
+    last_polled_at: Option<String>,
+    resource: Option<Json<'a>>,
+    transitions: Vec<TransitionRecord<'a>>,
+    events: Vec<EventRecord<'a>>,
+    deliveries: Vec<DeliveryRecord<'a>>,
+    attempts: Vec<AttemptRecord<'a>>,
+}
+
+#[derive(Serialize)]
+struct StepRecord<'a> {
+    position: u32,
+    title: &'a str,
+    status: &'a str,
+    result: Option<Json<'a>>,
+    first_seen_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct TransitionRecord<'a> {
+    seq: u32,
+    position: u32,
+    title: &'a str,
+    from: Option<&'a str>,
+    to: &'a str,
+    result: Option<Json<'a>>,
+    observed_at: String,
+    remote_updated: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct EventRecord<'a> {
+    id: &'a str,
+    sequence: u32,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    created_at: String,
+    body: Json<'a>,
+}
+
+#[derive(Serialize)]
+struct DeliveryRecord<'a> {
+    event_id: &'a str,
+    sequence: u32,
+    webhook: &'a str,
+    state: &'static str,
+    attempts: u32,
+    next_attempt_at: Option<String>,
+    delivered_at: Option<String>,
+    last_status: Option<u16>,
+    last_error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AttemptRecord<'a> {
+    event_id: &'a str,
+    webhook: &'a str,
+    number: u32,
+    started_at: String,
+    duration_ms: i64,
+    status: Option<u16>,
+    error: Option<&'a str>,
+    trigger: &'a str,
+}
+
+/// JSON that was recorded as text.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Json<'a> {
+    /// Handed on verbatim.
+    Raw(&'a RawValue),
+    /// No JSON after all, so at least the text is shown.
+    Text(&'a str),
+}
+
+impl<'a> Json<'a> {
+    fn of(text: &'a str) -> Self {
+        serde_json::from_str(text).map_or(Self::Text(text), Self::Raw)
+    }
+}
+
+fn time(at: Option<UnixMillis>) -> Option<String> {
+    at.map(UnixMillis::rfc3339)
+}
+
+impl<'a> From<&'a JobSummary> for JobRecord<'a> {
+    fn from(job: &'a JobSummary) -> Self {
+        Self {
+            id: &job.row.id,
+            state: job.row.state,
+            failure: job.failure.as_ref(),
+            created_at: job.row.created_at.rfc3339(),
+            finished_at: time(job.finished_at),
+            polls: job.row.progress.polls,
+            next_poll_at: time(job.row.next_poll_at),
+            last_error: job.row.progress.last_error.as_deref(),
+            metadata: job.metadata.as_deref().map(Json::of),
+            webhook: job.row.webhook.as_deref(),
+            steps: job.steps.iter().map(StepRecord::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a JobDetail> for DetailRecord<'a> {
+    fn from(detail: &'a JobDetail) -> Self {
+        let row = &detail.summary.row;
+        Self {
+            job: JobRecord::from(&detail.summary),
+            url: row.url.as_deref(),
+            priority: row.priority,
+            deadline_at: time(row.deadline_at),
+            not_before: time(row.not_before),
+            cancel_requested: row.cancel_requested,
+            queued: row.progress.queued,
+            consecutive_errors: row.progress.consecutive_errors,
+            last_polled_at: time(row.progress.last_polled_at),
+            resource: detail.resource.as_deref().map(Json::of),
+            transitions: detail.transitions.iter().map(Into::into).collect(),
+            events: detail.events.iter().map(Into::into).collect(),
+            deliveries: detail.deliveries.iter().map(Into::into).collect(),
+            attempts: detail.attempts.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a StepView> for StepRecord<'a> {
+    fn from(step: &'a StepView) -> Self {
+        Self {
+            position: step.position,
+            title: &step.title,
+            status: &step.status,
+            result: step.result.as_deref().map(Json::of),
+            first_seen_at: step.first_seen_at.rfc3339(),
+            updated_at: step.updated_at.rfc3339(),
+        }
+    }
+}
+
+impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
+    fn from(transition: &'a TransitionView) -> Self {
+        Self {
+            seq: transition.seq,
+            position: transition.position,
+            title: &transition.title,
+            from: transition.from.as_deref(),
+            to: &transition.to,
+            result: transition.result.as_deref().map(Json::of),
+            observed_at: transition.observed_at.rfc3339(),
+            remote_updated: transition.remote_updated.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a EventView> for EventRecord<'a> {
+    fn from(event: &'a EventView) -> Self {
+        Self {
+            id: &event.id,
+            sequence: event.sequence,
+            kind: &event.kind,
+            created_at: event.created_at.rfc3339(),
+            body: Json::of(&event.body),
+        }
+    }
+}
+
+impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
+    fn from(delivery: &'a DeliveryView) -> Self {
+        Self {
+            event_id: &delivery.event_id,
+            sequence: delivery.sequence,
+            webhook: &delivery.webhook,
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            next_attempt_at: time(delivery.next_attempt_at),
+            delivered_at: time(delivery.delivered_at),
+            last_status: delivery.last_status,
+            last_error: delivery.last_error.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a AttemptView> for AttemptRecord<'a> {
+    fn from(attempt: &'a AttemptView) -> Self {
+        Self {
+            event_id: &attempt.event_id,
+            webhook: &attempt.webhook,
+            number: attempt.number,
+            started_at: attempt.started_at.rfc3339(),
+            duration_ms: attempt.duration_ms,
+            status: attempt.status,
+            error: attempt.error.as_deref(),
+            trigger: &attempt.trigger,
+        }
+    }
+}

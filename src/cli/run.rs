@@ -1,0 +1,34 @@
+//! `jobtrackd run`: the daemon.
+
+use anyhow::Context as _;
+
+use crate::config::{Settings, Sources, load};
+use crate::lifecycle::Signals;
+use crate::{app, logging};
+
+/// Runs until a signal says otherwise.
+pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
+    let settings = load(sources)?;
+    logging::start(&settings.log)?;
+    warn_of(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the program cannot start its runtime")?;
+    runtime.block_on(async {
+        let signals = Signals::listen().context("the program cannot listen to signals")?;
+        let file = sources.file.clone();
+        let reread = move || -> anyhow::Result<Settings> {
+            let settings = load(&Sources::from_process(file.clone()))?;
+            warn_of(&settings);
+            Ok(settings)
+        };
+        app::run(settings, signals, reread).await
+    })
+}
+
+fn warn_of(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Jobs for tests of what is printed, made by the core from what an API could have answered.
+
+use serde_json::{Value, json};
+
+use super::screen::View;
+use super::style::Style;
+use crate::core::delivery::DeliveryState;
+use crate::core::job::{Failure, FailureKind, JobId, JobState};
+use crate::core::observe::{Observation, Sighting, Tracked, observe};
+use crate::core::resource::Snapshot;
+use crate::core::time::UnixMillis;
+use crate::store::{
+    DeliveryView, EventView, JobDetail, JobRow, JobSummary, StepView, TransitionView,
+};
+
+/// When the jobs were inserted: 2026-11-22T15:04:05.120Z.
+pub(super) const START: UnixMillis = UnixMillis(1_795_359_845_120);
+
+/// A view without colours, so many seconds after [`START`].
+pub(super) fn view(width: usize, seconds: f64) -> View {
+    View {
+        style: Style { colour: false },
+        width,
+        now: later(seconds),
+    }
+}
+
+/// So many seconds after [`START`].
+pub(super) fn later(seconds: f64) -> UnixMillis {
+    START.plus(std::time::Duration::from_secs_f64(seconds))
+}
+
+/// A step of an API's answer, in short.
+pub(super) fn step(title: &str, status: &str, result: &Value) -> Value {
+    json!({"title": title, "status": status, "result": result})
+}
+
+/// A job while it is followed.
+pub(super) struct Story {
+    tracked: Tracked,
+    pub(super) detail: JobDetail,
+}
+
+impl Story {
+    /// A job that nobody has looked at yet.
+    pub(super) fn of(id: &str) -> Self {
+        let id = JobId::parse(id).unwrap();
+        Self {
+            tracked: Tracked {
+                id: id.clone(),
+                state: JobState::Pending,
+                revision: 0,
+                created_at: START,
+                metadata: None,
+                resource: None,
+                steps: Vec::new(),
+                last_seq: 0,
+                last_sequence: 0,
+            },
+            detail: JobDetail {
+                summary: JobSummary {
+                    row: row(id),
+                    metadata: None,
+                    failure: None,
+                    finished_at: None,
+                    steps: Vec::new(),
+                },
+                resource: None,
+                transitions: Vec::new(),
+                events: Vec::new(),
+                deliveries: Vec::new(),
+                attempts: Vec::new(),
+            },
+        }
+    }
+
+    /// The API's answer so many seconds after the start.
+    pub(super) fn seen(&mut self, seconds: f64, steps: &[Value]) -> &mut Self {
+        let body = json!({"type": "job", "id": self.tracked.id, "steps": steps}).to_string();
+        self.sighted(
+            seconds,
+            &Sighting::Seen(Snapshot::parse(&body, None).unwrap()),
+        )
+    }
+
+    /// The tracker ends the job.
+    pub(super) fn ended(&mut self, seconds: f64, kind: FailureKind, title: &str) -> &mut Self {
+        let failure = Failure::decided(kind, title, "what the operator has to know".to_owned());
+        self.sighted(seconds, &Sighting::Ended(failure))
+    }
+
+    fn sighted(&mut self, seconds: f64, sighting: &Sighting) -> &mut Self {
+        let at = later(seconds);
+        let seen = observe(&self.tracked, sighting, at, "https://au-api.basiq.io").unwrap();
+        self.take_over(&seen);
+        let tracked = &mut self.tracked;
+        tracked.state = seen.state;
+        if seen.resource.is_some() {
+            tracked.resource = seen.resource;
+            tracked.steps = seen.steps;
+        }
+        tracked.last_seq += u32::try_from(seen.transitions.len()).unwrap();
+        tracked.last_sequence += u32::try_from(seen.events.len()).unwrap();
+        self
+    }
+
+    fn take_over(&mut self, seen: &Observation) {
+        let detail = &mut self.detail;
+        let job = &mut detail.summary;
+        job.row.state = seen.state;
+        job.row.progress.queued = seen.queued;
+        job.row.progress.polls += 1;
+        job.row.progress.last_polled_at = Some(seen.at);
+        job.failure.clone_from(&seen.failure);
+        job.finished_at = seen.state.is_final().then_some(seen.at);
+        if let Some(resource) = &seen.resource {
+            detail.resource = Some(resource.clone());
+            let before = std::mem::take(&mut job.steps);
+            job.steps = seen
+                .steps
+                .iter()
+                .map(|step| {
+                    let known = before.iter().find(|known| known.title == step.title);
+                    let same = known
+                        .filter(|known| known.status == step.status && known.result == step.result);
+                    StepView {
+                        position: step.position,
+                        title: step.title.clone(),
+                        status: step.status.clone(),
+                        result: step.result.clone(),
+                        first_seen_at: known.map_or(seen.at, |known| known.first_seen_at),
+                        updated_at: same.map_or(seen.at, |known| known.updated_at),
+                    }
+                })
+                .collect();
+        }
+        detail
+            .transitions
+            .extend(seen.transitions.iter().map(|each| TransitionView {
+                seq: each.seq,
+                position: each.position,
+                title: each.title.clone(),
+                from: each.from.clone(),
+                to: each.to.clone(),
+                result: each.result.clone(),
+                observed_at: seen.at,
+                remote_updated: None,
+            }));
+        detail
+            .events
+            .extend(seen.events.iter().map(|event| EventView {
+                id: event.id.clone(),
+                sequence: event.sequence,
+                kind: event.kind.as_str().to_owned(),
+                created_at: event.created_at,
+                body: event.body.clone(),
+            }));
+    }
+
+    /// A delivery of every event so far to this webhook, all in one state.
+    pub(super) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
+        let deliveries = self.detail.events.iter().map(|event| DeliveryView {
+            event_id: event.id.clone(),
+            sequence: event.sequence,
+            webhook: webhook.to_owned(),
+            state,
+            attempts: u32::from(state == DeliveryState::Delivered),
+            next_attempt_at: None,
+            last_error: None,
+            delivered_at: (state == DeliveryState::Delivered).then_some(event.created_at),
+            last_status: None,
+        });
+        self.detail.deliveries.extend(deliveries);
+        self
+    }
+}
+
+fn row(id: JobId) -> JobRow {
+    JobRow {
+        id,
+        url: None,
+        webhook: None,
+        priority: 0,
+        deadline_at: None,
+        not_before: None,
+        cancel_requested: false,
+        poll_requested: false,
+        state: JobState::Pending,
+        progress: crate::core::cadence::Progress::default(),
+        next_poll_at: None,
+        created_at: START,
+    }
+}

@@ -1,0 +1,108 @@
+//! Where commands write: standard output, which may be a terminal, a file, or a pipe that closes early.
+
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::style::{Style, Tone};
+use crate::core::time::UnixMillis;
+
+/// Width in columns when standard output is no terminal.
+const PLAIN_WIDTH: usize = 100;
+
+/// The widest layout, in columns; a wider terminal stays empty on the right.
+const LARGEST_WIDTH: usize = 140;
+
+/// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
+const SMALLEST_WIDTH: usize = 40;
+
+/// How things are to look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    /// Colours.
+    pub(super) style: Style,
+    /// Columns to fill.
+    pub(super) width: usize,
+    /// The time of day that ages are reckoned from.
+    pub(super) now: UnixMillis,
+}
+
+impl View {
+    /// The text in its tone.
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+        self.style.paint(tone, text)
+    }
+}
+
+/// Standard output. A pipe that is closed by its reader is no error: what follows is not written.
+pub(super) struct Screen {
+    out: BufWriter<StdoutLock<'static>>,
+    failed: Option<io::Error>,
+    /// How things are to look.
+    pub(super) view: View,
+}
+
+impl Screen {
+    /// The screen of this process at this moment.
+    pub(super) fn new(now: UnixMillis) -> Self {
+        let out = io::stdout();
+        let style = Style::of(&out);
+        let width = comfy_table::Table::new()
+            .width()
+            .map_or(PLAIN_WIDTH, usize::from)
+            .clamp(SMALLEST_WIDTH, LARGEST_WIDTH);
+        Self {
+            out: BufWriter::new(out.lock()),
+            failed: None,
+            view: View { style, width, now },
+        }
+    }
+
+    /// Writes text that ends with its own line breaks.
+    pub(super) fn text(&mut self, text: &str) {
+        if self.failed.is_none() {
+            self.failed = self.out.write_all(text.as_bytes()).err();
+        }
+    }
+
+    /// Writes one line.
+    pub(super) fn line(&mut self, text: &str) {
+        self.text(text);
+        self.text("\n");
+    }
+
+    /// Writes a record as JSON on one line.
+    pub(super) fn json(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string(record).context("the record cannot be written as JSON")?;
+        // A line break in JSON that is handed on verbatim stands between tokens, where a blank is as good.
+        self.line(&text.replace(['\n', '\r'], " "));
+        Ok(())
+    }
+
+    /// Whether nothing more can be written.
+    pub(super) fn is_closed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Hands on what was written so far.
+    pub(super) fn flush(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.out.flush().err();
+        }
+    }
+
+    /// Hands on the rest.
+    ///
+    /// # Errors
+    /// When something could not be written, unless the reader went away.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.flush();
+        match self.failed.take() {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(error).context("standard output could not be written")
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `show`: everything known of one job.
+
+use anyhow::anyhow;
+
+use super::json::DetailRecord;
+use super::screen::{Screen, View};
+use super::steps;
+use super::style::Tone;
+use super::{deliveries, table, text, timeline};
+use crate::core::job::{JobId, JobState};
+use crate::core::time::UnixMillis;
+use crate::store::{JobDetail, JobSummary, Store};
+
+/// Columns of the names before the facts of a job.
+const NAME_WIDTH: usize = 12;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The job
+    #[arg(value_name = "ID", value_parser = JobId::parse)]
+    id: JobId,
+    /// Print one JSON object with everything, the remote job as it came
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
+    let detail = store.detail(&args.id).await?.ok_or_else(|| {
+        anyhow!(
+            "there is no job {}; list those there are with: jobtrackd list",
+            args.id
+        )
+    })?;
+    if args.json {
+        screen.json(&DetailRecord::from(&detail))
+    } else {
+        let page = page(&detail, &screen.view);
+        screen.text(&page);
+        Ok(())
+    }
+}
+
+/// A job on one page: the head, the steps as a timeline, the deliveries.
+fn page(detail: &JobDetail, view: &View) -> String {
+    let mut out = head(&detail.summary, view);
+    out.push('\n');
+    out.push_str(&timeline::draw(detail, view));
+    let told = deliveries::draw(detail, view);
+    if !told.is_empty() {
+        out.push('\n');
+        out.push_str(&told);
+    }
+    out
+}
+
+fn head(job: &JobSummary, view: &View) -> String {
+    let row = &job.row;
+    let tone = Tone::of_state(row.state);
+    let mut out = format!(
+        "{} {}  {}\n",
+        view.paint(tone, steps::state_symbol(row.state)),
+        view.paint(Tone::Strong, row.id.as_str()),
+        view.paint(tone, row.state.as_str()),
+    );
+    for (name, fact, tone) in facts(job, view) {
+        let mut before = text::pad(name, NAME_WIDTH);
+        for line in text::wrap(&fact, view.width.saturating_sub(NAME_WIDTH + 2)) {
+            out.push_str(&format!(
+                "  {}{}\n",
+                view.paint(Tone::Dim, &before),
+                view.paint(tone, &line)
+            ));
+            before = " ".repeat(NAME_WIDTH);
+        }
+    }
+    out
+}
+
+fn facts(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
+    let row = &job.row;
+    let mut facts = Vec::new();
+    match job.finished_at {
+        Some(end) => {
+            let took = text::brief(end.since(row.created_at));
+            let ago = text::ago(view.now.since(end));
+            facts.push(("took", format!("{took}, ended {ago}"), Tone::Plain));
+        }
+        None => {
+            let age = text::brief(view.now.since(row.created_at));
+            let enqueued = text::moment(row.created_at);
+            facts.push(("age", format!("{age}, enqueued {enqueued}"), Tone::Plain));
+        }
+    }
+    facts.push(polls(job, view));
+    if !row.state.is_final() {
+        facts.push(deadline(row.deadline_at, view));
+    }
+    if row.cancel_requested && !row.state.is_final() {
+        let note = "requested; done at the daemon's next look".to_owned();
+        facts.push(("cancel", note, Tone::Warn));
+    }
+    let only = row.webhook.as_deref();
+    facts.push(match only {
+        Some(name) => ("webhook", text::outside(name, 200), Tone::Plain),
+        None => ("webhook", "all that subscribe".to_owned(), Tone::Plain),
+    });
+    if row.priority != 0 {
+        facts.push(("priority", row.priority.to_string(), Tone::Plain));
+    }
+    if let Some(url) = &row.url {
+        facts.push(("url", text::outside(url, text::TEXT_LIMIT), Tone::Plain));
+    }
+    if let Some(metadata) = &job.metadata {
+        let metadata = text::outside(metadata, text::TEXT_LIMIT);
+        facts.push(("metadata", metadata, Tone::Plain));
+    }
+    if let Some(error) = &row.progress.last_error {
+        let error = text::outside(error, text::TEXT_LIMIT);
+        facts.push(match row.progress.consecutive_errors {
+            0 => ("last error", error, Tone::Dim),
+            1 => ("last error", error, Tone::Warn),
+            many => (
+                "last error",
+                format!("{error} ({many} in a row)"),
+                Tone::Warn,
+            ),
+        });
+    }
+    facts
+}
+
+fn polls(job: &JobSummary, view: &View) -> (&'static str, String, Tone) {
+    let row = &job.row;
+    let mut fact = match row.progress.polls {
+        0 => "none yet".to_owned(),
+        polls => polls.to_string(),
+    };
+    if let (Some(last), true) = (
+        row.progress.last_polled_at,
+        row.progress.polls > 0 && !row.state.is_final(),
+    ) {
+        let ago = text::ago(view.now.since(last));
+        fact.push_str(&format!(", the last {ago}"));
+    }
+    if !row.state.is_final() && !row.cancel_requested {
+        let (when, _) = table::next_poll(row, view);
+        let which = if row.progress.polls == 0 {
+            "first"
+        } else {
+            "next"
+        };
+        fact.push_str(&format!(", the {which} {when}"));
+    }
+    let waits = row.state == JobState::Pending && row.progress.polls == 0;
+    ("polls", fact, if waits { Tone::Dim } else { Tone::Plain })
+}
+
+fn deadline(at: Option<UnixMillis>, view: &View) -> (&'static str, String, Tone) {
+    let name = "deadline";
+    match at {
+        Some(at) if at > view.now => {
+            let left = text::brief(at.since(view.now));
+            (
+                name,
+                format!("in {left}, {}", text::moment(at)),
+                Tone::Plain,
+            )
+        }
+        Some(at) => (name, format!("passed, {}", text::moment(at)), Tone::Warn),
+        None => (
+            name,
+            "polling.deadline after it was enqueued".to_owned(),
+            Tone::Dim,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What a step or a failure looks like, in a table and in a timeline.
+
+use serde_json::Value;
+
+use super::style::Tone;
+use super::text;
+use crate::core::job::{Failure, FailureKind, JobState};
+use crate::core::resource::{StepStatus, is_queued, mfa_object};
+use crate::core::transition::MISSING;
+use crate::store::{JobSummary, StepView};
+
+/// Longest title or status of a step that is shown, in characters.
+const NAME_CHARS: usize = 200;
+
+/// Columns below which a cut title says nothing.
+const LEAST_TITLE: usize = 5;
+
+/// How a step stands, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Success.
+    Done,
+    /// Not needed.
+    Skipped,
+    /// In progress.
+    Running,
+    /// In progress, with a challenge that waits for the user.
+    Asking,
+    /// Pending.
+    Waiting,
+    /// Pending in the API's own retry queue.
+    Queued,
+    /// Failed.
+    Failed,
+    /// No longer in the API's answer.
+    Missing,
+    /// A word that is not known.
+    Strange,
+}
+
+impl Standing {
+    /// How a step of a job in this state stands.
+    pub(super) fn of(step: &StepView, job: JobState) -> Self {
+        if step.status == MISSING {
+            return Self::Missing;
+        }
+        let status = StepStatus::from_word(&step.status);
+        let result = step.result.as_deref();
+        match status {
+            StepStatus::Success => Self::Done,
+            StepStatus::Skipped => Self::Skipped,
+            StepStatus::Failed => Self::Failed,
+            StepStatus::InProgress if !job.is_final() && mfa_object(result).is_some() => {
+                Self::Asking
+            }
+            StepStatus::InProgress => Self::Running,
+            StepStatus::Pending if !job.is_final() && is_queued(&status, result) => Self::Queued,
+            StepStatus::Pending => Self::Waiting,
+            StepStatus::Other(_) => Self::Strange,
+        }
+    }
+
+    /// Its symbol, one column wide.
+    pub(super) fn symbol(self) -> &'static str {
+        match self {
+            Self::Done => "✓",
+            Self::Skipped => "–",
+            Self::Running => "◐",
+            Self::Asking => "?",
+            Self::Waiting => "○",
+            Self::Queued => "◷",
+            Self::Failed => "✗",
+            Self::Missing => "·",
+            Self::Strange => "◇",
+        }
+    }
+
+    /// Its tone.
+    pub(super) fn tone(self) -> Tone {
+        match self {
+            Self::Done => Tone::Good,
+            Self::Skipped | Self::Waiting | Self::Missing => Tone::Dim,
+            Self::Running => Tone::Busy,
+            Self::Asking | Self::Queued | Self::Strange => Tone::Warn,
+            Self::Failed => Tone::Bad,
+        }
+    }
+
+    fn is_done(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped)
+    }
+}
+
+/// A step's title; a title that is empty or blank has a name too.
+pub(super) fn title(step: &str) -> String {
+    if step.trim().is_empty() {
+        "(no title)".to_owned()
+    } else {
+        text::outside(step, NAME_CHARS)
+    }
+}
+
+/// A step's status as the API wrote it.
+pub(super) fn status(step: &StepView) -> String {
+    if step.status.trim().is_empty() {
+        "(none)".to_owned()
+    } else {
+        text::outside(&step.status, NAME_CHARS)
+    }
+}
+
+/// A state's symbol, one column wide.
+pub(super) fn state_symbol(state: JobState) -> &'static str {
+    match state {
+        JobState::Pending => "○",
+        JobState::InProgress => "◐",
+        JobState::Success => "✓",
+        JobState::Failed => "✗",
+    }
+}
+
+/// How many steps of the latest answer are done, and how many there are.
+pub(super) fn done_of(job: &JobSummary) -> (usize, usize) {
+    let present = standings(job).filter(|(_, standing)| *standing != Standing::Missing);
+    present.fold((0, 0), |(done, all), (_, standing)| {
+        (done + usize::from(standing.is_done()), all + 1)
+    })
+}
+
+/// A job's progress in a few words: `2/3 retrieve-accounts in-progress`. Where `width` columns do not hold all of it,
+/// the title gives way, then the rest.
+pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
+    let (done, all) = done_of(job);
+    if all == 0 {
+        return ("–".to_owned(), Tone::Dim);
+    }
+    let find = |wanted: fn(Standing) -> bool| standings(job).find(|(_, found)| wanted(*found));
+    let current = find(|found| found == Standing::Failed)
+        .or_else(|| find(|found| found == Standing::Asking))
+        .or_else(|| find(|found| !found.is_done() && found != Standing::Missing));
+    let Some((step, standing)) = current else {
+        return (format!("{done}/{all}"), Tone::Good);
+    };
+    let says = match standing {
+        Standing::Asking => "needs an answer".to_owned(),
+        Standing::Queued => "queued".to_owned(),
+        _ => status(step),
+    };
+    let tone = match standing {
+        Standing::Waiting | Standing::Running => Tone::Plain,
+        other => other.tone(),
+    };
+    let counts = format!("{done}/{all}");
+    let short = format!("{counts} {says}");
+    let room = width.saturating_sub(text::columns(&short) + 1);
+    let text = if room >= LEAST_TITLE {
+        format!("{counts} {} {says}", text::fit(&title(&step.title), room))
+    } else if text::columns(&short) <= width {
+        short
+    } else {
+        counts
+    };
+    (text, tone)
+}
+
+fn standings(job: &JobSummary) -> impl Iterator<Item = (&StepView, Standing)> {
+    let state = job.row.state;
+    job.steps
+        .iter()
+        .map(move |step| (step, Standing::of(step, state)))
+}
+
+/// A failure's kind as the database has it.
+pub(super) fn kind(failure: &Failure) -> &'static str {
+    match failure.kind {
+        FailureKind::Step => "step",
+        FailureKind::NotFound => "not_found",
+        FailureKind::Rejected => "rejected",
+        FailureKind::Expired => "expired",
+        FailureKind::Cancelled => "cancelled",
+    }
+}
+
+/// A failure in one line: code and title, or at least its kind.
+pub(super) fn failure_line(failure: &Failure) -> String {
+    let said: Vec<String> = [&failure.code, &failure.title]
+        .into_iter()
+        .filter_map(|part: &Value| text::value(part))
+        .collect();
+    match (failure.kind, said.is_empty()) {
+        (FailureKind::Step, false) => said.join(": "),
+        (_, false) => format!("{}: {}", kind(failure), said.join(": ")),
+        (_, true) => kind(failure).to_owned(),
+    }
+}

@@ -1,0 +1,88 @@
+//! Colours, for terminals only.
+
+use std::io::IsTerminal;
+
+use comfy_table::Color;
+
+use crate::core::job::JobState;
+
+/// What a piece of text means; the colour follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// As the terminal has it.
+    Plain,
+    /// Less important.
+    Dim,
+    /// A heading.
+    Strong,
+    /// Done.
+    Good,
+    /// Under way.
+    Busy,
+    /// Wants attention.
+    Warn,
+    /// Failed.
+    Bad,
+}
+
+impl Tone {
+    /// The tone of a job's state.
+    pub(super) fn of_state(state: JobState) -> Self {
+        match state {
+            JobState::Pending => Self::Dim,
+            JobState::InProgress => Self::Busy,
+            JobState::Success => Self::Good,
+            JobState::Failed => Self::Bad,
+        }
+    }
+
+    /// The colour of a table's cell.
+    pub(super) fn color(self) -> Color {
+        match self {
+            Self::Plain | Self::Strong => Color::Reset,
+            Self::Dim => Color::DarkGrey,
+            Self::Good => Color::DarkGreen,
+            Self::Busy => Color::DarkCyan,
+            Self::Warn => Color::DarkYellow,
+            Self::Bad => Color::DarkRed,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Dim => "90",
+            Self::Strong => "1",
+            Self::Good => "32",
+            Self::Busy => "36",
+            Self::Warn => "33",
+            Self::Bad => "31",
+        }
+    }
+}
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    /// Escape sequences may be written.
+    pub(super) colour: bool,
+}
+
+impl Style {
+    /// Colours for a terminal, unless `NO_COLOR` is set to anything but nothing.
+    pub(super) fn of(stream: &impl IsTerminal) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            colour: !refused && stream.is_terminal(),
+        }
+    }
+
+    /// The text in its tone.
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        if self.colour && tone != Tone::Plain && !text.trim().is_empty() {
+            format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
+        } else {
+            text.to_owned()
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Text for people: from outside made harmless, cut, padded and wrapped to columns; times as they are spoken.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::core::poll::printable;
+use crate::core::time::UnixMillis;
+
+/// Most characters of one text from outside that are shown.
+pub(super) const TEXT_LIMIT: usize = 2000;
+
+/// Text from outside as it may be written to a terminal: control characters, and characters that are invisible or turn
+/// the direction of writing, are escaped. Cut to `limit` characters.
+pub(super) fn outside(text: &str, limit: usize) -> String {
+    let text = printable(text, limit);
+    if !text.contains(is_deceptive) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_deceptive(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn is_deceptive(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A JSON value for people: a text as it is, null as nothing, everything else as JSON. Escaped.
+pub(super) fn value(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.trim().is_empty() => None,
+        Value::String(text) => Some(outside(text, TEXT_LIMIT)),
+        other => Some(outside(&other.to_string(), TEXT_LIMIT)),
+    }
+}
+
+/// How many columns of a terminal a text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+fn columns_of(c: char) -> usize {
+    match u32::from(c) {
+        0x0300..=0x036f | 0x1ab0..=0x1aff | 0x20d0..=0x20ff | 0xfe00..=0xfe0f | 0xfe20..=0xfe2f => {
+            0
+        }
+        0x1100..=0x115e
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// The text, cut to `width` columns with an ellipsis at the cut.
+pub(super) fn fit(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += columns_of(c);
+        if used >= width.max(1) {
+            break;
+        }
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// The text, cut or filled with blanks to exactly `width` columns.
+pub(super) fn pad(text: &str, width: usize) -> String {
+    let text = fit(text, width);
+    let blanks = width.saturating_sub(columns(&text));
+    text + &" ".repeat(blanks)
+}
+
+/// The text in lines of at most `width` columns, broken at blanks where there are any.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(10);
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let wide = columns(word);
+        if used > 0 && used + 1 + wide > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        for (index, c) in word.chars().enumerate() {
+            let blank = usize::from(index == 0 && used > 0);
+            if used + blank + columns_of(c) > width {
+                lines.push(String::new());
+                used = 0;
+            }
+            if let Some(line) = lines.last_mut() {
+                if blank == 1 && used > 0 {
+                    line.push(' ');
+                    used += 1;
+                }
+                line.push(c);
+                used += columns_of(c);
+            }
+        }
+    }
+    lines
+}
+
+/// A duration with its one or two largest units: `340ms`, `3.6s`, `42s`, `4m 12s`, `3h 5m`, `7d 23h`.
+pub(super) fn brief(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let pair = |large: u64, unit: char, small: u64, rest: char| {
+        if small == 0 {
+            format!("{large}{unit}")
+        } else {
+            format!("{large}{unit} {small}{rest}")
+        }
+    };
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..10 => {
+            let tenths = duration.subsec_millis() / 100;
+            match tenths {
+                0 => format!("{seconds}s"),
+                _ => format!("{seconds}.{tenths}s"),
+            }
+        }
+        10..60 => format!("{seconds}s"),
+        60..3600 => pair(seconds / 60, 'm', seconds % 60, 's'),
+        3600..86_400 => pair(seconds / 3600, 'h', seconds / 60 % 60, 'm'),
+        _ => pair(seconds / 86_400, 'd', seconds / 3600 % 24, 'h'),
+    }
+}
+
+/// How long ago something was: `4m 12s ago`.
+pub(super) fn ago(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => "just now".to_owned(),
+        _ => format!("{} ago", brief(duration)),
+    }
+}
+
+/// A moment for people, to the second: `2026-11-22 15:04:05Z`.
+pub(super) fn moment(at: UnixMillis) -> String {
+    let text = at.rfc3339();
+    let seconds = text.get(..19).unwrap_or(&text);
+    format!("{}Z", seconds.replace('T', " "))
+}
+
+/// A count with its noun: `1 poll`, `7 polls`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_moves_the_cursor_or_turns_the_text_around() {
+        let hostile = "a\u{1b}[2Jb\r\nc\u{202e}d\u{200b}e\u{9b}f";
+        let shown = outside(hostile, 100);
+        assert_eq!(shown, r"a\u{1b}[2Jb\r\nc\u{202e}d\u{200b}e\u{9b}f");
+        assert_eq!(outside(&"x".repeat(50), 10).chars().count(), 11);
+        assert_eq!(value(&json!({"a": "\u{7f}"})).unwrap(), r#"{"a":"\u{7f}"}"#);
+        assert_eq!(value(&json!(null)), None);
+    }
+
+    #[test]
+    fn durations_have_one_or_two_units() {
+        for (millis, expected) in [
+            (0, "0ms"),
+            (340, "340ms"),
+            (1000, "1s"),
+            (3649, "3.6s"),
+            (42_900, "42s"),
+            (60_000, "1m"),
+            (252_000, "4m 12s"),
+            (11_100_000, "3h 5m"),
+            (690_000_000, "7d 23h"),
+        ] {
+            assert_eq!(brief(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn text_is_cut_padded_and_wrapped_by_columns() {
+        assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(columns(&pad("日本語", 5)), 5);
+        assert_eq!(pad("ab", 4), "ab  ");
+        assert_eq!(
+            wrap("an answer is needed by the bank", 12),
+            ["an answer is", "needed by", "the bank"]
+        );
+        assert_eq!(
+            wrap(&"x".repeat(25), 10),
+            ["x".repeat(10), "x".repeat(10), "x".repeat(5)]
+        );
+        assert_eq!(wrap("", 10), [""]);
+    }
+
+    #[test]
+    fn moments_and_counts_read_well() {
+        assert_eq!(
+            moment(UnixMillis(1_795_359_845_120)),
+            "2026-11-22 15:04:05Z"
+        );
+        assert_eq!(
+            (count(1, "poll"), count(0, "poll")),
+            ("1 poll".to_owned(), "0 polls".to_owned())
+        );
+    }
+}
