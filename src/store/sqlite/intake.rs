@@ -11,7 +11,7 @@ use crate::store::JobChange;
 const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
     job_columns!(),
-    " FROM jobs AS j WHERE j.rowid > ?1 AND j.state IN ('pending', 'in-progress') ORDER BY j.rowid LIMIT ?2"
+    " FROM jobs AS j WHERE j.finished_at IS NULL AND j.rowid > ?1 ORDER BY j.rowid LIMIT ?2"
 );
 
 const CHANGES: &str = concat!(

@@ -39,9 +39,14 @@ const LIST: &str = concat!(
     "SELECT ",
     job_columns!(),
     ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (?1 IS NULL OR j.state = ?1)
-       AND (?2 IS NULL OR (j.created_at, j.id) < (?2, ?3))
-     ORDER BY j.created_at DESC, j.id DESC LIMIT ?4"
+     WHERE (j.created_at, j.id) < (?1, ?2) ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
+);
+
+const LIST_OF_STATE: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
+     WHERE (j.created_at, j.id) < (?1, ?2) AND j.state = ?4 ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
 );
 
 const STEPS_OF_MANY: &str = "
@@ -61,7 +66,7 @@ const ATTEMPTS: &str = "
 
 const UNKNOWN_WEBHOOKS: &str = "
     SELECT webhook, count(*) AS jobs FROM jobs
-    WHERE state IN ('pending', 'in-progress') AND webhook IS NOT NULL
+    WHERE finished_at IS NULL AND webhook IS NOT NULL
       AND webhook NOT IN (SELECT value FROM json_each(?1))
     GROUP BY webhook ORDER BY webhook";
 
@@ -92,7 +97,7 @@ impl SqliteStore {
             state: r.job_state()?,
             revision: r.integer("revision")?,
             created_at: r.time("created_at")?,
-            metadata: r.maybe_text("metadata")?,
+            metadata: r.foreign_text("metadata")?,
             resource: r.maybe_text("resource")?,
             steps: steps
                 .iter()
@@ -143,17 +148,17 @@ impl SqliteStore {
         &self,
         filter: &JobFilter,
     ) -> Result<Vec<JobSummary>, StoreError> {
-        let after = filter.after.as_ref();
+        // Before the first page comes a bound that is above every job.
+        let (at, id) = filter.after.as_ref().map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
+        let page = |sql| sqlx::query(sql).bind(at).bind(id).bind(i64::from(filter.limit));
+        let query = match filter.state {
+            Some(state) => page(LIST_OF_STATE).bind(state.as_str()),
+            None => page(LIST),
+        };
         let (jobs, steps) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
-                let jobs = sqlx::query(LIST)
-                    .bind(filter.state.map(|state| state.as_str()))
-                    .bind(after.map(|(at, _)| at.0))
-                    .bind(after.map(|(_, id)| id.as_str().to_owned()))
-                    .bind(i64::from(filter.limit))
-                    .fetch_all(&mut *snapshot)
-                    .await?;
+                let jobs = query.fetch_all(&mut *snapshot).await?;
                 let ids: Vec<String> = jobs
                     .iter()
                     .map(|row| row.try_get("id"))
@@ -233,7 +238,7 @@ impl SqliteStore {
         rows.iter()
             .map(|row| {
                 let r = Reading::new(row, "jobs", "webhook");
-                Ok((r.text("webhook")?, r.number("jobs")?))
+                Ok((r.foreign_text("webhook")?.unwrap_or_default(), r.number("jobs")?))
             })
             .collect()
     }
@@ -254,7 +259,7 @@ fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreErr
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: rows::job(row)?,
-        metadata: r.maybe_text("metadata")?,
+        metadata: r.foreign_text("metadata")?,
         failure: r.failure()?,
         finished_at: r.maybe_time("finished_at")?,
         steps,

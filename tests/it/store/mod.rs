@@ -1,0 +1,10 @@
+//! Conformance of the store's verbs: what every backend has to do, told through [`bench::Bench`], and what only SQLite
+//! promises to the programs that share its file.
+
+mod bench;
+mod given;
+
+mod rows;
+mod updates;
+mod deleting;
+
