@@ -35,18 +35,22 @@ const RECORD_JOBS: &str = "
       AND jobs.state IN ('pending', 'in-progress')
     RETURNING jobs.id";
 
+/// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
 const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed)
-    SELECT value ->> 'job_id', value ->> 'title', value ->> 'occurrence', value ->> 'position', value ->> 'status',
-           value ->> 'result', value ->> 'at', value ->> 'at', value ->> 'delayed'
-    FROM json_each(?1) WHERE true
+    SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
+           v.value ->> 'status', v.value ->> 'result', v.value ->> 'at',
+           CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
+           v.value ->> 'delayed'
+    FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
+     AND known.title = v.value ->> 'title' AND known.occurrence = v.value ->> 'occurrence'
+    WHERE true
     ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
         position = excluded.position,
         status = excluded.status,
         result = excluded.result,
         delayed = excluded.delayed,
-        updated_at = CASE WHEN steps.status IS excluded.status AND steps.result IS excluded.result
-                          THEN steps.updated_at ELSE excluded.updated_at END
+        updated_at = excluded.updated_at
     WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
        OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed";
 
@@ -270,12 +274,18 @@ struct StepRow<'a> {
     status: &'a str,
     result: Option<&'a str>,
     at: UnixMillis,
+    changed: u8,
     delayed: u8,
 }
 
 fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
     let seen = &each.observation;
-    seen.steps.iter().map(|step| StepRow {
+    let changed: HashSet<(&str, u32)> = seen
+        .transitions
+        .iter()
+        .map(|transition| (transition.title.as_str(), transition.occurrence))
+        .collect();
+    seen.steps.iter().map(move |step| StepRow {
         job_id: seen.job_id.as_str(),
         title: &step.title,
         occurrence: step.occurrence,
@@ -283,6 +293,7 @@ fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
         status: &step.status,
         result: step.result.as_deref(),
         at: seen.at,
+        changed: u8::from(changed.contains(&(step.title.as_str(), step.occurrence))),
         delayed: u8::from(step.delayed),
     })
 }

@@ -5,6 +5,9 @@ mod bench;
 mod given;
 
 mod rows;
+mod intake;
+mod recording;
+mod steps;
 mod updates;
 mod deleting;
 
