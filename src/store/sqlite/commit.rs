@@ -7,7 +7,6 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::deliveries::{promote_heads, record_attempts};
-use super::rows::millis;
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
@@ -378,29 +377,4 @@ fn deliveries_of(each: &Recordable) -> impl Iterator<Item = DeliveryRow<'_>> {
         sequence: delivery.sequence,
         name: &delivery.webhook,
     })
-}
-
-#[derive(Serialize)]
-pub(super) struct AttemptRow<'a> {
-    pub(super) event_id: &'a str,
-    pub(super) webhook: &'a str,
-    pub(super) number: u32,
-    pub(super) started_at: UnixMillis,
-    pub(super) duration_ms: i64,
-    pub(super) status: Option<u16>,
-    pub(super) error: Option<String>,
-}
-
-impl<'a> AttemptRow<'a> {
-    pub(super) fn new(attempt: &'a crate::store::AttemptRecord) -> Self {
-        Self {
-            event_id: &attempt.event_id,
-            webhook: attempt.webhook.as_str(),
-            number: attempt.number,
-            started_at: attempt.started_at,
-            duration_ms: millis(attempt.duration),
-            status: attempt.result.status(),
-            error: attempt.result.error(),
-        }
-    }
 }

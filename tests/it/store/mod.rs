@@ -8,6 +8,9 @@ mod rows;
 mod intake;
 mod recording;
 mod steps;
+mod lanes;
+mod attempts;
+mod interleavings;
 mod updates;
 mod deleting;
 
