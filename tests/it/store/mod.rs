@@ -11,6 +11,10 @@ mod steps;
 mod lanes;
 mod attempts;
 mod interleavings;
+mod bookkeeping;
+mod reading;
+mod timeline;
+mod lock;
 mod updates;
 mod deleting;
 
