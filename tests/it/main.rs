@@ -1,6 +1,9 @@
 //! Integration tests: real sockets, real SQLite files, one crate, files by behaviour.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like the tests they serve")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests may panic like the tests they serve"
+)]
 
 mod support;
 

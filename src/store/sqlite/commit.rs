@@ -13,7 +13,8 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::{Batch, Committed, Recordable, ScheduleUpdate};
 
-const RECORD_JOBS: &str = "
+/// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
+pub(super) const RECORD_JOBS: &str = "
     UPDATE jobs SET
         state = v.value ->> 'state',
         failure = v.value ->> 'failure',
@@ -31,11 +32,11 @@ const RECORD_JOBS: &str = "
     FROM json_each(?1) AS v
     WHERE jobs.id = v.value ->> 'id'
       AND jobs.revision = v.value ->> 'revision'
-      AND jobs.state IN ('pending', 'in-progress')
+      AND +jobs.state IN ('pending', 'in-progress')
     RETURNING jobs.id";
 
 /// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
-const RECORD_STEPS: &str = "
+pub(super) const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed)
     SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
            v.value ->> 'status', v.value ->> 'result', v.value ->> 'at',
@@ -53,25 +54,25 @@ const RECORD_STEPS: &str = "
     WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
        OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed";
 
-const RECORD_TRANSITIONS: &str = "
+pub(super) const RECORD_TRANSITIONS: &str = "
     INSERT INTO transitions
         (job_id, seq, position, title, occurrence, from_status, to_status, result, observed_at, remote_updated)
     SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
            value ->> 'from', value ->> 'to', value ->> 'result', value ->> 'at', value ->> 'remote_updated'
     FROM json_each(?1)";
 
-const RECORD_EVENTS: &str = "
+pub(super) const RECORD_EVENTS: &str = "
     INSERT INTO events (id, job_id, sequence, type, created_at, body)
     SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'at', value ->> 'body'
     FROM json_each(?1)";
 
-const RECORD_DELIVERIES: &str = "
+pub(super) const RECORD_DELIVERIES: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state)
     SELECT v.value ->> 'event_id', v.value ->> 'webhook', v.value ->> 'job_id', v.value ->> 'sequence',
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END
     FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
 
-const RECORD_SCHEDULES: &str = "
+pub(super) const RECORD_SCHEDULES: &str = "
     UPDATE jobs SET
         polls = max(polls, v.value ->> 'polls'),
         quiet_polls = v.value ->> 'quiet_polls',
@@ -82,11 +83,11 @@ const RECORD_SCHEDULES: &str = "
         not_found_since = v.value ->> 'not_found_since',
         queued = v.value ->> 'queued'
     FROM json_each(?1) AS v
-    WHERE jobs.id = v.value ->> 'id' AND jobs.state IN ('pending', 'in-progress')";
+    WHERE jobs.id = v.value ->> 'id' AND +jobs.state IN ('pending', 'in-progress')";
 
-const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
+pub(super) const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
 
-const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
+pub(super) const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
 
 impl SqliteStore {
     pub(in crate::store) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {

@@ -13,13 +13,13 @@ use crate::core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{AttemptRecord, DueDelivery, WebhookHealth};
 
-const DUE: &str = "
+pub(super) const DUE: &str = "
     SELECT d.event_id, d.job_id, d.attempts, d.retries_used, e.body
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at <= ?2
     ORDER BY d.next_attempt_at LIMIT ?3";
 
-const NEXT: &str = "
+pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2";
 
@@ -27,7 +27,7 @@ const HEALTH: &str =
     "SELECT name, disabled_at, disabled_reason, paused_until FROM webhooks WHERE name = ?1";
 
 /// A 2xx counts even when the webhook was disabled while it was under way.
-const RECORD_OUTCOMES: &str = "
+pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
         state = CASE WHEN deliveries.state = 'disabled' AND v.value ->> 'state' <> 'delivered'
                      THEN 'disabled' ELSE v.value ->> 'state' END,
@@ -42,7 +42,7 @@ const RECORD_OUTCOMES: &str = "
       AND deliveries.state IN ('pending', 'disabled') AND deliveries.attempts = (v.value ->> 'number') - 1
     RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
 
-const RECORD_ATTEMPTS: &str = "
+pub(super) const RECORD_ATTEMPTS: &str = "
     INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\")
     SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
            value ->> 'duration_ms', value ->> 'status', value ->> 'error', 'schedule'
@@ -58,10 +58,10 @@ const DISABLE: &str = "
         disabled_at = coalesce(disabled_at, excluded.disabled_at),
         disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
 
-const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
+pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
 
 /// Gives the first pending delivery of each lane a due time, unless it has one.
-const PROMOTE: &str = "
+pub(super) const PROMOTE: &str = "
     UPDATE deliveries SET next_attempt_at = ?2
     WHERE state = 'pending' AND next_attempt_at IS NULL AND (event_id, webhook) IN (
         SELECT d.event_id, d.webhook
@@ -160,7 +160,11 @@ pub(super) async fn record_attempts(
 }
 
 fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
-    (attempt.event_id.as_str(), attempt.webhook.as_str(), attempt.number)
+    (
+        attempt.event_id.as_str(),
+        attempt.webhook.as_str(),
+        attempt.number,
+    )
 }
 
 /// What an attempt means for its webhook as a whole.

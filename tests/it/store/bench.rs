@@ -89,7 +89,10 @@ impl Bench {
 
     pub(crate) async fn due(&self, webhook: &str, now: UnixMillis) -> Vec<DueDelivery> {
         let webhook = WebhookName::new(webhook);
-        self.store.deliveries_due(&webhook, now, 1000).await.unwrap()
+        self.store
+            .deliveries_due(&webhook, now, 1000)
+            .await
+            .unwrap()
     }
 
     /// Records the next attempt at a delivery.

@@ -8,7 +8,10 @@ use super::given::{T0, body, id, schedule, seen, t, told};
 
 async fn flush(bench: &Bench, jobs: &[(&str, u64)]) {
     let schedules = jobs.iter().map(|(job, polls)| schedule(job, *polls));
-    let batch = Batch { schedules: schedules.collect(), ..Batch::default() };
+    let batch = Batch {
+        schedules: schedules.collect(),
+        ..Batch::default()
+    };
     bench.store.commit(&batch).await.unwrap();
 }
 
@@ -20,12 +23,22 @@ async fn schedules_are_written_for_many_jobs_and_leave_everything_else_alone() {
     flush(&bench, &[("1", 4), ("2", 9), ("gone", 1)]).await;
     for (job, polls) in [("1", 4), ("2", 9)] {
         let row = bench.detail(job).await.summary.row;
-        assert_eq!((row.polls, row.quiet_polls, row.consecutive_errors), (polls, 2, 3));
-        assert_eq!((row.last_polled_at, row.next_poll_at), (Some(T0), Some(t(30))));
+        assert_eq!(
+            (row.polls, row.quiet_polls, row.consecutive_errors),
+            (polls, 2, 3)
+        );
+        assert_eq!(
+            (row.last_polled_at, row.next_poll_at),
+            (Some(T0), Some(t(30)))
+        );
         assert_eq!((row.not_found_since, row.queued), (Some(t(1)), true));
         assert_eq!(row.last_error.as_deref(), Some("it's \"odd\" ü"));
     }
-    assert_eq!(bench.tracked("2").await, before, "an observation decided before is still good");
+    assert_eq!(
+        bench.tracked("2").await,
+        before,
+        "an observation decided before is still good"
+    );
     assert_eq!(bench.detail("3").await.summary.row.polls, 0);
     assert_eq!(bench.tracked("1").await.state, JobState::Pending);
 }
@@ -48,7 +61,10 @@ async fn a_late_flush_does_not_touch_an_ended_job() {
     flush(&bench, &[("1", 99)]).await;
     assert_eq!(bench.detail("1").await, before);
 
-    let end = told(seen(&bench.tracked("2").await, &body(&[("a", "failed")])), &[]);
+    let end = told(
+        seen(&bench.tracked("2").await, &body(&[("a", "failed")])),
+        &[],
+    );
     let batch = Batch {
         observations: vec![end],
         schedules: vec![schedule("2", 50)],
@@ -64,7 +80,10 @@ async fn requests_to_poll_are_taken_and_may_come_again() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
     let ask = "UPDATE jobs SET poll_requested = 1, cancel_requested = 1";
     bench.outsider.run(ask).await.unwrap();
-    let batch = Batch { poll_requests_taken: vec![id("1")], ..Batch::default() };
+    let batch = Batch {
+        poll_requests_taken: vec![id("1")],
+        ..Batch::default()
+    };
     bench.store.commit(&batch).await.unwrap();
     let requested = async || {
         let jobs = bench.store.active_jobs(0, 9).await.unwrap();
@@ -76,7 +95,11 @@ async fn requests_to_poll_are_taken_and_may_come_again() {
     };
     assert_eq!(requested().await, [(false, true), (true, true)]);
     let newest = bench.store.newest_change().await.unwrap();
-    bench.outsider.run("UPDATE jobs SET poll_requested = 1 WHERE id = '1'").await.unwrap();
+    bench
+        .outsider
+        .run("UPDATE jobs SET poll_requested = 1 WHERE id = '1'")
+        .await
+        .unwrap();
     let again = bench.store.changes(newest, 9).await.unwrap();
     assert_eq!(again[0].job.as_ref().unwrap().id, id("1"));
 }
@@ -88,7 +111,25 @@ async fn an_empty_batch_is_said_to_be_empty_and_does_nothing() {
     assert!(Batch::default().is_empty());
     bench.store.commit(&Batch::default()).await.unwrap();
     assert_eq!(bench.detail("1").await, before);
-    assert!(!Batch { changes_seen: Some(1), ..Batch::default() }.is_empty());
-    assert!(!Batch { poll_requests_taken: vec![id("1")], ..Batch::default() }.is_empty());
-    assert!(!Batch { schedules: vec![schedule("1", 1)], ..Batch::default() }.is_empty());
+    assert!(
+        !Batch {
+            changes_seen: Some(1),
+            ..Batch::default()
+        }
+        .is_empty()
+    );
+    assert!(
+        !Batch {
+            poll_requests_taken: vec![id("1")],
+            ..Batch::default()
+        }
+        .is_empty()
+    );
+    assert!(
+        !Batch {
+            schedules: vec![schedule("1", 1)],
+            ..Batch::default()
+        }
+        .is_empty()
+    );
 }

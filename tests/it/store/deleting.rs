@@ -5,7 +5,14 @@ use jobtrackd::core::delivery::AfterAttempt;
 use super::bench::Bench;
 use super::given::{body, t};
 
-const TABLES: [&str; 6] = ["jobs", "steps", "transitions", "events", "deliveries", "attempts"];
+const TABLES: [&str; 6] = [
+    "jobs",
+    "steps",
+    "transitions",
+    "events",
+    "deliveries",
+    "attempts",
+];
 
 async fn refused(bench: &mut Bench) {
     let mut before = Vec::new();
@@ -28,9 +35,13 @@ async fn refused(bench: &mut Bench) {
 async fn a_job_goes_only_when_nothing_of_it_is_left_to_do() {
     let mut bench = Bench::with_jobs(&["1"]).await;
     refused(&mut bench).await;
-    bench.sees("1", &body(&[("a", "in-progress")]), &["w", "v"]).await;
+    bench
+        .sees("1", &body(&[("a", "in-progress")]), &["w", "v"])
+        .await;
     refused(&mut bench).await;
-    bench.sees("1", &body(&[("a", "success")]), &["w", "v"]).await;
+    bench
+        .sees("1", &body(&[("a", "success")]), &["w", "v"])
+        .await;
     refused(&mut bench).await;
     for _ in 0..3 {
         let head = bench.heads("w").await.remove(0);
@@ -50,7 +61,9 @@ async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
     for foreign_keys in ["OFF", "ON"] {
         let mut bench = Bench::with_jobs(&["1", "2"]).await;
         for id in ["1", "2"] {
-            bench.sees(id, &body(&[("a", "success")]), &["w", "v"]).await;
+            bench
+                .sees(id, &body(&[("a", "success")]), &["w", "v"])
+                .await;
         }
         for webhook in ["w", "v"] {
             for after in [AfterAttempt::Delivered, AfterAttempt::Exhausted] {
@@ -60,15 +73,22 @@ async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
             }
         }
         let kept = bench.detail("2").await;
-        let script = format!("PRAGMA foreign_keys = {foreign_keys}; DELETE FROM jobs WHERE id = '1'");
+        let script =
+            format!("PRAGMA foreign_keys = {foreign_keys}; DELETE FROM jobs WHERE id = '1'");
         bench.outsider.run(&script).await.unwrap();
         for table in ["steps", "transitions", "events", "deliveries"] {
-            let others = bench.outsider.count(&format!("{table} WHERE job_id <> '2'")).await;
+            let others = bench
+                .outsider
+                .count(&format!("{table} WHERE job_id <> '2'"))
+                .await;
             assert_eq!(others, 0, "{table}");
         }
         assert_eq!(bench.outsider.count("attempts").await, 4);
         assert_eq!(bench.detail("2").await, kept);
-        assert_eq!(bench.store.tracked(&super::given::id("1")).await.unwrap(), None);
+        assert_eq!(
+            bench.store.tracked(&super::given::id("1")).await.unwrap(),
+            None
+        );
     }
 }
 
@@ -87,5 +107,9 @@ async fn an_id_that_comes_back_after_its_rows_are_gone_tells_new_events() {
     bench.sees("1", &body(&[("a", "success")]), &[]).await;
     let new = bench.detail("1").await;
     assert_eq!(new.events.len(), old.events.len());
-    assert!(new.events.iter().all(|event| old.events.iter().all(|known| known.id != event.id)));
+    assert!(
+        new.events
+            .iter()
+            .all(|event| old.events.iter().all(|known| known.id != event.id))
+    );
 }

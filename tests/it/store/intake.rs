@@ -17,14 +17,24 @@ async fn changes_come_page_by_page_in_the_order_of_their_commits() {
     assert_eq!(bench.store.newest_change().await.unwrap(), 0);
     assert_eq!(bench.store.changes(0, 10).await.unwrap(), []);
     let mut second = Outsider::of(&bench.file).await;
-    bench.outsider.run("BEGIN; SELECT * FROM jobs").await.unwrap();
-    second.run("INSERT INTO jobs (id) VALUES ('z'), ('y')").await.unwrap();
+    bench
+        .outsider
+        .run("BEGIN; SELECT * FROM jobs")
+        .await
+        .unwrap();
+    second
+        .run("INSERT INTO jobs (id) VALUES ('z'), ('y')")
+        .await
+        .unwrap();
     bench
         .outsider
         .run("COMMIT; INSERT INTO jobs (id) VALUES ('b'), ('a')")
         .await
         .unwrap();
-    second.run("UPDATE jobs SET poll_requested = 1 WHERE id = 'y'").await.unwrap();
+    second
+        .run("UPDATE jobs SET poll_requested = 1 WHERE id = 'y'")
+        .await
+        .unwrap();
 
     let (mut seen, mut order) = (0, Vec::new());
     loop {
@@ -46,7 +56,11 @@ async fn what_was_rolled_back_or_refused_is_no_change() {
         .run("BEGIN; INSERT INTO jobs (id) VALUES ('1'); ROLLBACK")
         .await
         .unwrap();
-    bench.outsider.run("INSERT INTO jobs (id) VALUES ('a/b')").await.unwrap_err();
+    bench
+        .outsider
+        .run("INSERT INTO jobs (id) VALUES ('a/b')")
+        .await
+        .unwrap_err();
     assert_eq!(bench.store.changes(0, 10).await.unwrap(), []);
 }
 
@@ -54,7 +68,11 @@ async fn what_was_rolled_back_or_refused_is_no_change() {
 async fn a_change_of_a_job_that_is_gone_says_so() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
     bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    bench.outsider.run("DELETE FROM jobs WHERE id = '1'").await.unwrap();
+    bench
+        .outsider
+        .run("DELETE FROM jobs WHERE id = '1'")
+        .await
+        .unwrap();
     let changes = bench.store.changes(0, 10).await.unwrap();
     assert_eq!(changes[0].job, None);
     assert_eq!(ids(&changes[1..]), ["2"]);
@@ -96,8 +114,15 @@ async fn changes_seen_are_forgotten_and_their_numbers_never_come_again() {
     bench.store.commit(&forget(all[2].number)).await.unwrap();
     assert_eq!(bench.outsider.count("job_changes").await, 0);
     assert_eq!(bench.store.newest_change().await.unwrap(), all[2].number);
-    bench.outsider.run("INSERT INTO jobs (id) VALUES ('4')").await.unwrap();
-    assert_eq!(ids(&bench.store.changes(all[2].number, 10).await.unwrap()), ["4"]);
+    bench
+        .outsider
+        .run("INSERT INTO jobs (id) VALUES ('4')")
+        .await
+        .unwrap();
+    assert_eq!(
+        ids(&bench.store.changes(all[2].number, 10).await.unwrap()),
+        ["4"]
+    );
 }
 
 #[tokio::test]
@@ -109,23 +134,44 @@ async fn active_jobs_come_page_by_page_without_the_ended_ones() {
     assert_eq!(ids(&first), ["5", "3"]);
     let second = bench.store.active_jobs(first[1].number, 2).await.unwrap();
     assert_eq!(ids(&second), ["2", "1"]);
-    assert_eq!(bench.store.active_jobs(second[1].number, 2).await.unwrap(), []);
+    assert_eq!(
+        bench.store.active_jobs(second[1].number, 2).await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
 async fn the_watcher_sees_commits_of_others_and_of_the_writer_and_nothing_else() {
     let mut bench = Bench::fresh().await;
     let mut watcher = bench.store.watcher().await.unwrap();
-    assert!(watcher.saw_commit().await.unwrap(), "the first look cannot know");
+    assert!(
+        watcher.saw_commit().await.unwrap(),
+        "the first look cannot know"
+    );
     assert!(!watcher.saw_commit().await.unwrap());
-    bench.outsider.run("BEGIN IMMEDIATE; INSERT INTO jobs (id) VALUES ('1')").await.unwrap();
+    bench
+        .outsider
+        .run("BEGIN IMMEDIATE; INSERT INTO jobs (id) VALUES ('1')")
+        .await
+        .unwrap();
     assert!(!watcher.saw_commit().await.unwrap());
     bench.outsider.run("COMMIT").await.unwrap();
     assert!(watcher.saw_commit().await.unwrap());
     assert!(!watcher.saw_commit().await.unwrap());
-    bench.store.enqueue(&NewJob { id: "2".to_owned(), ..NewJob::default() }).await.unwrap();
+    bench
+        .store
+        .enqueue(&NewJob {
+            id: "2".to_owned(),
+            ..NewJob::default()
+        })
+        .await
+        .unwrap();
     assert!(watcher.saw_commit().await.unwrap());
-    bench.outsider.run("BEGIN IMMEDIATE; INSERT INTO jobs (id) VALUES ('3'); ROLLBACK").await.unwrap();
+    bench
+        .outsider
+        .run("BEGIN IMMEDIATE; INSERT INTO jobs (id) VALUES ('3'); ROLLBACK")
+        .await
+        .unwrap();
     bench.store.changes(0, 10).await.unwrap();
     assert!(!watcher.saw_commit().await.unwrap());
 }
@@ -133,11 +179,18 @@ async fn the_watcher_sees_commits_of_others_and_of_the_writer_and_nothing_else()
 #[tokio::test]
 async fn enqueueing_is_an_insert_like_any_other() {
     let bench = Bench::fresh().await;
-    let job = |id: &str| NewJob { id: id.to_owned(), ..NewJob::default() };
+    let job = |id: &str| NewJob {
+        id: id.to_owned(),
+        ..NewJob::default()
+    };
     assert!(bench.store.enqueue(&job("1")).await.unwrap());
     assert!(!bench.store.enqueue(&job("1")).await.unwrap());
     let said = bench.store.enqueue(&job("a/b")).await.unwrap_err();
-    assert!(said.to_string().starts_with("jobs.id must be 1 to 200 characters"), "{said}");
+    assert!(
+        said.to_string()
+            .starts_with("jobs.id must be 1 to 200 characters"),
+        "{said}"
+    );
     assert!(bench.store.enqueue(&job("2")).await.unwrap());
     assert_eq!(ids(&bench.store.changes(0, 10).await.unwrap()), ["1", "2"]);
 }

@@ -53,14 +53,21 @@ struct Model {
 impl Model {
     fn tells(&mut self, job: usize, events: usize) {
         for webhook in 0..WEBHOOKS.len() {
-            let state = if self.disabled[webhook] { "disabled" } else { "pending" };
+            let state = if self.disabled[webhook] {
+                "disabled"
+            } else {
+                "pending"
+            };
             let lane = self.lanes.entry((webhook, job)).or_default();
             lane.extend(std::iter::repeat_n(state, events));
         }
     }
 
     fn tried(&mut self, webhook: usize, due: &DueDelivery, after: AfterAttempt) {
-        let job = JOBS.iter().position(|job| *job == due.job_id.as_str()).unwrap();
+        let job = JOBS
+            .iter()
+            .position(|job| *job == due.job_id.as_str())
+            .unwrap();
         let lane = self.lanes.get_mut(&(webhook, job)).unwrap();
         let head = lane.iter().position(|state| *state == "pending").unwrap();
         match after {
@@ -69,14 +76,19 @@ impl Model {
             AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => {}
             AfterAttempt::Disabled => self.disabled[webhook] = true,
         }
-        *self.attempts.entry(format!("{webhook} {}", due.event_id)).or_default() += 1;
+        *self
+            .attempts
+            .entry(format!("{webhook} {}", due.event_id))
+            .or_default() += 1;
         self.recorded.push((webhook, due.clone(), after));
     }
 
     fn withdraw(&mut self) {
         for ((webhook, _), lane) in &mut self.lanes {
             if self.disabled[*webhook] {
-                lane.iter_mut().filter(|state| **state == "pending").for_each(|state| *state = "disabled");
+                lane.iter_mut()
+                    .filter(|state| **state == "pending")
+                    .for_each(|state| *state = "disabled");
             }
         }
     }
@@ -93,12 +105,18 @@ impl Model {
 }
 
 async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
-    let mut batch = Batch { now: Some(T0), ..Batch::default() };
+    let mut batch = Batch {
+        now: Some(T0),
+        ..Batch::default()
+    };
     match act {
         Act::Seen(job, steps) => {
             let (before, names) = (model.steps[*job], ["a", "b", "c"]);
             let status = format!("x{before}");
-            let changed: Vec<(&str, &str)> = names[..*steps].iter().map(|name| (*name, status.as_str())).collect();
+            let changed: Vec<(&str, &str)> = names[..*steps]
+                .iter()
+                .map(|name| (*name, status.as_str()))
+                .collect();
             let observation = seen(&bench.tracked(JOBS[*job]).await, &body(&changed));
             model.tells(*job, observation.events.len());
             model.steps[*job] += 1;
@@ -113,8 +131,12 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
             model.withdraw();
         }
         Act::Repeated(which) => {
-            if let Some((webhook, due, after)) = model.recorded.get(which % model.recorded.len().max(1)) {
-                batch.attempts.push(attempt(WEBHOOKS[*webhook], due, *after));
+            if let Some((webhook, due, after)) =
+                model.recorded.get(which % model.recorded.len().max(1))
+            {
+                batch
+                    .attempts
+                    .push(attempt(WEBHOOKS[*webhook], due, *after));
             }
         }
     }
@@ -135,7 +157,10 @@ async fn check(bench: &Bench, model: &Model) {
         let detail = bench.detail(job).await;
         for (webhook, name) in WEBHOOKS.iter().enumerate() {
             let expected = model.lanes.get(&(webhook, n)).cloned().unwrap_or_default();
-            let mine = detail.deliveries.iter().filter(|delivery| delivery.webhook == *name);
+            let mine = detail
+                .deliveries
+                .iter()
+                .filter(|delivery| delivery.webhook == *name);
             let states: Vec<&str> = mine.map(|delivery| delivery.state.as_str()).collect();
             assert_eq!(states, expected, "{name} {job}");
         }
@@ -143,11 +168,21 @@ async fn check(bench: &Bench, model: &Model) {
             let same = |a: &&jobtrackd::store::AttemptView| {
                 a.event_id == delivery.event_id && a.webhook == delivery.webhook
             };
-            let mut numbers: Vec<u32> = detail.attempts.iter().filter(same).map(|a| a.number).collect();
+            let mut numbers: Vec<u32> = detail
+                .attempts
+                .iter()
+                .filter(same)
+                .map(|a| a.number)
+                .collect();
             numbers.sort_unstable();
             assert_eq!(numbers, (1..=delivery.attempts).collect::<Vec<_>>());
-            let webhook = WEBHOOKS.iter().position(|name| *name == delivery.webhook).unwrap();
-            let made = model.attempts.get(&format!("{webhook} {}", delivery.event_id));
+            let webhook = WEBHOOKS
+                .iter()
+                .position(|name| *name == delivery.webhook)
+                .unwrap();
+            let made = model
+                .attempts
+                .get(&format!("{webhook} {}", delivery.event_id));
             assert_eq!(delivery.attempts, made.copied().unwrap_or(0));
         }
     }

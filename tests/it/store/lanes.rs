@@ -10,7 +10,9 @@ use super::given::{T0, attempt, body, seen, t, told};
 /// A bench whose job `1` has three events for `w`.
 async fn three_events() -> Bench {
     let bench = Bench::with_jobs(&["1"]).await;
-    bench.sees("1", &body(&[("a", "x"), ("b", "x"), ("c", "x")]), &["w"]).await;
+    bench
+        .sees("1", &body(&[("a", "x"), ("b", "x"), ("c", "x")]), &["w"])
+        .await;
     bench
 }
 
@@ -28,7 +30,9 @@ fn label(due: &DueDelivery) -> String {
 async fn only_the_head_of_a_lane_is_due() {
     let bench = Bench::with_jobs(&["1", "2"]).await;
     for job in ["1", "2"] {
-        bench.sees(job, &body(&[("a", "x"), ("b", "x")]), &["w", "v"]).await;
+        bench
+            .sees(job, &body(&[("a", "x"), ("b", "x")]), &["w", "v"])
+            .await;
     }
     for webhook in ["w", "v"] {
         let mut due: Vec<String> = bench.due(webhook, T0).await.iter().map(label).collect();
@@ -58,9 +62,15 @@ async fn events_that_come_while_a_head_waits_stay_behind_it() {
     let bench = three_events().await;
     let head = bench.heads("w").await.remove(0);
     bench.attempts("w", &head, AfterAttempt::Retry(t(60))).await;
-    bench.sees("1", &body(&[("a", "y"), ("b", "x"), ("c", "x")]), &["w"]).await;
+    bench
+        .sees("1", &body(&[("a", "y"), ("b", "x"), ("c", "x")]), &["w"])
+        .await;
     assert_eq!(bench.due("w", t(59)).await, []);
-    let next = bench.store.next_delivery(&WebhookName::new("w"), T0).await.unwrap();
+    let next = bench
+        .store
+        .next_delivery(&WebhookName::new("w"), T0)
+        .await
+        .unwrap();
     assert_eq!(next, Some(t(60)));
     let due = bench.due("w", t(60)).await;
     assert_eq!(due.iter().map(label).collect::<Vec<_>>(), ["1 1"]);
@@ -70,7 +80,14 @@ async fn events_that_come_while_a_head_waits_stay_behind_it() {
         let head = bench.heads("w").await.remove(0);
         bench.attempts("w", &head, AfterAttempt::Delivered).await;
     }
-    assert_eq!(bench.store.next_delivery(&WebhookName::new("w"), T0).await.unwrap(), None);
+    assert_eq!(
+        bench
+            .store
+            .next_delivery(&WebhookName::new("w"), T0)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -81,7 +98,10 @@ async fn an_event_and_the_delivery_of_the_one_before_may_come_in_one_commit() {
         bench.attempts("w", &head, AfterAttempt::Delivered).await;
     }
     let last = bench.heads("w").await.remove(0);
-    let more = seen(&bench.tracked("1").await, &body(&[("a", "y"), ("b", "x"), ("c", "x")]));
+    let more = seen(
+        &bench.tracked("1").await,
+        &body(&[("a", "y"), ("b", "x"), ("c", "x")]),
+    );
     let batch = Batch {
         observations: vec![told(more, &["w"])],
         attempts: vec![attempt("w", &last, AfterAttempt::Delivered)],
@@ -91,23 +111,38 @@ async fn an_event_and_the_delivery_of_the_one_before_may_come_in_one_commit() {
     let committed = bench.store.commit(&batch).await.unwrap();
     assert!(committed.webhooks.contains(&WebhookName::new("w")));
     assert_eq!(bench.due("w", t(8)).await, []);
-    assert_eq!(bench.due("w", t(9)).await.iter().map(label).collect::<Vec<_>>(), ["1 4"]);
+    assert_eq!(
+        bench
+            .due("w", t(9))
+            .await
+            .iter()
+            .map(label)
+            .collect::<Vec<_>>(),
+        ["1 4"]
+    );
 }
 
 #[tokio::test]
 async fn one_lane_does_not_wait_for_another() {
     let bench = Bench::with_jobs(&["1", "2"]).await;
     for job in ["1", "2"] {
-        bench.sees(job, &body(&[("a", "x"), ("b", "x")]), &["w", "v"]).await;
+        bench
+            .sees(job, &body(&[("a", "x"), ("b", "x")]), &["w", "v"])
+            .await;
     }
     let first = bench.heads("w").await.remove(0);
-    bench.attempts("w", &first, AfterAttempt::Retry(t(3600))).await;
+    bench
+        .attempts("w", &first, AfterAttempt::Retry(t(3600)))
+        .await;
     assert_eq!(bench.due("w", T0).await.len(), 1);
     assert_eq!(bench.due("v", T0).await.len(), 2);
     let other = bench.due("w", T0).await.remove(0);
     assert_ne!(other.job_id, first.job_id);
     bench.attempts("w", &other, AfterAttempt::Delivered).await;
-    assert_eq!(label(&bench.due("w", T0).await[0]), format!("{} 2", other.job_id));
+    assert_eq!(
+        label(&bench.due("w", T0).await[0]),
+        format!("{} 2", other.job_id)
+    );
 }
 
 #[tokio::test]
@@ -118,13 +153,25 @@ async fn the_longest_due_come_first_and_pages_are_cut() {
     }
     for head in bench.heads("w").await {
         let wait = 40 - 10 * head.job_id.as_str().parse::<u64>().unwrap();
-        bench.attempts("w", &head, AfterAttempt::Retry(t(wait))).await;
+        bench
+            .attempts("w", &head, AfterAttempt::Retry(t(wait)))
+            .await;
     }
     assert_eq!(heads(&bench, "w").await, ["3 1", "2 1", "1 1"]);
-    let page = bench.store.deliveries_due(&WebhookName::new("w"), t(20), 1).await.unwrap();
+    let page = bench
+        .store
+        .deliveries_due(&WebhookName::new("w"), t(20), 1)
+        .await
+        .unwrap();
     assert_eq!(page.iter().map(label).collect::<Vec<_>>(), ["3 1"]);
     assert_eq!(bench.due("w", t(20)).await.len(), 2);
-    let next = async |now| bench.store.next_delivery(&WebhookName::new("w"), now).await.unwrap();
+    let next = async |now| {
+        bench
+            .store
+            .next_delivery(&WebhookName::new("w"), now)
+            .await
+            .unwrap()
+    };
     assert_eq!(next(t(20)).await, Some(t(30)));
     assert_eq!(next(t(30)).await, None);
 }

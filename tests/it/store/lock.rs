@@ -5,10 +5,15 @@ use jobtrackd::store::{InstanceLock, LockError};
 #[test]
 fn the_second_taker_is_told_who_holds_the_lock_until_it_is_released() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (folder.path().join("jobs.db"), folder.path().join("other.db"));
+    let (one, other) = (
+        folder.path().join("jobs.db"),
+        folder.path().join("other.db"),
+    );
     let first = InstanceLock::take(&one, "pid 4711, since a long time ago").unwrap();
     let second = InstanceLock::take(&one, "pid 1").unwrap_err();
-    assert!(matches!(&second, LockError::Held { holder } if holder == "pid 4711, since a long time ago"));
+    assert!(
+        matches!(&second, LockError::Held { holder } if holder == "pid 4711, since a long time ago")
+    );
     assert_eq!(
         second.to_string(),
         "the database is in use by another jobtrackd (pid 4711, since a long time ago); one daemon follows one database"
@@ -29,7 +34,10 @@ fn a_note_that_is_missing_or_strange_is_no_trouble() {
         let LockError::Held { holder } = InstanceLock::take(&database, "x").unwrap_err() else {
             panic!("the lock is held");
         };
-        assert!(holder.starts_with(shown) && !holder.contains(['\u{1b}', '\n']), "{holder:?}");
+        assert!(
+            holder.starts_with(shown) && !holder.contains(['\u{1b}', '\n']),
+            "{holder:?}"
+        );
     }
 }
 
@@ -38,5 +46,8 @@ fn a_lock_that_cannot_be_made_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("missing").join("jobs.db");
     let error = InstanceLock::take(&nowhere, "x").unwrap_err().to_string();
-    assert!(error.starts_with("cannot lock ") && error.contains("missing/jobs.db.lock"), "{error}");
+    assert!(
+        error.starts_with("cannot lock ") && error.contains("missing/jobs.db.lock"),
+        "{error}"
+    );
 }

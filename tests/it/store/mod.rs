@@ -4,17 +4,16 @@
 mod bench;
 mod given;
 
-mod rows;
-mod intake;
-mod recording;
-mod steps;
-mod lanes;
 mod attempts;
-mod interleavings;
 mod bookkeeping;
-mod reading;
-mod timeline;
-mod lock;
-mod updates;
 mod deleting;
-
+mod intake;
+mod interleavings;
+mod lanes;
+mod lock;
+mod reading;
+mod recording;
+mod rows;
+mod steps;
+mod timeline;
+mod updates;

@@ -18,7 +18,13 @@ async fn many_jobs(count: usize) -> Bench {
         );
         bench.outsider.run(&script).await.unwrap();
         if n % 2 == 1 {
-            bench.sees(&format!("j{n}"), &body(&[("a", "success"), ("b", "failed")]), &[]).await;
+            bench
+                .sees(
+                    &format!("j{n}"),
+                    &body(&[("a", "success"), ("b", "failed")]),
+                    &[],
+                )
+                .await;
         }
     }
     bench
@@ -27,7 +33,11 @@ async fn many_jobs(count: usize) -> Bench {
 async fn pages(bench: &Bench, state: Option<JobState>, limit: u32) -> Vec<JobSummary> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let filter = JobFilter { state, after: after.take(), limit };
+        let filter = JobFilter {
+            state,
+            after: after.take(),
+            limit,
+        };
         let page = bench.store.list(&filter).await.unwrap();
         assert!(page.len() <= limit as usize);
         let Some(last) = page.last() else { return all };
@@ -63,9 +73,15 @@ async fn a_listed_job_has_its_own_steps_metadata_and_failure() {
         assert_eq!(job.metadata, Some(format!("{{\"n\":{number}}}")));
         assert_eq!(job, bench.detail(job.row.id.as_str()).await.summary);
         let ended = ["1", "3"].contains(&number.as_str());
-        assert_eq!((job.steps.len(), job.finished_at.is_some()), if ended { (2, true) } else { (0, false) });
+        assert_eq!(
+            (job.steps.len(), job.finished_at.is_some()),
+            if ended { (2, true) } else { (0, false) }
+        );
         let kind = job.failure.map(|failure| (failure.kind, failure.step));
-        assert_eq!(kind, ended.then(|| (FailureKind::Step, Some("b".to_owned()))));
+        assert_eq!(
+            kind,
+            ended.then(|| (FailureKind::Step, Some("b".to_owned())))
+        );
     }
 }
 
@@ -102,14 +118,21 @@ async fn names_of_unknown_webhooks_are_counted_over_the_unfinished_jobs() {
 #[tokio::test]
 async fn a_row_that_no_version_writes_is_named_and_stops_no_other() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    bench.outsider.run("UPDATE jobs SET last_polled_at = -9223372036854775808, polls = 5").await.unwrap();
+    bench
+        .outsider
+        .run("UPDATE jobs SET last_polled_at = -9223372036854775808, polls = 5")
+        .await
+        .unwrap();
     bench
         .outsider
         .run("PRAGMA ignore_check_constraints = ON; UPDATE jobs SET state = 'odd' WHERE id = '1'")
         .await
         .unwrap();
     let error = bench.store.tracked(&id("1")).await.unwrap_err();
-    assert_eq!(error.to_string(), "the database is inconsistent: jobs.state of 1");
+    assert_eq!(
+        error.to_string(),
+        "the database is inconsistent: jobs.state of 1"
+    );
     let jobs = bench.store.active_jobs(0, 9).await.unwrap();
     assert_eq!(jobs[0].job, None);
     assert_eq!(jobs[1].job.as_ref().unwrap().id, id("2"));

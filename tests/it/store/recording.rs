@@ -24,8 +24,14 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
     );
     let detail = bench.detail("1").await;
     let row = &detail.summary.row;
-    assert_eq!((row.state, row.polls, row.queued), (JobState::InProgress, 1, true));
-    assert_eq!((row.last_polled_at, row.next_poll_at), (Some(T0), Some(t(30))));
+    assert_eq!(
+        (row.state, row.polls, row.queued),
+        (JobState::InProgress, 1, true)
+    );
+    assert_eq!(
+        (row.last_polled_at, row.next_poll_at),
+        (Some(T0), Some(t(30)))
+    );
     assert_eq!((row.quiet_polls, row.consecutive_errors), (2, 3));
     assert_eq!(row.last_error.as_deref(), Some("it's \"odd\" ü"));
     assert_eq!(detail.resource.as_deref(), Some(text.as_str()));
@@ -41,8 +47,17 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
             "2|1|fetch|NULL|in-progress|NULL|1795359845123|yesterday"
         ]
     );
-    let events = bench.outsider.rows("SELECT sequence, type, created_at FROM events ORDER BY cursor").await;
-    assert_eq!(events, ["1|job.step_changed|1795359845123", "2|job.step_changed|1795359845123"]);
+    let events = bench
+        .outsider
+        .rows("SELECT sequence, type, created_at FROM events ORDER BY cursor")
+        .await;
+    assert_eq!(
+        events,
+        [
+            "1|job.step_changed|1795359845123",
+            "2|job.step_changed|1795359845123"
+        ]
+    );
     let deliveries = bench
         .outsider
         .rows("SELECT webhook, sequence, state, attempts, next_attempt_at FROM deliveries ORDER BY webhook, sequence")
@@ -57,18 +72,30 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
         ]
     );
     let tracked = bench.tracked("1").await;
-    assert_eq!((tracked.revision, tracked.last_seq, tracked.last_sequence), (1, 2, 2));
+    assert_eq!(
+        (tracked.revision, tracked.last_seq, tracked.last_sequence),
+        (1, 2, 2)
+    );
     assert_eq!(tracked.steps.len(), 2);
 }
 
 #[tokio::test]
 async fn a_batch_that_cannot_be_recorded_whole_is_not_recorded_at_all() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    let good = told(seen(&bench.tracked("1").await, &body(&[("a", "success")])), &["w"]);
-    let mut bad = told(seen(&bench.tracked("2").await, &body(&[("a", "success")])), &["w"]);
+    let good = told(
+        seen(&bench.tracked("1").await, &body(&[("a", "success")])),
+        &["w"],
+    );
+    let mut bad = told(
+        seen(&bench.tracked("2").await, &body(&[("a", "success")])),
+        &["w"],
+    );
     bad.observation.events[1].id = good.observation.events[0].id.clone();
     let error = bench.try_record(vec![good.clone(), bad]).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Refused(why) if why.contains("events.id")), "{error:?}");
+    assert!(
+        matches!(&error, StoreError::Refused(why) if why.contains("events.id")),
+        "{error:?}"
+    );
     for table in ["steps", "transitions", "events", "deliveries"] {
         assert_eq!(bench.outsider.count(table).await, 0, "{table}");
     }
@@ -83,7 +110,9 @@ async fn a_stale_observation_writes_nothing_while_others_of_its_batch_do() {
     bench.sees("1", &body(&[("a", "pending")]), &["w"]).await;
     let before = bench.detail("1").await;
     let fresh = seen(&bench.tracked("2").await, &body(&[("a", "pending")]));
-    let committed = bench.record(vec![told(stale, &["w"]), told(fresh, &["v"])]).await;
+    let committed = bench
+        .record(vec![told(stale, &["w"]), told(fresh, &["v"])])
+        .await;
     assert_eq!(committed.recorded, HashSet::from([id("2")]));
     assert_eq!(committed.webhooks, HashSet::from([WebhookName::new("v")]));
     assert_eq!(bench.detail("1").await, before);
@@ -105,7 +134,9 @@ async fn an_observation_of_a_job_that_is_gone_writes_nothing() {
 async fn ended_jobs_take_no_more_observations() {
     let bench = Bench::with_jobs(&["good", "bad"]).await;
     bench.sees("good", &body(&[("a", "success")]), &["w"]).await;
-    bench.sees("bad", &body(&[("a", "failed"), ("b", "pending")]), &["w"]).await;
+    bench
+        .sees("bad", &body(&[("a", "failed"), ("b", "pending")]), &["w"])
+        .await;
     for job in ["good", "bad"] {
         let before = bench.detail(job).await;
         assert_eq!(before.summary.finished_at, Some(T0));
@@ -126,7 +157,11 @@ async fn each_job_has_exactly_one_terminal_event() {
     bench.sees("bad", &body(&[("a", "failed")]), &[]).await;
     let late = told(expired(&bench.tracked("late").await), &[]);
     bench.record(vec![late]).await;
-    for (job, last) in [("good", "job.completed"), ("bad", "job.failed"), ("late", "job.failed")] {
+    for (job, last) in [
+        ("good", "job.completed"),
+        ("bad", "job.failed"),
+        ("late", "job.failed"),
+    ] {
         let events = bench.detail(job).await.events;
         let ends: Vec<&str> = events
             .iter()
@@ -136,10 +171,16 @@ async fn each_job_has_exactly_one_terminal_event() {
         assert_eq!(ends, [last]);
         assert_eq!(events.last().unwrap().kind, last);
     }
-    let mut twice = told(seen(&bench.tracked("twice").await, &body(&[("a", "failed")])), &[]);
+    let mut twice = told(
+        seen(&bench.tracked("twice").await, &body(&[("a", "failed")])),
+        &[],
+    );
     twice.observation.events[0].kind = EventType::Completed;
     let refused = bench.try_record(vec![twice]).await;
-    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Refused(_))),
+        "{refused:?}"
+    );
     assert_eq!(bench.detail("twice").await.events, []);
 }
 
@@ -191,7 +232,10 @@ async fn the_resource_stays_when_the_tracker_ends_the_job() {
     assert_eq!(detail.summary.steps, steps);
     assert_eq!(detail.summary.row.state, JobState::Failed);
     let failure = detail.summary.failure.unwrap();
-    assert_eq!((failure.title.as_str(), failure.detail.as_str()), (Some("Too late"), Some("It's over")));
+    assert_eq!(
+        (failure.title.as_str(), failure.detail.as_str()),
+        (Some("Too late"), Some("It's over"))
+    );
     assert!(detail.events[1].body.contains(&format!("\"job\":{text}")));
 }
 
@@ -210,7 +254,9 @@ async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte() {
     assert!(detail.events[1].body.contains(&big));
 
     let result = "{ \"n\":1e400 , \"big\":12345678901234567890123, \"n\":[],\"u\":\"\\u0000\\ud83c\\udf89\" }";
-    let odd = format!("{{\"a\":1,\"a\":2,\n\t\"steps\":[{{\"title\":\"a\",\"status\":\"x\",\"result\":{result}}}]}}");
+    let odd = format!(
+        "{{\"a\":1,\"a\":2,\n\t\"steps\":[{{\"title\":\"a\",\"status\":\"x\",\"result\":{result}}}]}}"
+    );
     bench.sees("odd", &odd, &[]).await;
     let detail = bench.detail("odd").await;
     assert_eq!(detail.resource.as_deref(), Some(odd.as_str()));

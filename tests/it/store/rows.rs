@@ -40,8 +40,32 @@ fn quoted(text: &str) -> String {
 async fn a_bad_id_is_refused_with_the_rule() {
     let mut bench = Bench::fresh().await;
     let mut ids: Vec<String> = [
-        "", ".", "..", "....", " ", "a b", "a/b", "../token", "/", "//evil.test", "a?b", "a#b", "%2e%2e", "a\\b", "a:b",
-        "a@b", "a,b", "ä", "61723\n", "a\r\nX: y", "\u{feff}a", "１２", "a'b", "a*", "[a]", "a^b",
+        "",
+        ".",
+        "..",
+        "....",
+        " ",
+        "a b",
+        "a/b",
+        "../token",
+        "/",
+        "//evil.test",
+        "a?b",
+        "a#b",
+        "%2e%2e",
+        "a\\b",
+        "a:b",
+        "a@b",
+        "a,b",
+        "ä",
+        "61723\n",
+        "a\r\nX: y",
+        "\u{feff}a",
+        "１２",
+        "a'b",
+        "a*",
+        "[a]",
+        "a^b",
     ]
     .map(quoted)
     .to_vec();
@@ -60,7 +84,13 @@ async fn a_bad_id_is_refused_with_the_rule() {
         )
         .await;
     }
-    refused(&mut bench, "id", "x'61'", "cannot store BLOB value in TEXT column jobs.id").await;
+    refused(
+        &mut bench,
+        "id",
+        "x'61'",
+        "cannot store BLOB value in TEXT column jobs.id",
+    )
+    .await;
     refused(&mut bench, "webhook", "'billing'", "jobs.id must be").await;
 }
 
@@ -68,7 +98,17 @@ async fn a_bad_id_is_refused_with_the_rule() {
 async fn good_ids_are_taken_as_they_are() {
     let mut bench = Bench::fresh().await;
     let longest = "x".repeat(200);
-    let good = ["61723", "a03e4df4-dc05-4cd3-9af0-0f28a13ea614", "-", "~", "_", "..a", "A.b_c~d-e", "0", &longest];
+    let good = [
+        "61723",
+        "a03e4df4-dc05-4cd3-9af0-0f28a13ea614",
+        "-",
+        "~",
+        "_",
+        "..a",
+        "A.b_c~d-e",
+        "0",
+        &longest,
+    ];
     for id in good {
         let script = format!("INSERT INTO jobs (id) VALUES ('{id}')");
         assert_eq!(bench.outsider.run(&script).await, Ok(1), "{id}");
@@ -98,13 +138,62 @@ async fn numbers_become_ids_of_text() {
 async fn a_bad_url_is_refused_with_the_rule() {
     let mut bench = Bench::fresh().await;
     let mut urls: Vec<String> = [
-        "", " ", "jobs/1", "1", "//evil.test/jobs/1", "///x", "/a b", " /a", "/a ", "/a\tb", "/a\nb", "/a\\b", "\\\\evil",
-        "/\\evil.test", "/ä", "/a#b", "#", "ftp://h/a", "file:///etc/passwd", "javascript:alert(1)", "https:/h/a",
-        "https:h", "https://", "http://", "https:///a", "https://?a", "https://u@h/a", "https://u:p@h/a", "https://@h/",
-        "https://h@evil.test", "https://u@h?a", "HTTPS://u@h/a", "https://h/a#b", "https://h\\@evil.test/a", "/.", "/..",
-        "/./a", "/../a", "/a/.", "/a/..", "/a/./b", "/a/../b", "/%2e", "/%2E", "/%2e%2e", "/%2E%2E/a", "/.%2e/a",
-        "/%2E./a", "/a/%2e/b", "/a/%2e%2E?x", "/..?x", "https://h/../a", "https://h/%2e%2e/a", "https://h/a/..",
-        "https://h/.", "https://h/..?x=1",
+        "",
+        " ",
+        "jobs/1",
+        "1",
+        "//evil.test/jobs/1",
+        "///x",
+        "/a b",
+        " /a",
+        "/a ",
+        "/a\tb",
+        "/a\nb",
+        "/a\\b",
+        "\\\\evil",
+        "/\\evil.test",
+        "/ä",
+        "/a#b",
+        "#",
+        "ftp://h/a",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https:/h/a",
+        "https:h",
+        "https://",
+        "http://",
+        "https:///a",
+        "https://?a",
+        "https://u@h/a",
+        "https://u:p@h/a",
+        "https://@h/",
+        "https://h@evil.test",
+        "https://u@h?a",
+        "HTTPS://u@h/a",
+        "https://h/a#b",
+        "https://h\\@evil.test/a",
+        "/.",
+        "/..",
+        "/./a",
+        "/../a",
+        "/a/.",
+        "/a/..",
+        "/a/./b",
+        "/a/../b",
+        "/%2e",
+        "/%2E",
+        "/%2e%2e",
+        "/%2E%2E/a",
+        "/.%2e/a",
+        "/%2E./a",
+        "/a/%2e/b",
+        "/a/%2e%2E?x",
+        "/..?x",
+        "https://h/../a",
+        "https://h/%2e%2e/a",
+        "https://h/a/..",
+        "https://h/.",
+        "https://h/..?x=1",
     ]
     .map(quoted)
     .to_vec();
@@ -128,9 +217,29 @@ async fn good_urls_are_taken() {
     let mut bench = Bench::fresh().await;
     let longest = format!("/{}", "x".repeat(2047));
     let good = [
-        "/", "/jobs/1", "/a//b", "/a?x=../..", "/a?u=https://h/../b", "/a/...", "/a.b/.c", "/..a", "/a..", "/%2e%2ea",
-        "/a@b", "/a?x=@", "https://h", "https://h/", "https://h/a@b", "https://h?x=a@b", "http://127.0.0.1:9090/jobs/1",
-        "HTTPS://H/A", "https://[::1]:8443/a", "/a%20b%00", "/a/%2e%2e%2fb", "/~a;b=1,2'3", &longest,
+        "/",
+        "/jobs/1",
+        "/a//b",
+        "/a?x=../..",
+        "/a?u=https://h/../b",
+        "/a/...",
+        "/a.b/.c",
+        "/..a",
+        "/a..",
+        "/%2e%2ea",
+        "/a@b",
+        "/a?x=@",
+        "https://h",
+        "https://h/",
+        "https://h/a@b",
+        "https://h?x=a@b",
+        "http://127.0.0.1:9090/jobs/1",
+        "HTTPS://H/A",
+        "https://[::1]:8443/a",
+        "/a%20b%00",
+        "/a/%2e%2e%2fb",
+        "/~a;b=1,2'3",
+        &longest,
     ];
     for (n, url) in good.iter().enumerate() {
         let script = format!("INSERT INTO jobs (id, url) VALUES ('{n}', {})", quoted(url));
@@ -149,9 +258,30 @@ async fn bad_metadata_is_refused_with_the_rule() {
     let mut bench = Bench::fresh().await;
     let why = "jobs.metadata must be a JSON object of at most 16 KiB (16384 bytes)";
     let mut all: Vec<String> = [
-        "", " ", "{", "{}}", "{} {}", "[]", "null", "7", "\"text\"", "true", "{a:1}", "{'a':1}", "{\"a\":1,}", "{\"a\":01}",
-        "{\"a\":+1}", "{\"a\":NaN}", "{\"a\":Infinity}", "{\"a\":0x1}", "{\"a\":\"\u{1}\"}", "{\"a\":\"\n\"}", "/**/{}",
-        "{}//", "\u{feff}{}", "{\"a\":\"\\x41\"}",
+        "",
+        " ",
+        "{",
+        "{}}",
+        "{} {}",
+        "[]",
+        "null",
+        "7",
+        "\"text\"",
+        "true",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":1,}",
+        "{\"a\":01}",
+        "{\"a\":+1}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":0x1}",
+        "{\"a\":\"\u{1}\"}",
+        "{\"a\":\"\n\"}",
+        "/**/{}",
+        "{}//",
+        "\u{feff}{}",
+        "{\"a\":\"\\x41\"}",
     ]
     .map(quoted)
     .to_vec();
@@ -170,24 +300,40 @@ async fn good_metadata_is_kept_to_the_byte() {
     let longest = format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 8));
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(900), "]".repeat(900));
     let good = [
-        "{}", " { \"customer\" : \"c_9\" } ", "{\"a\":1,\"a\":2}", "{\"n\":1e400,\"m\":12345678901234567890123}",
-        "{\"it's\":\"\u{1f389} \\u00fc ü\"}", "{\"s\":\"\\ud800\"}", "\n{\t\"a\":\n1}\r\n", &longest, &deep,
+        "{}",
+        " { \"customer\" : \"c_9\" } ",
+        "{\"a\":1,\"a\":2}",
+        "{\"n\":1e400,\"m\":12345678901234567890123}",
+        "{\"it's\":\"\u{1f389} \\u00fc ü\"}",
+        "{\"s\":\"\\ud800\"}",
+        "\n{\t\"a\":\n1}\r\n",
+        &longest,
+        &deep,
     ];
     for (n, metadata) in good.iter().enumerate() {
-        let script = format!("INSERT INTO jobs (id, metadata) VALUES ('{n}', {})", quoted(metadata));
+        let script = format!(
+            "INSERT INTO jobs (id, metadata) VALUES ('{n}', {})",
+            quoted(metadata)
+        );
         assert_eq!(bench.outsider.run(&script).await, Ok(1), "{metadata:.60}");
         let job = bench.tracked(&n.to_string()).await;
         assert_eq!(job.metadata.as_deref(), Some(*metadata));
-        bench.sees(job.id.as_str(), &body(&[("a", "success")]), &[]).await;
+        bench
+            .sees(job.id.as_str(), &body(&[("a", "success")]), &[])
+            .await;
         let told = &bench.detail(job.id.as_str()).await.events[1].body;
-        assert!(told.contains(&format!("\"metadata\":{},", metadata.trim())), "{told:.200}");
+        assert!(
+            told.contains(&format!("\"metadata\":{},", metadata.trim())),
+            "{told:.200}"
+        );
     }
 }
 
 #[tokio::test]
 async fn other_columns_are_held_to_their_rules() {
     let mut bench = Bench::fresh().await;
-    let own = "a new job sets only id, url, metadata, webhook, priority, deadline_at and not_before";
+    let own =
+        "a new job sets only id, url, metadata, webhook, priority, deadline_at and not_before";
     for (columns, values) in [
         ("id, state", "'1', 'success'"),
         ("id, state, finished_at", "'1', 'success', 5"),
@@ -209,17 +355,35 @@ async fn other_columns_are_held_to_their_rules() {
         refused(&mut bench, columns, values, own).await;
     }
     let long = format!("'1', '{}'", "x".repeat(201));
-    refused(&mut bench, "id, webhook", &long, "jobs.webhook must be the name of a webhook").await;
+    refused(
+        &mut bench,
+        "id, webhook",
+        &long,
+        "jobs.webhook must be the name of a webhook",
+    )
+    .await;
     for column in ["priority", "deadline_at", "not_before"] {
         let columns = format!("id, {column}");
         let why = format!("cannot store TEXT value in INTEGER column jobs.{column}");
         refused(&mut bench, &columns, "'1', 'soon'", &why).await;
     }
-    refused(&mut bench, "id, priority", "'1', NULL", "jobs.priority must be an integer").await;
+    refused(
+        &mut bench,
+        "id, priority",
+        "'1', NULL",
+        "jobs.priority must be an integer",
+    )
+    .await;
     for column in ["cancel_requested", "poll_requested"] {
         for value in ["2", "-1", "NULL"] {
             let (columns, values) = (format!("id, {column}"), format!("'1', {value}"));
-            refused(&mut bench, &columns, &values, &format!("jobs.{column} must be 0 or 1")).await;
+            refused(
+                &mut bench,
+                &columns,
+                &values,
+                &format!("jobs.{column} must be 0 or 1"),
+            )
+            .await;
         }
     }
 }
@@ -236,11 +400,22 @@ async fn all_the_enqueuer_s_columns_arrive() {
         .await
         .unwrap();
     let job = bench.detail("1").await.summary.row;
-    assert_eq!((job.url.as_deref(), job.webhook.as_deref()), (Some("/a"), Some("billing")));
-    assert_eq!((job.priority, job.cancel_requested, job.poll_requested), (-5, true, true));
+    assert_eq!(
+        (job.url.as_deref(), job.webhook.as_deref()),
+        (Some("/a"), Some("billing"))
+    );
+    assert_eq!(
+        (job.priority, job.cancel_requested, job.poll_requested),
+        (-5, true, true)
+    );
     assert_eq!(job.deadline_at.map(|at| at.0), Some(99));
     assert_eq!(job.not_before.map(|at| at.0), Some(7));
-    assert!(job.created_at.since(jobtrackd::core::time::UnixMillis(1_700_000_000_000)).as_secs() > 0);
+    assert!(
+        job.created_at
+            .since(jobtrackd::core::time::UnixMillis(1_700_000_000_000))
+            .as_secs()
+            > 0
+    );
 }
 
 #[tokio::test]
@@ -258,7 +433,10 @@ async fn one_bad_row_takes_its_whole_statement_back() {
 async fn a_second_insert_conflicts_and_or_ignore_makes_it_idempotent() {
     let mut bench = Bench::with_jobs(&["1"]).await;
     let before = bench.outsider.rows("SELECT * FROM jobs").await;
-    let said = bench.outsider.run("INSERT INTO jobs (id) VALUES ('1')").await;
+    let said = bench
+        .outsider
+        .run("INSERT INTO jobs (id) VALUES ('1')")
+        .await;
     assert_eq!(said, Err("UNIQUE constraint failed: jobs.id".to_owned()));
     let again = "INSERT OR IGNORE INTO jobs (id, webhook) VALUES ('1', 'other')";
     assert_eq!(bench.outsider.run(again).await, Ok(0));
@@ -282,7 +460,10 @@ async fn a_tracked_job_is_not_replaced() {
 #[tokio::test]
 async fn a_name_that_is_no_text_does_not_keep_a_job_from_being_followed() {
     let mut bench = Bench::fresh().await;
-    let script = format!("INSERT INTO jobs (id, webhook) VALUES ('1', {})", bytes(b"b\xff"));
+    let script = format!(
+        "INSERT INTO jobs (id, webhook) VALUES ('1', {})",
+        bytes(b"b\xff")
+    );
     bench.outsider.run(&script).await.unwrap();
     let jobs = bench.store.active_jobs(0, 10).await.unwrap();
     let name = jobs[0].job.as_ref().unwrap().webhook.clone();
@@ -299,6 +480,13 @@ async fn metadata_with_bytes_that_are_no_text_is_handed_on_with_marks_in_their_p
     bench.outsider.run(&script).await.unwrap();
     bench.sees("1", &body(&[("a", "success")]), &[]).await;
     let detail = bench.detail("1").await;
-    assert_eq!(detail.summary.metadata.as_deref(), Some("{\"a\":\"\u{fffd}\"}"));
-    assert!(detail.events[1].body.contains("\"metadata\":{\"a\":\"\u{fffd}\"}"));
+    assert_eq!(
+        detail.summary.metadata.as_deref(),
+        Some("{\"a\":\"\u{fffd}\"}")
+    );
+    assert!(
+        detail.events[1]
+            .body
+            .contains("\"metadata\":{\"a\":\"\u{fffd}\"}")
+    );
 }

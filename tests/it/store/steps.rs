@@ -44,12 +44,21 @@ async fn a_step_that_vanishes_is_missing_and_comes_back_with_its_first_sight() {
     assert_eq!(known(&bench).await, ["0 a x 0 0", "1 b missing 0 5"]);
     sees_at(&bench, &body(&[("b", "x"), ("a", "y")]), 9).await;
     assert_eq!(known(&bench).await, ["0 b x 0 9", "1 a y 0 9"]);
-    let from: Vec<_> = bench.detail("1").await.transitions.into_iter().map(|t| (t.seq, t.from, t.to)).collect();
-    assert_eq!(from[2..], [
-        (3, Some("x".into()), "missing".into()),
-        (4, Some("missing".into()), "x".into()),
-        (5, Some("x".into()), "y".into()),
-    ]);
+    let from: Vec<_> = bench
+        .detail("1")
+        .await
+        .transitions
+        .into_iter()
+        .map(|t| (t.seq, t.from, t.to))
+        .collect();
+    assert_eq!(
+        from[2..],
+        [
+            (3, Some("x".into()), "missing".into()),
+            (4, Some("missing".into()), "x".into()),
+            (5, Some("x".into()), "y".into()),
+        ]
+    );
 }
 
 #[tokio::test]
@@ -77,7 +86,11 @@ async fn a_step_is_updated_when_its_status_or_its_result_s_value_changes() {
     ] {
         sees_at(&bench, &text, seconds).await;
         let detail = bench.detail("1").await;
-        assert_eq!(detail.summary.steps[0].updated_at, t(updated), "{seconds}: {text}");
+        assert_eq!(
+            detail.summary.steps[0].updated_at,
+            t(updated),
+            "{seconds}: {text}"
+        );
         assert_eq!(detail.transitions.last().unwrap().observed_at, t(updated));
     }
 }
@@ -86,21 +99,50 @@ async fn a_step_is_updated_when_its_status_or_its_result_s_value_changes() {
 async fn titles_are_kept_whatever_is_in_them() {
     let long = "xü".repeat(5000);
     let titles = [
-        "", " ", "it's", "\"quoted\"", "back\\slash", "{\"a\":1}", "[1]", "123", "1e5", "null", "true", "a\nb\tc\r\u{1}\u{7f}",
-        "漢字", "\u{1f389}\u{1f468}\u{200d}\u{1f469}", "e\u{301}", "\u{fffd}\u{feff}", "'; DROP TABLE jobs; --", "$.a", "%s",
+        "",
+        " ",
+        "it's",
+        "\"quoted\"",
+        "back\\slash",
+        "{\"a\":1}",
+        "[1]",
+        "123",
+        "1e5",
+        "null",
+        "true",
+        "a\nb\tc\r\u{1}\u{7f}",
+        "漢字",
+        "\u{1f389}\u{1f468}\u{200d}\u{1f469}",
+        "e\u{301}",
+        "\u{fffd}\u{feff}",
+        "'; DROP TABLE jobs; --",
+        "$.a",
+        "%s",
         &long,
     ];
     let bench = Bench::with_jobs(&["1"]).await;
     let all: Vec<(&str, &str)> = titles.iter().map(|title| (*title, *title)).collect();
     sees_at(&bench, &body(&all), 0).await;
     let detail = bench.detail("1").await;
-    let kept: Vec<_> = detail.summary.steps.iter().map(|step| (step.title.as_str(), step.status.as_str())).collect();
+    let kept: Vec<_> = detail
+        .summary
+        .steps
+        .iter()
+        .map(|step| (step.title.as_str(), step.status.as_str()))
+        .collect();
     assert_eq!(kept, all);
-    let changed: Vec<_> = detail.transitions.iter().map(|t| (t.title.as_str(), t.to.as_str())).collect();
+    let changed: Vec<_> = detail
+        .transitions
+        .iter()
+        .map(|t| (t.title.as_str(), t.to.as_str()))
+        .collect();
     assert_eq!(changed, all);
     let tracked = bench.tracked("1").await;
     let snapshot = jobtrackd::core::resource::Snapshot::parse(&body(&all), None).unwrap();
-    assert_eq!(jobtrackd::core::transition::diff(&tracked.steps, &snapshot, 0).transitions, []);
+    assert_eq!(
+        jobtrackd::core::transition::diff(&tracked.steps, &snapshot, 0).transitions,
+        []
+    );
 }
 
 #[tokio::test]
@@ -113,5 +155,11 @@ async fn being_told_of_a_delay_is_remembered() {
     assert!(bench.tracked("1").await.steps[0].delayed);
     sees_at(&bench, queued, 2).await;
     let events = bench.detail("1").await.events;
-    assert_eq!(events.iter().filter(|event| event.kind == "job.delayed").count(), 1);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.kind == "job.delayed")
+            .count(),
+        1
+    );
 }

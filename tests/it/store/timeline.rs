@@ -13,7 +13,11 @@ async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
     let last = r#"{"steps":[{"title":"verify","status":"failed","result":{"code":"x"}}]}"#;
     for (text, seconds) in [(first, 0), (last, 10)] {
         let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
-        let recordable = if seconds == 0 { told(seen, &[]) } else { told(seen, &["w"]) };
+        let recordable = if seconds == 0 {
+            told(seen, &[])
+        } else {
+            told(seen, &["w"])
+        };
         bench.record(vec![recordable]).await;
     }
     bench.sees("2", first, &[]).await;
@@ -27,10 +31,19 @@ async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
     let mut accepted = attempt("w", &head, AfterAttempt::Delivered);
     (accepted.number, accepted.started_at) = (2, t(20));
     for each in [refused, accepted] {
-        let batch = Batch { attempts: vec![each], ..Batch::default() };
+        let batch = Batch {
+            attempts: vec![each],
+            ..Batch::default()
+        };
         bench.store.commit(&batch).await.unwrap();
     }
-    let events: Vec<String> = bench.detail("1").await.events.into_iter().map(|event| event.id).collect();
+    let events: Vec<String> = bench
+        .detail("1")
+        .await
+        .events
+        .into_iter()
+        .map(|event| event.id)
+        .collect();
     let expected = [
         "1|2026-11-22T15:04:05.123Z|transition|verify: in-progress|NULL".to_owned(),
         format!("1|2026-11-22T15:04:05.123Z|event|job.step_changed|{}", events[0]),
@@ -43,7 +56,13 @@ async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
     ];
     let query = "SELECT job_id, at, kind, what, detail FROM timeline WHERE job_id = '1'";
     assert_eq!(bench.outsider.rows(query).await, expected);
-    assert_eq!(bench.outsider.rows("SELECT * FROM timeline WHERE job_id = '1'").await, expected);
+    assert_eq!(
+        bench
+            .outsider
+            .rows("SELECT * FROM timeline WHERE job_id = '1'")
+            .await,
+        expected
+    );
     let all = bench.outsider.rows("SELECT job_id FROM timeline").await;
     assert_eq!(all.concat(), "111111122");
 }

@@ -26,7 +26,10 @@ async fn requests_and_times_are_changes_and_nothing_else_is() {
             .iter()
             .map(|change| change.job.as_ref().unwrap().id.as_str())
             .collect();
-        assert!(!ids.is_empty() && ids.iter().all(|id| *id == "2"), "{set}: {ids:?}");
+        assert!(
+            !ids.is_empty() && ids.iter().all(|id| *id == "2"),
+            "{set}: {ids:?}"
+        );
         seen = bench.store.newest_change().await.unwrap();
     }
     for set in [
@@ -84,7 +87,9 @@ async fn an_ended_job_stays_as_it_ended() {
             let script = format!("UPDATE OR IGNORE jobs SET {set} WHERE id = '{id}'");
             let said = bench.outsider.run(&script).await;
             assert!(
-                said.as_ref().is_err_and(|said| said.contains("an end is final")) || said == Ok(0),
+                said.as_ref()
+                    .is_err_and(|said| said.contains("an end is final"))
+                    || said == Ok(0),
                 "{set} of {id}: {said:?}"
             );
         }
@@ -98,18 +103,40 @@ async fn an_ended_job_stays_as_it_ended() {
 async fn a_job_s_state_fits_its_other_columns() {
     let mut bench = Bench::with_jobs(&["1"]).await;
     for (set, rule) in [
-        ("state = 'odd'", "a job is pending, in-progress, success or failed"),
-        ("state = 'success'", "a job has finished_at when, and only when, it has ended"),
-        ("finished_at = 5", "a job has finished_at when, and only when, it has ended"),
-        ("state = 'failed', finished_at = 5", "a job has a failure when, and only when, it failed"),
-        ("failure = '{}'", "a job has a failure when, and only when, it failed"),
-        ("state = 'success', finished_at = 5, next_poll_at = 5", "an ended job has no next poll"),
+        (
+            "state = 'odd'",
+            "a job is pending, in-progress, success or failed",
+        ),
+        (
+            "state = 'success'",
+            "a job has finished_at when, and only when, it has ended",
+        ),
+        (
+            "finished_at = 5",
+            "a job has finished_at when, and only when, it has ended",
+        ),
+        (
+            "state = 'failed', finished_at = 5",
+            "a job has a failure when, and only when, it failed",
+        ),
+        (
+            "failure = '{}'",
+            "a job has a failure when, and only when, it failed",
+        ),
+        (
+            "state = 'success', finished_at = 5, next_poll_at = 5",
+            "an ended job has no next poll",
+        ),
         ("polls = -1", "counters are not negative"),
         ("cancel_requested = 2", "cancel_requested is 0 or 1"),
         ("poll_requested = 2", "poll_requested is 0 or 1"),
     ] {
         let said = bench.outsider.run(&format!("UPDATE jobs SET {set}")).await;
-        assert_eq!(said, Err(format!("CHECK constraint failed: {rule}")), "{set}");
+        assert_eq!(
+            said,
+            Err(format!("CHECK constraint failed: {rule}")),
+            "{set}"
+        );
     }
 }
 
@@ -119,9 +146,17 @@ async fn history_is_append_only() {
     bench.sees("1", &body(&[("a", "pending")]), &["w"]).await;
     let due = bench.heads("w").await;
     bench
-        .attempts("w", &due[0], jobtrackd::core::delivery::AfterAttempt::Delivered)
+        .attempts(
+            "w",
+            &due[0],
+            jobtrackd::core::delivery::AfterAttempt::Delivered,
+        )
         .await;
-    for (table, column) in [("transitions", "title"), ("events", "body"), ("attempts", "error")] {
+    for (table, column) in [
+        ("transitions", "title"),
+        ("events", "body"),
+        ("attempts", "error"),
+    ] {
         let said = bench
             .outsider
             .run(&format!("UPDATE OR IGNORE {table} SET {column} = 'forged'"))
