@@ -2,7 +2,7 @@
 -- Outsiders insert into jobs; the triggers below refuse what can never be tracked, also under INSERT OR IGNORE,
 -- which would skip a row that only a CHECK refuses without a word.
 
-PRAGMA application_id = 1246708308; -- "JOBT"
+PRAGMA application_id = 1246708308; -- 0x4a4f4254, "JOBT"
 
 CREATE TABLE jobs (
     -- the enqueuer's columns
@@ -45,8 +45,9 @@ CREATE TABLE jobs (
         CHECK (polls >= 0 AND quiet_polls >= 0 AND consecutive_errors >= 0 AND revision >= 0)
 ) STRICT;
 
-CREATE INDEX jobs_active ON jobs (state, created_at) WHERE state IN ('pending', 'in-progress');
+CREATE INDEX jobs_active ON jobs (finished_at) WHERE finished_at IS NULL; -- by row number, since all entries are NULL
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_by_state ON jobs (state, created_at, id);
 CREATE INDEX jobs_created ON jobs (created_at, id);
 
 -- What the daemon has to look at again, in commit order. AUTOINCREMENT: a number never comes twice.
@@ -103,6 +104,14 @@ BEGIN
     SELECT RAISE(ABORT, 'jobs.webhook must be the name of a webhook, of at most 200 bytes');
 END;
 
+CREATE TRIGGER jobs_refuse_bad_numbers BEFORE INSERT ON jobs
+WHEN NEW.priority IS NULL OR coalesce(NEW.cancel_requested, 2) NOT IN (0, 1) OR coalesce(NEW.poll_requested, 2) NOT IN (0, 1)
+BEGIN
+    SELECT RAISE(ABORT, 'jobs.priority must be an integer') WHERE NEW.priority IS NULL;
+    SELECT RAISE(ABORT, 'jobs.cancel_requested must be 0 or 1') WHERE coalesce(NEW.cancel_requested, 2) NOT IN (0, 1);
+    SELECT RAISE(ABORT, 'jobs.poll_requested must be 0 or 1');
+END;
+
 CREATE TRIGGER jobs_refuse_daemon_columns BEFORE INSERT ON jobs
 WHEN NEW.state <> 'pending' OR NEW.failure IS NOT NULL OR NEW.resource IS NOT NULL OR NEW.polls <> 0
   OR NEW.quiet_polls <> 0 OR NEW.consecutive_errors <> 0 OR NEW.last_error IS NOT NULL
@@ -126,13 +135,13 @@ BEGIN
 END;
 
 CREATE TRIGGER jobs_requested AFTER UPDATE OF cancel_requested, poll_requested ON jobs
-WHEN NEW.cancel_requested = 1 OR NEW.poll_requested = 1
+WHEN NEW.cancel_requested > OLD.cancel_requested OR NEW.poll_requested = 1
 BEGIN
     INSERT INTO job_changes (job_id) VALUES (NEW.id);
 END;
 
-CREATE TRIGGER jobs_retimed AFTER UPDATE OF url, priority, deadline_at, not_before ON jobs
-WHEN NEW.url IS NOT OLD.url OR NEW.priority <> OLD.priority
+CREATE TRIGGER jobs_retimed AFTER UPDATE OF url, webhook, priority, deadline_at, not_before ON jobs
+WHEN NEW.url IS NOT OLD.url OR NEW.webhook IS NOT OLD.webhook OR NEW.priority <> OLD.priority
   OR NEW.deadline_at IS NOT OLD.deadline_at OR NEW.not_before IS NOT OLD.not_before
 BEGIN
     INSERT INTO job_changes (job_id) VALUES (NEW.id);
@@ -143,8 +152,16 @@ BEGIN
     SELECT RAISE(ABORT, 'the id of a job never changes');
 END;
 
-CREATE TRIGGER jobs_stay_ended BEFORE UPDATE OF state ON jobs
-WHEN OLD.state IN ('success', 'failed') AND NEW.state <> OLD.state
+CREATE TRIGGER jobs_keep_their_metadata BEFORE UPDATE OF metadata ON jobs WHEN NEW.metadata IS NOT OLD.metadata
+BEGIN
+    SELECT RAISE(ABORT, 'the metadata of a job never changes');
+END;
+
+CREATE TRIGGER jobs_stay_ended
+BEFORE UPDATE OF state, failure, resource, finished_at, next_poll_at, revision ON jobs
+WHEN OLD.state IN ('success', 'failed') AND (
+     NEW.state <> OLD.state OR NEW.failure IS NOT OLD.failure OR NEW.resource IS NOT OLD.resource
+  OR NEW.finished_at IS NOT OLD.finished_at OR NEW.next_poll_at IS NOT NULL OR NEW.revision <> OLD.revision)
 BEGIN
     SELECT RAISE(ABORT, 'this job has ended; an end is final');
 END;
@@ -252,17 +269,13 @@ BEGIN
     SELECT RAISE(ABORT, 'attempts are append-only');
 END;
 
--- A job goes with everything that belongs to it, and only when nothing of it is left to do.
-CREATE TRIGGER jobs_refuse_early_delete BEFORE DELETE ON jobs
-WHEN OLD.state NOT IN ('success', 'failed')
-  OR EXISTS (SELECT 1 FROM deliveries WHERE job_id = OLD.id AND state IN ('pending', 'disabled'))
-BEGIN
-    SELECT RAISE(ABORT, 'only a job that has ended and whose events are delivered or exhausted may be deleted; cancel it with cancel_requested = 1');
-END;
-
+-- A job goes with everything that belongs to it, and only when nothing of it is left to do. One trigger, since nothing
+-- says in which order several would run.
 CREATE TRIGGER jobs_deleted BEFORE DELETE ON jobs
-WHEN OLD.state IN ('success', 'failed')
 BEGIN
+    SELECT RAISE(ABORT, 'only a job that has ended and whose events are delivered or exhausted may be deleted; cancel it with cancel_requested = 1')
+    WHERE OLD.state NOT IN ('success', 'failed')
+       OR EXISTS (SELECT 1 FROM deliveries WHERE job_id = OLD.id AND state IN ('pending', 'disabled'));
     DELETE FROM attempts WHERE event_id IN (SELECT id FROM events WHERE job_id = OLD.id);
     DELETE FROM deliveries WHERE job_id = OLD.id;
     DELETE FROM events WHERE job_id = OLD.id;

@@ -9,7 +9,8 @@ use crate::core::job::JobId;
 use crate::core::observe::Observation;
 use crate::core::time::UnixMillis;
 
-/// Many jobs' changes, recorded together. Holds at most one observation per job.
+/// Many jobs' changes, recorded together. Holds at most one observation per job. Of the attempts at one delivery only the
+/// one with the next number is recorded.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// What was seen of jobs.

@@ -1,6 +1,6 @@
 //! The only place that knows the database. Its verbs are those of the domain.
 //!
-//! [`Store`] is an enum over concrete backends, so that a second one can join; a conformance suite (`tests/it/store.rs`)
+//! [`Store`] is an enum over concrete backends, so that a second one can join; a conformance suite (`tests/it/store/`)
 //! runs every verb. One connection writes, a small pool reads, one more connection only watches for foreign commits.
 
 mod batch;

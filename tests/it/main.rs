@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod following;
 mod simulator;
+mod store;
 mod tidy;
 mod upstream;
 mod webhook;

@@ -7,14 +7,14 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::deliveries::{promote_heads, record_attempts};
-use super::rows::millis;
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::{Batch, Committed, Recordable, ScheduleUpdate};
 
-const RECORD_JOBS: &str = "
+/// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
+pub(super) const RECORD_JOBS: &str = "
     UPDATE jobs SET
         state = v.value ->> 'state',
         failure = v.value ->> 'failure',
@@ -32,43 +32,47 @@ const RECORD_JOBS: &str = "
     FROM json_each(?1) AS v
     WHERE jobs.id = v.value ->> 'id'
       AND jobs.revision = v.value ->> 'revision'
-      AND jobs.state IN ('pending', 'in-progress')
+      AND +jobs.state IN ('pending', 'in-progress')
     RETURNING jobs.id";
 
-const RECORD_STEPS: &str = "
+/// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
+pub(super) const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed)
-    SELECT value ->> 'job_id', value ->> 'title', value ->> 'occurrence', value ->> 'position', value ->> 'status',
-           value ->> 'result', value ->> 'at', value ->> 'at', value ->> 'delayed'
-    FROM json_each(?1) WHERE true
+    SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
+           v.value ->> 'status', v.value ->> 'result', v.value ->> 'at',
+           CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
+           v.value ->> 'delayed'
+    FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
+     AND known.title = v.value ->> 'title' AND known.occurrence = v.value ->> 'occurrence'
+    WHERE true
     ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
         position = excluded.position,
         status = excluded.status,
         result = excluded.result,
         delayed = excluded.delayed,
-        updated_at = CASE WHEN steps.status IS excluded.status AND steps.result IS excluded.result
-                          THEN steps.updated_at ELSE excluded.updated_at END
+        updated_at = excluded.updated_at
     WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
        OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed";
 
-const RECORD_TRANSITIONS: &str = "
+pub(super) const RECORD_TRANSITIONS: &str = "
     INSERT INTO transitions
         (job_id, seq, position, title, occurrence, from_status, to_status, result, observed_at, remote_updated)
     SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
            value ->> 'from', value ->> 'to', value ->> 'result', value ->> 'at', value ->> 'remote_updated'
     FROM json_each(?1)";
 
-const RECORD_EVENTS: &str = "
+pub(super) const RECORD_EVENTS: &str = "
     INSERT INTO events (id, job_id, sequence, type, created_at, body)
     SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'at', value ->> 'body'
     FROM json_each(?1)";
 
-const RECORD_DELIVERIES: &str = "
+pub(super) const RECORD_DELIVERIES: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state)
     SELECT v.value ->> 'event_id', v.value ->> 'webhook', v.value ->> 'job_id', v.value ->> 'sequence',
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END
     FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
 
-const RECORD_SCHEDULES: &str = "
+pub(super) const RECORD_SCHEDULES: &str = "
     UPDATE jobs SET
         polls = max(polls, v.value ->> 'polls'),
         quiet_polls = v.value ->> 'quiet_polls',
@@ -79,11 +83,11 @@ const RECORD_SCHEDULES: &str = "
         not_found_since = v.value ->> 'not_found_since',
         queued = v.value ->> 'queued'
     FROM json_each(?1) AS v
-    WHERE jobs.id = v.value ->> 'id' AND jobs.state IN ('pending', 'in-progress')";
+    WHERE jobs.id = v.value ->> 'id' AND +jobs.state IN ('pending', 'in-progress')";
 
-const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
+pub(super) const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
 
-const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
+pub(super) const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
 
 impl SqliteStore {
     pub(in crate::store) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -271,12 +275,18 @@ struct StepRow<'a> {
     status: &'a str,
     result: Option<&'a str>,
     at: UnixMillis,
+    changed: u8,
     delayed: u8,
 }
 
 fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
     let seen = &each.observation;
-    seen.steps.iter().map(|step| StepRow {
+    let changed: HashSet<(&str, u32)> = seen
+        .transitions
+        .iter()
+        .map(|transition| (transition.title.as_str(), transition.occurrence))
+        .collect();
+    seen.steps.iter().map(move |step| StepRow {
         job_id: seen.job_id.as_str(),
         title: &step.title,
         occurrence: step.occurrence,
@@ -284,6 +294,7 @@ fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
         status: &step.status,
         result: step.result.as_deref(),
         at: seen.at,
+        changed: u8::from(changed.contains(&(step.title.as_str(), step.occurrence))),
         delayed: u8::from(step.delayed),
     })
 }
@@ -368,29 +379,4 @@ fn deliveries_of(each: &Recordable) -> impl Iterator<Item = DeliveryRow<'_>> {
         sequence: delivery.sequence,
         name: &delivery.webhook,
     })
-}
-
-#[derive(Serialize)]
-pub(super) struct AttemptRow<'a> {
-    pub(super) event_id: &'a str,
-    pub(super) webhook: &'a str,
-    pub(super) number: u32,
-    pub(super) started_at: UnixMillis,
-    pub(super) duration_ms: i64,
-    pub(super) status: Option<u16>,
-    pub(super) error: Option<String>,
-}
-
-impl<'a> AttemptRow<'a> {
-    pub(super) fn new(attempt: &'a crate::store::AttemptRecord) -> Self {
-        Self {
-            event_id: &attempt.event_id,
-            webhook: attempt.webhook.as_str(),
-            number: attempt.number,
-            started_at: attempt.started_at,
-            duration_ms: millis(attempt.duration),
-            status: attempt.result.status(),
-            error: attempt.result.error(),
-        }
-    }
 }

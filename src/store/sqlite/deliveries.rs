@@ -6,20 +6,20 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::commit::{AttemptRow, Lane, execute, json};
-use super::rows::{Reading, due_delivery};
+use super::commit::{Lane, execute, json};
+use super::rows::{Reading, due_delivery, millis};
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{AttemptRecord, DueDelivery, WebhookHealth};
 
-const DUE: &str = "
+pub(super) const DUE: &str = "
     SELECT d.event_id, d.job_id, d.attempts, d.retries_used, e.body
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at <= ?2
     ORDER BY d.next_attempt_at LIMIT ?3";
 
-const NEXT: &str = "
+pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2";
 
@@ -27,7 +27,7 @@ const HEALTH: &str =
     "SELECT name, disabled_at, disabled_reason, paused_until FROM webhooks WHERE name = ?1";
 
 /// A 2xx counts even when the webhook was disabled while it was under way.
-const RECORD_OUTCOMES: &str = "
+pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
         state = CASE WHEN deliveries.state = 'disabled' AND v.value ->> 'state' <> 'delivered'
                      THEN 'disabled' ELSE v.value ->> 'state' END,
@@ -40,9 +40,9 @@ const RECORD_OUTCOMES: &str = "
     FROM json_each(?1) AS v
     WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
       AND deliveries.state IN ('pending', 'disabled') AND deliveries.attempts = (v.value ->> 'number') - 1
-    RETURNING deliveries.event_id, deliveries.webhook";
+    RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
 
-const RECORD_ATTEMPTS: &str = "
+pub(super) const RECORD_ATTEMPTS: &str = "
     INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\")
     SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
            value ->> 'duration_ms', value ->> 'status', value ->> 'error', 'schedule'
@@ -58,10 +58,10 @@ const DISABLE: &str = "
         disabled_at = coalesce(disabled_at, excluded.disabled_at),
         disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
 
-const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
+pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
 
 /// Gives the first pending delivery of each lane a due time, unless it has one.
-const PROMOTE: &str = "
+pub(super) const PROMOTE: &str = "
     UPDATE deliveries SET next_attempt_at = ?2
     WHERE state = 'pending' AND next_attempt_at IS NULL AND (event_id, webhook) IN (
         SELECT d.event_id, d.webhook
@@ -118,7 +118,8 @@ impl SqliteStore {
     }
 }
 
-/// Records attempts and what follows from them; answers with the lanes whose head may have changed.
+/// Records attempts and what follows from them; answers with the lanes whose head may have changed. An attempt that is
+/// not the delivery's next one was recorded before and does nothing.
 pub(super) async fn record_attempts(
     connection: &mut SqliteConnection,
     attempts: &[AttemptRecord],
@@ -126,56 +127,70 @@ pub(super) async fn record_attempts(
     if attempts.is_empty() {
         return Ok(HashSet::new());
     }
-    let outcomes: Vec<OutcomeRow<'_>> = attempts.iter().map(OutcomeRow::new).collect();
+    let mut told = HashSet::new();
+    let firsts: Vec<&AttemptRecord> = attempts
+        .iter()
+        .filter(|attempt| told.insert(key(attempt)))
+        .collect();
+    let outcomes: Vec<OutcomeRow<'_>> = firsts.iter().copied().map(OutcomeRow::new).collect();
     let returned = sqlx::query(RECORD_OUTCOMES)
         .bind(json(&outcomes)?)
         .fetch_all(&mut *connection)
         .await?;
-    let mut taken: HashSet<(String, String)> = HashSet::new();
+    let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
     for row in &returned {
-        taken.insert((row.try_get(0)?, row.try_get(1)?));
+        taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
     }
-    let rows: Vec<AttemptRow<'_>> = attempts
-        .iter()
-        .filter(|attempt| {
-            taken.contains(&(
-                attempt.event_id.clone(),
-                attempt.webhook.as_str().to_owned(),
-            ))
-        })
-        .map(AttemptRow::new)
+    let counted: Vec<&AttemptRecord> = firsts
+        .into_iter()
+        .filter(|attempt| taken.contains(&key(attempt)))
         .collect();
+    let rows: Vec<AttemptRow<'_>> = counted.iter().copied().map(AttemptRow::new).collect();
     execute(connection, RECORD_ATTEMPTS, &rows).await?;
-    for attempt in attempts {
-        let ended_at = attempt.started_at.plus(attempt.duration);
-        match attempt.after {
-            AfterAttempt::Rest(until) => {
-                let rest = sqlx::query(REST)
-                    .bind(attempt.webhook.as_str())
-                    .bind(until.0);
-                rest.execute(&mut *connection).await?;
-            }
-            AfterAttempt::Disabled => {
-                let disable = sqlx::query(DISABLE)
-                    .bind(attempt.webhook.as_str())
-                    .bind(ended_at.0);
-                disable
-                    .bind("the webhook answered 410")
-                    .execute(&mut *connection)
-                    .await?;
-                let withdraw = sqlx::query(DISABLE_DELIVERIES).bind(attempt.webhook.as_str());
-                withdraw.execute(&mut *connection).await?;
-            }
-            AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Exhausted => {}
-        }
+    for attempt in &counted {
+        affect_webhook(connection, attempt).await?;
     }
-    Ok(attempts
-        .iter()
+    Ok(counted
+        .into_iter()
         .map(|attempt| Lane {
             webhook: attempt.webhook.clone(),
             job_id: attempt.job_id.clone(),
         })
         .collect())
+}
+
+fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
+    (
+        attempt.event_id.as_str(),
+        attempt.webhook.as_str(),
+        attempt.number,
+    )
+}
+
+/// What an attempt means for its webhook as a whole.
+async fn affect_webhook(
+    connection: &mut SqliteConnection,
+    attempt: &AttemptRecord,
+) -> Result<(), StoreError> {
+    let webhook = attempt.webhook.as_str();
+    match attempt.after {
+        AfterAttempt::Rest(until) => {
+            let rest = sqlx::query(REST).bind(webhook).bind(until.0);
+            rest.execute(connection).await?;
+        }
+        AfterAttempt::Disabled => {
+            let ended_at = attempt.started_at.plus(attempt.duration);
+            let disable = sqlx::query(DISABLE).bind(webhook).bind(ended_at.0);
+            disable
+                .bind("the webhook answered 410")
+                .execute(&mut *connection)
+                .await?;
+            let withdraw = sqlx::query(DISABLE_DELIVERIES).bind(webhook);
+            withdraw.execute(connection).await?;
+        }
+        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Exhausted => {}
+    }
+    Ok(())
 }
 
 /// Makes the first pending delivery of each lane due at `now`, unless it waits for a retry.
@@ -234,6 +249,31 @@ impl<'a> OutcomeRow<'a> {
             next_attempt_at,
             delivered_at: delivered.then(|| attempt.started_at.plus(attempt.duration)),
             attempt: AttemptRow::new(attempt),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    event_id: &'a str,
+    webhook: &'a str,
+    number: u32,
+    started_at: UnixMillis,
+    duration_ms: i64,
+    status: Option<u16>,
+    error: Option<String>,
+}
+
+impl<'a> AttemptRow<'a> {
+    fn new(attempt: &'a AttemptRecord) -> Self {
+        Self {
+            event_id: &attempt.event_id,
+            webhook: attempt.webhook.as_str(),
+            number: attempt.number,
+            started_at: attempt.started_at,
+            duration_ms: millis(attempt.duration),
+            status: attempt.result.status(),
+            error: attempt.result.error(),
         }
     }
 }

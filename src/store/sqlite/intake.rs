@@ -8,13 +8,13 @@ use super::{SqliteStore, StoreError, integer};
 use crate::clock::Clock;
 use crate::store::JobChange;
 
-const ACTIVE_JOBS: &str = concat!(
+pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
     job_columns!(),
-    " FROM jobs AS j WHERE j.rowid > ?1 AND j.state IN ('pending', 'in-progress') ORDER BY j.rowid LIMIT ?2"
+    " FROM jobs AS j WHERE j.finished_at IS NULL AND j.rowid > ?1 ORDER BY j.rowid LIMIT ?2"
 );
 
-const CHANGES: &str = concat!(
+pub(super) const CHANGES: &str = concat!(
     "SELECT c.seq AS number, ",
     job_columns!(),
     " FROM job_changes AS c LEFT JOIN jobs AS j ON j.id = c.job_id WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2"

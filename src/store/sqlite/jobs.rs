@@ -10,7 +10,7 @@ use crate::core::job::JobId;
 use crate::core::observe::Tracked;
 use crate::store::{JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView};
 
-const TRACKED: &str = "
+pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
            (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
            (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
@@ -20,52 +20,58 @@ const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id
 
 const RESOURCE: &str = "SELECT id, resource FROM jobs WHERE id = ?1";
 
-const STEPS: &str = "
+pub(super) const STEPS: &str = "
     SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
     FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
 
-const ENQUEUE: &str = "
+pub(super) const ENQUEUE: &str = "
     INSERT INTO jobs (id, url, metadata, webhook, priority, deadline_at, not_before)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)";
 
-const CANCEL: &str =
+pub(super) const CANCEL: &str =
     "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
 const STATE: &str = "SELECT id, state FROM jobs WHERE id = ?1";
 
-const DETAIL: &str = concat!(
+pub(super) const DETAIL: &str = concat!(
     "SELECT ",
     job_columns!(),
     ", j.metadata, j.failure, j.finished_at, j.resource FROM jobs AS j WHERE j.id = ?1"
 );
 
-const LIST: &str = concat!(
+pub(super) const LIST: &str = concat!(
     "SELECT ",
     job_columns!(),
     ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (?1 IS NULL OR j.state = ?1)
-       AND (?2 IS NULL OR (j.created_at, j.id) < (?2, ?3))
-     ORDER BY j.created_at DESC, j.id DESC LIMIT ?4"
+     WHERE (j.created_at, j.id) < (?1, ?2) ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
 );
 
-const STEPS_OF_MANY: &str = "
+pub(super) const LIST_OF_STATE: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
+     WHERE (j.created_at, j.id) < (?1, ?2) AND j.state = ?4 ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
+);
+
+pub(super) const STEPS_OF_MANY: &str = "
     SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
-const TRANSITIONS: &str = "SELECT * FROM transitions WHERE job_id = ?1 ORDER BY seq";
+pub(super) const TRANSITIONS: &str = "SELECT * FROM transitions WHERE job_id = ?1 ORDER BY seq";
 
-const EVENTS: &str =
+pub(super) const EVENTS: &str =
     "SELECT id, sequence, type, created_at, body FROM events WHERE job_id = ?1 ORDER BY sequence";
 
-const DELIVERIES: &str = "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
+pub(super) const DELIVERIES: &str =
+    "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
 
-const ATTEMPTS: &str = "
+pub(super) const ATTEMPTS: &str = "
     SELECT a.* FROM attempts AS a JOIN events AS e ON e.id = a.event_id
     WHERE e.job_id = ?1 ORDER BY a.started_at, e.sequence, a.number";
 
-const UNKNOWN_WEBHOOKS: &str = "
+pub(super) const UNKNOWN_WEBHOOKS: &str = "
     SELECT webhook, count(*) AS jobs FROM jobs
-    WHERE state IN ('pending', 'in-progress') AND webhook IS NOT NULL
+    WHERE finished_at IS NULL AND webhook IS NOT NULL
       AND webhook NOT IN (SELECT value FROM json_each(?1))
     GROUP BY webhook ORDER BY webhook";
 
@@ -96,7 +102,7 @@ impl SqliteStore {
             state: r.job_state()?,
             revision: r.integer("revision")?,
             created_at: r.time("created_at")?,
-            metadata: r.maybe_text("metadata")?,
+            metadata: r.foreign_text("metadata")?,
             resource: r.maybe_text("resource")?,
             steps: steps
                 .iter()
@@ -157,17 +163,25 @@ impl SqliteStore {
         &self,
         filter: &JobFilter,
     ) -> Result<Vec<JobSummary>, StoreError> {
-        let after = filter.after.as_ref();
+        // Before the first page comes a bound that is above every job.
+        let (at, id) = filter
+            .after
+            .as_ref()
+            .map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
+        let page = |sql| {
+            sqlx::query(sql)
+                .bind(at)
+                .bind(id)
+                .bind(i64::from(filter.limit))
+        };
+        let query = match filter.state {
+            Some(state) => page(LIST_OF_STATE).bind(state.as_str()),
+            None => page(LIST),
+        };
         let (jobs, steps) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
-                let jobs = sqlx::query(LIST)
-                    .bind(filter.state.map(|state| state.as_str()))
-                    .bind(after.map(|(at, _)| at.0))
-                    .bind(after.map(|(_, id)| id.as_str().to_owned()))
-                    .bind(i64::from(filter.limit))
-                    .fetch_all(&mut *snapshot)
-                    .await?;
+                let jobs = query.fetch_all(&mut *snapshot).await?;
                 let ids: Vec<String> = jobs
                     .iter()
                     .map(|row| row.try_get("id"))
@@ -247,7 +261,10 @@ impl SqliteStore {
         rows.iter()
             .map(|row| {
                 let r = Reading::new(row, "jobs", "webhook");
-                Ok((r.text("webhook")?, r.number("jobs")?))
+                Ok((
+                    r.foreign_text("webhook")?.unwrap_or_default(),
+                    r.number("jobs")?,
+                ))
             })
             .collect()
     }
@@ -284,7 +301,7 @@ fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreErr
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: rows::job(row)?,
-        metadata: r.maybe_text("metadata")?,
+        metadata: r.foreign_text("metadata")?,
         failure: r.failure()?,
         finished_at: r.maybe_time("finished_at")?,
         steps,

@@ -9,6 +9,9 @@ mod lock;
 mod open;
 mod rows;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::sync::Arc;
 

@@ -55,6 +55,13 @@ impl<'a> Reading<'a> {
         self.row.try_get(column).map_err(|_| self.broken(column))
     }
 
+    /// A text that outsiders wrote. SQLite takes bytes that are no UTF-8; they are shown as U+FFFD, so that such a row is
+    /// followed like any other.
+    pub(super) fn foreign_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        let bytes: Option<&[u8]> = self.row.try_get(column).map_err(|_| self.broken(column))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    }
+
     pub(super) fn integer(&self, column: &'static str) -> Result<i64, StoreError> {
         self.row.try_get(column).map_err(|_| self.broken(column))
     }
@@ -105,8 +112,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<JobRow, StoreError> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobRow {
         id: r.job_id("id")?,
-        url: r.maybe_text("url")?,
-        webhook: r.maybe_text("webhook")?,
+        url: r.foreign_text("url")?,
+        webhook: r.foreign_text("webhook")?,
         priority: r.integer("priority")?,
         deadline_at: r.maybe_time("deadline_at")?,
         not_before: r.maybe_time("not_before")?,

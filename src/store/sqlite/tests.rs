@@ -1,0 +1,265 @@
+//! What only the inside of the backend can show: query plans, and a writer with limits of its own.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::commit::{
+    FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
+    RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
+};
+use super::deliveries::{DISABLE_DELIVERIES, DUE, NEXT, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES};
+use super::intake::{ACTIVE_JOBS, CHANGES};
+use super::jobs::{
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, STEPS,
+    STEPS_OF_MANY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+};
+use super::*;
+use crate::store::NewJob;
+
+async fn fresh() -> (TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let store = SqliteStore::create_or_migrate(&file, Clock::system())
+        .await
+        .unwrap();
+    (folder, store)
+}
+
+async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let mut writer = SqliteConnection::connect_with(&store.shared.options)
+        .await
+        .unwrap();
+    let rows = sqlx::query(explain).fetch_all(&mut writer).await.unwrap();
+    rows.iter().map(|row| row.get("detail")).collect()
+}
+
+#[tokio::test]
+async fn every_statement_finds_its_rows_by_an_index() {
+    let (_folder, store) = fresh().await;
+    let by_job = "(job_id=?)";
+    for (sql, expected) in [
+        (
+            RECORD_JOBS,
+            "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        ),
+        (
+            RECORD_SCHEDULES,
+            "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        ),
+        (RECORD_STEPS, "(job_id=? AND title=? AND occurrence=?)"),
+        (RECORD_TRANSITIONS, "SCAN json_each"),
+        (RECORD_EVENTS, "SCAN json_each"),
+        (RECORD_DELIVERIES, "SEARCH w USING INDEX"),
+        (
+            TAKE_POLL_REQUESTS,
+            "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        ),
+        (FORGET_CHANGES, "USING INTEGER PRIMARY KEY (rowid<?)"),
+        (
+            DUE,
+            "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
+        ),
+        (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
+        (
+            RECORD_OUTCOMES,
+            "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+        ),
+        (RECORD_ATTEMPTS, "SCAN json_each"),
+        (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),
+        (
+            PROMOTE,
+            "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+        ),
+        (
+            PROMOTE,
+            "deliveries_lanes (webhook=? AND job_id=? AND sequence=?)",
+        ),
+        (
+            ACTIVE_JOBS,
+            "SEARCH j USING INDEX jobs_active (finished_at=? AND rowid>?)",
+        ),
+        (CHANGES, "SEARCH c USING INTEGER PRIMARY KEY (rowid>?)"),
+        (
+            LIST,
+            "SEARCH j USING INDEX jobs_created ((created_at,id)<(?,?))",
+        ),
+        (
+            LIST_OF_STATE,
+            "jobs_by_state (state=? AND (created_at,id)<(?,?))",
+        ),
+        (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
+        (
+            TRACKED,
+            "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        ),
+        (
+            DETAIL,
+            "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+        ),
+        (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
+        (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
+        (STEPS, by_job),
+        (STEPS_OF_MANY, by_job),
+        (TRANSITIONS, by_job),
+        (EVENTS, by_job),
+        (DELIVERIES, by_job),
+        (ATTEMPTS, by_job),
+        ("SELECT * FROM timeline WHERE job_id = ?1", by_job),
+        (
+            "DELETE FROM jobs WHERE id = ?1",
+            "sqlite_autoindex_jobs_1 (id=?)",
+        ),
+    ] {
+        let plan = plan(&store, sql).await;
+        assert!(
+            plan.iter().any(|line| line.contains(expected)),
+            "{sql}: {plan:#?}"
+        );
+        let scan = |line: &&String| {
+            line.starts_with("SCAN ")
+                && !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery"]
+                    .iter()
+                    .any(|few| line.contains(few))
+        };
+        assert_eq!(plan.iter().find(scan), None, "{sql}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_are_read_in_their_order_and_not_sorted() {
+    let (_folder, store) = fresh().await;
+    for sql in [DUE, ACTIVE_JOBS, CHANGES, LIST, LIST_OF_STATE] {
+        let plan = plan(&store, sql).await;
+        assert!(
+            !plan.iter().any(|line| line.contains("TEMP B-TREE")),
+            "{sql}: {plan:#?}"
+        );
+    }
+}
+
+impl SqliteStore {
+    /// The same file with a writer of other settings.
+    fn with(&self, set: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) -> Self {
+        let shared = Shared {
+            options: set(self.shared.options.clone()),
+            readers: self.shared.readers.clone(),
+            writer: Mutex::new(None),
+            clock: self.shared.clock.clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    async fn outsider(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&self.shared.options)
+            .await
+            .unwrap()
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(connection).await.unwrap();
+}
+
+fn job(id: &str, metadata: Option<String>) -> NewJob {
+    NewJob {
+        id: id.to_owned(),
+        metadata,
+        ..NewJob::default()
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_lock_makes_a_write_busy_and_the_same_write_succeeds_when_it_is_gone() {
+    let (_folder, store) = fresh().await;
+    let store = store.with(|options| options.busy_timeout(Duration::from_millis(1)));
+    let mut outsider = store.outsider().await;
+    store.enqueue(&job("before", None)).await.unwrap();
+    run(&mut outsider, "BEGIN IMMEDIATE").await;
+    for _ in 0..3 {
+        let error = store.enqueue(&job("1", None)).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Busy) && error.is_temporary(),
+            "{error:?}"
+        );
+        let id = crate::core::job::JobId::parse("before").unwrap();
+        assert!(
+            store.tracked(&id).await.unwrap().is_some(),
+            "reading goes on"
+        );
+    }
+    run(&mut outsider, "ROLLBACK").await;
+    assert!(store.enqueue(&job("1", None)).await.unwrap());
+    assert!(!store.enqueue(&job("1", None)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_write_waits_for_a_foreign_lock_that_is_soon_released() {
+    let (_folder, store) = fresh().await;
+    let mut outsider = store.outsider().await;
+    run(&mut outsider, "BEGIN IMMEDIATE").await;
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move { store.enqueue(&job("1", None)).await }
+    });
+    while store.shared.writer.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!writing.is_finished());
+    run(&mut outsider, "COMMIT").await;
+    assert!(writing.await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_temporary_and_the_next_write_succeeds_when_there_is_space() {
+    let (_folder, store) = fresh().await;
+    let mut outsider = store.outsider().await;
+    run(
+        &mut outsider,
+        "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(400000))",
+    )
+    .await;
+    let pages = integer(&mut outsider, "PRAGMA page_count").await.unwrap();
+    let limited = store.with(|options| options.pragma("max_page_count", (pages + 2).to_string()));
+    let large = |n: u32| {
+        job(
+            &n.to_string(),
+            Some(format!("{{\"a\":\"{}\"}}", "x".repeat(16000))),
+        )
+    };
+    let mut kept = 0;
+    let error = loop {
+        match limited.enqueue(&large(kept)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, StoreError::Full) && error.is_temporary(),
+        "{error:?}"
+    );
+    assert!(matches!(
+        limited.enqueue(&large(kept)).await,
+        Err(StoreError::Full)
+    ));
+    run(&mut outsider, "DROP TABLE filler").await;
+    assert!(limited.enqueue(&large(kept)).await.unwrap());
+    assert_eq!(
+        integer(&mut outsider, "SELECT count(*) FROM jobs")
+            .await
+            .unwrap(),
+        i64::from(kept) + 1
+    );
+    assert_eq!(
+        integer(
+            &mut outsider,
+            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"
+        )
+        .await
+        .unwrap(),
+        1
+    );
+}

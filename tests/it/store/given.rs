@@ -1,0 +1,107 @@
+//! What tests record: made by the core, as the daemon makes it.
+
+use std::time::Duration;
+
+use jobtrackd::core::cadence::Progress;
+use jobtrackd::core::delivery::{AfterAttempt, AttemptResult, WebhookName};
+use jobtrackd::core::job::{Failure, FailureKind, JobId};
+use jobtrackd::core::observe::{Observation, Sighting, Tracked, observe};
+use jobtrackd::core::resource::Snapshot;
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::store::{AttemptRecord, DueDelivery, NewDelivery, Recordable, ScheduleUpdate};
+
+/// 2026-11-22T15:04:05.123Z.
+pub(crate) const T0: UnixMillis = UnixMillis(1_795_359_845_123);
+
+/// How long attempts take.
+pub(crate) const TOOK: Duration = Duration::from_millis(250);
+
+pub(crate) fn id(text: &str) -> JobId {
+    JobId::parse(text).unwrap()
+}
+
+/// `T0` and some seconds.
+pub(crate) fn t(seconds: u64) -> UnixMillis {
+    T0.plus(Duration::from_secs(seconds))
+}
+
+/// A remote job with these steps: title and status.
+pub(crate) fn body(steps: &[(&str, &str)]) -> String {
+    let steps: Vec<serde_json::Value> = steps
+        .iter()
+        .map(|(title, status)| serde_json::json!({ "title": title, "status": status }))
+        .collect();
+    serde_json::json!({ "type": "job", "updated": "yesterday", "steps": steps }).to_string()
+}
+
+pub(crate) fn seen(job: &Tracked, body: &str) -> Observation {
+    seen_at(job, body, T0)
+}
+
+pub(crate) fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation {
+    let snapshot = Snapshot::parse(body, None).unwrap();
+    observe(job, &Sighting::Seen(snapshot), at, "https://api.example").unwrap()
+}
+
+pub(crate) fn expired(job: &Tracked) -> Observation {
+    let failure = Failure::decided(FailureKind::Expired, "Too late", "It's over".to_owned());
+    observe(job, &Sighting::Ended(failure), T0, "https://api.example").unwrap()
+}
+
+/// An observation whose events all go to these webhooks.
+pub(crate) fn told(observation: Observation, webhooks: &[&str]) -> Recordable {
+    let deliveries = observation.events.iter().flat_map(|event| {
+        webhooks.iter().map(|webhook| NewDelivery {
+            event_id: event.id.clone(),
+            sequence: event.sequence,
+            webhook: WebhookName::new(webhook),
+        })
+    });
+    Recordable {
+        deliveries: deliveries.collect(),
+        schedule: schedule(observation.job_id.as_str(), 1),
+        observation,
+    }
+}
+
+pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
+    ScheduleUpdate {
+        job_id: id(job),
+        progress: Progress {
+            polls,
+            quiet_polls: 2,
+            consecutive_errors: 3,
+            last_error: Some("it's \"odd\" ü".to_owned()),
+            last_polled_at: Some(T0),
+            not_found_since: Some(t(1)),
+            queued: true,
+        },
+        next_poll_at: Some(t(30)),
+    }
+}
+
+/// The next attempt at a delivery, with a result that fits what follows.
+pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> AttemptRecord {
+    let result = match after {
+        AfterAttempt::Delivered => AttemptResult::Delivered { status: 204 },
+        AfterAttempt::Retry(_) | AfterAttempt::Exhausted => AttemptResult::Refused {
+            status: 500,
+            detail: "Internal Server Error".to_owned(),
+        },
+        AfterAttempt::Rest(until) => AttemptResult::Throttled {
+            status: 429,
+            retry_after: until.since(T0),
+        },
+        AfterAttempt::Disabled => AttemptResult::Gone,
+    };
+    AttemptRecord {
+        event_id: due.event_id.clone(),
+        job_id: due.job_id.clone(),
+        webhook: WebhookName::new(webhook),
+        number: due.attempts + 1,
+        started_at: T0,
+        duration: TOOK,
+        result,
+        after,
+    }
+}

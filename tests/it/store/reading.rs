@@ -1,0 +1,139 @@
+//! Lists and details.
+
+use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::core::job::{FailureKind, JobState};
+use jobtrackd::store::{JobFilter, JobSummary};
+
+use super::bench::Bench;
+use super::given::{body, id};
+
+/// Jobs `j0`, `j1` … of which every second ended, inserted at three different times.
+async fn many_jobs(count: usize) -> Bench {
+    let mut bench = Bench::fresh().await;
+    for n in 0..count {
+        let script = format!(
+            "INSERT INTO jobs (id, metadata, created_at)
+             SELECT 'j{n}', '{{\"n\":{n}}}', coalesce(max(created_at), 1 + CAST(julianday('now') * 86400000 - 210866760000000 AS INTEGER))
+                    + {n} % 3 / 2 FROM jobs"
+        );
+        bench.outsider.run(&script).await.unwrap();
+        if n % 2 == 1 {
+            bench
+                .sees(
+                    &format!("j{n}"),
+                    &body(&[("a", "success"), ("b", "failed")]),
+                    &[],
+                )
+                .await;
+        }
+    }
+    bench
+}
+
+async fn pages(bench: &Bench, state: Option<JobState>, limit: u32) -> Vec<JobSummary> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let filter = JobFilter {
+            state,
+            after: after.take(),
+            limit,
+        };
+        let page = bench.store.list(&filter).await.unwrap();
+        assert!(page.len() <= limit as usize);
+        let Some(last) = page.last() else { return all };
+        after = Some((last.row.created_at, last.row.id.clone()));
+        all.extend(page);
+    }
+}
+
+#[tokio::test]
+async fn lists_come_newest_first_and_page_by_page_without_gaps() {
+    let mut bench = many_jobs(11).await;
+    for (state, sql) in [
+        (None, "true"),
+        (Some(JobState::Failed), "state = 'failed'"),
+        (Some(JobState::Pending), "state = 'pending'"),
+        (Some(JobState::Success), "state = 'success'"),
+    ] {
+        let query = format!("SELECT id FROM jobs WHERE {sql} ORDER BY created_at DESC, id DESC");
+        let expected = bench.outsider.rows(&query).await;
+        for limit in [1, 2, 3, 100] {
+            let listed = pages(&bench, state, limit).await;
+            let ids: Vec<_> = listed.iter().map(|job| job.row.id.as_str()).collect();
+            assert_eq!(ids, expected, "{state:?} by {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listed_job_has_its_own_steps_metadata_and_failure() {
+    let bench = many_jobs(4).await;
+    for job in pages(&bench, None, 10).await {
+        let number = job.row.id.as_str().trim_start_matches('j').to_owned();
+        assert_eq!(job.metadata, Some(format!("{{\"n\":{number}}}")));
+        assert_eq!(job, bench.detail(job.row.id.as_str()).await.summary);
+        let ended = ["1", "3"].contains(&number.as_str());
+        assert_eq!(
+            (job.steps.len(), job.finished_at.is_some()),
+            if ended { (2, true) } else { (0, false) }
+        );
+        let kind = job.failure.map(|failure| (failure.kind, failure.step));
+        assert_eq!(
+            kind,
+            ended.then(|| (FailureKind::Step, Some("b".to_owned())))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_nothing() {
+    let bench = Bench::fresh().await;
+    assert_eq!(bench.store.detail(&id("1")).await.unwrap(), None);
+    assert_eq!(bench.store.tracked(&id("1")).await.unwrap(), None);
+    assert_eq!(pages(&bench, None, 5).await, []);
+}
+
+#[tokio::test]
+async fn names_of_unknown_webhooks_are_counted_over_the_unfinished_jobs() {
+    let mut bench = Bench::fresh().await;
+    bench
+        .outsider
+        .run(
+            "INSERT INTO jobs (id, webhook) VALUES ('1', 'gone'), ('2', 'gone'), ('3', 'w'), ('4', NULL), ('5', 'a'),
+             ('6', 'ended')",
+        )
+        .await
+        .unwrap();
+    bench.sees("6", &body(&[("a", "success")]), &[]).await;
+    let unknown = async |known: &[&str]| {
+        let known: Vec<_> = known.iter().map(|name| WebhookName::new(name)).collect();
+        bench.store.unknown_webhooks(&known).await.unwrap()
+    };
+    let of = |name: &str, jobs| (name.to_owned(), jobs);
+    assert_eq!(unknown(&["w", "v"]).await, [of("a", 1), of("gone", 2)]);
+    assert_eq!(unknown(&["w", "a", "gone"]).await, []);
+    assert_eq!(unknown(&[]).await, [of("a", 1), of("gone", 2), of("w", 1)]);
+}
+
+#[tokio::test]
+async fn a_row_that_no_version_writes_is_named_and_stops_no_other() {
+    let mut bench = Bench::with_jobs(&["1", "2"]).await;
+    bench
+        .outsider
+        .run("UPDATE jobs SET last_polled_at = -9223372036854775808, polls = 5")
+        .await
+        .unwrap();
+    bench
+        .outsider
+        .run("PRAGMA ignore_check_constraints = ON; UPDATE jobs SET state = 'odd' WHERE id = '1'")
+        .await
+        .unwrap();
+    let error = bench.store.tracked(&id("1")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the database is inconsistent: jobs.state of 1"
+    );
+    let jobs = bench.store.active_jobs(0, 9).await.unwrap();
+    assert_eq!(jobs[0].job, None);
+    assert_eq!(jobs[1].job.as_ref().unwrap().id, id("2"));
+}

@@ -1,0 +1,492 @@
+//! What an outsider may insert, and what it is told otherwise.
+
+use super::bench::Bench;
+use super::given::body;
+
+/// What stands before `INTO` when rows come in.
+const WAYS: [&str; 4] = [
+    "INSERT",
+    "INSERT OR IGNORE",
+    "INSERT OR REPLACE",
+    "INSERT OR FAIL",
+];
+
+/// Inserts a row that must be refused, however it comes in, with a message that holds `why`; `columns` and `values` are
+/// SQL.
+async fn refused(bench: &mut Bench, columns: &str, values: &str, why: &str) {
+    for way in WAYS {
+        let script = format!("{way} INTO jobs ({columns}) VALUES ({values})");
+        let said = bench.outsider.run(&script).await;
+        assert!(
+            said.as_ref().is_err_and(|said| said.contains(why)),
+            "{script:.300} said {said:?}, not {why:?}"
+        );
+    }
+    assert_eq!(bench.outsider.count("jobs").await, 0, "{values:.300}");
+    assert_eq!(bench.outsider.count("job_changes").await, 0);
+}
+
+/// SQL for a text of these bytes.
+fn bytes(bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("CAST(x'{hex}' AS TEXT)")
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[tokio::test]
+async fn a_bad_id_is_refused_with_the_rule() {
+    let mut bench = Bench::fresh().await;
+    let mut ids: Vec<String> = [
+        "",
+        ".",
+        "..",
+        "....",
+        " ",
+        "a b",
+        "a/b",
+        "../token",
+        "/",
+        "//evil.test",
+        "a?b",
+        "a#b",
+        "%2e%2e",
+        "a\\b",
+        "a:b",
+        "a@b",
+        "a,b",
+        "ä",
+        "61723\n",
+        "a\r\nX: y",
+        "\u{feff}a",
+        "１２",
+        "a'b",
+        "a*",
+        "[a]",
+        "a^b",
+    ]
+    .map(quoted)
+    .to_vec();
+    ids.push(quoted(&"x".repeat(201)));
+    ids.push(quoted(&"ä".repeat(100)));
+    ids.push(bytes(b"a\0"));
+    ids.push(bytes(b"a\0/../b"));
+    ids.push(bytes(b"a\xff"));
+    ids.push("NULL".to_owned());
+    for id in &ids {
+        refused(
+            &mut bench,
+            "id",
+            id,
+            "jobs.id must be 1 to 200 characters of A-Z a-z 0-9 . _ ~ - and not only dots",
+        )
+        .await;
+    }
+    refused(
+        &mut bench,
+        "id",
+        "x'61'",
+        "cannot store BLOB value in TEXT column jobs.id",
+    )
+    .await;
+    refused(&mut bench, "webhook", "'billing'", "jobs.id must be").await;
+}
+
+#[tokio::test]
+async fn good_ids_are_taken_as_they_are() {
+    let mut bench = Bench::fresh().await;
+    let longest = "x".repeat(200);
+    let good = [
+        "61723",
+        "a03e4df4-dc05-4cd3-9af0-0f28a13ea614",
+        "-",
+        "~",
+        "_",
+        "..a",
+        "A.b_c~d-e",
+        "0",
+        &longest,
+    ];
+    for id in good {
+        let script = format!("INSERT INTO jobs (id) VALUES ('{id}')");
+        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{id}");
+    }
+    for id in good {
+        assert_eq!(bench.tracked(id).await.id.as_str(), id);
+    }
+}
+
+#[tokio::test]
+async fn numbers_become_ids_of_text() {
+    let mut bench = Bench::fresh().await;
+    bench
+        .outsider
+        .run("INSERT INTO jobs (id) VALUES (61723), (0), (-7)")
+        .await
+        .unwrap();
+    let ids = bench
+        .outsider
+        .rows("SELECT id, typeof(id) FROM jobs ORDER BY rowid")
+        .await;
+    assert_eq!(ids, ["61723|text", "0|text", "-7|text"]);
+    assert_eq!(bench.tracked("61723").await.id.as_str(), "61723");
+}
+
+#[tokio::test]
+async fn a_bad_url_is_refused_with_the_rule() {
+    let mut bench = Bench::fresh().await;
+    let mut urls: Vec<String> = [
+        "",
+        " ",
+        "jobs/1",
+        "1",
+        "//evil.test/jobs/1",
+        "///x",
+        "/a b",
+        " /a",
+        "/a ",
+        "/a\tb",
+        "/a\nb",
+        "/a\\b",
+        "\\\\evil",
+        "/\\evil.test",
+        "/ä",
+        "/a#b",
+        "#",
+        "ftp://h/a",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https:/h/a",
+        "https:h",
+        "https://",
+        "http://",
+        "https:///a",
+        "https://?a",
+        "https://u@h/a",
+        "https://u:p@h/a",
+        "https://@h/",
+        "https://h@evil.test",
+        "https://u@h?a",
+        "HTTPS://u@h/a",
+        "https://h/a#b",
+        "https://h\\@evil.test/a",
+        "/.",
+        "/..",
+        "/./a",
+        "/../a",
+        "/a/.",
+        "/a/..",
+        "/a/./b",
+        "/a/../b",
+        "/%2e",
+        "/%2E",
+        "/%2e%2e",
+        "/%2E%2E/a",
+        "/.%2e/a",
+        "/%2E./a",
+        "/a/%2e/b",
+        "/a/%2e%2E?x",
+        "/..?x",
+        "https://h/../a",
+        "https://h/%2e%2e/a",
+        "https://h/a/..",
+        "https://h/.",
+        "https://h/..?x=1",
+    ]
+    .map(quoted)
+    .to_vec();
+    urls.push(quoted(&format!("/{}", "x".repeat(2048))));
+    urls.push(bytes(b"/a\0b"));
+    urls.push(bytes(b"/a\x7f"));
+    urls.push(bytes(b"/a\xff"));
+    for url in &urls {
+        refused(
+            &mut bench,
+            "id, url",
+            &format!("'1', {url}"),
+            "jobs.url must be a path that starts with one / or an http(s) URL",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn good_urls_are_taken() {
+    let mut bench = Bench::fresh().await;
+    let longest = format!("/{}", "x".repeat(2047));
+    let good = [
+        "/",
+        "/jobs/1",
+        "/a//b",
+        "/a?x=../..",
+        "/a?u=https://h/../b",
+        "/a/...",
+        "/a.b/.c",
+        "/..a",
+        "/a..",
+        "/%2e%2ea",
+        "/a@b",
+        "/a?x=@",
+        "https://h",
+        "https://h/",
+        "https://h/a@b",
+        "https://h?x=a@b",
+        "http://127.0.0.1:9090/jobs/1",
+        "HTTPS://H/A",
+        "https://[::1]:8443/a",
+        "/a%20b%00",
+        "/a/%2e%2e%2fb",
+        "/~a;b=1,2'3",
+        &longest,
+    ];
+    for (n, url) in good.iter().enumerate() {
+        let script = format!("INSERT INTO jobs (id, url) VALUES ('{n}', {})", quoted(url));
+        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{url}");
+    }
+    let page = bench.store.active_jobs(0, 100).await.unwrap();
+    let urls: Vec<_> = page
+        .into_iter()
+        .filter_map(|change| change.job.unwrap().url)
+        .collect();
+    assert_eq!(urls, good);
+}
+
+#[tokio::test]
+async fn bad_metadata_is_refused_with_the_rule() {
+    let mut bench = Bench::fresh().await;
+    let why = "jobs.metadata must be a JSON object of at most 16 KiB (16384 bytes)";
+    let mut all: Vec<String> = [
+        "",
+        " ",
+        "{",
+        "{}}",
+        "{} {}",
+        "[]",
+        "null",
+        "7",
+        "\"text\"",
+        "true",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":1,}",
+        "{\"a\":01}",
+        "{\"a\":+1}",
+        "{\"a\":NaN}",
+        "{\"a\":Infinity}",
+        "{\"a\":0x1}",
+        "{\"a\":\"\u{1}\"}",
+        "{\"a\":\"\n\"}",
+        "/**/{}",
+        "{}//",
+        "\u{feff}{}",
+        "{\"a\":\"\\x41\"}",
+    ]
+    .map(quoted)
+    .to_vec();
+    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 7))));
+    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "ü".repeat(8189))));
+    all.push(bytes(b"{}\0"));
+    all.push(bytes(b"{}\0{"));
+    for metadata in &all {
+        refused(&mut bench, "id, metadata", &format!("'1', {metadata}"), why).await;
+    }
+}
+
+#[tokio::test]
+async fn good_metadata_is_kept_to_the_byte() {
+    let mut bench = Bench::fresh().await;
+    let longest = format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 8));
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(900), "]".repeat(900));
+    let good = [
+        "{}",
+        " { \"customer\" : \"c_9\" } ",
+        "{\"a\":1,\"a\":2}",
+        "{\"n\":1e400,\"m\":12345678901234567890123}",
+        "{\"it's\":\"\u{1f389} \\u00fc ü\"}",
+        "{\"s\":\"\\ud800\"}",
+        "\n{\t\"a\":\n1}\r\n",
+        &longest,
+        &deep,
+    ];
+    for (n, metadata) in good.iter().enumerate() {
+        let script = format!(
+            "INSERT INTO jobs (id, metadata) VALUES ('{n}', {})",
+            quoted(metadata)
+        );
+        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{metadata:.60}");
+        let job = bench.tracked(&n.to_string()).await;
+        assert_eq!(job.metadata.as_deref(), Some(*metadata));
+        bench
+            .sees(job.id.as_str(), &body(&[("a", "success")]), &[])
+            .await;
+        let told = &bench.detail(job.id.as_str()).await.events[1].body;
+        assert!(
+            told.contains(&format!("\"metadata\":{},", metadata.trim())),
+            "{told:.200}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_columns_are_held_to_their_rules() {
+    let mut bench = Bench::fresh().await;
+    let own =
+        "a new job sets only id, url, metadata, webhook, priority, deadline_at and not_before";
+    for (columns, values) in [
+        ("id, state", "'1', 'success'"),
+        ("id, state, finished_at", "'1', 'success', 5"),
+        ("id, failure", "'1', '{}'"),
+        ("id, resource", "'1', '{}'"),
+        ("id, polls", "'1', 1"),
+        ("id, quiet_polls", "'1', 1"),
+        ("id, consecutive_errors", "'1', 1"),
+        ("id, last_error", "'1', 'x'"),
+        ("id, last_polled_at", "'1', 1"),
+        ("id, next_poll_at", "'1', 1"),
+        ("id, not_found_since", "'1', 1"),
+        ("id, queued", "'1', 1"),
+        ("id, finished_at", "'1', 1"),
+        ("id, revision", "'1', 1"),
+        ("id, created_at", "'1', 1795359845123"),
+        ("id, created_at", "'1', 0"),
+    ] {
+        refused(&mut bench, columns, values, own).await;
+    }
+    let long = format!("'1', '{}'", "x".repeat(201));
+    refused(
+        &mut bench,
+        "id, webhook",
+        &long,
+        "jobs.webhook must be the name of a webhook",
+    )
+    .await;
+    for column in ["priority", "deadline_at", "not_before"] {
+        let columns = format!("id, {column}");
+        let why = format!("cannot store TEXT value in INTEGER column jobs.{column}");
+        refused(&mut bench, &columns, "'1', 'soon'", &why).await;
+    }
+    refused(
+        &mut bench,
+        "id, priority",
+        "'1', NULL",
+        "jobs.priority must be an integer",
+    )
+    .await;
+    for column in ["cancel_requested", "poll_requested"] {
+        for value in ["2", "-1", "NULL"] {
+            let (columns, values) = (format!("id, {column}"), format!("'1', {value}"));
+            refused(
+                &mut bench,
+                &columns,
+                &values,
+                &format!("jobs.{column} must be 0 or 1"),
+            )
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_the_enqueuer_s_columns_arrive() {
+    let mut bench = Bench::fresh().await;
+    bench
+        .outsider
+        .run(
+            "INSERT INTO jobs (id, url, webhook, priority, deadline_at, not_before, cancel_requested, poll_requested)
+             VALUES ('1', '/a', 'billing', '-5', 99, 7, 1, 1)",
+        )
+        .await
+        .unwrap();
+    let job = bench.detail("1").await.summary.row;
+    assert_eq!(
+        (job.url.as_deref(), job.webhook.as_deref()),
+        (Some("/a"), Some("billing"))
+    );
+    assert_eq!(
+        (job.priority, job.cancel_requested, job.poll_requested),
+        (-5, true, true)
+    );
+    assert_eq!(job.deadline_at.map(|at| at.0), Some(99));
+    assert_eq!(job.not_before.map(|at| at.0), Some(7));
+    assert!(
+        job.created_at
+            .since(jobtrackd::core::time::UnixMillis(1_700_000_000_000))
+            .as_secs()
+            > 0
+    );
+}
+
+#[tokio::test]
+async fn one_bad_row_takes_its_whole_statement_back() {
+    let mut bench = Bench::fresh().await;
+    let said = bench
+        .outsider
+        .run("INSERT OR IGNORE INTO jobs (id) VALUES ('1'), ('a/b'), ('2')")
+        .await;
+    assert!(said.unwrap_err().starts_with("jobs.id must be"));
+    assert_eq!(bench.outsider.count("jobs").await, 0);
+}
+
+#[tokio::test]
+async fn a_second_insert_conflicts_and_or_ignore_makes_it_idempotent() {
+    let mut bench = Bench::with_jobs(&["1"]).await;
+    let before = bench.outsider.rows("SELECT * FROM jobs").await;
+    let said = bench
+        .outsider
+        .run("INSERT INTO jobs (id) VALUES ('1')")
+        .await;
+    assert_eq!(said, Err("UNIQUE constraint failed: jobs.id".to_owned()));
+    let again = "INSERT OR IGNORE INTO jobs (id, webhook) VALUES ('1', 'other')";
+    assert_eq!(bench.outsider.run(again).await, Ok(0));
+    assert_eq!(bench.outsider.rows("SELECT * FROM jobs").await, before);
+    assert_eq!(bench.outsider.count("job_changes").await, 1);
+}
+
+#[tokio::test]
+async fn a_tracked_job_is_not_replaced() {
+    let mut bench = Bench::with_jobs(&["1"]).await;
+    bench.sees("1", &body(&[("a", "pending")]), &[]).await;
+    let before = bench.detail("1").await;
+    let said = bench
+        .outsider
+        .run("INSERT OR REPLACE INTO jobs (id) VALUES ('1')")
+        .await;
+    assert!(said.unwrap_err().starts_with("this job is tracked already"));
+    assert_eq!(bench.detail("1").await, before);
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_text_does_not_keep_a_job_from_being_followed() {
+    let mut bench = Bench::fresh().await;
+    let script = format!(
+        "INSERT INTO jobs (id, webhook) VALUES ('1', {})",
+        bytes(b"b\xff")
+    );
+    bench.outsider.run(&script).await.unwrap();
+    let jobs = bench.store.active_jobs(0, 10).await.unwrap();
+    let name = jobs[0].job.as_ref().unwrap().webhook.clone();
+    assert_eq!(name.as_deref(), Some("b\u{fffd}"));
+}
+
+#[tokio::test]
+async fn metadata_with_bytes_that_are_no_text_is_handed_on_with_marks_in_their_place() {
+    let mut bench = Bench::fresh().await;
+    let script = format!(
+        "INSERT INTO jobs (id, metadata) VALUES ('1', {})",
+        bytes(b"{\"a\":\"\xff\"}")
+    );
+    bench.outsider.run(&script).await.unwrap();
+    bench.sees("1", &body(&[("a", "success")]), &[]).await;
+    let detail = bench.detail("1").await;
+    assert_eq!(
+        detail.summary.metadata.as_deref(),
+        Some("{\"a\":\"\u{fffd}\"}")
+    );
+    assert!(
+        detail.events[1]
+            .body
+            .contains("\"metadata\":{\"a\":\"\u{fffd}\"}")
+    );
+}
