@@ -4,6 +4,8 @@ pub mod core;
 
 pub mod clock;
 
+pub mod pulse;
+
 pub mod tls;
 
 pub mod config;
@@ -13,5 +15,19 @@ pub mod store;
 pub mod upstream;
 
 pub mod webhook;
+
+pub mod tracker;
+
+pub mod dispatcher;
+
+pub mod status;
+
+pub mod lifecycle;
+
+pub mod logging;
+
+pub mod app;
+
+pub mod simulator;
 
 pub mod cli;

@@ -9,6 +9,8 @@ mod list;
 mod migrate;
 mod show;
 
+pub mod simulate;
+
 mod challenge;
 mod deliveries;
 mod json;

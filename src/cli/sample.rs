@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::screen::View;
 use super::style::Style;
+use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Observation, Sighting, Tracked, observe};
@@ -108,9 +109,9 @@ impl Story {
         let detail = &mut self.detail;
         let job = &mut detail.summary;
         job.row.state = seen.state;
-        job.row.queued = seen.queued;
-        job.row.polls += 1;
-        job.row.last_polled_at = Some(seen.at);
+        job.row.progress.queued = seen.queued;
+        job.row.progress.polls += 1;
+        job.row.progress.last_polled_at = Some(seen.at);
         job.failure.clone_from(&seen.failure);
         job.finished_at = seen.state.is_final().then_some(seen.at);
         if let Some(resource) = &seen.resource {
@@ -186,14 +187,8 @@ fn row(id: JobId) -> JobRow {
         cancel_requested: false,
         poll_requested: false,
         state: JobState::Pending,
-        polls: 0,
-        quiet_polls: 0,
-        consecutive_errors: 0,
-        last_error: None,
-        last_polled_at: None,
+        progress: Progress::default(),
         next_poll_at: None,
-        not_found_since: None,
-        queued: false,
         created_at: START,
     }
 }

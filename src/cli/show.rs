@@ -114,9 +114,9 @@ fn facts(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
         let metadata = text::outside(metadata, text::TEXT_LIMIT);
         facts.push(("metadata", metadata, Tone::Plain));
     }
-    if let Some(error) = &row.last_error {
+    if let Some(error) = &row.progress.last_error {
         let error = text::outside(error, text::TEXT_LIMIT);
-        facts.push(match row.consecutive_errors {
+        facts.push(match row.progress.consecutive_errors {
             0 => ("last error", error, Tone::Dim),
             1 => ("last error", error, Tone::Warn),
             many => (
@@ -131,20 +131,27 @@ fn facts(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
 
 fn polls(job: &JobSummary, view: &View) -> (&'static str, String, Tone) {
     let row = &job.row;
-    let mut fact = match row.polls {
+    let mut fact = match row.progress.polls {
         0 => "none yet".to_owned(),
         polls => polls.to_string(),
     };
-    if let (Some(last), true) = (row.last_polled_at, row.polls > 0 && !row.state.is_final()) {
+    if let (Some(last), true) = (
+        row.progress.last_polled_at,
+        row.progress.polls > 0 && !row.state.is_final(),
+    ) {
         let ago = text::ago(view.now.since(last));
         fact.push_str(&format!(", the last {ago}"));
     }
     if !row.state.is_final() && !row.cancel_requested {
         let (when, _) = table::next_poll(row, view);
-        let which = if row.polls == 0 { "first" } else { "next" };
+        let which = if row.progress.polls == 0 {
+            "first"
+        } else {
+            "next"
+        };
         fact.push_str(&format!(", the {which} {when}"));
     }
-    let waits = row.state == JobState::Pending && row.polls == 0;
+    let waits = row.state == JobState::Pending && row.progress.polls == 0;
     ("polls", fact, if waits { Tone::Dim } else { Tone::Plain })
 }
 

@@ -78,7 +78,7 @@ impl Column {
             ),
             Self::Steps => steps::progress(job, width),
             Self::Age => (text::brief(view.now.since(row.created_at)), Tone::Plain),
-            Self::Polls => (row.polls.to_string(), Tone::Plain),
+            Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
             Self::NextPoll => next_poll(row, view),
             Self::LastError => last_error(job),
         }
@@ -101,9 +101,9 @@ pub(super) fn next_poll(row: &JobRow, view: &View) -> (String, Tone) {
 }
 
 fn last_error(job: &JobSummary) -> (String, Tone) {
-    match (&job.failure, &job.row.last_error) {
+    match (&job.failure, &job.row.progress.last_error) {
         (Some(failure), _) => (steps::failure_line(failure), Tone::Bad),
-        (None, Some(error)) if job.row.consecutive_errors > 0 => {
+        (None, Some(error)) if job.row.progress.consecutive_errors > 0 => {
             (text::outside(error, ERROR_CHARS), Tone::Warn)
         }
         (None, Some(error)) => (text::outside(error, ERROR_CHARS), Tone::Dim),

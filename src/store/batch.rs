@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::core::cadence::Progress;
 use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName};
 use crate::core::job::JobId;
 use crate::core::observe::Observation;
@@ -52,22 +53,10 @@ pub struct NewDelivery {
 pub struct ScheduleUpdate {
     /// The job.
     pub job_id: JobId,
-    /// Requests made for it.
-    pub polls: u64,
-    /// Good polls in a row that saw no transition.
-    pub quiet_polls: u32,
-    /// Failed polls in a row.
-    pub consecutive_errors: u32,
-    /// What the last poll that failed said; kept after a success.
-    pub last_error: Option<String>,
-    /// When it was last polled.
-    pub last_polled_at: Option<UnixMillis>,
+    /// How polling it has gone so far.
+    pub progress: Progress,
     /// When it is polled next; `None` once it has ended.
     pub next_poll_at: Option<UnixMillis>,
-    /// Since when it is not found.
-    pub not_found_since: Option<UnixMillis>,
-    /// Whether a step waits in the API's retry queue.
-    pub queued: bool,
 }
 
 /// One attempt, and what follows from it.

@@ -114,6 +114,26 @@ impl Store {
         }
     }
 
+    /// The remote job as last seen: `None` when there is no such job, `Some(None)` before its first good poll.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn resource(&self, id: &JobId) -> Result<Option<Option<String>>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.resource(id).await,
+        }
+    }
+
+    /// One row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.job(id).await,
+        }
+    }
+
     /// The heads of a webhook's lanes that are due at `now`, longest due first.
     ///
     /// # Errors

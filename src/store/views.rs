@@ -1,5 +1,6 @@
 //! What is read from the database.
 
+use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
@@ -25,22 +26,10 @@ pub struct JobRow {
     pub poll_requested: bool,
     /// Its state.
     pub state: JobState,
-    /// Requests made for it.
-    pub polls: u64,
-    /// Good polls in a row without a transition.
-    pub quiet_polls: u32,
-    /// Failed polls in a row.
-    pub consecutive_errors: u32,
-    /// What the last failed poll said.
-    pub last_error: Option<String>,
-    /// When it was last polled.
-    pub last_polled_at: Option<UnixMillis>,
+    /// How polling it has gone so far, as last written down.
+    pub progress: Progress,
     /// When it is to be polled next, as last written down.
     pub next_poll_at: Option<UnixMillis>,
-    /// Since when it is not found.
-    pub not_found_since: Option<UnixMillis>,
-    /// Whether a step waits in the API's retry queue.
-    pub queued: bool,
     /// When the row was inserted.
     pub created_at: UnixMillis,
 }

@@ -9,4 +9,6 @@ mod support;
 
 mod cli;
 mod config;
+mod simulator;
+mod upstream;
 mod webhook;

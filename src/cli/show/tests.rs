@@ -173,7 +173,7 @@ fn hostile_text_is_escaped_wherever_it_stands() {
     let detail = &mut story.detail;
     detail.summary.metadata = Some(format!("{{\"a\":\"{evil}\"}}"));
     detail.summary.row.webhook = Some(evil.to_owned());
-    detail.summary.row.last_error = Some(evil.to_owned());
+    detail.summary.row.progress.last_error = Some(evil.to_owned());
     detail.deliveries[0].last_error = Some(evil.to_owned());
     let mut pages = page(detail, &view(80, 5.0));
     story.seen(2.0, &[step(evil, "failed", &failed)]);

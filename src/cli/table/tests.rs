@@ -22,8 +22,8 @@ fn every_kind() -> Vec<JobSummary> {
     cancelled.ended(9.0, FailureKind::Cancelled, "tracking was cancelled");
     let mut troubled = story("61723", "in-progress", &Value::Null);
     let row = &mut troubled.detail.summary.row;
-    row.last_error = Some("timeout: no answer within 15s\u{1b}[2J".to_owned());
-    row.consecutive_errors = 2;
+    row.progress.last_error = Some("timeout: no answer within 15s\u{1b}[2J".to_owned());
+    row.progress.consecutive_errors = 2;
     [
         Story::of("a03e4df4-dc05-4cd3-9af0-0f28a13ea614"),
         troubled,

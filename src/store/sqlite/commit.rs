@@ -214,16 +214,17 @@ struct ScheduleRow<'a> {
 
 impl<'a> ScheduleRow<'a> {
     fn new(schedule: &'a ScheduleUpdate) -> Self {
+        let progress = &schedule.progress;
         Self {
             id: schedule.job_id.as_str(),
-            polls: schedule.polls,
-            quiet_polls: schedule.quiet_polls,
-            consecutive_errors: schedule.consecutive_errors,
-            last_error: schedule.last_error.as_deref(),
-            last_polled_at: schedule.last_polled_at,
+            polls: progress.polls,
+            quiet_polls: progress.quiet_polls,
+            consecutive_errors: progress.consecutive_errors,
+            last_error: progress.last_error.as_deref(),
+            last_polled_at: progress.last_polled_at,
             next_poll_at: schedule.next_poll_at,
-            not_found_since: schedule.not_found_since,
-            queued: u8::from(schedule.queued),
+            not_found_since: progress.not_found_since,
+            queued: u8::from(progress.queued),
         }
     }
 }

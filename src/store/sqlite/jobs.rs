@@ -8,13 +8,17 @@ use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
-use crate::store::{JobDetail, JobFilter, JobSummary, NewJob, StepView};
+use crate::store::{JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView};
 
 const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
            (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
            (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
     FROM jobs WHERE id = ?1";
+
+const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
+
+const RESOURCE: &str = "SELECT id, resource FROM jobs WHERE id = ?1";
 
 const STEPS: &str = "
     SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
@@ -101,6 +105,26 @@ impl SqliteStore {
             last_seq: r.number("last_seq")?,
             last_sequence: r.number("last_sequence")?,
         }))
+    }
+
+    pub(in crate::store) async fn resource(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<Option<String>>, StoreError> {
+        let query = sqlx::query(RESOURCE).bind(id.as_str());
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.map(|row| Reading::new(&row, "jobs", "id").maybe_text("resource"))
+            .transpose()
+    }
+
+    pub(in crate::store) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+        let query = sqlx::query(JOB).bind(id.as_str());
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.as_ref().map(rows::job).transpose()
     }
 
     pub(in crate::store) async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
@@ -112,14 +113,16 @@ pub(super) fn job(row: &SqliteRow) -> Result<JobRow, StoreError> {
         cancel_requested: r.flag("cancel_requested")?,
         poll_requested: r.flag("poll_requested")?,
         state: r.job_state()?,
-        polls: r.number("polls")?,
-        quiet_polls: r.number("quiet_polls")?,
-        consecutive_errors: r.number("consecutive_errors")?,
-        last_error: r.maybe_text("last_error")?,
-        last_polled_at: r.maybe_time("last_polled_at")?,
+        progress: Progress {
+            polls: r.number("polls")?,
+            quiet_polls: r.number("quiet_polls")?,
+            consecutive_errors: r.number("consecutive_errors")?,
+            last_error: r.maybe_text("last_error")?,
+            last_polled_at: r.maybe_time("last_polled_at")?,
+            not_found_since: r.maybe_time("not_found_since")?,
+            queued: r.flag("queued")?,
+        },
         next_poll_at: r.maybe_time("next_poll_at")?,
-        not_found_since: r.maybe_time("not_found_since")?,
-        queued: r.flag("queued")?,
         created_at: r.time("created_at")?,
     })
 }

@@ -1,6 +1,7 @@
 //! `list`, `show` and `cancel` on jobs that have been followed for a while.
 
 use jobtrackd::clock::Clock;
+use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::{EventType, Subscriptions};
 use jobtrackd::core::job::JobId;
@@ -55,14 +56,14 @@ impl Desk {
 fn schedule(job_id: JobId, now: UnixMillis) -> ScheduleUpdate {
     ScheduleUpdate {
         job_id,
-        polls: 3,
-        quiet_polls: 0,
-        consecutive_errors: 1,
-        last_error: Some("status: 500\u{1b}[2J".to_owned()),
-        last_polled_at: Some(now),
+        progress: Progress {
+            polls: 3,
+            consecutive_errors: 1,
+            last_error: Some("status: 500\u{1b}[2J".to_owned()),
+            last_polled_at: Some(now),
+            ..Progress::default()
+        },
         next_poll_at: Some(UnixMillis(now.0 + 3_600_000)),
-        not_found_since: None,
-        queued: false,
     }
 }
 

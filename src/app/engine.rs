@@ -1,0 +1,216 @@
+//! The loops of one configuration, wired to each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Surroundings;
+use crate::config::Settings;
+use crate::core::delivery::WebhookName;
+use crate::core::event::Subscriptions;
+use crate::dispatcher::{self, Dispatcher};
+use crate::lifecycle::Tasks;
+use crate::pulse::Pulse;
+use crate::status::{Health, Problems};
+use crate::store::Store;
+use crate::tracker::intake::Intake;
+use crate::tracker::poller::{Poller, PollerParts};
+use crate::tracker::recorder::{Recorder, Writable, recorder};
+use crate::upstream::Upstream;
+use crate::upstream::gate::Credentials;
+use crate::webhook::{Sender, WebhookSettings};
+
+/// Pages of rows that may wait for the poller.
+const NOTICES: usize = 16;
+
+/// Intake, poller, writer, and one dispatcher per webhook.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) tasks: Tasks,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+}
+
+/// What all loops are made from.
+struct Workshop<'a> {
+    settings: &'a Settings,
+    surroundings: &'a Surroundings,
+    store: &'a Store,
+    upstream: &'a Upstream,
+    tasks: Tasks,
+    pulses: Vec<(String, Pulse)>,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    /// Starts the loops and waits until the backlog has been taken up.
+    pub(super) async fn start(
+        settings: &Settings,
+        surroundings: &Surroundings,
+        store: &Store,
+        nudge: &Arc<Notify>,
+    ) -> anyhow::Result<(Self, Health)> {
+        let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
+        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
+        let mut workshop = Workshop {
+            settings,
+            surroundings,
+            store,
+            upstream: &upstream,
+            tasks: Tasks::default(),
+            pulses: Vec::new(),
+            stop: CancellationToken::new(),
+        };
+        let give_up = CancellationToken::new();
+        let nudges: HashMap<WebhookName, Arc<Notify>> = settings
+            .webhooks
+            .iter()
+            .map(|webhook| (webhook.name.clone(), Arc::default()))
+            .collect();
+        let (recorder, writer) = recorder(store.clone(), clock, nudges.clone());
+        let (writer_pulse, writer_gives_up) = (writer.pulse(), give_up.clone());
+        workshop.spawn("the writer", writer_pulse, async move {
+            Ok(writer.run(writer_gives_up).await?)
+        });
+        workshop.dispatchers(&recorder, &nudges)?;
+        let (notices, noticed) = mpsc::channel(NOTICES);
+        let gauge = workshop.poller(&recorder, noticed);
+        let writable = recorder.writable();
+        let (adopted, ready) = oneshot::channel();
+        let intake = Intake {
+            store: store.clone(),
+            recorder,
+            poller: notices,
+            nudge: Arc::clone(nudge),
+            tick: surroundings.intake_tick,
+            pulse: Pulse::default(),
+        };
+        let stop = workshop.stop.clone();
+        workshop.spawn("intake", intake.pulse.clone(), async move {
+            Ok(intake.run(adopted, stop).await?)
+        });
+        let Workshop {
+            mut tasks,
+            pulses,
+            stop,
+            ..
+        } = workshop;
+        // Intake answers once it has read the backlog; if it ends instead, its error says why.
+        if ready.await.is_err() {
+            return Err(tasks.first_end().await);
+        }
+        let health = Health::new(move || problems(&pulses, &writable, &upstream), gauge);
+        let engine = Self {
+            tasks,
+            stop,
+            give_up,
+        };
+        Ok((engine, health))
+    }
+
+    /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has
+    /// anything left to record.
+    pub(super) async fn finish(self, hurry: &CancellationToken) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let finished = self.tasks.finish(hurry).await;
+        self.give_up.cancel();
+        finished
+    }
+}
+
+impl Workshop<'_> {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        pulse: Pulse,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.pulses.push((name.to_owned(), pulse));
+        self.tasks.spawn(name, task);
+    }
+
+    fn dispatchers(
+        &mut self,
+        recorder: &Recorder,
+        nudges: &HashMap<WebhookName, Arc<Notify>>,
+    ) -> anyhow::Result<()> {
+        let clock = &self.surroundings.clock;
+        let sender = Sender::new(clock.clone())?;
+        for webhook in &self.settings.webhooks {
+            let parts = dispatcher::Parts {
+                webhook: webhook.clone(),
+                sender: sender.clone(),
+                store: self.store.clone(),
+                recorder: recorder.clone(),
+                clock: clock.clone(),
+                jitter: self.surroundings.jitter.clone(),
+            };
+            let nudge = nudges.get(&webhook.name).cloned().unwrap_or_default();
+            let dispatcher = Dispatcher::new(parts, nudge);
+            let stop = self.stop.clone();
+            self.spawn("a dispatcher", dispatcher.pulse(), async move {
+                Ok(dispatcher.run(stop).await?)
+            });
+        }
+        Ok(())
+    }
+
+    fn poller(
+        &mut self,
+        recorder: &Recorder,
+        notices: mpsc::Receiver<crate::tracker::intake::Notice>,
+    ) -> Arc<crate::tracker::poller::Gauge> {
+        let upstream = &self.settings.upstream;
+        let parts = PollerParts {
+            store: self.store.clone(),
+            recorder: recorder.clone(),
+            upstream: self.upstream.clone(),
+            api_origin: upstream.base_url.origin().ascii_serialization(),
+            subscriptions: subscriptions(&self.settings.webhooks),
+            policy: self.settings.polling,
+            max_in_flight: upstream.max_in_flight,
+            clock: self.surroundings.clock.clone(),
+            jitter: self.surroundings.jitter.clone(),
+        };
+        let poller = Poller::new(parts, notices);
+        let gauge = poller.gauge();
+        let stop = self.stop.clone();
+        self.spawn("the poller", poller.pulse(), async move {
+            Ok(poller.run(stop).await?)
+        });
+        gauge
+    }
+}
+
+fn subscriptions(webhooks: &[WebhookSettings]) -> Subscriptions {
+    let each = |webhook: &WebhookSettings| (webhook.name.clone(), webhook.events.clone());
+    Subscriptions::new(webhooks.iter().map(each).collect())
+}
+
+/// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).
+fn problems(
+    pulses: &[(String, Pulse)],
+    writable: &watch::Receiver<Writable>,
+    upstream: &Upstream,
+) -> Problems {
+    let mut unready: Vec<String> = Vec::new();
+    let cannot_write = match *writable.borrow() {
+        Writable::Yes => None,
+        Writable::DiskFull => Some("the disk is full"),
+        Writable::Locked => Some("another program holds its lock"),
+    };
+    unready.extend(cannot_write.map(|why| format!("the database cannot be written: {why}")));
+    if let Credentials::Refused { since, detail } = upstream.gate().credentials() {
+        unready.push(format!(
+            "the upstream refuses our credentials since {since}: {detail}"
+        ));
+    }
+    let stalled = pulses.iter().filter(|(_, pulse)| pulse.is_stalled());
+    unready.extend(stalled.map(|(name, _)| format!("{name} has stalled")));
+    Problems {
+        unready,
+        degraded: upstream.gate().degraded(),
+    }
+}

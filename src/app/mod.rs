@@ -1,0 +1,228 @@
+//! The composition root: makes the parts, wires them, and runs them as one daemon.
+
+mod engine;
+
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+pub use service::run;
+
+use crate::clock::{Clock, Jitter};
+use crate::config::Settings;
+use crate::lifecycle::Tasks;
+use crate::status::{self, Health};
+use crate::store::{InstanceLock, Store, StoreError};
+use crate::tracker::intake;
+use crate::upstream::Upstream;
+use engine::Engine;
+
+/// Pause before a database that is locked at start is tried again.
+const START_RETRY: Duration = Duration::from_secs(1);
+
+/// What differs between a daemon in production and one under test.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness of delays.
+    pub jitter: Jitter,
+    /// How often foreign commits are looked for.
+    pub intake_tick: Duration,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            jitter: Jitter::system(),
+            intake_tick: intake::TICK,
+        }
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    surroundings: Surroundings,
+    settings: Settings,
+    store: Store,
+    nudge: Arc<Notify>,
+    engine: Option<Engine>,
+    health: Arc<RwLock<Health>>,
+    status: Tasks,
+    status_stop: CancellationToken,
+    status_address: Option<SocketAddr>,
+    _lock: InstanceLock,
+}
+
+/// The new settings cannot be used; the old ones stay.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReloadRefused(String);
+
+impl Daemon {
+    /// Takes the lock, brings the schema up to date, takes up what is there and starts to follow it. While another
+    /// program holds the database's lock it waits, until `stop`.
+    ///
+    /// # Errors
+    /// When another daemon has the database, the database cannot be used, or the status address cannot be listened to.
+    pub async fn start(
+        settings: Settings,
+        surroundings: Surroundings,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let path = settings.database.path.clone();
+        let note = format!(
+            "pid {}, since {}",
+            std::process::id(),
+            surroundings.clock.now()
+        );
+        let lock = InstanceLock::take(&path, &note)?;
+        let store = open_patiently(&settings, &surroundings.clock, stop).await?;
+        let listener =
+            match settings.status.listen {
+                Some(address) => {
+                    let listener = TcpListener::bind(address).await;
+                    Some(listener.with_context(|| {
+                        format!("cannot listen on status.listen = \"{address}\"")
+                    })?)
+                }
+                None => None,
+            };
+        let status_address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let nudge = Arc::new(Notify::new());
+        let (engine, health) = Engine::start(&settings, &surroundings, &store, &nudge).await?;
+        let health = Arc::new(RwLock::new(health));
+        let status_stop = CancellationToken::new();
+        let mut status = Tasks::default();
+        if let Some(listener) = listener {
+            let router = status::router(store.clone(), Arc::clone(&health));
+            let stopped = status_stop.clone().cancelled_owned();
+            status.spawn("the status server", async move {
+                let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
+                serving.await.context("the status server broke")
+            });
+        }
+        Ok(Self {
+            surroundings,
+            settings,
+            store,
+            nudge,
+            engine: Some(engine),
+            health,
+            status,
+            status_stop,
+            status_address,
+            _lock: lock,
+        })
+    }
+
+    /// Where the status server listens.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status_address
+    }
+
+    /// What the daemon knows.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Makes the daemon look for new rows at once.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Resolves when a part ends that was not asked to; the daemon is to be stopped then.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let engine = async {
+            match &mut self.engine {
+                Some(engine) => engine.tasks.first_end().await,
+                None => anyhow::anyhow!("the daemon has no loops"),
+            }
+        };
+        tokio::select! {
+            error = engine => error,
+            error = self.status.first_end() => error,
+        }
+    }
+
+    /// Goes on with other settings: work in flight is finished, the loops start anew, nothing is lost. Settings that
+    /// only a restart can change keep their old value, and are named in the log.
+    ///
+    /// # Errors
+    /// When the loops do not stop or start as they should; the daemon is to be stopped then. Settings that nobody can
+    /// use are refused before anything is stopped: [`ReloadRefused`] says so, and the old ones stay.
+    pub async fn reload(&mut self, new: Settings) -> anyhow::Result<()> {
+        for key in self.settings.restart_needed(&new) {
+            warn!(
+                key,
+                "this setting has changed and needs a restart; the old value stays"
+            );
+        }
+        // Made before the old loops stop, so that settings nobody can use leave them running.
+        let (clock, jitter) = (
+            self.surroundings.clock.clone(),
+            self.surroundings.jitter.clone(),
+        );
+        Upstream::new(&new.upstream, clock, jitter)
+            .map_err(|error| ReloadRefused(error.to_string()))?;
+        if let Some(engine) = self.engine.take() {
+            engine.finish(&CancellationToken::new()).await?;
+        }
+        let (engine, health) =
+            Engine::start(&new, &self.surroundings, &self.store, &self.nudge).await?;
+        self.engine = Some(engine);
+        *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+        self.settings = new;
+        Ok(())
+    }
+
+    /// Stops in order: nothing new is begun, what is in flight is finished or, after the grace, given back, what is
+    /// known is written down. `hurry` cuts the waiting short.
+    ///
+    /// # Errors
+    /// The first error that a part ended with.
+    pub async fn stop(mut self, hurry: &CancellationToken) -> anyhow::Result<()> {
+        let engine = match self.engine.take() {
+            Some(engine) => engine.finish(hurry).await,
+            None => Ok(()),
+        };
+        self.status_stop.cancel();
+        let status = self.status.finish(hurry).await;
+        self.store.close().await;
+        engine.and(status)
+    }
+}
+
+async fn open_patiently(
+    settings: &Settings,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> anyhow::Result<Store> {
+    let mut said = false;
+    loop {
+        match Store::create_or_migrate(&settings.database.path, clock.clone()).await {
+            Err(error) if error.is_temporary() => {
+                if !std::mem::replace(&mut said, true) {
+                    error!(%error, "the database cannot be opened yet; waiting");
+                }
+            }
+            result => return result.map_err(anyhow::Error::from),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Err(anyhow::Error::new(StoreError::Busy)),
+            () = tokio::time::sleep(START_RETRY) => {}
+        }
+    }
+}

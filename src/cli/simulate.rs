@@ -1,0 +1,166 @@
+//! `jobtrackd simulate`: the remote API, simulated, until it is told to stop.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::simulator::{Simulator, SimulatorSettings};
+
+/// Serve a simulated job API, for development and tests without credentials.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
+    pub listen: SocketAddr,
+
+    /// The same seed and the same calls make the same jobs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// How many times faster than in reality jobs go
+    #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
+    pub speed: f64,
+
+    /// The only API key that gets a token; any does when there is none
+    #[arg(long, value_name = "KEY")]
+    pub api_key: Option<String>,
+
+    /// How long a token lives, such as 90s or 1h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_life)]
+    pub token_life: Duration,
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text
+        .parse()
+        .map_err(|_| "not a number; try 10".to_owned())?;
+    if speed.is_finite() && speed > 0.0 {
+        Ok(speed)
+    } else {
+        Err("must be above 0 and finite; 10 is ten times faster than in reality".to_owned())
+    }
+}
+
+fn parse_life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if life < Duration::from_secs(1) {
+        return Err("must be at least 1s: the API counts in seconds".to_owned());
+    }
+    Ok(life)
+}
+
+/// Serves until ctrl-c or SIGTERM.
+///
+/// # Errors
+/// When the address cannot be bound, or standard output is gone.
+pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    let settings = SimulatorSettings {
+        listen: args.listen,
+        seed: args.seed,
+        speed: args.speed,
+        api_key: args.api_key.clone(),
+        token_life: args.token_life,
+        ..SimulatorSettings::default()
+    };
+    let simulator = Simulator::start(settings)
+        .await
+        .with_context(|| format!("failed to listen on {}", args.listen))?;
+    std::io::stdout()
+        .write_all(first_screen(simulator.base_url(), &args).as_bytes())
+        .context("failed to write to standard output")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    simulator.shutdown().await;
+    Ok(())
+}
+
+fn first_screen(base: &str, args: &SimulateArgs) -> String {
+    let key = args.api_key.as_ref().map_or("any-key", |_| "$API_KEY");
+    let taken = if args.api_key.is_some() {
+        "only the given API key gets a token"
+    } else {
+        "any API key gets a token"
+    };
+    format!(
+        r#"The simulated job API is at {base}
+seed {seed}, speed {speed}, {taken}; ctrl-c stops it
+
+A token:
+  TOKEN=$(curl -s {base}/token -H "Authorization: Basic {key}" -H "basiq-version: 3.0" \
+    -d scope=SERVER_ACCESS | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+
+A job from a sandbox bank (AU00000 succeeds, AU00002 always asks for an MFA answer):
+  curl -s {base}/users/u1/connections -H "Authorization: Bearer $TOKEN" -H "content-type: application/json" \
+    -d '{{"loginId":"gavinBelson","password":"hooli2016","institution":{{"id":"AU00000"}}}}'
+
+A job of your choice, with your id (names: curl -s {base}/_control/scenarios):
+  curl -s {base}/_control/jobs -d '{{"id":"61723","scenario":"success"}}'
+
+How it goes:
+  curl -s {base}/jobs/61723 -H "Authorization: Bearer $TOKEN"
+
+Two polls that fail:
+  curl -s {base}/_control/faults -d '{{"job":"61723","times":2,"fault":"html"}}'
+
+Everything else under /_control: curl -s {base}/_control
+"#,
+        seed = args.seed,
+        speed = args.speed,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: SimulateArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<SimulateArgs, clap::Error> {
+        Command::try_parse_from([&["simulate"], args].concat()).map(|command| command.args)
+    }
+
+    #[test]
+    fn without_arguments_it_listens_on_the_documented_address_at_real_speed() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.listen, SocketAddr::from(([127, 0, 0, 1], 9090)));
+        assert_eq!((args.seed, args.api_key), (1, None));
+        assert!((args.speed - 1.0).abs() < f64::EPSILON);
+        assert_eq!(args.token_life, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn speeds_and_lives_that_cannot_be_are_refused_with_what_to_type() {
+        for speed in ["0", "-1", "inf", "NaN"] {
+            let error = parse(&[&format!("--speed={speed}")])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("above 0 and finite"), "{error}");
+        }
+        let error = parse(&["--speed=fast"]).unwrap_err().to_string();
+        assert!(error.contains("not a number; try 10"), "{error}");
+        let error = parse(&["--token-life=10ms"]).unwrap_err().to_string();
+        assert!(error.contains("at least 1s"), "{error}");
+    }
+
+    #[test]
+    fn the_first_screen_never_shows_the_api_key() {
+        let args = parse(&["--api-key=c2VjcmV0"]).unwrap();
+        let screen = first_screen("http://127.0.0.1:9090", &args);
+        assert!(!screen.contains("c2VjcmV0"));
+        assert!(screen.contains("curl -s http://127.0.0.1:9090/token"));
+    }
+}

@@ -1,0 +1,240 @@
+//! What every request to the API passes first: the log, the token, and the faults.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::auth::Access;
+use super::dress::IdStyle;
+use super::envelope::{ApiError, json_text};
+use super::faults::{Fault, RetryAfter, Target};
+use super::jobs::invent_id;
+use super::log::LoggedRequest;
+use super::shared::Shared;
+use super::wire::{Manner, WireHandle};
+
+/// No answer of the API's own is longer.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
+    <center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
+
+/// Counts the request out, also when the client leaves and the handler is dropped.
+struct Visit {
+    shared: Shared,
+    number: u64,
+    status: Option<u16>,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.shared.world().log.left(self.number, self.status);
+    }
+}
+
+pub(super) async fn front(
+    State(shared): State<Shared>,
+    ConnectInfo(wire): ConnectInfo<WireHandle>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    wire.set(Manner::Plain);
+    let (number, access, fault) = arrive(&shared, &request);
+    let mut visit = Visit {
+        shared: shared.clone(),
+        number,
+        status: None,
+    };
+    request.extensions_mut().insert(access);
+    let stopped = shared.stop().cancelled();
+    let response = tokio::select! {
+        response = answer(&shared, &wire, fault, request, next) => response,
+        () = stopped => ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
+    };
+    let response = finish(&shared, response);
+    visit.status = Some(response.status().as_u16());
+    response
+}
+
+/// An earlier answer on this connection may have been written in a manner of its own.
+pub(super) async fn plainly(
+    ConnectInfo(wire): ConnectInfo<WireHandle>,
+    request: Request,
+    next: Next,
+) -> Response {
+    wire.set(Manner::Plain);
+    next.run(request).await
+}
+
+/// Lets in only requests with a token that is valid now.
+pub(super) async fn guard(request: Request, next: Next) -> Result<Response, ApiError> {
+    let access = request.extensions().get::<Access>();
+    access.unwrap_or(&Access::Missing).check()?;
+    Ok(next.run(request).await)
+}
+
+fn arrive(shared: &Shared, request: &Request) -> (u64, Access, Option<Fault>) {
+    let now = shared.now();
+    let path = request.uri().path();
+    let job = path
+        .strip_prefix("/jobs/")
+        .and_then(|rest| rest.split('/').next());
+    let mut world = shared.world();
+    let access = world.tokens.access(request.headers(), now);
+    let whole = request.uri().path_and_query();
+    let number = world.log.arrived(LoggedRequest {
+        number: 0,
+        at: now,
+        method: request.method().to_string(),
+        path: whole.map_or_else(|| path.to_owned(), ToString::to_string),
+        authorized: access.check().is_ok(),
+        job: job.map(str::to_owned),
+        status: None,
+        fault: None,
+    });
+    let created = job.and_then(|id| world.jobs.created(id));
+    let fault = world.faults.strike(&Target {
+        now,
+        method: request.method().as_str(),
+        path,
+        job,
+        created,
+    });
+    if let Some(fault) = &fault {
+        world.log.struck(number, fault.name());
+    }
+    (number, access, fault)
+}
+
+async fn answer(
+    shared: &Shared,
+    wire: &WireHandle,
+    fault: Option<Fault>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(fault) = fault else {
+        return next.run(request).await;
+    };
+    match fault {
+        Fault::Status {
+            status,
+            retry_after,
+            body,
+        } => failure(shared, status, retry_after.as_ref(), body),
+        Fault::RateLimit { retry_after, .. } => failure(shared, 429, retry_after.as_ref(), None),
+        Fault::NotFoundFor { .. } => ApiError::NOT_FOUND.into_response(),
+        Fault::Html => (
+            StatusCode::BAD_GATEWAY,
+            [(header::CONTENT_TYPE, "text/html")],
+            HTML,
+        )
+            .into_response(),
+        Fault::Redirect { to, status } => redirect(&to, status.unwrap_or(302)),
+        Fault::Hang => std::future::pending().await,
+        Fault::Delay { ms } => {
+            sleep(Duration::from_millis(ms)).await;
+            next.run(request).await
+        }
+        Fault::Drip { bytes, every_ms } => {
+            let response = finish(shared, next.run(request).await);
+            let every = Duration::from_millis(every_ms);
+            wire.set(Manner::Drip { bytes, every });
+            response
+        }
+        Fault::Reset { after_bytes } => {
+            let response = finish(shared, next.run(request).await);
+            wire.set(Manner::Cut {
+                left: after_bytes,
+                head: 0,
+            });
+            response
+        }
+        Fault::Empty | Fault::Truncated | Fault::Padded { .. } | Fault::WrongId { .. } => {
+            let response = finish(shared, next.run(request).await);
+            distort(&fault, response).await
+        }
+    }
+}
+
+/// Gives a refusal its body.
+fn finish(shared: &Shared, mut response: Response) -> Response {
+    let refusal = response.extensions_mut().remove::<ApiError>();
+    match refusal.or_else(|| refused_by_the_framework(&response)) {
+        None => response,
+        Some(error) => {
+            let correlation = invent_id(&mut shared.world().trivia, IdStyle::Uuid);
+            let mut full = error.respond(&correlation);
+            if let Some(value) = response.headers_mut().remove(header::RETRY_AFTER) {
+                full.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            full
+        }
+    }
+}
+
+/// A path or body that never reached a handler is refused in plain text, which the API never uses.
+fn refused_by_the_framework(response: &Response) -> Option<ApiError> {
+    let plain = response.headers().get(header::CONTENT_TYPE)?;
+    let refused =
+        response.status().is_client_error() && plain.as_bytes().starts_with(b"text/plain");
+    refused.then(|| ApiError::of_status(response.status()))
+}
+
+fn failure(
+    shared: &Shared,
+    status: u16,
+    retry_after: Option<&RetryAfter>,
+    body: Option<String>,
+) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = match body {
+        Some(body) => json_text(status, body),
+        None if status.is_client_error() || status.is_server_error() => {
+            ApiError::of_status(status).into_response()
+        }
+        None => status.into_response(),
+    };
+    let value = retry_after.map(|after| after.header(shared.now()));
+    if let Some(value) = value.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
+}
+
+fn redirect(to: &str, status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
+    let mut response = status.into_response();
+    if let Ok(location) = HeaderValue::try_from(to) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+async fn distort(fault: &Fault, response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let mut bytes = to_bytes(body, MAX_ANSWER)
+        .await
+        .unwrap_or_default()
+        .to_vec();
+    match fault {
+        Fault::Empty => bytes.clear(),
+        Fault::Truncated => bytes.truncate(bytes.len() / 2),
+        Fault::Padded { bytes: length } => bytes.resize((*length).max(bytes.len()), b' '),
+        Fault::WrongId { id } => {
+            if let Ok(Value::Object(mut job)) = serde_json::from_slice(&bytes) {
+                job.insert("id".to_owned(), Value::String(id.clone()));
+                bytes = Value::Object(job).to_string().into_bytes();
+            }
+        }
+        _ => {}
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(bytes))
+}

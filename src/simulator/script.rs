@@ -1,0 +1,287 @@
+//! Scripted timelines: what a job says, and when.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+
+/// The most phases one script may have, those of its challenge's branches included.
+pub const MAX_PHASES: usize = 1000;
+
+/// The phases of a job from its creation on, and the question it may end in.
+///
+/// As JSON: `{"phases":[{"at_ms":0,"steps":[…]}, {"at_ms":2000,"body":{…}}],"challenge":{…}}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// At least one; `at_ms` never goes down.
+    pub phases: Vec<Phase>,
+    /// Asked while the last phase is shown, from its beginning.
+    #[serde(default)]
+    pub challenge: Option<Box<Challenge>>,
+}
+
+/// One answer of `GET /jobs/{id}`, shown from `at_ms` until the next phase begins.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "PhaseText")]
+pub struct Phase {
+    /// Milliseconds at speed 1 since the job was created, or since the branch was entered.
+    pub at_ms: u64,
+    /// What is answered.
+    pub content: Content,
+}
+
+/// What a phase answers.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// These bytes with status 200, whatever they are.
+    Verbatim(String),
+    /// A job of the simulator's making around these steps. `{base}` and `{id}` in them stand for the base URL and the job's id.
+    Steps(Vec<Box<RawValue>>),
+    /// The API's error envelope with this status (400..=599).
+    Error(u16),
+}
+
+/// A step as most jobs show it. `result: None` leaves the key out; `Some(Value::Null)` is a `null`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// Such as `verify-credentials`.
+    pub title: String,
+    /// Any word; the API's are `pending`, `in-progress`, `success`, `failed` and `skipped`.
+    pub status: String,
+    /// A link, an error, a challenge, or nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+}
+
+/// A question to the user, and what follows from each way it can go.
+///
+/// As JSON: `{"expected":["1234"],"expires_ms":120000,"accepted":{"phases":[…]},"refused":{…},"expired":{…}}`.
+/// A branch's phases count from the moment it is entered. A branch may hold a challenge of its own: that is how the
+/// API asks again.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// The right answers, one per input, in order.
+    pub expected: Vec<String>,
+    /// How long it may be answered, in milliseconds at speed 1; for ever when absent.
+    #[serde(default)]
+    pub expires_ms: Option<u64>,
+    /// After the right answers.
+    pub accepted: Script,
+    /// After wrong ones; absent: wrong answers are taken and change nothing.
+    #[serde(default)]
+    pub refused: Option<Script>,
+    /// After `expires_ms` without an answer; absent: nothing changes, but no answer is taken any more.
+    #[serde(default)]
+    pub expired: Option<Script>,
+}
+
+/// Why a script was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScriptError {
+    /// A script or one of its branches says nothing.
+    #[error("a script needs at least one phase")]
+    NoPhases,
+    /// More than [`MAX_PHASES`].
+    #[error("a script has at most {MAX_PHASES} phases")]
+    TooManyPhases,
+    /// Time runs backwards.
+    #[error("at_ms goes down from {before} to {after}")]
+    OutOfOrder {
+        /// The earlier phase's offset.
+        before: u64,
+        /// The later phase's offset.
+        after: u64,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PhaseText {
+    #[serde(default)]
+    at_ms: u64,
+    body: Option<Box<RawValue>>,
+    text: Option<String>,
+    steps: Option<Vec<Box<RawValue>>>,
+    error: Option<u16>,
+}
+
+impl Script {
+    /// A script without a challenge.
+    #[must_use]
+    pub fn new(phases: Vec<Phase>) -> Self {
+        Self {
+            phases,
+            challenge: None,
+        }
+    }
+
+    /// The same, ending in a question.
+    #[must_use]
+    pub fn asking(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(Box::new(challenge));
+        self
+    }
+
+    /// Whether the simulator can play it.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check(&self) -> Result<(), ScriptError> {
+        self.count().and_then(|phases| {
+            if phases > MAX_PHASES {
+                Err(ScriptError::TooManyPhases)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    fn count(&self) -> Result<usize, ScriptError> {
+        if self.phases.is_empty() {
+            return Err(ScriptError::NoPhases);
+        }
+        for pair in self.phases.windows(2) {
+            if let [before, after] = pair
+                && before.at_ms > after.at_ms
+            {
+                return Err(ScriptError::OutOfOrder {
+                    before: before.at_ms,
+                    after: after.at_ms,
+                });
+            }
+        }
+        let mut phases = self.phases.len();
+        for branch in self.branches() {
+            phases += branch.count()?;
+        }
+        Ok(phases)
+    }
+
+    /// Squeezes the phases, so that the longest way through takes at most `budget_ms` without the waiting for answers,
+    /// and shortens how long a challenge may be answered, so that a job nobody answers ends in time too.
+    pub(super) fn fit(&mut self, budget_ms: u64) {
+        let span = self.span_ms();
+        if span > budget_ms {
+            self.squeeze(budget_ms, span);
+        }
+        self.shorten(budget_ms);
+    }
+
+    fn shorten(&mut self, budget_ms: u64) {
+        let left = budget_ms.saturating_sub(self.last_ms());
+        if let Some(challenge) = &mut self.challenge {
+            let tail = challenge.expired.as_ref().map_or(0, Self::span_ms);
+            let room = left.saturating_sub(tail).max(1);
+            challenge.expires_ms = challenge.expires_ms.map(|ms| ms.min(room));
+            for branch in challenge.branches_mut() {
+                branch.shorten(left);
+            }
+        }
+    }
+
+    fn squeeze(&mut self, to: u64, from: u64) {
+        for phase in &mut self.phases {
+            let scaled = u128::from(phase.at_ms) * u128::from(to) / u128::from(from.max(1));
+            phase.at_ms = u64::try_from(scaled).unwrap_or(u64::MAX);
+        }
+        if let Some(challenge) = &mut self.challenge {
+            for branch in challenge.branches_mut() {
+                branch.squeeze(to, from);
+            }
+        }
+    }
+
+    fn span_ms(&self) -> u64 {
+        let longest = self.branches().map(Self::span_ms).max().unwrap_or(0);
+        self.last_ms().saturating_add(longest)
+    }
+
+    fn last_ms(&self) -> u64 {
+        self.phases.last().map_or(0, |phase| phase.at_ms)
+    }
+
+    fn branches(&self) -> impl Iterator<Item = &Self> {
+        self.challenge.iter().flat_map(|challenge| {
+            std::iter::once(&challenge.accepted)
+                .chain(&challenge.refused)
+                .chain(&challenge.expired)
+        })
+    }
+}
+
+impl Challenge {
+    fn branches_mut(&mut self) -> impl Iterator<Item = &mut Script> {
+        std::iter::once(&mut self.accepted)
+            .chain(&mut self.refused)
+            .chain(&mut self.expired)
+    }
+}
+
+impl Phase {
+    /// A job with these steps.
+    #[must_use]
+    pub fn steps(at_ms: u64, steps: &[Step]) -> Self {
+        let steps = steps.iter().filter_map(|step| to_raw_value(step).ok());
+        Self {
+            at_ms,
+            content: Content::Steps(steps.collect()),
+        }
+    }
+
+    /// This text, word for word.
+    pub fn verbatim(at_ms: u64, text: impl Into<String>) -> Self {
+        Self {
+            at_ms,
+            content: Content::Verbatim(text.into()),
+        }
+    }
+
+    /// The error envelope with this status.
+    #[must_use]
+    pub fn error(at_ms: u64, status: u16) -> Self {
+        Self {
+            at_ms,
+            content: Content::Error(status),
+        }
+    }
+}
+
+impl Step {
+    /// A step with a `null` result.
+    pub fn new(title: impl Into<String>, status: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            status: status.into(),
+            result: Some(Value::Null),
+        }
+    }
+
+    /// The same with a result.
+    #[must_use]
+    pub fn with(mut self, result: Value) -> Self {
+        self.result = Some(result);
+        self
+    }
+}
+
+impl TryFrom<PhaseText> for Phase {
+    type Error = &'static str;
+
+    fn try_from(text: PhaseText) -> Result<Self, Self::Error> {
+        let content = match (text.body, text.text, text.steps, text.error) {
+            (Some(body), None, None, None) => Content::Verbatim(body.get().to_owned()),
+            (None, Some(text), None, None) => Content::Verbatim(text),
+            (None, None, Some(steps), None) => Content::Steps(steps),
+            (None, None, None, Some(status)) if (400..600).contains(&status) => {
+                Content::Error(status)
+            }
+            (None, None, None, Some(_)) => return Err("a phase's error is a status of 400 to 599"),
+            _ => return Err("a phase has exactly one of body, text, steps and error"),
+        };
+        Ok(Self {
+            at_ms: text.at_ms,
+            content,
+        })
+    }
+}

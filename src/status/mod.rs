@@ -1,0 +1,102 @@
+//! The status server: how the daemon is, and the jobs as last seen.
+
+mod mirror;
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::store::Store;
+use crate::tracker::poller::Gauge;
+
+/// What is wrong just now, in sentences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// The daemon cannot do its work: 503.
+    pub unready: Vec<String>,
+    /// The daemon does its work, its surroundings do not: 200 with `degraded`.
+    pub degraded: Vec<String>,
+}
+
+/// How the loops of the present configuration are.
+pub struct Health {
+    problems: Box<dyn Fn() -> Problems + Send + Sync>,
+    gauge: Arc<Gauge>,
+}
+
+impl Health {
+    /// From a look at the loops, taken anew at every request.
+    #[must_use]
+    pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
+        Self {
+            problems: Box::new(problems),
+            gauge,
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("gauge", &self.gauge)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    store: Store,
+    health: Arc<RwLock<Health>>,
+}
+
+/// The routes.
+pub fn router(store: Store, health: Arc<RwLock<Health>>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/jobs/{id}", get(mirror::job))
+        .fallback(mirror::no_such_route)
+        .with_state(Shared { store, health })
+}
+
+/// The process answers. Whether it can do its work is a question for `/readyz`.
+async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let (problems, followed, in_flight, unknown) = {
+        let health = shared.health.read().unwrap_or_else(PoisonError::into_inner);
+        let read = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
+        let gauge = &health.gauge;
+        (
+            (health.problems)(),
+            read(&gauge.followed),
+            read(&gauge.in_flight),
+            read(&gauge.unknown_webhooks),
+        )
+    };
+    let (code, status) = match (problems.unready.is_empty(), problems.degraded.is_empty()) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    };
+    let mut reasons = problems.unready;
+    reasons.extend(problems.degraded);
+    let body = json!({
+        "status": status,
+        "reasons": reasons,
+        "jobs_followed": followed,
+        "polls_in_flight": in_flight,
+        "jobs_with_unknown_webhook": unknown,
+    });
+    (code, Json(body)).into_response()
+}

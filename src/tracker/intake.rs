@@ -1,0 +1,141 @@
+//! Noticing rows: those that are there at start, and those that others insert or change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::recorder::{Recorder, WriterGone};
+use crate::core::job::JobId;
+use crate::pulse::Pulse;
+use crate::store::{JobChange, JobRow, Store, StoreError};
+
+/// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
+/// contract, section 2.
+pub const TICK: Duration = Duration::from_millis(40);
+
+/// Rows read at once.
+const PAGE: u32 = 500;
+
+/// What the poller is told.
+#[derive(Debug)]
+pub enum Notice {
+    /// Rows that are new or have changed.
+    Rows(Vec<JobRow>),
+    /// Rows that were there at start; those overdue are spread over a short window.
+    Backlog(Vec<JobRow>),
+}
+
+/// The loop of stage 2.
+#[derive(Debug)]
+pub struct Intake {
+    /// Where rows are read.
+    pub store: Store,
+    /// Where noticed requests are noted.
+    pub recorder: Recorder,
+    /// Who follows the rows.
+    pub poller: mpsc::Sender<Notice>,
+    /// Told when this process has inserted or changed a row itself, so that it is noticed at once.
+    pub nudge: Arc<Notify>,
+    /// How often foreign commits are looked for.
+    pub tick: Duration,
+    /// Whether it advances.
+    pub pulse: Pulse,
+}
+
+/// Why intake ended.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The database cannot be read.
+    #[error("rows cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// The writer has ended.
+    #[error(transparent)]
+    WriterGone(#[from] WriterGone),
+    /// The poller has ended.
+    #[error("the poller has ended")]
+    PollerGone,
+}
+
+impl Intake {
+    /// Adopts what is there, answers on `adopted`, then notices changes until `stop`.
+    ///
+    /// # Errors
+    /// [`IntakeError`] when it cannot go on; the process ends then.
+    pub async fn run(
+        self,
+        adopted: oneshot::Sender<()>,
+        stop: CancellationToken,
+    ) -> Result<(), IntakeError> {
+        // The watcher and the number come first: what is committed while the backlog is read is noticed again.
+        let mut watcher = self.store.watcher().await?;
+        let mut newest = self.store.newest_change().await?;
+        self.adopt_backlog().await?;
+        // Nobody waits for the answer when the start was cancelled.
+        let _ = adopted.send(());
+        loop {
+            self.pulse.works();
+            if watcher.saw_commit().await? {
+                newest = self.notice(newest).await?;
+            }
+            self.pulse.rests();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.nudge.notified() => {}
+                () = tokio::time::sleep(self.tick) => {}
+            }
+        }
+    }
+
+    async fn adopt_backlog(&self) -> Result<(), IntakeError> {
+        let mut after = 0;
+        loop {
+            let page = self.store.active_jobs(after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.number;
+            self.hand_over(page, Notice::Backlog).await?;
+        }
+    }
+
+    async fn notice(&self, mut newest: i64) -> Result<i64, IntakeError> {
+        let before = newest;
+        loop {
+            let page = self.store.changes(newest, PAGE).await?;
+            let Some(last) = page.last() else {
+                if newest > before {
+                    self.recorder.changes_seen(newest).await?;
+                }
+                return Ok(newest);
+            };
+            newest = last.number;
+            self.hand_over(page, Notice::Rows).await?;
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        page: Vec<JobChange>,
+        notice: fn(Vec<JobRow>) -> Notice,
+    ) -> Result<(), IntakeError> {
+        let rows: Vec<JobRow> = page.into_iter().filter_map(|change| change.job).collect();
+        let requested: Vec<JobId> = rows
+            .iter()
+            .filter(|row| row.poll_requested)
+            .map(|row| row.id.clone())
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.poller
+            .send(notice(rows))
+            .await
+            .map_err(|_| IntakeError::PollerGone)?;
+        if !requested.is_empty() {
+            self.recorder.poll_requests_taken(requested).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! One look at one job: poll, observe, record. Runs as a task of its own; nothing is open in the database meanwhile.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use url::Url;
+
+use super::recorder::{Recorder, WriterGone};
+use crate::clock::{Clock, Jitter};
+use crate::core::cadence::{PollingPolicy, Progress};
+use crate::core::event::Subscriptions;
+use crate::core::job::{Failure, FailureKind, JobId, JobState};
+use crate::core::observe::{Observation, Sighting, observe};
+use crate::core::poll::{PollOutcome, printable};
+use crate::core::resource::Snapshot;
+use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError};
+use crate::upstream::Upstream;
+
+/// What every look needs.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) store: Store,
+    pub(super) recorder: Recorder,
+    pub(super) upstream: Upstream,
+    /// `https://host[:port]` of the API, for its relative links.
+    pub(super) api_origin: String,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) policy: PollingPolicy,
+    pub(super) clock: Clock,
+    pub(super) jitter: Jitter,
+}
+
+/// A look to be taken.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) id: JobId,
+    pub(super) webhook: Option<String>,
+    pub(super) progress: Progress,
+    /// The hash of the body that was recorded last.
+    pub(super) hash: Option<u64>,
+    /// Whether the row has a url of its own; the answer may have another id then.
+    pub(super) own_url: bool,
+    pub(super) task: Task,
+}
+
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Ask the API, unless the end comes first.
+    Poll {
+        url: Url,
+        end: oneshot::Receiver<Failure>,
+    },
+    /// End the job without asking.
+    End(Failure),
+}
+
+/// A look that was taken.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) id: JobId,
+    pub(super) progress: Progress,
+    pub(super) hash: Option<u64>,
+    pub(super) next: Next,
+}
+
+/// What the poller does with the job now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Look again after this long.
+    After(Duration),
+    /// Look again as soon as the upstream may be polled: it was no fault of the job.
+    WhenOpen,
+    /// Nothing more: it has ended, here or by another hand, or its row is gone.
+    Forget,
+    /// Read the row again: it changed while it was looked at.
+    Reread,
+}
+
+/// Why a look could not be finished. The process goes down then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    WriterGone(#[from] WriterGone),
+}
+
+impl Surroundings {
+    pub(super) async fn take(self: Arc<Self>, look: Look) -> Result<Looked, LookError> {
+        let Look {
+            id,
+            webhook,
+            mut progress,
+            mut hash,
+            own_url,
+            task,
+        } = look;
+        let job = Job {
+            id: &id,
+            webhook: webhook.as_deref(),
+            own_url,
+        };
+        let next = match task {
+            Task::End(failure) => self.end(&job, &mut progress, failure).await?,
+            Task::Poll { url, end } => tokio::select! {
+                biased;
+                Ok(failure) = end => self.end(&job, &mut progress, failure).await?,
+                poll = self.upstream.poll(&url) => {
+                    progress.count(poll.requests, self.clock.now());
+                    self.judge(&job, &mut progress, &mut hash, poll.outcome).await?
+                }
+            },
+        };
+        Ok(Looked {
+            id,
+            progress,
+            hash,
+            next,
+        })
+    }
+
+    async fn judge(
+        &self,
+        job: &Job<'_>,
+        progress: &mut Progress,
+        hash: &mut Option<u64>,
+        outcome: PollOutcome,
+    ) -> Result<Next, LookError> {
+        match outcome {
+            PollOutcome::Answered { body } => self.answered(job, progress, hash, &body).await,
+            PollOutcome::Gone { status } => {
+                let error = format!("not found ({status})");
+                if progress.not_found(error, self.clock.now(), &self.policy) {
+                    let grace = humantime::format_duration(self.policy.not_found_grace);
+                    let detail = format!("the API answered {status} for longer than {grace}");
+                    let failure = Failure::decided(FailureKind::NotFound, "Job not found", detail);
+                    return self.end(job, progress, failure).await;
+                }
+                Ok(self.later(progress))
+            }
+            PollOutcome::Rejected { detail } => {
+                progress.failed(format!("rejected (400): {detail}"));
+                let failure =
+                    Failure::decided(FailureKind::Rejected, "The API rejects this job id", detail);
+                self.end(job, progress, failure).await
+            }
+            PollOutcome::Throttled { status, .. } => {
+                progress.last_error = Some(format!("throttled ({status})"));
+                Ok(Next::WhenOpen)
+            }
+            PollOutcome::CredentialsRefused { detail } => {
+                progress.last_error = Some(format!("credentials refused: {detail}"));
+                Ok(Next::WhenOpen)
+            }
+            PollOutcome::NotSent { detail } => {
+                progress.last_error = Some(format!("not polled: {detail}"));
+                Ok(Next::WhenOpen)
+            }
+            PollOutcome::Forbidden { detail } => {
+                progress.failed(format!("forbidden (403): {detail}"));
+                Ok(self.later(progress))
+            }
+            PollOutcome::Trouble(trouble) => {
+                progress.failed(format!("{}: {}", trouble.class.as_str(), trouble.detail));
+                Ok(self.later(progress))
+            }
+        }
+    }
+
+    async fn answered(
+        &self,
+        job: &Job<'_>,
+        progress: &mut Progress,
+        known: &mut Option<u64>,
+        body: &str,
+    ) -> Result<Next, LookError> {
+        let hash = hash_of(body);
+        if *known == Some(hash) {
+            progress.good(false, progress.queued);
+            return Ok(self.later(progress));
+        }
+        let snapshot = match Snapshot::parse(body, (!job.own_url).then_some(job.id)) {
+            Ok(snapshot) => snapshot,
+            Err(rubbish) => {
+                progress.failed(format!("rubbish: {}", printable(&rubbish.to_string(), 200)));
+                return Ok(self.later(progress));
+            }
+        };
+        let next = self
+            .record(job, progress, &Sighting::Seen(snapshot))
+            .await?;
+        if next != Next::Reread {
+            *known = Some(hash);
+        }
+        Ok(next)
+    }
+
+    async fn end(
+        &self,
+        job: &Job<'_>,
+        progress: &mut Progress,
+        failure: Failure,
+    ) -> Result<Next, LookError> {
+        self.record(job, progress, &Sighting::Ended(failure)).await
+    }
+
+    async fn record(
+        &self,
+        job: &Job<'_>,
+        progress: &mut Progress,
+        sighting: &Sighting,
+    ) -> Result<Next, LookError> {
+        let Some(tracked) = self.store.tracked(job.id).await? else {
+            tracing::warn!(job_id = %job.id, "the row of a job is gone; it is not followed any more");
+            return Ok(Next::Forget);
+        };
+        if tracked.state.is_final() {
+            return Ok(Next::Forget);
+        }
+        let now = self.clock.now();
+        let origin = &self.api_origin;
+        let observation = match observe(&tracked, sighting, now, origin) {
+            Ok(observation) => observation,
+            Err(error) => {
+                progress.failed(format!("recorded JSON cannot be read back: {error}"));
+                return Ok(self.later(progress));
+            }
+        };
+        if matches!(sighting, Sighting::Seen(_)) {
+            let moved = !observation.transitions.is_empty() || tracked.state == JobState::Pending;
+            progress.good(moved, observation.queued);
+            if !moved && tracked.resource == observation.resource {
+                // The same answer as before a restart, or one that went through rubbish and back.
+                return Ok(self.later(progress));
+            }
+        }
+        let ended = observation.state.is_final();
+        let next = if ended {
+            Next::Forget
+        } else {
+            self.later(progress)
+        };
+        let due = match &next {
+            Next::After(delay) => Some(now.plus(*delay)),
+            _ => None,
+        };
+        let story = Story::of(&observation);
+        let recordable = Recordable {
+            deliveries: self.deliveries(&observation, job.webhook),
+            schedule: schedule_update(job.id, progress, due),
+            observation,
+        };
+        if !self.recorder.seen(recordable).await? {
+            return Ok(Next::Reread);
+        }
+        story.log(job.id);
+        Ok(next)
+    }
+
+    fn deliveries(&self, observation: &Observation, only: Option<&str>) -> Vec<NewDelivery> {
+        let told = |event: &crate::core::event::Event| {
+            let (event_id, sequence) = (event.id.clone(), event.sequence);
+            self.subscriptions
+                .told(event.kind, only)
+                .map(|webhook| NewDelivery {
+                    event_id: event_id.clone(),
+                    sequence,
+                    webhook: webhook.clone(),
+                })
+                .collect::<Vec<_>>()
+        };
+        observation.events.iter().flat_map(told).collect()
+    }
+
+    fn later(&self, progress: &Progress) -> Next {
+        Next::After(progress.next_delay(self.clock.now(), &self.policy, self.jitter.fraction()))
+    }
+}
+
+/// Where polling stands, as it is written down.
+pub(super) fn schedule_update(
+    id: &JobId,
+    progress: &Progress,
+    next_poll_at: Option<crate::core::time::UnixMillis>,
+) -> ScheduleUpdate {
+    ScheduleUpdate {
+        job_id: id.clone(),
+        progress: progress.clone(),
+        next_poll_at,
+    }
+}
+
+struct Job<'a> {
+    id: &'a JobId,
+    webhook: Option<&'a str>,
+    own_url: bool,
+}
+
+/// What is said of an observation in the log, once it is recorded.
+struct Story {
+    state: JobState,
+    failure: Option<FailureKind>,
+    transitions: usize,
+}
+
+impl Story {
+    fn of(observation: &Observation) -> Self {
+        Self {
+            state: observation.state,
+            failure: observation.failure.as_ref().map(|failure| failure.kind),
+            transitions: observation.transitions.len(),
+        }
+    }
+
+    fn log(&self, id: &JobId) {
+        match (self.state, self.failure) {
+            (JobState::Success, _) => tracing::info!(job_id = %id, "job completed"),
+            (_, Some(kind)) => tracing::info!(job_id = %id, kind = ?kind, "job failed"),
+            _ => tracing::debug!(job_id = %id, transitions = self.transitions, "job changed"),
+        }
+    }
+}
+
+fn hash_of(body: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,14 @@
+//! The loops that follow jobs: intake notices rows, the poller asks the API, the recorder commits what was seen.
+//!
+//! *When* to poll lives in memory and is rebuilt from the table at start; what is true lives in the database and is
+//! written only when something changed. Reading order: [`intake`], [`poller`], [`recorder`].
+
+pub mod intake;
+
+pub mod poller;
+
+mod look;
+
+mod schedule;
+
+pub mod recorder;

@@ -1,0 +1,145 @@
+//! The timers: which job is due when, and which of the due ones goes first. Pure; time is an argument.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use crate::core::job::JobId;
+use crate::core::time::UnixMillis;
+
+/// Where a job stands in the [`Schedule`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    due: Instant,
+    priority: i64,
+}
+
+/// Jobs that wait for their time, jobs that are due, and deadlines.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    waiting: BTreeSet<(Instant, JobId)>,
+    /// Best priority first, then the one that is due longest.
+    ready: BTreeSet<(Reverse<i64>, Instant, JobId)>,
+    deadlines: BTreeSet<(UnixMillis, JobId)>,
+}
+
+impl Schedule {
+    /// Puts a job in line; it must not be in line already.
+    pub(super) fn insert(&mut self, id: &JobId, due: Instant, priority: i64) -> Slot {
+        self.waiting.insert((due, id.clone()));
+        Slot { due, priority }
+    }
+
+    /// Takes a job out of the line.
+    pub(super) fn remove(&mut self, id: &JobId, slot: Slot) {
+        if !self.waiting.remove(&(slot.due, id.clone())) {
+            self.ready
+                .remove(&(Reverse(slot.priority), slot.due, id.clone()));
+        }
+    }
+
+    /// Notes a deadline.
+    pub(super) fn set_deadline(
+        &mut self,
+        id: &JobId,
+        old: Option<UnixMillis>,
+        new: Option<UnixMillis>,
+    ) {
+        if let Some(old) = old {
+            self.deadlines.remove(&(old, id.clone()));
+        }
+        if let Some(new) = new {
+            self.deadlines.insert((new, id.clone()));
+        }
+    }
+
+    /// Moves the jobs that are due at `now` to the ready line. `priority_of` knows each job's priority.
+    pub(super) fn advance(&mut self, now: Instant, priority_of: impl Fn(&JobId) -> i64) {
+        while let Some((due, _)) = self.waiting.first()
+            && *due <= now
+        {
+            if let Some((due, id)) = self.waiting.pop_first() {
+                self.ready.insert((Reverse(priority_of(&id)), due, id));
+            }
+        }
+    }
+
+    /// Takes the best of the ready jobs.
+    pub(super) fn pop_ready(&mut self) -> Option<JobId> {
+        self.ready.pop_first().map(|(_, _, id)| id)
+    }
+
+    /// Whether a job is ready to be polled.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes a job whose deadline has passed at `now`.
+    pub(super) fn pop_expired(&mut self, now: UnixMillis) -> Option<JobId> {
+        if self
+            .deadlines
+            .first()
+            .is_some_and(|(deadline, _)| *deadline <= now)
+        {
+            return self.deadlines.pop_first().map(|(_, id)| id);
+        }
+        None
+    }
+
+    /// When the next waiting job is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.first().map(|(due, _)| *due)
+    }
+
+    /// The earliest deadline.
+    pub(super) fn next_deadline(&self) -> Option<UnixMillis> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_due_ones_go_by_priority_then_by_how_long_they_are_due() {
+        let mut schedule = Schedule::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let id = |text: &str| JobId::parse(text).unwrap();
+        let priorities = |id: &JobId| {
+            if id.as_str().starts_with("high") {
+                5
+            } else {
+                0
+            }
+        };
+        for (name, due) in [("low1", 1), ("low0", 0), ("high2", 2), ("late", 9)] {
+            let name = id(name);
+            schedule.insert(&name, at(due), priorities(&name));
+        }
+        let gone = schedule.insert(&id("gone"), at(0), 0);
+        schedule.advance(at(2), priorities);
+        schedule.remove(&id("gone"), gone);
+        let order: Vec<String> = std::iter::from_fn(|| schedule.pop_ready())
+            .map(|id| id.to_string())
+            .collect();
+        assert_eq!(order, ["high2", "low0", "low1"]);
+        assert_eq!(schedule.next_due(), Some(at(9)));
+    }
+
+    #[test]
+    fn a_deadline_is_taken_once_and_can_be_moved() {
+        let mut schedule = Schedule::default();
+        let id = JobId::parse("a").unwrap();
+        schedule.set_deadline(&id, None, Some(UnixMillis(5)));
+        schedule.set_deadline(&id, Some(UnixMillis(5)), Some(UnixMillis(8)));
+        assert_eq!(schedule.pop_expired(UnixMillis(7)), None);
+        assert_eq!(schedule.next_deadline(), Some(UnixMillis(8)));
+        assert_eq!(schedule.pop_expired(UnixMillis(8)), Some(id));
+        assert_eq!(schedule.pop_expired(UnixMillis(9)), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! How many requests per second we allow ourselves.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::time::Instant;
+
+/// Most requests per second that are told from "no limit"; timers are not finer.
+const MAX_PER_SECOND: u32 = 1_000_000;
+
+/// Requests that fall due within this time may go out together, so that the millisecond steps of timers do not lower a
+/// high rate. Up to 100 requests per second this is one request at a time.
+const BURST_WINDOW: Duration = Duration::from_millis(10);
+
+/// The budget of `upstream.requests_per_second`: polls evenly paced, none saved up while there is nothing to do.
+///
+/// Requests for a job's URL are counted, the second one after a refreshed token too. Requests for tokens are not: they
+/// are rare, have limits of their own, and polls wait for them.
+#[derive(Debug)]
+pub struct Budget {
+    limiter: Option<Limiter>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+
+/// Time since the budget was made, as tokio's clock sees it, so that paused time drives the budget.
+#[derive(Debug, Clone)]
+struct TokioClock {
+    origin: Instant,
+}
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+impl Budget {
+    /// A budget of so many requests per second (counted up to a million); `None` for no limit.
+    #[must_use]
+    pub fn new(requests_per_second: Option<NonZeroU32>) -> Self {
+        let clock = TokioClock {
+            origin: Instant::now(),
+        };
+        Self {
+            limiter: requests_per_second
+                .and_then(quota)
+                .map(|quota| RateLimiter::direct_with_clock(quota, clock)),
+        }
+    }
+
+    /// Takes one request out of the budget.
+    ///
+    /// # Errors
+    /// How long to wait before there is one to take, never zero; nothing was taken.
+    pub fn try_take(&self) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        limiter.check().map_err(|not_until| {
+            let now = limiter.clock().now();
+            not_until.wait_time_from(now).max(Duration::from_nanos(1))
+        })
+    }
+
+    /// Takes one request out of the budget as soon as there is one. Dropping the future takes nothing.
+    pub async fn take(&self) {
+        while let Err(wait) = self.try_take() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+fn quota(requests_per_second: NonZeroU32) -> Option<Quota> {
+    let rate = requests_per_second.get().min(MAX_PER_SECOND);
+    let within_window = f64::from(rate) * BURST_WINDOW.as_secs_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most a millionth of u32::MAX, and never negative"
+    )]
+    let burst = NonZeroU32::new(within_window as u32).unwrap_or(NonZeroU32::MIN);
+    Some(Quota::with_period(Duration::from_secs(1) / rate)?.allow_burst(burst))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn taken_within(budget: &Budget, time: Duration) -> u32 {
+        let mut taken = 0;
+        let counting = async {
+            loop {
+                budget.take().await;
+                taken += 1;
+            }
+        };
+        let _ = tokio::time::timeout(time, counting).await;
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_paced_evenly_and_none_are_saved_up() {
+        let budget = Budget::new(NonZeroU32::new(4));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(budget.try_take(), Ok(()));
+        assert_eq!(budget.try_take(), Err(Duration::from_millis(250)));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(budget.try_take(), Err(Duration::from_millis(150)));
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(budget.try_take(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_high_rate_is_reached_in_spite_of_coarse_timers_and_never_exceeded() {
+        for rate in [10, 100, 2000] {
+            let budget = Budget::new(NonZeroU32::new(rate));
+            let taken = taken_within(&budget, Duration::from_secs(10)).await;
+            let burst = (rate / 100).max(1);
+            assert!(taken <= 10 * rate + burst, "{taken} of {rate} per second");
+            assert!(taken >= 9 * rate, "{taken} of {rate} per second");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_and_with_an_absurd_one_nothing_waits_or_panics() {
+        assert_eq!(Budget::new(None).try_take(), Ok(()));
+        assert_eq!(Budget::new(Some(NonZeroU32::MAX)).try_take(), Ok(()));
+    }
+}

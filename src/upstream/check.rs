@@ -1,0 +1,70 @@
+//! The upstream's part of the `check` command.
+
+use super::client::Upstream;
+use super::target::RefusedUrl;
+use super::token::TokenError;
+use crate::core::job::JobId;
+use crate::core::poll::PollOutcome;
+
+/// The job that is asked for: none has this id, so any of 2xx, 400, 404 and 410 shows that all is well.
+const PROBE_ID: &str = "jobtrackd-check";
+
+/// The upstream answers and takes our credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What was found, in a line for people.
+    pub summary: String,
+}
+
+/// Why the upstream cannot be polled. No secret is ever part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// There is no token.
+    #[error("no token for the upstream: {0}")]
+    Token(#[from] TokenError),
+    /// No URL for the probe could be made of `base_url`.
+    #[error("no URL can be made of upstream.base_url: {0}")]
+    Target(#[from] RefusedUrl),
+    /// The credentials are refused by the job URL itself.
+    #[error("the upstream refuses our credentials: {0}")]
+    Refused(String),
+    /// The credentials are good, but may not read jobs: a wrong scope.
+    #[error("our credentials may not read jobs (is upstream.scope right?): {0}")]
+    Forbidden(String),
+    /// The upstream answers, but wants to be left alone.
+    #[error("the upstream answers HTTP {0}: it wants to be left alone for a while")]
+    Throttled(u16),
+    /// No usable answer.
+    #[error("the upstream gives no usable answer: {0}")]
+    NoAnswer(String),
+}
+
+impl Upstream {
+    /// Gets a token and asks for a job that is not there. It counts as a poll for the gate.
+    ///
+    /// # Errors
+    /// [`CheckError`] says which of the two failed, and how.
+    pub async fn check(&self) -> Result<Checked, CheckError> {
+        let token = self.token().await?;
+        let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
+        let url = self.target(&id, None)?;
+        let answer = match self.poll(&url).await.outcome {
+            PollOutcome::Answered { .. } => "with success".to_owned(),
+            PollOutcome::Gone { status } => format!("HTTP {status}, as it should"),
+            PollOutcome::Rejected { detail } => format!("{detail}, as it may"),
+            PollOutcome::CredentialsRefused { detail } => return Err(CheckError::Refused(detail)),
+            PollOutcome::Forbidden { detail } => return Err(CheckError::Forbidden(detail)),
+            PollOutcome::Throttled { status, .. } => return Err(CheckError::Throttled(status)),
+            PollOutcome::Trouble(trouble) => return Err(CheckError::NoAnswer(trouble.detail)),
+            PollOutcome::NotSent { detail } => return Err(CheckError::NoAnswer(detail)),
+        };
+        let credentials = match (token.header, token.generation) {
+            (None, _) => "no credentials are sent",
+            (Some(_), 0) => "the token is taken",
+            (Some(_), _) => "a token was granted and is taken",
+        };
+        Ok(Checked {
+            summary: format!("{credentials}; a job that is not there is answered {answer}"),
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! When the upstream as a whole is left alone, and what is known of our credentials.
+
+mod machine;
+
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub(super) use machine::Signal;
+use machine::{Episodes, Machine, Moment};
+
+use super::token::millis;
+use crate::clock::{Clock, Jitter};
+use crate::core::time::UnixMillis;
+
+/// Whether polls may be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateState {
+    /// They may.
+    Open,
+    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`] tells when it moves earlier or later.
+    Closed {
+        /// When it opens.
+        until: Instant,
+        /// Why it is closed.
+        reason: GateReason,
+    },
+}
+
+/// Why no polls are started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateReason {
+    /// Which rule closed the gate.
+    pub kind: GateReasonKind,
+    /// One line for people: escaped, cut, without secrets.
+    pub detail: String,
+}
+
+/// The rules that close the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GateReasonKind {
+    /// 429, or 503 with `Retry-After`, on a job's URL. Ends with the pause that was asked for, or after our own of 1 s
+    /// doubling to 5 min; a poll that was started later and succeeds ends the latter.
+    Throttled,
+    /// The token endpoint or a job's URL refused our credentials. Ends after 5 s doubling to 5 min.
+    CredentialsRefused,
+    /// No token can be had just now. Ends when the next one may be asked for.
+    TokenUnavailable,
+}
+
+impl GateReasonKind {
+    /// The word shown and counted.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::TokenUnavailable => "token_unavailable",
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Throttled => "the upstream throttles us",
+            Self::CredentialsRefused => "the upstream refuses our credentials",
+            Self::TokenUnavailable => "no token can be had",
+        }
+    }
+}
+
+/// What is known of our credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing yet. Also when the token endpoint grants a token after it had refused one.
+    Unknown,
+    /// The latest word: a poll was answered.
+    Accepted,
+    /// The latest word: refused by the token endpoint, by 401 after a fresh token, or by 403 on a job while no poll has
+    /// succeeded with the same token. Left by a poll that was started later and was answered.
+    Refused {
+        /// Since when.
+        since: UnixMillis,
+        /// One line for people: escaped, cut, without secrets.
+        detail: String,
+    },
+}
+
+/// The place of a poll in the order in which polls were started. An answer to a poll that was in flight when the gate
+/// closed says nothing about the time after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// The gate, shared by everyone who polls.
+#[derive(Debug)]
+pub struct Gate {
+    clock: Clock,
+    jitter: Jitter,
+    machine: Mutex<Machine>,
+    changes: watch::Sender<()>,
+}
+
+impl Gate {
+    pub(super) fn new(clock: Clock, jitter: Jitter) -> Self {
+        Self {
+            clock,
+            jitter,
+            machine: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }
+    }
+
+    /// Whether a poll may be started at `now`.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> GateState {
+        self.machine().state(now)
+    }
+
+    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
+    /// best to have no more than one in flight then, so that an upstream that still refuses is asked once, not by all.
+    #[must_use]
+    pub fn on_trial(&self, now: Instant) -> bool {
+        self.machine().on_trial(now)
+    }
+
+    /// What is known of our credentials.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.machine().credentials().clone()
+    }
+
+    /// One sentence for everything that is wrong with the upstream just now; none when all is well.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<String> {
+        self.machine().degraded(Instant::now())
+    }
+
+    /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the first poll of the
+    /// future). So call it, then look at [`Gate::state`], then await it.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut changes = self.changes.subscribe();
+        async move {
+            if changes.changed().await.is_err() {
+                // The gate is gone, and so is whoever could change it.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// To be called when a poll is started.
+    pub(super) fn begin(&self) -> Ticket {
+        self.machine().begin()
+    }
+
+    /// To be called when the poll with `ticket` is over.
+    pub(super) fn note(&self, ticket: Ticket, signal: &Signal) {
+        let moment = Moment {
+            now: Instant::now(),
+            time_of_day: self.clock.now(),
+            random: self.jitter.fraction(),
+        };
+        let (before, after, changed) = {
+            let mut machine = self.machine();
+            let (before, state) = (machine.episodes(), machine.state(moment.now));
+            machine.note(ticket, signal, &moment);
+            (
+                before,
+                machine.episodes(),
+                state != machine.state(moment.now),
+            )
+        };
+        if changed {
+            self.changes.send_replace(());
+        }
+        log(&before, &after, moment.now);
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of what began and what ended; nothing when all is as it was.
+fn log(before: &Episodes, after: &Episodes, now: Instant) {
+    for (was, is) in [
+        (&before.throttled, &after.throttled),
+        (&before.unauthorized, &after.unauthorized),
+    ] {
+        let kind = |closure: &Option<GateState>| match closure {
+            Some(GateState::Closed { reason, .. }) => Some(reason.kind),
+            _ => None,
+        };
+        match is {
+            _ if kind(was) == kind(is) => {}
+            Some(GateState::Closed { until, reason }) => tracing::warn!(
+                error = %reason.detail,
+                retry_in_ms = millis(until.saturating_duration_since(now)),
+                "{}: no polls until then", reason.kind.sentence()
+            ),
+            _ => {
+                let was = kind(was).map_or("", GateReasonKind::as_str);
+                tracing::info!(was, "polls are answered again");
+            }
+        }
+    }
+    match (&before.forbidden, &after.forbidden) {
+        (None, Some(error)) => {
+            tracing::warn!(error = %error, "the upstream forbids jobs to our credentials");
+        }
+        (Some(_), None) => {
+            tracing::info!("our credentials are no longer forbidden");
+        }
+        _ => {}
+    }
+    match (&before.down, &after.down) {
+        (None, Some(error)) => {
+            tracing::warn!(error = %error, "the upstream gives no usable answers");
+        }
+        (Some(_), None) => {
+            tracing::info!("the upstream gives usable answers again");
+        }
+        _ => {}
+    }
+}
+
+/// A duration for people, in whole seconds, rounded up.
+fn for_people(duration: Duration) -> humantime::FormattedDuration {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    humantime::format_duration(Duration::from_secs(seconds))
+}

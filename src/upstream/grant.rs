@@ -1,0 +1,243 @@
+//! One request for a token, and what its answer means.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::UpstreamError;
+use super::http::{Answer, Http, NoAnswer, Refusal};
+use crate::core::poll::{Trouble, TroubleClass};
+
+/// Largest answer of the token endpoint that is read, in bytes.
+const MAX_TOKEN_BODY: usize = 64 << 10;
+
+/// Life of a token whose `expires_in` is missing or makes no sense.
+const DEFAULT_LIFE: Duration = Duration::from_secs(30 * 60);
+
+/// Longest life a token is given, whatever its `expires_in` says.
+const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
+
+/// Why there is no token (API-FACTS, section 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenTrouble {
+    /// The token endpoint refuses the key, the account or the settings: 400, 401, 403 or 404 (a bad key is a 404).
+    Refused {
+        /// What the API said of it, cut, escaped and without secrets.
+        detail: String,
+    },
+    /// 403 "Invalid request": too many token requests from this address. None is made for five minutes.
+    TooMany {
+        /// What the API said of it, cut, escaped and without secrets.
+        detail: String,
+    },
+    /// 429, or 503 with `Retry-After`.
+    Throttled {
+        /// What the API said of it, cut, escaped and without secrets.
+        detail: String,
+        /// How long the token endpoint asked for, cut to a day.
+        retry_after: Option<Duration>,
+    },
+    /// No usable answer of the token endpoint.
+    Unavailable(Trouble),
+}
+
+impl TokenTrouble {
+    /// What was said of it.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Refused { detail }
+            | Self::TooMany { detail }
+            | Self::Throttled { detail, .. } => detail,
+            Self::Unavailable(trouble) => &trouble.detail,
+        }
+    }
+}
+
+impl fmt::Display for TokenTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Self::Refused { .. } => "the token endpoint refuses our credentials",
+            Self::TooMany { .. } => "the token endpoint has had too many requests",
+            Self::Throttled { .. } => "the token endpoint throttles us",
+            Self::Unavailable(_) => "the token endpoint gives no usable answer",
+        };
+        write!(f, "{what}: {}", self.detail())
+    }
+}
+
+/// A token as it was granted.
+pub(super) struct Grant {
+    pub(super) header: HeaderValue,
+    pub(super) life: Duration,
+}
+
+/// The request for a token, the same each time.
+pub(super) struct Asking {
+    key: HeaderValue,
+    version: HeaderValue,
+    form: String,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+impl Asking {
+    pub(super) fn new(
+        api_key: &SecretString,
+        version: &str,
+        scope: &str,
+    ) -> Result<Self, UpstreamError> {
+        let version = HeaderValue::try_from(version).map_err(|_| UpstreamError::Version)?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("scope", scope)
+            .finish();
+        Ok(Self {
+            key: authorization("Basic", api_key.expose_secret()).ok_or(UpstreamError::Key)?,
+            version,
+            form,
+        })
+    }
+
+    /// Asks once.
+    pub(super) async fn ask(&self, http: &Http) -> Result<Grant, TokenTrouble> {
+        let mut request = Request::new(Method::POST, http.base.token_url());
+        let headers = request.headers_mut();
+        headers.insert(VERSION_HEADER, self.version.clone());
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        *request.body_mut() = Some(self.form.clone().into());
+        match http.send(request, Some(&self.key), MAX_TOKEN_BODY).await {
+            Ok(Answer::Success { body, .. }) => granted(&body),
+            Ok(Answer::Other(refusal)) => Err(self.meaning(refusal)),
+            Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
+            Err(NoAnswer::ForeignOrigin) => Err(rubbish("the token URL is not the upstream's")),
+        }
+    }
+
+    fn meaning(&self, refusal: Refusal) -> TokenTrouble {
+        let detail = refusal.detail(Some(&self.key));
+        match (refusal.status, refusal.retry_after) {
+            (403, _) if refusal.said.too_many_tokens() => TokenTrouble::TooMany { detail },
+            (400 | 401 | 403 | 404, _) => TokenTrouble::Refused { detail },
+            (429, retry_after) | (503, retry_after @ Some(_)) => TokenTrouble::Throttled {
+                detail,
+                retry_after,
+            },
+            _ => TokenTrouble::Unavailable(refusal.into_trouble(Some(&self.key))),
+        }
+    }
+}
+
+/// An `Authorization` header that no log shows; `None` when `secret` cannot stand in a header.
+pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
+    if secret.is_empty() {
+        return None;
+    }
+    let mut value = HeaderValue::try_from(format!("{scheme} {secret}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Says nothing of the body, for it may hold a token.
+fn granted(body: &[u8]) -> Result<Grant, TokenTrouble> {
+    let answer: TokenAnswer = serde_json::from_slice(body)
+        .map_err(|_| rubbish("the answer is not a JSON object with an access_token"))?;
+    let header = authorization("Bearer", &answer.access_token)
+        .ok_or_else(|| rubbish("the access_token is empty or cannot stand in a header"))?;
+    Ok(Grant {
+        header,
+        life: life(&answer.expires_in),
+    })
+}
+
+/// A number of seconds of at least 1, or the same as a text; anything else makes no sense.
+fn life(expires_in: &Value) -> Duration {
+    let seconds = match expires_in {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    match seconds {
+        Some(seconds) if seconds >= MAX_LIFE.as_secs_f64() => MAX_LIFE,
+        Some(seconds) if seconds >= 1.0 => {
+            Duration::try_from_secs_f64(seconds).unwrap_or(DEFAULT_LIFE)
+        }
+        _ => DEFAULT_LIFE,
+    }
+}
+
+fn rubbish(detail: &str) -> TokenTrouble {
+    TokenTrouble::Unavailable(Trouble {
+        class: TroubleClass::Rubbish,
+        detail: detail.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_life_of_a_token_is_what_it_says_within_reason() {
+        for (expires_in, seconds) in [
+            ("3600", 3600.0),
+            ("\"600\"", 600.0),
+            ("1.5", 1.5),
+            ("86401", 86_400.0),
+            ("1e300", 86_400.0),
+            ("0", 1800.0),
+            ("0.2", 1800.0),
+            ("-5", 1800.0),
+            ("null", 1800.0),
+            ("true", 1800.0),
+            ("\"soon\"", 1800.0),
+            ("\"NaN\"", 1800.0),
+            ("[]", 1800.0),
+        ] {
+            let value = serde_json::from_str(expires_in).unwrap();
+            assert_eq!(
+                life(&value),
+                Duration::from_secs_f64(seconds),
+                "{expires_in}"
+            );
+        }
+        assert_eq!(life(&Value::Null), DEFAULT_LIFE);
+    }
+
+    #[test]
+    fn an_answer_without_a_usable_token_is_rubbish_and_its_text_is_not_shown() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"access_token":7}"#,
+            r#"{"access_token":""}"#,
+            r#"{"access_token":"canary\nx"}"#,
+            r#"{"access_token":"canary"#,
+        ] {
+            let Err(trouble) = granted(body.as_bytes()) else {
+                panic!("{body} was taken for a token");
+            };
+            assert!(matches!(trouble, TokenTrouble::Unavailable(_)));
+            assert!(!trouble.to_string().contains("canary"));
+        }
+        let grant = granted(br#"{"access_token":"canary","token_type":"Bearer"}"#);
+        let header = grant.ok().map(|grant| grant.header).unwrap();
+        assert_eq!(header, "Bearer canary");
+        assert!(!format!("{header:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,233 @@
+//! One request to the upstream: the origin checked, the time and the size limited, the error told in a line.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Request, Response};
+use tokio::time::{Instant, timeout_at};
+
+use super::client::UpstreamError;
+use super::said::{MAX_ERROR_BODY, Said, chain, presentable};
+use super::settings::UpstreamSettings;
+use super::target::Base;
+use crate::clock::Clock;
+use crate::core::backoff::parse_retry_after;
+use crate::core::poll::{Trouble, TroubleClass};
+
+/// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
+const FIRST_ALLOCATION: usize = 64 << 10;
+
+/// Most header lines of an answer.
+const MAX_HEADERS: usize = 100;
+
+/// The HTTP client of the upstream. It follows no redirect, sends no referer, uses no proxy and speaks HTTP/1.1.
+pub(super) struct Http {
+    client: Client,
+    pub(super) base: Base,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// An answer, read within its limits.
+pub(super) enum Answer {
+    /// 2xx, with the whole body.
+    Success { status: u16, body: Vec<u8> },
+    /// Any other status, with what could be read of it.
+    Other(Refusal),
+}
+
+/// An answer that is no success.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) said: Said,
+    /// What `Retry-After` asked for, when it can be read; cut to a day.
+    pub(super) retry_after: Option<Duration>,
+    /// Where a redirect leads, without its query.
+    location: Option<String>,
+}
+
+/// Why there is no answer.
+pub(super) enum NoAnswer {
+    /// The URL is not the upstream's, so nothing was sent.
+    ForeignOrigin,
+    /// The network, a limit, or the time.
+    Trouble(Trouble),
+}
+
+impl Http {
+    pub(super) fn new(settings: &UpstreamSettings, clock: Clock) -> Result<Self, UpstreamError> {
+        crate::tls::install_provider();
+        let base = Base::new(&settings.base_url)?;
+        let client = Client::builder()
+            .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .https_only(settings.base_url.scheme() == "https")
+            .http1_only()
+            .http1_max_headers(MAX_HEADERS)
+            .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
+            .pool_max_idle_per_host(settings.max_in_flight)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()
+            .map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
+        Ok(Self {
+            client,
+            base,
+            timeout: settings.timeout,
+            clock,
+        })
+    }
+
+    /// Sends `request` with `authorization` and reads the answer: at most `limit` bytes of a 2xx body, all within
+    /// `upstream.timeout`. Every request to the upstream, and every secret in one, goes through here.
+    pub(super) async fn send(
+        &self,
+        mut request: Request,
+        authorization: Option<&HeaderValue>,
+        limit: usize,
+    ) -> Result<Answer, NoAnswer> {
+        if !self.base.owns(request.url()) {
+            return Err(NoAnswer::ForeignOrigin);
+        }
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(value) = authorization {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        let deadline = Instant::now() + self.timeout;
+        let exchange = self.exchange(request, deadline, limit);
+        let answer = self.clock.held(exchange).await;
+        answer.map_err(|Trouble { class, detail }| {
+            let detail = presentable(&detail, &secrets(authorization));
+            NoAnswer::Trouble(Trouble { class, detail })
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+        deadline: Instant,
+        limit: usize,
+    ) -> Result<Answer, Trouble> {
+        let sent = timeout_at(deadline, self.client.execute(request)).await;
+        let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
+        if response.status().is_success() {
+            let status = response.status().as_u16();
+            let body = timeout_at(deadline, read_whole(&mut response, limit));
+            let body = body.await.map_err(|_| self.timed_out())??;
+            return Ok(Answer::Success { status, body });
+        }
+        let mut refusal = self.refusal(&response);
+        // The status alone decides, so a body that breaks or hangs only costs the words.
+        if let Ok(Ok(body)) = timeout_at(deadline, read_whole(&mut response, MAX_ERROR_BODY)).await
+        {
+            refusal.said = Said::read(&body);
+        }
+        Ok(Answer::Other(refusal))
+    }
+
+    fn refusal(&self, response: &Response) -> Refusal {
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
+        Refusal {
+            status: response.status().as_u16(),
+            said: Said::default(),
+            retry_after: header(RETRY_AFTER)
+                .and_then(|value| parse_retry_after(value, self.clock.now())),
+            location: header(LOCATION)
+                .map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned()),
+        }
+    }
+
+    fn timed_out(&self) -> Trouble {
+        Trouble {
+            class: TroubleClass::Timeout,
+            detail: format!(
+                "no complete answer within {}",
+                humantime::format_duration(self.timeout)
+            ),
+        }
+    }
+}
+
+impl Refusal {
+    /// What the API said of it, for people.
+    pub(super) fn detail(&self, authorization: Option<&HeaderValue>) -> String {
+        presentable(&self.said.line(self.status), &secrets(authorization))
+    }
+
+    /// The trouble this answer is, when its status means nothing more.
+    pub(super) fn into_trouble(self, authorization: Option<&HeaderValue>) -> Trouble {
+        if !(300..400).contains(&self.status) {
+            return Trouble {
+                class: TroubleClass::Status,
+                detail: self.detail(authorization),
+            };
+        }
+        let to = self.location.as_deref().unwrap_or("nowhere");
+        let line = format!("HTTP {}, a redirect to {to}, not followed", self.status);
+        Trouble {
+            class: TroubleClass::Redirect,
+            detail: presentable(&line, &secrets(authorization)),
+        }
+    }
+}
+
+/// The value of an `Authorization` header and the part after its scheme, to be kept out of texts.
+fn secrets(authorization: Option<&HeaderValue>) -> Vec<&str> {
+    let value = authorization.and_then(|value| value.to_str().ok());
+    let secret = value
+        .and_then(|value| value.split_once(' '))
+        .map(|(_, secret)| secret);
+    secret.into_iter().collect()
+}
+
+/// Reads a body chunk by chunk, so that one without an end or with a wrong length stops at `limit`.
+async fn read_whole(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble> {
+    let too_large = || Trouble {
+        class: TroubleClass::TooLarge,
+        detail: format!("a body above {} KiB", limit >> 10),
+    };
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(too_large());
+    }
+    let mut body = Vec::with_capacity(announced.min(FIRST_ALLOCATION));
+    while let Some(chunk) = response.chunk().await.map_err(trouble_of)? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn trouble_of(error: reqwest::Error) -> Trouble {
+    let class = if error.is_connect() {
+        TroubleClass::Connect
+    } else if error.is_timeout() {
+        TroubleClass::Timeout
+    } else {
+        TroubleClass::Broken
+    };
+    Trouble {
+        class,
+        detail: chain(&error.without_url()),
+    }
+}

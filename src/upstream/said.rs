@@ -1,0 +1,195 @@
+//! What the API says of an error, made fit for people: cut, escaped, without secrets.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::core::poll::printable;
+
+/// Longest error text that leaves this module, in characters.
+pub(super) const MAX_DETAIL: usize = 200;
+
+/// Most of a body that is searched for an error envelope, in bytes; a larger body has none.
+pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
+
+/// The first error of the API's error envelope, `{"data":[{"code","title","detail"}]}`; empty texts where there is none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) code: String,
+    pub(super) title: String,
+    pub(super) detail: String,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    data: Vec<Value>,
+}
+
+impl Said {
+    /// Reads the body of an answer that is no success. Anything else than an envelope says nothing.
+    pub(super) fn read(body: &[u8]) -> Self {
+        let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+            return Self::default();
+        };
+        let Some(error) = envelope.data.first() else {
+            return Self::default();
+        };
+        let text = |key: &str| {
+            error
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let detail = text("detail");
+        Self {
+            code: text("code"),
+            title: text("title"),
+            detail: if detail.is_empty() {
+                text("details")
+            } else {
+                detail
+            },
+        }
+    }
+
+    /// Whether this 403 means that the token has run out (API-FACTS, section 1: it is a 403, not a 401).
+    pub(super) fn token_expired(&self) -> bool {
+        let expired = |text: &str| text.to_ascii_lowercase().contains("expired");
+        self.code == "access-denied" || expired(&self.title) || expired(&self.detail)
+    }
+
+    /// Whether this 403 of the token endpoint means "too many token requests" (API-FACTS, section 1).
+    pub(super) fn too_many_tokens(&self) -> bool {
+        let invalid = |text: &str| {
+            text.trim_end_matches('.')
+                .eq_ignore_ascii_case("invalid request")
+        };
+        self.code == "request-not-valid" || invalid(&self.title) || invalid(&self.detail)
+    }
+
+    /// One line, `HTTP 403, code: title (detail)`, with what is there; not yet cut or cleared of secrets.
+    pub(super) fn line(&self, status: u16) -> String {
+        let mut line = format!("HTTP {status}");
+        for (text, before, after) in [
+            (&self.code, ", ", ""),
+            (
+                &self.title,
+                if self.code.is_empty() { ", " } else { ": " },
+                "",
+            ),
+            (&self.detail, " (", ")"),
+        ] {
+            let repeated = text == &self.detail && self.detail == self.title && before == " (";
+            if !text.is_empty() && !repeated {
+                line.extend([before, text, after]);
+            }
+        }
+        line
+    }
+}
+
+/// One line for people: secrets replaced by `***`, control characters escaped, at most [`MAX_DETAIL`] characters.
+pub(super) fn presentable(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, "***");
+    }
+    let escaped = printable(&text, MAX_DETAIL);
+    match escaped.char_indices().nth(MAX_DETAIL) {
+        None => escaped,
+        Some(_) => escaped.chars().take(MAX_DETAIL - 1).chain(['…']).collect(),
+    }
+}
+
+/// The error and everything below it, `: ` between them.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        let line = source.to_string();
+        if !text.ends_with(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        below = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str, title: &str, detail: &str) -> Said {
+        Said {
+            code: code.into(),
+            title: title.into(),
+            detail: detail.into(),
+        }
+    }
+
+    #[test]
+    fn the_first_error_of_an_envelope_is_read_and_anything_else_says_nothing() {
+        let body = br#"{"type":"list","correlationId":"x","data":[
+            {"type":"error","code":"access-denied","title":"Token has expired","detail":null},{"code":"second"}]}"#;
+        assert_eq!(
+            Said::read(body),
+            said("access-denied", "Token has expired", "")
+        );
+        for body in [
+            "",
+            "<html>502</html>",
+            "[]",
+            "{}",
+            r#"{"data":[]}"#,
+            r#"{"data":{}}"#,
+            r#"{"data":[7]}"#,
+            "\u{fffd}",
+        ] {
+            assert_eq!(Said::read(body.as_bytes()), Said::default(), "{body:?}");
+        }
+        assert_eq!(Said::read(&[0xff, 0xfe]), Said::default());
+    }
+
+    #[test]
+    fn expired_tokens_and_too_many_tokens_are_told_from_other_403s() {
+        assert!(said("access-denied", "", "").token_expired());
+        assert!(said("", "Token has expired", "").token_expired());
+        assert!(said("x", "", "the token EXPIRED").token_expired());
+        assert!(
+            !said(
+                "forbidden-access",
+                "Forbidden Access",
+                "Access to this resource is forbidden."
+            )
+            .token_expired()
+        );
+        assert!(said("request-not-valid", "", "").too_many_tokens());
+        assert!(said("", "Invalid request.", "").too_many_tokens());
+        assert!(!said("access-denied", "Your account has been disabled", "").too_many_tokens());
+    }
+
+    #[test]
+    fn a_line_holds_what_there_is() {
+        assert_eq!(Said::default().line(502), "HTTP 502");
+        assert_eq!(said("c", "t", "d").line(400), "HTTP 400, c: t (d)");
+        assert_eq!(said("", "t", "t").line(400), "HTTP 400, t");
+        assert_eq!(said("c", "", "").line(400), "HTTP 400, c");
+        assert_eq!(said("", "", "d").line(400), "HTTP 400 (d)");
+    }
+
+    #[test]
+    fn a_presentable_text_is_short_escaped_and_without_secrets() {
+        assert_eq!(
+            presentable("key s3cret\nand s3cret", &["s3cret", ""]),
+            "key ***\\nand ***"
+        );
+        let hostile = "\u{1b}".repeat(500);
+        assert_eq!(presentable(&hostile, &[]).chars().count(), MAX_DETAIL);
+        assert_eq!(
+            presentable(&"ä".repeat(500), &[]).chars().count(),
+            MAX_DETAIL
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! The upstream client over real sockets: a server that is scripted byte by byte, and what the client makes of it.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "these are tests; clippy only knows the functions marked as such"
+)]
+
+mod answers;
+mod gate;
+mod secrets;
+mod server;
+mod token;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jobtrackd::clock::{Clock, Jitter};
+use jobtrackd::core::job::JobId;
+use jobtrackd::core::poll::Poll;
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
+use server::Server;
+use url::Url;
+
+/// Sun, 06 Nov 1994 08:49:37 GMT.
+const START: UnixMillis = UnixMillis(784_111_777_000);
+
+fn basiq(api_key: &str) -> Auth {
+    Auth::Basiq {
+        api_key: api_key.to_owned().into(),
+        api_version: "3.0".to_owned(),
+        scope: "SERVER_ACCESS".to_owned(),
+    }
+}
+
+fn settings(base_url: &str, auth: Auth) -> UpstreamSettings {
+    UpstreamSettings {
+        base_url: Url::parse(base_url).unwrap(),
+        auth,
+        timeout: Duration::from_secs(15),
+        max_in_flight: 256,
+        requests_per_second: None::<NonZeroU32>,
+    }
+}
+
+fn client(settings: &UpstreamSettings) -> Upstream {
+    Upstream::new(settings, Clock::driven(START), Jitter::seeded(1)).unwrap()
+}
+
+fn client_of(server: &Server, auth: Auth) -> Upstream {
+    client(&settings(&server.url(), auth))
+}
+
+async fn poll(upstream: &Upstream) -> Poll {
+    let id = JobId::parse("61723").unwrap();
+    let url = upstream.target(&id, None).unwrap();
+    upstream.poll(&url).await
+}
+
+/// Polls `count` jobs at the same time.
+async fn poll_many(upstream: &Upstream, count: usize) -> Vec<Poll> {
+    let polls: Vec<_> = (0..count)
+        .map(|_| {
+            let upstream = upstream.clone();
+            tokio::spawn(async move { poll(&upstream).await })
+        })
+        .collect();
+    let mut done = Vec::new();
+    for poll in polls {
+        done.push(poll.await.unwrap());
+    }
+    done
+}
