@@ -5,10 +5,12 @@
 //! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::time::UnixMillis;
@@ -23,6 +25,7 @@ const HOLD_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     source: Source,
+    halt: Option<Arc<Halt>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -67,6 +70,7 @@ impl Clock {
                 origin: Instant::now(),
                 hold: Mutex::default(),
             })),
+            halt: None,
         }
     }
 
@@ -86,7 +90,58 @@ impl Clock {
             Source::System => None,
             Source::Driven(driven) => Some(HoldGuard::new(Arc::clone(driven))),
         };
-        work.await
+        let Some(halt) = &self.halt else {
+            return work.await;
+        };
+        halt.passes().await;
+        let output = work.await;
+        halt.passes().await;
+        output
+    }
+
+    /// The same clock, with a halt: whoever holds it passes one point before each piece of held work and one after it,
+    /// and at point number `at`, counted from 1, everything that holds this clock stands still for ever. That is what
+    /// a kill looks like from outside: with the loops dropped, what was done is done, and nobody knows of it.
+    #[must_use]
+    pub fn halting(&self, at: u64) -> (Self, Arc<Halt>) {
+        let halt = Arc::new(Halt {
+            at,
+            passed: AtomicU64::new(0),
+            reached: Notify::new(),
+        });
+        let clock = Self {
+            source: self.source.clone(),
+            halt: Some(Arc::clone(&halt)),
+        };
+        (clock, halt)
+    }
+}
+
+/// A point at which everything that holds a [`Clock`] stands still; see [`Clock::halting`].
+#[derive(Debug)]
+pub struct Halt {
+    at: u64,
+    passed: AtomicU64,
+    reached: Notify,
+}
+
+impl Halt {
+    /// Resolves when the point is reached.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// How many points were passed.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    async fn passes(&self) {
+        if self.passed.fetch_add(1, Ordering::Relaxed) + 1 >= self.at {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -105,10 +105,13 @@ impl Daemon {
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
-            let router = status::router(store.clone(), Arc::clone(&health));
-            let stopped = status_stop.clone().cancelled_owned();
+            let serving = status::serve(
+                listener,
+                store.clone(),
+                Arc::clone(&health),
+                status_stop.clone(),
+            );
             status.spawn("the status server", async move {
-                let serving = axum::serve(listener, router).with_graceful_shutdown(stopped);
                 serving.await.context("the status server broke")
             });
         }

@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 use crate::tracker::poller::Gauge;
@@ -56,8 +58,22 @@ struct Shared {
     health: Arc<RwLock<Health>>,
 }
 
-/// The routes.
-pub fn router(store: Store, health: Arc<RwLock<Health>>) -> Router {
+/// Serves until `stop`, then finishes the requests under way.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    health: Arc<RwLock<Health>>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(store, health))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+fn router(store: Store, health: Arc<RwLock<Health>>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

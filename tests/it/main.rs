@@ -9,6 +9,9 @@ mod support;
 
 mod cli;
 mod config;
+mod crash;
+mod following;
 mod simulator;
+mod tidy;
 mod upstream;
 mod webhook;

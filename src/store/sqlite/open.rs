@@ -27,6 +27,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this many bytes (64 MiB) after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
+/// A migration cut short may have left the table that counts migrations, and nothing else.
+const FOREIGN_TABLES: &str =
+    "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+
 const READERS: u32 = 4;
 
 impl SqliteStore {
@@ -44,16 +48,12 @@ impl SqliteStore {
                 known: newest,
             });
         }
-        if found < newest {
-            let migrating = async {
-                let mut connection = SqliteConnection::connect_with(&store.shared.options).await?;
-                let migrated = MIGRATIONS.run(&mut connection).await;
-                connection.close().await?;
-                migrated.map_err(|error| {
-                    StoreError::Other(format!("the schema was not brought up to date: {error}"))
-                })
-            };
-            store.shared.clock.held(migrating).await?;
+        if found < newest
+            && let Err(error) = store.migrate().await
+            // Another program may have been quicker; then all is well.
+            && store.check_file(path).await? < newest
+        {
+            return Err(error);
         }
         Ok(store)
     }
@@ -76,6 +76,18 @@ impl SqliteStore {
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
             _ => Ok(store),
         }
+    }
+
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let migrating = async {
+            let mut connection = SqliteConnection::connect_with(&self.shared.options).await?;
+            let migrated = MIGRATIONS.run(&mut connection).await;
+            connection.close().await?;
+            migrated.map_err(|error| {
+                StoreError::Other(format!("the schema was not brought up to date: {error}"))
+            })
+        };
+        self.shared.clock.held(migrating).await
     }
 
     async fn connect(path: &Path, clock: Clock) -> Result<Self, StoreError> {
@@ -117,7 +129,8 @@ impl SqliteStore {
     async fn check_file(&self, path: &Path) -> Result<i64, StoreError> {
         let foreign = || StoreError::Foreign(path.to_owned());
         let reading = async {
-            let mut connection = self.shared.readers.acquire().await?;
+            // One read transaction: another program may be bringing the schema up to date just now.
+            let mut connection = self.shared.readers.begin().await?;
             let version: String = sqlx::query("SELECT sqlite_version()")
                 .fetch_one(&mut *connection)
                 .await?
@@ -126,7 +139,7 @@ impl SqliteStore {
                 return Err(StoreError::OldSqlite(version));
             }
             let application = integer(&mut connection, "PRAGMA application_id").await?;
-            let tables = integer(&mut connection, "SELECT count(*) FROM sqlite_schema").await?;
+            let tables = integer(&mut connection, FOREIGN_TABLES).await?;
             if application != APPLICATION_ID {
                 return if application == 0 && tables == 0 {
                     Ok(0)

@@ -1,3 +1,5 @@
-//! Peers that tests talk to.
+//! Peers that tests talk to, and the world they live in.
 
 pub(crate) mod receiver;
+pub(crate) mod sink;
+pub(crate) mod world;

@@ -1,0 +1,101 @@
+use super::*;
+
+fn parse(body: &str) -> Snapshot {
+    Snapshot::parse(body, None).unwrap()
+}
+
+#[test]
+fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
+    for body in [
+        r#"{"type":"job","id":"61724","links":{"self":"https://h/jobs/61724"}}"#,
+        r#"{"id":61724,"steps":null,"links":null}"#,
+        r#"{"id":"61724","steps":[]}"#,
+        "{}",
+    ] {
+        let id = JobId::parse("61724").unwrap();
+        assert_eq!(
+            Snapshot::parse(body, Some(&id)).unwrap().steps,
+            [],
+            "{body}"
+        );
+    }
+    let snapshot =
+        parse(r#" {"updatedDate":"x","steps":[{"status":7},{"title":null,"status":"Weird"}]} "#);
+    assert_eq!(snapshot.remote_updated.as_deref(), Some("x"));
+    let read: Vec<_> = snapshot
+        .steps
+        .iter()
+        .map(|s| (s.title.as_str(), s.occurrence, s.status.as_str()))
+        .collect();
+    assert_eq!(read, [("", 0, "7"), ("", 1, "Weird")]);
+}
+
+#[test]
+fn what_is_no_job_is_rubbish() {
+    let id = JobId::parse("1").unwrap();
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    for body in [
+        "",
+        "<html>",
+        "[]",
+        "7",
+        "{\"id\":",
+        r#"{"type":"list"}"#,
+        r#"{"steps":{}}"#,
+        r#"{"steps":[1]}"#,
+        &deep,
+    ] {
+        assert!(
+            Snapshot::parse(body, Some(&id)).is_err(),
+            "{:?}",
+            &body[..body.len().min(20)]
+        );
+    }
+    assert_eq!(
+        Snapshot::parse(r#"{"id":"2"}"#, Some(&id)),
+        Err(Rubbish::OtherJob)
+    );
+    assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
+    let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
+    assert!(Snapshot::parse(&many, None).is_err());
+}
+
+#[test]
+fn results_are_kept_verbatim_and_compared_as_values() {
+    let snapshot = parse(
+        r#"{"a":1,"a":2,"steps":[{"title":"t","status":"success","result":{ "n":1e400 , "big":12345678901234567890123}}]}"#,
+    );
+    assert_eq!(
+        snapshot.steps[0].result.as_deref(),
+        Some(r#"{ "n":1e400 , "big":12345678901234567890123}"#)
+    );
+    assert!(same_result(
+        Some(r#"{"a":1,"b":[2]}"#),
+        Some(r#"{ "b":[2], "a":1 }"#)
+    ));
+    assert!(!same_result(
+        Some(r#"{"big":12345678901234567890123}"#),
+        Some(r#"{"big":12345678901234567890124}"#)
+    ));
+    assert!(!same_result(Some("[1,2]"), Some("[2,1]")));
+    assert!(!same_result(None, Some("{}")));
+}
+
+#[test]
+fn challenges_and_errors_are_found_in_objects_and_arrays() {
+    let mfa =
+        r#"{"type":"mfa","method":"token","expiryMs":120000,"links":{"response":"/jobs/1/mfa"}}"#;
+    for text in [mfa.to_owned(), format!(r#"[{{"type":"link"}},{mfa}]"#)] {
+        let challenge = Challenge::read(&mfa_object(Some(&text)).unwrap());
+        assert_eq!(
+            (challenge.expiry_ms, challenge.response.as_deref()),
+            (Some(120_000), Some("/jobs/1/mfa"))
+        );
+    }
+    assert_eq!(mfa_object(Some(r#"{"type":"link"}"#)), None);
+    let queued = r#"[{"code":"temporary-unavailable-queued","title":"t","details":"d"}]"#;
+    assert!(is_queued(&StepStatus::Pending, Some(queued)));
+    assert!(!is_queued(&StepStatus::Failed, Some(queued)));
+    assert_eq!(detail_of(&error_object(Some(queued)).unwrap()), "d");
+    assert_eq!(error_object(Some(r#"{"type":"link","url":"/x"}"#)), None);
+}

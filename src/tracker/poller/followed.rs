@@ -1,0 +1,253 @@
+//! Which jobs are followed: taking up rows, changing them, ending them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Poller;
+use crate::core::cadence::Progress;
+use crate::core::job::{Failure, FailureKind, JobId};
+use crate::core::poll::printable;
+use crate::core::time::UnixMillis;
+use crate::store::JobRow;
+use crate::tracker::intake::Notice;
+use crate::tracker::look::Task;
+use crate::tracker::schedule::Slot;
+
+/// Jobs that are overdue at start are spread over this long at most …
+const SPREAD: Duration = Duration::from_secs(10);
+
+/// … which is reached with this many of them.
+const SPREAD_JOBS: f64 = 1000.0;
+
+/// A job that is followed.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) url: Option<Arc<str>>,
+    pub(super) webhook: Option<Arc<str>>,
+    pub(super) priority: i64,
+    pub(super) not_before: Option<UnixMillis>,
+    pub(super) deadline: UnixMillis,
+    pub(super) progress: Progress,
+    pub(super) hash: Option<u64>,
+    pub(super) next_poll_at: UnixMillis,
+    /// Whether progress was made that is not written down yet.
+    pub(super) unwritten: bool,
+    pub(super) place: Place,
+}
+
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In line for its next look.
+    InLine(Slot),
+    /// Being looked at. `end` cuts a poll short; `again` asks for another look right after this one.
+    Looking {
+        end: Option<oneshot::Sender<Failure>>,
+        then: Then,
+    },
+}
+
+/// What was asked for while a job was looked at.
+#[derive(Debug)]
+pub(super) enum Then {
+    Nothing,
+    PollAgain,
+    End(Failure),
+}
+
+impl Poller {
+    pub(super) fn take(&mut self, notice: Notice) {
+        match notice {
+            Notice::Rows(rows) => {
+                for row in rows {
+                    self.adopt(row, Duration::ZERO);
+                }
+            }
+            Notice::Backlog(rows) => {
+                let now = self.surroundings.clock.now();
+                let overdue = rows
+                    .iter()
+                    .filter(|row| row.next_poll_at.is_some_and(|at| at <= now))
+                    .count();
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a count of jobs, used as a fraction"
+                )]
+                let window = SPREAD.mul_f64((overdue as f64 / SPREAD_JOBS).min(1.0));
+                for row in rows {
+                    let was_polled = row.next_poll_at.is_some();
+                    let share = if was_polled {
+                        self.surroundings.jitter.fraction()
+                    } else {
+                        0.0
+                    };
+                    self.adopt(row, window.mul_f64(share));
+                }
+            }
+        }
+    }
+
+    /// Takes up a row that is new or has changed. An overdue job is polled after `spread`.
+    pub(super) fn adopt(&mut self, row: JobRow, spread: Duration) {
+        if row.state.is_final() {
+            self.forget(&row.id);
+            return;
+        }
+        let id = row.id.clone();
+        let (cancel, poll_now) = (row.cancel_requested, row.poll_requested);
+        if self.jobs.contains_key(&id) {
+            self.update(row);
+        } else {
+            self.follow(row, spread);
+        }
+        if cancel {
+            let detail = "cancel_requested was set".to_owned();
+            self.end(
+                &id,
+                Failure::decided(FailureKind::Cancelled, "Cancelled", detail),
+            );
+        } else if poll_now {
+            self.poll_now(&id);
+        }
+    }
+
+    fn follow(&mut self, row: JobRow, spread: Duration) {
+        let wall = self.surroundings.clock.now();
+        if let Some(webhook) = &row.webhook
+            && !self.surroundings.subscriptions.knows(webhook)
+        {
+            self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
+            let named = printable(webhook, 64);
+            warn!(job_id = %row.id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
+        }
+        let deadline = row
+            .deadline_at
+            .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
+        let next_poll_at = match row.next_poll_at {
+            Some(at) if at > wall => at,
+            _ => wall.plus(spread),
+        };
+        let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
+        self.schedule.set_deadline(&row.id, None, Some(deadline));
+        let slot = self.schedule.insert(
+            &row.id,
+            Instant::now() + next_poll_at.since(wall),
+            row.priority,
+        );
+        let followed = Followed {
+            url: row.url.map(Arc::from),
+            webhook: row.webhook.map(Arc::from),
+            priority: row.priority,
+            not_before: row.not_before,
+            deadline,
+            progress: row.progress,
+            hash: None,
+            next_poll_at,
+            unwritten: false,
+            place: Place::InLine(slot),
+        };
+        self.jobs.insert(row.id, followed);
+    }
+
+    fn update(&mut self, row: JobRow) {
+        let wall = self.surroundings.clock.now();
+        let default_deadline = row.created_at.plus(self.surroundings.policy.deadline);
+        let Some(job) = self.jobs.get_mut(&row.id) else {
+            return;
+        };
+        let deadline = row.deadline_at.unwrap_or(default_deadline);
+        self.schedule
+            .set_deadline(&row.id, Some(job.deadline), Some(deadline));
+        let retimed = (job.priority, job.not_before) != (row.priority, row.not_before);
+        if job.not_before != row.not_before {
+            // A job that was held back until a later time is due at the new one.
+            let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
+            let wanted = if held { wall } else { job.next_poll_at };
+            job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
+        }
+        job.url = row.url.map(Arc::from);
+        job.priority = row.priority;
+        job.not_before = row.not_before;
+        job.deadline = deadline;
+        if retimed && let Place::InLine(slot) = &mut job.place {
+            self.schedule.remove(&row.id, *slot);
+            *slot = self.schedule.insert(
+                &row.id,
+                Instant::now() + job.next_poll_at.since(wall),
+                job.priority,
+            );
+        }
+    }
+
+    pub(super) fn poll_now(&mut self, id: &JobId) {
+        let wall = self.surroundings.clock.now();
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        match &mut job.place {
+            Place::Looking { then, .. } => {
+                if matches!(then, Then::Nothing) {
+                    *then = Then::PollAgain;
+                }
+            }
+            Place::InLine(slot) => {
+                job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
+                self.schedule.remove(id, *slot);
+                *slot = self.schedule.insert(
+                    id,
+                    Instant::now() + job.next_poll_at.since(wall),
+                    job.priority,
+                );
+            }
+        }
+    }
+
+    /// Ends a job by our own decision. One that is being polled is told so; one that is being recorded ends after that.
+    pub(super) fn end(&mut self, id: &JobId, failure: Failure) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        match &mut job.place {
+            Place::Looking { end, then } => {
+                *then = Then::End(failure.clone());
+                if let Some(end) = end.take() {
+                    // The look may just have ended; what was decided stands in `then` all the same.
+                    let _ = end.send(failure);
+                }
+            }
+            Place::InLine(slot) => {
+                let slot = *slot;
+                self.schedule.remove(id, slot);
+                self.look(id, Task::End(failure), None);
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self) {
+        let now = self.surroundings.clock.now();
+        while let Some(id) = self.schedule.pop_expired(now) {
+            let Some(job) = self.jobs.get(&id) else {
+                continue;
+            };
+            let detail = format!("the job had not ended by {}", job.deadline);
+            self.end(
+                &id,
+                Failure::decided(FailureKind::Expired, "Deadline passed", detail),
+            );
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.remove(id) else {
+            return;
+        };
+        self.schedule.set_deadline(id, Some(job.deadline), None);
+        if let Place::InLine(slot) = job.place {
+            self.schedule.remove(id, slot);
+        }
+    }
+}

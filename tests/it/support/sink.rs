@@ -1,0 +1,145 @@
+//! A receiver of webhooks that keeps what it was sent, and checks each signature with the official library.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::Value;
+
+/// The secret every webhook of a [`Sink`] signs with.
+pub(crate) const SECRET: &str = "whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==";
+
+/// One event as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) webhook: String,
+    pub(crate) id: String,
+    pub(crate) timestamp: i64,
+    pub(crate) text: String,
+    pub(crate) body: Value,
+    /// What it was answered with.
+    pub(crate) status: u16,
+}
+
+impl Received {
+    pub(crate) fn kind(&self) -> &str {
+        self.body["type"].as_str().unwrap()
+    }
+
+    pub(crate) fn job(&self) -> &str {
+        self.body["data"]["job_id"].as_str().unwrap()
+    }
+
+    pub(crate) fn sequence(&self) -> u64 {
+        self.body["data"]["sequence"].as_u64().unwrap()
+    }
+}
+
+/// What the next requests to a webhook are answered with: a status and, if not empty, a `Retry-After`.
+type Answers = HashMap<String, VecDeque<(u16, &'static str)>>;
+
+#[derive(Debug, Clone, Default)]
+struct Shared {
+    received: Arc<Mutex<Vec<Received>>>,
+    answers: Arc<Mutex<Answers>>,
+}
+
+/// Listens at a free port; `http://…/NAME` is the webhook NAME. Answers 204 unless told otherwise.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
+    shared: Shared,
+}
+
+impl Sink {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Shared::default();
+        let router = axum::Router::new()
+            .route("/{name}", post(receive))
+            .with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, shared }
+    }
+
+    /// The next requests to `webhook` get these answers, in order.
+    pub(crate) fn answers(&self, webhook: &str, answers: &[(u16, &'static str)]) {
+        self.shared
+            .answers
+            .lock()
+            .unwrap()
+            .entry(webhook.to_owned())
+            .or_default()
+            .extend(answers);
+    }
+
+    /// Everything that came, in order.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.shared.received.lock().unwrap().clone()
+    }
+
+    /// What came for one webhook and was answered with 2xx.
+    pub(crate) fn accepted(&self, webhook: &str) -> Vec<Received> {
+        self.received()
+            .into_iter()
+            .filter(|each| each.webhook == webhook && (200..300).contains(&each.status))
+            .collect()
+    }
+
+    /// The types of the accepted events of one job, in order of arrival.
+    pub(crate) fn kinds(&self, webhook: &str, job: &str) -> Vec<String> {
+        self.accepted(webhook)
+            .iter()
+            .filter(|each| each.job() == job)
+            .map(|each| each.kind().to_owned())
+            .collect()
+    }
+}
+
+async fn receive(
+    State(shared): State<Shared>,
+    Path(webhook): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let header = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+    // The library checks the timestamp against the real clock, so the signature is checked by making it again.
+    let library = standardwebhooks::Webhook::new(SECRET).unwrap();
+    let (id, timestamp) = (
+        header("webhook-id"),
+        header("webhook-timestamp").parse().unwrap(),
+    );
+    assert_eq!(
+        header("webhook-signature"),
+        library.sign(&id, timestamp, &body).unwrap()
+    );
+    assert_eq!(header("content-type"), "application/json");
+    let answer = shared
+        .answers
+        .lock()
+        .unwrap()
+        .get_mut(&webhook)
+        .and_then(VecDeque::pop_front);
+    let (status, retry_after) = answer.unwrap_or((204, ""));
+    shared.received.lock().unwrap().push(Received {
+        webhook,
+        id,
+        timestamp,
+        text: String::from_utf8(body.to_vec()).unwrap(),
+        body: serde_json::from_slice(&body).unwrap(),
+        status,
+    });
+    let mut response = StatusCode::from_u16(status).unwrap().into_response();
+    if !retry_after.is_empty() {
+        response
+            .headers_mut()
+            .insert("retry-after", retry_after.parse().unwrap());
+    }
+    response
+}

@@ -1,0 +1,252 @@
+//! The whole of it in one process: simulator, receiver, database file and daemon, in paused time.
+//!
+//! Time jumps ahead whenever nobody has anything to do, and stands still while SQLite or a socket works, so days pass in
+//! milliseconds and no test waits for real.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jobtrackd::app::{Daemon, Surroundings};
+use jobtrackd::clock::{Clock, Jitter};
+use jobtrackd::config::{Settings, Sources, load};
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Row};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::sink::{SECRET, Sink};
+
+/// 2026-11-22T15:04:05Z.
+pub(crate) const START: UnixMillis = UnixMillis(1_795_359_845_000);
+
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) simulator: Simulator,
+    pub(crate) sink: Sink,
+    folder: TempDir,
+    /// Lines added to the configuration.
+    pub(crate) more: String,
+    daemon: Option<Daemon>,
+}
+
+impl World {
+    /// A world with the daemon not started yet.
+    pub(crate) async fn new() -> Self {
+        let clock = Clock::driven(START);
+        let settings = SimulatorSettings {
+            clock: clock.clone(),
+            api_key: Some("the-api-key".to_owned()),
+            ..SimulatorSettings::default()
+        };
+        Self {
+            simulator: Simulator::start(settings).await.unwrap(),
+            sink: Sink::start().await,
+            folder: TempDir::new().unwrap(),
+            more: String::new(),
+            daemon: None,
+            clock,
+        }
+    }
+
+    /// A world in which webhook "all" is told everything and the daemon runs.
+    pub(crate) async fn running() -> Self {
+        let mut world = Self::new().await;
+        world.start().await;
+        world
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        self.simulator.control()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.path().join("jobs.db")
+    }
+
+    /// The configuration, read as the daemon reads it.
+    pub(crate) fn settings(&self) -> Settings {
+        let text = format!(
+            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
+             [upstream]\nbase_url = \"{}\"\napi_key = \"the-api-key\"\n\
+             [webhooks.all]\nurl = \"http://{}/all\"\nsecret = \"{SECRET}\"\nevents = [\"*\"]\nallow_private = true\n{}",
+            self.database().display(),
+            self.simulator.base_url(),
+            self.sink.address,
+            self.more
+                .replace("SINK", &self.sink.address.to_string())
+                .replace("SECRET", SECRET),
+        );
+        let file = self.folder.path().join("jobtrackd.toml");
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources {
+            file: Some(file),
+            environment: BTreeMap::new(),
+            credentials_directory: None,
+        };
+        load(&sources).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let clock = self.clock.clone();
+        self.start_with(clock).await;
+    }
+
+    pub(crate) async fn start_with(&mut self, clock: Clock) {
+        let surroundings = Surroundings {
+            clock,
+            jitter: Jitter::seeded(7),
+            // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
+            intake_tick: Duration::from_secs(24 * 3600),
+        };
+        let daemon = Daemon::start(self.settings(), surroundings, &CancellationToken::new()).await;
+        self.daemon = Some(daemon.unwrap_or_else(|error| panic!("{error:#}")));
+    }
+
+    pub(crate) fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().unwrap()
+    }
+
+    /// Drops the daemon as it stands, as a kill would.
+    pub(crate) fn kill(&mut self) {
+        self.daemon = None;
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        let daemon = self.daemon.take().unwrap();
+        daemon.stop(&CancellationToken::new()).await.unwrap();
+    }
+
+    /// Runs SQL as another program would, and makes the daemon look.
+    pub(crate) async fn sql(&mut self, sql: &str) {
+        self.try_sql(sql).await.unwrap();
+    }
+
+    pub(crate) async fn try_sql(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let mut outsider = self.outsider().await;
+        let done = self
+            .clock
+            .held(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut outsider))
+            .await;
+        self.clock.held(outsider.close()).await.unwrap();
+        if let Some(daemon) = &self.daemon {
+            daemon.nudge();
+        }
+        done.map(|_| ())
+    }
+
+    /// The rows of a query; every value as text, NULL as "-".
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut outsider = self.outsider().await;
+        let rows = self
+            .clock
+            .held(sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut outsider))
+            .await
+            .unwrap();
+        self.clock.held(outsider.close()).await.unwrap();
+        let text = |row: &sqlx::sqlite::SqliteRow, column: usize| {
+            let value = row.try_get_unchecked::<Option<String>, _>(column).unwrap();
+            value.unwrap_or_else(|| "-".to_owned())
+        };
+        rows.iter()
+            .map(|row| (0..row.len()).map(|column| text(row, column)).collect())
+            .collect()
+    }
+
+    /// The first value of a query.
+    pub(crate) async fn value(&self, sql: &str) -> String {
+        self.rows(sql).await[0][0].clone()
+    }
+
+    async fn outsider(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(self.database())
+            .busy_timeout(Duration::from_secs(5));
+        self.clock
+            .held(SqliteConnection::connect_with(&options))
+            .await
+            .unwrap()
+    }
+
+    /// Waits until the query's first value is `expected`, for at most `patience` of paused time.
+    pub(crate) async fn until(&mut self, patience: Duration, sql: &str, expected: &str) {
+        let step = (patience / 200).max(Duration::from_millis(50));
+        for _ in 0..200 {
+            if self.value(sql).await == expected {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(step) => {}
+                error = self.daemon.as_mut().unwrap().failed() => panic!("the daemon failed: {error:#}"),
+            }
+        }
+        let found = self.value(sql).await;
+        let jobs = self
+            .rows("SELECT id, state, polls, consecutive_errors, last_error, failure FROM jobs")
+            .await;
+        panic!("after {patience:?} {sql} is {found:?} and not {expected:?}; jobs: {jobs:#?}");
+    }
+
+    /// Waits until a job has ended, and every delivery is done.
+    pub(crate) async fn until_ended(&mut self, patience: Duration) {
+        let unfinished = "SELECT (SELECT count(*) FROM jobs WHERE finished_at IS NULL) \
+                          + (SELECT count(*) FROM deliveries WHERE state = 'pending')";
+        self.until(patience, unfinished, "0").await;
+    }
+
+    /// Lets paused time pass.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// Makes a job of the simulator with these steps' states at these moments, and enqueues it.
+    pub(crate) async fn follow(&mut self, id: &str, phases: &[(u64, &[(&str, &str)])]) {
+        self.make(id, phases);
+        self.sql(&format!("INSERT INTO jobs (id) VALUES ('{id}')"))
+            .await;
+    }
+
+    pub(crate) fn make(&self, id: &str, phases: &[(u64, &[(&str, &str)])]) {
+        let phases = phases.iter().map(|(at, steps)| {
+            let steps: Vec<Step> = steps
+                .iter()
+                .map(|(title, status)| Step::new(*title, *status))
+                .collect();
+            Phase::steps(*at, &steps)
+        });
+        self.control()
+            .create(NewJob::scripted(Script::new(phases.collect())).with_id(id))
+            .unwrap();
+    }
+
+    /// When requests for a job came, in milliseconds since the start.
+    pub(crate) fn polled_at(&self, id: &str) -> Vec<i64> {
+        let log = self.control().requests();
+        let mine = log
+            .iter()
+            .filter(|request| request.method == "GET" && request.job.as_deref() == Some(id));
+        mine.map(|request| request.at.0 - START.0).collect()
+    }
+
+    /// The status server's answer to a GET.
+    pub(crate) async fn get(&mut self, path: &str) -> (u16, Value) {
+        let address = self.daemon().status_address().unwrap();
+        jobtrackd::tls::install_provider();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let asking = async {
+            let answer = client
+                .get(format!("http://{address}{path}"))
+                .send()
+                .await
+                .unwrap();
+            (
+                answer.status().as_u16(),
+                serde_json::from_str(&answer.text().await.unwrap()).unwrap(),
+            )
+        };
+        self.clock.held(asking).await
+    }
+}

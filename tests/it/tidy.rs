@@ -1,0 +1,228 @@
+//! The walls of the architecture, checked and not remembered.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file, in lines; one that passes it has two jobs.
+const MAX_LINES: usize = 400;
+
+/// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
+const MAY_USE: [(&str, &[&str]); 14] = [
+    ("core", &[]),
+    ("clock", &["core"]),
+    ("pulse", &[]),
+    ("tls", &[]),
+    ("lifecycle", &[]),
+    ("config", &["core", "upstream", "webhook"]),
+    ("logging", &["config"]),
+    ("store", &["core", "clock"]),
+    ("upstream", &["core", "clock", "tls"]),
+    ("webhook", &["core", "clock", "tls"]),
+    ("tracker", &["core", "clock", "pulse", "store", "upstream"]),
+    (
+        "dispatcher",
+        &["core", "clock", "pulse", "store", "webhook", "tracker"],
+    ),
+    ("status", &["core", "store", "tracker"]),
+    ("simulator", &["core", "clock"]),
+];
+
+/// Crates that only some modules may name.
+const ONLY_IN: [(&str, &[&str]); 6] = [
+    ("sqlx", &["store"]),
+    ("reqwest", &["upstream", "webhook"]),
+    ("axum", &["status", "simulator"]),
+    ("fastrand", &["clock", "simulator"]),
+    ("tokio", &["!core"]),
+    ("tracing", &["!core"]),
+];
+
+const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "for now", "#[allow(", "#[ignore"];
+
+struct Source {
+    path: PathBuf,
+    /// The top module it belongs to.
+    module: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(&root().join(folder), &mut found);
+    assert!(!found.is_empty(), "no sources in {folder}");
+    let top = root().join(folder);
+    found
+        .into_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(&top).unwrap();
+            let first = inside.iter().next().unwrap().to_str().unwrap();
+            Source {
+                module: first.trim_end_matches(".rs").to_owned(),
+                text: fs::read_to_string(&path).unwrap(),
+                path,
+            }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The modules that a text names behind `crate::`, braces included.
+fn uses(text: &str) -> Vec<String> {
+    let word = |text: &str| {
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    text.match_indices("crate::")
+        .flat_map(|(at, found)| {
+            let rest = &text[at + found.len()..];
+            match rest.strip_prefix('{') {
+                Some(list) => list
+                    .split('}')
+                    .next()
+                    .unwrap()
+                    .split(',')
+                    .map(|item| word(item.trim()))
+                    .collect(),
+                None => vec![word(rest)],
+            }
+        })
+        .collect()
+}
+
+fn names_crate(text: &str, name: &str) -> bool {
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .any(|line| {
+            line.match_indices(&format!("{name}::")).any(|(at, _)| {
+                let before = line[..at].chars().next_back();
+                before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != ':')
+            })
+        })
+}
+
+#[test]
+fn modules_use_only_what_lies_below_them() {
+    for source in sources("src") {
+        let Some((_, allowed)) = MAY_USE.iter().find(|(module, _)| *module == source.module) else {
+            let known = ["main", "lib", "app", "cli"].contains(&source.module.as_str());
+            assert!(
+                known,
+                "{}: say in tidy.rs what this module may use",
+                source.path.display()
+            );
+            let app_names_cli =
+                source.module == "app" && uses(&source.text).contains(&"cli".to_owned());
+            assert!(
+                !app_names_cli,
+                "{}: app lies below cli",
+                source.path.display()
+            );
+            continue;
+        };
+        for used in uses(&source.text) {
+            let fine = used == source.module || allowed.contains(&used.as_str());
+            assert!(
+                fine,
+                "{}: {} may not use {used}",
+                source.path.display(),
+                source.module
+            );
+        }
+    }
+}
+
+#[test]
+fn crates_are_named_only_behind_their_wall() {
+    for source in sources("src") {
+        for (name, modules) in ONLY_IN {
+            let refused = modules.contains(&format!("!{}", source.module).as_str());
+            let open = modules.iter().all(|module| module.starts_with('!'));
+            let fine = !refused && (open || modules.contains(&source.module.as_str()));
+            assert!(
+                fine || !names_crate(&source.text, name),
+                "{}: names {name}",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_below_the_composition_root_sees_the_whole_settings() {
+    for source in sources("src") {
+        if ["app", "cli", "config", "main"].contains(&source.module.as_str()) {
+            continue;
+        }
+        assert!(
+            !source.text.contains("config::Settings"),
+            "{}",
+            source.path.display()
+        );
+    }
+}
+
+#[test]
+fn the_simulator_shares_nothing_with_the_tracker_but_time() {
+    for source in sources("src")
+        .into_iter()
+        .filter(|source| source.module == "simulator")
+    {
+        for (at, _) in source.text.match_indices("crate::core::") {
+            let rest = &source.text[at + "crate::core::".len()..];
+            assert!(
+                rest.starts_with("time::"),
+                "{}: {}",
+                source.path.display(),
+                &rest[..rest.len().min(40)]
+            );
+        }
+    }
+}
+
+#[test]
+fn files_have_one_job_and_nothing_is_left_unfinished() {
+    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
+        let lines = source.text.lines().count();
+        assert!(
+            lines <= MAX_LINES,
+            "{}: {lines} lines",
+            source.path.display()
+        );
+        if source.path.ends_with("tidy.rs") {
+            continue;
+        }
+        for mark in UNFINISHED {
+            assert!(
+                !source.text.contains(mark),
+                "{}: {mark}",
+                source.path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn tests_never_sleep_for_real() {
+    for source in sources("tests") {
+        let real = source.text.contains(concat!("thread::", "sleep"));
+        let paused = !source.text.contains(concat!("tokio::time::", "sleep"))
+            || source.text.contains("start_paused")
+            || source.path.parent().unwrap().ends_with("support");
+        assert!(!real && paused, "{}", source.path.display());
+    }
+}
