@@ -11,6 +11,8 @@ mod run;
 mod show;
 mod simulate;
 
+pub mod simulate;
+
 mod challenge;
 mod deliveries;
 mod json;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::screen::View;
 use super::style::Style;
+use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Observation, Sighting, Tracked, observe};
@@ -186,7 +187,7 @@ fn row(id: JobId) -> JobRow {
         cancel_requested: false,
         poll_requested: false,
         state: JobState::Pending,
-        progress: crate::core::cadence::Progress::default(),
+        progress: Progress::default(),
         next_poll_at: None,
         created_at: START,
     }

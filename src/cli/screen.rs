@@ -50,6 +50,8 @@ impl Screen {
         let style = Style::of(&out);
         let width = comfy_table::Table::new()
             .width()
+            // A terminal of no columns is one that does not know its size.
+            .filter(|width| *width > 0)
             .map_or(PLAIN_WIDTH, usize::from)
             .clamp(SMALLEST_WIDTH, LARGEST_WIDTH);
         Self {
