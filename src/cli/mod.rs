@@ -11,8 +11,6 @@ mod run;
 mod show;
 mod simulate;
 
-pub mod simulate;
-
 mod challenge;
 mod deliveries;
 mod json;
