@@ -4,6 +4,7 @@
 //! made by pure functions of the data, the time and the [`View`](screen::View); text from outside is escaped.
 
 mod cancel;
+mod check;
 mod enqueue;
 mod list;
 mod migrate;
@@ -68,6 +69,8 @@ struct Cli {
 enum Command {
     /// Follow jobs until told to stop
     Run,
+    /// Look whether everything the daemon needs is there and works
+    Check(check::Args),
     /// Create the database, or bring its schema up to date
     Migrate(migrate::Args),
     /// Hand over jobs to follow
@@ -113,6 +116,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run => run::run(&sources),
         Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
         Command::Enqueue(args) => {
             let options = args.options()?;

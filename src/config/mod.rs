@@ -32,7 +32,6 @@ use std::path::PathBuf;
 use ::config::{Map, Value, ValueKind};
 
 pub use self::error::{ConfigError, Problem};
-pub use self::origin::is_private_literal;
 pub use self::sources::Sources;
 
 use self::error::Problems;

@@ -6,9 +6,6 @@ use url::{Host, Url};
 
 use super::section::Section;
 
-/// Amazon's metadata service over IPv6; unlike the other metadata addresses it is not link-local.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-
 /// Longest URL, in bytes.
 const URL_BYTES: usize = 2048;
 
@@ -66,39 +63,6 @@ pub(super) fn url(section: &Section<'_>, key: &str, example: &str, query: Query)
     Some(url)
 }
 
-/// Whether a host is an IP literal that only means something inside a machine, a site or a carrier's network:
-/// unspecified, loopback, private (RFC 1918), carrier-grade NAT, link-local, unique local, and the same addresses
-/// mapped to IPv6. Names are never literals.
-#[must_use]
-pub fn is_private_literal(host: &Host<&str>) -> bool {
-    match address(host) {
-        None => false,
-        Some(IpAddr::V4(ip)) => {
-            let [first, second, ..] = ip.octets();
-            first == 0
-                || ip.is_loopback()
-                || ip.is_private()
-                || ip.is_link_local()
-                || (first == 100 && second & 0xc0 == 64)
-        }
-        Some(IpAddr::V6(ip)) => {
-            ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-        }
-    }
-}
-
-/// Whether a host is a link-local IP literal or that of a cloud's metadata service. These are never told anything.
-pub(super) fn is_link_local_literal(host: &Host<&str>) -> bool {
-    match address(host) {
-        None => false,
-        Some(IpAddr::V4(ip)) => ip.is_link_local(),
-        Some(IpAddr::V6(ip)) => ip.is_unicast_link_local() || ip == METADATA_V6,
-    }
-}
-
 /// Whether a request to this URL would reach a server that listens on `listen`, as far as the URL alone can tell.
 pub(super) fn reaches(url: &Url, listen: SocketAddr) -> bool {
     let same_host = match url.host() {
@@ -139,66 +103,6 @@ fn address(host: &Host<&str>) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn host_is(check: fn(&Host<&str>) -> bool, text: &str) -> bool {
-        let url = Url::parse(&format!("http://{text}/")).unwrap();
-        check(&url.host().unwrap())
-    }
-
-    #[test]
-    fn private_literals_are_known_in_every_spelling() {
-        for private in [
-            "127.0.0.1",
-            "127.255.0.1",
-            "0x7f.1",
-            "2130706433",
-            "0.0.0.0",
-            "0.1.2.3",
-            "10.1.2.3",
-            "172.16.0.1",
-            "172.31.255.255",
-            "192.168.0.1",
-            "100.64.0.1",
-            "100.127.255.255",
-            "169.254.169.254",
-            "[::1]",
-            "[::]",
-            "[fc00::1]",
-            "[fd12::1]",
-            "[fe80::1]",
-            "[::ffff:127.0.0.1]",
-            "[::ffff:a00:1]",
-        ] {
-            assert!(host_is(is_private_literal, private), "{private}");
-        }
-        for public in [
-            "localhost",
-            "example.com",
-            "8.8.8.8",
-            "100.63.255.255",
-            "100.128.0.1",
-            "172.32.0.1",
-            "[2606:4700::1]",
-            "[::ffff:8.8.8.8]",
-        ] {
-            assert!(!host_is(is_private_literal, public), "{public}");
-        }
-    }
-
-    #[test]
-    fn link_local_and_metadata_literals_are_told_from_merely_private_ones() {
-        for never in [
-            "169.254.169.254",
-            "[fe80::1]",
-            "[::ffff:169.254.0.1]",
-            "[fd00:ec2::254]",
-        ] {
-            assert!(host_is(is_link_local_literal, never), "{never}");
-        }
-        for maybe in ["127.0.0.1", "10.0.0.1", "[fd00::1]", "localhost"] {
-            assert!(!host_is(is_link_local_literal, maybe), "{maybe}");
-        }
-    }
 
     #[test]
     fn a_url_reaches_the_listener_it_names() {

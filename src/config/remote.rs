@@ -13,7 +13,7 @@ use super::section::{Section, all};
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::upstream::{Auth, UpstreamSettings};
-use crate::webhook::WebhookSettings;
+use crate::webhook::{Verdict, WebhookSettings, judge_host};
 
 /// Most polls in flight at once.
 const UPSTREAM_IN_FLIGHT: u32 = 4096;
@@ -148,10 +148,10 @@ fn may_be_told(
     if listen.is_some_and(|listen| origin::reaches(url, listen)) {
         let remedy = "name the receiver's own address, or change status.listen";
         section.refuse("url", "this is the daemon's own status address", remedy);
-    } else if origin::is_link_local_literal(&host) {
+    } else if judge_host(&host) == Some(Verdict::Never) {
         let remedy = "these serve machines' credentials and are never told anything";
         section.refuse("url", "this is a link-local or metadata address", remedy);
-    } else if allow_private == Some(false) && origin::is_private_literal(&host) {
+    } else if allow_private == Some(false) && judge_host(&host) == Some(Verdict::Private) {
         let remedy = format!(
             "set allow_private = true in [{}] if that is meant",
             section.path()

@@ -64,7 +64,7 @@ impl Http {
     pub(super) fn new(settings: &UpstreamSettings, clock: Clock) -> Result<Self, UpstreamError> {
         crate::tls::install_provider();
         let base = Base::new(&settings.base_url)?;
-        let client = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -75,7 +75,14 @@ impl Http {
             .http1_max_headers(MAX_HEADERS)
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
             .pool_max_idle_per_host(settings.max_in_flight)
-            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
+        let builder = if settings.base_url.scheme() == "http" {
+            builder.tls_certs_only([])
+        } else {
+            builder
+        };
+        let client = builder
             .build()
             .map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
         Ok(Self {

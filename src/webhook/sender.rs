@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE};
-use reqwest::{Client, RequestBuilder, Response, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
 use tokio::time::{Instant, timeout};
 
 use super::guard::judge_host;
@@ -13,7 +13,7 @@ use super::outcome;
 use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
 use crate::clock::Clock;
-use crate::core::delivery::AttemptResult;
+use crate::core::delivery::{AttemptErrorClass, AttemptResult};
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 
@@ -66,17 +66,18 @@ pub struct AttemptReport {
 
 /// The sender could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "failed to prepare the client for webhooks; are CA certificates installed (package ca-certificates)?"
-)]
+#[error("failed to prepare the client for webhooks")]
 pub struct SenderError(#[from] reqwest::Error);
 
 impl Sender {
     /// Prepares both clients: one for webhooks that may be at private addresses and one for the others. reqwest's resolver
     /// is told a name only, so the permission cannot be chosen by request.
     ///
+    /// Without any CA certificates on the system every https webhook fails with [`AttemptErrorClass::Tls`], and a warning
+    /// says so now.
+    ///
     /// # Errors
-    /// [`SenderError`] when the system has no CA certificates at all.
+    /// [`SenderError`] when the HTTP library refuses.
     pub fn new(clock: Clock) -> Result<Self, SenderError> {
         crate::tls::install_provider();
         Ok(Self {
@@ -90,7 +91,8 @@ impl Sender {
     pub async fn send(&self, webhook: &WebhookSettings, message: &Message<'_>) -> AttemptReport {
         let started_at = self.clock.now();
         let started = Instant::now();
-        let attempt = self.attempt(webhook, message, started_at, started);
+        let request = self.request(webhook, message, started_at);
+        let attempt = self.exchange(webhook, request, started);
         let result = self.clock.held(attempt).await;
         AttemptReport {
             result,
@@ -99,11 +101,28 @@ impl Sender {
         }
     }
 
-    async fn attempt(
+    /// Asks the webhook for its head (HEAD, which changes nothing) and answers with the status, whatever it is.
+    ///
+    /// # Errors
+    /// Why no status came: a class and one line for people.
+    pub async fn reach(
         &self,
         webhook: &WebhookSettings,
-        message: &Message<'_>,
-        started_at: UnixMillis,
+    ) -> Result<u16, (AttemptErrorClass, String)> {
+        let client = self.client_for(webhook);
+        let request = client.head(webhook.url.clone());
+        let started = Instant::now();
+        let asking = self.exchange(webhook, request, started);
+        match self.clock.held(asking).await {
+            AttemptResult::Unreachable { class, detail } => Err((class, detail)),
+            answered => Ok(answered.status().unwrap_or_default()),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        webhook: &WebhookSettings,
+        request: RequestBuilder,
         started: Instant,
     ) -> AttemptResult {
         // An address in the URL never reaches the resolver.
@@ -113,7 +132,6 @@ impl Sender {
         {
             return outcome::of_forbidden_address(verdict);
         }
-        let request = self.request(webhook, message, started_at);
         let response = match timeout(webhook.timeout, request.send()).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return outcome::of_error(error, &webhook.url),
@@ -132,14 +150,9 @@ impl Sender {
         message: &Message<'_>,
         started_at: UnixMillis,
     ) -> RequestBuilder {
-        let client = if webhook.allow_private {
-            &self.with_private
-        } else {
-            &self.public_only
-        };
         let timestamp = started_at.seconds();
         let signature = signature_header(&webhook.keys, message.id, timestamp, &message.body);
-        client
+        self.client_for(webhook)
             .post(webhook.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, "identity")
@@ -148,9 +161,27 @@ impl Sender {
             .header("webhook-signature", signature)
             .body(message.body.clone())
     }
+
+    fn client_for(&self, webhook: &WebhookSettings) -> &Client {
+        if webhook.allow_private {
+            &self.with_private
+        } else {
+            &self.public_only
+        }
+    }
 }
 
 fn client(allow_private: bool) -> Result<Client, reqwest::Error> {
+    let builder = || builder(allow_private);
+    builder().build().or_else(|_| {
+        tracing::warn!(
+            "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
+        );
+        builder().tls_certs_only([]).build()
+    })
+}
+
+fn builder(allow_private: bool) -> ClientBuilder {
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
@@ -162,7 +193,6 @@ fn client(allow_private: bool) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT_LIMIT)
         .pool_idle_timeout(IDLE_LIMIT)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-        .build()
 }
 
 /// Reads the body to its end if that is near; otherwise drops the connection.

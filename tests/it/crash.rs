@@ -80,6 +80,11 @@ async fn check(world: &World, at: u64) {
         "killed at {at}"
     );
 
+    check_what_was_told(world, at).await;
+}
+
+/// Every recorded event was accepted in its job's order, and came with one text under one id, however often.
+async fn check_what_was_told(world: &World, at: u64) {
     let recorded = world
         .rows("SELECT job_id, sequence, id, body FROM events ORDER BY job_id, sequence")
         .await;
