@@ -5,6 +5,7 @@
 
 mod cancel;
 mod check;
+pub mod demo;
 mod enqueue;
 mod list;
 mod migrate;
@@ -69,6 +70,8 @@ struct Cli {
 enum Command {
     /// Follow jobs until told to stop
     Run,
+    /// Watch real jobs being followed: simulator, webhook receiver and daemon in a temporary folder
+    Demo(demo::DemoArgs),
     /// Look whether everything the daemon needs is there and works
     Check(check::Args),
     /// Create the database, or bring its schema up to date
@@ -115,6 +118,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let database = || load_database(&sources);
     match cli.command {
         Command::Run => run::run(&sources),
+        Command::Demo(args) => block_on(demo::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),

@@ -9,7 +9,7 @@ use super::jobs::{CreateError, JobCounts, NewJob};
 use super::log::{LoggedRequest, Totals};
 use super::scenario::Scenario;
 use super::shared::Shared;
-use super::timeline::Ending;
+use super::timeline::{Ending, Verdict};
 use crate::core::time::UnixMillis;
 
 /// A handle on a running simulator. Clones are the same simulator.
@@ -60,6 +60,20 @@ pub struct TrueMoment {
     pub body: Option<String>,
     /// How it ends the job; `None` while it runs.
     pub ending: Option<Ending>,
+}
+
+/// Why an answer to a challenge was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// There is no job with that id.
+    #[error("there is no such job")]
+    NoJob,
+    /// The job waits for no answer.
+    #[error("the job waits for no answer")]
+    NotAsked,
+    /// Not one text for each input.
+    #[error("a challenge takes one text for each of its inputs")]
+    Count,
 }
 
 impl Truth {
@@ -126,6 +140,24 @@ impl Control {
         let mut world = self.shared.world();
         let job = world.jobs.get(id, now)?;
         job.timeline.expected().map(<[String]>::to_vec)
+    }
+
+    /// Answers the open challenge of a job as `POST /jobs/{id}/mfa` does, but leaves no entry in the request log;
+    /// says whether the answers were right.
+    ///
+    /// # Errors
+    /// Says why nothing was answered.
+    pub fn answer(&self, id: &str, answers: &[String]) -> Result<bool, AnswerError> {
+        let now = self.shared.now();
+        let mut world = self.shared.world();
+        let job = world.jobs.get(id, now).ok_or(AnswerError::NoJob)?;
+        job.counts.answers += 1;
+        match job.timeline.answer(now, answers) {
+            Verdict::Right => Ok(true),
+            Verdict::Wrong => Ok(false),
+            Verdict::NotAsked => Err(AnswerError::NotAsked),
+            Verdict::Count => Err(AnswerError::Count),
+        }
     }
 
     /// Adds a fault and says its number.

@@ -49,6 +49,7 @@ mod front;
 mod jobs;
 mod log;
 mod makers;
+mod receiver;
 mod routes;
 mod scenario;
 mod script;
@@ -68,11 +69,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 
-pub use control::{Control, TrueMoment, Truth};
+pub use control::{AnswerError, Control, TrueMoment, Truth};
 pub use dress::Dress;
 pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES, RetryAfter};
 pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob};
 pub use log::{LoggedRequest, Totals};
+pub use receiver::{Hook, Inbox, Received, Receiver, ReceiverSettings, Refusal, SignatureError};
 pub use scenario::Scenario;
 pub use script::{Challenge, Content, MAX_PHASES, Phase, Script, ScriptError, Step};
 pub use timeline::Ending;
