@@ -2,7 +2,7 @@
 -- Outsiders insert into jobs; the triggers below refuse what can never be tracked, also under INSERT OR IGNORE,
 -- which would skip a row that only a CHECK refuses without a word.
 
-PRAGMA application_id = 1245725268; -- "JOBT"
+PRAGMA application_id = 1246708308; -- "JOBT"
 
 CREATE TABLE jobs (
     -- the enqueuer's columns
