@@ -73,6 +73,9 @@ enum Standing {
 #[derive(Debug)]
 struct Attempted {
     event_id: String,
+    /// Whether it is recorded. If not, the delivery stays in flight until the next start: sending it again and again
+    /// without ever recording it would be worse.
+    recorded: bool,
     after: AfterAttempt,
     error: Option<String>,
 }
@@ -207,7 +210,9 @@ impl Dispatcher {
             Ok(Err(error)) => return Err(DispatcherError::Attempt(error.to_string())),
             Err(error) => return Err(DispatcherError::Attempt(error.to_string())),
         };
-        self.in_flight.remove(&attempted.event_id);
+        if attempted.recorded {
+            self.in_flight.remove(&attempted.event_id);
+        }
         let webhook = &self.parts.webhook.name;
         match attempted.after {
             AfterAttempt::Delivered if self.standing == Standing::Failing => {
@@ -259,8 +264,9 @@ async fn attempt(parts: Arc<Parts>, delivery: DueDelivery) -> Result<Attempted, 
         result: report.result,
         after,
     };
-    parts.recorder.attempted(record).await?;
+    let recorded = parts.recorder.attempted(record).await?;
     Ok(Attempted {
+        recorded,
         event_id: delivery.event_id,
         after,
         error,

@@ -76,6 +76,7 @@ mod code {
     pub(super) const IOERR: i32 = 10;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
+    pub(super) const TOO_BIG: i32 = 18;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
 }
@@ -102,7 +103,7 @@ impl From<sqlx::Error> for StoreError {
             Some(code::BUSY | code::LOCKED) => Self::Busy,
             Some(code::FULL) => Self::Full,
             Some(code::IOERR | code::CORRUPT | code::NOTADB) => Self::Damaged(message),
-            Some(code::CONSTRAINT) => Self::Refused(message),
+            Some(code::CONSTRAINT | code::TOO_BIG) => Self::Refused(message),
             _ => Self::Other(message),
         }
     }

@@ -68,6 +68,20 @@ impl Intake {
         adopted: oneshot::Sender<()>,
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
+        match self.notice_until(adopted, &stop).await {
+            // They were asked to stop as well, and were quicker; what they did not hear of is read at the next start.
+            Err(IntakeError::PollerGone | IntakeError::WriterGone(_)) if stop.is_cancelled() => {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn notice_until(
+        &self,
+        adopted: oneshot::Sender<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), IntakeError> {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
         let mut watcher = self.store.watcher().await?;
         let mut newest = self.store.newest_change().await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use url::Url;
 
-use super::recorder::{Recorder, WriterGone};
+use super::recorder::{Recorded, Recorder, WriterGone};
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::{PollingPolicy, Progress};
 use crate::core::event::Subscriptions;
@@ -191,7 +191,8 @@ impl Surroundings {
         let next = self
             .record(job, progress, &Sighting::Seen(snapshot))
             .await?;
-        if next != Next::Reread {
+        // What could not be recorded is looked at anew.
+        if next != Next::Reread && progress.consecutive_errors == 0 {
             *known = Some(hash);
         }
         Ok(next)
@@ -252,11 +253,17 @@ impl Surroundings {
             schedule: schedule_update(job.id, progress, due),
             observation,
         };
-        if !self.recorder.seen(recordable).await? {
-            return Ok(Next::Reread);
+        match self.recorder.seen(recordable).await? {
+            Recorded::Yes => {
+                story.log(job.id);
+                Ok(next)
+            }
+            Recorded::Stale => Ok(Next::Reread),
+            Recorded::Refused(rule) => {
+                progress.failed(format!("cannot be recorded: {rule}"));
+                Ok(self.later(progress))
+            }
         }
-        story.log(job.id);
-        Ok(next)
     }
 
     fn deliveries(&self, observation: &Observation, only: Option<&str>) -> Vec<NewDelivery> {

@@ -19,6 +19,10 @@ use crate::store::{
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
 
+/// Most bytes of remote jobs and event bodies in one transaction (16 MiB), unless a single change has more. A batch is
+/// handed to SQLite as JSON, which must stay far below its limit of 1 GB.
+const MAX_BATCH_BYTES: usize = 16 << 20;
+
 /// Changes that may wait for the writer before those who make them wait.
 const QUEUE: usize = 2 * MAX_BATCH;
 
@@ -43,10 +47,21 @@ pub enum Writable {
     Locked,
 }
 
+/// What became of an observation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is committed.
+    Yes,
+    /// The job had changed meanwhile, and is to be looked at again.
+    Stale,
+    /// A rule of the schema, named here, forbids it.
+    Refused(String),
+}
+
 #[derive(Debug)]
 enum Change {
-    Seen(Box<Recordable>, oneshot::Sender<bool>),
-    Attempted(Box<AttemptRecord>, oneshot::Sender<()>),
+    Seen(Box<Recordable>, oneshot::Sender<Recorded>),
+    Attempted(Box<AttemptRecord>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
     ChangesSeen(i64),
@@ -58,21 +73,21 @@ enum Change {
 pub struct WriterGone;
 
 impl Recorder {
-    /// Records an observation; `false` when the job had changed meanwhile and is to be looked at again.
+    /// Records an observation.
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn seen(&self, recordable: Recordable) -> Result<bool, WriterGone> {
+    pub async fn seen(&self, recordable: Recordable) -> Result<Recorded, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Seen(Box::new(recordable), done)).await?;
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Records an attempt and what follows from it.
+    /// Records an attempt and what follows from it; `false` when a rule of the schema forbids it.
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn attempted(&self, attempt: AttemptRecord) -> Result<(), WriterGone> {
+    pub async fn attempted(&self, attempt: AttemptRecord) -> Result<bool, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Attempted(Box::new(attempt), done))
             .await?;
@@ -151,11 +166,19 @@ pub fn recorder(
     )
 }
 
+/// The bytes of an observation that can be many.
+fn weight_of(recordable: &Recordable) -> usize {
+    let seen = &recordable.observation;
+    let resource = seen.resource.as_ref().map_or(0, String::len);
+    let events: usize = seen.events.iter().map(|event| event.body.len()).sum();
+    resource + events
+}
+
 /// Those who wait for a transaction.
 #[derive(Default)]
 struct Waiting {
-    seen: Vec<(JobId, oneshot::Sender<bool>)>,
-    attempted: Vec<oneshot::Sender<()>>,
+    seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
+    attempted: Vec<oneshot::Sender<bool>>,
 }
 
 impl Writer {
@@ -171,32 +194,32 @@ impl Writer {
     /// When the database cannot be trusted any more; the process has to start afresh then.
     pub async fn run(mut self, give_up: CancellationToken) -> Result<(), StoreError> {
         let mut next = Vec::with_capacity(MAX_BATCH);
-        loop {
-            next.clear();
-            if self.queue.recv_many(&mut next, MAX_BATCH).await == 0 {
-                return Ok(());
-            }
-            // A second observation of one job waits: it was decided upon what the first one changes.
-            let mut later: Vec<Change> = Vec::new();
-            let (batch, waiting) = self.gather(&mut next, &mut later);
-            self.commit(batch, waiting, &give_up).await?;
-            while !later.is_empty() {
-                let mut again = std::mem::take(&mut later);
-                let (batch, waiting) = self.gather(&mut again, &mut later);
+        while self.queue.recv_many(&mut next, MAX_BATCH).await > 0 {
+            // A second observation of one job waits, as it was decided upon what the first one changes; so does what
+            // would make the transaction too large.
+            while !next.is_empty() {
+                let mut later = Vec::new();
+                let (batch, waiting) = self.gather(&mut next, &mut later);
                 self.commit(batch, waiting, &give_up).await?;
+                next = later;
             }
         }
+        Ok(())
     }
 
     fn gather(&mut self, changes: &mut Vec<Change>, later: &mut Vec<Change>) -> (Batch, Waiting) {
         let mut batch = Batch::default();
         let mut waiting = Waiting::default();
         let mut jobs: HashSet<JobId> = HashSet::new();
+        let mut bytes = 0;
         for change in changes.drain(..) {
             match change {
                 Change::Seen(recordable, done) => {
                     let id = recordable.observation.job_id.clone();
-                    if jobs.insert(id.clone()) {
+                    let weight = weight_of(&recordable);
+                    let room = bytes == 0 || bytes + weight <= MAX_BATCH_BYTES;
+                    if room && jobs.insert(id.clone()) {
+                        bytes += weight;
                         batch.observations.push(*recordable);
                         waiting.seen.push((id, done));
                     } else {
@@ -228,22 +251,108 @@ impl Writer {
         }
         batch.changes_seen = self.changes_seen.take();
         batch.now = Some(self.clock.now());
-        let Some(committed) = self.commit_patiently(&batch, give_up).await? else {
-            return Ok(());
+        match self.commit_patiently(&batch, give_up).await {
+            Ok(Some(committed)) => self.answer(waiting, &committed),
+            Ok(None) => {}
+            Err(error @ StoreError::Refused(_)) => {
+                self.commit_apart(batch, waiting, error, give_up).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// A rule of the schema refused a batch: somebody else's hand is in the rows of one job. The others must not suffer
+    /// for it, so each change is recorded by itself, and the one that is refused is said so.
+    async fn commit_apart(
+        &self,
+        batch: Batch,
+        waiting: Waiting,
+        refused: StoreError,
+        give_up: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let now = batch.now;
+        let observed = batch.observations.into_iter().zip(waiting.seen);
+        for (recordable, (id, done)) in observed {
+            let alone = Batch {
+                observations: vec![recordable],
+                now,
+                ..Batch::default()
+            };
+            let mut waiting = Waiting::default();
+            match self.commit_patiently(&alone, give_up).await {
+                Ok(Some(committed)) => {
+                    waiting.seen.push((id, done));
+                    self.answer(waiting, &committed);
+                }
+                Err(StoreError::Refused(rule)) => {
+                    error!(job_id = %id, error = rule, "what was seen of the job cannot be recorded; its rows were changed by another hand");
+                    let _ = done.send(Recorded::Refused(rule));
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        for (attempt, done) in batch.attempts.into_iter().zip(waiting.attempted) {
+            let event_id = attempt.event_id.clone();
+            let alone = Batch {
+                attempts: vec![attempt],
+                now,
+                ..Batch::default()
+            };
+            match self.commit_patiently(&alone, give_up).await {
+                Ok(Some(committed)) => {
+                    let waiting = Waiting {
+                        attempted: vec![done],
+                        ..Waiting::default()
+                    };
+                    self.answer(waiting, &committed);
+                }
+                Err(StoreError::Refused(rule)) => {
+                    error!(
+                        event_id,
+                        error = rule,
+                        "an attempt cannot be recorded; its rows were changed by another hand"
+                    );
+                    let _ = done.send(false);
+                }
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let rest = Batch {
+            schedules: batch.schedules,
+            poll_requests_taken: batch.poll_requests_taken,
+            changes_seen: batch.changes_seen,
+            now,
+            ..Batch::default()
         };
+        match self.commit_patiently(&rest, give_up).await {
+            // Bookkeeping has no rule to break; if it is refused all the same, nobody can help.
+            Err(StoreError::Refused(_)) => Err(refused),
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Tells those who wait, and the webhooks that have something new. Nobody waits only when the process is going down.
+    fn answer(&self, waiting: Waiting, committed: &Committed) {
         for (id, done) in waiting.seen {
-            // Nobody waits any more only when the process is going down.
-            let _ = done.send(committed.recorded.contains(&id));
+            let recorded = if committed.recorded.contains(&id) {
+                Recorded::Yes
+            } else {
+                Recorded::Stale
+            };
+            let _ = done.send(recorded);
         }
         for done in waiting.attempted {
-            let _ = done.send(());
+            let _ = done.send(true);
         }
         for webhook in &committed.webhooks {
             if let Some(nudge) = self.nudges.get(webhook) {
                 nudge.notify_one();
             }
         }
-        Ok(())
     }
 
     /// Tries until it works; `None` when told to give up.

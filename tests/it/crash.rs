@@ -149,3 +149,42 @@ async fn a_kill_at_any_even_point_loses_and_changes_nothing() {
 async fn a_kill_at_any_odd_point_loses_and_changes_nothing() {
     killed_at_every(1, 2).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_rows_were_spoilt_by_another_hand_stops_no_other() {
+    let mut world = World::running().await;
+    for id in ["spoilt", "fine"] {
+        world.make(
+            id,
+            &[(0, &[("a", "in-progress")]), (5000, &[("a", "success")])],
+        );
+    }
+    world
+        .sql("INSERT INTO jobs (id) VALUES ('spoilt'), ('fine')")
+        .await;
+    world
+        .until(PATIENCE, "SELECT count(*) FROM transitions", "2")
+        .await;
+    let spoil = "INSERT INTO events (id, job_id, sequence, type, created_at, body) VALUES ('x', 'spoilt', 9, 'job.failed', 1, '{}')";
+    world.sql(spoil).await;
+    world
+        .until(
+            PATIENCE,
+            "SELECT state FROM jobs WHERE id = 'fine'",
+            "success",
+        )
+        .await;
+    world
+        .until(PATIENCE, "SELECT last_error LIKE 'cannot be recorded: %' AND consecutive_errors > 1 FROM jobs WHERE id = 'spoilt'", "1")
+        .await;
+    assert_eq!(
+        world.sink.kinds("all", "fine").last().unwrap(),
+        "job.completed"
+    );
+    let log = "SELECT count(*) FROM transitions WHERE job_id = 'spoilt'";
+    assert_eq!(
+        world.value(log).await,
+        "1",
+        "nothing of what was refused is recorded"
+    );
+}

@@ -1,10 +1,19 @@
 //! The path of one job, from a row to its end and to a webhook.
 
+mod changes;
+mod documents;
+mod samples;
+mod urls;
+
 use std::time::Duration;
 
-use serde_json::json;
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::simulator::Phase;
+use serde_json::{Value, json};
 
+use crate::support::sink::Received;
 use crate::support::world::World;
+use documents::{SEED, SEED_MFA};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -56,10 +65,7 @@ async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {
     kinds.push("job.completed");
     assert_eq!(world.sink.kinds("all", "61723"), kinds);
     let received = world.sink.received();
-    let sequences: Vec<u64> = received
-        .iter()
-        .map(super::support::sink::Received::sequence)
-        .collect();
+    let sequences: Vec<u64> = received.iter().map(Received::sequence).collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
     let end = &received[5].body["data"];
     assert_eq!(
@@ -70,4 +76,92 @@ async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {
     assert_eq!(received[0].body["data"]["job"], json!(null));
     let polls = world.value("SELECT polls FROM jobs").await;
     assert_eq!(polls, world.polled_at("61723").len().to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_s_first_example_is_kept_and_told_word_for_word() {
+    let mut world = World::running().await;
+    let done = SEED.replace(
+        "\"status\": \"in-progress\",\n      \"result\": null",
+        "\"status\": \"success\",\n      \"result\": []",
+    );
+    assert_ne!(done, SEED);
+    let phases = vec![
+        Phase::verbatim(0, format!("\n{SEED}\n")),
+        Phase::verbatim(5000, done.as_str()),
+    ];
+    world.tell("61723", phases);
+    world.enqueue("61723").await;
+    world.until(MINUTE, "SELECT polls > 0 FROM jobs", "1").await;
+    let row = world.rows("SELECT state, resource FROM jobs").await;
+    assert_eq!(row, [["in-progress", SEED]]);
+    let (status, mirrored) = world.get("/jobs/61723").await;
+    assert_eq!(
+        (status, mirrored),
+        (200, serde_json::from_str::<Value>(SEED).unwrap())
+    );
+
+    world.until_ended(MINUTE).await;
+    let row = world
+        .rows("SELECT state, resource, failure FROM jobs")
+        .await;
+    assert_eq!(row, [["success", done.as_str(), "-"]]);
+    let transitions = world
+        .rows("SELECT title, to_status, result, remote_updated FROM transitions ORDER BY seq")
+        .await;
+    let link = |url: &str| json!([{"type": "link", "url": url}]);
+    let result = |row: &Vec<String>| serde_json::from_str::<Value>(&row[2]).unwrap();
+    assert_eq!(
+        (result(&transitions[0]), result(&transitions[1])),
+        (
+            link("/users/ea3a81/connections/8fce3b"),
+            link("/users/ea3a81/accounts?filter=institution.id.eq('AU00000')")
+        )
+    );
+    assert_eq!(
+        transitions[2][1..],
+        ["in-progress", "-", "2016-06-08T09:14:28.000Z"]
+    );
+    assert_eq!(transitions[3][1..3], ["success", "[]"]);
+    let end = world.sink.received().pop().unwrap();
+    assert_eq!(end.kind(), "job.completed");
+    assert!(end.text.ends_with(&format!("\"job\":{done}}}}}")));
+    assert_eq!(end.body["data"]["metadata"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_s_second_example_asks_for_action_once_with_absolute_time_and_url() {
+    let mut world = World::running().await;
+    let answered = SEED_MFA.replace("in-progress", "success");
+    let done = answered.replace("pending", "success");
+    let phases = vec![
+        Phase::verbatim(0, SEED_MFA),
+        Phase::verbatim(30_000, answered),
+        Phase::verbatim(33_000, done),
+    ];
+    world.tell("61723", phases);
+    world.enqueue("61723").await;
+    world.until_ended(MINUTE).await;
+    let told: Vec<Received> = world.sink.accepted("all");
+    let asked: Vec<&Received> = told
+        .iter()
+        .filter(|each| each.kind() == "job.action_required")
+        .collect();
+    assert_eq!(asked.len(), 1, "{asked:#?}");
+    let first_seen = world
+        .value("SELECT first_seen_at FROM steps WHERE position = 1")
+        .await;
+    let expires = UnixMillis(first_seen.parse::<i64>().unwrap() + 3600);
+    let challenge = json!({
+        "step": "mfa-challenge",
+        "method": "token",
+        "description": "A SMS code has been sent to your device, please enter valid number",
+        "input": ["OTP Password"],
+        "expires_at": expires.rfc3339(),
+        "response_url": format!("{}/jobs/61723/mfa", world.simulator.base_url()),
+    });
+    assert_eq!(asked[0].body["data"]["challenge"], challenge);
+    assert_eq!(asked[0].body["data"]["state"], "in-progress");
+    assert!(asked[0].text.contains(SEED_MFA));
+    assert_eq!(told.last().unwrap().kind(), "job.completed");
 }

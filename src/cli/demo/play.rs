@@ -178,7 +178,7 @@ impl Play {
                 at,
                 actor: index,
                 what,
-            })
+            });
         };
         if actor.since.is_none() {
             if self.is_time(role.at) {
@@ -313,7 +313,7 @@ impl Play {
                 at,
                 actor: index,
                 what,
-            })
+            });
         };
         for transition in detail.transitions.iter().skip(actor.shown) {
             let what = What::Step {

@@ -40,7 +40,10 @@ impl Received {
     }
 }
 
-/// What the next requests to a webhook are answered with: a status and, if not empty, a `Retry-After`.
+/// A status that is never sent: the request hangs.
+pub(crate) const HANG: u16 = 0;
+
+/// What the next requests to a webhook are answered with: a status (or [`HANG`]) and, if not empty, a `Retry-After`.
 type Answers = HashMap<String, VecDeque<(u16, &'static str)>>;
 
 #[derive(Debug, Clone, Default)]
@@ -135,6 +138,9 @@ async fn receive(
         body: serde_json::from_slice(&body).unwrap(),
         status,
     });
+    if status == HANG {
+        std::future::pending::<()>().await;
+    }
     let mut response = StatusCode::from_u16(status).unwrap().into_response();
     if !retry_after.is_empty() {
         response

@@ -20,15 +20,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::sink::{SECRET, Sink};
 
-/// 2026-11-22T15:04:05Z.
-pub(crate) const START: UnixMillis = UnixMillis(1_795_359_845_000);
+/// Where the daemon finds its upstream's key, unless a test says otherwise.
+const API_KEY: &str = "api_key = \"the-api-key\"";
 
 pub(crate) struct World {
+    /// When it began: a whole second of today, because SQLite itself dates the rows that outsiders insert.
+    pub(crate) epoch: UnixMillis,
     pub(crate) clock: Clock,
     pub(crate) simulator: Simulator,
     pub(crate) sink: Sink,
     folder: TempDir,
-    /// Lines added to the configuration.
+    /// Lines of `[upstream]` besides `base_url`.
+    pub(crate) upstream: String,
+    /// Lines of `[webhooks.all]` besides what it needs.
+    pub(crate) all: String,
+    /// Sections added to the configuration; `SINK` is the receiver's address, `SECRET` a secret.
     pub(crate) more: String,
     daemon: Option<Daemon>,
 }
@@ -36,16 +42,26 @@ pub(crate) struct World {
 impl World {
     /// A world with the daemon not started yet.
     pub(crate) async fn new() -> Self {
-        let clock = Clock::driven(START);
-        let settings = SimulatorSettings {
+        Self::before(|_| {}).await
+    }
+
+    /// The same, with a simulator of other settings.
+    pub(crate) async fn before(change: impl FnOnce(&mut SimulatorSettings)) -> Self {
+        let epoch = UnixMillis(Clock::system().now().seconds() * 1000);
+        let clock = Clock::driven(epoch);
+        let mut settings = SimulatorSettings {
             clock: clock.clone(),
             api_key: Some("the-api-key".to_owned()),
             ..SimulatorSettings::default()
         };
+        change(&mut settings);
         Self {
+            epoch,
             simulator: Simulator::start(settings).await.unwrap(),
             sink: Sink::start().await,
             folder: TempDir::new().unwrap(),
+            upstream: API_KEY.to_owned(),
+            all: "events = [\"*\"]".to_owned(),
             more: String::new(),
             daemon: None,
             clock,
@@ -54,7 +70,13 @@ impl World {
 
     /// A world in which webhook "all" is told everything and the daemon runs.
     pub(crate) async fn running() -> Self {
+        Self::running_with("").await
+    }
+
+    /// The same, with sections added to the configuration.
+    pub(crate) async fn running_with(more: &str) -> Self {
         let mut world = Self::new().await;
+        more.clone_into(&mut world.more);
         world.start().await;
         world
     }
@@ -71,11 +93,13 @@ impl World {
     pub(crate) fn settings(&self) -> Settings {
         let text = format!(
             "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
-             [upstream]\nbase_url = \"{}\"\napi_key = \"the-api-key\"\n\
-             [webhooks.all]\nurl = \"http://{}/all\"\nsecret = \"{SECRET}\"\nevents = [\"*\"]\nallow_private = true\n{}",
+             [upstream]\nbase_url = \"{}\"\n{}\n\
+             [webhooks.all]\nurl = \"http://{}/all\"\nsecret = \"{SECRET}\"\nallow_private = true\n{}\n{}",
             self.database().display(),
             self.simulator.base_url(),
+            self.upstream,
             self.sink.address,
+            self.all,
             self.more
                 .replace("SINK", &self.sink.address.to_string())
                 .replace("SECRET", SECRET),
@@ -198,15 +222,37 @@ impl World {
     }
 
     /// Lets paused time pass.
-    pub(crate) async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+    pub(crate) async fn pass(&mut self, time: Duration) {
+        let Some(daemon) = &mut self.daemon else {
+            return tokio::time::sleep(time).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            error = daemon.failed() => panic!("the daemon failed: {error:#}"),
+        }
+    }
+
+    /// Paused time since the beginning, in milliseconds.
+    pub(crate) fn elapsed(&self) -> i64 {
+        self.clock.now().0 - self.epoch.0
     }
 
     /// Makes a job of the simulator with these steps' states at these moments, and enqueues it.
     pub(crate) async fn follow(&mut self, id: &str, phases: &[(u64, &[(&str, &str)])]) {
         self.make(id, phases);
+        self.enqueue(id).await;
+    }
+
+    pub(crate) async fn enqueue(&mut self, id: &str) {
         self.sql(&format!("INSERT INTO jobs (id) VALUES ('{id}')"))
             .await;
+    }
+
+    /// Makes a job of the simulator that says these things.
+    pub(crate) fn tell(&self, id: &str, phases: Vec<Phase>) {
+        self.control()
+            .create(NewJob::scripted(Script::new(phases)).with_id(id))
+            .unwrap();
     }
 
     pub(crate) fn make(&self, id: &str, phases: &[(u64, &[(&str, &str)])]) {
@@ -217,9 +263,7 @@ impl World {
                 .collect();
             Phase::steps(*at, &steps)
         });
-        self.control()
-            .create(NewJob::scripted(Script::new(phases.collect())).with_id(id))
-            .unwrap();
+        self.tell(id, phases.collect());
     }
 
     /// When requests for a job came, in milliseconds since the start.
@@ -228,7 +272,14 @@ impl World {
         let mine = log
             .iter()
             .filter(|request| request.method == "GET" && request.job.as_deref() == Some(id));
-        mine.map(|request| request.at.0 - START.0).collect()
+        mine.map(|request| request.at.0 - self.epoch.0).collect()
+    }
+
+    /// When tokens were asked for, in milliseconds since the start.
+    pub(crate) fn tokens_asked_at(&self) -> Vec<i64> {
+        let log = self.control().requests();
+        let asked = log.iter().filter(|request| request.path == "/token");
+        asked.map(|request| request.at.0 - self.epoch.0).collect()
     }
 
     /// The status server's answer to a GET.
