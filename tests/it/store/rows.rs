@@ -13,7 +13,7 @@ const WAYS: [&str; 4] = [
 
 /// Inserts a row that must be refused, however it comes in, with a message that holds `why`; `columns` and `values` are
 /// SQL.
-async fn refused(bench: &mut Bench, columns: &str, values: &str, why: &str) {
+pub(super) async fn refused(bench: &mut Bench, columns: &str, values: &str, why: &str) {
     for way in WAYS {
         let script = format!("{way} INTO jobs ({columns}) VALUES ({values})");
         let said = bench.outsider.run(&script).await;
@@ -27,12 +27,12 @@ async fn refused(bench: &mut Bench, columns: &str, values: &str, why: &str) {
 }
 
 /// SQL for a text of these bytes.
-fn bytes(bytes: &[u8]) -> String {
+pub(super) fn bytes(bytes: &[u8]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("CAST(x'{hex}' AS TEXT)")
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -135,201 +135,6 @@ async fn numbers_become_ids_of_text() {
 }
 
 #[tokio::test]
-async fn a_bad_url_is_refused_with_the_rule() {
-    let mut bench = Bench::fresh().await;
-    let mut urls: Vec<String> = [
-        "",
-        " ",
-        "jobs/1",
-        "1",
-        "//evil.test/jobs/1",
-        "///x",
-        "/a b",
-        " /a",
-        "/a ",
-        "/a\tb",
-        "/a\nb",
-        "/a\\b",
-        "\\\\evil",
-        "/\\evil.test",
-        "/ä",
-        "/a#b",
-        "#",
-        "ftp://h/a",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "https:/h/a",
-        "https:h",
-        "https://",
-        "http://",
-        "https:///a",
-        "https://?a",
-        "https://u@h/a",
-        "https://u:p@h/a",
-        "https://@h/",
-        "https://h@evil.test",
-        "https://u@h?a",
-        "HTTPS://u@h/a",
-        "https://h/a#b",
-        "https://h\\@evil.test/a",
-        "/.",
-        "/..",
-        "/./a",
-        "/../a",
-        "/a/.",
-        "/a/..",
-        "/a/./b",
-        "/a/../b",
-        "/%2e",
-        "/%2E",
-        "/%2e%2e",
-        "/%2E%2E/a",
-        "/.%2e/a",
-        "/%2E./a",
-        "/a/%2e/b",
-        "/a/%2e%2E?x",
-        "/..?x",
-        "https://h/../a",
-        "https://h/%2e%2e/a",
-        "https://h/a/..",
-        "https://h/.",
-        "https://h/..?x=1",
-    ]
-    .map(quoted)
-    .to_vec();
-    urls.push(quoted(&format!("/{}", "x".repeat(2048))));
-    urls.push(bytes(b"/a\0b"));
-    urls.push(bytes(b"/a\x7f"));
-    urls.push(bytes(b"/a\xff"));
-    for url in &urls {
-        refused(
-            &mut bench,
-            "id, url",
-            &format!("'1', {url}"),
-            "jobs.url must be a path that starts with one / or an http(s) URL",
-        )
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn good_urls_are_taken() {
-    let mut bench = Bench::fresh().await;
-    let longest = format!("/{}", "x".repeat(2047));
-    let good = [
-        "/",
-        "/jobs/1",
-        "/a//b",
-        "/a?x=../..",
-        "/a?u=https://h/../b",
-        "/a/...",
-        "/a.b/.c",
-        "/..a",
-        "/a..",
-        "/%2e%2ea",
-        "/a@b",
-        "/a?x=@",
-        "https://h",
-        "https://h/",
-        "https://h/a@b",
-        "https://h?x=a@b",
-        "http://127.0.0.1:9090/jobs/1",
-        "HTTPS://H/A",
-        "https://[::1]:8443/a",
-        "/a%20b%00",
-        "/a/%2e%2e%2fb",
-        "/~a;b=1,2'3",
-        &longest,
-    ];
-    for (n, url) in good.iter().enumerate() {
-        let script = format!("INSERT INTO jobs (id, url) VALUES ('{n}', {})", quoted(url));
-        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{url}");
-    }
-    let page = bench.store.active_jobs(0, 100).await.unwrap();
-    let urls: Vec<_> = page
-        .into_iter()
-        .filter_map(|change| change.job.unwrap().url)
-        .collect();
-    assert_eq!(urls, good);
-}
-
-#[tokio::test]
-async fn bad_metadata_is_refused_with_the_rule() {
-    let mut bench = Bench::fresh().await;
-    let why = "jobs.metadata must be a JSON object of at most 16 KiB (16384 bytes)";
-    let mut all: Vec<String> = [
-        "",
-        " ",
-        "{",
-        "{}}",
-        "{} {}",
-        "[]",
-        "null",
-        "7",
-        "\"text\"",
-        "true",
-        "{a:1}",
-        "{'a':1}",
-        "{\"a\":1,}",
-        "{\"a\":01}",
-        "{\"a\":+1}",
-        "{\"a\":NaN}",
-        "{\"a\":Infinity}",
-        "{\"a\":0x1}",
-        "{\"a\":\"\u{1}\"}",
-        "{\"a\":\"\n\"}",
-        "/**/{}",
-        "{}//",
-        "\u{feff}{}",
-        "{\"a\":\"\\x41\"}",
-    ]
-    .map(quoted)
-    .to_vec();
-    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 7))));
-    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "ü".repeat(8189))));
-    all.push(bytes(b"{}\0"));
-    all.push(bytes(b"{}\0{"));
-    for metadata in &all {
-        refused(&mut bench, "id, metadata", &format!("'1', {metadata}"), why).await;
-    }
-}
-
-#[tokio::test]
-async fn good_metadata_is_kept_to_the_byte() {
-    let mut bench = Bench::fresh().await;
-    let longest = format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 8));
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(900), "]".repeat(900));
-    let good = [
-        "{}",
-        " { \"customer\" : \"c_9\" } ",
-        "{\"a\":1,\"a\":2}",
-        "{\"n\":1e400,\"m\":12345678901234567890123}",
-        "{\"it's\":\"\u{1f389} \\u00fc ü\"}",
-        "{\"s\":\"\\ud800\"}",
-        "\n{\t\"a\":\n1}\r\n",
-        &longest,
-        &deep,
-    ];
-    for (n, metadata) in good.iter().enumerate() {
-        let script = format!(
-            "INSERT INTO jobs (id, metadata) VALUES ('{n}', {})",
-            quoted(metadata)
-        );
-        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{metadata:.60}");
-        let job = bench.tracked(&n.to_string()).await;
-        assert_eq!(job.metadata.as_deref(), Some(*metadata));
-        bench
-            .sees(job.id.as_str(), &body(&[("a", "success")]), &[])
-            .await;
-        let told = &bench.detail(job.id.as_str()).await.events[1].body;
-        assert!(
-            told.contains(&format!("\"metadata\":{},", metadata.trim())),
-            "{told:.200}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn other_columns_are_held_to_their_rules() {
     let mut bench = Bench::fresh().await;
     let own =
@@ -349,7 +154,7 @@ async fn other_columns_are_held_to_their_rules() {
         ("id, queued", "'1', 1"),
         ("id, finished_at", "'1', 1"),
         ("id, revision", "'1', 1"),
-        ("id, created_at", "'1', 1795359845123"),
+        ("id, created_at", "'1', 4102444800000"),
         ("id, created_at", "'1', 0"),
     ] {
         refused(&mut bench, columns, values, own).await;
@@ -468,25 +273,4 @@ async fn a_name_that_is_no_text_does_not_keep_a_job_from_being_followed() {
     let jobs = bench.store.active_jobs(0, 10).await.unwrap();
     let name = jobs[0].job.as_ref().unwrap().webhook.clone();
     assert_eq!(name.as_deref(), Some("b\u{fffd}"));
-}
-
-#[tokio::test]
-async fn metadata_with_bytes_that_are_no_text_is_handed_on_with_marks_in_their_place() {
-    let mut bench = Bench::fresh().await;
-    let script = format!(
-        "INSERT INTO jobs (id, metadata) VALUES ('1', {})",
-        bytes(b"{\"a\":\"\xff\"}")
-    );
-    bench.outsider.run(&script).await.unwrap();
-    bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    let detail = bench.detail("1").await;
-    assert_eq!(
-        detail.summary.metadata.as_deref(),
-        Some("{\"a\":\"\u{fffd}\"}")
-    );
-    assert!(
-        detail.events[1]
-            .body
-            .contains("\"metadata\":{\"a\":\"\u{fffd}\"}")
-    );
 }
