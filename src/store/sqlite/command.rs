@@ -3,10 +3,9 @@
 use sqlx::Connection;
 
 use super::jobs::insert;
+use super::open::SCHEMA;
 use super::{SqliteStore, StoreError, integer};
 use crate::store::{Enqueued, NewJob};
-
-const SCHEMA: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
 impl SqliteStore {
     pub(in crate::store) async fn enqueue_all(

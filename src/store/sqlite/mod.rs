@@ -79,9 +79,13 @@ impl SqliteStore {
             self.shared.readers.close().await;
             if let Some(mut writer) = writer {
                 // Best effort: what stays in the log is read from there at the next start.
-                let tidied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                    .execute(&mut writer)
-                    .await;
+                // The read comes first: SQLite opens the log with the first read, and a checkpoint that has to open it
+                // waits for itself.
+                let tidied = sqlx::raw_sql(
+                    "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)",
+                )
+                .execute(&mut writer)
+                .await;
                 if let Err(error) = tidied {
                     tracing::debug!(%error, "the write-ahead log was not tidied");
                 }

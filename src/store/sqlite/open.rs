@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -31,6 +32,9 @@ const JOURNAL_SIZE_LIMIT: &str = "67108864";
 const FOREIGN_TABLES: &str =
     "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
 
+pub(super) const SCHEMA: &str =
+    "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
 const READERS: u32 = 4;
 
 impl SqliteStore {
@@ -39,8 +43,7 @@ impl SqliteStore {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         create_file(path).map_err(|error| unusable(path, &error.to_string()))?;
-        let store = Self::connect(path, clock).await?;
-        let found = store.check_file(path).await?;
+        let found = clock.held(schema_of(path)).await?;
         let newest = newest_migration();
         if found > newest {
             return Err(StoreError::Newer {
@@ -48,10 +51,11 @@ impl SqliteStore {
                 known: newest,
             });
         }
+        let store = Self::connect(path, clock.clone()).await?;
         if found < newest
             && let Err(error) = store.migrate().await
             // Another program may have been quicker; then all is well.
-            && store.check_file(path).await? < newest
+            && clock.held(schema_of(path)).await? < newest
         {
             return Err(error);
         }
@@ -65,8 +69,8 @@ impl SqliteStore {
         {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let store = Self::connect(path, clock).await?;
-        let found = store.check_file(path).await?;
+        regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        let found = clock.held(schema_of(path)).await?;
         let wanted = newest_migration();
         match found {
             found if found > wanted => Err(StoreError::Newer {
@@ -74,7 +78,7 @@ impl SqliteStore {
                 known: wanted,
             }),
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
-            _ => Ok(store),
+            _ => Self::connect(path, clock).await,
         }
     }
 
@@ -91,9 +95,7 @@ impl SqliteStore {
     }
 
     async fn connect(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(BUSY_TIMEOUT)
+        let options = plain_options(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -108,13 +110,10 @@ impl SqliteStore {
                 .connect_lazy_with(options.clone().pragma("query_only", "ON"));
             Ok::<_, StoreError>((writer, readers))
         };
-        let (writer, readers) = match clock.held(connecting).await {
-            Ok(connections) => connections,
-            Err(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
-                return Err(unusable(path, &reason));
-            }
-            Err(error) => return Err(error),
-        };
+        let (writer, readers) = clock
+            .held(connecting)
+            .await
+            .map_err(|error| opening(path, error))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
@@ -124,42 +123,44 @@ impl SqliteStore {
             }),
         })
     }
+}
 
-    /// Checks the library and that the file is ours; answers with the schema's number, 0 for an empty file.
-    async fn check_file(&self, path: &Path) -> Result<i64, StoreError> {
-        let foreign = || StoreError::Foreign(path.to_owned());
-        let reading = async {
-            // One read transaction: another program may be bringing the schema up to date just now.
-            let mut connection = self.shared.readers.begin().await?;
-            let version: String = sqlx::query("SELECT sqlite_version()")
-                .fetch_one(&mut *connection)
-                .await?
-                .try_get(0)?;
-            if version_numbers(&version) < version_numbers(crate::store::OLDEST_SQLITE) {
-                return Err(StoreError::OldSqlite(version));
-            }
-            let application = integer(&mut connection, "PRAGMA application_id").await?;
-            let tables = integer(&mut connection, FOREIGN_TABLES).await?;
-            if application != APPLICATION_ID {
-                return if application == 0 && tables == 0 {
-                    Ok(0)
-                } else {
-                    Err(foreign())
-                };
-            }
-            Ok(integer(
-                &mut connection,
-                "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success",
-            )
-            .await?)
-        };
-        match self.shared.clock.held(reading).await {
-            Err(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
-                Err(unusable(path, &reason))
-            }
-            result => result,
-        }
+/// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be
+/// filled. Sets nothing that is kept in the file: it may be another program's.
+async fn schema_of(path: &Path) -> Result<i64, StoreError> {
+    let mut connection = SqliteConnection::connect_with(&plain_options(path))
+        .await
+        .map_err(|error| opening(path, error.into()))?;
+    let found = read_schema(&mut connection, path).await;
+    connection.close().await?;
+    found.map_err(|error| opening(path, error))
+}
+
+async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+    // One read transaction: another program may be bringing the schema up to date just now.
+    let mut snapshot = connection.begin().await?;
+    let version: String = sqlx::query("SELECT sqlite_version()")
+        .fetch_one(&mut *snapshot)
+        .await?
+        .try_get(0)?;
+    if version_numbers(&version) < version_numbers(crate::store::OLDEST_SQLITE) {
+        return Err(StoreError::OldSqlite(version));
     }
+    let application = integer(&mut snapshot, "PRAGMA application_id").await?;
+    if application == APPLICATION_ID {
+        return Ok(integer(&mut snapshot, SCHEMA).await?);
+    }
+    let foreign = application != 0 || integer(&mut snapshot, FOREIGN_TABLES).await? > 0;
+    if foreign {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    Ok(0)
+}
+
+fn plain_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
 }
 
 fn newest_migration() -> i64 {
@@ -175,6 +176,14 @@ fn version_numbers(version: &str) -> Vec<u32> {
         .split('.')
         .map(|part| part.parse().unwrap_or(0))
         .collect()
+}
+
+/// What an error means while a file is being opened.
+fn opening(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path, &reason),
+        other => other,
+    }
 }
 
 fn unusable(path: &Path, reason: &str) -> StoreError {
@@ -194,7 +203,20 @@ fn create_file(path: &Path) -> io::Result<()> {
         .open(path);
     match created {
         Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(0o660)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            regular_file(path)?;
+            // Asked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
+            let wanted = Access::READ_OK | Access::WRITE_OK;
+            Ok(accessat(CWD, path, wanted, AtFlags::EACCESS)?)
+        }
         Err(error) => Err(error),
+    }
+}
+
+fn regular_file(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is not a file"))
     }
 }

@@ -50,6 +50,10 @@ impl Bench {
         bench
     }
 
+    pub(crate) async fn another_outsider(&self) -> Outsider {
+        Outsider::of(&self.file).await
+    }
+
     pub(crate) async fn tracked(&self, id: &str) -> Tracked {
         let id = JobId::parse(id).unwrap();
         self.store.tracked(&id).await.unwrap().unwrap()
@@ -125,6 +129,10 @@ impl Outsider {
             .filename(file)
             .foreign_keys(false);
         Self(SqliteConnection::connect_with(&options).await.unwrap())
+    }
+
+    pub(crate) async fn leave(self) {
+        self.0.close().await.unwrap();
     }
 
     /// Runs a script; answers with the number of rows it changed, or what the database said against it.

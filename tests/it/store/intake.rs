@@ -1,6 +1,6 @@
 //! Noticing what outsiders did: pages of jobs, changes in commit order, the watcher.
 
-use super::bench::{Bench, Outsider};
+use super::bench::Bench;
 use super::given::{body, id, schedule, seen, t, told};
 use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::store::{Batch, JobChange, NewJob};
@@ -16,7 +16,7 @@ async fn changes_come_page_by_page_in_the_order_of_their_commits() {
     let mut bench = Bench::fresh().await;
     assert_eq!(bench.store.newest_change().await.unwrap(), 0);
     assert_eq!(bench.store.changes(0, 10).await.unwrap(), []);
-    let mut second = Outsider::of(&bench.file).await;
+    let mut second = bench.another_outsider().await;
     bench
         .outsider
         .run("BEGIN; SELECT * FROM jobs")

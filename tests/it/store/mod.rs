@@ -4,17 +4,42 @@
 mod bench;
 mod given;
 
-mod attempts;
-mod bookkeeping;
-mod deleting;
-mod intake;
-mod interleavings;
-mod lanes;
-mod lock;
-mod reading;
-mod recording;
 mod rows;
-mod steps;
-mod timeline;
+
+mod row_urls;
+
+mod row_metadata;
+
+mod schema;
+
 mod updates;
-mod urls;
+
+mod intake;
+
+mod recording;
+
+mod steps;
+
+mod lanes;
+
+mod attempts;
+
+mod interleavings;
+
+mod bookkeeping;
+
+mod reading;
+
+mod timeline;
+
+mod deleting;
+
+mod apart;
+
+mod files;
+
+mod refusals;
+
+mod faults;
+
+mod lock;

@@ -135,82 +135,6 @@ async fn numbers_become_ids_of_text() {
 }
 
 #[tokio::test]
-async fn bad_metadata_is_refused_with_the_rule() {
-    let mut bench = Bench::fresh().await;
-    let why = "jobs.metadata must be a JSON object of at most 16 KiB (16384 bytes)";
-    let mut all: Vec<String> = [
-        "",
-        " ",
-        "{",
-        "{}}",
-        "{} {}",
-        "[]",
-        "null",
-        "7",
-        "\"text\"",
-        "true",
-        "{a:1}",
-        "{'a':1}",
-        "{\"a\":1,}",
-        "{\"a\":01}",
-        "{\"a\":+1}",
-        "{\"a\":NaN}",
-        "{\"a\":Infinity}",
-        "{\"a\":0x1}",
-        "{\"a\":\"\u{1}\"}",
-        "{\"a\":\"\n\"}",
-        "/**/{}",
-        "{}//",
-        "\u{feff}{}",
-        "{\"a\":\"\\x41\"}",
-    ]
-    .map(quoted)
-    .to_vec();
-    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 7))));
-    all.push(quoted(&format!("{{\"a\":\"{}\"}}", "ü".repeat(8189))));
-    all.push(bytes(b"{}\0"));
-    all.push(bytes(b"{}\0{"));
-    for metadata in &all {
-        refused(&mut bench, "id, metadata", &format!("'1', {metadata}"), why).await;
-    }
-}
-
-#[tokio::test]
-async fn good_metadata_is_kept_to_the_byte() {
-    let mut bench = Bench::fresh().await;
-    let longest = format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 8));
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(900), "]".repeat(900));
-    let good = [
-        "{}",
-        " { \"customer\" : \"c_9\" } ",
-        "{\"a\":1,\"a\":2}",
-        "{\"n\":1e400,\"m\":12345678901234567890123}",
-        "{\"it's\":\"\u{1f389} \\u00fc ü\"}",
-        "{\"s\":\"\\ud800\"}",
-        "\n{\t\"a\":\n1}\r\n",
-        &longest,
-        &deep,
-    ];
-    for (n, metadata) in good.iter().enumerate() {
-        let script = format!(
-            "INSERT INTO jobs (id, metadata) VALUES ('{n}', {})",
-            quoted(metadata)
-        );
-        assert_eq!(bench.outsider.run(&script).await, Ok(1), "{metadata:.60}");
-        let job = bench.tracked(&n.to_string()).await;
-        assert_eq!(job.metadata.as_deref(), Some(*metadata));
-        bench
-            .sees(job.id.as_str(), &body(&[("a", "success")]), &[])
-            .await;
-        let told = &bench.detail(job.id.as_str()).await.events[1].body;
-        assert!(
-            told.contains(&format!("\"metadata\":{},", metadata.trim())),
-            "{told:.200}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn other_columns_are_held_to_their_rules() {
     let mut bench = Bench::fresh().await;
     let own =
@@ -230,7 +154,7 @@ async fn other_columns_are_held_to_their_rules() {
         ("id, queued", "'1', 1"),
         ("id, finished_at", "'1', 1"),
         ("id, revision", "'1', 1"),
-        ("id, created_at", "'1', 1795359845123"),
+        ("id, created_at", "'1', 4102444800000"),
         ("id, created_at", "'1', 0"),
     ] {
         refused(&mut bench, columns, values, own).await;
@@ -349,25 +273,4 @@ async fn a_name_that_is_no_text_does_not_keep_a_job_from_being_followed() {
     let jobs = bench.store.active_jobs(0, 10).await.unwrap();
     let name = jobs[0].job.as_ref().unwrap().webhook.clone();
     assert_eq!(name.as_deref(), Some("b\u{fffd}"));
-}
-
-#[tokio::test]
-async fn metadata_with_bytes_that_are_no_text_is_handed_on_with_marks_in_their_place() {
-    let mut bench = Bench::fresh().await;
-    let script = format!(
-        "INSERT INTO jobs (id, metadata) VALUES ('1', {})",
-        bytes(b"{\"a\":\"\xff\"}")
-    );
-    bench.outsider.run(&script).await.unwrap();
-    bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    let detail = bench.detail("1").await;
-    assert_eq!(
-        detail.summary.metadata.as_deref(),
-        Some("{\"a\":\"\u{fffd}\"}")
-    );
-    assert!(
-        detail.events[1]
-            .body
-            .contains("\"metadata\":{\"a\":\"\u{fffd}\"}")
-    );
 }
