@@ -229,6 +229,7 @@ impl Surroundings {
                 return Ok(self.later(progress));
             }
         };
+        let errors_before = progress.consecutive_errors;
         if matches!(sighting, Sighting::Seen(_)) {
             let moved = !observation.transitions.is_empty() || tracked.state == JobState::Pending;
             progress.good(moved, observation.queued);
@@ -260,6 +261,7 @@ impl Surroundings {
             }
             Recorded::Stale => Ok(Next::Reread),
             Recorded::Refused(rule) => {
+                progress.consecutive_errors = errors_before;
                 progress.failed(format!("cannot be recorded: {rule}"));
                 Ok(self.later(progress))
             }
