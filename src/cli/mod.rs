@@ -1,7 +1,7 @@
 //! The command line: one file per command, and what they share to look alike.
 //!
 //! Commands that work on the database need no daemon, and no lock: they read and write beside one. What they print is
-//! made by pure functions of the data, the time and the [`View`](screen::View); text from outside is escaped.
+//! made by pure functions of the data, the time and the `screen::View`; text from outside is escaped.
 
 mod cancel;
 mod check;

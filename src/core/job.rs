@@ -113,6 +113,20 @@ pub enum FailureKind {
     Cancelled,
 }
 
+impl FailureKind {
+    /// The word stored, sent and logged.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::NotFound => "not_found",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Why a job failed, as stored in `jobs.failure` and sent in `job.failed`.
 ///
 /// `code`, `title` and `detail` of a failed step are the API's own JSON values, untouched; null where it gave none.
@@ -194,5 +208,18 @@ mod tests {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
         assert_eq!(JobState::from_word("running"), None);
+    }
+
+    #[test]
+    fn a_kind_of_failure_is_logged_with_the_word_that_is_stored() {
+        for kind in [
+            FailureKind::Step,
+            FailureKind::NotFound,
+            FailureKind::Rejected,
+            FailureKind::Expired,
+            FailureKind::Cancelled,
+        ] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
     }
 }

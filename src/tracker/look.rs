@@ -326,7 +326,7 @@ impl Story {
     fn log(&self, id: &JobId) {
         match (self.state, self.failure) {
             (JobState::Success, _) => tracing::info!(job_id = %id, "job completed"),
-            (_, Some(kind)) => tracing::info!(job_id = %id, kind = ?kind, "job failed"),
+            (_, Some(kind)) => tracing::info!(job_id = %id, kind = kind.as_str(), "job failed"),
             _ => tracing::debug!(job_id = %id, transitions = self.transitions, "job changed"),
         }
     }

@@ -118,7 +118,7 @@ impl Poller {
     fn follow(&mut self, row: JobRow, spread: Duration) {
         let wall = self.surroundings.clock.now();
         if let Some(webhook) = &row.webhook
-            && !self.surroundings.subscriptions.knows(webhook)
+            && self.is_unknown(webhook)
         {
             self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
             let named = printable(webhook, 64);
@@ -246,8 +246,18 @@ impl Poller {
             return;
         };
         self.schedule.set_deadline(id, Some(job.deadline), None);
+        if job
+            .webhook
+            .as_deref()
+            .is_some_and(|name| self.is_unknown(name))
+        {
+            self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);
         }
+    }
+    fn is_unknown(&self, webhook: &str) -> bool {
+        !self.surroundings.subscriptions.knows(webhook)
     }
 }
