@@ -9,6 +9,7 @@ mod support;
 
 mod config;
 mod following;
+mod polling;
 mod simulator;
 mod upstream;
 mod webhook;
