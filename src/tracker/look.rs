@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -104,14 +105,20 @@ impl Surroundings {
         };
         let next = match task {
             Task::End(failure) => self.end(&job, &mut progress, failure).await?,
-            Task::Poll { url, end } => tokio::select! {
-                biased;
-                Ok(failure) = end => self.end(&job, &mut progress, failure).await?,
-                poll = self.upstream.poll(&url) => {
-                    progress.count(poll.requests, self.clock.now());
-                    self.judge(&job, &mut progress, &mut hash, poll.outcome).await?
+            Task::Poll { url, end } => {
+                let requests = AtomicU32::new(0);
+                tokio::select! {
+                    biased;
+                    Ok(failure) = end => {
+                        progress.count(requests.load(Ordering::Relaxed), self.clock.now());
+                        self.end(&job, &mut progress, failure).await?
+                    }
+                    poll = self.upstream.poll_counted(&url, &requests) => {
+                        progress.count(poll.requests, self.clock.now());
+                        self.judge(&job, &mut progress, &mut hash, poll.outcome).await?
+                    }
                 }
-            },
+            }
         };
         Ok(Looked {
             id,
