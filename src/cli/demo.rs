@@ -137,15 +137,20 @@ pub async fn run_on(
     hurry: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (mut view, mut out, paint) = screen.into_parts();
-    let stage = Stage::set(args.pace, args.refuse.as_deref(), |settings| {
+    let mut stage = Stage::set(args.pace, args.refuse.as_deref(), |settings| {
         if args.logs {
             logging::start(&settings.log)?;
         }
         Ok(())
     })
     .await?;
-    let mut stage = stage;
     let mut play = Play::new(&stage, args.pace);
+    view.say(&format!(
+        "{} jobs, an API at {}, two webhooks and jobtrackd, in {}",
+        play.actors.len(),
+        stage.simulator.base_url(),
+        stage.folder.path().display(),
+    ));
     let finale = perform(&mut stage, &mut play, &mut view, &args, stop).await;
     view.close();
     let (control, inbox) = (stage.simulator.control(), stage.receiver.inbox());

@@ -10,6 +10,7 @@ mod support;
 mod cli;
 mod config;
 mod crash;
+mod demo;
 mod following;
 mod polling;
 mod simulator;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 mod access;
 mod faults;
+mod receiver;
 mod scripts;
 mod stories;
 

@@ -13,8 +13,8 @@ use crate::core::job::{FailureKind, JobState};
 use crate::simulator::{Ending, Received};
 use crate::store::JobDetail;
 
-/// A request that was sent when the job had not ended arrives so long after its end at most.
-const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// A request that was on its way when the tracker itself ended the job arrives so long after that at most.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// The fewest tokens the daemon must have asked for: the first lives only for a part of the demo.
 const TOKENS: u64 = 2;
@@ -99,6 +99,10 @@ pub(super) fn all(evidence: &Evidence) -> Vec<Check> {
             if tokens < TOKENS {
                 missing.push(format!("{tokens} asked for"));
             }
+            let mut requests = evidence.cases.iter().flat_map(|case| &case.requests);
+            if !requests.any(|request| request.status == Some(403)) {
+                missing.push("no request met an expired one".to_owned());
+            }
         }),
     ]
 }
@@ -157,7 +161,10 @@ fn late_polls(case: &Case) -> Vec<String> {
     else {
         return Vec::new();
     };
-    let end = end.plus(ON_ITS_WAY);
+    let end = match case.role.end {
+        Some(_) => end.plus(ON_ITS_WAY),
+        None => end,
+    };
     let late = case.requests.iter().filter(|request| request.at > end);
     match late.count() {
         0 => Vec::new(),

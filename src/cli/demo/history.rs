@@ -12,10 +12,10 @@ use crate::simulator::TrueMoment;
 use crate::store::TransitionView;
 
 /// A poll so close to a change of the API's answer may have seen either side of it.
-const BLUR: Duration = Duration::from_millis(20);
+const BLUR: Duration = Duration::from_millis(40);
 
 /// A poll that was on its way for so long at most when the tracker itself ended the job is not recorded any more.
-const ON_ITS_WAY: Duration = Duration::from_millis(250);
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// Steps by title: status and result.
 type Picture = BTreeMap<String, (String, Value)>;

@@ -49,6 +49,8 @@ pub(super) struct Role {
 pub(super) enum Tale {
     /// One of the simulator's, over within so many milliseconds.
     Scenario(Scenario, u64),
+    /// One of the simulator's at its own speed, so that its challenges wait for their user for a minute.
+    Asking(Scenario),
     /// One of the simulator's that fails at this step with this code.
     Failing(Scenario, u64, &'static str, &'static str),
     /// A document of the API's own page.
@@ -113,6 +115,7 @@ impl Role {
             Tale::None => return None,
             Tale::Document(script) => NewJob::scripted(script()),
             Tale::Scenario(scenario, ms) => NewJob::of(scenario).within_ms(within(ms)),
+            Tale::Asking(scenario) => NewJob::of(scenario),
             Tale::Failing(scenario, ms, step, code) => NewJob {
                 step: Some(step.to_owned()),
                 code: Some(code.to_owned()),
@@ -224,67 +227,51 @@ fn stories() -> Vec<Role> {
 }
 
 fn challenges() -> Vec<Role> {
-    let role = |at, scenario: Scenario, ms, about, user| {
-        Role::new(at, scenario.name(), about, Tale::Scenario(scenario, ms)).user(user)
+    use User::{Guesses, Knows, Mistypes};
+    let role = |at, scenario: Scenario, about, user| {
+        Role::new(at, scenario.name(), about, Tale::Asking(scenario)).user(user)
     };
-    use User::{Guesses, Knows, Mistypes, Silent};
+    let unasked = |at, scenario: Scenario, ms, about| {
+        Role::new(at, scenario.name(), about, Tale::Scenario(scenario, ms))
+    };
     vec![
-        role(1_500, Scenario::MfaToken, 9_000, "mistyped once", Mistypes),
-        role(2_200, Scenario::MfaQuestions, 8_000, "two questions", Knows),
-        role(
-            5_400,
-            Scenario::MfaApproval,
-            7_000,
-            "an app's approval",
-            Knows,
-        ),
-        role(
-            6_000,
-            Scenario::MfaStrict,
-            5_000,
-            "one wrong guess",
-            Guesses,
-        ),
-        role(6_600, Scenario::MfaExpired, 9_000, "nobody answers", Silent),
-        role(7_200, Scenario::MfaKept, 8_000, "five steps", Knows),
-        role(7_600, Scenario::MfaSkipped, 6_000, "no code needed", Silent),
-        role(
-            8_000,
-            Scenario::MfaMisspelt,
-            6_000,
-            "a title misspelt",
-            Silent,
-        ),
-        role(
-            12_800,
-            Scenario::StepAppears,
-            7_000,
-            "a step comes late",
-            Knows,
-        ),
+        role(1_500, Scenario::MfaToken, "mistyped once", Mistypes),
+        role(2_200, Scenario::MfaQuestions, "two questions", Knows),
+        role(5_400, Scenario::MfaApproval, "an app's approval", Knows),
+        role(6_000, Scenario::MfaStrict, "one wrong guess", Guesses),
+        unasked(6_600, Scenario::MfaExpired, 9_000, "nobody answers"),
+        role(7_200, Scenario::MfaKept, "five steps", Knows),
+        unasked(7_600, Scenario::MfaSkipped, 6_000, "no code needed"),
+        unasked(8_000, Scenario::MfaMisspelt, 6_000, "a title misspelt"),
+        role(12_800, Scenario::StepAppears, "a step comes late", Knows),
     ]
 }
 
 /// What goes wrong at the API, each time at a job's next poll or polls, and every job survives it.
-pub(super) fn faults() -> Vec<FaultRule> {
+pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
     let status = |status, retry_after| Fault::Status {
         status,
         retry_after,
         body: None,
     };
     let once = |job: &str, fault| FaultRule::new(fault).on_job(job).times(1);
-    vec![
+    let mut faults = vec![
         once("success", status(500, None)).times(2),
         once("61723-page", Fault::Html),
-        once("mfa-questions", status(429, Some(RetryAfter::Seconds(1)))),
         once("slow", Fault::Truncated),
         once("statement", Fault::Reset { after_bytes: 20 }),
         once("report", Fault::Empty),
-    ]
+    ];
+    // After a 429 all jobs rest for a second at least, however fast they go.
+    if pace <= 1.0 {
+        let throttled = status(429, Some(RetryAfter::Seconds(1)));
+        faults.push(once("mfa-questions", throttled));
+    }
+    faults
 }
 
 /// What goes wrong at the webhooks.
-pub(super) fn refusals() -> Vec<Refusal> {
+pub(super) fn refusals(pace: f64) -> Vec<Refusal> {
     let refusal = |hook: &str, job: &str, event: &str, times, status| Refusal {
         hook: Some(hook.to_owned()),
         job: Some(job.to_owned()),
@@ -298,7 +285,7 @@ pub(super) fn refusals() -> Vec<Refusal> {
         refusal(AUDIT, "61723", "job.action_required", 1, 500),
         refusal(BILLING, "failed", "job.failed", 1, 502),
         Refusal {
-            retry_after: Some(1),
+            retry_after: Some(if pace > 1.0 { 0 } else { 1 }),
             ..refusal(BILLING, "report-failed", "job.failed", 1, 503)
         },
     ]
@@ -316,6 +303,7 @@ mod tests {
             .iter()
             .filter_map(|role| match role.tale {
                 Tale::Scenario(scenario, _) | Tale::Failing(scenario, ..) => Some(scenario),
+                Tale::Asking(scenario) => Some(scenario),
                 Tale::Document(_) | Tale::None => None,
             })
             .collect();

@@ -12,7 +12,8 @@ use crate::core::delivery::DeliveryState;
 /// The most lines said of one check that failed.
 const MAX_LINES: usize = 10;
 
-const HEADERS: [&str; 9] = [
+/// The columns where there is room, and on a narrow terminal.
+const WIDE: [&str; 10] = [
     "job",
     "kind",
     "end",
@@ -21,8 +22,18 @@ const HEADERS: [&str; 9] = [
     "requests",
     "events",
     "deliveries",
+    "attempts",
     "signatures",
 ];
+const NARROW: [&str; 10] = [
+    "job", "kind", "end", "steps", "trans.", "polls", "events", "deliv.", "tries", "signed",
+];
+
+/// The narrowest terminal on which the wide columns stand without breaks, in characters.
+const ROOM: u16 = 128;
+
+/// Where the column stands that a narrow terminal has no room for.
+const KIND: usize = 1;
 
 /// A line under the header, and nothing else.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─'));
@@ -116,23 +127,36 @@ fn table(evidence: &Evidence) -> Table {
     let mut table = Table::new();
     table
         .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(HEADERS);
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    let narrow = table.width().is_some_and(|width| width < ROOM);
+    let cells = |texts: [String; WIDE.len()]| {
+        texts
+            .into_iter()
+            .enumerate()
+            .filter(|(index, _)| !narrow || *index != KIND)
+            .map(|(index, text)| cell(index, text))
+            .collect::<Vec<_>>()
+    };
+    let headers = if narrow { NARROW } else { WIDE };
+    table.set_header(cells(headers.map(str::to_owned)));
     for case in &evidence.cases {
-        let cells = row(case).into_iter().enumerate().map(|(index, text)| {
-            let alignment = if index < NUMBERS {
-                CellAlignment::Left
-            } else {
-                CellAlignment::Right
-            };
-            Cell::new(text).set_alignment(alignment)
-        });
-        table.add_row(cells);
+        table.add_row(cells(row(case)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
     }
     table
 }
 
-fn row(case: &Case) -> [String; HEADERS.len()] {
+fn cell(index: usize, text: String) -> Cell {
+    Cell::new(text).set_alignment(if index < NUMBERS {
+        CellAlignment::Left
+    } else {
+        CellAlignment::Right
+    })
+}
+
+fn row(case: &Case) -> [String; WIDE.len()] {
     let mut sums = Sums::default();
     sums.add(case);
     let summary = case.detail.as_ref().map(|detail| &detail.summary);
@@ -158,22 +182,8 @@ fn row(case: &Case) -> [String; HEADERS.len()] {
         sums.transitions.to_string(),
         case.requests.len().to_string(),
         sums.events.to_string(),
-        deliveries(&sums),
+        format!("{}/{}", sums.delivered, sums.deliveries),
+        sums.attempts.to_string(),
         format!("{}/{}", sums.verified, sums.received),
     ]
-}
-
-/// Delivered of all; with the number of attempts where it took more than one each.
-fn deliveries(sums: &Sums) -> String {
-    let Sums {
-        delivered,
-        deliveries,
-        attempts,
-        ..
-    } = sums;
-    if attempts == deliveries {
-        format!("{delivered}/{deliveries}")
-    } else {
-        format!("{delivered}/{deliveries} in {attempts}")
-    }
 }

@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal as _, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::paint::{Paint, kind_word, symbol};
+use super::paint::{Paint, holds_challenge, kind_word, symbol};
 use super::play::{Actor, Happening, Play, What};
 use crate::clock::Clock;
 use crate::core::time::UnixMillis;
+use crate::store::StepView;
 
 /// The most running jobs that are shown at once.
 const MAX_LINES: usize = 14;
@@ -91,18 +92,24 @@ impl Screen {
 }
 
 impl View {
+    /// Says something for good.
+    pub(super) fn say(&mut self, line: &str) {
+        // A display that cannot be written to is no reason to end the demo.
+        let _ = match self {
+            Self::Moving(moving) => moving.bars.println(line),
+            Self::Plain(out) => writeln!(out, "{line}"),
+        };
+    }
+
     /// Shows what has just happened.
     pub(super) fn show(&mut self, play: &Play, happenings: &[Happening]) {
         match self {
             Self::Moving(moving) => moving.show(play, happenings),
-            Self::Plain(out) => {
+            Self::Plain(_) => {
                 for happening in happenings {
-                    let Some(actor) = play.actors.get(happening.actor) else {
-                        continue;
-                    };
-                    let line = plain_line(play.began_at, actor, happening);
-                    // Nobody reads on; the demo goes on to its exit code.
-                    let _ = writeln!(out, "{line}");
+                    if let Some(actor) = play.actors.get(happening.actor) {
+                        self.say(&plain_line(play.began_at, actor, happening));
+                    }
                 }
             }
         }
@@ -230,6 +237,7 @@ fn moving_line(actor: &Actor, turn: &str, now: UnixMillis, paint: Paint) -> Stri
     });
     let doing = match current {
         _ if actor.is_ended() => "telling the webhooks".to_owned(),
+        Some(step) if waits(step) => format!("{} waits for its user", step.title),
         Some(step) => format!("{} {}", step.title, step.status),
         None => "not seen yet".to_owned(),
     };
@@ -242,6 +250,10 @@ fn moving_line(actor: &Actor, turn: &str, now: UnixMillis, paint: Paint) -> Stri
         doing,
         paint.dim(&format!("{age:4.1} s")),
     )
+}
+
+fn waits(step: &StepView) -> bool {
+    step.status == "in-progress" && step.result.as_deref().is_some_and(holds_challenge)
 }
 
 fn farewell(actor: &Actor, paint: Paint) -> String {

@@ -22,7 +22,7 @@ pub(super) fn first() -> Script {
     );
     Script::new(vec![
         Phase::verbatim(0, FIRST),
-        Phase::verbatim(4_000, done),
+        Phase::verbatim(8_000, done),
     ])
 }
 
@@ -32,11 +32,11 @@ pub(super) fn second() -> Script {
     let mut document = SECOND.to_owned();
     for (at_ms, updated, step, status) in [
         (0, "29", "mfa-challenge", "in-progress"),
-        (1_200, "31", "mfa-challenge", "success"),
-        (1_800, "32", "retrieve-accounts", "in-progress"),
-        (3_400, "34", "retrieve-accounts", "success"),
-        (3_400, "34", "retrieve-transactions", "in-progress"),
-        (5_800, "37", "retrieve-transactions", "success"),
+        (2_400, "31", "mfa-challenge", "success"),
+        (3_600, "32", "retrieve-accounts", "in-progress"),
+        (6_800, "34", "retrieve-accounts", "success"),
+        (6_800, "34", "retrieve-transactions", "in-progress"),
+        (11_600, "37", "retrieve-transactions", "success"),
     ] {
         let updated = format!("2021-06-08T09:14:{updated}.000Z");
         document = edited(&document, &updated, &[(step, status)]);

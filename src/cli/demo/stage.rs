@@ -22,6 +22,9 @@ use crate::store::Store;
 /// How long a token lives; the API counts in seconds.
 const TOKEN_LIFE: Duration = Duration::from_secs(8);
 
+/// How many times faster than in reality the stories go that have no time of their own.
+const SPEED: f64 = 2.0;
+
 /// The longest pause between two polls of a job while all is well.
 const MAX_DELAY: Duration = Duration::from_millis(1_200);
 
@@ -59,14 +62,14 @@ impl Stage {
             .context("failed to make a temporary folder")?;
         let key = random_base64();
         let simulator = Simulator::start(SimulatorSettings {
-            speed: pace,
+            speed: SPEED * pace,
             api_key: Some(key.clone()),
             token_life: at_pace(TOKEN_LIFE, pace).max(Duration::from_secs(1)),
             ..SimulatorSettings::default()
         })
         .await
         .context("failed to start the simulated API")?;
-        for rule in plan::faults() {
+        for rule in plan::faults(pace) {
             simulator.control().inject(rule)?;
         }
         let hooks = [AUDIT, BILLING].map(|name| Hook {
@@ -84,7 +87,7 @@ impl Stage {
             status: 500,
             ..Refusal::default()
         });
-        for refusal in never.into_iter().chain(plan::refusals()) {
+        for refusal in never.into_iter().chain(plan::refusals(pace)) {
             receiver.inbox().refuse(refusal);
         }
         let text = configuration(
