@@ -78,10 +78,11 @@ impl SqliteStore {
         let closing = async {
             self.shared.readers.close().await;
             if let Some(mut writer) = writer {
-                // Best effort: what stays in the log is read from there at the next start.
-                let tidied = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                    .execute(&mut writer)
-                    .await;
+                // Best effort, and no waiting for others: what stays in the log is read from there at the next start.
+                let tidied =
+                    sqlx::raw_sql("PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)")
+                        .execute(&mut writer)
+                        .await;
                 if let Err(error) = tidied {
                     tracing::debug!(%error, "the write-ahead log was not tidied");
                 }

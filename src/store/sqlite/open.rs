@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use rustix::fs::{Access, access};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -39,8 +40,7 @@ impl SqliteStore {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         create_file(path).map_err(|error| unusable(path, &error.to_string()))?;
-        let store = Self::connect(path, clock).await?;
-        let found = store.check_file(path).await?;
+        let found = check_file(path, &clock).await?;
         let newest = newest_migration();
         if found > newest {
             return Err(StoreError::Newer {
@@ -48,10 +48,11 @@ impl SqliteStore {
                 known: newest,
             });
         }
+        let store = Self::connect(path, clock).await?;
         if found < newest
             && let Err(error) = store.migrate().await
             // Another program may have been quicker; then all is well.
-            && store.check_file(path).await? < newest
+            && check_file(path, &store.shared.clock).await? < newest
         {
             return Err(error);
         }
@@ -65,8 +66,7 @@ impl SqliteStore {
         {
             return Err(StoreError::Absent(path.to_owned()));
         }
-        let store = Self::connect(path, clock).await?;
-        let found = store.check_file(path).await?;
+        let found = check_file(path, &clock).await?;
         let wanted = newest_migration();
         match found {
             found if found > wanted => Err(StoreError::Newer {
@@ -74,7 +74,7 @@ impl SqliteStore {
                 known: wanted,
             }),
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
-            _ => Ok(store),
+            _ => Self::connect(path, clock).await,
         }
     }
 
@@ -83,17 +83,13 @@ impl SqliteStore {
             let mut connection = SqliteConnection::connect_with(&self.shared.options).await?;
             let migrated = MIGRATIONS.run(&mut connection).await;
             connection.close().await?;
-            migrated.map_err(|error| {
-                StoreError::Other(format!("the schema was not brought up to date: {error}"))
-            })
+            migrated.map_err(not_migrated)
         };
         self.shared.clock.held(migrating).await
     }
 
     async fn connect(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .busy_timeout(BUSY_TIMEOUT)
+        let options = plain(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -108,13 +104,7 @@ impl SqliteStore {
                 .connect_lazy_with(options.clone().pragma("query_only", "ON"));
             Ok::<_, StoreError>((writer, readers))
         };
-        let (writer, readers) = match clock.held(connecting).await {
-            Ok(connections) => connections,
-            Err(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
-                return Err(unusable(path, &reason));
-            }
-            Err(error) => return Err(error),
-        };
+        let (writer, readers) = opened(path, clock.held(connecting).await)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
@@ -124,41 +114,67 @@ impl SqliteStore {
             }),
         })
     }
+}
 
-    /// Checks the library and that the file is ours; answers with the schema's number, 0 for an empty file.
-    async fn check_file(&self, path: &Path) -> Result<i64, StoreError> {
-        let foreign = || StoreError::Foreign(path.to_owned());
-        let reading = async {
-            // One read transaction: another program may be bringing the schema up to date just now.
-            let mut connection = self.shared.readers.begin().await?;
-            let version: String = sqlx::query("SELECT sqlite_version()")
-                .fetch_one(&mut *connection)
-                .await?
-                .try_get(0)?;
-            if version_numbers(&version) < version_numbers(crate::store::OLDEST_SQLITE) {
-                return Err(StoreError::OldSqlite(version));
-            }
-            let application = integer(&mut connection, "PRAGMA application_id").await?;
-            let tables = integer(&mut connection, FOREIGN_TABLES).await?;
-            if application != APPLICATION_ID {
-                return if application == 0 && tables == 0 {
-                    Ok(0)
-                } else {
-                    Err(foreign())
-                };
-            }
-            Ok(integer(
-                &mut connection,
-                "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success",
-            )
-            .await?)
+/// Checks the library and that the file is ours; answers with the schema's number, 0 for an empty file. Nothing is set
+/// on the connection that SQLite would write down, so another program's file stays as it is.
+async fn check_file(path: &Path, clock: &Clock) -> Result<i64, StoreError> {
+    let reading = async {
+        let mut connection = SqliteConnection::connect_with(&plain(path)).await?;
+        let found = schema_number(&mut connection, path).await;
+        connection.close().await?;
+        found
+    };
+    opened(path, clock.held(reading).await)
+}
+
+async fn schema_number(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+    // One read transaction: another program may be bringing the schema up to date just now.
+    let mut connection = connection.begin().await?;
+    let version: String = sqlx::query("SELECT sqlite_version()")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    if version_numbers(&version) < version_numbers(crate::store::OLDEST_SQLITE) {
+        return Err(StoreError::OldSqlite(version));
+    }
+    let application = integer(&mut connection, "PRAGMA application_id").await?;
+    let tables = integer(&mut connection, FOREIGN_TABLES).await?;
+    if application != APPLICATION_ID {
+        return if application == 0 && tables == 0 {
+            Ok(0)
+        } else {
+            Err(StoreError::Foreign(path.to_owned()))
         };
-        match self.shared.clock.held(reading).await {
-            Err(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
-                Err(unusable(path, &reason))
-            }
-            result => result,
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+    Ok(integer(&mut connection, newest).await?)
+}
+
+fn plain(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+fn not_migrated(error: MigrateError) -> StoreError {
+    let text = format!("the schema was not brought up to date: {error}");
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            Some(StoreError::from(error)).filter(StoreError::is_temporary)
         }
+        _ => None,
+    }
+    .unwrap_or(StoreError::Other(text))
+}
+
+/// What cannot be read at all is told with the file's name.
+fn opened<T>(path: &Path, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    match result {
+        Err(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
+            Err(unusable(path, &reason))
+        }
+        result => result,
     }
 }
 
@@ -194,7 +210,11 @@ fn create_file(path: &Path) -> io::Result<()> {
         .open(path);
     match created {
         Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(0o660)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // SQLite would open a file that may only be read without a word, and fail at the first write. It is asked for
+        // without opening it: closing a file gives up all locks that this process has on it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(access(path, Access::READ_OK | Access::WRITE_OK)?)
+        }
         Err(error) => Err(error),
     }
 }
