@@ -5,16 +5,34 @@ use std::io::IsTerminal;
 use anyhow::Context;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogSettings};
+
+/// How much is logged; it can be changed while the process runs.
+#[derive(Debug, Clone)]
+pub struct Verbosity {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Verbosity {
+    /// Logs from now on what `level` says, in the words of [`LogSettings::level`].
+    ///
+    /// # Errors
+    /// When these words make no sense.
+    pub fn set(&self, level: &str) -> anyhow::Result<()> {
+        self.filter
+            .reload(filter(level)?)
+            .context("log.level cannot be changed")
+    }
+}
 
 /// Starts logging for the whole process.
 ///
 /// # Errors
 /// When journald was asked for by name and cannot be reached, or logging was started before.
-pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level).context("log.level cannot be used")?;
+pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
+    let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     let format = match settings.format {
         LogFormat::Auto => resolve(
             std::io::stderr().is_terminal(),
@@ -44,7 +62,12 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
-        .context("logging was started before")
+        .context("logging was started before")?;
+    Ok(Verbosity { filter: handle })
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level).context("log.level cannot be used")
 }
 
 /// What `auto` means here.

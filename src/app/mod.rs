@@ -161,18 +161,25 @@ impl Daemon {
     }
 
     /// Goes on with other settings: work in flight is finished, the loops start anew, nothing is lost. Settings that
-    /// only a restart can change keep their old value, and are named in the log.
+    /// only a restart can change keep their old value, and are named in the log. With `stop` cancelled meanwhile nothing
+    /// is started anew; `hurry` cuts the waiting short.
     ///
     /// # Errors
     /// When the loops do not stop or start as they should; the daemon is to be stopped then. Settings that nobody can
     /// use are refused before anything is stopped: [`ReloadRefused`] says so, and the old ones stay.
-    pub async fn reload(&mut self, new: Settings) -> anyhow::Result<()> {
+    pub async fn reload(
+        &mut self,
+        new: Settings,
+        stop: &CancellationToken,
+        hurry: &CancellationToken,
+    ) -> anyhow::Result<()> {
         for key in self.settings.restart_needed(&new) {
             warn!(
                 key,
                 "this setting has changed and needs a restart; the old value stays"
             );
         }
+        let new = self.settings.renewed(new);
         // Made before the old loops stop, so that settings nobody can use leave them running.
         let (clock, jitter) = (
             self.surroundings.clock.clone(),
@@ -181,7 +188,10 @@ impl Daemon {
         Upstream::new(&new.upstream, clock, jitter)
             .map_err(|error| ReloadRefused(error.to_string()))?;
         if let Some(engine) = self.engine.take() {
-            engine.finish(&CancellationToken::new()).await?;
+            engine.finish(hurry).await?;
+        }
+        if stop.is_cancelled() {
+            return Ok(());
         }
         let (engine, health) =
             Engine::start(&new, &self.surroundings, &self.store, &self.nudge).await?;
@@ -203,7 +213,10 @@ impl Daemon {
         };
         self.status_stop.cancel();
         let status = self.status.finish(hurry).await;
-        self.store.close().await;
+        tokio::select! {
+            () = self.store.close() => {}
+            () = hurry.cancelled() => {}
+        }
         engine.and(status)
     }
 }

@@ -9,13 +9,13 @@ use crate::{app, logging};
 /// Runs until a signal says otherwise.
 pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     let settings = load(sources)?;
-    logging::start(&settings.log)?;
+    let verbosity = logging::start(&settings.log)?;
     warn_of(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the program cannot start its runtime")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let signals = Signals::listen().context("the program cannot listen to signals")?;
         let file = sources.file.clone();
         let reread = move || -> anyhow::Result<Settings> {
@@ -23,8 +23,11 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
             warn_of(&settings);
             Ok(settings)
         };
-        app::run(settings, signals, reread).await
-    })
+        app::run(settings, signals, verbosity, reread).await
+    });
+    // Nobody waits for a name that is still being looked up.
+    runtime.shutdown_background();
+    done
 }
 
 fn warn_of(settings: &Settings) {

@@ -138,6 +138,20 @@ impl Settings {
         .filter_map(|(key, changed)| changed.then_some(key))
         .collect()
     }
+
+    /// These settings after a reload: the new ones, except for those that need a restart.
+    #[must_use]
+    pub fn renewed(&self, new: Self) -> Self {
+        Self {
+            database: self.database.clone(),
+            status: self.status,
+            log: LogSettings {
+                level: new.log.level,
+                format: self.log.format,
+            },
+            ..new
+        }
+    }
 }
 
 /// Reads every section, whatever is wrong with the others. What is missing from the answer was reported or, with

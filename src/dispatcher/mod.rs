@@ -84,7 +84,7 @@ struct Attempted {
 #[derive(Debug, thiserror::Error)]
 pub enum DispatcherError {
     /// The database cannot be read.
-    #[error("deliveries cannot be read: {0}")]
+    #[error("deliveries cannot be read")]
     Store(#[from] StoreError),
     /// An attempt could not be finished.
     #[error("an attempt cannot be recorded: {0}")]

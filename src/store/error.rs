@@ -48,7 +48,7 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
-    /// The disk failed, or the file is damaged. What was committed can only be learned by opening the file again.
+    /// The disk failed, or the file is damaged or gone. What was committed can only be learned by opening the file again.
     #[error("the database cannot be trusted any more: {0}")]
     Damaged(String),
     /// A row was refused by a rule of the schema.
@@ -76,6 +76,7 @@ mod code {
     pub(super) const IOERR: i32 = 10;
     pub(super) const CORRUPT: i32 = 11;
     pub(super) const FULL: i32 = 13;
+    pub(super) const CANTOPEN: i32 = 14;
     pub(super) const TOO_BIG: i32 = 18;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
@@ -102,7 +103,9 @@ impl From<sqlx::Error> for StoreError {
         match primary {
             Some(code::BUSY | code::LOCKED) => Self::Busy,
             Some(code::FULL) => Self::Full,
-            Some(code::IOERR | code::CORRUPT | code::NOTADB) => Self::Damaged(message),
+            Some(code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB) => {
+                Self::Damaged(message)
+            }
             Some(code::CONSTRAINT | code::TOO_BIG) => Self::Refused(message),
             _ => Self::Other(message),
         }

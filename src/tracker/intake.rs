@@ -48,7 +48,7 @@ pub struct Intake {
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The database cannot be read.
-    #[error("rows cannot be read: {0}")]
+    #[error("rows cannot be read")]
     Store(#[from] StoreError),
     /// The writer has ended.
     #[error(transparent)]

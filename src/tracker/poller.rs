@@ -90,7 +90,7 @@ pub enum PollerError {
     #[error("a job cannot be recorded: {0}")]
     Look(String),
     /// A row cannot be read again.
-    #[error("a row cannot be read: {0}")]
+    #[error("a row cannot be read")]
     Store(#[from] StoreError),
 }
 

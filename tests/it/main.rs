@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod following;
 mod polling;
+mod process;
 mod simulator;
 mod store;
 mod tidy;

@@ -1,5 +1,8 @@
 //! Noticing what outsiders did.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 
@@ -62,8 +65,11 @@ impl SqliteStore {
     pub(in crate::store) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = self.shared.clock.clone();
+        let file = FileId::of(options.get_filename())?;
         let connection = clock.held(SqliteConnection::connect_with(&options)).await?;
         Ok(SqliteWatcher {
+            path: options.get_filename().to_owned(),
+            file,
             connection,
             clock,
             version: None,
@@ -91,6 +97,8 @@ fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
 /// only be compared on one and the same connection.
 #[derive(Debug)]
 pub struct SqliteWatcher {
+    path: PathBuf,
+    file: FileId,
     connection: SqliteConnection,
     clock: Clock,
     version: Option<i64>,
@@ -102,6 +110,29 @@ impl SqliteWatcher {
         let version = clock
             .held(integer(&mut self.connection, "PRAGMA data_version"))
             .await?;
+        // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
+        if FileId::of(&self.path)? != self.file {
+            let gone = format!("{} is another file now", self.path.display());
+            return Err(StoreError::Damaged(gone));
+        }
         Ok(self.version.replace(version) != Some(version))
+    }
+}
+
+/// Which file a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let found = std::fs::metadata(path)
+            .map_err(|error| StoreError::Damaged(format!("{} is gone: {error}", path.display())))?;
+        Ok(Self {
+            device: found.dev(),
+            inode: found.ino(),
+        })
     }
 }

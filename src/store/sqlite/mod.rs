@@ -78,11 +78,11 @@ impl SqliteStore {
         let closing = async {
             self.shared.readers.close().await;
             if let Some(mut writer) = writer {
-                // Best effort: what stays in the log is read from there at the next start.
+                // Best effort, and no waiting for others: what stays in the log is read from there at the next start.
                 // The read comes first: SQLite opens the log with the first read, and a checkpoint that has to open it
                 // waits for itself.
                 let tidied = sqlx::raw_sql(
-                    "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)",
+                    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)",
                 )
                 .execute(&mut writer)
                 .await;

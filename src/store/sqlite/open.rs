@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -87,9 +87,7 @@ impl SqliteStore {
             let mut connection = SqliteConnection::connect_with(&self.shared.options).await?;
             let migrated = MIGRATIONS.run(&mut connection).await;
             connection.close().await?;
-            migrated.map_err(|error| {
-                StoreError::Other(format!("the schema was not brought up to date: {error}"))
-            })
+            migrated.map_err(not_migrated)
         };
         self.shared.clock.held(migrating).await
     }
@@ -161,6 +159,17 @@ fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
+}
+
+fn not_migrated(error: MigrateError) -> StoreError {
+    let text = format!("the schema was not brought up to date: {error}");
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            Some(StoreError::from(error)).filter(StoreError::is_temporary)
+        }
+        _ => None,
+    }
+    .unwrap_or(StoreError::Other(text))
 }
 
 fn newest_migration() -> i64 {

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// The secret every webhook of a [`Sink`] signs with.
 pub(crate) const SECRET: &str = "whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==";
@@ -50,6 +51,8 @@ type Answers = HashMap<String, VecDeque<(u16, &'static str)>>;
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<Answers>>,
+    /// Whether answers are held back.
+    held: Arc<watch::Sender<bool>>,
 }
 
 /// Listens at a free port; `http://…/NAME` is the webhook NAME. Answers 204 unless told otherwise.
@@ -80,6 +83,11 @@ impl Sink {
             .entry(webhook.to_owned())
             .or_default()
             .extend(answers);
+    }
+
+    /// Holds every answer back from now on, or lets them all go. A request counts as received all the same.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// Everything that came, in order.
@@ -141,6 +149,8 @@ async fn receive(
     if status == HANG {
         std::future::pending::<()>().await;
     }
+    // The sender lives as long as `shared`.
+    let _ = shared.held.subscribe().wait_for(|held| !held).await;
     let mut response = StatusCode::from_u16(status).unwrap().into_response();
     if !retry_after.is_empty() {
         response

@@ -1,0 +1,86 @@
+//! A database that is damaged or taken away under the daemon: it ends, says so, and does not go on as if all were well.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+use super::house::House;
+use super::program::Ended;
+use crate::support::patience::until;
+
+fn assert_not_trusted(ended: &Ended) {
+    assert_eq!(ended.code, Some(1), "{}", ended.text);
+    let last = ended
+        .text
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("error: "));
+    assert!(last.is_some(), "{}", ended.text);
+    assert!(
+        ended
+            .text
+            .contains("the database cannot be trusted any more"),
+        "{}",
+        ended.text
+    );
+}
+
+#[tokio::test]
+async fn overwritten_pages_end_the_process() {
+    let house = House::new().await;
+    let program = house.running().await;
+    house.follow("1", &[(0, &[("a", "in-progress")])]).await;
+    until("an event", || !house.sink.received().is_empty()).await;
+    let outsider = house.outsider().await;
+    house.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    let mut file = std::fs::File::options()
+        .write(true)
+        .open(house.database())
+        .unwrap();
+    let length = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(&vec![0xa5; usize::try_from(length).unwrap()])
+        .unwrap();
+    drop(file);
+    assert_not_trusted(&program.ended().await);
+    drop(outsider);
+
+    // Nor does the next start take it for a new one.
+    let ended = house.run().ended().await;
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.text.contains("cannot open the database"),
+        "{}",
+        ended.text
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_database_ends_the_process() {
+    let house = House::new().await;
+    let program = house.running().await;
+    house.follow("1", &[(0, &[("a", "in-progress")])]).await;
+    until("an event", || !house.sink.received().is_empty()).await;
+    std::fs::remove_file(house.database()).unwrap();
+    let ended = program.ended().await;
+    assert_not_trusted(&ended);
+    assert!(ended.text.contains("jobs.db is gone"), "{}", ended.text);
+}
+
+#[tokio::test]
+async fn a_replaced_database_ends_the_process_and_the_next_start_follows_the_new_one() {
+    let house = House::new().await;
+    house.migrate().await;
+    std::fs::copy(house.database(), house.path("other.db")).unwrap();
+    let program = house.running().await;
+    std::fs::rename(house.path("other.db"), house.database()).unwrap();
+    let ended = program.ended().await;
+    assert_not_trusted(&ended);
+    assert!(ended.text.contains("is another file now"), "{}", ended.text);
+    for log in ["jobs.db-wal", "jobs.db-shm"] {
+        // They belong to the file that is gone.
+        drop(std::fs::remove_file(house.path(log)));
+    }
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    let program = house.running().await;
+    house.until_ended().await;
+    program.stop().await;
+}

@@ -1,0 +1,172 @@
+//! Other programs on the same database: a second daemon, and writers that keep the lock.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::house::{House, get, readyz};
+use crate::support::patience::until;
+
+/// One wait for a foreign lock takes 5 s.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+const MIGRATED: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'jobs'";
+
+#[tokio::test]
+async fn a_second_daemon_ends_at_once_and_names_the_first() {
+    let house = House::new().await;
+    let first = house.running().await;
+    let second = house.run().ended().await;
+    assert_eq!(second.code, Some(1));
+    let named = format!("in use by another jobtrackd (pid {}, since ", first.pid);
+    assert!(second.text.contains(&named), "{}", second.text);
+
+    first.kill().await;
+    house.running().await.stop().await;
+}
+
+#[tokio::test]
+async fn an_up_to_date_database_is_followed_although_another_program_writes() {
+    let house = House::new().await;
+    house.migrate().await;
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    let mut writer = house.outsider().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    let program = house.running().await;
+    until("the poll", || house.asked("1") == 1).await;
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+    house.until_ended().await;
+    let ended = program.stop().await;
+    assert!(!ended.text.contains("ERROR"), "{}", ended.text);
+}
+
+#[tokio::test]
+async fn a_new_database_that_another_program_has_locked_is_waited_for() {
+    let house = House::new().await;
+    let mut writer = house.outsider_of_new().await;
+    sqlx::raw_sql("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    let program = house.run();
+    let waiting = "the database cannot be opened yet; waiting";
+    let line = program.says_within(LOCK_PATIENCE, waiting, 1).await;
+    assert!(line.contains("locked by another program"), "{line}");
+    assert_eq!(house.value(MIGRATED).await, "0");
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    program.ready().await;
+    let ended = program.stop().await;
+    assert_eq!(ended.text.matches(waiting).count(), 1, "{}", ended.text);
+}
+
+#[tokio::test]
+async fn while_another_program_keeps_the_lock_nothing_is_polled_or_sent() {
+    let mut house = House::new().await;
+    house.raw(
+        "webhooks.all",
+        "retry",
+        &format!("[{}]", ["\"50ms\""; 40].join(", ")),
+    );
+    house.sink.answers("all", &[(500, ""); 20]);
+    let program = house.running().await;
+    let status = program.ready().await;
+    house.follow("told", &[(0, &[("a", "success")])]).await;
+    house
+        .follow("steady", &[(0, &[("a", "in-progress")])])
+        .await;
+    until("an event", || !house.sink.received().is_empty()).await;
+    until("a poll", || house.asked("steady") > 0).await;
+
+    let mut writer = house.outsider().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    program
+        .says_within(LOCK_PATIENCE, "the database cannot be written", 1)
+        .await;
+    let body = readyz(&status, 503).await;
+    let reason = "the database cannot be written: another program holds its lock";
+    assert_eq!(body["reasons"], serde_json::json!([reason]));
+    let (asked, told) = (house.asked("steady"), house.sink.received().len());
+    for _ in 0..100 {
+        assert_eq!(get(&status, "/readyz").await.unwrap().0, 503);
+        assert_eq!(get(&status, "/healthz").await.unwrap().0, 200);
+    }
+    assert_eq!(
+        (house.asked("steady"), house.sink.received().len()),
+        (asked, told)
+    );
+
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    program.says("the database can be written again").await;
+    readyz(&status, 200).await;
+    until("another poll", || house.asked("steady") > asked).await;
+    house
+        .until(
+            "SELECT count(*) FROM deliveries WHERE state = 'pending'",
+            "0",
+        )
+        .await;
+    let gaps = "SELECT count(*) FROM (SELECT count(*) AS n, max(number) AS last FROM attempts GROUP BY event_id) WHERE n <> last";
+    assert_eq!(house.value(gaps).await, "0");
+    assert_eq!(
+        house.value("SELECT count(*) FROM attempts").await,
+        house.sink.received().len().to_string()
+    );
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn two_signals_end_it_also_while_another_program_keeps_the_lock() {
+    let house = House::new().await;
+    let program = house.running().await;
+    house.delay("1", 50);
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    let mut writer = house.outsider().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    until("the poll", || house.asked("1") == 1).await;
+    program.signal(Signal::TERM);
+    program.says("stopping").await;
+    program.signal(Signal::TERM);
+    let ended = program.ended_within(Duration::from_secs(4)).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.text);
+
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    let program = house.running().await;
+    house.until_ended().await;
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_daemon_stops_at_once_although_another_program_reads_and_writes() {
+    let house = House::new().await;
+    let program = house.running().await;
+    let (mut reader, mut writer) = (house.outsider().await, house.outsider().await);
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM jobs")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut writer)
+        .await
+        .unwrap();
+    program.signal(Signal::TERM);
+    let ended = program.ended_within(Duration::from_secs(4)).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+}

@@ -1,0 +1,166 @@
+//! SIGHUP: new settings while work goes on.
+
+use jobtrackd::simulator::{Fault, FaultRule};
+use rustix::process::Signal;
+
+use super::house::{House, get};
+use super::program::Program;
+use crate::support::patience::until;
+
+const TAKEN: &str = "the configuration was read again";
+const REFUSED: &str = "the configuration was not taken; the old one stays";
+const RESTART: &str = "this setting has changed and needs a restart";
+
+async fn reload(program: &Program, times: usize) {
+    program.signal(Signal::HUP);
+    program.says_again(TAKEN, times).await;
+}
+
+#[tokio::test]
+async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
+    let mut house = House::new().await;
+    let program = house.running().await;
+    for job in 0..6 {
+        let steps: Vec<(u64, [(&str, &str); 1])> = (0..20)
+            .map(|phase| {
+                let words = ["in-progress", "pending"];
+                (
+                    phase * 60,
+                    [("a", words[usize::try_from(phase % 2).unwrap()])],
+                )
+            })
+            .chain([(1200, [("a", "success")])])
+            .collect();
+        let steps: Vec<(u64, &[(&str, &str)])> =
+            steps.iter().map(|(at, steps)| (*at, &steps[..])).collect();
+        house.follow(&job.to_string(), &steps).await;
+    }
+    until("events", || house.sink.received().len() > 6).await;
+    reload(&program, 1).await;
+    house.webhook("second");
+    reload(&program, 2).await;
+    let before = house.sink.received().len();
+    until("events", || house.sink.received().len() > before).await;
+    reload(&program, 3).await;
+    house.until_ended().await;
+    program.stop().await;
+
+    let recorded = "SELECT job_id, sequence, id FROM events ORDER BY job_id, sequence";
+    let recorded = house.rows(recorded).await;
+    let told = |webhook: &str| {
+        let mut told: Vec<_> = house
+            .sink
+            .received()
+            .iter()
+            .filter(|each| each.webhook == webhook)
+            .map(|each| (each.job().to_owned(), each.sequence(), each.id.clone()))
+            .collect();
+        // Stable: within a job the order of arrival stays.
+        told.sort_by(|one, other| one.0.cmp(&other.0));
+        told.into_iter()
+            .map(|(job, sequence, id)| vec![job, sequence.to_string(), id])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("all"), recorded, "each once, in order");
+    let second = told("second");
+    assert!(!second.is_empty() && second.len() < recorded.len());
+    assert!(second.iter().all(|each| recorded.contains(each)));
+    let ends = house.sink.received();
+    let ends = ends
+        .iter()
+        .filter(|each| each.webhook == "second" && each.kind() == "job.completed");
+    assert_eq!(ends.count(), 6);
+}
+
+#[tokio::test]
+async fn a_bad_file_is_refused_with_its_error_and_the_old_settings_stay() {
+    let mut house = House::new().await;
+    let program = house.running().await;
+    let status = program.ready().await;
+    house.set("polling", "intial_delay", "1s");
+    program.signal(Signal::HUP);
+    let line = program.says(REFUSED).await;
+    assert!(
+        line.contains("did you mean polling.initial_delay?"),
+        "{line}"
+    );
+    std::fs::write(house.file(), "[polling\n").unwrap();
+    program.signal(Signal::HUP);
+    program.says_again(REFUSED, 2).await;
+    std::fs::remove_file(house.file()).unwrap();
+    program.signal(Signal::HUP);
+    program.says_again(REFUSED, 3).await;
+
+    assert_eq!(get(&status, "/readyz").await.unwrap().0, 200);
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    house.until_ended().await;
+    assert_eq!(
+        house.sink.kinds("all", "1"),
+        ["job.step_changed", "job.completed"]
+    );
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn settings_that_need_a_restart_are_named_each_time_and_keep_their_value() {
+    let mut house = House::new().await;
+    let (url, other) = (house.database(), house.path("other.db"));
+    let program = house.running().await;
+    let status = program.ready().await;
+    house.set("database", "url", &format!("sqlite://{}", other.display()));
+    house.set("status", "listen", "127.0.0.1:1");
+    house.set("log", "format", "text");
+    for times in 1..=2 {
+        reload(&program, times).await;
+        let text = program.text();
+        let named = text.lines().filter(|line| line.contains(RESTART));
+        assert_eq!(named.count(), 3 * times, "{text}");
+        for key in ["database.url", "status.listen", "log.format"] {
+            let named = text
+                .lines()
+                .filter(|line| line.contains(&format!("\"key\":\"{key}\"")));
+            assert_eq!(named.count(), times, "{text}");
+        }
+    }
+    assert!(!other.exists());
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    house.until_ended().await;
+    assert_eq!(get(&status, "/jobs/1").await.unwrap().0, 200);
+
+    house.set("database", "url", &format!("sqlite://{}", url.display()));
+    house.set("status", "listen", "127.0.0.1:0");
+    house.set("log", "format", "auto");
+    reload(&program, 3).await;
+    let text = program.text();
+    assert_eq!(text.matches(RESTART).count(), 6, "as at the start: {text}");
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_level_is_taken_at_once() {
+    let mut house = House::new().await;
+    let program = house.running().await;
+    house.set("log", "level", "jobtrackd=debug");
+    reload(&program, 1).await;
+    house.follow("1", &[(0, &[("a", "in-progress")])]).await;
+    program.says("job changed").await;
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_during_a_reload_does_not_wait_for_the_loops_to_start_anew() {
+    let house = House::new().await;
+    let program = house.running().await;
+    let hang = FaultRule::new(Fault::Hang).on_job("hung");
+    house.control().inject(hang).unwrap();
+    house.sql("INSERT INTO jobs (id) VALUES ('hung')").await;
+    until("the poll", || house.asked("hung") == 1).await;
+    program.signal(Signal::HUP);
+    program.says("taking the new configuration").await;
+    program.signal(Signal::TERM);
+    program.signal(Signal::INT);
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.text);
+    assert!(!ended.text.contains(TAKEN), "{}", ended.text);
+    assert_eq!(house.asked("hung"), 1);
+}
