@@ -5,16 +5,33 @@ use std::io::IsTerminal;
 use anyhow::Context;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogSettings};
+
+/// The log of this process, once it was started.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Logging {
+    /// Changes what is logged from now on.
+    ///
+    /// # Errors
+    /// When the level cannot be used.
+    pub fn set_level(&self, level: &str) -> anyhow::Result<()> {
+        let filter = filter(level)?;
+        self.filter.reload(filter).context("the log has ended")
+    }
+}
 
 /// Starts logging for the whole process.
 ///
 /// # Errors
 /// When journald was asked for by name and cannot be reached, or logging was started before.
-pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level).context("log.level cannot be used")?;
+pub fn start(settings: &LogSettings) -> anyhow::Result<Logging> {
+    let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
     let format = match settings.format {
         LogFormat::Auto => resolve(
             std::io::stderr().is_terminal(),
@@ -44,7 +61,12 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init()
-        .context("logging was started before")
+        .context("logging was started before")?;
+    Ok(Logging { filter: handle })
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level).context("log.level cannot be used")
 }
 
 /// What `auto` means here.

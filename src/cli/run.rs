@@ -9,7 +9,7 @@ use crate::{app, logging};
 /// Runs until a signal says otherwise.
 pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     let settings = load(sources)?;
-    logging::start(&settings.log)?;
+    let logging = logging::start(&settings.log)?;
     warn_of(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -20,6 +20,7 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
         let file = sources.file.clone();
         let reread = move || -> anyhow::Result<Settings> {
             let settings = load(&Sources::from_process(file.clone()))?;
+            logging.set_level(&settings.log.level)?;
             warn_of(&settings);
             Ok(settings)
         };
