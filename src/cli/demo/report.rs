@@ -140,7 +140,7 @@ fn table(evidence: &Evidence) -> Table {
     let headers = if narrow { NARROW } else { WIDE };
     table.set_header(cells(headers.map(str::to_owned)));
     for case in &evidence.cases {
-        table.add_row(cells(row(case)));
+        table.add_row(cells(row(case, narrow)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
@@ -156,12 +156,13 @@ fn cell(index: usize, text: String) -> Cell {
     })
 }
 
-fn row(case: &Case) -> [String; WIDE.len()] {
+fn row(case: &Case, narrow: bool) -> [String; WIDE.len()] {
     let mut sums = Sums::default();
     sums.add(case);
     let summary = case.detail.as_ref().map(|detail| &detail.summary);
     let end = match summary.map(|summary| (&summary.failure, summary.row.state)) {
         None => "not enqueued".to_owned(),
+        Some((Some(failure), _)) if narrow => kind_word(failure.kind).to_owned(),
         Some((Some(failure), _)) => format!("failed: {}", kind_word(failure.kind)),
         Some((None, state)) => state.to_string(),
     };
