@@ -79,7 +79,11 @@ async fn check(world: &World, at: u64) {
         "0",
         "killed at {at}"
     );
+    check_told(world, at).await;
+}
 
+/// The receiver was told what is recorded, in order, and each event always in the same words.
+async fn check_told(world: &World, at: u64) {
     let recorded = world
         .rows("SELECT job_id, sequence, id, body FROM events ORDER BY job_id, sequence")
         .await;

@@ -17,3 +17,4 @@ mod rows;
 mod steps;
 mod timeline;
 mod updates;
+mod urls;
