@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod crash;
 mod following;
+mod grace;
 mod process;
 mod simulator;
 mod store;
