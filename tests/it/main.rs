@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod demo;
 mod following;
+mod grace;
 mod polling;
 mod process;
 mod simulator;

@@ -112,6 +112,83 @@ async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.get("detail")).collect()
 }
 
+/// Each statement, and what its plan must show.
+const PLANS: &[(&str, &str)] = &[
+    (
+        RECORD_JOBS,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        RECORD_SCHEDULES,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (RECORD_STEPS, "(job_id=? AND title=? AND occurrence=?)"),
+    (RECORD_TRANSITIONS, "SCAN json_each"),
+    (RECORD_EVENTS, "SCAN json_each"),
+    (RECORD_DELIVERIES, "SEARCH w USING INDEX"),
+    (
+        TAKE_POLL_REQUESTS,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (FORGET_CHANGES, "USING INTEGER PRIMARY KEY (rowid<?)"),
+    (
+        DUE,
+        "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
+    ),
+    (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
+    (
+        RECORD_OUTCOMES,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (RECORD_ATTEMPTS, "SCAN json_each"),
+    (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),
+    (
+        PROMOTE,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        PROMOTE,
+        "deliveries_lanes (webhook=? AND job_id=? AND sequence=?)",
+    ),
+    (
+        ACTIVE_JOBS,
+        "SEARCH j USING INDEX jobs_active (finished_at=? AND rowid>?)",
+    ),
+    (CHANGES, "SEARCH c USING INTEGER PRIMARY KEY (rowid>?)"),
+    (
+        LIST,
+        "SEARCH j USING INDEX jobs_created ((created_at,id)<(?,?))",
+    ),
+    (
+        LIST_OF_STATE,
+        "jobs_by_state (state=? AND (created_at,id)<(?,?))",
+    ),
+    (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
+    (
+        TRACKED,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        DETAIL,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
+    (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (STEPS, BY_JOB),
+    (STEPS_OF_MANY, BY_JOB),
+    (TRANSITIONS, BY_JOB),
+    (EVENTS, BY_JOB),
+    (DELIVERIES, BY_JOB),
+    (ATTEMPTS, BY_JOB),
+    ("SELECT * FROM timeline WHERE job_id = ?1", BY_JOB),
+    (
+        "DELETE FROM jobs WHERE id = ?1",
+        "sqlite_autoindex_jobs_1 (id=?)",
+    ),
+];
+
+const BY_JOB: &str = "(job_id=?)";
+
 #[tokio::test]
 async fn every_statement_finds_its_rows_by_an_index() {
     let (_folder, store) = fresh().await;

@@ -60,9 +60,8 @@ async fn a_deleted_database_ends_the_process() {
     house.follow("1", &[(0, &[("a", "in-progress")])]).await;
     until("an event", || !house.sink.received().is_empty()).await;
     std::fs::remove_file(house.database()).unwrap();
-    let ended = program.ended().await;
-    assert_not_trusted(&ended);
-    assert!(ended.text.contains("jobs.db is gone"), "{}", ended.text);
+    // Whoever notices first says so: who looks at the path, or who opens it again.
+    assert_not_trusted(&program.ended().await);
 }
 
 #[tokio::test]

@@ -100,3 +100,27 @@ async fn a_daemon_that_still_waits_to_start_can_be_stopped() {
     until("the lock file", || house.path("jobs.db.lock").exists()).await;
     program.stop().await;
 }
+
+#[tokio::test]
+async fn a_process_that_stood_still_goes_on_where_it_was() {
+    let house = House::new().await;
+    let program = house.running().await;
+    house.delay("1", 20);
+    house
+        .follow(
+            "1",
+            &[(0, &[("a", "in-progress")]), (200, &[("a", "success")])],
+        )
+        .await;
+    until("the poll", || house.asked("1") == 1).await;
+    program.signal(Signal::STOP);
+    let stat = format!("/proc/{}/stat", program.pid);
+    let stopped = || std::fs::read_to_string(&stat).unwrap().contains(") T ");
+    until("it stands still", stopped).await;
+    house.follow("2", &[(0, &[("a", "success")])]).await;
+    program.signal(Signal::CONT);
+    house.until_ended().await;
+    let kinds = house.sink.kinds("all", "2");
+    assert_eq!(kinds, ["job.step_changed", "job.completed"]);
+    program.stop().await;
+}
