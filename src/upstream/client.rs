@@ -149,11 +149,24 @@ impl Inner {
             Err(error) => return without_token(&error),
         };
         requests.fetch_add(1, Ordering::Relaxed);
-        let refused = match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => return Finished { outcome, signal },
-            Asked::TokenRefused(detail) => detail,
-        };
-        if !self.tokens.invalidate(&token) {
+        match self.get(url, &token).await {
+            Asked::Done(outcome, signal) => Finished { outcome, signal },
+            // On the heap: it is rare, and would make every poll's future twice as large.
+            Asked::TokenRefused(refused) => {
+                Box::pin(self.again(url, &token, refused, requests)).await
+            }
+        }
+    }
+
+    /// The second request, with a fresh token, after the first one was `refused`.
+    async fn again(
+        &self,
+        url: &Url,
+        token: &Token,
+        refused: String,
+        requests: &AtomicU32,
+    ) -> Finished {
+        if !self.tokens.invalidate(token) {
             return Finished::refused(refused);
         }
         let token = match self.tokens.get(&self.http).await {

@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod following;
 mod grace;
+mod intake;
 mod polling;
 mod process;
 mod simulator;
