@@ -96,7 +96,7 @@ impl SqliteStore {
             state: r.job_state()?,
             revision: r.integer("revision")?,
             created_at: r.time("created_at")?,
-            metadata: r.maybe_text("metadata")?,
+            metadata: r.metadata()?,
             resource: r.maybe_text("resource")?,
             steps: steps
                 .iter()
@@ -257,7 +257,10 @@ impl SqliteStore {
         rows.iter()
             .map(|row| {
                 let r = Reading::new(row, "jobs", "webhook");
-                Ok((r.text("webhook")?, r.number("jobs")?))
+                Ok((
+                    r.foreign_text("webhook")?.unwrap_or_default(),
+                    r.number("jobs")?,
+                ))
             })
             .collect()
     }
@@ -278,7 +281,7 @@ fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreErr
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: rows::job(row)?,
-        metadata: r.maybe_text("metadata")?,
+        metadata: r.metadata()?,
         failure: r.failure()?,
         finished_at: r.maybe_time("finished_at")?,
         steps,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -55,6 +56,34 @@ impl<'a> Reading<'a> {
         self.row.try_get(column).map_err(|_| self.broken(column))
     }
 
+    /// Text that outsiders write. SQLite keeps whatever bytes it is given, and one row must not stop the others: bytes
+    /// that are no UTF-8 are replaced, which makes the text one that names nothing.
+    pub(super) fn foreign_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        let bytes: Option<Vec<u8>> = self.row.try_get(column).map_err(|_| self.broken(column))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The enqueuer's metadata. What the INSERT lets through and is no JSON all the same (bytes that are no UTF-8, an
+    /// UPDATE afterwards) cannot be handed on; the job is followed without it.
+    pub(super) fn metadata(&self) -> Result<Option<String>, StoreError> {
+        let bytes: Option<Vec<u8>> = self
+            .row
+            .try_get("metadata")
+            .map_err(|_| self.broken("metadata"))?;
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(bytes).ok();
+        let json = text.filter(|text| serde_json::from_str::<&RawValue>(text).is_ok());
+        if json.is_none() {
+            tracing::error!(
+                job_id = self.name,
+                "the job's metadata is no JSON text; it is left out"
+            );
+        }
+        Ok(json)
+    }
+
     pub(super) fn integer(&self, column: &'static str) -> Result<i64, StoreError> {
         self.row.try_get(column).map_err(|_| self.broken(column))
     }
@@ -105,8 +134,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<JobRow, StoreError> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobRow {
         id: r.job_id("id")?,
-        url: r.maybe_text("url")?,
-        webhook: r.maybe_text("webhook")?,
+        url: r.foreign_text("url")?,
+        webhook: r.foreign_text("webhook")?,
         priority: r.integer("priority")?,
         deadline_at: r.maybe_time("deadline_at")?,
         not_before: r.maybe_time("not_before")?,
