@@ -83,7 +83,7 @@ pub struct Gauge {
     pub followed: AtomicUsize,
     /// Looks that are being taken.
     pub in_flight: AtomicUsize,
-    /// Jobs that name a webhook nobody configured.
+    /// Followed jobs that name a webhook nobody configured.
     pub unknown_webhooks: AtomicUsize,
 }
 
@@ -182,10 +182,12 @@ impl Poller {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
         }
+        // Looks that hang are dropped after the grace, and this loop with them: what is known is written down before.
+        self.flush();
         while let Some(looked) = self.looks.join_next().await {
             self.finish(looked).await?;
+            self.flush();
         }
-        self.flush();
         Ok(())
     }
 
@@ -302,8 +304,8 @@ impl Poller {
 
     fn follow(&mut self, row: JobRow, spread: Duration) {
         let wall = self.surroundings.clock.now();
-        if let Some(webhook) = &row.webhook
-            && !self.surroundings.subscriptions.knows(webhook)
+        if self.has_unknown_webhook(row.webhook.as_deref())
+            && let Some(webhook) = &row.webhook
         {
             self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
             let named = crate::core::poll::printable(webhook, 64);
@@ -547,10 +549,17 @@ impl Poller {
         let Some(job) = self.jobs.remove(id) else {
             return;
         };
+        if self.has_unknown_webhook(job.webhook.as_deref()) {
+            self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
+        }
         self.schedule.set_deadline(id, Some(job.deadline), None);
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);
         }
+    }
+
+    fn has_unknown_webhook(&self, webhook: Option<&str>) -> bool {
+        webhook.is_some_and(|name| !self.surroundings.subscriptions.knows(name))
     }
 
     /// Hands what is not written down yet to the writer, unless it is busy; then it is tried again.
