@@ -8,8 +8,11 @@
 mod support;
 
 mod config;
+mod credentials;
+mod delivering;
 mod following;
 mod polling;
+mod restart;
 mod simulator;
 mod upstream;
 mod webhook;
