@@ -1,6 +1,7 @@
 //! `GET /jobs/{id}`: the remote job as last seen, in the API's own shape and with its error envelope, so that a client
 //! that polls the remote API can poll here instead (contract, section 7).
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -9,8 +10,13 @@ use serde_json::json;
 use super::Shared;
 use crate::core::job::JobId;
 
-pub(super) async fn job(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
-    let Ok(id) = JobId::parse(&id) else {
+pub(super) async fn job(
+    State(shared): State<Shared>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    // A path that is not UTF-8 is refused before this, and shall be refused in the same shape.
+    let id = id.ok().and_then(|Path(id)| JobId::parse(&id).ok());
+    let Some(id) = id else {
         let detail = "Job ID value is not valid.";
         return envelope(
             StatusCode::BAD_REQUEST,

@@ -64,7 +64,7 @@ impl Store {
         }
     }
 
-    /// A page of the jobs that have not ended, by row number; `after` is 0 for the first page.
+    /// A page of the jobs that have not ended, by row number; `after` is `i64::MIN` for the first page.
     ///
     /// # Errors
     /// When the database cannot be read.

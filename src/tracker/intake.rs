@@ -103,7 +103,8 @@ impl Intake {
     }
 
     async fn adopt_backlog(&self) -> Result<(), IntakeError> {
-        let mut after = 0;
+        // Whoever inserts may choose the row number, below zero too.
+        let mut after = i64::MIN;
         loop {
             let page = self.store.active_jobs(after, PAGE).await?;
             let Some(last) = page.last() else {

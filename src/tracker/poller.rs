@@ -81,7 +81,7 @@ pub struct Gauge {
     pub followed: AtomicUsize,
     /// Looks that are being taken.
     pub in_flight: AtomicUsize,
-    /// Jobs that name a webhook nobody configured.
+    /// Followed jobs that name a webhook nobody configured.
     pub unknown_webhooks: AtomicUsize,
 }
 
@@ -146,10 +146,12 @@ impl Poller {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
         }
+        // Looks that hang are dropped after the grace, and this loop with them: what is known is written down before.
+        self.flush();
         while let Some(looked) = self.looks.join_next().await {
             self.finish(looked).await?;
+            self.flush();
         }
-        self.flush();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod documents;
+mod poison;
 mod samples;
 mod urls;
 

@@ -102,7 +102,7 @@ impl SqliteStore {
             state: r.job_state()?,
             revision: r.integer("revision")?,
             created_at: r.time("created_at")?,
-            metadata: r.foreign_text("metadata")?,
+            metadata: r.metadata()?,
             resource: r.maybe_text("resource")?,
             steps: steps
                 .iter()
@@ -301,7 +301,7 @@ fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreErr
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: rows::job(row)?,
-        metadata: r.foreign_text("metadata")?,
+        metadata: r.metadata()?,
         failure: r.failure()?,
         finished_at: r.maybe_time("finished_at")?,
         steps,

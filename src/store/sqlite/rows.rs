@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -60,6 +61,19 @@ impl<'a> Reading<'a> {
     pub(super) fn foreign_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
         let bytes: Option<&[u8]> = self.row.try_get(column).map_err(|_| self.broken(column))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    /// The enqueuer's metadata. What is no JSON all the same cannot be handed on; the job is followed without it.
+    pub(super) fn metadata(&self) -> Result<Option<String>, StoreError> {
+        let text = self.foreign_text("metadata")?;
+        let is_json = |text: &String| serde_json::from_str::<&RawValue>(text).is_ok();
+        if text.as_ref().is_some_and(|text| !is_json(text)) {
+            tracing::error!(
+                job_id = self.name,
+                "the job's metadata is no JSON; it is left out"
+            );
+        }
+        Ok(text.filter(is_json))
     }
 
     pub(super) fn integer(&self, column: &'static str) -> Result<i64, StoreError> {

@@ -45,7 +45,7 @@ impl Received {
 pub(crate) const HANG: u16 = 0;
 
 /// What the next requests to a webhook are answered with: a status (or [`HANG`]) and, if not empty, a `Retry-After`.
-type Answers = HashMap<String, VecDeque<(u16, &'static str)>>;
+type Answers = HashMap<String, VecDeque<(u16, String)>>;
 
 #[derive(Debug, Clone, Default)]
 struct Shared {
@@ -64,7 +64,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Shared::default();
         let router = axum::Router::new()
@@ -75,14 +79,25 @@ impl Sink {
     }
 
     /// The next requests to `webhook` get these answers, in order.
-    pub(crate) fn answers(&self, webhook: &str, answers: &[(u16, &'static str)]) {
+    pub(crate) fn answers(&self, webhook: &str, answers: &[(u16, &str)]) {
         self.shared
             .answers
             .lock()
             .unwrap()
             .entry(webhook.to_owned())
             .or_default()
-            .extend(answers);
+            .extend(
+                answers
+                    .iter()
+                    .map(|(status, after)| (*status, (*after).to_owned())),
+            );
+    }
+
+    /// What came for one webhook, whatever it was answered with.
+    pub(crate) fn requests(&self, webhook: &str) -> Vec<Received> {
+        let mut received = self.received();
+        received.retain(|each| each.webhook == webhook);
+        received
     }
 
     /// Holds every answer back from now on, or lets them all go. A request counts as received all the same.
@@ -137,7 +152,7 @@ async fn receive(
         .unwrap()
         .get_mut(&webhook)
         .and_then(VecDeque::pop_front);
-    let (status, retry_after) = answer.unwrap_or((204, ""));
+    let (status, retry_after) = answer.unwrap_or((204, String::new()));
     shared.received.lock().unwrap().push(Received {
         webhook,
         id,
