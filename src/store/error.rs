@@ -80,6 +80,8 @@ mod code {
     pub(super) const TOO_BIG: i32 = 18;
     pub(super) const CONSTRAINT: i32 = 19;
     pub(super) const NOTADB: i32 = 26;
+    /// An extended code: the index of the write-ahead log could not be made longer.
+    pub(super) const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 }
 
 impl StoreError {
@@ -96,11 +98,11 @@ impl From<sqlx::Error> for StoreError {
             return Self::Other(error.to_string());
         };
         let message = database.message().to_owned();
-        let primary = database
-            .code()
-            .and_then(|code| code.parse::<i32>().ok())
-            .map(|code| code & 0xff);
-        match primary {
+        let code = database.code().and_then(|code| code.parse::<i32>().ok());
+        if code == Some(code::IOERR_SHMSIZE) {
+            return Self::Full;
+        }
+        match code.map(|code| code & 0xff) {
             Some(code::BUSY | code::LOCKED) => Self::Busy,
             Some(code::FULL) => Self::Full,
             Some(code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB) => {

@@ -64,11 +64,11 @@ impl InstanceLock {
             }
             Err(error) => return Err(unusable(&error)),
         }
-        let written = file
+        // The note is only for people; a full disk must not keep the lock from being had.
+        let _ = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(note.as_bytes()));
-        written.map_err(|error| unusable(&error))?;
         Ok(Self { _file: file })
     }
 }

@@ -1,7 +1,7 @@
 //! A disk without space: the process stays, says so, and goes on when there is space again.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use jobtrackd::simulator::{NewJob, Phase, Script, Step};
@@ -10,9 +10,9 @@ use super::house::{House, PROGRAM, UNFINISHED, get, readyz, rows};
 use super::program::Program;
 use crate::support::patience::{PATIENCE, found, until};
 
-/// Takes a mount of its own, then becomes the daemon: `$1` is the folder, `$2` the program, `$3` the configuration.
-const ON_A_SMALL_DISK: &str =
-    "mount -t tmpfs -o size=4m none \"$1\" && exec \"$2\" --config \"$3\" run";
+/// Mounts a small disk on the folder `$1`, which nobody outside sees, and keeps it there.
+const SMALL_DISK: &str =
+    "mount -t tmpfs -o size=4m none \"$1\" && echo mounted >&2 && exec sleep 1000";
 
 /// Why this test cannot be had here.
 fn missing() -> Option<&'static str> {
@@ -26,12 +26,11 @@ fn missing() -> Option<&'static str> {
     }
 }
 
-/// A daemon whose database is on a disk of its own that no other process sees.
+/// A small disk that only those see who are sent there, with a database on it.
 struct Island {
     house: House,
-    program: Program,
-    status: String,
-    /// The disk through the eyes of the daemon.
+    keeper: Program,
+    /// The disk through the eyes of its keeper.
     inside: PathBuf,
 }
 
@@ -43,27 +42,42 @@ impl Island {
         let url = format!("sqlite://{}", disk.join("jobs.db").display());
         house.set("database", "url", &url);
         let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", ON_A_SMALL_DISK, "sh"]);
-        command.arg(&disk).arg(PROGRAM).arg(house.file());
-        let program = Program::start(&mut command);
+        command
+            .args(["-m", "sh", "-c", SMALL_DISK, "sh"])
+            .arg(&disk);
+        let keeper = Program::start(&mut command);
+        keeper.says("mounted").await;
         Self {
-            status: program.ready().await,
-            inside: PathBuf::from(format!("/proc/{}/root{}", program.pid, disk.display())),
+            inside: PathBuf::from(format!("/proc/{}/root{}", keeper.pid, disk.display())),
             house,
-            program,
+            keeper,
         }
     }
 
-    /// Runs a command of the program beside the daemon.
-    async fn command(&self, arguments: &[&str]) {
+    /// Starts the program there.
+    fn start(&self, arguments: &[&str]) -> Program {
         let mut command = Command::new("nsenter");
-        command.args(["-m", "-t", &self.program.pid.to_string(), PROGRAM]);
-        command
-            .arg("--config")
-            .arg(self.house.file())
-            .args(arguments);
-        let ended = Program::start(&mut command).ended().await;
+        command.args(["-m", "-t", &self.keeper.pid.to_string(), PROGRAM]);
+        command.arg("--config").arg(self.house.file());
+        Program::start(command.args(arguments))
+    }
+
+    /// Runs a command of the program there, beside the daemon.
+    async fn command(&self, arguments: &[&str]) {
+        let ended = self.start(arguments).ended().await;
         assert_eq!(ended.code, Some(0), "{}", ended.text);
+    }
+
+    /// Writes until nothing more goes in.
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.inside.join("filler")).unwrap();
+        for size in [65536, 4096, 1] {
+            while filler.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+    }
+
+    fn make_space(&self) {
+        std::fs::remove_file(self.inside.join("filler")).unwrap();
     }
 
     /// The database as it is now; nobody may be writing.
@@ -82,7 +96,8 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
         return;
     }
     let island = Island::new().await;
-    let (house, status) = (&island.house, &island.status);
+    let program = island.start(&["run"]);
+    let (house, status) = (&island.house, &program.ready().await);
     house.make("steady", &[(0, &[("a", "in-progress")])]);
     island.command(&["enqueue", "steady", "large"]).await;
     until("polls", || {
@@ -90,7 +105,7 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
     })
     .await;
     until("the first event", || house.sink.received().len() == 1).await;
-    fill(&island.inside.join("filler"));
+    island.fill();
     house.control().create(large()).unwrap();
 
     let body = readyz(status, 503).await;
@@ -106,7 +121,7 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
         (asked, told)
     );
 
-    std::fs::remove_file(island.inside.join("filler")).unwrap();
+    island.make_space();
     readyz(status, 200).await;
     until("polls again", || house.asked("steady") > asked).await;
     island.command(&["cancel", "steady"]).await;
@@ -119,10 +134,7 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
         house.sink.kinds("all", "steady"),
         ["job.step_changed", "job.failed"]
     );
-    island
-        .program
-        .says("the database can be written again")
-        .await;
+    program.says("the database can be written again").await;
     let delivered = || {
         let copy = island.copy();
         async move { rows(&copy, UNFINISHED).await == [["0"]] }
@@ -133,15 +145,27 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
     let states = rows(&copy, "SELECT id, state FROM jobs ORDER BY id").await;
     assert_eq!(states, [["large", "success"], ["steady", "failed"]]);
     assert_eq!(rows(&copy, "PRAGMA integrity_check").await, [["ok"]]);
-    island.program.stop().await;
+    program.stop().await;
 }
 
-/// Writes until nothing more goes in.
-fn fill(path: &Path) {
-    let mut filler = std::fs::File::create(path).unwrap();
-    for size in [65536, 4096, 1] {
-        while filler.write_all(&vec![b'x'; size]).is_ok() {}
+#[tokio::test]
+async fn a_daemon_that_finds_the_disk_full_at_its_start_waits_for_space() {
+    if let Some(why) = missing() {
+        eprintln!("skipped: {why}");
+        return;
     }
+    let island = Island::new().await;
+    island.house.make("1", &[(0, &[("a", "success")])]);
+    island.command(&["migrate"]).await;
+    island.command(&["enqueue", "1"]).await;
+    island.fill();
+    let program = island.start(&["run"]);
+    let line = program.says("the database cannot be opened yet").await;
+    assert!(line.contains("the disk is full"), "{line}");
+    island.make_space();
+    program.ready().await;
+    until("the events", || island.house.sink.received().len() == 2).await;
+    program.stop().await;
 }
 
 /// A job whose record needs more space than a log that was written before has left.
