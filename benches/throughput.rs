@@ -1,3 +1,0 @@
-//! Benchmarks: what the README claims.
-
-fn main() {}

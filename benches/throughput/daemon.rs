@@ -1,0 +1,90 @@
+//! The daemon as a process of its own: the program that `cargo bench` has built, as it is delivered.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::UnixDatagram;
+use tokio::time::{Instant, timeout};
+
+use super::place::Place;
+
+/// How long the daemon may take to be ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running daemon; stopped when it is dropped.
+pub(crate) struct Daemon {
+    process: Child,
+    /// From its start to the moment it said that it was ready, in seconds.
+    pub(crate) start_up: f64,
+    /// Where it tells of itself; kept, so that it also finds somebody who listens when it stops.
+    notified: UnixDatagram,
+}
+
+impl Daemon {
+    /// Starts it with the configuration of `place` and waits until it says that it is ready.
+    pub(crate) async fn start(place: &Place) -> anyhow::Result<Self> {
+        let path = place.path("notify");
+        // The socket of an earlier one may be there.
+        drop(fs::remove_file(&path));
+        let socket = UnixDatagram::bind(&path)?;
+        let begun = Instant::now();
+        let process = Command::new(env!("CARGO_BIN_EXE_jobtrackd"))
+            .arg("--config")
+            .arg(place.configuration())
+            .arg("run")
+            .env_clear()
+            .env("NOTIFY_SOCKET", &path)
+            .process_group(0)
+            .spawn()?;
+        let mut daemon = Self {
+            process,
+            start_up: 0.0,
+            notified: socket,
+        };
+        let mut said = [0; 256];
+        let length = timeout(PATIENCE, daemon.notified.recv(&mut said)).await;
+        let length = length.context("the daemon does not get ready")??;
+        anyhow::ensure!(said[..length].starts_with(b"READY=1"), "not ready");
+        daemon.start_up = begun.elapsed().as_secs_f64();
+        Ok(daemon)
+    }
+
+    /// Time all its threads have spent on a processor, in seconds.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            // A thread may end between the two looks.
+            let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanos += spent
+                .split(' ')
+                .next()
+                .and_then(|nanos| nanos.parse().ok())
+                .unwrap_or(0_u64);
+        }
+        Ok(Duration::from_nanos(nanos).as_secs_f64())
+    }
+
+    /// Memory it has in use, in KiB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().split(' ').next());
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Ok(Some(pid)) = i32::try_from(self.process.id()).map(Pid::from_raw)
+            && kill_process(pid, Signal::TERM).is_err()
+        {
+            return;
+        }
+        // What it ended with does not matter to the figures.
+        drop(self.process.wait());
+    }
+}
