@@ -2,7 +2,7 @@
 
 mod followed;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub struct Poller {
     notices: mpsc::Receiver<Notice>,
     writable: watch::Receiver<Writable>,
     jobs: HashMap<JobId, Followed>,
+    /// Jobs with progress that is not written down yet.
+    unwritten: HashSet<JobId>,
     schedule: Schedule,
     looks: JoinSet<Result<Looked, LookError>>,
     flush_at: Option<Instant>,
@@ -114,6 +116,7 @@ impl Poller {
             notices,
             writable,
             jobs: HashMap::new(),
+            unwritten: HashSet::new(),
             schedule: Schedule::default(),
             looks: JoinSet::new(),
             flush_at: None,
@@ -304,7 +307,7 @@ impl Poller {
         };
         job.progress = looked.progress;
         job.hash = looked.hash;
-        job.unwritten = true;
+        self.unwritten.insert(looked.id.clone());
         job.next_poll_at = next_poll_at.max(job.not_before.unwrap_or(next_poll_at));
         let slot = self.schedule.insert(
             &looked.id,
@@ -326,18 +329,16 @@ impl Poller {
     /// Hands what is not written down yet to the writer, unless it is busy; then it is tried again.
     fn flush(&mut self) {
         self.flush_at = None;
-        let unwritten: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.unwritten)
-            .map(|(id, job)| schedule_update(id, &job.progress, Some(job.next_poll_at)))
-            .collect();
-        if unwritten.is_empty() {
+        let written = |id| {
+            let job = self.jobs.get(id)?;
+            Some(schedule_update(id, &job.progress, Some(job.next_poll_at)))
+        };
+        let updates: Vec<_> = self.unwritten.iter().filter_map(written).collect();
+        if updates.is_empty() {
             return;
         }
-        let taken = self.surroundings.recorder.scheduled(unwritten);
-        if taken {
-            self.jobs.values_mut().for_each(|job| job.unwritten = false);
+        if self.surroundings.recorder.scheduled(updates) {
+            self.unwritten.clear();
         } else {
             self.flush_at = Some(Instant::now() + FLUSH);
             info!("the writer is busy; where polling stands is written down later");

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod crash;
 mod following;
+mod intake;
 mod simulator;
 mod store;
 mod tidy;

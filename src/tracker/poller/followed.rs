@@ -35,8 +35,6 @@ pub(super) struct Followed {
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
     pub(super) next_poll_at: UnixMillis,
-    /// Whether progress was made that is not written down yet.
-    pub(super) unwritten: bool,
     pub(super) place: Place,
 }
 
@@ -147,7 +145,6 @@ impl Poller {
             progress: row.progress,
             hash: None,
             next_poll_at,
-            unwritten: false,
             place: Place::InLine(slot),
         };
         self.jobs.insert(row.id, followed);
@@ -170,6 +167,7 @@ impl Poller {
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
         }
         job.url = row.url.map(Arc::from);
+        job.webhook = row.webhook.map(Arc::from);
         job.priority = row.priority;
         job.not_before = row.not_before;
         job.deadline = deadline;
@@ -245,6 +243,7 @@ impl Poller {
         let Some(job) = self.jobs.remove(id) else {
             return;
         };
+        self.unwritten.remove(id);
         self.schedule.set_deadline(id, Some(job.deadline), None);
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);

@@ -30,6 +30,8 @@ pub(crate) struct World {
     folder: TempDir,
     /// Lines added to the configuration.
     pub(crate) more: String,
+    /// How often the daemon looks for rows without a nudge.
+    pub(crate) tick: Duration,
     daemon: Option<Daemon>,
 }
 
@@ -47,6 +49,8 @@ impl World {
             sink: Sink::start().await,
             folder: TempDir::new().unwrap(),
             more: String::new(),
+            // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
+            tick: Duration::from_secs(24 * 3600),
             daemon: None,
             clock,
         }
@@ -99,8 +103,7 @@ impl World {
         let surroundings = Surroundings {
             clock,
             jitter: Jitter::seeded(7),
-            // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
-            intake_tick: Duration::from_secs(24 * 3600),
+            intake_tick: self.tick,
         };
         let daemon = Daemon::start(self.settings(), surroundings, &CancellationToken::new()).await;
         self.daemon = Some(daemon.unwrap_or_else(|error| panic!("{error:#}")));
@@ -126,15 +129,25 @@ impl World {
     }
 
     pub(crate) async fn try_sql(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let done = self.try_foreign_sql(sql).await;
+        if let Some(daemon) = &self.daemon {
+            daemon.nudge();
+        }
+        done
+    }
+
+    /// Runs SQL as another program does: nobody makes the daemon look.
+    pub(crate) async fn foreign_sql(&self, sql: &str) {
+        self.try_foreign_sql(sql).await.unwrap();
+    }
+
+    async fn try_foreign_sql(&self, sql: &str) -> Result<(), sqlx::Error> {
         let mut outsider = self.outsider().await;
         let done = self
             .clock
             .held(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut outsider))
             .await;
         self.clock.held(outsider.close()).await.unwrap();
-        if let Some(daemon) = &self.daemon {
-            daemon.nudge();
-        }
         done.map(|_| ())
     }
 
