@@ -188,9 +188,9 @@ impl Surroundings {
                 return Ok(self.later(progress));
             }
         };
-        let next = self
-            .record(job, progress, &Sighting::Seen(snapshot))
-            .await?;
+        let sighting = Sighting::Seen(snapshot);
+        // On the heap: most polls find nothing new, and every look would have room for it.
+        let next = Box::pin(self.record(job, progress, &sighting)).await?;
         if next != Next::Reread {
             *known = Some(hash);
         }
@@ -203,7 +203,8 @@ impl Surroundings {
         progress: &mut Progress,
         failure: Failure,
     ) -> Result<Next, LookError> {
-        self.record(job, progress, &Sighting::Ended(failure)).await
+        let sighting = Sighting::Ended(failure);
+        Box::pin(self.record(job, progress, &sighting)).await
     }
 
     async fn record(

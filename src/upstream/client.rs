@@ -147,17 +147,20 @@ impl Inner {
             Ok(token) => token,
             Err(error) => return without_token(&error, 0),
         };
-        let refused = match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => {
-                return Finished {
-                    outcome,
-                    requests: 1,
-                    signal,
-                };
-            }
-            Asked::TokenRefused(detail) => detail,
-        };
-        if !self.tokens.invalidate(&token) {
+        match self.get(url, &token).await {
+            Asked::Done(outcome, signal) => Finished {
+                outcome,
+                requests: 1,
+                signal,
+            },
+            // On the heap: it is rare, and would make every poll's future twice as large.
+            Asked::TokenRefused(refused) => Box::pin(self.again(url, &token, refused)).await,
+        }
+    }
+
+    /// The second request, with a fresh token, after the first one was `refused`.
+    async fn again(&self, url: &Url, token: &Token, refused: String) -> Finished {
+        if !self.tokens.invalidate(token) {
             return Finished::refused(refused, 1);
         }
         let token = match self.tokens.get(&self.http).await {

@@ -166,7 +166,8 @@ impl Asked {
         match advice {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
-            Advice::Ask | Advice::Renew(_) => self.ask(http).await,
+            // On the heap: it is rare, and every poll's future would have room for it.
+            Advice::Ask | Advice::Renew(_) => Box::pin(self.ask(http)).await,
         }
     }
 
