@@ -53,19 +53,9 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Time all its threads have spent on a processor, in seconds.
+    /// Time it has spent on a processor, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
-            // A thread may end between the two looks.
-            let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            nanos += spent
-                .split(' ')
-                .next()
-                .and_then(|nanos| nanos.parse().ok())
-                .unwrap_or(0_u64);
-        }
-        Ok(Duration::from_nanos(nanos).as_secs_f64())
+        cpu(&self.process.id().to_string())
     }
 
     /// Memory it has in use, in KiB.
@@ -87,4 +77,20 @@ impl Drop for Daemon {
         // What it ended with does not matter to the figures.
         drop(self.process.wait());
     }
+}
+
+/// Time all threads of a process (a number, or `self`) have spent on a processor, in seconds. Unlike the time of day it
+/// does not count what other programs took meanwhile.
+pub(crate) fn cpu(process: &str) -> anyhow::Result<f64> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end between the two looks.
+        let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += spent
+            .split(' ')
+            .next()
+            .and_then(|nanos| nanos.parse().ok())
+            .unwrap_or(0_u64);
+    }
+    Ok(Duration::from_nanos(nanos).as_secs_f64())
 }

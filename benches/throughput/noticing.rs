@@ -17,7 +17,7 @@ use super::upstream::Upstream;
 const ROWS: usize = 300;
 
 /// Longest pause between two of them.
-const PAUSE: Duration = Duration::from_millis(80);
+const PAUSE: Duration = Duration::from_millis(60);
 
 /// How long the idle daemon is watched.
 const IDLE: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::daemon::cpu;
 use super::median;
 use super::place::Place;
 use super::upstream::Upstream;
@@ -22,7 +23,7 @@ const JOBS: usize = 2000;
 const WARM_UP: u64 = 2 * JOBS as u64;
 
 /// Polls of one round.
-const POLLS: u64 = 50_000;
+const POLLS: u64 = 30_000;
 
 /// Rounds of each of the two, in turn.
 const ROUNDS: usize = 5;
@@ -35,34 +36,61 @@ const EAGER: &str = "initial_delay = \"10ms\"\nmax_delay = \"10ms\"\njitter = 0.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let upstream = Upstream::start(None).await?;
     for in_flight in [256, 32] {
-        let mut figures = (Vec::new(), Vec::new(), Vec::new());
+        let (mut daemon, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let daemon = daemon_round(in_flight, &upstream).await?;
-            let bare = bare_round(in_flight, &upstream).await?;
-            figures.0.push(daemon);
-            figures.1.push(bare);
-            figures.2.push(daemon / bare);
+            daemon.push(daemon_round(in_flight, &upstream).await?);
+            bare.push(bare_round(in_flight, &upstream).await?);
         }
+        let rate = |rounds: &[Round]| median(rounds.iter().map(|round| round.rate).collect());
+        let cost = |rounds: &[Round]| median(rounds.iter().map(|round| round.cost).collect());
+        let ratio = |figure: fn(&Round) -> f64| {
+            let pairs = daemon.iter().zip(&bare);
+            median(
+                pairs
+                    .map(|(daemon, bare)| figure(daemon) / figure(bare))
+                    .collect(),
+            )
+        };
         println!(
-            "polls, {in_flight:>3} in flight: daemon {:.0}/s, bare loop of the same client {:.0}/s, ratio {:.2}\n    \
+            "polls, {in_flight:>3} in flight: daemon {:.0}/s, bare loop of the same client {:.0}/s, ratio {:.2}; \
+             processor time per poll {:.1} µs and {:.1} µs, ratio {:.2}\n    \
              (medians of {ROUNDS} rounds of {POLLS} polls in turn; {JOBS} jobs that never change; upstream in the same process)",
-            median(figures.0),
-            median(figures.1),
-            median(figures.2),
+            rate(&daemon),
+            rate(&bare),
+            ratio(|round| round.rate),
+            cost(&daemon),
+            cost(&bare),
+            ratio(|round| round.cost),
         );
     }
     count_commits(&upstream).await
 }
 
-/// Polls per second of the daemon.
-async fn daemon_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<f64> {
+/// What one round showed.
+struct Round {
+    /// Polls per second.
+    rate: f64,
+    /// Processor time of the whole process per poll, the upstream included, in microseconds.
+    cost: f64,
+}
+
+impl Round {
+    fn new(polls: u64, seconds: f64, cpu: f64) -> Self {
+        Self {
+            rate: count(polls) / seconds,
+            cost: cpu / count(polls) * 1e6,
+        }
+    }
+}
+
+async fn daemon_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<Round> {
     let (place, daemon) = started(in_flight, upstream).await?;
-    let before = upstream.answered();
+    let (before, spent) = (upstream.answered(), cpu("self")?);
     let seconds = upstream.answers(POLLS).await?;
-    let rate = count(upstream.answered() - before) / seconds;
+    let round = Round::new(upstream.answered() - before, seconds, cpu("self")? - spent);
     daemon.stop(&CancellationToken::new()).await?;
     drop(place);
-    Ok(rate)
+    Ok(round)
 }
 
 /// A daemon with jobs of its own, all of them recorded. An old table would not do: what is overdue at start is spread
@@ -83,8 +111,8 @@ async fn started(in_flight: usize, upstream: &Upstream) -> anyhow::Result<(Place
     Ok((place, daemon))
 }
 
-/// Polls per second of so many tasks that do nothing but ask and read the answer.
-async fn bare_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<f64> {
+/// So many tasks that do nothing but ask and read the answer.
+async fn bare_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<Round> {
     let client = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -96,9 +124,10 @@ async fn bare_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<f64
     let urls = (1..=JOBS).map(|i| Url::parse(&format!("{}/jobs/job-{i}", upstream.base_url())));
     let urls: Arc<[Url]> = urls.collect::<Result<_, _>>()?;
     bare_polls(&client, &urls, in_flight, WARM_UP).await?;
-    let begun = Instant::now();
+    let (begun, spent) = (Instant::now(), cpu("self")?);
     bare_polls(&client, &urls, in_flight, POLLS).await?;
-    Ok(count(POLLS) / begun.elapsed().as_secs_f64())
+    let seconds = begun.elapsed().as_secs_f64();
+    Ok(Round::new(POLLS, seconds, cpu("self")? - spent))
 }
 
 async fn bare_polls(

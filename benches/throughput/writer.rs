@@ -64,7 +64,7 @@ async fn schedules(store: &Store, outsider: &mut Outsider) -> anyhow::Result<()>
     }
     let (many, each, single) = (median(many), median(each), median(single));
     println!(
-        "bookkeeping, rows/s: {many:.0} with {BATCH} rows per statement and commit, {each:.0} with a statement each, {single:.0} with a commit each\n    \
+        "bookkeeping, rows/s: {many:.0} with {BATCH} rows per statement and commit, {each:.0} with a statement each in as large commits, {single:.0} with a commit each\n    \
          (ratios {:.1} and {:.1}; medians of {ROUNDS} rounds in turn, {JOBS} jobs in the table)",
         many / each,
         many / single,
