@@ -100,6 +100,10 @@ impl AttemptErrorClass {
 /// Part of a delay by which a retry may come later; it never comes earlier (WEBHOOK-RULES, section 6).
 const RETRY_JITTER: f64 = 0.15;
 
+/// Shortest rest of a webhook: `Retry-After: 0`, or a date that has passed, uses up no entry of the schedule and would be
+/// followed by attempts without an end or a pause.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+
 /// Where a *delivery* stands (contract, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
@@ -167,7 +171,9 @@ pub fn after_attempt(
     match result {
         AttemptResult::Delivered { .. } => AfterAttempt::Delivered,
         AttemptResult::Gone => AfterAttempt::Disabled,
-        AttemptResult::Throttled { retry_after, .. } => AfterAttempt::Rest(now.plus(*retry_after)),
+        AttemptResult::Throttled { retry_after, .. } => {
+            AfterAttempt::Rest(now.plus((*retry_after).max(SHORTEST_REST)))
+        }
         AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. } => {
             let entry = usize::try_from(retries_used)
                 .ok()
@@ -253,6 +259,14 @@ mod tests {
         assert_eq!(
             after_attempt(&throttled, 9, &[], NOW, 0.0),
             AfterAttempt::Rest(UnixMillis(1_120_000))
+        );
+        let at_once = AttemptResult::Throttled {
+            status: 503,
+            retry_after: Duration::ZERO,
+        };
+        assert_eq!(
+            after_attempt(&at_once, 0, &[], NOW, 0.0),
+            AfterAttempt::Rest(UnixMillis(1_001_000))
         );
     }
 

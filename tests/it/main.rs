@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod crash;
 mod following;
+mod pressure;
 mod simulator;
 mod store;
 mod tidy;
