@@ -137,11 +137,13 @@ impl Progress {
     pub fn next_delay(&self, now: UnixMillis, policy: &PollingPolicy, random: f64) -> Duration {
         if self.consecutive_errors > 0 {
             let delay = policy.error_delay(self.consecutive_errors, random);
-            // The grace ends with a last look, not somewhere after it.
-            return match self.not_found_since {
-                Some(since) => delay.min(since.plus(policy.not_found_grace).since(now)),
-                None => delay,
-            };
+            // The grace ends with a last look, not somewhere after it. If that look brings trouble of another kind, the
+            // job backs off like any other.
+            let left = self
+                .not_found_since
+                .map(|since| since.plus(policy.not_found_grace).since(now))
+                .filter(|left| !left.is_zero());
+            return left.map_or(delay, |left| delay.min(left));
         }
         if self.queued {
             return policy.queued_delay(random);
@@ -198,6 +200,23 @@ mod tests {
             ..policy
         };
         assert!(Progress::default().not_found("404".to_owned(), UnixMillis(1), &no_grace));
+    }
+
+    #[test]
+    fn an_outage_that_outlasts_the_grace_of_a_404_is_met_with_backoff() {
+        let policy = PollingPolicy::default();
+        let mut progress = Progress::default();
+        let mut now = UnixMillis(0);
+        assert!(!progress.not_found("404".to_owned(), now, &policy));
+        let delays: Vec<u64> = (0..12)
+            .map(|_| {
+                progress.failed("503".to_owned());
+                let delay = progress.next_delay(now, &policy, 0.5);
+                now = now.plus(delay);
+                delay.as_secs()
+            })
+            .collect();
+        assert_eq!(delays, [2, 4, 8, 16, 32, 58, 128, 256, 300, 300, 300, 300]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod following;
 mod grace;
 mod intake;
 mod polling;
+mod pressure;
 mod process;
 mod restart;
 mod simulator;
