@@ -18,8 +18,8 @@ use crate::core::time::UnixMillis;
 /// How long, in real time, held work may be silent before paused time moves on without it.
 ///
 /// Work that waits for a peer that never answers ends at a deadline of the paused clock, and that deadline would never
-/// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so a second of silence means "hung".
-const HOLD_LIMIT: Duration = Duration::from_secs(1);
+/// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so two seconds of silence mean "hung".
+const HOLD_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where the time of day comes from.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +83,7 @@ impl Clock {
         }
     }
 
-    /// Awaits `work` with paused time standing still, for as long as new work begins within a second of real time; after
+    /// Awaits `work` with paused time standing still, for as long as new work begins within two seconds of real time; after
     /// that paused time moves on, so that hung work meets its deadline. With the system's clock it only awaits.
     pub async fn held<F: Future>(&self, work: F) -> F::Output {
         let _guard = match &self.source {
@@ -275,7 +275,7 @@ mod tests {
 
         let (done, finished) = tokio::sync::oneshot::channel::<()>();
         let worker = std::thread::spawn(move || {
-            for _ in 0..1000 {
+            for _ in 0..100 {
                 std::thread::yield_now();
             }
             done.send(()).unwrap();
@@ -297,7 +297,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let (done, finished) = tokio::sync::oneshot::channel::<()>();
             let worker = std::thread::spawn(move || {
-                for _ in 0..1000 {
+                for _ in 0..100 {
                     std::thread::yield_now();
                 }
                 done.send(()).unwrap();

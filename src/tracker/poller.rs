@@ -30,6 +30,9 @@ use followed::{Followed, Place, Then};
 /// How often where polling stands is written down for people and for the next start.
 const FLUSH: Duration = Duration::from_secs(1);
 
+/// Rows of bookkeeping handed to the writer at once; more of them would keep it from what happened meanwhile.
+const FLUSH_PAGE: usize = 5000;
+
 /// The wall clock may be set; deadlines are looked at again at least this often.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,8 @@ pub struct Poller {
     looks: JoinSet<Result<Looked, LookError>>,
     flush_at: Option<Instant>,
     wake_at: Option<Instant>,
+    /// Jobs found overdue at start, so far.
+    overdue: usize,
     gauge: Arc<Gauge>,
     pulse: Pulse,
 }
@@ -121,6 +126,7 @@ impl Poller {
             looks: JoinSet::new(),
             flush_at: None,
             wake_at: None,
+            overdue: 0,
             gauge: Arc::default(),
             pulse: Pulse::default(),
         }
@@ -336,14 +342,13 @@ impl Poller {
             Some(schedule_update(id, &job.progress, Some(job.next_poll_at)))
         };
         let updates: Vec<_> = self.unwritten.iter().filter_map(written).collect();
-        if updates.is_empty() {
-            return;
+        for page in updates.chunks(FLUSH_PAGE) {
+            if !self.surroundings.recorder.scheduled(page.to_vec()) {
+                self.flush_at = Some(Instant::now() + FLUSH);
+                info!("the writer is busy; where polling stands is written down later");
+                return;
+            }
         }
-        if self.surroundings.recorder.scheduled(updates) {
-            self.unwritten.clear();
-        } else {
-            self.flush_at = Some(Instant::now() + FLUSH);
-            info!("the writer is busy; where polling stands is written down later");
-        }
+        self.unwritten.clear();
     }
 }

@@ -230,7 +230,11 @@ impl Writer {
                     batch.attempts.push(*attempt);
                     waiting.attempted.push(done);
                 }
-                Change::Scheduled(schedules) => batch.schedules.extend(schedules),
+                // A page a transaction: many thousand rows of bookkeeping must not hold up what happened.
+                Change::Scheduled(schedules) if batch.schedules.is_empty() => {
+                    batch.schedules = schedules;
+                }
+                Change::Scheduled(schedules) => later.push(Change::Scheduled(schedules)),
                 Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
                 Change::ChangesSeen(newest) => {
                     self.changes_seen = self.changes_seen.max(Some(newest));

@@ -67,7 +67,7 @@ impl Poller {
             }
             Notice::Backlog(rows) => {
                 let now = self.surroundings.clock.now();
-                let overdue = rows
+                self.overdue += rows
                     .iter()
                     .filter(|row| row.next_poll_at.is_some_and(|at| at <= now))
                     .count();
@@ -75,7 +75,7 @@ impl Poller {
                     clippy::cast_precision_loss,
                     reason = "a count of jobs, used as a fraction"
                 )]
-                let window = SPREAD.mul_f64((overdue as f64 / SPREAD_JOBS).min(1.0));
+                let window = SPREAD.mul_f64((self.overdue as f64 / SPREAD_JOBS).min(1.0));
                 for row in rows {
                     let was_polled = row.next_poll_at.is_some();
                     let share = if was_polled {
