@@ -62,6 +62,8 @@ pub(super) struct Looked {
     pub(super) id: JobId,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
+    /// Whether it was [`Task::End`].
+    pub(super) ended: bool,
     pub(super) next: Next,
 }
 
@@ -102,6 +104,7 @@ impl Surroundings {
             webhook: webhook.as_deref(),
             own_url,
         };
+        let ended = matches!(task, Task::End(_));
         let next = match task {
             Task::End(failure) => self.end(&job, &mut progress, failure).await?,
             Task::Poll { url, end } => tokio::select! {
@@ -117,6 +120,7 @@ impl Surroundings {
             id,
             progress,
             hash,
+            ended,
             next,
         })
     }

@@ -25,3 +25,38 @@ async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
     assert_eq!(times.len(), 21);
     assert!(times[20] - times[0] >= 20, "{times:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_cancellations_is_recorded_a_few_at_a_time() {
+    let mut world = World::new().await;
+    world.upstream.push_str("\nmax_in_flight = 4");
+    world.all = "events = [\"job.completed\"]".to_owned();
+    world.start().await;
+    let later = world.clock.now().0 + 3_600_000;
+    let numbers: Vec<String> = (0..2000).map(|n: u32| n.to_string()).collect();
+    world
+        .sql(&format!(
+            "INSERT INTO jobs (id, not_before) SELECT 'j' || value, {later} FROM json_each('[{}]')",
+            numbers.join(",")
+        ))
+        .await;
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM jobs WHERE state = 'pending'",
+            "2000",
+        )
+        .await;
+    world.sql("UPDATE jobs SET cancel_requested = 1").await;
+    let mut most = 0;
+    while world
+        .value("SELECT count(*) FROM jobs WHERE state = 'failed'")
+        .await
+        != "2000"
+    {
+        let (_, ready) = world.get("/readyz").await;
+        most = most.max(ready["polls_in_flight"].as_u64().unwrap());
+    }
+    assert!((1..=64).contains(&most), "{most} at once");
+    assert_eq!(world.control().requests().len(), 0);
+}

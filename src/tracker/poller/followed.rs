@@ -15,7 +15,6 @@ use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::tracker::intake::Notice;
-use crate::tracker::look::Task;
 use crate::tracker::schedule::Slot;
 
 /// Jobs that are overdue at start are spread over this long at most …
@@ -44,7 +43,9 @@ pub(super) struct Followed {
 pub(super) enum Place {
     /// In line for its next look.
     InLine(Slot),
-    /// Being looked at. `end` cuts a poll short; `again` asks for another look right after this one.
+    /// To be ended for this reason as soon as few enough other ends are being recorded.
+    Ending(Failure),
+    /// Being looked at. `end` cuts a poll short; `then` is what follows right after this look.
     Looking {
         end: Option<oneshot::Sender<Failure>>,
         then: Then,
@@ -189,6 +190,7 @@ impl Poller {
             return;
         };
         match &mut job.place {
+            Place::Ending(_) => {}
             Place::Looking { then, .. } => {
                 if matches!(then, Then::Nothing) {
                     *then = Then::PollAgain;
@@ -220,10 +222,11 @@ impl Poller {
                 }
             }
             Place::InLine(slot) => {
-                let slot = *slot;
-                self.schedule.remove(id, slot);
-                self.look(id, Task::End(failure), None);
+                self.schedule.remove(id, *slot);
+                job.place = Place::Ending(failure);
+                self.ends.push_back(id.clone());
             }
+            Place::Ending(_) => {}
         }
     }
 
