@@ -107,6 +107,8 @@ impl Surroundings {
         let ended = matches!(task, Task::End(_));
         let next = match task {
             Task::End(failure) => self.end(&job, &mut progress, failure).await?,
+            // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
+            Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
             Task::Poll { url, end } => tokio::select! {
                 biased;
                 Ok(failure) = end => self.end(&job, &mut progress, failure).await?,
@@ -123,6 +125,11 @@ impl Surroundings {
             ended,
             next,
         })
+    }
+
+    async fn is_over(&self, id: &JobId) -> Result<bool, LookError> {
+        let row = self.store.job(id).await?;
+        Ok(row.is_none_or(|row| row.state.is_final()))
     }
 
     async fn judge(

@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+use jobtrackd::clock::Jitter;
+use jobtrackd::core::event::Subscriptions;
+use jobtrackd::core::job::JobId;
+use jobtrackd::store::Store;
+use jobtrackd::tracker::intake::Notice;
+use jobtrackd::tracker::poller::{Poller, PollerParts};
+use jobtrackd::tracker::recorder::recorder;
+use jobtrackd::upstream::Upstream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
 use crate::support::world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -24,6 +35,52 @@ async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
         .collect();
     assert_eq!(times.len(), 21);
     assert!(times[20] - times[0] >= 20, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_read_before_the_job_ended_is_not_polled_again() {
+    let world = World::new().await;
+    world.make("j", DONE);
+    let settings = world.settings();
+    let store = Store::create_or_migrate(&world.database(), world.clock.clone())
+        .await
+        .unwrap();
+    let job = jobtrackd::store::NewJob {
+        id: "j".to_owned(),
+        ..jobtrackd::store::NewJob::default()
+    };
+    assert!(store.enqueue(&job).await.unwrap());
+    let row = store
+        .job(&JobId::parse("j").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+
+    let (recorder, writer) = recorder(store.clone(), world.clock.clone(), Default::default());
+    tokio::spawn(writer.run(CancellationToken::new()));
+    let jitter = Jitter::seeded(7);
+    let parts = PollerParts {
+        store,
+        recorder,
+        upstream: Upstream::new(&settings.upstream, world.clock.clone(), jitter.clone()).unwrap(),
+        api_origin: world.simulator.base_url().to_owned(),
+        subscriptions: Subscriptions::default(),
+        policy: settings.polling,
+        max_in_flight: 1,
+        clock: world.clock.clone(),
+        jitter,
+    };
+    let (notices, noticed) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let poller = tokio::spawn(Poller::new(parts, noticed).run(stop.clone()));
+    for _ in 0..3 {
+        notices.send(Notice::Rows(vec![row.clone()])).await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+    }
+    stop.cancel();
+    poller.await.unwrap().unwrap();
+    assert_eq!(world.value("SELECT state FROM jobs").await, "success");
+    assert_eq!(world.polled_at("j").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
