@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -109,14 +110,19 @@ impl Surroundings {
             Task::End(failure) => self.end(&job, &mut progress, failure).await?,
             // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
             Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
-            Task::Poll { url, end } => tokio::select! {
-                biased;
-                Ok(failure) = end => self.end(&job, &mut progress, failure).await?,
-                poll = self.upstream.poll(&url) => {
-                    progress.count(poll.requests, self.clock.now());
-                    self.judge(&job, &mut progress, &mut hash, poll.outcome).await?
+            Task::Poll { url, end } => {
+                let requests = AtomicU32::new(0);
+                let asked = tokio::select! {
+                    biased;
+                    Ok(failure) = end => Err(failure),
+                    outcome = self.upstream.poll_counted(&url, &requests) => Ok(outcome),
+                };
+                progress.count(requests.into_inner(), self.clock.now());
+                match asked {
+                    Ok(outcome) => self.judge(&job, &mut progress, &mut hash, outcome).await?,
+                    Err(failure) => self.end(&job, &mut progress, failure).await?,
                 }
-            },
+            }
         };
         Ok(Looked {
             id,

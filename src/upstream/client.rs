@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use reqwest::{Method, Request};
 use url::Url;
@@ -53,7 +54,6 @@ pub enum UpstreamError {
 /// A poll that is over: how it counts, and what it says about the upstream.
 struct Finished {
     outcome: PollOutcome,
-    requests: u32,
     signal: Signal,
 }
 
@@ -98,13 +98,20 @@ impl Upstream {
     /// It asks neither the gate nor, for the first request, the budget: whoever starts polls looks at both before
     /// choosing a job. A URL of another origin is `Rejected` without a request. The gate is told of the outcome here. Dropping the future cancels the poll, and leaves no trace.
     pub async fn poll(&self, url: &Url) -> Poll {
-        let ticket = self.inner.gate.begin();
-        let finished = self.inner.poll(url).await;
-        self.inner.gate.note(ticket, &finished.signal);
+        let requests = AtomicU32::new(0);
+        let outcome = self.poll_counted(url, &requests).await;
         Poll {
-            outcome: finished.outcome,
-            requests: finished.requests,
+            outcome,
+            requests: requests.into_inner(),
         }
+    }
+
+    /// The same, and counts each request when it is sent, so that those of a poll that is dropped are known too.
+    pub async fn poll_counted(&self, url: &Url, requests: &AtomicU32) -> PollOutcome {
+        let ticket = self.inner.gate.begin();
+        let Finished { outcome, signal } = self.inner.poll(url, requests).await;
+        self.inner.gate.note(ticket, &signal);
+        outcome
     }
 
     /// When the upstream is left alone, and what is known of our credentials.
@@ -134,44 +141,32 @@ impl fmt::Debug for Upstream {
 }
 
 impl Inner {
-    async fn poll(&self, url: &Url) -> Finished {
+    async fn poll(&self, url: &Url, requests: &AtomicU32) -> Finished {
         if !self.http.base.owns(url) {
             let (outcome, signal) = foreign();
-            return Finished {
-                outcome,
-                requests: 0,
-                signal,
-            };
+            return Finished { outcome, signal };
         }
         let token = match self.tokens.get(&self.http).await {
             Ok(token) => token,
-            Err(error) => return without_token(&error, 0),
+            Err(error) => return without_token(&error),
         };
+        requests.fetch_add(1, Ordering::Relaxed);
         let refused = match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => {
-                return Finished {
-                    outcome,
-                    requests: 1,
-                    signal,
-                };
-            }
+            Asked::Done(outcome, signal) => return Finished { outcome, signal },
             Asked::TokenRefused(detail) => detail,
         };
         if !self.tokens.invalidate(&token) {
-            return Finished::refused(refused, 1);
+            return Finished::refused(refused);
         }
         let token = match self.tokens.get(&self.http).await {
             Ok(token) => token,
-            Err(error) => return without_token(&error, 1),
+            Err(error) => return without_token(&error),
         };
         self.budget.take().await;
+        requests.fetch_add(1, Ordering::Relaxed);
         match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => Finished {
-                outcome,
-                requests: 2,
-                signal,
-            },
-            Asked::TokenRefused(detail) => Finished::refused(detail, 2),
+            Asked::Done(outcome, signal) => Finished { outcome, signal },
+            Asked::TokenRefused(detail) => Finished::refused(detail),
         }
     }
 
@@ -200,12 +195,11 @@ impl Inner {
 }
 
 impl Finished {
-    fn refused(detail: String, requests: u32) -> Self {
+    fn refused(detail: String) -> Self {
         Self {
             outcome: PollOutcome::CredentialsRefused {
                 detail: detail.clone(),
             },
-            requests,
             signal: Signal::Refused {
                 detail,
                 retry_at: None,
@@ -214,7 +208,7 @@ impl Finished {
     }
 }
 
-fn without_token(error: &TokenError, requests: u32) -> Finished {
+fn without_token(error: &TokenError) -> Finished {
     let detail = presentable(&error.to_string(), &[]);
     let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
     let (outcome, signal) = if refused {
@@ -238,11 +232,7 @@ fn without_token(error: &TokenError, requests: u32) -> Finished {
             },
         )
     };
-    Finished {
-        outcome,
-        requests,
-        signal,
-    }
+    Finished { outcome, signal }
 }
 
 fn answered(status: u16, body: Vec<u8>, generation: u64) -> (PollOutcome, Signal) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jobtrackd::clock::Jitter;
 use jobtrackd::core::event::Subscriptions;
 use jobtrackd::core::job::JobId;
+use jobtrackd::simulator::{Fault, FaultRule};
 use jobtrackd::store::Store;
 use jobtrackd::tracker::intake::Notice;
 use jobtrackd::tracker::poller::{Poller, PollerParts};
@@ -18,6 +19,8 @@ use crate::support::world::World;
 const MINUTE: Duration = Duration::from_secs(60);
 
 const DONE: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "success")])];
+
+const RUNNING: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "in-progress")])];
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
@@ -116,4 +119,23 @@ async fn a_flood_of_cancellations_is_recorded_a_few_at_a_time() {
     }
     assert!((1..=64).contains(&most), "{most} at once");
     assert_eq!(world.control().requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_cancellation_cuts_short_is_counted() {
+    let mut world = World::running().await;
+    world.make("j", RUNNING);
+    world
+        .control()
+        .inject(FaultRule::new(Fault::Hang).on_job("j"))
+        .unwrap();
+    world.enqueue("j").await;
+    world.pass(Duration::from_secs(5)).await;
+    world.sql("UPDATE jobs SET cancel_requested = 1").await;
+    world.until_ended(MINUTE).await;
+    assert_eq!(world.polled_at("j").len(), 1);
+    let row = world
+        .rows("SELECT json_extract(failure, '$.kind'), polls, last_polled_at IS NOT NULL FROM jobs")
+        .await;
+    assert_eq!(row, [["cancelled", "1", "1"]]);
 }
