@@ -246,7 +246,8 @@ impl Poller {
             if *self.writable.borrow_and_update() != Writable::Yes {
                 return;
             }
-            if self.surroundings.upstream.gate().on_trial(now) && self.polls_in_flight() > 0 {
+            let on_trial = self.surroundings.upstream.gate().on_trial(now);
+            if on_trial && self.polls_in_flight() > 0 {
                 // After a pause one poll goes ahead; its outcome wakes this loop.
                 return;
             }
@@ -258,7 +259,13 @@ impl Poller {
                 self.wake_at = Some(now + wait);
                 return;
             }
-            if let Some(id) = self.schedule.pop_ready() {
+            // An important job that is refused by itself must not go ahead after every pause.
+            let next = if on_trial {
+                self.schedule.pop_longest_due()
+            } else {
+                self.schedule.pop_ready()
+            };
+            if let Some(id) = next {
                 self.poll(&id);
             }
         }
@@ -327,7 +334,13 @@ impl Poller {
                 return Ok(());
             }
             Next::After(delay) => wall.plus(delay),
-            Next::WhenOpen => wall,
+            Next::WhenOpen => {
+                let now = Instant::now();
+                match self.surroundings.upstream.gate().state(now) {
+                    GateState::Closed { until, .. } => wall.plus(until - now),
+                    GateState::Open => wall,
+                }
+            }
         };
         let Some(job) = self.jobs.get_mut(&looked.id) else {
             return Ok(());

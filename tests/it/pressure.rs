@@ -22,6 +22,14 @@ const DONE: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "success")])];
 
 const RUNNING: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "in-progress")])];
 
+fn throttled() -> Fault {
+    Fault::Status {
+        status: 429,
+        retry_after: None,
+        body: None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
     let mut world = World::new().await;
@@ -38,6 +46,53 @@ async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
         .collect();
     assert_eq!(times.len(), 21);
     assert!(times[20] - times[0] >= 20, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_important_job_that_is_always_throttled_keeps_no_other_waiting_for_ever() {
+    let mut world = World::running().await;
+    world.make("loud", RUNNING);
+    world.make("calm", DONE);
+    world
+        .control()
+        .inject(FaultRule::new(throttled()).on_job("loud"))
+        .unwrap();
+    world
+        .sql("INSERT INTO jobs (id, priority) VALUES ('loud', 9)")
+        .await;
+    world.pass(5 * MINUTE).await;
+    world.enqueue("calm").await;
+    world
+        .until(
+            60 * MINUTE,
+            "SELECT state FROM jobs WHERE id = 'calm'",
+            "success",
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_job_shows_when_it_is_polled_next_and_keeps_to_it_after_a_restart() {
+    let mut world = World::running().await;
+    world.make("j", DONE);
+    let fault = Fault::Status {
+        status: 429,
+        retry_after: Some(jobtrackd::simulator::RetryAfter::Seconds(600)),
+        body: None,
+    };
+    world
+        .control()
+        .inject(FaultRule::new(fault).on_job("j").times(1))
+        .unwrap();
+    world.enqueue("j").await;
+    let wait = "SELECT next_poll_at - last_polled_at >= 600000 FROM jobs";
+    world.until(MINUTE, wait, "1").await;
+    world.stop().await;
+    world.start().await;
+    world.until_ended(20 * MINUTE).await;
+    let polled = world.polled_at("j");
+    assert_eq!(polled.len(), 2);
+    assert!(polled[1] - polled[0] >= 600_000, "{polled:?}");
 }
 
 #[tokio::test(start_paused = true)]
