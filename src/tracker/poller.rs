@@ -87,7 +87,7 @@ pub struct Gauge {
     pub followed: AtomicUsize,
     /// Looks that are being taken.
     pub in_flight: AtomicUsize,
-    /// Jobs that name a webhook nobody configured.
+    /// Followed jobs that name a webhook nobody configured.
     pub unknown_webhooks: AtomicUsize,
 }
 

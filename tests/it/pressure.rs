@@ -194,3 +194,26 @@ async fn a_request_that_a_cancellation_cuts_short_is_counted() {
         .await;
     assert_eq!(row, [["cancelled", "1", "1"]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_webhook_named_later_is_the_one_that_is_told() {
+    let mut world = World::running().await;
+    world.make(
+        "j",
+        &[(0, &[("a", "in-progress")]), (9000, &[("a", "success")])],
+    );
+    world
+        .sql("INSERT INTO jobs (id, webhook) VALUES ('j', 'nobody')")
+        .await;
+    world
+        .until(MINUTE, "SELECT state FROM jobs", "in-progress")
+        .await;
+    assert_eq!(world.get("/readyz").await.1["jobs_with_unknown_webhook"], 1);
+    world.sql("UPDATE jobs SET webhook = 'all'").await;
+    world.until_ended(MINUTE).await;
+    assert_eq!(
+        world.sink.kinds("all", "j"),
+        ["job.step_changed", "job.completed"]
+    );
+    assert_eq!(world.get("/readyz").await.1["jobs_with_unknown_webhook"], 0);
+}

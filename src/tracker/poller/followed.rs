@@ -118,13 +118,7 @@ impl Poller {
 
     fn follow(&mut self, row: JobRow, spread: Duration) {
         let wall = self.surroundings.clock.now();
-        if let Some(webhook) = &row.webhook
-            && !self.surroundings.subscriptions.knows(webhook)
-        {
-            self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
-            let named = printable(webhook, 64);
-            warn!(job_id = %row.id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
-        }
+        self.note_webhook(&row.id, None, row.webhook.as_deref());
         let deadline = row
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
@@ -157,6 +151,10 @@ impl Poller {
     fn update(&mut self, row: JobRow) {
         let wall = self.surroundings.clock.now();
         let default_deadline = row.created_at.plus(self.surroundings.policy.deadline);
+        let told = self.jobs.get(&row.id).and_then(|job| job.webhook.clone());
+        if told.as_deref() != row.webhook.as_deref() {
+            self.note_webhook(&row.id, told.as_deref(), row.webhook.as_deref());
+        }
         let Some(job) = self.jobs.get_mut(&row.id) else {
             return;
         };
@@ -171,6 +169,7 @@ impl Poller {
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
         }
         job.url = row.url.map(Arc::from);
+        job.webhook = row.webhook.map(Arc::from);
         job.priority = row.priority;
         job.not_before = row.not_before;
         job.deadline = deadline;
@@ -181,6 +180,19 @@ impl Poller {
                 Instant::now() + job.next_poll_at.since(wall),
                 job.priority,
             );
+        }
+    }
+
+    /// Counts the followed jobs that name a webhook nobody configured: this one named `before` and names `now`.
+    fn note_webhook(&self, id: &JobId, before: Option<&str>, now: Option<&str>) {
+        let unknown = |name: &&str| !self.surroundings.subscriptions.knows(name);
+        if before.filter(unknown).is_some() {
+            self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(webhook) = now.filter(unknown) {
+            self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
+            let named = printable(webhook, 64);
+            warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
         }
     }
 
@@ -248,6 +260,7 @@ impl Poller {
         let Some(job) = self.jobs.remove(id) else {
             return;
         };
+        self.note_webhook(id, job.webhook.as_deref(), None);
         self.schedule.set_deadline(id, Some(job.deadline), None);
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);
