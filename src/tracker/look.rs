@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -63,6 +63,8 @@ pub(super) struct Looked {
     pub(super) id: JobId,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
+    /// Whether it was [`Task::End`].
+    pub(super) ended: bool,
     pub(super) next: Next,
 }
 
@@ -103,20 +105,22 @@ impl Surroundings {
             webhook: webhook.as_deref(),
             own_url,
         };
+        let ended = matches!(task, Task::End(_));
         let next = match task {
             Task::End(failure) => self.end(&job, &mut progress, failure).await?,
+            // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
+            Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
             Task::Poll { url, end } => {
                 let requests = AtomicU32::new(0);
-                tokio::select! {
+                let asked = tokio::select! {
                     biased;
-                    Ok(failure) = end => {
-                        progress.count(requests.load(Ordering::Relaxed), self.clock.now());
-                        self.end(&job, &mut progress, failure).await?
-                    }
-                    poll = self.upstream.poll_counted(&url, &requests) => {
-                        progress.count(poll.requests, self.clock.now());
-                        self.judge(&job, &mut progress, &mut hash, poll.outcome).await?
-                    }
+                    Ok(failure) = end => Err(failure),
+                    outcome = self.upstream.poll_counted(&url, &requests) => Ok(outcome),
+                };
+                progress.count(requests.into_inner(), self.clock.now());
+                match asked {
+                    Ok(outcome) => self.judge(&job, &mut progress, &mut hash, outcome).await?,
+                    Err(failure) => self.end(&job, &mut progress, failure).await?,
                 }
             }
         };
@@ -124,8 +128,14 @@ impl Surroundings {
             id,
             progress,
             hash,
+            ended,
             next,
         })
+    }
+
+    async fn is_over(&self, id: &JobId) -> Result<bool, LookError> {
+        let row = self.store.job(id).await?;
+        Ok(row.is_none_or(|row| row.state.is_final()))
     }
 
     async fn judge(

@@ -2,7 +2,7 @@
 
 mod followed;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,6 +36,10 @@ const FLUSH_PAGE: usize = 5000;
 /// The wall clock may be set; deadlines are looked at again at least this often.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 
+/// Most ends of our own that are recorded at once. Each reads its job before it is handed to the writer, and thousands
+/// may be asked for at the same moment.
+const MAX_ENDING: usize = 64;
+
 /// The loop of stages 3 to 5.
 #[derive(Debug)]
 pub struct Poller {
@@ -48,6 +52,10 @@ pub struct Poller {
     unwritten: HashSet<JobId>,
     schedule: Schedule,
     looks: JoinSet<Result<Looked, LookError>>,
+    /// Jobs whose end waits to be recorded, [`Place::Ending`].
+    ends: VecDeque<JobId>,
+    /// How many of the looks only record an end.
+    ending: usize,
     flush_at: Option<Instant>,
     wake_at: Option<Instant>,
     /// Jobs found overdue at start, so far.
@@ -124,6 +132,8 @@ impl Poller {
             unwritten: HashSet::new(),
             schedule: Schedule::default(),
             looks: JoinSet::new(),
+            ends: VecDeque::new(),
+            ending: 0,
             flush_at: None,
             wake_at: None,
             overdue: 0,
@@ -167,7 +177,9 @@ impl Poller {
         let upstream = self.surroundings.upstream.clone();
         let gate_changed = upstream.gate().changed();
         self.expire();
-        self.start_looks();
+        self.start_polls();
+        // After the polls, which find the jobs whose url may not be requested.
+        self.start_ends();
         if self.flush_at.is_some_and(|at| at <= Instant::now()) {
             self.flush();
         }
@@ -217,18 +229,36 @@ impl Poller {
         .unwrap_or(now + DEADLINE_CHECK)
     }
 
-    /// Starts as many looks as the limits allow, best priority first.
-    fn start_looks(&mut self) {
+    fn start_ends(&mut self) {
+        while self.ending < MAX_ENDING
+            && let Some(id) = self.ends.pop_front()
+        {
+            let place = self.jobs.get(&id).map(|job| &job.place);
+            if let Some(Place::Ending(failure)) = place {
+                let failure = failure.clone();
+                self.ending += 1;
+                self.look(&id, Task::End(failure), None);
+            }
+        }
+    }
+
+    fn polls_in_flight(&self) -> usize {
+        self.looks.len() - self.ending
+    }
+
+    /// Starts as many polls as the limits allow, best priority first.
+    fn start_polls(&mut self) {
         let now = Instant::now();
         let jobs = &self.jobs;
         self.schedule
             .advance(now, |id| jobs.get(id).map_or(0, |job| job.priority));
         self.wake_at = None;
-        while self.schedule.has_ready() && self.looks.len() < self.max_in_flight {
+        while self.schedule.has_ready() && self.polls_in_flight() < self.max_in_flight {
             if *self.writable.borrow_and_update() != Writable::Yes {
                 return;
             }
-            if self.surroundings.upstream.gate().on_trial(now) && !self.looks.is_empty() {
+            let on_trial = self.surroundings.upstream.gate().on_trial(now);
+            if on_trial && self.polls_in_flight() > 0 {
                 // After a pause one poll goes ahead; its outcome wakes this loop.
                 return;
             }
@@ -240,7 +270,13 @@ impl Poller {
                 self.wake_at = Some(now + wait);
                 return;
             }
-            if let Some(id) = self.schedule.pop_ready() {
+            // An important job that is refused by itself must not go ahead after every pause.
+            let next = if on_trial {
+                self.schedule.pop_longest_due()
+            } else {
+                self.schedule.pop_ready()
+            };
+            if let Some(id) = next {
                 self.poll(&id);
             }
         }
@@ -261,7 +297,7 @@ impl Poller {
                     "The url may not be requested",
                     refused.to_string(),
                 );
-                self.look(id, Task::End(failure), None);
+                self.end(id, failure);
             }
         }
     }
@@ -294,6 +330,7 @@ impl Poller {
             Ok(Err(error)) => return Err(PollerError::Look(error.to_string())),
             Err(error) => return Err(PollerError::Look(error.to_string())),
         };
+        self.ending -= usize::from(looked.ended);
         let wall = self.surroundings.clock.now();
         let next_poll_at = match looked.next {
             Next::Forget => {
@@ -308,7 +345,13 @@ impl Poller {
                 return Ok(());
             }
             Next::After(delay) => wall.plus(delay),
-            Next::WhenOpen => wall,
+            Next::WhenOpen => {
+                let now = Instant::now();
+                match self.surroundings.upstream.gate().state(now) {
+                    GateState::Closed { until, .. } => wall.plus(until - now),
+                    GateState::Open => wall,
+                }
+            }
         };
         let Some(job) = self.jobs.get_mut(&looked.id) else {
             return Ok(());

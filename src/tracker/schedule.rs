@@ -70,6 +70,13 @@ impl Schedule {
         self.ready.pop_first().map(|(_, _, id)| id)
     }
 
+    /// Takes the ready job that is due longest, whatever its priority.
+    pub(super) fn pop_longest_due(&mut self) -> Option<JobId> {
+        let longest = self.ready.iter().min_by_key(|(_, due, _)| *due)?.clone();
+        self.ready.remove(&longest);
+        Some(longest.2)
+    }
+
     /// Whether a job is ready to be polled.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
@@ -124,10 +131,11 @@ mod tests {
         let gone = schedule.insert(&id("gone"), at(0), 0);
         schedule.advance(at(2), priorities);
         schedule.remove(&id("gone"), gone);
+        assert_eq!(schedule.pop_longest_due(), Some(id("low0")));
         let order: Vec<String> = std::iter::from_fn(|| schedule.pop_ready())
             .map(|id| id.to_string())
             .collect();
-        assert_eq!(order, ["high2", "low0", "low1"]);
+        assert_eq!(order, ["high2", "low1"]);
         assert_eq!(schedule.next_due(), Some(at(9)));
     }
 

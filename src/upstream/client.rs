@@ -98,18 +98,20 @@ impl Upstream {
     /// It asks neither the gate nor, for the first request, the budget: whoever starts polls looks at both before
     /// choosing a job. A URL of another origin is `Rejected` without a request. The gate is told of the outcome here. Dropping the future cancels the poll, and leaves no trace.
     pub async fn poll(&self, url: &Url) -> Poll {
-        self.poll_counted(url, &AtomicU32::new(0)).await
+        let requests = AtomicU32::new(0);
+        let outcome = self.poll_counted(url, &requests).await;
+        Poll {
+            outcome,
+            requests: requests.into_inner(),
+        }
     }
 
-    /// The same; `requests` counts the requests as they are made, for those who may drop the future.
-    pub async fn poll_counted(&self, url: &Url, requests: &AtomicU32) -> Poll {
+    /// The same, and counts each request when it is sent, so that those of a poll that is dropped are known too.
+    pub async fn poll_counted(&self, url: &Url, requests: &AtomicU32) -> PollOutcome {
         let ticket = self.inner.gate.begin();
-        let finished = self.inner.poll(url, requests).await;
-        self.inner.gate.note(ticket, &finished.signal);
-        Poll {
-            outcome: finished.outcome,
-            requests: requests.load(Ordering::Relaxed),
-        }
+        let Finished { outcome, signal } = self.inner.poll(url, requests).await;
+        self.inner.gate.note(ticket, &signal);
+        outcome
     }
 
     /// When the upstream is left alone, and what is known of our credentials.

@@ -2,11 +2,33 @@
 
 use std::time::Duration;
 
+use jobtrackd::clock::Jitter;
+use jobtrackd::core::event::Subscriptions;
+use jobtrackd::core::job::JobId;
+use jobtrackd::simulator::{Fault, FaultRule};
+use jobtrackd::store::Store;
+use jobtrackd::tracker::intake::Notice;
+use jobtrackd::tracker::poller::{Poller, PollerParts};
+use jobtrackd::tracker::recorder::recorder;
+use jobtrackd::upstream::Upstream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
 use crate::support::world::World;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 const DONE: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "success")])];
+
+const RUNNING: &[(u64, &[(&str, &str)])] = &[(0, &[("a", "in-progress")])];
+
+fn throttled() -> Fault {
+    Fault::Status {
+        status: 429,
+        retry_after: None,
+        body: None,
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
@@ -24,4 +46,174 @@ async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
         .collect();
     assert_eq!(times.len(), 21);
     assert!(times[20] - times[0] >= 20, "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_important_job_that_is_always_throttled_keeps_no_other_waiting_for_ever() {
+    let mut world = World::running().await;
+    world.make("loud", RUNNING);
+    world.make("calm", DONE);
+    world
+        .control()
+        .inject(FaultRule::new(throttled()).on_job("loud"))
+        .unwrap();
+    world
+        .sql("INSERT INTO jobs (id, priority) VALUES ('loud', 9)")
+        .await;
+    world.pass(5 * MINUTE).await;
+    world.enqueue("calm").await;
+    world
+        .until(
+            60 * MINUTE,
+            "SELECT state FROM jobs WHERE id = 'calm'",
+            "success",
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_job_shows_when_it_is_polled_next_and_keeps_to_it_after_a_restart() {
+    let mut world = World::running().await;
+    world.make("j", DONE);
+    let fault = Fault::Status {
+        status: 429,
+        retry_after: Some(jobtrackd::simulator::RetryAfter::Seconds(600)),
+        body: None,
+    };
+    world
+        .control()
+        .inject(FaultRule::new(fault).on_job("j").times(1))
+        .unwrap();
+    world.enqueue("j").await;
+    let wait = "SELECT next_poll_at - last_polled_at >= 600000 FROM jobs";
+    world.until(MINUTE, wait, "1").await;
+    world.stop().await;
+    world.start().await;
+    world.until_ended(20 * MINUTE).await;
+    let polled = world.polled_at("j");
+    assert_eq!(polled.len(), 2);
+    assert!(polled[1] - polled[0] >= 600_000, "{polled:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_read_before_the_job_ended_is_not_polled_again() {
+    let world = World::new().await;
+    world.make("j", DONE);
+    let settings = world.settings();
+    let store = Store::create_or_migrate(&world.database(), world.clock.clone())
+        .await
+        .unwrap();
+    let job = jobtrackd::store::NewJob {
+        id: "j".to_owned(),
+        ..jobtrackd::store::NewJob::default()
+    };
+    assert!(store.enqueue(&job).await.unwrap());
+    let row = store
+        .job(&JobId::parse("j").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+
+    let (recorder, writer) = recorder(store.clone(), world.clock.clone(), Default::default());
+    tokio::spawn(writer.run(CancellationToken::new()));
+    let jitter = Jitter::seeded(7);
+    let parts = PollerParts {
+        store,
+        recorder,
+        upstream: Upstream::new(&settings.upstream, world.clock.clone(), jitter.clone()).unwrap(),
+        api_origin: world.simulator.base_url().to_owned(),
+        subscriptions: Subscriptions::default(),
+        policy: settings.polling,
+        max_in_flight: 1,
+        clock: world.clock.clone(),
+        jitter,
+    };
+    let (notices, noticed) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let poller = tokio::spawn(Poller::new(parts, noticed).run(stop.clone()));
+    for _ in 0..3 {
+        notices.send(Notice::Rows(vec![row.clone()])).await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+    }
+    stop.cancel();
+    poller.await.unwrap().unwrap();
+    assert_eq!(world.value("SELECT state FROM jobs").await, "success");
+    assert_eq!(world.polled_at("j").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_cancellations_is_recorded_a_few_at_a_time() {
+    let mut world = World::new().await;
+    world.upstream.push_str("\nmax_in_flight = 4");
+    world.all = "events = [\"job.completed\"]".to_owned();
+    world.start().await;
+    let later = world.clock.now().0 + 3_600_000;
+    let numbers: Vec<String> = (0..2000).map(|n: u32| n.to_string()).collect();
+    world
+        .sql(&format!(
+            "INSERT INTO jobs (id, not_before) SELECT 'j' || value, {later} FROM json_each('[{}]')",
+            numbers.join(",")
+        ))
+        .await;
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM jobs WHERE state = 'pending'",
+            "2000",
+        )
+        .await;
+    world.sql("UPDATE jobs SET cancel_requested = 1").await;
+    let mut most = 0;
+    while world
+        .value("SELECT count(*) FROM jobs WHERE state = 'failed'")
+        .await
+        != "2000"
+    {
+        let (_, ready) = world.get("/readyz").await;
+        most = most.max(ready["polls_in_flight"].as_u64().unwrap());
+    }
+    assert!((1..=64).contains(&most), "{most} at once");
+    assert_eq!(world.control().requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_cancellation_cuts_short_is_counted() {
+    let mut world = World::running().await;
+    world.make("j", RUNNING);
+    world
+        .control()
+        .inject(FaultRule::new(Fault::Hang).on_job("j"))
+        .unwrap();
+    world.enqueue("j").await;
+    world.pass(Duration::from_secs(5)).await;
+    world.sql("UPDATE jobs SET cancel_requested = 1").await;
+    world.until_ended(MINUTE).await;
+    assert_eq!(world.polled_at("j").len(), 1);
+    let row = world
+        .rows("SELECT json_extract(failure, '$.kind'), polls, last_polled_at IS NOT NULL FROM jobs")
+        .await;
+    assert_eq!(row, [["cancelled", "1", "1"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_webhook_named_later_is_the_one_that_is_told() {
+    let mut world = World::running().await;
+    world.make(
+        "j",
+        &[(0, &[("a", "in-progress")]), (9000, &[("a", "success")])],
+    );
+    world
+        .sql("INSERT INTO jobs (id, webhook) VALUES ('j', 'nobody')")
+        .await;
+    world
+        .until(MINUTE, "SELECT state FROM jobs", "in-progress")
+        .await;
+    assert_eq!(world.get("/readyz").await.1["jobs_with_unknown_webhook"], 1);
+    world.sql("UPDATE jobs SET webhook = 'all'").await;
+    world.until_ended(MINUTE).await;
+    assert_eq!(
+        world.sink.kinds("all", "j"),
+        ["job.step_changed", "job.completed"]
+    );
+    assert_eq!(world.get("/readyz").await.1["jobs_with_unknown_webhook"], 0);
 }

@@ -15,7 +15,6 @@ use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::tracker::intake::Notice;
-use crate::tracker::look::Task;
 use crate::tracker::schedule::Slot;
 
 /// Jobs that are overdue at start are spread over this long at most …
@@ -42,7 +41,9 @@ pub(super) struct Followed {
 pub(super) enum Place {
     /// In line for its next look.
     InLine(Slot),
-    /// Being looked at. `end` cuts a poll short; `again` asks for another look right after this one.
+    /// To be ended for this reason as soon as few enough other ends are being recorded.
+    Ending(Failure),
+    /// Being looked at. `end` cuts a poll short; `then` is what follows right after this look.
     Looking {
         end: Option<oneshot::Sender<Failure>>,
         then: Then,
@@ -115,13 +116,7 @@ impl Poller {
 
     fn follow(&mut self, row: JobRow, spread: Duration) {
         let wall = self.surroundings.clock.now();
-        if let Some(webhook) = &row.webhook
-            && self.is_unknown(webhook)
-        {
-            self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
-            let named = printable(webhook, 64);
-            warn!(job_id = %row.id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
-        }
+        self.note_webhook(&row.id, None, row.webhook.as_deref());
         let deadline = row
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
@@ -153,6 +148,10 @@ impl Poller {
     fn update(&mut self, row: JobRow) {
         let wall = self.surroundings.clock.now();
         let default_deadline = row.created_at.plus(self.surroundings.policy.deadline);
+        let told = self.jobs.get(&row.id).and_then(|job| job.webhook.clone());
+        if told.as_deref() != row.webhook.as_deref() {
+            self.note_webhook(&row.id, told.as_deref(), row.webhook.as_deref());
+        }
         let Some(job) = self.jobs.get_mut(&row.id) else {
             return;
         };
@@ -181,12 +180,26 @@ impl Poller {
         }
     }
 
+    /// Counts the followed jobs that name a webhook nobody configured: this one named `before` and names `now`.
+    fn note_webhook(&self, id: &JobId, before: Option<&str>, now: Option<&str>) {
+        let unknown = |name: &&str| !self.surroundings.subscriptions.knows(name);
+        if before.filter(unknown).is_some() {
+            self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(webhook) = now.filter(unknown) {
+            self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
+            let named = printable(webhook, 64);
+            warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
+        }
+    }
+
     pub(super) fn poll_now(&mut self, id: &JobId) {
         let wall = self.surroundings.clock.now();
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
         match &mut job.place {
+            Place::Ending(_) => {}
             Place::Looking { then, .. } => {
                 if matches!(then, Then::Nothing) {
                     *then = Then::PollAgain;
@@ -218,10 +231,11 @@ impl Poller {
                 }
             }
             Place::InLine(slot) => {
-                let slot = *slot;
-                self.schedule.remove(id, slot);
-                self.look(id, Task::End(failure), None);
+                self.schedule.remove(id, *slot);
+                job.place = Place::Ending(failure);
+                self.ends.push_back(id.clone());
             }
+            Place::Ending(_) => {}
         }
     }
 
@@ -244,19 +258,10 @@ impl Poller {
             return;
         };
         self.unwritten.remove(id);
+        self.note_webhook(id, job.webhook.as_deref(), None);
         self.schedule.set_deadline(id, Some(job.deadline), None);
-        if job
-            .webhook
-            .as_deref()
-            .is_some_and(|name| self.is_unknown(name))
-        {
-            self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
-        }
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);
         }
-    }
-    fn is_unknown(&self, webhook: &str) -> bool {
-        !self.surroundings.subscriptions.knows(webhook)
     }
 }
