@@ -245,6 +245,12 @@ CREATE TABLE attempts (
     CHECK (status IS NOT NULL OR error IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 
+-- What is remembered of an API over a restart: until when it asked to be left alone.
+CREATE TABLE upstreams (
+    origin       TEXT    NOT NULL PRIMARY KEY,
+    paused_until INTEGER NOT NULL
+) STRICT;
+
 -- What is remembered of a webhook over a restart. No row: nothing special.
 CREATE TABLE webhooks (
     name            TEXT NOT NULL PRIMARY KEY,

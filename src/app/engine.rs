@@ -54,6 +54,12 @@ impl Engine {
     ) -> anyhow::Result<(Self, Health)> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
         let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
+        let origin = settings.upstream.base_url.origin().ascii_serialization();
+        if let Some(until) = store.upstream_pause(&origin).await?
+            && until > clock.now()
+        {
+            upstream.rest(until.since(clock.now()));
+        }
         let mut workshop = Workshop {
             settings,
             surroundings,

@@ -23,6 +23,8 @@ pub struct Batch {
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
+    /// Until when the API at this origin asked to be left alone.
+    pub upstream_paused: Option<(String, UnixMillis)>,
     /// When the batch is committed; new heads of lanes are due then.
     pub now: Option<UnixMillis>,
 }
@@ -99,5 +101,6 @@ impl Batch {
             && self.attempts.is_empty()
             && self.poll_requests_taken.is_empty()
             && self.changes_seen.is_none()
+            && self.upstream_paused.is_none()
     }
 }

@@ -173,6 +173,16 @@ impl Store {
         }
     }
 
+    /// Until when the API at this origin asked to be left alone, as last written down.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.upstream_pause(origin).await,
+        }
+    }
+
     /// Inserts a job; `false` when the id is there already.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The poller: keeps every followed job in line, and looks at the due ones within the limits.
 
+mod bookkeeping;
 mod followed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -11,16 +12,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use super::intake::Notice;
-use super::look::{Look, LookError, Looked, Next, Surroundings, Task, schedule_update};
+use super::look::{Look, LookError, Looked, Next, Surroundings, Task};
 use super::recorder::{Recorder, Writable};
 use super::schedule::Schedule;
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
 use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
+use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
@@ -29,9 +30,6 @@ use followed::{Followed, Place, Then};
 
 /// How often where polling stands is written down for people and for the next start.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// Rows of bookkeeping handed to the writer at once; more of them would keep it from what happened meanwhile.
-const FLUSH_PAGE: usize = 5000;
 
 /// The wall clock may be set; deadlines are looked at again at least this often.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
@@ -60,6 +58,8 @@ pub struct Poller {
     wake_at: Option<Instant>,
     /// Jobs found overdue at start, so far.
     overdue: usize,
+    /// Until when the upstream wants to be left alone, as last written down.
+    noted_pause: UnixMillis,
     gauge: Arc<Gauge>,
     pulse: Pulse,
 }
@@ -137,6 +137,7 @@ impl Poller {
             flush_at: None,
             wake_at: None,
             overdue: 0,
+            noted_pause: UnixMillis(0),
             gauge: Arc::default(),
             pulse: Pulse::default(),
         }
@@ -348,7 +349,11 @@ impl Poller {
             Next::WhenOpen => {
                 let now = Instant::now();
                 match self.surroundings.upstream.gate().state(now) {
-                    GateState::Closed { until, .. } => wall.plus(until - now),
+                    GateState::Closed { until, reason } => {
+                        let opens_at = wall.plus(until - now);
+                        self.note_pause(reason.kind, opens_at);
+                        opens_at
+                    }
                     GateState::Open => wall,
                 }
             }
@@ -375,23 +380,5 @@ impl Poller {
             }
         }
         Ok(())
-    }
-
-    /// Hands what is not written down yet to the writer, unless it is busy; then it is tried again.
-    fn flush(&mut self) {
-        self.flush_at = None;
-        let written = |id| {
-            let job = self.jobs.get(id)?;
-            Some(schedule_update(id, &job.progress, Some(job.next_poll_at)))
-        };
-        let updates: Vec<_> = self.unwritten.iter().filter_map(written).collect();
-        for page in updates.chunks(FLUSH_PAGE) {
-            if !self.surroundings.recorder.scheduled(page.to_vec()) {
-                self.flush_at = Some(Instant::now() + FLUSH);
-                info!("the writer is busy; where polling stands is written down later");
-                return;
-            }
-        }
-        self.unwritten.clear();
     }
 }

@@ -11,6 +11,7 @@ use tracing::{error, info};
 use crate::clock::Clock;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
+use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{
     AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
@@ -64,6 +65,7 @@ enum Change {
     Attempted(Box<AttemptRecord>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
+    UpstreamPaused(String, UnixMillis),
     ChangesSeen(i64),
 }
 
@@ -98,6 +100,15 @@ impl Recorder {
     #[must_use]
     pub fn scheduled(&self, schedules: Vec<ScheduleUpdate>) -> bool {
         self.queue.try_send(Change::Scheduled(schedules)).is_ok()
+    }
+
+    /// Notes until when the API at this origin asked to be left alone, so that a restart does not forget it. `false` when
+    /// the writer is too busy to take it just now.
+    #[must_use]
+    pub fn upstream_paused(&self, origin: String, until: UnixMillis) -> bool {
+        self.queue
+            .try_send(Change::UpstreamPaused(origin, until))
+            .is_ok()
     }
 
     /// Notes that `poll_requested` of these jobs was noticed.
@@ -235,6 +246,9 @@ impl Writer {
                     batch.schedules = schedules;
                 }
                 Change::Scheduled(schedules) => later.push(Change::Scheduled(schedules)),
+                Change::UpstreamPaused(origin, until) => {
+                    batch.upstream_paused = Some((origin, until));
+                }
                 Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
                 Change::ChangesSeen(newest) => {
                     self.changes_seen = self.changes_seen.max(Some(newest));
@@ -327,6 +341,7 @@ impl Writer {
         let rest = Batch {
             schedules: batch.schedules,
             poll_requests_taken: batch.poll_requests_taken,
+            upstream_paused: batch.upstream_paused,
             changes_seen: batch.changes_seen,
             now,
             ..Batch::default()

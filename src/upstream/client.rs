@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use reqwest::{Method, Request};
 use url::Url;
@@ -112,6 +113,16 @@ impl Upstream {
         let Finished { outcome, signal } = self.inner.poll(url, requests).await;
         self.inner.gate.note(ticket, &signal);
         outcome
+    }
+
+    /// Leaves the upstream alone for this long, as it asked for before this process began.
+    pub fn rest(&self, left: Duration) {
+        let ticket = self.inner.gate.begin();
+        let signal = Signal::Throttled {
+            detail: "it asked to be left alone before the start".to_owned(),
+            retry_after: Some(left),
+        };
+        self.inner.gate.note(ticket, &signal);
     }
 
     /// When the upstream is left alone, and what is known of our credentials.

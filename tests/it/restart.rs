@@ -5,7 +5,7 @@ mod mirror;
 use std::time::Duration;
 
 use jobtrackd::app::{Daemon, Surroundings};
-use jobtrackd::simulator::{Fault, FaultRule};
+use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::sink::{HANG, Received};
@@ -328,4 +328,38 @@ async fn a_second_daemon_on_the_same_database_is_refused_and_told_who_has_it() {
         .stop(&CancellationToken::new())
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_the_upstream_asked_for_outlives_a_stop_a_kill_and_a_reload() {
+    let mut world = World::running().await;
+    let throttled = Fault::Status {
+        status: 429,
+        retry_after: Some(RetryAfter::Seconds(600)),
+        body: None,
+    };
+    let rule = FaultRule::new(throttled).on_path("/jobs").times(1);
+    world.control().inject(rule).unwrap();
+    endless(&mut world, "j").await;
+    world.pass(MINUTE).await;
+    let polls = world.polled_at("j");
+    assert_eq!(polls.len(), 1);
+    world.stop().await;
+    world.start().await;
+    world.pass(MINUTE).await;
+    world.kill();
+    world.start().await;
+    world.pass(MINUTE).await;
+    let settings = world.settings();
+    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+    world
+        .daemon()
+        .reload(settings, &stop, &hurry)
+        .await
+        .unwrap();
+    world.pass(6 * MINUTE).await;
+    assert_eq!(world.polled_at("j").len(), 1, "ten minutes are not over");
+    world.pass(3 * MINUTE).await;
+    let again = world.polled_at("j")[1];
+    assert!(again >= polls[0] + 600_000, "{again}");
 }

@@ -89,6 +89,10 @@ pub(super) const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 
 
 pub(super) const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
 
+pub(super) const PAUSE_UPSTREAM: &str = "
+    INSERT INTO upstreams (origin, paused_until) VALUES (?1, ?2)
+    ON CONFLICT (origin) DO UPDATE SET paused_until = excluded.paused_until";
+
 impl SqliteStore {
     pub(in crate::store) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         self.write(async |connection| {
@@ -112,6 +116,10 @@ impl SqliteStore {
                     .bind(seen)
                     .execute(&mut *connection)
                     .await?;
+            }
+            if let Some((origin, until)) = &batch.upstream_paused {
+                let pause = sqlx::query(PAUSE_UPSTREAM).bind(origin).bind(until.0);
+                pause.execute(&mut *connection).await?;
             }
             Ok(committed)
         })
