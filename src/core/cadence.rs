@@ -79,6 +79,9 @@ impl PollingPolicy {
     }
 }
 
+/// Most requests that are counted; a column holds no more.
+const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
+
 /// How polling one job has gone so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -102,7 +105,8 @@ impl Progress {
     /// Counts the requests of a poll that ended at `now`, whatever it brought.
     pub fn count(&mut self, requests: u32, now: UnixMillis) {
         if requests > 0 {
-            self.polls = self.polls.saturating_add(u64::from(requests));
+            let polls = self.polls.saturating_add(u64::from(requests));
+            self.polls = polls.min(MAX_POLLS);
             self.last_polled_at = Some(now);
         }
     }
