@@ -255,3 +255,25 @@ async fn a_row_spoilt_by_another_hand_is_in_trouble_alone() {
         )
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_next_poll_written_by_a_clock_that_was_ahead_is_not_waited_for() {
+    let mut world = World::running().await;
+    world.make(
+        "j",
+        &[(0, &[("a", "in-progress")]), (9000, &[("a", "success")])],
+    );
+    world.enqueue("j").await;
+    world
+        .until(MINUTE, "SELECT state FROM jobs", "in-progress")
+        .await;
+    world.stop().await;
+    let year = 365 * 24 * 3_600_000_i64;
+    world
+        .sql(&format!(
+            "UPDATE jobs SET next_poll_at = next_poll_at + {year}"
+        ))
+        .await;
+    world.start().await;
+    world.until_ended(25 * 60 * MINUTE).await;
+}
