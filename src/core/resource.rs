@@ -146,6 +146,13 @@ impl Snapshot {
         drop(whole);
         let object: RawObject<'_> =
             serde_json::from_str(body).map_err(|error| Rubbish::NotJson(error.to_string()))?;
+        // A proxy's word that says nothing of a job must not make all its steps vanish.
+        if !["type", "id", "steps"]
+            .iter()
+            .any(|key| object.contains_key(*key))
+        {
+            return Err(Rubbish::NotAJob("it has no type, id or steps"));
+        }
         if text_of(&object, "type").is_some_and(|kind| kind != "job") {
             return Err(Rubbish::NotAJob("its type is not \"job\""));
         }

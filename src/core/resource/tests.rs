@@ -10,7 +10,8 @@ fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
         r#"{"type":"job","id":"61724","links":{"self":"https://h/jobs/61724"}}"#,
         r#"{"id":61724,"steps":null,"links":null}"#,
         r#"{"id":"61724","steps":[]}"#,
-        "{}",
+        r#"{"type":"job"}"#,
+        r#"{"steps":[]}"#,
     ] {
         let id = JobId::parse("61724").unwrap();
         assert_eq!(
@@ -39,6 +40,8 @@ fn what_is_no_job_is_rubbish() {
         "<html>",
         "[]",
         "7",
+        "{}",
+        r#"{"message":"down for maintenance"}"#,
         "{\"id\":",
         r#"{"type":"list"}"#,
         r#"{"steps":{}}"#,
