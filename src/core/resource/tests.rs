@@ -61,6 +61,13 @@ fn what_is_no_job_is_rubbish() {
     assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
     let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
     assert!(Snapshot::parse(&many, None).is_err());
+    let told_too_often = format!(
+        r#"{{"x":"{}","steps":[{}]}}"#,
+        "x".repeat(200_000),
+        vec!["{}"; MAX_STEPS].join(",")
+    );
+    assert!(Snapshot::parse(&told_too_often, None).is_err());
+    assert!(Snapshot::parse(&told_too_often.replace('x', ""), None).is_ok());
 }
 
 #[test]
