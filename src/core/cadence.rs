@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::{Backoff, spread};
+use super::backoff::{Backoff, MAX_RETRY_AFTER, spread};
 use super::time::UnixMillis;
 
 /// The `[polling]` section (contract, section 6).
@@ -72,12 +72,22 @@ impl PollingPolicy {
         spread(curve.delay(errors), self.jitter, random)
     }
 
+    /// No poll is put off for longer than this, by a `Retry-After` or by these settings, jitter included.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        let longest = self.max_delay.max(self.error_max_delay);
+        spread(longest.max(self.queued_delay), self.jitter, 1.0).max(MAX_RETRY_AFTER)
+    }
+
     /// The delay while a step is queued by the API. `random` lies in 0..1.
     #[must_use]
     pub fn queued_delay(&self, random: f64) -> Duration {
         spread(self.queued_delay, self.jitter, random)
     }
 }
+
+/// Most requests that are counted; a column holds no more.
+const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
 
 /// How polling one job has gone so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,7 +112,8 @@ impl Progress {
     /// Counts the requests of a poll that ended at `now`, whatever it brought.
     pub fn count(&mut self, requests: u32, now: UnixMillis) {
         if requests > 0 {
-            self.polls = self.polls.saturating_add(u64::from(requests));
+            let polls = self.polls.saturating_add(u64::from(requests));
+            self.polls = polls.min(MAX_POLLS);
             self.last_polled_at = Some(now);
         }
     }

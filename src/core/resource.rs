@@ -15,6 +15,9 @@ use super::job::JobId;
 /// Most steps of one job that are followed; an answer with more is refused as rubbish.
 pub const MAX_STEPS: usize = 1000;
 
+/// Most bytes that the events of one answer may come to (128 MiB): each step can have one that holds the whole body.
+const MAX_TOLD: usize = 128 << 20;
+
 /// One look at the remote job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -146,6 +149,13 @@ impl Snapshot {
         drop(whole);
         let object: RawObject<'_> =
             serde_json::from_str(body).map_err(|error| Rubbish::NotJson(error.to_string()))?;
+        // A proxy's word that says nothing of a job must not make all its steps vanish.
+        if !["type", "id", "steps"]
+            .iter()
+            .any(|key| object.contains_key(*key))
+        {
+            return Err(Rubbish::NotAJob("it has no type, id or steps"));
+        }
         if text_of(&object, "type").is_some_and(|kind| kind != "job") {
             return Err(Rubbish::NotAJob("its type is not \"job\""));
         }
@@ -154,9 +164,13 @@ impl Snapshot {
         {
             return Err(Rubbish::OtherJob);
         }
+        let steps = read_steps(&object)?;
+        if steps.len().saturating_mul(body.len()) > MAX_TOLD {
+            return Err(Rubbish::NotAJob("it has too many steps for its size"));
+        }
         Ok(Self {
             body: body.to_owned(),
-            steps: read_steps(&object)?,
+            steps,
             remote_updated: text_of(&object, "updated").or_else(|| text_of(&object, "updatedDate")),
         })
     }

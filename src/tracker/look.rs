@@ -134,8 +134,10 @@ impl Surroundings {
     }
 
     async fn is_over(&self, id: &JobId) -> Result<bool, LookError> {
-        let row = self.store.job(id).await?;
-        Ok(row.is_none_or(|row| row.state.is_final()))
+        match self.store.job(id).await {
+            Err(StoreError::Inconsistent { .. }) => Ok(false),
+            row => Ok(row?.is_none_or(|row| row.state.is_final())),
+        }
     }
 
     async fn judge(
@@ -231,7 +233,15 @@ impl Surroundings {
         progress: &mut Progress,
         sighting: &Sighting,
     ) -> Result<Next, LookError> {
-        let Some(tracked) = self.store.tracked(job.id).await? else {
+        let read = match self.store.tracked(job.id).await {
+            // Another hand was in the job's rows; that must not be the end of all the others.
+            Err(error @ StoreError::Inconsistent { .. }) => {
+                progress.failed(error.to_string());
+                return Ok(self.later(progress));
+            }
+            read => read?,
+        };
+        let Some(tracked) = read else {
             tracing::warn!(job_id = %job.id, "the row of a job is gone; it is not followed any more");
             return Ok(Next::Forget);
         };

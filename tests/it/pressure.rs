@@ -217,3 +217,63 @@ async fn another_webhook_named_later_is_the_one_that_is_told() {
     );
     assert_eq!(world.get("/readyz").await.1["jobs_with_unknown_webhook"], 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_row_spoilt_by_another_hand_is_in_trouble_alone() {
+    let mut world = World::running().await;
+    for id in ["bytes", "count", "fine"] {
+        world.make(
+            id,
+            &[(0, &[("a", "in-progress")]), (9000, &[("a", "success")])],
+        );
+        world.enqueue(id).await;
+    }
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM jobs WHERE state = 'in-progress'",
+            "3",
+        )
+        .await;
+    world
+        .sql("UPDATE jobs SET resource = CAST(x'ff' AS TEXT) WHERE id = 'bytes'; UPDATE jobs SET polls = 9223372036854775807 WHERE id = 'count'")
+        .await;
+    world.stop().await;
+    world.start().await;
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM jobs WHERE state = 'success'",
+            "2",
+        )
+        .await;
+    world
+        .until(
+            MINUTE,
+            "SELECT last_error LIKE '%resource%' FROM jobs WHERE id = 'bytes'",
+            "1",
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_poll_written_by_a_clock_that_was_ahead_is_not_waited_for() {
+    let mut world = World::running().await;
+    world.make(
+        "j",
+        &[(0, &[("a", "in-progress")]), (9000, &[("a", "success")])],
+    );
+    world.enqueue("j").await;
+    world
+        .until(MINUTE, "SELECT state FROM jobs", "in-progress")
+        .await;
+    world.stop().await;
+    let year = 365 * 24 * 3_600_000_i64;
+    world
+        .sql(&format!(
+            "UPDATE jobs SET next_poll_at = next_poll_at + {year}"
+        ))
+        .await;
+    world.start().await;
+    world.until_ended(25 * 60 * MINUTE).await;
+}

@@ -10,7 +10,8 @@ fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
         r#"{"type":"job","id":"61724","links":{"self":"https://h/jobs/61724"}}"#,
         r#"{"id":61724,"steps":null,"links":null}"#,
         r#"{"id":"61724","steps":[]}"#,
-        "{}",
+        r#"{"type":"job"}"#,
+        r#"{"steps":[]}"#,
     ] {
         let id = JobId::parse("61724").unwrap();
         assert_eq!(
@@ -39,6 +40,8 @@ fn what_is_no_job_is_rubbish() {
         "<html>",
         "[]",
         "7",
+        "{}",
+        r#"{"message":"down for maintenance"}"#,
         "{\"id\":",
         r#"{"type":"list"}"#,
         r#"{"steps":{}}"#,
@@ -58,6 +61,13 @@ fn what_is_no_job_is_rubbish() {
     assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
     let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
     assert!(Snapshot::parse(&many, None).is_err());
+    let told_too_often = format!(
+        r#"{{"x":"{}","steps":[{}]}}"#,
+        "x".repeat(200_000),
+        vec!["{}"; MAX_STEPS].join(",")
+    );
+    assert!(Snapshot::parse(&told_too_often, None).is_err());
+    assert!(Snapshot::parse(&told_too_often.replace('x', ""), None).is_ok());
 }
 
 #[test]

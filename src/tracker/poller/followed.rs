@@ -121,7 +121,8 @@ impl Poller {
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
         let next_poll_at = match row.next_poll_at {
-            Some(at) if at > wall => at,
+            // Written down by a clock that was ahead, or under other settings, it may be years away.
+            Some(at) if at > wall => at.min(wall.plus(self.surroundings.policy.longest_delay())),
             _ => wall.plus(spread),
         };
         let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
