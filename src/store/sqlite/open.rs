@@ -11,7 +11,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Row};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
 use super::{Shared, SqliteStore, StoreError, integer};
@@ -159,6 +159,8 @@ fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
+        // The watcher alone asks 25 times a second; at debug that would be all there is to read.
+        .disable_statement_logging()
 }
 
 fn not_migrated(error: MigrateError) -> StoreError {
