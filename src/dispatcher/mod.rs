@@ -18,7 +18,7 @@ use crate::clock::{Clock, Jitter};
 use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName, after_attempt};
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{AttemptRecord, DueDelivery, Store, StoreError};
+use crate::store::{AttemptRecord, DueDelivery, Store, StoreError, patiently};
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Message, Sender, WebhookSettings};
 
@@ -167,7 +167,7 @@ impl Dispatcher {
         }
         let name = &self.parts.webhook.name;
         let now = self.parts.clock.now();
-        let health = self.parts.store.webhook_health(name).await?;
+        let health = patiently(|| self.parts.store.webhook_health(name)).await?;
         if let Some((since, reason)) = health.disabled {
             if self.standing != Standing::Disabled {
                 self.standing = Standing::Disabled;
@@ -182,7 +182,7 @@ impl Dispatcher {
         }
         // Those under way are still pending and may be among the rows.
         let limit = u32::try_from(free + self.in_flight.len()).unwrap_or(u32::MAX);
-        let due = self.parts.store.deliveries_due(name, now, limit).await?;
+        let due = patiently(|| self.parts.store.deliveries_due(name, now, limit)).await?;
         let fresh: Vec<DueDelivery> = due
             .into_iter()
             .filter(|delivery| !self.in_flight.contains(&delivery.event_id))
@@ -193,11 +193,8 @@ impl Dispatcher {
             self.attempts
                 .spawn(attempt(Arc::clone(&self.parts), delivery));
         }
-        let next = self
-            .parts
-            .store
-            .next_delivery(&self.parts.webhook.name, now)
-            .await?;
+        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+        let next = patiently(|| store.next_delivery(name, now)).await?;
         Ok(next.map_or(IDLE_CHECK, |at| wait_until(at, now)))
     }
 

@@ -94,6 +94,10 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            // All readers wait for a slow disk or a lock.
+            return Self::Busy;
+        }
         let Some(database) = error.as_database_error() else {
             return Self::Other(error.to_string());
         };

@@ -9,6 +9,7 @@ mod sqlite;
 mod views;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
@@ -269,6 +270,28 @@ impl Store {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,
+        }
+    }
+}
+
+/// Pause before a read that found the database busy is tried again.
+const READ_RETRY: Duration = Duration::from_millis(500);
+
+/// Reads until it works or cannot work any more: a lock or a slow disk delays the loops, and ends none of them.
+///
+/// # Errors
+/// The first error that is not temporary.
+pub async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match read().await {
+            Err(error) if error.is_temporary() => {
+                tracing::debug!(%error, "the database cannot be read; it is tried again");
+                tokio::time::sleep(READ_RETRY).await;
+            }
+            result => return result,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::recorder::{Recorder, WriterGone};
 use crate::core::job::JobId;
 use crate::pulse::Pulse;
-use crate::store::{JobChange, JobRow, Store, StoreError};
+use crate::store::{JobChange, JobRow, Store, StoreError, patiently};
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -83,15 +83,19 @@ impl Intake {
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
-        let mut watcher = self.store.watcher().await?;
-        let mut newest = self.store.newest_change().await?;
+        let mut watcher = patiently(|| self.store.watcher()).await?;
+        let mut newest = patiently(|| self.store.newest_change()).await?;
         self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(());
         loop {
             self.pulse.works();
-            if watcher.saw_commit().await? {
-                newest = self.notice(newest).await?;
+            match watcher.saw_commit().await {
+                Ok(true) => newest = self.notice(newest).await?,
+                Ok(false) => {}
+                // It is asked again at the next tick.
+                Err(error) if error.is_temporary() => {}
+                Err(error) => return Err(error.into()),
             }
             self.pulse.rests();
             tokio::select! {
@@ -106,7 +110,7 @@ impl Intake {
         // Whoever inserts may choose the row number, below zero too.
         let mut after = i64::MIN;
         loop {
-            let page = self.store.active_jobs(after, PAGE).await?;
+            let page = patiently(|| self.store.active_jobs(after, PAGE)).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -118,7 +122,7 @@ impl Intake {
     async fn notice(&self, mut newest: i64) -> Result<i64, IntakeError> {
         let before = newest;
         loop {
-            let page = self.store.changes(newest, PAGE).await?;
+            let page = patiently(|| self.store.changes(newest, PAGE)).await?;
             let Some(last) = page.last() else {
                 if newest > before {
                     self.recorder.changes_seen(newest).await?;

@@ -16,7 +16,7 @@ use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Observation, Sighting, observe};
 use crate::core::poll::{PollOutcome, printable};
 use crate::core::resource::Snapshot;
-use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError};
+use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::upstream::Upstream;
 
 /// What every look needs.
@@ -134,7 +134,7 @@ impl Surroundings {
     }
 
     async fn is_over(&self, id: &JobId) -> Result<bool, LookError> {
-        match self.store.job(id).await {
+        match patiently(|| self.store.job(id)).await {
             Err(StoreError::Inconsistent { .. }) => Ok(false),
             row => Ok(row?.is_none_or(|row| row.state.is_final())),
         }
@@ -233,7 +233,7 @@ impl Surroundings {
         progress: &mut Progress,
         sighting: &Sighting,
     ) -> Result<Next, LookError> {
-        let read = match self.store.tracked(job.id).await {
+        let read = match patiently(|| self.store.tracked(job.id)).await {
             // Another hand was in the job's rows; that must not be the end of all the others.
             Err(error @ StoreError::Inconsistent { .. }) => {
                 progress.failed(error.to_string());

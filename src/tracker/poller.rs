@@ -23,7 +23,7 @@ use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, patiently};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
 use followed::{Followed, Place, Then};
@@ -340,7 +340,8 @@ impl Poller {
             }
             Next::Reread => {
                 self.forget(&looked.id);
-                if let Some(row) = self.surroundings.store.job(&looked.id).await? {
+                let store = &self.surroundings.store;
+                if let Some(row) = patiently(|| store.job(&looked.id)).await? {
                     self.adopt(row, Duration::ZERO);
                 }
                 return Ok(());

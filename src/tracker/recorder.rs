@@ -1,5 +1,7 @@
 //! The one writer: commits many jobs' changes together, and nothing leaves the process before its commit.
 
+mod apart;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -278,80 +280,6 @@ impl Writer {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// A rule of the schema refused a batch: somebody else's hand is in the rows of one job. The others must not suffer
-    /// for it, so each change is recorded by itself, and the one that is refused is said so.
-    async fn commit_apart(
-        &self,
-        batch: Batch,
-        waiting: Waiting,
-        refused: StoreError,
-        give_up: &CancellationToken,
-    ) -> Result<(), StoreError> {
-        let now = batch.now;
-        let observed = batch.observations.into_iter().zip(waiting.seen);
-        for (recordable, (id, done)) in observed {
-            let alone = Batch {
-                observations: vec![recordable],
-                now,
-                ..Batch::default()
-            };
-            let mut waiting = Waiting::default();
-            match self.commit_patiently(&alone, give_up).await {
-                Ok(Some(committed)) => {
-                    waiting.seen.push((id, done));
-                    self.answer(waiting, &committed);
-                }
-                Err(StoreError::Refused(rule)) => {
-                    error!(job_id = %id, error = rule, "what was seen of the job cannot be recorded; its rows were changed by another hand");
-                    let _ = done.send(Recorded::Refused(rule));
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        for (attempt, done) in batch.attempts.into_iter().zip(waiting.attempted) {
-            let event_id = attempt.event_id.clone();
-            let alone = Batch {
-                attempts: vec![attempt],
-                now,
-                ..Batch::default()
-            };
-            match self.commit_patiently(&alone, give_up).await {
-                Ok(Some(committed)) => {
-                    let waiting = Waiting {
-                        attempted: vec![done],
-                        ..Waiting::default()
-                    };
-                    self.answer(waiting, &committed);
-                }
-                Err(StoreError::Refused(rule)) => {
-                    error!(
-                        event_id,
-                        error = rule,
-                        "an attempt cannot be recorded; its rows were changed by another hand"
-                    );
-                    let _ = done.send(false);
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        let rest = Batch {
-            schedules: batch.schedules,
-            poll_requests_taken: batch.poll_requests_taken,
-            upstream_paused: batch.upstream_paused,
-            changes_seen: batch.changes_seen,
-            now,
-            ..Batch::default()
-        };
-        match self.commit_patiently(&rest, give_up).await {
-            // Bookkeeping has no rule to break; if it is refused all the same, nobody can help.
-            Err(StoreError::Refused(_)) => Err(refused),
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
-        }
     }
 
     /// Tells those who wait, and the webhooks that have something new. Nobody waits only when the process is going down.
