@@ -64,7 +64,7 @@ fn what_is_no_job_is_rubbish() {
     let told_too_often = format!(
         r#"{{"x":"{}","steps":[{}]}}"#,
         "x".repeat(200_000),
-        vec!["{}"; MAX_STEPS].join(",")
+        vec![r#"{"result":{"type":"mfa"}}"#; MAX_STEPS].join(",")
     );
     assert!(Snapshot::parse(&told_too_often, None).is_err());
     assert!(Snapshot::parse(&told_too_often.replace('x', ""), None).is_ok());
@@ -108,4 +108,54 @@ fn challenges_and_errors_are_found_in_objects_and_arrays() {
     assert!(!is_queued(&StepStatus::Failed, Some(queued)));
     assert_eq!(detail_of(&error_object(Some(queued)).unwrap()), "d");
     assert_eq!(error_object(Some(r#"{"type":"link","url":"/x"}"#)), None);
+}
+
+#[test]
+fn half_an_emoji_in_a_text_is_no_reason_to_lose_sight_of_a_job() {
+    let body = r#"{"id":"1","steps":[{"title":"a","status":"success","result":{"description":"cut \ud83d"}},{"title":"b","status":"pending"}]}"#;
+    let snapshot = parse(body);
+    assert_eq!(snapshot.steps[0].status, StepStatus::Success);
+    assert_eq!(
+        snapshot.steps[0].result.as_deref(),
+        Some(r#"{"description":"cut \ud83d"}"#)
+    );
+    assert!(same_result(
+        snapshot.steps[0].result.as_deref(),
+        parse(body).steps[0].result.as_deref()
+    ));
+}
+
+#[test]
+fn depth_is_counted_outside_of_texts_only() {
+    for (text, depth) in [
+        ("7", 0),
+        ("{}", 1),
+        (r#"{"a":[[1],{"b":[]}]}"#, 4),
+        (r#"{"[[[\"[[":"]]{{"}"#, 1),
+    ] {
+        assert_eq!(depth_of(text), depth, "{text}");
+    }
+    let nested = |levels: usize| {
+        format!(
+            r#"{{"id":"1","x":{}{}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    assert!(Snapshot::parse(&nested(MAX_DEPTH - 1), None).is_ok());
+    assert!(Snapshot::parse(&nested(MAX_DEPTH), None).is_err());
+}
+
+#[test]
+fn a_thousand_steps_in_a_whole_mebibyte_are_a_job() {
+    let step = format!(
+        r#"{{"title":"t","status":"pending","result":{{"text":"{}"}}}}"#,
+        "x".repeat(980)
+    );
+    let body = format!(
+        r#"{{"id":"1","steps":[{}]}}"#,
+        vec![step; MAX_STEPS].join(",")
+    );
+    assert!(body.len() > 1_000_000);
+    assert_eq!(parse(&body).steps.len(), MAX_STEPS);
 }
