@@ -13,14 +13,10 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::{Batch, Committed, Recordable, ScheduleUpdate};
 
-/// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
-pub(super) const RECORD_JOBS: &str = "
-    UPDATE jobs SET
-        state = v.value ->> 'state',
-        failure = v.value ->> 'failure',
-        resource = coalesce(v.value ->> 'resource', resource),
-        finished_at = v.value ->> 'finished_at',
-        revision = revision + 1,
+/// What is written of a [`ScheduleRow`].
+macro_rules! schedule_columns {
+    () => {
+        "
         polls = max(polls, v.value ->> 'polls'),
         quiet_polls = v.value ->> 'quiet_polls',
         consecutive_errors = v.value ->> 'consecutive_errors',
@@ -28,12 +24,26 @@ pub(super) const RECORD_JOBS: &str = "
         last_polled_at = v.value ->> 'last_polled_at',
         next_poll_at = v.value ->> 'next_poll_at',
         not_found_since = v.value ->> 'not_found_since',
-        queued = v.value ->> 'queued'
+        queued = v.value ->> 'queued'"
+    };
+}
+
+/// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
+pub(super) const RECORD_JOBS: &str = concat!(
+    "UPDATE jobs SET
+        state = v.value ->> 'state',
+        failure = v.value ->> 'failure',
+        resource = coalesce(v.value ->> 'resource', resource),
+        finished_at = v.value ->> 'finished_at',
+        revision = revision + 1,",
+    schedule_columns!(),
+    "
     FROM json_each(?1) AS v
     WHERE jobs.id = v.value ->> 'id'
       AND jobs.revision = v.value ->> 'revision'
       AND +jobs.state IN ('pending', 'in-progress')
-    RETURNING jobs.id";
+    RETURNING jobs.id"
+);
 
 /// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
 pub(super) const RECORD_STEPS: &str = "
@@ -72,18 +82,13 @@ pub(super) const RECORD_DELIVERIES: &str = "
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END
     FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
 
-pub(super) const RECORD_SCHEDULES: &str = "
-    UPDATE jobs SET
-        polls = max(polls, v.value ->> 'polls'),
-        quiet_polls = v.value ->> 'quiet_polls',
-        consecutive_errors = v.value ->> 'consecutive_errors',
-        last_error = v.value ->> 'last_error',
-        last_polled_at = v.value ->> 'last_polled_at',
-        next_poll_at = v.value ->> 'next_poll_at',
-        not_found_since = v.value ->> 'not_found_since',
-        queued = v.value ->> 'queued'
+pub(super) const RECORD_SCHEDULES: &str = concat!(
+    "UPDATE jobs SET",
+    schedule_columns!(),
+    "
     FROM json_each(?1) AS v
-    WHERE jobs.id = v.value ->> 'id' AND +jobs.state IN ('pending', 'in-progress')";
+    WHERE jobs.id = v.value ->> 'id' AND +jobs.state IN ('pending', 'in-progress')"
+);
 
 pub(super) const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
 
