@@ -12,6 +12,7 @@ use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::config::{Settings, Sources, load};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
+use jobtrackd::store::LockError;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -129,8 +130,22 @@ impl World {
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
         };
-        let daemon = Daemon::start(self.settings(), surroundings, &CancellationToken::new()).await;
-        self.daemon = Some(daemon.unwrap_or_else(|error| panic!("{error:#}")));
+        // A child that another test has just forked keeps a copy of the lock of a daemon that was killed, until it has
+        // become another program.
+        for _ in 0..20_000 {
+            let (settings, stop) = (self.settings(), CancellationToken::new());
+            match Daemon::start(settings, surroundings.clone(), &stop).await {
+                Err(error) if error.is::<LockError>() => {
+                    let breath = tokio::task::spawn_blocking(std::thread::yield_now);
+                    self.clock.held(breath).await.unwrap();
+                }
+                started => {
+                    self.daemon = Some(started.unwrap_or_else(|error| panic!("{error:#}")));
+                    return;
+                }
+            }
+        }
+        panic!("the database stays locked");
     }
 
     pub(crate) fn daemon(&mut self) -> &mut Daemon {
