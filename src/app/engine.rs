@@ -30,7 +30,6 @@ const NOTICES: usize = 16;
 pub(super) struct Engine {
     pub(super) tasks: Tasks,
     stop: CancellationToken,
-    give_up: CancellationToken,
 }
 
 /// What all loops are made from.
@@ -69,16 +68,14 @@ impl Engine {
             pulses: Vec::new(),
             stop: CancellationToken::new(),
         };
-        let give_up = CancellationToken::new();
         let nudges: HashMap<WebhookName, Arc<Notify>> = settings
             .webhooks
             .iter()
             .map(|webhook| (webhook.name.clone(), Arc::default()))
             .collect();
         let (recorder, writer) = recorder(store.clone(), clock, nudges.clone());
-        let (writer_pulse, writer_gives_up) = (writer.pulse(), give_up.clone());
-        workshop.spawn("the writer", writer_pulse, async move {
-            Ok(writer.run(writer_gives_up).await?)
+        workshop.spawn("the writer", writer.pulse(), async move {
+            Ok(writer.run().await?)
         });
         workshop.dispatchers(&recorder, &nudges)?;
         let (notices, noticed) = mpsc::channel(NOTICES);
@@ -108,21 +105,14 @@ impl Engine {
             return Err(tasks.first_end().await);
         }
         let health = Health::new(move || problems(&pulses, &writable, &upstream), gauge);
-        let engine = Self {
-            tasks,
-            stop,
-            give_up,
-        };
-        Ok((engine, health))
+        Ok((Self { tasks, stop }, health))
     }
 
     /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has
     /// anything left to record.
     pub(super) async fn finish(self, hurry: &CancellationToken) -> anyhow::Result<()> {
         self.stop.cancel();
-        let finished = self.tasks.finish(hurry).await;
-        self.give_up.cancel();
-        finished
+        self.tasks.finish(hurry).await
     }
 }
 

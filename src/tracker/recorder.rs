@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::clock::Clock;
@@ -201,11 +200,11 @@ impl Writer {
         self.pulse.clone()
     }
 
-    /// Commits until the last handle is dropped, or `give_up` is cancelled while a transaction waits for the disk.
+    /// Commits until the last handle is dropped.
     ///
     /// # Errors
     /// When the database cannot be trusted any more; the process has to start afresh then.
-    pub async fn run(mut self, give_up: CancellationToken) -> Result<(), StoreError> {
+    pub async fn run(mut self) -> Result<(), StoreError> {
         let mut next = Vec::with_capacity(MAX_BATCH);
         while self.queue.recv_many(&mut next, MAX_BATCH).await > 0 {
             // A second observation of one job waits, as it was decided upon what the first one changes; so does what
@@ -213,7 +212,7 @@ impl Writer {
             while !next.is_empty() {
                 let mut later = Vec::new();
                 let (batch, waiting) = self.gather(&mut next, &mut later);
-                self.commit(batch, waiting, &give_up).await?;
+                self.commit(batch, waiting).await?;
                 next = later;
             }
         }
@@ -260,22 +259,16 @@ impl Writer {
         (batch, waiting)
     }
 
-    async fn commit(
-        &mut self,
-        mut batch: Batch,
-        waiting: Waiting,
-        give_up: &CancellationToken,
-    ) -> Result<(), StoreError> {
+    async fn commit(&mut self, mut batch: Batch, waiting: Waiting) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
         batch.changes_seen = self.changes_seen.take();
         batch.now = Some(self.clock.now());
-        match self.commit_patiently(&batch, give_up).await {
-            Ok(Some(committed)) => self.answer(waiting, &committed),
-            Ok(None) => {}
+        match self.commit_patiently(&batch).await {
+            Ok(committed) => self.answer(waiting, &committed),
             Err(error @ StoreError::Refused(_)) => {
-                self.commit_apart(batch, waiting, error, give_up).await?;
+                self.commit_apart(batch, waiting, error).await?;
             }
             Err(error) => return Err(error),
         }
@@ -302,12 +295,8 @@ impl Writer {
         }
     }
 
-    /// Tries until it works; `None` when told to give up.
-    async fn commit_patiently(
-        &self,
-        batch: &Batch,
-        give_up: &CancellationToken,
-    ) -> Result<Option<Committed>, StoreError> {
+    /// Tries until it works, or cannot work any more.
+    async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
         loop {
             self.pulse.works();
             let committed = self.store.commit(batch).await;
@@ -317,7 +306,7 @@ impl Writer {
                     if self.writable.send_replace(Writable::Yes) != Writable::Yes {
                         info!("the database can be written again");
                     }
-                    return Ok(Some(committed));
+                    return Ok(committed);
                 }
                 Err(error) if error.is_temporary() => error,
                 Err(error) => return Err(error),
@@ -329,10 +318,7 @@ impl Writer {
             if self.writable.send_replace(state) != state {
                 error!(error = %trouble, "the database cannot be written; nothing is polled or sent until it can");
             }
-            tokio::select! {
-                () = give_up.cancelled() => return Ok(None),
-                () = tokio::time::sleep(RETRY) => {}
-            }
+            tokio::time::sleep(RETRY).await;
         }
     }
 }

@@ -147,7 +147,7 @@ impl Alone {
             .await
             .unwrap();
         let (recorder, writer) = recorder(store.clone(), clock.clone(), HashMap::new());
-        tokio::spawn(writer.run(CancellationToken::new()));
+        tokio::spawn(writer.run());
         let (poller, notices) = mpsc::channel(16);
         let intake = Intake {
             store,

@@ -115,7 +115,7 @@ async fn a_row_read_before_the_job_ended_is_not_polled_again() {
         .unwrap();
 
     let (recorder, writer) = recorder(store.clone(), world.clock.clone(), Default::default());
-    tokio::spawn(writer.run(CancellationToken::new()));
+    tokio::spawn(writer.run());
     let jitter = Jitter::seeded(7);
     let parts = PollerParts {
         store,

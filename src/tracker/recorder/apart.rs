@@ -1,6 +1,5 @@
 //! What the writer does with a batch that a rule of the schema refuses.
 
-use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{Recorded, Waiting, Writer};
@@ -14,7 +13,6 @@ impl Writer {
         batch: Batch,
         waiting: Waiting,
         refused: StoreError,
-        give_up: &CancellationToken,
     ) -> Result<(), StoreError> {
         let now = batch.now;
         let observed = batch.observations.into_iter().zip(waiting.seen);
@@ -25,8 +23,8 @@ impl Writer {
                 ..Batch::default()
             };
             let mut waiting = Waiting::default();
-            match self.commit_patiently(&alone, give_up).await {
-                Ok(Some(committed)) => {
+            match self.commit_patiently(&alone).await {
+                Ok(committed) => {
                     waiting.seen.push((id, done));
                     self.answer(waiting, &committed);
                 }
@@ -34,7 +32,6 @@ impl Writer {
                     error!(job_id = %id, error = rule, "what was seen of the job cannot be recorded; its rows were changed by another hand");
                     let _ = done.send(Recorded::Refused(rule));
                 }
-                Ok(None) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -45,8 +42,8 @@ impl Writer {
                 now,
                 ..Batch::default()
             };
-            match self.commit_patiently(&alone, give_up).await {
-                Ok(Some(committed)) => {
+            match self.commit_patiently(&alone).await {
+                Ok(committed) => {
                     let waiting = Waiting {
                         attempted: vec![done],
                         ..Waiting::default()
@@ -61,7 +58,6 @@ impl Writer {
                     );
                     let _ = done.send(false);
                 }
-                Ok(None) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
@@ -73,7 +69,7 @@ impl Writer {
             now,
             ..Batch::default()
         };
-        match self.commit_patiently(&rest, give_up).await {
+        match self.commit_patiently(&rest).await {
             // Bookkeeping has no rule to break; if it is refused all the same, nobody can help.
             Err(StoreError::Refused(_)) => Err(refused),
             Err(error) => Err(error),
