@@ -1,4 +1,6 @@
-//! The life of the process: signals, stopping in order, and tasks that must not end unasked.
+//! The life of the process: signals, stopping in order, tasks that must not end unasked, and the service manager.
+
+mod manager;
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+pub use manager::{MORE_TIME, ServiceManager};
 
 /// How long work in flight may take to finish after the first signal; then it is given back and done again
 /// after the next start.

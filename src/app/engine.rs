@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
+use super::vitals::Vitals;
 use crate::config::Settings;
 use crate::core::delivery::WebhookName;
 use crate::core::event::Subscriptions;
@@ -50,6 +51,7 @@ impl Engine {
         surroundings: &Surroundings,
         store: &Store,
         nudge: &Arc<Notify>,
+        vitals: &Vitals,
     ) -> anyhow::Result<(Self, Health)> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
         let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
@@ -100,11 +102,15 @@ impl Engine {
             stop,
             ..
         } = workshop;
+        vitals.watch(pulses);
         // Intake answers once it has read the backlog; if it ends instead, its error says why.
         if ready.await.is_err() {
             return Err(tasks.first_end().await);
         }
-        let health = Health::new(move || problems(&pulses, &writable, &upstream), gauge);
+        let health = {
+            let vitals = vitals.clone();
+            Health::new(move || problems(&vitals, &writable, &upstream), gauge)
+        };
         Ok((Self { tasks, stop }, health))
     }
 
@@ -187,7 +193,7 @@ fn subscriptions(webhooks: &[WebhookSettings]) -> Subscriptions {
 
 /// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).
 fn problems(
-    pulses: &[(String, Pulse)],
+    vitals: &Vitals,
     writable: &watch::Receiver<Writable>,
     upstream: &Upstream,
 ) -> Problems {
@@ -203,8 +209,8 @@ fn problems(
             "the upstream refuses our credentials since {since}: {detail}"
         ));
     }
-    let stalled = pulses.iter().filter(|(_, pulse)| pulse.is_stalled());
-    unready.extend(stalled.map(|(name, _)| format!("{name} has stalled")));
+    let stalled = vitals.stalled().into_iter();
+    unready.extend(stalled.map(|name| format!("{name} has stalled")));
     Problems {
         unready,
         degraded: upstream.gate().degraded(),

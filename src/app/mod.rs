@@ -2,7 +2,11 @@
 
 mod engine;
 
+mod line;
+
 mod service;
+
+mod vitals;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,12 +22,13 @@ pub use service::run;
 
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
-use crate::lifecycle::Tasks;
+use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{self, Health};
 use crate::store::{InstanceLock, Store, StoreError};
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
+use vitals::{Attendant, Vitals};
 
 /// Pause before a database that is locked at start is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
@@ -37,6 +42,8 @@ pub struct Surroundings {
     pub jitter: Jitter,
     /// How often foreign commits are looked for.
     pub intake_tick: Duration,
+    /// Who is told how the start and the stop go.
+    pub manager: ServiceManager,
 }
 
 impl Default for Surroundings {
@@ -45,6 +52,7 @@ impl Default for Surroundings {
             clock: Clock::system(),
             jitter: Jitter::system(),
             intake_tick: intake::TICK,
+            manager: ServiceManager::default(),
         }
     }
 }
@@ -58,6 +66,9 @@ pub struct Daemon {
     nudge: Arc<Notify>,
     engine: Option<Engine>,
     health: Arc<RwLock<Health>>,
+    vitals: Vitals,
+    /// Why the last reload was not taken, until one is.
+    refused: Arc<RwLock<Option<String>>>,
     status: Tasks,
     status_stop: CancellationToken,
     status_address: Option<SocketAddr>,
@@ -87,7 +98,7 @@ impl Daemon {
             surroundings.clock.now()
         );
         let lock = InstanceLock::take(&path, &note)?;
-        let store = open_patiently(&settings, &surroundings.clock, stop).await?;
+        let store = open_patiently(&settings, &surroundings, stop).await?;
         let listener =
             match settings.status.listen {
                 Some(address) => {
@@ -100,7 +111,12 @@ impl Daemon {
             };
         let status_address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let nudge = Arc::new(Notify::new());
-        let (engine, health) = Engine::start(&settings, &surroundings, &store, &nudge).await?;
+        surroundings
+            .manager
+            .status("Taking up the jobs that are there".to_owned());
+        let vitals = Vitals::default();
+        let (engine, health) =
+            Engine::start(&settings, &surroundings, &store, &nudge, &vitals).await?;
         let health = Arc::new(RwLock::new(health));
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
@@ -122,6 +138,8 @@ impl Daemon {
             nudge,
             engine: Some(engine),
             health,
+            vitals,
+            refused: Arc::default(),
             status,
             status_stop,
             status_address,
@@ -139,6 +157,23 @@ impl Daemon {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What asks the loops and tells the service manager how they are, until it is dropped.
+    fn attendance(&self) -> impl Future<Output = ()> + Send + 'static {
+        let attendant = Attendant {
+            vitals: self.vitals.clone(),
+            health: Arc::clone(&self.health),
+            store: self.store.clone(),
+            manager: self.surroundings.manager.clone(),
+            refused: Arc::clone(&self.refused),
+        };
+        attendant.attend()
+    }
+
+    /// Remembers why a reload was not taken, or that one was.
+    fn reload_was(&self, refused: Option<String>) {
+        *self.refused.write().unwrap_or_else(PoisonError::into_inner) = refused;
     }
 
     /// Makes the daemon look for new rows at once.
@@ -190,11 +225,19 @@ impl Daemon {
         if let Some(engine) = self.engine.take() {
             engine.finish(hurry).await?;
         }
+        // Nobody is asked while nobody runs.
+        self.vitals.watch(Vec::new());
         if stop.is_cancelled() {
             return Ok(());
         }
-        let (engine, health) =
-            Engine::start(&new, &self.surroundings, &self.store, &self.nudge).await?;
+        let starting = Engine::start(
+            &new,
+            &self.surroundings,
+            &self.store,
+            &self.nudge,
+            &self.vitals,
+        );
+        let (engine, health) = starting.await?;
         self.engine = Some(engine);
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
         self.settings = new;
@@ -223,13 +266,17 @@ impl Daemon {
 
 async fn open_patiently(
     settings: &Settings,
-    clock: &Clock,
+    surroundings: &Surroundings,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
     let mut said = false;
+    let manager = &surroundings.manager;
+    manager.status("Opening the database".to_owned());
     loop {
-        match Store::create_or_migrate(&settings.database.path, clock.clone()).await {
+        let clock = surroundings.clock.clone();
+        match Store::create_or_migrate(&settings.database.path, clock).await {
             Err(error) if error.is_temporary() => {
+                manager.status(format!("Waiting for the database: {error}"));
                 if !std::mem::replace(&mut said, true) {
                     error!(%error, "the database cannot be opened yet; waiting");
                 }

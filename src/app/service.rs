@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::{Daemon, ReloadRefused, Surroundings};
 use crate::config::Settings;
-use crate::lifecycle::{Request, Signals};
+use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
 
 /// Runs the daemon until it is told to stop. `reread` reads the configuration anew on SIGHUP.
@@ -21,7 +21,13 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut asked = Asked::default();
     let stop = asked.stop.clone();
-    let starting = Daemon::start(settings, Surroundings::default(), &stop);
+    let manager = ServiceManager::default();
+    let surroundings = Surroundings {
+        manager: manager.clone(),
+        ..Surroundings::default()
+    };
+    let starting = Box::pin(Daemon::start(settings, surroundings, &stop));
+    let starting = with_time(&manager, starting);
     tokio::pin!(starting);
     let mut daemon = loop {
         tokio::select! {
@@ -32,7 +38,8 @@ pub async fn run(
             return Ok(());
         }
     };
-    notify(&[sd_notify::NotifyState::Ready]);
+    manager.ready();
+    let attendance = tokio::spawn(daemon.attendance());
     info!(
         status = daemon.status_address().map(|at| at.to_string()),
         "jobtrackd follows jobs"
@@ -42,10 +49,12 @@ pub async fn run(
             break Ok(());
         }
         if std::mem::take(&mut asked.reload) {
-            let reloaded = reload(&mut daemon, &mut asked, &mut signals, &verbosity, &reread);
-            if let Err(error) = reloaded.await {
+            manager.reloading();
+            let reloading = reload(&mut daemon, &mut asked, &mut signals, &verbosity, &reread);
+            if let Err(error) = with_time(&manager, Box::pin(reloading)).await {
                 break Err(error);
             }
+            manager.ready();
             continue;
         }
         tokio::select! {
@@ -56,7 +65,9 @@ pub async fn run(
     if let Err(error) = &result {
         error!(error = format!("{error:#}"), "the daemon cannot go on");
     }
-    notify(&[sd_notify::NotifyState::Stopping]);
+    attendance.abort();
+    manager.stopping();
+    manager.status("Finishing what is in flight".to_owned());
     info!("stopping");
     stop.cancel();
     let hurry = asked.hurry.clone();
@@ -108,16 +119,10 @@ async fn reload(
     verbosity: &Verbosity,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
-    let refused = |error: anyhow::Error| {
-        error!(
-            error = format!("{error:#}"),
-            "the configuration was not taken; the old one stays"
-        );
-    };
     let new = match reread() {
         Ok(new) => new,
         Err(error) => {
-            refused(error);
+            refuse(daemon, &error);
             return Ok(());
         }
     };
@@ -131,16 +136,29 @@ async fn reload(
         Ok(()) if stop.is_cancelled() => {}
         Ok(()) => {
             verbosity.set(&level)?;
+            daemon.reload_was(None);
             info!("the configuration was read again");
         }
-        Err(error) if error.is::<ReloadRefused>() => refused(error),
+        Err(error) if error.is::<ReloadRefused>() => refuse(daemon, &error),
         Err(error) => return Err(error),
     }
     Ok(())
 }
 
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager was not told");
+fn refuse(daemon: &Daemon, error: &anyhow::Error) {
+    let error = format!("{error:#}");
+    error!(error, "the configuration was not taken; the old one stays");
+    daemon.reload_was(Some(error));
+}
+
+/// Awaits `work`, which may take as long as it needs: killed in the middle it would only begin anew.
+async fn with_time<T>(manager: &ServiceManager, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(MORE_TIME / 3);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            _ = tick.tick() => manager.needs_more_time(),
+        }
     }
 }

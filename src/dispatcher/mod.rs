@@ -18,7 +18,8 @@ use crate::clock::{Clock, Jitter};
 use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName, after_attempt};
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{AttemptRecord, DueDelivery, Store, StoreError, patiently};
+use crate::store::{AttemptRecord, DueDelivery, Store, StoreError};
+use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Message, Sender, WebhookSettings};
 
@@ -134,25 +135,28 @@ impl Dispatcher {
     }
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), DispatcherError> {
-        self.pulse.works();
         let wait = self.start_attempts().await?;
         self.gauge
             .in_flight
             .store(self.in_flight.len(), Ordering::Relaxed);
-        self.pulse.rests();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            Some(attempted) = self.attempts.join_next() => {
-                self.finish(attempted)?;
-                while let Some(attempted) = self.attempts.try_join_next() {
+        let wake = tokio::time::sleep(wait);
+        tokio::pin!(wake);
+        loop {
+            tokio::select! {
+                () = self.pulse.asked() => continue,
+                () = stop.cancelled() => {}
+                Some(attempted) = self.attempts.join_next() => {
                     self.finish(attempted)?;
+                    while let Some(attempted) = self.attempts.try_join_next() {
+                        self.finish(attempted)?;
+                    }
                 }
+                () = self.nudge.notified() => {}
+                () = &mut wake => {}
+                Ok(()) = self.writable.changed() => {}
             }
-            () = self.nudge.notified() => {}
-            () = tokio::time::sleep(wait) => {}
-            Ok(()) = self.writable.changed() => {}
+            return Ok(());
         }
-        Ok(())
     }
 
     /// Starts what is due, within `max_in_flight`; answers how long there is nothing more to do.
@@ -167,7 +171,7 @@ impl Dispatcher {
         }
         let name = &self.parts.webhook.name;
         let now = self.parts.clock.now();
-        let health = patiently(|| self.parts.store.webhook_health(name)).await?;
+        let health = read(&self.pulse, || self.parts.store.webhook_health(name)).await?;
         if let Some((since, reason)) = health.disabled {
             if self.standing != Standing::Disabled {
                 self.standing = Standing::Disabled;
@@ -182,7 +186,10 @@ impl Dispatcher {
         }
         // Those under way are still pending and may be among the rows.
         let limit = u32::try_from(free + self.in_flight.len()).unwrap_or(u32::MAX);
-        let due = patiently(|| self.parts.store.deliveries_due(name, now, limit)).await?;
+        let due = read(&self.pulse, || {
+            self.parts.store.deliveries_due(name, now, limit)
+        })
+        .await?;
         let fresh: Vec<DueDelivery> = due
             .into_iter()
             .filter(|delivery| !self.in_flight.contains(&delivery.event_id))
@@ -194,7 +201,7 @@ impl Dispatcher {
                 .spawn(attempt(Arc::clone(&self.parts), delivery));
         }
         let (store, name) = (&self.parts.store, &self.parts.webhook.name);
-        let next = patiently(|| store.next_delivery(name, now)).await?;
+        let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
         Ok(next.map_or(IDLE_CHECK, |at| wait_until(at, now)))
     }
 

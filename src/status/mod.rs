@@ -3,7 +3,7 @@
 mod mirror;
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::State;
@@ -42,6 +42,18 @@ impl Health {
             gauge,
         }
     }
+
+    /// How they are now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let read = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        Report {
+            problems: (self.problems)(),
+            followed: read(&self.gauge.followed),
+            in_flight: read(&self.gauge.in_flight),
+            unknown_webhooks: read(&self.gauge.unknown_webhooks),
+        }
+    }
 }
 
 impl fmt::Debug for Health {
@@ -50,6 +62,19 @@ impl fmt::Debug for Health {
             .field("gauge", &self.gauge)
             .finish_non_exhaustive()
     }
+}
+
+/// One look at the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What is wrong.
+    pub problems: Problems,
+    /// Jobs that are followed.
+    pub followed: usize,
+    /// Polls under way.
+    pub in_flight: usize,
+    /// Followed jobs that name a webhook which is not configured.
+    pub unknown_webhooks: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -89,17 +114,11 @@ async fn healthz() -> Json<Value> {
 
 /// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
 async fn readyz(State(shared): State<Shared>) -> Response {
-    let (problems, followed, in_flight, unknown) = {
+    let report = {
         let health = shared.health.read().unwrap_or_else(PoisonError::into_inner);
-        let read = |number: &std::sync::atomic::AtomicUsize| number.load(Ordering::Relaxed);
-        let gauge = &health.gauge;
-        (
-            (health.problems)(),
-            read(&gauge.followed),
-            read(&gauge.in_flight),
-            read(&gauge.unknown_webhooks),
-        )
+        health.report()
     };
+    let problems = report.problems;
     let (code, status) = match (problems.unready.is_empty(), problems.degraded.is_empty()) {
         (true, true) => (StatusCode::OK, "ok"),
         (true, false) => (StatusCode::OK, "degraded"),
@@ -110,9 +129,9 @@ async fn readyz(State(shared): State<Shared>) -> Response {
     let body = json!({
         "status": status,
         "reasons": reasons,
-        "jobs_followed": followed,
-        "polls_in_flight": in_flight,
-        "jobs_with_unknown_webhook": unknown,
+        "jobs_followed": report.followed,
+        "polls_in_flight": report.in_flight,
+        "jobs_with_unknown_webhook": report.unknown_webhooks,
     });
     (code, Json(body)).into_response()
 }

@@ -164,6 +164,16 @@ impl Store {
         }
     }
 
+    /// How many deliveries are pending, counted up to `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.pending_deliveries(limit).await,
+        }
+    }
+
     /// What is remembered of a webhook.
     ///
     /// # Errors

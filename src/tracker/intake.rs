@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::read;
 use super::recorder::{Recorder, WriterGone};
 use crate::core::job::JobId;
 use crate::pulse::Pulse;
-use crate::store::{JobChange, JobRow, Store, StoreError, patiently};
+use crate::store::{JobChange, JobRow, Store, StoreError};
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -83,13 +84,13 @@ impl Intake {
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
-        let mut watcher = patiently(|| self.store.watcher()).await?;
-        let mut newest = patiently(|| self.store.newest_change()).await?;
+        let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
+        let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
         self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(());
         loop {
-            self.pulse.works();
+            self.pulse.answers();
             match watcher.saw_commit().await {
                 Ok(true) => newest = self.notice(newest).await?,
                 Ok(false) => {}
@@ -97,7 +98,6 @@ impl Intake {
                 Err(error) if error.is_temporary() => {}
                 Err(error) => return Err(error.into()),
             }
-            self.pulse.rests();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = self.nudge.notified() => {}
@@ -110,7 +110,7 @@ impl Intake {
         // Whoever inserts may choose the row number, below zero too.
         let mut after = i64::MIN;
         loop {
-            let page = patiently(|| self.store.active_jobs(after, PAGE)).await?;
+            let page = read(&self.pulse, || self.store.active_jobs(after, PAGE)).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -122,10 +122,11 @@ impl Intake {
     async fn notice(&self, mut newest: i64) -> Result<i64, IntakeError> {
         let before = newest;
         loop {
-            let page = patiently(|| self.store.changes(newest, PAGE)).await?;
+            let page = read(&self.pulse, || self.store.changes(newest, PAGE)).await?;
             let Some(last) = page.last() else {
                 if newest > before {
-                    self.recorder.changes_seen(newest).await?;
+                    let noting = self.recorder.changes_seen(newest);
+                    self.pulse.while_waiting(noting).await?;
                 }
                 return Ok(newest);
             };
@@ -148,12 +149,14 @@ impl Intake {
         if rows.is_empty() {
             return Ok(());
         }
-        self.poller
-            .send(notice(rows))
+        let handing = self.poller.send(notice(rows));
+        self.pulse
+            .while_waiting(handing)
             .await
             .map_err(|_| IntakeError::PollerGone)?;
         if !requested.is_empty() {
-            self.recorder.poll_requests_taken(requested).await?;
+            let noting = self.recorder.poll_requests_taken(requested);
+            self.pulse.while_waiting(noting).await?;
         }
         Ok(())
     }

@@ -12,3 +12,21 @@ mod look;
 mod schedule;
 
 pub mod recorder;
+
+use crate::pulse::Pulse;
+use crate::store::{StoreError, patiently};
+
+/// Reads as [`patiently`] does, for a loop with a pulse: a database that is locked for long is no stall.
+///
+/// # Errors
+/// Those of the read that do not pass.
+pub async fn read<T, F>(pulse: &Pulse, mut read: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    patiently(|| {
+        pulse.answers();
+        read()
+    })
+    .await
+}

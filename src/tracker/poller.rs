@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::intake::Notice;
 use super::look::{Look, LookError, Looked, Next, Surroundings, Task};
+use super::read;
 use super::recorder::{Recorder, Writable};
 use super::schedule::Schedule;
 use crate::clock::{Clock, Jitter};
@@ -23,7 +24,7 @@ use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{Store, StoreError, patiently};
+use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
 use followed::{Followed, Place, Then};
@@ -177,6 +178,7 @@ impl Poller {
         // Before the gate is looked at: a change right after the look must not be missed.
         let upstream = self.surroundings.upstream.clone();
         let gate_changed = upstream.gate().changed();
+        self.pulse.answers();
         self.expire();
         self.start_polls();
         // After the polls, which find the jobs whose url may not be requested.
@@ -191,11 +193,9 @@ impl Poller {
             .in_flight
             .store(self.looks.len(), Ordering::Relaxed);
         let wake_at = self.wake_at();
-        self.pulse.rests();
         tokio::select! {
             () = stop.cancelled() => {}
             Some(looked) = self.looks.join_next() => {
-                self.pulse.works();
                 self.finish(looked).await?;
                 while let Some(looked) = self.looks.try_join_next() {
                     self.finish(looked).await?;
@@ -204,6 +204,7 @@ impl Poller {
             Some(notice) = self.notices.recv() => self.take(notice),
             () = tokio::time::sleep_until(wake_at) => {}
             () = gate_changed => {}
+            () = self.pulse.asked() => {}
             // An error means that the writer is gone; its own error ends the process.
             Ok(()) = self.writable.changed() => {}
         }
@@ -341,7 +342,8 @@ impl Poller {
             Next::Reread => {
                 self.forget(&looked.id);
                 let store = &self.surroundings.store;
-                if let Some(row) = patiently(|| store.job(&looked.id)).await? {
+                let reading = read(&self.pulse, || store.job(&looked.id));
+                if let Some(row) = reading.await? {
                     self.adopt(row, Duration::ZERO);
                 }
                 return Ok(());

@@ -206,7 +206,7 @@ impl Writer {
     /// When the database cannot be trusted any more; the process has to start afresh then.
     pub async fn run(mut self) -> Result<(), StoreError> {
         let mut next = Vec::with_capacity(MAX_BATCH);
-        while self.queue.recv_many(&mut next, MAX_BATCH).await > 0 {
+        while self.receive(&mut next).await > 0 {
             // A second observation of one job waits, as it was decided upon what the first one changes; so does what
             // would make the transaction too large.
             while !next.is_empty() {
@@ -217,6 +217,16 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Waits for changes; 0 when nobody can send any more.
+    async fn receive(&mut self, next: &mut Vec<Change>) -> usize {
+        loop {
+            tokio::select! {
+                () = self.pulse.asked() => {}
+                received = self.queue.recv_many(next, MAX_BATCH) => return received,
+            }
+        }
     }
 
     fn gather(&mut self, changes: &mut Vec<Change>, later: &mut Vec<Change>) -> (Batch, Waiting) {
@@ -298,9 +308,8 @@ impl Writer {
     /// Tries until it works, or cannot work any more.
     async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
         loop {
-            self.pulse.works();
+            self.pulse.answers();
             let committed = self.store.commit(batch).await;
-            self.pulse.rests();
             let trouble = match committed {
                 Ok(committed) => {
                     if self.writable.send_replace(Writable::Yes) != Writable::Yes {

@@ -23,6 +23,10 @@ pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2";
 
+/// Each reading stops at the limit: the number is for people.
+pub(super) const PENDING: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
+
 const HEALTH: &str =
     "SELECT name, disabled_at, disabled_reason, paused_until FROM webhooks WHERE name = ?1";
 
@@ -95,6 +99,11 @@ impl SqliteStore {
         let query = sqlx::query(NEXT).bind(webhook.as_str()).bind(now.0);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
         Ok(row.try_get::<Option<i64>, _>(0)?.map(UnixMillis))
+    }
+
+    pub(in crate::store) async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+        let query = sqlx::query_scalar(PENDING).bind(limit);
+        self.read(query.fetch_one(&self.shared.readers)).await
     }
 
     pub(in crate::store) async fn webhook_health(

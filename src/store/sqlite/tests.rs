@@ -8,7 +8,9 @@ use super::commit::{
     FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
-use super::deliveries::{DISABLE_DELIVERIES, DUE, NEXT, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES};
+use super::deliveries::{
+    DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
+};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, STEPS,
@@ -58,6 +60,7 @@ const PLANS: &[(&str, &str)] = &[
         DUE,
         "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
     ),
+    (PENDING, "COVERING INDEX deliveries_lanes"),
     (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
     (
         RECORD_OUTCOMES,
