@@ -19,6 +19,8 @@ pub(super) fn status(report: &Report, pending: Option<u32>, refused: Option<&str
         parts.push(format!("Degraded: {}", problems.degraded.join("; ")));
     }
     if let Some(refused) = refused {
+        let refused: Vec<&str> = refused.lines().map(str::trim).collect();
+        let refused = refused.join("; ");
         parts.push(format!(
             "The last reload was refused, the old settings stay: {refused}"
         ));
@@ -86,9 +88,9 @@ mod tests {
     fn trouble_comes_first_and_on_one_line() {
         let report = report(&["the disk is full"], &["no token can be had\nsince noon"]);
         assert_eq!(
-            status(&report, None, Some("unknown key")),
+            status(&report, None, Some("bad configuration\n  a: unknown key")),
             "Not ready: the disk is full | Degraded: no token can be had\\nsince noon | \
-             The last reload was refused, the old settings stay: unknown key | \
+             The last reload was refused, the old settings stay: bad configuration; a: unknown key | \
              Following 1204 jobs, 1 poll in flight"
         );
     }

@@ -3,7 +3,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::SecretString;
 use zeroize::Zeroizing;
@@ -49,14 +49,14 @@ impl Secrets<'_> {
         let given = match key {
             Some("api_key") => self.in_place(section, "api_key")?,
             Some(_) => self.in_file(section, "api_key_file")?,
-            None => match self.credential(section, "api_key_file", "api_key")? {
+            None => match self.credential(section, "api_key_file", &["api_key"])? {
                 Some(given) => given,
                 None => {
                     section.refuse(
                         "api_key_file",
                         "the API key is missing",
-                        "write api_key_file = \"/etc/jobtrackd/api_key\", or give the systemd credential api_key \
-                         (LoadCredential=api_key:FILE), or write api_key = \"…\"",
+                        "under systemd, write the key into /etc/jobtrackd/api_key, which the unit hands over as the \
+                         credential api_key; elsewhere write api_key_file = \"FILE\", or api_key = \"…\"",
                     );
                     return None;
                 }
@@ -88,13 +88,16 @@ impl Secrets<'_> {
             Some("secret_file") => vec![self.in_file(section, "secret_file")?],
             Some(_) => self.in_files(section, "secret_files")?,
             None => {
-                let credential = format!("webhook.{name}");
-                match self.credential(section, "secret_file", &credential)? {
+                let own = format!("webhook.{name}");
+                // One file of a folder that LoadCredential=webhook:FOLDER hands over.
+                let of_folder = format!("webhook_{name}");
+                match self.credential(section, "secret_file", &[&own, &of_folder])? {
                     Some(given) => vec![given],
                     None => {
                         let remedy = format!(
-                            "write secret_file = \"/etc/jobtrackd/{name}.secret\", or give the systemd credential \
-                             {credential} (LoadCredential={credential}:FILE), or write secret = \"whsec_…\""
+                            "under systemd, write it into /etc/jobtrackd/webhooks/{name}, which the unit hands over as a \
+                             credential (or add LoadCredential={own}:FILE to it); elsewhere write secret_file = \"FILE\", \
+                             or secret = \"whsec_…\""
                         );
                         section.refuse("secret_file", "the signing secret is missing", remedy);
                         return None;
@@ -164,24 +167,24 @@ impl Secrets<'_> {
         super::section::all(read.collect())
     }
 
-    /// The credential with this name. `Some(None)` when there is none; what is wrong with it is reported at `key`.
+    /// The first of these credentials that is there. `Some(None)` when none is, or it is empty as the unit makes it where
+    /// its file is missing; what is wrong with it is reported at `key`.
     fn credential(
         &self,
         section: &Section<'_>,
         key: &'static str,
-        name: &str,
+        names: &[&str],
     ) -> Option<Option<Given>> {
         if self.reading == Reading::Skip {
             return None;
         }
-        let path: Option<PathBuf> = self
-            .sources
-            .credentials_directory
-            .as_ref()
-            .map(|folder| folder.join(name));
-        match path {
-            Some(path) if !is_missing(&path) => self.read(section, key, &path, false).map(Some),
-            _ => Some(None),
+        let Some(folder) = &self.sources.credentials_directory else {
+            return Some(None);
+        };
+        let paths = names.iter().map(|name| folder.join(name));
+        match paths.into_iter().find(|path| !is_empty(path)) {
+            Some(path) => self.read(section, key, &path, false).map(Some),
+            None => Some(None),
         }
     }
 
@@ -256,8 +259,11 @@ fn single(section: &Section<'_>, keys: &[&'static str]) -> Option<Option<&'stati
     }
 }
 
-fn is_missing(path: &Path) -> bool {
-    std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+fn is_empty(path: &Path) -> bool {
+    match std::fs::read(path).map(Zeroizing::new) {
+        Ok(text) => text.trim_ascii().is_empty(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
 }
 
 fn warn_if_readable_by_all(section: &Section<'_>, key: &str, path: &Path) {

@@ -74,11 +74,37 @@ fn a_secret_file_that_is_missing_empty_or_strange_is_named_and_not_shown() {
         &["webhooks.a.secret_file: ", weak.to_str().unwrap(), "base64"],
     );
     assert!(!text.contains(CANARY), "{text}");
-    folder.write("credentials/api_key", "");
+}
+
+#[test]
+fn an_empty_credential_is_a_missing_one_and_a_folder_of_credentials_serves_all_webhooks() {
+    let folder = Folder::new();
+    folder.write("credentials/api_key", "\n");
     contains_all(
         &folder.refusal(""),
-        &["credentials/api_key", "nothing in it"],
+        &[
+            "upstream.api_key_file: the API key is missing",
+            "/etc/jobtrackd/api_key",
+        ],
     );
+    let hooks = "[webhooks.billing]\nurl = \"https://a.example\"\n\
+                 [webhooks.crm]\nurl = \"https://a.example\"\n";
+    folder.write(
+        "credentials/webhook_billing",
+        format!("{SECRET}\n{SECRET}\n"),
+    );
+    contains_all(
+        &folder.refusal(&format!("{NO_AUTH}{hooks}")),
+        &[
+            "webhooks.crm.secret_file: the signing secret is missing",
+            "/etc/jobtrackd/webhooks/crm",
+        ],
+    );
+    folder.write("credentials/webhook.crm", "\n");
+    folder.write("credentials/webhook_crm", SECRET);
+    let settings = folder.load(&format!("{NO_AUTH}{hooks}")).unwrap();
+    assert_eq!(settings.webhooks[0].keys.len(), 2);
+    assert_eq!(settings.webhooks[1].keys.len(), 1);
 }
 
 #[test]
