@@ -32,6 +32,6 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
 
 fn warn_of(settings: &Settings) {
     for warning in &settings.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(warning, "the configuration can be used, but is unwise");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::core::poll::printable;
+use crate::core::poll::{is_deceptive, printable};
 use crate::core::time::UnixMillis;
 
 /// Most characters of one text from outside that are shown.
@@ -26,13 +26,6 @@ pub(super) fn outside(text: &str, limit: usize) -> String {
         }
     }
     out
-}
-
-fn is_deceptive(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A JSON value for people: a text as it is, null as nothing, everything else as JSON. Escaped.

@@ -17,6 +17,8 @@ pub mod observe;
 
 pub mod backoff;
 
+pub mod recurring;
+
 pub mod cadence;
 
 pub mod poll;

@@ -55,6 +55,23 @@ pub enum PollOutcome {
     },
 }
 
+impl PollOutcome {
+    /// The word shown.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Answered { .. } => "answered",
+            Self::Gone { .. } => "gone",
+            Self::Rejected { .. } => "rejected",
+            Self::Throttled { .. } => "throttled",
+            Self::CredentialsRefused { .. } => "credentials_refused",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Trouble(trouble) => trouble.class.as_str(),
+            Self::NotSent { .. } => "not_sent",
+        }
+    }
+}
+
 /// A poll that brought no usable answer; told apart for people and metrics only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -119,6 +136,15 @@ pub fn printable(text: &str, limit: usize) -> String {
         }
     }
     out
+}
+
+/// Whether a character is invisible or turns the direction of writing, so that a text with it is not what it seems.
+#[must_use]
+pub fn is_deceptive(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

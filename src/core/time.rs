@@ -62,6 +62,12 @@ impl From<Timestamp> for UnixMillis {
     }
 }
 
+/// Whole milliseconds of a duration, as logs and tables carry it.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::{Clock, Jitter};
 use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName, after_attempt};
-use crate::core::time::UnixMillis;
+use crate::core::job::JobId;
+use crate::core::recurring::{Recurring, Tell};
+use crate::core::time::{UnixMillis, millis};
 use crate::pulse::Pulse;
 use crate::store::{AttemptRecord, DueDelivery, Store, StoreError};
 use crate::tracker::read;
@@ -36,7 +38,9 @@ pub struct Dispatcher {
     in_flight: HashSet<String>,
     gauge: Arc<Gauge>,
     pulse: Pulse,
-    standing: Standing,
+    trouble: Recurring<()>,
+    /// Whether it was said that the webhook is disabled.
+    disabled_said: bool,
 }
 
 /// What the dispatcher is made from.
@@ -63,17 +67,13 @@ pub struct Gauge {
     pub in_flight: AtomicUsize,
 }
 
-/// How the webhook stands, as last said in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Well,
-    Failing,
-    Disabled,
-}
-
 #[derive(Debug)]
 struct Attempted {
     event_id: String,
+    job_id: JobId,
+    number: u32,
+    status: Option<u16>,
+    duration: Duration,
     /// Whether it is recorded. If not, the delivery stays in flight until the next start: sending it again and again
     /// without ever recording it would be worse.
     recorded: bool,
@@ -104,7 +104,8 @@ impl Dispatcher {
             in_flight: HashSet::new(),
             gauge: Arc::default(),
             pulse: Pulse::default(),
-            standing: Standing::Well,
+            trouble: Recurring::default(),
+            disabled_said: false,
         }
     }
 
@@ -173,8 +174,7 @@ impl Dispatcher {
         let now = self.parts.clock.now();
         let health = read(&self.pulse, || self.parts.store.webhook_health(name)).await?;
         if let Some((since, reason)) = health.disabled {
-            if self.standing != Standing::Disabled {
-                self.standing = Standing::Disabled;
+            if !std::mem::replace(&mut self.disabled_said, true) {
                 error!(webhook = %name, %since, error = reason, "the webhook is disabled; its events are kept");
             }
             return Ok(IDLE_CHECK);
@@ -217,24 +217,50 @@ impl Dispatcher {
         if attempted.recorded {
             self.in_flight.remove(&attempted.event_id);
         }
-        let webhook = &self.parts.webhook.name;
-        match attempted.after {
-            AfterAttempt::Delivered if self.standing == Standing::Failing => {
-                self.standing = Standing::Well;
-                info!(%webhook, "the webhook takes events again");
-            }
-            AfterAttempt::Exhausted => {
-                error!(%webhook, event_id = attempted.event_id, error = attempted.error, "an event was given up after its last attempt; it is kept");
-            }
-            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) if self.standing == Standing::Well => {
-                self.standing = Standing::Failing;
-                warn!(%webhook, error = attempted.error, "the webhook does not take events; they are tried again");
-            }
-            _ => {
-                debug!(%webhook, event_id = attempted.event_id, after = ?attempted.after, "attempt");
-            }
-        }
+        self.tell(&attempted);
         Ok(())
+    }
+
+    fn tell(&mut self, attempted: &Attempted) {
+        let webhook = &self.parts.webhook.name;
+        let Attempted {
+            event_id,
+            job_id,
+            error,
+            ..
+        } = attempted;
+        let now = self.parts.clock.now();
+        let retry_in_ms = match attempted.after {
+            AfterAttempt::Retry(at) | AfterAttempt::Rest(at) => Some(millis(at.since(now))),
+            _ => None,
+        };
+        debug!(
+            %webhook,
+            %job_id,
+            event_id,
+            attempt = attempted.number,
+            status = attempted.status,
+            duration_ms = millis(attempted.duration),
+            error,
+            retry_in_ms,
+            "attempted"
+        );
+        let told = match attempted.after {
+            AfterAttempt::Delivered => self.trouble.note(None, now),
+            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => self.trouble.note(Some(()), now),
+            AfterAttempt::Exhausted => {
+                error!(%webhook, %job_id, event_id, error, "an event was given up after its last attempt; it is kept");
+                None
+            }
+            AfterAttempt::Disabled => None,
+        };
+        match told {
+            Some(Tell::Begun(())) => {
+                warn!(%webhook, error, retry_in_ms, "the webhook does not take events; they are tried again");
+            }
+            Some(Tell::Ended(())) => info!(%webhook, "the webhook takes events again"),
+            None => {}
+        }
     }
 }
 
@@ -258,11 +284,13 @@ async fn attempt(parts: Arc<Parts>, delivery: DueDelivery) -> Result<Attempted, 
         parts.jitter.fraction(),
     );
     let error = AttemptResult::error(&report.result);
+    let status = AttemptResult::status(&report.result);
+    let number = delivery.attempts + 1;
     let record = AttemptRecord {
         event_id: delivery.event_id.clone(),
-        job_id: delivery.job_id,
+        job_id: delivery.job_id.clone(),
         webhook: WebhookName::clone(&parts.webhook.name),
-        number: delivery.attempts + 1,
+        number,
         started_at: report.started_at,
         duration: report.duration,
         result: report.result,
@@ -272,6 +300,10 @@ async fn attempt(parts: Arc<Parts>, delivery: DueDelivery) -> Result<Attempted, 
     Ok(Attempted {
         recorded,
         event_id: delivery.event_id,
+        job_id: delivery.job_id,
+        number,
+        status,
+        duration: report.duration,
         after,
         error,
     })

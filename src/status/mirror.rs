@@ -38,7 +38,12 @@ pub(super) async fn job(
             )
         }
         Err(error) => {
-            tracing::error!(%error, job_id = %id, "a job cannot be read");
+            if error.is_temporary() {
+                // It passes, and clients may ask often.
+                tracing::debug!(job_id = %id, %error, "the job cannot be read just now");
+            } else {
+                tracing::error!(job_id = %id, %error, "the job cannot be read");
+            }
             let title = "Service is currently unavailable. Please try again later.";
             envelope(
                 StatusCode::SERVICE_UNAVAILABLE,

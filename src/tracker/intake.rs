@@ -60,13 +60,13 @@ pub enum IntakeError {
 }
 
 impl Intake {
-    /// Adopts what is there, answers on `adopted`, then notices changes until `stop`.
+    /// Adopts what is there, answers how many jobs that were on `adopted`, then notices changes until `stop`.
     ///
     /// # Errors
     /// [`IntakeError`] when it cannot go on; the process ends then.
     pub async fn run(
         self,
-        adopted: oneshot::Sender<()>,
+        adopted: oneshot::Sender<u64>,
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         match self.notice_until(adopted, &stop).await {
@@ -80,15 +80,15 @@ impl Intake {
 
     async fn notice_until(
         &self,
-        adopted: oneshot::Sender<()>,
+        adopted: oneshot::Sender<u64>,
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
         let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
         let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
-        self.adopt_backlog().await?;
+        let jobs = self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
-        let _ = adopted.send(());
+        let _ = adopted.send(jobs);
         loop {
             self.pulse.answers();
             match watcher.saw_commit().await {
@@ -106,16 +106,17 @@ impl Intake {
         }
     }
 
-    async fn adopt_backlog(&self) -> Result<(), IntakeError> {
+    async fn adopt_backlog(&self) -> Result<u64, IntakeError> {
+        let mut jobs = 0;
         // Whoever inserts may choose the row number, below zero too.
         let mut after = i64::MIN;
         loop {
             let page = read(&self.pulse, || self.store.active_jobs(after, PAGE)).await?;
             let Some(last) = page.last() else {
-                return Ok(());
+                return Ok(jobs);
             };
             after = last.number;
-            self.hand_over(page, Notice::Backlog).await?;
+            jobs += self.hand_over(page, Notice::Backlog).await?;
         }
     }
 
@@ -139,15 +140,16 @@ impl Intake {
         &self,
         page: Vec<JobChange>,
         notice: fn(Vec<JobRow>) -> Notice,
-    ) -> Result<(), IntakeError> {
+    ) -> Result<u64, IntakeError> {
         let rows: Vec<JobRow> = page.into_iter().filter_map(|change| change.job).collect();
         let requested: Vec<JobId> = rows
             .iter()
             .filter(|row| row.poll_requested)
             .map(|row| row.id.clone())
             .collect();
+        let count = rows.len() as u64;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(count);
         }
         let handing = self.poller.send(notice(rows));
         self.pulse
@@ -158,6 +160,6 @@ impl Intake {
             let noting = self.recorder.poll_requests_taken(requested);
             self.pulse.while_waiting(noting).await?;
         }
-        Ok(())
+        Ok(count)
     }
 }

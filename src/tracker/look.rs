@@ -1,11 +1,14 @@
 //! One look at one job: poll, observe, record. Runs as a task of its own; nothing is open in the database meanwhile.
 
+mod story;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use url::Url;
 
 use super::recorder::{Recorded, Recorder, WriterGone};
@@ -18,6 +21,7 @@ use crate::core::poll::{PollOutcome, printable};
 use crate::core::resource::Snapshot;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::upstream::Upstream;
+use story::{Polled, Story};
 
 /// What every look needs.
 #[derive(Debug)]
@@ -111,15 +115,28 @@ impl Surroundings {
             // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
             Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
             Task::Poll { url, end } => {
-                let requests = AtomicU32::new(0);
+                let (started, requests) = (Instant::now(), AtomicU32::new(0));
                 let asked = tokio::select! {
                     biased;
                     Ok(failure) = end => Err(failure),
                     outcome = self.upstream.poll_counted(&url, &requests) => Ok(outcome),
                 };
-                progress.count(requests.into_inner(), self.clock.now());
+                let (duration, requests) = (started.elapsed(), requests.into_inner());
+                progress.count(requests, self.clock.now());
                 match asked {
-                    Ok(outcome) => self.judge(&job, &mut progress, &mut hash, outcome).await?,
+                    Ok(outcome) => {
+                        let word = outcome.as_str();
+                        let next = self.judge(&job, &mut progress, &mut hash, outcome).await?;
+                        let well = word == "answered" && progress.consecutive_errors == 0;
+                        let polled = Polled {
+                            outcome: word,
+                            requests,
+                            duration,
+                            error: progress.last_error.as_deref().filter(|_| !well),
+                        };
+                        polled.log(&id, &next);
+                        next
+                    }
                     Err(failure) => self.end(&job, &mut progress, failure).await?,
                 }
             }
@@ -236,7 +253,9 @@ impl Surroundings {
         let read = match patiently(|| self.store.tracked(job.id)).await {
             // Another hand was in the job's rows; that must not be the end of all the others.
             Err(error @ StoreError::Inconsistent { .. }) => {
-                progress.failed(error.to_string());
+                let error = error.to_string();
+                story::spoilt(job.id, &error, progress.consecutive_errors);
+                progress.failed(error);
                 return Ok(self.later(progress));
             }
             read => read?,
@@ -284,11 +303,12 @@ impl Surroundings {
         };
         match self.recorder.seen(recordable).await? {
             Recorded::Yes => {
-                story.log(job.id);
+                story.log(job.id, progress.polls);
                 Ok(next)
             }
             Recorded::Stale => Ok(Next::Reread),
             Recorded::Refused(rule) => {
+                story::spoilt(job.id, &rule, errors_before);
                 progress.consecutive_errors = errors_before;
                 progress.failed(format!("cannot be recorded: {rule}"));
                 Ok(self.later(progress))
@@ -333,31 +353,6 @@ struct Job<'a> {
     id: &'a JobId,
     webhook: Option<&'a str>,
     own_url: bool,
-}
-
-/// What is said of an observation in the log, once it is recorded.
-struct Story {
-    state: JobState,
-    failure: Option<FailureKind>,
-    transitions: usize,
-}
-
-impl Story {
-    fn of(observation: &Observation) -> Self {
-        Self {
-            state: observation.state,
-            failure: observation.failure.as_ref().map(|failure| failure.kind),
-            transitions: observation.transitions.len(),
-        }
-    }
-
-    fn log(&self, id: &JobId) {
-        match (self.state, self.failure) {
-            (JobState::Success, _) => tracing::info!(job_id = %id, "job completed"),
-            (_, Some(kind)) => tracing::info!(job_id = %id, kind = kind.as_str(), "job failed"),
-            _ => tracing::debug!(job_id = %id, transitions = self.transitions, "job changed"),
-        }
-    }
 }
 
 fn hash_of(body: &str) -> u64 {

@@ -57,6 +57,8 @@ pub struct Poller {
     ending: usize,
     flush_at: Option<Instant>,
     wake_at: Option<Instant>,
+    /// Names of webhooks that were said not to be configured.
+    unknown_said: HashSet<String>,
     /// Jobs found overdue at start, so far.
     overdue: usize,
     /// Until when the upstream wants to be left alone, as last written down.
@@ -137,6 +139,7 @@ impl Poller {
             ending: 0,
             flush_at: None,
             wake_at: None,
+            unknown_said: HashSet::new(),
             overdue: 0,
             noted_pause: UnixMillis(0),
             gauge: Arc::default(),

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 pub(super) use machine::Signal;
 use machine::{Episodes, Machine, Moment};
 
-use super::token::millis;
 use crate::clock::{Clock, Jitter};
-use crate::core::time::UnixMillis;
+use crate::core::recurring::{Recurring, Tell};
+use crate::core::time::{UnixMillis, millis};
 
 /// Whether polls may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,7 @@ pub struct Gate {
     clock: Clock,
     jitter: Jitter,
     machine: Mutex<Machine>,
+    told: Mutex<Told>,
     changes: watch::Sender<()>,
 }
 
@@ -108,6 +109,7 @@ impl Gate {
             clock,
             jitter,
             machine: Mutex::default(),
+            told: Mutex::default(),
             changes: watch::Sender::new(()),
         }
     }
@@ -161,20 +163,18 @@ impl Gate {
             time_of_day: self.clock.now(),
             random: self.jitter.fraction(),
         };
-        let (before, after, changed) = {
+        // Held to the end, so that the log is told in the order in which it happened.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (episodes, changed) = {
             let mut machine = self.machine();
-            let (before, state) = (machine.episodes(), machine.state(moment.now));
+            let before = machine.state(moment.now);
             machine.note(ticket, signal, &moment);
-            (
-                before,
-                machine.episodes(),
-                state != machine.state(moment.now),
-            )
+            (machine.episodes(), before != machine.state(moment.now))
         };
         if changed {
             self.changes.send_replace(());
         }
-        log(&before, &after, moment.now);
+        told.tell(&episodes, &moment);
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
@@ -182,46 +182,57 @@ impl Gate {
     }
 }
 
-/// Tells of what began and what ended; nothing when all is as it was.
-fn log(before: &Episodes, after: &Episodes, now: Instant) {
-    for (was, is) in [
-        (&before.throttled, &after.throttled),
-        (&before.unauthorized, &after.unauthorized),
-    ] {
-        let kind = |closure: &Option<GateState>| match closure {
-            Some(GateState::Closed { reason, .. }) => Some(reason.kind),
-            _ => None,
-        };
-        match is {
-            _ if kind(was) == kind(is) => {}
-            Some(GateState::Closed { until, reason }) => tracing::warn!(
-                error = %reason.detail,
-                retry_in_ms = millis(until.saturating_duration_since(now)),
-                "{}: no polls until then", reason.kind.sentence()
-            ),
-            _ => {
-                let was = kind(was).map_or("", GateReasonKind::as_str);
-                tracing::info!(was, "polls are answered again");
+/// What the log was told, one by one.
+#[derive(Debug, Default)]
+struct Told {
+    throttled: Recurring<GateReasonKind>,
+    unauthorized: Recurring<GateReasonKind>,
+    forbidden: Recurring<()>,
+    down: Recurring<()>,
+}
+
+impl Told {
+    /// Tells of what began and what ended; nothing when all is as it was.
+    fn tell(&mut self, episodes: &Episodes, moment: &Moment) {
+        let time = moment.time_of_day;
+        for (told, closure) in [
+            (&mut self.throttled, &episodes.throttled),
+            (&mut self.unauthorized, &episodes.unauthorized),
+        ] {
+            let kind = closure.as_ref().map(|closure| closure.reason.kind);
+            match (told.note(kind, time), closure) {
+                (Some(Tell::Begun(kind)), Some(closure)) => tracing::warn!(
+                    reason = kind.as_str(),
+                    error = closure.reason.detail,
+                    retry_in_ms = millis(closure.until.saturating_duration_since(moment.now)),
+                    "{}: no polls until then",
+                    kind.sentence()
+                ),
+                (Some(Tell::Ended(kind)), _) => {
+                    tracing::info!(reason = kind.as_str(), "polls are answered again");
+                }
+                _ => {}
             }
         }
-    }
-    match (&before.forbidden, &after.forbidden) {
-        (None, Some(error)) => {
-            tracing::warn!(error = %error, "the upstream forbids jobs to our credentials");
+        match self
+            .forbidden
+            .note(episodes.forbidden.as_ref().map(drop), time)
+        {
+            Some(Tell::Begun(())) => tracing::warn!(
+                error = episodes.forbidden,
+                "the upstream forbids jobs to our credentials"
+            ),
+            Some(Tell::Ended(())) => tracing::info!("our credentials are no longer forbidden"),
+            None => {}
         }
-        (Some(_), None) => {
-            tracing::info!("our credentials are no longer forbidden");
+        match self.down.note(episodes.down.as_ref().map(drop), time) {
+            Some(Tell::Begun(())) => tracing::warn!(
+                error = episodes.down,
+                "the upstream gives no usable answers"
+            ),
+            Some(Tell::Ended(())) => tracing::info!("the upstream gives usable answers again"),
+            None => {}
         }
-        _ => {}
-    }
-    match (&before.down, &after.down) {
-        (None, Some(error)) => {
-            tracing::warn!(error = %error, "the upstream gives no usable answers");
-        }
-        (Some(_), None) => {
-            tracing::info!("the upstream gives usable answers again");
-        }
-        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ use super::http::Http;
 use super::settings::Auth;
 use crate::clock::Jitter;
 use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use crate::core::time::millis;
 
 /// Pauses after the token endpoint refused us (contract, section 9).
 const REFUSED_BACKOFF: Backoff = Backoff {
@@ -77,6 +78,8 @@ struct Cache {
     current: Option<Current>,
     generation: u64,
     failures: u32,
+    /// Whether it was said that the present token cannot be renewed.
+    unrenewed: bool,
     /// The last error, until a token was granted.
     failed: Option<TokenError>,
 }
@@ -177,13 +180,18 @@ impl Asked {
         let now = Instant::now();
         let mut cache = self.cache();
         let error = match answer {
-            Ok(grant) => return Ok(cache.granted(asked_at, grant)),
+            Ok(grant) => {
+                if std::mem::take(&mut cache.unrenewed) {
+                    tracing::info!("the token was renewed");
+                }
+                return Ok(cache.granted(asked_at, grant));
+            }
             Err(trouble) => cache.failed(now, trouble, self.jitter.fraction()),
         };
         let Advice::Use(token) = cache.advice(now) else {
             return Err(error);
         };
-        if cache.failures == 1 {
+        if !std::mem::replace(&mut cache.unrenewed, true) {
             tracing::warn!(
                 error = %error,
                 retry_in_ms = millis(error.retry_at.saturating_duration_since(now)),
@@ -264,11 +272,6 @@ impl Cache {
         self.current
             .take_if(|current| current.token.generation == generation);
     }
-}
-
-/// A duration as logs carry it.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -88,9 +88,9 @@ fn permitted(
         return Err(NoAddress::Blocked(mildest));
     }
     if found.len() < all {
-        tracing::warn!(
+        tracing::debug!(
             host = printable(name, MAX_NAME),
-            dropped = all - found.len(),
+            addresses_dropped = all - found.len(),
             "a webhook's name has addresses that may not be told; using the others"
         );
     }

@@ -80,10 +80,17 @@ impl Sender {
     /// [`SenderError`] when the HTTP library refuses.
     pub fn new(clock: Clock) -> Result<Self, SenderError> {
         crate::tls::install_provider();
+        let (public_only, trusting) = client(false)?;
+        let (with_private, _) = client(true)?;
+        if !trusting {
+            tracing::warn!(
+                "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
+            );
+        }
         Ok(Self {
             clock,
-            public_only: client(false)?,
-            with_private: client(true)?,
+            public_only,
+            with_private,
         })
     }
 
@@ -171,14 +178,15 @@ impl Sender {
     }
 }
 
-fn client(allow_private: bool) -> Result<Client, reqwest::Error> {
-    let builder = || builder(allow_private);
-    builder().build().or_else(|_| {
-        tracing::warn!(
-            "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
-        );
-        builder().tls_certs_only([]).build()
-    })
+/// A client, and whether it trusts any CA.
+fn client(allow_private: bool) -> Result<(Client, bool), reqwest::Error> {
+    match builder(allow_private).build() {
+        Ok(client) => Ok((client, true)),
+        Err(_) => {
+            let client = builder(allow_private).tls_certs_only([]).build()?;
+            Ok((client, false))
+        }
+    }
 }
 
 fn builder(allow_private: bool) -> ClientBuilder {

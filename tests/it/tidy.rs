@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("tls", &[]),
     ("lifecycle", &[]),
     ("config", &["core", "upstream", "webhook"]),
-    ("logging", &["config"]),
+    ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
     ("upstream", &["core", "clock", "tls"]),
     ("webhook", &["core", "clock", "tls"]),

@@ -7,6 +7,7 @@
 
 mod answers;
 mod gate;
+mod log;
 mod secrets;
 mod server;
 mod token;

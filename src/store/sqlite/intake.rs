@@ -97,11 +97,11 @@ impl SqliteStore {
 fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
     let number = row.try_get("number")?;
     let id: Option<String> = row.try_get("id")?;
-    let read = id.map(|_| job(row));
+    let read = id.as_ref().map(|_| job(row));
     let job = match read {
         Some(Ok(job)) => Some(job),
         Some(Err(error)) => {
-            tracing::error!(%error, "a row of jobs cannot be read and is not followed");
+            tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
             None
         }
         None => None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::debug;
 
 use super::{FLUSH, Poller};
 use crate::core::time::UnixMillis;
@@ -39,7 +39,7 @@ impl Poller {
         for page in updates.chunks(FLUSH_PAGE) {
             if !self.surroundings.recorder.scheduled(page.to_vec()) {
                 self.flush_at = Some(Instant::now() + FLUSH);
-                info!("the writer is busy; where polling stands is written down later");
+                debug!("the writer is busy; where polling stands is written down later");
                 return;
             }
         }

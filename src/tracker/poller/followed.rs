@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Poller;
 use crate::core::cadence::Progress;
@@ -22,6 +22,9 @@ const SPREAD: Duration = Duration::from_secs(10);
 
 /// … which is reached with this many of them.
 const SPREAD_JOBS: f64 = 1000.0;
+
+/// Most names of webhooks that are not configured and said to be so; rows may name any number of them.
+const MAX_UNKNOWN_SAID: usize = 100;
 
 /// A job that is followed.
 #[derive(Debug)]
@@ -143,6 +146,7 @@ impl Poller {
             next_poll_at,
             place: Place::InLine(slot),
         };
+        debug!(job_id = %row.id, "job taken up");
         self.jobs.insert(row.id, followed);
     }
 
@@ -182,7 +186,7 @@ impl Poller {
     }
 
     /// Counts the followed jobs that name a webhook nobody configured: this one named `before` and names `now`.
-    fn note_webhook(&self, id: &JobId, before: Option<&str>, now: Option<&str>) {
+    fn note_webhook(&mut self, id: &JobId, before: Option<&str>, now: Option<&str>) {
         let unknown = |name: &&str| !self.surroundings.subscriptions.knows(name);
         if before.filter(unknown).is_some() {
             self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
@@ -190,7 +194,13 @@ impl Poller {
         if let Some(webhook) = now.filter(unknown) {
             self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
             let named = printable(webhook, 64);
-            warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
+            // Said of the first job that names it: thousands may.
+            let said = &mut self.unknown_said;
+            if said.len() < MAX_UNKNOWN_SAID && said.insert(named.clone()) {
+                warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
+            } else {
+                debug!(job_id = %id, webhook = named, "this job, too, names a webhook that is not configured");
+            }
         }
     }
 

@@ -29,7 +29,6 @@ impl Writer {
                     self.answer(waiting, &committed);
                 }
                 Err(StoreError::Refused(rule)) => {
-                    error!(job_id = %id, error = rule, "what was seen of the job cannot be recorded; its rows were changed by another hand");
                     let _ = done.send(Recorded::Refused(rule));
                 }
                 Err(error) => return Err(error),
@@ -37,6 +36,7 @@ impl Writer {
         }
         for (attempt, done) in batch.attempts.into_iter().zip(waiting.attempted) {
             let event_id = attempt.event_id.clone();
+            let (job_id, webhook) = (attempt.job_id.clone(), attempt.webhook.clone());
             let alone = Batch {
                 attempts: vec![attempt],
                 now,
@@ -52,6 +52,8 @@ impl Writer {
                 }
                 Err(StoreError::Refused(rule)) => {
                     error!(
+                        %job_id,
+                        %webhook,
                         event_id,
                         error = rule,
                         "an attempt cannot be recorded; its rows were changed by another hand"

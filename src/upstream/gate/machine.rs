@@ -75,10 +75,10 @@ pub(super) struct Machine {
 }
 
 /// The gate is closed until `until`; the record stays until a later poll succeeds.
-#[derive(Debug, Clone)]
-struct Closure {
-    until: Instant,
-    reason: GateReason,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Closure {
+    pub(super) until: Instant,
+    pub(super) reason: GateReason,
     /// The last ticket given out before it: polls up to it say nothing about the time after.
     mark: Ticket,
     /// The end the upstream itself asked for, which no success brings nearer; else when the gate was closed.
@@ -104,10 +104,10 @@ impl Default for Knowledge {
 }
 
 /// What is going on, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Episodes {
-    pub(super) throttled: Option<GateState>,
-    pub(super) unauthorized: Option<GateState>,
+    pub(super) throttled: Option<Closure>,
+    pub(super) unauthorized: Option<Closure>,
     pub(super) forbidden: Option<String>,
     pub(super) down: Option<String>,
 }
@@ -144,8 +144,8 @@ impl Machine {
             _ => None,
         };
         Episodes {
-            throttled: self.throttled.as_ref().map(Closure::state),
-            unauthorized: self.unauthorized.as_ref().map(Closure::state),
+            throttled: self.throttled.clone(),
+            unauthorized: self.unauthorized.clone(),
             forbidden: refused,
             down: (self.troubles >= DOWN_AFTER).then(|| self.trouble.clone()),
         }

@@ -10,6 +10,7 @@ mod damage;
 mod disk;
 mod kills;
 mod locked;
+mod logging;
 mod manager;
 mod refusing;
 mod reload;

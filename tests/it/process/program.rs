@@ -103,7 +103,7 @@ impl Program {
     pub(super) async fn ready(&self) -> String {
         let line = self.says("jobtrackd follows jobs").await;
         let line: Value = serde_json::from_str(&line).unwrap();
-        line["fields"]["status"].as_str().unwrap().to_owned()
+        line["status"].as_str().unwrap().to_owned()
     }
 
     /// Waits for its end.

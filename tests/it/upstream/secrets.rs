@@ -1,57 +1,16 @@
 //! Keys and tokens go to the upstream's origin, and nowhere else: not to other servers, not into texts, not into logs.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::{PollOutcome, TroubleClass};
 use jobtrackd::upstream::Auth;
-use tracing_subscriber::fmt::MakeWriter;
 use url::Url;
 
+use super::log::logged;
 use super::server::{Reply, Server, granted, reply};
-use super::{basiq, client_of, poll, poll_many};
+use super::{basiq, client_of, poll};
 
 const KEY: &str = "canary-key-5f2a";
 const TOKEN: &str = "canary-token-91bc";
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-fn logged(level: tracing::Level) -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
-}
 
 fn assert_clean(text: &str) {
     assert!(!text.contains("canary"), "{text}");
@@ -169,36 +128,4 @@ async fn a_key_that_no_header_can_hold_is_refused_without_being_shown() {
             assert_clean(&format!("{:?} {settings:?}", error.unwrap_err()));
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_log_tells_once_of_a_pause_and_once_of_its_end() {
-    let (log, _guard) = logged(tracing::Level::INFO);
-    let throttled = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let answer = Arc::clone(&throttled);
-    let server = Server::start(
-        move |_| match answer.load(std::sync::atomic::Ordering::SeqCst) {
-            true => reply(429, "retry-after: 60\r\n", ""),
-            false => reply(200, "", "{}"),
-        },
-    )
-    .await;
-    let upstream = client_of(&server, Auth::None);
-    poll_many(&upstream, 10).await;
-    tokio::time::sleep(std::time::Duration::from_secs(70)).await;
-    poll_many(&upstream, 10).await;
-    throttled.store(false, std::sync::atomic::Ordering::SeqCst);
-    tokio::time::sleep(std::time::Duration::from_secs(70)).await;
-    poll_many(&upstream, 10).await;
-    let text = log.text();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains("jobtrackd"))
-        .collect();
-    assert_eq!(lines.len(), 2, "{text}");
-    assert!(
-        lines[0].contains("error=HTTP 429") && lines[0].contains("retry_in_ms=6"),
-        "{text}"
-    );
-    assert!(lines[1].contains("polls are answered again"), "{text}");
 }

@@ -1,0 +1,194 @@
+//! What one event says: its values escaped and cut, so that none of them can forge a line or fill a disk.
+
+use std::fmt::{self, Write as _};
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+use crate::core::poll::is_deceptive;
+use crate::core::time::UnixMillis;
+
+/// Longest text of one field, in characters before they are escaped.
+const MAX_VALUE: usize = 2000;
+
+/// All texts of an event together. Escaped and written twice, as a field and as part of the message, they fit into one
+/// datagram to journald.
+const MAX_LINE: usize = 8000;
+
+/// Names that mean something in one of the faces, and may not be taken by a field. Ours do not; a library's may.
+const RESERVED: [&str; 12] = [
+    "timestamp",
+    "level",
+    "target",
+    "priority",
+    "message",
+    "message_id",
+    "errno",
+    "tid",
+    "unit",
+    "user_unit",
+    "documentation",
+    "invocation_id",
+];
+
+/// Names that begin so belong to the journal.
+const RESERVED_BEGINNINGS: [&str; 5] = ["_", "code_", "syslog_", "object_", "coredump_"];
+
+/// An event, taken down.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) time: UnixMillis,
+    pub(super) level: Level,
+    /// Which module speaks.
+    pub(super) target: String,
+    pub(super) file: Option<&'static str>,
+    pub(super) number: Option<u32>,
+    pub(super) message: String,
+    /// Numbers, booleans and texts.
+    pub(super) fields: Vec<(String, Value)>,
+}
+
+impl Line {
+    pub(super) fn of(event: &Event<'_>, time: UnixMillis) -> Self {
+        let metadata = event.metadata();
+        let mut taken = Taken {
+            line: Self {
+                time,
+                level: *metadata.level(),
+                target: metadata.target().to_owned(),
+                file: metadata.file(),
+                number: metadata.line(),
+                message: String::new(),
+                fields: Vec::new(),
+            },
+            left: MAX_LINE,
+        };
+        event.record(&mut taken);
+        taken.line
+    }
+
+    /// The message and all fields in one line for people.
+    pub(super) fn words(&self) -> String {
+        let mut words = String::new();
+        let ours = self.target.split("::").next() == Some(env!("CARGO_PKG_NAME"));
+        if !ours {
+            words.extend([&self.target, ": "]);
+        }
+        words.push_str(&self.message);
+        for (name, value) in &self.fields {
+            words.extend([" ", name, "="]);
+            match value {
+                Value::String(text) => push_quoted(&mut words, text),
+                other => words.push_str(&other.to_string()),
+            }
+        }
+        words
+    }
+}
+
+/// Quotes what would not be seen as one value.
+fn push_quoted(words: &mut String, text: &str) {
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '=');
+    if !text.is_empty() && text.chars().all(plain) {
+        words.push_str(text);
+    } else {
+        words.extend(["\"", &text.replace('"', "'"), "\""]);
+    }
+}
+
+/// Takes the values of an event down.
+struct Taken {
+    line: Line,
+    left: usize,
+}
+
+impl Taken {
+    fn text(&mut self, name: &str, value: fmt::Arguments<'_>) {
+        let limit = self.left.min(MAX_VALUE);
+        let mut cut = Cut {
+            text: String::new(),
+            left: Some(limit),
+        };
+        // The error is how it stops what is too long.
+        let _ = cut.write_fmt(value);
+        self.left -= limit - cut.left.unwrap_or(0);
+        match name {
+            "message" => self.line.message = cut.text,
+            // Libraries that speak through the log crate: these fields are what it knows of the place.
+            "log.target" => self.line.target = cut.text,
+            name if name.starts_with("log.") => {}
+            name => self.push(name, Value::String(cut.text)),
+        }
+    }
+
+    fn push(&mut self, name: &str, value: Value) {
+        if !name.starts_with("log.") {
+            self.line.fields.push((free(name), value));
+        }
+    }
+}
+
+fn free(name: &str) -> String {
+    let taken = RESERVED.contains(&name)
+        || RESERVED_BEGINNINGS
+            .iter()
+            .any(|beginning| name.starts_with(beginning));
+    if taken {
+        format!("field_{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+impl Visit for Taken {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.text(field.name(), format_args!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field.name(), format_args!("{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.push(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.push(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.push(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.push(field.name(), value.into());
+    }
+}
+
+/// A text that escapes what is written to it, and takes no more than a number of characters.
+struct Cut {
+    text: String,
+    /// How many more; none once something was cut off.
+    left: Option<usize>,
+}
+
+impl fmt::Write for Cut {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let left = self.left.ok_or(fmt::Error)?;
+            self.left = left.checked_sub(1);
+            if self.left.is_none() {
+                self.text.push('…');
+                return Err(fmt::Error);
+            }
+            if c.is_control() || is_deceptive(c) {
+                self.text.extend(c.escape_default());
+            } else {
+                self.text.push(c);
+            }
+        }
+        Ok(())
+    }
+}

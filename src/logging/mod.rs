@@ -1,0 +1,174 @@
+//! Logs: text on a terminal, structured entries to journald under systemd, JSON elsewhere.
+//!
+//! What an event says is taken down once, escaped and cut ([`line`]), and then written in one of three faces.
+
+mod journal;
+mod json;
+mod line;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::Context as _;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::clock::Clock;
+use crate::config::{LogFormat, LogSettings};
+use journal::Journal;
+use line::Line;
+
+/// How much is logged; it can be changed while the process runs.
+#[derive(Debug, Clone)]
+pub struct Verbosity {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Verbosity {
+    /// Logs from now on what `level` says, in the words of [`LogSettings::level`].
+    ///
+    /// # Errors
+    /// When these words make no sense.
+    pub fn set(&self, level: &str) -> anyhow::Result<()> {
+        self.filter
+            .reload(filter(level)?)
+            .context("log.level cannot be changed")
+    }
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// When journald was asked for by name and cannot be reached, or logging was started before.
+pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
+    let (filter, handle) = reload::Layer::new(filter(&settings.level)?);
+    let stream = std::env::var_os("JOURNAL_STREAM");
+    let stderr = io::stderr();
+    let format = resolve(
+        settings.format,
+        stderr.is_terminal(),
+        is_journal(stream.as_deref(), &stderr),
+    );
+    let socket = Path::new(journal::SOCKET);
+    let (face, unreachable) =
+        choose(settings.format, format, socket).context("journald cannot be reached")?;
+    let lines = Lines {
+        face,
+        clock: Clock::system(),
+        write: to_stderr,
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init()
+        .context("logging was started before")?;
+    if let Some(error) = unreachable {
+        tracing::warn!(%error, "journald cannot be reached; the log goes to standard error");
+    }
+    Ok(Verbosity { filter: handle })
+}
+
+/// One word is the level of our own lines, and the libraries we use say no more than `info`: at `debug` they tell of
+/// every connection, which hides what is looked for. Directives are taken as they are.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let detailed = ["debug", "trace"]
+        .into_iter()
+        .find(|word| level.trim().eq_ignore_ascii_case(word));
+    let directives = match detailed {
+        Some(word) => format!("info,jobtrackd={word}"),
+        None => level.to_owned(),
+    };
+    EnvFilter::try_new(directives).context("log.level cannot be used")
+}
+
+/// What a format means here.
+fn resolve(format: LogFormat, terminal: bool, journal: bool) -> LogFormat {
+    match (format, terminal, journal) {
+        (LogFormat::Auto, true, _) => LogFormat::Text,
+        (LogFormat::Auto, false, true) => LogFormat::Journald,
+        (LogFormat::Auto, false, false) => LogFormat::Json,
+        (format, ..) => format,
+    }
+}
+
+/// Whether standard error is the stream to the journal that `JOURNAL_STREAM` names by device and inode. The variable
+/// alone says nothing: children inherit it, whatever their standard error is.
+fn is_journal(stream: Option<&OsStr>, stderr: impl AsFd) -> bool {
+    let named = stream.and_then(OsStr::to_str).and_then(|stream| {
+        let (device, inode) = stream.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    });
+    let found = rustix::fs::fstat(stderr).map(|found| (found.st_dev, found.st_ino));
+    named.is_some() && named == found.ok()
+}
+
+/// The face for `format`, which is what was `asked` for or what `auto` means here. Only who asks for journald by name
+/// cannot do without it; else the error is a warning.
+fn choose(
+    asked: LogFormat,
+    format: LogFormat,
+    journal: &Path,
+) -> io::Result<(Face, Option<io::Error>)> {
+    match face(format, journal) {
+        Ok(face) => Ok((face, None)),
+        Err(error) if asked == LogFormat::Auto => Ok((Face::Json, Some(error))),
+        Err(error) => Err(error),
+    }
+}
+
+fn face(format: LogFormat, journal: &Path) -> io::Result<Face> {
+    Ok(match format {
+        LogFormat::Journald => Face::Journal(Journal::at(journal)?),
+        LogFormat::Json => Face::Json,
+        LogFormat::Text | LogFormat::Auto => Face::Text {
+            colours: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        },
+    })
+}
+
+fn to_stderr(line: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// How lines look.
+#[derive(Debug)]
+enum Face {
+    Text { colours: bool },
+    Json,
+    Journal(Journal),
+}
+
+/// Writes each event as one line.
+#[derive(Debug)]
+struct Lines<W> {
+    face: Face,
+    clock: Clock,
+    write: W,
+}
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber,
+    W: Fn(&str) + Send + Sync + 'static,
+{
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let line = Line::of(event, self.clock.now());
+        match &self.face {
+            Face::Text { colours } => (self.write)(&text::shown(&line, *colours)),
+            Face::Json => (self.write)(&json::shown(&line)),
+            Face::Journal(journal) => {
+                if journal.send(&line).is_err() {
+                    (self.write)(&json::shown(&line));
+                }
+            }
+        }
+    }
+}
