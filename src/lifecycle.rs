@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 pub use manager::{MORE_TIME, ServiceManager};
 
@@ -104,7 +104,7 @@ impl Tasks {
         tokio::select! {
             () = waiting => {}
             () = tokio::time::sleep(GRACE) => warn!("work in flight was given back; it is done again after the next start"),
-            () = hurry.cancelled() => info!("stopping at once"),
+            () = hurry.cancelled() => warn!("stopping at once; what is in flight is done again after the next start"),
         }
         self.running.shutdown().await;
         result

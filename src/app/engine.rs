@@ -30,6 +30,8 @@ const NOTICES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) tasks: Tasks,
+    /// Unfinished jobs that were there at the start.
+    pub(super) adopted: u64,
     stop: CancellationToken,
 }
 
@@ -104,14 +106,19 @@ impl Engine {
         } = workshop;
         vitals.watch(pulses);
         // Intake answers once it has read the backlog; if it ends instead, its error says why.
-        if ready.await.is_err() {
+        let Ok(adopted) = ready.await else {
             return Err(tasks.first_end().await);
-        }
+        };
         let health = {
             let vitals = vitals.clone();
             Health::new(move || problems(&vitals, &writable, &upstream), gauge)
         };
-        Ok((Self { tasks, stop }, health))
+        let engine = Self {
+            tasks,
+            adopted,
+            stop,
+        };
+        Ok((engine, health))
     }
 
     /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has

@@ -1,11 +1,13 @@
 //! The daemon as a service: signals in, notifications out.
 
 use anyhow::bail;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::{Daemon, ReloadRefused, Surroundings};
 use crate::config::Settings;
+use crate::core::time::millis;
 use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
 
@@ -26,6 +28,12 @@ pub async fn run(
         manager: manager.clone(),
         ..Surroundings::default()
     };
+    let began = Instant::now();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        database = %settings.database.path.display(),
+        "starting"
+    );
     let starting = Box::pin(Daemon::start(settings, surroundings, &stop));
     let starting = with_time(&manager, starting);
     tokio::pin!(starting);
@@ -42,6 +50,9 @@ pub async fn run(
     let attendance = tokio::spawn(daemon.attendance());
     info!(
         status = daemon.status_address().map(|at| at.to_string()),
+        jobs = daemon.engine.as_ref().map(|engine| engine.adopted),
+        webhooks = daemon.settings.webhooks.len(),
+        duration_ms = millis(began.elapsed()),
         "jobtrackd follows jobs"
     );
     let result = loop {
@@ -68,11 +79,22 @@ pub async fn run(
     attendance.abort();
     manager.stopping();
     manager.status("Finishing what is in flight".to_owned());
+    let stopped = end(daemon, asked, signals).await;
+    result.and(stopped)
+}
+
+async fn end(daemon: Daemon, mut asked: Asked, mut signals: Signals) -> anyhow::Result<()> {
+    let began = Instant::now();
     info!("stopping");
-    stop.cancel();
+    asked.stop.cancel();
     let hurry = asked.hurry.clone();
     let stopped = asked.while_in(&mut signals, daemon.stop(&hurry)).await;
-    result.and(stopped)?;
+    info!(
+        duration_ms = millis(began.elapsed()),
+        cut_short = hurry.is_cancelled(),
+        "stopped"
+    );
+    stopped?;
     if hurry.is_cancelled() {
         bail!(
             "a second signal ended it at once; what was in flight is done again after the next start"
