@@ -114,7 +114,7 @@ fn a_missing_secret_says_every_way_to_give_it() {
     let text = load(&sources).unwrap_err().to_string();
     for way in [
         "api_key_file = \"",
-        "LoadCredential=api_key:",
+        "credential api_key",
         "api_key = \"",
         "secret_file = \"",
         "LoadCredential=webhook.billing:",

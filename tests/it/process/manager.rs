@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::net::UnixDatagram;
 use tokio::sync::watch;
 
-use super::house::House;
+use super::house::{House, get};
 use super::program::Program;
 use crate::support::patience::until;
 
@@ -76,6 +76,31 @@ async fn it_is_ready_once_it_follows_jobs_and_its_status_line_tells_what_it_does
         .hears("STATUS=Finishing what is in flight\n", stopping)
         .await;
     assert_eq!(program.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn when_it_is_ready_the_backlog_is_followed_and_the_status_server_answers() {
+    let house = House::new().await;
+    house.migrate().await;
+    house.follow("61723", &[(0, &[("a", "in-progress")])]).await;
+    let manager = Manager::new(house.folder.path());
+    let program = manager.start(&mut house.command("run"), None);
+    manager.hears("READY=1\n", 0).await;
+    let status = program.ready().await;
+    for path in ["/healthz", "/readyz"] {
+        let (code, body) = get(&status, path).await.unwrap();
+        assert_eq!((code, body["status"].as_str()), (200, Some("ok")), "{path}");
+    }
+    house
+        .until("SELECT state FROM jobs WHERE id = '61723'", "in-progress")
+        .await;
+    let (code, job) = get(&status, "/jobs/61723").await.unwrap();
+    assert_eq!(
+        (code, job["steps"][0]["status"].as_str()),
+        (200, Some("in-progress"))
+    );
+    program.stop().await;
+    assert_eq!(get(&status, "/healthz").await, None);
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 mod house;
 mod program;
 
-mod start;
 mod stopping;
 
 mod damage;
