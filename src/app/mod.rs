@@ -20,7 +20,7 @@ use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::Tasks;
 use crate::status::{self, Health};
-use crate::store::{InstanceLock, Store, StoreError};
+use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
@@ -80,14 +80,17 @@ impl Daemon {
         surroundings: Surroundings,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let path = settings.database.path.clone();
+        let database = settings.database.clone();
+        let place = Place::new(&database.path, database.allow_network_filesystem);
+        // Before the lock, which such a file system may refuse with less to say.
+        place.check()?;
         let note = format!(
             "pid {}, since {}",
             std::process::id(),
             surroundings.clock.now()
         );
-        let lock = InstanceLock::take(&path, &note)?;
-        let store = open_patiently(&settings, &surroundings.clock, stop).await?;
+        let lock = InstanceLock::take(place.path, &note)?;
+        let store = open_patiently(place, &surroundings.clock, stop).await?;
         let listener =
             match settings.status.listen {
                 Some(address) => {
@@ -222,13 +225,13 @@ impl Daemon {
 }
 
 async fn open_patiently(
-    settings: &Settings,
+    place: Place<'_>,
     clock: &Clock,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
     let mut said = false;
     loop {
-        match Store::create_or_migrate(&settings.database.path, clock.clone()).await {
+        match Store::create_or_migrate(place, clock.clone()).await {
             Err(error) if error.is_temporary() => {
                 if !std::mem::replace(&mut said, true) {
                     error!(%error, "the database cannot be opened yet; waiting");
