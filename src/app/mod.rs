@@ -24,7 +24,7 @@ use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{self, Health};
-use crate::store::{InstanceLock, Store, StoreError};
+use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
@@ -91,14 +91,17 @@ impl Daemon {
         surroundings: Surroundings,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let path = settings.database.path.clone();
+        let database = settings.database.clone();
+        let place = Place::new(&database.path, database.allow_network_filesystem);
+        // Before the lock, which such a file system may refuse with less to say.
+        place.check()?;
         let note = format!(
             "pid {}, since {}",
             std::process::id(),
             surroundings.clock.now()
         );
-        let lock = InstanceLock::take(&path, &note)?;
-        let store = open_patiently(&settings, &surroundings, stop).await?;
+        let lock = InstanceLock::take(place.path, &note)?;
+        let store = open_patiently(place, &surroundings, stop).await?;
         let listener =
             match settings.status.listen {
                 Some(address) => {
@@ -265,7 +268,7 @@ impl Daemon {
 }
 
 async fn open_patiently(
-    settings: &Settings,
+    place: Place<'_>,
     surroundings: &Surroundings,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
@@ -274,7 +277,7 @@ async fn open_patiently(
     manager.status("Opening the database".to_owned());
     loop {
         let clock = surroundings.clock.clone();
-        match Store::create_or_migrate(&settings.database.path, clock).await {
+        match Store::create_or_migrate(place, clock).await {
             Err(error) if error.is_temporary() => {
                 manager.status(format!("Waiting for the database: {error}"));
                 if !std::mem::replace(&mut said, true) {

@@ -9,7 +9,7 @@ use super::screen::Screen;
 use super::style::Tone;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{Store, StoreError};
+use crate::store::{Place, Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -37,13 +37,15 @@ struct Record<'a> {
 pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
     let path = &database.path;
+    let place = Place::new(path, database.allow_network_filesystem);
+    place.check()?;
     need_folder(path)?;
-    let (store, outcome) = match Store::open(path, clock.clone()).await {
+    let (store, outcome) = match Store::open(place, clock.clone()).await {
         Ok(store) => (store, Outcome::Unchanged),
         Err(StoreError::Absent(_) | StoreError::Outdated { found: 0, .. }) => {
-            (migrated(path, &clock).await?, Outcome::Created)
+            (migrated(place, &clock).await?, Outcome::Created)
         }
-        Err(StoreError::Outdated { .. }) => (migrated(path, &clock).await?, Outcome::Updated),
+        Err(StoreError::Outdated { .. }) => (migrated(place, &clock).await?, Outcome::Updated),
         Err(error) => return Err(error.into()),
     };
     let schema = store.schema().await;
@@ -73,8 +75,8 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
     screen.finish()
 }
 
-async fn migrated(path: &Path, clock: &Clock) -> Result<Store, StoreError> {
-    Store::create_or_migrate(path, clock.clone()).await
+async fn migrated(place: Place<'_>, clock: &Clock) -> Result<Store, StoreError> {
+    Store::create_or_migrate(place, clock.clone()).await
 }
 
 /// A folder is not made on the way: its owner and mode decide who may insert jobs, so a person has to choose them.

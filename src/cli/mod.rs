@@ -6,6 +6,7 @@
 mod cancel;
 mod check;
 pub mod demo;
+mod doctor;
 mod enqueue;
 mod list;
 mod migrate;
@@ -16,6 +17,7 @@ mod simulate;
 mod challenge;
 mod deliveries;
 mod json;
+mod probe;
 mod screen;
 mod steps;
 mod style;
@@ -37,7 +39,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{ConfigError, DatabaseSettings, Sources, load_database};
-use crate::store::Store;
+use crate::store::{Place, Store};
 use screen::Screen;
 use style::{Style, Tone};
 
@@ -74,6 +76,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Look whether everything the daemon needs is there and works
     Check(check::Args),
+    /// Find out what is wrong with this host, and say what to do about it
+    Doctor(doctor::Args),
     /// Create the database, or bring its schema up to date
     Migrate(migrate::Args),
     /// Hand over jobs to follow
@@ -121,6 +125,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Check(args) => block_on(check::run(&args, &sources)),
+        Command::Doctor(args) => block_on(doctor::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
         Command::Enqueue(args) => {
             let options = args.options()?;
@@ -147,7 +152,8 @@ fn on_store(
 ) -> anyhow::Result<()> {
     block_on(async {
         let clock = Clock::system();
-        let store = Store::open(&database.path, clock.clone()).await?;
+        let place = Place::new(&database.path, database.allow_network_filesystem);
+        let store = Store::open(place, clock.clone()).await?;
         let mut screen = Screen::new(clock.now());
         let done = work(&store, &mut screen).await;
         let printed = screen.finish();

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::SecretFile;
+
 /// Longest part of a value that is repeated in a problem, in characters.
 const SHOWN_CHARS: usize = 60;
 
@@ -62,6 +64,7 @@ impl std::error::Error for ConfigError {}
 pub(super) struct Problems {
     list: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
+    secret_files: RefCell<Vec<SecretFile>>,
 }
 
 impl Problems {
@@ -71,6 +74,10 @@ impl Problems {
 
     pub(super) fn warn(&self, warning: String) {
         self.warnings.borrow_mut().push(warning);
+    }
+
+    pub(super) fn found_secret(&self, file: SecretFile) {
+        self.secret_files.borrow_mut().push(file);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -84,8 +91,8 @@ impl Problems {
         }
     }
 
-    pub(super) fn into_warnings(self) -> Vec<String> {
-        self.warnings.into_inner()
+    pub(super) fn into_found(self) -> (Vec<String>, Vec<SecretFile>) {
+        (self.warnings.into_inner(), self.secret_files.into_inner())
     }
 }
 

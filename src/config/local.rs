@@ -31,6 +31,8 @@ const FORMATS: [(&str, LogFormat); 4] = [
 
 pub(super) fn database(section: &Section<'_>) -> Option<DatabaseSettings> {
     let example = "\"sqlite:///var/lib/jobtrackd/jobs.db\"";
+    // Read before anything returns, so that a wrong type is always reported.
+    let allow_network_filesystem = section.flag("allow_network_filesystem");
     let text = section.text("url", example)?;
     let such_as = format!("for example url = {example}");
     // Not repeated: the URL of another database may hold a password.
@@ -46,8 +48,10 @@ pub(super) fn database(section: &Section<'_>) -> Option<DatabaseSettings> {
         path if path.contains('\0') => "a path has no NUL",
         path if path.ends_with('/') => "this is a folder, not a file",
         path => {
-            let path = PathBuf::from(path);
-            return Some(DatabaseSettings { path });
+            return Some(DatabaseSettings {
+                path: PathBuf::from(path),
+                allow_network_filesystem: allow_network_filesystem?,
+            });
         }
     };
     section.refuse("url", wrong, such_as);

@@ -59,6 +59,19 @@ pub struct Settings {
     pub log: LogSettings,
     /// What is usable but unwise, one line each, such as a secret that everybody can read.
     pub warnings: Vec<String>,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<SecretFile>,
+}
+
+/// A file that a secret was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// The key it is for: `upstream.api_key_file`.
+    pub key: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it is a credential of the service manager rather than a file the configuration names.
+    pub credential: bool,
 }
 
 /// The `[database]` section.
@@ -66,6 +79,8 @@ pub struct Settings {
 pub struct DatabaseSettings {
     /// The SQLite file; a relative path starts in the working directory.
     pub path: PathBuf,
+    /// Whether it may lie on a network file system, at its owner's risk.
+    pub allow_network_filesystem: bool,
 }
 
 /// The `[status]` section.
@@ -105,7 +120,7 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     let problems = Problems::default();
     match validated(sources, Reading::Read, &problems) {
         Some((_, Some(mut settings))) if problems.is_empty() => {
-            settings.warnings = problems.into_warnings();
+            (settings.warnings, settings.secret_files) = problems.into_found();
             Ok(settings)
         }
         _ => Err(problems.into_error(sources.file.clone())),
@@ -130,7 +145,11 @@ impl Settings {
     #[must_use]
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         [
-            ("database.url", self.database != new.database),
+            ("database.url", self.database.path != new.database.path),
+            (
+                "database.allow_network_filesystem",
+                self.database.allow_network_filesystem != new.database.allow_network_filesystem,
+            ),
             ("status.listen", self.status != new.status),
             ("log.format", self.log.format != new.log.format),
         ]
@@ -197,6 +216,7 @@ fn validated(
             status: status?,
             log: log?,
             warnings: Vec::new(),
+            secret_files: Vec::new(),
         })
     };
     Some((database.clone(), settings(database)))

@@ -24,7 +24,13 @@ type Keys = &'static [(&'static str, Kind)];
 
 /// The sections with fixed names.
 const SECTIONS: [(&str, Keys); 5] = [
-    ("database", &[("url", Kind::Text)]),
+    (
+        "database",
+        &[
+            ("url", Kind::Text),
+            ("allow_network_filesystem", Kind::Flag),
+        ],
+    ),
     (
         "upstream",
         &[

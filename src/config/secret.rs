@@ -8,6 +8,7 @@ use std::path::Path;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::SecretFile;
 use super::section::Section;
 use super::sources::{Sources, file_origin, read_text};
 use crate::core::signature::SigningKey;
@@ -213,6 +214,11 @@ impl Secrets<'_> {
                 return None;
             }
         };
+        section.problems().found_secret(SecretFile {
+            key: format!("{}.{key}", section.path()),
+            path: path.to_owned(),
+            credential: !check_mode,
+        });
         if check_mode {
             warn_if_readable_by_all(section, key, path);
         }

@@ -16,6 +16,18 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// The file lies on a network file system, or on one that may be one.
+    #[error(
+        "{} lies on a network file system ({name}); WAL does not work over a network filesystem, and two machines would \
+         damage the database: put it on a local disk (database.url), or, if no other machine can ever reach it, set \
+         database.allow_network_filesystem = true at your own risk", path.display()
+    )]
+    NetworkFilesystem {
+        /// The database file.
+        path: PathBuf,
+        /// What the file system is called.
+        name: String,
+    },
     /// A SQLite file of another program.
     #[error("{} is not a database of jobtrackd", .0.display())]
     Foreign(PathBuf),

@@ -5,15 +5,18 @@
 
 mod batch;
 mod error;
+mod health;
+mod place;
 mod sqlite;
 mod views;
 
-use std::path::Path;
 use std::time::Duration;
 
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
-pub use sqlite::{InstanceLock, LockError};
+pub use health::{Backlog, JobsHealth};
+pub use place::{Filesystem, FilesystemKind, Place, folder_of};
+pub use sqlite::{Holder, InstanceLock, LockError};
 pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
     JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
@@ -40,19 +43,25 @@ impl Store {
     /// Creates the file if there is none, brings its schema up to date and opens it.
     ///
     /// # Errors
-    /// When the file is no database of jobtrackd, is newer than this program, or cannot be written.
-    pub async fn create_or_migrate(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    /// When the file is no database of jobtrackd, is newer than this program, or cannot be written, and
+    /// [`StoreError::NetworkFilesystem`].
+    pub async fn create_or_migrate<'a>(
+        place: impl Into<Place<'a>>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let place = place.into();
         Ok(Self::Sqlite(
-            SqliteStore::create_or_migrate(path, clock).await?,
+            SqliteStore::create_or_migrate(place, clock).await?,
         ))
     }
 
     /// Opens a file whose schema is up to date.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`.
-    pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        Ok(Self::Sqlite(SqliteStore::open(path, clock).await?))
+    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`,
+    /// [`StoreError::NetworkFilesystem`] when the place does not allow that.
+    pub async fn open<'a>(place: impl Into<Place<'a>>, clock: Clock) -> Result<Self, StoreError> {
+        Ok(Self::Sqlite(SqliteStore::open(place.into(), clock).await?))
     }
 
     /// Commits everything in the batch in one transaction.

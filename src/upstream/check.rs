@@ -4,7 +4,7 @@ use super::client::Upstream;
 use super::target::RefusedUrl;
 use super::token::TokenError;
 use crate::core::job::JobId;
-use crate::core::poll::PollOutcome;
+use crate::core::poll::{PollOutcome, Trouble, TroubleClass};
 
 /// The job that is asked for: none has this id, so any of 2xx, 400, 404 and 410 shows that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
@@ -34,6 +34,9 @@ pub enum CheckError {
     /// The upstream answers, but wants to be left alone.
     #[error("the upstream answers HTTP {0}: it wants to be left alone for a while")]
     Throttled(u16),
+    /// There is no connection: the address, the port, or TLS.
+    #[error("there is no connection to the upstream: {0}")]
+    NoConnection(String),
     /// No usable answer.
     #[error("the upstream gives no usable answer: {0}")]
     NoAnswer(String),
@@ -55,6 +58,10 @@ impl Upstream {
             PollOutcome::CredentialsRefused { detail } => return Err(CheckError::Refused(detail)),
             PollOutcome::Forbidden { detail } => return Err(CheckError::Forbidden(detail)),
             PollOutcome::Throttled { status, .. } => return Err(CheckError::Throttled(status)),
+            PollOutcome::Trouble(Trouble {
+                class: TroubleClass::Connect,
+                detail,
+            }) => return Err(CheckError::NoConnection(detail)),
             PollOutcome::Trouble(trouble) => return Err(CheckError::NoAnswer(trouble.detail)),
             PollOutcome::NotSent { detail } => return Err(CheckError::NoAnswer(detail)),
         };
@@ -66,5 +73,13 @@ impl Upstream {
         Ok(Checked {
             summary: format!("{credentials}; a job that is not there is answered {answer}"),
         })
+    }
+
+    /// By how many milliseconds our clock is ahead of the upstream's (negative: behind), by the `Date` of the first
+    /// answer that had one. Good to about a second.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<i64> {
+        let date = self.http().date()?;
+        Some(date.ours.0.saturating_sub(date.theirs.0))
     }
 }

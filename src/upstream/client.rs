@@ -137,6 +137,10 @@ impl Upstream {
         &self.inner.budget
     }
 
+    pub(super) fn http(&self) -> &Http {
+        &self.inner.http
+    }
+
     pub(super) async fn token(&self) -> Result<Token, TokenError> {
         self.inner.tokens.get(&self.inner.http).await
     }

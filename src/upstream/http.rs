@@ -1,8 +1,9 @@
 //! One request to the upstream: the origin checked, the time and the size limited, the error told in a line.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,6 +14,7 @@ use super::target::Base;
 use crate::clock::Clock;
 use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
+use crate::core::time::UnixMillis;
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +34,14 @@ pub(super) struct Http {
     pub(super) base: Base,
     timeout: Duration,
     clock: Clock,
+    date: OnceLock<Dated>,
+}
+
+/// The `Date` of the first answer that had one, and our time when it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dated {
+    pub(super) theirs: UnixMillis,
+    pub(super) ours: UnixMillis,
 }
 
 /// An answer, read within its limits.
@@ -90,7 +100,13 @@ impl Http {
             base,
             timeout: settings.timeout,
             clock,
+            date: OnceLock::new(),
         })
+    }
+
+    /// What the upstream's clock said, if it said anything yet.
+    pub(super) fn date(&self) -> Option<Dated> {
+        self.date.get().copied()
     }
 
     /// Sends `request` with `authorization` and reads the answer: at most `limit` bytes of a 2xx body, all within
@@ -129,6 +145,7 @@ impl Http {
     ) -> Result<Answer, Trouble> {
         let sent = timeout_at(deadline, self.client.execute(request)).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
+        self.note_date(&response);
         if response.status().is_success() {
             let status = response.status().as_u16();
             let body = timeout_at(deadline, read_whole(&mut response, limit));
@@ -142,6 +159,24 @@ impl Http {
             refusal.said = Said::read(&body);
         }
         Ok(Answer::Other(refusal))
+    }
+
+    fn note_date(&self, response: &Response) {
+        if self.date.get().is_some() {
+            return;
+        }
+        let value = response
+            .headers()
+            .get(DATE)
+            .and_then(|date| date.to_str().ok());
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        if let Some(theirs) = value.and_then(|value| parser.parse_timestamp(value).ok()) {
+            // Another answer may have been quicker; either will do.
+            let _ = self.date.set(Dated {
+                theirs: theirs.into(),
+                ours: self.clock.now(),
+            });
+        }
     }
 
     fn refusal(&self, response: &Response) -> Refusal {

@@ -127,6 +127,7 @@ fn the_defaults_are_those_of_the_modules_and_of_the_contract() {
 fn every_value_of_the_environment_arrives_with_its_type() {
     let settings = settings(&[
         ("database.url", "sqlite:jobs.db"),
+        ("database.allow_network_filesystem", "true"),
         ("upstream.max_in_flight", "4096"),
         ("upstream.requests_per_second", "20"),
         ("upstream.timeout", "250ms"),
@@ -147,6 +148,7 @@ fn every_value_of_the_environment_arrives_with_its_type() {
         ("log.format", "journald"),
     ]);
     assert_eq!(settings.database.path, PathBuf::from("jobs.db"));
+    assert!(settings.database.allow_network_filesystem);
     assert_eq!(settings.upstream.max_in_flight, 4096);
     assert_eq!(settings.upstream.requests_per_second.unwrap().get(), 20);
     assert_eq!(settings.upstream.timeout, Duration::from_millis(250));
@@ -187,4 +189,6 @@ fn only_what_a_reload_cannot_change_asks_for_a_restart() {
         old.restart_needed(&new),
         ["database.url", "status.listen", "log.format"]
     );
+    let key = "database.allow_network_filesystem";
+    assert_eq!(old.restart_needed(&settings(&[(key, "true")])), [key]);
 }

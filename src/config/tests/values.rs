@@ -107,6 +107,11 @@ fn numbers_and_flags_stay_within_their_bounds() {
         ("polling.jitter", "1.1", &["from 0.0 to 1.0"]),
         ("polling.jitter", "-0.1", &["from 0.0 to 1.0"]),
         ("upstream.allow_http", "yes", &["true or false"]),
+        (
+            "database.allow_network_filesystem",
+            "maybe",
+            &["true or false"],
+        ),
         ("webhooks.billing.allow_private", "1", &["true or false"]),
     ]);
 }

@@ -1,7 +1,7 @@
 //! One daemon per database: an exclusive lock on a file beside it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,15 +34,44 @@ pub enum LockError {
     },
 }
 
+/// Who follows a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody, since there is no lock file or nobody holds the lock.
+    Nobody,
+    /// A daemon, with the note it wrote (`pid 4711, since …`).
+    Daemon(String),
+}
+
 impl InstanceLock {
+    /// Who has the lock of the database at `database`. The lock is tried and given back at once, and nothing is written.
+    ///
+    /// # Errors
+    /// When the lock file cannot be read.
+    pub fn holder(database: &Path) -> Result<Holder, LockError> {
+        let path = lock_path(database);
+        let unusable = |error: &dyn std::fmt::Display| LockError::Unusable {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
+            Err(error) => return Err(unusable(&error)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Holder::Nobody),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Holder::Daemon(read_note(&mut file))),
+            Err(error) => Err(unusable(&error)),
+        }
+    }
+
     /// Takes the lock of the database at `database`, without waiting. `note` says who holds it (`pid 4711, since …`).
     ///
     /// # Errors
     /// [`LockError::Held`] with the holder's note, or [`LockError::Unusable`].
     pub fn take(database: &Path, note: &str) -> Result<Self, LockError> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = lock_path(database);
         let unusable = |error: &dyn std::fmt::Display| LockError::Unusable {
             path: path.clone(),
             reason: error.to_string(),
@@ -71,6 +100,12 @@ impl InstanceLock {
             .and_then(|_| file.write_all(note.as_bytes()));
         Ok(Self { _file: file })
     }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
 }
 
 fn read_note(file: &mut File) -> String {

@@ -3,6 +3,7 @@
 mod command;
 mod commit;
 mod deliveries;
+mod health;
 mod intake;
 mod jobs;
 mod lock;
@@ -20,7 +21,7 @@ use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
 pub(super) use intake::SqliteWatcher;
-pub use lock::{InstanceLock, LockError};
+pub use lock::{Holder, InstanceLock, LockError};
 
 use super::StoreError;
 use crate::clock::Clock;

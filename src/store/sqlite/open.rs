@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{Shared, SqliteStore, StoreError, integer};
 use crate::clock::Clock;
+use crate::store::Place;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -39,9 +40,11 @@ const READERS: u32 = 4;
 
 impl SqliteStore {
     pub(in crate::store) async fn create_or_migrate(
-        path: &Path,
+        place: Place<'_>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
+        place.check()?;
+        let path = place.path;
         create_file(path).map_err(|error| unusable(path, &error.to_string()))?;
         let found = clock.held(schema_of(path)).await?;
         let newest = newest_migration();
@@ -62,7 +65,9 @@ impl SqliteStore {
         Ok(store)
     }
 
-    pub(in crate::store) async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    pub(in crate::store) async fn open(place: Place<'_>, clock: Clock) -> Result<Self, StoreError> {
+        place.check()?;
+        let path = place.path;
         if !path
             .try_exists()
             .map_err(|error| unusable(path, &error.to_string()))?

@@ -11,18 +11,19 @@ use super::commit::{
 use super::deliveries::{
     DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
 };
+use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, STEPS,
     STEPS_OF_MANY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use super::*;
-use crate::store::NewJob;
+use crate::store::{NewJob, Place};
 
 async fn fresh() -> (TempDir, SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jobs.db");
-    let store = SqliteStore::create_or_migrate(&file, Clock::system())
+    let store = SqliteStore::create_or_migrate(Place::from(&file), Clock::system())
         .await
         .unwrap();
     (folder, store)
@@ -67,6 +68,17 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (RECORD_ATTEMPTS, "SCAN json_each"),
+    (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
+    (WAITING, "deliveries_lanes (webhook=?)"),
+    (
+        WAITING_SINCE,
+        "SEARCH d USING COVERING INDEX deliveries_due (webhook=?",
+    ),
+    (GIVEN_UP, "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"),
+    (
+        GIVEN_UP,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
     (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),
     (
         PROMOTE,

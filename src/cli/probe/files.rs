@@ -1,0 +1,294 @@
+//! The folder of the database and the files in it: who may read and write them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::account::{Accounts, GROUP, Identity, Mode, PASS, READ, USER, WRITE};
+use super::{Finding, Level, as_root};
+use crate::store::folder_of;
+
+/// Where the shipped unit keeps its files; what is below it must be as the unit wants it.
+const STATE: &str = "/var/lib";
+
+/// Whom the files have to serve.
+#[derive(Debug)]
+struct Household<'a> {
+    path: &'a Path,
+    accounts: &'a Accounts,
+    /// Who follows the jobs, as far as can be known.
+    daemon: Option<Identity>,
+    /// The files are those of the shipped unit.
+    shipped: bool,
+}
+
+/// The user that follows the jobs of this database, as far as can be known: that of the shipped unit for a file below
+/// /var/lib, else the owner of the file.
+pub(in crate::cli) fn daemon_of(path: &Path, accounts: &Accounts) -> Option<Identity> {
+    let unit = || {
+        let (uid, gid) = (accounts.user(USER)?, accounts.group(GROUP)?);
+        path.starts_with(STATE).then_some(Identity { uid, gid })
+    };
+    let owner = || Some(Mode::from(&fs::metadata(path).ok()?).owner);
+    unit().or_else(owner)
+}
+
+/// Whether whoever asks may read and write the database, and make files beside it.
+pub(in crate::cli) fn may_use(path: &Path) -> bool {
+    let can = |path: &Path, wanted| accessat(CWD, path, wanted, AtFlags::EACCESS).is_ok();
+    let both = Access::READ_OK | Access::WRITE_OK;
+    let within = Access::WRITE_OK | Access::EXEC_OK;
+    can(path, both) && can(folder_of(path), within)
+}
+
+pub(in crate::cli) fn look(path: &Path, accounts: &Accounts) -> Vec<Finding> {
+    let household = Household {
+        path,
+        accounts,
+        daemon: daemon_of(path, accounts),
+        shipped: path.starts_with(STATE),
+    };
+    let mut findings = Vec::from_iter(household.users());
+    findings.extend(household.folder());
+    findings.extend(household.file());
+    findings
+}
+
+impl Household<'_> {
+    fn users(&self) -> Option<Finding> {
+        let there = self.accounts.user(USER).is_some() && self.accounts.group(GROUP).is_some();
+        (self.shipped && !there).then(|| {
+            Finding::warning(
+                "database.user",
+                format!("there is no user {USER}, or no group {GROUP}"),
+                "the shipped unit runs as them and its files belong to them; run: systemd-sysusers && systemd-tmpfiles \
+                 --create (with the files of systemd/ in place)",
+            )
+        })
+    }
+
+    /// What the owner of the files should be, for `chown`: the daemon, else who has the folder already.
+    fn owner(&self) -> String {
+        let folder = || Some(Mode::from(&fs::metadata(folder_of(self.path)).ok()?).owner);
+        let folder = || folder().filter(|_| !self.shipped);
+        match self.daemon.or_else(folder) {
+            Some(owner) => self.accounts.shown(owner),
+            None => format!("{USER}:{GROUP}"),
+        }
+    }
+
+    /// A group that cannot use the files matters where the unit promises that it can.
+    fn sharing(&self) -> Level {
+        if self.shipped {
+            Level::Warning
+        } else {
+            Level::Note
+        }
+    }
+
+    fn folder(&self) -> Vec<Finding> {
+        let check = "database.folder";
+        let folder = folder_of(self.path);
+        let shown = folder.display();
+        let mode = match fs::metadata(folder) {
+            Ok(found) => Mode::from(&found),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let says = format!("the folder {shown} does not exist");
+                let advice = format!(
+                    "the daemon makes no folders, so that their owner and mode are chosen; run: install -d -m 2770 {shown} \
+                     && chown {owner} {shown}",
+                    owner = self.owner()
+                );
+                return vec![Finding::problem(check, says, advice)];
+            }
+            Err(error) => {
+                let says = format!("the folder {shown} cannot be looked at: {error}");
+                return vec![Finding::note(check, says, as_root())];
+            }
+        };
+        let has = format!(
+            "the folder {shown} belongs to {owner} with mode {bits:04o}",
+            owner = self.accounts.shown(mode.owner),
+            bits = mode.bits
+        );
+        let repair = format!(
+            "run: chown {owner} {shown} && chmod 2770 {shown}",
+            owner = self.owner()
+        );
+        if mode.permits_others(WRITE) {
+            let why =
+                "everybody on this machine can put files there in the place of the database's";
+            return vec![Finding::problem(check, has, format!("{why}; {repair}"))];
+        }
+        let daemon = self.daemon.unwrap_or(mode.owner);
+        if !mode.permits(daemon, WRITE | PASS) {
+            let user = self.accounts.user_name(daemon.uid);
+            let why = format!("{user} can make no files there, so the daemon does not start");
+            return vec![Finding::problem(check, has, format!("{why}; {repair}"))];
+        }
+        if !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0 {
+            let why = "with less than 2770 the members of a group cannot insert jobs at all times; if they are to";
+            let found = Finding::new(check, self.sharing(), has, format!("{why}, {repair}"));
+            return vec![found];
+        }
+        vec![Finding::ok(check, has)]
+    }
+
+    fn file(&self) -> Vec<Finding> {
+        let check = "database.file";
+        let path = self.path;
+        let shown = path.display();
+        let mode = match fs::metadata(path) {
+            Ok(found) => Mode::from(&found),
+            // Whether it can be made is found when it is opened.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                let says = format!("{shown} cannot be looked at: {error}");
+                return vec![Finding::note(check, says, as_root())];
+            }
+        };
+        let mut findings = vec![self.database(mode)];
+        let siblings = self
+            .siblings()
+            .into_iter()
+            .filter_map(|(sibling, shared)| self.sibling(&sibling, shared, mode));
+        findings.extend(siblings);
+        findings.push(self.access());
+        findings
+    }
+
+    fn database(&self, mode: Mode) -> Finding {
+        let check = "database.permissions";
+        let shown = self.path.display();
+        let has = format!(
+            "{shown} belongs to {owner} with mode {bits:04o}",
+            owner = self.accounts.shown(mode.owner),
+            bits = mode.bits
+        );
+        let repair = format!(
+            "run: chown {owner} {shown} && chmod 660 {shown}",
+            owner = self.owner()
+        );
+        let daemon = self.daemon.unwrap_or(mode.owner);
+        let (level, why) = if mode.permits_others(WRITE) {
+            let why = "everybody on this machine can write it, so nothing in it can be trusted";
+            (Level::Problem, why)
+        } else if !mode.permits(daemon, READ | WRITE) {
+            let why = "the daemon has to read and write it and does not start";
+            (Level::Problem, why)
+        } else if mode.permits_others(READ) {
+            let why = "everybody on this machine can read what the API says of your customers";
+            (Level::Warning, why)
+        } else if !mode.permits_group(READ | WRITE) {
+            let why = "members of its group cannot enqueue; if they are to";
+            (self.sharing(), why)
+        } else {
+            return Finding::ok(check, has);
+        };
+        Finding::new(check, level, has, format!("{why}; {repair}"))
+    }
+
+    /// The files beside the database, and whether others than the daemon use them. SQLite makes its own beside the real
+    /// file, the lock is where the configuration says.
+    fn siblings(&self) -> Vec<(PathBuf, bool)> {
+        let real = fs::canonicalize(self.path).unwrap_or_else(|_| self.path.to_owned());
+        let beside = |path: &Path, end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        vec![
+            (beside(&real, "-wal"), true),
+            (beside(&real, "-shm"), true),
+            (beside(self.path, ".lock"), false),
+        ]
+    }
+
+    fn sibling(&self, sibling: &Path, shared: bool, database: Mode) -> Option<Finding> {
+        let check = "database.permissions";
+        let mode = Mode::from(&fs::metadata(sibling).ok()?);
+        let shown = sibling.display();
+        let has = format!(
+            "{shown} belongs to {owner} with mode {bits:04o}, the database to {owner_too} with {bits_too:04o}",
+            owner = self.accounts.shown(mode.owner),
+            bits = mode.bits,
+            owner_too = self.accounts.shown(database.owner),
+            bits_too = database.bits
+        );
+        let repair = format!(
+            "run: chown {owner} {shown} && chmod {bits:o} {shown}",
+            owner = self.owner(),
+            bits = database.bits & 0o777
+        );
+        let daemon = self.daemon.unwrap_or(database.owner);
+        if !mode.permits(daemon, READ | WRITE) {
+            let user = self.accounts.user_name(daemon.uid);
+            let why = format!(
+                "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of \
+                 its own"
+            );
+            return Some(Finding::problem(check, has, format!("{why}; {repair}")));
+        }
+        if mode.permits_others(WRITE) && !database.permits_others(WRITE) {
+            let why = "everybody on this machine can write it, and damage the database with it";
+            return Some(Finding::problem(check, has, format!("{why}; {repair}")));
+        }
+        let group = READ | WRITE;
+        if shared && database.permits_group(group) && !mode.permits_group(group) {
+            let why = "members of the group can use the database no more";
+            return Some(Finding::warning(check, has, format!("{why}; {repair}")));
+        }
+        None
+    }
+
+    /// Whether whoever asks could enqueue.
+    fn access(&self) -> Finding {
+        let check = "database.access";
+        let uid = rustix::process::geteuid().as_raw();
+        let user = self.accounts.user_name(uid);
+        if may_use(self.path) {
+            return Finding::ok(check, format!("{user}, who asks, may read and write it"));
+        }
+        let group = fs::metadata(self.path).map(|found| Mode::from(&found).owner.gid);
+        let remedy = match group {
+            // Nobody should be made a member of root's group.
+            Err(_) | Ok(0) => "give the folder and its files a group that may write them (README, Files and permissions)"
+                .to_owned(),
+            Ok(gid) => format!(
+                "run: usermod -aG {group} {user}, and log in again",
+                group = self.accounts.group_name(gid)
+            ),
+        };
+        Finding::note(
+            check,
+            format!("{user}, who asks, may not read and write it, or make files beside it"),
+            format!("{user} cannot enqueue; if that is not meant, {remedy}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_var_lib_the_users_of_the_unit_must_be_there() {
+        let nobody = Accounts::default();
+        let found = look(Path::new("/var/lib/no-such-folder/jobs.db"), &nobody);
+        let levels: Vec<_> = found.iter().map(|each| (each.check, each.level)).collect();
+        assert_eq!(
+            levels,
+            [
+                ("database.user", Level::Warning),
+                ("database.folder", Level::Problem)
+            ]
+        );
+        let advice = found[1].advice.as_ref().unwrap();
+        assert!(
+            advice.contains("chown jobtrackd:jobtrackd-queue /var/lib/no-such-folder"),
+            "{advice}"
+        );
+    }
+}

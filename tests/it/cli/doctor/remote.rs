@@ -1,0 +1,238 @@
+//! Over the network: the API, its clock, webhooks, and the daemon's own status server.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use axum::routing::{get, head};
+use jobtrackd::clock::Clock;
+use jobtrackd::simulator::{Simulator, SimulatorSettings};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::Patient;
+
+pub(super) const KEY: &str = "dGhlLWtleQ==";
+
+pub(super) async fn simulator() -> Simulator {
+    let settings = SimulatorSettings {
+        api_key: Some(KEY.to_owned()),
+        ..SimulatorSettings::default()
+    };
+    Simulator::start(settings).await.unwrap()
+}
+
+async fn served(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// An address where nobody listens any more.
+async fn closed() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// An API that knows no job, with a clock so many seconds away from ours.
+async fn api_off_by(seconds: i64) -> String {
+    let address = served(Router::new().fallback(async move || {
+        let now = Clock::system().now().seconds() + seconds;
+        let date = jiff::Timestamp::from_second(now).unwrap();
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        (StatusCode::NOT_FOUND, [("date", date)]).into_response()
+    }))
+    .await;
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn the_step_on_the_way_to_the_api_that_fails_is_named() {
+    let mut patient = Patient::migrated();
+    patient.set("UPSTREAM__BASE_URL", "https://jobs.invalid");
+    patient
+        .visited()
+        .await
+        .has(
+            "upstream.name",
+            "problem",
+            "jobs.invalid is not found",
+            "getent hosts jobs.invalid",
+        )
+        .ends(1);
+
+    let nobody = closed().await;
+    patient.set("UPSTREAM__BASE_URL", &format!("http://{nobody}"));
+    patient.visited().await.has(
+        "upstream.connection",
+        "problem",
+        "Connection refused",
+        "curl -sv",
+    );
+
+    let plain = served(Router::new()).await;
+    patient.set("UPSTREAM__BASE_URL", &format!("https://{plain}"));
+    patient.visited().await.has(
+        "upstream.tls",
+        "problem",
+        "no connection",
+        "openssl s_client -connect 127.0.0.1:",
+    );
+
+    let broken = served(Router::new().fallback(async || StatusCode::BAD_GATEWAY)).await;
+    patient.set("UPSTREAM__BASE_URL", &format!("http://{broken}"));
+    patient.visited().await.has(
+        "upstream.answer",
+        "problem",
+        "HTTP 502",
+        "upstream.base_url",
+    );
+
+    let busy = served(Router::new().fallback(async || StatusCode::TOO_MANY_REQUESTS)).await;
+    patient.set("UPSTREAM__BASE_URL", &format!("http://{busy}"));
+    patient.visited().await.has(
+        "upstream.throttled",
+        "problem",
+        "HTTP 429",
+        "requests_per_second",
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_the_api_refuses_is_a_problem_and_is_not_repeated() {
+    let simulator = simulator().await;
+    let mut patient = Patient::migrated();
+    patient.set("UPSTREAM__AUTH", "basiq");
+    patient.set("UPSTREAM__API_KEY", "d3Jvbmc=");
+    patient.set("UPSTREAM__BASE_URL", simulator.base_url());
+    let report = patient.visited().await;
+    report
+        .has(
+            "upstream.credentials",
+            "problem",
+            "refuses our credentials",
+            "systemctl restart",
+        )
+        .ends(1);
+    assert!(!report.0.out.contains("d3Jvbmc="));
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_from_the_apis_is_said_before_receivers_refuse_signatures() {
+    let mut patient = Patient::migrated();
+    for (seconds, level, says) in [
+        (0, "ok", "agree"),
+        (-120, "warning", "ahead of the API's"),
+        (3600, "problem", "behind the API's"),
+    ] {
+        patient.set("UPSTREAM__BASE_URL", &api_off_by(seconds).await);
+        patient
+            .visited()
+            .await
+            .has(
+                "clock.upstream",
+                level,
+                says,
+                if level == "ok" { "" } else { "set-ntp true" },
+            )
+            .has("upstream.answer", "ok", "HTTP 404, as it should", "");
+    }
+}
+
+#[tokio::test]
+async fn webhooks_that_cannot_be_told_are_told_apart() {
+    let open = served(Router::new().route("/hook", head(async || StatusCode::NO_CONTENT))).await;
+    let nobody = closed().await;
+    let mut patient = Patient::migrated();
+    patient.set("UPSTREAM__BASE_URL", &api_off_by(0).await);
+    patient.webhook("GOOD", &format!("http://{open}/hook"));
+    patient.set("WEBHOOKS__GOOD__ALLOW_PRIVATE", "true");
+    patient.webhook("DOWN", &format!("http://{nobody}/hook?token=canary"));
+    patient.set("WEBHOOKS__DOWN__ALLOW_PRIVATE", "true");
+    patient.webhook("INSIDE", &format!("http://localhost:{}/hook", open.port()));
+    patient.webhook("LOST", "https://hooks.invalid/x");
+    let report = patient.visited().await;
+    report
+        .has(
+            "webhook.reach",
+            "ok",
+            "webhook good: can be reached (HEAD answered with 204)",
+            "",
+        )
+        .has(
+            "webhook.reach",
+            "problem",
+            "webhook down: connect",
+            "curl -sv",
+        )
+        .has(
+            "webhook.reach",
+            "problem",
+            "webhook inside: blocked",
+            "allow_private = true in [webhooks.inside]",
+        )
+        .has(
+            "webhook.reach",
+            "problem",
+            "webhook lost: dns",
+            "getent hosts hooks.invalid",
+        )
+        .ends(1);
+    assert!(!report.0.out.contains("canary"));
+    let mut command = patient.command(&["check"]);
+    let said = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let said = super::Said::from(said.await.unwrap());
+    assert_eq!(said.err, "error: 3 checks failed\n", "{}", said.out);
+}
+
+#[tokio::test]
+async fn the_daemon_is_asked_how_it_is() {
+    let body = json!({"status": "unready", "reasons": ["the disk is full", "a\u{1b}b"]});
+    let unready = get(async move || (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)));
+    let address = served(Router::new().route("/readyz", unready)).await;
+    let mut patient = Patient::migrated();
+    patient.set("STATUS__LISTEN", &address.to_string());
+    patient.set("UPSTREAM__BASE_URL", &api_off_by(0).await);
+    patient.visited().await.has(
+        "daemon.ready",
+        "problem",
+        "though no daemon follows",
+        "ss -ltnp",
+    );
+
+    let lock = patient.locked();
+    patient
+        .visited()
+        .await
+        .has(
+            "daemon.ready",
+            "problem",
+            "unready: the disk is full; a\\u{1b}b",
+            "journalctl",
+        )
+        .ends(1);
+
+    let other = served(Router::new().fallback(async || "hello")).await;
+    patient.set("STATUS__LISTEN", &other.to_string());
+    patient.visited().await.has(
+        "daemon.ready",
+        "warning",
+        "not jobtrackd's status server",
+        "",
+    );
+
+    patient.set("STATUS__LISTEN", &closed().await.to_string());
+    patient.visited().await.has(
+        "daemon.ready",
+        "warning",
+        "gives no answer",
+        "systemctl status",
+    );
+    drop(lock);
+    patient
+        .visited()
+        .await
+        .has("daemon.ready", "ok", "nobody listens", "");
+}
