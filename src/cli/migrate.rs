@@ -78,7 +78,7 @@ async fn migrated(path: &Path, clock: &Clock) -> Result<Store, StoreError> {
 }
 
 /// A folder is not made on the way: its owner and mode decide who may insert jobs, so a person has to choose them.
-fn need_folder(path: &Path) -> anyhow::Result<()> {
+pub(super) fn need_folder(path: &Path) -> anyhow::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => return Ok(()),

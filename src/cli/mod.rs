@@ -3,12 +3,14 @@
 //! Commands that work on the database need no daemon, and no lock: they read and write beside one. What they print is
 //! made by pure functions of the data, the time and the `screen::View`; text from outside is escaped.
 
+mod backup;
 mod cancel;
 mod check;
 pub mod demo;
 mod enqueue;
 mod list;
 mod migrate;
+mod restore;
 mod run;
 mod show;
 mod simulate;
@@ -76,6 +78,10 @@ enum Command {
     Check(check::Args),
     /// Create the database, or bring its schema up to date
     Migrate(migrate::Args),
+    /// Copy the database to a file while it is in use
+    Backup(backup::Args),
+    /// Put a backup in the place of the database; the daemon must be stopped
+    Restore(restore::Args),
     /// Hand over jobs to follow
     Enqueue(enqueue::Args),
     /// List jobs, newest first
@@ -122,6 +128,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(args) => block_on(simulate::run(args)),
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
+        Command::Backup(args) => block_on(backup::run(&args, &database()?)),
+        Command::Restore(args) => block_on(restore::run(&args, &database()?)),
         Command::Enqueue(args) => {
             let options = args.options()?;
             on_store(&database()?, async |store, screen| {

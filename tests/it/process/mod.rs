@@ -6,6 +6,7 @@ mod program;
 mod start;
 mod stopping;
 
+mod backup;
 mod damage;
 mod disk;
 mod kills;
