@@ -71,7 +71,7 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
         screen.line(&format!("{} {path} written", view.paint(Tone::Good, "✓")));
         screen.line(&view.paint(Tone::Dim, &format!("  {}", held(&copied, took))));
     }
-    screen.finish()
+    screen.finish().context("the backup was made")
 }
 
 /// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends

@@ -74,7 +74,7 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
             previous: previous.as_deref(),
             took_ms: took.as_millis(),
         })?;
-        return screen.finish();
+        return screen.finish().context("the database was restored");
     }
     let view = screen.view;
     let done = view.paint(Tone::Good, "✓");
