@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
+use super::place_of;
 use super::screen::Screen;
 use super::style::Tone;
 use crate::clock::Clock;
@@ -37,7 +38,7 @@ struct Record<'a> {
 pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
     let path = &database.path;
-    let place = Place::new(path, database.allow_network_filesystem);
+    let place = place_of(database);
     place.check()?;
     need_folder(path)?;
     let (store, outcome) = match Store::open(place, clock.clone()).await {
@@ -80,7 +81,7 @@ async fn migrated(place: Place<'_>, clock: &Clock) -> Result<Store, StoreError> 
 }
 
 /// A folder is not made on the way: its owner and mode decide who may insert jobs, so a person has to choose them.
-fn need_folder(path: &Path) -> anyhow::Result<()> {
+pub(super) fn need_folder(path: &Path) -> anyhow::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => return Ok(()),

@@ -3,6 +3,7 @@
 //! Commands that work on the database need no daemon, and no lock: they read and write beside one. What they print is
 //! made by pure functions of the data, the time and the `screen::View`; text from outside is escaped.
 
+mod backup;
 mod cancel;
 mod check;
 pub mod demo;
@@ -10,6 +11,7 @@ mod doctor;
 mod enqueue;
 mod list;
 mod migrate;
+mod restore;
 mod run;
 mod show;
 mod simulate;
@@ -80,6 +82,10 @@ enum Command {
     Doctor(doctor::Args),
     /// Create the database, or bring its schema up to date
     Migrate(migrate::Args),
+    /// Copy the database to a file while it is in use
+    Backup(backup::Args),
+    /// Put a backup in the place of the database; the daemon must be stopped
+    Restore(restore::Args),
     /// Hand over jobs to follow
     Enqueue(enqueue::Args),
     /// List jobs, newest first
@@ -127,6 +133,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Doctor(args) => block_on(doctor::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
+        Command::Backup(args) => block_on(backup::run(&args, &database()?)),
+        Command::Restore(args) => block_on(restore::run(&args, &database()?)),
         Command::Enqueue(args) => {
             let options = args.options()?;
             on_store(&database()?, async |store, screen| {
@@ -152,7 +160,7 @@ fn on_store(
 ) -> anyhow::Result<()> {
     block_on(async {
         let clock = Clock::system();
-        let place = Place::new(&database.path, database.allow_network_filesystem);
+        let place = place_of(database);
         let store = Store::open(place, clock.clone()).await?;
         let mut screen = Screen::new(clock.now());
         let done = work(&store, &mut screen).await;
@@ -160,6 +168,10 @@ fn on_store(
         store.leave().await;
         done.and(printed)
     })
+}
+
+fn place_of(database: &DatabaseSettings) -> Place<'_> {
+    Place::new(&database.path, database.allow_network_filesystem)
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -10,17 +10,20 @@ mod place;
 mod sqlite;
 mod views;
 
+use std::path::Path;
 use std::time::Duration;
 
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
 pub use health::{Backlog, JobsHealth};
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
-pub use sqlite::{Holder, InstanceLock, LockError};
+pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored};
 pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
     JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::core::delivery::WebhookName;
@@ -62,6 +65,40 @@ impl Store {
     /// [`StoreError::NetworkFilesystem`] when the place does not allow that.
     pub async fn open<'a>(place: impl Into<Place<'a>>, clock: Clock) -> Result<Self, StoreError> {
         Ok(Self::Sqlite(SqliteStore::open(place.into(), clock).await?))
+    }
+
+    /// Copies the database in `database` to `target`, beside whoever reads and writes it. The copy is one file of mode
+    /// 0600 that needs nothing beside it, and appears under its name only when it is whole. With `replace` it takes the
+    /// place of another file. Ends early, with nothing left behind, once `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When there is no database of jobtrackd, or the copy cannot be written or is not whole.
+    pub async fn back_up(
+        database: Place<'_>,
+        target: &Path,
+        replace: bool,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<Copied, CopyError> {
+        database.check()?;
+        let copying = SqliteStore::back_up(database.path, target, replace, stop);
+        clock.held(copying).await
+    }
+
+    /// Puts a copy of `from` in the place of the database in `database`, which is kept under another name. Its schema
+    /// stays as it is. Ends early, with nothing changed, once `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When a daemon or another program has the database, or `from` is no whole database of jobtrackd, or a newer one.
+    pub async fn restore(
+        database: Place<'_>,
+        from: &Path,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<Restored, CopyError> {
+        database.check()?;
+        let restoring = SqliteStore::restore(database.path, from, clock.now(), stop);
+        clock.held(restoring).await
     }
 
     /// Commits everything in the batch in one transaction.

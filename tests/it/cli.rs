@@ -1,5 +1,6 @@
 //! The commands that work on the database: the built program, run against real files.
 
+mod backup;
 mod doctor;
 mod reading;
 

@@ -5,10 +5,11 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Finding, bytes};
+use crate::cli::place_of;
 use crate::cli::text::outside;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{Place, Store, StoreError, folder_of};
+use crate::store::{Store, StoreError, folder_of};
 
 /// A log beyond this is a warning: the daemon cuts it back to 64 MiB whenever nobody reads an old state of it.
 const LARGE_LOG: u64 = 64 << 20;
@@ -23,7 +24,7 @@ pub(in crate::cli) async fn open(
     clock: &Clock,
 ) -> (Finding, Option<Store>) {
     let path = &database.path;
-    let place = Place::new(path, database.allow_network_filesystem);
+    let place = place_of(database);
     let shown = path.display();
     let found = match Store::open(place, clock.clone()).await {
         Ok(store) => {

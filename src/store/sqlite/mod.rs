@@ -1,13 +1,18 @@
 //! The SQLite backend: one connection writes, a pool reads, a third kind only watches.
 
+mod backup;
 mod command;
 mod commit;
+mod copy;
 mod deliveries;
 mod health;
 mod intake;
 mod jobs;
 mod lock;
+mod migrate;
 mod open;
+mod place;
+mod restore;
 mod rows;
 
 #[cfg(test)]
@@ -20,8 +25,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
+pub use copy::{Copied, CopyError};
 pub(super) use intake::SqliteWatcher;
 pub use lock::{Holder, InstanceLock, LockError};
+pub use restore::Restored;
 
 use super::StoreError;
 use crate::clock::Clock;

@@ -7,18 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
-use super::{Shared, SqliteStore, StoreError, integer};
+use super::migrate::{MIGRATIONS, newest};
+use super::{Shared, SqliteStore, StoreError, integer, migrate};
 use crate::clock::Clock;
 use crate::store::Place;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// `PRAGMA application_id` of our files: "JOBT".
 const APPLICATION_ID: i64 = 0x4a4f_4254;
@@ -44,23 +43,24 @@ impl SqliteStore {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         place.check()?;
-        let path = place.path;
+        Self::create_or_migrate_by(&MIGRATIONS, place.path, clock).await
+    }
+
+    pub(super) async fn create_or_migrate_by(
+        migrations: &Migrator,
+        path: &Path,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
         create_file(path).map_err(|error| unusable(path, &error.to_string()))?;
         let found = clock.held(schema_of(path)).await?;
-        let newest = newest_migration();
-        if found > newest {
-            return Err(StoreError::Newer {
-                found,
-                known: newest,
-            });
+        let known = newest(migrations);
+        if found > known {
+            return Err(StoreError::Newer { found, known });
         }
         let store = Self::connect(path, clock.clone()).await?;
-        if found < newest
-            && let Err(error) = store.migrate().await
-            // Another program may have been quicker; then all is well.
-            && clock.held(schema_of(path)).await? < newest
-        {
-            return Err(error);
+        if found < known {
+            let migrating = migrate::run(&store.shared.options, migrations);
+            clock.held(migrating).await?;
         }
         Ok(store)
     }
@@ -76,7 +76,7 @@ impl SqliteStore {
         }
         regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
         let found = clock.held(schema_of(path)).await?;
-        let wanted = newest_migration();
+        let wanted = newest(&MIGRATIONS);
         match found {
             found if found > wanted => Err(StoreError::Newer {
                 found,
@@ -85,16 +85,6 @@ impl SqliteStore {
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
             _ => Self::connect(path, clock).await,
         }
-    }
-
-    async fn migrate(&self) -> Result<(), StoreError> {
-        let migrating = async {
-            let mut connection = SqliteConnection::connect_with(&self.shared.options).await?;
-            let migrated = MIGRATIONS.run(&mut connection).await;
-            connection.close().await?;
-            migrated.map_err(not_migrated)
-        };
-        self.shared.clock.held(migrating).await
     }
 
     async fn connect(path: &Path, clock: Clock) -> Result<Self, StoreError> {
@@ -139,7 +129,10 @@ async fn schema_of(path: &Path) -> Result<i64, StoreError> {
     found.map_err(|error| opening(path, error))
 }
 
-async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<i64, StoreError> {
+pub(super) async fn read_schema(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<i64, StoreError> {
     // One read transaction: another program may be bringing the schema up to date just now.
     let mut snapshot = connection.begin().await?;
     let version: String = sqlx::query("SELECT sqlite_version()")
@@ -160,31 +153,12 @@ async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<i
     Ok(0)
 }
 
-fn plain_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
         // The watcher alone asks 25 times a second; at debug that would be all there is to read.
         .disable_statement_logging()
-}
-
-fn not_migrated(error: MigrateError) -> StoreError {
-    let text = format!("the schema was not brought up to date: {error}");
-    match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            Some(StoreError::from(error)).filter(StoreError::is_temporary)
-        }
-        _ => None,
-    }
-    .unwrap_or(StoreError::Other(text))
-}
-
-fn newest_migration() -> i64 {
-    MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
 }
 
 fn version_numbers(version: &str) -> Vec<u32> {

@@ -5,6 +5,7 @@ mod program;
 
 mod stopping;
 
+mod backup;
 mod damage;
 mod disk;
 mod kills;

@@ -38,6 +38,12 @@ mod apart;
 
 mod files;
 
+mod released;
+
+mod backup;
+
+mod restore;
+
 mod refusals;
 
 mod faults;

@@ -1,0 +1,144 @@
+//! `backup`: a copy of the database, while it is in use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::place_of;
+use super::screen::Screen;
+use super::style::Tone;
+use super::text;
+use crate::clock::Clock;
+use crate::config::DatabaseSettings;
+use crate::lifecycle::{Request, Signals};
+use crate::store::{Copied, Store};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The daemon goes on meanwhile. FILE gets mode 0600 and needs nothing beside it; it appears only when it \
+                  is whole. Put it back with: jobtrackd restore FILE"
+)]
+pub(super) struct Args {
+    /// Where to put the copy
+    #[arg(value_name = "FILE", value_parser = file)]
+    file: PathBuf,
+    /// Replace FILE if it is there
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    path: &'a str,
+    bytes: u64,
+    jobs: i64,
+    schema: i64,
+    took_ms: u128,
+}
+
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("a database is a file, not a stream; name a file".to_owned()),
+        "" => Err("empty; name a file".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
+pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let (stop, begun) = (CancellationToken::new(), clock.now());
+    let copying = Store::back_up(place_of(database), &args.file, args.force, &clock, &stop);
+    let copied = until_asked(copying, &stop).await?;
+    let took = clock.now().since(begun);
+    let copied = copied.context("no backup was made")?;
+    let path = args.file.to_string_lossy();
+    let mut screen = Screen::new(clock.now());
+    if args.json {
+        screen.json(&Record {
+            path: &path,
+            bytes: copied.bytes,
+            jobs: copied.jobs,
+            schema: copied.schema,
+            took_ms: took.as_millis(),
+        })?;
+    } else {
+        let view = screen.view;
+        screen.line(&format!("{} {path} written", view.paint(Tone::Good, "✓")));
+        screen.line(&view.paint(Tone::Dim, &format!("  {}", held(&copied, took))));
+    }
+    screen.finish().context("the backup was made")
+}
+
+/// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends
+/// nothing.
+pub(super) async fn until_asked<T>(
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+) -> anyhow::Result<T> {
+    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            output = &mut work => return Ok(output),
+            request = signals.next() => if request == Request::Stop {
+                stop.cancel();
+            },
+        }
+    }
+}
+
+/// What a copy holds and how long it took, for people.
+pub(super) fn held(copied: &Copied, took: Duration) -> String {
+    let jobs = text::count(u64::try_from(copied.jobs).unwrap_or_default(), "job");
+    format!(
+        "{jobs}, schema {}, {} in {}",
+        copied.schema,
+        size(copied.bytes),
+        text::brief(took)
+    )
+}
+
+fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => (0x400, "KiB"),
+        0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
+        _ => (0x4000_0000, "GiB"),
+    };
+    let tenths = bytes * 10 / unit;
+    if tenths < 100 {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {name}", tenths / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits_or_more() {
+        for (bytes, shown) in [
+            (0, "0.0 KiB"),
+            (1536, "1.5 KiB"),
+            (106_496, "104 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (27 << 20, "27 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn standard_output_is_no_place_for_a_backup() {
+        assert!(file("-").unwrap_err().contains("name a file"));
+        assert_eq!(file("./-").unwrap(), PathBuf::from("./-"));
+    }
+}
