@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
-pub use sqlite::{InstanceLock, LockError};
+pub use sqlite::{InstanceLock, LockError, sqlite_version};
 pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
     JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 pub(super) use intake::SqliteWatcher;
 pub use lock::{InstanceLock, LockError};
+pub use open::sqlite_version;
 
 use super::StoreError;
 use crate::clock::Clock;
