@@ -6,15 +6,18 @@
 mod backup;
 mod cancel;
 mod check;
+mod completions;
 pub mod demo;
 mod doctor;
 mod enqueue;
 mod list;
+mod manual;
 mod migrate;
 mod restore;
 mod run;
 mod show;
 mod simulate;
+mod version;
 
 mod challenge;
 mod deliveries;
@@ -37,7 +40,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{ConfigError, DatabaseSettings, Sources, load_database};
@@ -96,19 +100,30 @@ enum Command {
     Cancel(cancel::Args),
     /// Serve a simulated job API, for development and tests without credentials
     Simulate(simulate::SimulateArgs),
+    /// Print what a shell needs to complete command lines
+    Completions(completions::Args),
+    /// Print the manual page
+    #[command(hide = true)]
+    Manual,
 }
 
 /// Runs the program with these arguments, the program's name first, and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => return ended(version::run()),
         Err(error) => {
             // Help for a pipe that closed early has no reader to be missed by.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
-    match dispatch(cli) {
+    ended(dispatch(cli))
+}
+
+/// Reports what went wrong, and says it to whoever waits for the process.
+fn ended(done: anyhow::Result<()>) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -130,6 +145,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Run => run::run(&sources),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Completions(args) => completions::run(&args, &Cli::command()),
+        Command::Manual => manual::run(Cli::command()),
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Doctor(args) => block_on(doctor::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
@@ -200,8 +217,6 @@ fn report(error: &anyhow::Error) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

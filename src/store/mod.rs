@@ -17,7 +17,7 @@ pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, Schedu
 pub use error::StoreError;
 pub use health::{Backlog, JobsHealth};
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
-pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored};
+pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
     JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,

@@ -28,6 +28,7 @@ use tokio::sync::Mutex;
 pub use copy::{Copied, CopyError};
 pub(super) use intake::SqliteWatcher;
 pub use lock::{Holder, InstanceLock, LockError};
+pub use open::sqlite_version;
 pub use restore::Restored;
 
 use super::StoreError;

@@ -135,10 +135,7 @@ pub(super) async fn read_schema(
 ) -> Result<i64, StoreError> {
     // One read transaction: another program may be bringing the schema up to date just now.
     let mut snapshot = connection.begin().await?;
-    let version: String = sqlx::query("SELECT sqlite_version()")
-        .fetch_one(&mut *snapshot)
-        .await?
-        .try_get(0)?;
+    let version = version_of(&mut snapshot).await?;
     if version_numbers(&version) < version_numbers(crate::store::OLDEST_SQLITE) {
         return Err(StoreError::OldSqlite(version));
     }
@@ -151,6 +148,24 @@ pub(super) async fn read_schema(
         return Err(StoreError::Foreign(path.to_owned()));
     }
     Ok(0)
+}
+
+/// The version of the SQLite that is linked, such as `3.51.3`. Touches no file.
+///
+/// # Errors
+/// When SQLite cannot open a database in memory.
+pub async fn sqlite_version() -> Result<String, StoreError> {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    let version = version_of(&mut connection).await?;
+    connection.close().await?;
+    Ok(version)
+}
+
+async fn version_of(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
+    sqlx::query("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
 }
 
 pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
