@@ -126,8 +126,12 @@ impl Daemon {
         if let Some(listener) = listener {
             let serving = status::serve(
                 listener,
-                store.clone(),
-                Arc::clone(&health),
+                status::Parts {
+                    store: store.clone(),
+                    health: Arc::clone(&health),
+                    nudge: Arc::clone(&nudge),
+                    clock: surroundings.clock.clone(),
+                },
                 status_stop.clone(),
             );
             status.spawn("the status server", async move {

@@ -2,11 +2,11 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::json::JobRecord;
 use super::screen::Screen;
 use super::style::Tone;
 use super::table;
 use crate::core::job::JobState;
+use crate::record::JobRecord;
 use crate::store::{JobFilter, JobSummary, Store};
 
 /// Jobs read at once.

@@ -21,7 +21,6 @@ mod version;
 
 mod challenge;
 mod deliveries;
-mod json;
 mod probe;
 mod screen;
 mod steps;

@@ -2,13 +2,13 @@
 
 use anyhow::anyhow;
 
-use super::json::DetailRecord;
 use super::screen::{Screen, View};
 use super::steps;
 use super::style::Tone;
 use super::{deliveries, table, text, timeline};
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
+use crate::record::DetailRecord;
 use crate::store::{JobDetail, JobSummary, Store};
 
 /// Columns of the names before the facts of a job.

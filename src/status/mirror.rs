@@ -3,15 +3,16 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::json;
 
-use super::Shared;
+use super::Parts;
+use super::envelope::{envelope, json_text};
 use crate::core::job::JobId;
 
 pub(super) async fn job(
-    State(shared): State<Shared>,
+    State(parts): State<Parts>,
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     // A path that is not UTF-8 is refused before this, and shall be refused in the same shape.
@@ -25,7 +26,7 @@ pub(super) async fn job(
             detail,
         );
     };
-    match shared.store.resource(&id).await {
+    match parts.store.resource(&id).await {
         Ok(Some(Some(resource))) => json_text(resource),
         Ok(Some(None)) => json_text(stub(&id)),
         Ok(None) => {
@@ -55,29 +56,8 @@ pub(super) async fn job(
     }
 }
 
-pub(super) async fn no_such_route() -> Response {
-    let title = "Requested resource is not found.";
-    envelope(
-        StatusCode::NOT_FOUND,
-        "resource-not-found",
-        title,
-        "There is no such route here.",
-    )
-}
-
 /// A job that has not been polled yet.
 fn stub(id: &JobId) -> String {
     json!({"type": "job", "id": id, "steps": [], "links": {"self": format!("/jobs/{id}")}})
         .to_string()
-}
-
-fn json_text(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-/// A refusal in the API's shape (API-FACTS, section 2).
-fn envelope(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
-    let error = json!({"type": "error", "code": code, "title": title, "detail": detail});
-    let body = json!({"type": "list", "correlationId": null, "data": [error]});
-    (status, json_text(body.to_string())).into_response()
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("pulse", &[]),
@@ -23,7 +23,8 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         "dispatcher",
         &["core", "clock", "pulse", "store", "webhook", "tracker"],
     ),
-    ("status", &["core", "store", "tracker"]),
+    ("record", &["core", "store"]),
+    ("status", &["core", "clock", "store", "tracker", "record"]),
     ("simulator", &["core", "clock"]),
 ];
 

@@ -1,4 +1,5 @@
-//! What `--json` prints: the tracker's records, with times as RFC 3339 and the API's JSON as it came.
+//! The tracker's records as programs read them, on the command line and over HTTP: times as RFC 3339, the API's JSON as
+//! it came.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,8 +11,8 @@ use crate::store::{
 };
 
 /// A job in a list.
-#[derive(Serialize)]
-pub(super) struct JobRecord<'a> {
+#[derive(Debug, Serialize)]
+pub struct JobRecord<'a> {
     id: &'a JobId,
     state: JobState,
     failure: Option<&'a Failure>,
@@ -26,8 +27,8 @@ pub(super) struct JobRecord<'a> {
 }
 
 /// Everything known of a job.
-#[derive(Serialize)]
-pub(super) struct DetailRecord<'a> {
+#[derive(Debug, Serialize)]
+pub struct DetailRecord<'a> {
     #[serde(flatten)]
     job: JobRecord<'a>,
     url: Option<&'a str>,
@@ -45,7 +46,7 @@ pub(super) struct DetailRecord<'a> {
     attempts: Vec<AttemptRecord<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct StepRecord<'a> {
     position: u32,
     title: &'a str,
@@ -55,7 +56,7 @@ struct StepRecord<'a> {
     updated_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct TransitionRecord<'a> {
     seq: u32,
     position: u32,
@@ -67,7 +68,7 @@ struct TransitionRecord<'a> {
     remote_updated: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
@@ -77,7 +78,7 @@ struct EventRecord<'a> {
     body: Json<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct DeliveryRecord<'a> {
     event_id: &'a str,
     sequence: u32,
@@ -90,7 +91,7 @@ struct DeliveryRecord<'a> {
     last_error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct AttemptRecord<'a> {
     event_id: &'a str,
     webhook: &'a str,
@@ -103,7 +104,7 @@ struct AttemptRecord<'a> {
 }
 
 /// JSON that was recorded as text.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Json<'a> {
     /// Handed on verbatim.

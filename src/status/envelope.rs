@@ -1,0 +1,26 @@
+//! Answers in the API's shape: JSON as it came, and refusals (API-FACTS, section 2).
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+pub(super) async fn no_such_route() -> Response {
+    let title = "Requested resource is not found.";
+    envelope(
+        StatusCode::NOT_FOUND,
+        "resource-not-found",
+        title,
+        "There is no such route here.",
+    )
+}
+
+pub(super) fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// A refusal in the API's shape (API-FACTS, section 2).
+pub(super) fn envelope(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
+    let error = json!({"type": "error", "code": code, "title": title, "detail": detail});
+    let body = json!({"type": "list", "correlationId": null, "data": [error]});
+    (status, json_text(body.to_string())).into_response()
+}

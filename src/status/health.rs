@@ -1,0 +1,102 @@
+//! How the daemon is: `/healthz` and `/readyz`.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Parts;
+use crate::tracker::poller::Gauge;
+
+/// What is wrong just now, in sentences.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// The daemon cannot do its work: 503.
+    pub unready: Vec<String>,
+    /// The daemon does its work, its surroundings do not: 200 with `degraded`.
+    pub degraded: Vec<String>,
+}
+
+/// How the loops of the present configuration are.
+pub struct Health {
+    problems: Box<dyn Fn() -> Problems + Send + Sync>,
+    gauge: Arc<Gauge>,
+}
+
+impl Health {
+    /// From a look at the loops, taken anew at every request.
+    #[must_use]
+    pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
+        Self {
+            problems: Box::new(problems),
+            gauge,
+        }
+    }
+
+    /// How they are now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let read = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        Report {
+            problems: (self.problems)(),
+            followed: read(&self.gauge.followed),
+            in_flight: read(&self.gauge.in_flight),
+            unknown_webhooks: read(&self.gauge.unknown_webhooks),
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("gauge", &self.gauge)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One look at the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What is wrong.
+    pub problems: Problems,
+    /// Jobs that are followed.
+    pub followed: usize,
+    /// Polls under way.
+    pub in_flight: usize,
+    /// Followed jobs that name a webhook which is not configured.
+    pub unknown_webhooks: usize,
+}
+
+/// The process answers. Whether it can do its work is a question for `/readyz`.
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
+    let report = {
+        let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);
+        health.report()
+    };
+    let problems = report.problems;
+    let (code, status) = match (problems.unready.is_empty(), problems.degraded.is_empty()) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
+    };
+    let mut reasons = problems.unready;
+    reasons.extend(problems.degraded);
+    let body = json!({
+        "status": status,
+        "reasons": reasons,
+        "jobs_followed": report.followed,
+        "polls_in_flight": report.in_flight,
+        "jobs_with_unknown_webhook": report.unknown_webhooks,
+    });
+    (code, Json(body)).into_response()
+}
