@@ -1,6 +1,6 @@
 //! Logs: text on a terminal, structured entries to journald under systemd, JSON elsewhere.
 //!
-//! What an event says is taken down once, escaped and cut ([`mod@line`]), and then written in one of three faces.
+//! What an event says is taken down once, escaped and cut (`line`), and then written in one of three faces.
 
 mod journal;
 mod json;
