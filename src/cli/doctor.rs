@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings, Sources, load, load_database};
 use crate::core::delivery::WebhookName;
 use crate::core::time::UnixMillis;
-use crate::store::{Holder, Store};
+use crate::store::{Holder, Store, folder_of};
 
 /// Columns before a finding, and before its advice.
 const INDENT: usize = 2;
@@ -87,23 +87,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn make(&self, report: &mut Report) -> anyhow::Result<()> {
         let path = &self.database.path;
-        // Before the database is opened, which makes files beside it.
-        let mut findings = files::look(path, self.accounts);
-        let filesystem = disk::filesystem(self.database);
-        let refused = filesystem.level == Level::Problem;
-        findings.push(filesystem);
-        findings.extend(disk::room(path));
-        findings.push(database::log(path));
-        let store = if refused {
-            None
-        } else {
-            let (opened, store) = database::open(self.database, self.clock).await;
-            findings.push(self.fair(opened));
-            store
-        };
-        if let Some(store) = &store {
-            findings.extend(database::inside(store, path).await);
-        }
+        let (findings, store) = self.database().await;
         report.part("Database", &findings)?;
         if let Some(store) = &store {
             report.part("Jobs", &self.jobs(store).await)?;
@@ -120,6 +104,30 @@ impl Visit<'_> {
             store.leave().await;
         }
         Ok(())
+    }
+
+    async fn database(&self) -> (Vec<Finding>, Option<Store>) {
+        let path = &self.database.path;
+        // Before the database is opened, which makes files beside it.
+        let mut findings = files::look(path, self.accounts);
+        // A folder that is not there has been told; nothing in it can be.
+        if !folder_of(path).try_exists().unwrap_or(true) {
+            return (findings, None);
+        }
+        let filesystem = disk::filesystem(self.database);
+        let refused = filesystem.level == Level::Problem;
+        findings.push(filesystem);
+        findings.extend(disk::room(path));
+        findings.push(database::log(path));
+        if refused {
+            return (findings, None);
+        }
+        let (opened, store) = database::open(self.database, self.clock).await;
+        findings.push(self.fair(opened));
+        if let Some(store) = &store {
+            findings.extend(database::inside(store, path).await);
+        }
+        (findings, store)
     }
 
     /// What this user may not open need not be broken.

@@ -144,7 +144,9 @@ impl Report {
     fn levels(&self, level: &str) -> Vec<String> {
         let found = self.0.json();
         let found = found.iter().filter(|found| found["level"] == level);
-        found.map(|found| found["check"].to_string()).collect()
+        found
+            .map(|found| found["check"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn ends(&self, code: i32) -> &Self {

@@ -112,10 +112,11 @@ fn a_folder_that_is_not_there_is_a_problem_with_the_command_that_makes_it() {
     let url = format!("sqlite://{}/jobs.db", absent.display());
     patient.set("DATABASE__URL", &url);
     let make = format!("install -d -m 2770 {}", absent.display());
-    patient
-        .examined()
+    let report = patient.examined();
+    report
         .has("database.folder", "problem", "does not exist", &make)
         .ends(1);
+    assert_eq!(report.levels("problem"), ["database.folder"], "said once");
     let said = patient.run(&["check", "--offline"]);
     assert_eq!(said.code, 1, "{}", said.out);
     assert!(said.out.contains("cannot be created"), "{}", said.out);
