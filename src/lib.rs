@@ -6,6 +6,8 @@ pub mod clock;
 
 pub mod pulse;
 
+pub mod telemetry;
+
 pub mod tls;
 
 pub mod config;

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
+use super::signs::Watched;
 use super::vitals::Vitals;
 use crate::config::Settings;
 use crate::core::delivery::WebhookName;
@@ -81,7 +82,7 @@ impl Engine {
         workshop.spawn("the writer", writer.pulse(), async move {
             Ok(writer.run().await?)
         });
-        workshop.dispatchers(&recorder, &nudges)?;
+        let attempts = workshop.dispatchers(&recorder, &nudges)?;
         let (notices, noticed) = mpsc::channel(NOTICES);
         let gauge = workshop.poller(&recorder, noticed);
         let writable = recorder.writable();
@@ -109,10 +110,15 @@ impl Engine {
         let Ok(adopted) = ready.await else {
             return Err(tasks.first_end().await);
         };
-        let health = {
-            let vitals = vitals.clone();
-            Health::new(move || problems(&vitals, &writable, &upstream), gauge)
-        };
+        let health = health(
+            Watched {
+                vitals: vitals.clone(),
+                upstream,
+                writable,
+                attempts,
+            },
+            gauge,
+        );
         let engine = Self {
             tasks,
             adopted,
@@ -144,7 +150,8 @@ impl Workshop<'_> {
         &mut self,
         recorder: &Recorder,
         nudges: &HashMap<WebhookName, Arc<Notify>>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<(WebhookName, Arc<dispatcher::Gauge>)>> {
+        let mut attempts = Vec::new();
         let clock = &self.surroundings.clock;
         let sender = Sender::new(clock.clone())?;
         for webhook in &self.settings.webhooks {
@@ -158,12 +165,13 @@ impl Workshop<'_> {
             };
             let nudge = nudges.get(&webhook.name).cloned().unwrap_or_default();
             let dispatcher = Dispatcher::new(parts, nudge);
+            attempts.push((webhook.name.clone(), dispatcher.gauge()));
             let stop = self.stop.clone();
             self.spawn("a dispatcher", dispatcher.pulse(), async move {
                 Ok(dispatcher.run(stop).await?)
             });
         }
-        Ok(())
+        Ok(attempts)
     }
 
     fn poller(
@@ -196,6 +204,15 @@ impl Workshop<'_> {
 fn subscriptions(webhooks: &[WebhookSettings]) -> Subscriptions {
     let each = |webhook: &WebhookSettings| (webhook.name.clone(), webhook.events.clone());
     Subscriptions::new(webhooks.iter().map(each).collect())
+}
+
+fn health(watched: Watched, gauge: Arc<crate::tracker::poller::Gauge>) -> Health {
+    let for_metrics = watched.clone();
+    Health::new(
+        move || problems(&watched.vitals, &watched.writable, &watched.upstream),
+        gauge,
+    )
+    .with_signs(move || for_metrics.signs())
 }
 
 /// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).

@@ -6,6 +6,8 @@ mod line;
 
 mod service;
 
+mod signs;
+
 mod vitals;
 
 use std::net::SocketAddr;
@@ -23,8 +25,9 @@ pub use service::run;
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
-use crate::status::{self, Health};
+use crate::status::{self, Health, Scrape};
 use crate::store::{InstanceLock, Place, Store, StoreError};
+use crate::telemetry::Exporter;
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
@@ -44,6 +47,8 @@ pub struct Surroundings {
     pub intake_tick: Duration,
     /// Who is told how the start and the stop go.
     pub manager: ServiceManager,
+    /// What records metrics, if anything does.
+    pub exporter: Option<Exporter>,
 }
 
 impl Default for Surroundings {
@@ -53,6 +58,7 @@ impl Default for Surroundings {
             jitter: Jitter::system(),
             intake_tick: intake::TICK,
             manager: ServiceManager::default(),
+            exporter: None,
         }
     }
 }
@@ -131,6 +137,7 @@ impl Daemon {
                     health: Arc::clone(&health),
                     nudge: Arc::clone(&nudge),
                     clock: surroundings.clock.clone(),
+                    scrape: surroundings.exporter.clone().map(Scrape::from),
                 },
                 status_stop.clone(),
             );

@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::core::time::millis;
 use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
+use crate::telemetry::{self, Exporter};
 
 /// Runs the daemon until it is told to stop. `reread` reads the configuration anew on SIGHUP.
 ///
@@ -19,6 +20,7 @@ pub async fn run(
     settings: Settings,
     mut signals: Signals,
     verbosity: Verbosity,
+    exporter: Exporter,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
     let mut asked = Asked::default();
@@ -26,8 +28,10 @@ pub async fn run(
     let manager = ServiceManager::default();
     let surroundings = Surroundings {
         manager: manager.clone(),
+        exporter: Some(exporter.clone()),
         ..Surroundings::default()
     };
+    let upkeep = tokio::spawn(exporter.keep_up());
     let began = Instant::now();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -77,6 +81,7 @@ pub async fn run(
         error!(error = format!("{error:#}"), "the daemon cannot go on");
     }
     attendance.abort();
+    upkeep.abort();
     manager.stopping();
     manager.status("Finishing what is in flight".to_owned());
     let stopped = end(daemon, asked, signals).await;
@@ -159,6 +164,7 @@ async fn reload(
         Ok(()) => {
             verbosity.set(&level)?;
             daemon.reload_was(None);
+            telemetry::reloaded(true);
             info!("the configuration was read again");
         }
         Err(error) if error.is::<ReloadRefused>() => refuse(daemon, &error),
@@ -170,6 +176,7 @@ async fn reload(
 fn refuse(daemon: &Daemon, error: &anyhow::Error) {
     let error = format!("{error:#}");
     error!(error, "the configuration was not taken; the old one stays");
+    telemetry::reloaded(false);
     daemon.reload_was(Some(error));
 }
 

@@ -10,6 +10,7 @@ use crate::lifecycle::ServiceManager;
 use crate::pulse::Pulse;
 use crate::status::Health;
 use crate::store::Store;
+use crate::telemetry;
 
 /// How often the loops are asked for a sign of life, and the status line is made anew.
 const BEAT: Duration = Duration::from_secs(5);
@@ -72,6 +73,7 @@ impl Attendant {
     fn all_advance(&self, stalled: &mut Vec<String>) -> bool {
         let now = self.vitals.stalled();
         for name in now.iter().filter(|name| !stalled.contains(name)) {
+            telemetry::stalled(name);
             error!(
                 part = name,
                 "a part has stalled; the watchdog is not fed until it goes on"

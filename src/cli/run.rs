@@ -2,8 +2,11 @@
 
 use anyhow::Context as _;
 
+use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::lifecycle::Signals;
+use crate::store::sqlite_version;
+use crate::telemetry::Exporter;
 use crate::{app, logging};
 
 /// Runs until a signal says otherwise.
@@ -23,7 +26,8 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
             warn_of(&settings);
             Ok(settings)
         };
-        app::run(settings, signals, verbosity, reread).await
+        let exporter = Exporter::install(Clock::system().now(), sqlite_version().await?)?;
+        app::run(settings, signals, verbosity, exporter, reread).await
     });
     // Nobody waits for a name that is still being looked up.
     runtime.shutdown_background();

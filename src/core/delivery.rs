@@ -201,25 +201,35 @@ impl AttemptResult {
         }
     }
 
+    /// The class of what went wrong, one of a few words; `None` for a success.
+    #[must_use]
+    pub fn class(&self) -> Option<&'static str> {
+        match self {
+            Self::Delivered { .. } => None,
+            Self::Throttled { .. } => Some("throttled"),
+            Self::Gone => Some("gone"),
+            Self::Refused { status, .. } if (300..400).contains(status) => Some("redirect"),
+            Self::Refused { .. } => Some("status"),
+            Self::Unreachable { class, .. } => Some(class.as_str()),
+        }
+    }
+
     /// What went wrong in one line, `None` for a success: a class and a text.
     #[must_use]
     pub fn error(&self) -> Option<String> {
-        match self {
-            Self::Delivered { .. } => None,
+        let class = self.class()?;
+        let text = match self {
+            Self::Delivered { .. } => return None,
             Self::Throttled {
                 status,
                 retry_after,
-            } => Some(format!(
-                "throttled: {status}, wants {} s of rest",
-                retry_after.as_secs()
-            )),
-            Self::Gone => Some("gone: 410, the webhook wants no more events".to_owned()),
-            Self::Refused { status, detail } if (300..400).contains(status) => {
-                Some(format!("redirect: {detail}"))
-            }
-            Self::Refused { status, detail } => Some(format!("status: {status} {detail}")),
-            Self::Unreachable { class, detail } => Some(format!("{}: {detail}", class.as_str())),
-        }
+            } => format!("{status}, wants {} s of rest", retry_after.as_secs()),
+            Self::Gone => "410, the webhook wants no more events".to_owned(),
+            Self::Refused { status, detail } if (300..400).contains(status) => detail.clone(),
+            Self::Refused { status, detail } => format!("{status} {detail}"),
+            Self::Unreachable { detail, .. } => detail.clone(),
+        };
+        Some(format!("{class}: {text}"))
     }
 }
 

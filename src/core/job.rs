@@ -65,6 +65,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Success, Self::Failed];
+
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -79,9 +82,7 @@ impl JobState {
     /// The state with this word, if it is one.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Pending, Self::InProgress, Self::Success, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// Whether nothing follows: no poll and no transition after it.

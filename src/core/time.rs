@@ -43,6 +43,12 @@ impl UnixMillis {
         format!("{timestamp:.3}")
     }
 
+    /// The moment that an RFC 3339 text with an offset tells; `None` for any other text.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        text.parse::<Timestamp>().ok().map(Self::from)
+    }
+
     /// Whole seconds since 1970, as signatures and HTTP carry them.
     #[must_use]
     pub fn seconds(self) -> i64 {
@@ -80,6 +86,17 @@ mod tests {
             "2026-11-22T15:04:05.120Z"
         );
         assert_eq!(UnixMillis::MAX.rfc3339(), "9999-12-30T21:59:59.999Z");
+    }
+
+    #[test]
+    fn a_moment_is_read_with_its_offset_and_other_texts_are_none() {
+        let moment = Some(UnixMillis(1_795_359_845_120));
+        for text in ["2026-11-22T15:04:05.120Z", "2026-11-23T02:04:05.12+11:00"] {
+            assert_eq!(UnixMillis::parse_rfc3339(text), moment, "{text}");
+        }
+        for text in ["", "yesterday", "2026-11-22T15:04:05", "2026-11-22"] {
+            assert_eq!(UnixMillis::parse_rfc3339(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::core::recurring::{Recurring, Tell};
 use crate::core::time::{UnixMillis, millis};
 use crate::pulse::Pulse;
 use crate::store::{AttemptRecord, DueDelivery, Store, StoreError};
+use crate::telemetry;
 use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Message, Sender, WebhookSettings};
@@ -96,6 +97,7 @@ impl Dispatcher {
     /// Makes the loop; `nudge` tells it that something new was recorded.
     #[must_use]
     pub fn new(parts: Parts, nudge: Arc<Notify>) -> Self {
+        telemetry::webhook(&parts.webhook.name);
         Self {
             writable: parts.recorder.writable(),
             parts: Arc::new(parts),
@@ -283,6 +285,9 @@ async fn attempt(parts: Arc<Parts>, delivery: DueDelivery) -> Result<Attempted, 
         ended_at,
         parts.jitter.fraction(),
     );
+    let lag = ended_at.since(delivery.created_at);
+    let name = &parts.webhook.name;
+    telemetry::attempted(name, &report.result, after, report.duration, lag);
     let error = AttemptResult::error(&report.result);
     let status = AttemptResult::status(&report.result);
     let number = delivery.attempts + 1;

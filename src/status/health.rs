@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Parts;
+use crate::telemetry::Signs;
 use crate::tracker::poller::Gauge;
 
 /// What is wrong just now, in sentences.
@@ -25,6 +26,7 @@ pub struct Problems {
 /// How the loops of the present configuration are.
 pub struct Health {
     problems: Box<dyn Fn() -> Problems + Send + Sync>,
+    signs: Box<dyn Fn() -> Signs + Send + Sync>,
     gauge: Arc<Gauge>,
 }
 
@@ -34,8 +36,22 @@ impl Health {
     pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
         Self {
             problems: Box::new(problems),
+            signs: Box::new(Signs::default),
             gauge,
         }
+    }
+
+    /// The same, with what only metrics tell.
+    #[must_use]
+    pub fn with_signs(mut self, signs: impl Fn() -> Signs + Send + Sync + 'static) -> Self {
+        self.signs = Box::new(signs);
+        self
+    }
+
+    /// What only metrics tell, now.
+    #[must_use]
+    pub fn signs(&self) -> Signs {
+        (self.signs)()
     }
 
     /// How they are now.

@@ -2,6 +2,7 @@
 
 mod envelope;
 mod health;
+mod metrics;
 mod mirror;
 mod server;
 
@@ -11,6 +12,7 @@ use axum::Router;
 use axum::routing::get;
 use tokio::sync::Notify;
 
+pub use self::metrics::Scrape;
 pub use health::{Health, Problems, Report};
 pub use server::serve;
 
@@ -28,12 +30,15 @@ pub struct Parts {
     pub nudge: Arc<Notify>,
     /// The time of day.
     pub clock: Clock,
+    /// What is recorded for Prometheus; `None` where nothing is.
+    pub scrape: Option<Scrape>,
 }
 
 fn router(parts: Parts) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(self::metrics::scrape))
         .route("/jobs/{id}", get(mirror::job))
         .fallback(envelope::no_such_route)
         .with_state(parts)

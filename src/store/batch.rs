@@ -93,6 +93,14 @@ pub struct Committed {
 }
 
 impl Batch {
+    /// How many changes it holds: observations, attempts and bookkeeping.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        let rows = self.observations.len() + self.attempts.len() + self.schedules.len();
+        let noted = self.changes_seen.is_some() || self.upstream_paused.is_some();
+        rows + self.poll_requests_taken.len() + usize::from(noted)
+    }
+
     /// Whether there is nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod error;
+mod figures;
 mod health;
 mod place;
 mod sqlite;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
+pub use figures::{Figures, MOST_COUNTED, WebhookFigures};
 pub use health::{Backlog, JobsHealth};
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};

@@ -56,6 +56,8 @@ pub struct DueDelivery {
     pub retries_used: u32,
     /// The exact bytes to send.
     pub body: String,
+    /// When the event happened.
+    pub created_at: UnixMillis,
 }
 
 /// What is remembered of a webhook over a restart.

@@ -11,6 +11,7 @@ use super::recorder::{Recorder, WriterGone};
 use crate::core::job::JobId;
 use crate::pulse::Pulse;
 use crate::store::{JobChange, JobRow, Store, StoreError};
+use crate::telemetry;
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -148,6 +149,7 @@ impl Intake {
             .map(|row| row.id.clone())
             .collect();
         let count = rows.len() as u64;
+        telemetry::noticed(count);
         if rows.is_empty() {
             return Ok(count);
         }

@@ -20,6 +20,7 @@ use crate::core::observe::{Observation, Sighting, observe};
 use crate::core::poll::{PollOutcome, printable};
 use crate::core::resource::Snapshot;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
+use crate::telemetry;
 use crate::upstream::Upstream;
 use story::{Polled, Story};
 
@@ -135,6 +136,7 @@ impl Surroundings {
                             error: progress.last_error.as_deref().filter(|_| !well),
                         };
                         polled.log(&id, &next);
+                        telemetry::polled(word, well || word != "answered", duration);
                         next
                     }
                     Err(failure) => self.end(&job, &mut progress, failure).await?,
@@ -295,7 +297,7 @@ impl Surroundings {
             Next::After(delay) => Some(now.plus(*delay)),
             _ => None,
         };
-        let story = Story::of(&observation);
+        let story = Story::of(&observation, tracked.created_at);
         let recordable = Recordable {
             deliveries: self.deliveries(&observation, job.webhook),
             schedule: schedule_update(job.id, progress, due),
@@ -304,6 +306,7 @@ impl Surroundings {
         match self.recorder.seen(recordable).await? {
             Recorded::Yes => {
                 story.log(job.id, progress.polls);
+                story.count(progress.polls);
                 Ok(next)
             }
             Recorded::Stale => Ok(Next::Reread),

@@ -27,6 +27,7 @@ use crate::pulse::Pulse;
 use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
+use bookkeeping::HeldBack;
 use followed::{Followed, Place, Then};
 
 /// How often where polling stands is written down for people and for the next start.
@@ -63,6 +64,7 @@ pub struct Poller {
     overdue: usize,
     /// Until when the upstream wants to be left alone, as last written down.
     noted_pause: UnixMillis,
+    held_back: HeldBack,
     gauge: Arc<Gauge>,
     pulse: Pulse,
 }
@@ -142,6 +144,7 @@ impl Poller {
             unknown_said: HashSet::new(),
             overdue: 0,
             noted_pause: UnixMillis(0),
+            held_back: HeldBack::default(),
             gauge: Arc::default(),
             pulse: Pulse::default(),
         }
@@ -182,6 +185,7 @@ impl Poller {
         let upstream = self.surroundings.upstream.clone();
         let gate_changed = upstream.gate().changed();
         self.pulse.answers();
+        self.count_pause();
         self.expire();
         self.start_polls();
         // After the polls, which find the jobs whose url may not be requested.
@@ -293,6 +297,7 @@ impl Poller {
         };
         match self.surroundings.upstream.target(id, job.url.as_deref()) {
             Ok(url) => {
+                job.begins();
                 let (end, ended) = oneshot::channel();
                 self.look(id, Task::Poll { url, end: ended }, Some(end));
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ use crate::pulse::Pulse;
 use crate::store::{
     AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
 };
+use crate::telemetry;
 
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
@@ -309,9 +311,11 @@ impl Writer {
     async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
         loop {
             self.pulse.answers();
+            let began = Instant::now();
             let committed = self.store.commit(batch).await;
             let trouble = match committed {
                 Ok(committed) => {
+                    telemetry::committed(batch.changes(), began.elapsed());
                     if self.writable.send_replace(Writable::Yes) != Writable::Yes {
                         info!("the database can be written again");
                     }

@@ -15,6 +15,13 @@ pub(super) struct Slot {
     priority: i64,
 }
 
+impl Slot {
+    /// When the job is due.
+    pub(super) fn due(self) -> Instant {
+        self.due
+    }
+}
+
 /// Jobs that wait for their time, jobs that are due, and deadlines.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {

@@ -151,6 +151,12 @@ impl Gate {
         }
     }
 
+    /// Whether the upstream gives no usable answers, several polls in a row.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.machine().is_down()
+    }
+
     /// To be called when a poll is started.
     pub(super) fn begin(&self) -> Ticket {
         self.machine().begin()

@@ -49,6 +49,17 @@ pub enum TokenTrouble {
 }
 
 impl TokenTrouble {
+    /// The word counted.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused",
+            Self::TooMany { .. } => "too_many",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
     /// What was said of it.
     #[must_use]
     pub fn detail(&self) -> &str {

@@ -14,6 +14,7 @@ use super::settings::Auth;
 use crate::clock::Jitter;
 use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
 use crate::core::time::millis;
+use crate::telemetry;
 
 /// Pauses after the token endpoint refused us (contract, section 9).
 const REFUSED_BACKOFF: Backoff = Backoff {
@@ -177,6 +178,11 @@ impl Asked {
     async fn ask(&self, http: &Http) -> Result<Token, TokenError> {
         let asked_at = Instant::now();
         let answer = self.asking.ask(http).await;
+        telemetry::token_asked(
+            answer
+                .as_ref()
+                .map_or_else(TokenTrouble::as_str, |_| "granted"),
+        );
         let now = Instant::now();
         let mut cache = self.cache();
         let error = match answer {

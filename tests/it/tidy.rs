@@ -7,33 +7,51 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("pulse", &[]),
     ("tls", &[]),
     ("lifecycle", &[]),
+    ("telemetry", &["core"]),
     ("config", &["core", "upstream", "webhook"]),
     ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
-    ("upstream", &["core", "clock", "tls"]),
+    ("upstream", &["core", "clock", "tls", "telemetry"]),
     ("webhook", &["core", "clock", "tls"]),
-    ("tracker", &["core", "clock", "pulse", "store", "upstream"]),
+    (
+        "tracker",
+        &["core", "clock", "pulse", "store", "upstream", "telemetry"],
+    ),
     (
         "dispatcher",
-        &["core", "clock", "pulse", "store", "webhook", "tracker"],
+        &[
+            "core",
+            "clock",
+            "pulse",
+            "store",
+            "webhook",
+            "tracker",
+            "telemetry",
+        ],
     ),
     ("record", &["core", "store"]),
-    ("status", &["core", "clock", "store", "tracker", "record"]),
+    (
+        "status",
+        &["core", "clock", "store", "tracker", "record", "telemetry"],
+    ),
     ("simulator", &["core", "clock"]),
 ];
 
 /// Crates that only some modules may name.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 9] = [
     ("sqlx", &["store"]),
     ("reqwest", &["upstream", "webhook"]),
     ("axum", &["status", "simulator"]),
     ("fastrand", &["clock", "simulator"]),
+    ("metrics", &["telemetry"]),
+    ("metrics_util", &["telemetry"]),
+    ("metrics_exporter_prometheus", &["telemetry"]),
     ("tokio", &["!core"]),
     ("tracing", &["!core"]),
 ];

@@ -14,7 +14,7 @@ use crate::core::time::UnixMillis;
 use crate::store::{AttemptRecord, DueDelivery, WebhookHealth};
 
 pub(super) const DUE: &str = "
-    SELECT d.event_id, d.job_id, d.attempts, d.retries_used, e.body
+    SELECT d.event_id, d.job_id, d.attempts, d.retries_used, e.body, e.created_at
     FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
     WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at <= ?2
     ORDER BY d.next_attempt_at LIMIT ?3";

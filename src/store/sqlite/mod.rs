@@ -5,6 +5,7 @@ mod command;
 mod commit;
 mod copy;
 mod deliveries;
+mod figures;
 mod health;
 mod intake;
 mod jobs;

@@ -220,6 +220,7 @@ pub(super) fn due_delivery(row: &SqliteRow) -> Result<DueDelivery, StoreError> {
         attempts: r.number("attempts")?,
         retries_used: r.number("retries_used")?,
         body: r.text("body")?,
+        created_at: r.time("created_at")?,
     })
 }
 

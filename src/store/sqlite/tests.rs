@@ -11,6 +11,7 @@ use super::commit::{
 use super::deliveries::{
     DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
 };
+use super::figures::{JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK};
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
@@ -77,6 +78,24 @@ const PLANS: &[(&str, &str)] = &[
     (GIVEN_UP, "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"),
     (
         GIVEN_UP,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),
+    (
+        PENDING_OF_WEBHOOK,
+        "COVERING INDEX deliveries_lanes (webhook=?)",
+    ),
+    (
+        OLDEST_OF_WEBHOOK,
+        "COVERING INDEX deliveries_due (webhook=? AND next_attempt_at>?)",
+    ),
+    (OLDEST_OF_WEBHOOK, "SEARCH e USING INDEX"),
+    (
+        NOT_TOLD_OF_WEBHOOK,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
+    ),
+    (
+        NOT_TOLD_OF_WEBHOOK,
         "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),

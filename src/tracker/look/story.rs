@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::Next;
+use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::core::observe::Observation;
 use crate::core::poll::printable;
-use crate::core::time::millis;
+use crate::core::time::{UnixMillis, millis};
+use crate::telemetry;
 
 /// Longest error code of the API that is logged, in characters.
 const MAX_CODE: usize = 100;
@@ -16,10 +18,13 @@ pub(super) struct Story {
     state: JobState,
     failure: Option<(FailureKind, Option<String>)>,
     transitions: usize,
+    events: Vec<EventType>,
+    /// How long the change was there before it was seen.
+    delay: Option<Duration>,
 }
 
 impl Story {
-    pub(super) fn of(observation: &Observation) -> Self {
+    pub(super) fn of(observation: &Observation, inserted_at: UnixMillis) -> Self {
         let failure = observation.failure.as_ref().map(|failure| {
             let code = failure.code.as_str();
             (failure.kind, code.map(|code| printable(code, MAX_CODE)))
@@ -28,6 +33,15 @@ impl Story {
             state: observation.state,
             failure,
             transitions: observation.transitions.len(),
+            events: observation.events.iter().map(|event| event.kind).collect(),
+            delay: delay_of(observation, inserted_at),
+        }
+    }
+
+    pub(super) fn count(&self, requests: u64) {
+        telemetry::recorded(self.transitions, &self.events, self.delay);
+        if self.state.is_final() {
+            telemetry::finished(self.failure.as_ref().map(|(kind, _)| *kind), requests);
         }
     }
 
@@ -40,6 +54,16 @@ impl Story {
             _ => tracing::debug!(job_id = %id, transitions = self.transitions, "job changed"),
         }
     }
+}
+
+/// The time between the API's own time of the change and the moment it was seen, or since the job was inserted if that
+/// was later. `None` when nothing changed, or the API gives no time, or one that has not come yet by our clock.
+fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Duration> {
+    if observation.transitions.is_empty() {
+        return None;
+    }
+    let updated = UnixMillis::parse_rfc3339(observation.remote_updated.as_deref()?)?;
+    (updated <= observation.at).then(|| observation.at.since(updated.max(inserted_at)))
 }
 
 /// One poll, over and done with.
@@ -75,5 +99,65 @@ pub(super) fn spoilt(id: &JobId, error: &str, errors_before: u32) {
         tracing::error!(job_id = %id, error, "what was seen of the job cannot be recorded; its rows were changed by another hand");
     } else {
         tracing::debug!(job_id = %id, error, "what was seen of the job still cannot be recorded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::job::JobId;
+    use crate::core::transition::Transition;
+
+    /// 2026-11-22T15:04:05Z
+    const CHANGED: i64 = 1_795_359_845_000;
+
+    fn seen(at: i64, updated: Option<&str>, changed: bool) -> Observation {
+        let transition = Transition {
+            seq: 1,
+            position: 0,
+            title: String::new(),
+            occurrence: 0,
+            from: None,
+            to: "success".to_owned(),
+            result: None,
+        };
+        Observation {
+            job_id: JobId::parse("1").unwrap(),
+            revision: 0,
+            at: UnixMillis(at),
+            state: JobState::InProgress,
+            failure: None,
+            resource: None,
+            remote_updated: updated.map(str::to_owned),
+            transitions: changed.then_some(transition).into_iter().collect(),
+            steps: Vec::new(),
+            events: Vec::new(),
+            queued: false,
+        }
+    }
+
+    #[test]
+    fn a_change_is_late_since_the_api_s_own_time_or_the_insertion() {
+        let updated = Some("2026-11-22T15:04:05Z");
+        let delay = |observation: &Observation, inserted_at| {
+            delay_of(observation, UnixMillis(inserted_at)).map(|delay| delay.as_millis())
+        };
+        let late = seen(CHANGED + 2500, updated, true);
+        assert_eq!(delay(&late, 0), Some(2500));
+        assert_eq!(delay(&late, CHANGED + 2000), Some(500));
+        assert_eq!(delay(&seen(CHANGED, updated, true), 0), Some(0));
+    }
+
+    #[test]
+    fn without_a_change_or_a_time_that_can_be_there_is_no_delay() {
+        let updated = Some("2026-11-22T15:04:05Z");
+        for none in [
+            seen(CHANGED + 2500, updated, false),
+            seen(CHANGED - 1, updated, true),
+            seen(CHANGED + 2500, None, true),
+            seen(CHANGED + 2500, Some("just now"), true),
+        ] {
+            assert_eq!(delay_of(&none, UnixMillis(0)), None, "{none:?}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
 use crate::store::JobRow;
+use crate::telemetry;
 use crate::tracker::intake::Notice;
 use crate::tracker::schedule::Slot;
 
@@ -38,6 +39,15 @@ pub(super) struct Followed {
     pub(super) hash: Option<u64>,
     pub(super) next_poll_at: UnixMillis,
     pub(super) place: Place,
+}
+
+impl Followed {
+    /// A poll of it is to begin: counts how late.
+    pub(super) fn begins(&self) {
+        if let Place::InLine(slot) = &self.place {
+            telemetry::begun(Instant::now().saturating_duration_since(slot.due()));
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -136,6 +136,10 @@ impl Machine {
         &self.credentials.credentials
     }
 
+    pub(super) fn is_down(&self) -> bool {
+        self.troubles >= DOWN_AFTER
+    }
+
     pub(super) fn episodes(&self) -> Episodes {
         let refused = match self.credentials() {
             Credentials::Refused { detail, .. } if self.unauthorized.is_none() => {
@@ -147,7 +151,7 @@ impl Machine {
             throttled: self.throttled.clone(),
             unauthorized: self.unauthorized.clone(),
             forbidden: refused,
-            down: (self.troubles >= DOWN_AFTER).then(|| self.trouble.clone()),
+            down: self.is_down().then(|| self.trouble.clone()),
         }
     }
 
@@ -169,7 +173,7 @@ impl Machine {
         if let (Credentials::Refused { detail, .. }, false) = (self.credentials(), closed_for_it) {
             reasons.push(format!("the upstream refused our credentials: {detail}"));
         }
-        if self.troubles >= DOWN_AFTER {
+        if self.is_down() {
             reasons.push(format!(
                 "the upstream gives no usable answers: {}",
                 self.trouble

@@ -1,5 +1,6 @@
 //! The built program as a process, in real time: signals, crashes, locks, disks, and everything an operator gets wrong.
 
+mod exposition;
 mod house;
 mod program;
 
@@ -12,6 +13,7 @@ mod kills;
 mod locked;
 mod logging;
 mod manager;
+mod metrics;
 mod refusing;
 mod reload;
 mod secrets;

@@ -11,7 +11,6 @@ use jobtrackd::app::{Daemon, Surroundings};
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::config::{Settings, Sources, load};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::lifecycle::ServiceManager;
 use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
 use jobtrackd::store::LockError;
 use serde_json::Value;
@@ -130,7 +129,7 @@ impl World {
             clock,
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
-            manager: ServiceManager::default(),
+            ..Surroundings::default()
         };
         // A child that another test has just forked keeps a copy of the lock of a daemon that was killed, until it has
         // become another program.

@@ -1,0 +1,179 @@
+//! `GET /metrics`: Prometheus text, with what is counted in the database read anew now and then.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Parts;
+use super::envelope::envelope;
+use crate::core::delivery::{DeliveryState, WebhookName};
+use crate::core::time::UnixMillis;
+use crate::store::Figures;
+use crate::telemetry::{self, Exporter, Signs};
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The database is counted at most this often, however many ask …
+const FRESH: Duration = Duration::from_secs(5);
+
+/// … and rests so many times as long as the last count took.
+const REST: u32 = 50;
+
+/// After a count that nobody waited for, and that may still be going on.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// What the answer is made from. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    exporter: Exporter,
+    counted: Arc<Mutex<Counted>>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    figures: Option<Figures>,
+    webhooks: Vec<WebhookName>,
+    next_at: Option<Instant>,
+}
+
+impl From<Exporter> for Scrape {
+    fn from(exporter: Exporter) -> Self {
+        Self {
+            exporter,
+            counted: Arc::default(),
+        }
+    }
+}
+
+pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
+    let Some(scrape) = &parts.scrape else {
+        return envelope(
+            StatusCode::NOT_FOUND,
+            "resource-not-found",
+            "Requested resource is not found.",
+            "Nothing is recorded here; a daemon that was started with `jobtrackd run` has metrics.",
+        );
+    };
+    let signs = of_loops(&parts);
+    let webhooks: Vec<WebhookName> = signs.webhooks.into_iter().map(|(name, _)| name).collect();
+    // One at a time: a second one waits and finds what the first one has counted.
+    let mut counted = scrape.counted.lock().await;
+    counted.renew(&parts, webhooks).await;
+    if let Some(figures) = &counted.figures {
+        of_database(figures, parts.clock.now());
+    }
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        scrape.exporter.render(),
+    )
+        .into_response()
+}
+
+impl Counted {
+    async fn renew(&mut self, parts: &Parts, webhooks: Vec<WebhookName>) {
+        let began = Instant::now();
+        let is_fresh = self.next_at.is_some_and(|at| began < at) && self.webhooks == webhooks;
+        if is_fresh {
+            return;
+        }
+        self.next_at = Some(began + ABANDONED);
+        self.figures = match parts.store.figures(&webhooks).await {
+            Ok(figures) => Some(figures),
+            Err(error) => {
+                tracing::debug!(%error, "the database cannot be counted just now; its metrics are left out");
+                None
+            }
+        };
+        self.webhooks = webhooks;
+        self.next_at = Some(Instant::now() + FRESH.max(began.elapsed() * REST));
+    }
+}
+
+fn of_loops(parts: &Parts) -> Signs {
+    let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);
+    let (report, signs) = (health.report(), health.signs());
+    telemetry::loops(&signs, report.problems.unready.is_empty());
+    telemetry::followed(report.followed, report.in_flight, report.unknown_webhooks);
+    signs
+}
+
+fn of_database(figures: &Figures, now: UnixMillis) {
+    for (state, jobs) in &figures.jobs {
+        telemetry::jobs(*state, *jobs);
+    }
+    for webhook in &figures.webhooks {
+        let name = &webhook.name;
+        telemetry::deliveries(name, DeliveryState::Pending, webhook.pending);
+        telemetry::deliveries(name, DeliveryState::Exhausted, webhook.exhausted);
+        telemetry::deliveries(name, DeliveryState::Disabled, webhook.disabled);
+        let oldest = webhook
+            .oldest_pending
+            .map_or(Duration::ZERO, |at| now.since(at));
+        let paused = webhook.paused_until.is_some_and(|until| until > now);
+        telemetry::standing(name, oldest, webhook.is_disabled, paused);
+    }
+    telemetry::files(figures.database_bytes, figures.wal_bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::RwLock;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::core::job::JobState;
+    use crate::status::{Health, Problems};
+    use crate::store::{NewJob, Store};
+
+    fn pending(counted: &Counted) -> Option<u64> {
+        let jobs = &counted.figures.as_ref()?.jobs;
+        let found = jobs.iter().find(|(state, _)| *state == JobState::Pending);
+        found.map(|(_, jobs)| *jobs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_it_is_asked_for_the_database_is_counted_every_five_seconds() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::driven(Clock::system().now());
+        let file = folder.path().join("jobs.db");
+        let store = Store::create_or_migrate(&file, clock.clone())
+            .await
+            .unwrap();
+        let parts = Parts {
+            store: store.clone(),
+            health: Arc::new(RwLock::new(Health::new(Problems::default, Arc::default()))),
+            nudge: Arc::default(),
+            clock,
+            scrape: None,
+        };
+        let mut counted = Counted::default();
+        let mut seen = Vec::new();
+        for second in 0..12 {
+            let job = NewJob {
+                id: second.to_string(),
+                ..NewJob::default()
+            };
+            assert!(store.enqueue(&job).await.unwrap());
+            counted.renew(&parts, Vec::new()).await;
+            seen.push(pending(&counted).unwrap());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(seen, [1, 1, 1, 1, 1, 6, 6, 6, 6, 6, 11, 11]);
+        let webhooks = vec![WebhookName::new("new")];
+        counted.renew(&parts, webhooks.clone()).await;
+        assert_eq!(
+            pending(&counted),
+            Some(12),
+            "other webhooks are other figures"
+        );
+        store.close().await;
+        tokio::time::advance(FRESH).await;
+        counted.renew(&parts, webhooks).await;
+        assert_eq!(counted.figures, None, "what is not known is not told");
+    }
+}

@@ -1,0 +1,184 @@
+//! Numbers for Prometheus: every metric there is, and one small function for each fact that is counted.
+//!
+//! Facts are told to the process' recorder. Only the `run` command installs one ([`Exporter::install`]); without it
+//! each of these functions does nothing.
+
+mod exporter;
+mod names;
+mod process;
+mod words;
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+pub use exporter::{Exporter, InstallError};
+pub use names::{ALL, Kind, Metric};
+pub use words::Problem;
+
+use crate::core::delivery::{AfterAttempt, AttemptResult, DeliveryState, WebhookName};
+use crate::core::event::EventType;
+use crate::core::job::{FailureKind, JobState};
+
+/// What is true of the loops at the moment somebody asks.
+#[derive(Debug, Clone, Default)]
+pub struct Signs {
+    /// What is wrong; the same as `/readyz` says in sentences.
+    pub problems: Vec<Problem>,
+    /// Whether polls are held back.
+    pub upstream_paused: bool,
+    /// The configured webhooks, with the number of attempts under way.
+    pub webhooks: Vec<(WebhookName, usize)>,
+}
+
+/// A poll that is over. `outcome` is a word of [`crate::core::poll::PollOutcome`]; `usable` is false when it was
+/// answered with what is no job, or what cannot be recorded.
+pub fn polled(outcome: &'static str, usable: bool, duration: Duration) {
+    let outcome = if usable || outcome != words::ANSWERED {
+        outcome
+    } else {
+        words::UNUSABLE
+    };
+    counter!(names::POLLS.name, "outcome" => outcome).increment(1);
+    histogram!(names::POLL_DURATION.name).record(duration);
+}
+
+/// A poll begins, so long after it was due.
+pub fn begun(lag: Duration) {
+    histogram!(names::SCHEDULE_LAG.name).record(lag);
+}
+
+/// Polls were held back for so many more seconds.
+pub fn paused(seconds: u64) {
+    counter!(names::UPSTREAM_PAUSED_SECONDS.name).increment(seconds);
+}
+
+/// A token was asked for; `outcome` is `granted` or a word of `TokenTrouble`.
+pub fn token_asked(outcome: &'static str) {
+    counter!(names::TOKEN_REQUESTS.name, "outcome" => outcome).increment(1);
+}
+
+/// Rows were noticed.
+pub fn noticed(rows: u64) {
+    counter!(names::ROWS_NOTICED.name).increment(rows);
+}
+
+/// An observation was recorded with so many transitions and these events, `delay` after the change.
+pub fn recorded(transitions: usize, events: &[EventType], delay: Option<Duration>) {
+    counter!(names::TRANSITIONS.name).increment(transitions as u64);
+    for event in events {
+        counter!(names::EVENTS.name, "type" => event.as_str()).increment(1);
+    }
+    if let Some(delay) = delay {
+        histogram!(names::DETECTION_DELAY.name).record(delay);
+    }
+}
+
+/// A job has ended, with success or with this failure, after so many requests.
+pub fn finished(failure: Option<FailureKind>, requests: u64) {
+    let outcome = failure.map_or(words::SUCCESS, FailureKind::as_str);
+    counter!(names::JOBS_FINISHED.name, "outcome" => outcome).increment(1);
+    histogram!(names::JOB_REQUESTS.name).record(exporter::float(requests));
+}
+
+/// A transaction was committed.
+pub fn committed(changes: usize, duration: Duration) {
+    histogram!(names::COMMIT_CHANGES.name).record(exporter::float(changes as u64));
+    histogram!(names::COMMIT_DURATION.name).record(duration);
+}
+
+/// A webhook is configured: whoever looks for what it has not done yet finds zeros.
+pub fn webhook(name: &WebhookName) {
+    for (outcome, error) in words::attempts() {
+        attempts(name, outcome, error, 0);
+    }
+}
+
+/// An attempt is over; `lag` is the time since the event.
+pub fn attempted(
+    webhook: &WebhookName,
+    result: &AttemptResult,
+    after: AfterAttempt,
+    duration: Duration,
+    lag: Duration,
+) {
+    let error = result.class().unwrap_or(words::NO_ERROR);
+    attempts(webhook, words::of_attempt(after), error, 1);
+    let name = webhook.as_str().to_owned();
+    histogram!(names::DELIVERY_ATTEMPT_DURATION.name, "webhook" => name.clone()).record(duration);
+    if after == AfterAttempt::Delivered {
+        histogram!(names::DELIVERY_LAG.name, "webhook" => name).record(lag);
+    }
+}
+
+fn attempts(webhook: &WebhookName, outcome: &'static str, error: &'static str, count: u64) {
+    let webhook = webhook.as_str().to_owned();
+    counter!(names::DELIVERY_ATTEMPTS.name, "webhook" => webhook, "outcome" => outcome, "error" => error)
+        .increment(count);
+}
+
+/// A part of the daemon, such as `the writer`, has stalled.
+pub fn stalled(part: &str) {
+    counter!(names::STALLS.name, "part" => words::part(part)).increment(1);
+}
+
+/// A reload was taken, or refused.
+pub fn reloaded(taken: bool) {
+    let outcome = words::RELOADS[usize::from(!taken)];
+    counter!(names::RELOADS.name, "outcome" => outcome).increment(1);
+}
+
+/// How the loops are now.
+pub fn loops(signs: &Signs, ready: bool) {
+    set(&names::READY, u64::from(ready));
+    set(&names::UPSTREAM_PAUSED, u64::from(signs.upstream_paused));
+    for problem in Problem::ALL {
+        let is = signs.problems.contains(&problem);
+        gauge!(names::PROBLEM.name, "problem" => problem.as_str()).set(f64::from(u8::from(is)));
+    }
+    for (webhook, in_flight) in &signs.webhooks {
+        of_webhook(&names::DELIVERIES_IN_FLIGHT, webhook, *in_flight as u64);
+    }
+}
+
+/// How many jobs are followed, are being polled, and name a webhook that is not configured.
+pub fn followed(jobs: usize, polls_in_flight: usize, unknown_webhook: usize) {
+    set(&names::JOBS_FOLLOWED, jobs as u64);
+    set(&names::POLLS_IN_FLIGHT, polls_in_flight as u64);
+    set(&names::JOBS_UNKNOWN_WEBHOOK, unknown_webhook as u64);
+}
+
+/// How many jobs are in this state.
+pub fn jobs(state: JobState, jobs: u64) {
+    gauge!(names::JOBS.name, "state" => state.as_str()).set(exporter::float(jobs));
+}
+
+/// How many deliveries to a webhook are in this state.
+pub fn deliveries(webhook: &WebhookName, state: DeliveryState, deliveries: u64) {
+    let webhook = webhook.as_str().to_owned();
+    gauge!(names::DELIVERIES.name, "webhook" => webhook, "state" => state.as_str())
+        .set(exporter::float(deliveries));
+}
+
+/// How a webhook stands: the age of its oldest pending event, and whether it is disabled or paused.
+pub fn standing(webhook: &WebhookName, oldest_pending: Duration, disabled: bool, paused: bool) {
+    let name = webhook.as_str().to_owned();
+    gauge!(names::OLDEST_PENDING.name, "webhook" => name).set(oldest_pending);
+    of_webhook(&names::WEBHOOK_DISABLED, webhook, u64::from(disabled));
+    of_webhook(&names::WEBHOOK_PAUSED, webhook, u64::from(paused));
+}
+
+/// The bytes of the database and of its write-ahead log.
+pub fn files(database: u64, wal: u64) {
+    set(&names::DATABASE_BYTES, database);
+    set(&names::WAL_BYTES, wal);
+}
+
+fn of_webhook(metric: &Metric, webhook: &WebhookName, value: u64) {
+    let webhook = webhook.as_str().to_owned();
+    gauge!(metric.name, "webhook" => webhook).set(exporter::float(value));
+}
+
+fn set(metric: &Metric, value: u64) {
+    gauge!(metric.name).set(exporter::float(value));
+}

@@ -1,0 +1,132 @@
+//! Every metric there is: name, kind, labels, help, buckets. Nothing else in the program writes such a name.
+
+/// What a metric is to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Is as it is when it is asked for.
+    Gauge,
+    /// Counts observations up to each of these bounds, in the metric's unit.
+    Histogram(&'static [f64]),
+}
+
+/// A metric. Its name and its labels stay as they are; what changes them is a new metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric {
+    /// Its name, with the unit at its end: seconds, bytes, or none.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// The names of its labels. Their values are words of the program, or names of configured webhooks.
+    pub labels: &'static [&'static str],
+    /// What it tells, in one line.
+    pub help: &'static str,
+}
+
+impl Kind {
+    /// The word of the exposition format.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// 5 ms to 15 s: one request with its answer.
+const REQUEST: Kind = Kind::Histogram(&[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0,
+]);
+
+/// 1 ms to 1 h: how late polls begin.
+const LAG: Kind = Kind::Histogram(&[
+    0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+]);
+
+/// 0.1 s to 1 h: from a change to its notice.
+const DETECTION: Kind = Kind::Histogram(&[
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
+]);
+
+/// 10 ms to 1 day: from an event to its delivery.
+const DELIVERY: Kind = Kind::Histogram(&[
+    0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21_600.0, 86_400.0,
+]);
+
+/// 0.5 ms to 5 s: one transaction.
+const COMMIT: Kind = Kind::Histogram(&[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+]);
+
+const CHANGES: Kind =
+    Kind::Histogram(&[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
+
+const REQUESTS: Kind = Kind::Histogram(&[
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0,
+]);
+
+macro_rules! metrics {
+    ($($id:ident $name:literal $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+        $(pub(super) const $id: Metric = Metric {
+            name: concat!("jobtrackd_", $name),
+            kind: $kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+
+        /// All metrics, in the order in which the README shows them.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    JOBS "jobs" Kind::Gauge, ["state"], "Jobs in the database by state, each counted up to 1,000,000";
+    JOBS_FOLLOWED "jobs_followed" Kind::Gauge, [], "Jobs that are followed";
+    JOBS_UNKNOWN_WEBHOOK "jobs_unknown_webhook" Kind::Gauge, [],
+        "Followed jobs that name a webhook which is not configured";
+    JOBS_FINISHED "jobs_finished_total" Kind::Counter, ["outcome"],
+        "Jobs that ended: success, or the kind of the failure";
+    JOB_REQUESTS "job_requests" REQUESTS, [], "Requests that a job took until it ended";
+    ROWS_NOTICED "rows_noticed_total" Kind::Counter, [],
+        "Rows that others inserted or changed, and those that were there at start";
+    TRANSITIONS "transitions_total" Kind::Counter, [], "Changes of steps that were recorded";
+    EVENTS "events_total" Kind::Counter, ["type"], "Events that were recorded, told to a webhook or not";
+    DETECTION_DELAY "detection_delay_seconds" DETECTION, [],
+        "From the API's own time of a change, or the insertion of the row if that is later, to its record";
+    POLLS "polls_total" Kind::Counter, ["outcome"], "Polls by what they brought";
+    POLL_DURATION "poll_duration_seconds" REQUEST, [],
+        "How long polls took, with the token if one had to be asked for";
+    POLLS_IN_FLIGHT "polls_in_flight" Kind::Gauge, [], "Polls under way";
+    SCHEDULE_LAG "schedule_lag_seconds" LAG, [],
+        "How late polls began: they wait for a free place, the budget, the end of a pause, or the database";
+    TOKEN_REQUESTS "token_requests_total" Kind::Counter, ["outcome"], "Requests for a token by what they brought";
+    UPSTREAM_PAUSED "upstream_paused" Kind::Gauge, [], "1 while no poll is started because the API wants none";
+    UPSTREAM_PAUSED_SECONDS "upstream_paused_seconds_total" Kind::Counter, [], "Time in such pauses";
+    DELIVERY_ATTEMPTS "delivery_attempts_total" Kind::Counter, ["webhook", "outcome", "error"],
+        "Attempts by what followed (delivered, retry, paused, exhausted, disabled) and what was wrong (none)";
+    DELIVERY_ATTEMPT_DURATION "delivery_attempt_duration_seconds" REQUEST, ["webhook"], "How long attempts took";
+    DELIVERY_LAG "delivery_lag_seconds" DELIVERY, ["webhook"], "From an event to its delivery";
+    DELIVERIES "deliveries" Kind::Gauge, ["webhook", "state"],
+        "Deliveries that are pending (up to 1,000,000), and those given up or disabled of the latest 10,000 events";
+    DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts under way";
+    OLDEST_PENDING "delivery_oldest_pending_seconds" Kind::Gauge, ["webhook"],
+        "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";
+    WEBHOOK_DISABLED "webhook_disabled" Kind::Gauge, ["webhook"], "1 if the webhook has answered 410";
+    WEBHOOK_PAUSED "webhook_paused" Kind::Gauge, ["webhook"], "1 while the webhook wants to be left alone";
+    COMMIT_DURATION "commit_duration_seconds" COMMIT, [], "How long transactions took";
+    COMMIT_CHANGES "commit_changes" CHANGES, [], "Changes of one transaction, bookkeeping included";
+    DATABASE_BYTES "database_bytes" Kind::Gauge, [], "Size of the database";
+    WAL_BYTES "wal_bytes" Kind::Gauge, [], "Size of the write-ahead log";
+    READY "ready" Kind::Gauge, [], "1 unless /readyz answers 503";
+    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz tells of it";
+    STALLS "stalls_total" Kind::Counter, ["part"], "Times that a part of the daemon has stalled";
+    RELOADS "reloads_total" Kind::Counter, ["outcome"], "Reloads that were taken or refused";
+    BUILD_INFO "build_info" Kind::Gauge, ["version", "commit", "sqlite"], "Always 1; the labels say what runs";
+    START_TIME "start_time_seconds" Kind::Gauge, [], "When the daemon was started, in seconds since 1970";
+    RESIDENT_MEMORY "resident_memory_bytes" Kind::Gauge, [], "Memory that the daemon holds";
+    OPEN_FDS "open_fds" Kind::Gauge, [], "Files and connections that are open";
+    MAX_FDS "max_fds" Kind::Gauge, [], "Most of them that may be open";
+}

@@ -1,0 +1,245 @@
+//! The values of labels: words of the program, none from outside.
+
+use crate::core::delivery::AfterAttempt;
+
+/// A reason of `/readyz`, as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// The disk is full.
+    DiskFull,
+    /// Another program holds the database's lock.
+    DatabaseLocked,
+    /// The upstream refuses our credentials.
+    CredentialsRefused,
+    /// A part of the daemon does not answer.
+    Stalled,
+    /// The upstream throttles us.
+    Throttled,
+    /// No token can be had.
+    TokenUnavailable,
+    /// The upstream gives no usable answers.
+    NoUsableAnswers,
+}
+
+impl Problem {
+    pub(super) const ALL: [Self; 7] = [
+        Self::DiskFull,
+        Self::DatabaseLocked,
+        Self::CredentialsRefused,
+        Self::Stalled,
+        Self::Throttled,
+        Self::TokenUnavailable,
+        Self::NoUsableAnswers,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk_full",
+            Self::DatabaseLocked => "database_locked",
+            Self::CredentialsRefused => "credentials_refused",
+            Self::Stalled => "stalled",
+            Self::Throttled => "throttled",
+            Self::TokenUnavailable => "token_unavailable",
+            Self::NoUsableAnswers => "no_usable_answers",
+        }
+    }
+}
+
+pub(super) const ANSWERED: &str = "answered";
+
+/// Answered, but with what is no job.
+pub(super) const UNUSABLE: &str = "unusable";
+
+pub(super) const POLLS: [&str; 15] = [
+    ANSWERED,
+    UNUSABLE,
+    "gone",
+    "rejected",
+    "throttled",
+    "credentials_refused",
+    "forbidden",
+    "not_sent",
+    "connect",
+    "timeout",
+    "broken",
+    "redirect",
+    "status",
+    "rubbish",
+    "too_large",
+];
+
+pub(super) const SUCCESS: &str = "success";
+
+pub(super) const ENDS: [&str; 6] = [
+    SUCCESS,
+    "step",
+    "not_found",
+    "rejected",
+    "expired",
+    "cancelled",
+];
+
+pub(super) const TOKENS: [&str; 5] = ["granted", "refused", "too_many", "throttled", "unavailable"];
+
+pub(super) const PARTS: [&str; 4] = ["intake", "poller", "writer", "dispatcher"];
+
+pub(super) const RELOADS: [&str; 2] = ["taken", "refused"];
+
+/// The `error` of a delivered attempt.
+pub(super) const NO_ERROR: &str = "none";
+
+/// What can be wrong with an attempt that is followed by another one, or by none.
+const ATTEMPT_ERRORS: [&str; 8] = [
+    "status",
+    "redirect",
+    "dns",
+    "connect",
+    "tls",
+    "timeout",
+    "http",
+    "blocked_address",
+];
+
+/// Each pair of what followed from an attempt and what was wrong with it.
+pub(super) fn attempts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let failed = ["retry", "exhausted"]
+        .into_iter()
+        .flat_map(|outcome| ATTEMPT_ERRORS.map(|error| (outcome, error)));
+    let others = [
+        ("delivered", NO_ERROR),
+        ("paused", "throttled"),
+        ("disabled", "gone"),
+    ];
+    others.into_iter().chain(failed)
+}
+
+pub(super) fn of_attempt(after: AfterAttempt) -> &'static str {
+    match after {
+        AfterAttempt::Delivered => "delivered",
+        AfterAttempt::Retry(_) => "retry",
+        AfterAttempt::Rest(_) => "paused",
+        AfterAttempt::Exhausted => "exhausted",
+        AfterAttempt::Disabled => "disabled",
+    }
+}
+
+/// The word for a part of the daemon that is called `the writer`, `a dispatcher` and so on.
+pub(super) fn part(called: &str) -> &'static str {
+    let word = called.rsplit(' ').next().unwrap_or(called);
+    PARTS
+        .into_iter()
+        .find(|part| *part == word)
+        .unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::delivery::{AttemptErrorClass, AttemptResult, after_attempt};
+    use crate::core::job::FailureKind;
+    use crate::core::poll::{PollOutcome, Trouble, TroubleClass};
+    use crate::core::time::UnixMillis;
+
+    fn text() -> String {
+        "said".to_owned()
+    }
+
+    #[test]
+    fn every_outcome_of_a_poll_starts_at_zero() {
+        let classes = [
+            TroubleClass::Connect,
+            TroubleClass::Timeout,
+            TroubleClass::Broken,
+            TroubleClass::Redirect,
+            TroubleClass::Status,
+            TroubleClass::Rubbish,
+            TroubleClass::TooLarge,
+        ];
+        let trouble = |class| {
+            PollOutcome::Trouble(Trouble {
+                class,
+                detail: text(),
+            })
+        };
+        let mut outcomes: Vec<_> = classes.into_iter().map(trouble).collect();
+        outcomes.extend([
+            PollOutcome::Answered { body: text() },
+            PollOutcome::Gone { status: 404 },
+            PollOutcome::Rejected { detail: text() },
+            PollOutcome::Throttled {
+                status: 429,
+                retry_after: None,
+            },
+            PollOutcome::CredentialsRefused { detail: text() },
+            PollOutcome::Forbidden { detail: text() },
+            PollOutcome::NotSent { detail: text() },
+        ]);
+        for outcome in &outcomes {
+            assert!(POLLS.contains(&outcome.as_str()), "{outcome:?}");
+        }
+        assert_eq!(outcomes.len() + 1, POLLS.len());
+    }
+
+    #[test]
+    fn every_end_of_a_job_starts_at_zero() {
+        for kind in [
+            FailureKind::Step,
+            FailureKind::NotFound,
+            FailureKind::Rejected,
+            FailureKind::Expired,
+            FailureKind::Cancelled,
+        ] {
+            assert!(ENDS.contains(&kind.as_str()), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_attempt_and_what_follows_from_it_starts_at_zero() {
+        let classes = [
+            AttemptErrorClass::Dns,
+            AttemptErrorClass::Connect,
+            AttemptErrorClass::Tls,
+            AttemptErrorClass::Timeout,
+            AttemptErrorClass::Http,
+            AttemptErrorClass::BlockedAddress,
+        ];
+        let unreachable = |class| AttemptResult::Unreachable {
+            class,
+            detail: text(),
+        };
+        let mut results: Vec<_> = classes.into_iter().map(unreachable).collect();
+        results.extend([
+            AttemptResult::Delivered { status: 200 },
+            AttemptResult::Throttled {
+                status: 429,
+                retry_after: Duration::ZERO,
+            },
+            AttemptResult::Gone,
+            AttemptResult::Refused {
+                status: 302,
+                detail: text(),
+            },
+            AttemptResult::Refused {
+                status: 500,
+                detail: text(),
+            },
+        ]);
+        for result in &results {
+            for schedule in [&[][..], &[Duration::ZERO]] {
+                let after = after_attempt(result, 0, schedule, UnixMillis(0), 0.0);
+                let pair = (of_attempt(after), result.class().unwrap_or(NO_ERROR));
+                assert!(attempts().any(|known| known == pair), "{pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_counted_by_their_last_word() {
+        assert_eq!(part("the writer"), "writer");
+        assert_eq!(part("a dispatcher"), "dispatcher");
+        assert_eq!(part("intake"), "intake");
+        assert_eq!(part("the kitchen"), "other");
+    }
+}
