@@ -20,6 +20,8 @@ pub mod tracker;
 
 pub mod dispatcher;
 
+pub mod mfa;
+
 pub mod record;
 
 pub mod status;

@@ -32,6 +32,8 @@ pub(super) struct Engine {
     pub(super) tasks: Tasks,
     /// Unfinished jobs that were there at the start.
     pub(super) adopted: u64,
+    /// The API as these loops know it.
+    pub(super) upstream: Upstream,
     stop: CancellationToken,
 }
 
@@ -110,12 +112,13 @@ impl Engine {
             return Err(tasks.first_end().await);
         };
         let health = {
-            let vitals = vitals.clone();
+            let (vitals, upstream) = (vitals.clone(), upstream.clone());
             Health::new(move || problems(&vitals, &writable, &upstream), gauge)
         };
         let engine = Self {
             tasks,
             adopted,
+            upstream,
             stop,
         };
         Ok((engine, health))

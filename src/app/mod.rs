@@ -66,6 +66,7 @@ pub struct Daemon {
     nudge: Arc<Notify>,
     engine: Option<Engine>,
     health: Arc<RwLock<Health>>,
+    upstream: Arc<RwLock<Upstream>>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -121,6 +122,7 @@ impl Daemon {
         let (engine, health) =
             Engine::start(&settings, &surroundings, &store, &nudge, &vitals).await?;
         let health = Arc::new(RwLock::new(health));
+        let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
@@ -129,6 +131,7 @@ impl Daemon {
                 status::Parts {
                     store: store.clone(),
                     health: Arc::clone(&health),
+                    upstream: Arc::clone(&upstream),
                     nudge: Arc::clone(&nudge),
                     clock: surroundings.clock.clone(),
                 },
@@ -145,6 +148,7 @@ impl Daemon {
             nudge,
             engine: Some(engine),
             health,
+            upstream,
             vitals,
             refused: Arc::default(),
             status,
@@ -245,7 +249,12 @@ impl Daemon {
             &self.vitals,
         );
         let (engine, health) = starting.await?;
+        let upstream = engine.upstream.clone();
         self.engine = Some(engine);
+        *self
+            .upstream
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = upstream;
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
         self.settings = new;
         Ok(())

@@ -16,6 +16,7 @@ mod demo;
 mod following;
 mod grace;
 mod intake;
+mod mfa;
 mod packaging;
 mod polling;
 mod pressure;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("pulse", &[]),
@@ -24,7 +24,13 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         &["core", "clock", "pulse", "store", "webhook", "tracker"],
     ),
     ("record", &["core", "store"]),
-    ("status", &["core", "clock", "store", "tracker", "record"]),
+    ("mfa", &["core", "clock", "store", "upstream"]),
+    (
+        "status",
+        &[
+            "core", "clock", "store", "tracker", "record", "mfa", "upstream",
+        ],
+    ),
     ("simulator", &["core", "clock"]),
 ];
 

@@ -12,6 +12,7 @@ mod kills;
 mod locked;
 mod logging;
 mod manager;
+mod mfa;
 mod refusing;
 mod reload;
 mod secrets;
