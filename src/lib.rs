@@ -22,6 +22,8 @@ pub mod tracker;
 
 pub mod dispatcher;
 
+pub mod mfa;
+
 pub mod record;
 
 pub mod status;

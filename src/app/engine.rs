@@ -17,7 +17,7 @@ use crate::lifecycle::Tasks;
 use crate::pulse::Pulse;
 use crate::status::{Health, Problems};
 use crate::store::Store;
-use crate::tracker::intake::Intake;
+use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{Poller, PollerParts};
 use crate::tracker::recorder::{Recorder, Writable, recorder};
 use crate::upstream::Upstream;
@@ -33,6 +33,8 @@ pub(super) struct Engine {
     pub(super) tasks: Tasks,
     /// Unfinished jobs that were there at the start.
     pub(super) adopted: u64,
+    /// The API as these loops know it.
+    pub(super) upstream: Upstream,
     stop: CancellationToken,
 }
 
@@ -87,18 +89,7 @@ impl Engine {
         let gauge = workshop.poller(&recorder, noticed);
         let writable = recorder.writable();
         let (adopted, ready) = oneshot::channel();
-        let intake = Intake {
-            store: store.clone(),
-            recorder,
-            poller: notices,
-            nudge: Arc::clone(nudge),
-            tick: surroundings.intake_tick,
-            pulse: Pulse::default(),
-        };
-        let stop = workshop.stop.clone();
-        workshop.spawn("intake", intake.pulse.clone(), async move {
-            Ok(intake.run(adopted, stop).await?)
-        });
+        workshop.intake(recorder, notices, nudge, adopted);
         let Workshop {
             mut tasks,
             pulses,
@@ -113,7 +104,7 @@ impl Engine {
         let health = health(
             Watched {
                 vitals: vitals.clone(),
-                upstream,
+                upstream: upstream.clone(),
                 writable,
                 attempts,
             },
@@ -122,6 +113,7 @@ impl Engine {
         let engine = Self {
             tasks,
             adopted,
+            upstream,
             stop,
         };
         Ok((engine, health))
@@ -174,10 +166,31 @@ impl Workshop<'_> {
         Ok(attempts)
     }
 
+    fn intake(
+        &mut self,
+        recorder: Recorder,
+        poller: mpsc::Sender<Notice>,
+        nudge: &Arc<Notify>,
+        adopted: oneshot::Sender<u64>,
+    ) {
+        let intake = Intake {
+            store: self.store.clone(),
+            recorder,
+            poller,
+            nudge: Arc::clone(nudge),
+            tick: self.surroundings.intake_tick,
+            pulse: Pulse::default(),
+        };
+        let stop = self.stop.clone();
+        self.spawn("intake", intake.pulse.clone(), async move {
+            Ok(intake.run(adopted, stop).await?)
+        });
+    }
+
     fn poller(
         &mut self,
         recorder: &Recorder,
-        notices: mpsc::Receiver<crate::tracker::intake::Notice>,
+        notices: mpsc::Receiver<Notice>,
     ) -> Arc<crate::tracker::poller::Gauge> {
         let upstream = &self.settings.upstream;
         let parts = PollerParts {

@@ -72,6 +72,7 @@ pub struct Daemon {
     nudge: Arc<Notify>,
     engine: Option<Engine>,
     health: Arc<RwLock<Health>>,
+    upstream: Arc<RwLock<Upstream>>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -127,6 +128,7 @@ impl Daemon {
         let (engine, health) =
             Engine::start(&settings, &surroundings, &store, &nudge, &vitals).await?;
         let health = Arc::new(RwLock::new(health));
+        let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
@@ -135,6 +137,7 @@ impl Daemon {
                 status::Parts {
                     store: store.clone(),
                     health: Arc::clone(&health),
+                    upstream: Arc::clone(&upstream),
                     nudge: Arc::clone(&nudge),
                     clock: surroundings.clock.clone(),
                     scrape: surroundings.exporter.clone().map(Scrape::from),
@@ -152,6 +155,7 @@ impl Daemon {
             nudge,
             engine: Some(engine),
             health,
+            upstream,
             vitals,
             refused: Arc::default(),
             status,
@@ -252,7 +256,12 @@ impl Daemon {
             &self.vitals,
         );
         let (engine, health) = starting.await?;
+        let upstream = engine.upstream.clone();
         self.engine = Some(engine);
+        *self
+            .upstream
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = upstream;
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
         self.settings = new;
         Ok(())

@@ -2,27 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::screen::View;
 use super::style::Tone;
 use super::text;
-use crate::core::event::EventType;
 use crate::core::resource::{Challenge, mfa_object};
 use crate::core::time::UnixMillis;
+use crate::mfa::{IMPLAUSIBLE, told};
 use crate::store::{JobDetail, StepView};
-
-/// An expiry below this is hardly meant as it is written: some of the API's own examples hold seconds.
-const IMPLAUSIBLE: Duration = Duration::from_secs(10);
 
 /// Most questions that are listed.
 const MOST_INPUTS: usize = 20;
-
-/// What was told of a challenge when it was first seen.
-struct Told {
-    expires_at: Option<UnixMillis>,
-    response_url: Option<String>,
-}
 
 /// The facts of a step's challenge, each with its name; nothing when it has none.
 pub(super) fn facts(
@@ -34,7 +23,7 @@ pub(super) fn facts(
         return Vec::new();
     };
     let challenge = Challenge::read(&mfa);
-    let told = told(step, detail);
+    let told = told(step, &challenge, detail);
     let method = text::value(&challenge.method).unwrap_or_else(|| "of no known method".to_owned());
     let mut facts = vec![("challenge", method, Tone::Warn)];
     // Some institutions repeat the method as the description.
@@ -43,7 +32,7 @@ pub(super) fn facts(
     {
         facts.push(("", description, Tone::Plain));
     }
-    let inputs = inputs(&challenge.input);
+    let inputs = inputs(&challenge);
     for (index, input) in inputs.iter().enumerate() {
         let name = if index == 0 { "asks for" } else { "" };
         let input = if inputs.len() > 1 {
@@ -89,38 +78,8 @@ fn expires(at: UnixMillis, view: &View) -> (&'static str, String, Tone) {
     }
 }
 
-fn inputs(input: &Value) -> Vec<String> {
-    match input {
-        Value::Array(items) => items
-            .iter()
-            .filter_map(text::value)
-            .take(MOST_INPUTS)
-            .collect(),
-        one => text::value(one).into_iter().collect(),
-    }
-}
-
-/// What `job.action_required` said of this step last; the event holds the absolute address and the time of expiry.
-fn told(step: &StepView, detail: &JobDetail) -> Option<Told> {
-    let kind = EventType::ActionRequired.as_str();
-    let events = detail
-        .events
-        .iter()
-        .rev()
-        .filter(|event| event.kind == kind);
-    for event in events {
-        let body: Value = serde_json::from_str(&event.body).ok()?;
-        let challenge = body.get("data")?.get("challenge")?;
-        if challenge.get("step").and_then(Value::as_str) != Some(step.title.as_str()) {
-            continue;
-        }
-        let field = |key: &str| challenge.get(key).and_then(Value::as_str);
-        return Some(Told {
-            expires_at: field("expires_at")
-                .and_then(|at| at.parse::<jiff::Timestamp>().ok())
-                .map(UnixMillis::from),
-            response_url: field("response_url").map(str::to_owned),
-        });
-    }
-    None
+/// What the challenge asks for, in words.
+fn inputs(challenge: &Challenge) -> Vec<String> {
+    let inputs = challenge.inputs().iter().take(MOST_INPUTS);
+    inputs.filter_map(text::value).collect()
 }

@@ -12,6 +12,7 @@ mod doctor;
 mod enqueue;
 mod list;
 mod manual;
+mod mfa;
 mod migrate;
 mod restore;
 mod run;
@@ -22,6 +23,7 @@ mod version;
 mod challenge;
 mod deliveries;
 mod probe;
+mod prompt;
 mod screen;
 mod steps;
 mod style;
@@ -43,7 +45,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, DatabaseSettings, Sources, load_database};
+use crate::config::{ConfigError, DatabaseSettings, Sources, load, load_database};
 use crate::store::{Place, Store};
 use screen::Screen;
 use style::{Style, Tone};
@@ -97,6 +99,8 @@ enum Command {
     Show(show::Args),
     /// Stop following jobs; they end as failed, kind cancelled
     Cancel(cancel::Args),
+    /// Answer a job's open MFA challenge
+    Mfa(mfa::Args),
     /// Serve a simulated job API, for development and tests without credentials
     Simulate(simulate::SimulateArgs),
     /// Print what a shell needs to complete command lines
@@ -166,6 +170,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Cancel(args) => on_store(&database()?, async |store, screen| {
             cancel::run(&args, store, screen).await
         }),
+        Command::Mfa(args) => {
+            mfa::leave_no_core();
+            let settings = load(&sources)?;
+            on_store(&settings.database, async |store, screen| {
+                mfa::run(&args, &settings, store, screen).await
+            })
+        }
     }
 }
 

@@ -86,6 +86,9 @@ impl PollingPolicy {
     }
 }
 
+/// How long a job is polled often after it was asked for while a challenge was open: a bank takes seconds, rarely minutes.
+const HOT: Duration = Duration::from_secs(2 * 60);
+
 /// Most requests that are counted; a column holds no more.
 const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
 
@@ -106,6 +109,10 @@ pub struct Progress {
     pub not_found_since: Option<UnixMillis>,
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
+    /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
+    pub asking: bool,
+    /// Until when the delay does not grow, because the user has answered and the bank works.
+    pub hot_until: Option<UnixMillis>,
 }
 
 impl Progress {
@@ -128,6 +135,15 @@ impl Progress {
         self.consecutive_errors = 0;
         self.not_found_since = None;
         self.queued = queued;
+    }
+
+    /// Notes that somebody wants to know at once: delays start over, and do not grow for a while when that was after an
+    /// answer to a challenge.
+    pub fn asked_for(&mut self, now: UnixMillis) {
+        self.quiet_polls = 0;
+        if self.asking {
+            self.hot_until = Some(now.plus(HOT));
+        }
     }
 
     /// Notes a poll that failed.
@@ -159,7 +175,8 @@ impl Progress {
         if self.queued {
             return policy.queued_delay(random);
         }
-        policy.delay(self.quiet_polls, random)
+        let hot = self.hot_until.is_some_and(|until| now < until);
+        policy.delay(if hot { 0 } else { self.quiet_polls }, random)
     }
 }
 
@@ -228,6 +245,28 @@ mod tests {
             })
             .collect();
         assert_eq!(delays, [2, 4, 8, 16, 32, 58, 128, 256, 300, 300, 300, 300]);
+    }
+
+    #[test]
+    fn who_asks_starts_the_delays_over_and_an_answer_keeps_them_short() {
+        let policy = PollingPolicy::default();
+        let mut progress = Progress::default();
+        let quiet = |progress: &mut Progress, now: u64| {
+            progress.good(false, false);
+            let now = UnixMillis(0).plus(Duration::from_secs(now));
+            progress.next_delay(now, &policy, 0.5).as_millis()
+        };
+        for _ in 0..9 {
+            quiet(&mut progress, 0);
+        }
+        progress.asked_for(UnixMillis(0));
+        assert_eq!([1, 2].map(|now| quiet(&mut progress, now)), [1500, 2250]);
+        progress.asking = true;
+        progress.asked_for(UnixMillis(0));
+        progress.asking = false;
+        let hot = [1, 2, 60, 119].map(|now| quiet(&mut progress, now));
+        assert_eq!(hot, [1000; 4]);
+        assert!(quiet(&mut progress, 120) > 5000);
     }
 
     #[test]

@@ -27,9 +27,7 @@ impl JobId {
     /// # Errors
     /// [`InvalidJobId`] when it breaks the rule of the contract, section 2.
     pub fn parse(text: &str) -> Result<Self, InvalidJobId> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        let right_length = (1..=MAX_ID_LEN).contains(&text.len());
-        if right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.') {
+        if is_segment(text) {
             Ok(Self(Arc::from(text)))
         } else {
             Err(InvalidJobId)
@@ -47,6 +45,13 @@ impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a text is one segment of a path, as it is and by no reading more or less than one.
+pub(super) fn is_segment(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+    let right_length = (1..=MAX_ID_LEN).contains(&text.len());
+    right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
 }
 
 /// What the tracker thinks of a job (contract, section 3). Not to be mixed up with what the remote says of a step

@@ -70,6 +70,14 @@ pub struct Observation {
     pub queued: bool,
 }
 
+impl Observation {
+    /// Whether a step waits for the user.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.steps.iter().any(|step| open_challenge(step).is_some())
+    }
+}
+
 /// Decides what follows from a sighting. `api_origin` (`https://host[:port]`) makes relative response URLs absolute.
 ///
 /// # Errors
@@ -220,19 +228,21 @@ fn verdict(snapshot: &Snapshot) -> (JobState, Option<Failure>) {
     (JobState::InProgress, None)
 }
 
+/// The challenge that a step waits with.
+fn open_challenge(step: &KnownStep) -> Option<Value> {
+    let waits = step.remote_status() == Some(StepStatus::InProgress);
+    waits.then(|| mfa_object(step.result.as_deref())).flatten()
+}
+
 /// Challenges that were not there, or were different, when the step was last seen (contract, section 9).
 fn new_challenges<'a>(before: &[KnownStep], now: &'a [KnownStep]) -> Vec<(&'a KnownStep, Value)> {
-    let open = |step: &KnownStep| {
-        let waits = step.remote_status() == Some(StepStatus::InProgress);
-        waits.then(|| mfa_object(step.result.as_deref())).flatten()
-    };
     now.iter()
         .filter_map(|step| {
-            let mfa = open(step)?;
+            let mfa = open_challenge(step)?;
             let known = before
                 .iter()
                 .find(|known| known.title == step.title && known.occurrence == step.occurrence)
-                .and_then(open);
+                .and_then(open_challenge);
             (known.as_ref() != Some(&mfa)).then_some((step, mfa))
         })
         .collect()

@@ -3,12 +3,16 @@
 //! Objects are read key by key as raw text, so unknown fields, duplicate keys, huge numbers and odd types never get in
 //! the way (API-FACTS, section 2), and what is stored and sent on is the API's own text.
 
+mod user;
+
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+pub use user::{UserId, user_of};
 
 use super::job::JobId;
 
@@ -319,6 +323,16 @@ impl Challenge {
             input: field("input"),
             expiry_ms: mfa.get("expiryMs").and_then(expiry),
             response: response.map(str::to_owned),
+        }
+    }
+
+    /// What the user has to enter, in order; nothing where the API asks for nothing.
+    #[must_use]
+    pub fn inputs(&self) -> &[Value] {
+        match &self.input {
+            Value::Array(items) => items,
+            Value::Null => &[],
+            one => std::slice::from_ref(one),
         }
     }
 }

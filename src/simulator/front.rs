@@ -94,6 +94,10 @@ fn arrive(shared: &Shared, request: &Request) -> (u64, Access, Option<Fault>) {
         method: request.method().to_string(),
         path: whole.map_or_else(|| path.to_owned(), ToString::to_string),
         authorized: access.check().is_ok(),
+        user: match &access {
+            Access::Client(user) => Some(user.clone()),
+            _ => None,
+        },
         job: job.map(str::to_owned),
         status: None,
         fault: None,

@@ -19,6 +19,8 @@ pub struct LoggedRequest {
     pub path: String,
     /// Whether it carried a token that was valid then.
     pub authorized: bool,
+    /// The user of the `CLIENT_ACCESS` token it carried; `None` with any other, or none.
+    pub user: Option<String>,
     /// The job in the path.
     pub job: Option<String>,
     /// The answer's status; `None` while there is none, and for ever if the client left before.

@@ -13,7 +13,7 @@ use super::Parts;
 use super::envelope::envelope;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
-use crate::store::Figures;
+use crate::store::{Figures, Store};
 use crate::telemetry::{self, Exporter, Signs};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -63,7 +63,7 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     let webhooks: Vec<WebhookName> = signs.webhooks.into_iter().map(|(name, _)| name).collect();
     // One at a time: a second one waits and finds what the first one has counted.
     let mut counted = scrape.counted.lock().await;
-    counted.renew(&parts, webhooks).await;
+    counted.renew(&parts.store, webhooks).await;
     if let Some(figures) = &counted.figures {
         of_database(figures, parts.clock.now());
     }
@@ -75,14 +75,14 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
 }
 
 impl Counted {
-    async fn renew(&mut self, parts: &Parts, webhooks: Vec<WebhookName>) {
+    async fn renew(&mut self, store: &Store, webhooks: Vec<WebhookName>) {
         let began = Instant::now();
         let is_fresh = self.next_at.is_some_and(|at| began < at) && self.webhooks == webhooks;
         if is_fresh {
             return;
         }
         self.next_at = Some(began + ABANDONED);
-        self.figures = match parts.store.figures(&webhooks).await {
+        self.figures = match store.figures(&webhooks).await {
             Ok(figures) => Some(figures),
             Err(error) => {
                 tracing::debug!(%error, "the database cannot be counted just now; its metrics are left out");
@@ -122,13 +122,10 @@ fn of_database(figures: &Figures, now: UnixMillis) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::RwLock;
-
     use super::*;
     use crate::clock::Clock;
     use crate::core::job::JobState;
-    use crate::status::{Health, Problems};
-    use crate::store::{NewJob, Store};
+    use crate::store::NewJob;
 
     fn pending(counted: &Counted) -> Option<u64> {
         let jobs = &counted.figures.as_ref()?.jobs;
@@ -144,13 +141,6 @@ mod tests {
         let store = Store::create_or_migrate(&file, clock.clone())
             .await
             .unwrap();
-        let parts = Parts {
-            store: store.clone(),
-            health: Arc::new(RwLock::new(Health::new(Problems::default, Arc::default()))),
-            nudge: Arc::default(),
-            clock,
-            scrape: None,
-        };
         let mut counted = Counted::default();
         let mut seen = Vec::new();
         for second in 0..12 {
@@ -159,13 +149,13 @@ mod tests {
                 ..NewJob::default()
             };
             assert!(store.enqueue(&job).await.unwrap());
-            counted.renew(&parts, Vec::new()).await;
+            counted.renew(&store, Vec::new()).await;
             seen.push(pending(&counted).unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(seen, [1, 1, 1, 1, 1, 6, 6, 6, 6, 6, 11, 11]);
         let webhooks = vec![WebhookName::new("new")];
-        counted.renew(&parts, webhooks.clone()).await;
+        counted.renew(&store, webhooks.clone()).await;
         assert_eq!(
             pending(&counted),
             Some(12),
@@ -173,7 +163,7 @@ mod tests {
         );
         store.close().await;
         tokio::time::advance(FRESH).await;
-        counted.renew(&parts, webhooks).await;
+        counted.renew(&store, webhooks).await;
         assert_eq!(counted.figures, None, "what is not known is not told");
     }
 }

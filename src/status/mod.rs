@@ -3,13 +3,14 @@
 mod envelope;
 mod health;
 mod metrics;
+mod mfa;
 mod mirror;
 mod server;
 
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::Notify;
 
 pub use self::metrics::Scrape;
@@ -18,6 +19,7 @@ pub use server::serve;
 
 use crate::clock::Clock;
 use crate::store::Store;
+use crate::upstream::Upstream;
 
 /// What the server answers from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Parts {
     pub store: Store,
     /// How the daemon is.
     pub health: Arc<RwLock<Health>>,
+    /// The API, as the present configuration has it.
+    pub upstream: Arc<RwLock<Upstream>>,
     /// Makes the daemon look for new rows at once.
     pub nudge: Arc<Notify>,
     /// The time of day.
@@ -40,6 +44,7 @@ fn router(parts: Parts) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(self::metrics::scrape))
         .route("/jobs/{id}", get(mirror::job))
+        .route("/jobs/{id}/mfa", post(mfa::answer))
         .fallback(envelope::no_such_route)
         .with_state(parts)
 }

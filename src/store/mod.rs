@@ -273,6 +273,16 @@ impl Store {
         }
     }
 
+    /// Asks for a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.request_poll(id).await,
+        }
+    }
+
     /// A page of jobs, newest first.
     ///
     /// # Errors

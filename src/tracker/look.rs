@@ -282,6 +282,7 @@ impl Surroundings {
         if matches!(sighting, Sighting::Seen(_)) {
             let moved = !observation.transitions.is_empty() || tracked.state == JobState::Pending;
             progress.good(moved, observation.queued);
+            progress.asking = observation.asks();
             if !moved && tracked.resource == observation.resource {
                 // The same answer as before a restart, or one that went through rubbish and back.
                 return Ok(self.later(progress));

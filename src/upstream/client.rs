@@ -11,7 +11,7 @@ use url::Url;
 use super::budget::Budget;
 use super::gate::{Gate, Signal};
 use super::grant::TokenTrouble;
-use super::http::{Answer, Http, NoAnswer, Refusal};
+use super::http::{Answer, Http, Limits, NoAnswer, Refusal};
 use super::said::presentable;
 use super::settings::UpstreamSettings;
 use super::target::{RefusedUrl, UnusableBase};
@@ -20,17 +20,20 @@ use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, Poll, PollOutcome, Trouble, TroubleClass};
 
+/// How much of an answer about a job is read.
+const POLL: Limits = Limits::of_success(MAX_BODY);
+
 /// The API we poll. Clones share everything.
 #[derive(Clone)]
 pub struct Upstream {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    http: Http,
-    tokens: Tokens,
+pub(super) struct Inner {
+    pub(super) http: Http,
+    pub(super) tokens: Tokens,
     gate: Gate,
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 /// Why there is no client for these settings. No secret is ever part of it.
@@ -142,7 +145,7 @@ impl Upstream {
     }
 
     pub(super) async fn token(&self) -> Result<Token, TokenError> {
-        self.inner.tokens.get(&self.inner.http).await
+        self.inner.tokens.get(None, &self.inner.http).await
     }
 }
 
@@ -161,7 +164,7 @@ impl Inner {
             let (outcome, signal) = foreign();
             return Finished { outcome, signal };
         }
-        let token = match self.tokens.get(&self.http).await {
+        let token = match self.tokens.get(None, &self.http).await {
             Ok(token) => token,
             Err(error) => return without_token(&error),
         };
@@ -183,10 +186,10 @@ impl Inner {
         refused: String,
         requests: &AtomicU32,
     ) -> Finished {
-        if !self.tokens.invalidate(token) {
+        if !self.tokens.invalidate(None, token) {
             return Finished::refused(refused);
         }
-        let token = match self.tokens.get(&self.http).await {
+        let token = match self.tokens.get(None, &self.http).await {
             Ok(token) => token,
             Err(error) => return without_token(&error),
         };
@@ -201,16 +204,11 @@ impl Inner {
     async fn get(&self, url: &Url, token: &Token) -> Asked {
         let authorization = token.header.as_ref();
         let request = Request::new(Method::GET, url.clone());
-        let (outcome, signal) = match self.http.send(request, authorization, MAX_BODY).await {
+        let (outcome, signal) = match self.http.send(request, authorization, POLL).await {
             Ok(Answer::Success { status, body }) => answered(status, body, token.generation),
             Ok(Answer::Other(refusal)) => {
                 let detail = refusal.detail(authorization);
-                let token_refused = match refusal.status {
-                    401 => true,
-                    403 => refusal.said.token_expired(),
-                    _ => false,
-                };
-                if token_refused {
+                if refusal.is_of_token() {
                     return Asked::TokenRefused(detail);
                 }
                 meaning(refusal, detail, token)

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::UpstreamError;
-use super::http::{Answer, Http, NoAnswer, Refusal};
+use super::http::{Answer, Http, Limits, NoAnswer, Refusal};
 use crate::core::poll::{Trouble, TroubleClass};
 
-/// Largest answer of the token endpoint that is read, in bytes.
-const MAX_TOKEN_BODY: usize = 64 << 10;
+/// How much of the token endpoint's answers is read: 64 KiB.
+const ANSWER: Limits = Limits::of_success(64 << 10);
 
 /// Life of a token whose `expires_in` is missing or makes no sense.
 const DEFAULT_LIFE: Duration = Duration::from_secs(30 * 60);
@@ -90,11 +90,10 @@ pub(super) struct Grant {
     pub(super) life: Duration,
 }
 
-/// The request for a token, the same each time.
+/// What every request for a token has.
 pub(super) struct Asking {
     key: HeaderValue,
     version: HeaderValue,
-    form: String,
 }
 
 #[derive(Deserialize)]
@@ -105,24 +104,16 @@ struct TokenAnswer {
 }
 
 impl Asking {
-    pub(super) fn new(
-        api_key: &SecretString,
-        version: &str,
-        scope: &str,
-    ) -> Result<Self, UpstreamError> {
+    pub(super) fn new(api_key: &SecretString, version: &str) -> Result<Self, UpstreamError> {
         let version = HeaderValue::try_from(version).map_err(|_| UpstreamError::Version)?;
-        let form = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("scope", scope)
-            .finish();
         Ok(Self {
             key: authorization("Basic", api_key.expose_secret()).ok_or(UpstreamError::Key)?,
             version,
-            form,
         })
     }
 
-    /// Asks once.
-    pub(super) async fn ask(&self, http: &Http) -> Result<Grant, TokenTrouble> {
+    /// Asks once, with this form.
+    pub(super) async fn ask(&self, http: &Http, form: &str) -> Result<Grant, TokenTrouble> {
         let mut request = Request::new(Method::POST, http.base.token_url());
         let headers = request.headers_mut();
         headers.insert(VERSION_HEADER, self.version.clone());
@@ -130,8 +121,8 @@ impl Asking {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        *request.body_mut() = Some(self.form.clone().into());
-        match http.send(request, Some(&self.key), MAX_TOKEN_BODY).await {
+        *request.body_mut() = Some(form.to_owned().into());
+        match http.send(request, Some(&self.key), ANSWER).await {
             Ok(Answer::Success { body, .. }) => granted(&body),
             Ok(Answer::Other(refusal)) => Err(self.meaning(refusal)),
             Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),

@@ -60,6 +60,27 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<Duration>,
     /// Where a redirect leads, without its query.
     location: Option<String>,
+    /// The body as it came; empty when it could not be read or is above the limit.
+    pub(super) body: Vec<u8>,
+}
+
+/// How much of a body is read, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Of a 2xx; a larger one is trouble.
+    pub(super) success: usize,
+    /// Of any other status; a larger one says nothing.
+    pub(super) other: usize,
+}
+
+impl Limits {
+    /// So much of a success, and of any other answer enough for its words.
+    pub(super) const fn of_success(success: usize) -> Self {
+        Self {
+            success,
+            other: MAX_ERROR_BODY,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -109,13 +130,12 @@ impl Http {
         self.date.get().copied()
     }
 
-    /// Sends `request` with `authorization` and reads the answer: at most `limit` bytes of a 2xx body, all within
-    /// `upstream.timeout`. Every request to the upstream, and every secret in one, goes through here.
+    /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`. Every request to the upstream, and every secret in one, goes through here.
     pub(super) async fn send(
         &self,
         mut request: Request,
         authorization: Option<&HeaderValue>,
-        limit: usize,
+        limits: Limits,
     ) -> Result<Answer, NoAnswer> {
         if !self.base.owns(request.url()) {
             return Err(NoAnswer::ForeignOrigin);
@@ -129,7 +149,7 @@ impl Http {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         let deadline = Instant::now() + self.timeout;
-        let exchange = self.exchange(request, deadline, limit);
+        let exchange = self.exchange(request, deadline, limits);
         let answer = self.clock.held(exchange).await;
         answer.map_err(|Trouble { class, detail }| {
             let detail = presentable(&detail, &secrets(authorization));
@@ -141,22 +161,23 @@ impl Http {
         &self,
         request: Request,
         deadline: Instant,
-        limit: usize,
+        limits: Limits,
     ) -> Result<Answer, Trouble> {
         let sent = timeout_at(deadline, self.client.execute(request)).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
         self.note_date(&response);
         if response.status().is_success() {
             let status = response.status().as_u16();
-            let body = timeout_at(deadline, read_whole(&mut response, limit));
+            let body = timeout_at(deadline, read_whole(&mut response, limits.success));
             let body = body.await.map_err(|_| self.timed_out())??;
             return Ok(Answer::Success { status, body });
         }
         let mut refusal = self.refusal(&response);
         // The status alone decides, so a body that breaks or hangs only costs the words.
-        if let Ok(Ok(body)) = timeout_at(deadline, read_whole(&mut response, MAX_ERROR_BODY)).await
-        {
+        let body = timeout_at(deadline, read_whole(&mut response, limits.other));
+        if let Ok(Ok(body)) = body.await {
             refusal.said = Said::read(&body);
+            refusal.body = body;
         }
         Ok(Answer::Other(refusal))
     }
@@ -193,6 +214,7 @@ impl Http {
                 .and_then(|value| parse_retry_after(value, self.clock.now())),
             location: header(LOCATION)
                 .map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned()),
+            body: Vec::new(),
         }
     }
 
@@ -208,6 +230,15 @@ impl Http {
 }
 
 impl Refusal {
+    /// Whether another token may be taken: 401, or 403 that says the token has expired.
+    pub(super) fn is_of_token(&self) -> bool {
+        match self.status {
+            401 => true,
+            403 => self.said.token_expired(),
+            _ => false,
+        }
+    }
+
     /// What the API said of it, for people.
     pub(super) fn detail(&self, authorization: Option<&HeaderValue>) -> String {
         presentable(&self.said.line(self.status), &secrets(authorization))

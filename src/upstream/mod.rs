@@ -14,6 +14,8 @@ mod check;
 
 mod client;
 
+mod relay;
+
 mod token;
 
 mod grant;
@@ -27,5 +29,6 @@ mod settings;
 pub use check::{CheckError, Checked};
 pub use client::{Upstream, UpstreamError};
 pub use grant::TokenTrouble;
+pub use relay::{NotRelayed, Relayed};
 pub use settings::{Auth, UpstreamSettings};
 pub use token::TokenError;

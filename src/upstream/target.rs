@@ -100,6 +100,14 @@ impl Base {
         }
     }
 
+    /// The URL a link of the API leads to, by the rules of [`Base::job_url`].
+    ///
+    /// # Errors
+    /// [`RefusedUrl`] says why it is never requested.
+    pub fn link_url(&self, link: &str) -> Result<Url, RefusedUrl> {
+        self.given(link)
+    }
+
     /// Where tokens are asked for: `{base_url}/token`.
     #[must_use]
     pub fn token_url(&self) -> Url {

@@ -1,6 +1,8 @@
-//! The token for the upstream: asked for once however many want it, renewed early, dropped when it is refused.
+//! Tokens for the upstream: asked for once however many want one, renewed early, dropped when refused.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod clients;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -13,8 +15,10 @@ use super::http::Http;
 use super::settings::Auth;
 use crate::clock::Jitter;
 use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use crate::core::resource::UserId;
 use crate::core::time::millis;
 use crate::telemetry;
+use clients::Clients;
 
 /// Pauses after the token endpoint refused us (contract, section 9).
 const REFUSED_BACKOFF: Backoff = Backoff {
@@ -66,8 +70,23 @@ pub(super) enum Tokens {
 }
 
 pub(super) struct Asked {
+    endpoint: Endpoint,
+    server: Arc<Kept>,
+    clients: Clients,
+}
+
+/// The token endpoint, and what everybody who asks there has to respect.
+struct Endpoint {
     asking: Asking,
     jitter: Jitter,
+    /// The last refusal that was meant for our address and not for one kind of token.
+    pause: Mutex<Option<TokenError>>,
+}
+
+/// One kind of token: the server's, or one user's.
+struct Kept {
+    /// The form it is asked for with.
+    form: String,
     cache: Mutex<Cache>,
     /// Held by whoever is asking; everyone else waits here, or uses the token there is.
     flight: tokio::sync::Mutex<()>,
@@ -123,30 +142,38 @@ impl Tokens {
                 api_version,
                 scope,
             } => Self::Asked(Box::new(Asked {
-                asking: Asking::new(api_key, api_version, scope)?,
-                jitter,
-                cache: Mutex::default(),
-                flight: tokio::sync::Mutex::default(),
+                endpoint: Endpoint {
+                    asking: Asking::new(api_key, api_version)?,
+                    jitter,
+                    pause: Mutex::default(),
+                },
+                server: Arc::new(Kept::new(&[("scope", scope)])),
+                clients: Clients::default(),
             })),
         })
     }
 
-    /// A token that is good as far as we know. While one is being renewed, or cannot be, a valid one is used.
+    /// A token that is good as far as we know, for a user or for the server itself; a fixed one is the same for all. While
+    /// one is being renewed, or cannot be, a valid one is used.
     ///
     /// Dropping the future leaves nothing half done: the next in line asks.
-    pub(super) async fn get(&self, http: &Http) -> Result<Token, TokenError> {
+    pub(super) async fn get(
+        &self,
+        user: Option<&UserId>,
+        http: &Http,
+    ) -> Result<Token, TokenError> {
         match self {
             Self::Fixed(token) => Ok(token.clone()),
-            Self::Asked(asked) => asked.get(http).await,
+            Self::Asked(asked) => asked.kept(user).get(&asked.endpoint, http).await,
         }
     }
 
     /// Drops `refused` if it is still the current token. `false` when no other token can be had, ever.
-    pub(super) fn invalidate(&self, refused: &Token) -> bool {
+    pub(super) fn invalidate(&self, user: Option<&UserId>, refused: &Token) -> bool {
         match self {
             Self::Fixed(_) => false,
             Self::Asked(asked) => {
-                asked.cache().invalidate(refused.generation);
+                asked.kept(user).cache().invalidate(refused.generation);
                 true
             }
         }
@@ -154,8 +181,53 @@ impl Tokens {
 }
 
 impl Asked {
-    async fn get(&self, http: &Http) -> Result<Token, TokenError> {
-        let advice = self.cache().advice(Instant::now());
+    fn kept(&self, user: Option<&UserId>) -> Arc<Kept> {
+        user.map_or_else(|| Arc::clone(&self.server), |user| self.clients.of(user))
+    }
+}
+
+impl Endpoint {
+    /// Why nobody may ask at `now`.
+    fn pause(&self, now: Instant) -> Option<TokenError> {
+        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.clone().filter(|error| now < error.retry_at)
+    }
+
+    /// Too many requests are too many from our address, whatever they asked for.
+    fn note(&self, error: &TokenError) {
+        if matches!(
+            error.trouble,
+            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }
+        ) {
+            let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+            *pause = Some(error.clone());
+        }
+    }
+}
+
+impl Kept {
+    fn new(fields: &[(&str, &str)]) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        Self {
+            form: form.finish(),
+            cache: Mutex::default(),
+            flight: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn advice(&self, endpoint: &Endpoint) -> Advice {
+        let now = Instant::now();
+        let advice = self.cache().advice(now);
+        match (advice, endpoint.pause(now)) {
+            (Advice::Ask, Some(error)) => Advice::Wait(error),
+            (Advice::Renew(token), Some(_)) => Advice::Use(token),
+            (advice, _) => advice,
+        }
+    }
+
+    async fn get(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
+        let advice = self.advice(endpoint);
         let _flight = match advice {
             Advice::Use(token) => return Ok(token),
             Advice::Wait(error) => return Err(error),
@@ -166,18 +238,17 @@ impl Asked {
             },
         };
         // Whoever held the flight before may have settled it.
-        let advice = self.cache().advice(Instant::now());
-        match advice {
+        match self.advice(endpoint) {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
             // On the heap: it is rare, and every poll's future would have room for it.
-            Advice::Ask | Advice::Renew(_) => Box::pin(self.ask(http)).await,
+            Advice::Ask | Advice::Renew(_) => Box::pin(self.ask(endpoint, http)).await,
         }
     }
 
-    async fn ask(&self, http: &Http) -> Result<Token, TokenError> {
+    async fn ask(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
         let asked_at = Instant::now();
-        let answer = self.asking.ask(http).await;
+        let answer = endpoint.asking.ask(http, &self.form).await;
         telemetry::token_asked(
             answer
                 .as_ref()
@@ -192,8 +263,9 @@ impl Asked {
                 }
                 return Ok(cache.granted(asked_at, grant));
             }
-            Err(trouble) => cache.failed(now, trouble, self.jitter.fraction()),
+            Err(trouble) => cache.failed(now, trouble, endpoint.jitter.fraction()),
         };
+        endpoint.note(&error);
         let Advice::Use(token) = cache.advice(now) else {
             return Err(error);
         };
@@ -281,110 +353,4 @@ impl Cache {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::poll::{Trouble, TroubleClass};
-
-    fn grant(life: u64) -> Grant {
-        Grant {
-            header: HeaderValue::from_static("Bearer x"),
-            life: Duration::from_secs(life),
-        }
-    }
-
-    fn refused() -> TokenTrouble {
-        TokenTrouble::Refused {
-            detail: "HTTP 404".into(),
-        }
-    }
-
-    fn unavailable() -> TokenTrouble {
-        TokenTrouble::Unavailable(Trouble {
-            class: TroubleClass::Connect,
-            detail: "refused".into(),
-        })
-    }
-
-    fn pauses(trouble: impl Fn() -> TokenTrouble, random: f64) -> Vec<u128> {
-        let (mut cache, now) = (Cache::default(), Instant::now());
-        let pause = |_| (cache.failed(now, trouble(), random).retry_at - now).as_millis();
-        (0..10).map(pause).collect()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_token_is_renewed_early_and_used_to_its_end() {
-        for (life, renewed_after) in [(3600, 3300), (86_400, 86_100), (100, 80)] {
-            let (mut cache, start) = (Cache::default(), Instant::now());
-            assert_eq!(cache.advice(start), Advice::Ask);
-            let token = cache.granted(start, grant(life));
-            let at = |seconds| start + Duration::from_secs(seconds);
-            assert_eq!(
-                cache.advice(at(renewed_after - 1)),
-                Advice::Use(token.clone())
-            );
-            assert_eq!(
-                cache.advice(at(renewed_after)),
-                Advice::Renew(token.clone())
-            );
-            cache.failed(at(renewed_after), unavailable(), 0.0);
-            assert_eq!(cache.advice(at(renewed_after)), Advice::Use(token.clone()));
-            assert_eq!(cache.advice(at(renewed_after + 1)), Advice::Renew(token));
-            assert_eq!(cache.advice(at(life)), Advice::Ask);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_the_token_that_was_refused_is_dropped() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
-        let first = cache.granted(now, grant(3600));
-        let second = cache.granted(now, grant(3600));
-        cache.invalidate(first.generation);
-        assert_eq!(cache.advice(now), Advice::Use(second.clone()));
-        cache.invalidate(second.generation);
-        assert_eq!(cache.advice(now), Advice::Ask);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pauses_double_up_to_five_minutes_and_jitter_only_lengthens_them() {
-        let refusals = [
-            5000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000, 300_000,
-        ];
-        assert_eq!(pauses(refused, 0.0), refusals);
-        assert_eq!(pauses(refused, 0.5)[..2], [5250, 10_500]);
-        assert_eq!(pauses(refused, 0.99)[9], 300_000);
-        assert_eq!(pauses(unavailable, 0.0)[..4], [1000, 2000, 4000, 8000]);
-        let too_many = || TokenTrouble::TooMany {
-            detail: String::new(),
-        };
-        assert_eq!(pauses(too_many, 0.0)[0], 300_000);
-        let throttled = |seconds: Option<u64>| {
-            pauses(
-                || TokenTrouble::Throttled {
-                    detail: String::new(),
-                    retry_after: seconds.map(Duration::from_secs),
-                },
-                0.0,
-            )[0]
-        };
-        assert_eq!(
-            [throttled(None), throttled(Some(0)), throttled(Some(60))],
-            [1000, 1000, 60_000]
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn until_the_next_try_callers_get_the_last_error_and_a_grant_forgets_it() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
-        let error = cache.failed(now, refused(), 0.0);
-        assert_eq!(
-            cache.advice(error.retry_at - Duration::from_millis(1)),
-            Advice::Wait(error.clone())
-        );
-        assert_eq!(cache.advice(error.retry_at), Advice::Ask);
-        cache.granted(now, grant(3600));
-        assert_eq!(
-            cache.failed(now, refused(), 0.0).retry_at,
-            now + Duration::from_secs(5)
-        );
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod demo;
 mod following;
 mod grace;
 mod intake;
+mod mfa;
 mod ops;
 mod packaging;
 mod polling;

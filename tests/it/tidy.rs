@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("pulse", &[]),
@@ -36,9 +36,19 @@ const MAY_USE: [(&str, &[&str]); 16] = [
         ],
     ),
     ("record", &["core", "store"]),
+    ("mfa", &["core", "clock", "store", "upstream"]),
     (
         "status",
-        &["core", "clock", "store", "tracker", "record", "telemetry"],
+        &[
+            "core",
+            "clock",
+            "store",
+            "tracker",
+            "record",
+            "mfa",
+            "upstream",
+            "telemetry",
+        ],
     ),
     ("simulator", &["core", "clock"]),
 ];

@@ -8,6 +8,7 @@
 mod answers;
 mod gate;
 mod log;
+mod relay;
 mod secrets;
 mod server;
 mod token;

@@ -31,6 +31,9 @@ pub(super) const ENQUEUE: &str = "
 pub(super) const CANCEL: &str =
     "UPDATE jobs SET cancel_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
+pub(super) const POLL: &str =
+    "UPDATE jobs SET poll_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
+
 const STATE: &str = "SELECT id, state FROM jobs WHERE id = ?1";
 
 pub(super) const DETAIL: &str = concat!(
@@ -142,12 +145,23 @@ impl SqliteStore {
         &self,
         id: &JobId,
     ) -> Result<Option<bool>, StoreError> {
+        self.request(CANCEL, id).await
+    }
+
+    pub(in crate::store) async fn request_poll(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<bool>, StoreError> {
+        self.request(POLL, id).await
+    }
+
+    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
         self.write(async |connection| {
-            let cancelled = sqlx::query(CANCEL)
+            let requested = sqlx::query(sql)
                 .bind(id.as_str())
                 .execute(&mut *connection)
                 .await?;
-            if cancelled.rows_affected() == 1 {
+            if requested.rows_affected() == 1 {
                 return Ok(Some(true));
             }
             let row = sqlx::query(STATE)

@@ -142,6 +142,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<JobRow, StoreError> {
             last_polled_at: r.maybe_time("last_polled_at")?,
             not_found_since: r.maybe_time("not_found_since")?,
             queued: r.flag("queued")?,
+            ..Progress::default()
         },
         next_poll_at: r.maybe_time("next_poll_at")?,
         created_at: r.time("created_at")?,

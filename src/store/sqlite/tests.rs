@@ -15,7 +15,7 @@ use super::figures::{JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PEND
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, STEPS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, POLL, STEPS,
     STEPS_OF_MANY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use super::*;
@@ -131,6 +131,7 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
     (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (POLL, "sqlite_autoindex_jobs_1 (id=?)"),
     (STEPS, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
     (TRANSITIONS, BY_JOB),

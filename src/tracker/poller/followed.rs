@@ -227,6 +227,7 @@ impl Poller {
                 }
             }
             Place::InLine(slot) => {
+                job.progress.asked_for(wall);
                 job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
                 self.schedule.remove(id, *slot);
                 *slot = self.schedule.insert(

@@ -14,6 +14,7 @@ mod locked;
 mod logging;
 mod manager;
 mod metrics;
+mod mfa;
 mod refusing;
 mod reload;
 mod secrets;

@@ -75,6 +75,7 @@ pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
             last_polled_at: Some(T0),
             not_found_since: Some(t(1)),
             queued: true,
+            ..Progress::default()
         },
         next_poll_at: Some(t(30)),
     }

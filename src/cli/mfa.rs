@@ -1,0 +1,198 @@
+//! `mfa`: answers to a challenge, handed to the API.
+
+use std::fmt;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
+
+use super::prompt::{Terminal, read_lines};
+use super::screen::{Screen, View};
+use super::style::Tone;
+use super::text;
+use crate::clock::{Clock, Jitter};
+use crate::config::Settings;
+use crate::core::job::JobId;
+use crate::mfa::{Answers, Desk, LONGEST_ANSWER, MOST_ANSWERS, Open};
+use crate::store::Store;
+use crate::upstream::{Relayed, Upstream};
+
+/// Stands for "read the answers from standard input".
+const STDIN: &str = "-";
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without ANSWER each input is asked for on the terminal, without echo. Answers on the command line can be \
+                  seen by other users of this machine (ps) while the command runs, and stay in the history of the shell; \
+                  an answer that begins with - goes behind --.\n\nIt talks to the API itself, so it needs the API key, and \
+                  no daemon; one that is up polls the job at once."
+)]
+pub(super) struct Args {
+    /// The job
+    #[arg(value_name = "ID", value_parser = JobId::parse)]
+    id: JobId,
+    /// One answer per input, in order; `-` reads them from standard input, one per line
+    #[arg(value_name = "ANSWER", allow_negative_numbers = true)]
+    answers: Vec<Given>,
+    /// Send the answers though the challenge has expired by our reckoning
+    #[arg(long)]
+    late: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// An answer from the command line.
+#[derive(Clone)]
+struct Given(Zeroizing<String>);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<&str> for Given {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    id: &'a JobId,
+    taken: bool,
+    status: u16,
+    /// The API's JSON, or its text where it is none.
+    body: Value,
+}
+
+/// Keeps answers out of core dumps and other users' debuggers; where that cannot be had, the rest is as good.
+pub(super) fn leave_no_core() {
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+pub(super) async fn run(
+    args: &Args,
+    settings: &Settings,
+    store: &Store,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let upstream = Upstream::new(&settings.upstream, clock.clone(), Jitter::system())?;
+    let desk = Desk {
+        store,
+        upstream: &upstream,
+        clock: &clock,
+        late: args.late,
+    };
+    // What is under way is dropped when the user breaks off, and the terminal shows again what is typed.
+    tokio::select! {
+        done = answer(args, &desk, screen) => done,
+        broken_off = broken_off() => {
+            broken_off?;
+            bail!("broken off; see whether the API has the answers with: jobtrackd show {}", args.id)
+        }
+    }
+}
+
+async fn answer(args: &Args, desk: &Desk<'_>, screen: &mut Screen) -> anyhow::Result<()> {
+    let open = desk.open(&args.id).await?;
+    let answers = Answers::new(texts(args, &open).await?)?;
+    let relayed = desk.relay(&args.id, &answers).await?;
+    drop(answers);
+    if args.json {
+        screen.json(&Record {
+            id: &args.id,
+            taken: relayed.is_success(),
+            status: relayed.status,
+            body: body(&relayed),
+        })?;
+    } else {
+        screen.line(&said(&relayed, &screen.view));
+    }
+    let id = &args.id;
+    if !relayed.is_success() {
+        bail!("the API did not take the answers; see what it asks for with: jobtrackd show {id}");
+    }
+    if !args.json {
+        screen.line(&format!("See how it goes on with: jobtrackd show {id}"));
+    }
+    Ok(())
+}
+
+async fn texts(args: &Args, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>>> {
+    match args.answers.as_slice() {
+        [] => asked(&args.id, open).await,
+        [Given(only)] if only.as_str() == STDIN => {
+            let limit = MOST_ANSWERS * (LONGEST_ANSWER + 1);
+            read_lines(std::io::stdin(), limit)
+        }
+        given => Ok(given.iter().map(|Given(text)| text.clone()).collect()),
+    }
+}
+
+async fn asked(id: &JobId, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>>> {
+    let mut answers = Vec::new();
+    let inputs = open.challenge.inputs();
+    if inputs.is_empty() {
+        return Ok(answers);
+    }
+    let terminal = Terminal::quiet().with_context(|| {
+        format!(
+            "there is no answer, and no terminal to ask on; write it behind the id, or on a line of standard input: \
+             jobtrackd mfa {id} -"
+        )
+    })?;
+    let step = text::outside(&open.step, text::TEXT_LIMIT);
+    terminal.say(&format!("{step} of job {id}"))?;
+    if let Some(description) = text::value(&open.challenge.description) {
+        terminal.say(&description)?;
+    }
+    for (number, input) in (1..).zip(inputs).take(MOST_ANSWERS) {
+        let input = text::value(input).unwrap_or_else(|| format!("answer {number}"));
+        answers.push(terminal.ask(&input, LONGEST_ANSWER).await?);
+    }
+    Ok(answers)
+}
+
+/// Resolves when the process is told to end.
+async fn broken_off() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+fn said(relayed: &Relayed, view: &View) -> String {
+    let (tone, mark, words) = if relayed.is_success() {
+        (Tone::Good, "✓", "the API took the answers")
+    } else {
+        (Tone::Bad, "✗", "the API did not take the answers")
+    };
+    let body = String::from_utf8_lossy(&relayed.body);
+    let body = text::outside(body.trim(), text::TEXT_LIMIT);
+    let line = format!(
+        "{} {words}: HTTP {}",
+        view.paint(tone, mark),
+        relayed.status
+    );
+    if body.is_empty() {
+        line
+    } else {
+        format!("{line}\n{body}")
+    }
+}
+
+fn body(relayed: &Relayed) -> Value {
+    serde_json::from_slice(&relayed.body)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&relayed.body)))
+}

@@ -1,0 +1,119 @@
+//! A user's answers to a challenge, on their way to the API: sent once, kept by nobody, and its word comes back as it is.
+
+use std::fmt;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::client::Upstream;
+use super::http::{Answer, Limits, NoAnswer};
+use super::target::RefusedUrl;
+use super::token::{Token, TokenError};
+use crate::core::poll::{MAX_BODY, Trouble};
+use crate::core::resource::UserId;
+
+/// How much of an answer is handed on, whatever its status: 1 MiB.
+const WHOLE: Limits = Limits {
+    success: MAX_BODY,
+    other: MAX_BODY,
+};
+
+/// What the API answered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body as it came, at most 1 MiB; empty when the one of a refusal could not be read.
+    pub body: Vec<u8>,
+}
+
+/// Why the API has not answered. No secret and no answer of a user is ever part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRelayed {
+    /// The address may not be requested; nothing was sent.
+    #[error("the challenge's links.response is not requested, so nothing was sent: {0}")]
+    Target(#[from] RefusedUrl),
+    /// There is no token; nothing was sent.
+    #[error("there is no token to send the answers with, so nothing was sent: {0}")]
+    Token(#[from] TokenError),
+    /// The network or the time. The API may have the answers all the same.
+    #[error("the API has not answered, but may have the answers all the same: {}", .0.detail)]
+    Trouble(Trouble),
+}
+
+impl fmt::Debug for Relayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An API that repeats what it was sent would put it here.
+        f.debug_struct("Relayed")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Relayed {
+    /// Whether the API took what it was sent: 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+impl Upstream {
+    /// Posts a JSON body to `link`, a link of the API, with the token of `user`, or the server's own. Nothing is sent
+    /// twice but after a refused token, where the API has not looked at it; `body` makes it each time anew, and its memory
+    /// is overwritten when the connection is done with it.
+    ///
+    /// It asks the gate nothing, for a user is waiting, and takes its place in the budget.
+    ///
+    /// # Errors
+    /// [`NotRelayed`] when the API has not answered.
+    pub async fn relay(
+        &self,
+        link: &str,
+        user: Option<&UserId>,
+        body: impl Fn() -> Zeroizing<Vec<u8>>,
+    ) -> Result<Relayed, NotRelayed> {
+        let inner = &self.inner;
+        let url = inner.http.base.link_url(link)?;
+        let token = inner.tokens.get(user, &inner.http).await?;
+        let answer = self.post(&url, &token, body()).await?;
+        let answer = match answer {
+            Answer::Other(refusal)
+                if refusal.is_of_token() && inner.tokens.invalidate(user, &token) =>
+            {
+                let token = inner.tokens.get(user, &inner.http).await?;
+                self.post(&url, &token, body()).await?
+            }
+            answer => answer,
+        };
+        Ok(match answer {
+            Answer::Success { status, body } => Relayed { status, body },
+            Answer::Other(refusal) => Relayed {
+                status: refusal.status,
+                body: refusal.body,
+            },
+        })
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        token: &Token,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Answer, NotRelayed> {
+        let inner = &self.inner;
+        inner.budget.take().await;
+        let mut request = Request::new(Method::POST, url.clone());
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        *request.body_mut() = Some(Bytes::from_owner(body).into());
+        let sent = inner.http.send(request, token.header.as_ref(), WHOLE).await;
+        sent.map_err(|no_answer| match no_answer {
+            NoAnswer::ForeignOrigin => NotRelayed::Target(RefusedUrl::OtherOrigin),
+            NoAnswer::Trouble(trouble) => NotRelayed::Trouble(trouble),
+        })
+    }
+}
