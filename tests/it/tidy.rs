@@ -13,7 +13,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("pulse", &[]),
     ("tls", &[]),
     ("lifecycle", &[]),
-    ("config", &["core", "upstream", "webhook"]),
+    ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
     ("upstream", &["core", "clock", "tls"]),
