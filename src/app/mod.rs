@@ -10,12 +10,10 @@ mod signs;
 
 mod vitals;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -25,7 +23,7 @@ pub use service::run;
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
-use crate::status::{self, Health, Scrape};
+use crate::status::{self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings};
 use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
 use crate::tracker::intake;
@@ -45,6 +43,8 @@ pub struct Surroundings {
     pub jitter: Jitter,
     /// How often foreign commits are looked for.
     pub intake_tick: Duration,
+    /// What the status server grants its peers.
+    pub status_limits: Limits,
     /// Who is told how the start and the stop go.
     pub manager: ServiceManager,
     /// What records metrics, if anything does.
@@ -57,6 +57,7 @@ impl Default for Surroundings {
             clock: Clock::system(),
             jitter: Jitter::system(),
             intake_tick: intake::TICK,
+            status_limits: Limits::default(),
             manager: ServiceManager::default(),
             exporter: None,
         }
@@ -78,7 +79,8 @@ pub struct Daemon {
     refused: Arc<RwLock<Option<String>>>,
     status: Tasks,
     status_stop: CancellationToken,
-    status_address: Option<SocketAddr>,
+    status_address: Option<Listen>,
+    access: Access,
     _lock: InstanceLock,
 }
 
@@ -109,17 +111,9 @@ impl Daemon {
         );
         let lock = InstanceLock::take(place.path, &note)?;
         let store = open_patiently(place, &surroundings, stop).await?;
-        let listener =
-            match settings.status.listen {
-                Some(address) => {
-                    let listener = TcpListener::bind(address).await;
-                    Some(listener.with_context(|| {
-                        format!("cannot listen on status.listen = \"{address}\"")
-                    })?)
-                }
-                None => None,
-            };
-        let status_address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let listener = listen(&settings.status).await?;
+        let status_address = listener.as_ref().map(Listener::address).cloned();
+        let access = Access::new(&settings.status);
         let nudge = Arc::new(Notify::new());
         surroundings
             .manager
@@ -142,6 +136,8 @@ impl Daemon {
                     clock: surroundings.clock.clone(),
                     scrape: surroundings.exporter.clone().map(Scrape::from),
                 },
+                access.clone(),
+                surroundings.status_limits,
                 status_stop.clone(),
             );
             status.spawn("the status server", async move {
@@ -161,14 +157,15 @@ impl Daemon {
             status,
             status_stop,
             status_address,
+            access,
             _lock: lock,
         })
     }
 
     /// Where the status server listens.
     #[must_use]
-    pub fn status_address(&self) -> Option<SocketAddr> {
-        self.status_address
+    pub fn status_address(&self) -> Option<Listen> {
+        self.status_address.clone()
     }
 
     /// What the daemon knows.
@@ -263,6 +260,7 @@ impl Daemon {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = upstream;
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+        self.access.renew(&new.status);
         self.settings = new;
         Ok(())
     }
@@ -285,6 +283,16 @@ impl Daemon {
         }
         engine.and(status)
     }
+}
+
+async fn listen(settings: &StatusSettings) -> anyhow::Result<Option<Listener>> {
+    let Some(address) = &settings.listen else {
+        return Ok(None);
+    };
+    let listener = Listener::bind(address).await;
+    let listener =
+        listener.with_context(|| format!("cannot listen on status.listen = \"{address}\""))?;
+    Ok(Some(listener))
 }
 
 async fn open_patiently(

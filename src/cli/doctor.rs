@@ -152,7 +152,7 @@ impl Visit<'_> {
 
     async fn daemon(&self, settings: &Settings, holder: Option<&Holder>) -> Vec<Finding> {
         vec![
-            daemon::ready(settings.status.listen, holder).await,
+            daemon::ready(&settings.status, holder).await,
             daemon::open_files(settings, holder),
         ]
     }

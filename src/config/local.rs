@@ -1,6 +1,5 @@
-//! `[database]`, `[polling]`, `[status]` and `[log]`: how this daemon itself behaves.
+//! `[database]`, `[polling]` and `[log]`: how this daemon itself behaves.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::error::{did_you_mean, nearest, shown};
 use super::section::Section;
-use super::{DatabaseSettings, LogFormat, LogSettings, StatusSettings};
+use super::{DatabaseSettings, LogFormat, LogSettings};
 use crate::core::cadence::PollingPolicy;
 
 /// Shortest delay between two polls of a job.
@@ -88,29 +87,6 @@ pub(super) fn polling(section: &Section<'_>) -> Option<PollingPolicy> {
         not_found_grace: not_found_grace?,
         deadline: deadline?,
     })
-}
-
-pub(super) fn status(section: &Section<'_>) -> Option<StatusSettings> {
-    let text = section.text("listen", "\"127.0.0.1:8787\"")?.trim();
-    if text.is_empty() {
-        return Some(StatusSettings { listen: None });
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(StatusSettings {
-            listen: Some(address),
-        });
-    }
-    let remedy = match text.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => match host {
-            "localhost" => format!("write 127.0.0.1:{port} or [::1]:{port} instead of localhost"),
-            "" | "*" => format!("write 0.0.0.0:{port} or [::]:{port} for all addresses"),
-            _ => format!("names are not looked up here; for example 127.0.0.1:{port}"),
-        },
-        _ => "for example \"127.0.0.1:8787\" or \"[::1]:8787\"; \"\" turns it off".to_owned(),
-    };
-    let wrong = format!("{} is no IP address with a port", shown(text));
-    section.refuse("listen", wrong, remedy);
-    None
 }
 
 pub(super) fn log(section: &Section<'_>) -> Option<LogSettings> {

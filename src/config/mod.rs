@@ -22,11 +22,12 @@ mod remote;
 
 mod local;
 
+mod status;
+
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ::config::{Map, Value, ValueKind};
@@ -39,6 +40,7 @@ use self::schema::WEBHOOKS;
 use self::secret::{Reading, Secrets};
 use self::section::Section;
 use crate::core::cadence::PollingPolicy;
+use crate::status::{Listen, StatusSettings};
 use crate::upstream::UpstreamSettings;
 use crate::webhook::WebhookSettings;
 
@@ -53,7 +55,7 @@ pub struct Settings {
     pub polling: PollingPolicy,
     /// Whom to tell, in the order of their names.
     pub webhooks: Vec<WebhookSettings>,
-    /// Where the status server listens.
+    /// Where the status server listens, and whom it answers.
     pub status: StatusSettings,
     /// What is logged, and how.
     pub log: LogSettings,
@@ -81,13 +83,6 @@ pub struct DatabaseSettings {
     pub path: PathBuf,
     /// Whether it may lie on a network file system, at its owner's risk.
     pub allow_network_filesystem: bool,
-}
-
-/// The `[status]` section.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatusSettings {
-    /// Where to listen; `None` turns the server off.
-    pub listen: Option<SocketAddr>,
 }
 
 /// The `[log]` section.
@@ -150,7 +145,7 @@ impl Settings {
                 "database.allow_network_filesystem",
                 self.database.allow_network_filesystem != new.database.allow_network_filesystem,
             ),
-            ("status.listen", self.status != new.status),
+            ("status.listen", self.status.listen != new.status.listen),
             ("log.format", self.log.format != new.log.format),
         ]
         .into_iter()
@@ -161,9 +156,16 @@ impl Settings {
     /// These settings after a reload: the new ones, except for those that need a restart.
     #[must_use]
     pub fn renewed(&self, new: Self) -> Self {
+        // Settings for a local address may do without a token. The old address stays, and with it its token.
+        let local = self.status.listen.as_ref().is_none_or(Listen::is_local);
+        let kept = || self.status.token.clone().filter(|_| !local);
         Self {
             database: self.database.clone(),
-            status: self.status,
+            status: StatusSettings {
+                listen: self.status.listen.clone(),
+                token: new.status.token.or_else(kept),
+                hosts: new.status.hosts,
+            },
             log: LogSettings {
                 level: new.log.level,
                 format: self.log.format,
@@ -188,10 +190,11 @@ fn validated(
     let database = local::database(&section("database"));
     let upstream = remote::upstream(&section("upstream"), &secrets);
     let polling = local::polling(&section("polling"));
-    let status = local::status(&section("status"));
+    let listen = status::listen(&section("status"));
+    let status = status::status(&section("status"), listen.as_ref(), &secrets);
     let log = local::log(&section("log"));
 
-    let listen = status.and_then(|status| status.listen);
+    let listen = listen.flatten().as_ref().and_then(Listen::tcp);
     let by_name: BTreeMap<&String, &Value> =
         table(&merged, WEBHOOKS).into_iter().flatten().collect();
     let webhooks = by_name

@@ -59,7 +59,15 @@ const SECTIONS: [(&str, Keys); 5] = [
             ("deadline", Kind::Text),
         ],
     ),
-    ("status", &[("listen", Kind::Text)]),
+    (
+        "status",
+        &[
+            ("listen", Kind::Text),
+            ("token", Kind::Text),
+            ("token_file", Kind::Text),
+            ("hosts", Kind::List),
+        ],
+    ),
     ("log", &[("level", Kind::Text), ("format", Kind::Text)]),
 ];
 

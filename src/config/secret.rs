@@ -19,6 +19,9 @@ const SECRET_BYTES: u64 = 64 * 1024;
 /// Most secrets one webhook can have at a time.
 const SECRETS: usize = 8;
 
+/// Shortest and longest token of the status server, in bytes.
+const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
+
 /// Permission of everybody to read.
 const READABLE_BY_ALL: u32 = 0o004;
 
@@ -73,6 +76,33 @@ impl Secrets<'_> {
                 given.place
             ),
             "give the key alone, on one line",
+        );
+        None
+    }
+
+    /// The token of the status server. Outer `None` as with [`Self::api_key`], inner one when there is none.
+    pub(super) fn status_token(&self, section: &Section<'_>) -> Option<Option<SecretString>> {
+        let key = single(section, &["token", "token_file"])?;
+        let given = match key {
+            Some("token") => self.in_place(section, "token")?,
+            Some(_) => self.in_file(section, "token_file")?,
+            None => match self.credential(section, "token_file", &["status_token"])? {
+                Some(given) => given,
+                None => return Some(None),
+            },
+        };
+        let text = given.text.as_str();
+        if TOKEN_BYTES.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Some(Some(SecretString::from(text)));
+        }
+        let (least, most) = TOKEN_BYTES.into_inner();
+        section.refuse(
+            given.key,
+            format!(
+                "{}a token has {least} to {most} ASCII characters without white space",
+                given.place
+            ),
+            "make one with: head -c 32 /dev/urandom | base64",
         );
         None
     }

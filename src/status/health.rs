@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 use super::Parts;
+use super::guard::Trusted;
 use crate::telemetry::Signs;
 use crate::tracker::poller::Gauge;
 
@@ -89,12 +90,19 @@ pub struct Report {
 }
 
 /// The process answers. Whether it can do its work is a question for `/readyz`.
-pub(super) async fn healthz() -> Json<Value> {
+pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> {
+    if trusted.is_none() {
+        return Json(json!({"status": "ok"}));
+    }
     Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
-pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
+/// The reasons are for those who have the token.
+pub(super) async fn readyz(
+    State(parts): State<Parts>,
+    trusted: Option<Extension<Trusted>>,
+) -> Response {
     let report = {
         let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);
         health.report()
@@ -105,6 +113,9 @@ pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
     };
+    if trusted.is_none() {
+        return (code, Json(json!({"status": status}))).into_response();
+    }
     let mut reasons = problems.unready;
     reasons.extend(problems.degraded);
     let body = json!({

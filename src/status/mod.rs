@@ -1,11 +1,21 @@
 //! The status server: how the daemon is, and the jobs as last seen.
 
 mod envelope;
+mod guard;
 mod health;
+mod listen;
+mod listener;
 mod metrics;
 mod mfa;
 mod mirror;
+mod refusal;
 mod server;
+mod settings;
+mod token;
+mod writing;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, RwLock};
 
@@ -14,8 +24,12 @@ use axum::routing::{get, post};
 use tokio::sync::Notify;
 
 pub use self::metrics::Scrape;
+pub use guard::{Access, Stopping};
 pub use health::{Health, Problems, Report};
+pub use listen::{InvalidListen, Listen};
+pub use listener::Listener;
 pub use server::serve;
+pub use settings::{Limits, StatusSettings};
 
 use crate::clock::Clock;
 use crate::store::Store;

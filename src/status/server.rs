@@ -1,20 +1,167 @@
-//! Connections: accepted until the end, and finished then.
+//! Connections: accepted until the end, limited in number and time, and finished then.
 
-use tokio::net::TcpListener;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, router};
+use super::guard::{Access, Guard};
+use super::listener::{Listener, Stream};
+use super::writing::Impatient;
+use super::{Limits, Parts, router};
 
-/// Serves until `stop`, then finishes the requests under way.
+/// Longest head of a request, in bytes; a longer one is answered with 431.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// Most headers of a request; more are answered with 431.
+const HEADERS: usize = 64;
+
+/// Most that is read or written ahead on a connection, in bytes.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Pause after the system had no connection to give, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves until `stop`, then finishes the requests under way, within [`Limits::farewell`].
 ///
 /// # Errors
 /// When the listener breaks.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     parts: Parts,
+    access: Access,
+    limits: Limits,
     stop: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(parts))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+) -> io::Result<()> {
+    let address = listener.address().clone();
+    let guard = Guard::new(access, address, limits, stop.clone());
+    serve_routes(listener, guard.around(router(parts)), limits, stop).await;
+    Ok(())
+}
+
+pub(super) async fn serve_routes(
+    listener: Listener,
+    routes: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Notify::new());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => {
+                report(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) if is_the_peers(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "the status server cannot accept a connection");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = sleep(ACCEPT_PAUSE) => continue,
+                }
+            }
+        };
+        let slot = tokio::select! {
+            () = stop.cancelled() => break,
+            slot = free_slot(&slots, &room) => slot,
+        };
+        let connection = Connection {
+            stream,
+            limits,
+            stop: stop.clone(),
+            room: Arc::clone(&room),
+            slot,
+        };
+        connections.spawn(connection.serve(routes.clone()));
+    }
+    // Nobody is let in any more, and a unix socket's file goes.
+    drop(listener);
+    let finishing = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(limits.farewell, finishing).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// A slot for one more connection. When there is none, connections are asked to end after the request they are at.
+async fn free_slot(slots: &Arc<Semaphore>, room: &Notify) -> Option<OwnedSemaphorePermit> {
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    room.notify_waiters();
+    // The semaphore is never closed.
+    Arc::clone(slots).acquire_owned().await.ok()
+}
+
+struct Connection {
+    stream: Box<dyn Stream>,
+    limits: Limits,
+    stop: CancellationToken,
+    room: Arc<Notify>,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    async fn serve(self, routes: Router) {
+        let stream = TokioIo::new(Impatient::new(self.stream, self.limits.write));
+        let mut protocol = http1::Builder::new();
+        protocol
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_headers(HEADERS)
+            .max_header_size(HEAD_BYTES)
+            .max_buf_size(BUFFER_BYTES);
+        let serving = protocol.serve_connection(stream, TowerToHyperService::new(routes));
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = async {
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = self.room.notified() => {}
+                }
+            } => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
+        if let Err(error) = ended {
+            // A peer that went away, was too slow, or does not speak HTTP.
+            tracing::debug!(%error, "a connection to the status server ended early");
+        }
+        drop(self.slot);
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection to the status server broke");
+    }
+}
+
+/// Whether it is the peer that went away before it was accepted.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+    )
 }

@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("tls", &[]),
     ("lifecycle", &[]),
     ("telemetry", &["core"]),
-    ("config", &["core", "upstream", "webhook"]),
+    ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
     ("upstream", &["core", "clock", "tls", "telemetry"]),

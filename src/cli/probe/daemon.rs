@@ -1,18 +1,21 @@
 //! The daemon: whether it runs, how it says it is, and whether it may open enough files.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::{Finding, as_root, tool};
 use crate::cli::text::outside;
 use crate::config::Settings;
+use crate::status::{Limits, Listen, StatusSettings};
 use crate::store::{Holder, InstanceLock};
 
 /// Longest wait for the status server.
@@ -68,31 +71,35 @@ async fn unit() -> Option<Finding> {
 }
 
 /// What the status server says.
-pub(in crate::cli) async fn ready(listen: Option<SocketAddr>, holder: Option<&Holder>) -> Finding {
+pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.ready";
-    let address = match listen {
+    let address = match &settings.listen {
         None => return Finding::ok(check, "the status server is turned off"),
-        Some(address) if address.port() == 0 => {
+        Some(Listen::Tcp(address)) if address.port() == 0 => {
             return Finding::ok(
                 check,
                 "the status server has a port of its own choice and is not asked",
             );
         }
-        Some(address) => reached_at(address),
+        Some(address) => &reached_at(address),
     };
+    let token = settings.token.as_ref();
     let runs = match holder {
         Some(Holder::Daemon(_)) => true,
         Some(Holder::Nobody) => false,
-        None => return answered(check, address, get(address).await),
+        None => return answered(check, address, get(address, token).await),
     };
-    match (get(address).await, runs) {
+    match (get(address, token).await, runs) {
         (answer, true) => answered(check, address, answer),
         (Ok(_), false) => Finding::problem(
             check,
             format!("something answers on {address}, though no daemon follows this database"),
             format!(
-                "the daemon cannot listen there and does not start; find out who it is: ss -ltnp 'sport = :{}'",
-                address.port()
+                "the daemon cannot listen there and does not start; find out who it is: {}",
+                match address {
+                    Listen::Tcp(address) => format!("ss -ltnp 'sport = :{}'", address.port()),
+                    Listen::Unix(path) => format!("ss -lxp src {}", path.display()),
+                }
             ),
         ),
         (Err(_), false) => Finding::ok(
@@ -104,15 +111,19 @@ pub(in crate::cli) async fn ready(listen: Option<SocketAddr>, holder: Option<&Ho
 
 fn answered(
     check: &'static str,
-    address: SocketAddr,
-    answer: Result<(u16, Value), String>,
+    address: &Listen,
+    answer: Result<(u16, Value), Unanswered>,
 ) -> Finding {
     let (status, body) = match answer {
         Ok(answer) => answer,
-        Err(error) => {
+        Err(Unanswered::Forbidden) => {
+            let says = format!("this user may not connect to {address}");
+            return Finding::note(check, says, as_root());
+        }
+        Err(Unanswered::Otherwise(error)) => {
             return Finding::warning(
                 check,
-                format!("http://{address}/readyz gives no answer: {error}"),
+                format!("/readyz on {address} gives no answer: {error}"),
                 format!(
                     "the daemon may be starting or stuck, or run with another status.listen; run: {LOOK}"
                 ),
@@ -151,30 +162,50 @@ fn answered(
 }
 
 /// A server that listens on all addresses is reached on loopback.
-fn reached_at(listen: SocketAddr) -> SocketAddr {
+fn reached_at(listen: &Listen) -> Listen {
+    let Listen::Tcp(listen) = listen else {
+        return listen.clone();
+    };
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listen.port())
+    Listen::Tcp(SocketAddr::new(ip, listen.port()))
 }
 
-/// `GET /readyz`: the status and the body. An error is a few words.
-async fn get(address: SocketAddr) -> Result<(u16, Value), String> {
+/// Why there is no answer.
+enum Unanswered {
+    /// This user may not use the socket.
+    Forbidden,
+    /// A few words.
+    Otherwise(String),
+}
+
+impl From<&str> for Unanswered {
+    fn from(says: &str) -> Self {
+        Self::Otherwise(says.to_owned())
+    }
+}
+
+/// `GET /readyz`: the status and the body.
+async fn get(address: &Listen, token: Option<&SecretString>) -> Result<(u16, Value), Unanswered> {
     let asking = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(MOST).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
+        match address {
+            Listen::Tcp(at) => asked(TcpStream::connect(at).await?, &at.to_string(), token).await,
+            Listen::Unix(path) => asked(UnixStream::connect(path).await?, "localhost", token).await,
+        }
     };
     let text = match timeout(LIMIT, asking).await {
         Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Err(error.to_string()),
-        Err(_) => return Err(format!("none within {} s", LIMIT.as_secs())),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(Unanswered::Forbidden);
+        }
+        Ok(Err(error)) => return Err(Unanswered::Otherwise(error.to_string())),
+        Err(_) => {
+            let says = format!("none within {} s", LIMIT.as_secs());
+            return Err(Unanswered::Otherwise(says));
+        }
     };
     let status = text
         .strip_prefix("HTTP/1.1 ")
@@ -185,12 +216,33 @@ async fn get(address: SocketAddr) -> Result<(u16, Value), String> {
     Ok((status, body))
 }
 
+/// The whole answer, at most [`MOST`] of it.
+async fn asked(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    token: Option<&SecretString>,
+) -> io::Result<String> {
+    let head = format!("GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    if let Some(token) = token {
+        for part in ["Authorization: Bearer ", token.expose_secret(), "\r\n"] {
+            stream.write_all(part.as_bytes()).await?;
+        }
+    }
+    stream.write_all(b"\r\n").await?;
+    let mut answer = Vec::new();
+    stream.take(MOST).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
 /// Whether all connections that are allowed at once can be open at once.
 pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.open_files";
     let webhooks = settings.webhooks.iter();
-    let connections: usize =
-        settings.upstream.max_in_flight + webhooks.map(|each| each.max_in_flight).sum::<usize>();
+    let peers = Limits::default().connections;
+    let connections: usize = settings.upstream.max_in_flight
+        + webhooks.map(|each| each.max_in_flight).sum::<usize>()
+        + settings.status.listen.as_ref().map_or(0, |_| peers);
     let wanted = connections as u64 + OTHER_FILES;
     let daemons = match holder {
         Some(Holder::Daemon(note)) => limit_of(note),

@@ -6,6 +6,8 @@ mod addresses;
 
 mod given;
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

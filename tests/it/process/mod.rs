@@ -18,3 +18,4 @@ mod mfa;
 mod refusing;
 mod reload;
 mod secrets;
+mod status;

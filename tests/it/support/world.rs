@@ -12,6 +12,7 @@ use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::config::{Settings, Sources, load};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
+use jobtrackd::status::Limits;
 use jobtrackd::store::LockError;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -39,6 +40,10 @@ pub(crate) struct World {
     pub(crate) more: String,
     /// How often the daemon looks for rows without a nudge.
     pub(crate) tick: Duration,
+    /// What the status server grants its peers.
+    pub(crate) limits: Limits,
+    /// The lines of `[status]`.
+    pub(crate) status: String,
     daemon: Option<Daemon>,
 }
 
@@ -68,6 +73,8 @@ impl World {
             more: String::new(),
             // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
             tick: Duration::from_secs(24 * 3600),
+            limits: Limits::default(),
+            status: "listen = \"127.0.0.1:0\"".to_owned(),
             daemon: None,
             clock,
         }
@@ -97,10 +104,11 @@ impl World {
     /// The configuration, read as the daemon reads it.
     pub(crate) fn settings(&self) -> Settings {
         let text = format!(
-            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"127.0.0.1:0\"\n\
+            "[database]\nurl = \"sqlite://{}\"\n[status]\n{}\n\
              [upstream]\nbase_url = \"{}\"\n{}\n\
              [webhooks.all]\nurl = \"http://{}/all\"\nsecret = \"{SECRET}\"\nallow_private = true\n{}\n{}",
             self.database().display(),
+            self.status,
             self.simulator.base_url(),
             self.upstream,
             self.sink.address,
@@ -129,6 +137,7 @@ impl World {
             clock,
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
+            status_limits: self.limits,
             ..Surroundings::default()
         };
         // A child that another test has just forked keeps a copy of the lock of a daemon that was killed, until it has

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, head};
 use jobtrackd::clock::Clock;
 use jobtrackd::simulator::{Simulator, SimulatorSettings};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::Patient;
 
@@ -235,4 +235,38 @@ async fn the_daemon_is_asked_how_it_is() {
         .visited()
         .await
         .has("daemon.ready", "ok", "nobody listens", "");
+}
+
+#[tokio::test]
+async fn the_daemon_is_asked_on_its_unix_socket_and_with_its_token() {
+    let mut patient = Patient::migrated();
+    let path = patient.desk.folder.path().join("status.sock");
+    let ready = get(async |headers: HeaderMap| {
+        let shown = headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let reasons = match shown {
+            Some("Bearer canary-7f3a-9c1e") => vec!["the token was shown"],
+            _ => vec![],
+        };
+        axum::Json(json!({"status": "degraded", "reasons": reasons}))
+    });
+    let listener = UnixListener::bind(&path).unwrap();
+    let router = Router::new().route("/readyz", ready);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    patient.set("STATUS__LISTEN", &format!("unix:{}", path.display()));
+    patient.set("STATUS__TOKEN", "canary-7f3a-9c1e");
+    patient.set("UPSTREAM__BASE_URL", &api_off_by(0).await);
+    let ss = format!("ss -lxp src {}", path.display());
+    let report = patient.visited().await;
+    report.has("daemon.ready", "problem", "though no daemon follows", &ss);
+    let _lock = patient.locked();
+    let report = patient.visited().await;
+    report.has(
+        "daemon.ready",
+        "warning",
+        "degraded: the token was shown",
+        "",
+    );
+    assert!(!format!("{:?}", report.0).contains("canary"));
 }

@@ -1,0 +1,45 @@
+//! What the server is told.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::Listen;
+
+/// The `[status]` section.
+#[derive(Debug, Clone)]
+pub struct StatusSettings {
+    /// Where to listen; `None` turns the server off.
+    pub listen: Option<Listen>,
+    /// What requests must carry, 16 to 1024 visible ASCII characters. An address that is not local has one.
+    pub token: Option<SecretString>,
+    /// Names by which the server may be asked besides its address, in lower case, without ports.
+    pub hosts: Vec<String>,
+}
+
+/// How much of the server one peer can have, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once. Further ones wait, and those without a request under way are closed for them.
+    pub connections: usize,
+    /// Time for the head of a request, from the connection or from the answer before it: so idle connections end too.
+    pub head: Duration,
+    /// Time for its body.
+    pub body: Duration,
+    /// Time in which a peer must take some of an answer.
+    pub write: Duration,
+    /// Time for requests under way at the end.
+    pub farewell: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 128,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            write: Duration::from_secs(30),
+            farewell: Duration::from_secs(5),
+        }
+    }
+}
