@@ -153,8 +153,9 @@ impl Owner {
     }
 }
 
-/// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. `None` when
-/// there is no database, or one that SQLite can make nothing of.
+/// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. Of a
+/// database that SQLite can make nothing of the connection lives as well: closing it would take the log away. `None` when
+/// there is no database.
 async fn settle(place: &Place) -> Result<Option<SqliteConnection>, CopyError> {
     let path = &place.path;
     if place.found()?.is_none() {
@@ -167,40 +168,43 @@ async fn settle(place: &Place) -> Result<Option<SqliteConnection>, CopyError> {
         AtFlags::EACCESS,
     )
     .map_err(|error| refused(path, &error.into()))?;
-    match fold(path).await {
-        Ok(connection) => Ok(Some(connection)),
-        Err(StoreError::Busy) => Err(CopyError::Refused(format!(
+    let mut connection = SqliteConnection::connect_with(&plain_options(path))
+        .await
+        .map_err(StoreError::from)?;
+    let error = match fold(&mut connection, path).await {
+        Ok(()) | Err(StoreError::Damaged(_)) => return Ok(Some(connection)),
+        Err(error) => error,
+    };
+    drop(connection.close().await);
+    Err(match error {
+        StoreError::Busy => CopyError::Refused(format!(
             "another program has {path} open; what it wrote later would be lost: find it with fuser -v {path}, end it, \
              and try again",
             path = path.display()
-        ))),
-        Err(StoreError::Damaged(_)) => Ok(None),
-        Err(StoreError::Foreign(path)) => Err(CopyError::Refused(format!(
+        )),
+        StoreError::Foreign(path) => CopyError::Refused(format!(
             "{} is a database of another program; correct database.url",
             path.display()
-        ))),
-        Err(other) => Err(other.into()),
-    }
+        )),
+        other => other.into(),
+    })
 }
 
-async fn fold(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let mut connection = SqliteConnection::connect_with(&plain_options(path)).await?;
-    match read_schema(&mut connection, path).await {
+async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    match read_schema(connection, path).await {
         // Tables that are gone are a reason to restore, and none against folding the log.
         Ok(_) | Err(StoreError::Other(_)) => {}
         Err(error) => return Err(error),
     }
     let mode: String = sqlx::query("PRAGMA journal_mode = DELETE")
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *connection)
         .await?
         .try_get(0)?;
     if mode != "delete" {
         return Err(StoreError::Busy);
     }
-    sqlx::raw_sql("BEGIN EXCLUSIVE")
-        .execute(&mut connection)
-        .await?;
-    Ok(connection)
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(connection).await?;
+    Ok(())
 }
 
 fn put_in_place(
