@@ -18,9 +18,12 @@ mod run;
 mod show;
 mod simulate;
 mod version;
+mod watch;
 
+mod advice;
 mod challenge;
 mod deliveries;
+mod past;
 mod probe;
 mod screen;
 mod steps;
@@ -28,6 +31,7 @@ mod style;
 mod table;
 mod text;
 mod timeline;
+mod unknown;
 
 #[cfg(test)]
 mod sample;
@@ -95,6 +99,8 @@ enum Command {
     List(list::Args),
     /// Show everything known of one job: steps, challenge, failure, deliveries
     Show(show::Args),
+    /// Watch jobs while they are followed
+    Watch(watch::Args),
     /// Stop following jobs; they end as failed, kind cancelled
     Cancel(cancel::Args),
     /// Serve a simulated job API, for development and tests without credentials
@@ -163,6 +169,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Show(args) => on_store(&database()?, async |store, screen| {
             show::run(&args, store, screen).await
         }),
+        Command::Watch(args) => {
+            let database = database()?;
+            on_store(&database, async |store, screen| {
+                watch::run(&args, store, &database.path, screen).await
+            })
+        }
         Command::Cancel(args) => on_store(&database()?, async |store, screen| {
             cancel::run(&args, store, screen).await
         }),
@@ -198,6 +210,12 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
         .block_on(work)
 }
 
+/// Writes a remark to standard error.
+fn note(text: &str) {
+    // Without a standard error nobody is there to be told.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Writes an error and its causes to standard error; an error of the command line says itself how to go on.
 fn report(error: &anyhow::Error) {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
@@ -210,6 +228,9 @@ fn report(error: &anyhow::Error) {
         let before = if depth == 0 { " " } else { "\n  caused by: " };
         // Writing to a String cannot fail, and without a standard error nobody is there to be told.
         let _ = write!(text, "{before}{cause}");
+    }
+    if let Some(advice) = advice::on(error) {
+        let _ = write!(text, "\n  to go on: {advice}");
     }
     let _ = writeln!(stderr, "{text}");
 }

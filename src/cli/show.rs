@@ -1,10 +1,9 @@
 //! `show`: everything known of one job.
 
-use anyhow::anyhow;
-
 use super::screen::{Screen, View};
 use super::steps;
 use super::style::Tone;
+use super::unknown::unknown;
 use super::{deliveries, table, text, timeline};
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
@@ -25,12 +24,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    let detail = store.detail(&args.id).await?.ok_or_else(|| {
-        anyhow!(
-            "there is no job {}; list those there are with: jobtrackd list",
-            args.id
-        )
-    })?;
+    let Some(detail) = store.detail(&args.id).await? else {
+        return Err(unknown(store, &args.id).await?);
+    };
     if args.json {
         screen.json(&DetailRecord::from(&detail))
     } else {
