@@ -26,16 +26,26 @@ pub(super) struct Args {
     #[arg(long, value_parser = states())]
     state: Option<JobState>,
     /// Only jobs that were enqueued then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
-    #[arg(long, value_name = "WHEN", visible_alias = "newer-than")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        visible_alias = "newer-than",
+        allow_hyphen_values = true
+    )]
     since: Option<Past>,
     /// Only jobs that were enqueued then or earlier: how long ago, or a time
-    #[arg(long, value_name = "WHEN", visible_alias = "older-than")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        visible_alias = "older-than",
+        allow_hyphen_values = true
+    )]
     until: Option<Past>,
     /// Only jobs that this webhook alone is told of, or that have an event for it
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
     /// Only jobs with this text in id, metadata, last error or failure; a to z in either case
-    #[arg(long, value_parser = searchable)]
+    #[arg(long, value_parser = searchable, allow_hyphen_values = true)]
     text: Option<String>,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]

@@ -23,6 +23,7 @@ mod watch;
 mod advice;
 mod challenge;
 mod deliveries;
+mod history;
 mod past;
 mod probe;
 mod screen;

@@ -15,3 +15,4 @@ mod manager;
 mod refusing;
 mod reload;
 mod secrets;
+mod watching;
