@@ -178,6 +178,10 @@ impl Glass {
 
     fn resize(&mut self, columns: usize, rows: usize) {
         (self.columns, self.rows) = (columns, rows);
+        for (row, column) in [&mut self.cursor, &mut self.kept_cursor] {
+            *row = (*row).min(rows.saturating_sub(1));
+            *column = (*column).min(columns);
+        }
         for screen in &mut self.screens {
             screen.resize(rows, Vec::new());
             for row in screen {
