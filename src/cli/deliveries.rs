@@ -5,7 +5,7 @@ use super::style::Tone;
 use super::text;
 use crate::core::delivery::DeliveryState;
 use crate::core::time::UnixMillis;
-use crate::store::{DeliveryView, JobDetail};
+use crate::store::{DeliveryView, JobDetail, WebhookHealth};
 
 /// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
 const MOST_UNDELIVERED: usize = 12;
@@ -24,7 +24,7 @@ const STATE_WIDTH: usize = 9;
 const ERROR_CHARS: usize = 300;
 
 /// The deliveries, webhook by webhook; nothing when there was nothing to tell.
-pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
+pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
     if detail.events.is_empty() && detail.deliveries.is_empty() {
         return String::new();
     }
@@ -47,7 +47,11 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
             .iter()
             .filter(|delivery| delivery.webhook == webhook)
             .collect();
+        let health = healths.iter().find(|(name, _)| name == webhook);
         push_webhook(&mut out, webhook, &mine, detail, view);
+        for line in health.map_or(Vec::new(), |(_, health)| standstill(health, view)) {
+            out.push_str(&format!("    {}\n", view.paint(Tone::Warn, &line)));
+        }
     }
     out
 }
@@ -76,6 +80,24 @@ fn push_webhook(
         out.push_str(&view.paint(Tone::Dim, &note));
         out.push('\n');
     }
+}
+
+/// Why nothing is sent to a webhook just now.
+fn standstill(health: &WebhookHealth, view: &View) -> Vec<String> {
+    let mut why = Vec::new();
+    if let Some((at, reason)) = &health.disabled {
+        let reason = text::outside(reason, ERROR_CHARS);
+        let ago = text::ago(view.now.since(*at));
+        why.push(format!("the webhook was disabled {ago}: {reason}"));
+    }
+    if let Some(until) = health.paused_until.filter(|until| *until > view.now) {
+        let left = text::brief(until.since(view.now));
+        why.push(format!(
+            "the webhook asked for a rest and is told again in {left}"
+        ));
+    }
+    let room = view.width.saturating_sub(4);
+    why.iter().flat_map(|why| text::wrap(why, room)).collect()
 }
 
 /// The deliveries worth a line, in order of sequence.

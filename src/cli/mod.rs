@@ -19,9 +19,13 @@ mod run;
 mod show;
 mod simulate;
 mod version;
+mod watch;
 
+mod advice;
 mod challenge;
 mod deliveries;
+mod history;
+mod past;
 mod probe;
 mod prompt;
 mod screen;
@@ -30,6 +34,7 @@ mod style;
 mod table;
 mod text;
 mod timeline;
+mod unknown;
 
 #[cfg(test)]
 mod sample;
@@ -97,6 +102,8 @@ enum Command {
     List(list::Args),
     /// Show everything known of one job: steps, challenge, failure, deliveries
     Show(show::Args),
+    /// Watch jobs while they are followed
+    Watch(watch::Args),
     /// Stop following jobs; they end as failed, kind cancelled
     Cancel(cancel::Args),
     /// Answer a job's open MFA challenge
@@ -167,6 +174,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Show(args) => on_store(&database()?, async |store, screen| {
             show::run(&args, store, screen).await
         }),
+        Command::Watch(args) => {
+            let database = database()?;
+            on_store(&database, async |store, screen| {
+                watch::run(&args, store, &database.path, screen).await
+            })
+        }
         Command::Cancel(args) => on_store(&database()?, async |store, screen| {
             cancel::run(&args, store, screen).await
         }),
@@ -209,6 +222,12 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
         .block_on(work)
 }
 
+/// Writes a remark to standard error.
+fn note(text: &str) {
+    // Without a standard error nobody is there to be told.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Writes an error and its causes to standard error; an error of the command line says itself how to go on.
 fn report(error: &anyhow::Error) {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
@@ -221,6 +240,9 @@ fn report(error: &anyhow::Error) {
         let before = if depth == 0 { " " } else { "\n  caused by: " };
         // Writing to a String cannot fail, and without a standard error nobody is there to be told.
         let _ = write!(text, "{before}{cause}");
+    }
+    if let Some(advice) = advice::on(error) {
+        let _ = write!(text, "\n  to go on: {advice}");
     }
     let _ = writeln!(stderr, "{text}");
 }

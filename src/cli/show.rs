@@ -1,15 +1,17 @@
 //! `show`: everything known of one job.
 
-use anyhow::anyhow;
+use serde::Serialize;
 
 use super::screen::{Screen, View};
 use super::steps;
 use super::style::Tone;
-use super::{deliveries, table, text, timeline};
+use super::unknown::unknown;
+use super::{deliveries, history, table, text, timeline};
+use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::DetailRecord;
-use crate::store::{JobDetail, JobSummary, Store};
+use crate::store::{JobDetail, JobSummary, Store, StoreError, WebhookHealth};
 
 /// Columns of the names before the facts of a job.
 const NAME_WIDTH: usize = 12;
@@ -25,30 +27,82 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    let detail = store.detail(&args.id).await?.ok_or_else(|| {
-        anyhow!(
-            "there is no job {}; list those there are with: jobtrackd list",
-            args.id
-        )
-    })?;
+    let Some(detail) = store.detail(&args.id).await? else {
+        return Err(unknown(store, &args.id).await?);
+    };
+    let webhooks = webhooks(&detail, store).await?;
     if args.json {
-        screen.json(&DetailRecord::from(&detail))
+        screen.json(&Record {
+            job: DetailRecord::from(&detail),
+            webhooks: webhooks.iter().map(WebhookRecord::from).collect(),
+        })
     } else {
-        let page = page(&detail, &screen.view);
+        let page = page(&detail, &webhooks, &screen.view);
         screen.text(&page);
         Ok(())
     }
 }
 
-/// A job on one page: the head, the steps as a timeline, the deliveries.
-fn page(detail: &JobDetail, view: &View) -> String {
+/// Everything known of a job, and of the webhooks that are told of it.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    job: DetailRecord<'a>,
+    webhooks: Vec<WebhookRecord<'a>>,
+}
+
+#[derive(Serialize)]
+struct WebhookRecord<'a> {
+    name: &'a str,
+    disabled_at: Option<String>,
+    disabled_reason: Option<&'a str>,
+    paused_until: Option<String>,
+}
+
+impl<'a> From<&'a (String, WebhookHealth)> for WebhookRecord<'a> {
+    fn from((name, health): &'a (String, WebhookHealth)) -> Self {
+        let disabled = health.disabled.as_ref();
+        Self {
+            name,
+            disabled_at: disabled.map(|(at, _)| at.rfc3339()),
+            disabled_reason: disabled.map(|(_, reason)| reason.as_str()),
+            paused_until: health.paused_until.map(UnixMillis::rfc3339),
+        }
+    }
+}
+
+/// The webhook that the job is for, and those that are told of it, with what is remembered of each.
+async fn webhooks(
+    detail: &JobDetail,
+    store: &Store,
+) -> Result<Vec<(String, WebhookHealth)>, StoreError> {
+    let mut names: Vec<&str> = detail.summary.row.webhook.as_deref().into_iter().collect();
+    for delivery in &detail.deliveries {
+        if !names.contains(&delivery.webhook.as_str()) {
+            names.push(&delivery.webhook);
+        }
+    }
+    let mut webhooks = Vec::new();
+    for name in names {
+        let health = store.webhook_health(&WebhookName::new(name)).await?;
+        webhooks.push((name.to_owned(), health));
+    }
+    Ok(webhooks)
+}
+
+/// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.
+fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -> String {
     let mut out = head(&detail.summary, view);
     out.push('\n');
     out.push_str(&timeline::draw(detail, view));
-    let told = deliveries::draw(detail, view);
-    if !told.is_empty() {
-        out.push('\n');
-        out.push_str(&told);
+    for part in [
+        deliveries::draw(detail, webhooks, view),
+        history::draw(detail, view),
+    ] {
+        if !part.is_empty() {
+            out.push('\n');
+            out.push_str(&part);
+        }
     }
     out
 }

@@ -134,11 +134,7 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     if all == 0 {
         return ("–".to_owned(), Tone::Dim);
     }
-    let find = |wanted: fn(Standing) -> bool| standings(job).find(|(_, found)| wanted(*found));
-    let current = find(|found| found == Standing::Failed)
-        .or_else(|| find(|found| found == Standing::Asking))
-        .or_else(|| find(|found| !found.is_done() && found != Standing::Missing));
-    let Some((step, standing)) = current else {
+    let Some((step, standing)) = current(job) else {
         return (format!("{done}/{all}"), Tone::Good);
     };
     let says = match standing {
@@ -161,6 +157,14 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
         counts
     };
     (text, tone)
+}
+
+/// The step that says most of how a job stands: one that failed, one that asks, or the first that is not done.
+pub(super) fn current(job: &JobSummary) -> Option<(&StepView, Standing)> {
+    let find = |wanted: fn(Standing) -> bool| standings(job).find(|(_, found)| wanted(*found));
+    find(|found| found == Standing::Failed)
+        .or_else(|| find(|found| found == Standing::Asking))
+        .or_else(|| find(|found| !found.is_done() && found != Standing::Missing))
 }
 
 fn standings(job: &JobSummary) -> impl Iterator<Item = (&StepView, Standing)> {

@@ -61,6 +61,11 @@ impl Tone {
     }
 }
 
+/// Whether this is a terminal that understands control sequences.
+pub(super) fn understands(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Whether text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Style {
@@ -69,11 +74,11 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Colours for a terminal, unless `NO_COLOR` is set to anything but nothing.
+    /// Colours for a terminal that knows them, unless `NO_COLOR` is set to anything but nothing.
     pub(super) fn of(stream: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
-            colour: !refused && stream.is_terminal(),
+            colour: !refused && understands(stream),
         }
     }
 

@@ -10,6 +10,7 @@ mod health;
 mod place;
 mod sqlite;
 mod views;
+mod watched;
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
     JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
 };
+pub use watched::{Overview, Told, WatchedJob};
 
 use tokio_util::sync::CancellationToken;
 
@@ -283,7 +285,7 @@ impl Store {
         }
     }
 
-    /// A page of jobs, newest first.
+    /// A page of jobs, newest first. A search by webhook or text looks at 100,000 jobs of the state and time at most.
     ///
     /// # Errors
     /// When the database cannot be read.

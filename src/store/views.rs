@@ -99,15 +99,31 @@ pub enum Enqueued {
     Refused(String),
 }
 
-/// Which jobs are listed.
-#[derive(Debug, Clone)]
+/// Which jobs are listed: those that everything given here is true of.
+#[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Only those in this state.
     pub state: Option<JobState>,
+    /// Only those inserted then or later.
+    pub since: Option<UnixMillis>,
+    /// Only those inserted then or earlier.
+    pub until: Option<UnixMillis>,
+    /// Only those that this webhook alone is told of, or that have an event for it.
+    pub webhook: Option<String>,
+    /// Only those with this text in id, metadata, last error or failure; ASCII letters in either case.
+    pub text: Option<String>,
     /// Only those inserted before this one in the list's order: (created_at, id) of the last one shown.
     pub after: Option<(UnixMillis, JobId)>,
     /// At most this many.
     pub limit: u32,
+}
+
+impl JobFilter {
+    /// Whether jobs have to be looked at one by one, since no index has what is asked for.
+    #[must_use]
+    pub fn is_search(&self) -> bool {
+        self.webhook.is_some() || self.text.is_some()
+    }
 }
 
 /// A job in a list.

@@ -2,6 +2,8 @@
 
 mod backup;
 mod doctor;
+mod errors;
+mod listing;
 mod reading;
 
 use std::io::Write as _;

@@ -14,7 +14,7 @@ fn only_the_deliveries_that_matter_are_listed_when_there_are_many() {
     for delivery in &mut story.detail.deliveries[20..] {
         delivery.state = DeliveryState::Pending;
     }
-    let out = draw(&story.detail, &view(80, 60.0));
+    let out = draw(&story.detail, &[], &view(80, 60.0));
     assert_eq!(
         out.lines().count(),
         2 + MOST_UNDELIVERED + MOST_DELIVERED + 1

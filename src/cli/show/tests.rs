@@ -4,6 +4,7 @@ use super::*;
 use crate::cli::sample::{Story, later, step, view};
 use crate::core::delivery::DeliveryState;
 use crate::core::job::FailureKind;
+use crate::store::AttemptView;
 
 const NOTHING: Value = Value::Null;
 
@@ -53,7 +54,7 @@ fn waits_for_an_answer() -> JobDetail {
 
 #[test]
 fn a_job_that_waits_for_an_answer_says_what_is_asked_until_when_and_where() {
-    insta::assert_snapshot!(page(&waits_for_an_answer(), &view(90, 9.0)), @r#"
+    insta::assert_snapshot!(page(&waits_for_an_answer(), &[], &view(90, 9.0)), @r#"
     ◐ 61723  in-progress
       age         9s, enqueued 2026-11-22 15:04:05Z
       polls       2, the last 4.8s ago, the next in 12s
@@ -81,13 +82,21 @@ fn a_job_that_waits_for_an_answer_says_what_is_asked_until_when_and_where() {
         ↻ #5    job.step_changed     pending    2 attempts, next in 19s
                 status: 500 Internal Server Error
         ○ #6    job.action_required  pending    after #5
+
+    History
+      2026-11-22 15:04:06Z  step     verify-credentials: in-progress
+      2026-11-22 15:04:06Z  step     mfa-challenge: pending
+      2026-11-22 15:04:06Z  step     retrieve-accounts: pending
+      2026-11-22 15:04:09Z  step     verify-credentials: in-progress → success
+      2026-11-22 15:04:09Z  step     mfa-challenge: pending → in-progress
+      2026-11-22 15:04:09Z  event    #6 job.action_required
     "#);
 }
 
 #[test]
 fn everything_fits_into_a_narrow_terminal() {
     for width in [60, 80, 100] {
-        for line in page(&waits_for_an_answer(), &view(width, 9.0)).lines() {
+        for line in page(&waits_for_an_answer(), &[], &view(width, 9.0)).lines() {
             assert!(text::columns(line) <= width, "{width}: {line}");
         }
     }
@@ -104,7 +113,7 @@ fn a_job_that_the_tracker_ended_ends_in_its_failure() {
         ]
     };
     story.seen(1.0, &steps(&NOTHING)).seen(3.0, &steps(&queued));
-    insta::assert_snapshot!(page(&story.detail, &view(80, 603.0)), @r#"
+    insta::assert_snapshot!(page(&story.detail, &[], &view(80, 603.0)), @r#"
     ◐ 61725  in-progress
       age         10m 3s, enqueued 2026-11-22 15:04:05Z
       polls       2, the last 10m ago, the next due
@@ -122,9 +131,15 @@ fn a_job_that_the_tracker_ended_ends_in_its_failure() {
 
     Deliveries
       none: no webhook subscribes to what has happened
+
+    History
+      2026-11-22 15:04:06Z  step     verify-credentials: success
+      2026-11-22 15:04:06Z  step     retrieve-accounts: pending
+      2026-11-22 15:04:08Z  step     retrieve-accounts: pending → pending
+      2026-11-22 15:04:08Z  event    #4 job.delayed
     "#);
     story.ended(7200.0, FailureKind::Expired, "the deadline passed");
-    insta::assert_snapshot!(page(&story.detail, &view(80, 7260.0)), @r#"
+    insta::assert_snapshot!(page(&story.detail, &[], &view(80, 7260.0)), @r#"
     ✗ 61725  failed
       took        2h, ended 1m ago
       polls       3
@@ -141,12 +156,19 @@ fn a_job_that_the_tracker_ended_ends_in_its_failure() {
 
     Deliveries
       none: no webhook subscribes to what has happened
+
+    History
+      2026-11-22 15:04:06Z  step     verify-credentials: success
+      2026-11-22 15:04:06Z  step     retrieve-accounts: pending
+      2026-11-22 15:04:08Z  step     retrieve-accounts: pending → pending
+      2026-11-22 15:04:08Z  event    #4 job.delayed
+      2026-11-22 17:04:05Z  event    #5 job.failed
     "#);
 }
 
 #[test]
 fn a_job_that_nobody_has_looked_at_yet_is_short() {
-    insta::assert_snapshot!(page(&Story::of("61726").detail, &view(80, 9.0)), @r#"
+    insta::assert_snapshot!(page(&Story::of("61726").detail, &[], &view(80, 9.0)), @r#"
     ○ 61726  pending
       age         9s, enqueued 2026-11-22 15:04:05Z
       polls       none yet, the first due
@@ -175,10 +197,62 @@ fn hostile_text_is_escaped_wherever_it_stands() {
     detail.summary.row.webhook = Some(evil.to_owned());
     detail.summary.row.progress.last_error = Some(evil.to_owned());
     detail.deliveries[0].last_error = Some(evil.to_owned());
-    let mut pages = page(detail, &view(80, 5.0));
+    let mut pages = page(detail, &[], &view(80, 5.0));
     story.seen(2.0, &[step(evil, "failed", &failed)]);
-    pages.push_str(&page(&story.detail, &view(80, 5.0)));
+    pages.push_str(&page(&story.detail, &[], &view(80, 5.0)));
     assert!(pages.contains("evil"));
     let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
     assert_eq!(pages.find(bad), None, "{pages}");
+}
+
+#[test]
+fn a_webhook_that_stands_still_says_why_and_every_attempt_is_in_the_history() {
+    let mut detail = waits_for_an_answer();
+    let event = detail.events[4].id.clone();
+    let attempt = |number, seconds: f64, status: Option<u16>, error: Option<&str>| AttemptView {
+        event_id: event.clone(),
+        webhook: "audit".to_owned(),
+        number,
+        started_at: later(seconds),
+        duration_ms: 250,
+        status,
+        error: error.map(str::to_owned),
+        trigger: "schedule".to_owned(),
+    };
+    detail.attempts = vec![
+        attempt(1, 4.3, Some(500), Some("status: 500\u{1b}[2J")),
+        attempt(2, 6.0, Some(204), None),
+    ];
+    let webhooks = [
+        (
+            "billing".to_owned(),
+            WebhookHealth {
+                disabled: Some((later(5.0), "status: 410 Gone".to_owned())),
+                paused_until: None,
+            },
+        ),
+        (
+            "audit".to_owned(),
+            WebhookHealth {
+                disabled: None,
+                paused_until: Some(later(69.0)),
+            },
+        ),
+    ];
+    let page = page(&detail, &webhooks, &view(90, 9.0));
+    for expected in [
+        "    the webhook was disabled 4s ago: status: 410 Gone\n",
+        "    the webhook asked for a rest and is told again in 1m\n",
+        "  2026-11-22 15:04:06Z  step     verify-credentials: in-progress\n",
+        "  2026-11-22 15:04:09Z  step     verify-credentials: in-progress → success\n",
+        "  2026-11-22 15:04:09Z  event    #6 job.action_required\n",
+        "  2026-11-22 15:04:09Z  attempt  #5 job.step_changed to audit, number 1: status:\n                                 500\\u{1b}[2J, 250ms\n",
+        "  2026-11-22 15:04:11Z  attempt  #5 job.step_changed to audit, number 2: 204, 250ms\n",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing in\n{page}");
+    }
+    detail.attempts = vec![attempt(1, 7.0, Some(204), None); 60];
+    let page = super::page(&detail, &[], &view(90, 9.0));
+    assert!(page.contains("earlier; all of them with --json"), "{page}");
+    assert_eq!(page.matches("attempt  #5").count(), 40);
 }

@@ -1,6 +1,5 @@
-//! Jobs one by one and in pages, for the tracker, the commands and the status server.
+//! Jobs one by one, for the tracker, the commands and the status server.
 
-use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{self, Reading, job_columns};
@@ -8,7 +7,7 @@ use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
-use crate::store::{JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView};
+use crate::store::{JobDetail, JobRow, JobSummary, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
@@ -40,20 +39,6 @@ pub(super) const DETAIL: &str = concat!(
     "SELECT ",
     job_columns!(),
     ", j.metadata, j.failure, j.finished_at, j.resource FROM jobs AS j WHERE j.id = ?1"
-);
-
-pub(super) const LIST: &str = concat!(
-    "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (j.created_at, j.id) < (?1, ?2) ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
-);
-
-pub(super) const LIST_OF_STATE: &str = concat!(
-    "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (j.created_at, j.id) < (?1, ?2) AND j.state = ?4 ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
@@ -173,53 +158,6 @@ impl SqliteStore {
         .await
     }
 
-    pub(in crate::store) async fn list(
-        &self,
-        filter: &JobFilter,
-    ) -> Result<Vec<JobSummary>, StoreError> {
-        // Before the first page comes a bound that is above every job.
-        let (at, id) = filter
-            .after
-            .as_ref()
-            .map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
-        let page = |sql| {
-            sqlx::query(sql)
-                .bind(at)
-                .bind(id)
-                .bind(i64::from(filter.limit))
-        };
-        let query = match filter.state {
-            Some(state) => page(LIST_OF_STATE).bind(state.as_str()),
-            None => page(LIST),
-        };
-        let (jobs, steps) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let jobs = query.fetch_all(&mut *snapshot).await?;
-                let ids: Vec<String> = jobs
-                    .iter()
-                    .map(|row| row.try_get("id"))
-                    .collect::<Result<_, _>>()?;
-                let ids = serde_json::to_string(&ids).unwrap_or_default();
-                let steps = sqlx::query(STEPS_OF_MANY)
-                    .bind(ids)
-                    .fetch_all(&mut *snapshot)
-                    .await?;
-                snapshot.commit().await?;
-                Ok((jobs, steps))
-            })
-            .await?;
-        jobs.iter()
-            .map(|row| {
-                let id: String = row.try_get("id")?;
-                let mine = steps
-                    .iter()
-                    .filter(|step| step.try_get::<&str, _>("job_id").is_ok_and(|job| job == id));
-                summary(row, mine.map(rows::step).collect::<Result<_, _>>()?)
-            })
-            .collect()
-    }
-
     pub(in crate::store) async fn detail(
         &self,
         id: &JobId,
@@ -311,7 +249,7 @@ async fn many(
         .await
 }
 
-fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {
+pub(super) fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: rows::job(row)?,

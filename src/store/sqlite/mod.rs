@@ -9,12 +9,14 @@ mod figures;
 mod health;
 mod intake;
 mod jobs;
+mod list;
 mod lock;
 mod migrate;
 mod open;
 mod place;
 mod restore;
 mod rows;
+mod watched;
 
 #[cfg(test)]
 mod tests;

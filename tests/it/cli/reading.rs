@@ -15,7 +15,7 @@ use super::Desk;
 
 impl Desk {
     /// Records what the API could have answered for a job, now.
-    async fn seen(&self, id: &str, steps: &Value) {
+    pub(super) async fn seen(&self, id: &str, steps: &Value) {
         let store = Store::open(&self.path(), Clock::system()).await.unwrap();
         let id = JobId::parse(id).unwrap();
         let tracked = store.tracked(&id).await.unwrap().unwrap();

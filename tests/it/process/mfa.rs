@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::house::House;
 use crate::support::asking::{ask, done, mfa};
-use crate::support::pty::Pty;
+use crate::support::tty::Tty;
 
 const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
 
@@ -160,7 +160,7 @@ async fn what_is_refused_says_why_and_what_to_type() {
 #[tokio::test]
 async fn on_a_terminal_each_input_is_asked_for_and_nothing_typed_is_shown() {
     let house = asked_twice().await;
-    let mut pty = Pty::open();
+    let mut pty = Tty::open();
     let mut command = house.command("mfa");
     command.arg("m");
     let mut child = pty.command(&command).spawn().unwrap();
@@ -188,7 +188,7 @@ async fn breaking_off_sends_nothing_and_gives_the_terminal_back() {
         ("\u{4}", "nothing was typed"),
         ("\n", "answer 1 is empty"),
     ] {
-        let mut pty = Pty::open();
+        let mut pty = Tty::open();
         let mut command = house.command("mfa");
         command.arg("m");
         let mut child = pty.command(&command).spawn().unwrap();

@@ -19,3 +19,4 @@ mod refusing;
 mod reload;
 mod secrets;
 mod status;
+mod watching;

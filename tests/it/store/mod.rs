@@ -30,6 +30,8 @@ mod bookkeeping;
 
 mod reading;
 
+mod watching;
+
 mod timeline;
 
 mod deleting;

@@ -37,6 +37,7 @@ async fn pages(bench: &Bench, state: Option<JobState>, limit: u32) -> Vec<JobSum
             state,
             after: after.take(),
             limit,
+            ..JobFilter::default()
         };
         let page = bench.store.list(&filter).await.unwrap();
         assert!(page.len() <= limit as usize);

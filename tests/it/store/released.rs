@@ -138,9 +138,8 @@ async fn a_released_database_is_brought_up_to_date_with_every_row_and_works() {
         assert_eq!(outsider.value("PRAGMA integrity_check").await, "ok");
 
         let seen = JobFilter {
-            state: None,
-            after: None,
             limit: 100,
+            ..JobFilter::default()
         };
         let listed = store.list(&seen).await.unwrap();
         assert_eq!(listed.len(), before["jobs"].len());

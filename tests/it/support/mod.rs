@@ -5,4 +5,5 @@ pub(crate) mod patience;
 pub(crate) mod pty;
 pub(crate) mod receiver;
 pub(crate) mod sink;
+pub(crate) mod tty;
 pub(crate) mod world;

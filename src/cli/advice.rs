@@ -1,0 +1,78 @@
+//! What to type after an error of the database, where its own text does not say so.
+
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use crate::store::{LockError, StoreError};
+
+/// The way on from an error, found by its causes.
+pub(super) fn on(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let of_store = cause.downcast_ref::<StoreError>().and_then(of_store);
+        of_store.or_else(|| cause.downcast_ref::<LockError>().map(of_lock))
+    })
+}
+
+fn of_store(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Absent(_) => {
+            "if it lies elsewhere, name the configuration that says where: jobtrackd --config FILE"
+                .to_owned()
+        }
+        StoreError::Unusable { path, .. } if is_denied(path) => denied(path),
+        StoreError::Unusable { path, .. } => format!(
+            "look at the file, and at all the rest: ls -l {}; jobtrackd doctor",
+            path.display()
+        ),
+        StoreError::Foreign(_) => {
+            "correct database.url, or name another configuration: jobtrackd --config FILE"
+                .to_owned()
+        }
+        StoreError::Busy => {
+            "try again; if it stays locked, find out who holds it: jobtrackd doctor".to_owned()
+        }
+        StoreError::Full => "make room, and try again; see how much there is: df -h".to_owned(),
+        StoreError::Damaged(_) => {
+            "see what is wrong, and restore a backup if it must be: jobtrackd doctor".to_owned()
+        }
+        StoreError::Inconsistent { .. } | StoreError::Other(_) => {
+            "see what is wrong: jobtrackd doctor".to_owned()
+        }
+        StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in".to_owned(),
+        // These say it themselves.
+        StoreError::NetworkFilesystem { .. }
+        | StoreError::Outdated { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Refused(_) => return None,
+    })
+}
+
+fn of_lock(error: &LockError) -> String {
+    match error {
+        LockError::Held { .. } => {
+            "stop the other one (systemctl stop jobtrackd), or give this one another database.url"
+                .to_owned()
+        }
+        LockError::Unusable { path, .. } => format!(
+            "it takes the daemon's own user: sudo -u jobtrackd jobtrackd …; see whose it is: ls -l {}",
+            path.display()
+        ),
+    }
+}
+
+/// Whether this user may not read and write what SQLite needs there.
+fn is_denied(path: &Path) -> bool {
+    let wanted = Access::READ_OK | Access::WRITE_OK;
+    let refused = accessat(CWD, path, wanted, AtFlags::EACCESS);
+    matches!(refused, Err(Errno::ACCESS))
+}
+
+fn denied(path: &Path) -> String {
+    format!(
+        "this user may not read and write the database; members of its group may, so let root run usermod -aG \
+         jobtrackd-queue USER and log in again (whose it is: ls -l {})",
+        path.display()
+    )
+}

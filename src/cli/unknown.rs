@@ -1,0 +1,99 @@
+//! An id that is not in the database: what was meant, perhaps, and how to go on.
+
+use std::fmt::Write as _;
+
+use anyhow::anyhow;
+use strsim::damerau_levenshtein;
+
+use crate::core::job::JobId;
+use crate::store::{JobFilter, Store, StoreError};
+
+/// The newest jobs that an unknown id is compared with.
+const COMPARED: u32 = 500;
+
+/// Most ids that are proposed.
+const MOST_PROPOSED: usize = 3;
+
+/// Most differences, letter by letter, between an id and what was meant.
+const LARGEST_DISTANCE: usize = 2;
+
+/// Least letters of an id that is taken for a part of another one.
+const LEAST_PART: usize = 4;
+
+/// The error for an id that is not there.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, StoreError> {
+    let newest = JobFilter {
+        limit: COMPARED,
+        ..JobFilter::default()
+    };
+    let jobs = store.list(&newest).await?;
+    let ids = jobs.iter().map(|job| job.row.id.as_str());
+    Ok(anyhow!(message(id.as_str(), ids)))
+}
+
+fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut near: Vec<(usize, &str)> = known
+        .filter_map(|known| Some((distance(id, known)?, known)))
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    let mut said = format!("there is no job {id}");
+    for (index, (_, near)) in near.iter().take(MOST_PROPOSED).enumerate() {
+        let before = if index == 0 {
+            "; did you mean "
+        } else {
+            " or "
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(said, "{before}{near}");
+    }
+    if near.is_empty() {
+        let _ = write!(
+            said,
+            "; list those there are with: jobtrackd list, or have it followed with: jobtrackd enqueue {id}"
+        );
+    } else {
+        said.push_str("? List those there are with: jobtrackd list");
+    }
+    said
+}
+
+/// How far an id is from a known one, when it could be meant for it.
+fn distance(id: &str, known: &str) -> Option<usize> {
+    let (id, known) = (id.to_ascii_lowercase(), known.to_ascii_lowercase());
+    if id.len() >= LEAST_PART && known.contains(&id) {
+        return Some(1);
+    }
+    let distance = damerau_levenshtein(&id, &known);
+    // Of a short id almost everything would be different.
+    (distance <= LARGEST_DISTANCE && distance * 3 <= id.len()).then_some(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_could_be_meant_are_proposed_the_nearest_first() {
+        let said = |id: &str, known: &[&str]| message(id, known.iter().copied());
+        assert_eq!(
+            said("61732", &["61700", "61723", "99999", "61732x"]),
+            "there is no job 61732; did you mean 61723 or 61732x? List those there are with: jobtrackd list"
+        );
+        assert_eq!(
+            said("0EDD-11", &["a0edd-11b"]),
+            "there is no job 0EDD-11; did you mean a0edd-11b? List those there are with: jobtrackd list"
+        );
+        for known in [&["1", "2", "12"][..], &[]] {
+            assert_eq!(
+                said("3", known),
+                "there is no job 3; list those there are with: jobtrackd list, or have it followed with: jobtrackd \
+                 enqueue 3"
+            );
+        }
+        let many = said("job-1", &["job-2", "job-3", "job-4", "job-5"]);
+        assert!(many.contains("job-2 or job-3 or job-4? "), "{many}");
+    }
+}

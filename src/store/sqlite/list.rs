@@ -1,0 +1,162 @@
+//! Jobs in pages, the newest first, and the search among them.
+
+use sqlx::Row;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments};
+
+use super::jobs::{STEPS_OF_MANY, summary};
+use super::rows::{self, Reading, job_columns};
+use super::{SqliteStore, StoreError};
+use crate::core::job::{JobId, JobState};
+use crate::core::time::UnixMillis;
+use crate::store::{JobFilter, JobSummary};
+
+/// Most jobs that a search by webhook or text looks at.
+const SEARCHED_JOBS: i64 = 100_000;
+
+/// What is asked of a listed job beyond its place: the webhook, and the text.
+macro_rules! listed {
+    () => {
+        " AND (?6 IS NULL OR j.webhook = ?6
+               OR EXISTS (SELECT 1 FROM deliveries AS d WHERE d.job_id = j.id AND d.webhook = ?6))
+          AND (?7 IS NULL OR instr(lower(j.id), ?7) OR instr(lower(j.metadata), ?7)
+               OR instr(lower(j.last_error), ?7)
+               OR EXISTS (SELECT 1 FROM json_each(j.failure) WHERE instr(lower(value), ?7)))
+          ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
+    };
+}
+
+pub(super) const LIST: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
+     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)",
+    listed!()
+);
+
+pub(super) const LIST_OF_STATE: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
+     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8",
+    listed!()
+);
+
+/// The last job that a search looks at.
+pub(super) const SEARCH_END: &str = "
+    SELECT j.created_at, j.id FROM jobs AS j
+    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)
+    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+
+pub(super) const SEARCH_END_OF_STATE: &str = "
+    SELECT j.created_at, j.id FROM jobs AS j
+    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8
+    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+
+impl SqliteStore {
+    pub(in crate::store) async fn list(
+        &self,
+        filter: &JobFilter,
+    ) -> Result<Vec<JobSummary>, StoreError> {
+        let mut range = Range::of(filter);
+        if let Some(end) = self.search_end(filter).await? {
+            range.last = (end.0.0, end.1.to_string());
+        }
+        let sql = match filter.state {
+            Some(_) => LIST_OF_STATE,
+            None => LIST,
+        };
+        let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
+        let query = range
+            .bound(sql, i64::from(filter.limit))
+            .bind(&filter.webhook)
+            .bind(text)
+            .bind(filter.state.map(JobState::as_str));
+        let (jobs, steps) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let jobs = query.fetch_all(&mut *snapshot).await?;
+                let ids: Vec<String> = jobs
+                    .iter()
+                    .map(|row| row.try_get("id"))
+                    .collect::<Result<_, _>>()?;
+                let ids = serde_json::to_string(&ids).unwrap_or_default();
+                let steps = sqlx::query(STEPS_OF_MANY)
+                    .bind(ids)
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+                snapshot.commit().await?;
+                Ok((jobs, steps))
+            })
+            .await?;
+        jobs.iter()
+            .map(|row| {
+                let id: String = row.try_get("id")?;
+                let mine = steps
+                    .iter()
+                    .filter(|step| step.try_get::<&str, _>("job_id").is_ok_and(|job| job == id));
+                summary(row, mine.map(rows::step).collect::<Result<_, _>>()?)
+            })
+            .collect()
+    }
+
+    pub(in crate::store) async fn search_end(
+        &self,
+        filter: &JobFilter,
+    ) -> Result<Option<(UnixMillis, JobId)>, StoreError> {
+        if !filter.is_search() {
+            return Ok(None);
+        }
+        let range = Range::of(filter);
+        let sql = match filter.state {
+            Some(_) => SEARCH_END_OF_STATE,
+            None => SEARCH_END,
+        };
+        let query = range
+            .bound(sql, SEARCHED_JOBS - 1)
+            .bind(None::<&str>)
+            .bind(None::<&str>)
+            .bind(filter.state.map(JobState::as_str));
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.map(|row| {
+            let r = Reading::new(&row, "jobs", "id");
+            Ok((r.time("created_at")?, r.job_id("id")?))
+        })
+        .transpose()
+    }
+}
+
+/// Where in the list's order jobs are read.
+struct Range {
+    /// The first one stands behind this place.
+    before: (i64, String),
+    /// The last one stands here or before.
+    last: (i64, String),
+}
+
+impl Range {
+    fn of(filter: &JobFilter) -> Self {
+        // Before the first page comes a bound that is above every job, and no id is before the empty one.
+        let after = filter.after.as_ref();
+        let after = after.map(|(at, id)| (at.0, id.to_string()));
+        let until = filter
+            .until
+            .map(|at| (at.0.saturating_add(1), String::new()));
+        let first = after.into_iter().chain(until).min();
+        Self {
+            before: first.unwrap_or((i64::MAX, String::new())),
+            last: (filter.since.map_or(i64::MIN, |at| at.0), String::new()),
+        }
+    }
+
+    fn bound(self, sql: &'static str, limit: i64) -> Query<'static, Sqlite, SqliteArguments> {
+        sqlx::query(sql)
+            .bind(self.before.0)
+            .bind(self.before.1)
+            .bind(limit)
+            .bind(self.last.0)
+            .bind(self.last.1)
+    }
+}
