@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::house::House;
 use crate::support::asking::{ask, done, mfa};
 use crate::support::pty::Pty;
+use crate::support::sink::SECRET;
 
 const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
 
@@ -82,6 +83,8 @@ async fn answers_reach_the_api_with_the_daemon_down_and_the_next_start_polls_at_
     // After the start no poll comes by itself.
     house.set("polling", "initial_delay", "1m");
     house.set("polling", "max_delay", "1m");
+    // Nor does the command need the secrets of webhooks.
+    house.unset("webhooks.all", "secret");
     let later = "UPDATE jobs SET next_poll_at = next_poll_at + 3600000";
     house.sql(later).await;
     let (code, out, err) = run(&house, &["m", "Basiq", "AU00002"], "").await;
@@ -91,6 +94,7 @@ async fn answers_reach_the_api_with_the_daemon_down_and_the_next_start_polls_at_
     assert!(out.contains("jobtrackd show m"), "{out}");
     assert_eq!(relayed(&house), (1, Some("u1".to_owned())));
     assert_eq!(house.value("SELECT poll_requested FROM jobs").await, "1");
+    house.set("webhooks.all", "secret", SECRET);
     let asked = house.asked("m");
     let daemon = house.running().await;
     house
