@@ -14,11 +14,10 @@ use super::screen::{Screen, View};
 use super::style::Tone;
 use super::text;
 use crate::clock::{Clock, Jitter};
-use crate::config::Settings;
 use crate::core::job::JobId;
 use crate::mfa::{Answers, Desk, LONGEST_ANSWER, MOST_ANSWERS, Open};
 use crate::store::Store;
-use crate::upstream::{Relayed, Upstream};
+use crate::upstream::{Relayed, Upstream, UpstreamSettings};
 
 /// Stands for "read the answers from standard input".
 const STDIN: &str = "-";
@@ -77,12 +76,12 @@ pub(super) fn leave_no_core() {
 
 pub(super) async fn run(
     args: &Args,
-    settings: &Settings,
+    settings: &UpstreamSettings,
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let upstream = Upstream::new(&settings.upstream, clock.clone(), Jitter::system())?;
+    let upstream = Upstream::new(settings, clock.clone(), Jitter::system())?;
     let desk = Desk {
         store,
         upstream: &upstream,

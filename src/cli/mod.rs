@@ -50,7 +50,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, DatabaseSettings, Sources, load, load_database};
+use crate::config::{ConfigError, DatabaseSettings, Sources, load_database, load_upstream};
 use crate::store::{Place, Store};
 use screen::Screen;
 use style::{Style, Tone};
@@ -185,9 +185,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::Mfa(args) => {
             mfa::leave_no_core();
-            let settings = load(&sources)?;
-            on_store(&settings.database, async |store, screen| {
-                mfa::run(&args, &settings, store, screen).await
+            let (database, upstream) = load_upstream(&sources)?;
+            on_store(&database, async |store, screen| {
+                mfa::run(&args, &upstream, store, screen).await
             })
         }
     }

@@ -113,8 +113,11 @@ pub enum LogFormat {
 /// Every problem found, see [`ConfigError`].
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
     let problems = Problems::default();
-    match validated(sources, Reading::Read, &problems) {
-        Some((_, Some(mut settings))) if problems.is_empty() => {
+    match validated(sources, Wanted::All, &problems) {
+        Some(Validated {
+            all: Some(mut settings),
+            ..
+        }) if problems.is_empty() => {
             (settings.warnings, settings.secret_files) = problems.into_found();
             Ok(settings)
         }
@@ -129,10 +132,43 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
 /// Every problem found, see [`ConfigError`].
 pub fn load_database(sources: &Sources) -> Result<DatabaseSettings, ConfigError> {
     let problems = Problems::default();
-    match validated(sources, Reading::Skip, &problems) {
-        Some((database, _)) if problems.is_empty() => Ok(database),
+    match validated(sources, Wanted::None, &problems) {
+        Some(Validated { database, .. }) if problems.is_empty() => Ok(database),
         _ => Err(problems.into_error(sources.file.clone())),
     }
+}
+
+/// Loads what a command needs that talks to the API: likewise, with the API's secret and no other.
+///
+/// # Errors
+/// Every problem found, see [`ConfigError`].
+pub fn load_upstream(
+    sources: &Sources,
+) -> Result<(DatabaseSettings, UpstreamSettings), ConfigError> {
+    let problems = Problems::default();
+    match validated(sources, Wanted::Upstream, &problems) {
+        Some(Validated {
+            database,
+            upstream: Some(upstream),
+            ..
+        }) if problems.is_empty() => Ok((database, upstream)),
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
+}
+
+/// Whose secrets are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    Upstream,
+    None,
+}
+
+/// What is right. What is missing was reported, or depends on secrets that nobody wants.
+struct Validated {
+    database: DatabaseSettings,
+    upstream: Option<UpstreamSettings>,
+    all: Option<Settings>,
 }
 
 impl Settings {
@@ -175,23 +211,22 @@ impl Settings {
     }
 }
 
-/// Reads every section, whatever is wrong with the others. What is missing from the answer was reported or, with
-/// [`Reading::Skip`], depends on secrets.
-fn validated(
-    sources: &Sources,
-    reading: Reading,
-    problems: &Problems,
-) -> Option<(DatabaseSettings, Option<Settings>)> {
+/// Reads every section, whatever is wrong with the others.
+fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<Validated> {
     let merged = sources::merged(sources, problems)?;
     let empty = Map::new();
     let section = |name| Section::new(name, table(&merged, name).unwrap_or(&empty), problems);
-    let secrets = Secrets { sources, reading };
+    let secrets = |read| {
+        let reading = if read { Reading::Read } else { Reading::Skip };
+        Secrets { sources, reading }
+    };
 
     let database = local::database(&section("database"));
-    let upstream = remote::upstream(&section("upstream"), &secrets);
+    let upstream = remote::upstream(&section("upstream"), &secrets(wanted != Wanted::None));
     let polling = local::polling(&section("polling"));
     let listen = status::listen(&section("status"));
-    let status = status::status(&section("status"), listen.as_ref(), &secrets);
+    let needed = secrets(wanted == Wanted::All);
+    let status = status::status(&section("status"), listen.as_ref(), &needed);
     let log = local::log(&section("log"));
 
     let listen = listen.flatten().as_ref().and_then(Listen::tcp);
@@ -203,6 +238,7 @@ fn validated(
             ValueKind::Table(values) => {
                 let path = format!("{WEBHOOKS}.{name}");
                 let section = Section::new(&path, values, problems);
+                let secrets = secrets(wanted == Wanted::All);
                 Some(remote::webhook(&section, name, listen, &secrets))
             }
             _ => None,
@@ -210,7 +246,7 @@ fn validated(
     let webhooks = section::all(webhooks.collect());
 
     let database = database?;
-    let settings = |database| {
+    let all = |upstream, database| {
         Some(Settings {
             database,
             upstream: upstream?,
@@ -222,7 +258,11 @@ fn validated(
             secret_files: Vec::new(),
         })
     };
-    Some((database.clone(), settings(database)))
+    Some(Validated {
+        all: all(upstream.clone(), database.clone()),
+        upstream,
+        database,
+    })
 }
 
 fn table<'a>(values: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String, Value>> {

@@ -3,7 +3,7 @@
 use jobtrackd::simulator::{Phase, Scenario, Script, Step};
 use serde_json::json;
 
-use super::{MINUTE, answer, asking, relayed, told};
+use super::{MINUTE, SECOND, answer, asking, relayed, told};
 use crate::support::asking::{ask, asking_steps, mfa};
 use crate::support::world::World;
 
@@ -76,11 +76,14 @@ async fn a_wrong_answer_is_asked_again_and_told_again() {
     let first = world
         .value("SELECT body FROM events WHERE type = 'job.action_required'")
         .await;
+    world.pass(90 * SECOND).await;
     assert_eq!(answer(&mut world, "j", json!(["9999"])).await.0, 202);
     world.until(MINUTE, &told("j"), "2").await;
     let bodies =
         "SELECT body FROM events WHERE type = 'job.action_required' ORDER BY sequence DESC";
     assert_ne!(world.value(bodies).await, first);
+    // The first question has expired since, this one has two minutes of its own.
+    world.pass(90 * SECOND).await;
     assert_eq!(answer(&mut world, "j", json!(["1234"])).await.0, 202);
     world.until_ended(10 * MINUTE).await;
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");

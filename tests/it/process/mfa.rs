@@ -10,6 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::house::House;
 use crate::support::asking::{ask, done, mfa};
+use crate::support::patience::until;
+use crate::support::sink::SECRET;
 use crate::support::tty::Tty;
 
 const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
@@ -82,6 +84,8 @@ async fn answers_reach_the_api_with_the_daemon_down_and_the_next_start_polls_at_
     // After the start no poll comes by itself.
     house.set("polling", "initial_delay", "1m");
     house.set("polling", "max_delay", "1m");
+    // Nor does the command need the secrets of webhooks.
+    house.unset("webhooks.all", "secret");
     let later = "UPDATE jobs SET next_poll_at = next_poll_at + 3600000";
     house.sql(later).await;
     let (code, out, err) = run(&house, &["m", "Basiq", "AU00002"], "").await;
@@ -91,20 +95,25 @@ async fn answers_reach_the_api_with_the_daemon_down_and_the_next_start_polls_at_
     assert!(out.contains("jobtrackd show m"), "{out}");
     assert_eq!(relayed(&house), (1, Some("u1".to_owned())));
     assert_eq!(house.value("SELECT poll_requested FROM jobs").await, "1");
+    house.set("webhooks.all", "secret", SECRET);
     let asked = house.asked("m");
     let daemon = house.running().await;
     house
         .until("SELECT polls > 0 AND poll_requested = 0 FROM jobs", "1")
         .await;
-    crate::support::patience::until("a poll", || house.asked("m") > asked).await;
+    until("a poll", || house.asked("m") > asked).await;
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn with_the_daemon_up_the_job_is_polled_at_once() {
     let mut house = asked_for_code().await;
-    house.set("polling", "max_delay", "1h");
+    // After the poll of the start none comes by itself.
+    house.set("polling", "initial_delay", "1m");
+    house.set("polling", "max_delay", "1m");
+    let asked = house.asked("m");
     let daemon = house.running().await;
+    until("the poll of the start", || house.asked("m") > asked).await;
     let (code, out, err) = run(&house, &["m", "--json", "-"], "1234\r\n").await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let record: Value = serde_json::from_str(&out).unwrap();
