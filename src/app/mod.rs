@@ -23,8 +23,9 @@ pub use service::run;
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
-use crate::status::{self, Health};
+use crate::status::{self, Health, Waiting};
 use crate::store::{InstanceLock, Place, Store, StoreError};
+use crate::tracker::commits::Commits;
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
@@ -65,6 +66,9 @@ pub struct Daemon {
     store: Store,
     nudge: Arc<Notify>,
     engine: Option<Engine>,
+    commits: Commits,
+    /// The requests at the status server that wait for something to happen.
+    waiting: Waiting,
     health: Arc<RwLock<Health>>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
@@ -117,9 +121,10 @@ impl Daemon {
         surroundings
             .manager
             .status("Taking up the jobs that are there".to_owned());
-        let vitals = Vitals::default();
-        let (engine, health) =
-            Engine::start(&settings, &surroundings, &store, &nudge, &vitals).await?;
+        let (vitals, commits) = (Vitals::default(), Commits::default());
+        let starting = Engine::start(&settings, &surroundings, &store, &nudge, &commits, &vitals);
+        let (engine, health) = starting.await?;
+        let waiting = Waiting::new(commits.clone());
         let health = Arc::new(RwLock::new(health));
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
@@ -130,6 +135,7 @@ impl Daemon {
                     store: store.clone(),
                     health: Arc::clone(&health),
                     nudge: Arc::clone(&nudge),
+                    waiting: waiting.clone(),
                     clock: surroundings.clock.clone(),
                 },
                 status_stop.clone(),
@@ -144,6 +150,8 @@ impl Daemon {
             store,
             nudge,
             engine: Some(engine),
+            commits,
+            waiting,
             health,
             vitals,
             refused: Arc::default(),
@@ -158,6 +166,12 @@ impl Daemon {
     #[must_use]
     pub fn status_address(&self) -> Option<SocketAddr> {
         self.status_address
+    }
+
+    /// The requests at the status server that wait for something to happen.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// What the daemon knows.
@@ -242,6 +256,7 @@ impl Daemon {
             &self.surroundings,
             &self.store,
             &self.nudge,
+            &self.commits,
             &self.vitals,
         );
         let (engine, health) = starting.await?;
@@ -257,6 +272,7 @@ impl Daemon {
     /// # Errors
     /// The first error that a part ended with.
     pub async fn stop(mut self, hurry: &CancellationToken) -> anyhow::Result<()> {
+        self.waiting.end();
         let engine = match self.engine.take() {
             Some(engine) => engine.finish(hurry).await,
             None => Ok(()),

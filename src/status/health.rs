@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Parts;
 use crate::tracker::poller::Gauge;
@@ -72,12 +73,50 @@ pub struct Report {
     pub unknown_webhooks: usize,
 }
 
+/// The process answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what healthz() writes")]
+pub(super) struct Alive {
+    #[schema(pattern = "^ok$")]
+    status: String,
+    version: String,
+}
+
+/// How the daemon is.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what readyz() writes")]
+pub(super) struct Readiness {
+    #[schema(pattern = "^(ok|degraded|unready)$")]
+    status: String,
+    /// What is wrong, in sentences.
+    reasons: Vec<String>,
+    jobs_followed: usize,
+    polls_in_flight: usize,
+    jobs_with_unknown_webhook: usize,
+}
+
 /// The process answers. Whether it can do its work is a question for `/readyz`.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    responses((status = 200, description = "It answers", body = Alive))
+)]
 pub(super) async fn healthz() -> Json<Value> {
     Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+/// Whether the daemon does its work
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "It does; `degraded` when its surroundings are in trouble", body = Readiness),
+        (status = 503, description = "It cannot, for these reasons", body = Readiness),
+    )
+)]
+// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
 pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
     let report = {
         let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 mod batch;
 mod error;
 mod health;
+mod pages;
 mod place;
 mod sqlite;
 mod views;
@@ -16,6 +17,10 @@ use std::time::Duration;
 pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
 pub use error::StoreError;
 pub use health::{Backlog, JobsHealth};
+pub use pages::{
+    EventFilter, EventPage, Happened, Mirrored, PAGE_BYTES, RecordedEvent, TimelineEntry,
+    TimelineKey, TimelinePage, UserFilter, UserPage,
+};
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use views::{
@@ -158,16 +163,6 @@ impl Store {
     pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
         match self {
             Self::Sqlite(store) => store.tracked(id).await,
-        }
-    }
-
-    /// The remote job as last seen: `None` when there is no such job, `Some(None)` before its first good poll.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn resource(&self, id: &JobId) -> Result<Option<Option<String>>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.resource(id).await,
         }
     }
 

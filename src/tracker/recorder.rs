@@ -17,6 +17,7 @@ use crate::pulse::Pulse;
 use crate::store::{
     AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
 };
+use crate::tracker::commits::Commits;
 
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
@@ -147,6 +148,7 @@ pub struct Writer {
     queue: mpsc::Receiver<Change>,
     writable: watch::Sender<Writable>,
     nudges: HashMap<WebhookName, Arc<Notify>>,
+    commits: Commits,
     changes_seen: Option<i64>,
     pulse: Pulse,
 }
@@ -166,6 +168,7 @@ pub fn recorder(
         queue: changes,
         writable,
         nudges,
+        commits: Commits::default(),
         changes_seen: None,
         pulse: Pulse::default(),
     };
@@ -194,6 +197,13 @@ struct Waiting {
 }
 
 impl Writer {
+    /// Those who wait for commits hear of this writer's.
+    #[must_use]
+    pub fn telling(mut self, commits: Commits) -> Self {
+        self.commits = commits;
+        self
+    }
+
     /// Whether it advances.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
@@ -287,6 +297,7 @@ impl Writer {
 
     /// Tells those who wait, and the webhooks that have something new. Nobody waits only when the process is going down.
     fn answer(&self, waiting: Waiting, committed: &Committed) {
+        self.commits.made(&committed.recorded);
         for (id, done) in waiting.seen {
             let recorded = if committed.recorded.contains(&id) {
                 Recorded::Yes

@@ -22,6 +22,7 @@ mod pressure;
 mod process;
 mod restart;
 mod simulator;
+mod status;
 mod store;
 mod tidy;
 mod upstream;

@@ -1,5 +1,7 @@
 //! Jobs one by one and in pages, for the tracker, the commands and the status server.
 
+use std::collections::HashMap;
+
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -8,7 +10,7 @@ use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
-use crate::store::{JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView};
+use crate::store::{JobDetail, JobFilter, JobRow, JobSummary, Mirrored, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
@@ -18,7 +20,13 @@ pub(super) const TRACKED: &str = "
 
 const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
 
-const RESOURCE: &str = "SELECT id, resource FROM jobs WHERE id = ?1";
+pub(super) const MIRRORED: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
+
+pub(super) const SUMMARY: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j WHERE j.id = ?1"
+);
 
 pub(super) const STEPS: &str = "
     SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
@@ -113,16 +121,42 @@ impl SqliteStore {
         }))
     }
 
-    pub(in crate::store) async fn resource(
+    pub(in crate::store) async fn mirrored(
         &self,
         id: &JobId,
-    ) -> Result<Option<Option<String>>, StoreError> {
-        let query = sqlx::query(RESOURCE).bind(id.as_str());
+    ) -> Result<Option<Mirrored>, StoreError> {
+        let query = sqlx::query(MIRRORED).bind(id.as_str());
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
             .await?;
-        row.map(|row| Reading::new(&row, "jobs", "id").maybe_text("resource"))
-            .transpose()
+        row.map(|row| {
+            let r = Reading::new(&row, "jobs", "id");
+            Ok(Mirrored {
+                state: r.job_state()?,
+                resource: r.maybe_text("resource")?,
+            })
+        })
+        .transpose()
+    }
+
+    pub(in crate::store) async fn summary(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<JobSummary>, StoreError> {
+        let (job, steps) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let job = sqlx::query(SUMMARY)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *snapshot)
+                    .await?;
+                let steps = many(&mut snapshot, STEPS, id).await?;
+                snapshot.commit().await?;
+                Ok((job, steps))
+            })
+            .await?;
+        let steps = steps.iter().map(rows::step).collect::<Result<_, _>>()?;
+        job.map(|row| summary(&row, steps)).transpose()
     }
 
     pub(in crate::store) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
@@ -195,13 +229,15 @@ impl SqliteStore {
                 Ok((jobs, steps))
             })
             .await?;
+        let mut steps_of: HashMap<String, Vec<StepView>> = HashMap::new();
+        for step in &steps {
+            let mine = steps_of.entry(step.try_get("job_id")?).or_default();
+            mine.push(rows::step(step)?);
+        }
         jobs.iter()
             .map(|row| {
                 let id: String = row.try_get("id")?;
-                let mine = steps
-                    .iter()
-                    .filter(|step| step.try_get::<&str, _>("job_id").is_ok_and(|job| job == id));
-                summary(row, mine.map(rows::step).collect::<Result<_, _>>()?)
+                summary(row, steps_of.remove(&id).unwrap_or_default())
             })
             .collect()
     }

@@ -5,6 +5,7 @@ mod command;
 mod commit;
 mod copy;
 mod deliveries;
+mod events;
 mod health;
 mod intake;
 mod jobs;
@@ -14,6 +15,8 @@ mod open;
 mod place;
 mod restore;
 mod rows;
+mod timeline;
+mod users;
 
 #[cfg(test)]
 mod tests;

@@ -11,12 +11,15 @@ use super::commit::{
 use super::deliveries::{
     DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
 };
+use super::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, STEPS,
-    STEPS_OF_MANY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, LIST, LIST_OF_STATE, MIRRORED, STEPS,
+    STEPS_OF_MANY, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
+use super::timeline::TIMELINE;
+use super::users::{JOBS_OF_USER, WINDOW_END};
 use super::*;
 use crate::store::{NewJob, Place};
 
@@ -112,6 +115,33 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
     (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (MIRRORED, "sqlite_autoindex_jobs_1 (id=?)"),
+    (SUMMARY, "sqlite_autoindex_jobs_1 (id=?)"),
+    (NEWEST_EVENT, "SEARCH events"),
+    (EVENTS_AFTER, EVENTS_BY_CURSOR),
+    (EVENTS_OF_TYPE, EVENTS_BY_CURSOR),
+    (EVENTS_OF_JOB, BY_JOB),
+    (
+        EVENTS_OF_JOB,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+    ),
+    (TIMELINE, "(job_id=? AND seq=?)"),
+    (
+        TIMELINE,
+        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (
+        TIMELINE,
+        "SEARCH e USING INDEX sqlite_autoindex_events_2 (job_id=?)",
+    ),
+    (
+        JOBS_OF_USER,
+        "SEARCH jobs USING INDEX jobs_created ((created_at,id)<(?,?))",
+    ),
+    (
+        WINDOW_END,
+        "SEARCH jobs USING COVERING INDEX jobs_created ((created_at,id)<(?,?))",
+    ),
     (STEPS, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
     (TRANSITIONS, BY_JOB),
@@ -125,7 +155,11 @@ const PLANS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Rows that were found by an index, at most a page of them.
+const PAGE: &str = "SCAN page";
+
 const BY_JOB: &str = "(job_id=?)";
+const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
 
 /// Holds the pending ones only, and the count of them has a limit.
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
@@ -141,7 +175,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
         );
         let scan = |line: &&String| {
             line.starts_with("SCAN ")
-                && !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery", COUNTED]
+                && !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery", PAGE, COUNTED]
                     .iter()
                     .any(|few| line.contains(few))
         };
@@ -152,7 +186,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
 #[tokio::test]
 async fn pages_are_read_in_their_order_and_not_sorted() {
     let (_folder, store) = fresh().await;
-    for sql in [DUE, ACTIVE_JOBS, CHANGES, LIST, LIST_OF_STATE] {
+    for sql in [DUE, ACTIVE_JOBS, CHANGES, LIST, LIST_OF_STATE, WINDOW_END] {
         let plan = plan(&store, sql).await;
         assert!(
             !plan.iter().any(|line| line.contains("TEMP B-TREE")),
