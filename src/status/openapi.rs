@@ -120,7 +120,8 @@ impl Described {
         H: Handler<T, Parts>,
         T: 'static,
     {
-        let methods = D::methods().into_iter().map(filter);
+        let methods = D::methods();
+        let methods = methods.iter().map(filter);
         let Some(methods) = methods.reduce(MethodFilter::or) else {
             return self;
         };
@@ -164,7 +165,7 @@ impl Described {
     }
 }
 
-fn filter(method: HttpMethod) -> MethodFilter {
+fn filter(method: &HttpMethod) -> MethodFilter {
     match method {
         HttpMethod::Get => MethodFilter::GET,
         HttpMethod::Post => MethodFilter::POST,

@@ -149,6 +149,11 @@ impl Listener {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
+        Self::open(request, &world.clock).await
+    }
+
+    /// The same with a request that is ready.
+    pub(super) async fn open(request: RequestBuilder, clock: &Clock) -> Self {
         let text = Arc::<Mutex<String>>::default();
         let heard = Arc::clone(&text);
         let task = tokio::spawn(async move {
@@ -160,7 +165,7 @@ impl Listener {
             }
         });
         let listener = Self { text, task };
-        listener.hears(&world.clock, "retry: ").await;
+        listener.hears(clock, "retry: ").await;
         listener
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::get;
+use super::client::{Answer, get};
 use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,6 +48,32 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
         ["e", "d", "c", "b", "a"]
     );
     let first = get(&mut world, "/jobs?limit=2").await;
+    fields_of_the_contract(&first);
+    world
+        .sql(&format!(
+            "INSERT INTO jobs (id, created_at) VALUES ('f', {})",
+            at + 9
+        ))
+        .await;
+    world.stop().await;
+    world.start().await;
+    let second = format!("/jobs?limit=2&after={}", first.next().unwrap());
+    assert_eq!(get(&mut world, &second).await.column("id"), ["c", "b"]);
+    let ended = get(&mut world, "/jobs?state=success").await;
+    assert_eq!(
+        (ended.column("id"), ended.next()),
+        (vec!["b".to_owned()], None)
+    );
+    assert_eq!(
+        get(&mut world, "/jobs?state=failed")
+            .await
+            .column("id")
+            .len(),
+        0
+    );
+}
+
+fn fields_of_the_contract(first: &Answer) {
     let record = &first.json()["data"][0];
     let expected = [
         "created_at",
@@ -74,28 +100,13 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
         record["created_at"].as_str().unwrap().len(),
         "2026-11-22T15:04:05.123Z".len()
     );
-    world
-        .sql(&format!(
-            "INSERT INTO jobs (id, created_at) VALUES ('f', {})",
-            at + 9
-        ))
-        .await;
-    world.stop().await;
-    world.start().await;
-    let second = format!("/jobs?limit=2&after={}", first.next().unwrap());
-    assert_eq!(get(&mut world, &second).await.column("id"), ["c", "b"]);
-    let ended = get(&mut world, "/jobs?state=success").await;
-    assert_eq!(
-        (ended.column("id"), ended.next()),
-        (vec!["b".to_owned()], None)
-    );
-    assert_eq!(
-        get(&mut world, "/jobs?state=failed")
-            .await
-            .column("id")
-            .len(),
-        0
-    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_page_is_refused() {
+    let mut world = World::running().await;
+    world.follow("a", &[(0, &[("s", "success")])]).await;
+    world.until_ended(Duration::from_secs(60)).await;
     let timeline_cursor = get(&mut world, "/jobs/a/timeline?limit=1")
         .await
         .next()

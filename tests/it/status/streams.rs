@@ -125,8 +125,10 @@ async fn a_quiet_stream_shows_that_it_lives() {
 async fn one_stream_too_many_is_asked_to_come_again_and_room_is_made_by_those_who_leave() {
     let mut world = World::running().await;
     let mut listeners = Vec::new();
+    let stream = request(&mut world, Method::GET, "/stream");
     for _ in 0..jobtrackd::status::MAX_STREAMS {
-        listeners.push(Listener::start(&mut world, "/stream", None).await);
+        let one = stream.try_clone().unwrap();
+        listeners.push(Listener::open(one, &world.clock).await);
     }
     let refused = get(&mut world, "/stream").await;
     refused.refused(503, "service-unavailable");

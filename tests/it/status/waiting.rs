@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Waiter, get, until};
+use super::client::{Waiter, answer, get, request, until};
 use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A world in which nothing is polled twice unless somebody asks.
 async fn patient_world() -> World {
-    let mut world =
-        World::running_with("[polling]\ninitial_delay = \"2h\"\nmax_delay = \"2h\"").await;
+    let mut world = World::running_with(
+        "[polling]\ninitial_delay = \"2h\"\nmax_delay = \"2h\"\nerror_max_delay = \"2h\"",
+    )
+    .await;
     world
         .follow(
             "j",
@@ -89,11 +92,11 @@ async fn a_wait_that_is_over_is_answered_with_what_there_is() {
         world.pass(2 * SECOND).await;
         assert_eq!(waiter.answer(&world).await.status, status);
     }
-    let other = super::client::request(&mut world, reqwest::Method::GET, "/jobs/j?wait=30")
-        .header("if-none-match", "\"older\"");
+    let other =
+        request(&mut world, Method::GET, "/jobs/j?wait=30").header("if-none-match", "\"older\"");
     let before = world.elapsed();
-    let answer = super::client::answer(&world, other).await;
-    assert_eq!((answer.status, &answer.text), (200, &now.text));
+    let current = answer(&world, other).await;
+    assert_eq!((current.status, &current.text), (200, &now.text));
     assert_eq!(
         world.elapsed(),
         before,
@@ -140,10 +143,9 @@ async fn one_waiter_too_many_is_asked_to_come_again_and_room_is_made_by_those_wh
     let mut world = patient_world().await;
     let waiting = world.daemon().waiting().clone();
     let most = jobtrackd::status::MAX_WAITS;
+    let wait = request(&mut world, Method::GET, "/events?wait=60&after=99");
     let requests: Vec<_> = (0..most)
-        .map(|_| {
-            super::client::request(&mut world, reqwest::Method::GET, "/events?wait=60&after=99")
-        })
+        .map(|_| wait.try_clone().unwrap())
         .map(|request| tokio::spawn(request.send()))
         .collect();
     until(&world.clock, "all wait", || waiting.waits() == most).await;
