@@ -125,11 +125,13 @@ async fn a_reload_keeps_those_who_wait_and_a_stop_answers_them_at_once() {
         .await
         .unwrap();
     assert!(!waiter.is_over());
+    let before = world.elapsed();
     world.sql(POLL).await;
     assert_eq!(
         waiter.answer(&world).await.json()["steps"][0]["status"],
         "success"
     );
+    assert!(world.elapsed() - before < 1000);
     let before = world.elapsed();
     let waiter = Waiter::start(&mut world, "/events?wait=60&after=99", None).await;
     world.stop().await;
