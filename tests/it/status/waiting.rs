@@ -75,10 +75,12 @@ async fn an_end_that_the_tracker_decides_ends_the_wait_though_the_answer_is_the_
     let mut world = patient_world().await;
     let tag = get(&mut world, "/jobs/j").await.header("etag").to_owned();
     let waiter = Waiter::start(&mut world, "/jobs/j?wait=60", Some(&tag)).await;
+    let before = world.elapsed();
     world
         .sql("UPDATE jobs SET cancel_requested = 1 WHERE id = 'j'")
         .await;
     assert_eq!(waiter.answer(&world).await.status, 304);
+    assert!(world.elapsed() - before < 1000);
 }
 
 #[tokio::test(start_paused = true)]
