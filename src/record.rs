@@ -1,8 +1,12 @@
 //! The tracker's records as programs read them, on the command line and over HTTP: times as RFC 3339, the API's JSON as
 //! it came.
 
+pub(crate) mod schema;
+pub mod timeline;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
@@ -11,17 +15,26 @@ use crate::store::{
 };
 
 /// A job in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JobRecord<'a> {
     id: &'a JobId,
     state: JobState,
+    #[schema(required, value_type = Option<schema::FailureRecord>)]
     failure: Option<&'a Failure>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required, format = DateTime)]
     finished_at: Option<String>,
+    /// Requests for the job so far.
     polls: u64,
+    #[schema(required, format = DateTime)]
     next_poll_at: Option<String>,
+    #[schema(required)]
     last_error: Option<&'a str>,
+    /// As the enqueuer gave it.
+    #[schema(required, value_type = Option<Object>)]
     metadata: Option<Json<'a>>,
+    #[schema(required)]
     webhook: Option<&'a str>,
     steps: Vec<StepRecord<'a>>,
 }
@@ -46,13 +59,19 @@ pub struct DetailRecord<'a> {
     attempts: Vec<AttemptRecord<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// A step as last seen.
+#[derive(Debug, Serialize, ToSchema)]
 struct StepRecord<'a> {
+    /// Index in the API's array.
     position: u32,
     title: &'a str,
+    /// The API's word, or `missing`.
     status: &'a str,
+    #[schema(value_type = serde_json::Value)]
     result: Option<Json<'a>>,
+    #[schema(format = DateTime)]
     first_seen_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 

@@ -17,6 +17,7 @@ use crate::lifecycle::Tasks;
 use crate::pulse::Pulse;
 use crate::status::{Health, Problems};
 use crate::store::Store;
+use crate::tracker::commits::Commits;
 use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{Poller, PollerParts};
 use crate::tracker::recorder::{Recorder, Writable, recorder};
@@ -56,6 +57,7 @@ impl Engine {
         surroundings: &Surroundings,
         store: &Store,
         nudge: &Arc<Notify>,
+        commits: &Commits,
         vitals: &Vitals,
     ) -> anyhow::Result<(Self, Health)> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
@@ -81,6 +83,7 @@ impl Engine {
             .map(|webhook| (webhook.name.clone(), Arc::default()))
             .collect();
         let (recorder, writer) = recorder(store.clone(), clock, nudges.clone());
+        let writer = writer.telling(commits.clone());
         workshop.spawn("the writer", writer.pulse(), async move {
             Ok(writer.run().await?)
         });

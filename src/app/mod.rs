@@ -23,9 +23,12 @@ pub use service::run;
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
-use crate::status::{self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings};
+use crate::status::{
+    self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
+};
 use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
+use crate::tracker::commits::Commits;
 use crate::tracker::intake;
 use crate::upstream::Upstream;
 use engine::Engine;
@@ -72,6 +75,9 @@ pub struct Daemon {
     store: Store,
     nudge: Arc<Notify>,
     engine: Option<Engine>,
+    commits: Commits,
+    /// The requests at the status server that wait for something to happen.
+    waiting: Waiting,
     health: Arc<RwLock<Health>>,
     upstream: Arc<RwLock<Upstream>>,
     vitals: Vitals,
@@ -118,9 +124,10 @@ impl Daemon {
         surroundings
             .manager
             .status("Taking up the jobs that are there".to_owned());
-        let vitals = Vitals::default();
-        let (engine, health) =
-            Engine::start(&settings, &surroundings, &store, &nudge, &vitals).await?;
+        let (vitals, commits) = (Vitals::default(), Commits::default());
+        let starting = Engine::start(&settings, &surroundings, &store, &nudge, &commits, &vitals);
+        let (engine, health) = starting.await?;
+        let waiting = Waiting::new(commits.clone());
         let health = Arc::new(RwLock::new(health));
         let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
         let status_stop = CancellationToken::new();
@@ -133,6 +140,7 @@ impl Daemon {
                     health: Arc::clone(&health),
                     upstream: Arc::clone(&upstream),
                     nudge: Arc::clone(&nudge),
+                    waiting: waiting.clone(),
                     clock: surroundings.clock.clone(),
                     scrape: surroundings.exporter.clone().map(Scrape::from),
                 },
@@ -150,6 +158,8 @@ impl Daemon {
             store,
             nudge,
             engine: Some(engine),
+            commits,
+            waiting,
             health,
             upstream,
             vitals,
@@ -166,6 +176,12 @@ impl Daemon {
     #[must_use]
     pub fn status_address(&self) -> Option<Listen> {
         self.status_address.clone()
+    }
+
+    /// The requests at the status server that wait for something to happen.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// What the daemon knows.
@@ -250,6 +266,7 @@ impl Daemon {
             &self.surroundings,
             &self.store,
             &self.nudge,
+            &self.commits,
             &self.vitals,
         );
         let (engine, health) = starting.await?;
@@ -271,6 +288,7 @@ impl Daemon {
     /// # Errors
     /// The first error that a part ended with.
     pub async fn stop(mut self, hurry: &CancellationToken) -> anyhow::Result<()> {
+        self.waiting.end();
         let engine = match self.engine.take() {
             Some(engine) => engine.finish(hurry).await,
             None => Ok(()),

@@ -2,7 +2,30 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    #[schema(pattern = "^list$")]
+    r#type: &'static str,
+    data: Vec<T>,
+    /// Where to go on, as `after`; null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub(super) fn of(data: Vec<T>, next: Option<String>) -> Self {
+        Self {
+            r#type: "list",
+            data,
+            next,
+        }
+    }
+}
 
 pub(super) async fn no_such_route() -> Response {
     let title = "Requested resource is not found.";
@@ -16,6 +39,11 @@ pub(super) async fn no_such_route() -> Response {
 
 pub(super) fn json_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+/// Records as JSON. They hold what can always be written.
+pub(super) fn json_of(records: &impl Serialize) -> Response {
+    json_text(serde_json::to_string(records).unwrap_or_default())
 }
 
 /// A refusal in the API's shape (API-FACTS, section 2).

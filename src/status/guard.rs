@@ -15,9 +15,10 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use zeroize::Zeroizing;
 
-use super::refusal::Refusal;
 use super::token::Token;
+use super::turned_away::TurnedAway;
 use super::{Limits, Listen, StatusSettings};
 
 /// Largest body of a request, in bytes: 64 KiB.
@@ -117,12 +118,12 @@ impl Guard {
     }
 
     /// The request as the routes may see it, with its body read.
-    async fn admit(&self, mut request: Request) -> Result<Request, Refusal> {
+    async fn admit(&self, mut request: Request) -> Result<Request, TurnedAway> {
         let trusted = self.permits(&request)?;
         let method = request.method();
         let writes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         if writes && !is_json(request.headers()) {
-            return Err(Refusal::ContentType);
+            return Err(TurnedAway::ContentType);
         }
         if trusted {
             request.extensions_mut().insert(Trusted);
@@ -130,27 +131,27 @@ impl Guard {
         request.extensions_mut().insert(Stopping(self.stop.clone()));
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > BODY_BYTES as u64 {
-            return Err(Refusal::BodyTooLarge);
+            return Err(TurnedAway::BodyTooLarge);
         }
         let body = timeout(self.limits.body, read(body))
             .await
-            .map_err(|_| Refusal::BodySlow)??;
+            .map_err(|_| TurnedAway::BodySlow)??;
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
     /// Whether the request comes from where it may, asks whom it should, and shows the token; and if it shows none,
     /// whether it needs none.
-    fn permits(&self, request: &Request) -> Result<bool, Refusal> {
+    fn permits(&self, request: &Request) -> Result<bool, TurnedAway> {
         let rules = self.access.0.read().unwrap_or_else(PoisonError::into_inner);
         let headers = request.headers();
         let host = asked_host(request)?;
         if let Some(host) = &host
             && !is_ours(host, &self.address, &rules)
         {
-            return Err(Refusal::Host);
+            return Err(TurnedAway::Host);
         }
         if !is_same_origin(headers, host.as_ref(), &rules) {
-            return Err(Refusal::Origin);
+            return Err(TurnedAway::Origin);
         }
         let trusted = rules.is_trusted(headers);
         let open = [Method::GET, Method::HEAD].contains(request.method())
@@ -158,7 +159,7 @@ impl Guard {
         if trusted || open {
             Ok(trusted)
         } else {
-            Err(Refusal::Token)
+            Err(TurnedAway::Token)
         }
     }
 
@@ -197,7 +198,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Whom the request names as its host. Programs that speak HTTP/1.0 need not say; browsers do not speak it.
-fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
+fn asked_host(request: &Request) -> Result<Option<Authority>, TurnedAway> {
     let in_target = request.uri().authority().cloned();
     if !request.headers().contains_key(header::HOST) && request.version() < Version::HTTP_11 {
         return Ok(in_target);
@@ -205,9 +206,9 @@ fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
     let host: Authority = only(request.headers(), &header::HOST)
         .and_then(|host| host.parse().ok())
         .filter(|host: &Authority| !host.as_str().contains('@'))
-        .ok_or(Refusal::HostMissing)?;
+        .ok_or(TurnedAway::HostMissing)?;
     match in_target {
-        Some(target) if target != host => Err(Refusal::Host),
+        Some(target) if target != host => Err(TurnedAway::Host),
         _ => Ok(Some(host)),
     }
 }
@@ -276,17 +277,21 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn read(mut body: Body) -> Result<Bytes, Refusal> {
-    let mut bytes = Vec::new();
+/// Reads a body into memory that is overwritten when it is dropped: it may hold a user's answers. Room for the longest one
+/// is made at once, as growing would leave copies behind.
+async fn read(mut body: Body) -> Result<Bytes, TurnedAway> {
+    let announced = body.size_hint().exact().unwrap_or(BODY_BYTES as u64);
+    let room = usize::try_from(announced).map_or(BODY_BYTES, |size| size.min(BODY_BYTES));
+    let mut whole = Zeroizing::new(Vec::with_capacity(room));
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|_| Refusal::BodyBroken)?;
-        let data = frame.data_ref().map_or(&[][..], |data| data);
-        if bytes.len() + data.len() > BODY_BYTES {
-            return Err(Refusal::BodyTooLarge);
+        let frame = frame.map_err(|_| TurnedAway::BodyBroken)?;
+        let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
+        if whole.len() + data.len() > room {
+            return Err(TurnedAway::BodyTooLarge);
         }
-        bytes.extend_from_slice(data);
+        whole.extend_from_slice(data);
     }
-    Ok(bytes.into())
+    Ok(Bytes::from_owner(whole))
 }
 
 /// A body of unknown length that ends with the server.

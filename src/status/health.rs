@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Parts;
 use super::guard::Trusted;
@@ -89,7 +90,36 @@ pub struct Report {
     pub unknown_webhooks: usize,
 }
 
+/// The process answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what healthz() writes")]
+pub(super) struct Alive {
+    #[schema(pattern = "^ok$")]
+    status: String,
+    /// Not told without the token, where there is one.
+    version: Option<String>,
+}
+
+/// How the daemon is.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what readyz() writes")]
+pub(super) struct Readiness {
+    #[schema(pattern = "^(ok|degraded|unready)$")]
+    status: String,
+    /// What is wrong, in sentences. This and the numbers are not told without the token, where there is one.
+    reasons: Option<Vec<String>>,
+    jobs_followed: Option<usize>,
+    polls_in_flight: Option<usize>,
+    jobs_with_unknown_webhook: Option<usize>,
+}
+
 /// The process answers. Whether it can do its work is a question for `/readyz`.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    responses((status = 200, description = "It answers", body = Alive))
+)]
 pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> {
     if trusted.is_none() {
         return Json(json!({"status": "ok"}));
@@ -97,8 +127,18 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> 
     Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
-/// The reasons are for those who have the token.
+/// Whether the daemon does its work
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "It does; `degraded` when its surroundings are in trouble", body = Readiness),
+        (status = 503, description = "It cannot, for these reasons", body = Readiness),
+    )
+)]
+// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+// The reasons are for those who have the token.
 pub(super) async fn readyz(
     State(parts): State<Parts>,
     trusted: Option<Extension<Trusted>>,

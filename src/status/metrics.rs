@@ -50,6 +50,16 @@ impl From<Exporter> for Scrape {
     }
 }
 
+/// Metrics for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    responses(
+        (status = 200, description = "Prometheus text", body = String, content_type = "text/plain"),
+        (status = 404, description = "Nothing is recorded", body = super::openapi::Refused),
+    )
+)]
 pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     let Some(scrape) = &parts.scrape else {
         return envelope(

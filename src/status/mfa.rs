@@ -10,10 +10,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::Parts;
 use super::envelope::envelope;
+use super::openapi::Any;
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
 use crate::mfa::{Answers, Desk, Refused};
@@ -33,6 +35,16 @@ const EXPIRED: &str = "The challenge has expired.";
 const NO_ANSWER: &str = "The API has not answered.";
 const LATER: &str = "Service is currently unavailable. Please try again later.";
 
+/// A user's answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what Answers::from_json() reads")]
+#[schema(as = AnswersGiven)]
+pub(super) struct Given {
+    #[serde(rename = "mfa-response")]
+    #[schema(max_items = 20)]
+    mfa_response: Vec<String>,
+}
+
 /// What may stand behind the path.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +54,29 @@ pub(super) struct Manner {
     late: bool,
 }
 
+/// Hand a user's answers on
+///
+/// They go to the open challenge's own address, with a token of the job's user where that is known, and the API's status
+/// and body come back. They are never stored or logged. The job is polled at once.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/mfa",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The job"),
+        ("late" = Option<bool>, Query, description = "Send them though the challenge has expired by our reckoning"),
+    ),
+    request_body(content = Given, description = "One answer per input of the challenge, 1 to 4096 bytes each"),
+    responses(
+        (status = "default", description = "Whatever the API answers", body = Any),
+        (status = 404, description = "No such job is tracked here", body = super::openapi::Refused),
+        (status = 409, description = "The job waits for no answer", body = super::openapi::Refused),
+        (status = 410, description = "The challenge has expired", body = super::openapi::Refused),
+        (status = 422, description = "Another number of answers is wanted", body = super::openapi::Refused),
+        (status = 502, description = "The API could not be reached, or its answer could not be read", body = super::openapi::Refused),
+        (status = 504, description = "The API has not answered in time", body = super::openapi::Refused),
+    )
+)]
 pub(super) async fn answer(
     State(parts): State<Parts>,
     id: Result<Path<String>, PathRejection>,

@@ -1,63 +1,204 @@
-//! `GET /jobs/{id}`: the remote job as last seen, in the API's own shape and with its error envelope, so that a client
-//! that polls the remote API can poll here instead (contract, section 7).
+//! `GET /jobs/{id}` and `GET /users/{user}/jobs`: remote jobs as last seen, in the API's own shape and with its error
+//! envelope, so that a client that polls the remote API can poll here instead (contract, section 7).
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Parts;
-use super::envelope::{envelope, json_text};
-use crate::core::job::JobId;
+use super::cursor::JobCursor;
+use super::envelope::json_text;
+use super::etag::{has, tag_of};
+use super::openapi::{Any, Refused};
+use super::query::{Given, Job, Limit, User, Wait};
+use super::refusal::Refusal;
+use super::waiting::Woken;
+use crate::core::job::{JobId, JobState};
+use crate::store::UserFilter;
 
+/// Others are passed over, as the API does.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Patience {
+    /// Seconds to wait for the job to change, 0 to 60. Answers at once if the job has ended, or if `If-None-Match` does
+    /// not name what it would answer; else at the next change, or with what there is when the time is over.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, maximum = 60)]
+    wait: Wait,
+}
+
+/// A job of the API; what it says of it is handed on unchanged.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the API writes")]
+pub(super) struct RemoteJob {
+    /// `job`
+    r#type: String,
+    /// The job's id at the API.
+    id: String,
+    /// The steps, each with `title`, `status` and `result`; none before the first good poll.
+    steps: Vec<Any>,
+    /// `self`, and `source` where the API gave one; may be null.
+    links: Option<Any>,
+}
+
+/// What is answered, and what tells one answer from another.
+struct Seen {
+    body: String,
+    tag: String,
+    state: JobState,
+}
+
+/// The remote job as last seen
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    tag = "mirror",
+    params(("id" = JobId, Path, description = "The job"), Patience),
+    responses(
+        (status = 200, description = "What the API last said of the job, unchanged; before the first good poll a job without steps", body = RemoteJob),
+        (status = 304, description = "The client has it already"),
+        (status = 404, description = "The job is not tracked here", body = Refused),
+    )
+)]
 pub(super) async fn job(
     State(parts): State<Parts>,
-    id: Result<Path<String>, PathRejection>,
-) -> Response {
-    // A path that is not UTF-8 is refused before this, and shall be refused in the same shape.
-    let id = id.ok().and_then(|Path(id)| JobId::parse(&id).ok());
-    let Some(id) = id else {
-        let detail = "Job ID value is not valid.";
-        return envelope(
-            StatusCode::BAD_REQUEST,
-            "parameter-not-valid",
-            "Parameter value is not valid.",
-            detail,
-        );
-    };
-    match parts.store.resource(&id).await {
-        Ok(Some(Some(resource))) => json_text(resource),
-        Ok(Some(None)) => json_text(stub(&id)),
-        Ok(None) => {
-            let title = "Requested resource is not found.";
-            envelope(
-                StatusCode::NOT_FOUND,
-                "resource-not-found",
-                title,
-                "No such job is tracked here.",
-            )
-        }
-        Err(error) => {
-            if error.is_temporary() {
-                // It passes, and clients may ask often.
-                tracing::debug!(job_id = %id, %error, "the job cannot be read just now");
-            } else {
-                tracing::error!(job_id = %id, %error, "the job cannot be read");
-            }
-            let title = "Service is currently unavailable. Please try again later.";
-            envelope(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "service-unavailable",
-                title,
-                "The database cannot be read.",
-            )
+    Job(id): Job,
+    Given(Patience { wait }): Given<Patience>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    // Listens before it looks, so that nothing falls between the two.
+    let mut ear = parts.waiting.commits.of_job(&id);
+    let Seen { body, tag, state } = look(&parts, &id).await?;
+    let asked = headers.contains_key("if-none-match");
+    if wait.0.is_zero() || state.is_final() || (asked && !has(&headers, &tag)) {
+        return Ok(json_text(body));
+    }
+    // A waiting request holds no more than the hash of what it saw.
+    drop(body);
+    let _room = parts.waiting.wait()?;
+    let deadline = Instant::now() + wait.0;
+    loop {
+        let woken = parts.waiting.until(deadline, &mut ear).await;
+        let now = look(&parts, &id).await?;
+        if woken == Woken::Over || now.tag != tag || now.state != state {
+            return Ok(json_text(now.body));
         }
     }
+}
+
+async fn look(parts: &Parts, id: &JobId) -> Result<Seen, Refusal> {
+    let found = parts.store.mirrored(id).await;
+    let found = found.map_err(|error| Refusal::unreadable(&error))?;
+    let found = found.ok_or_else(Refusal::no_such_job)?;
+    let body = found.resource.unwrap_or_else(|| stub(id));
+    Ok(Seen {
+        tag: tag_of(body.as_bytes()),
+        body,
+        state: found.state,
+    })
 }
 
 /// A job that has not been polled yet.
 fn stub(id: &JobId) -> String {
     json!({"type": "job", "id": id, "steps": [], "links": {"self": format!("/jobs/{id}")}})
         .to_string()
+}
+
+/// Others are passed over, as the API does.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfUser {
+    /// `connection.id.eq('ID')`: only jobs of this connection
+    #[param(value_type = Option<String>, pattern = r"^connection\.id\.eq\('[^']+'\)$")]
+    filter: Option<Connection>,
+    /// At most this many jobs, 1 to 500
+    #[serde(default = "all")]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 500)]
+    limit: Limit,
+    /// `next` of the page before
+    #[param(value_type = Option<String>)]
+    after: Option<JobCursor>,
+}
+
+/// The API has no pages here, so the first one is as long as it can be.
+fn all() -> Limit {
+    Limit(super::query::MAX_LIMIT)
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Connection(String);
+
+impl TryFrom<String> for Connection {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let id = text.strip_prefix("connection.id.eq('");
+        let id = id.and_then(|rest| rest.strip_suffix("')"));
+        id.filter(|id| !id.is_empty() && !id.contains('\''))
+            .map(|id| Self(id.to_owned()))
+            .ok_or("filter is connection.id.eq('ID')")
+    }
+}
+
+/// The API's list of a user's jobs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UserJobs {
+    #[schema(pattern = "^list$")]
+    r#type: &'static str,
+    /// How many jobs this page has.
+    size: usize,
+    /// Newest first.
+    #[schema(value_type = Vec<RemoteJob>)]
+    data: Vec<Box<RawValue>>,
+    #[schema(value_type = Any)]
+    links: serde_json::Value,
+    /// Where to go on; null when all jobs have been looked at. A page may be short, even empty, and have one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// The jobs of a user, as far as they are tracked here
+#[utoipa::path(
+    get,
+    path = "/users/{user}/jobs",
+    tag = "mirror",
+    params(("user" = JobId, Path, description = "The user's id at the API"), OfUser),
+    responses(
+        (status = 200, description = "Remote jobs whose source or results lead to the user, newest first", body = UserJobs),
+        (status = 304, description = "The client has it already"),
+    )
+)]
+pub(super) async fn jobs_of_user(
+    State(parts): State<Parts>,
+    User(user): User,
+    Given(given): Given<OfUser>,
+) -> Result<Response, Refusal> {
+    let links = json!({"self": format!("/users/{user}/jobs")});
+    let filter = UserFilter {
+        user,
+        connection: given.filter.map(|connection| connection.0),
+        after: given.after.map(|JobCursor(at, id)| (at, id)),
+        limit: given.limit.0,
+    };
+    let page = parts.store.jobs_of_user(&filter).await;
+    let page = page.map_err(|error| Refusal::unreadable(&error))?;
+    let data: Vec<Box<RawValue>> = page
+        .resources
+        .into_iter()
+        .filter_map(|resource| RawValue::from_string(resource).ok())
+        .collect();
+    let list = UserJobs {
+        r#type: "list",
+        size: data.len(),
+        data,
+        links,
+        next: page.next.map(|(at, id)| JobCursor(at, id).text()),
+    };
+    Ok(super::envelope::json_of(&list))
 }

@@ -1,85 +1,122 @@
-//! Why a request is turned away before any route sees it.
+//! Why a request gets no better answer, in the API's envelope.
+
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::envelope::envelope;
+use crate::store::StoreError;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    HostMissing,
-    Host,
-    Origin,
-    Token,
-    ContentType,
-    BodyTooLarge,
-    BodySlow,
-    BodyBroken,
+/// When a client is to come again after the database was busy or full.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// A refusal; its detail says what to do otherwise.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
-    pub(super) fn answer(self) -> Response {
-        let (status, code, title, detail) = self.parts();
-        let mut answer = envelope(status, code, title, detail);
-        if self == Self::Token {
-            let scheme = HeaderValue::from_static("Bearer");
-            answer
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, scheme);
+    fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            retry_after: None,
         }
-        answer
     }
 
-    fn parts(self) -> (StatusCode, &'static str, &'static str, &'static str) {
-        match self {
-            Self::HostMissing => (
-                StatusCode::BAD_REQUEST,
-                "request-not-valid",
-                "Request is not valid.",
-                "Exactly one Host header is needed.",
-            ),
-            Self::Host => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "host-not-allowed",
-                "Host is not allowed.",
-                "Ask with the address that status.listen names, or add this name to status.hosts.",
-            ),
-            Self::Origin => (
-                StatusCode::FORBIDDEN,
-                "origin-not-allowed",
-                "Origin is not allowed.",
-                "Pages of other sites may not ask here.",
-            ),
-            Self::Token => (
-                StatusCode::UNAUTHORIZED,
-                "unauthorized-access",
-                "Unauthorized access.",
-                "Send the header Authorization: Bearer with the token of status.token_file.",
-            ),
-            Self::ContentType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-content-type",
-                "Content type is not supported.",
-                "Send the header Content-Type: application/json.",
-            ),
-            Self::BodyTooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "content-too-large",
-                "Content is too large.",
-                "A request has at most 65536 bytes after its head.",
-            ),
-            Self::BodySlow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "request-timeout",
-                "Request took too long.",
-                "The whole of a request has to arrive within some seconds.",
-            ),
-            Self::BodyBroken => (
-                StatusCode::BAD_REQUEST,
-                "request-not-valid",
-                "Request is not valid.",
-                "The content broke off.",
-            ),
+    /// 400: a parameter, a header or a part of the body that cannot be taken.
+    pub(super) fn parameter(detail: impl Into<String>) -> Self {
+        let title = "Parameter value is not valid.";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "parameter-not-valid",
+            title,
+            detail,
+        )
+    }
+
+    /// 404: the job is not tracked here.
+    pub(super) fn no_such_job() -> Self {
+        let title = "Requested resource is not found.";
+        let detail = "No such job is tracked here.";
+        Self::new(StatusCode::NOT_FOUND, "resource-not-found", title, detail)
+    }
+
+    /// 405, with the route's `Allow`.
+    pub(super) fn method() -> Self {
+        let title = "Method is not allowed.";
+        let detail = "This route has other methods; see the Allow header.";
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "method-not-allowed", title, detail)
+    }
+
+    /// 413: more than a route reads.
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        let title = "Request body is too large.";
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        Self::new(status, "invalid-content", title, detail)
+    }
+
+    /// It cannot be done just now.
+    pub(super) fn unavailable(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = "Service is currently unavailable. Please try again later.";
+        Self::new(status, "service-unavailable", title, detail)
+    }
+
+    /// The same, with a `Retry-After`.
+    pub(super) fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The database could not be read.
+    pub(super) fn unreadable(error: &StoreError) -> Self {
+        log(error, "the database cannot be read for the status server");
+        let detail = "The database cannot be read.";
+        Self::unavailable(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY)
+    }
+
+    /// The database could not be written.
+    pub(super) fn unwritable(error: &StoreError) -> Self {
+        log(error, "a job cannot be enqueued");
+        let detail = match error {
+            StoreError::Full => "The database cannot be written: the disk is full.",
+            StoreError::Busy => "The database cannot be written: another program holds its lock.",
+            _ => "The database cannot be written.",
+        };
+        Self::unavailable(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY)
+    }
+}
+
+/// Trouble that passes is no news, as clients may ask often.
+fn log(error: &StoreError, message: &str) {
+    if error.is_temporary() {
+        tracing::debug!(%error, "{message}");
+    } else {
+        tracing::error!(%error, "{message}");
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = envelope(self.status, self.code, self.title, &self.detail);
+        if let Some(delay) = self.retry_after {
+            let seconds = HeaderValue::from(delay.as_secs());
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
+        response
     }
 }

@@ -7,6 +7,7 @@ mod batch;
 mod error;
 mod figures;
 mod health;
+mod pages;
 mod place;
 mod sqlite;
 mod views;
@@ -19,6 +20,10 @@ pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, Schedu
 pub use error::StoreError;
 pub use figures::{Figures, MOST_COUNTED, WebhookFigures};
 pub use health::{Backlog, JobsHealth};
+pub use pages::{
+    EventFilter, EventPage, Happened, Mirrored, PAGE_BYTES, RecordedEvent, TimelineEntry,
+    TimelineKey, TimelinePage, UserFilter, UserPage,
+};
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use views::{
@@ -162,16 +167,6 @@ impl Store {
     pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
         match self {
             Self::Sqlite(store) => store.tracked(id).await,
-        }
-    }
-
-    /// The remote job as last seen: `None` when there is no such job, `Some(None)` before its first good poll.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn resource(&self, id: &JobId) -> Result<Option<Option<String>>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.resource(id).await,
         }
     }
 

@@ -11,6 +11,8 @@ mod look;
 
 mod schedule;
 
+pub mod commits;
+
 pub mod recorder;
 
 use crate::pulse::Pulse;

@@ -19,6 +19,7 @@ use crate::store::{
     AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
 };
 use crate::telemetry;
+use crate::tracker::commits::Commits;
 
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
@@ -149,6 +150,7 @@ pub struct Writer {
     queue: mpsc::Receiver<Change>,
     writable: watch::Sender<Writable>,
     nudges: HashMap<WebhookName, Arc<Notify>>,
+    commits: Commits,
     changes_seen: Option<i64>,
     pulse: Pulse,
 }
@@ -168,6 +170,7 @@ pub fn recorder(
         queue: changes,
         writable,
         nudges,
+        commits: Commits::default(),
         changes_seen: None,
         pulse: Pulse::default(),
     };
@@ -196,6 +199,13 @@ struct Waiting {
 }
 
 impl Writer {
+    /// Those who wait for commits hear of this writer's.
+    #[must_use]
+    pub fn telling(mut self, commits: Commits) -> Self {
+        self.commits = commits;
+        self
+    }
+
     /// Whether it advances.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
@@ -289,6 +299,7 @@ impl Writer {
 
     /// Tells those who wait, and the webhooks that have something new. Nobody waits only when the process is going down.
     fn answer(&self, waiting: Waiting, committed: &Committed) {
+        self.commits.made(&committed.recorded);
         for (id, done) in waiting.seen {
             let recorded = if committed.recorded.contains(&id) {
                 Recorded::Yes

@@ -7,7 +7,7 @@ use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
-use crate::store::{JobDetail, JobRow, JobSummary, NewJob, StepView};
+use crate::store::{JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
@@ -17,7 +17,13 @@ pub(super) const TRACKED: &str = "
 
 const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
 
-const RESOURCE: &str = "SELECT id, resource FROM jobs WHERE id = ?1";
+pub(super) const MIRRORED: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
+
+pub(super) const SUMMARY: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at FROM jobs AS j WHERE j.id = ?1"
+);
 
 pub(super) const STEPS: &str = "
     SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
@@ -101,16 +107,42 @@ impl SqliteStore {
         }))
     }
 
-    pub(in crate::store) async fn resource(
+    pub(in crate::store) async fn mirrored(
         &self,
         id: &JobId,
-    ) -> Result<Option<Option<String>>, StoreError> {
-        let query = sqlx::query(RESOURCE).bind(id.as_str());
+    ) -> Result<Option<Mirrored>, StoreError> {
+        let query = sqlx::query(MIRRORED).bind(id.as_str());
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
             .await?;
-        row.map(|row| Reading::new(&row, "jobs", "id").maybe_text("resource"))
-            .transpose()
+        row.map(|row| {
+            let r = Reading::new(&row, "jobs", "id");
+            Ok(Mirrored {
+                state: r.job_state()?,
+                resource: r.maybe_text("resource")?,
+            })
+        })
+        .transpose()
+    }
+
+    pub(in crate::store) async fn summary(
+        &self,
+        id: &JobId,
+    ) -> Result<Option<JobSummary>, StoreError> {
+        let (job, steps) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let job = sqlx::query(SUMMARY)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *snapshot)
+                    .await?;
+                let steps = many(&mut snapshot, STEPS, id).await?;
+                snapshot.commit().await?;
+                Ok((job, steps))
+            })
+            .await?;
+        let steps = steps.iter().map(rows::step).collect::<Result<_, _>>()?;
+        job.map(|row| summary(&row, steps)).transpose()
     }
 
     pub(in crate::store) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {

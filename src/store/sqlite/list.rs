@@ -1,5 +1,7 @@
 //! Jobs in pages, the newest first, and the search among them.
 
+use std::collections::HashMap;
+
 use sqlx::Row;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
@@ -9,7 +11,7 @@ use super::rows::{self, Reading, job_columns};
 use super::{SqliteStore, StoreError};
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::store::{JobFilter, JobSummary};
+use crate::store::{JobFilter, JobSummary, StepView};
 
 /// Most jobs that a search by webhook or text looks at.
 const SEARCHED_JOBS: i64 = 100_000;
@@ -89,13 +91,15 @@ impl SqliteStore {
                 Ok((jobs, steps))
             })
             .await?;
+        let mut steps_of: HashMap<String, Vec<StepView>> = HashMap::new();
+        for step in &steps {
+            let mine = steps_of.entry(step.try_get("job_id")?).or_default();
+            mine.push(rows::step(step)?);
+        }
         jobs.iter()
             .map(|row| {
                 let id: String = row.try_get("id")?;
-                let mine = steps
-                    .iter()
-                    .filter(|step| step.try_get::<&str, _>("job_id").is_ok_and(|job| job == id));
-                summary(row, mine.map(rows::step).collect::<Result<_, _>>()?)
+                summary(row, steps_of.remove(&id).unwrap_or_default())
             })
             .collect()
     }

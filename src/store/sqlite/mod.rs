@@ -5,6 +5,7 @@ mod command;
 mod commit;
 mod copy;
 mod deliveries;
+mod events;
 mod figures;
 mod health;
 mod intake;
@@ -16,6 +17,8 @@ mod open;
 mod place;
 mod restore;
 mod rows;
+mod timeline;
+mod users;
 mod watched;
 
 #[cfg(test)]

@@ -11,14 +11,17 @@ use super::commit::{
 use super::deliveries::{
     DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
 };
+use super::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use super::figures::{JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK};
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, STEPS, STEPS_OF_MANY, TRACKED,
-    TRANSITIONS, UNKNOWN_WEBHOOKS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS, STEPS_OF_MANY,
+    SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use super::list::{LIST, LIST_OF_STATE, SEARCH_END, SEARCH_END_OF_STATE};
+use super::timeline::TIMELINE;
+use super::users::{JOBS_OF_USER, WINDOW_END};
 use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
 use super::*;
 use crate::store::{NewJob, Place};
@@ -170,6 +173,33 @@ const PLANS: &[(&str, &str)] = &[
     (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
     (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
     (POLL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (MIRRORED, "sqlite_autoindex_jobs_1 (id=?)"),
+    (SUMMARY, "sqlite_autoindex_jobs_1 (id=?)"),
+    (NEWEST_EVENT, "SEARCH events"),
+    (EVENTS_AFTER, EVENTS_BY_CURSOR),
+    (EVENTS_OF_TYPE, EVENTS_BY_CURSOR),
+    (EVENTS_OF_JOB, BY_JOB),
+    (
+        EVENTS_OF_JOB,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+    ),
+    (TIMELINE, "(job_id=? AND seq=?)"),
+    (
+        TIMELINE,
+        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (
+        TIMELINE,
+        "SEARCH e USING INDEX sqlite_autoindex_events_2 (job_id=?)",
+    ),
+    (
+        JOBS_OF_USER,
+        "SEARCH jobs USING INDEX jobs_created ((created_at,id)<(?,?))",
+    ),
+    (
+        WINDOW_END,
+        "SEARCH jobs USING COVERING INDEX jobs_created ((created_at,id)<(?,?))",
+    ),
     (STEPS, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
     (TRANSITIONS, BY_JOB),
@@ -183,13 +213,18 @@ const PLANS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Rows that were found by an index, at most a page of them.
+const PAGE: &str = "SCAN page";
+
 const BY_JOB: &str = "(job_id=?)";
+const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
 
 /// Holds the pending ones only, and the count of them has a limit.
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
 
 /// What may be read from end to end: it is small, or the reading has a limit.
-const FEW: [&str; 8] = [
+const FEW: [&str; 9] = [
+    PAGE,
     "VIRTUAL TABLE",
     "CONSTANT ROW",
     "(subquery",
@@ -228,6 +263,7 @@ async fn pages_are_read_in_their_order_and_not_sorted() {
         LIST_OF_STATE,
         SEARCH_END,
         SEARCH_END_OF_STATE,
+        WINDOW_END,
     ] {
         let plan = plan(&store, sql).await;
         assert!(

@@ -1,0 +1,84 @@
+//! Reads that can be asked for again without being sent again.
+
+use std::fmt::Write as _;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+
+/// Bytes of the hash that are shown; enough for no two bodies to share them.
+const HASH_BYTES: usize = 16;
+
+/// The tag of an answer with these bytes: strong, as it is made of them.
+pub(super) fn tag_of(body: &[u8]) -> String {
+    let hash = Sha256::digest(body);
+    let mut tag = String::with_capacity(2 * HASH_BYTES + 2);
+    tag.push('"');
+    for byte in &hash[..HASH_BYTES] {
+        // Writing to a text cannot fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    tag
+}
+
+/// Whether the client says it has this one already.
+pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
+    lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+}
+
+/// Puts a tag on what was answered, and answers 304 to those who have it.
+pub(super) async fn tagged(request: Request, next: Next) -> Response {
+    let asked = request.headers().clone();
+    let safe = request.method().is_safe();
+    let response = next.run(request).await;
+    if !safe || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    // The handlers of such routes answer with what lies in memory.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let tag = tag_of(&body);
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        head.headers.insert(header::ETAG, value);
+    }
+    let ask_again = HeaderValue::from_static("no-cache");
+    head.headers.insert(header::CACHE_CONTROL, ask_again);
+    if has(&asked, &tag) {
+        head.status = StatusCode::NOT_MODIFIED;
+        head.headers.remove(header::CONTENT_TYPE);
+        head.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(head, Body::empty());
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_any_and_a_weak_tag_name_what_the_client_has() {
+        let tag = tag_of(b"body");
+        assert_eq!(tag.len(), 34);
+        assert_ne!(tag, tag_of(b"Body"));
+        let says = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::IF_NONE_MATCH, value.parse().unwrap());
+            }
+            has(&headers, &tag)
+        };
+        assert!(says(&["*"]) && says(&[&tag]) && says(&[&format!("W/{tag}")]));
+        assert!(says(&[&format!("\"a\" , {tag}")]) && says(&["\"a\"", &tag]));
+        assert!(!says(&[]) && !says(&["\"a\""]) && !says(&[tag.trim_matches('"')]));
+    }
+}

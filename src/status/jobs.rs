@@ -1,0 +1,180 @@
+//! `GET /jobs` and `POST /jobs`: the tracker's records of jobs, and one more of them.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Parts;
+use super::cursor::JobCursor;
+use super::envelope::{Page, json_of};
+use super::openapi::{Any, Refused};
+use super::query::{Given, Limit};
+use super::refusal::Refusal;
+use crate::core::job::{JobId, JobState};
+use crate::core::time::UnixMillis;
+use crate::record::JobRecord;
+use crate::store::{JobFilter, NewJob, StoreError};
+
+/// Most bytes of a job that is handed over; metadata alone may have 16 KiB.
+pub(super) const MAX_BODY: usize = 64 << 10;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listing {
+    /// Only jobs in this state
+    state: Option<JobState>,
+    /// At most this many jobs, 1 to 500
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Limit,
+    /// `next` of the page before
+    #[param(value_type = Option<String>)]
+    after: Option<JobCursor>,
+}
+
+/// The tracker's records of jobs, newest first
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    tag = "jobs",
+    params(Listing),
+    responses(
+        (status = 200, description = "A page of jobs, the latest inserted first", body = Page<JobRecord<'static>>),
+        (status = 304, description = "The client has it already"),
+    )
+)]
+pub(super) async fn list(
+    State(parts): State<Parts>,
+    Given(given): Given<Listing>,
+) -> Result<Response, Refusal> {
+    let wanted = given.limit.0;
+    let filter = JobFilter {
+        state: given.state,
+        after: given.after.map(|JobCursor(at, id)| (at, id)),
+        // One job more than is shown tells whether there are more.
+        limit: wanted + 1,
+        ..JobFilter::default()
+    };
+    let jobs = parts.store.list(&filter).await;
+    let mut jobs = jobs.map_err(|error| Refusal::unreadable(&error))?;
+    let more = jobs.len() > wanted as usize;
+    jobs.truncate(wanted as usize);
+    let next = jobs.last().filter(|_| more).map(|job| &job.row);
+    let next = next.map(|row| JobCursor(row.created_at, row.id.clone()).text());
+    let data = jobs.iter().map(JobRecord::from).collect();
+    Ok(json_of(&Page::of(data, next)))
+}
+
+/// A job that is handed over: the row's columns. Whatever may be null may be left out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Enqueued {
+    /// 1 to 200 characters of `A-Z a-z 0-9 . _ ~ -`, not only dots
+    #[schema(min_length = 1, max_length = 200)]
+    id: String,
+    /// Where to poll, when not at `/jobs/{id}`: a path, or a URL of the API's origin
+    #[schema(max_length = 2048)]
+    url: Option<String>,
+    /// At most 16 KiB, handed on unchanged in every event
+    #[schema(value_type = Option<std::collections::HashMap<String, Any>>)]
+    metadata: Option<Box<RawValue>>,
+    /// The one webhook to tell; null: all that subscribe
+    #[schema(max_length = 200)]
+    webhook: Option<String>,
+    /// Higher is polled first when requests are short; 0 unless told
+    priority: Option<i64>,
+    /// The job fails as expired past this: RFC 3339, or Unix milliseconds
+    #[schema(value_type = Option<super::openapi::Moment>)]
+    deadline_at: Option<Box<RawValue>>,
+    /// No poll before this: RFC 3339, or Unix milliseconds
+    #[schema(value_type = Option<super::openapi::Moment>)]
+    not_before: Option<Box<RawValue>>,
+}
+
+/// Hands over a job to be followed
+///
+/// The same as an INSERT into the table. A job that is there already is left as it is, so a second time does no harm.
+#[utoipa::path(
+    post,
+    path = "/jobs",
+    tag = "jobs",
+    request_body = Enqueued,
+    responses(
+        (status = 200, description = "The id is there already; its record, as it was", body = JobRecord<'static>,
+         headers(("location" = String, description = "The job's path"))),
+        (status = 202, description = "Inserted, and followed from now on; its record", body = JobRecord<'static>,
+         headers(("location" = String, description = "The job's path"))),
+        (status = 413, description = "More than 64 KiB", body = Refused),
+    )
+)]
+pub(super) async fn enqueue(
+    State(parts): State<Parts>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let body = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large("A job has at most 64 KiB."),
+        _ => Refusal::parameter(error.body_text()),
+    })?;
+    let given: Enqueued = serde_json::from_slice(&body)
+        .map_err(|error| Refusal::parameter(format!("The body cannot be read: {error}")))?;
+    let job = NewJob {
+        id: given.id,
+        url: given.url,
+        metadata: given.metadata.map(|json| json.get().to_owned()),
+        webhook: given.webhook,
+        priority: given.priority.unwrap_or(0),
+        deadline_at: moment("deadline_at", given.deadline_at.as_deref())?,
+        not_before: moment("not_before", given.not_before.as_deref())?,
+    };
+    // In a task of its own: a client that leaves must not cut a transaction in two.
+    let inserted = {
+        let (store, job) = (parts.store.clone(), job.clone());
+        tokio::spawn(async move { store.enqueue(&job).await }).await
+    };
+    let inserted = inserted.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())));
+    let new = inserted.map_err(|error| match error {
+        StoreError::Refused(reason) => Refusal::parameter(reason),
+        error => Refusal::unwritable(&error),
+    })?;
+    if new {
+        parts.nudge.notify_one();
+    }
+    let id = JobId::parse(&job.id).map_err(|error| Refusal::parameter(error.to_string()))?;
+    let record = parts.store.summary(&id).await;
+    let record = record.map_err(|error| Refusal::unreadable(&error))?;
+    let record = record.ok_or_else(Refusal::no_such_job)?;
+    let status = if new {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = (status, json_of(&JobRecord::from(&record))).into_response();
+    if let Ok(path) = HeaderValue::from_str(&format!("/jobs/{id}")) {
+        response.headers_mut().insert(header::LOCATION, path);
+    }
+    Ok(response)
+}
+
+/// A moment as text or as number; null is none.
+fn moment(name: &str, given: Option<&RawValue>) -> Result<Option<UnixMillis>, Refusal> {
+    let Some(json) = given.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let at = match serde_json::from_str::<String>(json) {
+        Ok(text) => text.parse::<Timestamp>().ok().map(UnixMillis::from),
+        Err(_) => serde_json::from_str::<i64>(json).ok().map(UnixMillis),
+    };
+    let known = UnixMillis(0)..=UnixMillis::MAX;
+    at.filter(|at| known.contains(at)).map(Some).ok_or_else(|| {
+        Refusal::parameter(format!(
+            "{name} is a time such as \"2026-11-22T15:04:05Z\" or Unix milliseconds, from 1970 to 9999"
+        ))
+    })
+}

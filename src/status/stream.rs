@@ -1,0 +1,245 @@
+//! `GET /stream` and `GET /jobs/{id}/stream`: events as they are committed, as server-sent events.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use utoipa::IntoParams;
+
+use super::Parts;
+use super::cursor::EventCursor;
+use super::openapi::Refused;
+use super::query::{Given, Job};
+use super::refusal::Refusal;
+use super::waiting::Woken;
+use crate::core::event::EventType;
+use crate::core::job::JobId;
+use crate::store::{EventFilter, RecordedEvent};
+use crate::tracker::commits::Ear;
+
+/// How long a stream is silent at most.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// When a client that lost the connection is to come again, in milliseconds.
+const RETRY_MS: u32 = 2000;
+
+/// Events that are read and written at once. The next ones are read when the client has taken these.
+const CHUNK: u32 = 20;
+
+/// Most bytes of these, but for the last of them.
+const CHUNK_BYTES: u32 = 256 << 10;
+
+/// Pause before a read that found the database busy is tried again.
+const READ_RETRY: Duration = Duration::from_millis(500);
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct From {
+    /// The cursor of the last event that was taken; the header `Last-Event-ID` goes before it
+    #[param(value_type = Option<String>, pattern = "^[0-9]+$")]
+    after: Option<EventCursor>,
+}
+
+impl From {
+    /// What the client had last. One that comes again sends the header beside the parameter it began with.
+    fn place(&self, headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
+        let last = headers.get("last-event-id").map(|value| value.as_bytes());
+        match last {
+            None | Some(b"") => Ok(self.after.map(|cursor| cursor.0)),
+            Some(bytes) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                let cursor = EventCursor::try_from(text);
+                let wrong = "Last-Event-ID is not the id of an event of this stream.";
+                let cursor = cursor.map_err(|_| Refusal::parameter(wrong))?;
+                Ok(Some(cursor.0))
+            }
+        }
+    }
+}
+
+/// All events as they are committed
+///
+/// Server-sent events: `id` is the event's cursor, `event` its type, `data` its body in one line. Begins behind
+/// `Last-Event-ID` or `after`, else with what happens from now on.
+#[utoipa::path(
+    get,
+    path = "/stream",
+    tag = "events",
+    params(From, ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")),
+    responses((status = 200, description = "A stream that ends when the daemon stops", body = String, content_type = "text/event-stream"))
+)]
+pub(super) async fn all(
+    State(parts): State<Parts>,
+    Given(from): Given<From>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let ear = parts.waiting.commits.of_any_job();
+    let after = match from.place(&headers)? {
+        Some(after) => after,
+        None => {
+            let newest = parts.store.newest_event().await;
+            newest.map_err(|error| Refusal::unreadable(&error))?
+        }
+    };
+    let room = parts.waiting.stream()?;
+    Ok(Stream::new(parts, ear, after, None, room).response())
+}
+
+/// One job's events, until it has ended
+///
+/// The same, from the job's first event on unless `Last-Event-ID` or `after` says otherwise. The stream ends after
+/// `job.completed` or `job.failed`.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/stream",
+    tag = "events",
+    params(
+        ("id" = JobId, Path, description = "The job"),
+        From,
+        ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event"),
+    ),
+    responses(
+        (status = 200, description = "A stream that ends when the job has", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended and nothing is left to tell: do not come again"),
+        (status = 404, description = "The job is not tracked here", body = Refused),
+    )
+)]
+pub(super) async fn of_job(
+    State(parts): State<Parts>,
+    Job(id): Job,
+    Given(from): Given<From>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let ear = parts.waiting.commits.of_job(&id);
+    let after = from.place(&headers)?.unwrap_or(0);
+    let found = parts.store.mirrored(&id).await;
+    let found = found.map_err(|error| Refusal::unreadable(&error))?;
+    let ended = found.ok_or_else(Refusal::no_such_job)?.state.is_final();
+    let room = parts.waiting.stream()?;
+    let mut stream = Stream::new(parts, ear, after, Some(id), room);
+    if ended {
+        let read = stream.read().await;
+        stream.events = read.map_err(|error| Refusal::unreadable(&error))?;
+        if stream.events.is_empty() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+    Ok(stream.response())
+}
+
+struct Stream {
+    parts: Parts,
+    ear: Ear,
+    filter: EventFilter,
+    /// Read and not yet written.
+    events: Vec<RecordedEvent>,
+    begun: bool,
+    ended: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    fn new(
+        parts: Parts,
+        ear: Ear,
+        after: i64,
+        job: Option<JobId>,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            parts,
+            ear,
+            filter: EventFilter {
+                after,
+                kind: None,
+                job,
+                limit: CHUNK,
+                bytes: CHUNK_BYTES,
+            },
+            events: Vec::new(),
+            begun: false,
+            ended: false,
+            _room: room,
+        }
+    }
+
+    fn response(self) -> Response {
+        let chunks = unfold(self, |mut stream| async move {
+            let chunk = stream.next().await?;
+            Some((Ok::<_, Infallible>(Bytes::from(chunk)), stream))
+        });
+        let headers = [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        (headers, Body::from_stream(chunks)).into_response()
+    }
+
+    async fn read(&mut self) -> Result<Vec<RecordedEvent>, crate::store::StoreError> {
+        let page = self.parts.store.events(&self.filter).await?;
+        self.filter.after = page.reached;
+        Ok(page.events)
+    }
+
+    /// What is written next; `None` at the end. Called when the client has taken what was before.
+    async fn next(&mut self) -> Option<String> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Some(format!("retry: {RETRY_MS}\n\n"));
+        }
+        let heartbeat = Instant::now() + HEARTBEAT;
+        while !self.ended && !self.parts.waiting.is_over() {
+            if self.events.is_empty() {
+                match self.read().await {
+                    Ok(events) => self.events = events,
+                    Err(error) if error.is_temporary() => {
+                        // Tried again after a pause, which a commit does not cut short.
+                        tokio::time::sleep(READ_RETRY).await;
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a stream ends: the events cannot be read");
+                        return None;
+                    }
+                }
+            }
+            if !self.events.is_empty() {
+                return Some(self.take());
+            }
+            let waiting = self.parts.waiting.clone();
+            if waiting.until(heartbeat, &mut self.ear).await == Woken::Over {
+                if waiting.is_over() {
+                    return None;
+                }
+                return Some(": nothing new\n\n".to_owned());
+            }
+        }
+        None
+    }
+
+    fn take(&mut self) -> String {
+        let mut text = String::new();
+        for event in self.events.drain(..) {
+            // In JSON a line break stands between tokens only, where a blank means the same.
+            let body = event.body.replace(['\r', '\n'], " ");
+            // Writing to a text cannot fail.
+            let _ = write!(
+                text,
+                "id: {}\nevent: {}\ndata: {body}\n\n",
+                event.cursor, event.kind
+            );
+            let kind = EventType::from_name(&event.kind);
+            let end = matches!(kind, Some(EventType::Completed | EventType::Failed));
+            self.ended = self.ended || (end && self.filter.job.is_some());
+        }
+        text
+    }
+}

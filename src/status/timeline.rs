@@ -1,0 +1,61 @@
+//! `GET /jobs/{id}/timeline`: a job's history in one order.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Parts;
+use super::cursor::TimelineCursor;
+use super::envelope::{Page, json_of};
+use super::openapi::Refused;
+use super::query::{Given, Job, Limit};
+use super::refusal::Refusal;
+use crate::core::job::JobId;
+use crate::record::timeline::TimelineRecord;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Paging {
+    /// At most this many entries, 1 to 500
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Limit,
+    /// `next` of the page before
+    #[param(value_type = Option<String>)]
+    after: Option<TimelineCursor>,
+}
+
+/// Transitions, events, deliveries and attempts of one job
+///
+/// By time; at the same moment transitions come first, then events, deliveries and attempts. A delivery stands where
+/// its event was made, and says how it is now.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/timeline",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "The job"), Paging),
+    responses(
+        (status = 200, description = "A page of the job's history, the earliest first", body = Page<TimelineRecord<'static>>),
+        (status = 304, description = "The client has it already"),
+        (status = 404, description = "The job is not tracked here", body = Refused),
+    )
+)]
+pub(super) async fn timeline(
+    State(parts): State<Parts>,
+    Job(id): Job,
+    Given(given): Given<Paging>,
+) -> Result<Response, Refusal> {
+    let after = given.after.map(|cursor| cursor.0);
+    let page = parts
+        .store
+        .timeline(&id, after.as_ref(), given.limit.0)
+        .await;
+    let page = page.map_err(|error| Refusal::unreadable(&error))?;
+    let page = page.ok_or_else(Refusal::no_such_job)?;
+    let last = page.entries.last().filter(|_| page.more);
+    let next = last.map(|entry| TimelineCursor(entry.key.clone()).text());
+    let data = page.entries.iter().map(TimelineRecord::from).collect();
+    Ok(json_of(&Page::of(data, next)))
+}

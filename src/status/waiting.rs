@@ -1,0 +1,102 @@
+//! Requests that wait for something to happen: how many, for how long, and what wakes them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::refusal::Refusal;
+use crate::tracker::commits::{Commits, Ear};
+
+/// Most requests that wait at once (`?wait=`).
+pub const MAX_WAITS: usize = 1000;
+
+/// Most streams that are open at once.
+pub const MAX_STREAMS: usize = 100;
+
+/// When a client that was turned away is to come again.
+const COME_AGAIN: Duration = Duration::from_secs(5);
+
+/// Wakes requests when something is committed, and counts them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub(super) commits: Commits,
+    end: CancellationToken,
+    waits: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+}
+
+/// Why a request waits no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Something was committed.
+    Commit,
+    /// Its time is over, or the daemon stops.
+    Over,
+}
+
+impl Waiting {
+    /// For requests that wait for these commits.
+    #[must_use]
+    pub fn new(commits: Commits) -> Self {
+        Self {
+            commits,
+            end: CancellationToken::new(),
+            waits: Arc::new(Semaphore::new(MAX_WAITS)),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        }
+    }
+
+    /// From now on nobody waits: those who do are answered at once, streams end.
+    pub fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// How many requests wait just now.
+    #[must_use]
+    pub fn waits(&self) -> usize {
+        MAX_WAITS - self.waits.available_permits()
+    }
+
+    /// How many streams are open just now.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        MAX_STREAMS - self.streams.available_permits()
+    }
+
+    /// Room for one more that waits.
+    pub(super) fn wait(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        room(&self.waits, "Too many requests wait here already.")
+    }
+
+    /// Room for one more stream.
+    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        room(&self.streams, "Too many streams are open here already.")
+    }
+
+    /// Waits for a commit until `deadline`.
+    pub(super) async fn until(&self, deadline: Instant, ear: &mut Ear) -> Woken {
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Woken::Over,
+            () = ear.hears() => Woken::Commit,
+            () = tokio::time::sleep_until(deadline) => Woken::Over,
+        }
+    }
+
+    /// Whether the daemon stops.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.is_cancelled()
+    }
+}
+
+fn room(seats: &Arc<Semaphore>, full: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+    let permit = Arc::clone(seats).try_acquire_owned();
+    permit.map_err(|_| {
+        let refusal = Refusal::unavailable(StatusCode::SERVICE_UNAVAILABLE, full);
+        refusal.retry_after(COME_AGAIN)
+    })
+}
