@@ -2,7 +2,6 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -13,16 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::Parts;
 use super::cursor::JobCursor;
 use super::envelope::{Page, json_of};
-use super::openapi::{Any, Refused};
+use super::openapi::Any;
 use super::query::{Given, Limit};
 use super::refusal::Refusal;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
 use crate::store::{JobFilter, NewJob, StoreError};
-
-/// Most bytes of a job that is handed over; metadata alone may have 16 KiB.
-pub(super) const MAX_BODY: usize = 64 << 10;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -111,17 +107,9 @@ pub(super) struct Enqueued {
          headers(("location" = String, description = "The job's path"))),
         (status = 202, description = "Inserted, and followed from now on; its record", body = JobRecord<'static>,
          headers(("location" = String, description = "The job's path"))),
-        (status = 413, description = "More than 64 KiB", body = Refused),
     )
 )]
-pub(super) async fn enqueue(
-    State(parts): State<Parts>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
-    let body = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large("A job has at most 64 KiB."),
-        _ => Refusal::parameter(error.body_text()),
-    })?;
+pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<Response, Refusal> {
     let given: Enqueued = serde_json::from_slice(&body)
         .map_err(|error| Refusal::parameter(format!("The body cannot be read: {error}")))?;
     let job = NewJob {

@@ -1,17 +1,14 @@
 //! `POST /jobs/{id}/mfa`: a user's answers, handed on to the challenge's own address; the API's status and body come back.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::PoisonError;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use super::Parts;
 use super::envelope::envelope;
@@ -21,9 +18,6 @@ use crate::core::poll::TroubleClass;
 use crate::mfa::{Answers, Desk, Refused};
 use crate::store::StoreError;
 use crate::upstream::{NotRelayed, Relayed};
-
-/// Largest body that is read, in bytes (512 KiB): twenty answers of 4 KiB, every byte of them escaped.
-const MAX_BODY: usize = 512 << 10;
 
 // Codes and titles as the API has them, where it has any.
 const NOT_VALID: &str = "parameter-not-valid";
@@ -77,11 +71,12 @@ pub(super) struct Manner {
         (status = 504, description = "The API has not answered in time", body = super::openapi::Refused),
     )
 )]
+// The guard has read the body, into memory that is overwritten when it is dropped.
 pub(super) async fn answer(
     State(parts): State<Parts>,
     id: Result<Path<String>, PathRejection>,
     manner: Result<Query<Manner>, QueryRejection>,
-    body: Body,
+    body: Bytes,
 ) -> Response {
     let id = id.ok().and_then(|Path(id)| JobId::parse(&id).ok());
     let Some(id) = id else {
@@ -90,10 +85,6 @@ pub(super) async fn answer(
     let Ok(Query(Manner { late })) = manner else {
         let detail = "The only thing behind the path is ?late=true or ?late=false.";
         return not_valid(StatusCode::BAD_REQUEST, detail);
-    };
-    let Some(body) = read(body).await else {
-        let detail = "The body is too large, or did not come whole.";
-        return not_valid(StatusCode::PAYLOAD_TOO_LARGE, detail);
     };
     let answers = match Answers::from_json(&body) {
         Ok(answers) => answers,
@@ -121,24 +112,6 @@ pub(super) async fn answer(
         Ok(Err(refused)) => refusal(&refused),
         Err(_) => unavailable("The answers were not relayed: the daemon is stopping."),
     }
-}
-
-/// Reads a body into memory of our own that is overwritten when it is dropped, and never moves before.
-async fn read(mut body: Body) -> Option<Zeroizing<Vec<u8>>> {
-    let announced = usize::try_from(body.size_hint().exact().unwrap_or(MAX_BODY as u64)).ok()?;
-    if announced > MAX_BODY {
-        return None;
-    }
-    let mut whole = Zeroizing::new(Vec::with_capacity(announced));
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.ok()?;
-        let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
-        if whole.len() + data.len() > announced {
-            return None;
-        }
-        whole.extend_from_slice(data);
-    }
-    Some(whole)
 }
 
 /// The API's own answer. What is no JSON, such as a proxy's page, comes as plain text that no browser runs.

@@ -30,7 +30,6 @@ mod tests;
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
 use tokio::sync::Notify;
 
@@ -92,7 +91,6 @@ fn described() -> Described {
 fn acting() -> Described {
     Described::new()
         .route(jobs::__path_enqueue, jobs::enqueue)
-        .with(|router| router.route_layer(DefaultBodyLimit::max(jobs::MAX_BODY)))
         .route(stream::__path_all, stream::all)
         .route(stream::__path_of_job, stream::of_job)
         .route(health::__path_healthz, health::healthz)

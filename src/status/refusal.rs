@@ -63,13 +63,6 @@ impl Refusal {
         Self::new(status, "method-not-allowed", title, detail)
     }
 
-    /// 413: more than a route reads.
-    pub(super) fn too_large(detail: impl Into<String>) -> Self {
-        let title = "Request body is too large.";
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        Self::new(status, "invalid-content", title, detail)
-    }
-
     /// It cannot be done just now.
     pub(super) fn unavailable(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = "Service is currently unavailable. Please try again later.";

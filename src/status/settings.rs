@@ -35,7 +35,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 128,
+            connections: 512,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             write: Duration::from_secs(30),

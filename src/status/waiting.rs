@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use crate::tracker::commits::{Commits, Ear};
 
 /// Most requests that wait at once (`?wait=`).
-pub const MAX_WAITS: usize = 1000;
+pub const MAX_WAITS: usize = 256;
 
 /// Most streams that are open at once.
 pub const MAX_STREAMS: usize = 100;

@@ -65,7 +65,13 @@ pub(super) fn request(world: &mut World, method: Method, path: &str) -> RequestB
     let address = world.daemon().status_address().unwrap();
     jobtrackd::tls::install_provider();
     let client = Client::builder().no_proxy().build().unwrap();
-    client.request(method, format!("http://{address}{path}"))
+    let reads = method.is_safe();
+    let request = client.request(method, format!("http://{address}{path}"));
+    if reads {
+        request
+    } else {
+        request.header("content-type", "application/json")
+    }
 }
 
 async fn send(request: RequestBuilder) -> Answer {
@@ -88,9 +94,7 @@ pub(super) async fn get(world: &mut World, path: &str) -> Answer {
 }
 
 pub(super) async fn post(world: &mut World, body: &str) -> Answer {
-    let request = request(world, Method::POST, "/jobs")
-        .header("content-type", "application/json")
-        .body(body.to_owned());
+    let request = request(world, Method::POST, "/jobs").body(body.to_owned());
     answer(world, request).await
 }
 

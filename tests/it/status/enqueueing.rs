@@ -87,7 +87,7 @@ async fn what_the_table_refuses_is_refused_with_the_same_reason() {
     let huge = format!(r#"{{"id":"a","url":"{}"}}"#, "x".repeat(70_000));
     post(&mut world, &huge)
         .await
-        .refused(413, "invalid-content");
+        .refused(413, "content-too-large");
     assert_eq!(world.value("SELECT count(*) FROM jobs").await, "0");
 }
 
