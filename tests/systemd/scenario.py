@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import peers
 
 START = time.monotonic()
+MFA = "1234"
 API_KEY, OTHER_KEY = "canary-" + secrets.token_hex(12), "canary-" + secrets.token_hex(12)
 SECRETS = {name: "whsec_" + __import__("base64").b64encode(secrets.token_bytes(32)).decode() for name in ("billing", "crm")}
 ROTATED = "whsec_" + __import__("base64").b64encode(secrets.token_bytes(32)).decode()
@@ -88,6 +89,15 @@ def http(url, body=None):
         return error.code, json.loads(error.read() or b"null")
     except OSError:
         return 0, None
+
+
+def post(path, body):
+    request = urllib.request.Request(f"http://127.0.0.1:8787{path}", json.dumps(body).encode(), {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def ready(port=8787):
@@ -192,6 +202,25 @@ def starts(receiver):
     finding = [json.loads(line) for line in run("jobtrackd", "doctor", "--json", check=False).stdout.splitlines()]
     same([found for found in finding if found["level"] == "problem"], [], "what the doctor finds on a sound host")
     say(f"started; a member of the group inserted, its webhook was told, over TLS and by name: {status_line()}")
+
+
+def answers(receiver):
+    """The status server in the sandbox: metrics, a job over HTTP, an MFA answer, its stream to the end."""
+    with urllib.request.urlopen("http://127.0.0.1:8787/metrics", timeout=5) as answer:
+        figures = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+    same(float(figures["jobtrackd_resident_memory_bytes"]) > 1_000_000, True, "the memory that the metrics tell")
+    same(figures["jobtrackd_ready"], "1", "readiness in the metrics")
+    job = f"job-{next(NUMBERS)}"
+    same(http("http://127.0.0.1:9090/_control/jobs", {"id": job, "scenario": "mfa-token"})[0] // 100, 2, "the API takes the job")
+    same(post("/jobs", {"id": job})[0], 202, "a job handed over by HTTP")
+    asked = lambda: any(kind == "job.action_required" for _, kind in receiver.events("billing", job))
+    until("the webhook is told of the challenge", asked)
+    status, said = post(f"/jobs/{job}/mfa", {"mfa-response": [MFA]})
+    same(status // 100, 2, f"the API takes the answer ({said})")
+    told(receiver, job)
+    with urllib.request.urlopen(f"http://127.0.0.1:8787/jobs/{job}/stream", timeout=10) as stream:
+        same("event: job.completed" in stream.read().decode(), True, "the stream of the job to its end")
+    say("metrics, a job over HTTP, an MFA answer relayed, a stream to its end")
 
 
 def logs(receiver):
@@ -438,6 +467,7 @@ def main():
     starts(receiver)
     same({"api.e2e.test", "hooks.e2e.test"} <= asked, True, "names were looked up")
     frozen = stall_begins()
+    answers(receiver)
     logs(receiver)
     survives_kills(receiver)
     watchdog(receiver)
