@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -207,7 +208,8 @@ def starts(receiver):
 def answers(receiver):
     """The status server in the sandbox: metrics, a job over HTTP, an MFA answer, its stream to the end."""
     with urllib.request.urlopen("http://127.0.0.1:8787/metrics", timeout=5) as answer:
-        figures = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+        lines = answer.read().decode().splitlines()
+    figures = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
     same(float(figures["jobtrackd_resident_memory_bytes"]) > 1_000_000, True, "the memory that the metrics tell")
     same(figures["jobtrackd_ready"], "1", "readiness in the metrics")
     job = f"job-{next(NUMBERS)}"
@@ -483,4 +485,7 @@ def main():
     say("all is well")
 
 
-main()
+try:
+    main()
+except Exception:  # of any kind: a file system may hang, and has to be let go
+    fail(traceback.format_exc())
