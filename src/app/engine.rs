@@ -148,7 +148,7 @@ impl Workshop<'_> {
     ) -> anyhow::Result<Vec<(WebhookName, Arc<dispatcher::Gauge>)>> {
         let mut attempts = Vec::new();
         let clock = &self.surroundings.clock;
-        let sender = Sender::new(clock.clone())?;
+        let sender = Sender::new(clock.clone(), &self.settings.webhooks)?;
         for webhook in &self.settings.webhooks {
             let parts = dispatcher::Parts {
                 webhook: webhook.clone(),

@@ -140,6 +140,7 @@ fn typed(kind: Option<Kind>, text: &str) -> Result<ValueKind, &'static str> {
         Some(Kind::List) if word.starts_with('[') => return Err("brackets are for the file"),
         Some(Kind::List) if word.is_empty() => Some(ValueKind::Array(Vec::new())),
         Some(Kind::List) => Some(word.split(',').map(str::trim).collect::<Vec<_>>().into()),
+        Some(Kind::Table) => return Err("a table is for the file"),
         Some(Kind::Text) | None => None,
     };
     Ok(read.unwrap_or_else(|| ValueKind::String(text.to_owned())))

@@ -19,6 +19,7 @@ mod origin;
 mod secret;
 
 mod remote;
+mod request;
 
 mod local;
 

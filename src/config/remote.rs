@@ -8,6 +8,7 @@ use url::Url;
 
 use super::error::{did_you_mean, nearest, shown};
 use super::origin::{self, Query};
+use super::request;
 use super::secret::Secrets;
 use super::section::{Section, all};
 use crate::core::delivery::WebhookName;
@@ -84,6 +85,8 @@ pub(super) fn webhook(
         Duration::ZERO..=RETRY_DELAY,
         "[\"5s\", \"5m\", \"2h\"]",
     );
+    let headers = request::headers(section, secrets);
+    let trust = request::trust(section, secrets);
     Some(WebhookSettings {
         name: WebhookName::new(name),
         url: url?,
@@ -93,6 +96,8 @@ pub(super) fn webhook(
         max_in_flight: usize::try_from(max_in_flight?).ok()?,
         retry: retry?,
         allow_private: allow_private?,
+        headers: headers?,
+        trust: trust?,
     })
 }
 

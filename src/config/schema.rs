@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Whole,
     Number,
     List,
+    /// Names and texts; only a file can give them.
+    Table,
 }
 
 type Keys = &'static [(&'static str, Kind)];
@@ -83,6 +85,9 @@ const WEBHOOK: Keys = &[
     ("max_in_flight", Kind::Whole),
     ("retry", Kind::List),
     ("allow_private", Kind::Flag),
+    ("headers", Kind::Table),
+    ("ca_file", Kind::Text),
+    ("client_cert_file", Kind::Text),
 ];
 
 /// How the key of a section is written, if there is such a key.

@@ -302,7 +302,7 @@ fn is_empty(path: &Path) -> bool {
     }
 }
 
-fn warn_if_readable_by_all(section: &Section<'_>, key: &str, path: &Path) {
+pub(super) fn warn_if_readable_by_all(section: &Section<'_>, key: &str, path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
     if mode & READABLE_BY_ALL != 0 {
         section.problems().warn(format!(

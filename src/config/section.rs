@@ -157,6 +157,32 @@ impl<'a> Section<'a> {
         all(read.collect())
     }
 
+    /// Names with texts, at most `limit`, sorted by name.
+    pub(super) fn table(
+        &self,
+        key: &str,
+        limit: usize,
+        example: &str,
+    ) -> Option<Vec<(&'a str, &'a str)>> {
+        let what = "a table of texts in quotes";
+        let entries = match self.kind(key, example)? {
+            ValueKind::Table(entries) if entries.len() <= limit => entries,
+            ValueKind::Table(entries) => {
+                let wrong = format!("{} entries are too many", entries.len());
+                self.refuse(key, wrong, format!("write at most {limit}"));
+                return None;
+            }
+            other => return self.wrong_type(key, what, example, other),
+        };
+        let read = entries.iter().map(|(name, value)| match &value.kind {
+            ValueKind::String(text) => Some((name.as_str(), text.as_str())),
+            other => self.wrong_type(key, what, example, other),
+        });
+        let mut read = all(read.collect())?;
+        read.sort_unstable();
+        Some(read)
+    }
+
     fn entries(&self, key: &str, what: &str, limit: usize, example: &str) -> Option<&'a [Value]> {
         match self.kind(key, example)? {
             ValueKind::Array(entries) if entries.len() <= limit => Some(entries),

@@ -10,6 +10,12 @@ mod resolver;
 
 mod guard;
 
+mod header;
+
+mod trust;
+
 pub use guard::{Verdict, judge, judge_host};
+pub use header::{CustomHeader, InvalidHeader};
 pub use sender::{AttemptReport, MAX_ANSWER, Message, Sender, SenderError};
 pub use settings::WebhookSettings;
+pub use trust::{InvalidPem, Trust};

@@ -1,10 +1,11 @@
 //! One attempt: sign, POST, judge the status line.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
 use tokio::time::{Instant, timeout};
 
@@ -12,8 +13,9 @@ use super::guard::judge_host;
 use super::outcome;
 use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
+use super::trust::Trust;
 use crate::clock::Clock;
-use crate::core::delivery::{AttemptErrorClass, AttemptResult};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName};
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 
@@ -42,6 +44,8 @@ pub struct Sender {
     clock: Clock,
     public_only: Client,
     with_private: Client,
+    /// Of webhooks with TLS of their own.
+    own: Arc<HashMap<WebhookName, Client>>,
 }
 
 /// What is sent.
@@ -70,18 +74,25 @@ pub struct AttemptReport {
 pub struct SenderError(#[from] reqwest::Error);
 
 impl Sender {
-    /// Prepares both clients: one for webhooks that may be at private addresses and one for the others. reqwest's resolver
-    /// is told a name only, so the permission cannot be chosen by request.
+    /// Prepares the clients: one for webhooks that may be at private addresses and one for the others, as reqwest's
+    /// resolver is told a name only, so that the permission cannot be chosen by request; and one for each of `webhooks`
+    /// that has TLS of its own.
     ///
     /// Without any CA certificates on the system every https webhook fails with [`AttemptErrorClass::Tls`], and a warning
     /// says so now.
     ///
     /// # Errors
     /// [`SenderError`] when the HTTP library refuses.
-    pub fn new(clock: Clock) -> Result<Self, SenderError> {
+    pub fn new(clock: Clock, webhooks: &[WebhookSettings]) -> Result<Self, SenderError> {
         crate::tls::install_provider();
-        let (public_only, trusting) = client(false)?;
-        let (with_private, _) = client(true)?;
+        let plain = Trust::default();
+        let (public_only, trusting) = client(false, &plain)?;
+        let (with_private, _) = client(true, &plain)?;
+        let mut own = HashMap::new();
+        for webhook in webhooks.iter().filter(|webhook| !webhook.trust.is_plain()) {
+            let (client, _) = client(webhook.allow_private, &webhook.trust)?;
+            own.insert(webhook.name.clone(), client);
+        }
         if !trusting {
             tracing::warn!(
                 "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
@@ -91,6 +102,7 @@ impl Sender {
             clock,
             public_only,
             with_private,
+            own: Arc::new(own),
         })
     }
 
@@ -159,8 +171,13 @@ impl Sender {
     ) -> RequestBuilder {
         let timestamp = started_at.seconds();
         let signature = signature_header(&webhook.keys, message.id, timestamp, &message.body);
+        let mut headers = HeaderMap::new();
+        for header in &webhook.headers {
+            header.add_to(&mut headers);
+        }
         self.client_for(webhook)
             .post(webhook.url.clone())
+            .headers(headers)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, "identity")
             .header("webhook-id", message.id)
@@ -170,7 +187,9 @@ impl Sender {
     }
 
     fn client_for(&self, webhook: &WebhookSettings) -> &Client {
-        if webhook.allow_private {
+        if let Some(own) = self.own.get(&webhook.name) {
+            own
+        } else if webhook.allow_private {
             &self.with_private
         } else {
             &self.public_only
@@ -179,11 +198,12 @@ impl Sender {
 }
 
 /// A client, and whether it trusts any CA.
-fn client(allow_private: bool) -> Result<(Client, bool), reqwest::Error> {
-    match builder(allow_private).build() {
+fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), reqwest::Error> {
+    let builder = || trust.apply(builder(allow_private));
+    match builder().build() {
         Ok(client) => Ok((client, true)),
         Err(_) => {
-            let client = builder(allow_private).tls_certs_only([]).build()?;
+            let client = builder().tls_certs_only([]).build()?;
             Ok((client, false))
         }
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::header::CustomHeader;
+use super::trust::Trust;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::signature::SigningKey;
@@ -27,4 +29,8 @@ pub struct WebhookSettings {
     pub retry: Vec<Duration>,
     /// Whether loopback and private addresses may be told; link-local ones never.
     pub allow_private: bool,
+    /// Headers that every request to it carries.
+    pub headers: Vec<CustomHeader>,
+    /// TLS of its own.
+    pub trust: Trust,
 }

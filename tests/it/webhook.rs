@@ -8,7 +8,9 @@ use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName};
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::signature::SigningKey;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::webhook::{AttemptReport, MAX_ANSWER, Message, Sender, WebhookSettings};
+use jobtrackd::webhook::{
+    AttemptReport, CustomHeader, MAX_ANSWER, Message, Sender, Trust, WebhookSettings,
+};
 use tokio::net::TcpListener;
 
 use crate::support::receiver::{Receiver, Reply};
@@ -38,6 +40,8 @@ fn settings(url: &str) -> WebhookSettings {
         max_in_flight: 8,
         retry: Vec::new(),
         allow_private: true,
+        headers: Vec::new(),
+        trust: Trust::default(),
     }
 }
 
@@ -50,7 +54,7 @@ fn message() -> Message<'static> {
 
 /// Makes one attempt in paused time.
 async fn send(webhook: &WebhookSettings) -> AttemptReport {
-    let sender = Sender::new(Clock::driven(NOW)).unwrap();
+    let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(webhook)).unwrap();
     sender.send(webhook, &message()).await
 }
 
@@ -83,11 +87,32 @@ fn unreachable(result: AttemptResult) -> (AttemptErrorClass, String) {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn headers_of_the_operators_own_are_sent_beside_ours() {
+    let receiver = Receiver::answering("204 No Content", "").await;
+    let mut webhook = settings(&receiver.url());
+    for (name, value) in [("X-Api-Key", "k1"), ("authorization", "Bearer t")] {
+        webhook
+            .headers
+            .push(CustomHeader::parse(name, value).unwrap());
+    }
+    send(&webhook).await;
+    let [request] = receiver.requests().try_into().unwrap();
+    for (name, value) in [
+        ("x-api-key", "k1"),
+        ("authorization", "Bearer t"),
+        ("webhook-id", "evt_1"),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(request.headers[name], value);
+    }
+}
+
 #[tokio::test]
 async fn the_official_library_verifies_what_was_sent() {
     let receiver = Receiver::answering("204 No Content", "").await;
     let clock = Clock::system();
-    let sender = Sender::new(clock.clone()).unwrap();
+    let sender = Sender::new(clock.clone(), &[]).unwrap();
     let before = clock.now();
     let report = sender.send(&settings(&receiver.url()), &message()).await;
     assert_eq!(report.result, AttemptResult::Delivered { status: 204 });
@@ -273,7 +298,7 @@ async fn a_connection_is_used_again_after_a_body_within_the_limit_only() {
         let body = "x".repeat(length);
         let text = format!("{OK}content-length: {length}\r\n\r\n{body}");
         let receiver = Receiver::start(Reply::Whole(text)).await;
-        let sender = Sender::new(Clock::driven(NOW)).unwrap();
+        let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
         let webhook = settings(&receiver.url());
         sender.send(&webhook, &message()).await;
         let (clone, same) = (sender.clone(), webhook.clone());
@@ -289,7 +314,7 @@ async fn a_connection_is_used_again_after_a_body_within_the_limit_only() {
 async fn a_kept_connection_that_the_receiver_closes_costs_no_attempt() {
     let reply = Reply::Reset(format!("{OK}content-length: 0\r\n\r\n"));
     let mut receiver = Receiver::start(reply).await;
-    let sender = Sender::new(Clock::driven(NOW)).unwrap();
+    let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
     let webhook = settings(&receiver.url());
     for connection in 1..=3 {
         let report = sender.send(&webhook, &message()).await;

@@ -20,7 +20,7 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
             "none configured; nobody is told",
         )];
     }
-    let sender = match Sender::new(clock.clone()) {
+    let sender = match Sender::new(clock.clone(), webhooks) {
         Ok(sender) => sender,
         Err(error) => {
             let advice = "the daemon does not start; install the package ca-certificates";

@@ -148,3 +148,59 @@ fn commands_that_need_only_the_database_take_no_secret_but_the_whole_file_must_b
         load_database(&sources).expect_err(bad);
     }
 }
+
+#[test]
+fn headers_and_tls_of_a_webhook_are_read_and_what_is_wrong_is_named_and_not_shown() {
+    let folder = Folder::new();
+    let hook = |rest: &str| {
+        format!(
+            "{NO_AUTH}[webhooks.a]\nurl = \"https://a.example\"\nsecret = \"{SECRET}\"\n{rest}\n"
+        )
+    };
+    let support = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support");
+    let whole = format!(
+        "ca_file = \"{support}/loopback.pem\"\nclient_cert_file = \"{support}/client.pem\"\n\
+         headers = {{ X-Key = \"{CANARY}\", authorization = \"Bearer {CANARY}\" }}"
+    );
+    let settings = folder.load(&hook(&whole)).unwrap();
+    let [webhook] = settings.webhooks.as_slice() else {
+        panic!("{:?}", settings.webhooks)
+    };
+    let names: Vec<&str> = webhook.headers.iter().map(|header| header.name()).collect();
+    assert_eq!(names, ["x-key", "authorization"]);
+    assert!(!webhook.trust.is_plain());
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains(CANARY), "{shown}");
+
+    let empty = folder.write("empty.pem", "");
+    let bad = [
+        (
+            format!("headers = {{ Host = \"{CANARY}\" }}"),
+            "headers.\"Host\": this header is set by jobtrackd",
+        ),
+        (
+            format!("headers = {{ \"a b\" = \"{CANARY}\" }}"),
+            "no name of a header",
+        ),
+        (
+            format!("headers = {{ x = \"{CANARY}\\n\\u0000\" }}"),
+            "control characters",
+        ),
+        (format!("headers = \"{CANARY}\""), "a table of texts"),
+        ("headers = { x = 5 }".to_owned(), "a table of texts"),
+        (format!("ca_file = {empty:?}"), "no certificate in PEM"),
+        (
+            format!("client_cert_file = \"{support}/loopback.nowhere\""),
+            "cannot read",
+        ),
+        (
+            format!("client_cert_file = {empty:?}"),
+            "with its private key",
+        ),
+    ];
+    for (rest, wrong) in bad {
+        let text = folder.refusal(&hook(&rest));
+        contains_all(&text, &["webhooks.a.", wrong]);
+        assert!(!text.contains(CANARY), "{text}");
+    }
+}

@@ -40,7 +40,7 @@ async fn private_addresses_and_names_of_them_are_not_dialled_without_permission(
 #[tokio::test(start_paused = true)]
 async fn permission_for_private_addresses_is_not_shared_through_kept_connections() {
     let receiver = Receiver::answering("200 OK", "").await;
-    let sender = Sender::new(Clock::driven(NOW)).unwrap();
+    let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
     let mut webhook = settings(&format!("http://localhost:{}/", receiver.address.port()));
     let report = sender.send(&webhook, &message()).await;
     assert_eq!(report.result, AttemptResult::Delivered { status: 200 });

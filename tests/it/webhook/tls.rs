@@ -8,9 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult};
+use jobtrackd::webhook::{InvalidPem, Trust};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -20,13 +22,31 @@ use crate::support::receiver::{Receiver, Reply};
 /// A self-signed certificate for 127.0.0.1 with its key.
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/loopback.pem");
 
+/// A self-signed certificate of a client, with its key.
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/client.pem");
+
 /// Serves one connection over TLS; true when a request came through and was answered with 200.
 fn tls_server() -> (SocketAddr, JoinHandle<bool>) {
+    tls_server_for(None)
+}
+
+/// As [`tls_server`], and if `client` is given, only for those who show that certificate.
+fn tls_server_for(client: Option<&str>) -> (SocketAddr, JoinHandle<bool>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
+        .unwrap();
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some(client) => {
+            let mut roots = RootCertStore::empty();
+            let certificate = CertificateDer::from_pem_file(client).unwrap();
+            roots.add(certificate).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            config.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let config = config
         .with_single_cert(
             vec![CertificateDer::from_pem_file(CERTIFICATE).unwrap()],
             PrivateKeyDer::from_pem_file(CERTIFICATE).unwrap(),
@@ -60,6 +80,55 @@ async fn a_self_signed_certificate_is_a_tls_error_and_no_request_is_made() {
     assert_eq!(class, AttemptErrorClass::Tls);
     assert_eq!(detail, "invalid peer certificate: UnknownIssuer");
     assert!(!server.join().unwrap());
+}
+
+fn pem(path: &str) -> zeroize::Zeroizing<String> {
+    std::fs::read_to_string(path).unwrap().into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_of_its_own_is_trusted_for_that_webhook() {
+    let (address, server) = tls_server();
+    let mut webhook = settings(&format!("https://{address}/hook"));
+    webhook.trust = Trust::default()
+        .trusting(pem(CERTIFICATE).as_bytes())
+        .unwrap();
+    let report = send(&webhook).await;
+    assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
+    assert!(server.join().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_wants_a_certificate_is_told_by_who_shows_it() {
+    let trust = Trust::default()
+        .trusting(pem(CERTIFICATE).as_bytes())
+        .unwrap();
+    let showing = trust.clone().showing(&pem(CLIENT)).unwrap();
+    for (trust, told) in [(showing, true), (trust, false)] {
+        let (address, server) = tls_server_for(Some(CLIENT));
+        let mut webhook = settings(&format!("https://{address}/hook"));
+        webhook.trust = trust;
+        let report = send(&webhook).await;
+        assert_eq!(server.join().unwrap(), told, "{report:?}");
+        let delivered = report.result == AttemptResult::Delivered { status: 200 };
+        assert_eq!(delivered, told, "{report:?}");
+    }
+}
+
+#[test]
+fn what_is_no_pem_is_refused_and_nothing_of_a_key_is_shown() {
+    let plain = Trust::default();
+    for text in ["", "canary", "-----BEGIN CERTIFICATE-----\ncanary"] {
+        let refused = plain.clone().trusting(text.as_bytes());
+        assert_eq!(refused.err(), Some(InvalidPem::NoCertificate), "{text}");
+        let refused = plain.clone().showing(&text.to_owned().into());
+        assert_eq!(refused.err(), Some(InvalidPem::NoIdentity), "{text}");
+    }
+    let showing = plain.showing(&pem(CLIENT)).unwrap();
+    assert_eq!(
+        format!("{showing:?}"),
+        "Trust { authorities: 0, identity: true }"
+    );
 }
 
 /// The system's roots are chosen by the environment, and one process has one environment: the test runs itself again

@@ -1,0 +1,75 @@
+//! TLS of one webhook: authorities of its own, and a certificate that says who we are.
+
+use std::fmt;
+
+use reqwest::{Certificate, ClientBuilder, Identity};
+use zeroize::Zeroizing;
+
+/// What one webhook's connections trust and show. Nothing of it is shown: it may hold a private key.
+#[derive(Clone, Default)]
+pub struct Trust {
+    authorities: Vec<Certificate>,
+    identity: Option<Identity>,
+}
+
+/// Why a PEM file cannot be used. None of the messages holds any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPem {
+    /// No certificate in it.
+    #[error("there is no certificate in PEM in it")]
+    NoCertificate,
+    /// No certificate, or no private key, or they cannot be read.
+    #[error("it is no certificate with its private key, both in PEM")]
+    NoIdentity,
+}
+
+impl Trust {
+    /// Trusts these authorities, in PEM, beside those of the system.
+    ///
+    /// # Errors
+    /// [`InvalidPem::NoCertificate`].
+    pub fn trusting(mut self, pem: &[u8]) -> Result<Self, InvalidPem> {
+        let found = Certificate::from_pem_bundle(pem).map_err(|_| InvalidPem::NoCertificate)?;
+        if found.is_empty() {
+            return Err(InvalidPem::NoCertificate);
+        }
+        self.authorities = found;
+        Ok(self)
+    }
+
+    /// Shows this certificate, given with its chain and private key in PEM.
+    ///
+    /// # Errors
+    /// [`InvalidPem::NoIdentity`].
+    pub fn showing(mut self, pem: &Zeroizing<String>) -> Result<Self, InvalidPem> {
+        let found = Identity::from_pem(pem.as_bytes()).map_err(|_| InvalidPem::NoIdentity)?;
+        self.identity = Some(found);
+        Ok(self)
+    }
+
+    /// Whether it is nothing but what every webhook has.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.authorities.is_empty() && self.identity.is_none()
+    }
+
+    pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = match self.authorities.as_slice() {
+            [] => builder,
+            authorities => builder.tls_certs_merge(authorities.iter().cloned()),
+        };
+        match &self.identity {
+            Some(identity) => builder.identity(identity.clone()),
+            None => builder,
+        }
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("authorities", &self.authorities.len())
+            .field("identity", &self.identity.is_some())
+            .finish()
+    }
+}
