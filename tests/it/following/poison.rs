@@ -52,6 +52,10 @@ async fn a_poisonous_row_does_not_stop_the_daemon_or_the_other_jobs() {
                 "success",
             )
             .await;
+        // Its state is committed before the first byte is sent.
+        let pending =
+            "SELECT count(*) FROM deliveries WHERE job_id = 'after' AND state = 'pending'";
+        world.until(MINUTE, pending, "0").await;
         assert_eq!(world.sink.kinds("all", "after").len(), 2, "{poison}");
     }
 }
