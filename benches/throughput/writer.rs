@@ -155,6 +155,7 @@ fn seen(job: &mut Tracked, second_step: &str, now: UnixMillis) -> anyhow::Result
         event_id: event.id.clone(),
         sequence: event.sequence,
         webhook: WebhookName::new("billing"),
+        expires_at: event.expires_at,
     });
     Ok(Recordable {
         deliveries: deliveries.collect(),

@@ -170,6 +170,8 @@ impl Story {
             last_error: None,
             delivered_at: (state == DeliveryState::Delivered).then_some(event.created_at),
             last_status: None,
+            expired_at: None,
+            fallback_for: None,
         });
         self.detail.deliveries.extend(deliveries);
         self

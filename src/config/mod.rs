@@ -233,6 +233,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
     let listen = listen.flatten().as_ref().and_then(Listen::tcp);
     let by_name: BTreeMap<&String, &Value> =
         table(&merged, WEBHOOKS).into_iter().flatten().collect();
+    let known: Vec<&str> = by_name.keys().map(|name| name.as_str()).collect();
     let webhooks = by_name
         .into_iter()
         .filter_map(|(name, value)| match &value.kind {
@@ -240,7 +241,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
                 let path = format!("{WEBHOOKS}.{name}");
                 let section = Section::new(&path, values, problems);
                 let secrets = secrets(wanted == Wanted::All);
-                Some(remote::webhook(&section, name, listen, &secrets))
+                Some(remote::webhook(&section, name, listen, &known, &secrets))
             }
             _ => None,
         });

@@ -64,11 +64,12 @@ pub(super) fn upstream(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<U
     })
 }
 
-/// A webhook. `None` as with [`upstream`]. `listen` is our own status address.
+/// A webhook. `None` as with [`upstream`]. `listen` is our own status address, `known` the names of all webhooks.
 pub(super) fn webhook(
     section: &Section<'_>,
     name: &str,
     listen: Option<SocketAddr>,
+    known: &[&str],
     secrets: &Secrets<'_>,
 ) -> Option<WebhookSettings> {
     let example = "\"https://example.com/hooks/jobs\"";
@@ -87,6 +88,7 @@ pub(super) fn webhook(
     );
     let headers = request::headers(section, secrets);
     let trust = request::trust(section, secrets);
+    let fallback = fallback(section, name, known);
     Some(WebhookSettings {
         name: WebhookName::new(name),
         url: url?,
@@ -98,6 +100,7 @@ pub(super) fn webhook(
         allow_private: allow_private?,
         headers: headers?,
         trust: trust?,
+        fallback: fallback?,
     })
 }
 
@@ -166,6 +169,29 @@ fn may_be_told(
         return true;
     }
     false
+}
+
+/// The webhook that is told in this one's place. `Some(None)` when the key is not given.
+fn fallback(section: &Section<'_>, name: &str, known: &[&str]) -> Option<Option<WebhookName>> {
+    if !section.has("fallback") {
+        return Some(None);
+    }
+    let given = section.text("fallback", "\"another-webhook\"")?;
+    if given != name && known.contains(&given) {
+        return Some(Some(WebhookName::new(given)));
+    }
+    let others = || known.iter().copied().filter(|known| *known != name);
+    let wrong = if given == name {
+        "a webhook cannot stand in for itself".to_owned()
+    } else {
+        format!("there is no webhook {}", shown(given))
+    };
+    let remedy = did_you_mean(
+        nearest(given, others()),
+        "name the section of another webhook, without webhooks. in front",
+    );
+    section.refuse("fallback", wrong, remedy);
+    None
 }
 
 fn events(section: &Section<'_>) -> Option<Vec<EventType>> {

@@ -88,6 +88,7 @@ const WEBHOOK: Keys = &[
     ("headers", Kind::Table),
     ("ca_file", Kind::Text),
     ("client_cert_file", Kind::Text),
+    ("fallback", Kind::Text),
 ];
 
 /// How the key of a section is written, if there is such a key.

@@ -55,6 +55,9 @@ pub enum AttemptResult {
         status: u16,
         /// One line for people: where a redirect pointed, or the status' name.
         detail: String,
+        /// Whether the answer had not come to its end when the webhook's `timeout` was over. That changes the class of the
+        /// error and nothing else.
+        too_slow: bool,
     },
     /// No status at all.
     Unreachable {
@@ -74,7 +77,7 @@ pub enum AttemptErrorClass {
     Connect,
     /// TLS was not agreed: an expired, self-signed or foreign certificate among others.
     Tls,
-    /// No status within the webhook's `timeout`.
+    /// No status line within the webhook's `timeout`.
     Timeout,
     /// The connection broke, or what came was no HTTP.
     Http,
@@ -97,12 +100,77 @@ impl AttemptErrorClass {
     }
 }
 
+/// What an answer asks for beyond its status, in the header `webhook-delivery` (an open proposal to Standard Webhooks).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// `disable`: nothing is to be sent to this webhook any more, as after a 410.
+    Disable,
+    /// `abort-message`: this event is not to be tried again.
+    AbortMessage,
+}
+
+impl Wish {
+    /// The wish with this word, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "disable" => Some(Self::Disable),
+            "abort-message" => Some(Self::AbortMessage),
+            _ => None,
+        }
+    }
+}
+
+/// Why an attempt was made (contract, section 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// Its time had come.
+    Schedule,
+    /// The webhook is held, and this one shows whether it takes events again.
+    Probe,
+    /// An operator has asked for a replay.
+    Manual,
+    /// `jobtrackd webhook test`.
+    Test,
+}
+
+impl Trigger {
+    /// The word stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Probe => "probe",
+            Self::Manual => "manual",
+            Self::Test => "test",
+        }
+    }
+
+    /// The trigger with this word, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Schedule, Self::Probe, Self::Manual, Self::Test]
+            .into_iter()
+            .find(|trigger| trigger.as_str() == word)
+    }
+}
+
 /// Part of a delay by which a retry may come later; it never comes earlier (WEBHOOK-RULES, section 6).
 const RETRY_JITTER: f64 = 0.15;
 
 /// Shortest rest of a webhook that wants one: it may ask for none, or for a moment that has passed, and a rest uses up no
 /// entry of the schedule, so without this it would be sent to without end or pause.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// Longest delays before the second, third … attempt at an event that expires, in seconds; the last one is kept to. An
+/// entry of the webhook's `retry` that is shorter goes first.
+const FRESH_DELAYS: [u64; 5] = [1, 2, 4, 8, 15];
+
+/// Most retries of that kind, about a quarter of an hour; behind them the webhook's `retry` goes on where it is.
+const FRESH_RETRIES: u32 = 60;
+
+/// The last attempt comes so long before the expiry, so that an answer still helps.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Where a *delivery* stands (contract, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,9 +179,10 @@ pub enum DeliveryState {
     Pending,
     /// Answered with 2xx. Final.
     Delivered,
-    /// The last attempt of the schedule failed. Kept, and left by a replay only.
+    /// Given up: the last attempt of the schedule failed, what it tells has expired, or the webhook wants it no more. Kept,
+    /// and left by a replay only.
     Exhausted,
-    /// The webhook answered 410. Left when an operator enables the webhook.
+    /// The webhook is disabled: by a 410, by its own wish or by an operator. Left when an operator enables the webhook.
     Disabled,
 }
 
@@ -154,37 +223,74 @@ pub enum AfterAttempt {
     Rest(UnixMillis),
     /// No entry is left.
     Exhausted,
-    /// The webhook wants no more: all its undelivered deliveries are disabled.
+    /// What it tells is worth nothing any more before another attempt could be made.
+    Expired,
+    /// The webhook wants this event no more.
+    Aborted,
+    /// The webhook wants no more events: all its undelivered deliveries are disabled.
     Disabled,
 }
 
-/// Decides what follows from an attempt that ended at `now`. `retries_used` entries of `schedule` were used before;
-/// `random` lies in 0..1.
+/// How an event may be tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct Retrying<'a> {
+    /// Entries of the schedule used up before.
+    pub used: u32,
+    /// The webhook's `retry`.
+    pub schedule: &'a [Duration],
+    /// When the event is worth nothing any more.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// Decides what follows from an attempt that ended at `now`; `random` lies in 0..1.
 #[must_use]
 pub fn after_attempt(
     result: &AttemptResult,
-    retries_used: u32,
-    schedule: &[Duration],
+    wish: Option<Wish>,
+    retrying: &Retrying<'_>,
     now: UnixMillis,
     random: f64,
 ) -> AfterAttempt {
-    match result {
-        AttemptResult::Delivered { .. } => AfterAttempt::Delivered,
-        AttemptResult::Gone => AfterAttempt::Disabled,
-        AttemptResult::Throttled { retry_after, .. } => {
-            AfterAttempt::Rest(now.plus((*retry_after).max(SHORTEST_REST)))
-        }
-        AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. } => {
-            let entry = usize::try_from(retries_used)
-                .ok()
-                .and_then(|used| schedule.get(used));
-            match entry {
-                Some(delay) => {
-                    AfterAttempt::Retry(now.plus(lengthen(*delay, RETRY_JITTER, random)))
-                }
-                None => AfterAttempt::Exhausted,
+    let expires = |at: UnixMillis| retrying.expires_at.is_some_and(|end| at >= end);
+    match (result, wish) {
+        (AttemptResult::Delivered { .. }, _) => AfterAttempt::Delivered,
+        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => AfterAttempt::Disabled,
+        (_, Some(Wish::AbortMessage)) => AfterAttempt::Aborted,
+        (AttemptResult::Throttled { retry_after, .. }, None) => {
+            let until = now.plus((*retry_after).max(SHORTEST_REST));
+            if expires(until) {
+                AfterAttempt::Expired
+            } else {
+                AfterAttempt::Rest(until)
             }
         }
+        (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
+            retried(retrying, now, random)
+        }
+    }
+}
+
+fn retried(retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
+    let used = usize::try_from(retrying.used).unwrap_or(usize::MAX);
+    let entry = retrying.schedule.get(used).copied();
+    let at = |delay| now.plus(lengthen(delay, RETRY_JITTER, random));
+    let Some(end) = retrying.expires_at else {
+        return entry.map_or(AfterAttempt::Exhausted, |delay| {
+            AfterAttempt::Retry(at(delay))
+        });
+    };
+    let fresh = (retrying.used < FRESH_RETRIES).then(|| {
+        let [.., last] = FRESH_DELAYS;
+        Duration::from_secs(FRESH_DELAYS.get(used).copied().unwrap_or(last))
+    });
+    let Some(delay) = entry.into_iter().chain(fresh).min() else {
+        return AfterAttempt::Exhausted;
+    };
+    let last_chance = end.minus(LAST_MOMENT);
+    let soonest = now.plus(LAST_MOMENT.min(delay));
+    match at(delay).min(last_chance.max(soonest)) {
+        at if at < end => AfterAttempt::Retry(at),
+        _ => AfterAttempt::Expired,
     }
 }
 
@@ -209,6 +315,7 @@ impl AttemptResult {
             Self::Throttled { .. } => Some("throttled"),
             Self::Gone => Some("gone"),
             Self::Refused { status, .. } if (300..400).contains(status) => Some("redirect"),
+            Self::Refused { too_slow: true, .. } => Some("too_slow"),
             Self::Refused { .. } => Some("status"),
             Self::Unreachable { class, .. } => Some(class.as_str()),
         }
@@ -225,8 +332,13 @@ impl AttemptResult {
                 retry_after,
             } => format!("{status}, wants {} s of rest", retry_after.as_secs()),
             Self::Gone => "410, the webhook wants no more events".to_owned(),
-            Self::Refused { status, detail } if (300..400).contains(status) => detail.clone(),
-            Self::Refused { status, detail } => format!("{status} {detail}"),
+            Self::Refused { status, detail, .. } if (300..400).contains(status) => detail.clone(),
+            Self::Refused {
+                status,
+                detail,
+                too_slow: true,
+            } => format!("{status} {detail}, and the answer did not end in time"),
+            Self::Refused { status, detail, .. } => format!("{status} {detail}"),
             Self::Unreachable { detail, .. } => detail.clone(),
         };
         Some(format!("{class}: {text}"))
@@ -234,64 +346,4 @@ impl AttemptResult {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_000_000);
-
-    fn refused() -> AttemptResult {
-        AttemptResult::Refused {
-            status: 500,
-            detail: "Internal Server Error".to_owned(),
-        }
-    }
-
-    #[test]
-    fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
-        let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
-        let after = |used, random| after_attempt(&refused(), used, &schedule, NOW, random);
-        assert_eq!(after(0, 0.0), AfterAttempt::Retry(UnixMillis(1_005_000)));
-        assert_eq!(after(1, 0.0), AfterAttempt::Retry(UnixMillis(1_030_000)));
-        assert_eq!(after(1, 1.0), AfterAttempt::Retry(UnixMillis(1_034_500)));
-        assert_eq!(after(2, 0.0), AfterAttempt::Exhausted);
-        assert_eq!(
-            after_attempt(&refused(), 0, &[], NOW, 0.0),
-            AfterAttempt::Exhausted
-        );
-    }
-
-    #[test]
-    fn a_rest_costs_no_entry_and_is_never_shortened() {
-        let throttled = AttemptResult::Throttled {
-            status: 429,
-            retry_after: Duration::from_secs(120),
-        };
-        assert_eq!(
-            after_attempt(&throttled, 9, &[], NOW, 0.0),
-            AfterAttempt::Rest(UnixMillis(1_120_000))
-        );
-        let at_once = AttemptResult::Throttled {
-            status: 503,
-            retry_after: Duration::ZERO,
-        };
-        assert_eq!(
-            after_attempt(&at_once, 0, &[], NOW, 0.0),
-            AfterAttempt::Rest(UnixMillis(1_001_000))
-        );
-    }
-
-    #[test]
-    fn success_and_410_are_decided_by_the_status_alone() {
-        let delivered = AttemptResult::Delivered { status: 204 };
-        assert_eq!(
-            after_attempt(&delivered, 99, &[], NOW, 0.0),
-            AfterAttempt::Delivered
-        );
-        assert_eq!(
-            after_attempt(&AttemptResult::Gone, 0, &[], NOW, 0.0),
-            AfterAttempt::Disabled
-        );
-        assert_eq!(AttemptResult::Gone.status(), Some(410));
-        assert_eq!(delivered.error(), None);
-    }
-}
+mod tests;

@@ -118,6 +118,8 @@ pub struct Event {
     pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
+    /// When it is worth nothing any more: the expiry of the challenge it tells of.
+    pub expires_at: Option<UnixMillis>,
     /// The exact bytes that are sent.
     pub body: String,
 }
@@ -179,6 +181,13 @@ impl Tale<'_> {
             Self::StepChanged(_) => EventType::StepChanged,
         }
     }
+
+    fn expires_at(&self) -> Option<UnixMillis> {
+        match self {
+            Self::ActionRequired { expires_at, .. } => *expires_at,
+            _ => None,
+        }
+    }
 }
 
 /// Makes an event.
@@ -208,6 +217,7 @@ pub fn event(
         sequence,
         kind,
         created_at: subject.at,
+        expires_at: tale.expires_at(),
         body: serde_json::to_string(&body)?,
     })
 }

@@ -23,6 +23,12 @@ pub mod cadence;
 
 pub mod poll;
 
+pub mod answer;
+
 pub mod delivery;
 
+pub mod health;
+
 pub mod signature;
+
+pub mod trace;

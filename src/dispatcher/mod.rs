@@ -2,9 +2,16 @@
 //!
 //! One loop per webhook, so that a slow or dead one never delays another. The database is the queue: of the pending
 //! deliveries of one job only the first has a due time, so lanes are in order by construction, memory is bounded by
-//! `max_in_flight`, and a restart goes on where it was.
+//! `max_in_flight` and a page, and a restart goes on where it was. How the webhook as a whole is (`core::health`) decides how
+//! many requests may be under way.
 
-use std::collections::HashSet;
+mod attempt;
+
+mod condition;
+
+mod telling;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,22 +19,29 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
 
 use crate::clock::{Clock, Jitter};
-use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName, after_attempt};
+use crate::core::health::Hold;
 use crate::core::job::JobId;
-use crate::core::recurring::{Recurring, Tell};
-use crate::core::time::{UnixMillis, millis};
+use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{AttemptRecord, DueDelivery, Store, StoreError};
+use crate::store::{DueDelivery, Expiry, Store, StoreError, WebhookHealth};
 use crate::telemetry;
 use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
-use crate::webhook::{Message, Sender, WebhookSettings};
+use crate::webhook::{Sender, WebhookSettings};
+use attempt::{Attempted, attempt};
+use condition::Condition;
+use telling::Telling;
 
 /// A webhook with nothing due is looked at again at least this often, nudge or not.
 const IDLE_CHECK: Duration = Duration::from_secs(60);
+
+/// Deliveries read at once, beside those under way. They wait in memory for a free place.
+const PAGE: u32 = 32;
+
+/// Expired deliveries given up at once.
+const EXPIRY_PAGE: u32 = 100;
 
 /// The loop of one webhook.
 #[derive(Debug)]
@@ -36,12 +50,22 @@ pub struct Dispatcher {
     nudge: Arc<Notify>,
     writable: watch::Receiver<Writable>,
     attempts: JoinSet<Result<Attempted, WriterGone>>,
-    in_flight: HashSet<String>,
+    /// Jobs with a request under way, and its event: at most one per lane. Those whose outcome could not be recorded stay
+    /// here until the next start: sending again and again without ever recording it would be worse.
+    lanes: HashMap<JobId, String>,
+    /// Due, and read already.
+    queue: VecDeque<DueDelivery>,
+    /// Whether more than the queue holds may be due.
+    more: bool,
+    /// Whether the webhook's row may have changed.
+    look_again: bool,
+    standing: WebhookHealth,
+    condition: Condition,
+    /// When the next undelivered event expires.
+    expires_at: Option<UnixMillis>,
     gauge: Arc<Gauge>,
     pulse: Pulse,
-    trouble: Recurring<()>,
-    /// Whether it was said that the webhook is disabled.
-    disabled_said: bool,
+    telling: Telling,
 }
 
 /// What the dispatcher is made from.
@@ -68,20 +92,6 @@ pub struct Gauge {
     pub in_flight: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct Attempted {
-    event_id: String,
-    job_id: JobId,
-    number: u32,
-    status: Option<u16>,
-    duration: Duration,
-    /// Whether it is recorded. If not, the delivery stays in flight until the next start: sending it again and again
-    /// without ever recording it would be worse.
-    recorded: bool,
-    after: AfterAttempt,
-    error: Option<String>,
-}
-
 /// Why the dispatcher ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatcherError {
@@ -93,21 +103,32 @@ pub enum DispatcherError {
     Attempt(String),
 }
 
+impl From<WriterGone> for DispatcherError {
+    fn from(gone: WriterGone) -> Self {
+        Self::Attempt(gone.to_string())
+    }
+}
+
 impl Dispatcher {
-    /// Makes the loop; `nudge` tells it that something new was recorded.
+    /// Makes the loop; `nudge` tells it that something new was recorded, or that an operator wants something.
     #[must_use]
     pub fn new(parts: Parts, nudge: Arc<Notify>) -> Self {
         telemetry::webhook(&parts.webhook.name);
         Self {
             writable: parts.recorder.writable(),
+            telling: Telling::of(&parts.webhook.name),
             parts: Arc::new(parts),
             nudge,
             attempts: JoinSet::new(),
-            in_flight: HashSet::new(),
+            lanes: HashMap::new(),
+            queue: VecDeque::new(),
+            more: true,
+            look_again: true,
+            standing: WebhookHealth::default(),
+            condition: Condition::default(),
+            expires_at: None,
             gauge: Arc::default(),
             pulse: Pulse::default(),
-            trouble: Recurring::default(),
-            disabled_said: false,
         }
     }
 
@@ -141,7 +162,7 @@ impl Dispatcher {
         let wait = self.start_attempts().await?;
         self.gauge
             .in_flight
-            .store(self.in_flight.len(), Ordering::Relaxed);
+            .store(self.attempts.len(), Ordering::Relaxed);
         let wake = tokio::time::sleep(wait);
         tokio::pin!(wake);
         loop {
@@ -154,57 +175,175 @@ impl Dispatcher {
                         self.finish(attempted)?;
                     }
                 }
-                () = self.nudge.notified() => {}
-                () = &mut wake => {}
-                Ok(()) = self.writable.changed() => {}
+                () = self.nudge.notified() => self.look_again = true,
+                () = &mut wake => self.look_again = true,
+                Ok(()) = self.writable.changed() => self.look_again = true,
             }
             return Ok(());
         }
     }
 
-    /// Starts what is due, within `max_in_flight`; answers how long there is nothing more to do.
+    /// Starts what is due and allowed; answers how long there is nothing more to do.
     async fn start_attempts(&mut self) -> Result<Duration, DispatcherError> {
-        let free = self
-            .parts
-            .webhook
-            .max_in_flight
-            .saturating_sub(self.in_flight.len());
-        if free == 0 || *self.writable.borrow_and_update() != Writable::Yes {
+        if *self.writable.borrow_and_update() != Writable::Yes {
             return Ok(IDLE_CHECK);
         }
-        let name = &self.parts.webhook.name;
         let now = self.parts.clock.now();
-        let health = read(&self.pulse, || self.parts.store.webhook_health(name)).await?;
-        if let Some((since, reason)) = health.disabled {
-            if !std::mem::replace(&mut self.disabled_said, true) {
-                error!(webhook = %name, %since, error = reason, "the webhook is disabled; its events are kept");
-            }
-            return Ok(IDLE_CHECK);
+        if std::mem::take(&mut self.look_again) {
+            self.look().await?;
         }
-        if let Some(until) = health.paused_until
+        if self.expires_at.is_some_and(|at| at <= now) {
+            self.expire(now).await?;
+        }
+        let next = if self.standing.disabled.is_some() {
+            None
+        } else if let Some(until) = self.standing.paused_until
             && until > now
         {
-            return Ok(until.since(now).min(IDLE_CHECK));
-        }
-        // Those under way are still pending and may be among the rows.
-        let limit = u32::try_from(free + self.in_flight.len()).unwrap_or(u32::MAX);
-        let due = read(&self.pulse, || {
-            self.parts.store.deliveries_due(name, now, limit)
-        })
-        .await?;
-        let fresh: Vec<DueDelivery> = due
-            .into_iter()
-            .filter(|delivery| !self.in_flight.contains(&delivery.event_id))
-            .take(free)
-            .collect();
-        for delivery in fresh {
-            self.in_flight.insert(delivery.event_id.clone());
-            self.attempts
-                .spawn(attempt(Arc::clone(&self.parts), delivery));
-        }
-        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
-        let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
+            Some(until)
+        } else {
+            self.start_allowed(now).await?
+        };
+        let next = next.into_iter().chain(self.expires_at).min();
         Ok(next.map_or(IDLE_CHECK, |at| wait_until(at, now)))
+    }
+
+    /// Reads how the webhook stands. What was read of deliveries before is read again: an operator may have changed it.
+    async fn look(&mut self) -> Result<(), DispatcherError> {
+        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+        let standing = read(&self.pulse, || store.webhook_health(name)).await?;
+        // What has expired already comes first.
+        let ever = UnixMillis(i64::MIN);
+        self.expires_at = read(&self.pulse, || store.next_expiry(name, ever)).await?;
+        if self.condition.adopt(&standing) || standing.disabled != self.standing.disabled {
+            self.queue.clear();
+        }
+        self.telling.standing(&standing);
+        self.standing = standing;
+        self.more = true;
+        Ok(())
+    }
+
+    /// Gives up what has expired and is not under way.
+    async fn expire(&mut self, now: UnixMillis) -> Result<(), DispatcherError> {
+        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+        let limit = EXPIRY_PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let expired = read(&self.pulse, || store.expired_deliveries(name, now, limit)).await?;
+        let expiries: Vec<Expiry> = expired
+            .into_iter()
+            .filter(|delivery| self.lanes.get(&delivery.job_id) != Some(&delivery.event_id))
+            .map(|delivery| Expiry {
+                event_id: delivery.event_id,
+                job_id: delivery.job_id,
+                webhook: name.clone(),
+                fallback: self.parts.webhook.fallback.clone(),
+            })
+            .collect();
+        self.expires_at = read(&self.pulse, || store.next_expiry(name, now)).await?;
+        if !expiries.is_empty() {
+            self.telling.expired(&expiries);
+            self.pulse
+                .while_waiting(self.parts.recorder.expired(expiries))
+                .await?;
+            self.queue.clear();
+            self.look_again = true;
+        }
+        Ok(())
+    }
+
+    /// Starts as many attempts as the webhook's health allows; answers when there is more to do.
+    async fn start_allowed(
+        &mut self,
+        now: UnixMillis,
+    ) -> Result<Option<UnixMillis>, DispatcherError> {
+        let health = self.condition.health();
+        let allowed = health.allowed(self.parts.webhook.max_in_flight);
+        let free = allowed.saturating_sub(self.attempts.len());
+        if free == 0 {
+            return Ok(None);
+        }
+        match health.hold() {
+            Some(hold) => self.start_probe(hold, now).await,
+            None => self.start_due(free, now).await,
+        }
+    }
+
+    async fn start_due(
+        &mut self,
+        mut free: usize,
+        now: UnixMillis,
+    ) -> Result<Option<UnixMillis>, DispatcherError> {
+        loop {
+            while free > 0
+                && let Some(delivery) = self.queue.pop_front()
+            {
+                if self.may_be_sent(&delivery, now) {
+                    self.start(delivery, false);
+                    free -= 1;
+                }
+            }
+            if free == 0 {
+                return Ok(None);
+            }
+            let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+            if !std::mem::take(&mut self.more) {
+                return Ok(read(&self.pulse, || store.next_delivery(name, now)).await?);
+            }
+            // Those under way are still pending and may be among the rows.
+            let limit = PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+            let mut due = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
+            let is_full = due.len() >= limit as usize;
+            due.retain(|delivery| self.may_be_sent(delivery, now));
+            self.more = is_full && !due.is_empty();
+            self.queue.extend(due);
+        }
+    }
+
+    /// Tries whether a held webhook takes events again: with one that is worth something for a short time only, as soon as
+    /// it is due; else, when the time has come, with the one that was tried before, or the one that is due first.
+    async fn start_probe(
+        &mut self,
+        hold: &Hold,
+        now: UnixMillis,
+    ) -> Result<Option<UnixMillis>, DispatcherError> {
+        self.queue.clear();
+        self.more = true;
+        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+        // A lane whose outcome could not be recorded must not hide the others.
+        let limit = 1 + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let mut found = read(&self.pulse, || store.fresh_deliveries_due(name, now, limit)).await?;
+        found.retain(|delivery| self.may_be_sent(delivery, now));
+        let early = hold.probe_at.filter(|at| *at > now);
+        if found.is_empty() && early.is_none() {
+            if let Some(event_id) = hold.event_id.as_deref() {
+                found.extend(read(&self.pulse, || store.delivery_due(name, event_id, now)).await?);
+            }
+            if found.is_empty() {
+                found = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
+            }
+        }
+        let probe = found
+            .into_iter()
+            .find(|delivery| self.may_be_sent(delivery, now));
+        if let Some(probe) = probe {
+            self.start(probe, true);
+            return Ok(None);
+        }
+        let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
+        Ok(next.into_iter().chain(early).min())
+    }
+
+    fn may_be_sent(&self, delivery: &DueDelivery, now: UnixMillis) -> bool {
+        !self.lanes.contains_key(&delivery.job_id) && delivery.expires_at.is_none_or(|at| at > now)
+    }
+
+    fn start(&mut self, delivery: DueDelivery, is_probe: bool) {
+        let lane = (delivery.job_id.clone(), delivery.event_id.clone());
+        self.lanes.extend([lane]);
+        let parts = Arc::clone(&self.parts);
+        let condition = self.condition.clone();
+        self.attempts
+            .spawn(attempt(parts, condition, delivery, is_probe));
     }
 
     fn finish(
@@ -212,104 +351,20 @@ impl Dispatcher {
         attempted: Result<Result<Attempted, WriterGone>, tokio::task::JoinError>,
     ) -> Result<(), DispatcherError> {
         let attempted = match attempted {
-            Ok(Ok(attempted)) => attempted,
-            Ok(Err(error)) => return Err(DispatcherError::Attempt(error.to_string())),
+            Ok(attempted) => attempted?,
             Err(error) => return Err(DispatcherError::Attempt(error.to_string())),
         };
         if attempted.recorded {
-            self.in_flight.remove(&attempted.event_id);
+            self.lanes.remove(&attempted.job_id);
         }
-        self.tell(&attempted);
+        self.more = true;
+        self.look_again |= attempted.concerns_all();
+        self.telling.attempted(&attempted, self.parts.clock.now());
         Ok(())
-    }
-
-    fn tell(&mut self, attempted: &Attempted) {
-        let webhook = &self.parts.webhook.name;
-        let Attempted {
-            event_id,
-            job_id,
-            error,
-            ..
-        } = attempted;
-        let now = self.parts.clock.now();
-        let retry_in_ms = match attempted.after {
-            AfterAttempt::Retry(at) | AfterAttempt::Rest(at) => Some(millis(at.since(now))),
-            _ => None,
-        };
-        debug!(
-            %webhook,
-            %job_id,
-            event_id,
-            attempt = attempted.number,
-            status = attempted.status,
-            duration_ms = millis(attempted.duration),
-            error,
-            retry_in_ms,
-            "attempted"
-        );
-        let told = match attempted.after {
-            AfterAttempt::Delivered => self.trouble.note(None, now),
-            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => self.trouble.note(Some(()), now),
-            AfterAttempt::Exhausted => {
-                error!(%webhook, %job_id, event_id, error, "an event was given up after its last attempt; it is kept");
-                None
-            }
-            AfterAttempt::Disabled => None,
-        };
-        match told {
-            Some(Tell::Begun(())) => {
-                warn!(%webhook, error, retry_in_ms, "the webhook does not take events; they are tried again");
-            }
-            Some(Tell::Ended(())) => info!(%webhook, "the webhook takes events again"),
-            None => {}
-        }
     }
 }
 
 /// A due time may lie between two milliseconds of the clock; one more makes sure it has come.
 fn wait_until(at: UnixMillis, now: UnixMillis) -> Duration {
     (at.since(now) + Duration::from_millis(1)).min(IDLE_CHECK)
-}
-
-async fn attempt(parts: Arc<Parts>, delivery: DueDelivery) -> Result<Attempted, WriterGone> {
-    let message = Message {
-        id: &delivery.event_id,
-        body: delivery.body.into_bytes().into(),
-    };
-    let report = parts.sender.send(&parts.webhook, &message).await;
-    let ended_at = parts.clock.now();
-    let after = after_attempt(
-        &report.result,
-        delivery.retries_used,
-        &parts.webhook.retry,
-        ended_at,
-        parts.jitter.fraction(),
-    );
-    let lag = ended_at.since(delivery.created_at);
-    let name = &parts.webhook.name;
-    telemetry::attempted(name, &report.result, after, report.duration, lag);
-    let error = AttemptResult::error(&report.result);
-    let status = AttemptResult::status(&report.result);
-    let number = delivery.attempts + 1;
-    let record = AttemptRecord {
-        event_id: delivery.event_id.clone(),
-        job_id: delivery.job_id.clone(),
-        webhook: WebhookName::clone(&parts.webhook.name),
-        number,
-        started_at: report.started_at,
-        duration: report.duration,
-        result: report.result,
-        after,
-    };
-    let recorded = parts.recorder.attempted(record).await?;
-    Ok(Attempted {
-        recorded,
-        event_id: delivery.event_id,
-        job_id: delivery.job_id,
-        number,
-        status,
-        duration: report.duration,
-        after,
-        error,
-    })
 }

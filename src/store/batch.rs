@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::core::answer::Answer;
 use crate::core::cadence::Progress;
-use crate::core::delivery::{AfterAttempt, AttemptResult, WebhookName};
+use crate::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
+use crate::core::health::Health;
 use crate::core::job::JobId;
 use crate::core::observe::Observation;
 use crate::core::time::UnixMillis;
@@ -19,6 +21,8 @@ pub struct Batch {
     pub schedules: Vec<ScheduleUpdate>,
     /// Attempts at telling webhooks, with what follows from them.
     pub attempts: Vec<AttemptRecord>,
+    /// Events that have expired undelivered.
+    pub expiries: Vec<Expiry>,
     /// Jobs whose `poll_requested` has been noticed.
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
@@ -49,6 +53,8 @@ pub struct NewDelivery {
     pub sequence: u32,
     /// Who is told.
     pub webhook: WebhookName,
+    /// When it is worth nothing any more.
+    pub expires_at: Option<UnixMillis>,
 }
 
 /// Where polling a job stands, for people and for the next start.
@@ -77,10 +83,44 @@ pub struct AttemptRecord {
     pub started_at: UnixMillis,
     /// How long it took.
     pub duration: Duration,
+    /// Why it was made.
+    pub trigger: Trigger,
     /// What it brought.
     pub result: AttemptResult,
+    /// The beginning of the answer's body.
+    pub answer: Option<Answer>,
     /// What follows.
     pub after: AfterAttempt,
+    /// Why nothing more is to be sent to the webhook, if so.
+    pub disables: Option<&'static str>,
+    /// Who is told in the webhook's place, now that it will not be.
+    pub fallback: Option<WebhookName>,
+    /// The webhook's health after it, if that has changed.
+    pub health: Option<HealthRecord>,
+}
+
+/// A webhook's health at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthRecord {
+    /// How it is.
+    pub health: Health,
+    /// Later ones have higher numbers.
+    pub revision: i64,
+    /// How often an operator has had it forgotten; what belongs to an earlier generation is not recorded.
+    pub generation: i64,
+}
+
+/// An event that was not delivered while it was worth anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The event.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// The webhook that was not told.
+    pub webhook: WebhookName,
+    /// Who is told in its place.
+    pub fallback: Option<WebhookName>,
 }
 
 /// What a commit did.
@@ -96,7 +136,8 @@ impl Batch {
     /// How many changes it holds: observations, attempts and bookkeeping.
     #[must_use]
     pub fn changes(&self) -> usize {
-        let rows = self.observations.len() + self.attempts.len() + self.schedules.len();
+        let told = self.attempts.len() + self.expiries.len();
+        let rows = self.observations.len() + told + self.schedules.len();
         let noted = self.changes_seen.is_some() || self.upstream_paused.is_some();
         rows + self.poll_requests_taken.len() + usize::from(noted)
     }
@@ -107,6 +148,7 @@ impl Batch {
         self.observations.is_empty()
             && self.schedules.is_empty()
             && self.attempts.is_empty()
+            && self.expiries.is_empty()
             && self.poll_requests_taken.is_empty()
             && self.changes_seen.is_none()
             && self.upstream_paused.is_none()

@@ -4,6 +4,7 @@
 //! runs every verb. One connection writes, a small pool reads, one more connection only watches for foreign commits.
 
 mod batch;
+mod due;
 mod error;
 mod figures;
 mod health;
@@ -16,7 +17,9 @@ mod watched;
 use std::path::Path;
 use std::time::Duration;
 
-pub use batch::{AttemptRecord, Batch, Committed, NewDelivery, Recordable, ScheduleUpdate};
+pub use batch::{
+    AttemptRecord, Batch, Committed, Expiry, HealthRecord, NewDelivery, Recordable, ScheduleUpdate,
+};
 pub use error::StoreError;
 pub use figures::{Figures, MOST_COUNTED, WebhookFigures};
 pub use health::{Backlog, JobsHealth};
@@ -27,8 +30,8 @@ pub use pages::{
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use views::{
-    AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, JobChange, JobDetail, JobFilter,
-    JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
+    AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, ExpiredDelivery, JobChange,
+    JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
 };
 pub use watched::{Overview, Told, WatchedJob};
 
@@ -180,35 +183,6 @@ impl Store {
         }
     }
 
-    /// The heads of a webhook's lanes that are due at `now`, longest due first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn deliveries_due(
-        &self,
-        webhook: &WebhookName,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.deliveries_due(webhook, now, limit).await,
-        }
-    }
-
-    /// When the webhook's next delivery falls due after `now`, if any waits.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn next_delivery(
-        &self,
-        webhook: &WebhookName,
-        now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.next_delivery(webhook, now).await,
-        }
-    }
-
     /// How many deliveries are pending, counted up to `limit`.
     ///
     /// # Errors
@@ -216,16 +190,6 @@ impl Store {
     pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
         match self {
             Self::Sqlite(store) => store.pending_deliveries(limit).await,
-        }
-    }
-
-    /// What is remembered of a webhook.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.webhook_health(webhook).await,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
+use crate::core::health::Health;
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
 
@@ -54,10 +55,16 @@ pub struct DueDelivery {
     pub attempts: u32,
     /// Entries of the retry schedule used up.
     pub retries_used: u32,
+    /// The event's type, by name.
+    pub kind: String,
     /// The exact bytes to send.
     pub body: String,
     /// When the event happened.
     pub created_at: UnixMillis,
+    /// When it is worth nothing any more.
+    pub expires_at: Option<UnixMillis>,
+    /// Whether an operator has asked for it again.
+    pub is_replay: bool,
 }
 
 /// What is remembered of a webhook over a restart.
@@ -67,6 +74,23 @@ pub struct WebhookHealth {
     pub disabled: Option<(UnixMillis, String)>,
     /// Until when it rests.
     pub paused_until: Option<UnixMillis>,
+    /// Whether it is held or ramps up.
+    pub health: Health,
+    /// The number of that health; later ones have higher numbers.
+    pub revision: i64,
+    /// How often an operator has had the health forgotten.
+    pub generation: i64,
+    /// How often an operator has asked the daemon to look again.
+    pub asks: i64,
+}
+
+/// An event that has expired before it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpiredDelivery {
+    /// The event.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
 }
 
 /// A job to insert. The schema says what is allowed.
@@ -215,6 +239,10 @@ pub struct DeliveryView {
     pub last_status: Option<u16>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// When it was given up because it had expired.
+    pub expired_at: Option<UnixMillis>,
+    /// The webhook in whose place this one is told.
+    pub fallback_for: Option<String>,
 }
 
 /// A recorded attempt.
@@ -236,6 +264,10 @@ pub struct AttemptView {
     pub error: Option<String>,
     /// Why it was made: `schedule`, `probe`, `manual` or `test`.
     pub trigger: String,
+    /// The beginning of the answer's body, escaped.
+    pub answer: Option<String>,
+    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
+    pub answer_cut: Option<String>,
 }
 
 /// Everything known of one job.

@@ -89,8 +89,9 @@ pub(super) const RELOADS: [&str; 2] = ["taken", "refused"];
 pub(super) const NO_ERROR: &str = "none";
 
 /// What can be wrong with an attempt that is followed by another one, or by none.
-const ATTEMPT_ERRORS: [&str; 8] = [
+const ATTEMPT_ERRORS: [&str; 9] = [
     "status",
+    "too_slow",
     "redirect",
     "dns",
     "connect",
@@ -102,12 +103,15 @@ const ATTEMPT_ERRORS: [&str; 8] = [
 
 /// Each pair of what followed from an attempt and what was wrong with it.
 pub(super) fn attempts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let failed = ["retry", "exhausted"]
+    let failed = ["retry", "exhausted", "expired", "aborted", "disabled"]
         .into_iter()
         .flat_map(|outcome| ATTEMPT_ERRORS.map(|error| (outcome, error)));
     let others = [
         ("delivered", NO_ERROR),
         ("paused", "throttled"),
+        ("expired", "throttled"),
+        ("aborted", "throttled"),
+        ("disabled", "throttled"),
         ("disabled", "gone"),
     ];
     others.into_iter().chain(failed)
@@ -119,6 +123,8 @@ pub(super) fn of_attempt(after: AfterAttempt) -> &'static str {
         AfterAttempt::Retry(_) => "retry",
         AfterAttempt::Rest(_) => "paused",
         AfterAttempt::Exhausted => "exhausted",
+        AfterAttempt::Expired => "expired",
+        AfterAttempt::Aborted => "aborted",
         AfterAttempt::Disabled => "disabled",
     }
 }
@@ -137,7 +143,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::delivery::{AttemptErrorClass, AttemptResult, after_attempt};
+    use crate::core::delivery::{AttemptErrorClass, AttemptResult, Retrying, Wish, after_attempt};
     use crate::core::job::FailureKind;
     use crate::core::poll::{PollOutcome, Trouble, TroubleClass};
     use crate::core::time::UnixMillis;
@@ -217,18 +223,29 @@ mod tests {
                 retry_after: Duration::ZERO,
             },
             AttemptResult::Gone,
-            AttemptResult::Refused {
-                status: 302,
-                detail: text(),
-            },
-            AttemptResult::Refused {
-                status: 500,
-                detail: text(),
-            },
         ]);
-        for result in &results {
-            for schedule in [&[][..], &[Duration::ZERO]] {
-                let after = after_attempt(result, 0, schedule, UnixMillis(0), 0.0);
+        let refused = |(status, too_slow)| AttemptResult::Refused {
+            status,
+            detail: text(),
+            too_slow,
+        };
+        results.extend([(302, false), (500, false), (500, true)].map(refused));
+        let wishes = [None, Some(Wish::Disable), Some(Wish::AbortMessage)];
+        for (result, wish) in results
+            .iter()
+            .flat_map(|result| wishes.map(|wish| (result, wish)))
+        {
+            for (schedule, expires_at) in [
+                (&[][..], None),
+                (&[Duration::ZERO], None),
+                (&[], Some(UnixMillis(1))),
+            ] {
+                let retrying = Retrying {
+                    used: 0,
+                    schedule,
+                    expires_at,
+                };
+                let after = after_attempt(result, wish, &retrying, UnixMillis(0), 0.0);
                 let pair = (of_attempt(after), result.class().unwrap_or(NO_ERROR));
                 assert!(attempts().any(|known| known == pair), "{pair:?}");
             }

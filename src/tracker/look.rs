@@ -329,6 +329,7 @@ impl Surroundings {
                     event_id: event_id.clone(),
                     sequence,
                     webhook: webhook.clone(),
+                    expires_at: event.expires_at,
                 })
                 .collect::<Vec<_>>()
         };

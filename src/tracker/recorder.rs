@@ -16,7 +16,7 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{
-    AttemptRecord, Batch, Committed, Recordable, ScheduleUpdate, Store, StoreError,
+    AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Store, StoreError,
 };
 use crate::telemetry;
 use crate::tracker::commits::Commits;
@@ -67,6 +67,7 @@ pub enum Recorded {
 enum Change {
     Seen(Box<Recordable>, oneshot::Sender<Recorded>),
     Attempted(Box<AttemptRecord>, oneshot::Sender<bool>),
+    Expired(Vec<Expiry>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
     UpstreamPaused(String, UnixMillis),
@@ -97,6 +98,16 @@ impl Recorder {
         let (done, committed) = oneshot::channel();
         self.send(Change::Attempted(Box::new(attempt), done))
             .await?;
+        committed.await.map_err(|_| WriterGone)
+    }
+
+    /// Gives up what has expired; `false` when a rule of the schema forbids it.
+    ///
+    /// # Errors
+    /// [`WriterGone`].
+    pub async fn expired(&self, expiries: Vec<Expiry>) -> Result<bool, WriterGone> {
+        let (done, committed) = oneshot::channel();
+        self.send(Change::Expired(expiries, done)).await?;
         committed.await.map_err(|_| WriterGone)
     }
 
@@ -196,6 +207,7 @@ fn weight_of(recordable: &Recordable) -> usize {
 struct Waiting {
     seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
     attempted: Vec<oneshot::Sender<bool>>,
+    expired: Vec<oneshot::Sender<bool>>,
 }
 
 impl Writer {
@@ -264,6 +276,10 @@ impl Writer {
                     batch.attempts.push(*attempt);
                     waiting.attempted.push(done);
                 }
+                Change::Expired(expiries, done) => {
+                    batch.expiries.extend(expiries);
+                    waiting.expired.push(done);
+                }
                 // A page a transaction: many thousand rows of bookkeeping must not hold up what happened.
                 Change::Scheduled(schedules) if batch.schedules.is_empty() => {
                     batch.schedules = schedules;
@@ -308,7 +324,7 @@ impl Writer {
             };
             let _ = done.send(recorded);
         }
-        for done in waiting.attempted {
+        for done in waiting.attempted.into_iter().chain(waiting.expired) {
             let _ = done.send(true);
         }
         for webhook in &committed.webhooks {

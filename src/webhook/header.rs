@@ -79,6 +79,10 @@ impl CustomHeader {
         self.name.as_str()
     }
 
+    pub(super) fn value(&self) -> &[u8] {
+        self.value.as_bytes()
+    }
+
     pub(super) fn add_to(&self, headers: &mut HeaderMap) {
         headers.append(self.name.clone(), self.value.clone());
     }

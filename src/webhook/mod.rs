@@ -4,6 +4,8 @@ mod settings;
 
 mod sender;
 
+mod answer;
+
 mod outcome;
 
 mod resolver;
@@ -16,6 +18,6 @@ mod trust;
 
 pub use guard::{Verdict, judge, judge_host};
 pub use header::{CustomHeader, InvalidHeader};
-pub use sender::{AttemptReport, MAX_ANSWER, Message, Sender, SenderError};
+pub use sender::{AttemptReport, Message, Sender, SenderError};
 pub use settings::WebhookSettings;
 pub use trust::{InvalidPem, Trust};

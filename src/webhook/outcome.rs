@@ -12,7 +12,7 @@ use super::guard::Verdict;
 use super::resolver::NoAddress;
 use super::sender::CONNECT_LIMIT;
 use crate::core::backoff::parse_retry_after;
-use crate::core::delivery::{AttemptErrorClass, AttemptResult};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
 use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
 
@@ -47,11 +47,18 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
                     &format!("{}, which is not followed, to {target}", name(status)),
                     MAX_DETAIL,
                 ),
+                too_slow: false,
             },
             None => refused(status),
         },
         _ => refused(status),
     }
+}
+
+/// What `webhook-delivery` asks for; words nobody knows ask for nothing.
+pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
+    let value = headers.get("webhook-delivery")?.to_str().ok()?;
+    Wish::from_word(value.trim())
 }
 
 /// No status line within the webhook's limit.
@@ -110,6 +117,7 @@ fn refused(status: StatusCode) -> AttemptResult {
     AttemptResult::Refused {
         status: status.as_u16(),
         detail: name(status).to_owned(),
+        too_slow: false,
     }
 }
 

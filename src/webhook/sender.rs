@@ -5,24 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
 use tokio::time::{Instant, timeout};
 
+use super::answer;
 use super::guard::judge_host;
 use super::outcome;
 use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
 use super::trust::Trust;
 use crate::clock::Clock;
-use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName};
+use crate::core::answer::{Answer, Cut};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
-
-/// Longest body of an answer that is read to its end, in bytes: 16 KiB (WEBHOOK-RULES, section 3, rule 7). Only then can the
-/// connection be used again. Of a longer body no more is asked for once this much has come, and the connection is dropped;
-/// of one announced as longer nothing is asked for.
-pub const MAX_ANSWER: usize = 16 << 10;
+use crate::core::trace::traceparent;
 
 /// Longest wait for a new connection: lookup, TCP and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -55,6 +53,10 @@ pub struct Message<'a> {
     pub id: &'a str,
     /// The exact bytes of the event, signed and sent as they are.
     pub body: Bytes,
+    /// 1, 2, 3 … per event and webhook, sent as `webhook-attempt`.
+    pub attempt: u32,
+    /// Whether an operator has asked for it again, which `webhook-replay: true` says.
+    pub is_replay: bool,
 }
 
 /// One attempt, over and done with.
@@ -62,10 +64,32 @@ pub struct Message<'a> {
 pub struct AttemptReport {
     /// What it brought.
     pub result: AttemptResult,
+    /// What the answer asks for besides.
+    pub wish: Option<Wish>,
+    /// The beginning of the answer's body.
+    pub answer: Option<Answer>,
     /// When it began; its second is the `webhook-timestamp`.
     pub started_at: UnixMillis,
     /// How long it took, the answer's body included.
     pub duration: Duration,
+}
+
+/// What became of one request.
+struct Exchanged {
+    result: AttemptResult,
+    wish: Option<Wish>,
+    answer: Option<Answer>,
+}
+
+impl From<AttemptResult> for Exchanged {
+    /// Without an answer.
+    fn from(result: AttemptResult) -> Self {
+        Self {
+            result,
+            wish: None,
+            answer: None,
+        }
+    }
 }
 
 /// The sender could not be made.
@@ -112,9 +136,15 @@ impl Sender {
         let started = Instant::now();
         let request = self.request(webhook, message, started_at);
         let attempt = self.exchange(webhook, request, started);
-        let result = self.clock.held(attempt).await;
+        let Exchanged {
+            result,
+            wish,
+            answer,
+        } = self.clock.held(attempt).await;
         AttemptReport {
             result,
+            wish,
+            answer,
             started_at,
             duration: started.elapsed(),
         }
@@ -132,7 +162,7 @@ impl Sender {
         let request = client.head(webhook.url.clone());
         let started = Instant::now();
         let asking = self.exchange(webhook, request, started);
-        match self.clock.held(asking).await {
+        match self.clock.held(asking).await.result {
             AttemptResult::Unreachable { class, detail } => Err((class, detail)),
             answered => Ok(answered.status().unwrap_or_default()),
         }
@@ -143,24 +173,34 @@ impl Sender {
         webhook: &WebhookSettings,
         request: RequestBuilder,
         started: Instant,
-    ) -> AttemptResult {
+    ) -> Exchanged {
         // An address in the URL never reaches the resolver.
         let verdict = webhook.url.host().as_ref().and_then(judge_host);
         if let Some(verdict) = verdict
             && !verdict.permits(webhook.allow_private)
         {
-            return outcome::of_forbidden_address(verdict);
+            return outcome::of_forbidden_address(verdict).into();
         }
         let response = match timeout(webhook.timeout, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return outcome::of_error(error, &webhook.url),
-            Err(_) => return outcome::of_silence(webhook.timeout),
+            Ok(Err(error)) => return outcome::of_error(error, &webhook.url).into(),
+            Err(_) => return outcome::of_silence(webhook.timeout).into(),
         };
-        let result = outcome::of_answer(&response, self.clock.now());
+        let mut result = outcome::of_answer(&response, self.clock.now());
+        let wish = outcome::wish(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
-        // Whatever becomes of the body, the status line has decided.
-        let _ = timeout(left, drain(response)).await;
-        result
+        // Whatever becomes of the body, the status line has decided; a body that drips is only told of.
+        let answer = answer::read(response, webhook, left).await;
+        if let AttemptResult::Refused { too_slow, .. } = &mut result {
+            *too_slow = answer
+                .as_ref()
+                .is_some_and(|answer| answer.cut == Some(Cut::TooSlow));
+        }
+        Exchanged {
+            result,
+            wish,
+            answer,
+        }
     }
 
     fn request(
@@ -175,6 +215,13 @@ impl Sender {
         for header in &webhook.headers {
             header.add_to(&mut headers);
         }
+        if message.is_replay {
+            headers.insert("webhook-replay", HeaderValue::from_static("true"));
+        }
+        let trace = traceparent(message.id, webhook.name.as_str(), message.attempt);
+        if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(&trace).ok()) {
+            headers.insert("traceparent", trace);
+        }
         self.client_for(webhook)
             .post(webhook.url.clone())
             .headers(headers)
@@ -183,6 +230,7 @@ impl Sender {
             .header("webhook-id", message.id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
+            .header("webhook-attempt", message.attempt)
             .body(message.body.clone())
     }
 
@@ -221,19 +269,4 @@ fn builder(allow_private: bool) -> ClientBuilder {
         .connect_timeout(CONNECT_LIMIT)
         .pool_idle_timeout(IDLE_LIMIT)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
-}
-
-/// Reads the body to its end if that is near; otherwise drops the connection.
-async fn drain(mut response: Response) {
-    let announced = response.content_length().unwrap_or(0);
-    if announced > MAX_ANSWER as u64 {
-        return;
-    }
-    let mut read = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        read += chunk.len();
-        if read > MAX_ANSWER {
-            return;
-        }
-    }
 }

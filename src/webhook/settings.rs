@@ -33,4 +33,19 @@ pub struct WebhookSettings {
     pub headers: Vec<CustomHeader>,
     /// TLS of its own.
     pub trust: Trust,
+    /// Another webhook, told of a `job.action_required` that could not be delivered here in time.
+    pub fallback: Option<WebhookName>,
+}
+
+impl WebhookSettings {
+    /// What of our requests must not be kept if the receiver echoes it: values of headers and of the URL's query.
+    pub(super) fn echoes(&self) -> Vec<&[u8]> {
+        let query = self.url.query().unwrap_or_default();
+        let queried = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(_, value)| value.as_bytes());
+        let headers = self.headers.iter().map(CustomHeader::value);
+        headers.chain(queried).collect()
+    }
 }

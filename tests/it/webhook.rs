@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jobtrackd::clock::Clock;
+use jobtrackd::core::answer::MAX_ANSWER;
 use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName};
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::signature::SigningKey;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::webhook::{
-    AttemptReport, CustomHeader, MAX_ANSWER, Message, Sender, Trust, WebhookSettings,
-};
+use jobtrackd::webhook::{AttemptReport, CustomHeader, Message, Sender, Trust, WebhookSettings};
 use tokio::net::TcpListener;
 
 use crate::support::receiver::{Receiver, Reply};
@@ -42,6 +41,7 @@ fn settings(url: &str) -> WebhookSettings {
         allow_private: true,
         headers: Vec::new(),
         trust: Trust::default(),
+        fallback: None,
     }
 }
 
@@ -49,6 +49,8 @@ fn message() -> Message<'static> {
     Message {
         id: "evt_1",
         body: Bytes::from_static("{\"type\":\"job.failed\", \"data\" : \"ü\"}".as_bytes()),
+        attempt: 1,
+        is_replay: false,
     }
 }
 
@@ -72,6 +74,7 @@ fn refused(status: u16, detail: &str) -> AttemptResult {
     AttemptResult::Refused {
         status,
         detail: detail.to_owned(),
+        too_slow: false,
     }
 }
 
@@ -225,6 +228,7 @@ async fn a_redirect_is_a_refusal_that_names_where_it_pointed_and_is_not_followed
         let AttemptResult::Refused {
             status: got,
             detail,
+            ..
         } = answer_of(&format!("{status} Moved"), &location).await
         else {
             panic!("{status} is no success")

@@ -218,6 +218,8 @@ fn a_webhook_that_stands_still_says_why_and_every_attempt_is_in_the_history() {
         status,
         error: error.map(str::to_owned),
         trigger: "schedule".to_owned(),
+        answer: None,
+        answer_cut: None,
     };
     detail.attempts = vec![
         attempt(1, 4.3, Some(500), Some("status: 500\u{1b}[2J")),
@@ -228,14 +230,14 @@ fn a_webhook_that_stands_still_says_why_and_every_attempt_is_in_the_history() {
             "billing".to_owned(),
             WebhookHealth {
                 disabled: Some((later(5.0), "status: 410 Gone".to_owned())),
-                paused_until: None,
+                ..WebhookHealth::default()
             },
         ),
         (
             "audit".to_owned(),
             WebhookHealth {
-                disabled: None,
                 paused_until: Some(later(69.0)),
+                ..WebhookHealth::default()
             },
         ),
     ];

@@ -6,7 +6,9 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::deliveries::{promote_heads, record_attempts};
+use super::deliveries::record_attempts;
+use super::expiry::record_expiries;
+use super::lanes::{Lane, promote_heads};
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
@@ -77,9 +79,9 @@ pub(super) const RECORD_EVENTS: &str = "
     FROM json_each(?1)";
 
 pub(super) const RECORD_DELIVERIES: &str = "
-    INSERT INTO deliveries (event_id, webhook, job_id, sequence, state)
+    INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, expires_at)
     SELECT v.value ->> 'event_id', v.value ->> 'webhook', v.value ->> 'job_id', v.value ->> 'sequence',
-           CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END
+           CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END, v.value ->> 'expires_at'
     FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
 
 pub(super) const RECORD_SCHEDULES: &str = concat!(
@@ -103,7 +105,8 @@ impl SqliteStore {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
             let mut committed = record_observations(connection, &batch.observations, now).await?;
-            let lanes = record_attempts(connection, &batch.attempts).await?;
+            let mut lanes = record_attempts(connection, &batch.attempts).await?;
+            lanes.extend(record_expiries(connection, &batch.expiries, now).await?);
             promote_heads(connection, &lanes, now).await?;
             committed
                 .webhooks
@@ -179,13 +182,6 @@ async fn record_observations(
     insert(connection, RECORD_DELIVERIES, deliveries).await?;
     promote_heads(connection, &lanes, now).await?;
     Ok(Committed { recorded, webhooks })
-}
-
-/// The deliveries of one job to one webhook, told in order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Lane {
-    pub(super) webhook: WebhookName,
-    pub(super) job_id: JobId,
 }
 
 pub(super) async fn execute<T: Serialize>(
@@ -371,6 +367,7 @@ struct DeliveryRow<'a> {
     webhook: &'a str,
     job_id: &'a JobId,
     sequence: u32,
+    expires_at: Option<UnixMillis>,
     #[serde(skip)]
     name: &'a WebhookName,
 }
@@ -390,6 +387,7 @@ fn deliveries_of(each: &Recordable) -> impl Iterator<Item = DeliveryRow<'_>> {
         webhook: delivery.webhook.as_str(),
         job_id: &each.observation.job_id,
         sequence: delivery.sequence,
+        expires_at: delivery.expires_at,
         name: &delivery.webhook,
     })
 }

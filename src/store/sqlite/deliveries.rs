@@ -4,20 +4,43 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
-use super::commit::{Lane, execute, json};
-use super::rows::{Reading, due_delivery, millis};
+use super::commit::{execute, json};
+use super::expiry::{Untold, tell_fallbacks};
+use super::lanes::Lane;
+use super::rows::{due_delivery, millis};
+use super::standing::affect_webhook;
 use super::{SqliteStore, StoreError};
+use crate::core::answer::Cut;
 use crate::core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptRecord, DueDelivery, WebhookHealth};
+use crate::store::{AttemptRecord, DueDelivery};
 
-pub(super) const DUE: &str = "
-    SELECT d.event_id, d.job_id, d.attempts, d.retries_used, e.body, e.created_at
-    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at <= ?2
-    ORDER BY d.next_attempt_at LIMIT ?3";
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
+
+/// What [`due_delivery`] reads, of all heads for which what follows is true.
+macro_rules! due {
+    ($condition:literal) => {
+        concat!(
+            "SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\",
+                    e.type, e.body, e.created_at
+             FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+             WHERE d.webhook = ?1 AND d.state = 'pending' AND ",
+            $condition
+        )
+    };
+}
+
+pub(super) const DUE: &str = due!("d.next_attempt_at <= ?2 ORDER BY d.next_attempt_at LIMIT ?3");
+
+/// The condition on the state is that of the index; the `+` keeps SQLite from going through all that is due.
+pub(super) const DUE_AND_FRESH: &str = due!(
+    "+d.next_attempt_at <= ?2 AND d.state IN ('pending', 'disabled') AND d.expires_at > ?2
+     ORDER BY d.next_attempt_at LIMIT ?3"
+);
+
+pub(super) const DUE_OF_EVENT: &str = due!("d.next_attempt_at <= ?2 AND d.event_id = ?3");
 
 pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
@@ -27,17 +50,17 @@ pub(super) const NEXT: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
 
-const HEALTH: &str =
-    "SELECT name, disabled_at, disabled_reason, paused_until FROM webhooks WHERE name = ?1";
-
-/// A 2xx counts even when the webhook was disabled while it was under way.
+/// A 2xx counts even when the webhook was disabled while it was under way. One that is no head any more, because an
+/// earlier event was asked for again meanwhile, waits for that one.
 pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
         state = CASE WHEN deliveries.state = 'disabled' AND v.value ->> 'state' <> 'delivered'
                      THEN 'disabled' ELSE v.value ->> 'state' END,
         attempts = v.value ->> 'number',
         retries_used = retries_used + (v.value ->> 'entries'),
-        next_attempt_at = CASE WHEN deliveries.state = 'pending' THEN v.value ->> 'next_attempt_at' END,
+        next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
+                               THEN v.value ->> 'next_attempt_at' END,
+        expired_at = CASE WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' END,
         delivered_at = v.value ->> 'delivered_at',
         last_status = v.value ->> 'status',
         last_error = v.value ->> 'error'
@@ -47,34 +70,12 @@ pub(super) const RECORD_OUTCOMES: &str = "
     RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
 
 pub(super) const RECORD_ATTEMPTS: &str = "
-    INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\")
+    INSERT INTO attempts
+        (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
     SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
-           value ->> 'duration_ms', value ->> 'status', value ->> 'error', 'schedule'
+           value ->> 'duration_ms', value ->> 'status', value ->> 'error', value ->> 'trigger',
+           value ->> 'answer', value ->> 'answer_cut'
     FROM json_each(?1)";
-
-const REST: &str = "
-    INSERT INTO webhooks (name, paused_until) VALUES (?1, ?2)
-    ON CONFLICT (name) DO UPDATE SET paused_until = max(coalesce(paused_until, 0), excluded.paused_until)";
-
-const DISABLE: &str = "
-    INSERT INTO webhooks (name, disabled_at, disabled_reason) VALUES (?1, ?2, ?3)
-    ON CONFLICT (name) DO UPDATE SET
-        disabled_at = coalesce(disabled_at, excluded.disabled_at),
-        disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
-
-pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
-
-/// Gives the first pending delivery of each lane a due time, unless it has one.
-pub(super) const PROMOTE: &str = "
-    UPDATE deliveries SET next_attempt_at = ?2
-    WHERE state = 'pending' AND next_attempt_at IS NULL AND (event_id, webhook) IN (
-        SELECT d.event_id, d.webhook
-        FROM json_each(?1) AS lane
-        JOIN deliveries AS d ON d.webhook = lane.value ->> 'webhook' AND d.job_id = lane.value ->> 'job_id'
-        WHERE d.state = 'pending' AND d.sequence = (
-            SELECT min(first.sequence) FROM deliveries AS first
-            WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
-              AND first.state = 'pending'))";
 
 impl SqliteStore {
     pub(in crate::store) async fn deliveries_due(
@@ -83,10 +84,46 @@ impl SqliteStore {
         now: UnixMillis,
         limit: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let query = sqlx::query(DUE)
+        self.due(sqlx::query(DUE), webhook, now, limit.into()).await
+    }
+
+    pub(in crate::store) async fn fresh_deliveries_due(
+        &self,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let query = sqlx::query(DUE_AND_FRESH);
+        self.due(query, webhook, now, limit.into()).await
+    }
+
+    pub(in crate::store) async fn delivery_due(
+        &self,
+        webhook: &WebhookName,
+        event_id: &str,
+        now: UnixMillis,
+    ) -> Result<Option<DueDelivery>, StoreError> {
+        let query = sqlx::query(DUE_OF_EVENT)
             .bind(webhook.as_str())
             .bind(now.0)
-            .bind(i64::from(limit));
+            .bind(event_id);
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.as_ref().map(due_delivery).transpose()
+    }
+
+    async fn due(
+        &self,
+        query: Query<'_>,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: i64,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let query = query
+            .bind(webhook.as_str().to_owned())
+            .bind(now.0)
+            .bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
         rows.iter().map(due_delivery).collect()
     }
@@ -104,26 +141,6 @@ impl SqliteStore {
     pub(in crate::store) async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
         let query = sqlx::query_scalar(PENDING).bind(limit);
         self.read(query.fetch_one(&self.shared.readers)).await
-    }
-
-    pub(in crate::store) async fn webhook_health(
-        &self,
-        webhook: &WebhookName,
-    ) -> Result<WebhookHealth, StoreError> {
-        let query = sqlx::query(HEALTH).bind(webhook.as_str());
-        let Some(row) = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?
-        else {
-            return Ok(WebhookHealth::default());
-        };
-        let r = Reading::new(&row, "webhooks", "name");
-        Ok(WebhookHealth {
-            disabled: r
-                .maybe_time("disabled_at")?
-                .zip(r.maybe_text("disabled_reason")?),
-            paused_until: r.maybe_time("paused_until")?,
-        })
     }
 }
 
@@ -156,16 +173,17 @@ pub(super) async fn record_attempts(
         .collect();
     let rows: Vec<AttemptRow<'_>> = counted.iter().copied().map(AttemptRow::new).collect();
     execute(connection, RECORD_ATTEMPTS, &rows).await?;
+    let mut lanes: HashSet<Lane> = HashSet::new();
     for attempt in &counted {
         affect_webhook(connection, attempt).await?;
-    }
-    Ok(counted
-        .into_iter()
-        .map(|attempt| Lane {
+        lanes.insert(Lane {
             webhook: attempt.webhook.clone(),
             job_id: attempt.job_id.clone(),
-        })
-        .collect())
+        });
+    }
+    let untold: Vec<Untold<'_>> = counted.iter().filter_map(|each| Untold::of(each)).collect();
+    lanes.extend(tell_fallbacks(connection, &untold).await?);
+    Ok(lanes)
 }
 
 fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
@@ -176,68 +194,13 @@ fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
     )
 }
 
-/// What an attempt means for its webhook as a whole.
-async fn affect_webhook(
-    connection: &mut SqliteConnection,
-    attempt: &AttemptRecord,
-) -> Result<(), StoreError> {
-    let webhook = attempt.webhook.as_str();
-    match attempt.after {
-        AfterAttempt::Rest(until) => {
-            let rest = sqlx::query(REST).bind(webhook).bind(until.0);
-            rest.execute(connection).await?;
-        }
-        AfterAttempt::Disabled => {
-            let ended_at = attempt.started_at.plus(attempt.duration);
-            let disable = sqlx::query(DISABLE).bind(webhook).bind(ended_at.0);
-            disable
-                .bind("the webhook answered 410")
-                .execute(&mut *connection)
-                .await?;
-            let withdraw = sqlx::query(DISABLE_DELIVERIES).bind(webhook);
-            withdraw.execute(connection).await?;
-        }
-        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Exhausted => {}
-    }
-    Ok(())
-}
-
-/// Makes the first pending delivery of each lane due at `now`, unless it waits for a retry.
-pub(super) async fn promote_heads(
-    connection: &mut SqliteConnection,
-    lanes: &HashSet<Lane>,
-    now: UnixMillis,
-) -> Result<(), StoreError> {
-    if lanes.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<LaneRow<'_>> = lanes
-        .iter()
-        .map(|lane| LaneRow {
-            webhook: lane.webhook.as_str(),
-            job_id: lane.job_id.as_str(),
-        })
-        .collect();
-    sqlx::query(PROMOTE)
-        .bind(json(&rows)?)
-        .bind(now.0)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-#[derive(Serialize)]
-struct LaneRow<'a> {
-    webhook: &'a str,
-    job_id: &'a str,
-}
-
 #[derive(Serialize)]
 struct OutcomeRow<'a> {
     state: &'static str,
     entries: u8,
     next_attempt_at: Option<UnixMillis>,
     delivered_at: Option<UnixMillis>,
+    expired_at: Option<UnixMillis>,
     #[serde(flatten)]
     attempt: AttemptRow<'a>,
 }
@@ -248,15 +211,18 @@ impl<'a> OutcomeRow<'a> {
             AfterAttempt::Delivered => (DeliveryState::Delivered, 0, None),
             AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
             AfterAttempt::Rest(at) => (DeliveryState::Pending, 0, Some(at)),
-            AfterAttempt::Exhausted => (DeliveryState::Exhausted, 0, None),
+            AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
+                (DeliveryState::Exhausted, 0, None)
+            }
             AfterAttempt::Disabled => (DeliveryState::Disabled, 0, None),
         };
-        let delivered = state == DeliveryState::Delivered;
+        let ended_at = attempt.started_at.plus(attempt.duration);
         Self {
             state: state.as_str(),
             entries,
             next_attempt_at,
-            delivered_at: delivered.then(|| attempt.started_at.plus(attempt.duration)),
+            delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
+            expired_at: (attempt.after == AfterAttempt::Expired).then_some(ended_at),
             attempt: AttemptRow::new(attempt),
         }
     }
@@ -271,10 +237,14 @@ struct AttemptRow<'a> {
     duration_ms: i64,
     status: Option<u16>,
     error: Option<String>,
+    trigger: &'static str,
+    answer: Option<&'a str>,
+    answer_cut: Option<&'static str>,
 }
 
 impl<'a> AttemptRow<'a> {
     fn new(attempt: &'a AttemptRecord) -> Self {
+        let answer = attempt.answer.as_ref();
         Self {
             event_id: &attempt.event_id,
             webhook: attempt.webhook.as_str(),
@@ -282,7 +252,20 @@ impl<'a> AttemptRow<'a> {
             started_at: attempt.started_at,
             duration_ms: millis(attempt.duration),
             status: attempt.result.status(),
-            error: attempt.result.error(),
+            error: error_of(attempt),
+            trigger: attempt.trigger.as_str(),
+            answer: answer.map(|answer| answer.text.as_str()),
+            answer_cut: answer.and_then(|answer| answer.cut).map(Cut::as_str),
         }
     }
+}
+
+/// What went wrong, and that there will be no further attempt where the schedule alone does not say so.
+fn error_of(attempt: &AttemptRecord) -> Option<String> {
+    let error = attempt.result.error()?;
+    Some(match attempt.after {
+        AfterAttempt::Expired => format!("{error}; it expires before it could be tried again"),
+        AfterAttempt::Aborted => format!("{error}; the webhook wants this event no more"),
+        _ => error,
+    })
 }

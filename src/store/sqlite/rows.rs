@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::core::cadence::Progress;
-use crate::core::delivery::DeliveryState;
+use crate::core::delivery::{DeliveryState, Trigger};
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::core::transition::KnownStep;
@@ -100,11 +100,18 @@ impl<'a> Reading<'a> {
         Ok(value.map(UnixMillis))
     }
 
-    pub(super) fn maybe_status(&self, column: &'static str) -> Result<Option<u16>, StoreError> {
+    pub(super) fn maybe_number<N: TryFrom<i64>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<N>, StoreError> {
         let value: Option<i64> = self.row.try_get(column).map_err(|_| self.broken(column))?;
         value
-            .map(|value| u16::try_from(value).map_err(|_| self.broken(column)))
+            .map(|value| N::try_from(value).map_err(|_| self.broken(column)))
             .transpose()
+    }
+
+    pub(super) fn maybe_status(&self, column: &'static str) -> Result<Option<u16>, StoreError> {
+        self.maybe_number(column)
     }
 
     pub(super) fn job_id(&self, column: &'static str) -> Result<JobId, StoreError> {
@@ -210,6 +217,8 @@ pub(super) fn delivery(row: &SqliteRow) -> Result<DeliveryView, StoreError> {
         delivered_at: r.maybe_time("delivered_at")?,
         last_status: r.maybe_status("last_status")?,
         last_error: r.maybe_text("last_error")?,
+        expired_at: r.maybe_time("expired_at")?,
+        fallback_for: r.maybe_text("fallback_for")?,
     })
 }
 
@@ -220,8 +229,11 @@ pub(super) fn due_delivery(row: &SqliteRow) -> Result<DueDelivery, StoreError> {
         job_id: r.job_id("job_id")?,
         attempts: r.number("attempts")?,
         retries_used: r.number("retries_used")?,
+        kind: r.text("type")?,
         body: r.text("body")?,
         created_at: r.time("created_at")?,
+        expires_at: r.maybe_time("expires_at")?,
+        is_replay: r.text("trigger")? == Trigger::Manual.as_str(),
     })
 }
 
@@ -236,6 +248,8 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<AttemptView, StoreError> {
         status: r.maybe_status("status")?,
         error: r.maybe_text("error")?,
         trigger: r.text("trigger")?,
+        answer: r.maybe_text("answer")?,
+        answer_cut: r.maybe_text("answer_cut")?,
     })
 }
 

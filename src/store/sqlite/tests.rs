@@ -1,6 +1,6 @@
 //! What only the inside of the backend can show: query plans, and a writer with limits of its own.
 
-use std::time::Duration;
+mod limits;
 
 use tempfile::TempDir;
 
@@ -9,9 +9,10 @@ use super::commit::{
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
 use super::deliveries::{
-    DISABLE_DELIVERIES, DUE, NEXT, PENDING, PROMOTE, RECORD_ATTEMPTS, RECORD_OUTCOMES,
+    DUE, DUE_AND_FRESH, DUE_OF_EVENT, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES,
 };
 use super::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
+use super::expiry::{EXPIRED, NEXT_EXPIRY, RECORD_EXPIRIES, TELL_FALLBACKS};
 use super::figures::{JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK};
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
@@ -19,12 +20,14 @@ use super::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS, STEPS_OF_MANY,
     SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
+use super::lanes::{DEMOTE, PROMOTE};
 use super::list::{LIST, LIST_OF_STATE, SEARCH_END, SEARCH_END_OF_STATE};
+use super::standing::DISABLE_DELIVERIES;
 use super::timeline::TIMELINE;
 use super::users::{JOBS_OF_USER, WINDOW_END};
 use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
 use super::*;
-use crate::store::{NewJob, Place};
+use crate::store::Place;
 
 async fn fresh() -> (TempDir, SqliteStore) {
     let folder = tempfile::tempdir().unwrap();
@@ -66,6 +69,35 @@ const PLANS: &[(&str, &str)] = &[
     (
         DUE,
         "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
+    ),
+    (
+        DUE_AND_FRESH,
+        "SEARCH d USING INDEX deliveries_expiring (webhook=? AND expires_at>?)",
+    ),
+    (
+        DUE_OF_EVENT,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (EXPIRED, "deliveries_expiring (webhook=? AND expires_at<?)"),
+    (
+        NEXT_EXPIRY,
+        "deliveries_expiring (webhook=? AND expires_at>?)",
+    ),
+    (
+        RECORD_EXPIRIES,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        TELL_FALLBACKS,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        DEMOTE,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        DEMOTE,
+        "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
     ),
     (PENDING, COUNTED),
     (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
@@ -271,129 +303,4 @@ async fn pages_are_read_in_their_order_and_not_sorted() {
             "{sql}: {plan:#?}"
         );
     }
-}
-
-impl SqliteStore {
-    /// The same file with a writer of other settings.
-    fn with(&self, set: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) -> Self {
-        let shared = Shared {
-            options: set(self.shared.options.clone()),
-            readers: self.shared.readers.clone(),
-            writer: Mutex::new(None),
-            clock: self.shared.clock.clone(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
-    }
-
-    async fn outsider(&self) -> SqliteConnection {
-        SqliteConnection::connect_with(&self.shared.options)
-            .await
-            .unwrap()
-    }
-}
-
-async fn run(connection: &mut SqliteConnection, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(connection).await.unwrap();
-}
-
-fn job(id: &str, metadata: Option<String>) -> NewJob {
-    NewJob {
-        id: id.to_owned(),
-        metadata,
-        ..NewJob::default()
-    }
-}
-
-#[tokio::test]
-async fn a_foreign_lock_makes_a_write_busy_and_the_same_write_succeeds_when_it_is_gone() {
-    let (_folder, store) = fresh().await;
-    let store = store.with(|options| options.busy_timeout(Duration::from_millis(1)));
-    let mut outsider = store.outsider().await;
-    store.enqueue(&job("before", None)).await.unwrap();
-    run(&mut outsider, "BEGIN IMMEDIATE").await;
-    for _ in 0..3 {
-        let error = store.enqueue(&job("1", None)).await.unwrap_err();
-        assert!(
-            matches!(error, StoreError::Busy) && error.is_temporary(),
-            "{error:?}"
-        );
-        let id = crate::core::job::JobId::parse("before").unwrap();
-        assert!(
-            store.tracked(&id).await.unwrap().is_some(),
-            "reading goes on"
-        );
-    }
-    run(&mut outsider, "ROLLBACK").await;
-    assert!(store.enqueue(&job("1", None)).await.unwrap());
-    assert!(!store.enqueue(&job("1", None)).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_write_waits_for_a_foreign_lock_that_is_soon_released() {
-    let (_folder, store) = fresh().await;
-    let mut outsider = store.outsider().await;
-    run(&mut outsider, "BEGIN IMMEDIATE").await;
-    let writing = tokio::spawn({
-        let store = store.clone();
-        async move { store.enqueue(&job("1", None)).await }
-    });
-    while store.shared.writer.try_lock().is_ok() {
-        tokio::task::yield_now().await;
-    }
-    assert!(!writing.is_finished());
-    run(&mut outsider, "COMMIT").await;
-    assert!(writing.await.unwrap().unwrap());
-}
-
-#[tokio::test]
-async fn a_full_disk_is_temporary_and_the_next_write_succeeds_when_there_is_space() {
-    let (_folder, store) = fresh().await;
-    let mut outsider = store.outsider().await;
-    run(
-        &mut outsider,
-        "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(400000))",
-    )
-    .await;
-    let pages = integer(&mut outsider, "PRAGMA page_count").await.unwrap();
-    let limited = store.with(|options| options.pragma("max_page_count", (pages + 2).to_string()));
-    let large = |n: u32| {
-        job(
-            &n.to_string(),
-            Some(format!("{{\"a\":\"{}\"}}", "x".repeat(16000))),
-        )
-    };
-    let mut kept = 0;
-    let error = loop {
-        match limited.enqueue(&large(kept)).await {
-            Ok(_) => kept += 1,
-            Err(error) => break error,
-        }
-    };
-    assert!(
-        matches!(error, StoreError::Full) && error.is_temporary(),
-        "{error:?}"
-    );
-    assert!(matches!(
-        limited.enqueue(&large(kept)).await,
-        Err(StoreError::Full)
-    ));
-    run(&mut outsider, "DROP TABLE filler").await;
-    assert!(limited.enqueue(&large(kept)).await.unwrap());
-    assert_eq!(
-        integer(&mut outsider, "SELECT count(*) FROM jobs")
-            .await
-            .unwrap(),
-        i64::from(kept) + 1
-    );
-    assert_eq!(
-        integer(
-            &mut outsider,
-            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"
-        )
-        .await
-        .unwrap(),
-        1
-    );
 }

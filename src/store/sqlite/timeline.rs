@@ -15,8 +15,8 @@ pub(super) const TIMELINE: &str = "
     SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
            page.event_id AS id, page.type, ?1 AS job_id,
            t.position, t.title, t.from_status, t.to_status, t.result, t.observed_at, t.remote_updated,
-           d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error,
-           a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\"
+           d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error, d.expired_at, d.fallback_for,
+           a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\", a.answer, a.answer_cut
     FROM (
         SELECT *, sum(bytes) OVER (ORDER BY at, rank, n, webhook, number) - bytes AS before
         FROM (

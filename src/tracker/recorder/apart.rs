@@ -1,9 +1,11 @@
 //! What the writer does with a batch that a rule of the schema refuses.
 
+use tokio::sync::oneshot;
 use tracing::error;
 
 use super::{Recorded, Waiting, Writer};
-use crate::store::{Batch, StoreError};
+use crate::core::time::UnixMillis;
+use crate::store::{Batch, Expiry, StoreError};
 
 impl Writer {
     /// A rule of the schema refused a batch: somebody else's hand is in the rows of one job. The others must not suffer
@@ -63,6 +65,8 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
+        self.expire_apart(batch.expiries, waiting.expired, now)
+            .await?;
         let rest = Batch {
             schedules: batch.schedules,
             poll_requests_taken: batch.poll_requests_taken,
@@ -77,5 +81,36 @@ impl Writer {
             Err(error) => Err(error),
             Ok(_) => Ok(()),
         }
+    }
+
+    async fn expire_apart(
+        &self,
+        expiries: Vec<Expiry>,
+        waiting: Vec<oneshot::Sender<bool>>,
+        now: Option<UnixMillis>,
+    ) -> Result<(), StoreError> {
+        let alone = Batch {
+            expiries,
+            now,
+            ..Batch::default()
+        };
+        let recorded = match self.commit_patiently(&alone).await {
+            Ok(committed) => {
+                self.answer(Waiting::default(), &committed);
+                true
+            }
+            Err(StoreError::Refused(rule)) => {
+                error!(
+                    error = rule,
+                    "what has expired cannot be given up; its rows were changed by another hand"
+                );
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        for done in waiting {
+            let _ = done.send(recorded);
+        }
+        Ok(())
     }
 }

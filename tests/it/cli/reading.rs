@@ -38,6 +38,7 @@ impl Desk {
                 event_id: event.id.clone(),
                 sequence: event.sequence,
                 webhook: webhook.clone(),
+                expires_at: event.expires_at,
             })
         });
         let batch = Batch {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobtrackd::core::cadence::Progress;
-use jobtrackd::core::delivery::{AfterAttempt, AttemptResult, WebhookName};
+use jobtrackd::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
 use jobtrackd::core::job::{Failure, FailureKind, JobId};
 use jobtrackd::core::observe::{Observation, Sighting, Tracked, observe};
 use jobtrackd::core::resource::Snapshot;
@@ -55,6 +55,7 @@ pub(crate) fn told(observation: Observation, webhooks: &[&str]) -> Recordable {
             event_id: event.id.clone(),
             sequence: event.sequence,
             webhook: WebhookName::new(webhook),
+            expires_at: event.expires_at,
         })
     });
     Recordable {
@@ -85,9 +86,13 @@ pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
 pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> AttemptRecord {
     let result = match after {
         AfterAttempt::Delivered => AttemptResult::Delivered { status: 204 },
-        AfterAttempt::Retry(_) | AfterAttempt::Exhausted => AttemptResult::Refused {
+        AfterAttempt::Retry(_)
+        | AfterAttempt::Exhausted
+        | AfterAttempt::Expired
+        | AfterAttempt::Aborted => AttemptResult::Refused {
             status: 500,
             detail: "Internal Server Error".to_owned(),
+            too_slow: false,
         },
         AfterAttempt::Rest(until) => AttemptResult::Throttled {
             status: 429,
@@ -102,7 +107,12 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
         number: due.attempts + 1,
         started_at: T0,
         duration: TOOK,
+        trigger: Trigger::Schedule,
         result,
+        answer: None,
         after,
+        disables: (after == AfterAttempt::Disabled).then_some("the webhook answered 410"),
+        fallback: None,
+        health: None,
     }
 }

@@ -72,7 +72,9 @@ impl Model {
         let head = lane.iter().position(|state| *state == "pending").unwrap();
         match after {
             AfterAttempt::Delivered => lane[head] = "delivered",
-            AfterAttempt::Exhausted => lane[head] = "exhausted",
+            AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
+                lane[head] = "exhausted";
+            }
             AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => {}
             AfterAttempt::Disabled => self.disabled[webhook] = true,
         }

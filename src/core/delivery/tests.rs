@@ -1,0 +1,196 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+
+fn refused() -> AttemptResult {
+    AttemptResult::Refused {
+        status: 500,
+        detail: "Internal Server Error".to_owned(),
+        too_slow: false,
+    }
+}
+
+fn throttled(seconds: u64) -> AttemptResult {
+    AttemptResult::Throttled {
+        status: 429,
+        retry_after: Duration::from_secs(seconds),
+    }
+}
+
+fn later(seconds: u64) -> UnixMillis {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+fn after(result: &AttemptResult, used: u32, schedule: &[u64]) -> AfterAttempt {
+    let schedule: Vec<Duration> = schedule.iter().copied().map(Duration::from_secs).collect();
+    let retrying = Retrying {
+        used,
+        schedule: &schedule,
+        expires_at: None,
+    };
+    after_attempt(result, None, &retrying, NOW, 0.0)
+}
+
+#[test]
+fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
+    let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
+    let after = |used, random| {
+        let retrying = Retrying {
+            used,
+            schedule: &schedule,
+            expires_at: None,
+        };
+        after_attempt(&refused(), None, &retrying, NOW, random)
+    };
+    assert_eq!(after(0, 0.0), AfterAttempt::Retry(later(5)));
+    assert_eq!(after(1, 0.0), AfterAttempt::Retry(later(30)));
+    assert_eq!(after(1, 1.0), AfterAttempt::Retry(UnixMillis(1_034_500)));
+    assert_eq!(after(2, 0.0), AfterAttempt::Exhausted);
+    assert_eq!(
+        super::tests::after(&refused(), 0, &[]),
+        AfterAttempt::Exhausted
+    );
+}
+
+#[test]
+fn a_rest_costs_no_entry_and_is_never_shortened() {
+    assert_eq!(
+        after(&throttled(120), 9, &[]),
+        AfterAttempt::Rest(later(120))
+    );
+    assert_eq!(after(&throttled(0), 0, &[]), AfterAttempt::Rest(later(1)));
+}
+
+#[test]
+fn success_and_410_are_decided_by_the_status_alone() {
+    let delivered = AttemptResult::Delivered { status: 204 };
+    assert_eq!(after(&delivered, 99, &[]), AfterAttempt::Delivered);
+    assert_eq!(after(&AttemptResult::Gone, 0, &[]), AfterAttempt::Disabled);
+    assert_eq!(AttemptResult::Gone.status(), Some(410));
+    assert_eq!(delivered.error(), None);
+}
+
+#[test]
+fn a_wish_of_the_answer_stops_the_event_or_the_webhook_and_takes_no_success_back() {
+    let retrying = Retrying {
+        used: 0,
+        schedule: &[Duration::from_secs(5)],
+        expires_at: None,
+    };
+    let after = |result, wish| after_attempt(&result, Some(wish), &retrying, NOW, 0.0);
+    for result in [refused(), throttled(5)] {
+        assert_eq!(after(result.clone(), Wish::Disable), AfterAttempt::Disabled);
+        assert_eq!(after(result, Wish::AbortMessage), AfterAttempt::Aborted);
+    }
+    for wish in [Wish::Disable, Wish::AbortMessage] {
+        let delivered = AttemptResult::Delivered { status: 200 };
+        assert_eq!(after(delivered, wish), AfterAttempt::Delivered);
+        assert_eq!(after(AttemptResult::Gone, wish), AfterAttempt::Disabled);
+    }
+    assert_eq!(Wish::from_word("disable"), Some(Wish::Disable));
+    assert_eq!(Wish::from_word("abort-message"), Some(Wish::AbortMessage));
+    assert_eq!(Wish::from_word("Disable it"), None);
+}
+
+/// The delays, in milliseconds, of an event that is refused again and again and expires after `life` seconds.
+fn delays_until_expiry(schedule: &[Duration], life: u64) -> (Vec<i64>, AfterAttempt) {
+    let mut now = NOW;
+    let mut delays = Vec::new();
+    loop {
+        let retrying = Retrying {
+            used: u32::try_from(delays.len()).unwrap(),
+            schedule,
+            expires_at: Some(later(life)),
+        };
+        match after_attempt(&refused(), None, &retrying, now, 0.0) {
+            AfterAttempt::Retry(at) => {
+                delays.push(at.0 - now.0);
+                now = at;
+            }
+            end => return (delays, end),
+        }
+    }
+}
+
+#[test]
+fn what_expires_is_tried_fast_until_a_second_before_its_expiry() {
+    let slow = [Duration::from_secs(5), Duration::from_secs(3600)];
+    let (delays, end) = delays_until_expiry(&slow, 60);
+    let expected = [1000, 2000, 4000, 8000, 15_000, 15_000, 14_000];
+    assert_eq!(
+        (delays.as_slice(), end),
+        (&expected[..], AfterAttempt::Expired)
+    );
+    assert_eq!(
+        delays_until_expiry(&[], 3),
+        (vec![1000, 1000], AfterAttempt::Expired)
+    );
+    let quick = [Duration::from_millis(100); 3];
+    let (delays, _) = delays_until_expiry(&quick, 60);
+    assert_eq!(
+        delays[..4],
+        [100, 100, 100, 8000],
+        "a shorter entry goes first"
+    );
+}
+
+#[test]
+fn fast_retries_have_an_end_even_if_the_expiry_is_far_away() {
+    let (delays, end) = delays_until_expiry(&[], 10_000_000);
+    assert_eq!(delays.len(), FRESH_RETRIES as usize);
+    assert_eq!(end, AfterAttempt::Exhausted);
+    let hours = [Duration::from_secs(3600); 62];
+    let (delays, end) = delays_until_expiry(&hours, 10_000_000);
+    assert_eq!(delays[59..], [15_000, 3_600_000, 3_600_000]);
+    assert_eq!(end, AfterAttempt::Exhausted);
+}
+
+#[test]
+fn a_rest_beyond_the_expiry_expires_at_once() {
+    let retrying = |seconds| Retrying {
+        used: 0,
+        schedule: &[],
+        expires_at: Some(later(seconds)),
+    };
+    let after = |seconds| after_attempt(&throttled(30), None, &retrying(seconds), NOW, 0.0);
+    assert_eq!(after(30), AfterAttempt::Expired);
+    assert_eq!(after(31), AfterAttempt::Rest(later(30)));
+}
+
+proptest! {
+    #[test]
+    fn a_retry_is_never_early_never_late_and_never_after_the_expiry(
+        schedule in prop::collection::vec(0_u64..3_000_000, 0..12),
+        used in 0_u32..80,
+        life in prop::option::of(0_u64..4_000_000),
+        random in 0.0_f64..1.0,
+    ) {
+        let schedule: Vec<Duration> = schedule.into_iter().map(Duration::from_millis).collect();
+        let expires_at = life.map(|life| NOW.plus(Duration::from_millis(life)));
+        let retrying = Retrying { used, schedule: &schedule, expires_at };
+        let entry = schedule.get(used as usize);
+        match after_attempt(&refused(), None, &retrying, NOW, random) {
+            AfterAttempt::Retry(at) => {
+                let delay = at.since(NOW);
+                match (entry, expires_at) {
+                    (Some(entry), None) => {
+                        prop_assert!(delay + Duration::from_millis(1) >= *entry);
+                        prop_assert!(delay <= entry.mul_f64(1.0 + RETRY_JITTER));
+                    }
+                    (_, Some(end)) => {
+                        prop_assert!(at < end && used < FRESH_RETRIES.max(schedule.len() as u32));
+                        let longest = entry.copied().unwrap_or(Duration::MAX);
+                        prop_assert!(delay <= longest.saturating_mul(2).max(Duration::from_secs(1)));
+                        prop_assert!(used >= FRESH_RETRIES || delay <= Duration::from_millis(17_250));
+                    }
+                    (None, None) => prop_assert!(false, "a retry without an entry"),
+                }
+            }
+            AfterAttempt::Exhausted => prop_assert!(entry.is_none()),
+            AfterAttempt::Expired => prop_assert!(life.is_some_and(|life| life <= 4_000_000)),
+            other => prop_assert!(false, "{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What connects the attempts at one event in a receiver's traces (W3C Trace Context, version 00).
+
+use sha2::{Digest, Sha256};
+
+/// Hexadecimal digits of a trace's id, and of an event's behind its prefix.
+const TRACE_DIGITS: usize = 32;
+
+/// The `traceparent` of an attempt: all attempts at an event are one trace, each of them a span of its own, and the same
+/// attempt always the same one. `None` for an id that is not of our making.
+#[must_use]
+pub fn traceparent(event_id: &str, webhook: &str, attempt: u32) -> Option<String> {
+    let (_, trace) = event_id.split_once('_')?;
+    let digits = trace
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if trace.len() != TRACE_DIGITS || !digits || trace.bytes().all(|b| b == b'0') {
+        return None;
+    }
+    let span = Sha256::digest(format!("{event_id}/{webhook}/{attempt}").as_bytes());
+    let span: String = span
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Some(format!("00-{trace}-{span}-01"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_at_an_event_are_spans_of_one_trace() {
+        let id = "evt_0123456789abcdef0123456789abcdef";
+        let first = traceparent(id, "billing", 1).unwrap();
+        assert_eq!(first.len(), 55);
+        assert!(
+            first.starts_with("00-0123456789abcdef0123456789abcdef-") && first.ends_with("-01")
+        );
+        assert_eq!(traceparent(id, "billing", 1).unwrap(), first);
+        assert_ne!(traceparent(id, "billing", 2).unwrap(), first);
+        assert_ne!(traceparent(id, "audit", 1).unwrap(), first);
+        for foreign in [
+            "",
+            "evt_",
+            "evt_1",
+            "evt_00000000000000000000000000000000",
+            "x",
+        ] {
+            assert_eq!(traceparent(foreign, "billing", 1), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the log says of a webhook: trouble and its end once each, and what an operator must know.
+
+use tracing::{debug, error, info, warn};
+
+use super::attempt::Attempted;
+use crate::core::delivery::{AfterAttempt, WebhookName};
+use crate::core::health::Health;
+use crate::core::recurring::{Recurring, Tell};
+use crate::core::time::{UnixMillis, millis};
+use crate::store::{Expiry, WebhookHealth};
+
+#[derive(Debug)]
+pub(super) struct Telling {
+    webhook: WebhookName,
+    trouble: Recurring<()>,
+    /// Whether it was said that the webhook is disabled.
+    disabled_said: bool,
+    /// Whether it was said that the webhook is held.
+    hold_said: bool,
+}
+
+impl Telling {
+    pub(super) fn of(webhook: &WebhookName) -> Self {
+        Self {
+            webhook: webhook.clone(),
+            trouble: Recurring::default(),
+            disabled_said: false,
+            hold_said: false,
+        }
+    }
+
+    /// How the webhook stands as a whole, as its row says.
+    pub(super) fn standing(&mut self, standing: &WebhookHealth) {
+        let webhook = &self.webhook;
+        match &standing.disabled {
+            Some((since, reason)) => {
+                if !std::mem::replace(&mut self.disabled_said, true) {
+                    error!(%webhook, %since, error = reason, "the webhook is disabled; its events are kept");
+                }
+            }
+            None => {
+                if std::mem::take(&mut self.disabled_said) {
+                    info!(%webhook, "the webhook is enabled again");
+                }
+            }
+        }
+    }
+
+    /// Events that were worth nothing any more.
+    pub(super) fn expired(&self, expiries: &[Expiry]) {
+        for expiry in expiries {
+            self.not_in_time(
+                &expiry.job_id,
+                &expiry.event_id,
+                expiry.fallback.as_ref(),
+                None,
+            );
+        }
+    }
+
+    pub(super) fn attempted(&mut self, attempted: &Attempted, now: UnixMillis) {
+        let webhook = &self.webhook;
+        let Attempted {
+            event_id,
+            job_id,
+            error,
+            ..
+        } = attempted;
+        let retry_in_ms = match attempted.after {
+            AfterAttempt::Retry(at) | AfterAttempt::Rest(at) => Some(millis(at.since(now))),
+            _ => None,
+        };
+        debug!(
+            %webhook,
+            %job_id,
+            event_id,
+            attempt = attempted.number,
+            status = attempted.status,
+            duration_ms = millis(attempted.duration),
+            error,
+            retry_in_ms,
+            "attempted"
+        );
+        let told = match attempted.after {
+            AfterAttempt::Delivered => self.trouble.note(None, now),
+            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => self.trouble.note(Some(()), now),
+            AfterAttempt::Exhausted => {
+                error!(%webhook, %job_id, event_id, error, "an event was given up after its last attempt; it is kept");
+                None
+            }
+            AfterAttempt::Expired => {
+                let (fallback, error) = (attempted.fallback.as_ref(), error.as_deref());
+                self.not_in_time(job_id, event_id, fallback, error);
+                None
+            }
+            AfterAttempt::Aborted => {
+                warn!(%webhook, %job_id, event_id, error, "an event was given up, as the webhook asked for; it is kept");
+                None
+            }
+            AfterAttempt::Disabled => None,
+        };
+        match told {
+            Some(Tell::Begun(())) => {
+                warn!(%webhook, error, retry_in_ms, "the webhook does not take events; they are tried again");
+            }
+            Some(Tell::Ended(())) => info!(%webhook, "the webhook takes events again"),
+            None => {}
+        }
+        match &attempted.health {
+            Some(Health::Held(hold)) if !self.hold_said => {
+                self.hold_said = true;
+                let failures = hold.failures;
+                let probe_in_ms = hold.probe_at.map(|at| millis(at.since(now)));
+                warn!(%webhook, failures, error, probe_in_ms, "the webhook is held: one event at a time is tried until it takes one");
+            }
+            Some(Health::Ready { .. }) if std::mem::take(&mut self.hold_said) => {
+                info!(%webhook, "the webhook is held no more");
+            }
+            _ => {}
+        }
+    }
+
+    fn not_in_time(
+        &self,
+        job_id: &crate::core::job::JobId,
+        event_id: &str,
+        fallback: Option<&WebhookName>,
+        error: Option<&str>,
+    ) {
+        let webhook = &self.webhook;
+        let fallback = fallback.map(WebhookName::as_str);
+        error!(%webhook, %job_id, event_id, fallback, error, "an event has expired before it was delivered; it is kept");
+    }
+}

@@ -1,0 +1,131 @@
+//! A writer that meets a lock or the end of the disk.
+
+use std::time::Duration;
+
+use super::*;
+use crate::store::NewJob;
+
+impl SqliteStore {
+    /// The same file with a writer of other settings.
+    fn with(&self, set: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) -> Self {
+        let shared = Shared {
+            options: set(self.shared.options.clone()),
+            readers: self.shared.readers.clone(),
+            writer: Mutex::new(None),
+            clock: self.shared.clock.clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    async fn outsider(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&self.shared.options)
+            .await
+            .unwrap()
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(connection).await.unwrap();
+}
+
+fn job(id: &str, metadata: Option<String>) -> NewJob {
+    NewJob {
+        id: id.to_owned(),
+        metadata,
+        ..NewJob::default()
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_lock_makes_a_write_busy_and_the_same_write_succeeds_when_it_is_gone() {
+    let (_folder, store) = fresh().await;
+    let store = store.with(|options| options.busy_timeout(Duration::from_millis(1)));
+    let mut outsider = store.outsider().await;
+    store.enqueue(&job("before", None)).await.unwrap();
+    run(&mut outsider, "BEGIN IMMEDIATE").await;
+    for _ in 0..3 {
+        let error = store.enqueue(&job("1", None)).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Busy) && error.is_temporary(),
+            "{error:?}"
+        );
+        let id = crate::core::job::JobId::parse("before").unwrap();
+        assert!(
+            store.tracked(&id).await.unwrap().is_some(),
+            "reading goes on"
+        );
+    }
+    run(&mut outsider, "ROLLBACK").await;
+    assert!(store.enqueue(&job("1", None)).await.unwrap());
+    assert!(!store.enqueue(&job("1", None)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_write_waits_for_a_foreign_lock_that_is_soon_released() {
+    let (_folder, store) = fresh().await;
+    let mut outsider = store.outsider().await;
+    run(&mut outsider, "BEGIN IMMEDIATE").await;
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move { store.enqueue(&job("1", None)).await }
+    });
+    while store.shared.writer.try_lock().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!writing.is_finished());
+    run(&mut outsider, "COMMIT").await;
+    assert!(writing.await.unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_temporary_and_the_next_write_succeeds_when_there_is_space() {
+    let (_folder, store) = fresh().await;
+    let mut outsider = store.outsider().await;
+    run(
+        &mut outsider,
+        "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(400000))",
+    )
+    .await;
+    let pages = integer(&mut outsider, "PRAGMA page_count").await.unwrap();
+    let limited = store.with(|options| options.pragma("max_page_count", (pages + 2).to_string()));
+    let large = |n: u32| {
+        job(
+            &n.to_string(),
+            Some(format!("{{\"a\":\"{}\"}}", "x".repeat(16000))),
+        )
+    };
+    let mut kept = 0;
+    let error = loop {
+        match limited.enqueue(&large(kept)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error, StoreError::Full) && error.is_temporary(),
+        "{error:?}"
+    );
+    assert!(matches!(
+        limited.enqueue(&large(kept)).await,
+        Err(StoreError::Full)
+    ));
+    run(&mut outsider, "DROP TABLE filler").await;
+    assert!(limited.enqueue(&large(kept)).await.unwrap());
+    assert_eq!(
+        integer(&mut outsider, "SELECT count(*) FROM jobs")
+            .await
+            .unwrap(),
+        i64::from(kept) + 1
+    );
+    assert_eq!(
+        integer(
+            &mut outsider,
+            "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"
+        )
+        .await
+        .unwrap(),
+        1
+    );
+}

@@ -1,0 +1,48 @@
+//! Reading what a webhook answers: the beginning of it, within the attempt's limit.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use reqwest::header::CONTENT_ENCODING;
+use tokio::time::timeout;
+
+use super::settings::WebhookSettings;
+use crate::core::answer::{Answer, Cut, MAX_ANSWER};
+
+/// Reads up to [`MAX_ANSWER`] bytes within `limit`. Only of an answer that ended by then can the connection be used again;
+/// otherwise it is dropped.
+pub(super) async fn read(
+    mut response: Response,
+    webhook: &WebhookSettings,
+    limit: Duration,
+) -> Option<Answer> {
+    let is_encoded = response.headers().contains_key(CONTENT_ENCODING);
+    let mut body = Vec::new();
+    let cut = match timeout(limit, take(&mut response, &mut body)).await {
+        Ok(cut) => cut,
+        Err(_) => Some(Cut::TooSlow),
+    };
+    if is_encoded && !body.is_empty() {
+        // Nothing was asked to be compressed, and nothing is unpacked: a small body can be a large text.
+        let text = "(compressed; not kept)".to_owned();
+        return Some(Answer { text, cut });
+    }
+    Answer::of(&body, cut, &webhook.echoes())
+}
+
+/// Takes what comes; says why it is not all.
+async fn take(response: &mut Response, body: &mut Vec<u8>) -> Option<Cut> {
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                let room = MAX_ANSWER - body.len();
+                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+                if chunk.len() > room {
+                    return Some(Cut::TooLarge);
+                }
+            }
+            Ok(None) => return None,
+            Err(_) => return Some(Cut::Broken),
+        }
+    }
+}
