@@ -108,6 +108,8 @@ struct DeliveryRecord<'a> {
     delivered_at: Option<String>,
     last_status: Option<u16>,
     last_error: Option<&'a str>,
+    expired_at: Option<String>,
+    fallback_for: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,6 +122,8 @@ struct AttemptRecord<'a> {
     status: Option<u16>,
     error: Option<&'a str>,
     trigger: &'a str,
+    answer: Option<&'a str>,
+    answer_cut: Option<&'a str>,
 }
 
 /// JSON that was recorded as text.
@@ -234,6 +238,8 @@ impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
             delivered_at: time(delivery.delivered_at),
             last_status: delivery.last_status,
             last_error: delivery.last_error.as_deref(),
+            expired_at: time(delivery.expired_at),
+            fallback_for: delivery.fallback_for.as_deref(),
         }
     }
 }
@@ -249,6 +255,8 @@ impl<'a> From<&'a AttemptView> for AttemptRecord<'a> {
             status: attempt.status,
             error: attempt.error.as_deref(),
             trigger: &attempt.trigger,
+            answer: attempt.answer.as_deref(),
+            answer_cut: attempt.answer_cut.as_deref(),
         }
     }
 }

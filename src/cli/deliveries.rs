@@ -96,6 +96,17 @@ fn standstill(health: &WebhookHealth, view: &View) -> Vec<String> {
             "the webhook asked for a rest and is told again in {left}"
         ));
     }
+    if let Some(hold) = health.health.hold() {
+        let ago = text::ago(view.now.since(hold.since));
+        let next = match hold.probe_at.filter(|at| *at > view.now) {
+            Some(at) => format!("in {}", text::brief(at.since(view.now))),
+            None => "now".to_owned(),
+        };
+        let failures = text::count(u64::from(hold.failures), "failure");
+        why.push(format!(
+            "the webhook is held since {ago}, after {failures} in a row; one event is tried {next}"
+        ));
+    }
     let room = view.width.saturating_sub(4);
     why.iter().flat_map(|why| text::wrap(why, room)).collect()
 }
@@ -164,8 +175,18 @@ fn push_delivery(
     }
 }
 
-/// The attempts so far, and what comes next.
+/// The attempts so far, what comes next, and in whose place it is told.
 fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+    let attempted = attempted(delivery, lane, now);
+    let in_place = delivery.fallback_for.as_deref().map(|webhook| {
+        let webhook = text::outside(webhook, 64);
+        format!("in place of {webhook}")
+    });
+    let parts = [Some(attempted).filter(|text| !text.is_empty()), in_place];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn attempted(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
     let attempts = text::count(u64::from(delivery.attempts), "attempt");
     match (delivery.state, delivery.next_attempt_at) {
         (DeliveryState::Pending, Some(at)) if at > now => {
@@ -180,6 +201,7 @@ fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) ->
             head.map_or(String::new(), |head| format!("after #{}", head.sequence))
         }
         (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
+        _ if delivery.expired_at.is_some() => format!("expired, {attempts}"),
         _ => attempts,
     }
 }

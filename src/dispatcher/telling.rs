@@ -5,9 +5,11 @@ use tracing::{debug, error, info, warn};
 use super::attempt::Attempted;
 use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
+use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Tell};
 use crate::core::time::{UnixMillis, millis};
 use crate::store::{Expiry, WebhookHealth};
+use crate::telemetry;
 
 #[derive(Debug)]
 pub(super) struct Telling {
@@ -113,21 +115,20 @@ impl Telling {
                 let probe_in_ms = hold.probe_at.map(|at| millis(at.since(now)));
                 warn!(%webhook, failures, error, probe_in_ms, "the webhook is held: one event at a time is tried until it takes one");
             }
-            Some(Health::Ready { .. }) if std::mem::take(&mut self.hold_said) => {
-                info!(%webhook, "the webhook is held no more");
-            }
+            Some(Health::Ready { .. }) => self.hold_said = false,
             _ => {}
         }
     }
 
     fn not_in_time(
         &self,
-        job_id: &crate::core::job::JobId,
+        job_id: &JobId,
         event_id: &str,
         fallback: Option<&WebhookName>,
         error: Option<&str>,
     ) {
         let webhook = &self.webhook;
+        telemetry::expired(webhook, 1);
         let fallback = fallback.map(WebhookName::as_str);
         error!(%webhook, %job_id, event_id, fallback, error, "an event has expired before it was delivered; it is kept");
     }

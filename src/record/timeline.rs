@@ -85,6 +85,12 @@ pub struct DeliveryEntry<'a> {
     last_status: Option<u16>,
     #[schema(required)]
     last_error: Option<&'a str>,
+    /// When it was given up because what it tells had expired.
+    #[schema(required, format = DateTime)]
+    expired_at: Option<String>,
+    /// The webhook in whose place this one is told.
+    #[schema(required)]
+    fallback_for: Option<&'a str>,
 }
 
 /// A webhook was told, or not.
@@ -107,6 +113,12 @@ pub struct AttemptEntry<'a> {
     error: Option<&'a str>,
     #[schema(pattern = "^(schedule|probe|manual|test)$")]
     trigger: &'a str,
+    /// The beginning of the answer's body, escaped, up to 16 KiB.
+    #[schema(required)]
+    answer: Option<&'a str>,
+    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
+    #[schema(required, pattern = "^(too_large|too_slow|broken)$")]
+    answer_cut: Option<&'a str>,
 }
 
 /// An event in the order of commits.
@@ -163,6 +175,8 @@ impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
                 delivered_at: time(delivery.delivered_at),
                 last_status: delivery.last_status,
                 last_error: delivery.last_error.as_deref(),
+                expired_at: time(delivery.expired_at),
+                fallback_for: delivery.fallback_for.as_deref(),
             }),
             Happened::Attempt(attempt) => Self::Attempt(AttemptEntry {
                 at,
@@ -174,6 +188,8 @@ impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
                 status: attempt.status,
                 error: attempt.error.as_deref(),
                 trigger: &attempt.trigger,
+                answer: attempt.answer.as_deref(),
+                answer_cut: attempt.answer_cut.as_deref(),
             }),
         }
     }

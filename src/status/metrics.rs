@@ -125,7 +125,13 @@ fn of_database(figures: &Figures, now: UnixMillis) {
             .oldest_pending
             .map_or(Duration::ZERO, |at| now.since(at));
         let paused = webhook.paused_until.is_some_and(|until| until > now);
-        telemetry::standing(name, oldest, webhook.is_disabled, paused);
+        let standing = telemetry::Standing {
+            oldest_pending: oldest,
+            disabled: webhook.is_disabled,
+            held: webhook.is_held,
+            paused,
+        };
+        telemetry::standing(name, standing);
     }
     telemetry::files(figures.database_bytes, figures.wal_bytes);
 }

@@ -34,6 +34,8 @@ pub struct WebhookFigures {
     pub exhausted: u64,
     /// Deliveries that are disabled, of the same events.
     pub disabled: u64,
+    /// Whether the webhook is held.
+    pub is_held: bool,
     /// Whether the webhook is disabled.
     pub is_disabled: bool,
     /// Until when it rests.

@@ -92,6 +92,13 @@ pub fn webhook(name: &WebhookName) {
     for (outcome, error) in words::attempts() {
         attempts(name, outcome, error, 0);
     }
+    expired(name, 0);
+}
+
+/// Events expired before the webhook took them.
+pub fn expired(webhook: &WebhookName, events: u64) {
+    let webhook = webhook.as_str().to_owned();
+    counter!(names::DELIVERIES_EXPIRED.name, "webhook" => webhook).increment(events);
 }
 
 /// An attempt is over; `lag` is the time since the event.
@@ -160,12 +167,26 @@ pub fn deliveries(webhook: &WebhookName, state: DeliveryState, deliveries: u64) 
         .set(exporter::float(deliveries));
 }
 
-/// How a webhook stands: the age of its oldest pending event, and whether it is disabled or paused.
-pub fn standing(webhook: &WebhookName, oldest_pending: Duration, disabled: bool, paused: bool) {
+/// How a webhook stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// The age of its oldest pending event.
+    pub oldest_pending: Duration,
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// Whether it is held.
+    pub held: bool,
+    /// Whether it wants to be left alone.
+    pub paused: bool,
+}
+
+/// How a webhook stands.
+pub fn standing(webhook: &WebhookName, standing: Standing) {
     let name = webhook.as_str().to_owned();
-    gauge!(names::OLDEST_PENDING.name, "webhook" => name).set(oldest_pending);
-    of_webhook(&names::WEBHOOK_DISABLED, webhook, u64::from(disabled));
-    of_webhook(&names::WEBHOOK_PAUSED, webhook, u64::from(paused));
+    gauge!(names::OLDEST_PENDING.name, "webhook" => name).set(standing.oldest_pending);
+    of_webhook(&names::WEBHOOK_DISABLED, webhook, standing.disabled.into());
+    of_webhook(&names::WEBHOOK_HELD, webhook, standing.held.into());
+    of_webhook(&names::WEBHOOK_PAUSED, webhook, standing.paused.into());
 }
 
 /// The bytes of the database and of its write-ahead log.

@@ -106,15 +106,18 @@ metrics! {
     UPSTREAM_PAUSED "upstream_paused" Kind::Gauge, [], "1 while no poll is started because the API wants none";
     UPSTREAM_PAUSED_SECONDS "upstream_paused_seconds_total" Kind::Counter, [], "Time in such pauses";
     DELIVERY_ATTEMPTS "delivery_attempts_total" Kind::Counter, ["webhook", "outcome", "error"],
-        "Attempts by what followed (delivered, retry, paused, exhausted, disabled) and what was wrong (none)";
+        "Attempts by what followed (delivered, retry, paused, exhausted, expired, aborted, disabled) and what was wrong (none)";
     DELIVERY_ATTEMPT_DURATION "delivery_attempt_duration_seconds" REQUEST, ["webhook"], "How long attempts took";
     DELIVERY_LAG "delivery_lag_seconds" DELIVERY, ["webhook"], "From an event to its delivery";
     DELIVERIES "deliveries" Kind::Gauge, ["webhook", "state"],
         "Deliveries that are pending (up to 1,000,000), and those given up or disabled of the latest 10,000 events";
+    DELIVERIES_EXPIRED "deliveries_expired_total" Kind::Counter, ["webhook"],
+        "Events that expired before the webhook took them";
     DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts under way";
     OLDEST_PENDING "delivery_oldest_pending_seconds" Kind::Gauge, ["webhook"],
         "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";
-    WEBHOOK_DISABLED "webhook_disabled" Kind::Gauge, ["webhook"], "1 if the webhook has answered 410";
+    WEBHOOK_DISABLED "webhook_disabled" Kind::Gauge, ["webhook"], "1 if the webhook is disabled";
+    WEBHOOK_HELD "webhook_held" Kind::Gauge, ["webhook"], "1 while the webhook is held after failures in a row";
     WEBHOOK_PAUSED "webhook_paused" Kind::Gauge, ["webhook"], "1 while the webhook wants to be left alone";
     COMMIT_DURATION "commit_duration_seconds" COMMIT, [], "How long transactions took";
     COMMIT_CHANGES "commit_changes" CHANGES, [], "Changes of one transaction, bookkeeping included";

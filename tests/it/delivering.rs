@@ -1,5 +1,8 @@
 //! Who is told what, in which order, and what happens when a webhook does not take it.
 
+mod answers;
+mod expiring;
+mod holding;
 mod order;
 mod pauses;
 

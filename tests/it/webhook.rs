@@ -150,6 +150,7 @@ async fn a_request_carries_the_headers_of_the_contract_and_no_others() {
             "content-type",
             "host",
             "user-agent",
+            "webhook-attempt",
             "webhook-id",
             "webhook-signature",
             "webhook-timestamp"
@@ -160,6 +161,7 @@ async fn a_request_carries_the_headers_of_the_contract_and_no_others() {
     assert_eq!(header("accept-encoding"), "identity");
     assert_eq!(header("webhook-id"), "evt_1");
     assert_eq!(header("webhook-timestamp"), "784111777");
+    assert_eq!(header("webhook-attempt"), "1");
     assert_eq!(
         header("user-agent"),
         concat!("jobtrackd/", env!("CARGO_PKG_VERSION"))

@@ -59,6 +59,7 @@ impl SqliteStore {
             .await?;
         for figures in &mut of_webhooks {
             let health = self.webhook_health(&figures.name).await?;
+            figures.is_held = health.health.hold().is_some();
             figures.is_disabled = health.disabled.is_some();
             figures.paused_until = health.paused_until;
         }
@@ -96,6 +97,7 @@ async fn of_webhook(
         oldest_pending: oldest.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
         exhausted: not_told.try_get::<i64, _>(0)?.unsigned_abs(),
         disabled: not_told.try_get::<i64, _>(1)?.unsigned_abs(),
+        is_held: false,
         is_disabled: false,
         paused_until: None,
     })

@@ -112,7 +112,7 @@ async fn an_upstream_that_fails_every_poll_is_said_once_and_so_is_its_end() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_fails_ten_times_is_one_warning_and_one_recovery() {
+async fn a_webhook_that_fails_ten_times_is_one_warning_one_hold_and_one_recovery() {
     let mut house = House::new().await;
     let retry = ["\"20ms\""; 12].join(", ");
     house.raw("webhooks.all", "retry", &format!("[{retry}]"));
@@ -129,6 +129,7 @@ async fn a_webhook_that_fails_ten_times_is_one_warning_and_one_recovery() {
             "INFO job completed",
             "INFO the webhook takes events again",
             "WARN the webhook does not take events; they are tried again",
+            "WARN the webhook is held: one event at a time is tried until it takes one",
         ],
         "{text}"
     );

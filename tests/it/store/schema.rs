@@ -24,9 +24,9 @@ const OLD_FUNCTIONS: [&str; 14] = [
 ];
 
 /// Words that stand before a bracket without being functions; so do the names of tables.
-const WORDS: [&str; 15] = [
-    "and", "as", "check", "default", "exists", "from", "in", "key", "not", "or", "raise", "then",
-    "unique", "values", "when",
+const WORDS: [&str; 16] = [
+    "and", "as", "check", "default", "exists", "from", "in", "key", "not", "or", "raise", "table",
+    "then", "unique", "values", "when",
 ];
 
 /// Identifiers of `sql` that are followed by a bracket. Texts and comments are left out.

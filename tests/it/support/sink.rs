@@ -21,6 +21,7 @@ pub(crate) struct Received {
     pub(crate) webhook: String,
     pub(crate) id: String,
     pub(crate) timestamp: i64,
+    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
     pub(crate) body: Value,
     /// What it was answered with.
@@ -36,6 +37,12 @@ impl Received {
         self.body["data"]["job_id"].as_str().unwrap()
     }
 
+    /// A header, or "-".
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("-", |value| value.to_str().unwrap())
+    }
+
     pub(crate) fn sequence(&self) -> u64 {
         self.body["data"]["sequence"].as_u64().unwrap()
     }
@@ -44,8 +51,17 @@ impl Received {
 /// A status that is never sent: the request hangs.
 pub(crate) const HANG: u16 = 0;
 
-/// What the next requests to a webhook are answered with: a status (or [`HANG`]) and, if not empty, a `Retry-After`.
-type Answers = HashMap<String, VecDeque<(u16, String)>>;
+/// What one request is answered with.
+#[derive(Debug, Clone, Default)]
+struct Answer {
+    /// Or [`HANG`].
+    status: u16,
+    header: Option<(&'static str, String)>,
+    body: String,
+}
+
+/// What the next requests to a webhook are answered with.
+type Answers = HashMap<String, VecDeque<Answer>>;
 
 #[derive(Debug, Clone, Default)]
 struct Shared {
@@ -78,19 +94,35 @@ impl Sink {
         Self { address, shared }
     }
 
-    /// The next requests to `webhook` get these answers, in order.
+    /// The next requests to `webhook` get these answers, in order: a status (or [`HANG`]) and, if not empty, a
+    /// `Retry-After`.
     pub(crate) fn answers(&self, webhook: &str, answers: &[(u16, &str)]) {
-        self.shared
-            .answers
-            .lock()
-            .unwrap()
-            .entry(webhook.to_owned())
-            .or_default()
-            .extend(
-                answers
-                    .iter()
-                    .map(|(status, after)| (*status, (*after).to_owned())),
-            );
+        for (status, after) in answers {
+            let wish = (!after.is_empty()).then(|| ("retry-after", (*after).to_owned()));
+            self.says(webhook, *status, wish, "");
+        }
+    }
+
+    /// One more request to `webhook` is answered so.
+    pub(crate) fn says(
+        &self,
+        webhook: &str,
+        status: u16,
+        header: Option<(&'static str, String)>,
+        body: &str,
+    ) {
+        let mut answers = self.shared.answers.lock().unwrap();
+        let mine = answers.entry(webhook.to_owned()).or_default();
+        mine.push_back(Answer {
+            status,
+            header,
+            body: body.to_owned(),
+        });
+    }
+
+    /// Forgets what was still to be answered.
+    pub(crate) fn recovers(&self, webhook: &str) {
+        self.shared.answers.lock().unwrap().remove(webhook);
     }
 
     /// What came for one webhook, whatever it was answered with.
@@ -152,11 +184,16 @@ async fn receive(
         .unwrap()
         .get_mut(&webhook)
         .and_then(VecDeque::pop_front);
-    let (status, retry_after) = answer.unwrap_or((204, String::new()));
+    let answer = answer.unwrap_or(Answer {
+        status: 204,
+        ..Answer::default()
+    });
+    let status = answer.status;
     shared.received.lock().unwrap().push(Received {
         webhook,
         id,
         timestamp,
+        headers,
         text: String::from_utf8(body.to_vec()).unwrap(),
         body: serde_json::from_slice(&body).unwrap(),
         status,
@@ -166,11 +203,13 @@ async fn receive(
     }
     // The sender lives as long as `shared`.
     let _ = shared.held.subscribe().wait_for(|held| !held).await;
-    let mut response = StatusCode::from_u16(status).unwrap().into_response();
-    if !retry_after.is_empty() {
-        response
-            .headers_mut()
-            .insert("retry-after", retry_after.parse().unwrap());
+    let status = StatusCode::from_u16(status).unwrap();
+    let mut response = match answer.body.as_str() {
+        "" => status.into_response(),
+        body => (status, body.to_owned()).into_response(),
+    };
+    if let Some((name, value)) = answer.header {
+        response.headers_mut().insert(name, value.parse().unwrap());
     }
     response
 }
