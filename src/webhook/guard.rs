@@ -182,6 +182,7 @@ fn holds_v6((net, prefix): Net6, ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use url::Url;
 
     use super::Verdict::{Allowed, Never, Private};
@@ -322,5 +323,72 @@ mod tests {
         assert!(Allowed.permits(false) && Allowed.permits(true));
         assert!(!Private.permits(false) && Private.permits(true));
         assert!(!Never.permits(false) && !Never.permits(true));
+    }
+
+    /// An address of any block, those with rules among them more often than chance would have it.
+    fn v4() -> impl Strategy<Value = Ipv4Addr> {
+        let nets: Vec<Net4> = NEVER_V4.into_iter().chain(PRIVATE_V4).collect();
+        let near = (prop::sample::select(nets), any::<u32>(), -1_i64..=1);
+        let near = near.prop_map(|((net, prefix), random, edge)| {
+            let size = 1_u64 << (32 - prefix);
+            let first = u64::from(net.to_bits());
+            let inside = first + u64::from(random) % size;
+            let at = match edge {
+                -1 => first.saturating_sub(1),
+                0 => inside,
+                _ => (first + size).min(u64::from(u32::MAX)),
+            };
+            Ipv4Addr::from_bits(u32::try_from(at).unwrap())
+        });
+        prop_oneof![near, any::<u32>().prop_map(Ipv4Addr::from_bits)]
+    }
+
+    /// The verdict by comparing numbers, not bits.
+    fn by_range(ip: Ipv4Addr) -> Verdict {
+        let within = |nets: &[Net4]| {
+            nets.iter().any(|(net, prefix)| {
+                let (first, ip) = (u64::from(net.to_bits()), u64::from(ip.to_bits()));
+                (first..first + (1 << (32 - prefix))).contains(&ip)
+            })
+        };
+        match (within(&NEVER_V4), within(&PRIVATE_V4)) {
+            (true, _) => Never,
+            (false, true) => Private,
+            (false, false) => Allowed,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_ipv4_address_is_judged_alike_in_every_spelling(ip in v4()) {
+            let verdict = judge(IpAddr::V4(ip));
+            prop_assert_eq!(verdict, by_range(ip));
+            let [a, b, c, d] = ip.octets();
+            let number = ip.to_bits();
+            for host in [
+                format!("{ip}"),
+                format!("{number}"),
+                format!("0x{number:x}"),
+                format!("{a}.{}", number & 0x00ff_ffff),
+                format!("{a}.{b}.{}", number & 0xffff),
+                format!("0{a:o}.0x{b:x}.{c}.{d}."),
+                format!("[::ffff:{ip}]"),
+                format!("[64:ff9b::{ip}]"),
+            ] {
+                let url = Url::parse(&format!("https://{host}/")).unwrap();
+                prop_assert_eq!(judge_host(&url.host().unwrap()), Some(verdict), "{}", host);
+            }
+            // Behind a tunnel it is at least private, and what is never told stays so.
+            let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+            for tunnelled in [
+                Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),
+                Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, !high, !low),
+                Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, high, low),
+                Ipv6Addr::new(0, 0, 0, 0, 0, 0, high, low),
+            ] {
+                let there = judge(IpAddr::V6(tunnelled));
+                prop_assert_eq!(there, verdict.max(Private), "{}", tunnelled);
+            }
+        }
     }
 }

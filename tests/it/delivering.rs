@@ -3,6 +3,7 @@
 mod answers;
 mod expiring;
 mod holding;
+mod hostile;
 mod order;
 mod pauses;
 

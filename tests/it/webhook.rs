@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::support::receiver::{Receiver, Reply};
 
 mod addresses;
+mod answers;
 mod tls;
 
 const SECRETS: [&str; 2] = [

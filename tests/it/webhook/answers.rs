@@ -1,0 +1,119 @@
+//! What is kept of an answer, and that nothing in it can change what its status has decided.
+
+use std::time::Duration;
+
+use jobtrackd::core::answer::{Answer, Cut, MAX_ANSWER};
+use jobtrackd::core::delivery::{AttemptResult, Wish};
+use jobtrackd::webhook::CustomHeader;
+
+use super::{OK, TIMEOUT, refused, reply_of, send, settings};
+use crate::support::receiver::{Receiver, Reply};
+
+const BAD: &str = "HTTP/1.1 500 Internal Server Error\r\n";
+
+fn kept(text: &str, cut: Option<Cut>) -> Option<Answer> {
+    let text = text.to_owned();
+    Some(Answer { text, cut })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_beginning_of_every_answer_is_kept_and_says_why_it_is_not_all() {
+    let long = "x".repeat(MAX_ANSWER);
+    let cases = [
+        (
+            Reply::Whole(format!("{OK}content-length: 5\r\n\r\nthank")),
+            kept("thank", None),
+        ),
+        (Reply::Whole(format!("{OK}content-length: 0\r\n\r\n")), None),
+        (
+            Reply::Flood(format!("{OK}content-length: 999999\r\n\r\n"), 999_999),
+            kept(&long, Some(Cut::TooLarge)),
+        ),
+        (
+            Reply::Flood(format!("{BAD}connection: close\r\n\r\n"), 10 << 20),
+            kept(&long, Some(Cut::TooLarge)),
+        ),
+        (
+            Reply::Reset(format!("{OK}content-length: 99\r\n\r\n")),
+            kept("", Some(Cut::Broken)),
+        ),
+        (
+            Reply::Drip(format!("{OK}content-length: 99\r\n\r\nslow ")),
+            kept("slow xxxxxxxxxxxxxx", Some(Cut::TooSlow)),
+        ),
+    ];
+    for (reply, expected) in cases {
+        let report = reply_of(reply.clone()).await;
+        assert_eq!(report.answer, expected, "{reply:?}");
+        assert!(report.duration <= TIMEOUT + Duration::from_millis(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_whose_body_drips_is_too_slow_and_a_redirect_stays_one() {
+    let slow = Reply::Drip(format!("{BAD}content-length: 99\r\n\r\n"));
+    let result = reply_of(slow).await.result;
+    assert_eq!(result.class(), Some("too_slow"));
+    assert_eq!(
+        result.error().unwrap(),
+        "too_slow: 500 Internal Server Error, and the answer did not end in time"
+    );
+    assert_eq!(result.status(), Some(500));
+    let away = "HTTP/1.1 302 Found\r\nlocation: https://new.example/\r\ncontent-length: 99\r\n\r\n";
+    let result = reply_of(Reply::Drip(away.to_owned())).await.result;
+    assert_eq!(result.class(), Some("redirect"));
+    let throttled = "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 99\r\n\r\n";
+    let result = reply_of(Reply::Drip(throttled.to_owned())).await.result;
+    assert_eq!(result.class(), Some("throttled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_answer_is_not_unpacked_and_not_kept() {
+    // A gzip stream that would unpack to a megabyte; what stands in it does not matter, since nobody looks.
+    let bomb = "\u{1f}\u{8b}".repeat(500);
+    for encoding in ["gzip", "br", "anything"] {
+        let head = format!(
+            "content-encoding: {encoding}\r\ncontent-length: {}",
+            bomb.len()
+        );
+        let report = reply_of(Reply::Whole(format!("{OK}{head}\r\n\r\n{bomb}"))).await;
+        assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
+        assert_eq!(report.answer, kept("(compressed; not kept)", None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_we_sent_as_secrets_is_not_kept_when_it_comes_back() {
+    let body = "x-key: header-canary, token=query-canary, id evt_1, ok=1";
+    let reply = format!("{BAD}content-length: {}\r\n\r\n{body}", body.len());
+    let receiver = Receiver::start(Reply::Whole(reply)).await;
+    let url = format!("http://{}/hook?token=query-canary&v=1", receiver.address);
+    let mut webhook = settings(&url);
+    let header = CustomHeader::parse("x-key", "header-canary").unwrap();
+    webhook.headers.push(header);
+    let report = send(&webhook).await;
+    assert_eq!(
+        report.answer,
+        kept("x-key: ***, token=***, id evt_1, ok=1", None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn wishes_are_heard_at_any_status_and_unknown_ones_are_none() {
+    for (value, wish) in [
+        ("disable", Some(Wish::Disable)),
+        ("abort-message", Some(Wish::AbortMessage)),
+        ("abort", None),
+        ("", None),
+    ] {
+        for status in ["200 OK", "500 Internal Server Error"] {
+            let header = format!("webhook-delivery: {value}\r\n");
+            let receiver = Receiver::answering(status, &header).await;
+            let report = send(&settings(&receiver.url())).await;
+            assert_eq!(report.wish, wish, "{status} {value}");
+        }
+    }
+    let refusal = reply_of(Reply::Whole(format!("{BAD}content-length: 0\r\n\r\n"))).await;
+    assert_eq!(refusal.result, refused(500, "Internal Server Error"));
+    assert_eq!(refusal.wish, None);
+}
