@@ -253,6 +253,13 @@ impl Jitter {
         }
     }
 
+    /// An id of its own: the prefix and 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self, prefix: &str) -> String {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{prefix}{:032x}", rng.u128(..))
+    }
+
     /// A number in 0..1.
     #[must_use]
     pub fn fraction(&self) -> f64 {

@@ -13,7 +13,7 @@ ALTER TABLE deliveries ADD COLUMN fallback_for TEXT;
 
 CREATE INDEX deliveries_expiring ON deliveries (webhook, expires_at)
     WHERE expires_at IS NOT NULL AND state IN ('pending', 'disabled');
-CREATE INDEX deliveries_parked ON deliveries (webhook, state, job_id, sequence) WHERE state IN ('exhausted', 'disabled');
+CREATE INDEX deliveries_disabled ON deliveries (webhook, job_id, sequence) WHERE state = 'disabled';
 
 CREATE INDEX events_created ON events (created_at);
 

@@ -92,7 +92,7 @@ impl Engine {
         let gauge = workshop.poller(&recorder, noticed);
         let writable = recorder.writable();
         let (adopted, ready) = oneshot::channel();
-        workshop.intake(recorder, notices, nudge, adopted);
+        workshop.intake(recorder, notices, nudge, nudges, adopted);
         let Workshop {
             mut tasks,
             pulses,
@@ -174,6 +174,7 @@ impl Workshop<'_> {
         recorder: Recorder,
         poller: mpsc::Sender<Notice>,
         nudge: &Arc<Notify>,
+        webhooks: HashMap<WebhookName, Arc<Notify>>,
         adopted: oneshot::Sender<u64>,
     ) {
         let intake = Intake {
@@ -181,6 +182,7 @@ impl Workshop<'_> {
             recorder,
             poller,
             nudge: Arc::clone(nudge),
+            webhooks,
             tick: self.surroundings.intake_tick,
             pulse: Pulse::default(),
         };

@@ -14,15 +14,19 @@ mod list;
 mod manual;
 mod mfa;
 mod migrate;
+mod replay;
 mod restore;
 mod run;
 mod show;
 mod simulate;
+mod told;
 mod version;
 mod watch;
+mod webhook;
 
 mod advice;
 mod challenge;
+mod columns;
 mod deliveries;
 mod history;
 mod past;
@@ -108,6 +112,12 @@ enum Command {
     Cancel(cancel::Args),
     /// Answer a job's open MFA challenge
     Mfa(mfa::Args),
+    /// See and steer those who are told
+    Webhook(webhook::Args),
+    /// List deliveries, those of the newest events first
+    Deliveries(told::Args),
+    /// Send events again, whatever became of them
+    Replay(replay::Args),
     /// Serve a simulated job API, for development and tests without credentials
     Simulate(simulate::SimulateArgs),
     /// Print what a shell needs to complete command lines
@@ -182,6 +192,21 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Cancel(args) => on_store(&database()?, async |store, screen| {
             cancel::run(&args, store, screen).await
+        }),
+        Command::Webhook(args) => {
+            let (database, webhooks) = args.settings(&sources)?;
+            match args.test() {
+                Some(test) => block_on(webhook::run_test(test, &webhooks, &database)),
+                None => on_store(&database, async |store, screen| {
+                    webhook::run(&args, &webhooks, store, screen).await
+                }),
+            }
+        }
+        Command::Deliveries(args) => on_store(&database()?, async |store, screen| {
+            told::run(&args, store, screen).await
+        }),
+        Command::Replay(args) => on_store(&database()?, async |store, screen| {
+            replay::run(&args, store, screen).await
         }),
         Command::Mfa(args) => {
             mfa::leave_no_core();

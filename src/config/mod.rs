@@ -157,11 +157,37 @@ pub fn load_upstream(
     }
 }
 
+/// Loads what a command needs that steers webhooks: likewise, with the secrets of webhooks where they are to be signed
+/// for, and no other. Without `secrets` their `keys` are empty, and they are good for being looked at only.
+///
+/// # Errors
+/// Every problem found, see [`ConfigError`].
+pub fn load_webhooks(
+    sources: &Sources,
+    secrets: bool,
+) -> Result<(DatabaseSettings, Vec<WebhookSettings>), ConfigError> {
+    let problems = Problems::default();
+    let wanted = if secrets {
+        Wanted::Webhooks
+    } else {
+        Wanted::None
+    };
+    match validated(sources, wanted, &problems) {
+        Some(Validated {
+            database,
+            webhooks: Some(webhooks),
+            ..
+        }) if problems.is_empty() => Ok((database, webhooks)),
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
+}
+
 /// Whose secrets are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     All,
     Upstream,
+    Webhooks,
     None,
 }
 
@@ -169,6 +195,7 @@ enum Wanted {
 struct Validated {
     database: DatabaseSettings,
     upstream: Option<UpstreamSettings>,
+    webhooks: Option<Vec<WebhookSettings>>,
     all: Option<Settings>,
 }
 
@@ -223,7 +250,8 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
     };
 
     let database = local::database(&section("database"));
-    let upstream = remote::upstream(&section("upstream"), &secrets(wanted != Wanted::None));
+    let asking = matches!(wanted, Wanted::All | Wanted::Upstream);
+    let upstream = remote::upstream(&section("upstream"), &secrets(asking));
     let polling = local::polling(&section("polling"));
     let listen = status::listen(&section("status"));
     let needed = secrets(wanted == Wanted::All);
@@ -240,7 +268,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
             ValueKind::Table(values) => {
                 let path = format!("{WEBHOOKS}.{name}");
                 let section = Section::new(&path, values, problems);
-                let secrets = secrets(wanted == Wanted::All);
+                let secrets = secrets(matches!(wanted, Wanted::All | Wanted::Webhooks));
                 Some(remote::webhook(&section, name, listen, &known, &secrets))
             }
             _ => None,
@@ -248,7 +276,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
     let webhooks = section::all(webhooks.collect());
 
     let database = database?;
-    let all = |upstream, database| {
+    let all = |upstream, webhooks: Option<Vec<WebhookSettings>>, database| {
         Some(Settings {
             database,
             upstream: upstream?,
@@ -261,8 +289,9 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
         })
     };
     Some(Validated {
-        all: all(upstream.clone(), database.clone()),
+        all: all(upstream.clone(), webhooks.clone(), database.clone()),
         upstream,
+        webhooks,
         database,
     })
 }

@@ -15,6 +15,8 @@ pub mod event;
 
 pub mod observe;
 
+pub mod sample;
+
 pub mod backoff;
 
 pub mod recurring;

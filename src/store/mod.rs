@@ -11,6 +11,7 @@ mod health;
 mod pages;
 mod place;
 mod sqlite;
+mod steering;
 mod views;
 mod watched;
 
@@ -29,6 +30,10 @@ pub use pages::{
 };
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
+pub use steering::{
+    DeliveryFilter, DeliveryPage, ListedDelivery, Page, Replay, ReplayFilter, ReplayPage,
+    Replayable, TestAttempt,
+};
 pub use views::{
     AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, ExpiredDelivery, JobChange,
     JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,

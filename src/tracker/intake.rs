@@ -1,5 +1,6 @@
 //! Noticing rows: those that are there at start, and those that others insert or change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read;
 use super::recorder::{Recorder, WriterGone};
+use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::pulse::Pulse;
 use crate::store::{JobChange, JobRow, Store, StoreError};
@@ -40,6 +42,8 @@ pub struct Intake {
     pub poller: mpsc::Sender<Notice>,
     /// Told when this process has inserted or changed a row itself, so that it is noticed at once.
     pub nudge: Arc<Notify>,
+    /// Who tells each webhook, to be told when an operator wants something of it.
+    pub webhooks: HashMap<WebhookName, Arc<Notify>>,
     /// How often foreign commits are looked for.
     pub tick: Duration,
     /// Whether it advances.
@@ -87,13 +91,18 @@ impl Intake {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
         let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
         let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
+        let mut asks = self.asks().await?;
         let jobs = self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(jobs);
         loop {
             self.pulse.answers();
             match watcher.saw_commit().await {
-                Ok(true) => newest = self.notice(newest).await?,
+                Ok(true) => {
+                    newest = self.notice(newest).await?;
+                    let before = std::mem::replace(&mut asks, self.asks().await?);
+                    self.hand_on(&before, &asks);
+                }
                 Ok(false) => {}
                 // It is asked again at the next tick.
                 Err(error) if error.is_temporary() => {}
@@ -103,6 +112,21 @@ impl Intake {
                 () = stop.cancelled() => return Ok(()),
                 () = self.nudge.notified() => {}
                 () = tokio::time::sleep(self.tick) => {}
+            }
+        }
+    }
+
+    /// How often operators have asked for a look at each webhook.
+    async fn asks(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
+        let asks = read(&self.pulse, || self.store.webhook_asks()).await?;
+        Ok(asks.into_iter().collect())
+    }
+
+    /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.
+    fn hand_on(&self, before: &HashMap<WebhookName, i64>, asks: &HashMap<WebhookName, i64>) {
+        for (name, nudge) in &self.webhooks {
+            if before.get(name).unwrap_or(&0) != asks.get(name).unwrap_or(&0) {
+                nudge.notify_one();
             }
         }
     }

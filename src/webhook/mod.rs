@@ -16,8 +16,11 @@ mod header;
 
 mod trust;
 
+mod shown;
+
 pub use guard::{Verdict, judge, judge_host};
 pub use header::{CustomHeader, InvalidHeader};
 pub use sender::{AttemptReport, Message, Sender, SenderError};
 pub use settings::WebhookSettings;
+pub use shown::Shown;
 pub use trust::{InvalidPem, Trust};

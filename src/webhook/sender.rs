@@ -14,6 +14,7 @@ use super::guard::judge_host;
 use super::outcome;
 use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
+use super::shown::Shown;
 use super::trust::Trust;
 use crate::clock::Clock;
 use crate::core::answer::{Answer, Cut};
@@ -32,7 +33,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 const MAX_IDLE_PER_HOST: usize = 32;
 
 /// How requests name their sender.
-const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
 
 /// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
 ///
@@ -133,8 +134,32 @@ impl Sender {
     /// Makes one attempt. It ends within `webhook.timeout`, and dropping the future cancels it.
     pub async fn send(&self, webhook: &WebhookSettings, message: &Message<'_>) -> AttemptReport {
         let started_at = self.clock.now();
-        let started = Instant::now();
         let request = self.request(webhook, message, started_at);
+        self.attempt(webhook, request, started_at).await
+    }
+
+    /// The same, and the request as it was sent, for people.
+    pub async fn send_and_show(
+        &self,
+        webhook: &WebhookSettings,
+        message: &Message<'_>,
+    ) -> (AttemptReport, Shown) {
+        let started_at = self.clock.now();
+        let request = self.request(webhook, message, started_at);
+        let shown = Shown::of(
+            &self.request(webhook, message, started_at),
+            message.body.len(),
+        );
+        (self.attempt(webhook, request, started_at).await, shown)
+    }
+
+    async fn attempt(
+        &self,
+        webhook: &WebhookSettings,
+        request: RequestBuilder,
+        started_at: UnixMillis,
+    ) -> AttemptReport {
+        let started = Instant::now();
         let attempt = self.exchange(webhook, request, started);
         let Exchanged {
             result,

@@ -154,6 +154,7 @@ impl Alone {
             recorder,
             poller,
             nudge: Arc::default(),
+            webhooks: HashMap::new(),
             tick: TICK,
             pulse: Pulse::default(),
         };

@@ -25,6 +25,7 @@ mod process;
 mod restart;
 mod simulator;
 mod status;
+mod steering;
 mod store;
 mod tidy;
 mod upstream;

@@ -15,7 +15,7 @@ const REST: &str = "
     INSERT INTO webhooks (name, paused_until) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET paused_until = max(coalesce(paused_until, 0), excluded.paused_until)";
 
-const DISABLE: &str = "
+pub(super) const DISABLE: &str = "
     INSERT INTO webhooks (name, disabled_at, disabled_reason) VALUES (?1, ?2, ?3)
     ON CONFLICT (name) DO UPDATE SET
         disabled_at = coalesce(disabled_at, excluded.disabled_at),

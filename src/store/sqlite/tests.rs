@@ -22,7 +22,12 @@ use super::jobs::{
 };
 use super::lanes::{DEMOTE, PROMOTE};
 use super::list::{LIST, LIST_OF_STATE, SEARCH_END, SEARCH_END_OF_STATE};
+use super::listing::{DELIVERIES_OF_JOB, LIST_DELIVERIES};
+use super::replay::{
+    FIRST_SINCE, LINE_UP, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB,
+};
 use super::standing::DISABLE_DELIVERIES;
+use super::steering::{DISABLE_PAGE, ENABLE_DELIVERIES, LATEST_ATTEMPTS, NAMES};
 use super::timeline::TIMELINE;
 use super::users::{JOBS_OF_USER, WINDOW_END};
 use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
@@ -98,6 +103,53 @@ const PLANS: &[(&str, &str)] = &[
     (
         DEMOTE,
         "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
+    ),
+    (NAMES, "deliveries_lanes (webhook>?)"),
+    (NAMES, "deliveries_disabled (webhook>?)"),
+    (
+        LATEST_ATTEMPTS,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
+    ),
+    (
+        LATEST_ATTEMPTS,
+        "SEARCH a USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        LATEST_ATTEMPTS,
+        "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
+    ),
+    (
+        ENABLE_DELIVERIES,
+        "COVERING INDEX deliveries_disabled (webhook=?)",
+    ),
+    (DISABLE_PAGE, "COVERING INDEX deliveries_lanes (webhook=?)"),
+    (
+        LIST_DELIVERIES,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    ),
+    (LIST_DELIVERIES, "SEARCH d USING PRIMARY KEY (event_id=?)"),
+    (DELIVERIES_OF_JOB, BY_JOB),
+    (
+        REPLAYABLE,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    ),
+    (REPLAYABLE, "SEARCH d USING PRIMARY KEY (event_id=?)"),
+    (REPLAYABLE_OF_JOB, BY_JOB),
+    (
+        REPLAYABLE_OF_EVENT,
+        "SEARCH e USING INDEX sqlite_autoindex_events_1 (id=?)",
+    ),
+    (
+        FIRST_SINCE,
+        "SEARCH events USING COVERING INDEX events_created (created_at>?)",
+    ),
+    (
+        MAKE_PENDING,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        LINE_UP,
+        "SEARCH deliveries USING INDEX deliveries_lanes (webhook=? AND job_id=?)",
     ),
     (PENDING, COUNTED),
     (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
@@ -255,7 +307,7 @@ const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>?
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
 
 /// What may be read from end to end: it is small, or the reading has a limit.
-const FEW: [&str; 9] = [
+const FEW: [&str; 11] = [
     PAGE,
     "VIRTUAL TABLE",
     "CONSTANT ROW",
@@ -263,6 +315,8 @@ const FEW: [&str; 9] = [
     COUNTED,
     // The names of webhooks, one by one.
     "SCAN names",
+    "SCAN disabled",
+    "SCAN webhooks",
     // The latest transitions, and the jobs they belong to.
     "SCAN transitions",
     "SCAN lately",
@@ -289,6 +343,10 @@ async fn pages_are_read_in_their_order_and_not_sorted() {
     let (_folder, store) = fresh().await;
     for sql in [
         DUE,
+        ENABLE_DELIVERIES,
+        DISABLE_PAGE,
+        LIST_DELIVERIES,
+        REPLAYABLE,
         ACTIVE_JOBS,
         CHANGES,
         LIST,

@@ -1,0 +1,99 @@
+//! Events that are sent to try a webhook, and tell of nothing.
+
+use serde_json::{Value, json};
+
+use super::event::{Event, EventType};
+use super::job::{JobId, JobState};
+use super::observe::{Sighting, Tracked, observe};
+use super::resource::Snapshot;
+use super::time::UnixMillis;
+
+/// The job that samples tell of.
+const JOB: &str = "test-sample";
+
+/// An event of this type under this id. `webhook.test` names the webhook; the others tell of a job `test-sample` with
+/// metadata `{"test":true}`, in the words of the real ones. `None` never comes, since a sample can always be made.
+#[must_use]
+pub fn sample(kind: EventType, id: &str, webhook: &str, at: UnixMillis) -> Option<Event> {
+    let event = match kind {
+        EventType::Test => Event {
+            id: String::new(),
+            sequence: 1,
+            kind,
+            created_at: at,
+            expires_at: None,
+            body: json!({
+                "type": kind.as_str(),
+                "timestamp": at.rfc3339(),
+                "data": {"webhook": webhook},
+            })
+            .to_string(),
+        },
+        _ => of_job(kind, at)?,
+    };
+    Some(Event {
+        id: id.to_owned(),
+        ..event
+    })
+}
+
+/// What a job with one step would have been told of.
+fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
+    let error = |code: &str| json!({"code": code, "title": "This is a test", "detail": "Nothing has happened."});
+    let (status, result) = match kind {
+        EventType::Failed => ("failed", error("invalid-credentials")),
+        EventType::Delayed => ("pending", error("temporary-unavailable-queued")),
+        EventType::ActionRequired => (
+            "in-progress",
+            json!({
+                "type": "mfa", "method": "token", "description": "This is a test; no code was sent.",
+                "input": ["Code"], "expiryMs": 120_000, "links": {"response": "/jobs/test-sample/mfa"},
+            }),
+        ),
+        EventType::Completed | EventType::StepChanged | EventType::Test => ("success", Value::Null),
+    };
+    let remote = json!({
+        "type": "job", "id": JOB, "created": at.rfc3339(), "updated": at.rfc3339(),
+        "steps": [{"title": "verify-credentials", "status": status, "result": result}],
+        "links": {"self": "/jobs/test-sample"},
+    });
+    let tracked = Tracked {
+        id: JobId::parse(JOB).ok()?,
+        state: JobState::Pending,
+        revision: 0,
+        created_at: at,
+        metadata: Some(json!({"test": true}).to_string()),
+        resource: None,
+        steps: Vec::new(),
+        last_seq: 0,
+        last_sequence: 0,
+    };
+    let snapshot = Snapshot::parse(&remote.to_string(), None).ok()?;
+    let seen = observe(
+        &tracked,
+        &Sighting::Seen(snapshot),
+        at,
+        "https://api.example",
+    )
+    .ok()?;
+    seen.events.into_iter().find(|event| event.kind == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_sample_of_every_type_and_it_says_that_it_is_one() {
+        for kind in EventType::ALL {
+            let event = sample(kind, "test_1", "billing", UnixMillis(1_795_359_845_000)).unwrap();
+            let body: Value = serde_json::from_str(&event.body).unwrap();
+            assert_eq!((event.id.as_str(), event.kind), ("test_1", kind));
+            assert_eq!(body["type"], kind.as_str());
+            match kind {
+                EventType::Test => assert_eq!(body["data"], json!({"webhook": "billing"})),
+                _ => assert_eq!(body["data"]["metadata"], json!({"test": true})),
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Webhooks switched off and on by an operator, beside a daemon or without one.
+//!
+//! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
+//! is off, and killed in between it stays so; the same command again finishes the work.
+
+use std::collections::HashSet;
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::lanes::{Lane, demote_others, promote_heads};
+use super::rows::{self, Reading};
+use super::standing::DISABLE;
+use super::{SqliteStore, StoreError};
+use crate::core::delivery::WebhookName;
+use crate::store::{AttemptView, Page, TestAttempt};
+
+/// Deliveries changed in one transaction.
+const PAGE: u32 = 1000;
+
+/// Latest events whose attempts are looked at.
+const LATEST_EVENTS: i64 = 10_000;
+
+const ASKS: &str = "SELECT name, asks FROM webhooks";
+
+/// Goes from name to name by the indexes.
+pub(super) const NAMES: &str = "
+    WITH RECURSIVE names (name) AS (
+        SELECT min(webhook) FROM deliveries WHERE state = 'pending'
+        UNION ALL
+        SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'pending' AND webhook > names.name)
+        FROM names WHERE names.name IS NOT NULL
+    ), disabled (name) AS (
+        SELECT min(webhook) FROM deliveries WHERE state = 'disabled'
+        UNION ALL
+        SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'disabled' AND webhook > disabled.name)
+        FROM disabled WHERE disabled.name IS NOT NULL
+    )
+    SELECT name FROM names WHERE name IS NOT NULL
+    UNION SELECT name FROM disabled WHERE name IS NOT NULL
+    UNION SELECT name FROM webhooks
+    ORDER BY name";
+
+/// The parts are bounded each by an index; a test's attempts are few and found by the beginning of their ids.
+pub(super) const LATEST_ATTEMPTS: &str = "
+    SELECT * FROM (
+        SELECT a.* FROM events AS e CROSS JOIN attempts AS a ON a.event_id = e.id AND a.webhook = ?1
+        WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2
+        UNION ALL
+        SELECT * FROM attempts WHERE event_id >= 'test_' AND event_id < 'test`' AND webhook = ?1
+    )
+    ORDER BY started_at DESC, number DESC LIMIT ?3";
+
+/// Those that have expired meanwhile are given up by the daemon, which knows who stands in.
+pub(super) const ENABLE_DELIVERIES: &str = "
+    UPDATE deliveries SET state = 'pending', retries_used = 0
+    WHERE state = 'disabled' AND (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'disabled' ORDER BY job_id, sequence LIMIT ?2)
+    RETURNING job_id";
+
+const ENABLE: &str = "
+    INSERT INTO webhooks (name, generation, asks) VALUES (?1, 1, 1)
+    ON CONFLICT (name) DO UPDATE SET
+        disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, failures = 0, held_since = NULL,
+        probe_at = NULL, probe_event = NULL, ramp = NULL, revision = 0,
+        generation = generation + 1, asks = asks + 1";
+
+pub(super) const DISABLE_PAGE: &str = "
+    UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL
+    WHERE state = 'pending' AND (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)";
+
+const ASK: &str = "UPDATE webhooks SET asks = asks + 1 WHERE name = ?1";
+
+const RECORD_TEST: &str = "
+    INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
+    VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, 'test', ?7, ?8)";
+
+impl SqliteStore {
+    pub(in crate::store) async fn webhook_asks(
+        &self,
+    ) -> Result<Vec<(WebhookName, i64)>, StoreError> {
+        let rows = self
+            .read(sqlx::query(ASKS).fetch_all(&self.shared.readers))
+            .await?;
+        let read = rows.iter().map(|row| {
+            let r = Reading::new(row, "webhooks", "name");
+            Ok((WebhookName::new(&r.text("name")?), r.integer("asks")?))
+        });
+        read.collect()
+    }
+
+    pub(in crate::store) async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
+        let rows = self
+            .read(sqlx::query(NAMES).fetch_all(&self.shared.readers))
+            .await?;
+        let read = rows.iter().map(|row| {
+            let r = Reading::new(row, "deliveries", "name");
+            Ok(WebhookName::new(&r.text("name")?))
+        });
+        read.collect()
+    }
+
+    pub(in crate::store) async fn latest_attempts(
+        &self,
+        webhook: &WebhookName,
+        limit: u32,
+    ) -> Result<Vec<AttemptView>, StoreError> {
+        let query = sqlx::query(LATEST_ATTEMPTS)
+            .bind(webhook.as_str())
+            .bind(LATEST_EVENTS)
+            .bind(limit);
+        let found = self.read(query.fetch_all(&self.shared.readers)).await?;
+        found.iter().map(rows::attempt).collect()
+    }
+
+    pub(in crate::store) async fn enable_webhook(
+        &self,
+        webhook: &WebhookName,
+    ) -> Result<Page, StoreError> {
+        self.write(async |connection| {
+            let now = self.shared.clock.now();
+            let flipped = sqlx::query(ENABLE_DELIVERIES)
+                .bind(webhook.as_str())
+                .bind(PAGE)
+                .fetch_all(&mut *connection)
+                .await?;
+            let lanes = lanes_of(webhook, &flipped)?;
+            demote_others(connection, &lanes).await?;
+            promote_heads(connection, &lanes, now).await?;
+            let is_last = flipped.len() < PAGE as usize;
+            if is_last {
+                let enable = sqlx::query(ENABLE).bind(webhook.as_str());
+                enable.execute(connection).await?;
+            }
+            Ok(Page {
+                deliveries: flipped.len() as u64,
+                is_last,
+            })
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn disable_webhook(
+        &self,
+        webhook: &WebhookName,
+        reason: &str,
+    ) -> Result<Page, StoreError> {
+        self.write(async |connection| {
+            let now = self.shared.clock.now();
+            let disable = sqlx::query(DISABLE)
+                .bind(webhook.as_str())
+                .bind(now.0)
+                .bind(reason);
+            disable.execute(&mut *connection).await?;
+            ask(connection, webhook.as_str()).await?;
+            let withdrawn = sqlx::query(DISABLE_PAGE)
+                .bind(webhook.as_str())
+                .bind(PAGE)
+                .execute(connection)
+                .await?
+                .rows_affected();
+            Ok(Page {
+                deliveries: withdrawn,
+                is_last: withdrawn < u64::from(PAGE),
+            })
+        })
+        .await
+    }
+
+    pub(in crate::store) async fn record_test(
+        &self,
+        attempt: &TestAttempt,
+    ) -> Result<(), StoreError> {
+        self.write(async |connection| {
+            sqlx::query(RECORD_TEST)
+                .bind(&attempt.event_id)
+                .bind(attempt.webhook.as_str())
+                .bind(attempt.started_at.0)
+                .bind(i64::try_from(attempt.duration_ms).unwrap_or(i64::MAX))
+                .bind(attempt.status)
+                .bind(&attempt.error)
+                .bind(&attempt.answer)
+                .bind(attempt.answer_cut)
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Has the daemon look at a webhook again.
+async fn ask(connection: &mut SqliteConnection, webhook: &str) -> Result<(), StoreError> {
+    sqlx::query(ASK).bind(webhook).execute(connection).await?;
+    Ok(())
+}
+
+fn lanes_of(
+    webhook: &WebhookName,
+    rows: &[sqlx::sqlite::SqliteRow],
+) -> Result<HashSet<Lane>, StoreError> {
+    let lanes = rows.iter().map(|row| {
+        Ok(Lane {
+            webhook: webhook.clone(),
+            job_id: Reading::new(row, "deliveries", "job_id").job_id("job_id")?,
+        })
+    });
+    lanes.collect()
+}
