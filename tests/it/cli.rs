@@ -5,6 +5,7 @@ mod doctor;
 mod errors;
 mod listing;
 mod reading;
+mod webhook;
 
 use std::io::Write as _;
 use std::path::PathBuf;

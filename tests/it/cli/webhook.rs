@@ -1,0 +1,414 @@
+//! `webhook`, `deliveries` and `replay`: what an operator types, and what comes back.
+
+use std::process::Command;
+
+use jobtrackd::clock::Clock;
+use jobtrackd::store::{ReplayFilter, Store};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::{Desk, Said};
+use crate::support::receiver::{Receiver, Reply};
+use crate::support::sink::SECRET;
+
+impl Desk {
+    /// The program with a webhook "billing" at this URL.
+    fn with_billing(&self, url: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command
+            .env("JOBTRACKD__WEBHOOKS__BILLING__URL", url)
+            .env("JOBTRACKD__WEBHOOKS__BILLING__ALLOW_PRIVATE", "true");
+        command
+    }
+
+    fn billing(&self, arguments: &[&str]) -> Said {
+        let url = "https://billing.example/hooks?token=canary";
+        let mut command = self.with_billing(url, arguments);
+        command.output().unwrap().into()
+    }
+
+    /// Sends a sample to a receiver.
+    fn test(&self, url: &str, arguments: &[&str]) -> Said {
+        let arguments = [&["webhook", "test"], arguments].concat();
+        let mut command = self.with_billing(url, &arguments);
+        command.env("JOBTRACKD__WEBHOOKS__BILLING__SECRET", SECRET);
+        block_in_place(|| command.output().unwrap().into())
+    }
+}
+
+fn steps(status: &str) -> Value {
+    json!([{"title": "verify-credentials", "status": status, "result": null}])
+}
+
+/// Two jobs that have ended, with an event each for "billing", pending.
+async fn two_ended() -> Desk {
+    let desk = Desk::migrated();
+    desk.run(&["enqueue", "1", "2"]).done();
+    desk.seen("1", &steps("success")).await;
+    desk.seen("2", &steps("failed")).await;
+    desk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_shows_the_very_bytes_that_the_receiver_got_and_what_it_said() {
+    let body = "thank\nyou";
+    let reply = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let receiver = Receiver::start(Reply::Whole(reply)).await;
+    let desk = Desk::migrated();
+    let url = format!("http://{}/hook?token=canary&v", receiver.address);
+    let said = desk.test(&url, &["billing"]).done();
+    let [request] = receiver.requests().try_into().unwrap();
+    let sent = String::from_utf8(request.body.clone()).unwrap();
+    let mut lines = said.out.lines();
+    assert_eq!(lines.next(), Some("POST /hook?token=***&*** HTTP/1.1"));
+    let shown: Vec<(&str, &str)> = lines
+        .by_ref()
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.split_once(": ").unwrap())
+        .collect();
+    let got: Vec<(&str, &str)> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
+    assert_eq!(shown.len(), got.len(), "{shown:?} {got:?}");
+    assert!(
+        shown.iter().all(|header| got.contains(header)),
+        "{shown:?} {got:?}"
+    );
+    assert_eq!(lines.next(), Some(sent.as_str()));
+    assert!(
+        said.out.contains("200 after ") && said.out.contains(r"thank\nyou"),
+        "{}",
+        said.out
+    );
+    let verifier = standardwebhooks::Webhook::new(SECRET).unwrap();
+    verifier.verify(&request.body, &request.headers).unwrap();
+    let event: Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(event["type"], "webhook.test");
+    assert_eq!(event["data"], json!({"webhook": "billing"}));
+
+    let shown = desk
+        .billing(&["webhook", "show", "billing", "--json"])
+        .done()
+        .json();
+    let attempt = &shown[0]["attempts"][0];
+    assert_eq!(attempt["trigger"], "test");
+    assert_eq!(
+        (&attempt["status"], &attempt["answer"]),
+        (&json!(200), &json!(r"thank\nyou"))
+    );
+    assert!(attempt["event_id"].as_str().unwrap().starts_with("test_"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_each_type_is_sent_and_says_that_it_is_one() {
+    let receiver = Receiver::answering("204 No Content", "").await;
+    let desk = Desk::migrated();
+    for kind in [
+        "job.completed",
+        "job.failed",
+        "job.action_required",
+        "job.delayed",
+        "job.step_changed",
+    ] {
+        let said = desk
+            .test(&receiver.url(), &["billing", "--type", kind, "--json"])
+            .done();
+        let record = &said.json()[0];
+        let body: Value =
+            serde_json::from_str(record["request"]["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["type"], kind);
+        assert_eq!(body["data"]["metadata"], json!({"test": true}));
+        assert_eq!(
+            (&record["delivered"], &record["status"]),
+            (&json!(true), &json!(204))
+        );
+    }
+    assert_eq!(receiver.requests().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_that_is_not_taken_is_a_failure_that_says_why() {
+    let refusing = Receiver::answering("401 Unauthorized", "").await;
+    let desk = Desk::empty();
+    let said = desk.test(&refusing.url(), &["billing"]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err
+            .contains("billing did not take the sample: status: 401 Unauthorized"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("the attempt was not written down"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.out.contains("tried again by the schedule"),
+        "{}",
+        said.out
+    );
+    let said = desk.test("http://127.0.0.1:1/", &["billing"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("connect: "), "{}", said.err);
+    for said in [
+        desk.test(&refusing.url(), &["bilking"]),
+        desk.billing(&["webhook", "show", "bilking"]),
+    ] {
+        assert_ne!(said.code, 0);
+        assert!(!said.err.contains("canary"), "{}", said.err);
+    }
+    let said = desk.test(&refusing.url(), &["bilking"]);
+    assert!(said.err.contains("did you mean billing?"), "{}", said.err);
+    let said = desk.test(&refusing.url(), &["billing", "--type", "job.ended"]);
+    assert_eq!(said.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_own_headers_are_sent_and_not_shown() {
+    let receiver = Receiver::answering("200 OK", "").await;
+    let desk = Desk::migrated();
+    let file = desk.folder.path().join("jobtrackd.toml");
+    let text = format!(
+        "[webhooks.billing]\nurl = \"{}\"\nsecret = \"{SECRET}\"\nallow_private = true\nheaders = {{ x-api-key = \"canary-value\" }}\n",
+        receiver.url()
+    );
+    std::fs::write(&file, text).unwrap();
+    let config = file.to_str().unwrap();
+    let said =
+        block_in_place(|| desk.run(&["--config", config, "webhook", "test", "billing"])).done();
+    assert!(
+        said.out.contains("x-api-key: ***\n") && !said.out.contains("canary"),
+        "{}",
+        said.out
+    );
+    assert_eq!(receiver.requests()[0].headers["x-api-key"], "canary-value");
+    let shown = desk
+        .run(&["--config", config, "webhook", "show", "billing"])
+        .done();
+    assert!(
+        shown.out.contains("x-api-key") && !shown.out.contains("canary"),
+        "{}",
+        shown.out
+    );
+}
+
+#[tokio::test]
+async fn webhooks_are_listed_with_what_waits_for_them_and_need_no_secret() {
+    let desk = two_ended().await;
+    let said = desk.billing(&["webhook", "list"]).done();
+    let line = said.out.lines().nth(1).unwrap();
+    for part in ["billing", "ready", "2", "https://billing.example/hooks"] {
+        assert!(line.contains(part), "{part}: {}", said.out);
+    }
+    assert!(!said.out.contains("canary"), "{}", said.out);
+    let record = &desk.billing(&["webhook", "list", "--json"]).done().json()[0];
+    assert_eq!(record["name"], "billing");
+    assert_eq!(
+        (&record["state"], &record["pending"]),
+        (&json!("ready"), &json!(2))
+    );
+    // One that is in the configuration no more still shows what waits for it.
+    let gone = desk.run(&["webhook", "list"]).done();
+    assert!(gone.out.contains("not configured"), "{}", gone.out);
+    let none = Desk::migrated().run(&["webhook", "list"]).done();
+    assert!(none.out.contains("no webhooks"), "{}", none.out);
+}
+
+#[tokio::test]
+async fn a_webhook_is_disabled_and_enabled_and_what_waits_shows_it() {
+    let desk = two_ended().await;
+    let off = desk
+        .billing(&["webhook", "disable", "billing", "--reason", "they move"])
+        .done();
+    assert!(off.out.contains("2 events will wait"), "{}", off.out);
+    let listed = desk.billing(&["webhook", "list"]).done();
+    assert!(
+        listed.out.contains("disabled") && listed.out.contains("by an operator: they move"),
+        "{}",
+        listed.out
+    );
+    let parked = desk
+        .run(&["deliveries", "--state", "disabled", "--json"])
+        .done();
+    assert_eq!(parked.json().len(), 2);
+    let replay = desk.billing(&["replay", "--job", "1"]);
+    assert_eq!(replay.code, 1);
+    assert!(
+        replay.err.contains("jobtrackd webhook enable billing"),
+        "{}",
+        replay.err
+    );
+    let on = desk
+        .billing(&["webhook", "enable", "billing", "--json"])
+        .done();
+    assert_eq!(
+        on.json(),
+        [json!({"name": "billing", "state": "enabled", "deliveries": 2})]
+    );
+    let pending = desk
+        .run(&["deliveries", "--state", "pending", "--json"])
+        .done();
+    assert_eq!(pending.json().len(), 2);
+    let unknown = desk.billing(&["webhook", "enable", "bulling"]);
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("did you mean billing?"),
+        "{}",
+        unknown.err
+    );
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_newest_first_and_filtered() {
+    let desk = two_ended().await;
+    let all = desk.run(&["deliveries", "--json"]).done().json();
+    let jobs: Vec<&str> = all
+        .iter()
+        .map(|each| each["job_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(jobs, ["2", "1"]);
+    assert_eq!(all[0]["type"], "job.failed");
+    assert_eq!(
+        (&all[0]["state"], &all[0]["webhook"]),
+        (&json!("pending"), &json!("billing"))
+    );
+    for (filter, count) in [
+        (&["--job", "1"][..], 1),
+        (&["--type", "job.completed"], 1),
+        (&["--webhook", "billing"], 2),
+        (&["--webhook", "other"], 0),
+        (&["--state", "exhausted"], 0),
+        (&["--limit", "1"], 1),
+    ] {
+        let arguments = [&["deliveries", "--json"], filter].concat();
+        assert_eq!(
+            desk.run(&arguments).done().json().len(),
+            count,
+            "{filter:?}"
+        );
+    }
+    let table = desk.run(&["deliveries"]).done().out;
+    assert!(
+        table.starts_with("AGE") && table.contains("#2 job.failed"),
+        "{table}"
+    );
+    assert_eq!(desk.run(&["deliveries", "--state", "lost"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
+    let desk = two_ended().await;
+    let before = std::fs::read(desk.path()).unwrap();
+    let dry = desk
+        .run(&[
+            "replay",
+            "--webhook",
+            "billing",
+            "--since",
+            "1h",
+            "--dry-run",
+        ])
+        .done();
+    assert!(dry.out.contains("1 × job.failed → billing"), "{}", dry.out);
+    assert!(
+        dry.out.contains("2 events would be sent again"),
+        "{}",
+        dry.out
+    );
+    let record = desk
+        .run(&[
+            "replay",
+            "--webhook",
+            "billing",
+            "--since",
+            "1h",
+            "--limit",
+            "1",
+            "--dry-run",
+            "--json",
+        ])
+        .done()
+        .json();
+    assert_eq!(
+        (&record[0]["deliveries"], &record[0]["more"]),
+        (&json!(1), &json!(true))
+    );
+    assert!(std::fs::read(desk.path()).unwrap() == before);
+}
+
+#[tokio::test]
+async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with() {
+    let desk = two_ended().await;
+    let done = desk.run(&["replay", "--job", "1", "--json"]).done().json();
+    assert_eq!(
+        (&done[0]["deliveries"], &done[0]["dry_run"]),
+        (&json!(1), &json!(false))
+    );
+    let event = desk
+        .run(&["deliveries", "--job", "2", "--json"])
+        .done()
+        .json()[0]["event_id"]
+        .clone();
+    let said = desk
+        .run(&["replay", "--event", event.as_str().unwrap()])
+        .done();
+    assert!(
+        said.out.contains("1 event will be sent again"),
+        "{}",
+        said.out
+    );
+
+    let store = Store::open(&desk.path(), Clock::system()).await.unwrap();
+    let filter = ReplayFilter {
+        limit: 10,
+        webhook: Some("billing".to_owned()),
+        ..ReplayFilter::default()
+    };
+    store.begin_replay(&filter).await.unwrap();
+    store.close().await;
+    let again = desk.run(&["replay", "--resume"]).done();
+    assert!(
+        again.out.contains("2 events will be sent again"),
+        "{}",
+        again.out
+    );
+    let nothing = desk.run(&["replay", "--resume"]);
+    assert_eq!(nothing.code, 1);
+    assert!(
+        nothing.err.contains("no replay was broken off"),
+        "{}",
+        nothing.err
+    );
+}
+
+#[test]
+fn replays_that_make_no_sense_say_how_to_write_them() {
+    let desk = Desk::migrated();
+    for (arguments, said) in [
+        (&[][..], "--event <ID>"),
+        (&["--webhook", "billing"], "--webhook needs --since"),
+        (&["--event", "a", "--job", "b"], "cannot be used with"),
+        (&["--job", "../x"], "invalid value"),
+        (&["--since", "yesterday", "--webhook", "b"], "15m, 2h or 8d"),
+        (&["--job", "1", "--limit", "0"], "0 is not in"),
+        (&["--job", "1", "--type", "webhook.test"], "invalid value"),
+    ] {
+        let arguments = [&["replay"], arguments].concat();
+        let refused = desk.run(&arguments);
+        assert_eq!(refused.code, 2, "{arguments:?}: {}", refused.err);
+        assert!(refused.err.contains(said), "{arguments:?}: {}", refused.err);
+    }
+    let nothing = desk.run(&["replay", "--job", "1"]);
+    assert_eq!(nothing.code, 1);
+    assert!(
+        nothing.err.contains("no delivery is like that"),
+        "{}",
+        nothing.err
+    );
+}
