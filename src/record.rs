@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::core::job::{Failure, JobId, JobState};
+use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
     AttemptView, DeliveryView, EventView, JobDetail, JobSummary, StepView, TransitionView,
@@ -53,6 +54,8 @@ pub struct DetailRecord<'a> {
     consecutive_errors: u32,
     last_polled_at: Option<String>,
     resource: Option<Json<'a>>,
+    /// `attempts`, or `events` with them, when these were deleted at their age.
+    pruned: Option<&'static str>,
     transitions: Vec<TransitionRecord<'a>>,
     events: Vec<EventRecord<'a>>,
     deliveries: Vec<DeliveryRecord<'a>>,
@@ -178,6 +181,7 @@ impl<'a> From<&'a JobDetail> for DetailRecord<'a> {
             consecutive_errors: row.progress.consecutive_errors,
             last_polled_at: time(row.progress.last_polled_at),
             resource: detail.resource.as_deref().map(Json::of),
+            pruned: detail.pruned.map(Stage::as_str),
             transitions: detail.transitions.iter().map(Into::into).collect(),
             events: detail.events.iter().map(Into::into).collect(),
             deliveries: detail.deliveries.iter().map(Into::into).collect(),

@@ -4,8 +4,9 @@
 DROP VIEW timeline;
 DROP TRIGGER jobs_deleted;
 
--- Why the next attempt is made; until when the event is worth anything, and when it was given up for that; the webhook in
--- whose place this one is told.
+-- When the last attempt began; why the next one is made; until when the event is worth anything, and when it was given up
+-- for that; the webhook in whose place this one is told.
+ALTER TABLE deliveries ADD COLUMN last_attempt_at INTEGER;
 ALTER TABLE deliveries ADD COLUMN "trigger" TEXT NOT NULL DEFAULT 'schedule' CHECK ("trigger" IN ('schedule', 'manual'));
 ALTER TABLE deliveries ADD COLUMN expires_at INTEGER;
 ALTER TABLE deliveries ADD COLUMN expired_at INTEGER CHECK (expired_at IS NULL OR state = 'exhausted');
@@ -39,6 +40,10 @@ INSERT INTO attempts_anew (event_id, webhook, number, started_at, duration_ms, s
 SELECT event_id, webhook, number, started_at, duration_ms, status, error, "trigger" FROM attempts;
 DROP TABLE attempts;
 ALTER TABLE attempts_anew RENAME TO attempts;
+
+UPDATE deliveries SET last_attempt_at = (
+    SELECT max(started_at) FROM attempts AS a WHERE a.event_id = deliveries.event_id AND a.webhook = deliveries.webhook)
+WHERE attempts > 0;
 
 CREATE TRIGGER attempts_are_append_only BEFORE UPDATE ON attempts
 BEGIN

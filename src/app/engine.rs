@@ -20,6 +20,7 @@ use crate::store::Store;
 use crate::tracker::commits::Commits;
 use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{Poller, PollerParts};
+use crate::tracker::pruner::Pruner;
 use crate::tracker::recorder::{Recorder, Writable, recorder};
 use crate::upstream::Upstream;
 use crate::upstream::gate::Credentials;
@@ -28,7 +29,7 @@ use crate::webhook::{Sender, WebhookSettings};
 /// Pages of rows that may wait for the poller.
 const NOTICES: usize = 16;
 
-/// Intake, poller, writer, and one dispatcher per webhook.
+/// Intake, poller, writer, pruner, and one dispatcher per webhook.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) tasks: Tasks,
@@ -90,6 +91,7 @@ impl Engine {
         let attempts = workshop.dispatchers(&recorder, &nudges)?;
         let (notices, noticed) = mpsc::channel(NOTICES);
         let gauge = workshop.poller(&recorder, noticed);
+        workshop.pruner(&recorder);
         let writable = recorder.writable();
         let (adopted, ready) = oneshot::channel();
         workshop.intake(recorder, notices, nudge, nudges, adopted);
@@ -167,6 +169,20 @@ impl Workshop<'_> {
             });
         }
         Ok(attempts)
+    }
+
+    fn pruner(&mut self, recorder: &Recorder) {
+        let pruner = Pruner {
+            store: self.store.clone(),
+            writable: recorder.writable(),
+            retention: self.settings.retention,
+            clock: self.surroundings.clock.clone(),
+            pulse: Pulse::default(),
+        };
+        let stop = self.stop.clone();
+        self.spawn("the pruner", pruner.pulse.clone(), async move {
+            Ok(pruner.run(stop).await?)
+        });
     }
 
     fn intake(

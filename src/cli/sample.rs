@@ -67,6 +67,7 @@ impl Story {
                     steps: Vec::new(),
                 },
                 resource: None,
+                pruned: None,
                 transitions: Vec::new(),
                 events: Vec::new(),
                 deliveries: Vec::new(),

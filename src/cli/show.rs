@@ -9,6 +9,7 @@ use super::unknown::unknown;
 use super::{deliveries, history, table, text, timeline};
 use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
+use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::record::DetailRecord;
 use crate::store::{JobDetail, JobSummary, Store, StoreError, WebhookHealth};
@@ -57,6 +58,8 @@ struct WebhookRecord<'a> {
     disabled_at: Option<String>,
     disabled_reason: Option<&'a str>,
     paused_until: Option<String>,
+    held_since: Option<String>,
+    failures: u32,
 }
 
 impl<'a> From<&'a (String, WebhookHealth)> for WebhookRecord<'a> {
@@ -67,6 +70,8 @@ impl<'a> From<&'a (String, WebhookHealth)> for WebhookRecord<'a> {
             disabled_at: disabled.map(|(at, _)| at.rfc3339()),
             disabled_reason: disabled.map(|(_, reason)| reason.as_str()),
             paused_until: health.paused_until.map(UnixMillis::rfc3339),
+            held_since: health.health.hold().map(|hold| hold.since.rfc3339()),
+            failures: health.health.failures(),
         }
     }
 }
@@ -93,6 +98,18 @@ async fn webhooks(
 /// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.
 fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -> String {
     let mut out = head(&detail.summary, view);
+    let gone = match detail.pruned {
+        None | Some(Stage::Jobs) => None,
+        Some(Stage::Attempts) => {
+            Some("its attempts have reached their age and are deleted (retention.attempts)")
+        }
+        Some(Stage::Events) => {
+            Some("its events have reached their age and are deleted (retention.events)")
+        }
+    };
+    if let Some(gone) = gone {
+        out.push_str(&format!("  {}\n", view.paint(Tone::Dim, gone)));
+    }
     out.push('\n');
     out.push_str(&timeline::draw(detail, view));
     for part in [

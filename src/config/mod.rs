@@ -21,6 +21,8 @@ mod secret;
 mod remote;
 mod request;
 
+mod retention;
+
 mod local;
 
 mod status;
@@ -41,6 +43,7 @@ use self::schema::WEBHOOKS;
 use self::secret::{Reading, Secrets};
 use self::section::Section;
 use crate::core::cadence::PollingPolicy;
+use crate::core::retention::Retention;
 use crate::status::{Listen, StatusSettings};
 use crate::upstream::UpstreamSettings;
 use crate::webhook::WebhookSettings;
@@ -54,6 +57,8 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// When it is polled.
     pub polling: PollingPolicy,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// Whom to tell, in the order of their names.
     pub webhooks: Vec<WebhookSettings>,
     /// Where the status server listens, and whom it answers.
@@ -253,6 +258,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
     let asking = matches!(wanted, Wanted::All | Wanted::Upstream);
     let upstream = remote::upstream(&section("upstream"), &secrets(asking));
     let polling = local::polling(&section("polling"));
+    let retention = retention::retention(&section("retention"));
     let listen = status::listen(&section("status"));
     let needed = secrets(wanted == Wanted::All);
     let status = status::status(&section("status"), listen.as_ref(), &needed);
@@ -281,6 +287,7 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
             database,
             upstream: upstream?,
             polling: polling?,
+            retention: retention?,
             webhooks: webhooks?,
             status: status?,
             log: log?,

@@ -25,7 +25,7 @@ pub(super) enum Kind {
 type Keys = &'static [(&'static str, Kind)];
 
 /// The sections with fixed names.
-const SECTIONS: [(&str, Keys); 5] = [
+const SECTIONS: [(&str, Keys); 6] = [
     (
         "database",
         &[
@@ -59,6 +59,14 @@ const SECTIONS: [(&str, Keys); 5] = [
             ("queued_delay", Kind::Text),
             ("not_found_grace", Kind::Text),
             ("deadline", Kind::Text),
+        ],
+    ),
+    (
+        "retention",
+        &[
+            ("jobs", Kind::Text),
+            ("events", Kind::Text),
+            ("attempts", Kind::Text),
         ],
     ),
     (

@@ -64,6 +64,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a value is this text.
+    pub(super) fn is_text(&self, key: &str, text: &str) -> bool {
+        matches!(self.values.get(key).map(|value| &value.kind), Some(ValueKind::String(given)) if given.trim() == text)
+    }
+
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         match self.kind(key, "false")? {
             ValueKind::Boolean(flag) => Some(*flag),

@@ -104,6 +104,16 @@ impl Health {
         }
     }
 
+    /// Failures in a row so far.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        match self {
+            Self::Ready { failures } => *failures,
+            Self::Held(hold) => hold.failures,
+            Self::Ramping { .. } => 0,
+        }
+    }
+
     /// The hold, if it is held.
     #[must_use]
     pub fn hold(&self) -> Option<&Hold> {

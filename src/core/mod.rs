@@ -21,6 +21,8 @@ pub mod backoff;
 
 pub mod recurring;
 
+pub mod retention;
+
 pub mod cadence;
 
 pub mod poll;

@@ -10,6 +10,7 @@ mod figures;
 mod health;
 mod pages;
 mod place;
+mod prune;
 mod sqlite;
 mod steering;
 mod views;
@@ -29,6 +30,7 @@ pub use pages::{
     TimelineKey, TimelinePage, UserFilter, UserPage,
 };
 pub use place::{Filesystem, FilesystemKind, Place, folder_of};
+pub use prune::{Prunable, Prune, Pruned};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use steering::{
     DeliveryFilter, DeliveryPage, ListedDelivery, Page, Replay, ReplayFilter, ReplayPage,

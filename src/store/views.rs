@@ -4,6 +4,7 @@ use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::health::Health;
 use crate::core::job::{Failure, JobId, JobState};
+use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 
 /// A row of `jobs` as the tracker's loops need it.
@@ -277,6 +278,8 @@ pub struct JobDetail {
     pub summary: JobSummary,
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
+    /// What was deleted of it at its age.
+    pub pruned: Option<Stage>,
     /// In order.
     pub transitions: Vec<TransitionView>,
     /// In order.

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::process::Process;
 use super::{Kind, names, words};
 use crate::core::event::EventType;
+use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 
 /// How often observations are put into their buckets; until then each of them takes some bytes.
@@ -131,6 +132,7 @@ fn start_at_zero() {
     zero(&names::TOKEN_REQUESTS, "outcome", &words::TOKENS);
     zero(&names::STALLS, "part", &words::PARTS);
     zero(&names::RELOADS, "outcome", &words::RELOADS);
+    zero(&names::PRUNED, "what", &Stage::ALL.map(Stage::as_str));
     let told = EventType::ALL
         .into_iter()
         .filter(|kind| *kind != EventType::Test)

@@ -19,6 +19,7 @@ pub use words::Problem;
 use crate::core::delivery::{AfterAttempt, AttemptResult, DeliveryState, WebhookName};
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobState};
+use crate::core::retention::Stage;
 
 /// What is true of the loops at the moment somebody asks.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +86,12 @@ pub fn finished(failure: Option<FailureKind>, requests: u64) {
 pub fn committed(changes: usize, duration: Duration) {
     histogram!(names::COMMIT_CHANGES.name).record(exporter::float(changes as u64));
     histogram!(names::COMMIT_DURATION.name).record(duration);
+}
+
+/// A part of so many jobs was deleted in one transaction.
+pub fn pruned(stage: Stage, jobs: u64, took: Duration) {
+    counter!(names::PRUNED.name, "what" => stage.as_str()).increment(jobs);
+    histogram!(names::PRUNE_DURATION.name).record(took);
 }
 
 /// A webhook is configured: whoever looks for what it has not done yet finds zeros.

@@ -121,6 +121,8 @@ metrics! {
     WEBHOOK_PAUSED "webhook_paused" Kind::Gauge, ["webhook"], "1 while the webhook wants to be left alone";
     COMMIT_DURATION "commit_duration_seconds" COMMIT, [], "How long transactions took";
     COMMIT_CHANGES "commit_changes" CHANGES, [], "Changes of one transaction, bookkeeping included";
+    PRUNED "pruned_total" Kind::Counter, ["what"], "Jobs of which this part was deleted at its age";
+    PRUNE_DURATION "prune_duration_seconds" COMMIT, [], "How long nobody else could write while something was deleted";
     DATABASE_BYTES "database_bytes" Kind::Gauge, [], "Size of the database";
     WAL_BYTES "wal_bytes" Kind::Gauge, [], "Size of the write-ahead log";
     READY "ready" Kind::Gauge, [], "1 unless /readyz answers 503";

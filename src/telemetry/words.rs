@@ -81,7 +81,7 @@ pub(super) const ENDS: [&str; 6] = [
 
 pub(super) const TOKENS: [&str; 5] = ["granted", "refused", "too_many", "throttled", "unavailable"];
 
-pub(super) const PARTS: [&str; 4] = ["intake", "poller", "writer", "dispatcher"];
+pub(super) const PARTS: [&str; 5] = ["intake", "poller", "writer", "dispatcher", "pruner"];
 
 pub(super) const RELOADS: [&str; 2] = ["taken", "refused"];
 

@@ -13,6 +13,8 @@ mod schedule;
 
 pub mod commits;
 
+pub mod pruner;
+
 pub mod recorder;
 
 use crate::pulse::Pulse;

@@ -5,6 +5,7 @@ mod doctor;
 mod errors;
 mod listing;
 mod reading;
+mod replay;
 mod webhook;
 
 use std::io::Write as _;

@@ -23,6 +23,7 @@ mod polling;
 mod pressure;
 mod process;
 mod restart;
+mod retention;
 mod simulator;
 mod status;
 mod steering;

@@ -74,10 +74,10 @@ impl<'a> Standing<'a> {
     ) -> Self {
         let time = |at: Option<UnixMillis>| at.map(UnixMillis::rfc3339);
         let hold = health.health.hold();
-        let (failures, allowed) = match &health.health {
-            Health::Ready { failures } => (*failures, None),
-            Health::Held(hold) => (hold.failures, Some(1)),
-            Health::Ramping { allowed, .. } => (0, Some(*allowed)),
+        let allowed = match &health.health {
+            Health::Ready { .. } => None,
+            Health::Held(_) => Some(1),
+            Health::Ramping { allowed, .. } => Some(*allowed),
         };
         let disabled = health.disabled.as_ref();
         Self {
@@ -85,7 +85,7 @@ impl<'a> Standing<'a> {
             disabled_at: time(disabled.map(|(at, _)| *at)),
             disabled_reason: disabled.map(|(_, reason)| reason.as_str()),
             paused_until: time(health.paused_until),
-            failures,
+            failures: health.health.failures(),
             held_since: time(hold.map(|hold| hold.since)),
             probe_at: time(hold.and_then(|hold| hold.probe_at)),
             allowed,

@@ -57,6 +57,7 @@ pub(super) const RECORD_OUTCOMES: &str = "
         state = CASE WHEN deliveries.state = 'disabled' AND v.value ->> 'state' <> 'delivered'
                      THEN 'disabled' ELSE v.value ->> 'state' END,
         attempts = v.value ->> 'number',
+        last_attempt_at = v.value ->> 'started_at',
         retries_used = retries_used + (v.value ->> 'entries'),
         next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
                                THEN v.value ->> 'next_attempt_at' END,

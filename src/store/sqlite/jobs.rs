@@ -7,6 +7,7 @@ use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
+use crate::core::retention::Stage;
 use crate::store::{JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
@@ -44,7 +45,7 @@ const STATE: &str = "SELECT id, state FROM jobs WHERE id = ?1";
 pub(super) const DETAIL: &str = concat!(
     "SELECT ",
     job_columns!(),
-    ", j.metadata, j.failure, j.finished_at, j.resource FROM jobs AS j WHERE j.id = ?1"
+    ", j.metadata, j.failure, j.finished_at, j.resource, j.pruned FROM jobs AS j WHERE j.id = ?1"
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
@@ -221,6 +222,11 @@ impl SqliteStore {
                 next().iter().map(rows::step).collect::<Result<_, _>>()?,
             )?,
             resource: r.maybe_text("resource")?,
+            pruned: match r.integer("pruned")? {
+                0 => None,
+                1 => Some(Stage::Attempts),
+                _ => Some(Stage::Events),
+            },
             transitions: next()
                 .iter()
                 .map(rows::transition)

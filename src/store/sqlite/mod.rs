@@ -18,6 +18,7 @@ mod lock;
 mod migrate;
 mod open;
 mod place;
+mod prune;
 mod replay;
 mod restore;
 mod rows;
@@ -32,10 +33,12 @@ mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 pub use copy::{Copied, CopyError};
 pub(super) use intake::SqliteWatcher;
@@ -65,6 +68,15 @@ struct Shared {
 impl SqliteStore {
     /// Runs `work` in one `BEGIN IMMEDIATE` transaction of the writer connection.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    {
+        let (value, _) = self.write_timed(work).await?;
+        Ok(value)
+    }
+
+    /// The same, with how long nobody else could write. The wait for others is not in it.
+    async fn write_timed<T, F>(&self, work: F) -> Result<(T, Duration), StoreError>
     where
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     {
@@ -117,14 +129,18 @@ impl SqliteStore {
     }
 }
 
-async fn in_transaction<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
+async fn in_transaction<T, F>(
+    connection: &mut SqliteConnection,
+    work: F,
+) -> Result<(T, Duration), StoreError>
 where
     F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let began = Instant::now();
     let value = work(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(value)
+    Ok((value, began.elapsed()))
 }
 
 /// A row's single integer.

@@ -23,6 +23,10 @@ use super::jobs::{
 use super::lanes::{DEMOTE, PROMOTE};
 use super::list::{LIST, LIST_OF_STATE, SEARCH_END, SEARCH_END_OF_STATE};
 use super::listing::{DELIVERIES_OF_JOB, LIST_DELIVERIES};
+use super::prune::{
+    MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
+    PRUNE_TESTS, PRUNE_TRANSITIONS,
+};
 use super::replay::{
     FIRST_SINCE, LINE_UP, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB,
 };
@@ -150,6 +154,31 @@ const PLANS: &[(&str, &str)] = &[
     (
         LINE_UP,
         "SEARCH deliveries USING INDEX deliveries_lanes (webhook=? AND job_id=?)",
+    ),
+    (
+        PRUNABLE,
+        "INDEX jobs_unpruned (pruned=? AND finished_at>? AND finished_at<?)",
+    ),
+    (
+        PRUNABLE,
+        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (
+        MAY_BE_PRUNED,
+        "SEARCH old USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        MAY_BE_PRUNED,
+        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (PRUNE_ATTEMPTS, "SEARCH a USING PRIMARY KEY (event_id=?)"),
+    (PRUNE_DELIVERIES, BY_JOB),
+    (PRUNE_EVENTS, BY_JOB),
+    (PRUNE_TRANSITIONS, BY_JOB),
+    (PRUNE_STEPS, BY_JOB),
+    (
+        PRUNE_TESTS,
+        "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
     ),
     (PENDING, COUNTED),
     (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
@@ -307,7 +336,7 @@ const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>?
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
 
 /// What may be read from end to end: it is small, or the reading has a limit.
-const FEW: [&str; 11] = [
+const FEW: [&str; 12] = [
     PAGE,
     "VIRTUAL TABLE",
     "CONSTANT ROW",
@@ -317,6 +346,8 @@ const FEW: [&str; 11] = [
     "SCAN names",
     "SCAN disabled",
     "SCAN webhooks",
+    // A page of jobs that ended long ago.
+    "SCAN old",
     // The latest transitions, and the jobs they belong to.
     "SCAN transitions",
     "SCAN lately",

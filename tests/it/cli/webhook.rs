@@ -1,9 +1,7 @@
-//! `webhook`, `deliveries` and `replay`: what an operator types, and what comes back.
+//! `webhook` and `deliveries`: what an operator types, and what comes back.
 
 use std::process::Command;
 
-use jobtrackd::clock::Clock;
-use jobtrackd::store::{ReplayFilter, Store};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -41,7 +39,7 @@ fn steps(status: &str) -> Value {
 }
 
 /// Two jobs that have ended, with an event each for "billing", pending.
-async fn two_ended() -> Desk {
+pub(super) async fn two_ended() -> Desk {
     let desk = Desk::migrated();
     desk.run(&["enqueue", "1", "2"]).done();
     desk.seen("1", &steps("success")).await;
@@ -299,116 +297,4 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
         "{table}"
     );
     assert_eq!(desk.run(&["deliveries", "--state", "lost"]).code, 2);
-}
-
-#[tokio::test]
-async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
-    let desk = two_ended().await;
-    let before = std::fs::read(desk.path()).unwrap();
-    let dry = desk
-        .run(&[
-            "replay",
-            "--webhook",
-            "billing",
-            "--since",
-            "1h",
-            "--dry-run",
-        ])
-        .done();
-    assert!(dry.out.contains("1 × job.failed → billing"), "{}", dry.out);
-    assert!(
-        dry.out.contains("2 events would be sent again"),
-        "{}",
-        dry.out
-    );
-    let record = desk
-        .run(&[
-            "replay",
-            "--webhook",
-            "billing",
-            "--since",
-            "1h",
-            "--limit",
-            "1",
-            "--dry-run",
-            "--json",
-        ])
-        .done()
-        .json();
-    assert_eq!(
-        (&record[0]["deliveries"], &record[0]["more"]),
-        (&json!(1), &json!(true))
-    );
-    assert!(std::fs::read(desk.path()).unwrap() == before);
-}
-
-#[tokio::test]
-async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with() {
-    let desk = two_ended().await;
-    let done = desk.run(&["replay", "--job", "1", "--json"]).done().json();
-    assert_eq!(
-        (&done[0]["deliveries"], &done[0]["dry_run"]),
-        (&json!(1), &json!(false))
-    );
-    let event = desk
-        .run(&["deliveries", "--job", "2", "--json"])
-        .done()
-        .json()[0]["event_id"]
-        .clone();
-    let said = desk
-        .run(&["replay", "--event", event.as_str().unwrap()])
-        .done();
-    assert!(
-        said.out.contains("1 event will be sent again"),
-        "{}",
-        said.out
-    );
-
-    let store = Store::open(&desk.path(), Clock::system()).await.unwrap();
-    let filter = ReplayFilter {
-        limit: 10,
-        webhook: Some("billing".to_owned()),
-        ..ReplayFilter::default()
-    };
-    store.begin_replay(&filter).await.unwrap();
-    store.close().await;
-    let again = desk.run(&["replay", "--resume"]).done();
-    assert!(
-        again.out.contains("2 events will be sent again"),
-        "{}",
-        again.out
-    );
-    let nothing = desk.run(&["replay", "--resume"]);
-    assert_eq!(nothing.code, 1);
-    assert!(
-        nothing.err.contains("no replay was broken off"),
-        "{}",
-        nothing.err
-    );
-}
-
-#[test]
-fn replays_that_make_no_sense_say_how_to_write_them() {
-    let desk = Desk::migrated();
-    for (arguments, said) in [
-        (&[][..], "--event <ID>"),
-        (&["--webhook", "billing"], "--webhook needs --since"),
-        (&["--event", "a", "--job", "b"], "cannot be used with"),
-        (&["--job", "../x"], "invalid value"),
-        (&["--since", "yesterday", "--webhook", "b"], "15m, 2h or 8d"),
-        (&["--job", "1", "--limit", "0"], "0 is not in"),
-        (&["--job", "1", "--type", "webhook.test"], "invalid value"),
-    ] {
-        let arguments = [&["replay"], arguments].concat();
-        let refused = desk.run(&arguments);
-        assert_eq!(refused.code, 2, "{arguments:?}: {}", refused.err);
-        assert!(refused.err.contains(said), "{arguments:?}: {}", refused.err);
-    }
-    let nothing = desk.run(&["replay", "--job", "1"]);
-    assert_eq!(nothing.code, 1);
-    assert!(
-        nothing.err.contains("no delivery is like that"),
-        "{}",
-        nothing.err
-    );
 }

@@ -36,6 +36,8 @@ mod timeline;
 
 mod deleting;
 
+mod pruning;
+
 mod apart;
 
 mod files;

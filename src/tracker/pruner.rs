@@ -1,0 +1,187 @@
+//! Retention: deletes what has reached its age, a little at a time, and gives way to everybody else.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::read;
+use super::recorder::Writable;
+use crate::clock::Clock;
+use crate::core::retention::{BatchSize, Retention, Stage};
+use crate::core::time::UnixMillis;
+use crate::pulse::Pulse;
+use crate::store::{Prune, Pruned, Store, StoreError};
+use crate::telemetry;
+
+/// Pause before the first look: the start has better things to do.
+const FIRST: Duration = Duration::from_secs(60);
+
+/// Pause between the end of one look and the next.
+const EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Shortest pause between two transactions; it is at least twice as long as the one before.
+const BREATH: Duration = Duration::from_millis(10);
+
+/// The loop of retention.
+#[derive(Debug)]
+pub struct Pruner {
+    /// What is pruned.
+    pub store: Store,
+    /// Whether anything can be written; if not, nothing is deleted.
+    pub writable: watch::Receiver<Writable>,
+    /// The ages.
+    pub retention: Retention,
+    /// The time of day.
+    pub clock: Clock,
+    /// Whether it advances.
+    pub pulse: Pulse,
+}
+
+/// What one look has deleted.
+#[derive(Debug, Default)]
+struct Tally {
+    jobs: u64,
+    rows: u64,
+}
+
+impl Pruner {
+    /// Deletes now and then until `stop`.
+    ///
+    /// # Errors
+    /// When the database cannot be used any more; the process ends then.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut pause = FIRST;
+        loop {
+            if !self.sleep(pause, &stop).await {
+                return Ok(());
+            }
+            pause = EVERY;
+            match self.look(&stop).await {
+                Ok(Tally { rows: 0, .. }) => debug!("nothing has reached its age"),
+                Ok(Tally { jobs, rows }) => {
+                    info!(jobs, rows, "what had reached its age was deleted");
+                }
+                // Another program may hold the lock for long; there is no hurry.
+                Err(error) if error.is_temporary() => debug!(%error, "nothing could be deleted"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn look(&mut self, stop: &CancellationToken) -> Result<Tally, StoreError> {
+        let mut tally = Tally::default();
+        let mut size = BatchSize::default();
+        for stage in Stage::ALL {
+            let now = self.clock.now();
+            let Some(before) = self.retention.before(stage, now) else {
+                continue;
+            };
+            if stage == Stage::Attempts && !self.tests(before, &mut size, stop).await? {
+                return Ok(tally);
+            }
+            if !self
+                .stage(stage, before, &mut size, &mut tally, stop)
+                .await?
+            {
+                return Ok(tally);
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Deletes one part of all jobs that are old enough; `false` when told to stop.
+    async fn stage(
+        &mut self,
+        stage: Stage,
+        before: UnixMillis,
+        size: &mut BatchSize,
+        tally: &mut Tally,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let store = &self.store;
+            let (found, stopped) =
+                read(&self.pulse, || store.prunable(stage, before, after)).await?;
+            let mut jobs = found.as_slice();
+            while !jobs.is_empty() {
+                let prune = Prune {
+                    stage,
+                    before,
+                    jobs,
+                    rows: size.rows(),
+                };
+                let pruned = self.store.prune(prune).await?;
+                jobs = jobs.get(pruned.jobs..).unwrap_or_default();
+                telemetry::pruned(stage, pruned.jobs as u64, pruned.took);
+                tally.rows += pruned.rows;
+                if stage == Stage::Jobs {
+                    tally.jobs += pruned.jobs as u64;
+                }
+                if !self.breathe(pruned, size, stop).await {
+                    return Ok(false);
+                }
+            }
+            if stopped.is_none() {
+                return Ok(true);
+            }
+            after = stopped;
+        }
+    }
+
+    /// Deletes the attempts of tests; `false` when told to stop.
+    async fn tests(
+        &mut self,
+        before: UnixMillis,
+        size: &mut BatchSize,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
+        loop {
+            let rows = size.rows();
+            let pruned = self.store.prune_tests(before, rows).await?;
+            if pruned.rows < u64::from(rows) {
+                return Ok(true);
+            }
+            if !self.breathe(pruned, size, stop).await {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Lets others go first, and waits while nothing can be written; `false` when told to stop.
+    async fn breathe(
+        &mut self,
+        pruned: Pruned,
+        size: &mut BatchSize,
+        stop: &CancellationToken,
+    ) -> bool {
+        *size = size.after(pruned.took);
+        let pause = (pruned.took * 2).max(BREATH);
+        if !self.sleep(pause, stop).await {
+            return false;
+        }
+        while *self.writable.borrow_and_update() != Writable::Yes {
+            tokio::select! {
+                () = self.pulse.asked() => {}
+                () = stop.cancelled() => return false,
+                changed = self.writable.changed() => if changed.is_err() { return false },
+            }
+        }
+        true
+    }
+
+    /// Sleeps, and answers when asked; `false` when told to stop.
+    async fn sleep(&self, pause: Duration, stop: &CancellationToken) -> bool {
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = self.pulse.asked() => {}
+                () = stop.cancelled() => return false,
+                () = &mut over => return true,
+            }
+        }
+    }
+}
