@@ -24,6 +24,7 @@ mod pressure;
 mod process;
 mod restart;
 mod retention;
+mod schemas;
 mod simulator;
 mod status;
 mod steering;
