@@ -26,6 +26,9 @@ put 644 completions/jobtrackd.fish "$PREFIX/share/fish/vendor_completions.d/jobt
 for file in README.md CHANGELOG.md LICENSE; do
     put 644 "$file" "$PREFIX/share/doc/jobtrackd/$file"
 done
+for file in schemas/*; do
+    put 644 "$file" "$PREFIX/share/doc/jobtrackd/$file"
+done
 for unit in jobtrackd.service jobtrackd@.service; do
     put 644 "systemd/$unit" "/etc/systemd/system/$unit"
     sed -e "s|/usr/bin/jobtrackd|$PREFIX/bin/jobtrackd|" -e "s|/usr/share/doc/|$PREFIX/share/doc/|" \

@@ -10,6 +10,7 @@ mod completions;
 pub mod demo;
 mod doctor;
 mod enqueue;
+mod events;
 mod list;
 mod manual;
 mod mfa;
@@ -116,6 +117,8 @@ enum Command {
     Webhook(webhook::Args),
     /// List deliveries, those of the newest events first
     Deliveries(told::Args),
+    /// Show events in the order in which they happened, or as they happen
+    Events(events::Args),
     /// Send events again, whatever became of them
     Replay(replay::Args),
     /// Serve a simulated job API, for development and tests without credentials
@@ -204,6 +207,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Deliveries(args) => on_store(&database()?, async |store, screen| {
             told::run(&args, store, screen).await
+        }),
+        Command::Events(args) => on_store(&database()?, async |store, screen| {
+            events::run(&args, store, screen).await
         }),
         Command::Replay(args) => on_store(&database()?, async |store, screen| {
             replay::run(&args, store, screen).await

@@ -2,7 +2,7 @@
 
 mod lines;
 mod page;
-mod signals;
+pub(super) mod signals;
 mod terminal;
 
 use std::io;

@@ -7,7 +7,7 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Whether the reader of standard output has gone; with nothing to write it would not be noticed otherwise.
-pub(super) fn is_hung_up() -> bool {
+pub(in crate::cli) fn is_hung_up() -> bool {
     let out = io::stdout();
     let mut polled = [PollFd::new(&out, PollFlags::empty())];
     let gone = PollFlags::ERR | PollFlags::HUP;
@@ -20,7 +20,7 @@ pub(super) fn is_hung_up() -> bool {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in crate::cli) enum Asked {
     /// An end.
     Stop,
     /// The terminal has another size.
@@ -30,14 +30,14 @@ pub(super) enum Asked {
 }
 
 /// What the terminal, and those who end processes, say.
-pub(super) struct Signals {
+pub(in crate::cli) struct Signals {
     ends: [Signal; 4],
     resized: Signal,
     suspended: Signal,
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(in crate::cli) fn listen() -> io::Result<Self> {
         Ok(Self {
             ends: [
                 signal(SignalKind::interrupt())?,
@@ -50,7 +50,7 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(in crate::cli) async fn next(&mut self) -> Asked {
         let [interrupt, terminate, hangup, quit] = &mut self.ends;
         tokio::select! {
             _ = interrupt.recv() => Asked::Stop,

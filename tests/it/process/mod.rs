@@ -9,6 +9,7 @@ mod stopping;
 mod backup;
 mod damage;
 mod disk;
+mod events;
 mod kills;
 mod locked;
 mod logging;

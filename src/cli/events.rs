@@ -1,0 +1,259 @@
+//! `events`: what happened, in the order of commits, and what happens from now on.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::screen::{Screen, View};
+use super::style::Tone;
+use super::watch::signals::{Asked, Signals, is_hung_up};
+use super::{text, told};
+use crate::core::event::EventType;
+use crate::core::job::JobId;
+use crate::record::timeline::CommittedEventRecord;
+use crate::store::{EventFilter, PAGE_BYTES, RecordedEvent, Store, Watcher};
+
+/// How often it is looked whether somebody has committed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Events read at once.
+const PAGE: u32 = 200;
+
+/// Events shown where nothing says how many.
+const LATEST: u32 = 50;
+
+/// Latest events that are gone through for those of one type.
+const SEARCHED: i64 = 10_000;
+
+/// Longest detail of an event, in characters.
+const DETAIL_CHARS: usize = 120;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without --after the latest 50 (with --type of the latest 10,000 events), with --follow none: only what \
+                  happens from now on. --after 0 begins with the first. With --json each line is what GET /events has in \
+                  data; whoever keeps the cursor of the last one that was handled goes on with --after and misses \
+                  nothing.\n\nIt reads the database itself, with the daemon up or down. Ctrl-C or SIGTERM ends it: exit 0.\n\n\
+                  Examples:\n  jobtrackd events --follow --json | while read -r event; do handle \"$event\"; done\n  \
+                  jobtrackd events --job 61723 --after 0"
+)]
+pub(super) struct Args {
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    follow: bool,
+    /// Begin behind the event at this place
+    #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
+    after: Option<i64>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = told::types())]
+    kind: Option<EventType>,
+    /// Only events of this job
+    #[arg(long, value_name = "ID", value_parser = JobId::parse)]
+    job: Option<JobId>,
+    /// At most this many [default: 50; without end behind --after or with --follow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
+    // Watched before it is looked, so that nothing falls between the two.
+    let mut watcher = store.watcher().await?;
+    watcher.saw_commit().await?;
+    let newest = store.newest_event().await?;
+    let mut reader = Reader {
+        args,
+        store,
+        after: match (args.after, args.follow) {
+            (Some(after), _) => after,
+            (None, true) => newest,
+            (None, false) => first_of_latest(args, newest),
+        },
+        left: args.limit,
+    };
+    if args.after.is_none() && !args.follow {
+        reader.left = None;
+        return reader.latest(args.limit.unwrap_or(LATEST), screen).await;
+    }
+    if !args.follow {
+        reader.drain(screen).await?;
+        return Ok(());
+    }
+    let signals = Signals::listen().context("the program cannot listen to signals")?;
+    follow(&mut reader, &mut watcher, signals, screen).await
+}
+
+/// Where the search for the latest events begins.
+fn first_of_latest(args: &Args, newest: i64) -> i64 {
+    let wanted = i64::from(args.limit.unwrap_or(LATEST));
+    match (&args.job, args.kind) {
+        (Some(_), _) => 0,
+        (None, Some(_)) => newest.saturating_sub(SEARCHED).max(0),
+        (None, None) => newest.saturating_sub(wanted).max(0),
+    }
+}
+
+struct Reader<'a> {
+    args: &'a Args,
+    store: &'a Store,
+    /// The place of the last event that was looked at.
+    after: i64,
+    /// How many more are wanted; `None`: all.
+    left: Option<u32>,
+}
+
+impl Reader<'_> {
+    /// The next events, and whether there are no more.
+    async fn page(&mut self) -> anyhow::Result<(Vec<RecordedEvent>, bool)> {
+        let filter = EventFilter {
+            after: self.after,
+            kind: self.args.kind,
+            job: self.args.job.clone(),
+            limit: self.left.unwrap_or(PAGE).min(PAGE),
+            bytes: PAGE_BYTES,
+        };
+        let page = self.store.events(&filter).await?;
+        self.after = page.reached;
+        Ok((page.events, page.complete))
+    }
+
+    /// Prints everything there is; `false` when enough was printed, or nobody reads it any more.
+    async fn drain(&mut self, screen: &mut Screen) -> anyhow::Result<bool> {
+        loop {
+            if self.left == Some(0) || screen.is_closed() {
+                return Ok(false);
+            }
+            let (events, complete) = self.page().await?;
+            for event in &events {
+                self.print(event, screen)?;
+            }
+            let printed = u32::try_from(events.len()).unwrap_or(u32::MAX);
+            self.left = self.left.map(|left| left.saturating_sub(printed));
+            if complete {
+                return Ok(self.left != Some(0));
+            }
+        }
+    }
+
+    /// Prints the last so many.
+    async fn latest(&mut self, wanted: u32, screen: &mut Screen) -> anyhow::Result<()> {
+        let mut kept: Vec<RecordedEvent> = Vec::new();
+        loop {
+            let (events, complete) = self.page().await?;
+            kept.extend(events);
+            let surplus = kept.len().saturating_sub(wanted as usize);
+            kept.drain(..surplus);
+            if complete {
+                break;
+            }
+        }
+        for event in &kept {
+            self.print(event, screen)?;
+        }
+        if kept.is_empty() && !self.args.json {
+            screen.line(&screen.view.paint(Tone::Dim, "no such events"));
+        }
+        Ok(())
+    }
+
+    fn print(&self, event: &RecordedEvent, screen: &mut Screen) -> anyhow::Result<()> {
+        if self.args.json {
+            return screen.json(&CommittedEventRecord::from(event));
+        }
+        let line = line(event, &screen.view);
+        screen.line(&line);
+        Ok(())
+    }
+}
+
+async fn follow(
+    reader: &mut Reader<'_>,
+    watcher: &mut Watcher,
+    mut signals: Signals,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_new = true;
+    loop {
+        if std::mem::take(&mut is_new) {
+            let goes_on = match reader.drain(screen).await {
+                Err(error) if is_temporary(&error) => {
+                    is_new = true;
+                    true
+                }
+                drained => drained?,
+            };
+            screen.flush();
+            if !goes_on || screen.is_closed() {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            asked = signals.next() => if asked == Asked::Stop {
+                return Ok(());
+            },
+            _ = ticks.tick() => {}
+        }
+        if is_hung_up() {
+            return Ok(());
+        }
+        is_new |= match watcher.saw_commit().await {
+            Err(error) if error.is_temporary() => false,
+            seen => seen.context("the database cannot be watched any more")?,
+        };
+    }
+}
+
+/// What a lock hides just now is looked at again with the next tick.
+fn is_temporary(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<crate::store::StoreError>();
+    error.is_some_and(crate::store::StoreError::is_temporary)
+}
+
+/// When, where in the order, which job, what.
+fn line(event: &RecordedEvent, view: &View) -> String {
+    let tone = match EventType::from_name(&event.kind) {
+        Some(EventType::Completed) => Tone::Good,
+        Some(EventType::Failed) => Tone::Bad,
+        Some(EventType::ActionRequired | EventType::Delayed) => Tone::Warn,
+        _ => Tone::Plain,
+    };
+    let detail = detail(&event.body).unwrap_or_default();
+    let line = format!(
+        "{}  {}  {}  #{} {}  {detail}",
+        text::moment(event.created_at),
+        view.paint(Tone::Dim, &event.cursor.to_string()),
+        event.job_id,
+        event.sequence,
+        view.paint(tone, &text::outside(&event.kind, 32)),
+    );
+    line.trim_end().to_owned()
+}
+
+/// The one thing worth knowing beyond the type.
+fn detail(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let data = body.get("data")?;
+    let text = |pointer: &str| text::value(data.pointer(pointer)?);
+    let found = match (text("/failure/kind"), text("/failure/code")) {
+        (Some(_), Some(code)) => Some(code),
+        (kind, None) => kind,
+        (None, Some(code)) => Some(code),
+    };
+    let found = found
+        .or_else(|| text("/challenge/step"))
+        .or_else(|| text("/step"))
+        .or_else(|| {
+            Some(format!(
+                "{}: {}",
+                text("/transition/title")?,
+                text("/transition/to")?
+            ))
+        })?;
+    Some(text::outside(&found, DETAIL_CHARS))
+}
