@@ -45,12 +45,24 @@ impl Daemon {
             start_up: 0.0,
             notified: socket,
         };
-        let mut said = [0; 256];
-        let length = timeout(PATIENCE, daemon.notified.recv(&mut said)).await;
-        let length = length.context("the daemon does not get ready")??;
-        anyhow::ensure!(said[..length].starts_with(b"READY=1"), "not ready");
+        let mut said = [0; 512];
+        loop {
+            let length = timeout(PATIENCE, daemon.notified.recv(&mut said)).await;
+            let length = length.context("the daemon does not get ready")??;
+            // It says what it is busy with first.
+            if said[..length].starts_with(b"READY=1") {
+                break;
+            }
+        }
         daemon.start_up = begun.elapsed().as_secs_f64();
         Ok(daemon)
+    }
+
+    /// Ends it as it stands, without waiting for requests that hang.
+    pub(crate) fn kill(mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 
     /// Time it has spent on a processor, in seconds.

@@ -1,6 +1,8 @@
 //! Where a measurement takes place: a folder on a real disk, a configuration, a database, and who else uses it.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -47,6 +49,8 @@ impl Place {
             self.database().display()
         );
         std::fs::write(self.configuration(), text)?;
+        // It may hold secrets of webhooks, and a warning is no part of a measurement.
+        std::fs::set_permissions(self.configuration(), Permissions::from_mode(0o600))?;
         let sources = Sources {
             file: Some(self.configuration()),
             environment: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Parts;
 use super::condition::Condition;
+use super::place::Place;
 use crate::core::delivery::{
     AfterAttempt, AttemptResult, Retrying, Trigger, WebhookName, Wish, after_attempt,
 };
@@ -47,6 +48,7 @@ pub(super) async fn attempt(
     condition: Condition,
     delivery: DueDelivery,
     is_probe: bool,
+    place: Place,
 ) -> Result<Attempted, WriterGone> {
     let webhook = &parts.webhook;
     let number = delivery.attempts + 1;
@@ -71,7 +73,9 @@ pub(super) async fn attempt(
         is_success: after == AfterAttempt::Delivered,
         after,
     };
+    // Only now: how many more may be under way depends on it.
     let health = condition.after(&tried, &webhook.retry, webhook.max_in_flight, ended_at);
+    drop(place);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
     let is_over = match after {

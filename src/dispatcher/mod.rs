@@ -9,11 +9,15 @@ mod attempt;
 
 mod condition;
 
+mod place;
+
 mod telling;
+
+pub use place::Gauge;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -30,8 +34,10 @@ use crate::telemetry;
 use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Sender, WebhookSettings};
+
 use attempt::{Attempted, attempt};
 use condition::Condition;
+use place::Place;
 use telling::Telling;
 
 /// A webhook with nothing due is looked at again at least this often, nudge or not.
@@ -39,6 +45,10 @@ const IDLE_CHECK: Duration = Duration::from_secs(60);
 
 /// Deliveries read at once, beside those under way. They wait in memory for a free place.
 const PAGE: u32 = 32;
+
+/// Requests that are over and whose outcome is not recorded yet, beside those under way. More of them make transactions
+/// larger and fewer; after a crash they are sent again.
+const UNRECORDED: usize = 64;
 
 /// Expired deliveries given up at once.
 const EXPIRY_PAGE: u32 = 100;
@@ -64,6 +74,8 @@ pub struct Dispatcher {
     /// When the next undelivered event expires.
     expires_at: Option<UnixMillis>,
     gauge: Arc<Gauge>,
+    /// Told when a request is over.
+    over: Arc<Notify>,
     pulse: Pulse,
     telling: Telling,
 }
@@ -83,13 +95,6 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness of delays.
     pub jitter: Jitter,
-}
-
-/// Numbers that others may read at any time.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    /// Attempts under way.
-    pub in_flight: AtomicUsize,
 }
 
 /// Why the dispatcher ended.
@@ -128,6 +133,7 @@ impl Dispatcher {
             condition: Condition::default(),
             expires_at: None,
             gauge: Arc::default(),
+            over: Arc::default(),
             pulse: Pulse::default(),
         }
     }
@@ -160,9 +166,6 @@ impl Dispatcher {
 
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), DispatcherError> {
         let wait = self.start_attempts().await?;
-        self.gauge
-            .in_flight
-            .store(self.attempts.len(), Ordering::Relaxed);
         let wake = tokio::time::sleep(wait);
         tokio::pin!(wake);
         loop {
@@ -175,6 +178,7 @@ impl Dispatcher {
                         self.finish(attempted)?;
                     }
                 }
+                () = self.over.notified() => {}
                 () = self.nudge.notified() => self.look_again = true,
                 () = &mut wake => self.look_again = true,
                 Ok(()) = self.writable.changed() => self.look_again = true,
@@ -258,14 +262,22 @@ impl Dispatcher {
     ) -> Result<Option<UnixMillis>, DispatcherError> {
         let health = self.condition.health();
         let allowed = health.allowed(self.parts.webhook.max_in_flight);
-        let free = allowed.saturating_sub(self.attempts.len());
+        if let Some(hold) = health.hold() {
+            // What the last one has shown is recorded before the next one is chosen.
+            return match self.attempts.is_empty() {
+                true => self.start_probe(hold, now).await,
+                false => Ok(None),
+            };
+        }
+        let under_way = self.gauge.in_flight.load(Ordering::Relaxed);
+        let unrecorded = self.attempts.len().saturating_sub(under_way);
+        let free = allowed
+            .saturating_sub(under_way)
+            .min(UNRECORDED.saturating_sub(unrecorded));
         if free == 0 {
             return Ok(None);
         }
-        match health.hold() {
-            Some(hold) => self.start_probe(hold, now).await,
-            None => self.start_due(free, now).await,
-        }
+        self.start_due(free, now).await
     }
 
     async fn start_due(
@@ -342,8 +354,9 @@ impl Dispatcher {
         self.lanes.extend([lane]);
         let parts = Arc::clone(&self.parts);
         let condition = self.condition.clone();
+        let place = Place::taken(Arc::clone(&self.gauge), Arc::clone(&self.over));
         self.attempts
-            .spawn(attempt(parts, condition, delivery, is_probe));
+            .spawn(attempt(parts, condition, delivery, is_probe, place));
     }
 
     fn finish(

@@ -69,7 +69,7 @@ fn advice(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
              {host}:{port} </dev/null"
         ),
         AttemptErrorClass::Timeout | AttemptErrorClass::Http => {
-            format!("{tried}; ask the receiver's owner, and see: jobtrackd list")
+            format!("{tried}; ask the receiver's owner, and see: jobtrackd webhook list")
         }
     }
 }
@@ -85,8 +85,8 @@ pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Ve
                 "webhook.disabled",
                 format!("disabled since {since}: {}", outside(&reason, 200)),
                 format!(
-                    "nothing is sent to it any more and its events are kept; a section with another name and the same url \
-                     than [webhooks.{name}] receives what happens from then on"
+                    "nothing is sent to it and its events are kept; once its owner wants them, run: jobtrackd webhook enable \
+                     {name}"
                 ),
             );
             findings.push(found.of_webhook(name.as_str()));
@@ -149,7 +149,8 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
                 "{} of the latest 10,000 given up after the last attempt{latest}",
                 count(backlog.exhausted, "event")
             ),
-            "they are kept and not sent again; tell the receiver's owner, the README has the statement that lists them",
+            "they are kept; once the receiver is right again, see what would be sent with: jobtrackd replay --webhook NAME \
+             --since 7d --failed-only --dry-run",
         ));
     }
     findings

@@ -38,6 +38,8 @@ mod deleting;
 
 mod pruning;
 
+mod steering;
+
 mod apart;
 
 mod files;

@@ -212,7 +212,7 @@ async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
         .examined()
         .has("webhook.backlog", "warning", "2 events not told yet, the oldest happened 1h ago", "last_error")
         .has("webhook.given_up", "warning", "1 event of the latest 10,000 given up after the last attempt, the latest happened 2h ago", "")
-        .has("webhook.disabled", "problem", "disabled since 1970", "another name")
+        .has("webhook.disabled", "problem", "disabled since 1970", "webhook enable billing")
         .ends(1);
     let said = patient.run(&["check", "--offline"]);
     assert_eq!(said.code, 1);
