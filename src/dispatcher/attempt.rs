@@ -12,6 +12,7 @@ use crate::core::delivery::{
 use crate::core::event::EventType;
 use crate::core::health::{Health, Tried};
 use crate::core::job::JobId;
+use crate::core::time::UnixMillis;
 use crate::store::{AttemptRecord, DueDelivery};
 use crate::telemetry;
 use crate::tracker::recorder::WriterGone;
@@ -78,14 +79,8 @@ pub(super) async fn attempt(
     drop(place);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
-    let is_over = match after {
-        AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => true,
-        // One that is disabled and expires is given up when its time has come.
-        AfterAttempt::Disabled => delivery.expires_at.is_none(),
-        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => false,
-    };
-    let is_challenge = delivery.kind == EventType::ActionRequired.as_str();
-    let fallback = webhook.fallback.clone().filter(|_| is_over && is_challenge);
+    let is_untold = is_untold_challenge(&delivery.kind, delivery.expires_at, after);
+    let fallback = webhook.fallback.clone().filter(|_| is_untold);
     let disables = disables(&report.result, report.wish);
     let mut attempted = Attempted {
         event_id: delivery.event_id,
@@ -121,6 +116,17 @@ pub(super) async fn attempt(
     };
     attempted.recorded = parts.recorder.attempted(record).await?;
     Ok(attempted)
+}
+
+/// Whether this webhook will not be told of the challenge any more.
+fn is_untold_challenge(kind: &str, expires_at: Option<UnixMillis>, after: AfterAttempt) -> bool {
+    let is_over = match after {
+        AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => true,
+        // One that is disabled and expires is given up when its time has come.
+        AfterAttempt::Disabled => expires_at.is_none(),
+        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => false,
+    };
+    is_over && kind == EventType::ActionRequired.as_str()
 }
 
 /// Why nothing more is to be sent to a webhook, if its answer says so.

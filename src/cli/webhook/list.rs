@@ -66,7 +66,7 @@ pub(super) async fn run(
                 name: name.as_str(),
                 configured: settings.is_some(),
                 url: settings.map(|settings| place(&settings.url)),
-                events: settings.map(|settings| types(settings)),
+                events: settings.map(types),
                 standing: Standing::of(&health, mine, &view),
             })?;
         } else {

@@ -113,7 +113,7 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
         let sent = receiver.requests();
         for each in &sent {
             let id = &each.headers["webhook-id"];
-            let same = sent.iter().find(|other| &other.headers["webhook-id"] == id);
+            let same = sent.iter().find(|other| other.headers["webhook-id"] == id);
             assert_eq!(same.unwrap().body, each.body, "{name}");
         }
     }

@@ -66,30 +66,7 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             let observation = seen(&bench.tracked(id).await, &body(&titles[..*count]));
             bench.record(vec![told(observation, &WEBHOOKS)]).await;
         }
-        Act::Tried(webhook, how) => {
-            let name = WEBHOOKS[*webhook];
-            let off = bench
-                .store
-                .webhook_health(&WebhookName::new(name))
-                .await
-                .unwrap();
-            if off.disabled.is_none()
-                && let Some(head) = bench.heads(name).await.first()
-            {
-                let mut record = attempt(name, head, outcome(*how));
-                let is_over = matches!(
-                    record.after,
-                    AfterAttempt::Exhausted | AfterAttempt::Expired
-                );
-                record.fallback = is_over.then(|| WebhookName::new(WEBHOOKS[1 - webhook]));
-                let batch = Batch {
-                    attempts: vec![record],
-                    now: Some(T0),
-                    ..Batch::default()
-                };
-                bench.store.commit(&batch).await.unwrap();
-            }
-        }
+        Act::Tried(webhook, how) => tried(bench, *webhook, *how).await,
         Act::Expired(webhook) => {
             let name = WebhookName::new(WEBHOOKS[*webhook]);
             let found = bench
@@ -118,17 +95,7 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             assert!(bench.store.enable_webhook(&name).await.unwrap().is_last);
         }
         Act::Replayed(job, webhook, failed_only) => {
-            let filter = ReplayFilter {
-                job: Some(JOBS[*job].to_owned()),
-                webhook: webhook.map(|webhook| WEBHOOKS[webhook].to_owned()),
-                failed_only: *failed_only,
-                limit: 1000,
-                ..ReplayFilter::default()
-            };
-            let replay = bench.store.begin_replay(&filter).await.unwrap();
-            let page = bench.store.replayable(&filter, 0).await.unwrap();
-            assert!(page.is_last);
-            bench.store.replay(&replay, &page).await.unwrap().unwrap();
+            replayed(bench, *job, *webhook, *failed_only).await;
         }
         Act::Challenged(webhook, sequence) => {
             let sql = format!(
@@ -139,6 +106,42 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             bench.outsider.run(&sql).await.unwrap();
         }
     }
+}
+
+async fn tried(bench: &Bench, webhook: usize, how: u8) {
+    let name = WEBHOOKS[webhook];
+    let standing = bench.store.webhook_health(&WebhookName::new(name)).await;
+    if standing.unwrap().disabled.is_some() {
+        return;
+    }
+    let heads = bench.heads(name).await;
+    let Some(head) = heads.first() else { return };
+    let mut record = attempt(name, head, outcome(how));
+    let is_over = matches!(
+        record.after,
+        AfterAttempt::Exhausted | AfterAttempt::Expired
+    );
+    record.fallback = is_over.then(|| WebhookName::new(WEBHOOKS[1 - webhook]));
+    let batch = Batch {
+        attempts: vec![record],
+        now: Some(T0),
+        ..Batch::default()
+    };
+    bench.store.commit(&batch).await.unwrap();
+}
+
+async fn replayed(bench: &Bench, job: usize, webhook: Option<usize>, failed_only: bool) {
+    let filter = ReplayFilter {
+        job: Some(JOBS[job].to_owned()),
+        webhook: webhook.map(|webhook| WEBHOOKS[webhook].to_owned()),
+        failed_only,
+        limit: 1000,
+        ..ReplayFilter::default()
+    };
+    let replay = bench.store.begin_replay(&filter).await.unwrap();
+    let page = bench.store.replayable(&filter, 0).await.unwrap();
+    assert!(page.is_last);
+    bench.store.replay(&replay, &page).await.unwrap().unwrap();
 }
 
 /// What must be true after each of them: a query, and what it finds otherwise.
