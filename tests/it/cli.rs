@@ -106,11 +106,11 @@ fn migrate_creates_the_database_and_says_which_schema_it_has() {
     let created = desk.run(&["migrate", "--json"]).done().json();
     assert_eq!(
         created,
-        [json!({"path": desk.path(), "schema": 2, "outcome": "created"})]
+        [json!({"path": desk.path(), "schema": 3, "outcome": "created"})]
     );
     let again = desk.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);
-    assert!(again.out.contains("schema 2"), "{}", again.out);
+    assert!(again.out.contains("schema 3"), "{}", again.out);
 }
 
 #[test]

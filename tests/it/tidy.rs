@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Longest file, in lines; one that passes it has two jobs.
+/// Most lines of code in a file, without comments and the tests inside it; one that passes it has two jobs.
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
@@ -223,10 +223,18 @@ fn the_simulator_shares_nothing_with_the_tracker_but_time() {
     }
 }
 
+fn lines_of_code(text: &str) -> usize {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    code.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
+}
+
 #[test]
 fn files_have_one_job_and_nothing_is_left_unfinished() {
     for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
-        let lines = source.text.lines().count();
+        let lines = lines_of_code(&source.text);
         assert!(
             lines <= MAX_LINES,
             "{}: {lines} lines",

@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn a_job_that_is_posted_is_followed_at_once_and_a_second_time_changes_nothing() {
     let mut world = World::running().await;
     world.make("j", &[(0, &[("a", "success")])]);
-    let body = r#"{"id":"j","metadata":{"b":1,"a":1.50},"webhook":"all","priority":-3,"deadline_at":"2099-01-01T00:00:00+01:00","not_before":17}"#;
+    let body = r#"{"id":"j","metadata":{"b":1,"a":1.50},"webhook":"all","priority":-3,"deadline_at":"2099-01-01T00:00:00+01:00","not_before":1000000000017}"#;
     let first = post(&mut world, body).await;
     let record = first.json();
     assert_eq!((first.status, first.header("location")), (202, "/jobs/j"));
@@ -30,7 +30,15 @@ async fn a_job_that_is_posted_is_followed_at_once_and_a_second_time_changes_noth
     );
     let columns = "SELECT metadata, priority, deadline_at, not_before FROM jobs";
     let row = world.rows(columns).await;
-    assert_eq!(row, [[r#"{"b":1,"a":1.50}"#, "-3", "4070905200000", "17"]]);
+    assert_eq!(
+        row,
+        [[
+            r#"{"b":1,"a":1.50}"#,
+            "-3",
+            "4070905200000",
+            "1000000000017"
+        ]]
+    );
     // The daemon looks by itself only once a day here.
     world.pass(SECOND).await;
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");

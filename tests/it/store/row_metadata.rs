@@ -46,10 +46,23 @@ async fn bad_metadata_is_refused_with_the_rule() {
 }
 
 #[tokio::test]
+async fn metadata_nested_deeper_than_32_levels_is_refused() {
+    let mut bench = Bench::fresh().await;
+    let why = "jobs.metadata must be nested at most 32 levels deep";
+    let lists = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    let objects = format!("{}1{}", "{\"b\":".repeat(33), "}".repeat(33));
+    let beside = format!("{{\"flat\":[1,\"[[\"],\"deep\":{}}}", &lists(31));
+    for metadata in [lists(32), lists(990), objects, beside] {
+        let values = format!("'1', {}", quoted(&metadata));
+        refused(&mut bench, "id, metadata", &values, why).await;
+    }
+}
+
+#[tokio::test]
 async fn good_metadata_is_kept_to_the_byte() {
     let mut bench = Bench::fresh().await;
     let longest = format!("{{\"a\":\"{}\"}}", "x".repeat(16384 - 8));
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(900), "]".repeat(900));
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(31), "]".repeat(31));
     let good = [
         "{}",
         " { \"customer\" : \"c_9\" } ",

@@ -194,13 +194,35 @@ async fn other_columns_are_held_to_their_rules() {
 }
 
 #[tokio::test]
+async fn seconds_where_milliseconds_are_wanted_are_refused() {
+    for column in ["deadline_at", "not_before"] {
+        let mut bench = Bench::fresh().await;
+        let why = format!("jobs.{column} must be in Unix milliseconds");
+        let columns = format!("id, {column}");
+        for value in ["1795359845", "0", "-5", "999999999999"] {
+            refused(&mut bench, &columns, &format!("'1', {value}"), &why).await;
+        }
+        let insert = format!("INSERT INTO jobs ({columns}) VALUES ('{column}', 1000000000000)");
+        assert_eq!(bench.outsider.run(&insert).await, Ok(1));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_name_of_a_webhook_is_refused() {
+    let mut bench = Bench::fresh().await;
+    let why =
+        "jobs.webhook must be NULL (all webhooks that subscribe) or the name of one, not empty";
+    refused(&mut bench, "id, webhook", "'1', ''", why).await;
+}
+
+#[tokio::test]
 async fn all_the_enqueuer_s_columns_arrive() {
     let mut bench = Bench::fresh().await;
     bench
         .outsider
         .run(
             "INSERT INTO jobs (id, url, webhook, priority, deadline_at, not_before, cancel_requested, poll_requested)
-             VALUES ('1', '/a', 'billing', '-5', 99, 7, 1, 1)",
+             VALUES ('1', '/a', 'billing', '-5', 1795359845099, 1795359845007, 1, 1)",
         )
         .await
         .unwrap();
@@ -213,8 +235,8 @@ async fn all_the_enqueuer_s_columns_arrive() {
         (job.priority, job.cancel_requested, job.poll_requested),
         (-5, true, true)
     );
-    assert_eq!(job.deadline_at.map(|at| at.0), Some(99));
-    assert_eq!(job.not_before.map(|at| at.0), Some(7));
+    assert_eq!(job.deadline_at.map(|at| at.0), Some(1_795_359_845_099));
+    assert_eq!(job.not_before.map(|at| at.0), Some(1_795_359_845_007));
     assert!(
         job.created_at
             .since(jobtrackd::core::time::UnixMillis(1_700_000_000_000))

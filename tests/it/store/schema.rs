@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::bench::Bench;
 
-/// What the schema may call: in SQLite since before 3.37 (json_valid and json_type are built in since 3.38 and were a
-/// usual extension before).
-const OLD_FUNCTIONS: [&str; 14] = [
+/// What the schema may call: in SQLite since before 3.37 (those of JSON are built in since 3.38 and were a usual extension
+/// before).
+const OLD_FUNCTIONS: [&str; 15] = [
     "abs",
     "cast",
     "coalesce",
     "instr",
+    "json_each",
     "json_type",
     "json_valid",
     "julianday",

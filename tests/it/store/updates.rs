@@ -11,13 +11,13 @@ async fn requests_and_times_are_changes_and_nothing_else_is() {
         "cancel_requested = 1",
         "poll_requested = 1",
         "priority = 5",
-        "not_before = 7",
+        "not_before = 1795359845007",
         "not_before = NULL",
-        "deadline_at = 9",
+        "deadline_at = 1795359845009",
         "deadline_at = NULL",
         "url = '/a'",
         "webhook = 'billing'",
-        "priority = 6, not_before = 8, deadline_at = 9",
+        "priority = 6, not_before = 1795359845008, deadline_at = 1795359845009",
     ] {
         let script = format!("UPDATE jobs SET {set} WHERE id = '2'");
         bench.outsider.run(&script).await.unwrap();
