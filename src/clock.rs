@@ -5,7 +5,7 @@
 //! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::core::steadiness::{Steadiness, Steady};
 use crate::core::time::UnixMillis;
 
 /// How long, in real time, held work may be silent before paused time moves on without it.
@@ -21,16 +22,17 @@ use crate::core::time::UnixMillis;
 /// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so two seconds of silence mean "hung".
 const HOLD_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where the time of day comes from.
-#[derive(Debug, Clone, Default)]
+/// Where the time of day comes from. Clones share what was seen of its jumps.
+#[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
     halt: Option<Arc<Halt>>,
+    origin: Instant,
+    steadiness: Arc<Mutex<Steadiness>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 enum Source {
-    #[default]
     System,
     Driven(Arc<Driven>),
 }
@@ -40,6 +42,8 @@ enum Source {
 struct Driven {
     start: UnixMillis,
     origin: Instant,
+    /// By how many milliseconds a test has set it ahead.
+    ahead: AtomicI64,
     hold: Mutex<Hold>,
 }
 
@@ -58,19 +62,34 @@ impl Clock {
     /// The computer's own clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::default()
+        Self::of(Source::System)
     }
 
     /// A clock that starts at `start` and follows tokio's time, paused or not. Call it inside a runtime.
     #[must_use]
     pub fn driven(start: UnixMillis) -> Self {
+        Self::of(Source::Driven(Arc::new(Driven {
+            start,
+            origin: Instant::now(),
+            ahead: AtomicI64::new(0),
+            hold: Mutex::default(),
+        })))
+    }
+
+    fn of(source: Source) -> Self {
         Self {
-            source: Source::Driven(Arc::new(Driven {
-                start,
-                origin: Instant::now(),
-                hold: Mutex::default(),
-            })),
+            source,
             halt: None,
+            origin: Instant::now(),
+            steadiness: Arc::default(),
+        }
+    }
+
+    /// Sets a driven clock ahead by so many milliseconds, back by negative ones; tokio's time stays as it is. The
+    /// computer's own clock is never set.
+    pub fn set_ahead(&self, millis: i64) {
+        if let Source::Driven(driven) = &self.source {
+            driven.ahead.fetch_add(millis, Ordering::Relaxed);
         }
     }
 
@@ -79,8 +98,22 @@ impl Clock {
     pub fn now(&self) -> UnixMillis {
         match &self.source {
             Source::System => system_now(),
-            Source::Driven(driven) => driven.start.plus(driven.origin.elapsed()),
+            Source::Driven(driven) => {
+                let now = driven.start.plus(driven.origin.elapsed());
+                UnixMillis(now.0 + driven.ahead.load(Ordering::Relaxed))
+            }
         }
+    }
+
+    /// Whether the time of day can be believed just now. Whoever is about to act on it for good asks first.
+    #[must_use]
+    pub fn steady(&self) -> Steady {
+        // Under the lock, so that nobody else's later look comes between the two readings.
+        let mut steadiness = self
+            .steadiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        steadiness.observe(self.origin.elapsed(), self.now())
     }
 
     /// Awaits `work` with paused time standing still, for as long as new work begins within two seconds of real time; after
@@ -110,8 +143,8 @@ impl Clock {
             reached: Notify::new(),
         });
         let clock = Self {
-            source: self.source.clone(),
             halt: Some(Arc::clone(&halt)),
+            ..self.clone()
         };
         (clock, halt)
     }

@@ -1,138 +1,180 @@
-//! The loops of one configuration, wired to each other.
+//! The loops, wired to each other. They live as long as the daemon: a reload hands them other settings and stops nothing.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
-use super::signs::Watched;
+use super::signs::{Gauges, Watched};
 use super::vitals::Vitals;
 use crate::config::Settings;
 use crate::core::delivery::WebhookName;
 use crate::core::event::Subscriptions;
-use crate::dispatcher::{self, Dispatcher};
+use crate::core::retention::Retention;
+use crate::dispatcher::{self, Dispatcher, Target};
 use crate::lifecycle::Tasks;
 use crate::pulse::Pulse;
-use crate::status::{Health, Problems};
+use crate::status::Health;
 use crate::store::Store;
 use crate::tracker::commits::Commits;
 use crate::tracker::intake::{Intake, Notice};
-use crate::tracker::poller::{Poller, PollerParts};
+use crate::tracker::poller::{self, Poller, PollerParts, PollerSettings};
 use crate::tracker::pruner::Pruner;
-use crate::tracker::recorder::{Recorder, Writable, recorder};
+use crate::tracker::recorder::{Recorder, recorder};
+use crate::tracker::wakeups::Wakeups;
 use crate::upstream::Upstream;
-use crate::upstream::gate::Credentials;
+use crate::upstream::gate::{GateReasonKind, GateState};
 use crate::webhook::{Sender, WebhookSettings};
 
 /// Pages of rows that may wait for the poller.
 const NOTICES: usize = 16;
 
-/// Intake, poller, writer, pruner, and one dispatcher per webhook.
+/// Intake, poller, writer, pruner, and one dispatcher per webhook that was ever configured.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) tasks: Tasks,
     /// Unfinished jobs that were there at the start.
     pub(super) adopted: u64,
-    /// The API as these loops know it.
-    pub(super) upstream: Upstream,
+    surroundings: Surroundings,
+    store: Store,
+    recorder: Recorder,
+    wakeups: Wakeups,
+    vitals: Vitals,
+    pulses: Vec<(String, Pulse)>,
+    upstream: Arc<RwLock<Upstream>>,
+    polling: watch::Sender<PollerSettings>,
+    retention: watch::Sender<Retention>,
+    webhooks: BTreeMap<WebhookName, watch::Sender<Option<Arc<Target>>>>,
+    gauges: Gauges,
     stop: CancellationToken,
 }
 
-/// What all loops are made from.
-struct Workshop<'a> {
-    settings: &'a Settings,
-    surroundings: &'a Surroundings,
-    store: &'a Store,
-    upstream: &'a Upstream,
-    tasks: Tasks,
-    pulses: Vec<(String, Pulse)>,
-    stop: CancellationToken,
+/// What is made of settings before anything changes; whatever is wrong with them is found here.
+pub(super) struct Prepared {
+    upstream: Upstream,
+    polling: PollerSettings,
+    retention: Retention,
+    targets: Vec<Target>,
+}
+
+impl Prepared {
+    /// Makes the clients. Nothing is sent.
+    pub(super) fn new(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Self> {
+        let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
+        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
+        let sender = Sender::new(clock, &settings.webhooks)?;
+        let targets = settings.webhooks.iter().map(|webhook| Target {
+            webhook: webhook.clone(),
+            sender: sender.clone(),
+        });
+        let polling = PollerSettings {
+            upstream: upstream.clone(),
+            api_origin: settings.upstream.base_url.origin().ascii_serialization(),
+            subscriptions: subscriptions(&settings.webhooks),
+            policy: settings.polling,
+            max_in_flight: settings.upstream.max_in_flight,
+        };
+        Ok(Self {
+            upstream,
+            polling,
+            retention: settings.retention,
+            targets: targets.collect(),
+        })
+    }
 }
 
 impl Engine {
-    /// Starts the loops and waits until the backlog has been taken up.
+    /// Starts the loops and waits until the backlog has been taken up. `upstream` is the API as these loops know it.
     pub(super) async fn start(
-        settings: &Settings,
+        prepared: Prepared,
         surroundings: &Surroundings,
         store: &Store,
         nudge: &Arc<Notify>,
         commits: &Commits,
         vitals: &Vitals,
-    ) -> anyhow::Result<(Self, Health)> {
-        let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
-        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
-        let origin = settings.upstream.base_url.origin().ascii_serialization();
-        if let Some(until) = store.upstream_pause(&origin).await?
+    ) -> anyhow::Result<(Self, Arc<RwLock<Upstream>>, Health)> {
+        let clock = surroundings.clock.clone();
+        if let Some(until) = store.upstream_pause(&prepared.polling.api_origin).await?
             && until > clock.now()
         {
-            upstream.rest(until.since(clock.now()));
+            prepared.upstream.rest(until.since(clock.now()));
         }
-        let mut workshop = Workshop {
-            settings,
-            surroundings,
-            store,
-            upstream: &upstream,
+        let upstream = Arc::new(RwLock::new(prepared.upstream));
+        let wakeups = Wakeups::default();
+        let (recorder, writer) = recorder(store.clone(), clock, wakeups.clone());
+        let writer = writer.telling(commits.clone());
+        let mut engine = Self {
             tasks: Tasks::default(),
+            adopted: 0,
+            surroundings: surroundings.clone(),
+            store: store.clone(),
+            recorder,
+            wakeups,
+            vitals: vitals.clone(),
             pulses: Vec::new(),
+            upstream: Arc::clone(&upstream),
+            polling: watch::Sender::new(prepared.polling),
+            retention: watch::Sender::new(prepared.retention),
+            webhooks: BTreeMap::new(),
+            gauges: Gauges::default(),
             stop: CancellationToken::new(),
         };
-        let nudges: HashMap<WebhookName, Arc<Notify>> = settings
-            .webhooks
-            .iter()
-            .map(|webhook| (webhook.name.clone(), Arc::default()))
-            .collect();
-        let (recorder, writer) = recorder(store.clone(), clock, nudges.clone());
-        let writer = writer.telling(commits.clone());
-        workshop.spawn("the writer", writer.pulse(), async move {
+        engine.spawn("the writer", writer.pulse(), async move {
             Ok(writer.run().await?)
         });
-        let attempts = workshop.dispatchers(&recorder, &nudges)?;
+        engine.send_to(prepared.targets);
         let (notices, noticed) = mpsc::channel(NOTICES);
-        let gauge = workshop.poller(&recorder, noticed);
-        workshop.pruner(&recorder);
-        let writable = recorder.writable();
+        let gauge = engine.poller(noticed);
+        engine.pruner();
         let (adopted, ready) = oneshot::channel();
-        workshop.intake(recorder, notices, nudge, nudges, adopted);
-        let Workshop {
-            mut tasks,
-            pulses,
-            stop,
-            ..
-        } = workshop;
-        vitals.watch(pulses);
+        engine.intake(notices, nudge, adopted);
+        vitals.watch(engine.pulses.clone());
         // Intake answers once it has read the backlog; if it ends instead, its error says why.
         let Ok(adopted) = ready.await else {
-            return Err(tasks.first_end().await);
+            return Err(engine.tasks.first_end().await);
         };
-        let health = health(
-            Watched {
-                vitals: vitals.clone(),
-                upstream: upstream.clone(),
-                writable,
-                attempts,
-            },
-            gauge,
-        );
-        let engine = Self {
-            tasks,
-            adopted,
-            upstream,
-            stop,
+        engine.adopted = adopted;
+        let watched = Watched {
+            vitals: vitals.clone(),
+            upstream: Arc::clone(&upstream),
+            writable: engine.recorder.writable(),
+            attempts: engine.gauges.clone(),
         };
-        Ok((engine, health))
+        let health = watched.health(gauge);
+        Ok((engine, upstream, health))
+    }
+
+    /// Goes on with other settings. What is under way stays under way, and nothing waits for it.
+    pub(super) fn renew(&mut self, mut prepared: Prepared) {
+        let before = self.polling.borrow();
+        if before.api_origin == prepared.polling.api_origin {
+            keep_pause(&before.upstream, &mut prepared.upstream);
+        }
+        drop(before);
+        *self
+            .upstream
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = prepared.upstream;
+        self.polling.send_replace(prepared.polling);
+        self.retention.send_replace(prepared.retention);
+        self.send_to(prepared.targets);
+        self.vitals.watch(self.pulses.clone());
     }
 
     /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has
     /// anything left to record.
     pub(super) async fn finish(self, hurry: &CancellationToken) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.tasks.finish(hurry).await
+        let Self {
+            tasks, recorder, ..
+        } = self;
+        drop(recorder);
+        tasks.finish(hurry).await
     }
-}
 
-impl Workshop<'_> {
     fn spawn(
         &mut self,
         name: &'static str,
@@ -143,39 +185,49 @@ impl Workshop<'_> {
         self.tasks.spawn(name, task);
     }
 
-    fn dispatchers(
-        &mut self,
-        recorder: &Recorder,
-        nudges: &HashMap<WebhookName, Arc<Notify>>,
-    ) -> anyhow::Result<Vec<(WebhookName, Arc<dispatcher::Gauge>)>> {
-        let mut attempts = Vec::new();
-        let clock = &self.surroundings.clock;
-        let sender = Sender::new(clock.clone(), &self.settings.webhooks)?;
-        for webhook in &self.settings.webhooks {
-            let parts = dispatcher::Parts {
-                webhook: webhook.clone(),
-                sender: sender.clone(),
-                store: self.store.clone(),
-                recorder: recorder.clone(),
-                clock: clock.clone(),
-                jitter: self.surroundings.jitter.clone(),
-            };
-            let nudge = nudges.get(&webhook.name).cloned().unwrap_or_default();
-            let dispatcher = Dispatcher::new(parts, nudge);
-            attempts.push((webhook.name.clone(), dispatcher.gauge()));
-            let stop = self.stop.clone();
-            self.spawn("a dispatcher", dispatcher.pulse(), async move {
-                Ok(dispatcher.run(stop).await?)
-            });
+    /// From now on events go to these webhooks, and to no others.
+    fn send_to(&mut self, targets: Vec<Target>) {
+        let names: Vec<WebhookName> = targets
+            .iter()
+            .map(|target| target.webhook.name.clone())
+            .collect();
+        for (name, target) in &self.webhooks {
+            if !names.contains(name) {
+                target.send_replace(None);
+            }
         }
-        Ok(attempts)
+        for (name, target) in names.into_iter().zip(targets) {
+            let target = Some(Arc::new(target));
+            match self.webhooks.get(&name) {
+                Some(known) => drop(known.send_replace(target)),
+                None => self.dispatcher(name, target),
+            }
+        }
     }
 
-    fn pruner(&mut self, recorder: &Recorder) {
+    fn dispatcher(&mut self, name: WebhookName, target: Option<Arc<Target>>) {
+        let (target, targeted) = watch::channel(target);
+        let parts = dispatcher::Parts {
+            name: name.clone(),
+            store: self.store.clone(),
+            recorder: self.recorder.clone(),
+            clock: self.surroundings.clock.clone(),
+            jitter: self.surroundings.jitter.clone(),
+        };
+        let dispatcher = Dispatcher::new(parts, targeted, self.wakeups.of(&name));
+        self.gauges.add(name.clone(), dispatcher.gauge());
+        self.webhooks.insert(name, target);
+        let stop = self.stop.clone();
+        self.spawn("a dispatcher", dispatcher.pulse(), async move {
+            Ok(dispatcher.run(stop).await?)
+        });
+    }
+
+    fn pruner(&mut self) {
         let pruner = Pruner {
             store: self.store.clone(),
-            writable: recorder.writable(),
-            retention: self.settings.retention,
+            writable: self.recorder.writable(),
+            retention: self.retention.subscribe(),
             clock: self.surroundings.clock.clone(),
             pulse: Pulse::default(),
         };
@@ -187,18 +239,16 @@ impl Workshop<'_> {
 
     fn intake(
         &mut self,
-        recorder: Recorder,
         poller: mpsc::Sender<Notice>,
         nudge: &Arc<Notify>,
-        webhooks: HashMap<WebhookName, Arc<Notify>>,
         adopted: oneshot::Sender<u64>,
     ) {
         let intake = Intake {
             store: self.store.clone(),
-            recorder,
+            recorder: self.recorder.clone(),
             poller,
             nudge: Arc::clone(nudge),
-            webhooks,
+            wakeups: self.wakeups.clone(),
             tick: self.surroundings.intake_tick,
             pulse: Pulse::default(),
         };
@@ -208,24 +258,14 @@ impl Workshop<'_> {
         });
     }
 
-    fn poller(
-        &mut self,
-        recorder: &Recorder,
-        notices: mpsc::Receiver<Notice>,
-    ) -> Arc<crate::tracker::poller::Gauge> {
-        let upstream = &self.settings.upstream;
+    fn poller(&mut self, notices: mpsc::Receiver<Notice>) -> Arc<poller::Gauge> {
         let parts = PollerParts {
             store: self.store.clone(),
-            recorder: recorder.clone(),
-            upstream: self.upstream.clone(),
-            api_origin: upstream.base_url.origin().ascii_serialization(),
-            subscriptions: subscriptions(&self.settings.webhooks),
-            policy: self.settings.polling,
-            max_in_flight: upstream.max_in_flight,
+            recorder: self.recorder.clone(),
             clock: self.surroundings.clock.clone(),
             jitter: self.surroundings.jitter.clone(),
         };
-        let poller = Poller::new(parts, notices);
+        let poller = Poller::new(parts, self.polling.subscribe(), notices);
         let gauge = poller.gauge();
         let stop = self.stop.clone();
         self.spawn("the poller", poller.pulse(), async move {
@@ -235,42 +275,16 @@ impl Workshop<'_> {
     }
 }
 
+/// A pause that the API asked for is the API's, whatever settings it is polled with.
+fn keep_pause(before: &Upstream, now: &mut Upstream) {
+    if let GateState::Closed { until, reason } = before.gate().state(Instant::now())
+        && reason.kind == GateReasonKind::Throttled
+    {
+        now.rest(until.saturating_duration_since(Instant::now()));
+    }
+}
+
 fn subscriptions(webhooks: &[WebhookSettings]) -> Subscriptions {
     let each = |webhook: &WebhookSettings| (webhook.name.clone(), webhook.events.clone());
     Subscriptions::new(webhooks.iter().map(each).collect())
-}
-
-fn health(watched: Watched, gauge: Arc<crate::tracker::poller::Gauge>) -> Health {
-    let for_metrics = watched.clone();
-    Health::new(
-        move || problems(&watched.vitals, &watched.writable, &watched.upstream),
-        gauge,
-    )
-    .with_signs(move || for_metrics.signs())
-}
-
-/// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).
-fn problems(
-    vitals: &Vitals,
-    writable: &watch::Receiver<Writable>,
-    upstream: &Upstream,
-) -> Problems {
-    let mut unready: Vec<String> = Vec::new();
-    let cannot_write = match *writable.borrow() {
-        Writable::Yes => None,
-        Writable::DiskFull => Some("the disk is full"),
-        Writable::Locked => Some("another program holds its lock"),
-    };
-    unready.extend(cannot_write.map(|why| format!("the database cannot be written: {why}")));
-    if let Credentials::Refused { since, detail } = upstream.gate().credentials() {
-        unready.push(format!(
-            "the upstream refuses our credentials since {since}: {detail}"
-        ));
-    }
-    let stalled = vitals.stalled().into_iter();
-    unready.extend(stalled.map(|name| format!("{name} has stalled")));
-    Problems {
-        unready,
-        degraded: upstream.gate().degraded(),
-    }
 }

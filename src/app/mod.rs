@@ -30,8 +30,7 @@ use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
 use crate::tracker::commits::Commits;
 use crate::tracker::intake;
-use crate::upstream::Upstream;
-use engine::Engine;
+use engine::{Engine, Prepared};
 use vitals::{Attendant, Vitals};
 
 /// Pause before a database that is locked at start is tried again.
@@ -74,12 +73,10 @@ pub struct Daemon {
     settings: Settings,
     store: Store,
     nudge: Arc<Notify>,
-    engine: Option<Engine>,
-    commits: Commits,
+    engine: Engine,
     /// The requests at the status server that wait for something to happen.
     waiting: Waiting,
-    health: Arc<RwLock<Health>>,
-    upstream: Arc<RwLock<Upstream>>,
+    health: Arc<Health>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -117,6 +114,7 @@ impl Daemon {
         );
         let lock = InstanceLock::take(place.path, &note)?;
         let store = open_patiently(place, &surroundings, stop).await?;
+        let prepared = Prepared::new(&settings, &surroundings)?;
         let listener = listen(&settings.status).await?;
         let status_address = listener.as_ref().map(Listener::address).cloned();
         let access = Access::new(&settings.status);
@@ -125,11 +123,10 @@ impl Daemon {
             .manager
             .status("Taking up the jobs that are there".to_owned());
         let (vitals, commits) = (Vitals::default(), Commits::default());
-        let starting = Engine::start(&settings, &surroundings, &store, &nudge, &commits, &vitals);
-        let (engine, health) = starting.await?;
-        let waiting = Waiting::new(commits.clone());
-        let health = Arc::new(RwLock::new(health));
-        let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
+        let starting = Engine::start(prepared, &surroundings, &store, &nudge, &commits, &vitals);
+        let (engine, upstream, health) = starting.await?;
+        let waiting = Waiting::new(commits);
+        let health = Arc::new(health);
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
@@ -138,7 +135,7 @@ impl Daemon {
                 status::Parts {
                     store: store.clone(),
                     health: Arc::clone(&health),
-                    upstream: Arc::clone(&upstream),
+                    upstream,
                     nudge: Arc::clone(&nudge),
                     waiting: waiting.clone(),
                     clock: surroundings.clock.clone(),
@@ -157,11 +154,9 @@ impl Daemon {
             settings,
             store,
             nudge,
-            engine: Some(engine),
-            commits,
+            engine,
             waiting,
             health,
-            upstream,
             vitals,
             refused: Arc::default(),
             status,
@@ -214,31 +209,18 @@ impl Daemon {
 
     /// Resolves when a part ends that was not asked to; the daemon is to be stopped then.
     pub async fn failed(&mut self) -> anyhow::Error {
-        let engine = async {
-            match &mut self.engine {
-                Some(engine) => engine.tasks.first_end().await,
-                None => anyhow::anyhow!("the daemon has no loops"),
-            }
-        };
         tokio::select! {
-            error = engine => error,
+            error = self.engine.tasks.first_end() => error,
             error = self.status.first_end() => error,
         }
     }
 
-    /// Goes on with other settings: work in flight is finished, the loops start anew, nothing is lost. Settings that
-    /// only a restart can change keep their old value, and are named in the log. With `stop` cancelled meanwhile nothing
-    /// is started anew; `hurry` cuts the waiting short.
+    /// Goes on with other settings. Requests under way stay under way beside them, and nothing waits. Settings that only a
+    /// restart can change keep their old value, and are named in the log.
     ///
     /// # Errors
-    /// When the loops do not stop or start as they should; the daemon is to be stopped then. Settings that nobody can
-    /// use are refused before anything is stopped: [`ReloadRefused`] says so, and the old ones stay.
-    pub async fn reload(
-        &mut self,
-        new: Settings,
-        stop: &CancellationToken,
-        hurry: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    /// Settings that nobody can use are refused before anything changes.
+    pub fn reload(&mut self, new: Settings) -> Result<(), ReloadRefused> {
         for key in self.settings.restart_needed(&new) {
             warn!(
                 key,
@@ -246,37 +228,9 @@ impl Daemon {
             );
         }
         let new = self.settings.renewed(new);
-        // Made before the old loops stop, so that settings nobody can use leave them running.
-        let (clock, jitter) = (
-            self.surroundings.clock.clone(),
-            self.surroundings.jitter.clone(),
-        );
-        Upstream::new(&new.upstream, clock, jitter)
-            .map_err(|error| ReloadRefused(error.to_string()))?;
-        if let Some(engine) = self.engine.take() {
-            engine.finish(hurry).await?;
-        }
-        // Nobody is asked while nobody runs.
-        self.vitals.watch(Vec::new());
-        if stop.is_cancelled() {
-            return Ok(());
-        }
-        let starting = Engine::start(
-            &new,
-            &self.surroundings,
-            &self.store,
-            &self.nudge,
-            &self.commits,
-            &self.vitals,
-        );
-        let (engine, health) = starting.await?;
-        let upstream = engine.upstream.clone();
-        self.engine = Some(engine);
-        *self
-            .upstream
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = upstream;
-        *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+        let prepared = Prepared::new(&new, &self.surroundings)
+            .map_err(|error| ReloadRefused(format!("{error:#}")))?;
+        self.engine.renew(prepared);
         self.access.renew(&new.status);
         self.settings = new;
         Ok(())
@@ -287,12 +241,9 @@ impl Daemon {
     ///
     /// # Errors
     /// The first error that a part ended with.
-    pub async fn stop(mut self, hurry: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn stop(self, hurry: &CancellationToken) -> anyhow::Result<()> {
         self.waiting.end();
-        let engine = match self.engine.take() {
-            Some(engine) => engine.finish(hurry).await,
-            None => Ok(()),
-        };
+        let engine = self.engine.finish(hurry).await;
         self.status_stop.cancel();
         let status = self.status.finish(hurry).await;
         tokio::select! {

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Daemon, ReloadRefused, Surroundings};
+use super::{Daemon, Surroundings};
 use crate::config::Settings;
 use crate::core::time::millis;
 use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
@@ -54,7 +54,7 @@ pub async fn run(
     let attendance = tokio::spawn(daemon.attendance());
     info!(
         status = daemon.status_address().map(|at| at.to_string()),
-        jobs = daemon.engine.as_ref().map(|engine| engine.adopted),
+        jobs = daemon.engine.adopted,
         webhooks = daemon.settings.webhooks.len(),
         duration_ms = millis(began.elapsed()),
         "jobtrackd follows jobs"
@@ -65,8 +65,7 @@ pub async fn run(
         }
         if std::mem::take(&mut asked.reload) {
             manager.reloading();
-            let reloading = reload(&mut daemon, &mut asked, &mut signals, &verbosity, &reread);
-            if let Err(error) = with_time(&manager, Box::pin(reloading)).await {
+            if let Err(error) = reload(&mut daemon, &verbosity, &reread) {
                 break Err(error);
             }
             manager.ready();
@@ -139,36 +138,24 @@ impl Asked {
     }
 }
 
-async fn reload(
+fn reload(
     daemon: &mut Daemon,
-    asked: &mut Asked,
-    signals: &mut Signals,
     verbosity: &Verbosity,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
-    let new = match reread() {
-        Ok(new) => new,
-        Err(error) => {
-            refuse(daemon, &error);
-            return Ok(());
-        }
-    };
-    info!("taking the new configuration; what is in flight is finished first");
-    let level = new.log.level.clone();
-    let (stop, hurry) = (asked.stop.clone(), asked.hurry.clone());
-    match asked
-        .while_in(signals, daemon.reload(new, &stop, &hurry))
-        .await
-    {
-        Ok(()) if stop.is_cancelled() => {}
-        Ok(()) => {
+    let taken = reread().and_then(|new| {
+        let level = new.log.level.clone();
+        daemon.reload(new)?;
+        Ok(level)
+    });
+    match taken {
+        Ok(level) => {
             verbosity.set(&level)?;
             daemon.reload_was(None);
             telemetry::reloaded(true);
             info!("the configuration was read again");
         }
-        Err(error) if error.is::<ReloadRefused>() => refuse(daemon, &error),
-        Err(error) => return Err(error),
+        Err(error) => refuse(daemon, &error),
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! How the loops are, as words and numbers for metrics.
+//! How the loops are: in sentences for people, as words and numbers for metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -9,24 +9,80 @@ use tokio::time::Instant;
 use super::vitals::Vitals;
 use crate::core::delivery::WebhookName;
 use crate::dispatcher;
+use crate::status::{Health, Problems};
 use crate::telemetry::{Problem, Signs};
+use crate::tracker::poller;
 use crate::tracker::recorder::Writable;
 use crate::upstream::Upstream;
 use crate::upstream::gate::{Credentials, GateReasonKind, GateState};
+
+/// The attempts under way of each webhook; a reload adds to it. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gauges(Arc<RwLock<Vec<Sending>>>);
+
+type Sending = (WebhookName, Arc<dispatcher::Gauge>);
+
+impl Gauges {
+    pub(super) fn add(&self, name: WebhookName, gauge: Arc<dispatcher::Gauge>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.push((name, gauge));
+    }
+
+    fn in_flight(&self) -> Vec<(WebhookName, usize)> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|(name, gauge)| (name.clone(), gauge.in_flight.load(Ordering::Relaxed)))
+            .collect()
+    }
+}
 
 /// Those that are asked.
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) vitals: Vitals,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Arc<RwLock<Upstream>>,
     pub(super) writable: watch::Receiver<Writable>,
-    /// The attempts under way of each webhook.
-    pub(super) attempts: Vec<(WebhookName, Arc<dispatcher::Gauge>)>,
+    pub(super) attempts: Gauges,
 }
 
 impl Watched {
-    pub(super) fn signs(&self) -> Signs {
-        let gate = self.upstream.gate();
+    /// What the status server and the service manager are told.
+    pub(super) fn health(self, gauge: Arc<poller::Gauge>) -> Health {
+        let for_metrics = self.clone();
+        Health::new(move || self.problems(), gauge).with_signs(move || for_metrics.signs())
+    }
+
+    fn upstream(&self) -> Upstream {
+        let upstream = self.upstream.read();
+        upstream.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).
+    fn problems(&self) -> Problems {
+        let upstream = self.upstream();
+        let mut unready: Vec<String> = Vec::new();
+        let cannot_write = match *self.writable.borrow() {
+            Writable::Yes => None,
+            Writable::DiskFull => Some("the disk is full"),
+            Writable::Locked => Some("another program holds its lock"),
+        };
+        unready.extend(cannot_write.map(|why| format!("the database cannot be written: {why}")));
+        if let Credentials::Refused { since, detail } = upstream.gate().credentials() {
+            unready.push(format!(
+                "the upstream refuses our credentials since {since}: {detail}"
+            ));
+        }
+        let stalled = self.vitals.stalled().into_iter();
+        unready.extend(stalled.map(|name| format!("{name} has stalled")));
+        Problems {
+            unready,
+            degraded: upstream.gate().degraded(),
+        }
+    }
+
+    fn signs(&self) -> Signs {
+        let upstream = self.upstream();
+        let gate = upstream.gate();
         let closed = match gate.state(Instant::now()) {
             GateState::Closed { reason, .. } => Some(reason.kind),
             GateState::Open => None,
@@ -49,14 +105,10 @@ impl Watched {
             gate.is_down().then_some(Problem::NoUsableAnswers),
             (!self.vitals.stalled().is_empty()).then_some(Problem::Stalled),
         ];
-        let in_flight = |gauge: &dispatcher::Gauge| gauge.in_flight.load(Ordering::Relaxed);
-        let webhooks = self.attempts.iter();
         Signs {
             problems: found.into_iter().flatten().collect(),
             upstream_paused: closed.is_some(),
-            webhooks: webhooks
-                .map(|(name, gauge)| (name.clone(), in_flight(gauge)))
-                .collect(),
+            webhooks: self.attempts.in_flight(),
         }
     }
 }

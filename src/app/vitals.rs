@@ -46,7 +46,7 @@ impl Vitals {
 #[derive(Debug)]
 pub(super) struct Attendant {
     pub(super) vitals: Vitals,
-    pub(super) health: Arc<RwLock<Health>>,
+    pub(super) health: Arc<Health>,
     pub(super) store: Store,
     pub(super) manager: ServiceManager,
     /// Why the last reload was not taken, until one is.
@@ -88,11 +88,7 @@ impl Attendant {
     }
 
     async fn line(&self) -> String {
-        let report = self
-            .health
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .report();
+        let report = self.health.report();
         // What cannot be read just now is left out; the problems say why.
         let pending = self.store.pending_deliveries(line::COUNTED).await.ok();
         let refused = self.refused.read().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::lengthen;
+use super::backoff::{Backoff, lengthen};
 use super::time::UnixMillis;
 
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
@@ -158,9 +158,16 @@ impl Trigger {
 /// Part of a delay by which a retry may come later; it never comes earlier (WEBHOOK-RULES, section 6).
 const RETRY_JITTER: f64 = 0.15;
 
-/// Shortest rest of a webhook that wants one: it may ask for none, or for a moment that has passed, and a rest uses up no
-/// entry of the schedule, so without this it would be sent to without end or pause.
-const SHORTEST_REST: Duration = Duration::from_secs(1);
+/// Rests of a webhook that asks for one of no length, or until a moment that has passed, while nothing succeeds: a rest
+/// uses up no entry of the schedule, so without this it would be sent to without end or pause.
+const EMPTY_RESTS: Backoff = Backoff {
+    initial: Duration::from_secs(1),
+    multiplier: 2.0,
+    max: Duration::from_secs(5 * 60),
+};
+
+/// Longest rest that a webhook is granted.
+pub const MAX_REST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longest delays before the second, third … attempt at an event that expires, in seconds; the last one is kept to. An
 /// entry of the webhook's `retry` that is shorter goes first.
@@ -219,11 +226,12 @@ pub enum AfterAttempt {
     Delivered,
     /// Tried again at this moment; one entry of the schedule is used up.
     Retry(UnixMillis),
-    /// The webhook as a whole rests until this moment; no entry is used up.
-    Rest(UnixMillis),
+    /// Tried again at this moment, and no entry is used up: the webhook asked for a rest, or a probe came before the event's
+    /// own time.
+    Again(UnixMillis),
     /// No entry is left.
     Exhausted,
-    /// What it tells is worth nothing any more before another attempt could be made.
+    /// What it tells expires before another attempt could be made.
     Expired,
     /// The webhook wants this event no more.
     Aborted,
@@ -238,8 +246,23 @@ pub struct Retrying<'a> {
     pub used: u32,
     /// The webhook's `retry`.
     pub schedule: &'a [Duration],
-    /// When the event is worth nothing any more.
+    /// When the event expires.
     pub expires_at: Option<UnixMillis>,
+    /// When it was due by its own schedule; later than the attempt for a probe that came before its time.
+    pub due: UnixMillis,
+    /// The rests that the webhook asked for at this event so far, together.
+    pub rested: Duration,
+    /// Rests of no length that the webhook asked for in a row.
+    pub empty_rests: u32,
+}
+
+/// What follows from an attempt: for the event, and for the webhook as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// What becomes of the event.
+    pub after: AfterAttempt,
+    /// How long nothing is sent to the webhook, because it asked for that.
+    pub rest: Option<Duration>,
 }
 
 /// Decides what follows from an attempt that ended at `now`; `random` lies in 0..1.
@@ -250,24 +273,52 @@ pub fn after_attempt(
     retrying: &Retrying<'_>,
     now: UnixMillis,
     random: f64,
-) -> AfterAttempt {
-    let expires = |at: UnixMillis| retrying.expires_at.is_some_and(|end| at >= end);
+) -> Decision {
+    let decided = |after| Decision { after, rest: None };
     match (result, wish) {
-        (AttemptResult::Delivered { .. }, _) => AfterAttempt::Delivered,
-        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => AfterAttempt::Disabled,
-        (_, Some(Wish::AbortMessage)) => AfterAttempt::Aborted,
+        (AttemptResult::Delivered { .. }, _) => decided(AfterAttempt::Delivered),
+        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => decided(AfterAttempt::Disabled),
+        (_, Some(Wish::AbortMessage)) => decided(AfterAttempt::Aborted),
         (AttemptResult::Throttled { retry_after, .. }, None) => {
-            let until = now.plus((*retry_after).max(SHORTEST_REST));
-            if expires(until) {
-                AfterAttempt::Expired
-            } else {
-                AfterAttempt::Rest(until)
+            let rest = match retry_after.is_zero() {
+                true => EMPTY_RESTS.delay(retrying.empty_rests.saturating_add(1)),
+                false => *retry_after,
+            };
+            Decision {
+                after: rested(rest, retrying, now, random),
+                rest: Some(rest),
             }
         }
         (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
-            retried(retrying, now, random)
+            decided(match retrying.due > now {
+                true => AfterAttempt::Again(retrying.due),
+                false => retried(retrying, now, random),
+            })
         }
     }
+}
+
+/// Rests use up no entry while those before them are together shorter than the whole schedule; from then on each does
+/// (contract, section 9), so that a webhook that rests for ever is given up like one that fails for ever.
+fn rested(rest: Duration, retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
+    let until = now.plus(rest);
+    if retrying.expires_at.is_some_and(|end| until >= end) {
+        return AfterAttempt::Expired;
+    }
+    let whole: Duration = retrying.schedule.iter().sum();
+    if retrying.rested < whole {
+        return AfterAttempt::Again(until);
+    }
+    match retried(retrying, now, random) {
+        AfterAttempt::Retry(at) => AfterAttempt::Retry(at.max(until)),
+        end => end,
+    }
+}
+
+/// The longest time after which a delivery is tried again whose schedule has this longest entry.
+#[must_use]
+pub fn longest_retry(entry: Duration) -> Duration {
+    lengthen(entry, RETRY_JITTER, 1.0)
 }
 
 fn retried(retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {

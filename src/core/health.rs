@@ -1,38 +1,49 @@
-//! The health of a webhook as a whole: after failures in a row it is held, probed with one event at a time, and ramped up
-//! again once it takes one (WEBHOOK-RULES, section 6).
+//! The health of a webhook as a whole: after failures of several jobs in a row it is held, probed with one event at a time,
+//! and ramped up again once it accepts one (docs: README, "Webhooks in trouble").
 //!
-//! What waits meanwhile uses up nothing of its schedule: an outage costs the probed event its retries, and no other.
+//! One event's failures, however many, are that event's. What waits for a held webhook uses up nothing of its schedule.
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::delivery::AfterAttempt;
+use super::job::JobId;
 use super::time::UnixMillis;
 
-/// Failures in a row, over all lanes, after which a webhook is held.
-pub const HOLD_AFTER: u32 = 5;
+/// So many different jobs have events that failed in a row, with no success between, before a webhook is held.
+pub const HOLD_AFTER_JOBS: usize = 3;
 
-/// Pause between the last attempt of an event that was probed in vain and the probe with the next one, where the webhook's
-/// `retry` has no entry to say so.
-const PROBE_PAUSE: Duration = Duration::from_secs(1);
+/// The pace of probes: it belongs to the hold, never to the events that are sent.
+pub const PROBE_PACE: Backoff = Backoff {
+    initial: Duration::from_secs(1),
+    multiplier: 2.0,
+    max: Duration::from_secs(5 * 60),
+};
 
 /// How a webhook is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It takes events, as far as is known. Left after [`HOLD_AFTER`] failures in a row.
-    Ready {
-        /// Failures in a row so far.
-        failures: u32,
-    },
+    /// It accepts events, as far as is known. Left when [`HOLD_AFTER_JOBS`] jobs have failed in a row.
+    Ready(Failing),
     /// Nothing but probes is sent, one at a time. Left by any success.
     Held(Hold),
-    /// It has taken a probe. Left upwards when `allowed` reaches the webhook's `max_in_flight`, and by the first failure
-    /// back into a hold.
+    /// It has accepted a probe. Left upwards when `allowed` reaches the webhook's `max_in_flight`, and back into a hold by
+    /// the failure of an event that had not failed before.
     Ramping {
         /// Most requests at once, at least 1.
         allowed: u32,
         /// Successes since `allowed` was raised last.
         taken: u32,
     },
+}
+
+/// Failures in a row, with no success between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failing {
+    /// How many.
+    pub failures: u32,
+    /// The different jobs whose events failed, fewer than [`HOLD_AFTER_JOBS`].
+    pub jobs: Vec<JobId>,
 }
 
 /// A webhook that is held.
@@ -42,45 +53,45 @@ pub struct Hold {
     pub since: UnixMillis,
     /// Failures in a row, probes included.
     pub failures: u32,
+    /// Probes of this hold that failed.
+    pub probes: u32,
     /// No probe earlier; `None`: at once.
     pub probe_at: Option<UnixMillis>,
-    /// The event that is sent as a probe while it is pending; `None`: the one that is due first.
+    /// The event of the last probe.
     pub event_id: Option<String>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self::Ready { failures: 0 }
+        Self::Ready(Failing::default())
     }
 }
 
 /// An attempt, as far as the webhook's health is concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Tried<'a> {
+    /// The event's job.
+    pub job_id: &'a JobId,
     /// The event that was sent.
     pub event_id: &'a str,
-    /// Whether it was sent because the webhook is held.
+    /// Whether it was sent as a probe, at the pace of the hold.
     pub is_probe: bool,
-    /// Whether it was answered with 2xx.
-    pub is_success: bool,
+    /// Whether an earlier attempt at the event failed.
+    pub failed_before: bool,
     /// What follows for the event.
     pub after: AfterAttempt,
+    /// Until when the webhook asked to be left alone.
+    pub rest: Option<UnixMillis>,
 }
 
 impl Health {
     /// The health after an attempt that ended at `now`. A webhook that asks for a rest neither fails nor succeeds.
     #[must_use]
-    pub fn after(
-        self,
-        tried: &Tried<'_>,
-        retry: &[Duration],
-        max_in_flight: usize,
-        now: UnixMillis,
-    ) -> Self {
-        if tried.is_success {
+    pub fn after(self, tried: &Tried<'_>, max_in_flight: usize, now: UnixMillis) -> Self {
+        if tried.after == AfterAttempt::Delivered {
             return self.succeeded(max_in_flight);
         }
-        if let AfterAttempt::Rest(until) = tried.after {
+        if let Some(until) = tried.rest {
             return match self {
                 Self::Held(hold) if tried.is_probe => Self::Held(Hold {
                     probe_at: Some(until),
@@ -89,14 +100,14 @@ impl Health {
                 other => other,
             };
         }
-        self.failed(tried, retry, now)
+        self.failed(tried, now)
     }
 
     /// Most requests that may be under way at once.
     #[must_use]
     pub fn allowed(&self, max_in_flight: usize) -> usize {
         match self {
-            Self::Ready { .. } => max_in_flight,
+            Self::Ready(_) => max_in_flight,
             Self::Held(_) => 1,
             Self::Ramping { allowed, .. } => usize::try_from(*allowed)
                 .unwrap_or(usize::MAX)
@@ -108,7 +119,7 @@ impl Health {
     #[must_use]
     pub fn failures(&self) -> u32 {
         match self {
-            Self::Ready { failures } => *failures,
+            Self::Ready(failing) => failing.failures,
             Self::Held(hold) => hold.failures,
             Self::Ramping { .. } => 0,
         }
@@ -119,13 +130,26 @@ impl Health {
     pub fn hold(&self) -> Option<&Hold> {
         match self {
             Self::Held(hold) => Some(hold),
-            Self::Ready { .. } | Self::Ramping { .. } => None,
+            Self::Ready(_) | Self::Ramping { .. } => None,
+        }
+    }
+
+    /// The same, with no probe farther away than the pace allows: the clock may have been ahead when it was set.
+    #[must_use]
+    pub fn clamped(self, now: UnixMillis) -> Self {
+        match self {
+            Self::Held(hold) => Self::Held(Hold {
+                since: hold.since.min(now),
+                probe_at: hold.probe_at.map(|at| at.min(now.plus(PROBE_PACE.max))),
+                ..hold
+            }),
+            other => other,
         }
     }
 
     fn succeeded(self, max_in_flight: usize) -> Self {
         let (allowed, taken) = match self {
-            Self::Ready { .. } => return Self::default(),
+            Self::Ready(_) => return Self::default(),
             Self::Held(_) => (1, 0),
             Self::Ramping { allowed, taken } if taken + 1 < allowed => (allowed, taken + 1),
             Self::Ramping { allowed, .. } => (allowed.saturating_mul(2), 0),
@@ -137,41 +161,55 @@ impl Health {
         }
     }
 
-    fn failed(self, tried: &Tried<'_>, retry: &[Duration], now: UnixMillis) -> Self {
-        let next = match tried.after {
-            AfterAttempt::Retry(at) => at,
-            _ => now.plus(retry.first().copied().unwrap_or(PROBE_PAUSE)),
-        };
+    fn failed(self, tried: &Tried<'_>, now: UnixMillis) -> Self {
         match self {
-            Self::Ready { failures } if failures + 1 < HOLD_AFTER => Self::Ready {
-                failures: failures + 1,
-            },
-            Self::Held(hold) if tried.is_probe => Self::Held(Hold {
-                failures: hold.failures.saturating_add(1),
-                probe_at: Some(next),
-                event_id: is_retried(tried).then(|| tried.event_id.to_owned()),
-                ..hold
-            }),
-            // It was under way when the hold began.
+            Self::Ready(failing) => failing.and(tried.job_id, now),
+            Self::Held(hold) if tried.is_probe => {
+                let probes = hold.probes.saturating_add(1);
+                Self::Held(Hold {
+                    failures: hold.failures.saturating_add(1),
+                    probes,
+                    probe_at: Some(now.plus(PROBE_PACE.delay(probes.saturating_add(1)))),
+                    event_id: Some(tried.event_id.to_owned()),
+                    ..hold
+                })
+            }
+            // It was under way when the hold began, or expires too soon to keep to its pace.
             Self::Held(hold) => Self::Held(Hold {
                 failures: hold.failures.saturating_add(1),
                 ..hold
             }),
-            Self::Ready { .. } | Self::Ramping { .. } => Self::Held(Hold {
-                since: now,
-                failures: match self {
-                    Self::Ready { failures } => failures.saturating_add(1),
-                    _ => 1,
-                },
-                probe_at: Some(next),
-                event_id: None,
-            }),
+            ramping @ Self::Ramping { .. } if tried.failed_before => ramping,
+            Self::Ramping { .. } => Self::Held(Hold::new(1, now)),
         }
     }
 }
 
-fn is_retried(tried: &Tried<'_>) -> bool {
-    matches!(tried.after, AfterAttempt::Retry(_))
+impl Failing {
+    /// The health after one more failure.
+    fn and(mut self, job_id: &JobId, now: UnixMillis) -> Health {
+        self.failures = self.failures.saturating_add(1);
+        if !self.jobs.contains(job_id) {
+            self.jobs.push(job_id.clone());
+        }
+        if self.jobs.len() < HOLD_AFTER_JOBS {
+            Health::Ready(self)
+        } else {
+            Health::Held(Hold::new(self.failures, now))
+        }
+    }
+}
+
+impl Hold {
+    fn new(failures: u32, now: UnixMillis) -> Self {
+        Self {
+            since: now,
+            failures,
+            probes: 0,
+            probe_at: Some(now.plus(PROBE_PACE.delay(1))),
+            event_id: None,
+        }
+    }
 }
 
 #[cfg(test)]

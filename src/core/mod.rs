@@ -5,6 +5,8 @@
 
 pub mod time;
 
+pub mod steadiness;
+
 pub mod job;
 
 pub mod resource;

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Parts;
 use super::condition::Condition;
 use super::place::Place;
+use super::{Parts, Target};
 use crate::core::delivery::{
-    AfterAttempt, AttemptResult, Retrying, Trigger, WebhookName, Wish, after_attempt,
+    AfterAttempt, AttemptResult, Decision, Retrying, Trigger, WebhookName, Wish, after_attempt,
 };
 use crate::core::event::EventType;
 use crate::core::health::{Health, Tried};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptRecord, DueDelivery};
+use crate::store::{AttemptRecord, DueDelivery, HealthRecord};
 use crate::telemetry;
 use crate::tracker::recorder::WriterGone;
-use crate::webhook::Message;
+use crate::webhook::{AttemptReport, Message, WebhookSettings};
 
 /// An attempt that is over.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Attempted {
     /// Whether it is recorded.
     pub(super) recorded: bool,
     pub(super) after: AfterAttempt,
+    /// How long nothing is sent to the webhook, because it asked for that.
+    pub(super) rest: Option<Duration>,
     pub(super) disables: bool,
     pub(super) error: Option<String>,
     /// Who is told in the webhook's place.
@@ -40,42 +42,46 @@ pub(super) struct Attempted {
 impl Attempted {
     /// Whether it means something for the webhook as a whole that stands in its row.
     pub(super) fn concerns_all(&self) -> bool {
-        self.disables || matches!(self.after, AfterAttempt::Rest(_))
+        self.disables || self.rest.is_some()
     }
+}
+
+/// Why an attempt is made while the webhook is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// The time of the hold's next probe has come.
+    Paced,
+    /// What it tells expires too soon to keep to the pace.
+    Fresh,
 }
 
 pub(super) async fn attempt(
     parts: Arc<Parts>,
+    target: Arc<Target>,
     condition: Condition,
-    delivery: DueDelivery,
-    is_probe: bool,
+    mut delivery: DueDelivery,
+    probe: Option<Probe>,
     place: Place,
 ) -> Result<Attempted, WriterGone> {
-    let webhook = &parts.webhook;
+    let webhook = &target.webhook;
     let number = delivery.attempts + 1;
     let message = Message {
         id: &delivery.event_id,
-        body: delivery.body.into_bytes().into(),
+        body: std::mem::take(&mut delivery.body).into_bytes().into(),
         attempt: number,
         is_replay: delivery.is_replay,
     };
-    let report = parts.sender.send(webhook, &message).await;
+    let report = target.sender.send(webhook, &message).await;
     let ended_at = parts.clock.now();
-    let retrying = Retrying {
-        used: delivery.retries_used,
-        schedule: &webhook.retry,
-        expires_at: delivery.expires_at,
+    // The health only now: how many more may be under way depends on it.
+    let judging = Judging {
+        parts: &parts,
+        webhook,
+        condition: &condition,
+        delivery: &delivery,
+        probe,
     };
-    let random = parts.jitter.fraction();
-    let after = after_attempt(&report.result, report.wish, &retrying, ended_at, random);
-    let tried = Tried {
-        event_id: &delivery.event_id,
-        is_probe,
-        is_success: after == AfterAttempt::Delivered,
-        after,
-    };
-    // Only now: how many more may be under way depends on it.
-    let health = condition.after(&tried, &webhook.retry, webhook.max_in_flight, ended_at);
+    let (Decision { after, rest }, health) = judging.judge(&report, ended_at);
     drop(place);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
@@ -90,6 +96,7 @@ pub(super) async fn attempt(
         duration: report.duration,
         recorded: false,
         after,
+        rest,
         disables: disables.is_some(),
         error: report.result.error(),
         fallback: fallback.clone(),
@@ -102,14 +109,15 @@ pub(super) async fn attempt(
         number,
         started_at: report.started_at,
         duration: report.duration,
-        trigger: match (delivery.is_replay, is_probe) {
+        trigger: match (delivery.is_replay, probe) {
             (true, _) => Trigger::Manual,
-            (false, true) => Trigger::Probe,
-            (false, false) => Trigger::Schedule,
+            (false, Some(_)) => Trigger::Probe,
+            (false, None) => Trigger::Schedule,
         },
         result: report.result,
         answer: report.answer,
         after,
+        rest,
         disables,
         fallback,
         health,
@@ -118,13 +126,60 @@ pub(super) async fn attempt(
     Ok(attempted)
 }
 
+/// What is known of an attempt before it is judged.
+struct Judging<'a> {
+    parts: &'a Parts,
+    webhook: &'a WebhookSettings,
+    condition: &'a Condition,
+    delivery: &'a DueDelivery,
+    probe: Option<Probe>,
+}
+
+impl Judging<'_> {
+    /// What follows for the event, and for the health of the webhook if that changes.
+    fn judge(
+        &self,
+        report: &AttemptReport,
+        ended_at: UnixMillis,
+    ) -> (Decision, Option<HealthRecord>) {
+        let (parts, delivery) = (self.parts, self.delivery);
+        // A clock that was just set says nothing of the time that is left.
+        let is_settled = parts.clock.steady().is_settled;
+        let retrying = Retrying {
+            used: delivery.retries_used,
+            schedule: &self.webhook.retry,
+            expires_at: delivery.expires_at.filter(|_| is_settled),
+            due: delivery.due,
+            rested: delivery.rested,
+            empty_rests: self.condition.rests(),
+        };
+        let random = parts.jitter.fraction();
+        let decision = after_attempt(&report.result, report.wish, &retrying, ended_at, random);
+        let tried = Tried {
+            job_id: &delivery.job_id,
+            event_id: &delivery.event_id,
+            is_probe: self.probe == Some(Probe::Paced),
+            failed_before: delivery.failed_before,
+            after: decision.after,
+            rest: decision.rest.map(|rest| ended_at.plus(rest)),
+        };
+        let is_empty_rest = matches!(
+            report.result,
+            AttemptResult::Throttled { retry_after, .. } if retry_after.is_zero()
+        );
+        let limit = self.webhook.max_in_flight;
+        let health = self.condition.after(&tried, is_empty_rest, limit, ended_at);
+        (decision, health)
+    }
+}
+
 /// Whether this webhook will not be told of the challenge any more.
 fn is_untold_challenge(kind: &str, expires_at: Option<UnixMillis>, after: AfterAttempt) -> bool {
     let is_over = match after {
         AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => true,
         // One that is disabled and expires is given up when its time has come.
         AfterAttempt::Disabled => expires_at.is_none(),
-        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => false,
+        AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Again(_) => false,
     };
     is_over && kind == EventType::ActionRequired.as_str()
 }

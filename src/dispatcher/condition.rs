@@ -1,8 +1,8 @@
 //! The webhook's health as its dispatcher and the attempts under way share it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use crate::core::delivery::AfterAttempt;
 use crate::core::health::{Health, Hold, Tried};
 use crate::core::time::UnixMillis;
 use crate::store::{HealthRecord, WebhookHealth};
@@ -14,6 +14,8 @@ pub(super) struct Condition(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     health: Health,
+    /// Rests of no length in a row.
+    rests: u32,
     revision: i64,
     generation: i64,
     asks: i64,
@@ -26,24 +28,30 @@ impl Condition {
         self.known().health.clone()
     }
 
+    pub(super) fn rests(&self) -> u32 {
+        self.known().rests
+    }
+
     /// Takes over what the row says and this process cannot know: what was before its start, and what an operator has
     /// done since. Answers whether there was any of it.
-    pub(super) fn adopt(&self, row: &WebhookHealth) -> bool {
+    pub(super) fn adopt(&self, row: &WebhookHealth, now: UnixMillis) -> bool {
         let mut known = self.known();
         let is_new = !known.is_read || known.generation != row.generation;
         let is_asked = known.asks != row.asks;
         if is_new {
             known.health = row.health.clone();
+            known.rests = row.rests;
             known.revision = row.revision;
             known.generation = row.generation;
         } else if is_asked && let Health::Held(hold) = &mut known.health {
-            // Somebody wants to see it tried, and with what was asked for just now.
+            // Somebody wants to see it tried.
             *hold = Hold {
                 probe_at: None,
-                event_id: None,
                 ..hold.clone()
             };
         }
+        let health = std::mem::take(&mut known.health);
+        known.health = health.clamped(now);
         known.asks = row.asks;
         known.is_read = true;
         is_new || is_asked
@@ -53,20 +61,25 @@ impl Condition {
     pub(super) fn after(
         &self,
         tried: &Tried<'_>,
-        retry: &[Duration],
+        is_empty_rest: bool,
         max_in_flight: usize,
         now: UnixMillis,
     ) -> Option<HealthRecord> {
         let mut known = self.known();
-        let before = known.health.clone();
-        let health = before.clone().after(tried, retry, max_in_flight, now);
-        if health == before {
+        let health = known.health.clone().after(tried, max_in_flight, now);
+        let rests = match tried.after {
+            AfterAttempt::Delivered => 0,
+            _ => known.rests.saturating_add(u32::from(is_empty_rest)),
+        };
+        if (&health, rests) == (&known.health, known.rests) {
             return None;
         }
         known.health = health.clone();
+        known.rests = rests;
         known.revision += 1;
         Some(HealthRecord {
             health,
+            rests,
             revision: known.revision,
             generation: known.generation,
         })

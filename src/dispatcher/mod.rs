@@ -15,7 +15,7 @@ mod telling;
 
 pub use place::Gauge;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -25,17 +25,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Jitter};
+use crate::core::delivery::{WebhookName, longest_retry};
 use crate::core::health::Hold;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
-use crate::store::{DueDelivery, Expiry, Store, StoreError, WebhookHealth};
+use crate::store::{DueDeliveries, DueDelivery, Expiry, Store, StoreError, WebhookHealth};
 use crate::telemetry;
 use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Sender, WebhookSettings};
 
-use attempt::{Attempted, attempt};
+use attempt::{Attempted, Probe, attempt};
 use condition::Condition;
 use place::Place;
 use telling::Telling;
@@ -53,16 +54,23 @@ const UNRECORDED: usize = 64;
 /// Expired deliveries given up at once.
 const EXPIRY_PAGE: u32 = 100;
 
+/// Most deliveries that cannot be read and are passed over; behind more of them others may wait.
+const MAX_UNREADABLE: usize = 10_000;
+
 /// The loop of one webhook.
 #[derive(Debug)]
 pub struct Dispatcher {
     parts: Arc<Parts>,
+    /// Where events go; changed by a reload.
+    target: watch::Receiver<Option<Arc<Target>>>,
     nudge: Arc<Notify>,
     writable: watch::Receiver<Writable>,
     attempts: JoinSet<Result<Attempted, WriterGone>>,
     /// Jobs with a request under way, and its event: at most one per lane. Those whose outcome could not be recorded stay
     /// here until the next start: sending again and again without ever recording it would be worse.
     lanes: HashMap<JobId, String>,
+    /// Events of deliveries that cannot be read, said and left out.
+    unreadable: HashSet<String>,
     /// Due, and read already.
     queue: VecDeque<DueDelivery>,
     /// Whether more than the queue holds may be due.
@@ -73,6 +81,8 @@ pub struct Dispatcher {
     condition: Condition,
     /// When the next undelivered event expires.
     expires_at: Option<UnixMillis>,
+    /// The jumps of the wall clock up to which everything that waits was shortened to what it can be.
+    clamped: Option<u64>,
     gauge: Arc<Gauge>,
     /// Told when a request is over.
     over: Arc<Notify>,
@@ -80,13 +90,20 @@ pub struct Dispatcher {
     telling: Telling,
 }
 
+/// A webhook, and who sends to it.
+#[derive(Debug)]
+pub struct Target {
+    /// Its settings.
+    pub webhook: WebhookSettings,
+    /// Prepared for it.
+    pub sender: Sender,
+}
+
 /// What the dispatcher is made from.
 #[derive(Debug)]
 pub struct Parts {
-    /// The webhook.
-    pub webhook: WebhookSettings,
-    /// Who sends.
-    pub sender: Sender,
+    /// The webhook's name.
+    pub name: WebhookName,
     /// Where deliveries are read.
     pub store: Store,
     /// Where outcomes go.
@@ -115,23 +132,31 @@ impl From<WriterGone> for DispatcherError {
 }
 
 impl Dispatcher {
-    /// Makes the loop; `nudge` tells it that something new was recorded, or that an operator wants something.
+    /// Makes the loop; `nudge` tells it that something new was recorded, or that an operator wants something. While `target`
+    /// is `None` the webhook is not configured, and nothing is sent.
     #[must_use]
-    pub fn new(parts: Parts, nudge: Arc<Notify>) -> Self {
-        telemetry::webhook(&parts.webhook.name);
+    pub fn new(
+        parts: Parts,
+        target: watch::Receiver<Option<Arc<Target>>>,
+        nudge: Arc<Notify>,
+    ) -> Self {
+        telemetry::webhook(&parts.name);
         Self {
             writable: parts.recorder.writable(),
-            telling: Telling::of(&parts.webhook.name),
+            telling: Telling::of(&parts.name),
             parts: Arc::new(parts),
+            target,
             nudge,
             attempts: JoinSet::new(),
             lanes: HashMap::new(),
+            unreadable: HashSet::new(),
             queue: VecDeque::new(),
             more: true,
             look_again: true,
             standing: WebhookHealth::default(),
             condition: Condition::default(),
             expires_at: None,
+            clamped: None,
             gauge: Arc::default(),
             over: Arc::default(),
             pulse: Pulse::default(),
@@ -182,6 +207,7 @@ impl Dispatcher {
                 () = self.nudge.notified() => self.look_again = true,
                 () = &mut wake => self.look_again = true,
                 Ok(()) = self.writable.changed() => self.look_again = true,
+                Ok(()) = self.target.changed() => self.look_again = true,
             }
             return Ok(());
         }
@@ -192,12 +218,21 @@ impl Dispatcher {
         if *self.writable.borrow_and_update() != Writable::Yes {
             return Ok(IDLE_CHECK);
         }
+        let Some(target) = self.target.borrow_and_update().clone() else {
+            return Ok(IDLE_CHECK);
+        };
+        let steady = self.parts.clock.steady();
+        if self.clamped != Some(steady.jumps) {
+            self.clamp(&target).await?;
+            self.clamped = Some(steady.jumps);
+            self.look_again = true;
+        }
         let now = self.parts.clock.now();
         if std::mem::take(&mut self.look_again) {
             self.look().await?;
         }
-        if self.expires_at.is_some_and(|at| at <= now) {
-            self.expire(now).await?;
+        if steady.is_settled && self.expires_at.is_some_and(|at| at <= now) {
+            self.expire(&target, now).await?;
         }
         let next = if self.standing.disabled.is_some() {
             None
@@ -206,20 +241,30 @@ impl Dispatcher {
         {
             Some(until)
         } else {
-            self.start_allowed(now).await?
+            self.start_allowed(&target, now).await?
         };
         let next = next.into_iter().chain(self.expires_at).min();
         Ok(next.map_or(IDLE_CHECK, |at| wait_until(at, now)))
     }
 
+    /// Shortens what waits to what it can be at most: a clock that was ahead may have put it years away.
+    async fn clamp(&self, target: &Target) -> Result<(), DispatcherError> {
+        let retry = target.webhook.retry.iter().max().copied();
+        let longest = longest_retry(retry.unwrap_or_default());
+        let (store, name) = (&self.parts.store, &self.parts.name);
+        while read(&self.pulse, || store.clamp_waits(name, longest)).await? > 0 {}
+        Ok(())
+    }
+
     /// Reads how the webhook stands. What was read of deliveries before is read again: an operator may have changed it.
     async fn look(&mut self) -> Result<(), DispatcherError> {
-        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+        let (store, name) = (&self.parts.store, &self.parts.name);
         let standing = read(&self.pulse, || store.webhook_health(name)).await?;
         // What has expired already comes first.
         let ever = UnixMillis(i64::MIN);
         self.expires_at = read(&self.pulse, || store.next_expiry(name, ever)).await?;
-        if self.condition.adopt(&standing) || standing.disabled != self.standing.disabled {
+        let is_changed = self.condition.adopt(&standing, self.parts.clock.now());
+        if is_changed || standing.disabled != self.standing.disabled {
             self.queue.clear();
         }
         self.telling.standing(&standing);
@@ -229,8 +274,8 @@ impl Dispatcher {
     }
 
     /// Gives up what has expired and is not under way.
-    async fn expire(&mut self, now: UnixMillis) -> Result<(), DispatcherError> {
-        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+    async fn expire(&mut self, target: &Target, now: UnixMillis) -> Result<(), DispatcherError> {
+        let (store, name) = (&self.parts.store, &self.parts.name);
         let limit = EXPIRY_PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         let expired = read(&self.pulse, || store.expired_deliveries(name, now, limit)).await?;
         let expiries: Vec<Expiry> = expired
@@ -240,7 +285,7 @@ impl Dispatcher {
                 event_id: delivery.event_id,
                 job_id: delivery.job_id,
                 webhook: name.clone(),
-                fallback: self.parts.webhook.fallback.clone(),
+                fallback: target.webhook.fallback.clone(),
             })
             .collect();
         self.expires_at = read(&self.pulse, || store.next_expiry(name, now)).await?;
@@ -258,14 +303,15 @@ impl Dispatcher {
     /// Starts as many attempts as the webhook's health allows; answers when there is more to do.
     async fn start_allowed(
         &mut self,
+        target: &Arc<Target>,
         now: UnixMillis,
     ) -> Result<Option<UnixMillis>, DispatcherError> {
         let health = self.condition.health();
-        let allowed = health.allowed(self.parts.webhook.max_in_flight);
+        let allowed = health.allowed(target.webhook.max_in_flight);
         if let Some(hold) = health.hold() {
             // What the last one has shown is recorded before the next one is chosen.
             return match self.attempts.is_empty() {
-                true => self.start_probe(hold, now).await,
+                true => self.start_probe(target, hold, now).await,
                 false => Ok(None),
             };
         }
@@ -277,11 +323,12 @@ impl Dispatcher {
         if free == 0 {
             return Ok(None);
         }
-        self.start_due(free, now).await
+        self.start_due(target, free, now).await
     }
 
     async fn start_due(
         &mut self,
+        target: &Arc<Target>,
         mut free: usize,
         now: UnixMillis,
     ) -> Result<Option<UnixMillis>, DispatcherError> {
@@ -290,73 +337,103 @@ impl Dispatcher {
                 && let Some(delivery) = self.queue.pop_front()
             {
                 if self.may_be_sent(&delivery, now) {
-                    self.start(delivery, false);
+                    self.start(target, delivery, None);
                     free -= 1;
                 }
             }
             if free == 0 {
                 return Ok(None);
             }
-            let (store, name) = (&self.parts.store, &self.parts.webhook.name);
+            let (store, name) = (&self.parts.store, &self.parts.name);
             if !std::mem::take(&mut self.more) {
                 return Ok(read(&self.pulse, || store.next_delivery(name, now)).await?);
             }
-            // Those under way are still pending and may be among the rows.
-            let limit = PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-            let mut due = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
-            let is_full = due.len() >= limit as usize;
+            let limit = PAGE + self.passed_over();
+            let found = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
+            let is_full = found.deliveries.len() + found.unreadable.len() >= limit as usize;
+            let mut due = self.readable(found);
             due.retain(|delivery| self.may_be_sent(delivery, now));
             self.more = is_full && !due.is_empty();
             self.queue.extend(due);
         }
     }
 
-    /// Tries whether a held webhook takes events again: with one that is worth something for a short time only, as soon as
-    /// it is due; else, when the time has come, with the one that was tried before, or the one that is due first.
+    /// Tries whether a held webhook accepts events again: with one that expires, as soon as it is due; else, at the pace of
+    /// the hold, with the heads of the lanes one after the other, those that were never tried first.
     async fn start_probe(
         &mut self,
+        target: &Arc<Target>,
         hold: &Hold,
         now: UnixMillis,
     ) -> Result<Option<UnixMillis>, DispatcherError> {
         self.queue.clear();
         self.more = true;
-        let (store, name) = (&self.parts.store, &self.parts.webhook.name);
-        // A lane whose outcome could not be recorded must not hide the others.
-        let limit = 1 + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        let mut found = read(&self.pulse, || store.fresh_deliveries_due(name, now, limit)).await?;
-        found.retain(|delivery| self.may_be_sent(delivery, now));
-        let early = hold.probe_at.filter(|at| *at > now);
-        if found.is_empty() && early.is_none() {
-            if let Some(event_id) = hold.event_id.as_deref() {
-                found.extend(read(&self.pulse, || store.delivery_due(name, event_id, now)).await?);
-            }
-            if found.is_empty() {
-                found = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
-            }
-        }
-        let probe = found
-            .into_iter()
-            .find(|delivery| self.may_be_sent(delivery, now));
-        if let Some(probe) = probe {
-            self.start(probe, true);
+        let parts = Arc::clone(&self.parts);
+        let (store, name) = (&parts.store, &parts.name);
+        let limit = 1 + self.passed_over();
+        let fresh = read(&self.pulse, || store.fresh_deliveries_due(name, now, limit)).await?;
+        if let Some(fresh) = self.first_to_send(fresh, now) {
+            self.start(target, fresh, Some(Probe::Fresh));
             return Ok(None);
         }
-        let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
-        Ok(next.into_iter().chain(early).min())
+        if let Some(early) = hold.probe_at.filter(|at| *at > now) {
+            let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
+            return Ok(next.into_iter().chain([early]).min());
+        }
+        // While the clock settles nothing expires, and nothing is passed over because it has.
+        let ever = UnixMillis(i64::MIN);
+        let is_settled = self.parts.clock.steady().is_settled;
+        let expired = if is_settled { now } else { ever };
+        let found = read(&self.pulse, || {
+            store.deliveries_to_probe(name, expired, limit)
+        })
+        .await?;
+        if let Some(probe) = self.first_to_send(found, now) {
+            self.start(target, probe, Some(Probe::Paced));
+        }
+        Ok(None)
+    }
+
+    fn first_to_send(&mut self, found: DueDeliveries, now: UnixMillis) -> Option<DueDelivery> {
+        let deliveries = self.readable(found);
+        let mut deliveries = deliveries.into_iter();
+        deliveries.find(|delivery| self.may_be_sent(delivery, now))
+    }
+
+    /// How many rows more than wanted are read: those under way are still pending and may be among them, and so may those
+    /// that cannot be read.
+    fn passed_over(&self) -> u32 {
+        u32::try_from(self.lanes.len() + self.unreadable.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The deliveries that could be read; the others are said once.
+    fn readable(&mut self, found: DueDeliveries) -> Vec<DueDelivery> {
+        for (event_id, error) in found.unreadable {
+            if self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(event_id.clone()) {
+                self.telling.unreadable(&event_id, &error);
+                // The page had one good row fewer than it could have.
+                self.more = true;
+            }
+        }
+        found.deliveries
     }
 
     fn may_be_sent(&self, delivery: &DueDelivery, now: UnixMillis) -> bool {
-        !self.lanes.contains_key(&delivery.job_id) && delivery.expires_at.is_none_or(|at| at > now)
+        let is_fresh = || {
+            let has_expired = delivery.expires_at.is_some_and(|at| at <= now);
+            !has_expired || !self.parts.clock.steady().is_settled
+        };
+        !self.lanes.contains_key(&delivery.job_id) && is_fresh()
     }
 
-    fn start(&mut self, delivery: DueDelivery, is_probe: bool) {
+    fn start(&mut self, target: &Arc<Target>, delivery: DueDelivery, probe: Option<Probe>) {
         let lane = (delivery.job_id.clone(), delivery.event_id.clone());
         self.lanes.extend([lane]);
-        let parts = Arc::clone(&self.parts);
+        let (parts, target) = (Arc::clone(&self.parts), Arc::clone(target));
         let condition = self.condition.clone();
         let place = Place::taken(Arc::clone(&self.gauge), Arc::clone(&self.over));
         self.attempts
-            .spawn(attempt(parts, condition, delivery, is_probe, place));
+            .spawn(attempt(parts, target, condition, delivery, probe, place));
     }
 
     fn finish(

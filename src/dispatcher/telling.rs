@@ -6,10 +6,14 @@ use super::attempt::Attempted;
 use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
 use crate::core::job::JobId;
+use crate::core::poll::printable;
 use crate::core::recurring::{Recurring, Tell};
 use crate::core::time::{UnixMillis, millis};
 use crate::store::{Expiry, WebhookHealth};
 use crate::telemetry;
+
+/// Longest id of an event that is logged, in characters; those of ours are shorter.
+const MAX_ID: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Telling {
@@ -19,6 +23,8 @@ pub(super) struct Telling {
     disabled_said: bool,
     /// Whether it was said that the webhook is held.
     hold_said: bool,
+    /// Whether it was said that the webhook's row cannot be read.
+    unreadable_said: bool,
 }
 
 impl Telling {
@@ -28,12 +34,17 @@ impl Telling {
             trouble: Recurring::default(),
             disabled_said: false,
             hold_said: false,
+            unreadable_said: false,
         }
     }
 
     /// How the webhook stands as a whole, as its row says.
     pub(super) fn standing(&mut self, standing: &WebhookHealth) {
         let webhook = &self.webhook;
+        let was_said = std::mem::replace(&mut self.unreadable_said, standing.unreadable.is_some());
+        if let Some(error) = standing.unreadable.as_ref().filter(|_| !was_said) {
+            error!(%webhook, error, "what is remembered of the webhook cannot be read and is left out; see: jobtrackd doctor");
+        }
         match &standing.disabled {
             Some((since, reason)) => {
                 if !std::mem::replace(&mut self.disabled_said, true) {
@@ -48,7 +59,14 @@ impl Telling {
         }
     }
 
-    /// Events that were worth nothing any more.
+    /// Another hand was in the row of a delivery.
+    pub(super) fn unreadable(&self, event_id: &str, error: &str) {
+        let webhook = &self.webhook;
+        let event_id = printable(event_id, MAX_ID);
+        error!(%webhook, event_id, error, "a delivery cannot be read and is not sent; see: jobtrackd doctor");
+    }
+
+    /// Events that expired.
     pub(super) fn expired(&self, expiries: &[Expiry]) {
         for expiry in expiries {
             self.not_in_time(
@@ -69,7 +87,7 @@ impl Telling {
             ..
         } = attempted;
         let retry_in_ms = match attempted.after {
-            AfterAttempt::Retry(at) | AfterAttempt::Rest(at) => Some(millis(at.since(now))),
+            AfterAttempt::Retry(at) | AfterAttempt::Again(at) => Some(millis(at.since(now))),
             _ => None,
         };
         debug!(
@@ -85,7 +103,7 @@ impl Telling {
         );
         let told = match attempted.after {
             AfterAttempt::Delivered => self.trouble.note(None, now),
-            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => self.trouble.note(Some(()), now),
+            AfterAttempt::Retry(_) | AfterAttempt::Again(_) => self.trouble.note(Some(()), now),
             AfterAttempt::Exhausted => {
                 error!(%webhook, %job_id, event_id, error, "an event was given up after its last attempt; it is kept");
                 None
@@ -115,7 +133,7 @@ impl Telling {
                 let probe_in_ms = hold.probe_at.map(|at| millis(at.since(now)));
                 warn!(%webhook, failures, error, probe_in_ms, "the webhook is held: one event at a time is tried until it takes one");
             }
-            Some(Health::Ready { .. }) => self.hold_said = false,
+            Some(Health::Ready(_)) => self.hold_said = false,
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! How the daemon is: `/healthz` and `/readyz`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -143,10 +143,7 @@ pub(super) async fn readyz(
     State(parts): State<Parts>,
     trusted: Option<Extension<Trusted>>,
 ) -> Response {
-    let report = {
-        let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);
-        health.report()
-    };
+    let report = parts.health.report();
     let problems = report.problems;
     let (code, status) = match (problems.unready.is_empty(), problems.degraded.is_empty()) {
         (true, true) => (StatusCode::OK, "ok"),

@@ -1,6 +1,6 @@
 //! `GET /metrics`: Prometheus text, with what is counted in the database read anew now and then.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -105,8 +105,7 @@ impl Counted {
 }
 
 fn of_loops(parts: &Parts) -> Signs {
-    let health = parts.health.read().unwrap_or_else(PoisonError::into_inner);
-    let (report, signs) = (health.report(), health.signs());
+    let (report, signs) = (parts.health.report(), parts.health.signs());
     telemetry::loops(&signs, report.problems.unready.is_empty());
     telemetry::followed(report.followed, report.in_flight, report.unknown_webhooks);
     signs

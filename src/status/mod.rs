@@ -53,7 +53,7 @@ pub struct Parts {
     /// What is recorded.
     pub store: Store,
     /// How the daemon is.
-    pub health: Arc<RwLock<Health>>,
+    pub health: Arc<Health>,
     /// The API, as the present configuration has it.
     pub upstream: Arc<RwLock<Upstream>>,
     /// Makes the daemon look for new rows at once.

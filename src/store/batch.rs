@@ -89,8 +89,10 @@ pub struct AttemptRecord {
     pub result: AttemptResult,
     /// The beginning of the answer's body.
     pub answer: Option<Answer>,
-    /// What follows.
+    /// What follows for the event.
     pub after: AfterAttempt,
+    /// How long nothing is sent to the webhook, because it asked for that.
+    pub rest: Option<Duration>,
     /// Why nothing more is to be sent to the webhook, if so.
     pub disables: Option<&'static str>,
     /// Who is told in the webhook's place, now that it will not be.
@@ -104,6 +106,8 @@ pub struct AttemptRecord {
 pub struct HealthRecord {
     /// How it is.
     pub health: Health,
+    /// Rests of no length that it asked for in a row.
+    pub rests: u32,
     /// Later ones have higher numbers.
     pub revision: i64,
     /// How often an operator has had it forgotten; what belongs to an earlier generation is not recorded.
@@ -130,6 +134,8 @@ pub struct Committed {
     pub recorded: HashSet<JobId>,
     /// Webhooks that have new deliveries to make.
     pub webhooks: HashSet<WebhookName>,
+    /// Attempts that were not the next ones of their deliveries, as other hands may leave them: event, webhook, number.
+    pub strange_attempts: HashSet<(String, WebhookName, u32)>,
 }
 
 impl Batch {

@@ -1,6 +1,8 @@
 //! The verbs of dispatchers: what is to be sent to a webhook, when, and how the webhook stands.
 
-use super::{DueDelivery, ExpiredDelivery, Store, StoreError, WebhookHealth};
+use std::time::Duration;
+
+use super::{DueDeliveries, ExpiredDelivery, Store, StoreError, WebhookHealth};
 use crate::core::delivery::WebhookName;
 use crate::core::time::UnixMillis;
 
@@ -14,7 +16,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
+    ) -> Result<DueDeliveries, StoreError> {
         match self {
             Self::Sqlite(store) => store.deliveries_due(webhook, now, limit).await,
         }
@@ -43,24 +45,25 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
+    ) -> Result<DueDeliveries, StoreError> {
         match self {
             Self::Sqlite(store) => store.fresh_deliveries_due(webhook, now, limit).await,
         }
     }
 
-    /// The delivery of one event, if it is the head of its lane and due at `now`.
+    /// The heads of a webhook's lanes, due or not, in the order in which a held webhook is probed: those that were never
+    /// tried first, then those whose last attempt is longest ago. Those that have expired at `now` are left out.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn delivery_due(
+    pub async fn deliveries_to_probe(
         &self,
         webhook: &WebhookName,
-        event_id: &str,
         now: UnixMillis,
-    ) -> Result<Option<DueDelivery>, StoreError> {
+        limit: u32,
+    ) -> Result<DueDeliveries, StoreError> {
         match self {
-            Self::Sqlite(store) => store.delivery_due(webhook, event_id, now).await,
+            Self::Sqlite(store) => store.deliveries_to_probe(webhook, now, limit).await,
         }
     }
 
@@ -90,6 +93,22 @@ impl Store {
     ) -> Result<Option<UnixMillis>, StoreError> {
         match self {
             Self::Sqlite(store) => store.next_expiry(webhook, now).await,
+        }
+    }
+
+    /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
+    /// pace, a rest to a day. A clock that was ahead may have put it years away. Answers how many deliveries were
+    /// shortened; there may be more until it is none.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clamp_waits(
+        &self,
+        webhook: &WebhookName,
+        longest: Duration,
+    ) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.clamp_waits(webhook, longest).await,
         }
     }
 

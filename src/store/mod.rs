@@ -37,8 +37,9 @@ pub use steering::{
     Replayable, TestAttempt,
 };
 pub use views::{
-    AttemptView, DeliveryView, DueDelivery, Enqueued, EventView, ExpiredDelivery, JobChange,
-    JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView, WebhookHealth,
+    AttemptView, DeliveryView, DueDeliveries, DueDelivery, Enqueued, EventView, ExpiredDelivery,
+    JobChange, JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView,
+    WebhookHealth,
 };
 pub use watched::{Overview, Told, WatchedJob};
 

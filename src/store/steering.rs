@@ -190,8 +190,8 @@ impl Store {
         }
     }
 
-    /// Switches a webhook on: a page of its disabled deliveries becomes pending, in order, and with the last page it is
-    /// told again, and its hold or rest forgotten. Until then nothing is sent to it.
+    /// Switches a webhook on: a page of its disabled deliveries becomes pending, in order, then what waits for a retry becomes
+    /// due, and with the last page its hold or rest is forgotten. A disabled one is sent nothing until then.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.

@@ -1,5 +1,7 @@
 //! What is read from the database.
 
+use std::time::Duration;
+
 use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::health::Health;
@@ -62,10 +64,25 @@ pub struct DueDelivery {
     pub body: String,
     /// When the event happened.
     pub created_at: UnixMillis,
-    /// When it is worth nothing any more.
+    /// When it expires.
     pub expires_at: Option<UnixMillis>,
+    /// When it is due.
+    pub due: UnixMillis,
+    /// The rests that the webhook asked for at it so far, together.
+    pub rested: Duration,
+    /// Whether an earlier attempt failed.
+    pub failed_before: bool,
     /// Whether an operator has asked for it again.
     pub is_replay: bool,
+}
+
+/// Deliveries that were read, and those that were found and hold what no version of this program writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueDeliveries {
+    /// In the order that was asked for.
+    pub deliveries: Vec<DueDelivery>,
+    /// The event of each that cannot be read, and why; outsiders' text.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// What is remembered of a webhook over a restart.
@@ -77,12 +94,16 @@ pub struct WebhookHealth {
     pub paused_until: Option<UnixMillis>,
     /// Whether it is held or ramps up.
     pub health: Health,
+    /// Rests of no length that it asked for in a row.
+    pub rests: u32,
     /// The number of that health; later ones have higher numbers.
     pub revision: i64,
     /// How often an operator has had the health forgotten.
     pub generation: i64,
     /// How often an operator has asked the daemon to look again.
     pub asks: i64,
+    /// Why the row cannot be read, if it cannot; all else is as if there were none.
+    pub unreadable: Option<String>,
 }
 
 /// An event that has expired before it was delivered.

@@ -117,7 +117,7 @@ pub fn attempted(
     lag: Duration,
 ) {
     let error = result.class().unwrap_or(words::NO_ERROR);
-    attempts(webhook, words::of_attempt(after), error, 1);
+    attempts(webhook, words::of_attempt(result, after), error, 1);
     let name = webhook.as_str().to_owned();
     histogram!(names::DELIVERY_ATTEMPT_DURATION.name, "webhook" => name.clone()).record(duration);
     if after == AfterAttempt::Delivered {

@@ -1,6 +1,6 @@
 //! The values of labels: words of the program, none from outside.
 
-use crate::core::delivery::AfterAttempt;
+use crate::core::delivery::{AfterAttempt, AttemptResult};
 
 /// A reason of `/readyz`, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub(super) fn attempts() -> impl Iterator<Item = (&'static str, &'static str)> {
     let others = [
         ("delivered", NO_ERROR),
         ("paused", "throttled"),
+        ("retry", "throttled"),
+        ("exhausted", "throttled"),
         ("expired", "throttled"),
         ("aborted", "throttled"),
         ("disabled", "throttled"),
@@ -117,11 +119,11 @@ pub(super) fn attempts() -> impl Iterator<Item = (&'static str, &'static str)> {
     others.into_iter().chain(failed)
 }
 
-pub(super) fn of_attempt(after: AfterAttempt) -> &'static str {
+pub(super) fn of_attempt(result: &AttemptResult, after: AfterAttempt) -> &'static str {
     match after {
         AfterAttempt::Delivered => "delivered",
-        AfterAttempt::Retry(_) => "retry",
-        AfterAttempt::Rest(_) => "paused",
+        AfterAttempt::Again(_) if matches!(result, AttemptResult::Throttled { .. }) => "paused",
+        AfterAttempt::Retry(_) | AfterAttempt::Again(_) => "retry",
         AfterAttempt::Exhausted => "exhausted",
         AfterAttempt::Expired => "expired",
         AfterAttempt::Aborted => "aborted",
@@ -235,18 +237,23 @@ mod tests {
             .iter()
             .flat_map(|result| wishes.map(|wish| (result, wish)))
         {
-            for (schedule, expires_at) in [
-                (&[][..], None),
-                (&[Duration::ZERO], None),
-                (&[], Some(UnixMillis(1))),
+            for (schedule, expires_at, due) in [
+                (&[][..], None, 0),
+                (&[Duration::ZERO], None, 0),
+                (&[Duration::from_secs(60)], None, 9),
+                (&[], Some(UnixMillis(1)), 0),
             ] {
                 let retrying = Retrying {
                     used: 0,
                     schedule,
                     expires_at,
+                    due: UnixMillis(due),
+                    rested: Duration::ZERO,
+                    empty_rests: 0,
                 };
-                let after = after_attempt(result, wish, &retrying, UnixMillis(0), 0.0);
-                let pair = (of_attempt(after), result.class().unwrap_or(NO_ERROR));
+                let after = after_attempt(result, wish, &retrying, UnixMillis(0), 0.0).after;
+                let word = of_attempt(result, after);
+                let pair = (word, result.class().unwrap_or(NO_ERROR));
                 assert!(attempts().any(|known| known == pair), "{pair:?}");
             }
         }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::read;
 use super::recorder::{Recorder, WriterGone};
+use super::wakeups::Wakeups;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::pulse::Pulse;
@@ -42,8 +43,8 @@ pub struct Intake {
     pub poller: mpsc::Sender<Notice>,
     /// Told when this process has inserted or changed a row itself, so that it is noticed at once.
     pub nudge: Arc<Notify>,
-    /// Who tells each webhook, to be told when an operator wants something of it.
-    pub webhooks: HashMap<WebhookName, Arc<Notify>>,
+    /// Wakes who sends to a webhook when an operator wants something of it.
+    pub wakeups: Wakeups,
     /// How often foreign commits are looked for.
     pub tick: Duration,
     /// Whether it advances.
@@ -124,9 +125,9 @@ impl Intake {
 
     /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.
     fn hand_on(&self, before: &HashMap<WebhookName, i64>, asks: &HashMap<WebhookName, i64>) {
-        for (name, nudge) in &self.webhooks {
-            if before.get(name).unwrap_or(&0) != asks.get(name).unwrap_or(&0) {
-                nudge.notify_one();
+        for (name, count) in asks {
+            if before.get(name).unwrap_or(&0) != count {
+                self.wakeups.wake(name);
             }
         }
     }

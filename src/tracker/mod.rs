@@ -13,6 +13,8 @@ mod schedule;
 
 pub mod commits;
 
+pub mod wakeups;
+
 pub mod pruner;
 
 pub mod recorder;

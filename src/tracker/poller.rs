@@ -44,6 +44,7 @@ const MAX_ENDING: usize = 64;
 #[derive(Debug)]
 pub struct Poller {
     surroundings: Arc<Surroundings>,
+    settings: watch::Receiver<PollerSettings>,
     max_in_flight: usize,
     notices: mpsc::Receiver<Notice>,
     writable: watch::Receiver<Writable>,
@@ -76,6 +77,15 @@ pub struct PollerParts {
     pub store: Store,
     /// Where observations go.
     pub recorder: Recorder,
+    /// The time of day.
+    pub clock: Clock,
+    /// Randomness of delays.
+    pub jitter: Jitter,
+}
+
+/// What a reload may change; polls under way go on with what they began with.
+#[derive(Debug, Clone)]
+pub struct PollerSettings {
     /// The API.
     pub upstream: Upstream,
     /// `https://host[:port]` of the API, for its relative links.
@@ -86,10 +96,6 @@ pub struct PollerParts {
     pub policy: PollingPolicy,
     /// How many looks may be taken at once, at least 1.
     pub max_in_flight: usize,
-    /// The time of day.
-    pub clock: Clock,
-    /// Randomness of delays.
-    pub jitter: Jitter,
 }
 
 /// Numbers that others may read at any time.
@@ -117,20 +123,26 @@ pub enum PollerError {
 impl Poller {
     /// Makes a poller that is told of rows through `notices`.
     #[must_use]
-    pub fn new(parts: PollerParts, notices: mpsc::Receiver<Notice>) -> Self {
+    pub fn new(
+        parts: PollerParts,
+        mut settings: watch::Receiver<PollerSettings>,
+        notices: mpsc::Receiver<Notice>,
+    ) -> Self {
         let writable = parts.recorder.writable();
+        let first = settings.borrow_and_update().clone();
         Self {
             surroundings: Arc::new(Surroundings {
                 store: parts.store,
                 recorder: parts.recorder,
-                upstream: parts.upstream,
-                api_origin: parts.api_origin,
-                subscriptions: parts.subscriptions,
-                policy: parts.policy,
+                upstream: first.upstream,
+                api_origin: first.api_origin,
+                subscriptions: first.subscriptions,
+                policy: first.policy,
                 clock: parts.clock,
                 jitter: parts.jitter,
             }),
-            max_in_flight: parts.max_in_flight.max(1),
+            settings,
+            max_in_flight: first.max_in_flight.max(1),
             notices,
             writable,
             jobs: HashMap::new(),
@@ -214,6 +226,7 @@ impl Poller {
             () = self.pulse.asked() => {}
             // An error means that the writer is gone; its own error ends the process.
             Ok(()) = self.writable.changed() => {}
+            Ok(()) = self.settings.changed() => self.renew(),
         }
         Ok(())
     }

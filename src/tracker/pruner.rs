@@ -10,6 +10,7 @@ use super::read;
 use super::recorder::Writable;
 use crate::clock::Clock;
 use crate::core::retention::{BatchSize, Retention, Stage};
+use crate::core::steadiness::SETTLING;
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{Prune, Pruned, Store, StoreError};
@@ -31,8 +32,8 @@ pub struct Pruner {
     pub store: Store,
     /// Whether anything can be written; if not, nothing is deleted.
     pub writable: watch::Receiver<Writable>,
-    /// The ages.
-    pub retention: Retention,
+    /// The ages; a reload may change them.
+    pub retention: watch::Receiver<Retention>,
     /// The time of day.
     pub clock: Clock,
     /// Whether it advances.
@@ -58,6 +59,11 @@ impl Pruner {
                 return Ok(());
             }
             pause = EVERY;
+            // A clock that has just jumped may be wrong, and what is deleted is gone.
+            if !self.clock.steady().is_settled {
+                pause = SETTLING;
+                continue;
+            }
             match self.look(&stop).await {
                 Ok(Tally { rows: 0, .. }) => debug!("nothing has reached its age"),
                 Ok(Tally { jobs, rows }) => {
@@ -75,7 +81,8 @@ impl Pruner {
         let mut size = BatchSize::default();
         for stage in Stage::ALL {
             let now = self.clock.now();
-            let Some(before) = self.retention.before(stage, now) else {
+            let retention = *self.retention.borrow();
+            let Some(before) = retention.before(stage, now) else {
                 continue;
             };
             if stage == Stage::Attempts && !self.tests(before, &mut size, stop).await? {

@@ -2,11 +2,10 @@
 
 mod apart;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -20,6 +19,7 @@ use crate::store::{
 };
 use crate::telemetry;
 use crate::tracker::commits::Commits;
+use crate::tracker::wakeups::Wakeups;
 
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
@@ -90,7 +90,8 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Records an attempt and what follows from it; `false` when a rule of the schema forbids it.
+    /// Records an attempt and what follows from it; `false` when a rule of the schema forbids it, or it is not the next one
+    /// of its delivery.
     ///
     /// # Errors
     /// [`WriterGone`].
@@ -160,19 +161,15 @@ pub struct Writer {
     clock: Clock,
     queue: mpsc::Receiver<Change>,
     writable: watch::Sender<Writable>,
-    nudges: HashMap<WebhookName, Arc<Notify>>,
+    wakeups: Wakeups,
     commits: Commits,
     changes_seen: Option<i64>,
     pulse: Pulse,
 }
 
-/// Makes the writer and a first handle. `nudges` are told when a webhook has something new to deliver.
+/// Makes the writer and a first handle. Those who send to a webhook are woken when it has something new to deliver.
 #[must_use]
-pub fn recorder(
-    store: Store,
-    clock: Clock,
-    nudges: HashMap<WebhookName, Arc<Notify>>,
-) -> (Recorder, Writer) {
+pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writer) {
     let (queue, changes) = mpsc::channel(QUEUE);
     let (writable, watch) = watch::channel(Writable::Yes);
     let writer = Writer {
@@ -180,7 +177,7 @@ pub fn recorder(
         clock,
         queue: changes,
         writable,
-        nudges,
+        wakeups,
         commits: Commits::default(),
         changes_seen: None,
         pulse: Pulse::default(),
@@ -206,8 +203,16 @@ fn weight_of(recordable: &Recordable) -> usize {
 #[derive(Default)]
 struct Waiting {
     seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
-    attempted: Vec<oneshot::Sender<bool>>,
+    attempted: Vec<(AttemptKey, oneshot::Sender<bool>)>,
     expired: Vec<oneshot::Sender<bool>>,
+}
+
+/// An attempt: event, webhook, number.
+type AttemptKey = (String, WebhookName, u32);
+
+fn key_of(attempt: &AttemptRecord) -> AttemptKey {
+    let (event_id, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
+    (event_id, webhook, attempt.number)
 }
 
 impl Writer {
@@ -273,8 +278,8 @@ impl Writer {
                     }
                 }
                 Change::Attempted(attempt, done) => {
+                    waiting.attempted.push((key_of(&attempt), done));
                     batch.attempts.push(*attempt);
-                    waiting.attempted.push(done);
                 }
                 Change::Expired(expiries, done) => {
                     batch.expiries.extend(expiries);
@@ -324,13 +329,19 @@ impl Writer {
             };
             let _ = done.send(recorded);
         }
-        for done in waiting.attempted.into_iter().chain(waiting.expired) {
+        for (key, done) in waiting.attempted {
+            let is_strange = committed.strange_attempts.contains(&key);
+            if is_strange {
+                let (event_id, webhook, attempt) = &key;
+                error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another hand");
+            }
+            let _ = done.send(!is_strange);
+        }
+        for done in waiting.expired {
             let _ = done.send(true);
         }
         for webhook in &committed.webhooks {
-            if let Some(nudge) = self.nudges.get(webhook) {
-                nudge.notify_one();
-            }
+            self.wakeups.wake(webhook);
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jobtrackd::lifecycle::GRACE;
 use jobtrackd::simulator::{Fault, FaultRule};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::world::World;
 
@@ -39,17 +38,4 @@ async fn a_hung_upstream_delays_the_end_by_the_grace_and_the_poll_is_made_again(
         world.sink.kinds("all", "hung"),
         ["job.step_changed", "job.completed"]
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_during_a_reload_uses_up_the_reload_s_grace_and_no_second_one() {
-    let mut world = hanging().await;
-    let (settings, before) = (world.settings(), Instant::now());
-    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
-    stop.cancel();
-    let reloaded = world.daemon().reload(settings, &stop, &hurry).await;
-    assert!(reloaded.is_ok());
-    world.stop().await;
-    let took = before.elapsed();
-    assert!(took < GRACE + Duration::from_secs(1), "{took:?}");
 }

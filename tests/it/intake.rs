@@ -1,6 +1,5 @@
 //! Noticing what other programs do to the table, without a nudge: by the tick that production has, in paused time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +145,7 @@ impl Alone {
         let store = Store::create_or_migrate(&folder.path().join("jobs.db"), clock.clone())
             .await
             .unwrap();
-        let (recorder, writer) = recorder(store.clone(), clock.clone(), HashMap::new());
+        let (recorder, writer) = recorder(store.clone(), clock.clone(), Default::default());
         tokio::spawn(writer.run());
         let (poller, notices) = mpsc::channel(16);
         let intake = Intake {
@@ -154,7 +153,7 @@ impl Alone {
             recorder,
             poller,
             nudge: Arc::default(),
-            webhooks: HashMap::new(),
+            wakeups: Default::default(),
             tick: TICK,
             pulse: Pulse::default(),
         };

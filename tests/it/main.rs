@@ -22,6 +22,7 @@ mod packaging;
 mod polling;
 mod pressure;
 mod process;
+mod reloading;
 mod restart;
 mod retention;
 mod schemas;

@@ -353,13 +353,7 @@ async fn a_pause_the_upstream_asked_for_outlives_a_stop_a_kill_and_a_reload() {
     endless(&mut world, "after-a-kill").await;
     world.start().await;
     world.pass(MINUTE).await;
-    let settings = world.settings();
-    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
-    world
-        .daemon()
-        .reload(settings, &stop, &hurry)
-        .await
-        .unwrap();
+    world.reload();
     endless(&mut world, "after-a-reload").await;
     world.pass(6 * MINUTE).await;
     let all = ["j", "after-a-stop", "after-a-kill", "after-a-reload"];
@@ -371,7 +365,7 @@ async fn a_pause_the_upstream_asked_for_outlives_a_stop_a_kill_and_a_reload() {
             .count();
         assert_eq!(early, 0, "{job}: ten minutes are not over");
     }
-    world.pass(3 * MINUTE).await;
+    world.pass(4 * MINUTE).await;
     for job in all {
         let first = world.polled_at(job).into_iter().find(|at| *at > polls[0]);
         assert!(

@@ -97,13 +97,7 @@ async fn other_ages_come_into_force_by_a_reload() {
     world.pass(4 * HOUR).await;
     assert_eq!(world.value(COUNTS).await, "1 2 1 1");
     world.more = "[retention]\njobs = \"2h\"\nevents = \"2h\"\nattempts = \"2h\"\n".to_owned();
-    let settings = world.settings();
-    let (stop, hurry) = Default::default();
-    world
-        .daemon()
-        .reload(settings, &stop, &hurry)
-        .await
-        .unwrap();
+    world.reload();
     world.pass(2 * HOUR).await;
     assert_eq!(world.value(COUNTS).await, "0 0 0 0");
 }

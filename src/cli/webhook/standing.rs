@@ -41,9 +41,9 @@ pub(super) fn words(health: &WebhookHealth, view: &View) -> (&'static str, Strin
             );
             ("ramping", more, Tone::Busy)
         }
-        Health::Ready { failures: 0 } => ("ready", String::new(), Tone::Good),
-        Health::Ready { failures } => {
-            let failures = text::count(u64::from(*failures), "failure");
+        Health::Ready(failing) if failing.failures == 0 => ("ready", String::new(), Tone::Good),
+        Health::Ready(failing) => {
+            let failures = text::count(u64::from(failing.failures), "failure");
             ("ready", format!("{failures} in a row"), Tone::Warn)
         }
     }
@@ -75,7 +75,7 @@ impl<'a> Standing<'a> {
         let time = |at: Option<UnixMillis>| at.map(UnixMillis::rfc3339);
         let hold = health.health.hold();
         let allowed = match &health.health {
-            Health::Ready { .. } => None,
+            Health::Ready(_) => None,
             Health::Held(_) => Some(1),
             Health::Ramping { allowed, .. } => Some(*allowed),
         };

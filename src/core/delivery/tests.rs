@@ -23,26 +23,32 @@ fn later(seconds: u64) -> UnixMillis {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-fn after(result: &AttemptResult, used: u32, schedule: &[u64]) -> AfterAttempt {
-    let schedule: Vec<Duration> = schedule.iter().copied().map(Duration::from_secs).collect();
-    let retrying = Retrying {
+/// Of an event that is due, does not expire, and was granted no rest yet.
+fn retrying(used: u32, schedule: &[Duration]) -> Retrying<'_> {
+    Retrying {
         used,
-        schedule: &schedule,
+        schedule,
         expires_at: None,
-    };
-    after_attempt(result, None, &retrying, NOW, 0.0)
+        due: NOW,
+        rested: Duration::ZERO,
+        empty_rests: 0,
+    }
+}
+
+fn seconds(schedule: &[u64]) -> Vec<Duration> {
+    schedule.iter().copied().map(Duration::from_secs).collect()
+}
+
+fn after(result: &AttemptResult, used: u32, schedule: &[u64]) -> AfterAttempt {
+    let schedule = seconds(schedule);
+    after_attempt(result, None, &retrying(used, &schedule), NOW, 0.0).after
 }
 
 #[test]
 fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
     let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
     let after = |used, random| {
-        let retrying = Retrying {
-            used,
-            schedule: &schedule,
-            expires_at: None,
-        };
-        after_attempt(&refused(), None, &retrying, NOW, random)
+        after_attempt(&refused(), None, &retrying(used, &schedule), NOW, random).after
     };
     assert_eq!(after(0, 0.0), AfterAttempt::Retry(later(5)));
     assert_eq!(after(1, 0.0), AfterAttempt::Retry(later(30)));
@@ -55,12 +61,58 @@ fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
 }
 
 #[test]
+fn a_probe_before_the_event_s_own_time_costs_no_entry_and_moves_nothing() {
+    let schedule = seconds(&[5, 3600]);
+    for used in [0, 1, 2] {
+        let early = Retrying {
+            due: later(40),
+            ..retrying(used, &schedule)
+        };
+        let decision = after_attempt(&refused(), None, &early, NOW, 0.0);
+        assert_eq!(decision.after, AfterAttempt::Again(later(40)));
+    }
+}
+
+#[test]
 fn a_rest_costs_no_entry_and_is_never_shortened() {
-    assert_eq!(
-        after(&throttled(120), 9, &[]),
-        AfterAttempt::Rest(later(120))
-    );
-    assert_eq!(after(&throttled(0), 0, &[]), AfterAttempt::Rest(later(1)));
+    let schedule = seconds(&[60, 3600]);
+    let decision = after_attempt(&throttled(120), None, &retrying(2, &schedule), NOW, 0.0);
+    let rest = Some(Duration::from_secs(120));
+    let after = AfterAttempt::Again(later(120));
+    assert_eq!(decision, Decision { after, rest });
+}
+
+#[test]
+fn rests_as_long_as_the_whole_schedule_use_up_its_entries() {
+    let schedule = seconds(&[60, 240]);
+    let after = |used, rested| {
+        let retrying = Retrying {
+            rested: Duration::from_secs(rested),
+            ..retrying(used, &schedule)
+        };
+        after_attempt(&throttled(100), None, &retrying, NOW, 0.0).after
+    };
+    assert_eq!(after(0, 299), AfterAttempt::Again(later(100)));
+    assert_eq!(after(0, 300), AfterAttempt::Retry(later(100)));
+    assert_eq!(after(1, 300), AfterAttempt::Retry(later(240)), "the later");
+    assert_eq!(after(2, 300), AfterAttempt::Exhausted);
+    let one_attempt = after_attempt(&throttled(9), None, &retrying(0, &[]), NOW, 0.0);
+    assert_eq!(one_attempt.after, AfterAttempt::Exhausted);
+}
+
+#[test]
+fn rests_of_no_length_double_up_to_five_minutes() {
+    let schedule = seconds(&[86_400]);
+    let rests = (0..11).map(|empty_rests| {
+        let retrying = Retrying {
+            empty_rests,
+            ..retrying(0, &schedule)
+        };
+        let decision = after_attempt(&throttled(0), None, &retrying, NOW, 0.0);
+        decision.rest.unwrap().as_secs()
+    });
+    let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300];
+    assert_eq!(rests.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -74,12 +126,9 @@ fn success_and_410_are_decided_by_the_status_alone() {
 
 #[test]
 fn a_wish_of_the_answer_stops_the_event_or_the_webhook_and_takes_no_success_back() {
-    let retrying = Retrying {
-        used: 0,
-        schedule: &[Duration::from_secs(5)],
-        expires_at: None,
-    };
-    let after = |result, wish| after_attempt(&result, Some(wish), &retrying, NOW, 0.0);
+    let schedule = seconds(&[5]);
+    let after =
+        |result, wish| after_attempt(&result, Some(wish), &retrying(0, &schedule), NOW, 0.0).after;
     for result in [refused(), throttled(5)] {
         assert_eq!(after(result.clone(), Wish::Disable), AfterAttempt::Disabled);
         assert_eq!(after(result, Wish::AbortMessage), AfterAttempt::Aborted);
@@ -100,11 +149,10 @@ fn delays_until_expiry(schedule: &[Duration], life: u64) -> (Vec<i64>, AfterAtte
     let mut delays = Vec::new();
     loop {
         let retrying = Retrying {
-            used: u32::try_from(delays.len()).unwrap(),
-            schedule,
             expires_at: Some(later(life)),
+            ..retrying(u32::try_from(delays.len()).unwrap(), schedule)
         };
-        match after_attempt(&refused(), None, &retrying, now, 0.0) {
+        match after_attempt(&refused(), None, &retrying, now, 0.0).after {
             AfterAttempt::Retry(at) => {
                 delays.push(at.0 - now.0);
                 now = at;
@@ -149,14 +197,16 @@ fn fast_retries_have_an_end_even_if_the_expiry_is_far_away() {
 
 #[test]
 fn a_rest_beyond_the_expiry_expires_at_once() {
-    let retrying = |seconds| Retrying {
-        used: 0,
-        schedule: &[],
-        expires_at: Some(later(seconds)),
+    let schedule = seconds(&[3600]);
+    let after = |seconds| {
+        let retrying = Retrying {
+            expires_at: Some(later(seconds)),
+            ..retrying(0, &schedule)
+        };
+        after_attempt(&throttled(30), None, &retrying, NOW, 0.0).after
     };
-    let after = |seconds| after_attempt(&throttled(30), None, &retrying(seconds), NOW, 0.0);
     assert_eq!(after(30), AfterAttempt::Expired);
-    assert_eq!(after(31), AfterAttempt::Rest(later(30)));
+    assert_eq!(after(31), AfterAttempt::Again(later(30)));
 }
 
 proptest! {
@@ -169,9 +219,9 @@ proptest! {
     ) {
         let schedule: Vec<Duration> = schedule.into_iter().map(Duration::from_millis).collect();
         let expires_at = life.map(|life| NOW.plus(Duration::from_millis(life)));
-        let retrying = Retrying { used, schedule: &schedule, expires_at };
+        let retrying = Retrying { expires_at, ..retrying(used, &schedule) };
         let entry = schedule.get(used as usize);
-        match after_attempt(&refused(), None, &retrying, NOW, random) {
+        match after_attempt(&refused(), None, &retrying, NOW, random).after {
             AfterAttempt::Retry(at) => {
                 let delay = at.since(NOW);
                 match (entry, expires_at) {

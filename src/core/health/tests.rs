@@ -3,130 +3,175 @@ use proptest::prelude::*;
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
-const RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
-fn tried(after: AfterAttempt, is_probe: bool) -> Tried<'static> {
+fn job(name: &str) -> JobId {
+    JobId::parse(name).unwrap()
+}
+
+fn tried(job_id: &JobId, after: AfterAttempt, is_probe: bool) -> Tried<'_> {
     Tried {
+        job_id,
         event_id: "evt_a",
         is_probe,
-        is_success: after == AfterAttempt::Delivered,
+        failed_before: false,
         after,
+        rest: None,
     }
 }
 
-fn step(health: Health, after: AfterAttempt) -> Health {
+fn step(health: Health, name: &str, after: AfterAttempt) -> Health {
     let is_probe = health.hold().is_some();
-    health.after(&tried(after, is_probe), &RETRY, 8, NOW)
+    health.after(&tried(&job(name), after, is_probe), 8, NOW)
 }
 
 fn later(seconds: u64) -> UnixMillis {
     NOW.plus(Duration::from_secs(seconds))
 }
 
+const RETRY: AfterAttempt = AfterAttempt::Retry(UnixMillis(9_000_000));
+
 fn held() -> Health {
-    (0..HOLD_AFTER).fold(Health::default(), |health, _| {
-        step(health, AfterAttempt::Retry(later(5)))
-    })
+    ["a", "b", "c"]
+        .into_iter()
+        .fold(Health::default(), |health, name| step(health, name, RETRY))
 }
 
 #[test]
-fn failures_in_a_row_hold_a_webhook_and_a_success_between_them_does_not() {
-    let mut health = Health::default();
-    for failures in 1..HOLD_AFTER {
-        health = step(health, AfterAttempt::Retry(later(5)));
-        assert_eq!(health, Health::Ready { failures });
-    }
-    let spared = step(health.clone(), AfterAttempt::Delivered);
-    assert_eq!(spared, Health::Ready { failures: 0 });
+fn failures_of_three_jobs_in_a_row_hold_a_webhook() {
+    let two = step(step(Health::default(), "a", RETRY), "b", RETRY);
+    let jobs = vec![job("a"), job("b")];
+    assert_eq!(two, Health::Ready(Failing { failures: 2, jobs }));
+    let spared = step(two.clone(), "b", AfterAttempt::Delivered);
+    assert_eq!(spared, Health::default(), "a success between");
     assert_eq!(
-        step(health, AfterAttempt::Retry(later(5))),
+        step(two, "c", AfterAttempt::Exhausted),
         Health::Held(Hold {
             since: NOW,
-            failures: HOLD_AFTER,
-            probe_at: Some(later(5)),
+            failures: 3,
+            probes: 0,
+            probe_at: Some(later(1)),
             event_id: None,
         })
     );
 }
 
 #[test]
-fn probes_follow_the_schedule_of_one_event_and_then_go_on_with_the_next() {
-    let probed = step(held(), AfterAttempt::Retry(later(30)));
-    let hold = probed.hold().unwrap();
-    assert_eq!(hold.probe_at, Some(later(30)));
-    assert_eq!(hold.event_id.as_deref(), Some("evt_a"));
-    assert_eq!(hold.failures, HOLD_AFTER + 1);
-    for over in [
-        AfterAttempt::Exhausted,
-        AfterAttempt::Expired,
-        AfterAttempt::Aborted,
-    ] {
-        let next = step(probed.clone(), over);
-        let hold = next.hold().unwrap();
-        assert_eq!((hold.probe_at, &hold.event_id), (Some(later(5)), &None));
+fn failures_of_two_jobs_hold_nothing_however_many_they_are() {
+    let names = ["a", "b"].into_iter().cycle().take(1000);
+    let health = names.fold(Health::default(), |health, name| step(health, name, RETRY));
+    assert_eq!((health.hold(), health.failures()), (None, 1000));
+    assert_eq!(health.allowed(8), 8);
+}
+
+#[test]
+fn probes_keep_to_the_pace_of_the_hold_whatever_their_events_wait_for() {
+    let mut health = held();
+    let mut gaps = Vec::new();
+    for after in [RETRY, AfterAttempt::Exhausted]
+        .into_iter()
+        .cycle()
+        .take(11)
+    {
+        gaps.push(
+            health
+                .hold()
+                .unwrap()
+                .probe_at
+                .unwrap()
+                .since(NOW)
+                .as_secs(),
+        );
+        health = step(health, "x", after);
     }
-    let without_retries = probed.after(&tried(AfterAttempt::Exhausted, true), &[], 8, NOW);
-    assert_eq!(without_retries.hold().unwrap().probe_at, Some(later(1)));
+    assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    let hold = health.hold().unwrap();
+    assert_eq!((hold.failures, hold.probes), (14, 11));
+    assert_eq!(hold.event_id.as_deref(), Some("evt_a"));
 }
 
 #[test]
 fn what_was_under_way_when_the_hold_began_moves_no_probe_but_its_success_ends_the_hold() {
-    let before = held();
-    let late = tried(AfterAttempt::Retry(later(500)), false);
-    let after = before.clone().after(&late, &RETRY, 8, NOW);
+    let (before, late) = (held(), job("late"));
+    let after = before.clone().after(&tried(&late, RETRY, false), 8, NOW);
     let (was, is) = (before.hold().unwrap(), after.hold().unwrap());
-    assert_eq!((was.probe_at, &was.event_id), (is.probe_at, &is.event_id));
-    let late = tried(AfterAttempt::Delivered, false);
-    let after = before.after(&late, &RETRY, 8, NOW);
+    assert_eq!((was.probe_at, was.probes), (is.probe_at, is.probes));
+    let delivered = tried(&late, AfterAttempt::Delivered, false);
+    let (allowed, taken) = (1, 0);
     assert_eq!(
-        after,
-        Health::Ramping {
-            allowed: 1,
-            taken: 0
-        }
+        before.after(&delivered, 8, NOW),
+        Health::Ramping { allowed, taken }
     );
 }
 
 #[test]
-fn it_ramps_up_in_powers_of_two_and_a_failure_holds_it_again_at_once() {
-    let mut health = step(held(), AfterAttempt::Delivered);
+fn it_ramps_up_in_powers_of_two_and_the_first_failure_of_an_event_holds_it_again() {
+    let mut health = step(held(), "a", AfterAttempt::Delivered);
     let mut allowed = Vec::new();
     while health != Health::default() {
         allowed.push(health.allowed(8));
-        let failed = step(health.clone(), AfterAttempt::Retry(later(5)));
-        assert!(failed.hold().is_some(), "{failed:?}");
-        health = step(health, AfterAttempt::Delivered);
+        let failed = step(health.clone(), "a", RETRY);
+        assert_eq!(failed.hold().unwrap().probe_at, Some(later(1)));
+        let again = job("a");
+        let again = Tried {
+            failed_before: true,
+            ..tried(&again, RETRY, false)
+        };
+        assert_eq!(health.clone().after(&again, 8, NOW), health);
+        health = step(health, "a", AfterAttempt::Delivered);
     }
     assert_eq!(allowed, [1, 2, 2, 4, 4, 4, 4]);
-    let one = held().after(&tried(AfterAttempt::Delivered, true), &RETRY, 1, NOW);
+    let one = held().after(&tried(&job("a"), AfterAttempt::Delivered, true), 1, NOW);
     assert_eq!(one, Health::default(), "one at once is all it ever gets");
 }
 
 #[test]
 fn a_rest_is_neither_failure_nor_success() {
-    let rest = AfterAttempt::Rest(later(120));
-    let ready = Health::Ready { failures: 3 };
-    assert_eq!(step(ready.clone(), rest), ready);
-    let ramping = Health::Ramping {
-        allowed: 2,
-        taken: 1,
+    let rest = |health: Health| {
+        let is_probe = health.hold().is_some();
+        let job = job("a");
+        let rested = Tried {
+            rest: Some(later(120)),
+            ..tried(&job, AfterAttempt::Again(later(120)), is_probe)
+        };
+        health.after(&rested, 8, NOW)
     };
-    assert_eq!(step(ramping.clone(), rest), ramping);
-    let rested = step(held(), rest);
+    let ready = step(Health::default(), "b", RETRY);
+    assert_eq!(rest(ready.clone()), ready);
+    let (allowed, taken) = (2, 1);
+    let ramping = Health::Ramping { allowed, taken };
+    assert_eq!(rest(ramping.clone()), ramping);
+    let rested = rest(held());
     assert_eq!(rested.hold().unwrap().probe_at, Some(later(120)));
-    assert_eq!(rested.hold().unwrap().failures, HOLD_AFTER);
+    assert_eq!(rested.failures(), 3);
 }
 
-fn outcome() -> impl Strategy<Value = (AfterAttempt, bool)> {
+#[test]
+fn a_probe_that_a_clock_put_years_away_comes_within_the_pace() {
+    let Health::Held(hold) = held() else {
+        panic!("not held")
+    };
+    let year = 365 * 24 * 3600;
+    let ahead = Health::Held(Hold {
+        since: later(year),
+        probe_at: Some(later(year)),
+        ..hold
+    });
+    let clamped = ahead.clamped(NOW);
+    let hold = clamped.hold().unwrap();
+    assert_eq!((hold.since, hold.probe_at), (NOW, Some(later(300))));
+    assert_eq!(held().clamped(NOW), held());
+}
+
+fn outcome() -> impl Strategy<Value = (u8, AfterAttempt, bool, bool)> {
     let after = prop_oneof![
         3 => Just(AfterAttempt::Delivered),
-        5 => (1_u64..1000).prop_map(|seconds| AfterAttempt::Retry(later(seconds))),
-        1 => (1_u64..1000).prop_map(|seconds| AfterAttempt::Rest(later(seconds))),
+        5 => Just(RETRY),
+        1 => Just(AfterAttempt::Again(later(9))),
         1 => Just(AfterAttempt::Exhausted),
         1 => Just(AfterAttempt::Expired),
         1 => Just(AfterAttempt::Aborted),
     ];
-    (after, any::<bool>())
+    (0_u8..5, after, any::<bool>(), any::<bool>())
 }
 
 proptest! {
@@ -136,25 +181,33 @@ proptest! {
         outcomes in prop::collection::vec(outcome(), 0..60),
     ) {
         let mut health = Health::default();
-        for (after, is_late) in outcomes {
-            let is_probe = health.hold().is_some() && !is_late;
+        let mut failed: Vec<u8> = Vec::new();
+        for (number, after, is_late, failed_before) in outcomes {
             let was_held = health.hold().is_some();
-            health = health.after(&tried(after, is_probe), &RETRY, max, NOW);
+            let was_ready = matches!(health, Health::Ready(_));
+            let job = job(&format!("j{number}"));
+            let one = Tried {
+                failed_before,
+                ..tried(&job, after, was_held && !is_late)
+            };
+            health = health.after(&one, max, NOW);
+            if after == AfterAttempt::Delivered {
+                failed.clear();
+            } else if !failed.contains(&number) {
+                failed.push(number);
+            }
             prop_assert!((1..=max).contains(&health.allowed(max)));
-            match (&health, after) {
-                (Health::Held(hold), _) => {
-                    prop_assert!(hold.failures >= 1);
-                    prop_assert!(hold.probe_at.is_some());
-                }
-                (Health::Ready { failures }, _) => prop_assert!(*failures < HOLD_AFTER),
-                (Health::Ramping { .. }, _) => {}
+            if let Health::Held(hold) = &health {
+                prop_assert!(hold.failures >= 1);
+                prop_assert!(hold.probe_at.unwrap() <= later(300));
+                prop_assert!(!was_ready || failed.len() >= HOLD_AFTER_JOBS);
             }
             prop_assert!(after != AfterAttempt::Delivered || health.hold().is_none());
             prop_assert!(!was_held || after == AfterAttempt::Delivered || health.hold().is_some());
         }
         // As many successes as it takes to double 1 up to the most, and it is as if nothing had been.
         for _ in 0..2 * max + 2 {
-            health = health.after(&tried(AfterAttempt::Delivered, false), &RETRY, max, NOW);
+            health = health.after(&tried(&job("a"), AfterAttempt::Delivered, false), max, NOW);
         }
         prop_assert_eq!(health, Health::default());
     }

@@ -105,7 +105,9 @@ impl SqliteStore {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
             let mut committed = record_observations(connection, &batch.observations, now).await?;
-            let mut lanes = record_attempts(connection, &batch.attempts).await?;
+            let attempts = record_attempts(connection, &batch.attempts).await?;
+            committed.strange_attempts = attempts.strange;
+            let mut lanes = attempts.lanes;
             lanes.extend(record_expiries(connection, &batch.expiries, now).await?);
             promote_heads(connection, &lanes, now).await?;
             committed
@@ -181,7 +183,11 @@ async fn record_observations(
     let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
     insert(connection, RECORD_DELIVERIES, deliveries).await?;
     promote_heads(connection, &lanes, now).await?;
-    Ok(Committed { recorded, webhooks })
+    Ok(Committed {
+        recorded,
+        webhooks,
+        ..Committed::default()
+    })
 }
 
 pub(super) async fn execute<T: Serialize>(

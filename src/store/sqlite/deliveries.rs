@@ -4,26 +4,25 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::SqliteConnection;
 
 use super::commit::{execute, json};
 use super::expiry::{Untold, tell_fallbacks};
 use super::lanes::Lane;
-use super::rows::{due_delivery, millis};
+use super::rows::{Reading, due_delivery, millis};
 use super::standing::affect_webhook;
 use super::{SqliteStore, StoreError};
 use crate::core::answer::Cut;
 use crate::core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptRecord, DueDelivery};
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
+use crate::store::{AttemptRecord, DueDeliveries};
 
 /// What [`due_delivery`] reads, of all heads for which what follows is true.
 macro_rules! due {
     ($condition:literal) => {
         concat!(
             "SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\",
+                    d.next_attempt_at, d.rested_ms, d.last_error IS NOT NULL AS failed_before,
                     e.type, e.body, e.created_at
              FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
              WHERE d.webhook = ?1 AND d.state = 'pending' AND ",
@@ -40,7 +39,11 @@ pub(super) const DUE_AND_FRESH: &str = due!(
      ORDER BY d.next_attempt_at LIMIT ?3"
 );
 
-pub(super) const DUE_OF_EVENT: &str = due!("d.next_attempt_at <= ?2 AND d.event_id = ?3");
+/// Due or not: a held webhook is probed at its own pace. Those that were never tried come first.
+pub(super) const TO_PROBE: &str = due!(
+    "d.next_attempt_at IS NOT NULL AND (d.expires_at IS NULL OR d.expires_at > ?2)
+     ORDER BY d.last_attempt_at, d.next_attempt_at LIMIT ?3"
+);
 
 pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
@@ -50,24 +53,26 @@ pub(super) const NEXT: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
 
-/// A 2xx counts even when the webhook was disabled while it was under way. One that is no head any more, because an
-/// earlier event was asked for again meanwhile, waits for that one.
+/// A 2xx counts even when the webhook was disabled or the event given up while it was under way. One that is not a head any
+/// more, because an earlier event was asked for again meanwhile, waits for that one.
 pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
-        state = CASE WHEN deliveries.state = 'disabled' AND v.value ->> 'state' <> 'delivered'
-                     THEN 'disabled' ELSE v.value ->> 'state' END,
+        state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'
+                     THEN deliveries.state ELSE v.value ->> 'state' END,
         attempts = v.value ->> 'number',
         last_attempt_at = v.value ->> 'started_at',
         retries_used = retries_used + (v.value ->> 'entries'),
+        rested_ms = rested_ms + (v.value ->> 'rest_ms'),
         next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
                                THEN v.value ->> 'next_attempt_at' END,
-        expired_at = CASE WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' END,
+        expired_at = CASE WHEN v.value ->> 'state' = 'delivered' THEN NULL
+                          WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' ELSE expired_at END,
         delivered_at = v.value ->> 'delivered_at',
         last_status = v.value ->> 'status',
         last_error = v.value ->> 'error'
     FROM json_each(?1) AS v
     WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
-      AND deliveries.state IN ('pending', 'disabled') AND deliveries.attempts = (v.value ->> 'number') - 1
+      AND deliveries.state <> 'delivered' AND deliveries.attempts = (v.value ->> 'number') - 1
     RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
 
 pub(super) const RECORD_ATTEMPTS: &str = "
@@ -84,8 +89,8 @@ impl SqliteStore {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
-        self.due(sqlx::query(DUE), webhook, now, limit.into()).await
+    ) -> Result<DueDeliveries, StoreError> {
+        self.due(DUE, webhook, now, limit).await
     }
 
     pub(in crate::store) async fn fresh_deliveries_due(
@@ -93,40 +98,43 @@ impl SqliteStore {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
-        let query = sqlx::query(DUE_AND_FRESH);
-        self.due(query, webhook, now, limit.into()).await
+    ) -> Result<DueDeliveries, StoreError> {
+        self.due(DUE_AND_FRESH, webhook, now, limit).await
     }
 
-    pub(in crate::store) async fn delivery_due(
+    pub(in crate::store) async fn deliveries_to_probe(
         &self,
         webhook: &WebhookName,
-        event_id: &str,
         now: UnixMillis,
-    ) -> Result<Option<DueDelivery>, StoreError> {
-        let query = sqlx::query(DUE_OF_EVENT)
-            .bind(webhook.as_str())
-            .bind(now.0)
-            .bind(event_id);
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.as_ref().map(due_delivery).transpose()
+        limit: u32,
+    ) -> Result<DueDeliveries, StoreError> {
+        self.due(TO_PROBE, webhook, now, limit).await
     }
 
     async fn due(
         &self,
-        query: Query<'_>,
+        sql: &'static str,
         webhook: &WebhookName,
         now: UnixMillis,
-        limit: i64,
-    ) -> Result<Vec<DueDelivery>, StoreError> {
-        let query = query
-            .bind(webhook.as_str().to_owned())
+        limit: u32,
+    ) -> Result<DueDeliveries, StoreError> {
+        let query = sqlx::query(sql)
+            .bind(webhook.as_str())
             .bind(now.0)
             .bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        rows.iter().map(due_delivery).collect()
+        let mut found = DueDeliveries::default();
+        for row in &rows {
+            match due_delivery(row) {
+                Ok(delivery) => found.deliveries.push(delivery),
+                // Another hand was in the row; the other deliveries must not suffer for it.
+                Err(error) => {
+                    let event = Reading::new(row, "deliveries", "event_id").name;
+                    found.unreadable.push((event, error.to_string()));
+                }
+            }
+        }
+        Ok(found)
     }
 
     pub(in crate::store) async fn next_delivery(
@@ -145,19 +153,19 @@ impl SqliteStore {
     }
 }
 
-/// Records attempts and what follows from them; answers with the lanes whose head may have changed. An attempt that is
-/// not the delivery's next one was recorded before and does nothing.
+/// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.
 pub(super) async fn record_attempts(
     connection: &mut SqliteConnection,
     attempts: &[AttemptRecord],
-) -> Result<HashSet<Lane>, StoreError> {
+) -> Result<RecordedAttempts, StoreError> {
+    let mut recorded = RecordedAttempts::default();
     if attempts.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(recorded);
     }
-    let mut told = HashSet::new();
+    let mut known = HashSet::new();
     let firsts: Vec<&AttemptRecord> = attempts
         .iter()
-        .filter(|attempt| told.insert(key(attempt)))
+        .filter(|attempt| known.insert(key(attempt)))
         .collect();
     let outcomes: Vec<OutcomeRow<'_>> = firsts.iter().copied().map(OutcomeRow::new).collect();
     let returned = sqlx::query(RECORD_OUTCOMES)
@@ -168,23 +176,35 @@ pub(super) async fn record_attempts(
     for row in &returned {
         taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
     }
-    let counted: Vec<&AttemptRecord> = firsts
+    let (counted, strange): (Vec<&AttemptRecord>, Vec<&AttemptRecord>) = firsts
         .into_iter()
-        .filter(|attempt| taken.contains(&key(attempt)))
+        .partition(|attempt| taken.contains(&key(attempt)));
+    recorded.strange = strange
+        .iter()
+        .map(|each| (each.event_id.clone(), each.webhook.clone(), each.number))
         .collect();
     let rows: Vec<AttemptRow<'_>> = counted.iter().copied().map(AttemptRow::new).collect();
     execute(connection, RECORD_ATTEMPTS, &rows).await?;
-    let mut lanes: HashSet<Lane> = HashSet::new();
     for attempt in &counted {
         affect_webhook(connection, attempt).await?;
-        lanes.insert(Lane {
+        recorded.lanes.insert(Lane {
             webhook: attempt.webhook.clone(),
             job_id: attempt.job_id.clone(),
         });
     }
     let untold: Vec<Untold<'_>> = counted.iter().filter_map(|each| Untold::of(each)).collect();
-    lanes.extend(tell_fallbacks(connection, &untold).await?);
-    Ok(lanes)
+    let fallbacks = tell_fallbacks(connection, &untold).await?;
+    recorded.lanes.extend(fallbacks);
+    Ok(recorded)
+}
+
+/// What became of the attempts of a batch.
+#[derive(Default)]
+pub(super) struct RecordedAttempts {
+    /// The lanes whose head may have changed.
+    pub(super) lanes: HashSet<Lane>,
+    /// Those that were not the next ones of their deliveries.
+    pub(super) strange: HashSet<(String, WebhookName, u32)>,
 }
 
 fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
@@ -199,6 +219,7 @@ fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
 struct OutcomeRow<'a> {
     state: &'static str,
     entries: u8,
+    rest_ms: i64,
     next_attempt_at: Option<UnixMillis>,
     delivered_at: Option<UnixMillis>,
     expired_at: Option<UnixMillis>,
@@ -211,7 +232,7 @@ impl<'a> OutcomeRow<'a> {
         let (state, entries, next_attempt_at) = match attempt.after {
             AfterAttempt::Delivered => (DeliveryState::Delivered, 0, None),
             AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
-            AfterAttempt::Rest(at) => (DeliveryState::Pending, 0, Some(at)),
+            AfterAttempt::Again(at) => (DeliveryState::Pending, 0, Some(at)),
             AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
                 (DeliveryState::Exhausted, 0, None)
             }
@@ -221,6 +242,7 @@ impl<'a> OutcomeRow<'a> {
         Self {
             state: state.as_str(),
             entries,
+            rest_ms: millis(attempt.rest.unwrap_or_default()),
             next_attempt_at,
             delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
             expired_at: (attempt.after == AfterAttempt::Expired).then_some(ended_at),

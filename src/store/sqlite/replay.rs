@@ -65,7 +65,7 @@ const UNFINISHED: &str = "
 
 /// Whatever its state: what is sent again has its whole schedule before it, and expires no more.
 pub(super) const MAKE_PENDING: &str = "
-    UPDATE deliveries SET state = 'pending', \"trigger\" = 'manual', retries_used = 0, next_attempt_at = NULL,
+    UPDATE deliveries SET state = 'pending', \"trigger\" = 'manual', retries_used = 0, rested_ms = 0, next_attempt_at = NULL,
         delivered_at = NULL, expired_at = NULL, expires_at = NULL
     FROM json_each(?1) AS v
     WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'

@@ -40,7 +40,7 @@ impl<'a> Reading<'a> {
         Self { row, table, name }
     }
 
-    fn broken(&self, column: &'static str) -> StoreError {
+    pub(super) fn broken(&self, column: &'static str) -> StoreError {
         StoreError::Inconsistent {
             table: self.table,
             column,
@@ -233,6 +233,9 @@ pub(super) fn due_delivery(row: &SqliteRow) -> Result<DueDelivery, StoreError> {
         body: r.text("body")?,
         created_at: r.time("created_at")?,
         expires_at: r.maybe_time("expires_at")?,
+        due: r.time("next_attempt_at")?,
+        rested: Duration::from_millis(r.number("rested_ms")?),
+        failed_before: r.flag("failed_before")?,
         is_replay: r.text("trigger")? == Trigger::Manual.as_str(),
     })
 }

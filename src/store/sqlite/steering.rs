@@ -52,17 +52,24 @@ pub(super) const LATEST_ATTEMPTS: &str = "
 
 /// Those that have expired meanwhile are given up by the daemon, which knows who stands in.
 pub(super) const ENABLE_DELIVERIES: &str = "
-    UPDATE deliveries SET state = 'pending', retries_used = 0
+    UPDATE deliveries SET state = 'pending', retries_used = 0, rested_ms = 0
     WHERE state = 'disabled' AND (event_id, webhook) IN (
         SELECT event_id, webhook FROM deliveries
         WHERE webhook = ?1 AND state = 'disabled' ORDER BY job_id, sequence LIMIT ?2)
     RETURNING job_id";
 
+/// What had failed before and waits for its retry is due at once, with the retries it has left.
+pub(super) const MAKE_DUE: &str = "
+    UPDATE deliveries SET next_attempt_at = ?2
+    WHERE (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2 LIMIT ?3)";
+
 const ENABLE: &str = "
     INSERT INTO webhooks (name, generation, asks) VALUES (?1, 1, 1)
     ON CONFLICT (name) DO UPDATE SET
-        disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, failures = 0, held_since = NULL,
-        probe_at = NULL, probe_event = NULL, ramp = NULL, revision = 0,
+        disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, rests = 0, failures = 0, failing_jobs = NULL,
+        held_since = NULL, probes = 0, probe_at = NULL, probe_event = NULL, ramp = NULL, revision = 0,
         generation = generation + 1, asks = asks + 1";
 
 pub(super) const DISABLE_PAGE: &str = "
@@ -129,7 +136,14 @@ impl SqliteStore {
             let lanes = lanes_of(webhook, &flipped)?;
             demote_others(connection, &lanes).await?;
             promote_heads(connection, &lanes, now).await?;
-            let is_last = flipped.len() < PAGE as usize;
+            let mut is_last = flipped.len() < PAGE as usize;
+            if is_last {
+                let due = sqlx::query(MAKE_DUE)
+                    .bind(webhook.as_str())
+                    .bind(now.0)
+                    .bind(PAGE);
+                is_last = due.execute(&mut *connection).await?.rows_affected() < u64::from(PAGE);
+            }
             if is_last {
                 let enable = sqlx::query(ENABLE).bind(webhook.as_str());
                 enable.execute(connection).await?;

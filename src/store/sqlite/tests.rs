@@ -9,7 +9,7 @@ use super::commit::{
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
 use super::deliveries::{
-    DUE, DUE_AND_FRESH, DUE_OF_EVENT, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES,
+    DUE, DUE_AND_FRESH, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
 };
 use super::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use super::expiry::{EXPIRED, NEXT_EXPIRY, RECORD_EXPIRIES, TELL_FALLBACKS};
@@ -84,8 +84,8 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH d USING INDEX deliveries_expiring (webhook=? AND expires_at>?)",
     ),
     (
-        DUE_OF_EVENT,
-        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+        TO_PROBE,
+        "SEARCH d USING INDEX deliveries_probes (webhook=?)",
     ),
     (EXPIRED, "deliveries_expiring (webhook=? AND expires_at<?)"),
     (

@@ -16,6 +16,7 @@ use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::telemetry;
 use crate::tracker::intake::Notice;
+use crate::tracker::look::Surroundings;
 use crate::tracker::schedule::Slot;
 
 /// Jobs that are overdue at start are spread over this long at most …
@@ -34,6 +35,10 @@ pub(super) struct Followed {
     pub(super) webhook: Option<Arc<str>>,
     pub(super) priority: i64,
     pub(super) not_before: Option<UnixMillis>,
+    /// When the row was inserted.
+    pub(super) created_at: UnixMillis,
+    /// The row's own deadline.
+    pub(super) deadline_at: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
@@ -150,6 +155,8 @@ impl Poller {
             webhook: row.webhook.map(Arc::from),
             priority: row.priority,
             not_before: row.not_before,
+            created_at: row.created_at,
+            deadline_at: row.deadline_at,
             deadline,
             progress: row.progress,
             hash: None,
@@ -185,13 +192,68 @@ impl Poller {
         job.priority = row.priority;
         job.not_before = row.not_before;
         job.deadline = deadline;
-        if retimed && let Place::InLine(slot) = &mut job.place {
-            self.schedule.remove(&row.id, *slot);
-            *slot = self.schedule.insert(
-                &row.id,
-                Instant::now() + job.next_poll_at.since(wall),
-                job.priority,
-            );
+        job.deadline_at = row.deadline_at;
+        if retimed {
+            self.line_up(&row.id);
+        }
+    }
+
+    /// Goes on with other settings; polls under way end with those they began with.
+    pub(super) fn renew(&mut self) {
+        let new = self.settings.borrow_and_update().clone();
+        self.max_in_flight = new.max_in_flight.max(1);
+        self.noted_pause = UnixMillis(0);
+        let before = Arc::clone(&self.surroundings);
+        self.surroundings = Arc::new(Surroundings {
+            store: before.store.clone(),
+            recorder: before.recorder.clone(),
+            upstream: new.upstream,
+            api_origin: new.api_origin,
+            subscriptions: new.subscriptions,
+            policy: new.policy,
+            clock: before.clock.clone(),
+            jitter: before.jitter.clone(),
+        });
+        self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
+        self.unknown_said.clear();
+        let latest = before.clock.now().plus(new.policy.longest_delay());
+        let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
+        for id in ids {
+            self.renew_job(&id, latest);
+        }
+    }
+
+    /// Gives one job its place under other settings: another deadline, and no poll later than `latest` unless its row says so.
+    fn renew_job(&mut self, id: &JobId, latest: UnixMillis) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let webhook = job.webhook.clone();
+        let deadline = job.deadline_at.unwrap_or_else(|| {
+            let default = self.surroundings.policy.deadline;
+            job.created_at.plus(default)
+        });
+        self.schedule
+            .set_deadline(id, Some(job.deadline), Some(deadline));
+        job.deadline = deadline;
+        let due = job.next_poll_at.min(latest);
+        let due = due.max(job.not_before.unwrap_or(due));
+        if due != job.next_poll_at && matches!(job.place, Place::InLine(_)) {
+            job.next_poll_at = due;
+            self.line_up(id);
+        }
+        self.note_webhook(id, None, webhook.as_deref());
+    }
+
+    /// Puts a job that is in line where its next poll and its priority want it.
+    fn line_up(&mut self, id: &JobId) {
+        let wall = self.surroundings.clock.now();
+        if let Some(job) = self.jobs.get_mut(id)
+            && let Place::InLine(slot) = &mut job.place
+        {
+            self.schedule.remove(id, *slot);
+            let due = Instant::now() + job.next_poll_at.since(wall);
+            *slot = self.schedule.insert(id, due, job.priority);
         }
     }
 
@@ -226,15 +288,10 @@ impl Poller {
                     *then = Then::PollAgain;
                 }
             }
-            Place::InLine(slot) => {
+            Place::InLine(_) => {
                 job.progress.asked_for(wall);
                 job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
-                self.schedule.remove(id, *slot);
-                *slot = self.schedule.insert(
-                    id,
-                    Instant::now() + job.next_poll_at.since(wall),
-                    job.priority,
-                );
+                self.line_up(id);
             }
         }
     }

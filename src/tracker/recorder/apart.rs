@@ -36,7 +36,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        for (attempt, done) in batch.attempts.into_iter().zip(waiting.attempted) {
+        for (attempt, waits) in batch.attempts.into_iter().zip(waiting.attempted) {
             let event_id = attempt.event_id.clone();
             let (job_id, webhook) = (attempt.job_id.clone(), attempt.webhook.clone());
             let alone = Batch {
@@ -47,7 +47,7 @@ impl Writer {
             match self.commit_patiently(&alone).await {
                 Ok(committed) => {
                     let waiting = Waiting {
-                        attempted: vec![done],
+                        attempted: vec![waits],
                         ..Waiting::default()
                     };
                     self.answer(waiting, &committed);
@@ -60,7 +60,7 @@ impl Writer {
                         error = rule,
                         "an attempt cannot be recorded; its rows were changed by another hand"
                     );
-                    let _ = done.send(false);
+                    let _ = waits.1.send(false);
                 }
                 Err(error) => return Err(error),
             }

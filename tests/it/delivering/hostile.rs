@@ -81,10 +81,10 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
     for (name, reply, ..) in receivers() {
         let receiver = Receiver::start(reply).await;
         // What hangs is tried once: each time takes two seconds of real time.
-        let retry = if name == "resets-when-it-is-done" {
-            "[\"30s\", \"30s\"]"
-        } else {
-            "[]"
+        let retry = match name {
+            "resets-when-it-is-done" => "[\"30s\", \"30s\"]",
+            "rests-for-ever" => "[\"1d\"]",
+            _ => "[]",
         };
         let lines = format!("events = [\"job.completed\"]\nretry = {retry}");
         let section = webhook(name, &lines).replace("SINK", &receiver.address.to_string());

@@ -141,8 +141,7 @@ async fn after_a_reload_answers_go_to_the_new_api_with_the_new_key() {
     let mut world = World::running().await;
     follow_asking(&mut world, "j", &mfa("/jobs/j/mfa")).await;
     world.upstream = "auth = \"bearer\"\napi_key = \"another-key\"".to_owned();
-    let (settings, stop) = (world.settings(), tokio_util::sync::CancellationToken::new());
-    world.daemon().reload(settings, &stop, &stop).await.unwrap();
+    world.reload();
     let (status, _) = answer(&mut world, "j", json!(["1234"])).await;
     assert_eq!(status, 401, "the simulator gave out no such token");
     assert!(!relayed(&world)[0].authorized);

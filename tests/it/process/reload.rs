@@ -1,6 +1,5 @@
 //! SIGHUP: new settings while work goes on.
 
-use jobtrackd::simulator::{Fault, FaultRule};
 use rustix::process::Signal;
 
 use super::house::{House, get};
@@ -145,22 +144,4 @@ async fn the_log_level_is_taken_at_once() {
     house.follow("1", &[(0, &[("a", "in-progress")])]).await;
     program.says("job changed").await;
     program.stop().await;
-}
-
-#[tokio::test]
-async fn a_stop_during_a_reload_does_not_wait_for_the_loops_to_start_anew() {
-    let house = House::new().await;
-    let program = house.running().await;
-    let hang = FaultRule::new(Fault::Hang).on_job("hung");
-    house.control().inject(hang).unwrap();
-    house.sql("INSERT INTO jobs (id) VALUES ('hung')").await;
-    until("the poll", || house.asked("hung") == 1).await;
-    program.signal(Signal::HUP);
-    program.says("taking the new configuration").await;
-    program.signal(Signal::TERM);
-    program.signal(Signal::INT);
-    let ended = program.ended().await;
-    assert_eq!(ended.code, Some(1), "{}", ended.text);
-    assert!(!ended.text.contains(TAKEN), "{}", ended.text);
-    assert_eq!(house.asked("hung"), 1);
 }

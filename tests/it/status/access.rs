@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::raw::{ask_with, port};
 use crate::support::world::World;
@@ -98,17 +97,10 @@ async fn a_reload_brings_another_token_and_other_names_into_force() {
     assert_eq!(status(&mut world, FIRST, "jobs.internal").await, 404);
     std::fs::write(&file, SECOND).unwrap();
     world.status = world.status.replace("jobs.internal", "new.internal");
-    reload(&mut world).await;
+    world.reload();
     assert_eq!(status(&mut world, FIRST, "new.internal").await, 401);
     assert_eq!(status(&mut world, SECOND, "new.internal").await, 404);
     assert_eq!(status(&mut world, SECOND, "jobs.internal").await, 421);
-}
-
-async fn reload(world: &mut World) {
-    let settings = world.settings();
-    let never = CancellationToken::new();
-    let reloaded = world.daemon().reload(settings, &never, &never).await;
-    reloaded.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,7 +108,7 @@ async fn an_address_that_others_can_reach_keeps_its_token_when_a_reload_would_ta
     let (mut world, _) = with_token("0.0.0.0:0").await;
     // Fine for the address it names, which only a restart brings into force.
     world.status = "listen = \"127.0.0.1:0\"".to_owned();
-    reload(&mut world).await;
+    world.reload();
     let answer = ask_with(&mut world, "GET /jobs/none", &[]).await;
     assert_eq!(answer.status, 401);
     let answer = ask_with(&mut world, "GET /jobs/none", &[&bearer(FIRST)]).await;

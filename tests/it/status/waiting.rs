@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use tokio_util::sync::CancellationToken;
 
 use super::client::{Waiter, answer, get, request, until};
 use crate::support::world::World;
@@ -116,16 +115,7 @@ async fn a_wait_that_is_over_is_answered_with_what_there_is() {
 async fn a_reload_keeps_those_who_wait_and_a_stop_answers_them_at_once() {
     let mut world = patient_world().await;
     let waiter = Waiter::start(&mut world, "/jobs/j?wait=60", None).await;
-    let (settings, stop, hurry) = (
-        world.settings(),
-        CancellationToken::new(),
-        CancellationToken::new(),
-    );
-    world
-        .daemon()
-        .reload(settings, &stop, &hurry)
-        .await
-        .unwrap();
+    world.reload();
     assert!(!waiter.is_over());
     let before = world.elapsed();
     world.sql(POLL).await;

@@ -65,21 +65,19 @@ async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled
 async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
     for answer in [(500, ""), (429, "86400")] {
         let mut world = told("events = [\"job.completed\"]\nretry = [\"1d\"]", "").await;
-        world.sink.answers("all", &[answer; 8]);
+        world.sink.answers("all", &[answer; 100]);
         for job in 0..12 {
             done(&mut world, &format!("j{job}")).await;
         }
         world.pass(HOUR).await;
         let before = world.sink.requests("all").len();
-        assert!(before <= 8, "{before}");
+        assert!(before <= 24, "{before}");
         world.sink.recovers("all");
         enable(&world, "all").await;
         world.daemon().nudge();
         world.pass(SECOND).await;
-        let never_tried = 12 - before;
-        assert_eq!(world.sink.accepted("all").len(), never_tried, "{answer:?}");
-        world.until_ended(30 * HOUR).await;
-        assert_eq!(world.sink.accepted("all").len(), 12);
+        let accepted = world.sink.accepted("all").len();
+        assert_eq!(accepted, 12, "also what waits for its retry: {answer:?}");
     }
 }
 

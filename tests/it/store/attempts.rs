@@ -98,13 +98,15 @@ async fn a_rest_pauses_the_webhook_and_costs_no_entry() {
     let bench = two_events().await;
     assert_eq!(health(&bench, "w").await, WebhookHealth::default());
     let head = bench.heads("w").await.remove(0);
-    bench.attempts("w", &head, AfterAttempt::Rest(t(120))).await;
+    bench
+        .attempts("w", &head, AfterAttempt::Again(t(120)))
+        .await;
     assert_eq!(health(&bench, "w").await.paused_until, Some(t(120)));
     assert_eq!(health(&bench, "v").await, WebhookHealth::default());
     let head = bench.heads("w").await.remove(0);
     assert_eq!((head.attempts, head.retries_used), (1, 0));
     assert_eq!(bench.due("w", t(119)).await, []);
-    bench.attempts("w", &head, AfterAttempt::Rest(t(60))).await;
+    bench.attempts("w", &head, AfterAttempt::Again(t(60))).await;
     assert_eq!(
         health(&bench, "w").await.paused_until,
         Some(t(120)),
@@ -166,7 +168,7 @@ async fn what_was_under_way_when_the_webhook_was_disabled_counts_when_it_was_a_2
             Some("status: 500 Internal Server Error"),
         ),
         (
-            AfterAttempt::Rest(t(60)),
+            AfterAttempt::Again(t(60)),
             DeliveryState::Disabled,
             Some("throttled: 429, wants 60 s of rest"),
         ),
@@ -243,7 +245,7 @@ async fn an_attempt_that_does_not_count_does_nothing_to_its_webhook() {
     let bench = two_events().await;
     let head = bench.heads("w").await.remove(0);
     bench.attempts("w", &head, AfterAttempt::Delivered).await;
-    for after in [AfterAttempt::Disabled, AfterAttempt::Rest(UnixMillis::MAX)] {
+    for after in [AfterAttempt::Disabled, AfterAttempt::Again(UnixMillis::MAX)] {
         bench.attempts("w", &head, after).await;
         assert_eq!(health(&bench, "w").await, WebhookHealth::default());
         assert_eq!(bench.lane("w", "1").await, ["1 delivered", "2 pending"]);

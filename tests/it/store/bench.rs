@@ -97,6 +97,7 @@ impl Bench {
             .deliveries_due(&webhook, now, 1000)
             .await
             .unwrap()
+            .deliveries
     }
 
     /// Records the next attempt at a delivery.

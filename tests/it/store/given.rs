@@ -94,7 +94,7 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
             detail: "Internal Server Error".to_owned(),
             too_slow: false,
         },
-        AfterAttempt::Rest(until) => AttemptResult::Throttled {
+        AfterAttempt::Again(until) => AttemptResult::Throttled {
             status: 429,
             retry_after: until.since(T0),
         },
@@ -111,6 +111,10 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
         result,
         answer: None,
         after,
+        rest: match after {
+            AfterAttempt::Again(until) => Some(until.since(T0.plus(TOOK))),
+            _ => None,
+        },
         disables: (after == AfterAttempt::Disabled).then_some("the webhook answered 410"),
         fallback: None,
         health: None,

@@ -34,7 +34,7 @@ fn outcome(how: u8) -> AfterAttempt {
     match how {
         0..=4 => AfterAttempt::Delivered,
         5..=7 => AfterAttempt::Retry(t(60)),
-        8 => AfterAttempt::Rest(t(90)),
+        8 => AfterAttempt::Again(t(90)),
         9 | 10 => AfterAttempt::Exhausted,
         _ => AfterAttempt::Disabled,
     }
@@ -75,7 +75,7 @@ impl Model {
             AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
                 lane[head] = "exhausted";
             }
-            AfterAttempt::Retry(_) | AfterAttempt::Rest(_) => {}
+            AfterAttempt::Retry(_) | AfterAttempt::Again(_) => {}
             AfterAttempt::Disabled => self.disabled[webhook] = true,
         }
         *self

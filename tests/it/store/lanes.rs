@@ -163,7 +163,10 @@ async fn the_longest_due_come_first_and_pages_are_cut() {
         .deliveries_due(&WebhookName::new("w"), t(20), 1)
         .await
         .unwrap();
-    assert_eq!(page.iter().map(label).collect::<Vec<_>>(), ["3 1"]);
+    assert_eq!(
+        page.deliveries.iter().map(label).collect::<Vec<_>>(),
+        ["3 1"]
+    );
     assert_eq!(bench.due("w", t(20)).await.len(), 2);
     let next = async |now| {
         bench

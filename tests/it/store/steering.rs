@@ -48,7 +48,7 @@ fn outcome(how: u8) -> AfterAttempt {
     match how {
         0..=4 => AfterAttempt::Delivered,
         5..=7 => AfterAttempt::Retry(t(60)),
-        8 => AfterAttempt::Rest(t(90)),
+        8 => AfterAttempt::Again(t(90)),
         9 | 10 => AfterAttempt::Exhausted,
         11 => AfterAttempt::Aborted,
         12 => AfterAttempt::Expired,

@@ -67,6 +67,8 @@ type Answers = HashMap<String, VecDeque<Answer>>;
 struct Shared {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<Answers>>,
+    /// Webhooks with a type of event each that they answer with 500.
+    refused: Arc<Mutex<Vec<(String, String)>>>,
     /// Whether answers are held back.
     held: Arc<watch::Sender<bool>>,
 }
@@ -120,9 +122,17 @@ impl Sink {
         });
     }
 
-    /// Forgets what was still to be answered.
+    /// From now on `webhook` answers events of this type with 500.
+    pub(crate) fn refuses(&self, webhook: &str, kind: &str) {
+        let mut refused = self.shared.refused.lock().unwrap();
+        refused.push((webhook.to_owned(), kind.to_owned()));
+    }
+
+    /// Forgets what was still to be answered, and what is refused.
     pub(crate) fn recovers(&self, webhook: &str) {
         self.shared.answers.lock().unwrap().remove(webhook);
+        let mut refused = self.shared.refused.lock().unwrap();
+        refused.retain(|(name, _)| name != webhook);
     }
 
     /// What came for one webhook, whatever it was answered with.
@@ -184,8 +194,15 @@ async fn receive(
         .unwrap()
         .get_mut(&webhook)
         .and_then(VecDeque::pop_front);
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    let is_refused = {
+        let refused = shared.refused.lock().unwrap();
+        refused
+            .iter()
+            .any(|(name, kind)| *name == webhook && event["type"] == kind.as_str())
+    };
     let answer = answer.unwrap_or(Answer {
-        status: 204,
+        status: if is_refused { 500 } else { 204 },
         ..Answer::default()
     });
     let status = answer.status;
@@ -195,7 +212,7 @@ async fn receive(
         timestamp,
         headers,
         text: String::from_utf8(body.to_vec()).unwrap(),
-        body: serde_json::from_slice(&body).unwrap(),
+        body: event,
         status,
     });
     if status == HANG {

@@ -158,6 +158,12 @@ impl World {
         panic!("the database stays locked");
     }
 
+    /// Has the daemon take the settings as they are now.
+    pub(crate) fn reload(&mut self) {
+        let settings = self.settings();
+        self.daemon().reload(settings).unwrap();
+    }
+
     pub(crate) fn daemon(&mut self) -> &mut Daemon {
         self.daemon.as_mut().unwrap()
     }

@@ -1,0 +1,93 @@
+//! Whether the wall clock can be believed: it may be set while the daemon runs, wrongly for a moment or rightly for good.
+//! A verdict that cannot be taken back is never passed right after that (contract, section 4).
+
+use std::time::Duration;
+
+use super::time::UnixMillis;
+
+/// A change of the wall clock against the monotonic one that counts as a jump; smaller ones are followed.
+const JUMP: Duration = Duration::from_secs(60);
+
+/// How long after a jump nothing expires. Then the new time is believed.
+pub const SETTLING: Duration = Duration::from_secs(5 * 60);
+
+/// Compares the two clocks whenever somebody asks.
+#[derive(Debug, Default)]
+pub struct Steadiness {
+    /// The wall clock minus the monotonic one, in milliseconds, as of the last look.
+    offset: Option<i64>,
+    jumps: u64,
+    /// Since when it settles, by the monotonic clock.
+    settles_since: Option<Duration>,
+}
+
+/// What is known of the wall clock at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steady {
+    /// Jumps seen so far.
+    pub jumps: u64,
+    /// Whether the last one is long enough ago, so that things may expire.
+    pub is_settled: bool,
+}
+
+impl Steadiness {
+    /// Compares the wall clock with `monotonic`, the time since a fixed moment that no setting of clocks moves.
+    pub fn observe(&mut self, monotonic: Duration, wall: UnixMillis) -> Steady {
+        let elapsed = i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX);
+        let offset = wall.0.saturating_sub(elapsed);
+        let moved = self
+            .offset
+            .replace(offset)
+            .map_or(0, |before| offset.abs_diff(before));
+        if Duration::from_millis(moved) >= JUMP {
+            self.jumps += 1;
+            self.settles_since = Some(monotonic);
+        }
+        self.settles_since
+            .take_if(|since| monotonic.saturating_sub(*since) >= SETTLING);
+        Steady {
+            jumps: self.jumps,
+            is_settled: self.settles_since.is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: i64 = 1_800_000_000_000;
+
+    /// What is seen at these seconds of the monotonic clock, with the wall clock so many seconds ahead.
+    fn seen(samples: &[(u64, i64)]) -> Vec<(u64, bool)> {
+        let mut steadiness = Steadiness::default();
+        let mut each = |&(second, ahead): &(u64, i64)| {
+            let wall = UnixMillis(EPOCH + (second.cast_signed() + ahead) * 1000);
+            let steady = steadiness.observe(Duration::from_secs(second), wall);
+            (steady.jumps, steady.is_settled)
+        };
+        samples.iter().map(&mut each).collect()
+    }
+
+    #[test]
+    fn a_clock_that_drifts_or_is_set_by_less_than_a_minute_is_believed() {
+        let samples = [(0, 0), (1, 59), (2, 0), (3, -59), (4000, 0), (4001, 59)];
+        assert!(seen(&samples).iter().all(|found| *found == (0, true)));
+    }
+
+    #[test]
+    fn for_five_minutes_after_a_jump_in_either_direction_nothing_expires() {
+        for jump in [60, -60, 365 * 24 * 3600] {
+            let samples = [(10, 0), (11, jump), (310, jump), (311, jump), (9999, jump)];
+            let expected = [(0, true), (1, false), (1, false), (1, true), (1, true)];
+            assert_eq!(seen(&samples), expected, "{jump}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_and_is_put_right_settles_anew() {
+        let samples = [(0, 0), (1, 7200), (3, 0), (302, 0), (303, 0)];
+        let expected = [(0, true), (1, false), (2, false), (2, false), (2, true)];
+        assert_eq!(seen(&samples), expected);
+    }
+}
