@@ -15,7 +15,7 @@ END;
 
 -- The challenge that was told of last while the step still shows it: what identifies it, when it expires by its first
 -- sight, where the answers go.
-ALTER TABLE steps ADD COLUMN challenge TEXT CHECK (json_valid(challenge));
+ALTER TABLE steps ADD COLUMN challenge TEXT CHECK (challenge IS NULL OR json_valid(challenge));
 ALTER TABLE steps ADD COLUMN challenge_expires_at INTEGER;
 ALTER TABLE steps ADD COLUMN challenge_response_url TEXT;
 
@@ -32,7 +32,7 @@ ALTER TABLE upstreams ADD COLUMN resumes INTEGER NOT NULL DEFAULT 0;
 -- Of a webhook: rests of no length it asked for in a row; the jobs of the latest failures in a row, as a JSON list; probes
 -- that failed in this hold. probe_event is the event of the last one.
 ALTER TABLE webhooks ADD COLUMN rests INTEGER NOT NULL DEFAULT 0 CHECK (rests >= 0);
-ALTER TABLE webhooks ADD COLUMN failing_jobs TEXT CHECK (json_valid(failing_jobs));
+ALTER TABLE webhooks ADD COLUMN failing_jobs TEXT CHECK (failing_jobs IS NULL OR json_valid(failing_jobs));
 ALTER TABLE webhooks ADD COLUMN probes INTEGER NOT NULL DEFAULT 0 CHECK (probes >= 0);
 
 -- Whose job it is: each user that its source or one of its results leads to.

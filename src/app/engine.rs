@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Surroundings;
+use super::lookout::{Lookout, Stranding};
 use super::signs::{Gauges, Watched};
 use super::vitals::Vitals;
 use crate::config::Settings;
@@ -47,9 +48,17 @@ pub(super) struct Engine {
     upstream: Arc<RwLock<Upstream>>,
     polling: watch::Sender<PollerSettings>,
     retention: watch::Sender<Retention>,
-    webhooks: BTreeMap<WebhookName, watch::Sender<Option<Arc<Target>>>>,
+    webhooks: BTreeMap<WebhookName, Sending>,
+    configured: watch::Sender<Vec<WebhookName>>,
     gauges: Gauges,
     stop: CancellationToken,
+}
+
+/// Where a dispatcher is told what it sends to, and that there is something to send.
+#[derive(Debug)]
+struct Sending {
+    target: watch::Sender<Option<Arc<Target>>>,
+    wakeup: Arc<Notify>,
 }
 
 /// What is made of settings before anything changes; whatever is wrong with them is found here.
@@ -119,6 +128,7 @@ impl Engine {
             polling: watch::Sender::new(prepared.polling),
             retention: watch::Sender::new(prepared.retention),
             webhooks: BTreeMap::new(),
+            configured: watch::Sender::default(),
             gauges: Gauges::default(),
             stop: CancellationToken::new(),
         };
@@ -129,6 +139,7 @@ impl Engine {
         let (notices, noticed) = mpsc::channel(NOTICES);
         let gauge = engine.poller(noticed);
         engine.pruner();
+        let stranding = engine.lookout();
         let (adopted, ready) = oneshot::channel();
         engine.intake(notices, nudge, adopted);
         vitals.watch(engine.pulses.clone());
@@ -142,6 +153,7 @@ impl Engine {
             upstream: Arc::clone(&upstream),
             writable: engine.recorder.writable(),
             attempts: engine.gauges.clone(),
+            stranding,
         };
         let health = watched.health(gauge);
         Ok((engine, upstream, health))
@@ -191,18 +203,23 @@ impl Engine {
             .iter()
             .map(|target| target.webhook.name.clone())
             .collect();
-        for (name, target) in &self.webhooks {
+        for (name, sending) in &self.webhooks {
             if !names.contains(name) {
-                target.send_replace(None);
+                self.wakeups.remove(name);
+                sending.target.send_replace(None);
             }
         }
-        for (name, target) in names.into_iter().zip(targets) {
-            let target = Some(Arc::new(target));
+        for target in targets.into_iter().map(Arc::new) {
+            let name = target.webhook.name.clone();
             match self.webhooks.get(&name) {
-                Some(known) => drop(known.send_replace(target)),
-                None => self.dispatcher(name, target),
+                Some(known) => {
+                    self.wakeups.add(name, Arc::clone(&known.wakeup));
+                    known.target.send_replace(Some(target));
+                }
+                None => self.dispatcher(name, Some(target)),
             }
         }
+        self.configured.send_replace(names);
     }
 
     fn dispatcher(&mut self, name: WebhookName, target: Option<Arc<Target>>) {
@@ -214,9 +231,11 @@ impl Engine {
             clock: self.surroundings.clock.clone(),
             jitter: self.surroundings.jitter.clone(),
         };
-        let dispatcher = Dispatcher::new(parts, targeted, self.wakeups.of(&name));
+        let wakeup = Arc::new(Notify::new());
+        let dispatcher = Dispatcher::new(parts, targeted, Arc::clone(&wakeup));
         self.gauges.add(name.clone(), dispatcher.gauge());
-        self.webhooks.insert(name, target);
+        self.wakeups.add(name.clone(), Arc::clone(&wakeup));
+        self.webhooks.insert(name, Sending { target, wakeup });
         let stop = self.stop.clone();
         self.spawn("a dispatcher", dispatcher.pulse(), async move {
             Ok(dispatcher.run(stop).await?)
@@ -235,6 +254,22 @@ impl Engine {
         self.spawn("the pruner", pruner.pulse.clone(), async move {
             Ok(pruner.run(stop).await?)
         });
+    }
+
+    fn lookout(&mut self) -> Stranding {
+        let found = Stranding::default();
+        let lookout = Lookout {
+            store: self.store.clone(),
+            wakeups: self.wakeups.clone(),
+            configured: self.configured.subscribe(),
+            found: found.clone(),
+        };
+        let stop = self.stop.clone();
+        self.tasks.spawn("the lookout", async move {
+            lookout.run(stop).await;
+            Ok(())
+        });
+        found
     }
 
     fn intake(

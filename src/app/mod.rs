@@ -4,6 +4,8 @@ mod engine;
 
 mod line;
 
+mod lookout;
+
 mod service;
 
 mod signs;

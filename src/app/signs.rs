@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::lookout::Stranding;
 use super::vitals::Vitals;
 use crate::core::delivery::WebhookName;
 use crate::dispatcher;
@@ -43,6 +44,7 @@ pub(super) struct Watched {
     pub(super) upstream: Arc<RwLock<Upstream>>,
     pub(super) writable: watch::Receiver<Writable>,
     pub(super) attempts: Gauges,
+    pub(super) stranding: Stranding,
 }
 
 impl Watched {
@@ -74,10 +76,9 @@ impl Watched {
         }
         let stalled = self.vitals.stalled().into_iter();
         unready.extend(stalled.map(|name| format!("{name} has stalled")));
-        Problems {
-            unready,
-            degraded: upstream.gate().degraded(),
-        }
+        let mut degraded = upstream.gate().degraded();
+        degraded.extend(self.stranding.problems());
+        Problems { unready, degraded }
     }
 
     fn signs(&self) -> Signs {
@@ -109,6 +110,8 @@ impl Watched {
             problems: found.into_iter().flatten().collect(),
             upstream_paused: closed.is_some(),
             webhooks: self.attempts.in_flight(),
+            stranded: self.stranding.webhooks(),
+            events_stranded: self.stranding.events(),
         }
     }
 }

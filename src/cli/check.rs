@@ -94,6 +94,7 @@ async fn stored(settings: &Settings, clock: &Clock) -> Vec<Finding> {
         .map(|webhook| webhook.name.clone())
         .collect();
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
+    findings.extend(webhooks::stranded(&store, &names).await);
     findings.extend(webhooks::disabled(&store, &names).await);
     store.leave().await;
     findings

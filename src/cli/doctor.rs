@@ -177,6 +177,8 @@ impl Visit<'_> {
         let mut findings = Vec::new();
         if let Some(store) = store {
             let names = names(settings);
+            findings.extend(webhooks::stranded(store, &names).await);
+            findings.extend(webhooks::spoilt(store, &names).await);
             findings.extend(webhooks::disabled(store, &names).await);
             findings.extend(webhooks::backlog(store, &names, self.clock).await);
         }

@@ -115,7 +115,7 @@ enum Command {
     Mfa(mfa::Args),
     /// See and steer those who are told
     Webhook(webhook::Args),
-    /// List deliveries, those of the newest events first
+    /// List deliveries, those of the newest events first; give up some
     Deliveries(told::Args),
     /// Show events in the order in which they happened, or as they happen
     Events(events::Args),

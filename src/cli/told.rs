@@ -1,5 +1,7 @@
 //! `deliveries`: who was told what, of all jobs.
 
+mod give_up;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
@@ -24,7 +26,10 @@ const ERROR_CHARS: usize = 200;
                   first. 100,000 events are looked at, and a note says where that ended.\n\nExamples:\n  jobtrackd \
                   deliveries --state exhausted --webhook billing\n  jobtrackd deliveries --job 61723 --json"
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Only deliveries in this state
     #[arg(long, value_parser = states())]
     state: Option<DeliveryState>,
@@ -46,6 +51,12 @@ pub(super) struct Args {
     /// Print one JSON object per delivery
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Tell nobody of an event any more, and go on with the next one
+    GiveUp(give_up::Args),
 }
 
 fn states() -> impl TypedValueParser<Value = DeliveryState> {
@@ -114,6 +125,9 @@ impl<'a> From<&'a ListedDelivery> for Record<'a> {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
+    if let Some(Command::GiveUp(args)) = &args.command {
+        return give_up::run(args, store, screen).await;
+    }
     let mut filter = DeliveryFilter {
         state: args.state,
         webhook: args.webhook.clone(),
@@ -123,16 +137,26 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         limit: args.limit,
     };
     let mut listed: Vec<ListedDelivery> = Vec::new();
-    let mut stopped = None;
+    let (mut stopped, mut unreadable) = (None, Vec::new());
     for _ in 0..LOOKS {
         let page = store.list_deliveries(&filter).await?;
-        filter.limit -= u32::try_from(page.deliveries.len()).unwrap_or(filter.limit);
+        let found = page.deliveries.len() + page.unreadable.len();
+        filter.limit = filter
+            .limit
+            .saturating_sub(u32::try_from(found).unwrap_or(u32::MAX));
+        unreadable.extend(page.unreadable);
         listed.extend(page.deliveries);
         stopped = page.stopped;
         filter.before = page.stopped;
         if filter.limit == 0 || stopped.is_none() {
             break;
         }
+    }
+    for error in unreadable {
+        super::note(&format!(
+            "note: a delivery is left out: {}",
+            text::outside(&error, ERROR_CHARS)
+        ));
     }
     let view = screen.view;
     if args.json {

@@ -1,5 +1,6 @@
 //! `webhook`: what there is to know of those who are told, and how an operator steers them.
 
+mod handing;
 mod list;
 mod show;
 mod standing;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Args),
     /// Tell a webhook again that is disabled, held or resting
     Enable(switch::EnableArgs),
+    /// Hand what a webhook was not told to another one, after a change of names
+    Move(handing::Args),
     /// Tell a webhook nothing until it is enabled again; its events are kept
     Disable(switch::DisableArgs),
 }
@@ -76,6 +79,7 @@ pub(super) async fn run(
         Command::List(args) => list::run(args, webhooks, store, screen).await,
         Command::Show(args) => show::run(args, webhooks, store, screen).await,
         Command::Enable(args) => switch::enable(args, webhooks, store, screen).await,
+        Command::Move(args) => handing::run(args, webhooks, store, screen).await,
         Command::Disable(args) => switch::disable(args, webhooks, store, screen).await,
         // It needs no database, and is run before one is looked for.
         Command::Test(_) => Ok(()),

@@ -86,18 +86,21 @@ impl Subscriptions {
         Self(webhooks)
     }
 
-    /// The webhooks told of an event of this type; with `only` (the job's `webhook` column) at most that one.
-    pub fn told<'a>(
-        &'a self,
-        kind: EventType,
-        only: Option<&'a str>,
-    ) -> impl Iterator<Item = &'a WebhookName> {
-        self.0
-            .iter()
-            .filter(move |(name, kinds)| {
-                only.is_none_or(|only| only == name.as_str()) && kinds.contains(&kind)
-            })
-            .map(|(name, _)| name)
+    /// The webhooks told of an event of this type; with `only` (the job's `webhook` column) at most that one. If it is not
+    /// there, what a webhook is told by default waits for it.
+    #[must_use]
+    pub fn told(&self, kind: EventType, only: Option<&str>) -> Vec<WebhookName> {
+        if let Some(absent) = only.filter(|only| !self.knows(only)) {
+            let waits = EventType::DEFAULT.contains(&kind);
+            return waits
+                .then(|| WebhookName::new(absent))
+                .into_iter()
+                .collect();
+        }
+        let told = self.0.iter().filter(|(name, kinds)| {
+            only.is_none_or(|only| only == name.as_str()) && kinds.contains(&kind)
+        });
+        told.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether there is a webhook of this name.

@@ -70,7 +70,10 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
         );
     };
     let signs = of_loops(&parts);
-    let webhooks: Vec<WebhookName> = signs.webhooks.into_iter().map(|(name, _)| name).collect();
+    let mut webhooks: Vec<WebhookName> = signs.webhooks.into_iter().map(|(name, _)| name).collect();
+    webhooks.extend(signs.stranded);
+    webhooks.sort_unstable();
+    webhooks.dedup();
     // One at a time: a second one waits and finds what the first one has counted.
     let mut counted = scrape.counted.lock().await;
     counted.renew(&parts.store, webhooks).await;

@@ -22,6 +22,20 @@ impl Store {
         }
     }
 
+    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another hand was in their rows, and why.
+    /// They are not sent.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unreadable_deliveries(
+        &self,
+        webhook: &WebhookName,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.unreadable_deliveries(webhook).await,
+        }
+    }
+
     /// When the webhook's next delivery falls due after `now`, if any waits.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod place;
 mod prune;
 mod sqlite;
 mod steering;
+mod undelivered;
 mod views;
 mod watched;
 
@@ -36,6 +37,7 @@ pub use steering::{
     DeliveryFilter, DeliveryPage, ListedDelivery, Page, Replay, ReplayFilter, ReplayPage,
     Replayable, TestAttempt,
 };
+pub use undelivered::{MOST_STRANDED, Moved, Stranded, Unwanted};
 pub use views::{
     AttemptView, DeliveryView, DueDeliveries, DueDelivery, Enqueued, EventView, ExpiredDelivery,
     JobChange, JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView,

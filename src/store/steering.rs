@@ -129,6 +129,8 @@ pub struct ListedDelivery {
 pub struct DeliveryPage {
     /// The newest events first.
     pub deliveries: Vec<ListedDelivery>,
+    /// Why others that belong there cannot be read.
+    pub unreadable: Vec<String>,
     /// The event that the search has come to; `None` when it has seen everything.
     pub stopped: Option<i64>,
 }

@@ -30,6 +30,10 @@ pub struct Signs {
     pub upstream_paused: bool,
     /// The configured webhooks, with the number of attempts under way.
     pub webhooks: Vec<(WebhookName, usize)>,
+    /// Webhooks that are not configured and that events wait for, or have waited for.
+    pub stranded: Vec<WebhookName>,
+    /// How many events wait for such.
+    pub events_stranded: u64,
 }
 
 /// A poll that is over. `outcome` is a word of [`crate::core::poll::PollOutcome`]; `usable` is false when it was
@@ -150,6 +154,7 @@ pub fn loops(signs: &Signs, ready: bool) {
         let is = signs.problems.contains(&problem);
         gauge!(names::PROBLEM.name, "problem" => problem.as_str()).set(f64::from(u8::from(is)));
     }
+    set(&names::DELIVERIES_STRANDED, signs.events_stranded);
     for (webhook, in_flight) in &signs.webhooks {
         of_webhook(&names::DELIVERIES_IN_FLIGHT, webhook, *in_flight as u64);
     }

@@ -113,6 +113,8 @@ metrics! {
         "Deliveries that are pending (up to 1,000,000), and those given up or disabled of the latest 10,000 events";
     DELIVERIES_EXPIRED "deliveries_expired_total" Kind::Counter, ["webhook"],
         "Events that expired before the webhook took them";
+    DELIVERIES_STRANDED "deliveries_stranded" Kind::Gauge, [],
+        "Deliveries that are pending or disabled and whose webhook is not configured";
     DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts under way";
     OLDEST_PENDING "delivery_oldest_pending_seconds" Kind::Gauge, ["webhook"],
         "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";

@@ -325,10 +325,11 @@ impl Surroundings {
             let (event_id, sequence) = (event.id.clone(), event.sequence);
             self.subscriptions
                 .told(event.kind, only)
+                .into_iter()
                 .map(|webhook| NewDelivery {
                     event_id: event_id.clone(),
                     sequence,
-                    webhook: webhook.clone(),
+                    webhook,
                     expires_at: event.expires_at,
                 })
                 .collect::<Vec<_>>()

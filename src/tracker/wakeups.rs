@@ -7,23 +7,44 @@ use tokio::sync::Notify;
 
 use crate::core::delivery::WebhookName;
 
-/// One notification per webhook. Those who write and those who send share it by clones; a reload adds to it.
+/// One notification per webhook, and one for all those that nobody sends to. Those who write and those who send share it by
+/// clones; a reload changes it.
 #[derive(Debug, Clone, Default)]
-pub struct Wakeups(Arc<RwLock<HashMap<WebhookName, Arc<Notify>>>>);
+pub struct Wakeups(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    sending: RwLock<HashMap<WebhookName, Arc<Notify>>>,
+    stranded: Notify,
+}
 
 impl Wakeups {
-    /// The notification of a webhook, made when it is first asked for.
-    #[must_use]
-    pub fn of(&self, webhook: &WebhookName) -> Arc<Notify> {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(webhook.clone()).or_default())
+    /// From now on `sender` is woken for this webhook.
+    pub fn add(&self, webhook: WebhookName, sender: Arc<Notify>) {
+        let sending = self.0.sending.write();
+        let mut sending = sending.unwrap_or_else(PoisonError::into_inner);
+        sending.insert(webhook, sender);
     }
 
-    /// Wakes whoever sends to this webhook, if anybody does.
+    /// From now on nobody sends to this webhook.
+    pub fn remove(&self, webhook: &WebhookName) {
+        let sending = self.0.sending.write();
+        let mut sending = sending.unwrap_or_else(PoisonError::into_inner);
+        sending.remove(webhook);
+    }
+
+    /// Wakes whoever sends to this webhook; if nobody does, whoever looks after such events.
     pub fn wake(&self, webhook: &WebhookName) {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(notify) = all.get(webhook) {
-            notify.notify_one();
+        let sending = self.0.sending.read();
+        let sending = sending.unwrap_or_else(PoisonError::into_inner);
+        match sending.get(webhook) {
+            Some(sender) => sender.notify_one(),
+            None => self.0.stranded.notify_one(),
         }
+    }
+
+    /// Resolves when there may be something for a webhook that nobody sends to.
+    pub async fn stranded(&self) {
+        self.0.stranded.notified().await;
     }
 }

@@ -11,9 +11,12 @@ mod webhook;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use jobtrackd::clock::Clock;
 use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
 /// A folder for a database, and the program beside it.
@@ -87,6 +90,20 @@ impl Desk {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// The database as another program opens it.
+    async fn outsider(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new()
+            .filename(self.path())
+            .busy_timeout(Duration::from_secs(5));
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
+
+    async fn sql(&self, sql: &str) {
+        let mut outsider = self.outsider().await;
+        run_sql(&mut outsider, sql).await;
+        outsider.close().await.unwrap();
+    }
+
     fn piped(&self, arguments: &[&str], input: &[u8]) -> Said {
         let mut child = self
             .command(arguments)
@@ -98,6 +115,11 @@ impl Desk {
         child.stdin.take().unwrap().write_all(input).unwrap();
         child.wait_with_output().unwrap().into()
     }
+}
+
+async fn run_sql(connection: &mut SqliteConnection, sql: &str) {
+    let ran = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
+    ran.unwrap();
 }
 
 #[test]

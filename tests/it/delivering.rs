@@ -6,6 +6,7 @@ mod holding;
 mod hostile;
 mod order;
 mod pauses;
+mod spoilt;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -110,13 +111,17 @@ async fn a_job_with_an_unknown_webhook_is_tracked_and_the_problem_shown() {
         (code, ready["jobs_with_unknown_webhook"].as_u64()),
         (200, Some(1))
     );
-    world.until_ended(2 * MINUTE).await;
-    assert_eq!(world.value("SELECT state FROM jobs").await, "success");
-    assert!(world.sink.received().is_empty());
-    assert_eq!(world.value("SELECT count(*) FROM events").await, "3");
+    let state = "SELECT state FROM jobs";
+    world.until(2 * MINUTE, state, "success").await;
     world.pass(MINUTE).await;
+    assert!(world.sink.received().is_empty());
+    let waiting = world
+        .rows("SELECT webhook, sequence, state FROM deliveries")
+        .await;
+    assert_eq!(waiting, [["nobody", "3", "pending"]], "its end waits");
     let (_, ready) = world.get("/readyz").await;
     assert_eq!(ready["jobs_with_unknown_webhook"], 0, "it is over");
+    assert_eq!(ready["status"], "degraded");
 }
 
 #[tokio::test(start_paused = true)]

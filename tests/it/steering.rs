@@ -1,6 +1,8 @@
 //! What an operator does to webhooks while the daemon runs, through the tables alone, as the commands do it.
 
 mod enabling;
+mod giving_up;
+mod moving;
 mod replaying;
 
 use std::time::Duration;

@@ -26,8 +26,8 @@ pub(in crate::cli) async fn unknown_webhooks(store: &Store, known: &[WebhookName
                 let says = format!(
                     "{jobs} running jobs name the webhook \"{name}\", which is not configured"
                 );
-                let advice = "nobody is told of them; write a section of that name and run: systemctl reload \
-                              jobtrackd, or correct jobs.webhook in these rows";
+                let advice = "their events wait; write a section of that name and run: systemctl reload jobtrackd, or \
+                              hand them over with: jobtrackd webhook move";
                 Finding::problem(check, says, advice)
             })
             .collect(),

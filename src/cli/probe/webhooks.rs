@@ -95,6 +95,66 @@ pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Ve
     findings
 }
 
+/// Events that wait for webhooks which are not configured.
+pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Vec<Finding> {
+    let check = "webhook.stranded";
+    let found = match store.stranded(known).await {
+        Ok(found) => found,
+        Err(error) => {
+            return vec![Finding::problem(
+                check,
+                format!(
+                    "whether events wait for webhooks that are not configured cannot be read: {error}"
+                ),
+                "the daemon cannot either; run: jobtrackd check --offline",
+            )];
+        }
+    };
+    let each = found.into_iter().map(|stranded| {
+        let name = outside(stranded.webhook.as_str(), 64);
+        let events = stranded.wait();
+        Finding::problem(
+            check,
+            format!("{events} for it, and it is not configured"),
+            format!(
+                "nobody sends them; if it has another name now, run: jobtrackd webhook move {name} NEW; if nobody wants \
+                 them: jobtrackd deliveries give-up --all --webhook {name}"
+            ),
+        )
+        .of_webhook(&name)
+    });
+    each.collect()
+}
+
+/// Rows that another hand has spoilt, so that the daemon leaves them out.
+pub(in crate::cli) async fn spoilt(store: &Store, names: &[WebhookName]) -> Vec<Finding> {
+    let check = "webhook.rows";
+    let mut findings = Vec::new();
+    for name in names {
+        let mut wrong = Vec::new();
+        if let Ok(health) = store.webhook_health(name).await
+            && let Some(error) = health.unreadable
+        {
+            wrong.push(error);
+        }
+        if let Ok(deliveries) = store.unreadable_deliveries(name).await {
+            wrong.extend(deliveries.into_iter().map(|(_, error)| error));
+        }
+        let Some(first) = wrong.first() else { continue };
+        let rows = match wrong.len() {
+            1 => "a row cannot be read and is left out".to_owned(),
+            many => format!("{many} rows cannot be read and are left out"),
+        };
+        let found = Finding::problem(
+            check,
+            format!("{rows}: {}", outside(first, 300)),
+            "another program has changed it; put it right by hand, or give the event up: jobtrackd deliveries give-up EVENT",
+        );
+        findings.push(found.of_webhook(&outside(name.as_str(), 64)));
+    }
+    findings
+}
+
 /// What waits for them, and what was given up.
 pub(in crate::cli) async fn backlog(
     store: &Store,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::commit::{execute, json};
 use super::expiry::{Untold, tell_fallbacks};
@@ -16,6 +16,9 @@ use crate::core::answer::Cut;
 use crate::core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{AttemptRecord, DueDeliveries};
+
+/// Most heads that are searched for such as cannot be read.
+const MOST_HEADS: u32 = 10_000;
 
 /// What [`due_delivery`] reads, of all heads for which what follows is true.
 macro_rules! due {
@@ -45,6 +48,14 @@ pub(super) const TO_PROBE: &str = due!(
      ORDER BY d.last_attempt_at, d.next_attempt_at LIMIT ?3"
 );
 
+/// Without bodies, which may be long.
+pub(super) const HEADS: &str = "
+    SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\", d.next_attempt_at, d.rested_ms,
+           d.last_error IS NOT NULL AS failed_before, e.type, '' AS body, e.created_at
+    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+    WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL
+    ORDER BY d.next_attempt_at LIMIT ?2";
+
 pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2";
@@ -69,7 +80,8 @@ pub(super) const RECORD_OUTCOMES: &str = "
                           WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' ELSE expired_at END,
         delivered_at = v.value ->> 'delivered_at',
         last_status = v.value ->> 'status',
-        last_error = v.value ->> 'error'
+        last_error = CASE WHEN deliveries.state = 'exhausted' AND v.value ->> 'state' <> 'delivered'
+                          THEN last_error ELSE v.value ->> 'error' END
     FROM json_each(?1) AS v
     WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
       AND deliveries.state <> 'delivered' AND deliveries.attempts = (v.value ->> 'number') - 1
@@ -123,18 +135,16 @@ impl SqliteStore {
             .bind(now.0)
             .bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        let mut found = DueDeliveries::default();
-        for row in &rows {
-            match due_delivery(row) {
-                Ok(delivery) => found.deliveries.push(delivery),
-                // Another hand was in the row; the other deliveries must not suffer for it.
-                Err(error) => {
-                    let event = Reading::new(row, "deliveries", "event_id").name;
-                    found.unreadable.push((event, error.to_string()));
-                }
-            }
-        }
-        Ok(found)
+        Ok(readable(&rows))
+    }
+
+    pub(in crate::store) async fn unreadable_deliveries(
+        &self,
+        webhook: &WebhookName,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let query = sqlx::query(HEADS).bind(webhook.as_str()).bind(MOST_HEADS);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        Ok(readable(&rows).unreadable)
     }
 
     pub(in crate::store) async fn next_delivery(
@@ -151,6 +161,21 @@ impl SqliteStore {
         let query = sqlx::query_scalar(PENDING).bind(limit);
         self.read(query.fetch_one(&self.shared.readers)).await
     }
+}
+
+/// Another hand may have been in a row; the other deliveries must not suffer for it.
+fn readable(rows: &[SqliteRow]) -> DueDeliveries {
+    let mut found = DueDeliveries::default();
+    for row in rows {
+        match due_delivery(row) {
+            Ok(delivery) => found.deliveries.push(delivery),
+            Err(error) => {
+                let event = Reading::new(row, "deliveries", "event_id").name;
+                found.unreadable.push((event, error.to_string()));
+            }
+        }
+    }
+    found
 }
 
 /// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.

@@ -57,14 +57,15 @@ impl SqliteStore {
             .bind(now.0)
             .bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        let read = rows.iter().map(|row| {
+        // What cannot be read is not sent either, and is said when it is to be.
+        let read = rows.iter().filter_map(|row| {
             let r = Reading::new(row, "deliveries", "event_id");
-            Ok(ExpiredDelivery {
-                event_id: r.text("event_id")?,
-                job_id: r.job_id("job_id")?,
+            Some(ExpiredDelivery {
+                event_id: r.text("event_id").ok()?,
+                job_id: r.job_id("job_id").ok()?,
             })
         });
-        read.collect()
+        Ok(read.collect())
     }
 
     pub(in crate::store) async fn next_expiry(

@@ -59,8 +59,16 @@ impl SqliteStore {
                 Ok((found, first))
             })
             .await?;
+        let (mut deliveries, mut unreadable) = (Vec::new(), Vec::new());
+        for row in &found {
+            match listed(row) {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(error) => unreadable.push(error.to_string()),
+            }
+        }
         Ok(DeliveryPage {
-            deliveries: found.iter().map(listed).collect::<Result<_, _>>()?,
+            deliveries,
+            unreadable,
             // Cursors begin with 1.
             stopped: (first > 1).then_some(first),
         })

@@ -25,6 +25,7 @@ mod rows;
 mod standing;
 mod steering;
 mod timeline;
+mod undelivered;
 mod users;
 mod watched;
 

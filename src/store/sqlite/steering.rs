@@ -22,8 +22,11 @@ const LATEST_EVENTS: i64 = 10_000;
 
 const ASKS: &str = "SELECT name, asks FROM webhooks";
 
-/// Goes from name to name by the indexes.
-pub(super) const NAMES: &str = "
+/// Names of webhooks that something waits for, pending in `names` and disabled in `disabled`; from name to name by the
+/// indexes.
+macro_rules! waited_for {
+    () => {
+        "
     WITH RECURSIVE names (name) AS (
         SELECT min(webhook) FROM deliveries WHERE state = 'pending'
         UNION ALL
@@ -35,10 +38,18 @@ pub(super) const NAMES: &str = "
         SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'disabled' AND webhook > disabled.name)
         FROM disabled WHERE disabled.name IS NOT NULL
     )
-    SELECT name FROM names WHERE name IS NOT NULL
+    "
+    };
+}
+pub(super) use waited_for;
+
+pub(super) const NAMES: &str = concat!(
+    waited_for!(),
+    "SELECT name FROM names WHERE name IS NOT NULL
     UNION SELECT name FROM disabled WHERE name IS NOT NULL
     UNION SELECT name FROM webhooks
-    ORDER BY name";
+    ORDER BY name"
+);
 
 /// The parts are bounded each by an index; a test's attempts are few and found by the beginning of their ids.
 pub(super) const LATEST_ATTEMPTS: &str = "
@@ -93,7 +104,8 @@ impl SqliteStore {
             .await?;
         let read = rows.iter().map(|row| {
             let r = Reading::new(row, "webhooks", "name");
-            Ok((WebhookName::new(&r.text("name")?), r.integer("asks")?))
+            let name = r.foreign_text("name")?.unwrap_or_default();
+            Ok((WebhookName::new(&name), r.integer("asks")?))
         });
         read.collect()
     }
@@ -104,7 +116,8 @@ impl SqliteStore {
             .await?;
         let read = rows.iter().map(|row| {
             let r = Reading::new(row, "deliveries", "name");
-            Ok(WebhookName::new(&r.text("name")?))
+            let name = r.foreign_text("name")?.unwrap_or_default();
+            Ok(WebhookName::new(&name))
         });
         read.collect()
     }

@@ -9,7 +9,7 @@ use super::commit::{
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
 use super::deliveries::{
-    DUE, DUE_AND_FRESH, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
+    DUE, DUE_AND_FRESH, HEADS, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
 };
 use super::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use super::expiry::{EXPIRED, NEXT_EXPIRY, RECORD_EXPIRIES, TELL_FALLBACKS};
@@ -33,6 +33,10 @@ use super::replay::{
 use super::standing::DISABLE_DELIVERIES;
 use super::steering::{DISABLE_PAGE, ENABLE_DELIVERIES, LATEST_ATTEMPTS, NAMES};
 use super::timeline::TIMELINE;
+use super::undelivered::{
+    DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
+    HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
+};
 use super::users::{JOBS_OF_USER, WINDOW_END};
 use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
 use super::*;
@@ -108,6 +112,52 @@ const PLANS: &[(&str, &str)] = &[
         DEMOTE,
         "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
     ),
+    (STRANDED, "deliveries_lanes (webhook>?)"),
+    (STRANDED, "deliveries_disabled (webhook>?)"),
+    (STRANDED, "deliveries_lanes (webhook=?)"),
+    (STRANDED, "deliveries_disabled (webhook=?)"),
+    (HEADS, "deliveries_due (webhook=? AND next_attempt_at>?)"),
+    (
+        GIVE_UP_EVENT,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=?)",
+    ),
+    (
+        GIVE_UP_EVENT_OF,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        GIVE_UP_PENDING,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (GIVE_UP_PENDING, "deliveries_lanes (webhook=?)"),
+    (
+        GIVE_UP_DISABLED,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (GIVE_UP_DISABLED, "deliveries_disabled (webhook=?)"),
+    (UNDELIVERED, "deliveries_lanes (webhook=?)"),
+    (UNDELIVERED, "deliveries_disabled (webhook=?)"),
+    (
+        HAND_OVER,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        HANDED_OVER,
+        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        DUE_SINCE,
+        "SEARCH deliveries USING INDEX deliveries_lanes (webhook=? AND job_id=?)",
+    ),
+    (
+        RENAME_THESE,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        RENAME_OTHERS,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (RENAME_OTHERS, "SEARCH jobs USING INDEX jobs_active"),
     (NAMES, "deliveries_lanes (webhook>?)"),
     (NAMES, "deliveries_disabled (webhook>?)"),
     (
@@ -336,7 +386,7 @@ const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>?
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
 
 /// What may be read from end to end: it is small, or the reading has a limit.
-const FEW: [&str; 12] = [
+const FEW: [&str; 13] = [
     PAGE,
     "VIRTUAL TABLE",
     "CONSTANT ROW",
@@ -346,6 +396,8 @@ const FEW: [&str; 12] = [
     "SCAN names",
     "SCAN disabled",
     "SCAN webhooks",
+    // A page of deliveries that are handed over.
+    "SCAN u",
     // A page of jobs that ended long ago.
     "SCAN old",
     // The latest transitions, and the jobs they belong to.

@@ -269,7 +269,7 @@ impl Poller {
             // Said of the first job that names it: thousands may.
             let said = &mut self.unknown_said;
             if said.len() < MAX_UNKNOWN_SAID && said.insert(named.clone()) {
-                warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; nobody is told of it");
+                warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; its events wait until it is");
             } else {
                 debug!(job_id = %id, webhook = named, "this job, too, names a webhook that is not configured");
             }

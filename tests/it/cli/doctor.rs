@@ -9,14 +9,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use jobtrackd::store::InstanceLock;
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::sqlite::SqliteConnection;
 
-use super::{Desk, Said};
+use super::{Desk, Said, run_sql};
 use crate::support::sink::SECRET;
 
 /// A desk, and what its commands find in their environment.
@@ -79,27 +77,17 @@ impl Patient {
     }
 
     async fn outsider(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new()
-            .filename(self.desk.path())
-            .busy_timeout(Duration::from_secs(5));
-        SqliteConnection::connect_with(&options).await.unwrap()
+        self.desk.outsider().await
     }
 
     async fn sql(&self, sql: &str) {
-        let mut outsider = self.outsider().await;
-        run_sql(&mut outsider, sql).await;
-        outsider.close().await.unwrap();
+        self.desk.sql(sql).await;
     }
 
     fn locked(&self) -> InstanceLock {
         let note = format!("pid {}, since now", std::process::id());
         InstanceLock::take(&self.desk.path(), &note).unwrap()
     }
-}
-
-async fn run_sql(connection: &mut SqliteConnection, sql: &str) {
-    let ran = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
-    ran.unwrap();
 }
 
 fn chmod(path: &Path, mode: u32) {

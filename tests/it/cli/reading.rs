@@ -34,12 +34,15 @@ impl Desk {
             EventType::DEFAULT.to_vec(),
         )]);
         let deliveries = seen.events.iter().flat_map(|event| {
-            webhooks.told(event.kind, None).map(|webhook| NewDelivery {
-                event_id: event.id.clone(),
-                sequence: event.sequence,
-                webhook: webhook.clone(),
-                expires_at: event.expires_at,
-            })
+            webhooks
+                .told(event.kind, None)
+                .into_iter()
+                .map(|webhook| NewDelivery {
+                    event_id: event.id.clone(),
+                    sequence: event.sequence,
+                    webhook: webhook.clone(),
+                    expires_at: event.expires_at,
+                })
         });
         let batch = Batch {
             observations: vec![Recordable {

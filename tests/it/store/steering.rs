@@ -3,7 +3,7 @@
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, Expiry, ReplayFilter};
+use jobtrackd::store::{Batch, Expiry, ReplayFilter, Unwanted};
 use proptest::prelude::*;
 
 use super::bench::Bench;
@@ -26,6 +26,10 @@ enum Act {
     Enabled(usize),
     /// An operator has a job's events sent again, to one webhook or both, those given up or all.
     Replayed(usize, Option<usize>, bool),
+    /// An operator gives an event of a job up, for one webhook or for all.
+    GivenUp(usize, u8, Option<usize>),
+    /// An operator hands what waits for a webhook to the other one.
+    Moved(usize),
     /// Some event gets an expiry, as a challenge has.
     Challenged(usize, u8),
 }
@@ -40,6 +44,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => webhooks.clone().prop_map(Act::Enabled),
         3 => (jobs.clone(), prop::option::of(webhooks.clone()), any::<bool>())
             .prop_map(|(job, webhook, failed)| Act::Replayed(job, webhook, failed)),
+        2 => (0..JOBS.len(), 1..6_u8, prop::option::of(webhooks.clone()))
+            .prop_map(|(job, sequence, webhook)| Act::GivenUp(job, sequence, webhook)),
+        2 => webhooks.clone().prop_map(Act::Moved),
         2 => (webhooks, 1..6_u8).prop_map(|(webhook, sequence)| Act::Challenged(webhook, sequence)),
     ]
 }
@@ -96,6 +103,24 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
         }
         Act::Replayed(job, webhook, failed_only) => {
             replayed(bench, *job, *webhook, *failed_only).await;
+        }
+        Act::GivenUp(job, sequence, webhook) => {
+            let id = format!(
+                "SELECT id FROM events WHERE job_id = '{}' AND sequence = {sequence}",
+                JOBS[*job]
+            );
+            for id in bench.outsider.rows(&id).await {
+                let unwanted = match webhook {
+                    Some(webhook) => Unwanted::EventOf(id, WebhookName::new(WEBHOOKS[*webhook])),
+                    None => Unwanted::Event(id),
+                };
+                assert!(bench.store.give_up(&unwanted).await.unwrap().is_last);
+            }
+        }
+        Act::Moved(webhook) => {
+            let [from, to] = [*webhook, 1 - webhook].map(|name| WebhookName::new(WEBHOOKS[name]));
+            let moved = bench.store.move_deliveries(&from, &to).await.unwrap();
+            assert!(moved.is_last);
         }
         Act::Challenged(webhook, sequence) => {
             let sql = format!(

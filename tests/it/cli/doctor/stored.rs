@@ -223,6 +223,74 @@ async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
     );
 }
 
+#[tokio::test]
+async fn rows_that_another_hand_has_spoilt_are_shown_and_so_is_what_nobody_sends() {
+    let mut patient = Patient::migrated();
+    patient.webhook("BILLING", "https://billing.example/hook");
+    for (n, webhook) in [(1, "billing"), (2, "billing"), (3, "gone")] {
+        patient
+            .sql(&format!(
+                "INSERT INTO jobs (id) VALUES ('{n}');
+                 INSERT INTO events (id, job_id, sequence, type, created_at, body)
+                     VALUES ('e{n}', '{n}', 1, 'job.step_changed', 1, '{{}}');
+                 INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, next_attempt_at)
+                     VALUES ('e{n}', '{webhook}', '{n}', 1, 'pending', 1)"
+            ))
+            .await;
+    }
+    patient.examined().has(
+        "webhook.stranded",
+        "problem",
+        "webhook gone: 1 event waits for it",
+        "jobtrackd webhook move gone NEW",
+    );
+    patient
+        .sql("UPDATE deliveries SET attempts = 4294967296 WHERE event_id = 'e1'")
+        .await;
+    patient
+        .examined()
+        .has(
+            "webhook.rows",
+            "problem",
+            "webhook billing: a row cannot be read and is left out: the database is inconsistent: deliveries.attempts",
+            "give-up",
+        )
+        .ends(1);
+    patient
+        .sql("INSERT INTO webhooks (name, failures) VALUES ('billing', 4294967296)")
+        .await;
+    patient.examined().has(
+        "webhook.rows",
+        "problem",
+        "2 rows cannot be read and are left out",
+        "",
+    );
+    let listed = patient.run(&["deliveries", "--webhook", "billing", "--json"]);
+    assert_eq!((listed.code, listed.json().len()), (0, 1), "{listed:?}");
+    assert!(
+        listed
+            .err
+            .contains("a delivery is left out: the database is inconsistent: deliveries.attempts"),
+        "{}",
+        listed.err
+    );
+    for reading in [
+        &["webhook", "list"][..],
+        &["webhook", "show", "billing"],
+        &["list"],
+        &["events"],
+    ] {
+        patient.run(reading).done();
+    }
+    let said = patient.run(&["check", "--offline"]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.out.contains("✗ webhook gone: 1 event waits for it"),
+        "{}",
+        said.out
+    );
+}
+
 #[test]
 fn the_holder_of_the_lock_is_named_and_the_lock_is_left_alone() {
     let patient = Patient::migrated();

@@ -1,0 +1,125 @@
+//! Who looks after events that wait for a webhook which is not configured: nobody sends them, so somebody must say so.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::core::delivery::WebhookName;
+use crate::core::poll::printable;
+use crate::store::{Store, Stranded};
+use crate::tracker::wakeups::Wakeups;
+
+/// Rows that other hands have changed wake nobody; they are found by a look as rare as this.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Between two looks, however much happens.
+const REST: Duration = Duration::from_secs(1);
+
+/// Most webhooks that are remembered; rows may name any.
+const MOST_REMEMBERED: usize = 100;
+
+/// Longest name that is said, in characters.
+const NAME_CHARS: usize = 64;
+
+/// What was found last. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stranding(Arc<RwLock<Found>>);
+
+#[derive(Debug, Default)]
+struct Found {
+    now: Vec<Stranded>,
+    /// These too were found once: metrics go on with them, so that they come down to zero.
+    ever: BTreeSet<WebhookName>,
+}
+
+impl Stranding {
+    /// What is wrong, in sentences.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        found.now.iter().map(sentence).collect()
+    }
+
+    /// How many events wait.
+    pub(super) fn events(&self) -> u64 {
+        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        found.now.iter().map(|each| each.events).sum()
+    }
+
+    /// The webhooks that events have waited for since the start, those that metrics tell of.
+    pub(super) fn webhooks(&self) -> Vec<WebhookName> {
+        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        found.ever.iter().cloned().collect()
+    }
+
+    fn now_is(&self, now: Vec<Stranded>) {
+        let mut found = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let names = |stranded: &[Stranded]| -> BTreeSet<WebhookName> {
+            stranded.iter().map(|each| each.webhook.clone()).collect()
+        };
+        let (before, after) = (names(&found.now), names(&now));
+        for stranded in now.iter().filter(|each| !before.contains(&each.webhook)) {
+            let webhook = printable(stranded.webhook.as_str(), NAME_CHARS);
+            warn!(
+                webhook,
+                events = stranded.events,
+                "events wait for a webhook that is not configured; hand them over with: jobtrackd webhook move"
+            );
+        }
+        for webhook in before.difference(&after) {
+            let webhook = printable(webhook.as_str(), NAME_CHARS);
+            info!(
+                webhook,
+                "no events wait any more for this webhook, or it is configured"
+            );
+        }
+        let room = MOST_REMEMBERED.saturating_sub(found.ever.len());
+        let fresh: Vec<WebhookName> = after.difference(&found.ever).take(room).cloned().collect();
+        found.ever.extend(fresh);
+        found.now = now;
+    }
+}
+
+fn sentence(stranded: &Stranded) -> String {
+    let webhook = printable(stranded.webhook.as_str(), NAME_CHARS);
+    let events = stranded.wait();
+    format!("{events} for the webhook \"{webhook}\", which is not configured")
+}
+
+/// The loop that looks.
+#[derive(Debug)]
+pub(super) struct Lookout {
+    pub(super) store: Store,
+    pub(super) wakeups: Wakeups,
+    pub(super) configured: watch::Receiver<Vec<WebhookName>>,
+    pub(super) found: Stranding,
+}
+
+impl Lookout {
+    /// Looks until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let known = self.configured.borrow_and_update().clone();
+            match self.store.stranded(&known).await {
+                Ok(now) => self.found.now_is(now),
+                // Others say that the database cannot be read; this is looked at again.
+                Err(error) => debug!(%error, "whether events are stranded cannot be read just now"),
+            }
+            let wait = async {
+                tokio::select! {
+                    () = self.wakeups.stranded() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+                tokio::time::sleep(REST).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = self.configured.changed() => if changed.is_err() { return },
+                () = wait => {}
+            }
+        }
+    }
+}
