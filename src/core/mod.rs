@@ -7,6 +7,8 @@ pub mod time;
 
 pub mod job;
 
+pub mod text;
+
 pub mod resource;
 
 pub mod transition;
