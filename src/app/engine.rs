@@ -198,6 +198,7 @@ impl Workshop<'_> {
             recorder,
             poller,
             nudge: Arc::clone(nudge),
+            upstream: self.upstream.clone(),
             webhooks,
             tick: self.surroundings.intake_tick,
             pulse: Pulse::default(),

@@ -14,6 +14,7 @@ use crate::core::job::JobId;
 use crate::pulse::Pulse;
 use crate::store::{JobChange, JobRow, Store, StoreError};
 use crate::telemetry;
+use crate::upstream::Upstream;
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -42,6 +43,8 @@ pub struct Intake {
     pub poller: mpsc::Sender<Notice>,
     /// Told when this process has inserted or changed a row itself, so that it is noticed at once.
     pub nudge: Arc<Notify>,
+    /// The API, to be polled again when an operator ends a pause that it asked for.
+    pub upstream: Upstream,
     /// Who tells each webhook, to be told when an operator wants something of it.
     pub webhooks: HashMap<WebhookName, Arc<Notify>>,
     /// How often foreign commits are looked for.
@@ -92,6 +95,7 @@ impl Intake {
         let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
         let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
         let mut asks = self.asks().await?;
+        let mut resumes = self.resumes().await?;
         let jobs = self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(jobs);
@@ -102,6 +106,13 @@ impl Intake {
                     newest = self.notice(newest).await?;
                     let before = std::mem::replace(&mut asks, self.asks().await?);
                     self.hand_on(&before, &asks);
+                    let before = std::mem::replace(&mut resumes, self.resumes().await?);
+                    if resumes != before {
+                        tracing::info!(
+                            "an operator has ended what the API asked to be left alone for"
+                        );
+                        self.upstream.resume();
+                    }
                 }
                 Ok(false) => {}
                 // It is asked again at the next tick.
@@ -120,6 +131,11 @@ impl Intake {
     async fn asks(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
         let asks = read(&self.pulse, || self.store.webhook_asks()).await?;
         Ok(asks.into_iter().collect())
+    }
+
+    /// How often operators have ended pauses of the API.
+    async fn resumes(&self) -> Result<i64, IntakeError> {
+        Ok(read(&self.pulse, || self.store.upstream_resumes()).await?)
     }
 
     /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.

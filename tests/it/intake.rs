@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobtrackd::app::Surroundings;
-use jobtrackd::clock::Clock;
+use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::pulse::Pulse;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
 use jobtrackd::tracker::recorder::recorder;
+use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -138,6 +139,19 @@ struct Alone {
     stop: CancellationToken,
 }
 
+/// An API that nobody asks.
+fn upstream(clock: &Clock) -> Upstream {
+    let settings = UpstreamSettings {
+        base_url: "http://127.0.0.1:9".parse().unwrap(),
+        auth: Auth::None,
+        timeout: Duration::from_secs(1),
+        max_retry_after: Duration::from_secs(1),
+        max_in_flight: 1,
+        requests_per_second: None,
+    };
+    Upstream::new(&settings, clock.clone(), Jitter::seeded(1)).unwrap()
+}
+
 impl Alone {
     /// Starts it over a table that `script` has filled.
     async fn start(script: &str) -> Self {
@@ -154,6 +168,7 @@ impl Alone {
             recorder,
             poller,
             nudge: Arc::default(),
+            upstream: upstream(&clock),
             webhooks: HashMap::new(),
             tick: TICK,
             pulse: Pulse::default(),

@@ -25,6 +25,7 @@ mod rows;
 mod standing;
 mod steering;
 mod timeline;
+mod upstreams;
 mod users;
 mod watched;
 

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::Poller;
+use super::{Poller, Surroundings};
 use crate::core::cadence::Progress;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::poll::printable;
@@ -16,7 +16,7 @@ use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::telemetry;
 use crate::tracker::intake::Notice;
-use crate::tracker::schedule::Slot;
+use crate::tracker::schedule::{Rank, Slot};
 
 /// Jobs that are overdue at start are spread over this long at most …
 const SPREAD: Duration = Duration::from_secs(10);
@@ -33,6 +33,8 @@ pub(super) struct Followed {
     pub(super) url: Option<Arc<str>>,
     pub(super) webhook: Option<Arc<str>>,
     pub(super) priority: i64,
+    /// Whether somebody waits for its next poll.
+    pub(super) urgent: bool,
     pub(super) not_before: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
     pub(super) progress: Progress,
@@ -42,6 +44,14 @@ pub(super) struct Followed {
 }
 
 impl Followed {
+    /// Which due jobs it goes ahead of.
+    pub(super) fn rank(&self) -> Rank {
+        Rank {
+            urgent: self.urgent,
+            priority: self.priority,
+        }
+    }
+
     /// A poll of it is to begin: counts how late.
     pub(super) fn begins(&self) {
         if let Place::InLine(slot) = &self.place {
@@ -133,9 +143,13 @@ impl Poller {
         let deadline = row
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
+        let Surroundings {
+            policy, upstream, ..
+        } = &*self.surroundings;
+        let longest = policy.longest_delay().max(upstream.max_retry_after());
         let next_poll_at = match row.next_poll_at {
             // Written down by a clock that was ahead, or under other settings, it may be years away.
-            Some(at) if at > wall => at.min(wall.plus(self.surroundings.policy.longest_delay())),
+            Some(at) if at > wall => at.min(wall.plus(longest)),
             _ => wall.plus(spread),
         };
         let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
@@ -143,12 +157,16 @@ impl Poller {
         let slot = self.schedule.insert(
             &row.id,
             Instant::now() + next_poll_at.since(wall),
-            row.priority,
+            Rank {
+                urgent: false,
+                priority: row.priority,
+            },
         );
         let followed = Followed {
             url: row.url.map(Arc::from),
             webhook: row.webhook.map(Arc::from),
             priority: row.priority,
+            urgent: false,
             not_before: row.not_before,
             deadline,
             progress: row.progress,
@@ -185,13 +203,12 @@ impl Poller {
         job.priority = row.priority;
         job.not_before = row.not_before;
         job.deadline = deadline;
+        let rank = job.rank();
         if retimed && let Place::InLine(slot) = &mut job.place {
             self.schedule.remove(&row.id, *slot);
-            *slot = self.schedule.insert(
-                &row.id,
-                Instant::now() + job.next_poll_at.since(wall),
-                job.priority,
-            );
+            *slot =
+                self.schedule
+                    .insert(&row.id, Instant::now() + job.next_poll_at.since(wall), rank);
         }
     }
 
@@ -228,13 +245,16 @@ impl Poller {
             }
             Place::InLine(slot) => {
                 job.progress.asked_for(wall);
+                job.urgent = true;
+                let rank = Rank {
+                    urgent: true,
+                    priority: job.priority,
+                };
                 job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
                 self.schedule.remove(id, *slot);
-                *slot = self.schedule.insert(
-                    id,
-                    Instant::now() + job.next_poll_at.since(wall),
-                    job.priority,
-                );
+                *slot =
+                    self.schedule
+                        .insert(id, Instant::now() + job.next_poll_at.since(wall), rank);
             }
         }
     }
@@ -280,6 +300,7 @@ impl Poller {
             return;
         };
         self.unwritten.remove(id);
+        self.surroundings.upstream.forget(id);
         self.note_webhook(id, job.webhook.as_deref(), None);
         self.schedule.set_deadline(id, Some(job.deadline), None);
         if let Place::InLine(slot) = job.place {
