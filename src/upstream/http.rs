@@ -13,7 +13,7 @@ use super::client::UpstreamError;
 use super::said::{MAX_ERROR_BODY, Said, chain, presentable};
 use super::settings::UpstreamSettings;
 use super::target::Base;
-use crate::clock::Clock;
+use crate::clock::{Clock, Renewed};
 use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::{Unpackable, unpacked};
@@ -21,6 +21,9 @@ use crate::core::time::UnixMillis;
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the connections of one client are used: a busy one would never learn of another address of its host.
+const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -33,7 +36,7 @@ const MAX_HEADERS: usize = 100;
 
 /// The HTTP client of the upstream. It follows no redirect, sends no referer, uses no proxy and speaks HTTP/1.1.
 pub(super) struct Http {
-    client: Client,
+    client: Renewed<Client>,
     pub(super) base: Base,
     timeout: Duration,
     pub(super) max_retry_after: Duration,
@@ -99,29 +102,12 @@ impl Http {
     pub(super) fn new(settings: &UpstreamSettings, clock: Clock) -> Result<Self, UpstreamError> {
         crate::tls::install_provider();
         let base = Base::new(&settings.base_url)?;
-        let builder = Client::builder()
-            .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .https_only(settings.base_url.scheme() == "https")
-            .http1_only()
-            .http1_max_headers(MAX_HEADERS)
-            .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
-            .pool_max_idle_per_host(settings.max_in_flight)
-            .pool_idle_timeout(IDLE_TIMEOUT);
-        // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
-        let builder = if settings.base_url.scheme() == "http" {
-            builder.tls_certs_only([])
-        } else {
-            builder
-        };
-        let client = builder
-            .build()
-            .map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
+        let https = settings.base_url.scheme() == "https";
+        let (timeout, at_once) = (settings.timeout, settings.max_in_flight);
+        let client = move || client(https, timeout, at_once);
+        let first = client().map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
         Ok(Self {
-            client,
+            client: Renewed::new(LONGEST_LIFE, first, move || client().ok()),
             base,
             timeout: settings.timeout,
             max_retry_after: settings.max_retry_after,
@@ -168,7 +154,7 @@ impl Http {
         deadline: Instant,
         limits: Limits,
     ) -> Result<Answer, Trouble> {
-        let sent = timeout_at(deadline, self.client.execute(request)).await;
+        let sent = timeout_at(deadline, self.client.get().execute(request)).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
         self.note_date(&response);
         if response.status().is_success() {
@@ -238,6 +224,27 @@ impl Http {
                 humantime::format_duration(self.timeout)
             ),
         }
+    }
+}
+
+fn client(https: bool, timeout: Duration, at_once: usize) -> Result<Client, reqwest::Error> {
+    let builder = Client::builder()
+        .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .https_only(https)
+        .http1_only()
+        .http1_max_headers(MAX_HEADERS)
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .pool_max_idle_per_host(at_once)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
+    if https {
+        builder.build()
+    } else {
+        builder.tls_certs_only([]).build()
     }
 }
 

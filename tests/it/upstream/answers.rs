@@ -10,6 +10,7 @@ use jobtrackd::upstream::{Auth, PollRequest};
 
 use super::server::{JOB, Reply, Server, envelope, reply};
 use super::{client, client_of, poll, settings};
+use crate::support::kept::KeptOpen;
 
 async fn poll_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> Poll {
     let server = Server::start(move |_| script()).await;
@@ -370,4 +371,20 @@ async fn a_request_says_what_it_takes_and_who_it_is() {
     for absent in ["authorization", "referer", "cookie"] {
         assert_eq!(request.header(absent), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_is_replaced_after_five_minutes_so_that_another_address_is_found() {
+    let server = KeptOpen::start(JOB).await;
+    let upstream = client(&settings(&server.url(), Auth::None));
+    let mut connections = Vec::new();
+    for second in 0..=900_u64 {
+        super::assert_read(&poll(&upstream).await);
+        if second % 150 == 0 {
+            connections.push(server.made());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(connections, [1, 1, 2, 2, 3, 3, 4]);
+    assert_eq!(server.open(), 1, "the old ones are closed");
 }
