@@ -1,6 +1,7 @@
 //! The upstream's part of the `check` command.
 
 use super::client::Upstream;
+use super::grant::TokenTrouble;
 use super::poll::PollRequest;
 use super::target::RefusedUrl;
 use super::token::TokenError;
@@ -22,7 +23,7 @@ pub struct Checked {
 pub enum CheckError {
     /// There is no token.
     #[error("no token for the upstream: {0}")]
-    Token(#[from] TokenError),
+    Token(TokenError),
     /// No URL for the probe could be made of `base_url`.
     #[error("no URL can be made of upstream.base_url: {0}")]
     Target(#[from] RefusedUrl),
@@ -55,7 +56,7 @@ impl Upstream {
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.
     pub async fn check(&self) -> Result<Checked, CheckError> {
-        let token = self.token().await?;
+        let token = self.token().await.map_err(without_token)?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
         let url = self.target(&id, None)?;
         let request = PollRequest {
@@ -77,9 +78,7 @@ impl Upstream {
             PollOutcome::Trouble(trouble) => {
                 return Err(match trouble.class {
                     TroubleClass::Connect => CheckError::NoConnection(trouble.detail),
-                    TroubleClass::Foreign | TroubleClass::Redirect | TroubleClass::Rubbish => {
-                        CheckError::NotTheApi(trouble.detail)
-                    }
+                    class if is_of_another(class) => CheckError::NotTheApi(trouble.detail),
                     _ => CheckError::NoAnswer(trouble.detail),
                 });
             }
@@ -101,5 +100,22 @@ impl Upstream {
     pub fn clock_ahead(&self) -> Option<i64> {
         let date = self.http().date()?;
         Some(date.ours.0.saturating_sub(date.theirs.0))
+    }
+}
+
+/// Whether such an answer comes from somebody else, or from another path of the API.
+fn is_of_another(class: TroubleClass) -> bool {
+    matches!(
+        class,
+        TroubleClass::Foreign | TroubleClass::Redirect | TroubleClass::Rubbish
+    )
+}
+
+fn without_token(error: TokenError) -> CheckError {
+    match error.trouble {
+        TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) => {
+            CheckError::NotTheApi(format!("asked for a token: {}", trouble.detail))
+        }
+        _ => CheckError::Token(error),
     }
 }

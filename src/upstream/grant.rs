@@ -139,7 +139,6 @@ impl Asking {
 
     fn meaning(&self, refusal: Refusal) -> TokenTrouble {
         let detail = refusal.detail(Some(&self.key));
-        let by_the_api = refusal.said.by_the_api;
         match refusal.status {
             403 if refusal.said.too_many_tokens() => TokenTrouble::TooMany { detail },
             _ if refusal.throttles() => TokenTrouble::Throttled {
@@ -147,8 +146,8 @@ impl Asking {
                 retry_after: refusal.retry_after,
             },
             401 => TokenTrouble::Refused { detail },
-            // A proxy's page says nothing of the key.
-            400 | 403 | 404 if by_the_api => TokenTrouble::Refused { detail },
+            // A proxy's page, or a path that is not the API's, says nothing of the key.
+            400 | 403 | 404 if refusal.said.is_verdict() => TokenTrouble::Refused { detail },
             _ => TokenTrouble::Unavailable(refusal.into_trouble(Some(&self.key))),
         }
     }

@@ -161,10 +161,10 @@ impl Inner {
     /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
     fn meaning(&self, refusal: Refusal, detail: String, token: &Token) -> Finished {
         let (status, retry_after) = (refusal.status, refusal.retry_after);
-        let about_the_job = refusal.said.is_about_the_job();
+        let verdict = refusal.said.is_verdict();
         let (outcome, signal) = match status {
-            404 | 410 if about_the_job => (PollOutcome::Gone { status }, Signal::Answered),
-            400 if about_the_job => (PollOutcome::Rejected { detail }, Signal::Answered),
+            404 | 410 if verdict => (PollOutcome::Gone { status }, Signal::Answered),
+            400 if verdict => (PollOutcome::Rejected { detail }, Signal::Answered),
             _ if refusal.throttles() => {
                 let signal = Signal::Throttled {
                     detail,

@@ -58,8 +58,8 @@ impl Said {
         }
     }
 
-    /// Whether this 400, 404 or 410 is the API's word on the job: not a proxy's page, and not about the route.
-    pub(super) fn is_about_the_job(&self) -> bool {
+    /// Whether this 400, 403, 404 or 410 is the API's word on what was asked for: not a proxy's page, and not about the route.
+    pub(super) fn is_verdict(&self) -> bool {
         let of_route = |text: &str| text.to_ascii_lowercase().starts_with("route not found");
         self.by_the_api && !of_route(&self.title) && !of_route(&self.detail)
     }
@@ -172,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_api_s_own_words_on_the_job_are_about_the_job() {
-        for (body, about) in [
+    fn only_the_api_s_own_words_on_what_was_asked_for_are_a_verdict() {
+        for (body, verdict) in [
             (r#"{"data":[{"code":"resource-not-found"}]}"#, true),
             (r#"{"data":[{"code":"a"},{"code":"b","title":"t"}]}"#, true),
             (r#"{"data":[{"code":"a"},{"title":"t"}]}"#, false),
@@ -194,11 +194,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(
-                Said::read(body.as_bytes()).is_about_the_job(),
-                about,
-                "{body}"
-            );
+            assert_eq!(Said::read(body.as_bytes()).is_verdict(), verdict, "{body}");
         }
     }
 

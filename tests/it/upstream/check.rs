@@ -91,3 +91,21 @@ async fn a_page_a_wrong_path_and_a_success_for_what_is_not_there_are_not_the_api
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_path_is_found_at_the_token_endpoint_already_and_is_not_the_keys_fault() {
+    let no_route = envelope(
+        "resource-not-found",
+        "Route not found for this API version.",
+    );
+    for (status, body) in [
+        (404, no_route),
+        (404, "<html>".to_owned()),
+        (200, "<html>".to_owned()),
+    ] {
+        let server = refusing(status, "", body).await;
+        let error = client_of(&server, basiq("a2V5")).check().await.unwrap_err();
+        assert!(matches!(error, CheckError::NotTheApi(_)), "{error:?}");
+        assert!(error.to_string().contains("upstream.base_url"), "{error}");
+    }
+}
