@@ -172,7 +172,8 @@ impl Gate {
         }
     }
 
-    /// Whether the upstream gives no usable answers, several polls in a row.
+    /// Whether the upstream gives no usable answers: none or 5xx to three polls in a row, or to three different jobs what is
+    /// not the job, while no job was read.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.machine().is_down()

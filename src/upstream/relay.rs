@@ -27,7 +27,7 @@ const WHOLE: Limits = Limits {
 pub struct Relayed {
     /// The HTTP status.
     pub status: u16,
-    /// The body as it came, at most 1 MiB; empty when the one of a refusal could not be read.
+    /// The body as it came, decompressed if it was compressed, at most 1 MiB; empty when the one of a refusal could not be read.
     pub body: Vec<u8>,
 }
 

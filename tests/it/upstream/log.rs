@@ -110,6 +110,37 @@ async fn an_upstream_that_throttles_every_other_poll_for_an_hour_is_no_line_per_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_page_for_every_job_is_one_line_and_its_end_another() {
+    let (log, _guard) = logged(tracing::Level::INFO);
+    let page = Arc::new(AtomicBool::new(true));
+    let answer = Arc::clone(&page);
+    let server = Server::start(move |_| match answer.load(Ordering::SeqCst) {
+        true => reply(200, "", "<!doctype html>"),
+        false => reply(200, "", JOB),
+    })
+    .await;
+    let upstream = client_of(&server, Auth::None);
+    for _ in 0..10 {
+        poll_many(&upstream, 10).await;
+        sleep(Duration::from_secs(60)).await;
+    }
+    assert!(upstream.gate().is_down());
+    page.store(false, Ordering::SeqCst);
+    poll_many(&upstream, 10).await;
+    let lines = log.ours();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("the upstream gives no usable answers"));
+    assert!(
+        lines[0].contains("error=\"HTTP 200, but the answer is not JSON"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[1].contains("gives usable answers again"),
+        "{lines:#?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_renewed_for_a_while_is_told_once_and_so_is_its_renewal() {
     let (log, _guard) = logged(tracing::Level::INFO);
     let down = Arc::new(AtomicBool::new(false));
