@@ -1,8 +1,9 @@
 //! The API we poll: which URL, with which token, how often, and when to leave it alone.
 //!
 //! [`Upstream`] is the whole of it. Below it, from the pure to the wire: [`target`] decides which URLs are requested at
-//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `token` keeps the token, `grant` asks for one, `said`
-//! makes the API's words fit for people, and `http` is the one place where a request and its secret leave.
+//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `token` keeps the token, `grant`
+//! asks for one, `said` makes the API's words fit for people, and `http` is the one place where a request and its secret
+//! leave.
 
 pub mod target;
 
