@@ -4,6 +4,8 @@
 //! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime has nothing to do, and
 //! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
 
+mod renewed;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 
 use crate::core::steadiness::{Steadiness, Steady};
 use crate::core::time::UnixMillis;
+
+pub use renewed::Renewed;
 
 /// How long, in real time, held work may be silent before paused time moves on without it.
 ///

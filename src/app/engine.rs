@@ -283,6 +283,7 @@ impl Engine {
             recorder: self.recorder.clone(),
             poller,
             nudge: Arc::clone(nudge),
+            upstream: Arc::clone(&self.upstream),
             wakeups: self.wakeups.clone(),
             tick: self.surroundings.intake_tick,
             pulse: Pulse::default(),

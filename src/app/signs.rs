@@ -93,15 +93,12 @@ impl Watched {
             Writable::DiskFull => Some(Problem::DiskFull),
             Writable::Locked => Some(Problem::DatabaseLocked),
         };
-        let held = match closed {
-            Some(GateReasonKind::Throttled) => Some(Problem::Throttled),
-            Some(GateReasonKind::TokenUnavailable) => Some(Problem::TokenUnavailable),
-            Some(GateReasonKind::CredentialsRefused) | None => None,
-        };
+        let tokenless = closed == Some(GateReasonKind::TokenUnavailable);
         let refused = matches!(gate.credentials(), Credentials::Refused { .. });
         let found = [
             written,
-            held,
+            gate.is_throttled().then_some(Problem::Throttled),
+            tokenless.then_some(Problem::TokenUnavailable),
             refused.then_some(Problem::CredentialsRefused),
             gate.is_down().then_some(Problem::NoUsableAnswers),
             (!self.vitals.stalled().is_empty()).then_some(Problem::Stalled),

@@ -163,15 +163,15 @@ impl Visit<'_> {
         store: Option<&Store>,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        if !self.offline {
-            let until: Option<UnixMillis> = match store {
-                Some(store) => jobs::pause(store, &origin(settings), self.clock).await,
-                None => None,
-            };
-            let findings = match until {
-                Some(until) => vec![upstream::resting(until)],
-                None => upstream::look(&settings.upstream, self.clock).await,
-            };
+        let until: Option<UnixMillis> = match store {
+            Some(store) => jobs::pause(store, &origin(settings), self.clock).await,
+            None => None,
+        };
+        let most = self.clock.now().plus(settings.upstream.max_retry_after);
+        if let Some(until) = until {
+            report.part("Upstream", &[upstream::resting(until.min(most))])?;
+        } else if !self.offline {
+            let findings = upstream::look(&settings.upstream, self.clock).await;
             report.part("Upstream", &findings)?;
         }
         let mut findings = Vec::new();

@@ -17,6 +17,7 @@ mod mfa;
 mod migrate;
 mod replay;
 mod restore;
+mod resume;
 mod run;
 mod show;
 mod simulate;
@@ -111,6 +112,8 @@ enum Command {
     Watch(watch::Args),
     /// Stop following jobs; they end as failed, kind cancelled
     Cancel(cancel::Args),
+    /// End a pause that the API asked for
+    Resume(resume::Args),
     /// Answer a job's open MFA challenge
     Mfa(mfa::Args),
     /// See and steer those who are told
@@ -195,6 +198,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Cancel(args) => on_store(&database()?, async |store, screen| {
             cancel::run(&args, store, screen).await
+        }),
+        Command::Resume(args) => on_store(&database()?, async |store, screen| {
+            resume::run(&args, store, screen).await
         }),
         Command::Webhook(args) => {
             let (database, webhooks) = args.settings(&sources)?;

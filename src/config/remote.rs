@@ -29,6 +29,10 @@ const REQUESTS_PER_SECOND: u32 = 100_000;
 const TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10 * 60);
 
+/// Bounds of what a `Retry-After` of the API can come to.
+const MAX_RETRY_AFTER: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+
 /// Most entries of `retry`.
 const RETRIES: usize = 50;
 
@@ -53,12 +57,14 @@ pub(super) fn upstream(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<U
     );
     let auth = auth(section, secrets);
     let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
+    let max_retry_after = section.duration("max_retry_after", MAX_RETRY_AFTER, "\"1h\"");
     let max_in_flight = section.whole("max_in_flight", 1..=UPSTREAM_IN_FLIGHT, "256");
     let requests_per_second = section.whole("requests_per_second", 0..=REQUESTS_PER_SECOND, "20");
     Some(UpstreamSettings {
         base_url: base_url?,
         auth: auth?,
         timeout: timeout?,
+        max_retry_after: max_retry_after?,
         max_in_flight: usize::try_from(max_in_flight?).ok()?,
         requests_per_second: NonZeroU32::new(requests_per_second?),
     })

@@ -44,6 +44,7 @@ const SECTIONS: [(&str, Keys); 6] = [
             ("api_version", Kind::Text),
             ("scope", Kind::Text),
             ("timeout", Kind::Text),
+            ("max_retry_after", Kind::Text),
             ("max_in_flight", Kind::Whole),
             ("requests_per_second", Kind::Whole),
         ],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::time::UnixMillis;
 
-/// Longest pause a `Retry-After` can cause; a larger wish is cut to this (WEBHOOK-RULES, section 6).
+/// Longest rest that a webhook's `Retry-After` can cause; a larger wish is cut to this (WEBHOOK-RULES, section 6).
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A growing delay: `initial`, × `multiplier` at each further failure, never above `max`.
@@ -46,20 +46,106 @@ pub fn lengthen(delay: Duration, fraction: f64, random: f64) -> Duration {
     Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(delay)
 }
 
-/// Reads a `Retry-After` value: whole seconds or an HTTP date (RFC 9110, section 10.2.3).
+/// A number of seconds above this is a Unix time: nobody means thirty years.
+const UNIX_TIME: u64 = 1_000_000_000;
+
+/// Reads the values of `Retry-After`: whole seconds, a Unix time, or one of the three dates of HTTP (RFC 9110, sections
+/// 10.2.3 and 5.6.7). Of several, in a line or in lines, the longest wait counts, and what cannot be read counts nothing.
 ///
-/// A date in the past is a wait of zero, a wait above [`MAX_RETRY_AFTER`] is cut to it, and anything else is `None`.
+/// A moment in the past is a wait of zero, and a wait above `most` is cut to it.
 #[must_use]
-pub fn parse_retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        let seconds = value.parse::<u64>().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+pub fn parse_retry_after<'a>(
+    values: impl IntoIterator<Item = &'a str>,
+    now: UnixMillis,
+    most: Duration,
+) -> Option<Duration> {
+    let longest = values
+        .into_iter()
+        .flat_map(entries)
+        .filter_map(|entry| wait_of(entry, now))
+        .max()?;
+    Some(longest.min(most))
+}
+
+/// The entries of a list. The comma behind the name of a day separates none.
+fn entries(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let first = rest.find(',').unwrap_or(rest.len());
+        let is_day = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
+        let end = match rest.get(first + 1..) {
+            Some(behind) if is_day(rest.get(..first).unwrap_or_default().trim()) => behind
+                .find(',')
+                .map_or(rest.len(), |second| first + 1 + second),
+            _ => first,
+        };
+        let entry = rest.get(..end).unwrap_or_default();
+        rest = rest.get(end + 1..).unwrap_or_default();
+        Some(entry.trim())
+    })
+}
+
+fn wait_of(entry: &str, now: UnixMillis) -> Option<Duration> {
+    if entry.is_empty() || !entry.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(http_date(entry, now)?.since(now));
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
-    Some(UnixMillis::from(date).since(now).min(MAX_RETRY_AFTER))
+    let seconds = Duration::from_secs(entry.parse::<u64>().unwrap_or(u64::MAX));
+    Some(if seconds.as_secs() > UNIX_TIME {
+        UnixMillis(0).plus(seconds).since(now)
+    } else {
+        seconds
+    })
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`.
+fn http_date(text: &str, now: UnixMillis) -> Option<UnixMillis> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words = text.split([' ', ',', '-']).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
+    let (day, month, year, time) = match words.as_slice() {
+        [_, day, month, year, time, "GMT"] => (day, month, year, time),
+        [_, month, day, time, year] => (day, month, year, time),
+        _ => return None,
+    };
+    let month = MONTHS.iter().zip(1..).find(|(name, _)| *name == month)?.1;
+    let mut clock = time.split(':').map(|part| part.parse::<i8>().ok());
+    let mut part = || clock.next().flatten();
+    let (hour, minute, second) = (part()?, part()?, part()?);
+    let date = jiff::civil::DateTime::new(
+        full_year(year, now)?,
+        month,
+        day.parse().ok()?,
+        hour,
+        minute,
+        // A leap second, which Unix time does not know.
+        second.min(59),
+        0,
+    );
+    let utc = date.ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(UnixMillis::from(utc.timestamp()))
+}
+
+/// Two digits are the year that is nearest, at most fifty years from now.
+fn full_year(text: &str, now: UnixMillis) -> Option<i16> {
+    let year: i16 = text.parse().ok()?;
+    if text.len() != 2 {
+        return Some(year);
+    }
+    let today = jiff::Timestamp::from_millisecond(now.0).ok()?;
+    let this_year = today.to_zoned(jiff::tz::TimeZone::UTC).year();
+    let year = this_year - this_year % 100 + year;
+    Some(if year > this_year + 50 {
+        year - 100
+    } else if year < this_year - 49 {
+        year + 100
+    } else {
+        year
+    })
 }
 
 #[cfg(test)]
@@ -93,27 +179,82 @@ mod tests {
         assert_eq!(spread(Duration::MAX, 1.0, 0.999), Duration::MAX);
     }
 
+    /// Sun, 06 Nov 1994 08:49:37 GMT
+    const NOW: UnixMillis = UnixMillis(784_111_777_000);
+
+    fn seconds(values: &[&str]) -> Option<u64> {
+        let hour = Duration::from_secs(3600);
+        let wait = parse_retry_after(values.iter().copied(), NOW, hour)?;
+        assert_eq!(wait.subsec_nanos(), 0);
+        Some(wait.as_secs())
+    }
+
     #[test]
-    fn retry_after_takes_seconds_and_dates_and_nothing_else() {
-        let now = UnixMillis(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
-        let cases: [(&str, Option<u64>); 10] = [
+    fn retry_after_takes_seconds_and_unix_times_and_dates_and_nothing_else() {
+        for (text, expected) in [
             ("120", Some(120)),
             (" 0 ", Some(0)),
-            ("99999999999999999999999", Some(86_400)),
+            ("007", Some(7)),
+            ("3601", Some(3600)),
+            ("1000000000", Some(3600)),
+            ("784111837", Some(3600)),
+            ("1000000001", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
             ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
+            ("Sunday, 06-Nov-94 08:51:37 GMT", Some(120)),
+            ("Sun Nov  6 08:51:37 1994", Some(120)),
+            ("Sun Nov 06 08:51:37 1994", Some(120)),
+            ("Sun, 06 Nov 1994 08:59:60 GMT", Some(622)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(86_400)),
+            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(3600)),
+            ("Friday, 06-Nov-43 08:51:37 GMT", Some(3600)),
+            ("Sunday, 06-Nov-45 08:51:37 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:51:37 CET", None),
+            ("Sun, 31 Feb 1994 08:51:37 GMT", None),
+            ("Sun, 06 Nov 1994 25:51:37 GMT", None),
+            ("Sun, 06 Nov 1994 08:51 GMT", None),
+            ("06 Nov 1994 08:51:37", None),
             ("-5", None),
+            ("+5", None),
             ("1.5", None),
+            ("5s", None),
             ("", None),
+            (",", None),
             ("soon", None),
-        ];
-        for (text, seconds) in cases {
-            assert_eq!(
-                parse_retry_after(text, now),
-                seconds.map(Duration::from_secs),
-                "{text:?}"
-            );
+        ] {
+            assert_eq!(seconds(&[text]), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_number_is_a_unix_time() {
+        let now = UnixMillis(1_800_000_000_000);
+        let wait = |text| parse_retry_after([text], now, Duration::from_secs(3600));
+        assert_eq!(wait("1800000060"), Some(Duration::from_secs(60)));
+        assert_eq!(wait("1799999999"), Some(Duration::ZERO));
+        assert_eq!(wait("1800000060000"), Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn of_several_entries_the_longest_wait_counts_and_those_that_cannot_be_read_do_not() {
+        for (values, expected) in [
+            (&["4, 4"][..], Some(4)),
+            (&["4,9, 2"], Some(9)),
+            (&["4", "9", "2"], Some(9)),
+            (&["soon", "9, later"], Some(9)),
+            (&["Sun, 06 Nov 1994 08:51:37 GMT, 4"], Some(120)),
+            (
+                &["Sun, 06 Nov 1994 08:50:37 GMT, Sunday, 06-Nov-94 08:51:37 GMT, 121"],
+                Some(121),
+            ),
+            (
+                &["Sun Nov  6 08:51:37 1994,Sun Nov  6 08:50:37 1994"],
+                Some(120),
+            ),
+            (&["", ", ,", "Sun,"], None),
+            (&[], None),
+        ] {
+            assert_eq!(seconds(values), expected, "{values:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::{Backoff, MAX_RETRY_AFTER, spread};
+use super::backoff::{Backoff, spread};
 use super::time::UnixMillis;
 
 /// The `[polling]` section (contract, section 6).
@@ -72,11 +72,11 @@ impl PollingPolicy {
         spread(curve.delay(errors), self.jitter, random)
     }
 
-    /// No poll is put off for longer than this, by a `Retry-After` or by these settings, jitter included.
+    /// No poll is put off for longer than this by these settings, jitter included.
     #[must_use]
     pub fn longest_delay(&self) -> Duration {
         let longest = self.max_delay.max(self.error_max_delay);
-        spread(longest.max(self.queued_delay), self.jitter, 1.0).max(MAX_RETRY_AFTER)
+        spread(longest.max(self.queued_delay), self.jitter, 1.0)
     }
 
     /// The delay while a step is queued by the API. `random` lies in 0..1.

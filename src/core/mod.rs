@@ -9,6 +9,8 @@ pub mod steadiness;
 
 pub mod job;
 
+pub mod text;
+
 pub mod resource;
 
 pub mod transition;

@@ -2,51 +2,60 @@
 
 use std::time::Duration;
 
+use super::resource::Snapshot;
+
 /// One poll of one job, over and done with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
     /// What it brought.
     pub outcome: PollOutcome,
+    /// How long the job is to be left alone by the answer's `Retry-After`, within `upstream.max_retry_after`; only with a
+    /// 4xx or 5xx.
+    pub retry_after: Option<Duration>,
     /// How many requests went to the job's URL: 0 when there was no token to send, 2 after a refreshed token.
     pub requests: u32,
 }
 
-/// What a poll brought, decided by the answer's status code (API-FACTS, section 1).
+/// What a poll brought (API-FACTS, section 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PollOutcome {
-    /// 2xx with a body of UTF-8 within the limit. Whether it is a job is decided later.
-    Answered {
-        /// The body as it came.
-        body: String,
+    /// 2xx with the very bytes that were recorded last.
+    Unchanged,
+    /// 2xx with the job.
+    Seen {
+        /// The job as it was read.
+        snapshot: Box<Snapshot>,
+        /// Of the body, to know it again.
+        hash: u64,
     },
-    /// 404 or 410: the job is not there (or not yet).
+    /// 404 or 410 in the API's own words: the job is not there (or not yet).
     Gone {
         /// 404 or 410.
         status: u16,
     },
-    /// 400: the API will never accept this id.
+    /// 400 in the API's own words: it will never accept this id.
     Rejected {
         /// What the API said of it, cut and escaped.
         detail: String,
     },
-    /// 429, or 503 with `Retry-After`: the whole upstream is to be left alone for a while.
+    /// 429, 503 with `Retry-After`, or 403 with the code `too-many-requests`.
     Throttled {
-        /// 429 or 503.
+        /// 403, 429 or 503.
         status: u16,
-        /// How long the upstream asked for, cut to a day; `None` for a 429 that did not say.
-        retry_after: Option<Duration>,
     },
     /// Our credentials were refused, by the token endpoint or by the job's URL after a fresh token. No fault of the job.
     CredentialsRefused {
         /// What was said, without secrets.
         detail: String,
     },
-    /// 403 on this job with a token that is good: a wrong scope or somebody else's job.
+    /// 403 on this job (a wrong scope, or somebody else's job), or 401 with a token that other jobs were read with.
     Forbidden {
+        /// 401 or 403.
+        status: u16,
         /// What the API said, cut and escaped.
         detail: String,
     },
-    /// No usable answer: network, time-out, 3xx, 5xx, a body too large or not text.
+    /// No usable answer: network, time-out, 3xx, 5xx, a body that is too large or not the job.
     Trouble(Trouble),
     /// The request was never made, because a token could not be had just now. No fault of the job.
     NotSent {
@@ -56,16 +65,20 @@ pub enum PollOutcome {
 }
 
 impl PollOutcome {
-    /// The word shown.
+    /// The word counted.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Answered { .. } => "answered",
+            Self::Unchanged | Self::Seen { .. } => "answered",
             Self::Gone { .. } => "gone",
             Self::Rejected { .. } => "rejected",
             Self::Throttled { .. } => "throttled",
             Self::CredentialsRefused { .. } => "credentials_refused",
             Self::Forbidden { .. } => "forbidden",
+            Self::Trouble(Trouble {
+                class: TroubleClass::Rubbish,
+                ..
+            }) => "unusable",
             Self::Trouble(trouble) => trouble.class.as_str(),
             Self::NotSent { .. } => "not_sent",
         }
@@ -94,7 +107,9 @@ pub enum TroubleClass {
     Redirect,
     /// Any other status that is no success.
     Status,
-    /// An answer that is no job: not JSON, another id, a wrong type.
+    /// 400, 404 or 410 without the API's own words (a proxy's page), or in words about the route and not the job.
+    Foreign,
+    /// An answer that is not the job: not JSON, another id, a wrong type.
     Rubbish,
     /// A body above [`MAX_BODY`].
     TooLarge,
@@ -110,6 +125,7 @@ impl TroubleClass {
             Self::Broken => "broken",
             Self::Redirect => "redirect",
             Self::Status => "status",
+            Self::Foreign => "foreign",
             Self::Rubbish => "rubbish",
             Self::TooLarge => "too_large",
         }

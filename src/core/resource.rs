@@ -24,7 +24,9 @@ pub const MAX_STEPS: usize = 1000;
 const MAX_TOLD: usize = 128 << 20;
 
 /// Deepest nesting of lists and objects in an answer; a deeper one is refused as rubbish.
-pub const MAX_DEPTH: usize = 127;
+///
+/// Common libraries of receivers read no more than a hundred levels, and an event adds its own.
+pub const MAX_DEPTH: usize = 96;
 
 /// One look at the remote job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +129,7 @@ pub struct Challenge {
 /// Why an answer is no job. Tracking goes on; the next answer may be better.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rubbish {
-    /// Not JSON, or nested deeper than 128 levels.
+    /// Not JSON, or nested deeper than [`MAX_DEPTH`].
     #[error("the answer is not JSON: {0}")]
     NotJson(String),
     /// JSON, but no job.
@@ -156,8 +158,6 @@ impl Snapshot {
             serde_json::from_str::<&RawValue>(body).map_err(not_json)?;
             return Err(Rubbish::NotAJob("it is not an object"));
         }
-        // Read key by key as raw text: half an emoji in some description, which an API that cuts its texts does send, is
-        // no reason to lose sight of a job.
         let object: RawObject<'_> = serde_json::from_str(body).map_err(not_json)?;
         // A proxy's word that says nothing of a job must not make all its steps vanish.
         if !["type", "id", "steps"]
@@ -170,7 +170,7 @@ impl Snapshot {
             return Err(Rubbish::NotAJob("its type is not \"job\""));
         }
         if let (Some(expected), Some(id)) = (expected, text_of(&object, "id"))
-            && id != expected.as_str()
+            && !same_id(&id, expected.as_str())
         {
             return Err(Rubbish::OtherJob);
         }
@@ -184,6 +184,19 @@ impl Snapshot {
             remote_updated: text_of(&object, "updated").or_else(|| text_of(&object, "updatedDate")),
         })
     }
+}
+
+/// Whether two ids are one: as they are, or but for the case of a UUID.
+fn same_id(a: &str, b: &str) -> bool {
+    a == b || (is_uuid(a) && a.eq_ignore_ascii_case(b))
+}
+
+fn is_uuid(text: &str) -> bool {
+    let right = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(right)
 }
 
 /// Whether the events that hold the whole job, one per challenge and queued step and one for the end, could be more than
@@ -337,12 +350,22 @@ impl Challenge {
     }
 }
 
+/// Any number above zero, or a text with one, rounded up to whole milliseconds; all else is as if not given.
 fn expiry(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(number) => number.as_u64(),
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
-    }
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "above zero, and a number that is too large becomes the largest"
+    )]
+    let whole = |millis: f64| millis.ceil() as u64;
+    number
+        .filter(|millis| millis.is_finite() && *millis > 0.0)
+        .map(whole)
 }
 
 fn objects_of(result: &str) -> Vec<Value> {

@@ -101,7 +101,9 @@ impl Desk<'_> {
         let link = link.ok_or_else(|| Refused::NoAddress(id.clone()))?;
         let user = detail.resource.as_deref().and_then(user_of);
         drop(detail);
-        let relaying = self.upstream.relay(link, user.as_ref(), || answers.body());
+        let relaying = self
+            .upstream
+            .relay(id, link, user.as_ref(), || answers.body());
         let relayed = relaying.await;
         let status = relayed.as_ref().ok().map(|relayed| relayed.status);
         if sent(&relayed) {

@@ -35,7 +35,7 @@ pub use prune::{Prunable, Prune, Pruned};
 pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
 pub use steering::{
     DeliveryFilter, DeliveryPage, ListedDelivery, Page, Replay, ReplayFilter, ReplayPage,
-    Replayable, TestAttempt,
+    Replayable, Resumed, TestAttempt,
 };
 pub use undelivered::{MOST_STRANDED, Moved, Stranded, Unwanted};
 pub use views::{
@@ -210,6 +210,16 @@ impl Store {
     pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
         match self {
             Self::Sqlite(store) => store.upstream_pause(origin).await,
+        }
+    }
+
+    /// How often operators have ended pauses of APIs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_resumes(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.upstream_resumes().await,
         }
     }
 

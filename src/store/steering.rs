@@ -17,6 +17,15 @@ pub struct Page {
     pub is_last: bool,
 }
 
+/// What the end of pauses did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// The origins whose pause was in force, and until when.
+    pub pauses: Vec<(String, UnixMillis)>,
+    /// Jobs that were throttled and are polled at once.
+    pub jobs: u64,
+}
+
 /// Which events are sent again: those that everything given here is true of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayFilter {
@@ -157,6 +166,17 @@ pub struct TestAttempt {
 }
 
 impl Store {
+    /// Ends every pause that an API asked for, here and in the daemon that has this database, and has the jobs polled that
+    /// wait because they were throttled.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.resume_upstreams().await,
+        }
+    }
+
     /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to look at
     /// each again.
     ///

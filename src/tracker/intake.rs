@@ -1,7 +1,7 @@
 //! Noticing rows: those that are there at start, and those that others insert or change.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -15,6 +15,7 @@ use crate::core::job::JobId;
 use crate::pulse::Pulse;
 use crate::store::{JobChange, JobRow, Store, StoreError};
 use crate::telemetry;
+use crate::upstream::Upstream;
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -45,6 +46,8 @@ pub struct Intake {
     pub nudge: Arc<Notify>,
     /// Wakes who sends to a webhook when an operator wants something of it.
     pub wakeups: Wakeups,
+    /// The API as it is polled just now, to be polled again when an operator ends a pause that it asked for.
+    pub upstream: Arc<RwLock<Upstream>>,
     /// How often foreign commits are looked for.
     pub tick: Duration,
     /// Whether it advances.
@@ -93,6 +96,7 @@ impl Intake {
         let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
         let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
         let mut asks = self.asks().await?;
+        let mut resumes = self.resumes().await?;
         let jobs = self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(jobs);
@@ -103,6 +107,14 @@ impl Intake {
                     newest = self.notice(newest).await?;
                     let before = std::mem::replace(&mut asks, self.asks().await?);
                     self.hand_on(&before, &asks);
+                    let before = std::mem::replace(&mut resumes, self.resumes().await?);
+                    if resumes != before {
+                        tracing::info!(
+                            "an operator has ended what the API asked to be left alone for"
+                        );
+                        let upstream = self.upstream.read();
+                        upstream.unwrap_or_else(PoisonError::into_inner).resume();
+                    }
                 }
                 Ok(false) => {}
                 // It is asked again at the next tick.
@@ -121,6 +133,11 @@ impl Intake {
     async fn asks(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
         let asks = read(&self.pulse, || self.store.webhook_asks()).await?;
         Ok(asks.into_iter().collect())
+    }
+
+    /// How often operators have ended pauses of the API.
+    async fn resumes(&self) -> Result<i64, IntakeError> {
+        Ok(read(&self.pulse, || self.store.upstream_resumes()).await?)
     }
 
     /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.

@@ -2,7 +2,6 @@
 
 mod story;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -13,15 +12,16 @@ use url::Url;
 
 use super::recorder::{Recorded, Recorder, WriterGone};
 use crate::clock::{Clock, Jitter};
+use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
 use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Observation, Sighting, observe};
-use crate::core::poll::{PollOutcome, printable};
+use crate::core::poll::{Poll, PollOutcome};
 use crate::core::resource::Snapshot;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
-use crate::upstream::Upstream;
+use crate::upstream::{PollRequest, Upstream};
 use story::{Polled, Story};
 
 /// What every look needs.
@@ -96,6 +96,12 @@ pub(super) enum LookError {
 }
 
 impl Surroundings {
+    /// No poll is further away than this, unless its row says so.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let policy = self.policy.longest_delay();
+        policy.max(self.upstream.max_retry_after())
+    }
+
     pub(super) async fn take(self: Arc<Self>, look: Look) -> Result<Looked, LookError> {
         let Look {
             id,
@@ -108,7 +114,6 @@ impl Surroundings {
         let job = Job {
             id: &id,
             webhook: webhook.as_deref(),
-            own_url,
         };
         let ended = matches!(task, Task::End(_));
         let next = match task {
@@ -117,17 +122,23 @@ impl Surroundings {
             Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
             Task::Poll { url, end } => {
                 let (started, requests) = (Instant::now(), AtomicU32::new(0));
+                let request = PollRequest {
+                    url: &url,
+                    job: &id,
+                    expected: (!own_url).then_some(&id),
+                    known: hash,
+                };
                 let asked = tokio::select! {
                     biased;
                     Ok(failure) = end => Err(failure),
-                    outcome = self.upstream.poll_counted(&url, &requests) => Ok(outcome),
+                    poll = self.upstream.poll_counted(&request, &requests) => Ok(poll),
                 };
                 let (duration, requests) = (started.elapsed(), requests.into_inner());
                 progress.count(requests, self.clock.now());
                 match asked {
-                    Ok(outcome) => {
-                        let word = outcome.as_str();
-                        let next = self.judge(&job, &mut progress, &mut hash, outcome).await?;
+                    Ok(poll) => {
+                        let word = poll.outcome.as_str();
+                        let next = self.judge(&job, &mut progress, &mut hash, poll).await?;
                         let well = word == "answered" && progress.consecutive_errors == 0;
                         let polled = Polled {
                             outcome: word,
@@ -163,11 +174,18 @@ impl Surroundings {
         &self,
         job: &Job<'_>,
         progress: &mut Progress,
-        hash: &mut Option<u64>,
-        outcome: PollOutcome,
+        known: &mut Option<u64>,
+        poll: Poll,
     ) -> Result<Next, LookError> {
-        match outcome {
-            PollOutcome::Answered { body } => self.answered(job, progress, hash, &body).await,
+        let rest = poll.retry_after;
+        match poll.outcome {
+            PollOutcome::Unchanged => {
+                progress.good(false, progress.queued);
+                return Ok(self.later(progress));
+            }
+            PollOutcome::Seen { snapshot, hash } => {
+                return self.seen(job, progress, known, *snapshot, hash).await;
+            }
             PollOutcome::Gone { status } => {
                 let error = format!("not found ({status})");
                 if progress.not_found(error, self.clock.now(), &self.policy) {
@@ -176,56 +194,49 @@ impl Surroundings {
                     let failure = Failure::decided(FailureKind::NotFound, "Job not found", detail);
                     return self.end(job, progress, failure).await;
                 }
-                Ok(self.later(progress))
             }
             PollOutcome::Rejected { detail } => {
                 progress.failed(format!("rejected (400): {detail}"));
                 let failure =
                     Failure::decided(FailureKind::Rejected, "The API rejects this job id", detail);
-                self.end(job, progress, failure).await
-            }
-            PollOutcome::Throttled { status, .. } => {
-                progress.last_error = Some(format!("throttled ({status})"));
-                Ok(Next::WhenOpen)
+                return self.end(job, progress, failure).await;
             }
             PollOutcome::CredentialsRefused { detail } => {
                 progress.last_error = Some(format!("credentials refused: {detail}"));
-                Ok(Next::WhenOpen)
+                return Ok(rest.map_or(Next::WhenOpen, |rest| Next::After(self.rest(rest))));
             }
             PollOutcome::NotSent { detail } => {
                 progress.last_error = Some(format!("not polled: {detail}"));
-                Ok(Next::WhenOpen)
+                return Ok(Next::WhenOpen);
             }
-            PollOutcome::Forbidden { detail } => {
-                progress.failed(format!("forbidden (403): {detail}"));
-                Ok(self.later(progress))
+            PollOutcome::Throttled { status } => progress.failed(format!("throttled ({status})")),
+            PollOutcome::Forbidden { status, detail } => {
+                progress.failed(format!("forbidden ({status}): {detail}"));
             }
             PollOutcome::Trouble(trouble) => {
                 progress.failed(format!("{}: {}", trouble.class.as_str(), trouble.detail));
-                Ok(self.later(progress))
             }
         }
+        // A Retry-After is this job's own, and nothing is polled earlier than it says.
+        let delay = progress.next_delay(self.clock.now(), &self.policy, self.jitter.fraction());
+        let rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
+        Ok(Next::After(delay.max(rest)))
     }
 
-    async fn answered(
+    /// What a `Retry-After` comes to.
+    fn rest(&self, asked: Duration) -> Duration {
+        let rest = lengthen(asked, self.policy.jitter, self.jitter.fraction());
+        rest.min(self.upstream.max_retry_after())
+    }
+
+    async fn seen(
         &self,
         job: &Job<'_>,
         progress: &mut Progress,
         known: &mut Option<u64>,
-        body: &str,
+        snapshot: Snapshot,
+        hash: u64,
     ) -> Result<Next, LookError> {
-        let hash = hash_of(body);
-        if *known == Some(hash) {
-            progress.good(false, progress.queued);
-            return Ok(self.later(progress));
-        }
-        let snapshot = match Snapshot::parse(body, (!job.own_url).then_some(job.id)) {
-            Ok(snapshot) => snapshot,
-            Err(rubbish) => {
-                progress.failed(format!("rubbish: {}", printable(&rubbish.to_string(), 200)));
-                return Ok(self.later(progress));
-            }
-        };
         let sighting = Sighting::Seen(snapshot);
         // On the heap: most polls find nothing new, and every look would have room for it.
         let next = Box::pin(self.record(job, progress, &sighting)).await?;
@@ -358,11 +369,4 @@ pub(super) fn schedule_update(
 struct Job<'a> {
     id: &'a JobId,
     webhook: Option<&'a str>,
-    own_url: bool,
-}
-
-fn hash_of(body: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    hasher.finish()
 }

@@ -66,6 +66,8 @@ pub struct Poller {
     /// Until when the upstream wants to be left alone, as last written down.
     noted_pause: UnixMillis,
     held_back: HeldBack,
+    /// The job that goes ahead of the others after a pause.
+    trial: Option<JobId>,
     gauge: Arc<Gauge>,
     pulse: Pulse,
 }
@@ -157,6 +159,7 @@ impl Poller {
             overdue: 0,
             noted_pause: UnixMillis(0),
             held_back: HeldBack::default(),
+            trial: None,
             gauge: Arc::default(),
             pulse: Pulse::default(),
         }
@@ -198,6 +201,7 @@ impl Poller {
         let gate_changed = upstream.gate().changed();
         self.pulse.answers();
         self.count_pause();
+        self.note_pause();
         self.expire();
         self.start_polls();
         // After the polls, which find the jobs whose url may not be requested.
@@ -272,15 +276,18 @@ impl Poller {
     fn start_polls(&mut self) {
         let now = Instant::now();
         let jobs = &self.jobs;
-        self.schedule
-            .advance(now, |id| jobs.get(id).map_or(0, |job| job.priority));
+        self.schedule.advance(now, |id| {
+            jobs.get(id).map(Followed::rank).unwrap_or_default()
+        });
         self.wake_at = None;
         while self.schedule.has_ready() && self.polls_in_flight() < self.max_in_flight {
             if *self.writable.borrow_and_update() != Writable::Yes {
                 return;
             }
             let on_trial = self.surroundings.upstream.gate().on_trial(now);
-            if on_trial && self.polls_in_flight() > 0 {
+            if !on_trial {
+                self.trial = None;
+            } else if self.trial.is_some() {
                 // After a pause one poll goes ahead; its outcome wakes this loop.
                 return;
             }
@@ -292,9 +299,12 @@ impl Poller {
                 self.wake_at = Some(now + wait);
                 return;
             }
-            // An important job that is refused by itself must not go ahead after every pause.
+            // An important job that is refused by itself must not go ahead after every pause, and who was throttled alone
+            // cannot show that all are.
             let next = if on_trial {
-                self.schedule.pop_longest_due()
+                let suspect = self.surroundings.upstream.gate().suspect();
+                self.trial = self.schedule.pop_longest_due(suspect.as_ref());
+                self.trial.clone()
             } else {
                 self.schedule.pop_ready()
             };
@@ -305,9 +315,10 @@ impl Poller {
     }
 
     fn poll(&mut self, id: &JobId) {
-        let Some(job) = self.jobs.get(id) else {
+        let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
+        job.urgent = false;
         match self.surroundings.upstream.target(id, job.url.as_deref()) {
             Ok(url) => {
                 job.begins();
@@ -320,6 +331,7 @@ impl Poller {
                     "The url may not be requested",
                     refused.to_string(),
                 );
+                self.trial.take_if(|trial| trial == id);
                 self.end(id, failure);
             }
         }
@@ -354,6 +366,7 @@ impl Poller {
             Err(error) => return Err(PollerError::Look(error.to_string())),
         };
         self.ending -= usize::from(looked.ended);
+        self.trial.take_if(|trial| *trial == looked.id);
         let wall = self.surroundings.clock.now();
         let next_poll_at = match looked.next {
             Next::Forget => {
@@ -373,11 +386,7 @@ impl Poller {
             Next::WhenOpen => {
                 let now = Instant::now();
                 match self.surroundings.upstream.gate().state(now) {
-                    GateState::Closed { until, reason } => {
-                        let opens_at = wall.plus(until - now);
-                        self.note_pause(reason.kind, opens_at);
-                        opens_at
-                    }
+                    GateState::Closed { until, .. } => wall.plus(until - now),
                     GateState::Open => wall,
                 }
             }
@@ -392,7 +401,7 @@ impl Poller {
         let slot = self.schedule.insert(
             &looked.id,
             Instant::now() + job.next_poll_at.since(wall),
-            job.priority,
+            job.rank(),
         );
         let before = std::mem::replace(&mut job.place, Place::InLine(slot));
         self.flush_at.get_or_insert(Instant::now() + FLUSH);

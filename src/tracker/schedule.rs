@@ -12,7 +12,14 @@ use crate::core::time::UnixMillis;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
     due: Instant,
-    priority: i64,
+    rank: Rank,
+}
+
+/// Which of the due jobs go first: those that somebody waits for, then those of the higher priority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) urgent: bool,
+    pub(super) priority: i64,
 }
 
 impl Slot {
@@ -26,23 +33,23 @@ impl Slot {
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     waiting: BTreeSet<(Instant, JobId)>,
-    /// Best priority first, then the one that is due longest.
-    ready: BTreeSet<(Reverse<i64>, Instant, JobId)>,
+    /// Best rank first, then the one that is due longest.
+    ready: BTreeSet<(Reverse<Rank>, Instant, JobId)>,
     deadlines: BTreeSet<(UnixMillis, JobId)>,
 }
 
 impl Schedule {
     /// Puts a job in line; it must not be in line already.
-    pub(super) fn insert(&mut self, id: &JobId, due: Instant, priority: i64) -> Slot {
+    pub(super) fn insert(&mut self, id: &JobId, due: Instant, rank: Rank) -> Slot {
         self.waiting.insert((due, id.clone()));
-        Slot { due, priority }
+        Slot { due, rank }
     }
 
     /// Takes a job out of the line.
     pub(super) fn remove(&mut self, id: &JobId, slot: Slot) {
         if !self.waiting.remove(&(slot.due, id.clone())) {
             self.ready
-                .remove(&(Reverse(slot.priority), slot.due, id.clone()));
+                .remove(&(Reverse(slot.rank), slot.due, id.clone()));
         }
     }
 
@@ -61,13 +68,13 @@ impl Schedule {
         }
     }
 
-    /// Moves the jobs that are due at `now` to the ready line. `priority_of` knows each job's priority.
-    pub(super) fn advance(&mut self, now: Instant, priority_of: impl Fn(&JobId) -> i64) {
+    /// Moves the jobs that are due at `now` to the ready line. `rank_of` knows each job's rank.
+    pub(super) fn advance(&mut self, now: Instant, rank_of: impl Fn(&JobId) -> Rank) {
         while let Some((due, _)) = self.waiting.first()
             && *due <= now
         {
             if let Some((due, id)) = self.waiting.pop_first() {
-                self.ready.insert((Reverse(priority_of(&id)), due, id));
+                self.ready.insert((Reverse(rank_of(&id)), due, id));
             }
         }
     }
@@ -77,9 +84,13 @@ impl Schedule {
         self.ready.pop_first().map(|(_, _, id)| id)
     }
 
-    /// Takes the ready job that is due longest, whatever its priority.
-    pub(super) fn pop_longest_due(&mut self) -> Option<JobId> {
-        let longest = self.ready.iter().min_by_key(|(_, due, _)| *due)?.clone();
+    /// Takes the ready job that is due longest, whatever its rank; `last` only if there is no other.
+    pub(super) fn pop_longest_due(&mut self, last: Option<&JobId>) -> Option<JobId> {
+        let longest = self
+            .ready
+            .iter()
+            .min_by_key(|(_, due, id)| (Some(id) == last, *due))?
+            .clone();
         self.ready.remove(&longest);
         Some(longest.2)
     }
@@ -124,25 +135,40 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let id = |text: &str| JobId::parse(text).unwrap();
-        let priorities = |id: &JobId| {
-            if id.as_str().starts_with("high") {
+        let ranks = |id: &JobId| Rank {
+            urgent: id.as_str() == "urgent",
+            priority: if id.as_str().starts_with("high") {
                 5
             } else {
                 0
-            }
+            },
         };
-        for (name, due) in [("low1", 1), ("low0", 0), ("high2", 2), ("late", 9)] {
+        for (name, due) in [
+            ("low1", 1),
+            ("low0", 0),
+            ("high2", 2),
+            ("late", 9),
+            ("first", 0),
+            ("urgent", 2),
+        ] {
             let name = id(name);
-            schedule.insert(&name, at(due), priorities(&name));
+            schedule.insert(&name, at(due), ranks(&name));
         }
-        let gone = schedule.insert(&id("gone"), at(0), 0);
-        schedule.advance(at(2), priorities);
+        let gone = schedule.insert(&id("gone"), at(0), Rank::default());
+        schedule.advance(at(2), ranks);
         schedule.remove(&id("gone"), gone);
-        assert_eq!(schedule.pop_longest_due(), Some(id("low0")));
+        let first = id("first");
+        assert_eq!(schedule.pop_longest_due(Some(&first)), Some(id("low0")));
+        assert_eq!(schedule.pop_longest_due(None), Some(first));
         let order: Vec<String> = std::iter::from_fn(|| schedule.pop_ready())
             .map(|id| id.to_string())
             .collect();
-        assert_eq!(order, ["high2", "low1"]);
+        assert_eq!(order, ["urgent", "high2", "low1"]);
+        assert_eq!(schedule.pop_longest_due(Some(&id("low1"))), None);
+        schedule.insert(&id("only"), at(3), Rank::default());
+        schedule.advance(at(3), ranks);
+        let only = id("only");
+        assert_eq!(schedule.pop_longest_due(Some(&only)), Some(only));
         assert_eq!(schedule.next_due(), Some(at(9)));
     }
 

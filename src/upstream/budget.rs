@@ -1,6 +1,7 @@
 //! How many requests per second we allow ourselves.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -23,6 +24,26 @@ const BURST_WINDOW: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Budget {
     limiter: Option<Limiter>,
+    /// Time between two requests.
+    pace: Duration,
+    /// Requests that somebody waits for; all others leave them what there is.
+    urgent: AtomicUsize,
+}
+
+/// A request that somebody waits for, until it was taken or dropped.
+struct Urgent<'a>(&'a AtomicUsize);
+
+impl<'a> Urgent<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
@@ -52,21 +73,22 @@ impl Budget {
             limiter: requests_per_second
                 .and_then(quota)
                 .map(|quota| RateLimiter::direct_with_clock(quota, clock)),
+            pace: requests_per_second.map_or(Duration::ZERO, |rate| {
+                Duration::from_secs(1) / rate.get().min(MAX_PER_SECOND)
+            }),
+            urgent: AtomicUsize::new(0),
         }
     }
 
-    /// Takes one request out of the budget.
+    /// Takes one request out of the budget, unless one that somebody waits for is to go ahead.
     ///
     /// # Errors
-    /// How long to wait before there is one to take, never zero; nothing was taken.
+    /// How long to wait before there may be one to take, never zero; nothing was taken.
     pub fn try_take(&self) -> Result<(), Duration> {
-        let Some(limiter) = &self.limiter else {
-            return Ok(());
-        };
-        limiter.check().map_err(|not_until| {
-            let now = limiter.clock().now();
-            not_until.wait_time_from(now).max(Duration::from_nanos(1))
-        })
+        if self.limiter.is_some() && self.urgent.load(Ordering::Relaxed) > 0 {
+            return Err(self.pace.max(Duration::from_millis(1)));
+        }
+        self.check()
     }
 
     /// Takes one request out of the budget as soon as there is one. Dropping the future takes nothing.
@@ -74,6 +96,24 @@ impl Budget {
         while let Err(wait) = self.try_take() {
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// The same, ahead of all who ask by the other two.
+    pub async fn take_urgently(&self) {
+        let _urgent = Urgent::new(&self.urgent);
+        while let Err(wait) = self.check() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn check(&self) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        limiter.check().map_err(|not_until| {
+            let now = limiter.clock().now();
+            not_until.wait_time_from(now).max(Duration::from_nanos(1))
+        })
     }
 }
 
@@ -125,6 +165,28 @@ mod tests {
             let burst = (rate / 100).max(1);
             assert!(taken <= 10 * rate + burst, "{taken} of {rate} per second");
             assert!(taken >= 9 * rate, "{taken} of {rate} per second");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_waits_for_goes_ahead_of_all_others_and_is_forgotten_when_dropped() {
+        let budget = Budget::new(NonZeroU32::new(2));
+        assert_eq!(budget.try_take(), Ok(()));
+        let start = Instant::now();
+        for dropped in [false, true] {
+            let mut urgent = Box::pin(budget.take_urgently());
+            let at_once = tokio::time::timeout(Duration::ZERO, &mut urgent);
+            assert!(at_once.await.is_err());
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            let wait = budget.try_take().unwrap_err();
+            assert!(!wait.is_zero(), "there is one, but not for this");
+            if dropped {
+                drop(urgent);
+                assert_eq!(budget.try_take(), Ok(()));
+            } else {
+                urgent.await;
+                assert_eq!(start.elapsed().as_millis(), 600);
+            }
         }
     }
 

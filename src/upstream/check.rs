@@ -1,12 +1,14 @@
 //! The upstream's part of the `check` command.
 
 use super::client::Upstream;
+use super::grant::TokenTrouble;
+use super::poll::PollRequest;
 use super::target::RefusedUrl;
 use super::token::TokenError;
 use crate::core::job::JobId;
-use crate::core::poll::{PollOutcome, Trouble, TroubleClass};
+use crate::core::poll::{PollOutcome, TroubleClass};
 
-/// The job that is asked for: none has this id, so any of 2xx, 400, 404 and 410 shows that all is well.
+/// The job that is asked for: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
 
 /// The upstream answers and takes our credentials.
@@ -21,7 +23,7 @@ pub struct Checked {
 pub enum CheckError {
     /// There is no token.
     #[error("no token for the upstream: {0}")]
-    Token(#[from] TokenError),
+    Token(TokenError),
     /// No URL for the probe could be made of `base_url`.
     #[error("no URL can be made of upstream.base_url: {0}")]
     Target(#[from] RefusedUrl),
@@ -37,6 +39,12 @@ pub enum CheckError {
     /// There is no connection: the address, the port, or TLS.
     #[error("there is no connection to the upstream: {0}")]
     NoConnection(String),
+    /// It is somebody else who answers, or the API at another path than that of jobs.
+    #[error(
+        "what answers is not the API, or knows no jobs at this path ({0}); is the path of upstream.base_url right, does a \
+         proxy or a login page answer?"
+    )]
+    NotTheApi(String),
     /// No usable answer.
     #[error("the upstream gives no usable answer: {0}")]
     NoAnswer(String),
@@ -48,21 +56,32 @@ impl Upstream {
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.
     pub async fn check(&self) -> Result<Checked, CheckError> {
-        let token = self.token().await?;
+        let token = self.token().await.map_err(without_token)?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
         let url = self.target(&id, None)?;
-        let answer = match self.poll(&url).await.outcome {
-            PollOutcome::Answered { .. } => "with success".to_owned(),
+        let request = PollRequest {
+            url: &url,
+            job: &id,
+            expected: Some(&id),
+            known: None,
+        };
+        let answer = match self.poll(&request).await.outcome {
             PollOutcome::Gone { status } => format!("HTTP {status}, as it should"),
             PollOutcome::Rejected { detail } => format!("{detail}, as it may"),
+            PollOutcome::Unchanged | PollOutcome::Seen { .. } => {
+                let found = "a job that is not there is answered with success".to_owned();
+                return Err(CheckError::NotTheApi(found));
+            }
             PollOutcome::CredentialsRefused { detail } => return Err(CheckError::Refused(detail)),
-            PollOutcome::Forbidden { detail } => return Err(CheckError::Forbidden(detail)),
-            PollOutcome::Throttled { status, .. } => return Err(CheckError::Throttled(status)),
-            PollOutcome::Trouble(Trouble {
-                class: TroubleClass::Connect,
-                detail,
-            }) => return Err(CheckError::NoConnection(detail)),
-            PollOutcome::Trouble(trouble) => return Err(CheckError::NoAnswer(trouble.detail)),
+            PollOutcome::Forbidden { detail, .. } => return Err(CheckError::Forbidden(detail)),
+            PollOutcome::Throttled { status } => return Err(CheckError::Throttled(status)),
+            PollOutcome::Trouble(trouble) => {
+                return Err(match trouble.class {
+                    TroubleClass::Connect => CheckError::NoConnection(trouble.detail),
+                    class if is_of_another(class) => CheckError::NotTheApi(trouble.detail),
+                    _ => CheckError::NoAnswer(trouble.detail),
+                });
+            }
             PollOutcome::NotSent { detail } => return Err(CheckError::NoAnswer(detail)),
         };
         let credentials = match (token.header, token.generation) {
@@ -81,5 +100,22 @@ impl Upstream {
     pub fn clock_ahead(&self) -> Option<i64> {
         let date = self.http().date()?;
         Some(date.ours.0.saturating_sub(date.theirs.0))
+    }
+}
+
+/// Whether such an answer comes from somebody else, or from another path of the API.
+fn is_of_another(class: TroubleClass) -> bool {
+    matches!(
+        class,
+        TroubleClass::Foreign | TroubleClass::Redirect | TroubleClass::Rubbish
+    )
+}
+
+fn without_token(error: TokenError) -> CheckError {
+    match error.trouble {
+        TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) => {
+            CheckError::NotTheApi(format!("asked for a token: {}", trouble.detail))
+        }
+        _ => CheckError::Token(error),
     }
 }

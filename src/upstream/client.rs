@@ -1,27 +1,22 @@
-//! The client: one poll from a URL to its outcome.
+//! The client: everything that the API is asked goes through it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use reqwest::{Method, Request};
 use url::Url;
 
 use super::budget::Budget;
-use super::gate::{Gate, Signal};
-use super::grant::TokenTrouble;
-use super::http::{Answer, Http, Limits, NoAnswer, Refusal};
-use super::said::presentable;
+use super::gate::Gate;
+use super::http::Http;
+use super::poll::PollRequest;
 use super::settings::UpstreamSettings;
 use super::target::{RefusedUrl, UnusableBase};
 use super::token::{Token, TokenError, Tokens};
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
-use crate::core::poll::{MAX_BODY, Poll, PollOutcome, Trouble, TroubleClass};
-
-/// How much of an answer about a job is read.
-const POLL: Limits = Limits::of_success(MAX_BODY);
+use crate::core::poll::Poll;
 
 /// The API we poll. Clones share everything.
 #[derive(Clone)]
@@ -55,19 +50,6 @@ pub enum UpstreamError {
     Client(String),
 }
 
-/// A poll that is over, and what it says about the upstream.
-struct Finished {
-    outcome: PollOutcome,
-    signal: Signal,
-}
-
-/// What one request to a job's URL brought.
-enum Asked {
-    Done(PollOutcome, Signal),
-    /// 401, or 403 that says the token has expired.
-    TokenRefused(String),
-}
-
 impl Upstream {
     /// A client for these settings. Nothing is sent yet. Call it inside a runtime.
     ///
@@ -81,7 +63,7 @@ impl Upstream {
         let inner = Inner {
             http: Http::new(settings, clock.clone())?,
             tokens: Tokens::new(&settings.auth, jitter.clone())?,
-            gate: Gate::new(clock, jitter),
+            gate: Gate::new(clock, jitter, settings.max_retry_after),
             budget: Budget::new(settings.requests_per_second),
         };
         Ok(Self {
@@ -97,35 +79,46 @@ impl Upstream {
         self.inner.http.base.job_url(id, url)
     }
 
-    /// Polls a URL of [`Upstream::target`] once; at most two requests, the second only after a refused token.
+    /// Polls a job once; at most two requests, the second only after a refused token.
     ///
     /// It asks neither the gate nor, for the first request, the budget: whoever starts polls looks at both before
     /// choosing a job. A URL of another origin is `Rejected` without a request. The gate is told of the outcome here. Dropping the future cancels the poll, and leaves no trace.
-    pub async fn poll(&self, url: &Url) -> Poll {
-        let requests = AtomicU32::new(0);
-        let outcome = self.poll_counted(url, &requests).await;
-        Poll {
-            outcome,
-            requests: requests.into_inner(),
-        }
+    pub async fn poll(&self, request: &PollRequest<'_>) -> Poll {
+        self.poll_counted(request, &AtomicU32::new(0)).await
     }
 
     /// The same, and counts each request when it is sent, so that those of a poll that is dropped are known too.
-    pub async fn poll_counted(&self, url: &Url, requests: &AtomicU32) -> PollOutcome {
+    pub async fn poll_counted(&self, request: &PollRequest<'_>, requests: &AtomicU32) -> Poll {
         let ticket = self.inner.gate.begin();
-        let Finished { outcome, signal } = self.inner.poll(url, requests).await;
-        self.inner.gate.note(ticket, &signal);
-        outcome
+        let finished = self.inner.poll(request, requests).await;
+        self.inner.gate.note(ticket, request.job, &finished.signal);
+        Poll {
+            outcome: finished.outcome,
+            retry_after: finished.retry_after,
+            requests: requests.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A job is no longer followed: what was read of it proves nothing any longer for the others.
+    pub fn forget(&self, job: &JobId) {
+        self.inner.tokens.forget(job);
     }
 
     /// Leaves the upstream alone for this long, as it asked for before this process began.
     pub fn rest(&self, left: Duration) {
-        let ticket = self.inner.gate.begin();
-        let signal = Signal::Throttled {
-            detail: "it asked to be left alone before the start".to_owned(),
-            retry_after: Some(left),
-        };
-        self.inner.gate.note(ticket, &signal);
+        self.inner.gate.rest(left.min(self.max_retry_after()));
+    }
+
+    /// Ends every pause that the upstream asked for, at once.
+    pub fn resume(&self) {
+        self.inner.tokens.resume();
+        self.inner.gate.resume();
+    }
+
+    /// The longest that a `Retry-After` can put anything off.
+    #[must_use]
+    pub fn max_retry_after(&self) -> Duration {
+        self.inner.http.max_retry_after
     }
 
     /// When the upstream is left alone, and what is known of our credentials.
@@ -156,163 +149,4 @@ impl fmt::Debug for Upstream {
             .field("gate", &self.inner.gate)
             .finish_non_exhaustive()
     }
-}
-
-impl Inner {
-    async fn poll(&self, url: &Url, requests: &AtomicU32) -> Finished {
-        if !self.http.base.owns(url) {
-            let (outcome, signal) = foreign();
-            return Finished { outcome, signal };
-        }
-        let token = match self.tokens.get(None, &self.http).await {
-            Ok(token) => token,
-            Err(error) => return without_token(&error),
-        };
-        requests.fetch_add(1, Ordering::Relaxed);
-        match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => Finished { outcome, signal },
-            // On the heap: it is rare, and would make every poll's future twice as large.
-            Asked::TokenRefused(refused) => {
-                Box::pin(self.again(url, &token, refused, requests)).await
-            }
-        }
-    }
-
-    /// The second request, with a fresh token, after the first one was `refused`.
-    async fn again(
-        &self,
-        url: &Url,
-        token: &Token,
-        refused: String,
-        requests: &AtomicU32,
-    ) -> Finished {
-        if !self.tokens.invalidate(None, token) {
-            return Finished::refused(refused);
-        }
-        let token = match self.tokens.get(None, &self.http).await {
-            Ok(token) => token,
-            Err(error) => return without_token(&error),
-        };
-        self.budget.take().await;
-        requests.fetch_add(1, Ordering::Relaxed);
-        match self.get(url, &token).await {
-            Asked::Done(outcome, signal) => Finished { outcome, signal },
-            Asked::TokenRefused(detail) => Finished::refused(detail),
-        }
-    }
-
-    async fn get(&self, url: &Url, token: &Token) -> Asked {
-        let authorization = token.header.as_ref();
-        let request = Request::new(Method::GET, url.clone());
-        let (outcome, signal) = match self.http.send(request, authorization, POLL).await {
-            Ok(Answer::Success { status, body }) => answered(status, body, token.generation),
-            Ok(Answer::Other(refusal)) => {
-                let detail = refusal.detail(authorization);
-                if refusal.is_of_token() {
-                    return Asked::TokenRefused(detail);
-                }
-                meaning(refusal, detail, token)
-            }
-            Err(NoAnswer::Trouble(trouble)) => of_trouble(trouble),
-            Err(NoAnswer::ForeignOrigin) => foreign(),
-        };
-        Asked::Done(outcome, signal)
-    }
-}
-
-impl Finished {
-    fn refused(detail: String) -> Self {
-        Self {
-            outcome: PollOutcome::CredentialsRefused {
-                detail: detail.clone(),
-            },
-            signal: Signal::Refused {
-                detail,
-                retry_at: None,
-            },
-        }
-    }
-}
-
-fn without_token(error: &TokenError) -> Finished {
-    let detail = presentable(&error.to_string(), &[]);
-    let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
-    let (outcome, signal) = if refused {
-        (
-            PollOutcome::CredentialsRefused {
-                detail: detail.clone(),
-            },
-            Signal::Refused {
-                detail,
-                retry_at: Some(error.retry_at),
-            },
-        )
-    } else {
-        (
-            PollOutcome::NotSent {
-                detail: detail.clone(),
-            },
-            Signal::NotSent {
-                detail,
-                retry_at: error.retry_at,
-            },
-        )
-    };
-    Finished { outcome, signal }
-}
-
-fn answered(status: u16, body: Vec<u8>, generation: u64) -> (PollOutcome, Signal) {
-    match String::from_utf8(body) {
-        Ok(body) => (PollOutcome::Answered { body }, Signal::Good { generation }),
-        Err(_) => of_trouble(Trouble {
-            class: TroubleClass::Rubbish,
-            detail: format!("HTTP {status}, but the body is not UTF-8"),
-        }),
-    }
-}
-
-/// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
-fn meaning(refusal: Refusal, detail: String, token: &Token) -> (PollOutcome, Signal) {
-    let good = Signal::Good {
-        generation: token.generation,
-    };
-    match (refusal.status, refusal.retry_after) {
-        (status @ (404 | 410), _) => (PollOutcome::Gone { status }, good),
-        (400, _) => (PollOutcome::Rejected { detail }, good),
-        (status @ 429, retry_after) | (status @ 503, retry_after @ Some(_)) => (
-            PollOutcome::Throttled {
-                status,
-                retry_after,
-            },
-            Signal::Throttled {
-                detail,
-                retry_after,
-            },
-        ),
-        (403, _) => (
-            PollOutcome::Forbidden {
-                detail: detail.clone(),
-            },
-            Signal::Forbidden {
-                detail,
-                generation: token.generation,
-            },
-        ),
-        _ => of_trouble(refusal.into_trouble(token.header.as_ref())),
-    }
-}
-
-fn foreign() -> (PollOutcome, Signal) {
-    let detail = RefusedUrl::OtherOrigin.to_string();
-    (PollOutcome::Rejected { detail }, Signal::Nothing)
-}
-
-fn of_trouble(trouble: Trouble) -> (PollOutcome, Signal) {
-    let signal = match trouble.class {
-        TroubleClass::Rubbish | TroubleClass::TooLarge => Signal::Nothing,
-        _ => Signal::Trouble {
-            detail: trouble.detail.clone(),
-        },
-    };
-    (PollOutcome::Trouble(trouble), signal)
 }

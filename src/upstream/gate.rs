@@ -13,6 +13,7 @@ pub(super) use machine::Signal;
 use machine::{Episodes, Machine, Moment};
 
 use crate::clock::{Clock, Jitter};
+use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Tell};
 use crate::core::time::{UnixMillis, millis};
 
@@ -42,8 +43,9 @@ pub struct GateReason {
 /// The rules that close the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GateReasonKind {
-    /// 429, or 503 with `Retry-After`, on a job's URL. Ends with the pause that was asked for, or after our own of 1 s
-    /// doubling to 5 min; a poll that was started later and succeeds ends the latter.
+    /// 429, or 503 with `Retry-After`, on a job's URL. Ends after a second, for one job may have been meant; if another
+    /// one is answered like that then, with the pause that was asked for, or after our own of 1 s doubling to 5 min. A poll
+    /// that was started later and is answered otherwise ends what was not asked for.
     Throttled,
     /// The token endpoint or a job's URL refused our credentials. Ends after 5 s doubling to 5 min.
     CredentialsRefused,
@@ -78,8 +80,9 @@ pub enum Credentials {
     Unknown,
     /// The latest word: a poll was answered.
     Accepted,
-    /// The latest word: refused by the token endpoint, by 401 after a fresh token, or by 403 on a job while no poll has
-    /// succeeded with the same token. Left by a poll that was started later and was answered.
+    /// The latest word: refused by the token endpoint, by 401 with a fresh token too while no other job was read with
+    /// either, or by 403 on a job while none was read with the same token. Left by a poll that was started later and was
+    /// answered, or by one that read another job with the same token.
     Refused {
         /// Since when.
         since: UnixMillis,
@@ -104,11 +107,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(clock: Clock, jitter: Jitter) -> Self {
+    pub(super) fn new(clock: Clock, jitter: Jitter, most: Duration) -> Self {
         Self {
             clock,
             jitter,
-            machine: Mutex::default(),
+            machine: Mutex::new(Machine::new(most)),
             told: Mutex::default(),
             changes: watch::Sender::new(()),
         }
@@ -125,6 +128,24 @@ impl Gate {
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
         self.machine().on_trial(now)
+    }
+
+    /// The job that was throttled and has not shown yet whether others are: the one on trial had better be another.
+    #[must_use]
+    pub fn suspect(&self) -> Option<JobId> {
+        self.machine().throttling().alone().cloned()
+    }
+
+    /// Until when all polls wait because the upstream asked for it.
+    #[must_use]
+    pub fn pause(&self, now: Instant) -> Option<Instant> {
+        self.machine().throttling().pause(now)
+    }
+
+    /// Whether the upstream throttles us, as far as the latest answer says.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.machine().throttling().closure().is_some()
     }
 
     /// What is known of our credentials.
@@ -151,7 +172,8 @@ impl Gate {
         }
     }
 
-    /// Whether the upstream gives no usable answers, several polls in a row.
+    /// Whether the upstream gives no usable answers: none or 5xx to three polls in a row, or to three different jobs what is
+    /// not the job, while no job was read.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.machine().is_down()
@@ -162,8 +184,22 @@ impl Gate {
         self.machine().begin()
     }
 
-    /// To be called when the poll with `ticket` is over.
-    pub(super) fn note(&self, ticket: Ticket, signal: &Signal) {
+    /// To be called when the poll of `job` with `ticket` is over.
+    pub(super) fn note(&self, ticket: Ticket, job: &JobId, signal: &Signal) {
+        self.change(|machine, moment| machine.note(ticket, job, signal, moment));
+    }
+
+    /// Closes it for so long, as the upstream asked for before the start.
+    pub(super) fn rest(&self, left: Duration) {
+        self.change(|machine, moment| machine.rest(moment.now + left));
+    }
+
+    /// Opens it, unless our credentials are refused.
+    pub(super) fn resume(&self) {
+        self.change(|machine, _| machine.resume());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Machine, &Moment)) {
         let moment = Moment {
             now: Instant::now(),
             time_of_day: self.clock.now(),
@@ -173,9 +209,11 @@ impl Gate {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (episodes, changed) = {
             let mut machine = self.machine();
-            let before = machine.state(moment.now);
-            machine.note(ticket, signal, &moment);
-            (machine.episodes(), before != machine.state(moment.now))
+            let state =
+                |machine: &Machine| (machine.state(moment.now), machine.on_trial(moment.now));
+            let before = state(&machine);
+            change(&mut machine, &moment);
+            (machine.episodes(), before != state(&machine))
         };
         if changed {
             self.changes.send_replace(());

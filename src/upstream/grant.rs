@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::client::UpstreamError;
 use super::http::{Answer, Http, Limits, NoAnswer, Refusal};
 use crate::core::poll::{Trouble, TroubleClass};
+use crate::core::text::text_of;
 
 /// How much of the token endpoint's answers is read: 64 KiB.
 const ANSWER: Limits = Limits::of_success(64 << 10);
@@ -27,7 +28,8 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 /// Why there is no token (API-FACTS, section 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenTrouble {
-    /// The token endpoint refuses the key, the account or the settings: 400, 401, 403 or 404 (a bad key is a 404).
+    /// The token endpoint refuses the key, the account or the settings: 401, or 400, 403 or 404 in the API's own words (a
+    /// bad key is a 404).
     Refused {
         /// What the API said of it, cut, escaped and without secrets.
         detail: String,
@@ -37,11 +39,11 @@ pub enum TokenTrouble {
         /// What the API said of it, cut, escaped and without secrets.
         detail: String,
     },
-    /// 429, or 503 with `Retry-After`.
+    /// 429, 503 with `Retry-After`, or 403 with the code `too-many-requests`.
     Throttled {
         /// What the API said of it, cut, escaped and without secrets.
         detail: String,
-        /// How long the token endpoint asked for, cut to a day.
+        /// How long the token endpoint asked for, within `upstream.max_retry_after`.
         retry_after: Option<Duration>,
     },
     /// No usable answer of the token endpoint.
@@ -58,6 +60,11 @@ impl TokenTrouble {
             Self::Throttled { .. } => "throttled",
             Self::Unavailable(_) => "unavailable",
         }
+    }
+
+    /// Whether it is a pause that the token endpoint asked for by itself.
+    pub(super) fn is_pause(&self) -> bool {
+        matches!(self, Self::Throttled { .. })
     }
 
     /// What was said of it.
@@ -132,13 +139,15 @@ impl Asking {
 
     fn meaning(&self, refusal: Refusal) -> TokenTrouble {
         let detail = refusal.detail(Some(&self.key));
-        match (refusal.status, refusal.retry_after) {
-            (403, _) if refusal.said.too_many_tokens() => TokenTrouble::TooMany { detail },
-            (400 | 401 | 403 | 404, _) => TokenTrouble::Refused { detail },
-            (429, retry_after) | (503, retry_after @ Some(_)) => TokenTrouble::Throttled {
+        match refusal.status {
+            403 if refusal.said.too_many_tokens() => TokenTrouble::TooMany { detail },
+            _ if refusal.throttles() => TokenTrouble::Throttled {
                 detail,
-                retry_after,
+                retry_after: refusal.retry_after,
             },
+            401 => TokenTrouble::Refused { detail },
+            // A proxy's page, or a path that is not the API's, says nothing of the key.
+            400 | 403 | 404 if refusal.said.is_verdict() => TokenTrouble::Refused { detail },
             _ => TokenTrouble::Unavailable(refusal.into_trouble(Some(&self.key))),
         }
     }
@@ -156,7 +165,7 @@ pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
 
 /// Says nothing of the body, for it may hold a token.
 fn granted(body: &[u8]) -> Result<Grant, TokenTrouble> {
-    let answer: TokenAnswer = serde_json::from_slice(body)
+    let answer: TokenAnswer = serde_json::from_str(&text_of(body))
         .map_err(|_| rubbish("the answer is not a JSON object with an access_token"))?;
     let header = authorization("Bearer", &answer.access_token)
         .ok_or_else(|| rubbish("the access_token is empty or cannot stand in a header"))?;

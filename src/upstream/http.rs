@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -11,13 +13,17 @@ use super::client::UpstreamError;
 use super::said::{MAX_ERROR_BODY, Said, chain, presentable};
 use super::settings::UpstreamSettings;
 use super::target::Base;
-use crate::clock::Clock;
+use crate::clock::{Clock, Renewed};
 use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
+use crate::core::text::{Unpackable, unpacked};
 use crate::core::time::UnixMillis;
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the connections of one client are used: a busy one would never learn of another address of its host.
+const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -30,9 +36,10 @@ const MAX_HEADERS: usize = 100;
 
 /// The HTTP client of the upstream. It follows no redirect, sends no referer, uses no proxy and speaks HTTP/1.1.
 pub(super) struct Http {
-    client: Client,
+    client: Renewed<Client>,
     pub(super) base: Base,
     timeout: Duration,
+    pub(super) max_retry_after: Duration,
     clock: Clock,
     date: OnceLock<Dated>,
 }
@@ -46,7 +53,7 @@ pub(super) struct Dated {
 
 /// An answer, read within its limits.
 pub(super) enum Answer {
-    /// 2xx, with the whole body.
+    /// 2xx, with the whole body, decompressed if it was compressed.
     Success { status: u16, body: Vec<u8> },
     /// Any other status, with what could be read of it.
     Other(Refusal),
@@ -56,7 +63,7 @@ pub(super) enum Answer {
 pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) said: Said,
-    /// What `Retry-After` asked for, when it can be read; cut to a day.
+    /// What the `Retry-After` of a 4xx or 5xx asked for, when it can be read; within `upstream.max_retry_after`.
     pub(super) retry_after: Option<Duration>,
     /// Where a redirect leads, without its query.
     location: Option<String>,
@@ -95,31 +102,15 @@ impl Http {
     pub(super) fn new(settings: &UpstreamSettings, clock: Clock) -> Result<Self, UpstreamError> {
         crate::tls::install_provider();
         let base = Base::new(&settings.base_url)?;
-        let builder = Client::builder()
-            .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .https_only(settings.base_url.scheme() == "https")
-            .http1_only()
-            .http1_max_headers(MAX_HEADERS)
-            .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
-            .pool_max_idle_per_host(settings.max_in_flight)
-            .pool_idle_timeout(IDLE_TIMEOUT);
-        // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
-        let builder = if settings.base_url.scheme() == "http" {
-            builder.tls_certs_only([])
-        } else {
-            builder
-        };
-        let client = builder
-            .build()
-            .map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
+        let https = settings.base_url.scheme() == "https";
+        let (timeout, at_once) = (settings.timeout, settings.max_in_flight);
+        let client = move || client(https, timeout, at_once);
+        let first = client().map_err(|error| UpstreamError::Client(chain(&error.without_url())))?;
         Ok(Self {
-            client,
+            client: Renewed::new(LONGEST_LIFE, first, move || client().ok()),
             base,
             timeout: settings.timeout,
+            max_retry_after: settings.max_retry_after,
             clock,
             date: OnceLock::new(),
         })
@@ -140,13 +131,13 @@ impl Http {
         if !self.base.owns(request.url()) {
             return Err(NoAnswer::ForeignOrigin);
         }
-        request
-            .headers_mut()
-            .insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(value) = authorization {
             let mut value = value.clone();
             value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, value);
         }
         let deadline = Instant::now() + self.timeout;
         let exchange = self.exchange(request, deadline, limits);
@@ -163,19 +154,22 @@ impl Http {
         deadline: Instant,
         limits: Limits,
     ) -> Result<Answer, Trouble> {
-        let sent = timeout_at(deadline, self.client.execute(request)).await;
+        let sent = timeout_at(deadline, self.client.get().execute(request)).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
         self.note_date(&response);
         if response.status().is_success() {
             let status = response.status().as_u16();
             let body = timeout_at(deadline, read_whole(&mut response, limits.success));
             let body = body.await.map_err(|_| self.timed_out())??;
+            let body = unpacked(body, limits.success).map_err(of_packing)?;
             return Ok(Answer::Success { status, body });
         }
         let mut refusal = self.refusal(&response);
         // The status alone decides, so a body that breaks or hangs only costs the words.
         let body = timeout_at(deadline, read_whole(&mut response, limits.other));
-        if let Ok(Ok(body)) = body.await {
+        if let Ok(Ok(body)) = body.await
+            && let Ok(body) = unpacked(body, limits.other)
+        {
             refusal.said = Said::read(&body);
             refusal.body = body;
         }
@@ -201,18 +195,22 @@ impl Http {
     }
 
     fn refusal(&self, response: &Response) -> Refusal {
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
+        let status = response.status();
+        let values = |name| {
+            let values = response.headers().get_all(name).into_iter();
+            values.filter_map(|value: &HeaderValue| value.to_str().ok())
         };
+        let now = self.clock.now();
         Refusal {
-            status: response.status().as_u16(),
+            status: status.as_u16(),
             said: Said::default(),
-            retry_after: header(RETRY_AFTER)
-                .and_then(|value| parse_retry_after(value, self.clock.now())),
-            location: header(LOCATION)
+            retry_after: if status.is_client_error() || status.is_server_error() {
+                parse_retry_after(values(RETRY_AFTER), now, self.max_retry_after)
+            } else {
+                None
+            },
+            location: values(LOCATION)
+                .next()
                 .map(|to| to.split(['?', '#']).next().unwrap_or_default().to_owned()),
             body: Vec::new(),
         }
@@ -229,12 +227,43 @@ impl Http {
     }
 }
 
+fn client(https: bool, timeout: Duration, at_once: usize) -> Result<Client, reqwest::Error> {
+    let builder = Client::builder()
+        .user_agent(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .https_only(https)
+        .http1_only()
+        .http1_max_headers(MAX_HEADERS)
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .pool_max_idle_per_host(at_once)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
+    if https {
+        builder.build()
+    } else {
+        builder.tls_certs_only([]).build()
+    }
+}
+
 impl Refusal {
     /// Whether another token may be taken: 401, or 403 that says the token has expired.
     pub(super) fn is_of_token(&self) -> bool {
         match self.status {
             401 => true,
-            403 => self.said.token_expired(),
+            403 => self.said.token_expired() && !self.said.throttles(),
+            _ => false,
+        }
+    }
+
+    /// Whether it asks for fewer requests: 429, 503 with `Retry-After`, or 403 that says what others say with 429.
+    pub(super) fn throttles(&self) -> bool {
+        match self.status {
+            429 => true,
+            503 => self.retry_after.is_some(),
+            403 => self.said.throttles(),
             _ => false,
         }
     }
@@ -246,9 +275,22 @@ impl Refusal {
 
     /// The trouble this answer is, when its status means nothing more.
     pub(super) fn into_trouble(self, authorization: Option<&HeaderValue>) -> Trouble {
+        let foreign = matches!(self.status, 400 | 404 | 410);
+        if foreign && !self.said.by_the_api {
+            let line = self.said.line(self.status);
+            let line = format!("{line}, not in the API's own words");
+            return Trouble {
+                class: TroubleClass::Foreign,
+                detail: presentable(&line, &secrets(authorization)),
+            };
+        }
         if !(300..400).contains(&self.status) {
             return Trouble {
-                class: TroubleClass::Status,
+                class: if foreign {
+                    TroubleClass::Foreign
+                } else {
+                    TroubleClass::Status
+                },
                 detail: self.detail(authorization),
             };
         }
@@ -289,6 +331,16 @@ async fn read_whole(response: &mut Response, limit: usize) -> Result<Vec<u8>, Tr
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+fn of_packing(error: Unpackable) -> Trouble {
+    Trouble {
+        class: match error {
+            Unpackable::TooLarge => TroubleClass::TooLarge,
+            Unpackable::Broken => TroubleClass::Rubbish,
+        },
+        detail: error.to_string(),
+    }
 }
 
 fn trouble_of(error: reqwest::Error) -> Trouble {

@@ -1,8 +1,9 @@
 //! The API we poll: which URL, with which token, how often, and when to leave it alone.
 //!
 //! [`Upstream`] is the whole of it. Below it, from the pure to the wire: [`target`] decides which URLs are requested at
-//! all, [`gate`] when none is, [`budget`] how many per second; `token` keeps the token, `grant` asks for one, `said`
-//! makes the API's words fit for people, and `http` is the one place where a request and its secret leave.
+//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `token` keeps the token, `grant`
+//! asks for one, `said` makes the API's words fit for people, and `http` is the one place where a request and its secret
+//! leave.
 
 pub mod target;
 
@@ -13,6 +14,8 @@ pub mod gate;
 mod check;
 
 mod client;
+
+mod poll;
 
 mod relay;
 
@@ -29,6 +32,7 @@ mod settings;
 pub use check::{CheckError, Checked};
 pub use client::{Upstream, UpstreamError};
 pub use grant::TokenTrouble;
+pub use poll::PollRequest;
 pub use relay::{NotRelayed, Relayed};
 pub use settings::{Auth, UpstreamSettings};
 pub use token::TokenError;

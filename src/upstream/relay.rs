@@ -12,6 +12,7 @@ use super::client::Upstream;
 use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
+use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, Trouble};
 use crate::core::resource::UserId;
 
@@ -26,7 +27,7 @@ const WHOLE: Limits = Limits {
 pub struct Relayed {
     /// The HTTP status.
     pub status: u16,
-    /// The body as it came, at most 1 MiB; empty when the one of a refusal could not be read.
+    /// The body as it came, decompressed if it was compressed, at most 1 MiB; empty when the one of a refusal could not be read.
     pub body: Vec<u8>,
 }
 
@@ -62,16 +63,17 @@ impl Relayed {
 }
 
 impl Upstream {
-    /// Posts a JSON body to `link`, a link of the API, with the token of `user`, or the server's own. Nothing is sent
-    /// twice but after a refused token, where the API has not looked at it; `body` makes it each time anew, and its memory
+    /// Posts a JSON body to `link`, a link of the API in a challenge of `job`, with the token of `user`, or the server's
+    /// own. Nothing is sent twice but after a refused token, where the API has not looked at it; `body` makes it each time anew, and its memory
     /// is overwritten when the connection is done with it.
     ///
-    /// It asks the gate nothing, for a user is waiting, and takes its place in the budget.
+    /// It asks the gate nothing, for a user is waiting, and goes ahead of all polls in the budget.
     ///
     /// # Errors
     /// [`NotRelayed`] when the API has not answered.
     pub async fn relay(
         &self,
+        job: &JobId,
         link: &str,
         user: Option<&UserId>,
         body: impl Fn() -> Zeroizing<Vec<u8>>,
@@ -82,7 +84,7 @@ impl Upstream {
         let answer = self.post(&url, &token, body()).await?;
         let answer = match answer {
             Answer::Other(refusal)
-                if refusal.is_of_token() && inner.tokens.invalidate(user, &token) =>
+                if refusal.is_of_token() && inner.tokens.replaces(user, &token, job) =>
             {
                 let token = inner.tokens.get(user, &inner.http).await?;
                 self.post(&url, &token, body()).await?
@@ -105,7 +107,7 @@ impl Upstream {
         body: Zeroizing<Vec<u8>>,
     ) -> Result<Answer, NotRelayed> {
         let inner = &self.inner;
-        inner.budget.take().await;
+        inner.budget.take_urgently().await;
         let mut request = Request::new(Method::POST, url.clone());
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);

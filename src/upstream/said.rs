@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::core::poll::printable;
+use crate::core::text::text_of;
 
 /// Longest error text that leaves this module, in characters.
 pub(super) const MAX_DETAIL: usize = 200;
@@ -17,6 +18,8 @@ pub(super) struct Said {
     pub(super) code: String,
     pub(super) title: String,
     pub(super) detail: String,
+    /// Whether the whole of it is in the API's own words: a list of objects that all have a code (contract, section 4).
+    pub(super) by_the_api: bool,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +30,7 @@ struct Envelope {
 impl Said {
     /// Reads the body of an answer that is no success. Anything else than an envelope says nothing.
     pub(super) fn read(body: &[u8]) -> Self {
-        let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else {
+        let Ok(envelope) = serde_json::from_str::<Envelope>(&text_of(body)) else {
             return Self::default();
         };
         let Some(error) = envelope.data.first() else {
@@ -42,6 +45,7 @@ impl Said {
                 .to_owned()
         };
         let detail = text("detail");
+        let has_code = |error: &Value| error.get("code").is_some_and(Value::is_string);
         Self {
             code: text("code"),
             title: text("title"),
@@ -50,7 +54,19 @@ impl Said {
             } else {
                 detail
             },
+            by_the_api: envelope.data.iter().all(has_code),
         }
+    }
+
+    /// Whether this 400, 403, 404 or 410 is the API's word on what was asked for: not a proxy's page, and not about the route.
+    pub(super) fn is_verdict(&self) -> bool {
+        let of_route = |text: &str| text.to_ascii_lowercase().starts_with("route not found");
+        self.by_the_api && !of_route(&self.title) && !of_route(&self.detail)
+    }
+
+    /// Whether this 403 means what others say with 429.
+    pub(super) fn throttles(&self) -> bool {
+        self.code == "too-many-requests"
     }
 
     /// Whether this 403 means that the token has run out (API-FACTS, section 1: it is a 403, not a 401).
@@ -126,6 +142,7 @@ mod tests {
             code: code.into(),
             title: title.into(),
             detail: detail.into(),
+            by_the_api: !code.is_empty(),
         }
     }
 
@@ -150,6 +167,35 @@ mod tests {
             assert_eq!(Said::read(body.as_bytes()), Said::default(), "{body:?}");
         }
         assert_eq!(Said::read(&[0xff, 0xfe]), Said::default());
+        let loose = b"\xef\xbb\xbf{\"data\":[{\"code\":\"c\",\"title\":\"M\xfcller \\ud83d\"}]}";
+        assert_eq!(Said::read(loose), said("c", "M\u{fffd}ller \u{fffd}", ""));
+    }
+
+    #[test]
+    fn only_the_api_s_own_words_on_what_was_asked_for_are_a_verdict() {
+        for (body, verdict) in [
+            (r#"{"data":[{"code":"resource-not-found"}]}"#, true),
+            (r#"{"data":[{"code":"a"},{"code":"b","title":"t"}]}"#, true),
+            (r#"{"data":[{"code":"a"},{"title":"t"}]}"#, false),
+            (r#"{"data":[{"code":null}]}"#, false),
+            (r#"{"data":[{"code":"a"},7]}"#, false),
+            (r#"{"data":[{"title":"Not found"}]}"#, false),
+            (r#"{"data":[]}"#, false),
+            (r#"{"code":"resource-not-found"}"#, false),
+            (r#"{"message":"no Route matched"}"#, false),
+            ("<html>404</html>", false),
+            ("", false),
+            (
+                r#"{"data":[{"code":"resource-not-found","title":"Route not found for this API version."}]}"#,
+                false,
+            ),
+            (
+                r#"{"data":[{"code":"resource-not-found","title":"t","detail":"route not found"}]}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(Said::read(body.as_bytes()).is_verdict(), verdict, "{body}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct UpstreamSettings {
     pub auth: Auth,
     /// Limit for one request, its body included.
     pub timeout: Duration,
+    /// Longest that a `Retry-After` can put anything off, at least a second; more is cut to it.
+    pub max_retry_after: Duration,
     /// How many polls may be in flight at once, at least 1.
     pub max_in_flight: usize,
     /// Most requests per second; `None` for no limit of our own.

@@ -1,6 +1,7 @@
 //! Tokens for the upstream: asked for once however many want one, renewed early, dropped when refused.
 
 mod clients;
+mod evidence;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,10 +16,13 @@ use super::http::Http;
 use super::settings::Auth;
 use crate::clock::Jitter;
 use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use crate::core::job::JobId;
 use crate::core::resource::UserId;
 use crate::core::time::millis;
 use crate::telemetry;
 use clients::Clients;
+pub(super) use evidence::Blame;
+use evidence::Evidence;
 
 /// Pauses after the token endpoint refused us (contract, section 9).
 const REFUSED_BACKOFF: Backoff = Backoff {
@@ -61,15 +65,20 @@ pub struct TokenError {
     pub retry_at: Instant,
 }
 
-/// The source of tokens.
-pub(super) enum Tokens {
+/// The tokens, and what was read with those that all jobs share.
+pub(super) struct Tokens {
+    source: Source,
+    evidence: Mutex<Evidence>,
+}
+
+enum Source {
     /// The same for ever: a bearer key, or none at all.
     Fixed(Token),
     /// Asked for at the token endpoint.
     Asked(Box<Asked>),
 }
 
-pub(super) struct Asked {
+struct Asked {
     endpoint: Endpoint,
     server: Arc<Kept>,
     clients: Clients,
@@ -126,6 +135,92 @@ enum Advice {
 
 impl Tokens {
     pub(super) fn new(auth: &Auth, jitter: Jitter) -> Result<Self, UpstreamError> {
+        Ok(Self {
+            source: Source::new(auth, jitter)?,
+            evidence: Mutex::default(),
+        })
+    }
+
+    /// A token that is good as far as we know, for a user or for the server itself; a fixed one is the same for all. While
+    /// one is being renewed, or cannot be, a valid one is used.
+    ///
+    /// Dropping the future leaves nothing half done: the next in line asks.
+    pub(super) async fn get(
+        &self,
+        user: Option<&UserId>,
+        http: &Http,
+    ) -> Result<Token, TokenError> {
+        match &self.source {
+            Source::Fixed(token) => Ok(token.clone()),
+            Source::Asked(asked) => asked.kept(user).get(&asked.endpoint, http).await,
+        }
+    }
+
+    /// A job was read with the server's `token`.
+    pub(super) fn read(&self, token: &Token, job: &JobId) {
+        self.evidence().read(token.generation, job);
+    }
+
+    /// Whether any job was read with the server's `token`.
+    pub(super) fn has_read(&self, token: &Token) -> bool {
+        self.evidence().has_read(token.generation)
+    }
+
+    /// A job was refused with the server's `token`, which is dropped if it is to blame.
+    pub(super) fn refused(&self, token: &Token, job: &JobId) -> Blame {
+        let blame = self.evidence().refused(token.generation, job);
+        match (blame, &self.source) {
+            (Blame::Token, Source::Fixed(_)) => {
+                self.evidence().keep();
+                Blame::Credentials
+            }
+            (Blame::Token, Source::Asked(asked)) => {
+                asked.server.cache().invalidate(token.generation);
+                Blame::Token
+            }
+            (blame, _) => blame,
+        }
+    }
+
+    /// A job that was refused with `first` was refused with the fresh token `second` too.
+    pub(super) fn refused_again(&self, first: &Token, second: &Token, job: &JobId) -> Blame {
+        let (first, second) = (first.generation, second.generation);
+        self.evidence().refused_again(first, second, job)
+    }
+
+    /// After answers to a challenge of `job` were refused with `token`: drops it, and answers whether another one may be
+    /// had. Not one that other jobs are read with.
+    pub(super) fn replaces(&self, user: Option<&UserId>, token: &Token, job: &JobId) -> bool {
+        let Source::Asked(asked) = &self.source else {
+            return false;
+        };
+        if user.is_none() && self.evidence().vouches(token.generation, job) {
+            return false;
+        }
+        asked.kept(user).cache().invalidate(token.generation);
+        true
+    }
+
+    /// The job is no longer followed.
+    pub(super) fn forget(&self, job: &JobId) {
+        self.evidence().forget(job);
+    }
+
+    /// Takes no notice any more of how long the token endpoint wants to be left alone.
+    pub(super) fn resume(&self) {
+        if let Source::Asked(asked) = &self.source {
+            asked.endpoint.resume();
+            asked.server.cache().resume();
+        }
+    }
+
+    fn evidence(&self) -> MutexGuard<'_, Evidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source {
+    fn new(auth: &Auth, jitter: Jitter) -> Result<Self, UpstreamError> {
         let fixed = |header| {
             Self::Fixed(Token {
                 header,
@@ -152,32 +247,6 @@ impl Tokens {
             })),
         })
     }
-
-    /// A token that is good as far as we know, for a user or for the server itself; a fixed one is the same for all. While
-    /// one is being renewed, or cannot be, a valid one is used.
-    ///
-    /// Dropping the future leaves nothing half done: the next in line asks.
-    pub(super) async fn get(
-        &self,
-        user: Option<&UserId>,
-        http: &Http,
-    ) -> Result<Token, TokenError> {
-        match self {
-            Self::Fixed(token) => Ok(token.clone()),
-            Self::Asked(asked) => asked.kept(user).get(&asked.endpoint, http).await,
-        }
-    }
-
-    /// Drops `refused` if it is still the current token. `false` when no other token can be had, ever.
-    pub(super) fn invalidate(&self, user: Option<&UserId>, refused: &Token) -> bool {
-        match self {
-            Self::Fixed(_) => false,
-            Self::Asked(asked) => {
-                asked.kept(user).cache().invalidate(refused.generation);
-                true
-            }
-        }
-    }
 }
 
 impl Asked {
@@ -191,6 +260,11 @@ impl Endpoint {
     fn pause(&self, now: Instant) -> Option<TokenError> {
         let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         pause.clone().filter(|error| now < error.retry_at)
+    }
+
+    fn resume(&self) {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.take_if(|error| error.trouble.is_pause());
     }
 
     /// Too many requests are too many from our address, whatever they asked for.
@@ -344,6 +418,10 @@ impl Cache {
         };
         self.failed = Some(error.clone());
         error
+    }
+
+    fn resume(&mut self) {
+        self.failed.take_if(|error| error.trouble.is_pause());
     }
 
     fn invalidate(&mut self, generation: u64) {

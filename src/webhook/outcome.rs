@@ -11,7 +11,7 @@ use url::Url;
 use super::guard::Verdict;
 use super::resolver::NoAddress;
 use super::sender::CONNECT_LIMIT;
-use crate::core::backoff::parse_retry_after;
+use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
 use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
@@ -135,8 +135,9 @@ fn name(status: StatusCode) -> &'static str {
 }
 
 fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    parse_retry_after(value, now)
+    let values = headers.get_all(RETRY_AFTER).into_iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    parse_retry_after(values, now, MAX_RETRY_AFTER)
 }
 
 /// Scheme and host of `Location`, enough to put the configuration right; path and query may hold secrets.

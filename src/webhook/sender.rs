@@ -16,7 +16,7 @@ use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
 use super::shown::Shown;
 use super::trust::Trust;
-use crate::clock::Clock;
+use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
 use crate::core::signature::signature_header;
@@ -25,6 +25,9 @@ use crate::core::trace::traceparent;
 
 /// Longest wait for a new connection: lookup, TCP and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the connections of one client are used: a busy one would never learn of another address of its host.
+const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
@@ -41,10 +44,15 @@ pub(super) const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSIO
 #[derive(Debug, Clone)]
 pub struct Sender {
     clock: Clock,
-    public_only: Client,
-    with_private: Client,
+    clients: Arc<Clients>,
+}
+
+#[derive(Debug)]
+struct Clients {
+    public_only: Renewed<Client>,
+    with_private: Renewed<Client>,
     /// Of webhooks with TLS of their own.
-    own: Arc<HashMap<WebhookName, Client>>,
+    own: HashMap<WebhookName, Renewed<Client>>,
 }
 
 /// What is sent.
@@ -111,11 +119,11 @@ impl Sender {
     pub fn new(clock: Clock, webhooks: &[WebhookSettings]) -> Result<Self, SenderError> {
         crate::tls::install_provider();
         let plain = Trust::default();
-        let (public_only, trusting) = client(false, &plain)?;
-        let (with_private, _) = client(true, &plain)?;
+        let (public_only, trusting) = renewed(false, &plain)?;
+        let (with_private, _) = renewed(true, &plain)?;
         let mut own = HashMap::new();
         for webhook in webhooks.iter().filter(|webhook| !webhook.trust.is_plain()) {
-            let (client, _) = client(webhook.allow_private, &webhook.trust)?;
+            let (client, _) = renewed(webhook.allow_private, &webhook.trust)?;
             own.insert(webhook.name.clone(), client);
         }
         if !trusting {
@@ -125,9 +133,11 @@ impl Sender {
         }
         Ok(Self {
             clock,
-            public_only,
-            with_private,
-            own: Arc::new(own),
+            clients: Arc::new(Clients {
+                public_only,
+                with_private,
+                own,
+            }),
         })
     }
 
@@ -259,15 +269,25 @@ impl Sender {
             .body(message.body.clone())
     }
 
-    fn client_for(&self, webhook: &WebhookSettings) -> &Client {
-        if let Some(own) = self.own.get(&webhook.name) {
+    fn client_for(&self, webhook: &WebhookSettings) -> Client {
+        let clients = &self.clients;
+        let client = if let Some(own) = clients.own.get(&webhook.name) {
             own
         } else if webhook.allow_private {
-            &self.with_private
+            &clients.with_private
         } else {
-            &self.public_only
-        }
+            &clients.public_only
+        };
+        client.get()
     }
+}
+
+/// A client that is made anew now and then, and whether it trusts any CA.
+fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
+    let (first, trusting) = client(allow_private, trust)?;
+    let trust = trust.clone();
+    let again = move || client(allow_private, &trust).ok().map(|(client, _)| client);
+    Ok((Renewed::new(LONGEST_LIFE, first, again), trusting))
 }
 
 /// A client, and whether it trusts any CA.

@@ -81,8 +81,15 @@ async fn a_token_that_ended_early_is_replaced_once_and_the_jobs_go_on() {
         world.pass(20 * SECOND).await;
         assert_eq!(world.tokens_asked_at().len(), 2, "{what}");
         assert_eq!(poll_statuses(&world), [200, status], "{what}");
-        let troubled = "SELECT count(*) FROM jobs WHERE consecutive_errors > 0 OR last_error IS NOT NULL OR state <> 'in-progress'";
+        let troubled =
+            "SELECT count(*) FROM jobs WHERE consecutive_errors > 0 OR state <> 'in-progress'";
         assert_eq!(world.value(troubled).await, "0", "{what}");
+        let said = "SELECT count(*) <= 2 FROM jobs WHERE last_error IS NOT NULL";
+        assert_eq!(
+            world.value(said).await,
+            "1",
+            "{what}: the third shows that it is the token"
+        );
         // What is counted is written down within a second; nothing is added meanwhile.
         let later = world.clock.now().0 + 3_600_000;
         world
@@ -101,6 +108,59 @@ async fn a_token_that_ended_early_is_replaced_once_and_the_jobs_go_on() {
             (code, ready["status"].as_str()),
             (200, Some("ok")),
             "{ready}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_job_that_is_refused_for_days_is_that_jobs_trouble_alone() {
+    for (status, title) in [
+        (401, "Unauthorized access"),
+        (403, "Token has expired"),
+        (403, "Access to this resource is forbidden"),
+    ] {
+        let mut world = World::running().await;
+        let error = json!({"type": "error", "code": "c", "title": title, "detail": ""});
+        let refused = Fault::Status {
+            status,
+            retry_after: None,
+            body: Some(json!({"type": "list", "data": [error]}).to_string()),
+        };
+        world
+            .control()
+            .inject(FaultRule::new(refused).on_job("bad"))
+            .unwrap();
+        world.follow("bad", &[(0, &[("a", "in-progress")])]).await;
+        endless(&mut world, 5).await;
+        world.pass(10 * SECOND).await;
+        let tokens = world.tokens_asked_at().len();
+        assert!(tokens <= 2, "{tokens}");
+        for _ in 0..4 {
+            world.pass(30 * MINUTE).await;
+            let (code, ready) = world.get("/readyz").await;
+            assert_eq!(
+                (code, ready["status"].as_str()),
+                (200, Some("ok")),
+                "{ready}"
+            );
+        }
+        assert_eq!(
+            world.tokens_asked_at().len(),
+            tokens + 2,
+            "renewed early, no more"
+        );
+        let row = "SELECT consecutive_errors > 20, last_error FROM jobs WHERE id = 'bad'";
+        let row = world.rows(row).await.remove(0);
+        assert_eq!(row[0], "1");
+        assert!(
+            row[1].starts_with(&format!("forbidden ({status}): HTTP {status}")),
+            "{}",
+            row[1]
+        );
+        let polls = world.polled_at("j0").len();
+        assert!(
+            (235..=270).contains(&polls),
+            "{polls} polls of another in two hours"
         );
     }
 }

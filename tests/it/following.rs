@@ -2,6 +2,7 @@
 
 mod changes;
 mod documents;
+mod loose;
 mod poison;
 mod samples;
 mod urls;
@@ -17,6 +18,13 @@ use crate::support::world::World;
 use documents::{SEED, SEED_MFA};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// The bodies of the events of one type that webhook "all" was sent.
+fn events(world: &World, kind: &str) -> Vec<Value> {
+    let received = world.sink.received().into_iter();
+    let bodies = received.map(|event| event.body);
+    bodies.filter(|body| body["type"] == kind).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {

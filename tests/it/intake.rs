@@ -1,14 +1,15 @@
 //! Noticing what other programs do to the table, without a nudge: by the tick that production has, in paused time.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jobtrackd::app::Surroundings;
-use jobtrackd::clock::Clock;
+use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::pulse::Pulse;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
 use jobtrackd::tracker::recorder::recorder;
+use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -137,6 +138,19 @@ struct Alone {
     stop: CancellationToken,
 }
 
+/// An API that nobody asks.
+fn upstream(clock: &Clock) -> Upstream {
+    let settings = UpstreamSettings {
+        base_url: "http://127.0.0.1:9".parse().unwrap(),
+        auth: Auth::None,
+        timeout: Duration::from_secs(1),
+        max_retry_after: Duration::from_secs(1),
+        max_in_flight: 1,
+        requests_per_second: None,
+    };
+    Upstream::new(&settings, clock.clone(), Jitter::seeded(1)).unwrap()
+}
+
 impl Alone {
     /// Starts it over a table that `script` has filled.
     async fn start(script: &str) -> Self {
@@ -153,6 +167,7 @@ impl Alone {
             recorder,
             poller,
             nudge: Arc::default(),
+            upstream: Arc::new(RwLock::new(upstream(&clock))),
             wakeups: Default::default(),
             tick: TICK,
             pulse: Pulse::default(),

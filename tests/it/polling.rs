@@ -2,6 +2,7 @@
 
 mod ends;
 mod limits;
+mod throttled;
 mod trouble;
 
 use std::time::Duration;

@@ -6,6 +6,8 @@
 )]
 
 mod answers;
+mod blame;
+mod check;
 mod gate;
 mod log;
 mod relay;
@@ -18,9 +20,9 @@ use std::time::Duration;
 
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::core::job::JobId;
-use jobtrackd::core::poll::Poll;
+use jobtrackd::core::poll::{Poll, PollOutcome};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
+use jobtrackd::upstream::{Auth, PollRequest, Upstream, UpstreamSettings};
 use server::Server;
 use url::Url;
 
@@ -40,6 +42,7 @@ fn settings(base_url: &str, auth: Auth) -> UpstreamSettings {
         base_url: Url::parse(base_url).unwrap(),
         auth,
         timeout: Duration::from_secs(15),
+        max_retry_after: Duration::from_secs(3600),
         max_in_flight: 256,
         requests_per_second: None::<NonZeroU32>,
     }
@@ -54,17 +57,41 @@ fn client_of(server: &Server, auth: Auth) -> Upstream {
 }
 
 async fn poll(upstream: &Upstream) -> Poll {
-    let id = JobId::parse("61723").unwrap();
-    let url = upstream.target(&id, None).unwrap();
-    upstream.poll(&url).await
+    poll_job(upstream, "61723").await
 }
 
-/// Polls `count` jobs at the same time.
+async fn poll_job(upstream: &Upstream, id: &str) -> Poll {
+    let id = JobId::parse(id).unwrap();
+    let url = upstream.target(&id, None).unwrap();
+    poll_at(upstream, &id, &url).await
+}
+
+async fn poll_at(upstream: &Upstream, id: &JobId, url: &Url) -> Poll {
+    let request = PollRequest {
+        url,
+        job: id,
+        expected: Some(id),
+        known: None,
+    };
+    upstream.poll(&request).await
+}
+
+/// That the job was read.
+#[track_caller]
+fn assert_read(poll: &Poll) {
+    assert!(
+        matches!(poll.outcome, PollOutcome::Seen { .. }),
+        "{:?}",
+        poll.outcome
+    );
+}
+
+/// Polls jobs `0` to `count` at the same time.
 async fn poll_many(upstream: &Upstream, count: usize) -> Vec<Poll> {
     let polls: Vec<_> = (0..count)
-        .map(|_| {
+        .map(|number| {
             let upstream = upstream.clone();
-            tokio::spawn(async move { poll(&upstream).await })
+            tokio::spawn(async move { poll_job(&upstream, &number.to_string()).await })
         })
         .collect();
     let mut done = Vec::new();

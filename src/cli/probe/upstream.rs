@@ -76,7 +76,8 @@ pub(in crate::cli) fn resting(until: UnixMillis) -> Finding {
     Finding::note(
         "upstream.pause",
         format!("the API asked to be left alone until {until}, so it was not asked"),
-        "polls go on by themselves then; if it happens often, set upstream.requests_per_second",
+        "polls go on by themselves then; to end the pause now, run: jobtrackd resume. If it happens often, set \
+         upstream.requests_per_second",
     )
 }
 
@@ -111,6 +112,9 @@ fn wrong(error: &CheckError, base: &Url) -> Finding {
         CheckError::Throttled(_) => ("upstream.throttled", wait.to_owned()),
         CheckError::NoConnection(_) => no_connection(base),
         CheckError::Target(_) => answer("correct upstream.base_url".to_owned()),
+        CheckError::NotTheApi(_) => answer(format!(
+            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {look}"
+        )),
         CheckError::NoAnswer(_) => answer(format!(
             "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {look}"
         )),

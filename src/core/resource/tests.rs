@@ -111,18 +111,60 @@ fn challenges_and_errors_are_found_in_objects_and_arrays() {
 }
 
 #[test]
-fn half_an_emoji_in_a_text_is_no_reason_to_lose_sight_of_a_job() {
-    let body = r#"{"id":"1","steps":[{"title":"a","status":"success","result":{"description":"cut \ud83d"}},{"title":"b","status":"pending"}]}"#;
-    let snapshot = parse(body);
-    assert_eq!(snapshot.steps[0].status, StepStatus::Success);
-    assert_eq!(
-        snapshot.steps[0].result.as_deref(),
-        Some(r#"{"description":"cut \ud83d"}"#)
-    );
-    assert!(same_result(
-        snapshot.steps[0].result.as_deref(),
-        parse(body).steps[0].result.as_deref()
-    ));
+fn an_id_in_another_case_is_the_same_only_as_a_uuid() {
+    let uuid = "A03E4DF4-dc05-4cd3-9af0-0f28a13ea614";
+    for (expected, id, same) in [
+        (uuid, uuid.to_ascii_lowercase(), true),
+        (uuid, uuid.to_ascii_uppercase(), true),
+        (uuid, uuid.replace('4', "5"), false),
+        (uuid, uuid.replace('-', ""), false),
+        ("JobA", "joba".to_owned(), false),
+        (
+            "G03E4DF4-dc05-4cd3-9af0-0f28a13ea614",
+            "g03e4df4-dc05-4cd3-9af0-0f28a13ea614".to_owned(),
+            false,
+        ),
+        (
+            "A03E4DF4_dc05-4cd3-9af0-0f28a13ea614",
+            "a03e4df4_dc05-4cd3-9af0-0f28a13ea614".to_owned(),
+            false,
+        ),
+    ] {
+        let body = format!(r#"{{"type":"job","id":"{id}"}}"#);
+        let read = Snapshot::parse(&body, Some(&JobId::parse(expected).unwrap()));
+        assert_eq!(read.is_ok(), same, "{expected} and {id}");
+    }
+}
+
+#[test]
+fn the_expiry_of_a_challenge_is_any_number_above_zero_or_a_text_with_one() {
+    for (given, millis) in [
+        ("120000", Some(120_000)),
+        ("120000.0", Some(120_000)),
+        ("1.2e5", Some(120_000)),
+        ("12E+4", Some(120_000)),
+        ("0.2", Some(1)),
+        ("\"120000\"", Some(120_000)),
+        ("\" 1.2e5 \"", Some(120_000)),
+        ("18446744073709551616", Some(u64::MAX)),
+        ("0", None),
+        ("0.0", None),
+        ("\"0\"", None),
+        ("-1", None),
+        ("\"-120000\"", None),
+        ("1e999", None),
+        ("\"inf\"", None),
+        ("\"NaN\"", None),
+        ("\"two minutes\"", None),
+        ("\"\"", None),
+        ("true", None),
+        ("null", None),
+        ("[120000]", None),
+    ] {
+        let mfa = format!(r#"{{"type":"mfa","expiryMs":{given}}}"#);
+        let challenge = Challenge::read(&mfa_object(Some(&mfa)).unwrap());
+        assert_eq!(challenge.expiry_ms, millis, "{given}");
+    }
 }
 
 #[test]

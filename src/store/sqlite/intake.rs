@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 
-use super::rows::{Reading, job, job_columns};
+use super::rows::{job, job_columns};
 use super::{SqliteStore, StoreError, integer};
 use crate::clock::Clock;
-use crate::core::time::UnixMillis;
 use crate::store::JobChange;
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
@@ -26,9 +25,6 @@ pub(super) const CHANGES: &str = concat!(
 
 const NEWEST_CHANGE: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
-
-pub(super) const UPSTREAM_PAUSE: &str =
-    "SELECT origin, paused_until FROM upstreams WHERE origin = ?1";
 
 impl SqliteStore {
     pub(in crate::store) async fn active_jobs(
@@ -64,18 +60,6 @@ impl SqliteStore {
             integer(&mut connection, NEWEST_CHANGE).await
         })
         .await
-    }
-
-    pub(in crate::store) async fn upstream_pause(
-        &self,
-        origin: &str,
-    ) -> Result<Option<UnixMillis>, StoreError> {
-        let query = sqlx::query(UPSTREAM_PAUSE).bind(origin);
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.map(|row| Reading::new(&row, "upstreams", "origin").time("paused_until"))
-            .transpose()
     }
 
     pub(in crate::store) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {

@@ -26,6 +26,7 @@ mod standing;
 mod steering;
 mod timeline;
 mod undelivered;
+mod upstreams;
 mod users;
 mod watched;
 

@@ -9,7 +9,7 @@ use super::{FLUSH, Poller};
 use crate::core::time::UnixMillis;
 use crate::telemetry;
 use crate::tracker::look::schedule_update;
-use crate::upstream::gate::{GateReasonKind, GateState};
+use crate::upstream::gate::GateState;
 
 /// A pause of the upstream is written down again only when it ends this much later.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
@@ -49,10 +49,15 @@ impl Poller {
         telemetry::paused(self.held_back.count(&gate, now));
     }
 
-    /// Writes down until when the upstream wants to be left alone, once per pause: a restart must not forget it.
-    pub(super) fn note_pause(&mut self, kind: GateReasonKind, until: UnixMillis) {
-        let known = self.noted_pause.plus(PAUSE_STEP);
-        if kind == GateReasonKind::Throttled && until > known {
+    /// Writes down until when all polls wait because the upstream asked for it, once per pause: a restart must not forget it.
+    pub(super) fn note_pause(&mut self) {
+        let now = Instant::now();
+        let Some(pause) = self.surroundings.upstream.gate().pause(now) else {
+            self.noted_pause = UnixMillis(0);
+            return;
+        };
+        let until = self.surroundings.clock.now().plus(pause - now);
+        if until > self.noted_pause.plus(PAUSE_STEP) {
             let origin = self.surroundings.api_origin.clone();
             if self.surroundings.recorder.upstream_paused(origin, until) {
                 self.noted_pause = until;
@@ -82,7 +87,7 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::gate::GateReason;
+    use crate::upstream::gate::{GateReason, GateReasonKind};
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_counted_as_it_goes_by_and_no_longer_than_it_lasts() {

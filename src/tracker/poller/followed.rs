@@ -17,7 +17,7 @@ use crate::store::JobRow;
 use crate::telemetry;
 use crate::tracker::intake::Notice;
 use crate::tracker::look::Surroundings;
-use crate::tracker::schedule::Slot;
+use crate::tracker::schedule::{Rank, Slot};
 
 /// Jobs that are overdue at start are spread over this long at most …
 const SPREAD: Duration = Duration::from_secs(10);
@@ -34,6 +34,8 @@ pub(super) struct Followed {
     pub(super) url: Option<Arc<str>>,
     pub(super) webhook: Option<Arc<str>>,
     pub(super) priority: i64,
+    /// Whether somebody waits for its next poll.
+    pub(super) urgent: bool,
     pub(super) not_before: Option<UnixMillis>,
     /// When the row was inserted.
     pub(super) created_at: UnixMillis,
@@ -47,6 +49,14 @@ pub(super) struct Followed {
 }
 
 impl Followed {
+    /// Which due jobs it goes ahead of.
+    pub(super) fn rank(&self) -> Rank {
+        Rank {
+            urgent: self.urgent,
+            priority: self.priority,
+        }
+    }
+
     /// A poll of it is to begin: counts how late.
     pub(super) fn begins(&self) {
         if let Place::InLine(slot) = &self.place {
@@ -138,9 +148,10 @@ impl Poller {
         let deadline = row
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
+        let longest = self.surroundings.longest_wait();
         let next_poll_at = match row.next_poll_at {
             // Written down by a clock that was ahead, or under other settings, it may be years away.
-            Some(at) if at > wall => at.min(wall.plus(self.surroundings.policy.longest_delay())),
+            Some(at) if at > wall => at.min(wall.plus(longest)),
             _ => wall.plus(spread),
         };
         let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
@@ -148,12 +159,16 @@ impl Poller {
         let slot = self.schedule.insert(
             &row.id,
             Instant::now() + next_poll_at.since(wall),
-            row.priority,
+            Rank {
+                urgent: false,
+                priority: row.priority,
+            },
         );
         let followed = Followed {
             url: row.url.map(Arc::from),
             webhook: row.webhook.map(Arc::from),
             priority: row.priority,
+            urgent: false,
             not_before: row.not_before,
             created_at: row.created_at,
             deadline_at: row.deadline_at,
@@ -216,7 +231,9 @@ impl Poller {
         });
         self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
         self.unknown_said.clear();
-        let latest = before.clock.now().plus(new.policy.longest_delay());
+        self.trial = None;
+        let longest = self.surroundings.longest_wait();
+        let latest = before.clock.now().plus(longest);
         let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
         for id in ids {
             self.renew_job(&id, latest);
@@ -253,7 +270,11 @@ impl Poller {
         {
             self.schedule.remove(id, *slot);
             let due = Instant::now() + job.next_poll_at.since(wall);
-            *slot = self.schedule.insert(id, due, job.priority);
+            let rank = Rank {
+                urgent: job.urgent,
+                priority: job.priority,
+            };
+            *slot = self.schedule.insert(id, due, rank);
         }
     }
 
@@ -290,6 +311,7 @@ impl Poller {
             }
             Place::InLine(_) => {
                 job.progress.asked_for(wall);
+                job.urgent = true;
                 job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
                 self.line_up(id);
             }
@@ -337,6 +359,7 @@ impl Poller {
             return;
         };
         self.unwritten.remove(id);
+        self.surroundings.upstream.forget(id);
         self.note_webhook(id, job.webhook.as_deref(), None);
         self.schedule.set_deadline(id, Some(job.deadline), None);
         if let Place::InLine(slot) = job.place {

@@ -1,12 +1,16 @@
 //! The gate's decisions: what each poll's end means for all the others. No I/O, no clock.
 
+mod throttle;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Credentials, GateReason, GateReasonKind, GateState, Ticket, for_people};
-use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use crate::core::backoff::{Backoff, lengthen};
+use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
+use throttle::{Throttled, Throttling};
 
 /// Pauses after a 429 that does not say for how long.
 const THROTTLED_BACKOFF: Backoff = Backoff {
@@ -24,31 +28,38 @@ const REFUSED_BACKOFF: Backoff = Backoff {
 /// How much of a pause is added at random, so that many daemons do not come back together.
 const JITTER: f64 = 0.1;
 
-/// So many polls in a row without a usable answer, and the upstream counts as down.
-const DOWN_AFTER: u32 = 3;
+/// So many polls in a row without an answer, or so many different jobs without a usable one, and the upstream counts as
+/// down.
+const DOWN_AFTER: usize = 3;
 
 /// What the end of one poll says about the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::upstream) enum Signal {
-    /// The job's URL answered as it should: 2xx, 400, 404 or 410.
+    /// The job was read, with a token of this generation.
     Good { generation: u64 },
-    /// 429, or 503 with `Retry-After`.
+    /// The API's own word that the job is not there, or never will be.
+    Answered,
+    /// The job's URL asked for fewer requests.
     Throttled {
         detail: String,
         retry_after: Option<Duration>,
     },
-    /// The token endpoint (which has its own next try) or a job's URL (`None`) refused our credentials.
-    Refused {
+    /// The job's URL refused our credentials, lately with a token of this generation.
+    Refused { detail: String, generation: u64 },
+    /// There was no token, because the token endpoint refused us or for another reason; the next one may be asked for at
+    /// `retry_at`.
+    NoToken {
         detail: String,
-        retry_at: Option<Instant>,
+        retry_at: Instant,
+        refused: bool,
     },
-    /// 403 on a job with a token of this generation.
+    /// 403 on a job with a token of this generation, which no job was read with.
     Forbidden { detail: String, generation: u64 },
-    /// There was no token; the next one may be asked for at `retry_at`.
-    NotSent { detail: String, retry_at: Instant },
-    /// No usable answer of the job's URL: it may be down.
+    /// No answer of the job's URL, or 5xx: it may be down.
     Trouble { detail: String },
-    /// The answer was no good, but that may be the job's fault, or nothing was asked.
+    /// An answer that is not the job; that may be the fault of this job alone.
+    Unusable { detail: String },
+    /// Nothing was asked.
     Nothing,
 }
 
@@ -61,16 +72,20 @@ pub(super) struct Moment {
     pub(super) random: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Machine {
+    /// The longest pause that the upstream can ask for.
+    most: Duration,
     last: u64,
-    throttled: Option<Closure>,
-    throttles: u32,
+    throttling: Throttling,
     unauthorized: Option<Closure>,
     refusals: u32,
     credentials: Knowledge,
-    proven_generation: Option<u64>,
-    troubles: u32,
+    /// Polls in a row without an answer.
+    troubles: usize,
+    /// The first different jobs without a usable answer since the last good one.
+    unusable: Vec<JobId>,
+    /// What was wrong last.
     trouble: String,
 }
 
@@ -89,8 +104,16 @@ pub(super) struct Closure {
 struct Knowledge {
     credentials: Credentials,
     mark: Ticket,
-    /// Whether the refusal came from the token endpoint: a granted token then takes it back.
-    by_token_endpoint: bool,
+    /// Who refused them.
+    by: Option<Refuser>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Refuser {
+    /// A granted token then takes it back.
+    TokenEndpoint,
+    /// This job's URL, with a token of this generation.
+    Job(JobId, u64),
 }
 
 impl Default for Knowledge {
@@ -98,7 +121,7 @@ impl Default for Knowledge {
         Self {
             credentials: Credentials::Unknown,
             mark: Ticket(0),
-            by_token_endpoint: false,
+            by: None,
         }
     }
 }
@@ -113,23 +136,55 @@ pub(super) struct Episodes {
 }
 
 impl Machine {
+    pub(super) fn new(most: Duration) -> Self {
+        Self {
+            most,
+            last: 0,
+            throttling: Throttling::default(),
+            unauthorized: None,
+            refusals: 0,
+            credentials: Knowledge::default(),
+            troubles: 0,
+            unusable: Vec::new(),
+            trouble: String::new(),
+        }
+    }
+
     pub(super) fn begin(&mut self) -> Ticket {
         self.last += 1;
         Ticket(self.last)
     }
 
     pub(super) fn state(&self, now: Instant) -> GateState {
-        let closures = [&self.throttled, &self.unauthorized].into_iter().flatten();
-        let in_force = closures.filter(|closure| now < closure.until);
+        let in_force = self.closures().filter(|closure| now < closure.until);
         in_force
             .max_by_key(|closure| closure.until)
             .map_or(GateState::Open, Closure::state)
     }
 
     pub(super) fn on_trial(&self, now: Instant) -> bool {
-        let closures = [&self.throttled, &self.unauthorized].into_iter().flatten();
-        let (closed, over): (Vec<_>, Vec<_>) = closures.partition(|closure| now < closure.until);
+        let (closed, over): (Vec<_>, Vec<_>) =
+            self.closures().partition(|closure| now < closure.until);
         closed.is_empty() && !over.is_empty()
+    }
+
+    pub(super) fn throttling(&self) -> &Throttling {
+        &self.throttling
+    }
+
+    pub(super) fn rest(&mut self, until: Instant) {
+        self.throttling.rest(until, Ticket(self.last));
+    }
+
+    pub(super) fn resume(&mut self) {
+        self.throttling.resume();
+        self.unauthorized
+            .take_if(|closure| closure.reason.kind == GateReasonKind::TokenUnavailable);
+    }
+
+    fn closures(&self) -> impl Iterator<Item = &Closure> {
+        let throttled = self.throttling.closure().into_iter();
+        throttled.chain(&self.unauthorized)
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -137,7 +192,7 @@ impl Machine {
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.troubles >= DOWN_AFTER
+        self.troubles >= DOWN_AFTER || self.unusable.len() >= DOWN_AFTER
     }
 
     pub(super) fn episodes(&self) -> Episodes {
@@ -148,7 +203,7 @@ impl Machine {
             _ => None,
         };
         Episodes {
-            throttled: self.throttled.clone(),
+            throttled: self.throttling.closure().cloned(),
             unauthorized: self.unauthorized.clone(),
             forbidden: refused,
             down: self.is_down().then(|| self.trouble.clone()),
@@ -157,13 +212,23 @@ impl Machine {
 
     pub(super) fn degraded(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
-        for closure in [&self.throttled, &self.unauthorized].into_iter().flatten() {
+        for closure in self.closures() {
+            let reason = &closure.reason;
+            let sentence = reason.kind.sentence();
             if now < closure.until {
-                let (wait, reason) = (for_people(closure.until - now), &closure.reason);
+                let wait = for_people(closure.until - now);
+                let asked = self.throttling.pause(now) == Some(closure.until);
+                let remedy = if asked {
+                    " (jobtrackd resume ends that)"
+                } else {
+                    ""
+                };
+                let detail = &reason.detail;
+                reasons.push(format!("{sentence}; no polls for {wait}{remedy}: {detail}"));
+            } else if reason.kind == GateReasonKind::Throttled {
+                let detail = &reason.detail;
                 reasons.push(format!(
-                    "{}; no polls for {wait}: {}",
-                    reason.kind.sentence(),
-                    reason.detail
+                    "{sentence}, and has answered no poll since: {detail}"
                 ));
             }
         }
@@ -182,101 +247,101 @@ impl Machine {
         reasons
     }
 
-    pub(super) fn note(&mut self, ticket: Ticket, signal: &Signal, moment: &Moment) {
-        if !matches!(
-            signal,
-            Signal::Refused { .. } | Signal::NotSent { .. } | Signal::Nothing
-        ) {
+    pub(super) fn note(&mut self, ticket: Ticket, job: &JobId, signal: &Signal, moment: &Moment) {
+        if !matches!(signal, Signal::NoToken { .. } | Signal::Nothing) {
             self.token_was_granted(ticket);
+            if !matches!(signal, Signal::Throttled { .. }) {
+                self.throttling.answered(ticket, moment.now);
+            }
+            if !matches!(signal, Signal::Trouble { .. } | Signal::Unusable { .. }) {
+                self.troubles = 0;
+            }
         }
         match signal {
-            Signal::Good { generation } => self.good(ticket, *generation, moment.now),
+            Signal::Good { generation } => {
+                self.unusable.clear();
+                self.read(ticket, Some((job, *generation)));
+            }
+            Signal::Answered => self.read(ticket, None),
             Signal::Throttled {
                 detail,
                 retry_after,
-            } => self.throttle(ticket, detail, *retry_after, moment),
-            Signal::Refused { detail, retry_at } => {
-                self.refuse(ticket, detail, *retry_at, moment);
-                self.distrust(detail, moment.time_of_day, retry_at.is_some());
+            } => {
+                let poll = Throttled {
+                    ticket,
+                    job,
+                    detail,
+                    retry_after: *retry_after,
+                    last: Ticket(self.last),
+                };
+                self.throttling.throttled(&poll, self.most, moment);
             }
-            Signal::Forbidden { detail, generation } => {
-                if self.proven_generation != Some(*generation) {
-                    self.distrust(detail, moment.time_of_day, false);
-                }
-                self.troubles = 0;
+            Signal::Refused { detail, generation } => {
+                self.refuse(ticket, detail, moment);
+                let by = Refuser::Job(job.clone(), *generation);
+                self.distrust(detail, moment.time_of_day, by);
             }
-            Signal::NotSent { detail, retry_at } => {
+            Signal::NoToken {
+                detail,
+                retry_at,
+                refused: false,
+            } => {
                 let kind = GateReasonKind::TokenUnavailable;
                 self.close_for_token(ticket, kind, detail, *retry_at);
             }
+            Signal::NoToken {
+                detail, retry_at, ..
+            } => {
+                let kind = GateReasonKind::CredentialsRefused;
+                self.close_for_token(ticket, kind, detail, *retry_at);
+                self.distrust(detail, moment.time_of_day, Refuser::TokenEndpoint);
+            }
+            Signal::Forbidden { detail, generation } => {
+                let by = Refuser::Job(job.clone(), *generation);
+                self.distrust(detail, moment.time_of_day, by);
+            }
             Signal::Trouble { detail } => {
                 self.troubles = self.troubles.saturating_add(1);
-                detail.clone_into(&mut self.trouble);
+                self.unusable(job, detail);
             }
+            Signal::Unusable { detail } => self.unusable(job, detail),
             Signal::Nothing => {}
         }
     }
 
-    fn good(&mut self, ticket: Ticket, generation: u64, now: Instant) {
-        self.troubles = 0;
-        self.proven_generation = self.proven_generation.max(Some(generation));
-        if is_later(ticket, self.throttled.as_ref()) {
-            self.throttles = 0;
-            self.throttled.take_if(|closure| closure.earliest <= now);
+    fn unusable(&mut self, job: &JobId, detail: &str) {
+        if self.unusable.len() < DOWN_AFTER && !self.unusable.contains(job) {
+            self.unusable.push(job.clone());
         }
-        if is_later(ticket, self.unauthorized.as_ref()) {
+        detail.clone_into(&mut self.trouble);
+    }
+
+    /// Our credentials were taken; `read`: for this job, with a token of this generation.
+    fn read(&mut self, ticket: Ticket, read: Option<(&JobId, u64)>) {
+        let known = &mut self.credentials;
+        // What refused one job and reads another with the same token, in whatever order, is that job's trouble.
+        let of_one_job = match (&known.by, read) {
+            (Some(Refuser::Job(refused, with)), Some((job, generation))) => {
+                refused != job && *with == generation
+            }
+            _ => false,
+        };
+        if of_one_job || ticket > known.mark || known.credentials == Credentials::Unknown {
+            known.credentials = Credentials::Accepted;
+            known.by = None;
+        }
+        if of_one_job || is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = 0;
             self.unauthorized = None;
         }
-        let known = &mut self.credentials;
-        if ticket > known.mark || known.credentials == Credentials::Unknown {
-            known.credentials = Credentials::Accepted;
-        }
     }
 
-    fn throttle(
-        &mut self,
-        ticket: Ticket,
-        detail: &str,
-        retry_after: Option<Duration>,
-        moment: &Moment,
-    ) {
-        self.troubles = 0;
-        let later = is_later(ticket, self.throttled.as_ref());
-        if later {
-            self.throttles = self.throttles.saturating_add(1);
-        }
-        let pause = match retry_after {
-            Some(asked) => lengthen(asked.max(THROTTLED_BACKOFF.initial), JITTER, moment.random)
-                .min(MAX_RETRY_AFTER),
-            None => self.grown(THROTTLED_BACKOFF, self.throttles, moment.random),
-        };
-        let until = moment.now + pause;
-        let closure = Closure {
-            until,
-            reason: GateReason {
-                kind: GateReasonKind::Throttled,
-                detail: detail.to_owned(),
-            },
-            mark: Ticket(self.last),
-            earliest: if retry_after.is_some() {
-                until
-            } else {
-                moment.now
-            },
-        };
-        extend(&mut self.throttled, closure, later);
-    }
-
-    fn refuse(&mut self, ticket: Ticket, detail: &str, retry_at: Option<Instant>, moment: &Moment) {
-        let kind = GateReasonKind::CredentialsRefused;
-        if let Some(until) = retry_at {
-            return self.close_for_token(ticket, kind, detail, until);
-        }
+    fn refuse(&mut self, ticket: Ticket, detail: &str, moment: &Moment) {
         if is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = self.refusals.saturating_add(1);
         }
-        let pause = self.grown(REFUSED_BACKOFF, self.refusals, moment.random);
+        let pause = grown(REFUSED_BACKOFF, self.refusals, moment.random);
+        let kind = GateReasonKind::CredentialsRefused;
         self.close_for_token(ticket, kind, detail, moment.now + pause);
     }
 
@@ -300,11 +365,7 @@ impl Machine {
         extend(&mut self.unauthorized, closure, later);
     }
 
-    fn grown(&self, backoff: Backoff, failures: u32, random: f64) -> Duration {
-        lengthen(backoff.delay(failures), JITTER, random).min(backoff.max)
-    }
-
-    fn distrust(&mut self, detail: &str, time_of_day: UnixMillis, by_token_endpoint: bool) {
+    fn distrust(&mut self, detail: &str, time_of_day: UnixMillis, by: Refuser) {
         let since = match self.credentials() {
             Credentials::Refused { since, .. } => *since,
             _ => time_of_day,
@@ -315,13 +376,13 @@ impl Machine {
                 detail: detail.to_owned(),
             },
             mark: Ticket(self.last),
-            by_token_endpoint,
+            by: Some(by),
         };
     }
 
     fn token_was_granted(&mut self, ticket: Ticket) {
         let known = &mut self.credentials;
-        if known.by_token_endpoint && ticket > known.mark {
+        if known.by == Some(Refuser::TokenEndpoint) && ticket > known.mark {
             *known = Knowledge::default();
         }
     }
@@ -334,6 +395,14 @@ impl Closure {
             reason: self.reason.clone(),
         }
     }
+}
+
+fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
+    lengthened(backoff.delay(failures), random).min(backoff.max)
+}
+
+fn lengthened(pause: Duration, random: f64) -> Duration {
+    lengthen(pause, JITTER, random)
 }
 
 /// Whether the poll with `ticket` was started after the gate had been closed (or it was not closed at all).

@@ -128,7 +128,8 @@ async fn six_hundred_rows_of_one_transaction_are_all_followed_to_their_end() {
         let steps: &[(&str, &str)] = &[("a", "success")];
         world.make(&format!("j{number}"), &[(0, steps)]);
     }
-    world.until_ended(MINUTE).await;
+    let unfinished = "SELECT count(*) FROM jobs WHERE finished_at IS NULL";
+    world.until(MINUTE, unfinished, "0").await;
     assert_eq!(
         world
             .value("SELECT count(*) FROM jobs WHERE state = 'success'")
@@ -136,4 +137,30 @@ async fn six_hundred_rows_of_one_transaction_are_all_followed_to_their_end() {
         "600"
     );
     assert_eq!(world.value("SELECT count(*) FROM job_changes").await, "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_was_asked_for_goes_ahead_of_those_that_are_due_and_of_their_priority() {
+    let mut world = limited("\nrequests_per_second = 2").await;
+    let ids: Vec<String> = (0..100).map(|n| format!("j{n}")).collect();
+    let mut jobs: Vec<(&str, i64)> = ids.iter().map(|id| (id.as_str(), 5)).collect();
+    jobs.push(("waited-for", -5));
+    inserted(&mut world, &jobs).await;
+    world.pass(20 * SECOND).await;
+    assert!(world.polled_at("waited-for").is_empty());
+    for _ in 0..3 {
+        let before = world.polled_at("waited-for").len();
+        world
+            .sql("UPDATE jobs SET poll_requested = 1 WHERE id = 'waited-for'")
+            .await;
+        world.pass(SECOND + SECOND / 10).await;
+        assert_eq!(world.polled_at("waited-for").len(), before + 1);
+        world.pass(5 * SECOND).await;
+        let after = world.polled_at("waited-for").len();
+        assert_eq!(
+            after,
+            before + 1,
+            "only once for each time it was asked for"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
 
-use super::{MINUTE, SECOND, assert_gaps, endless, gaps};
+use super::{MINUTE, SECOND, assert_gaps, endless};
 use crate::support::world::World;
 
 fn status(status: u16, retry_after: Option<RetryAfter>) -> Fault {
@@ -183,106 +183,76 @@ async fn a_body_of_exactly_one_mebibyte_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_stops_every_poll_to_its_last_millisecond() {
-    let cases = [
-        (429, RetryAfter::Seconds(60), 60_000),
-        (503, RetryAfter::Seconds(60), 60_000),
-        (429, RetryAfter::DateInSeconds(60), 60_000),
-        (503, RetryAfter::DateInSeconds(60), 60_000),
-    ];
-    for (code, retry_after, pause) in cases {
+async fn a_login_page_for_everything_is_said_by_readyz_and_in_the_log_and_ends_nothing() {
+    for (status, page) in [(200, "<!doctype html>"), (404, "<html>"), (403, "<html>")] {
         let mut world = World::running().await;
-        endless(&mut world, &["a", "b", "c"]).await;
+        endless(&mut world, &["a", "b", "c", "d"]).await;
         world.pass(10 * SECOND).await;
-        let case = format!("{code} {retry_after:?}");
-        let by_date = matches!(retry_after, RetryAfter::DateInSeconds(_));
-        let fault = FaultRule::new(status(code, Some(retry_after)))
-            .on_job("a")
-            .times(1);
-        world.control().inject(fault).unwrap();
-        world
-            .sql("UPDATE jobs SET poll_requested = 1 WHERE id = 'a'")
-            .await;
-        let struck_at = *world.polled_at("a").last().unwrap();
-        let struck_at = if struck_at < 10_000 {
-            world.pass(SECOND / 2).await;
-            *world.polled_at("a").last().unwrap()
-        } else {
-            struck_at
+        assert_eq!(world.get("/readyz").await.1["status"], "ok");
+        let login = Fault::Status {
+            status,
+            retry_after: None,
+            body: Some(page.to_owned()),
         };
-        // A date has whole seconds only.
-        let ends = if by_date {
-            (struck_at + pause) / 1000 * 1000
-        } else {
-            struck_at + pause
-        };
-        // While the gate is closed a new row and a request change nothing.
-        endless(&mut world, &["new"]).await;
-        world.sql("UPDATE jobs SET poll_requested = 1").await;
-        world.pass(2 * MINUTE).await;
-        let log = world.control().requests();
-        let after: Vec<i64> = log
-            .iter()
-            .map(|r| r.at.0 - world.epoch.0)
-            .filter(|at| *at > struck_at)
-            .collect();
-        assert!(
-            after[0] >= ends && after[0] <= ends + pause / 10 + 50,
-            "{case}: {} after {ends}",
-            after[0]
-        );
-        for id in ["a", "b", "c", "new"] {
-            assert!(
-                world.polled_at(id).iter().any(|at| *at >= ends),
-                "{case}: {id} goes on"
-            );
-        }
-        assert_eq!(
-            world
-                .value("SELECT count(*) FROM jobs WHERE state = 'in-progress'")
-                .await,
-            "4"
-        );
+        let login = FaultRule::new(login).on_path("/jobs");
+        world.control().inject(login).unwrap();
+        world.pass(MINUTE).await;
+        let (code, ready) = world.get("/readyz").await;
+        assert_eq!((code, ready["status"].as_str()), (200, Some("degraded")));
+        let reason = ready["reasons"][0].as_str().unwrap();
+        let says = format!("the upstream gives no usable answers: HTTP {status}");
+        assert!(reason.starts_with(&says), "{reason}");
+        world.pass(10 * MINUTE).await;
+        let well =
+            "SELECT count(*) FROM jobs WHERE state = 'in-progress' AND consecutive_errors > 5";
+        assert_eq!(world.value(well).await, "4", "{status}");
+        world.control().clear_faults();
+        world.pass(6 * MINUTE).await;
+        assert_eq!(world.get("/readyz").await.1["status"], "ok");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_pause_one_poll_goes_ahead_of_the_others() {
+async fn one_or_two_jobs_with_pages_for_answers_are_not_the_upstreams_trouble() {
     let mut world = World::running().await;
-    endless(&mut world, &["a", "b", "c", "d"]).await;
-    world.pass(10 * SECOND).await;
-    let fault = FaultRule::new(status(429, Some(RetryAfter::Seconds(30)))).on_path("/jobs");
-    world.control().inject(fault).unwrap();
-    let before = world.control().requests().len();
-    world.pass(5 * MINUTE).await;
-    let log = world.control().requests();
-    let times: Vec<i64> = log[before..].iter().map(|r| r.at.0).collect();
-    let waves = gaps(&times)
-        .into_iter()
-        .filter(|gap| *gap >= 30_000)
-        .count();
-    assert!((8..=10).contains(&waves), "{times:?}");
-    assert!(
-        times.len() <= waves + 4,
-        "more than one per pause: {times:?}"
-    );
-    let (code, ready) = world.get("/readyz").await;
-    assert_eq!((code, ready["status"].as_str()), (200, Some("degraded")));
-    assert!(!ready["reasons"].as_array().unwrap().is_empty());
+    for bad in ["x", "y"] {
+        let page = FaultRule::new(body("<html>")).on_job(bad);
+        world.control().inject(page).unwrap();
+    }
+    endless(&mut world, &["x", "y"]).await;
+    world.pass(30 * MINUTE).await;
+    assert_eq!(world.get("/readyz").await.1["status"], "ok");
+    endless(&mut world, &["good"]).await;
+    world.pass(MINUTE).await;
+    assert_eq!(world.get("/readyz").await.1["status"], "ok");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_429_that_does_not_say_for_how_long_grows_from_one_second() {
-    let mut world = World::running().await;
-    let fault = FaultRule::new(status(429, None)).on_path("/jobs").times(5);
-    world.control().inject(fault).unwrap();
-    endless(&mut world, &["a"]).await;
-    world.pass(MINUTE).await;
-    let found = gaps(&world.polled_at("a"));
-    for (gap, pause) in found.iter().zip([1000, 2000, 4000, 8000, 16_000]) {
+async fn the_page_of_a_proxy_fails_no_job_whatever_its_status() {
+    for code in [400, 404, 410] {
+        let mut world = World::running_with("[polling]\nnot_found_grace = \"5s\"").await;
+        let ids: Vec<String> = (0..20).map(|n| format!("j{n}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let page = Fault::Status {
+            status: code,
+            retry_after: None,
+            body: Some("<html><center>nginx</center></html>".to_owned()),
+        };
+        let page = FaultRule::new(page).on_path("/jobs");
+        world.control().inject(page).unwrap();
+        endless(&mut world, &ids).await;
+        world.pass(MINUTE).await;
+        let open = "SELECT count(*) FROM jobs WHERE state = 'pending' AND last_error LIKE 'foreign: HTTP 4%'";
+        assert_eq!(world.value(open).await, "20", "{code}");
+        world.control().clear_faults();
+        let read = "SELECT count(*) FROM jobs WHERE state = 'in-progress'";
+        world.until(5 * MINUTE, read, "20").await;
         assert!(
-            *gap >= pause && *gap <= pause + pause / 10 + 50,
-            "{found:?}"
+            world
+                .sink
+                .kinds("all", "j0")
+                .iter()
+                .all(|kind| kind == "job.step_changed")
         );
     }
 }

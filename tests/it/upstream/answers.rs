@@ -1,18 +1,34 @@
 //! What each answer of a job's URL means.
 
+use std::io::Write;
 use std::time::Duration;
 
-use jobtrackd::core::poll::{MAX_BODY, PollOutcome, Trouble, TroubleClass};
-use jobtrackd::upstream::Auth;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jobtrackd::core::poll::{MAX_BODY, Poll, PollOutcome, Trouble, TroubleClass};
+use jobtrackd::upstream::{Auth, PollRequest};
 
-use super::server::{Reply, Server, envelope, reply};
+use super::server::{JOB, Reply, Server, envelope, reply};
 use super::{client, client_of, poll, settings};
+use crate::support::kept::KeptOpen;
 
-async fn outcome_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> PollOutcome {
+async fn poll_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> Poll {
     let server = Server::start(move |_| script()).await;
     let poll = poll(&client_of(&server, Auth::None)).await;
     assert_eq!(poll.requests, 1);
-    poll.outcome
+    poll
+}
+
+async fn outcome_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> PollOutcome {
+    poll_of(script).await.outcome
+}
+
+/// The job's body as it was read.
+async fn body_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> String {
+    match outcome_of(script).await {
+        PollOutcome::Seen { snapshot, .. } => snapshot.body,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn trouble_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> Trouble {
@@ -43,55 +59,115 @@ async fn assert_outcome(status: u16, headers: &'static str, body: &str, expected
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_about_the_job_is_no_trouble() {
-    let answered = |body: &str| PollOutcome::Answered {
-        body: body.to_owned(),
-    };
-    assert_outcome(200, "", r#"{"id":"61723"}"#, answered(r#"{"id":"61723"}"#)).await;
-    assert_outcome(202, "", "ä", answered("ä")).await;
-    assert_outcome(204, "", "", answered("")).await;
-    assert_outcome(404, "", "", PollOutcome::Gone { status: 404 }).await;
-    assert_outcome(410, "", "<html>", PollOutcome::Gone { status: 410 }).await;
+    let body = r#"{"id":"61723","x":"ä"}"#;
+    for status in [200, 202] {
+        assert_eq!(body_of(move || reply(status, "", body)).await, body);
+    }
+    let gone = envelope("resource-not-found", "Not found");
+    for status in [404, 410] {
+        assert_outcome(status, "", &gone, PollOutcome::Gone { status }).await;
+    }
     let detail = "HTTP 400, parameter-not-valid: Job ID\\nvalue".to_owned();
     let body = envelope("parameter-not-valid", "Job ID\\nvalue");
     assert_outcome(400, "", &body, PollOutcome::Rejected { detail }).await;
     let detail = "HTTP 403, forbidden-access: Forbidden".to_owned();
     let body = envelope("forbidden-access", "Forbidden");
-    assert_outcome(403, "", &body, PollOutcome::Forbidden { detail }).await;
+    let status = 403;
+    assert_outcome(403, "", &body, PollOutcome::Forbidden { status, detail }).await;
     let detail = "HTTP 401".to_owned();
     assert_outcome(401, "", "", PollOutcome::CredentialsRefused { detail }).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_poll_knows_how_long_to_wait() {
-    for (status, headers, seconds) in [
-        (429, "", None),
-        (429, "retry-after: 7\r\n", Some(7)),
-        (
-            429,
-            "retry-after: Sun, 06 Nov 1994 08:51:37 GMT\r\n",
-            Some(120),
-        ),
-        (
-            429,
-            "retry-after: Sun, 06 Nov 1994 08:00:00 GMT\r\n",
-            Some(0),
-        ),
-        (429, "retry-after: 99999999999999999999\r\n", Some(86_400)),
-        (429, "retry-after: -1\r\n", None),
-        (429, "retry-after: \u{fffd}\r\n", None),
-        (503, "retry-after: 5\r\n", Some(5)),
+async fn the_body_that_was_recorded_last_is_known_again_and_not_read() {
+    let server = Server::start(|_| reply(200, "", JOB)).await;
+    let upstream = client_of(&server, Auth::None);
+    let id = jobtrackd::core::job::JobId::parse("1").unwrap();
+    let url = upstream.target(&id, None).unwrap();
+    let ask = async |known| {
+        let request = PollRequest {
+            url: &url,
+            job: &id,
+            expected: Some(&id),
+            known,
+        };
+        upstream.poll(&request).await.outcome
+    };
+    let PollOutcome::Seen { hash, .. } = ask(None).await else {
+        panic!("not seen");
+    };
+    assert_eq!(ask(Some(hash)).await, PollOutcome::Unchanged);
+    assert!(matches!(ask(Some(!hash)).await, PollOutcome::Seen { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_with_a_status_that_would_end_a_job_is_trouble() {
+    for (status, body) in [
+        (404, ""),
+        (404, "<html>404 Not Found nginx</html>"),
+        (404, r#"{"message":"no Route matched with those values"}"#),
+        (410, "<html>"),
+        (400, "<html>400 Bad Request</html>"),
+        (400, r#"{"data":[]}"#),
+        (400, r#"{"data":[{"title":"no code"}]}"#),
     ] {
-        let retry_after = seconds.map(Duration::from_secs);
-        assert_outcome(
-            status,
-            headers,
+        let detail = format!("HTTP {status}");
+        let outcome = outcome_of(move || reply(status, "", body)).await;
+        let PollOutcome::Trouble(trouble) = outcome else {
+            panic!("{status} {body}: {outcome:?}");
+        };
+        assert_eq!(trouble.class, TroubleClass::Foreign);
+        assert!(trouble.detail.starts_with(&detail), "{}", trouble.detail);
+        assert!(trouble.detail.ends_with("not in the API's own words"));
+    }
+    let body = envelope(
+        "resource-not-found",
+        "Route not found for this API version.",
+    );
+    let detail = "HTTP 404, resource-not-found: Route not found for this API version.";
+    assert_outcome(404, "", &body, trouble(TroubleClass::Foreign, detail)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_poll_and_other_refusals_know_how_long_this_job_waits() {
+    let limited = envelope("too-many-requests", "Query limit reached");
+    let gone = envelope("resource-not-found", "Not found");
+    let long = "retry-after: 99999999999999999999\r\n";
+    for (status, headers, body, word, seconds) in [
+        (429, "", "", "throttled", None),
+        (429, "retry-after: 7\r\n", "", "throttled", Some(7)),
+        (429, "retry-after: 4, 4\r\n", "", "throttled", Some(4)),
+        (429, long, "", "throttled", Some(3600)),
+        (429, "retry-after: -1\r\n", "", "throttled", None),
+        (429, "retry-after: \u{fffd}\r\n", "", "throttled", None),
+        (503, "retry-after: 5\r\n", "", "throttled", Some(5)),
+        (
+            403,
+            "retry-after: 5\r\n",
+            limited.as_str(),
+            "throttled",
+            Some(5),
+        ),
+        (403, "", limited.as_str(), "throttled", None),
+        (403, "retry-after: 5\r\n", "", "forbidden", Some(5)),
+        (
+            401,
+            "retry-after: 5\r\n",
             "",
-            PollOutcome::Throttled {
-                status,
-                retry_after,
-            },
-        )
-        .await;
+            "credentials_refused",
+            Some(5),
+        ),
+        (404, "retry-after: 5\r\n", gone.as_str(), "gone", Some(5)),
+        (404, "retry-after: 5\r\n", "", "foreign", Some(5)),
+        (418, "retry-after: 5\r\n", "", "status", Some(5)),
+        (500, "retry-after: 5\r\n", "", "status", Some(5)),
+        (302, "retry-after: 5\r\n", "", "redirect", None),
+    ] {
+        let body = body.to_owned();
+        let poll = poll_of(move || reply(status, headers, &body)).await;
+        let found = (poll.outcome.as_str(), poll.retry_after);
+        let expected = (word, seconds.map(Duration::from_secs));
+        assert_eq!(found, expected, "{status} {headers}");
     }
 }
 
@@ -112,11 +188,11 @@ async fn any_other_status_is_trouble_with_what_the_api_says_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
-    let whole = |size| move || reply(200, "", "x".repeat(size));
-    let chunked = |size: usize| {
+    let job = |size: usize| format!("{JOB}{}", " ".repeat(size - JOB.len()));
+    let whole = move |size| move || reply(200, "", job(size));
+    let chunked = move |size: usize| {
         move || {
-            let chunks: Vec<u8> = "x"
-                .repeat(size)
+            let chunks: Vec<u8> = job(size)
                 .as_bytes()
                 .chunks(60_000)
                 .flat_map(chunk)
@@ -124,15 +200,8 @@ async fn a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
             Reply::Bytes([CHUNKED.as_bytes(), &chunks, b"0\r\n\r\n"].concat())
         }
     };
-    for outcome in [
-        outcome_of(whole(MAX_BODY)).await,
-        outcome_of(chunked(MAX_BODY)).await,
-    ] {
-        let PollOutcome::Answered { body } = outcome else {
-            panic!("not answered");
-        };
-        assert_eq!(body.len(), MAX_BODY);
-    }
+    assert_eq!(body_of(whole(MAX_BODY)).await, JOB);
+    assert_eq!(body_of(chunked(MAX_BODY)).await, JOB);
     for trouble in [
         trouble_of(whole(MAX_BODY + 1)).await,
         trouble_of(chunked(MAX_BODY + 1)).await,
@@ -152,8 +221,8 @@ async fn a_body_without_an_end_is_cut_off_at_the_limit() {
         trouble_of(endless("200 OK")).await.class,
         TroubleClass::TooLarge
     );
-    let gone = outcome_of(endless("404 Not Found")).await;
-    assert_eq!(gone, PollOutcome::Gone { status: 404 });
+    let foreign = trouble_of(endless("404 Not Found")).await;
+    assert_eq!(foreign.class, TroubleClass::Foreign);
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,18 +251,54 @@ async fn a_connection_that_breaks_is_broken_wherever_it_does() {
     }
 }
 
+fn packed(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
 #[tokio::test(start_paused = true)]
-async fn bytes_that_are_no_text_are_rubbish() {
-    let compressed = || {
+async fn what_is_loose_on_the_wire_is_read_all_the_same() {
+    for (headers, body, read) in [
+        ("", b"\xef\xbb\xbf{\"type\":\"job\"}".to_vec(), JOB),
+        ("content-encoding: gzip\r\n", packed(JOB.as_bytes()), JOB),
+        ("", packed(b"\xef\xbb\xbf{\"type\":\"job\"}"), JOB),
+        (
+            "",
+            b"{\"type\":\"job\",\"x\":\"M\xfcller \\ud83d\"}".to_vec(),
+            r#"{"type":"job","x":"M\u{fffd}ller \ufffd"}"#,
+        ),
+    ] {
+        let found = body_of(move || reply(200, headers, &body)).await;
+        assert_eq!(found, read.replace("\\u{fffd}", "\u{fffd}"));
+    }
+    let body = packed(envelope("resource-not-found", "Not found").as_bytes());
+    let gone = outcome_of(move || reply(404, "", &body)).await;
+    assert_eq!(gone, PollOutcome::Gone { status: 404 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_compressed_stops_at_the_limit_and_is_rubbish_when_broken() {
+    let whole = format!("{JOB}{}", " ".repeat(MAX_BODY - JOB.len()));
+    let (fits, beyond) = (
+        packed(whole.as_bytes()),
+        packed(format!("{whole} ").as_bytes()),
+    );
+    assert_eq!(body_of(move || reply(200, "", &fits)).await, JOB);
+    let too_large = trouble_of(move || reply(200, "", &beyond)).await;
+    assert_eq!(too_large.class, TroubleClass::TooLarge);
+    let broken = || {
         reply(
             200,
             "content-encoding: gzip\r\n",
             [0x1f, 0x8b, 0x08, 0x00, 0xff],
         )
     };
-    assert_eq!(trouble_of(compressed).await.class, TroubleClass::Rubbish);
+    assert_eq!(trouble_of(broken).await.class, TroubleClass::Rubbish);
+    let other = || reply(200, "content-encoding: br\r\n", [0x8b, 0x02, 0x80]);
+    assert_eq!(trouble_of(other).await.class, TroubleClass::Rubbish);
     assert_eq!(
-        trouble_of(|| reply(200, "", [0xc3, 0x28])).await.class,
+        trouble_of(|| reply(204, "", "")).await.class,
         TroubleClass::Rubbish
     );
 }
@@ -246,13 +351,13 @@ async fn an_answer_that_does_not_end_in_time_is_a_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_counts_even_when_its_body_does_not_end() {
-    let gone = outcome_of_silence_after("HTTP/1.1 404 X\r\ncontent-length: 9\r\n\r\n").await;
-    assert_eq!(gone, PollOutcome::Gone { status: 404 });
+    let throttled = outcome_of_silence_after("HTTP/1.1 429 X\r\ncontent-length: 9\r\n\r\n").await;
+    assert_eq!(throttled, PollOutcome::Throttled { status: 429 });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_says_what_it_takes_and_who_it_is() {
-    let server = Server::start(|_| reply(200, "", "{}")).await;
+    let server = Server::start(|_| reply(200, "", JOB)).await;
     let base = format!("{}/api/", server.url());
     poll(&client(&settings(&base, Auth::None))).await;
     let request = server.requests().remove(0);
@@ -262,7 +367,24 @@ async fn a_request_says_what_it_takes_and_who_it_is() {
         request.header("user-agent"),
         Some(concat!("jobtrackd/", env!("CARGO_PKG_VERSION")))
     );
-    for absent in ["authorization", "accept-encoding", "referer", "cookie"] {
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+    for absent in ["authorization", "referer", "cookie"] {
         assert_eq!(request.header(absent), None);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_is_replaced_after_five_minutes_so_that_another_address_is_found() {
+    let server = KeptOpen::start(JOB).await;
+    let upstream = client(&settings(&server.url(), Auth::None));
+    let mut connections = Vec::new();
+    for second in 0..=900_u64 {
+        super::assert_read(&poll(&upstream).await);
+        if second % 150 == 0 {
+            connections.push(server.made());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(connections, [1, 1, 2, 2, 3, 3, 4]);
+    assert_eq!(server.open(), 1, "the old ones are closed");
 }

@@ -9,8 +9,8 @@ use jobtrackd::upstream::Auth;
 use jobtrackd::upstream::gate::{Credentials, GateState};
 use tokio::time::{Instant, sleep};
 
-use super::server::{Server, envelope, reply};
-use super::{basiq, client, client_of, poll, poll_many, settings};
+use super::server::{JOB, Server, envelope, reply};
+use super::{basiq, client, client_of, poll, poll_job, poll_many, settings};
 
 fn closed_for(upstream: &jobtrackd::upstream::Upstream) -> Duration {
     let now = Instant::now();
@@ -21,23 +21,42 @@ fn closed_for(upstream: &jobtrackd::upstream::Upstream) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_closes_the_gate_for_all_as_long_as_it_says() {
-    for (status, value, least, most) in [
-        (429, "60", 60, 66),
-        (503, "60", 60, 66),
-        (429, "Sun, 06 Nov 1994 08:51:37 GMT", 120, 132),
-        (429, "0", 1, 2),
-        (429, "99999999999999999999", 86_400, 86_400),
-        (429, "rubbish", 1, 2),
+async fn retry_after_closes_the_gate_for_all_as_long_as_it_says_once_two_jobs_are_told_so() {
+    for (status, headers, least, most) in [
+        (429, "retry-after: 60\r\n", 60, 66),
+        (503, "retry-after: 60\r\n", 60, 66),
+        (
+            429,
+            "retry-after: Sun, 06 Nov 1994 08:51:37 GMT\r\n",
+            120,
+            132,
+        ),
+        (
+            429,
+            "retry-after: Sunday, 06-Nov-94 08:51:37 GMT\r\n",
+            120,
+            132,
+        ),
+        (429, "retry-after: Sun Nov  6 08:51:37 1994\r\n", 120, 132),
+        (429, "retry-after: 4, 4\r\n", 4, 5),
+        (429, "retry-after: 4\r\nretry-after: 30\r\n", 30, 33),
+        (429, "retry-after: 0\r\n", 1, 2),
+        (429, "retry-after: 784111837000\r\n", 3600, 3600),
+        (429, "retry-after: 99999999999999999999\r\n", 3600, 3600),
+        (429, "retry-after: rubbish\r\n", 1, 2),
     ] {
-        let server =
-            Server::start(move |_| reply(status, &format!("retry-after: {value}\r\n"), "")).await;
+        let server = Server::start(move |_| reply(status, headers, "")).await;
         let upstream = client_of(&server, Auth::None);
-        poll(&upstream).await;
+        for _ in 0..3 {
+            poll_job(&upstream, "1").await;
+            assert!(closed_for(&upstream).as_secs() <= 1, "{headers}");
+        }
+        sleep(Duration::from_secs(1)).await;
+        poll_job(&upstream, "2").await;
         let pause = closed_for(&upstream);
         assert!(
             (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&pause),
-            "{value}: {pause:?}"
+            "{headers}: {pause:?}"
         );
         sleep(pause).await;
         assert_eq!(upstream.gate().state(Instant::now()), GateState::Open);
@@ -50,10 +69,12 @@ async fn a_pause_of_our_own_doubles_per_wave_and_ends_with_a_success() {
     let answer = Arc::clone(&good);
     let server = Server::start(move |_| match answer.load(Ordering::SeqCst) {
         0 => reply(429, "", ""),
-        _ => reply(200, "", "{}"),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, Auth::None);
+    poll(&upstream).await;
+    sleep(closed_for(&upstream)).await;
     for least in [1000, 2000, 4000, 8000] {
         poll_many(&upstream, 20).await;
         let pause = closed_for(&upstream).as_millis();
@@ -82,14 +103,12 @@ async fn whoever_waits_for_the_gate_is_told_of_a_change_after_asking() {
 async fn a_forbidden_job_is_not_a_reason_to_leave_the_others_alone() {
     let server = Server::start(|request| match request.line.as_str() {
         "POST /token" => super::server::granted("t", 3600),
-        "GET /theirs" => reply(403, "", envelope("forbidden-access", "Forbidden")),
-        _ => reply(200, "", "{}"),
+        "GET /jobs/theirs" => reply(403, "", envelope("forbidden-access", "Forbidden")),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, basiq("a2V5"));
-    let id = jobtrackd::core::job::JobId::parse("1").unwrap();
-    let theirs = upstream.target(&id, Some("/theirs")).unwrap();
-    let forbidden = upstream.poll(&theirs).await;
+    let forbidden = poll_job(&upstream, "theirs").await;
     assert!(matches!(forbidden.outcome, PollOutcome::Forbidden { .. }));
     assert_eq!(closed_for(&upstream), Duration::ZERO);
     assert!(matches!(
@@ -97,7 +116,7 @@ async fn a_forbidden_job_is_not_a_reason_to_leave_the_others_alone() {
         Credentials::Refused { .. }
     ));
     poll(&upstream).await;
-    upstream.poll(&theirs).await;
+    poll_job(&upstream, "theirs").await;
     assert_eq!(upstream.gate().credentials(), Credentials::Accepted);
 }
 

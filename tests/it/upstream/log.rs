@@ -9,7 +9,7 @@ use jobtrackd::upstream::Auth;
 use tokio::time::sleep;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::server::{Server, granted, reply};
+use super::server::{JOB, Server, granted, reply};
 use super::{basiq, client_of, poll, poll_many};
 
 #[derive(Clone, Default)]
@@ -64,10 +64,12 @@ async fn the_log_tells_once_of_a_pause_and_once_of_its_end() {
     let answer = Arc::clone(&throttled);
     let server = Server::start(move |_| match answer.load(Ordering::SeqCst) {
         true => reply(429, "retry-after: 60\r\n", ""),
-        false => reply(200, "", "{}"),
+        false => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, Auth::None);
+    poll_many(&upstream, 10).await;
+    sleep(Duration::from_secs(1)).await;
     poll_many(&upstream, 10).await;
     sleep(Duration::from_secs(70)).await;
     poll_many(&upstream, 10).await;
@@ -79,7 +81,7 @@ async fn the_log_tells_once_of_a_pause_and_once_of_its_end() {
     for part in [
         "reason=\"throttled\"",
         "error=\"HTTP 429\"",
-        "retry_in_ms=6",
+        "retry_in_ms=1000",
     ] {
         assert!(lines[0].contains(part), "{part}: {lines:#?}");
     }
@@ -92,7 +94,7 @@ async fn an_upstream_that_throttles_every_other_poll_for_an_hour_is_no_line_per_
     let asked = AtomicUsize::new(0);
     let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) % 2 {
         0 => reply(429, "", ""),
-        _ => reply(200, "", "{}"),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, Auth::None);
@@ -108,6 +110,37 @@ async fn an_upstream_that_throttles_every_other_poll_for_an_hour_is_no_line_per_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_page_for_every_job_is_one_line_and_its_end_another() {
+    let (log, _guard) = logged(tracing::Level::INFO);
+    let page = Arc::new(AtomicBool::new(true));
+    let answer = Arc::clone(&page);
+    let server = Server::start(move |_| match answer.load(Ordering::SeqCst) {
+        true => reply(200, "", "<!doctype html>"),
+        false => reply(200, "", JOB),
+    })
+    .await;
+    let upstream = client_of(&server, Auth::None);
+    for _ in 0..10 {
+        poll_many(&upstream, 10).await;
+        sleep(Duration::from_secs(60)).await;
+    }
+    assert!(upstream.gate().is_down());
+    page.store(false, Ordering::SeqCst);
+    poll_many(&upstream, 10).await;
+    let lines = log.ours();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("the upstream gives no usable answers"));
+    assert!(
+        lines[0].contains("error=\"HTTP 200, but the answer is not JSON"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[1].contains("gives usable answers again"),
+        "{lines:#?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_renewed_for_a_while_is_told_once_and_so_is_its_renewal() {
     let (log, _guard) = logged(tracing::Level::INFO);
     let down = Arc::new(AtomicBool::new(false));
@@ -115,7 +148,7 @@ async fn a_token_that_cannot_be_renewed_for_a_while_is_told_once_and_so_is_its_r
     let server = Server::start(move |request| match request.line.as_str() {
         "POST /token" if failing.load(Ordering::SeqCst) => reply(502, "", ""),
         "POST /token" => granted("t", 3600),
-        _ => reply(200, "", "{}"),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, basiq("a2V5"));

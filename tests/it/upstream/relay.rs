@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::TroubleClass;
 use jobtrackd::core::resource::UserId;
 use jobtrackd::upstream::{Auth, NotRelayed, Relayed, TokenTrouble, Upstream};
@@ -19,10 +20,15 @@ fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
+fn job() -> JobId {
+    JobId::parse("7").unwrap()
+}
+
 async fn relay(upstream: &Upstream, id: Option<&str>) -> Result<Relayed, NotRelayed> {
     let id = id.map(user);
     let body = || Zeroizing::new(BODY.as_bytes().to_vec());
-    upstream.relay("/jobs/7/mfa", id.as_ref(), body).await
+    let link = "/jobs/7/mfa";
+    upstream.relay(&job(), link, id.as_ref(), body).await
 }
 
 /// Grants each kind of token once more each time it is asked for: `SERVER_ACCESS-1`, `u1-1`, `u1-2` …
@@ -262,13 +268,13 @@ async fn nothing_at_all_is_sent_for_an_address_that_is_not_the_apis() {
         &format!("{}.evil.test/jobs/7/mfa", server.url()),
     ] {
         let body = || Zeroizing::new(BODY.as_bytes().to_vec());
-        let refused = upstream.relay(link, Some(&user("u1")), body).await;
+        let refused = upstream.relay(&job(), link, Some(&user("u1")), body).await;
         assert!(matches!(refused, Err(NotRelayed::Target(_))), "{link}");
     }
     assert!(server.requests().is_empty() && elsewhere.requests().is_empty());
     let whole = format!("{}/jobs/7/mfa?a=b", server.url());
     let body = || Zeroizing::new(BODY.as_bytes().to_vec());
-    upstream.relay(&whole, None, body).await.unwrap();
+    upstream.relay(&job(), &whole, None, body).await.unwrap();
     assert_eq!(sent(&server)[0].0, "POST /jobs/7/mfa?a=b");
 }
 
@@ -293,4 +299,21 @@ async fn with_a_key_that_is_the_token_every_user_has_that_one() {
             .collect();
         assert_eq!(tokens, [header]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_a_user_go_ahead_of_all_polls_that_wait_for_the_budget() {
+    let server = granting(taken).await;
+    let mut settings = super::settings(&server.url(), Auth::None);
+    settings.requests_per_second = std::num::NonZeroU32::new(2);
+    let upstream = super::client(&settings);
+    assert_eq!(upstream.budget().try_take(), Ok(()));
+    let mut relaying = std::pin::pin!(relay(&upstream, None));
+    let at_once = tokio::time::timeout(Duration::ZERO, &mut relaying);
+    assert!(at_once.await.is_err());
+    sleep(Duration::from_millis(600)).await;
+    assert!(upstream.budget().try_take().is_err(), "it is the user's");
+    let start = tokio::time::Instant::now();
+    relaying.await.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(100));
 }

@@ -6,8 +6,8 @@ use jobtrackd::upstream::Auth;
 use url::Url;
 
 use super::log::logged;
-use super::server::{Reply, Server, granted, reply};
-use super::{basiq, client_of, poll};
+use super::server::{JOB, Reply, Server, granted, reply};
+use super::{basiq, client_of, poll, poll_at};
 
 const KEY: &str = "canary-key-5f2a";
 const TOKEN: &str = "canary-token-91bc";
@@ -18,7 +18,7 @@ fn assert_clean(text: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_redirect_to_another_port_is_not_followed() {
-    let other = Server::start(|_| reply(200, "", "{}")).await;
+    let other = Server::start(|_| reply(200, "", JOB)).await;
     let location = format!("location: {}/x?t={TOKEN}\r\n", other.url());
     let server = Server::start(move |request| match request.line.as_str() {
         "POST /token" => granted(TOKEN, 3600),
@@ -52,7 +52,7 @@ async fn a_redirected_token_request_gives_the_key_to_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_url_of_another_origin_is_never_requested() {
-    let other = Server::start(|_| reply(200, "", "{}")).await;
+    let other = Server::start(|_| reply(200, "", JOB)).await;
     let server = Server::start(|_| granted(TOKEN, 3600)).await;
     let upstream = client_of(&server, basiq(KEY));
     let id = JobId::parse("1").unwrap();
@@ -61,7 +61,7 @@ async fn a_url_of_another_origin_is_never_requested() {
             .target(&id, Some(&format!("{}/jobs/1", other.url())))
             .is_err()
     );
-    let poll = upstream.poll(&Url::parse(&other.url()).unwrap()).await;
+    let poll = poll_at(&upstream, &id, &Url::parse(&other.url()).unwrap()).await;
     assert!(matches!(poll.outcome, PollOutcome::Rejected { .. }));
     assert_eq!(poll.requests, 0);
     assert!(other.requests().is_empty() && server.requests().is_empty());

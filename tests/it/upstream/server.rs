@@ -52,6 +52,9 @@ pub(super) fn reply(status: u16, headers: &str, body: impl AsRef<[u8]>) -> Reply
     Reply::Bytes(bytes)
 }
 
+/// Any job that has begun.
+pub(super) const JOB: &str = r#"{"type":"job"}"#;
+
 /// The API's error envelope.
 pub(super) fn envelope(code: &str, title: &str) -> String {
     format!(

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jobtrackd::core::poll::PollOutcome;
+use jobtrackd::upstream::Auth;
 use jobtrackd::upstream::gate::{Credentials, GateReasonKind, GateState};
-use jobtrackd::upstream::{Auth, CheckError, TokenTrouble};
 use tokio::time::{Instant, sleep};
 
-use super::server::{Reply, Request, Server, envelope, granted, reply};
-use super::{basiq, client_of, poll, poll_many};
+use super::server::{JOB, Reply, Request, Server, envelope, granted, reply};
+use super::{assert_read, basiq, client_of, poll, poll_many};
 
 /// Grants `t1`, `t2`, … and lets `job` answer everything else.
-async fn granting(
+pub(super) async fn granting(
     expires_in: u64,
     job: impl Fn(&Request) -> Reply + Send + Sync + 'static,
 ) -> Server {
@@ -32,7 +32,7 @@ async fn granting(
 }
 
 /// Refuses token requests with this answer.
-async fn refusing(status: u16, headers: &'static str, body: String) -> Server {
+pub(super) async fn refusing(status: u16, headers: &'static str, body: String) -> Server {
     Server::start(move |_| reply(status, headers, &body)).await
 }
 
@@ -40,7 +40,9 @@ fn bearer(request: &Request) -> &str {
     request.header("authorization").unwrap_or_default()
 }
 
-fn closed_for(upstream: &jobtrackd::upstream::Upstream) -> Option<(Duration, GateReasonKind)> {
+pub(super) fn closed_for(
+    upstream: &jobtrackd::upstream::Upstream,
+) -> Option<(Duration, GateReasonKind)> {
     let now = Instant::now();
     match upstream.gate().state(now) {
         GateState::Open => None,
@@ -50,13 +52,11 @@ fn closed_for(upstream: &jobtrackd::upstream::Upstream) -> Option<(Duration, Gat
 
 #[tokio::test(start_paused = true)]
 async fn fifty_polls_at_once_ask_for_one_token() {
-    let server = granting(3600, |_| reply(200, "", "{}")).await;
+    let server = granting(3600, |_| reply(200, "", JOB)).await;
     let upstream = client_of(&server, basiq("a2V5"));
     for poll in poll_many(&upstream, 50).await {
-        assert_eq!(
-            (poll.outcome, poll.requests),
-            (PollOutcome::Answered { body: "{}".into() }, 1)
-        );
+        assert_read(&poll);
+        assert_eq!(poll.requests, 1);
     }
     assert_eq!(server.count("POST /token"), 1);
     let requests = server.requests();
@@ -87,7 +87,7 @@ async fn a_token_is_renewed_before_it_runs_out_and_used_while_that_fails() {
             &format!("t{}", count.fetch_add(1, Ordering::SeqCst) + 1),
             100,
         ),
-        _ => reply(200, "", "{}"),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, basiq("a2V5"));
@@ -131,15 +131,13 @@ async fn a_refused_token_is_replaced_once_and_the_poll_repeated() {
     for (status, body) in [(401, String::new()), (403, expired), (403, worded)] {
         let server = granting(3600, move |request| match bearer(request) {
             "Bearer t1" => reply(status, "", &body),
-            _ => reply(200, "", "{}"),
+            _ => reply(200, "", JOB),
         })
         .await;
         let upstream = client_of(&server, basiq("a2V5"));
         let poll = poll(&upstream).await;
-        assert_eq!(
-            (poll.outcome, poll.requests),
-            (PollOutcome::Answered { body: "{}".into() }, 2)
-        );
+        assert_read(&poll);
+        assert_eq!(poll.requests, 2);
         assert_eq!(server.count("POST /token"), 2);
         assert_eq!(closed_for(&upstream), None);
     }
@@ -153,17 +151,28 @@ async fn a_token_revoked_under_many_polls_is_replaced_once() {
         if refuse.load(Ordering::SeqCst) && bearer(request) == "Bearer t1" {
             reply(401, "", "")
         } else {
-            reply(200, "", "{}")
+            reply(200, "", JOB)
         }
     })
     .await;
     let upstream = client_of(&server, basiq("a2V5"));
-    poll(&upstream).await;
+    poll_many(&upstream, 256).await;
     revoked.store(true, Ordering::SeqCst);
+    let (mut read, mut forbidden) = (0, 0);
     for poll in poll_many(&upstream, 256).await {
-        assert_eq!(poll.outcome, PollOutcome::Answered { body: "{}".into() });
+        match poll.outcome {
+            PollOutcome::Seen { .. } => read += 1,
+            PollOutcome::Forbidden { status: 401, .. } => forbidden += 1,
+            other => panic!("{other:?}"),
+        }
     }
+    assert_eq!(
+        (read, forbidden),
+        (254, 2),
+        "the third who is refused shows that it is the token"
+    );
     assert_eq!(server.count("POST /token"), 2);
+    assert_eq!(closed_for(&upstream), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,7 +278,7 @@ async fn after_too_many_token_requests_none_is_made_for_five_minutes() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_itself_the_token_is_sent_and_not_replaced() {
     let server = Server::start(|request| match bearer(request) {
-        "Bearer good" => reply(200, "", "{}"),
+        "Bearer good" => reply(200, "", JOB),
         _ => reply(401, "", ""),
     })
     .await;
@@ -277,7 +286,7 @@ async fn a_key_that_is_itself_the_token_is_sent_and_not_replaced() {
         token: token.to_owned().into(),
     };
     let good = poll(&client_of(&server, auth("good"))).await;
-    assert_eq!(good.outcome, PollOutcome::Answered { body: "{}".into() });
+    assert_read(&good);
     let bad = poll(&client_of(&server, auth("bad"))).await;
     assert!(matches!(
         bad.outcome,
@@ -293,7 +302,7 @@ async fn a_poll_that_is_dropped_while_it_asks_leaves_the_asking_to_the_next() {
     let server = Server::start(move |request| match request.line.as_str() {
         "POST /token" if first.swap(false, Ordering::SeqCst) => Reply::Hang(Vec::new()),
         "POST /token" => granted("t", 3600),
-        _ => reply(200, "", "{}"),
+        _ => reply(200, "", JOB),
     })
     .await;
     let upstream = client_of(&server, basiq("a2V5"));
@@ -310,55 +319,34 @@ async fn a_poll_that_is_dropped_while_it_asks_leaves_the_asking_to_the_next() {
     });
     tokio::task::yield_now().await;
     asking.abort();
-    assert_eq!(
-        waiting.await.unwrap().outcome,
-        PollOutcome::Answered { body: "{}".into() }
-    );
+    assert_read(&waiting.await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_check_says_precisely_what_is_wrong() {
-    let good = granting(3600, |_| reply(404, "", "")).await;
-    let checked = client_of(&good, basiq("a2V5")).check().await.unwrap();
-    assert_eq!(
-        checked.summary,
-        "a token was granted and is taken; a job that is not there is answered HTTP 404, as it should"
-    );
-
-    let bad_key = refusing(
-        404,
-        "",
-        envelope("resource-not-found", "check your API key"),
+async fn a_proxy_at_the_token_endpoint_says_nothing_of_the_key() {
+    for status in [400, 403, 404, 500, 502] {
+        let server = refusing(status, "", "<html>".to_owned()).await;
+        let upstream = client_of(&server, basiq("a2V5"));
+        let outcome = poll(&upstream).await.outcome;
+        assert!(
+            matches!(outcome, PollOutcome::NotSent { .. }),
+            "{outcome:?}"
+        );
+        assert_eq!(upstream.gate().credentials(), Credentials::Unknown);
+    }
+    let throttling = refusing(
+        403,
+        "retry-after: 60\r\n",
+        envelope("too-many-requests", "Query limit reached"),
     )
     .await;
-    let error = client_of(&bad_key, basiq("a2V5"))
-        .check()
-        .await
-        .unwrap_err();
-    let CheckError::Token(token) = &error else {
-        panic!("{error:?}");
-    };
-    assert!(matches!(token.trouble, TokenTrouble::Refused { .. }));
-    assert!(error.to_string().contains("check your API key"));
-
-    let throttled = refusing(429, "retry-after: 60\r\n", String::new()).await;
-    let error = client_of(&throttled, basiq("a2V5"))
-        .check()
-        .await
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("throttles us: HTTP 429"),
-        "{error}"
-    );
-
-    let scope = granting(3600, |_| {
-        reply(403, "", envelope("forbidden-access", "Forbidden"))
-    })
-    .await;
-    let error = client_of(&scope, basiq("a2V5")).check().await.unwrap_err();
-    assert!(matches!(error, CheckError::Forbidden(_)), "{error:?}");
-
-    let page = refusing(502, "", "<html>".into()).await;
-    let error = client_of(&page, Auth::None).check().await.unwrap_err();
-    assert_eq!(error, CheckError::NoAnswer("HTTP 502".into()));
+    let upstream = client_of(&throttling, basiq("a2V5"));
+    poll(&upstream).await;
+    let (pause, kind) = closed_for(&upstream).unwrap();
+    assert_eq!(kind, GateReasonKind::TokenUnavailable);
+    assert!((60..=66).contains(&pause.as_secs()), "{pause:?}");
+    upstream.resume();
+    assert_eq!(closed_for(&upstream), None);
+    poll(&upstream).await;
+    assert_eq!(throttling.count("POST /token"), 2);
 }

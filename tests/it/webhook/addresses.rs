@@ -1,10 +1,13 @@
 //! Which addresses are dialled, and what becomes of names.
 
+use std::time::Duration;
+
 use jobtrackd::clock::Clock;
 use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult};
 use jobtrackd::webhook::Sender;
 
 use super::{NOW, message, send, settings, unreachable};
+use crate::support::kept::KeptOpen;
 use crate::support::receiver::Receiver;
 
 #[tokio::test(start_paused = true)]
@@ -66,4 +69,22 @@ async fn link_local_addresses_are_never_dialled() {
 async fn an_unknown_name_is_a_dns_error() {
     let report = send(&settings("http://no-such-host.invalid/hook?token=canary")).await;
     assert_eq!(unreachable(report.result).0, AttemptErrorClass::Dns);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_connection_is_replaced_after_five_minutes_so_that_another_address_is_found() {
+    let server = KeptOpen::start("").await;
+    let webhook = settings(&server.url());
+    let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(&webhook)).unwrap();
+    let mut connections = Vec::new();
+    for second in 0..=900_u64 {
+        let report = sender.send(&webhook, &message()).await;
+        assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
+        if second % 150 == 0 {
+            connections.push(server.made());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(connections, [1, 1, 2, 2, 3, 3, 4]);
+    assert_eq!(server.open(), 1, "the old ones are closed");
 }

@@ -1,5 +1,10 @@
 use super::*;
 
+mod throttling;
+
+/// An hour: the longest pause in these tests.
+const MOST: Duration = Duration::from_secs(3600);
+
 struct Bench {
     machine: Machine,
     start: Instant,
@@ -10,7 +15,7 @@ impl Bench {
     fn new() -> Self {
         let start = Instant::now();
         Self {
-            machine: Machine::default(),
+            machine: Machine::new(MOST),
             start,
             now: start,
         }
@@ -20,22 +25,30 @@ impl Bench {
         self.machine.begin()
     }
 
-    fn note(&mut self, ticket: Ticket, signal: &Signal) {
-        self.note_with(ticket, signal, 0.0);
+    fn note(&mut self, ticket: Ticket, job: &str, signal: &Signal) {
+        self.note_with(ticket, job, signal, 0.0);
     }
 
-    fn note_with(&mut self, ticket: Ticket, signal: &Signal, random: f64) {
+    fn note_with(&mut self, ticket: Ticket, job: &str, signal: &Signal, random: f64) {
         let moment = Moment {
             now: self.now,
             time_of_day: UnixMillis(0).plus(self.now - self.start),
             random,
         };
-        self.machine.note(ticket, signal, &moment);
+        let job = JobId::parse(job).unwrap();
+        self.machine.note(ticket, &job, signal, &moment);
     }
 
-    fn poll(&mut self, signal: &Signal) {
+    fn poll(&mut self, job: &str, signal: &Signal) {
         let ticket = self.begin();
-        self.note(ticket, signal);
+        self.note(ticket, job, signal);
+    }
+
+    /// Two jobs are throttled, the second after a second.
+    fn both(&mut self, signal: &Signal) {
+        self.poll("a", &throttled(None));
+        self.wait(1000);
+        self.poll("b", signal);
     }
 
     fn wait(&mut self, millis: u64) {
@@ -72,7 +85,15 @@ fn throttled(seconds: Option<u64>) -> Signal {
 fn refused() -> Signal {
     Signal::Refused {
         detail: "HTTP 401".into(),
-        retry_at: None,
+        generation: 1,
+    }
+}
+
+fn no_token(retry_at: Instant, refused: bool) -> Signal {
+    Signal::NoToken {
+        detail: "HTTP 404".into(),
+        retry_at,
+        refused,
     }
 }
 
@@ -89,64 +110,14 @@ fn trouble() -> Signal {
     }
 }
 
+fn unusable() -> Signal {
+    Signal::Unusable {
+        detail: "a login page".into(),
+    }
+}
+
 fn is_refused(bench: &Bench) -> bool {
     matches!(bench.machine.credentials(), Credentials::Refused { .. })
-}
-
-#[test]
-fn a_pause_that_was_asked_for_is_kept_whole_and_the_latest_end_wins() {
-    let mut bench = Bench::new();
-    bench.poll(&throttled(Some(60)));
-    assert_eq!(
-        (bench.closed_for(), bench.kind()),
-        (60_000, Some(GateReasonKind::Throttled))
-    );
-    bench.poll(&throttled(Some(10)));
-    assert_eq!(bench.closed_for(), 60_000);
-    bench.poll(&throttled(None));
-    bench.poll(&good(1));
-    assert_eq!(bench.closed_for(), 60_000, "nothing shortens it");
-    bench.poll(&throttled(Some(90)));
-    assert_eq!(bench.closed_for(), 90_000);
-    bench.wait(90_000);
-    assert_eq!(bench.machine.state(bench.now), GateState::Open);
-}
-
-#[test]
-fn a_success_ends_our_own_pause_but_not_the_part_the_upstream_asked_for() {
-    let mut bench = Bench::new();
-    for signal in [
-        throttled(None),
-        throttled(None),
-        throttled(None),
-        throttled(None),
-        throttled(Some(2)),
-    ] {
-        bench.poll(&signal);
-    }
-    assert_eq!(bench.closed_for(), 8000);
-    bench.poll(&good(1));
-    assert_eq!(bench.closed_for(), 8000);
-    bench.wait(2000);
-    bench.poll(&good(1));
-    assert_eq!(bench.closed_for(), 0);
-}
-
-#[test]
-fn jitter_lengthens_a_pause_and_a_day_is_the_most() {
-    for (asked, random, millis) in [
-        (60, 0.0, 60_000),
-        (60, 0.5, 63_000),
-        (0, 0.0, 1000),
-        (86_400, 0.0, 86_400_000),
-        (86_400, 0.9, 86_400_000),
-        (u64::MAX, 0.9, 86_400_000),
-    ] {
-        let mut bench = Bench::new();
-        let ticket = bench.begin();
-        bench.note_with(ticket, &throttled(Some(asked)), random);
-        assert_eq!(bench.closed_for(), millis, "{asked} s");
-    }
 }
 
 #[test]
@@ -159,13 +130,17 @@ fn our_own_pauses_double_to_five_minutes_and_a_success_starts_them_anew() {
         (refused(), [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]),
     ] {
         let mut bench = Bench::new();
+        bench.poll("a", &throttled(None));
+        bench.wait(1000);
         for seconds in expected {
-            bench.poll(&signal);
+            bench.poll("b", &signal);
             assert_eq!(bench.closed_for(), seconds * 1000);
             bench.wait(300_000);
         }
-        bench.poll(&good(1));
-        bench.poll(&signal);
+        bench.poll("b", &good(1));
+        bench.poll("a", &throttled(None));
+        bench.wait(1000);
+        bench.poll("b", &signal);
         assert_eq!(bench.closed_for(), expected[0] * 1000);
     }
 }
@@ -174,13 +149,15 @@ fn our_own_pauses_double_to_five_minutes_and_a_success_starts_them_anew() {
 fn one_wave_of_polls_counts_as_one_failure() {
     for (signal, pause) in [(throttled(None), 1000), (refused(), 5000)] {
         let mut bench = Bench::new();
+        bench.poll("a", &throttled(None));
+        bench.wait(1000);
         let wave: Vec<Ticket> = (0..256).map(|_| bench.begin()).collect();
         for ticket in wave {
-            bench.note(ticket, &signal);
+            bench.note(ticket, "b", &signal);
             assert_eq!(bench.closed_for(), pause);
         }
         bench.wait(pause as u64);
-        bench.poll(&signal);
+        bench.poll("b", &signal);
         assert_eq!(bench.closed_for(), pause * 2);
     }
 }
@@ -190,27 +167,49 @@ fn a_poll_in_flight_when_the_gate_closed_does_not_open_it() {
     for signal in [throttled(None), throttled(Some(30)), refused()] {
         let mut bench = Bench::new();
         let (first, second) = (bench.begin(), bench.begin());
-        bench.note(first, &signal);
+        bench.note(first, "a", &signal);
         let closed_for = bench.closed_for();
-        bench.note(second, &good(1));
+        bench.note(second, "b", &good(0));
         assert_eq!(bench.closed_for(), closed_for);
         assert_eq!(is_refused(&bench), signal == refused());
     }
     let mut bench = Bench::new();
-    bench.poll(&refused());
-    bench.poll(&good(1));
+    bench.poll("a", &refused());
+    bench.poll("a", &good(1));
     assert_eq!(bench.closed_for(), 0, "a poll started later does");
     assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
+}
+
+#[test]
+fn what_refused_one_job_and_reads_another_with_the_same_token_is_that_jobs_trouble() {
+    for signal in [refused(), forbidden(1)] {
+        for (job, generation, refused_still) in [("b", 1, false), ("b", 2, true), ("a", 1, true)] {
+            let mut bench = Bench::new();
+            let (first, second) = (bench.begin(), bench.begin());
+            bench.note(first, "a", &signal);
+            assert!(is_refused(&bench));
+            bench.note(second, job, &good(generation));
+            assert_eq!(is_refused(&bench), refused_still, "{job} {generation}");
+            let closed = refused_still && signal == refused();
+            assert_eq!(bench.closed_for() > 0, closed, "{job} {generation}");
+        }
+    }
+    let mut bench = Bench::new();
+    let (first, second) = (bench.begin(), bench.begin());
+    bench.note(first, "a", &refused());
+    bench.poll("a", &no_token(bench.now, true));
+    bench.note(second, "b", &good(1));
+    assert!(
+        is_refused(&bench),
+        "the token endpoint has refused us since"
+    );
 }
 
 #[test]
 fn without_a_token_the_gate_stays_closed_until_the_next_try() {
     let mut bench = Bench::new();
     let retry_at = bench.now + Duration::from_millis(1700);
-    bench.poll(&Signal::NotSent {
-        detail: "no".into(),
-        retry_at,
-    });
+    bench.poll("a", &no_token(retry_at, false));
     assert_eq!(
         (bench.closed_for(), bench.kind()),
         (1700, Some(GateReasonKind::TokenUnavailable))
@@ -218,10 +217,7 @@ fn without_a_token_the_gate_stays_closed_until_the_next_try() {
     assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
     bench.wait(1700);
     let retry_at = bench.now + Duration::from_secs(5);
-    bench.poll(&Signal::Refused {
-        detail: "HTTP 404".into(),
-        retry_at: Some(retry_at),
-    });
+    bench.poll("a", &no_token(retry_at, true));
     assert_eq!(
         (bench.closed_for(), bench.kind()),
         (5000, Some(GateReasonKind::CredentialsRefused))
@@ -233,70 +229,114 @@ fn refused_credentials_keep_their_beginning_until_a_success() {
     let mut bench = Bench::new();
     assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
     bench.wait(7);
-    bench.poll(&refused());
+    bench.poll("a", &refused());
     bench.wait(60_000);
-    bench.poll(&refused());
+    bench.poll("a", &refused());
     let Credentials::Refused { since, detail } = bench.machine.credentials() else {
         panic!("not refused");
     };
     assert_eq!((*since, detail.as_str()), (UnixMillis(7), "HTTP 401"));
-    bench.poll(&trouble());
-    assert!(is_refused(&bench), "trouble proves nothing");
-    bench.poll(&good(2));
+    for proves_nothing in [trouble(), unusable(), throttled(None)] {
+        bench.poll("a", &proves_nothing);
+        assert!(is_refused(&bench));
+    }
+    bench.poll("a", &good(2));
     assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
 }
 
 #[test]
 fn a_granted_token_takes_back_a_refusal_of_the_token_endpoint() {
     let mut bench = Bench::new();
-    let retry_at = Some(bench.now);
-    let detail = String::new();
-    bench.poll(&Signal::Refused { detail, retry_at });
+    bench.poll("a", &no_token(bench.now, true));
     assert!(is_refused(&bench));
-    bench.poll(&trouble());
+    bench.poll("a", &trouble());
     assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
 }
 
 #[test]
-fn forbidden_means_refused_credentials_only_while_the_token_has_read_no_job() {
+fn forbidden_closes_nothing_for_the_others() {
     let mut bench = Bench::new();
-    bench.poll(&forbidden(1));
+    bench.poll("a", &forbidden(1));
     assert!(is_refused(&bench));
     assert_eq!(bench.closed_for(), 0, "other jobs may be ours");
-    bench.poll(&good(1));
-    bench.poll(&forbidden(1));
+    bench.poll("a", &good(1));
     assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
-    bench.poll(&forbidden(2));
-    assert!(is_refused(&bench));
 }
 
 #[test]
-fn an_upstream_is_down_after_three_polls_without_a_usable_answer() {
+fn an_upstream_is_down_after_three_polls_without_an_answer() {
     let mut bench = Bench::new();
     for _ in 0..2 {
-        bench.poll(&trouble());
+        bench.poll("a", &trouble());
     }
-    bench.poll(&Signal::Nothing);
+    bench.poll("a", &Signal::Nothing);
     assert!(bench.machine.degraded(bench.now).is_empty());
-    bench.poll(&trouble());
+    bench.poll("a", &trouble());
     assert_eq!(
         bench.machine.degraded(bench.now),
         ["the upstream gives no usable answers: HTTP 502"]
     );
     assert_eq!(bench.closed_for(), 0, "each job has its own backoff");
-    bench.poll(&good(1));
+    bench.poll("a", &Signal::Answered);
     assert!(bench.machine.degraded(bench.now).is_empty());
+}
+
+#[test]
+fn an_upstream_is_down_when_three_different_jobs_have_no_usable_answer_and_none_is_read_between() {
+    let down = |polls: &[(&str, Signal)]| {
+        let mut bench = Bench::new();
+        for (job, signal) in polls {
+            bench.poll(job, signal);
+        }
+        assert_eq!(
+            bench.machine.episodes().down.is_some(),
+            bench.machine.is_down()
+        );
+        bench.machine.is_down()
+    };
+    let page = |job| (job, unusable());
+    assert!(down(&[page("a"), page("b"), page("c")]));
+    assert!(down(&[
+        page("a"),
+        page("b"),
+        page("a"),
+        page("b"),
+        page("c")
+    ]));
+    assert!(!down(&[page("a"), page("b"), page("a"), page("b")]));
+    assert!(!down(&[page("a"), page("b"), ("d", good(1)), page("c")]));
+    assert!(!down(&[page("a"), page("b"), page("c"), ("a", good(1))]));
+    assert!(
+        down(&[page("a"), page("b"), ("d", Signal::Answered), page("c")]),
+        "not there is not read"
+    );
+    assert!(down(&[page("a"), ("b", trouble()), page("c")]));
+    assert!(!down(&[
+        ("a", Signal::Answered),
+        ("b", Signal::Answered),
+        ("c", Signal::Answered)
+    ]));
 }
 
 #[test]
 fn everything_that_is_wrong_has_its_sentence() {
     let mut bench = Bench::new();
-    bench.poll(&throttled(Some(90)));
-    bench.poll(&refused());
+    bench.poll("a", &throttled(Some(90)));
+    assert_eq!(
+        bench.machine.degraded(bench.now),
+        ["the upstream throttles us; no polls for 1s: HTTP 429"]
+    );
+    bench.wait(1000);
+    assert_eq!(
+        bench.machine.degraded(bench.now),
+        ["the upstream throttles us, and has answered no poll since: HTTP 429"]
+    );
+    bench.poll("b", &throttled(Some(90)));
+    bench.poll("a", &refused());
     assert_eq!(
         bench.machine.degraded(bench.now),
         [
-            "the upstream throttles us; no polls for 1m 30s: HTTP 429",
+            "the upstream throttles us; no polls for 1m 30s (jobtrackd resume ends that): HTTP 429",
             "the upstream refuses our credentials; no polls for 5s: HTTP 401"
         ]
     );
@@ -306,26 +346,27 @@ fn everything_that_is_wrong_has_its_sentence() {
         "the later end is shown"
     );
     bench.wait(90_001);
+    bench.poll("a", &forbidden(1));
     assert_eq!(
         bench.machine.degraded(bench.now),
-        ["the upstream refused our credentials: HTTP 401"]
+        ["the upstream refused our credentials: HTTP 403"]
     );
 }
 
 #[test]
-fn an_episode_begins_with_the_first_closing_and_ends_with_the_first_success() {
+fn an_episode_begins_with_the_first_closing_and_ends_with_the_first_answer() {
     let mut bench = Bench::new();
     let quiet = bench.machine.episodes();
-    bench.poll(&throttled(None));
-    bench.wait(1000);
+    bench.both(&throttled(None));
     assert!(bench.machine.episodes().throttled.is_some());
+    bench.wait(1000);
     assert!(
         bench.machine.on_trial(bench.now),
         "open, but not yet known to be over"
     );
-    bench.poll(&throttled(None));
+    bench.poll("b", &throttled(None));
     bench.wait(2000);
-    bench.poll(&good(1));
+    bench.poll("a", &good(1));
     assert_eq!(bench.machine.episodes(), quiet);
     assert!(!bench.machine.on_trial(bench.now));
 }

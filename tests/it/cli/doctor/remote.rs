@@ -42,7 +42,9 @@ async fn api_off_by(seconds: i64) -> String {
         let now = Clock::system().now().seconds() + seconds;
         let date = jiff::Timestamp::from_second(now).unwrap();
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        (StatusCode::NOT_FOUND, [("date", date)]).into_response()
+        let error = json!({"type": "error", "code": "resource-not-found", "title": "Not found"});
+        let body = axum::Json(json!({"type": "list", "data": [error]}));
+        (StatusCode::NOT_FOUND, [("date", date)], body).into_response()
     }))
     .await;
     format!("http://{address}")

@@ -143,10 +143,45 @@ async fn jobs_that_nobody_follows_or_that_fail_their_polls_are_counted() {
     patient
         .examined()
         .has("jobs.overdue", "note", "asked to be left alone until", "")
+        .has("upstream.pause", "note", "", "run: jobtrackd resume")
         .ends(0);
     let report = patient.visited().await;
     report.has("upstream.pause", "note", "so it was not asked", "");
     assert!(report.all("upstream.connection").is_empty());
+}
+
+#[tokio::test]
+async fn resume_ends_what_the_api_asked_for_and_says_what_that_was() {
+    let patient = Patient::migrated();
+    let nothing = patient.run(&["resume"]).done();
+    assert_eq!(nothing.out, "· no pause was in force\n");
+    let paused = "INSERT INTO upstreams (origin, paused_until) VALUES ('http://127.0.0.1:1', 4102444800000);
+        INSERT INTO jobs (id) VALUES ('throttled'), ('forbidden'), ('well'), ('over');
+        UPDATE jobs SET consecutive_errors = 3, last_error = 'throttled (429)' WHERE id IN ('throttled', 'over');
+        UPDATE jobs SET consecutive_errors = 3, last_error = 'forbidden (401): HTTP 401' WHERE id = 'forbidden';
+        UPDATE jobs SET last_error = 'throttled (429)' WHERE id = 'well'";
+    patient.sql(paused).await;
+    let ended = patient.run(&["resume", "--json"]).done().json();
+    assert_eq!(
+        ended,
+        [serde_json::json!({
+            "pauses": [{"origin": "http://127.0.0.1:1", "paused_until": "2100-01-01T00:00:00.000Z"}],
+            "jobs": 2,
+        })]
+    );
+    patient
+        .sql("UPDATE upstreams SET paused_until = 4102444800000")
+        .await;
+    patient
+        .sql("UPDATE jobs SET poll_requested = 0 WHERE id = 'over'")
+        .await;
+    let ended = patient.run(&["resume"]).done();
+    assert_eq!(
+        ended.out,
+        "✓ the pause that http://127.0.0.1:1 asked for, until 2100-01-01T00:00:00.000Z, is over\n\
+         ✓ 1 job that the API throttled: polled at once\n"
+    );
+    assert!(patient.examined().all("upstream.pause").is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,77 @@
+//! What is made anew when it has been in use for long enough.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A value with a longest life. What was handed out goes on as it is; the next to ask gets a new one.
+pub struct Renewed<T> {
+    life: Duration,
+    make: Box<dyn Fn() -> Option<T> + Send + Sync>,
+    current: Mutex<(T, Instant)>,
+}
+
+impl<T: Clone> Renewed<T> {
+    /// Hands out `first` until its `life` is over, then what `make` makes. Where that fails, the value there is is kept for
+    /// another life.
+    pub fn new(
+        life: Duration,
+        first: T,
+        make: impl Fn() -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            life,
+            make: Box::new(make),
+            current: Mutex::new((first, Instant::now())),
+        }
+    }
+
+    /// The value as it is now.
+    pub fn get(&self) -> T {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, made) = &mut *current;
+        if made.elapsed() >= self.life {
+            *made = Instant::now();
+            if let Some(new) = (self.make)() {
+                *value = new;
+            }
+        }
+        value.clone()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Renewed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_made_anew_when_its_life_is_over_and_kept_where_that_fails() {
+        let minute = Duration::from_secs(60);
+        let made = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&made);
+        let renewed = Renewed::new(minute, 0, move || {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            (number != 2).then_some(number)
+        });
+        assert_eq!([renewed.get(), renewed.get()], [0, 0]);
+        tokio::time::advance(minute).await;
+        assert_eq!([renewed.get(), renewed.get()], [1, 1]);
+        tokio::time::advance(minute).await;
+        assert_eq!([renewed.get(), renewed.get()], [1, 1]);
+        assert_eq!(made.load(Ordering::SeqCst), 2);
+        tokio::time::advance(minute * 9).await;
+        assert_eq!([renewed.get(), renewed.get()], [3, 3]);
+    }
+}

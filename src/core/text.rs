@@ -1,0 +1,194 @@
+//! From the bytes of an answer to its text: forgiving where the wire is loose, and changing nothing else.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+
+/// What a lone surrogate escape is replaced by: U+FFFD as an escape of the same length.
+const REPLACEMENT: &[u8; 6] = b"\\ufffd";
+
+/// Why a compressed body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unpackable {
+    /// More than the limit comes out.
+    #[error("a body above the limit once decompressed")]
+    TooLarge,
+    /// Not gzip after all, or not all of it.
+    #[error("a body that begins like gzip and cannot be decompressed")]
+    Broken,
+}
+
+/// Undoes the gzip that nobody asked for; any other body stays as it is. At most `limit` bytes are decompressed.
+///
+/// # Errors
+/// [`Unpackable`].
+pub fn unpacked(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Unpackable> {
+    if !body.starts_with(GZIP) {
+        return Ok(body);
+    }
+    let mut plain = Vec::new();
+    let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(body.as_slice())
+        .take(beyond)
+        .read_to_end(&mut plain)
+        .map_err(|_| Unpackable::Broken)?;
+    if plain.len() > limit {
+        return Err(Unpackable::TooLarge);
+    }
+    Ok(plain)
+}
+
+/// The text of a JSON body (contract, section 9): without a byte order mark, and with U+FFFD in place of bytes that are not
+/// UTF-8 and of surrogate escapes that lack their other half. The text is at most three times as long as the bytes.
+#[must_use]
+pub fn text_of(body: &[u8]) -> Cow<'_, str> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let lone = lone_surrogates(body);
+    if lone.is_empty() {
+        return String::from_utf8_lossy(body);
+    }
+    let mut mended = body.to_vec();
+    for at in lone {
+        if let Some(escape) = mended.get_mut(at..at + REPLACEMENT.len()) {
+            escape.copy_from_slice(REPLACEMENT);
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&mended).into_owned())
+}
+
+/// Where the escapes are that stand for one half of a pair without the other.
+fn lone_surrogates(body: &[u8]) -> Vec<usize> {
+    let mut lone = Vec::new();
+    let mut at = 0;
+    while let Some(next) = body.get(at..).and_then(backslash) {
+        at += next;
+        match escaped_unit(body, at) {
+            None => at += 2,
+            Some(0xd800..=0xdbff)
+                if matches!(escaped_unit(body, at + 6), Some(0xdc00..=0xdfff)) =>
+            {
+                at += 12;
+            }
+            Some(unit) => {
+                if (0xd800..=0xdfff).contains(&unit) {
+                    lone.push(at);
+                }
+                at += 6;
+            }
+        }
+    }
+    lone
+}
+
+fn backslash(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == b'\\')
+}
+
+/// The UTF-16 code unit of the escape `\uXXXX` at `at`, if one is there.
+fn escaped_unit(body: &[u8], at: usize) -> Option<u16> {
+    let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packed(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn halves_of_pairs_are_replaced_wherever_they_stand_and_nothing_else_is() {
+        for (body, text) in [
+            (r#"{"a":"cut \ud83d"}"#, r#"{"a":"cut \ufffd"}"#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\uD83D\uDE00 ü \u00fc""#, r#""\uD83D\uDE00 ü \u00fc""#),
+            (r#""\ude00""#, r#""\ufffd""#),
+            (r#""\ude00\ud83d""#, r#""\ufffd\ufffd""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\n\ude00""#, r#""\ufffd\n\ufffd""#),
+            (r#""\ud83d" "\ude00""#, r#""\ufffd" "\ufffd""#),
+            (r#""\ud83d\u0041""#, r#""\ufffd\u0041""#),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#),
+            (r#""\\\\ud83d\"\ud83d""#, r#""\\\\ud83d\"\ufffd""#),
+            (r#""\ud83""#, r#""\ud83""#),
+            (r#""\u+83d\ud8"#, r#""\u+83d\ud8"#),
+            ("\\", "\\"),
+            ("", ""),
+        ] {
+            assert_eq!(text_of(body.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_what_is_not_utf_8_is_replaced() {
+        assert_eq!(text_of(b"\xef\xbb\xbf{}"), "{}");
+        assert_eq!(text_of(b"\xef\xbb\xbf"), "");
+        assert_eq!(
+            text_of("{\"a\":\"\u{feff}\"}".as_bytes()),
+            "{\"a\":\"\u{feff}\"}"
+        );
+        assert_eq!(text_of(b"\"M\xfcller\""), "\"M\u{fffd}ller\"");
+        assert_eq!(
+            text_of(b"\"\xff\\ud83d\xff\""),
+            "\"\u{fffd}\\ufffd\u{fffd}\""
+        );
+    }
+
+    #[test]
+    fn gzip_is_undone_up_to_the_limit_and_a_bomb_stops_there() {
+        let plain = br#"{"type":"job"}"#;
+        assert_eq!(
+            unpacked(plain.to_vec(), 1),
+            Ok(plain.to_vec()),
+            "not packed, not counted"
+        );
+        assert_eq!(unpacked(packed(plain), plain.len()), Ok(plain.to_vec()));
+        let too_large = Err(Unpackable::TooLarge);
+        assert_eq!(unpacked(packed(plain), plain.len() - 1), too_large);
+        let two = [packed(plain), packed(plain)].concat();
+        assert_eq!(unpacked(two, 99), Ok(plain.repeat(2)));
+        let bomb = packed(&vec![b' '; 300 << 20]);
+        assert!(bomb.len() < 1 << 20);
+        assert_eq!(unpacked(bomb, 1 << 20), too_large);
+        let mut cut = packed(plain);
+        cut.truncate(cut.len() - 9);
+        for broken in [cut, GZIP.to_vec(), b"\x1f\x8b\x08 not gzip at all".to_vec()] {
+            assert_eq!(unpacked(broken, 99), Err(Unpackable::Broken));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_sound_text_stays_as_it_is_and_the_result_is_read_by_every_parser(
+            text in "(\\\\u[dD][89ab][0-9a-f]{2}|\\\\u[dD][c-f][0-9a-f]{2}|\\\\u00e9|\\\\\\\\|\\\\n|u|d8|é|😀){0,9}",
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let quoted = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(text_of(quoted.as_bytes()), quoted.as_str());
+            prop_assert!(text_of(&bytes).len() <= 3 * bytes.len());
+            let raw = format!("\"{}\"", text.replace('"', ""));
+            let mended = text_of(raw.as_bytes()).into_owned();
+            let accepted = serde_json::from_str::<&serde_json::value::RawValue>(&mended).is_ok();
+            prop_assert_eq!(accepted, serde_json::from_str::<String>(&mended).is_ok());
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a throttled poll means for all others: little, until another job is throttled too (contract, section 9).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Closure, Moment, THROTTLED_BACKOFF, grown, is_later, lengthened};
+use crate::core::job::JobId;
+use crate::upstream::gate::{GateReason, GateReasonKind, Ticket};
+
+/// The others wait so long when one job was throttled; then another one is polled on trial.
+const ALONE: Duration = Duration::from_secs(1);
+
+/// Throttling since the last answer that was none.
+#[derive(Debug, Default)]
+pub(in crate::upstream::gate) struct Throttling {
+    closure: Option<Closure>,
+    /// The only job that was throttled, unless others were too.
+    alone: Option<JobId>,
+    /// How many pauses in a row all have kept.
+    pauses: u32,
+}
+
+/// One throttled poll.
+pub(super) struct Throttled<'a> {
+    pub(super) ticket: Ticket,
+    pub(super) job: &'a JobId,
+    pub(super) detail: &'a str,
+    pub(super) retry_after: Option<Duration>,
+    /// The last ticket given out.
+    pub(super) last: Ticket,
+}
+
+impl Throttling {
+    pub(in crate::upstream::gate) fn closure(&self) -> Option<&Closure> {
+        self.closure.as_ref()
+    }
+
+    /// The job whose throttling nobody else has confirmed.
+    pub(in crate::upstream::gate) fn alone(&self) -> Option<&JobId> {
+        self.alone.as_ref()
+    }
+
+    /// Until when all wait at `now` because the upstream asked for that.
+    pub(in crate::upstream::gate) fn pause(&self, now: Instant) -> Option<Instant> {
+        let closure = self.closure.as_ref().filter(|_| self.alone.is_none())?;
+        (now < closure.until).then_some(closure.until)
+    }
+
+    pub(super) fn throttled(&mut self, poll: &Throttled<'_>, most: Duration, moment: &Moment) {
+        let later = is_later(poll.ticket, self.closure.as_ref());
+        if self.closure.is_none() {
+            self.alone = Some(poll.job.clone());
+            let until = moment.now + ALONE;
+            self.close(poll, until, until, later);
+            return;
+        }
+        // What was under way already, or is this job once more, confirms nothing.
+        if let Some(alone) = &self.alone
+            && (!later || alone == poll.job)
+        {
+            return;
+        }
+        self.alone = None;
+        if later {
+            self.pauses = self.pauses.saturating_add(1);
+        }
+        let pause = match poll.retry_after {
+            Some(asked) => {
+                lengthened(asked.max(THROTTLED_BACKOFF.initial), moment.random).min(most)
+            }
+            None => grown(THROTTLED_BACKOFF, self.pauses, moment.random),
+        };
+        let until = moment.now + pause;
+        let earliest = poll.retry_after.map_or(moment.now, |_| until);
+        self.close(poll, until, earliest, later);
+    }
+
+    /// A poll brought anything but a throttling.
+    pub(super) fn answered(&mut self, ticket: Ticket, now: Instant) {
+        if !is_later(ticket, self.closure.as_ref()) {
+            return;
+        }
+        self.pauses = 0;
+        if self
+            .closure
+            .take_if(|closure| closure.earliest <= now)
+            .is_some()
+        {
+            self.alone = None;
+        }
+    }
+
+    /// All wait until then, because the upstream asked for it before this process began.
+    pub(super) fn rest(&mut self, until: Instant, last: Ticket) {
+        self.alone = None;
+        self.closure = Some(Closure {
+            until,
+            reason: reason("it asked to be left alone before the start"),
+            mark: last,
+            earliest: until,
+        });
+    }
+
+    /// Nobody waits any longer.
+    pub(super) fn resume(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The latest end wins. Answers of one wave of polls are one closure, however many they are.
+    fn close(&mut self, poll: &Throttled<'_>, until: Instant, earliest: Instant, later: bool) {
+        let new = Closure {
+            until,
+            reason: reason(poll.detail),
+            mark: poll.last,
+            earliest,
+        };
+        super::extend(&mut self.closure, new, later);
+    }
+}
+
+fn reason(detail: &str) -> GateReason {
+    GateReason {
+        kind: GateReasonKind::Throttled,
+        detail: detail.to_owned(),
+    }
+}
