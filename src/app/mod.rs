@@ -104,7 +104,10 @@ impl Daemon {
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let database = settings.database.clone();
-        let place = Place::new(&database.path, database.allow_network_filesystem);
+        let place = Place {
+            create: database.create,
+            ..Place::new(&database.path, database.allow_network_filesystem)
+        };
         // Before the lock, which such a file system may refuse with less to say.
         place.check()?;
         let note = format!(
@@ -112,8 +115,9 @@ impl Daemon {
             std::process::id(),
             surroundings.clock.now()
         );
-        let lock = InstanceLock::take(place.path, &note)?;
+        let mut lock = InstanceLock::take(place.path, &note)?;
         let store = open_patiently(place, &surroundings, stop).await?;
+        lock.cover(place.path)?;
         let prepared = Prepared::new(&settings, &surroundings)?;
         let listener = listen(&settings.status).await?;
         let status_address = listener.as_ref().map(Listener::address).cloned();

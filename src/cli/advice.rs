@@ -33,8 +33,11 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Busy => {
             "try again; if it stays locked, find out who holds it: jobtrackd doctor".to_owned()
         }
+        StoreError::Short(_) => {
+            "try again; see what the limits are: ulimit -a; quota -v".to_owned()
+        }
         StoreError::Full => "make room, and try again; see how much there is: df -h".to_owned(),
-        StoreError::Damaged(_) => {
+        StoreError::Damaged(_) | StoreError::Failed { .. } => {
             "see what is wrong, and restore a backup if it must be: jobtrackd doctor".to_owned()
         }
         StoreError::Inconsistent { .. } | StoreError::Other(_) => {
@@ -42,7 +45,9 @@ fn of_store(error: &StoreError) -> Option<String> {
         }
         StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in".to_owned(),
         // These say it themselves.
-        StoreError::NetworkFilesystem { .. }
+        StoreError::Missing(_)
+        | StoreError::SecondName { .. }
+        | StoreError::NetworkFilesystem { .. }
         | StoreError::Outdated { .. }
         | StoreError::Newer { .. }
         | StoreError::Refused(_) => return None,

@@ -6,6 +6,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Finding, bytes};
 use crate::cli::place_of;
+use crate::cli::privilege::leave_to_owner;
 use crate::cli::text::outside;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -18,7 +19,7 @@ const LARGE_LOG: u64 = 64 << 20;
 const CHECKED_WHOLE: u64 = 1 << 30;
 
 /// Opens the database as it is; nothing is created or migrated. What the daemon itself waits for, or does at its
-/// start, is no problem.
+/// start, is no problem. From here on root is the owner of the folder.
 pub(in crate::cli) async fn open(
     database: &DatabaseSettings,
     clock: &Clock,
@@ -26,11 +27,24 @@ pub(in crate::cli) async fn open(
     let path = &database.path;
     let place = place_of(database);
     let shown = path.display();
+    if let Err(error) = leave_to_owner(path) {
+        let advice = format!("root opens nothing there; see what it is: ls -ld {shown}*");
+        return (
+            Finding::problem("database.open", format!("{error:#}"), advice),
+            None,
+        );
+    }
     let found = match Store::open(place, clock.clone()).await {
         Ok(store) => {
             let found = Finding::ok("database.open", shown.to_string());
             return (found, Some(store));
         }
+        Err(StoreError::Absent(path)) if !database.create => Finding::problem(
+            "database.open",
+            format!("there is no database at {}", path.display()),
+            "the daemon does not start, since database.create = false; if its volume is not mounted, mount it; to make a new \
+             database, run: jobtrackd migrate",
+        ),
         Err(StoreError::Absent(path)) => absent(&path),
         Err(StoreError::Outdated { found: 0, .. }) => Finding::note(
             "database.schema",
@@ -65,6 +79,16 @@ pub(in crate::cli) async fn open(
                 "the daemon waits for room; make some: df -h {}",
                 folder_of(path).display()
             ),
+        ),
+        Err(StoreError::Short(shortage)) => Finding::warning(
+            "database.open",
+            format!("{shown} cannot be used from here: {shortage}"),
+            "the daemon waits until there is enough; see the limits: ulimit -a; quota -v",
+        ),
+        Err(error @ StoreError::SecondName { .. }) => Finding::problem(
+            "database.open",
+            error.to_string(),
+            "the daemon does not start, and no command opens it",
         ),
         Err(error @ StoreError::NetworkFilesystem { .. }) => Finding::problem(
             "database.open",

@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod figures;
 mod health;
+mod identity;
 mod intake;
 mod jobs;
 mod lanes;
@@ -22,6 +23,7 @@ mod prune;
 mod replay;
 mod restore;
 mod rows;
+mod shortage;
 mod standing;
 mod steering;
 mod timeline;
@@ -32,7 +34,7 @@ mod watched;
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
@@ -40,14 +42,19 @@ use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use backup::BackupTarget;
 pub use copy::{Copied, CopyError};
 pub(super) use intake::SqliteWatcher;
 pub use lock::{Holder, InstanceLock, LockError};
 pub use open::sqlite_version;
-pub use restore::Restored;
+pub use restore::{BackupFile, Restored};
 
-use super::StoreError;
+use identity::Files;
+use shortage::judge;
+
+use super::{Shortage, StoreError};
 use crate::clock::Clock;
+use crate::core::recurring::{Recurring, Tell};
 
 /// One SQLite file.
 #[derive(Debug, Clone)]
@@ -58,11 +65,14 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Shared {
     options: SqliteConnectOptions,
+    files: Files,
     readers: SqlitePool,
     /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
     /// rolled back and sqlx has not (RELIABILITY, fact 2); the next write opens a new one.
     writer: Mutex<Option<SqliteConnection>>,
     clock: Clock,
+    /// What readers were short of, and whether that was told.
+    shortage: StdMutex<Recurring<Shortage>>,
 }
 
 impl SqliteStore {
@@ -80,22 +90,23 @@ impl SqliteStore {
     where
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     {
-        self.shared
-            .clock
-            .held(async {
-                let mut slot = self.shared.writer.lock().await;
-                let mut connection = match slot.take() {
-                    Some(connection) => connection,
-                    None => SqliteConnection::connect_with(&self.shared.options).await?,
-                };
-                let result = in_transaction(&mut connection, work).await;
-                match &result {
-                    Ok(_) => *slot = Some(connection),
-                    Err(_) => drop(connection.close().await),
-                }
-                result
-            })
-            .await
+        let shared = &self.shared;
+        let written = shared.clock.held(async {
+            let mut slot = shared.writer.lock().await;
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => SqliteConnection::connect_with(&shared.options).await?,
+            };
+            let result = in_transaction(&mut connection, &shared.files, work).await;
+            match &result {
+                Ok(_) => *slot = Some(connection),
+                Err(_) if shared.files.are_parted() => std::mem::forget(connection),
+                Err(_) => drop(connection.close().await),
+            }
+            result
+        });
+        let written: Result<_, StoreError> = written.await;
+        written.map_err(|error| judge(error, shared.files.database(), true))
     }
 
     /// Runs `work` on a reader. Paused time stands still meanwhile.
@@ -103,10 +114,14 @@ impl SqliteStore {
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        Ok(self.shared.clock.held(work).await?)
+        let read = self.shared.clock.held(work).await;
+        self.shared.judged(read.map_err(StoreError::from))
     }
 
     pub(super) async fn close(&self) {
+        if self.is_kept_open() {
+            return;
+        }
         let writer = self.shared.writer.lock().await.take();
         let closing = async {
             self.shared.readers.close().await;
@@ -129,14 +144,52 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
+    /// ours holds into the database, where it would be mixed with what they have written.
+    fn is_kept_open(&self) -> bool {
+        let parted = self.shared.files.are_parted();
+        if parted {
+            std::mem::forget(Arc::clone(&self.shared));
+        }
+        parted
+    }
+}
+
+impl Shared {
+    /// Tells what an error of a reader means; a shortage is logged once as long as it lasts.
+    fn judged<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        let read = read.map_err(|error| judge(error, self.files.database(), true));
+        let short = match &read {
+            Err(StoreError::Short(shortage)) => Some(*shortage),
+            Err(_) => return read,
+            Ok(_) => None,
+        };
+        let mut told = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.note(short, self.clock.now()) {
+            Some(Tell::Begun(shortage)) => {
+                tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");
+            }
+            Some(Tell::Ended(shortage)) => {
+                tracing::info!(%shortage, "the database can be read again");
+            }
+            None => {}
+        }
+        read
+    }
+}
+
 async fn in_transaction<T, F>(
     connection: &mut SqliteConnection,
+    files: &Files,
     work: F,
 ) -> Result<(T, Duration), StoreError>
 where
     F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    // The log is open now. In one that nobody else finds a commit would be lost.
+    files.check()?;
     let began = Instant::now();
     let value = work(&mut transaction).await?;
     transaction.commit().await?;

@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{CopyError, InstanceLock, LockError, Restored, Store, StoreError};
+use jobtrackd::store::{
+    BackupFile, CopyError, InstanceLock, LockError, Restored, Store, StoreError,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +17,8 @@ use super::files::{create, made_by, open, place};
 
 async fn restore(database: &Path, from: &Path) -> Result<Restored, CopyError> {
     let stop = CancellationToken::new();
-    Store::restore(database.into(), from, &Clock::system(), &stop).await
+    let from = BackupFile::open(from)?;
+    Store::restore(database.into(), &from, &Clock::system(), &stop).await
 }
 
 /// A backup with these jobs.
@@ -218,7 +221,7 @@ async fn what_is_no_whole_backup_of_ours_is_refused_and_changes_nothing() {
     ] {
         let error = restore(&file, &from).await.unwrap_err().to_string();
         assert!(error.contains(said), "{}: {error}", from.display());
-        fs::remove_file(file.with_extension("db.lock")).unwrap();
+        drop(fs::remove_file(file.with_extension("db.lock")));
         assert_eq!((names(home.path()), fs::read(&file).unwrap()), before);
     }
 }

@@ -75,7 +75,7 @@ async fn an_index_left_by_another_program_with_a_umask_of_its_own_is_a_problem()
             "database.permissions",
             "problem",
             "jobs.db-shm belongs to",
-            &format!("&& chmod 660 {}", index.display()),
+            &format!("--clear-groups chmod 660 {}", index.display()),
         )
         .ends(1);
     chmod(&index, 0o640);
@@ -111,7 +111,10 @@ fn a_folder_that_is_not_there_is_a_problem_with_the_command_that_makes_it() {
     let absent = patient.desk.folder.path().join("absent");
     let url = format!("sqlite://{}/jobs.db", absent.display());
     patient.set("DATABASE__URL", &url);
-    let make = format!("install -d -m 2770 {}", absent.display());
+    let make = format!(
+        "install -d -m 2770 -o jobtrackd -g jobtrackd-queue {}",
+        absent.display()
+    );
     let report = patient.examined();
     report
         .has("database.folder", "problem", "does not exist", &make)
