@@ -5,6 +5,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use super::privilege::reads_as_root;
 use crate::store::{LockError, StoreError};
 
 /// The way on from an error, found by its causes.
@@ -75,6 +76,13 @@ fn is_denied(path: &Path) -> bool {
 }
 
 fn denied(path: &Path) -> String {
+    if reads_as_root() {
+        return format!(
+            "root works there as the owner of the folder, who may not read and write the database; see whose it is, and what \
+             to type: ls -l {}; jobtrackd doctor",
+            path.display()
+        );
+    }
     format!(
         "this user may not read and write the database; members of its group may, so let root run usermod -aG \
          jobtrackd-queue USER and log in again (whose it is: ls -l {})",

@@ -160,15 +160,14 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let opened = options
         .custom_flags(careful.bits().cast_signed())
         .open(path);
-    let file = match opened {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
-            return Err(io::Error::other("it is a symbolic link; remove it"));
-        }
-        opened => opened?,
+    // What lies there says more than what the system makes of it.
+    let found = match &opened {
+        Ok(file) => file.metadata(),
+        Err(_) => fs::symlink_metadata(path),
     };
-    match unfit(&file.metadata()?) {
+    match found.ok().as_ref().and_then(unfit) {
         Some(reason) => Err(io::Error::other(reason)),
-        None => Ok(file),
+        None => opened,
     }
 }
 

@@ -106,7 +106,7 @@ impl SqliteStore {
             result
         });
         let written: Result<_, StoreError> = written.await;
-        written.map_err(|error| judge(error, shared.files.database(), true))
+        written.map_err(|error| shared.meaning(error))
     }
 
     /// Runs `work` on a reader. Paused time stands still meanwhile.
@@ -157,9 +157,20 @@ impl SqliteStore {
 }
 
 impl Shared {
-    /// Tells what an error of a reader means; a shortage is logged once as long as it lasts.
+    /// What an error means. Files that were taken away are the reason for whatever SQLite makes of it.
+    fn meaning(&self, error: StoreError) -> StoreError {
+        match judge(error, self.files.database(), true) {
+            StoreError::Damaged(reason) => {
+                let taken = self.files.check().err();
+                taken.unwrap_or(StoreError::Damaged(reason))
+            }
+            other => other,
+        }
+    }
+
+    /// What the error of a reader means; a shortage is logged once as long as it lasts.
     fn judged<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
-        let read = read.map_err(|error| judge(error, self.files.database(), true));
+        let read = read.map_err(|error| self.meaning(error));
         let short = match &read {
             Err(StoreError::Short(shortage)) => Some(*shortage),
             Err(_) => return read,

@@ -58,6 +58,7 @@ impl SqliteStore {
         if !place.create && !exists(path)? {
             return Err(StoreError::Missing(place.path.to_owned()));
         }
+        check_names(path)?;
         if create_file(path).map_err(|error| unusable(path, &error.to_string()))? {
             let database = path.display();
             tracing::warn!(
@@ -65,7 +66,6 @@ impl SqliteStore {
                 "there was no database and a new one is made; if there should be one, is its volume mounted?"
             );
         }
-        check_names(path)?;
         let found = clock.held(schema_of(path)).await?;
         let known = newest(migrations);
         if found > known {

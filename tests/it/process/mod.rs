@@ -2,6 +2,7 @@
 
 mod exposition;
 mod house;
+mod privilege;
 mod program;
 
 mod stopping;
