@@ -147,8 +147,6 @@ pub(super) mod code {
     pub(in crate::store) const IOERR_READ: i32 = IOERR | (1 << 8);
     pub(in crate::store) const IOERR_SHORT_READ: i32 = IOERR | (2 << 8);
     pub(in crate::store) const IOERR_NOMEM: i32 = IOERR | (12 << 8);
-    /// The index of the write-ahead log could not be made longer.
-    pub(in crate::store) const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
     pub(in crate::store) const IOERR_SHMMAP: i32 = IOERR | (21 << 8);
     pub(in crate::store) const IOERR_MMAP: i32 = IOERR | (24 << 8);
 }
@@ -196,13 +194,37 @@ impl From<sqlx::Error> for StoreError {
             return Self::Other(message);
         };
         match (code, code & 0xff) {
-            (code::IOERR_SHMSIZE, _) | (_, code::FULL) => Self::Full,
+            (_, code::FULL) => Self::Full,
             (code::IOERR_NOMEM, _) | (_, code::NOMEM) => Self::Short(Shortage::Memory),
             (_, code::BUSY | code::LOCKED) => Self::Busy,
             (_, code::IOERR | code::CANTOPEN) => Self::Failed { code, message },
             (_, code::CORRUPT | code::NOTADB) => Self::Damaged(message),
             (_, code::CONSTRAINT | code::TOO_BIG) => Self::Refused(message),
             _ => Self::Other(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_system_call_was_short_of_is_told_from_what_is_broken() {
+        for (errno, expected) in [
+            (Errno::MFILE, Some(Shortage::Descriptors)),
+            (Errno::NFILE, Some(Shortage::Descriptors)),
+            (Errno::NOMEM, Some(Shortage::Memory)),
+            (Errno::AGAIN, Some(Shortage::Threads)),
+            (Errno::DQUOT, Some(Shortage::Quota)),
+            (Errno::FBIG, Some(Shortage::FileSize)),
+            (Errno::IO, None),
+            (Errno::ROFS, None),
+            (Errno::ACCESS, None),
+        ] {
+            assert_eq!(Shortage::of(&io::Error::from(errno)), expected, "{errno:?}");
+            let error = StoreError::from(sqlx::Error::Io(errno.into()));
+            assert_eq!(error.is_temporary(), expected.is_some(), "{errno:?}");
         }
     }
 }

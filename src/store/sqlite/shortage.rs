@@ -1,7 +1,8 @@
 //! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system is asked again.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -46,8 +47,8 @@ fn wanting(database: &Path) -> Option<StoreError> {
 
 /// Writes into a file without a name in the folder of the database.
 fn write_beside(database: &Path) -> io::Result<()> {
-    let mut file = tempfile::tempfile_in(folder_of(database))?;
-    file.write_all(&vec![0xa5; ENOUGH])?;
+    let file = tempfile::tempfile_in(folder_of(database))?;
+    file.write_all_at(&vec![0xa5; ENOUGH], 0)?;
     file.sync_data()
 }
 

@@ -206,7 +206,7 @@ const CHANGES: [&str; 10] = [
 const SYSTEMS: [&str; 2] = ["signal=none", "inject=renameat2:error=EINVAL"];
 
 /// Why a program cannot be killed as it makes a system call.
-fn missing() -> Option<&'static str> {
+pub(super) fn cannot_be_traced() -> Option<&'static str> {
     let tried = Command::new("strace")
         .args(["-o", "/dev/null", "true"])
         .status();
@@ -218,7 +218,7 @@ fn missing() -> Option<&'static str> {
 
 #[tokio::test]
 async fn a_restore_that_is_killed_at_any_change_of_a_file_leaves_a_database_that_starts() {
-    if let Some(why) = missing() {
+    if let Some(why) = cannot_be_traced() {
         eprintln!("skipped: {why}");
         return;
     }

@@ -20,5 +20,6 @@ mod mfa;
 mod refusing;
 mod reload;
 mod secrets;
+mod shortage;
 mod status;
 mod watching;
