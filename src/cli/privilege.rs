@@ -176,7 +176,7 @@ fn folder_behind(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
             for name in names(&target).into_iter().rev() {
                 rest.push_front(name);
             }
-        } else if rest.is_empty() && !found.is_dir() {
+        } else if rest.is_empty() {
             return trusted(folder, name, foreign);
         } else {
             folder = at;

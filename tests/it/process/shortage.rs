@@ -136,16 +136,14 @@ async fn an_event_that_cannot_be_sent_for_want_of_files_uses_up_no_retry() {
     let mut house = House::new().await;
     house.raw("webhooks.all", "events", "[\"job.completed\"]");
     let program = house.running().await;
-    let steps: &[_] = &[("a", "in-progress")];
-    house.follow("steady", &[(0, steps)]).await;
     house
-        .follow("1", &[(0, steps), (300, &[("a", "success")])])
+        .follow("steady", &[(0, &[("a", "in-progress")])])
         .await;
-    until("polls", || {
-        house.asked("1") > 0 && house.asked("steady") > 0
-    })
-    .await;
+    house
+        .until("SELECT state FROM jobs WHERE id = 'steady'", "in-progress")
+        .await;
     let enough = limit(&program, Resource::Nofile, Some(0)).current;
+    house.follow("1", &[(0, &[("a", "success")])]).await;
     house
         .until(
             "SELECT count(*) FROM events WHERE type = 'job.completed'",
@@ -207,6 +205,7 @@ fn on_a_disk_that_says(house: &House, error: &str) -> Program {
 #[tokio::test]
 async fn a_quota_that_is_used_up_is_waited_for_and_a_broken_disk_is_not() {
     if let Some(why) = cannot_be_traced() {
+        eprintln!("skipped: {why}");
         return;
     }
     let house = House::new().await;
