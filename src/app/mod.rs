@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -35,6 +36,9 @@ use vitals::{Attendant, Vitals};
 
 /// Pause before a database that is locked at start is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a part that others miss may take to say why it ended.
+const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// What differs between a daemon in production and one under test.
 #[derive(Debug, Clone)]
@@ -214,7 +218,7 @@ impl Daemon {
     /// Resolves when a part ends that was not asked to; the daemon is to be stopped then.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
-            error = self.engine.tasks.first_end() => error,
+            error = reason(&mut self.engine.tasks) => error,
             error = self.status.first_end() => error,
         }
     }
@@ -256,6 +260,24 @@ impl Daemon {
         }
         engine.and(status)
     }
+}
+
+/// Why the first part ended. Those that miss another one may be heard before it, so the database's own word is waited for.
+async fn reason(tasks: &mut Tasks) -> anyhow::Error {
+    let is_of_store = |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
+    let first = tasks.first_end().await;
+    if is_of_store(&first) {
+        return first;
+    }
+    let of_store = async {
+        loop {
+            let next = tasks.first_end().await;
+            if is_of_store(&next) {
+                return next;
+            }
+        }
+    };
+    timeout(REASON_WAIT, of_store).await.unwrap_or(first)
 }
 
 async fn listen(settings: &StatusSettings) -> anyhow::Result<Option<Listener>> {

@@ -66,7 +66,7 @@ impl Watched {
             Writable::Yes => None,
             Writable::DiskFull => Some("the disk is full".to_owned()),
             Writable::Locked => Some("another program holds its lock".to_owned()),
-        Writable::Short(shortage) => Some(shortage.to_string()),
+            Writable::Short(shortage) => Some(shortage.to_string()),
         };
         unready.extend(cannot_write.map(|why| format!("the database cannot be written: {why}")));
         if let Credentials::Refused { since, detail } = upstream.gate().credentials() {

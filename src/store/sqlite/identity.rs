@@ -77,8 +77,18 @@ impl Files {
         &self.real
     }
 
-    /// Fails once one of the files is gone or another one. To be called while a transaction or a read has them open.
+    /// Fails once one of the files is gone or another one. The first call notes which they are, so a connection must have
+    /// the log open.
     pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.compare(true)
+    }
+
+    /// The same of files that were seen before.
+    pub(super) fn check_known(&self) -> Result<(), StoreError> {
+        self.compare(false)
+    }
+
+    fn compare(&self, note: bool) -> Result<(), StoreError> {
         // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
         if FileId::of(&self.name)? != self.database {
             let replaced = format!("{} is another file now", self.name.display());
@@ -89,7 +99,8 @@ impl Files {
             let path = beside(&self.real, ending);
             let found = FileId::found(&path);
             match (*first, found) {
-                (None, _) => *first = found,
+                (None, _) if note => *first = found,
+                (None, _) => {}
                 (Some(known), Some(found)) if known == found => {}
                 (Some(_), found) => {
                     let what = match found {

@@ -79,6 +79,7 @@ impl SqliteStore {
     pub(in crate::store) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = &self.shared.clock;
+        self.shared.files.check_known()?;
         let connecting = clock.held(SqliteConnection::connect_with(&options)).await;
         let connection = self.shared.judged(connecting.map_err(StoreError::from))?;
         Ok(SqliteWatcher {

@@ -95,7 +95,11 @@ impl SqliteStore {
             let mut slot = shared.writer.lock().await;
             let mut connection = match slot.take() {
                 Some(connection) => connection,
-                None => SqliteConnection::connect_with(&shared.options).await?,
+                None => {
+                    // Opening would make a new log where ours was taken away.
+                    shared.files.check_known()?;
+                    SqliteConnection::connect_with(&shared.options).await?
+                }
             };
             let result = in_transaction(&mut connection, &shared.files, work).await;
             match &result {
@@ -161,7 +165,7 @@ impl Shared {
     fn meaning(&self, error: StoreError) -> StoreError {
         match judge(error, self.files.database(), true) {
             StoreError::Damaged(reason) => {
-                let taken = self.files.check().err();
+                let taken = self.files.check_known().err();
                 taken.unwrap_or(StoreError::Damaged(reason))
             }
             other => other,

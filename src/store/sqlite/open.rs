@@ -78,6 +78,7 @@ impl SqliteStore {
                 .await;
             migrated.map_err(|error| judge(error, path, false))?;
         }
+        store.open_all().await?;
         Ok(store)
     }
 
@@ -102,6 +103,25 @@ impl SqliteStore {
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
             _ => Self::connect(place.path, path, clock).await,
         }
+    }
+
+    /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
+    async fn open_all(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let opening = async {
+            if let Some(writer) = shared.writer.lock().await.as_mut() {
+                integer(writer, SCHEMA).await?;
+            }
+            let mut readers = Vec::new();
+            for _ in 0..READERS {
+                let mut reader = shared.readers.acquire().await?;
+                integer(&mut reader, SCHEMA).await?;
+                readers.push(reader);
+            }
+            Ok(())
+        };
+        self.read(opening).await?;
+        shared.files.check()
     }
 
     /// `name` is how it was asked for, `path` the file itself.

@@ -191,6 +191,19 @@ async fn a_database_that_a_member_has_put_there_is_taken_over_by_the_folders_own
 }
 
 #[tokio::test]
+async fn a_group_that_the_owner_has_given_the_database_stays_its_group() {
+    const OTHER: u32 = 4713;
+    let Some(host) = Host::new() else { return };
+    host.with_backup().await;
+    chown(host.at("jobs.db"), None, Some(OTHER)).unwrap();
+    host.done(&["restore", host.backup().to_str().unwrap()])
+        .await;
+    let restored = fs::metadata(host.at("jobs.db")).unwrap();
+    let dress = [restored.uid(), restored.gid(), restored.mode() & 0o7777];
+    assert_eq!(dress, [KEEPER, OTHER, 0o660]);
+}
+
+#[tokio::test]
 async fn a_daemon_that_root_starts_runs_as_the_folders_owner_in_every_thread() {
     let Some(host) = Host::new() else { return };
     let program = Program::start(&mut host.command(&["run"]));
