@@ -257,13 +257,14 @@ async fn a_newer_schema_is_refused_and_a_database_with_one_can_be_replaced() {
     assert_eq!(jobs(&file).await, "1");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_name_for_the_old_database_that_somebody_else_has_taken_is_left_alone() {
     let (_folder, backup) = backup_of(&["1"]).await;
     let (home, file) = place();
     create(&file).await.unwrap().close().await;
     let precious = home.path().join("precious");
     fs::write(&precious, "mine").unwrap();
+    tokio::time::pause();
     let clock = Clock::driven(UnixMillis(1_795_000_000_000));
     let time = clock.now().rfc3339().replace(['-', ':'], "");
     let taken = PathBuf::from(format!("{}.before-restore-{time}", file.display()));
