@@ -218,9 +218,28 @@ impl Daemon {
     /// Resolves when a part ends that was not asked to; the daemon is to be stopped then.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
-            error = reason(&mut self.engine.tasks) => error,
+            error = self.engine.tasks.first_end() => error,
             error = self.status.first_end() => error,
         }
+    }
+
+    /// Why a part ended that ended with `error`. Those that miss another part may be heard before it, so the database's own
+    /// word is waited for.
+    pub async fn reason_of(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let is_of_store =
+            |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
+        if is_of_store(&error) {
+            return error;
+        }
+        let of_store = async {
+            loop {
+                let next = self.engine.tasks.first_end().await;
+                if is_of_store(&next) {
+                    return next;
+                }
+            }
+        };
+        timeout(REASON_WAIT, of_store).await.unwrap_or(error)
     }
 
     /// Goes on with other settings. Requests under way stay under way beside them, and nothing waits. Settings that only a
@@ -260,24 +279,6 @@ impl Daemon {
         }
         engine.and(status)
     }
-}
-
-/// Why the first part ended. Those that miss another one may be heard before it, so the database's own word is waited for.
-async fn reason(tasks: &mut Tasks) -> anyhow::Error {
-    let is_of_store = |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
-    let first = tasks.first_end().await;
-    if is_of_store(&first) {
-        return first;
-    }
-    let of_store = async {
-        loop {
-            let next = tasks.first_end().await;
-            if is_of_store(&next) {
-                return next;
-            }
-        }
-    };
-    timeout(REASON_WAIT, of_store).await.unwrap_or(first)
 }
 
 async fn listen(settings: &StatusSettings) -> anyhow::Result<Option<Listener>> {
