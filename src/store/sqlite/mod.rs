@@ -56,6 +56,14 @@ use super::{Shortage, StoreError};
 use crate::clock::Clock;
 use crate::core::recurring::{Recurring, Tell};
 
+/// Moves what the log holds into the database. The read comes first: SQLite opens the log with the first read, and a
+/// checkpoint that has to open it waits for itself.
+const TIDY: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// The same without waiting for others.
+const TIDY_AT_ONCE: &str =
+    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
+
 /// One SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
@@ -104,7 +112,8 @@ impl SqliteStore {
             let result = in_transaction(&mut connection, &shared.files, work).await;
             match &result {
                 Ok(_) => *slot = Some(connection),
-                Err(_) if shared.files.are_parted() => std::mem::forget(connection),
+                // No other connection finds the log that this one has open.
+                Err(_) if shared.files.check_known().is_err() => *slot = Some(connection),
                 Err(_) => drop(connection.close().await),
             }
             result
@@ -130,14 +139,11 @@ impl SqliteStore {
         let closing = async {
             self.shared.readers.close().await;
             if let Some(mut writer) = writer {
-                // Best effort, and no waiting for others: what stays in the log is read from there at the next start.
-                // The read comes first: SQLite opens the log with the first read, and a checkpoint that has to open it
-                // waits for itself.
-                let tidied = sqlx::raw_sql(
-                    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)",
-                )
-                .execute(&mut writer)
-                .await;
+                // Best effort, and no waiting for others: what stays in the log is read from there at the next start,
+                // unless the log was taken away.
+                let is_there = self.shared.files.check_known().is_ok();
+                let tidying = if is_there { TIDY_AT_ONCE } else { TIDY };
+                let tidied = sqlx::raw_sql(tidying).execute(&mut writer).await;
                 if let Err(error) = tidied {
                     tracing::debug!(%error, "the write-ahead log was not tidied");
                 }
@@ -146,9 +152,7 @@ impl SqliteStore {
         };
         self.shared.clock.held(closing).await;
     }
-}
 
-impl SqliteStore {
     /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
     /// ours holds into the database, where it would be mixed with what they have written.
     fn is_kept_open(&self) -> bool {
