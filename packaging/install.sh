@@ -45,7 +45,7 @@ fi
 
 systemd-sysusers jobtrackd.conf
 systemd-tmpfiles --create jobtrackd.conf
-[ -z "$fresh" ] || chgrp jobtrackd-queue /etc/jobtrackd/jobtrackd.toml
+[ -z "$fresh" ] || chgrp -h jobtrackd-queue /etc/jobtrackd/jobtrackd.toml
 [ -e /etc/jobtrackd/api_key ] || install -m 600 -o root -g root /dev/null /etc/jobtrackd/api_key
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 if [ -n "$fresh" ]; then

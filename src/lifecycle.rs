@@ -5,6 +5,7 @@ mod manager;
 use std::future::Future;
 use std::time::Duration;
 
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,8 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Taken from the system, so that a write beyond `RLIMIT_FSIZE` fails instead of ending the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -43,6 +46,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(process::Signal::XFSZ.as_raw()))?,
         })
     }
 

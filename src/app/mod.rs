@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -37,6 +38,9 @@ use vitals::{Attendant, Vitals};
 
 /// Pause before a database that is locked at start is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a part that others miss may take to say why it ended.
+const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// What differs between a daemon in production and one under test.
 #[derive(Debug, Clone)]
@@ -106,7 +110,10 @@ impl Daemon {
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let database = settings.database.clone();
-        let place = Place::new(&database.path, database.allow_network_filesystem);
+        let place = Place {
+            create: database.create,
+            ..Place::new(&database.path, database.allow_network_filesystem)
+        };
         // Before the lock, which such a file system may refuse with less to say.
         place.check()?;
         let note = format!(
@@ -114,8 +121,9 @@ impl Daemon {
             std::process::id(),
             surroundings.clock.now()
         );
-        let lock = InstanceLock::take(place.path, &note)?;
+        let mut lock = InstanceLock::take(place.path, &note)?;
         let store = open_patiently(place, &surroundings, stop).await?;
+        lock.cover(place.path)?;
         let prepared = Prepared::new(&settings, &surroundings)?;
         let listener = listen(&settings.status).await?;
         let status_address = listener.as_ref().map(Listener::address).cloned();
@@ -215,6 +223,25 @@ impl Daemon {
             error = self.engine.tasks.first_end() => error,
             error = self.status.first_end() => error,
         }
+    }
+
+    /// Why a part ended that ended with `error`. Those that miss another part may be heard before it, so the database's own
+    /// word is waited for.
+    pub async fn reason_of(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let is_of_store =
+            |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
+        if is_of_store(&error) {
+            return error;
+        }
+        let of_store = async {
+            loop {
+                let next = self.engine.tasks.first_end().await;
+                if is_of_store(&next) {
+                    return next;
+                }
+            }
+        };
+        timeout(REASON_WAIT, of_store).await.unwrap_or(error)
     }
 
     /// Goes on with other settings. Requests under way stay under way beside them, and nothing waits. Settings that only a

@@ -72,7 +72,7 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            error = daemon.failed() => break Err(error),
+            error = daemon.failed() => break Err(daemon.reason_of(error).await),
             request = signals.next() => asked.note(request),
         }
     };

@@ -11,6 +11,7 @@ use super::vitals::Vitals;
 use crate::core::delivery::WebhookName;
 use crate::dispatcher;
 use crate::status::{Health, Problems};
+use crate::store::Shortage;
 use crate::telemetry::{Problem, Signs};
 use crate::tracker::poller;
 use crate::tracker::recorder::Writable;
@@ -65,8 +66,9 @@ impl Watched {
         let mut unready: Vec<String> = Vec::new();
         let cannot_write = match *self.writable.borrow() {
             Writable::Yes => None,
-            Writable::DiskFull => Some("the disk is full"),
-            Writable::Locked => Some("another program holds its lock"),
+            Writable::DiskFull => Some("the disk is full".to_owned()),
+            Writable::Locked => Some("another program holds its lock".to_owned()),
+            Writable::Short(shortage) => Some(shortage.to_string()),
         };
         unready.extend(cannot_write.map(|why| format!("the database cannot be written: {why}")));
         if let Credentials::Refused { since, detail } = upstream.gate().credentials() {
@@ -92,6 +94,8 @@ impl Watched {
             Writable::Yes => None,
             Writable::DiskFull => Some(Problem::DiskFull),
             Writable::Locked => Some(Problem::DatabaseLocked),
+            Writable::Short(Shortage::Quota | Shortage::FileSize) => Some(Problem::DiskFull),
+            Writable::Short(_) => Some(Problem::OutOfResources),
         };
         let tokenless = closed == Some(GateReasonKind::TokenUnavailable);
         let refused = matches!(gate.credentials(), Credentials::Refused { .. });

@@ -5,6 +5,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use super::privilege::reads_as_root;
 use crate::store::{LockError, StoreError};
 
 /// The way on from an error, found by its causes.
@@ -33,8 +34,11 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Busy => {
             "try again; if it stays locked, find out who holds it: jobtrackd doctor".to_owned()
         }
+        StoreError::Short(_) => {
+            "try again; see what the limits are: ulimit -a; quota -v".to_owned()
+        }
         StoreError::Full => "make room, and try again; see how much there is: df -h".to_owned(),
-        StoreError::Damaged(_) => {
+        StoreError::Damaged(_) | StoreError::Failed { .. } => {
             "see what is wrong, and restore a backup if it must be: jobtrackd doctor".to_owned()
         }
         StoreError::Inconsistent { .. } | StoreError::Other(_) => {
@@ -42,7 +46,9 @@ fn of_store(error: &StoreError) -> Option<String> {
         }
         StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in".to_owned(),
         // These say it themselves.
-        StoreError::NetworkFilesystem { .. }
+        StoreError::Missing(_)
+        | StoreError::SecondName { .. }
+        | StoreError::NetworkFilesystem { .. }
         | StoreError::Outdated { .. }
         | StoreError::Newer { .. }
         | StoreError::Refused(_) => return None,
@@ -70,6 +76,13 @@ fn is_denied(path: &Path) -> bool {
 }
 
 fn denied(path: &Path) -> String {
+    if reads_as_root() {
+        return format!(
+            "root works there as the owner of the folder, who may not read and write the database; see whose it is, and what \
+             to type: ls -l {}; jobtrackd doctor",
+            path.display()
+        );
+    }
     format!(
         "this user may not read and write the database; members of its group may, so let root run usermod -aG \
          jobtrackd-queue USER and log in again (whose it is: ls -l {})",

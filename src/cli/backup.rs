@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::geteuid;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::place_of;
+use super::privilege::{Owner, check_way};
 use super::screen::Screen;
 use super::style::Tone;
-use super::text;
+use super::{block_on, place_of, text};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::lifecycle::{Request, Signals};
-use crate::store::{Copied, Store};
+use crate::store::{BackupTarget, Copied, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -50,13 +51,11 @@ pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let (stop, begun) = (CancellationToken::new(), clock.now());
-    let copying = Store::back_up(place_of(database), &args.file, args.force, &clock, &stop);
-    let copied = until_asked(copying, &stop).await?;
+    let begun = clock.now();
+    let copied = made(args, database, &clock).context("no backup was made")?;
     let took = clock.now().since(begun);
-    let copied = copied.context("no backup was made")?;
     let path = args.file.to_string_lossy();
     let mut screen = Screen::new(clock.now());
     if args.json {
@@ -73,6 +72,29 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
         screen.line(&view.paint(Tone::Dim, &format!("  {}", held(&copied, took))));
     }
     screen.finish().context("the backup was made")
+}
+
+/// Root makes the copy as the owner of the database's folder, and puts it in place himself.
+fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Result<Copied> {
+    let owner = Owner::of(&database.path)?;
+    if geteuid().is_root() {
+        check_way(&args.file)?;
+    }
+    let writer = owner.as_ref().map(Owner::ids);
+    let target = BackupTarget::prepare(&database.path, &args.file, args.force, writer)?;
+    let copying = || {
+        block_on(async {
+            let stop = CancellationToken::new();
+            let copying = Store::back_up(place_of(database), &target, clock, &stop);
+            Ok(until_asked(copying, &stop).await??)
+        })
+    };
+    let copied = match &owner {
+        Some(owner) => owner.run(copying)?,
+        None => copying()?,
+    };
+    target.put()?;
+    Ok(copied)
 }
 
 /// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends

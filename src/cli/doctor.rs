@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use super::privilege::reads_as_root;
 use super::probe::account::Accounts;
 use super::probe::{
     Finding, Level, as_root, configuration, daemon, database, disk, files, host, jobs, upstream,
@@ -134,9 +135,9 @@ impl Visit<'_> {
     fn fair(&self, opened: Finding) -> Finding {
         let path = &self.database.path;
         let there = path.try_exists().unwrap_or(true);
-        if opened.level == Level::Problem && there && !files::may_use(path) {
-            let advice = as_root();
-            return Finding::note(opened.check, opened.says, advice);
+        let barred = !reads_as_root() && there && !files::may_use(path);
+        if opened.level == Level::Problem && barred {
+            return Finding::note(opened.check, opened.says, as_root());
         }
         opened
     }

@@ -32,6 +32,7 @@ mod columns;
 mod deliveries;
 mod history;
 mod past;
+mod privilege;
 mod probe;
 mod prompt;
 mod screen;
@@ -58,6 +59,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::config::{ConfigError, DatabaseSettings, Sources, load_database, load_upstream};
 use crate::store::{Place, Store};
+use privilege::leave_to_owner;
 use screen::Screen;
 use style::{Style, Tone};
 
@@ -166,7 +168,11 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let sources = Sources::from_process(cli.config);
-    let database = || load_database(&sources);
+    let database = || {
+        let database = load_database(&sources)?;
+        leave_to_owner(&database.path)?;
+        anyhow::Ok(database)
+    };
     match cli.command {
         Command::Run => run::run(&sources),
         Command::Demo(args) => block_on(demo::run(args)),
@@ -176,8 +182,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Doctor(args) => block_on(doctor::run(&args, &sources)),
         Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
-        Command::Backup(args) => block_on(backup::run(&args, &database()?)),
-        Command::Restore(args) => block_on(restore::run(&args, &database()?)),
+        Command::Backup(args) => backup::run(&args, &load_database(&sources)?),
+        Command::Restore(args) => restore::run(&args, &load_database(&sources)?),
         Command::Enqueue(args) => {
             let options = args.options()?;
             on_store(&database()?, async |store, screen| {
@@ -204,6 +210,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::Webhook(args) => {
             let (database, webhooks) = args.settings(&sources)?;
+            leave_to_owner(&database.path)?;
             match args.test() {
                 Some(test) => block_on(webhook::run_test(test, &webhooks, &database)),
                 None => on_store(&database, async |store, screen| {
@@ -223,6 +230,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Mfa(args) => {
             mfa::leave_no_core();
             let (database, upstream) = load_upstream(&sources)?;
+            leave_to_owner(&database.path)?;
             on_store(&database, async |store, screen| {
                 mfa::run(&args, &upstream, store, screen).await
             })
@@ -251,7 +259,7 @@ fn place_of(database: &DatabaseSettings) -> Place<'_> {
     Place::new(&database.path, database.allow_network_filesystem)
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

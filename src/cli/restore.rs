@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rustix::process::geteuid;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::backup::{file, held, until_asked};
 use super::migrate::need_folder;
-use super::place_of;
+use super::privilege::{check_way, leave_to_owner};
 use super::screen::Screen;
 use super::style::Tone;
+use super::{block_on, place_of};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{CopyError, LockError, Store};
+use crate::store::{BackupFile, CopyError, LockError, Restored, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -40,25 +42,19 @@ struct Record<'a> {
     took_ms: u128,
 }
 
-pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
-    need_folder(&database.path)?;
-    let (stop, begun) = (CancellationToken::new(), clock.now());
-    let restoring = Store::restore(place_of(database), &args.file, &clock, &stop);
-    let restored = until_asked(restoring, &stop).await?;
-    let took = clock.now().since(begun);
-    let restored = restored.map_err(|error| {
-        let first = match &error {
-            CopyError::Lock(LockError::Held { .. }) => {
+    let begun = clock.now();
+    let restored = restored(args, database, &clock).map_err(|error| {
+        let first = match error.downcast_ref() {
+            Some(CopyError::Lock(LockError::Held { .. })) => {
                 "nothing was restored; stop the daemon first, for example with: systemctl stop jobtrackd"
-            }
-            CopyError::Lock(LockError::Unusable { .. }) => {
-                "nothing was restored; run it as the daemon's user, or as root"
             }
             _ => "nothing was restored",
         };
-        anyhow::Error::new(error).context(first)
+        error.context(first)
     })?;
+    let took = clock.now().since(begun);
     let (path, from) = (database.path.to_string_lossy(), args.file.to_string_lossy());
     let previous = restored
         .previous
@@ -92,4 +88,19 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
         screen.line(&view.paint(Tone::Dim, &format!("  {line}")));
     }
     screen.finish().context("the database was restored")
+}
+
+/// Root only opens the file: all the rest is done as the owner of the database's folder.
+fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Result<Restored> {
+    need_folder(&database.path)?;
+    if geteuid().is_root() {
+        check_way(&args.file)?;
+    }
+    let file = BackupFile::open(&args.file)?;
+    leave_to_owner(&database.path)?;
+    block_on(async {
+        let stop = CancellationToken::new();
+        let restoring = Store::restore(place_of(database), &file, clock, &stop);
+        Ok(until_asked(restoring, &stop).await??)
+    })
 }

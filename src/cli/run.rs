@@ -1,7 +1,10 @@
 //! `jobtrackd run`: the daemon.
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
 
+use super::privilege::leave_to_owner;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::lifecycle::Signals;
@@ -14,6 +17,8 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     let settings = load(sources)?;
     let verbosity = logging::start(&settings.log)?;
     warn_of(&settings);
+    raise_open_files();
+    leave_to_owner(&settings.database.path)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -34,8 +39,27 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     done
 }
 
+/// Raises the soft limit of open files to the hard one: 1024 is a default for programs that use `select`, and fewer than
+/// all connections may need.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let shown = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |most| most.to_string());
+    let (before, after) = (shown(current), shown(maximum));
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => info!(before, after, "the limit of open files was raised"),
+        Err(error) => warn!(%error, before, "the limit of open files cannot be raised"),
+    }
+}
+
 fn warn_of(settings: &Settings) {
     for warning in &settings.warnings {
-        tracing::warn!(warning, "the configuration can be used, but is unwise");
+        warn!(warning, "the configuration can be used, but is unwise");
     }
 }

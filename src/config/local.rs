@@ -32,6 +32,7 @@ pub(super) fn database(section: &Section<'_>) -> Option<DatabaseSettings> {
     let example = "\"sqlite:///var/lib/jobtrackd/jobs.db\"";
     // Read before anything returns, so that a wrong type is always reported.
     let allow_network_filesystem = section.flag("allow_network_filesystem");
+    let create = section.flag("create");
     let text = section.text("url", example)?;
     let such_as = format!("for example url = {example}");
     // Not repeated: the URL of another database may hold a password.
@@ -50,6 +51,7 @@ pub(super) fn database(section: &Section<'_>) -> Option<DatabaseSettings> {
             return Some(DatabaseSettings {
                 path: PathBuf::from(path),
                 allow_network_filesystem: allow_network_filesystem?,
+                create: create?,
             });
         }
     };

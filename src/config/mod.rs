@@ -89,6 +89,8 @@ pub struct DatabaseSettings {
     pub path: PathBuf,
     /// Whether it may lie on a network file system, at its owner's risk.
     pub allow_network_filesystem: bool,
+    /// Whether the daemon makes a new one where there is none.
+    pub create: bool,
 }
 
 /// The `[log]` section.

@@ -31,6 +31,7 @@ const SECTIONS: [(&str, Keys); 6] = [
         &[
             ("url", Kind::Text),
             ("allow_network_filesystem", Kind::Flag),
+            ("create", Kind::Flag),
         ],
     ),
     (

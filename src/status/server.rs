@@ -56,6 +56,7 @@ pub(super) async fn serve_routes(
     let slots = Arc::new(Semaphore::new(limits.connections));
     let room = Arc::new(Notify::new());
     let mut connections = JoinSet::new();
+    let mut refused = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -67,10 +68,15 @@ pub(super) async fn serve_routes(
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok(stream) => {
+                refused = false;
+                stream
+            }
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
-                tracing::warn!(%error, "the status server cannot accept a connection");
+                if !std::mem::replace(&mut refused, true) {
+                    tracing::warn!(%error, "the status server cannot accept connections; it is tried again");
+                }
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = sleep(ACCEPT_PAUSE) => continue,

@@ -1,6 +1,29 @@
 //! What can go wrong with the database, told apart by what helps.
 
+use std::io;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+/// What this process may have too little of. It passes, or somebody raises the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Shortage {
+    /// `EMFILE`, `ENFILE`: no file can be opened.
+    #[error("too few file descriptors")]
+    Descriptors,
+    /// `ENOMEM`.
+    #[error("too little memory")]
+    Memory,
+    /// `EAGAIN` when a thread is made.
+    #[error("too few threads")]
+    Threads,
+    /// `EDQUOT`.
+    #[error("the disk quota is used up")]
+    Quota,
+    /// `EFBIG`: a file is as large as this process may make one (`RLIMIT_FSIZE`).
+    #[error("the largest file size is reached (ulimit -f)")]
+    FileSize,
+}
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +31,12 @@ pub enum StoreError {
     /// There is no database file.
     #[error("there is no database at {}; create it with: jobtrackd migrate", .0.display())]
     Absent(PathBuf),
+    /// There is no database file, and none may be made.
+    #[error(
+        "there is no database at {}, and database.create = false: if its volume is not mounted, mount it; to make a new \
+         one, run: jobtrackd migrate", .0.display()
+    )]
+    Missing(PathBuf),
     /// The file cannot be opened or created.
     #[error("cannot open the database {}: {reason}", path.display())]
     Unusable {
@@ -15,6 +44,17 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// The file has more than one name.
+    #[error(
+        "{path} has {names} names (hard links), and whoever opened it under another one would damage it; find them with \
+         find DIR -xdev -samefile {path}, keep one of them, and remove the others", path = path.display()
+    )]
+    SecondName {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        names: u64,
     },
     /// The file lies on a network file system, or on one that may be one.
     #[error(
@@ -60,6 +100,17 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
+    /// The system refuses for want of something.
+    #[error("{0}")]
+    Short(Shortage),
+    /// A system call failed, and SQLite does not say why: what it was short of, if anything, is still to be found out.
+    #[error("the database cannot be trusted any more: {message}")]
+    Failed {
+        /// SQLite's extended result code.
+        code: i32,
+        /// What it says.
+        message: String,
+    },
     /// The disk failed, or the file is damaged or gone. What was committed can only be learned by opening the file again.
     #[error("the database cannot be trusted any more: {0}")]
     Damaged(String),
@@ -81,51 +132,99 @@ pub enum StoreError {
     Other(String),
 }
 
-/// SQLite's primary result codes that mean something to us.
-mod code {
-    pub(super) const BUSY: i32 = 5;
-    pub(super) const LOCKED: i32 = 6;
-    pub(super) const IOERR: i32 = 10;
-    pub(super) const CORRUPT: i32 = 11;
-    pub(super) const FULL: i32 = 13;
-    pub(super) const CANTOPEN: i32 = 14;
-    pub(super) const TOO_BIG: i32 = 18;
-    pub(super) const CONSTRAINT: i32 = 19;
-    pub(super) const NOTADB: i32 = 26;
-    /// An extended code: the index of the write-ahead log could not be made longer.
-    pub(super) const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
+/// SQLite's result codes that mean something to us: primary ones, and extended ones of `IOERR`.
+pub(super) mod code {
+    pub(in crate::store) const BUSY: i32 = 5;
+    pub(in crate::store) const LOCKED: i32 = 6;
+    pub(in crate::store) const NOMEM: i32 = 7;
+    pub(in crate::store) const IOERR: i32 = 10;
+    pub(in crate::store) const CORRUPT: i32 = 11;
+    pub(in crate::store) const FULL: i32 = 13;
+    pub(in crate::store) const CANTOPEN: i32 = 14;
+    pub(in crate::store) const TOO_BIG: i32 = 18;
+    pub(in crate::store) const CONSTRAINT: i32 = 19;
+    pub(in crate::store) const NOTADB: i32 = 26;
+    pub(in crate::store) const IOERR_READ: i32 = IOERR | (1 << 8);
+    pub(in crate::store) const IOERR_SHORT_READ: i32 = IOERR | (2 << 8);
+    pub(in crate::store) const IOERR_NOMEM: i32 = IOERR | (12 << 8);
+    pub(in crate::store) const IOERR_SHMMAP: i32 = IOERR | (21 << 8);
+    pub(in crate::store) const IOERR_MMAP: i32 = IOERR | (24 << 8);
 }
 
 impl StoreError {
     /// Whether the same call may succeed later, in this process: the lock is released, space is made.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full)
+        matches!(self, Self::Busy | Self::Full | Self::Short(_))
+    }
+}
+
+impl Shortage {
+    /// What a failed system call was short of, as far as its error says so.
+    pub(super) fn of(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
+            Errno::NOMEM => Some(Self::Memory),
+            Errno::AGAIN => Some(Self::Threads),
+            Errno::DQUOT => Some(Self::Quota),
+            Errno::FBIG => Some(Self::FileSize),
+            _ => None,
+        }
     }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if matches!(error, sqlx::Error::PoolTimedOut) {
+        match &error {
             // All readers wait for a slow disk or a lock.
-            return Self::Busy;
+            sqlx::Error::PoolTimedOut => return Self::Busy,
+            // The thread of a connection could not be made.
+            sqlx::Error::Io(io) => {
+                if let Some(shortage) = Shortage::of(io) {
+                    return Self::Short(shortage);
+                }
+            }
+            _ => {}
         }
         let Some(database) = error.as_database_error() else {
             return Self::Other(error.to_string());
         };
         let message = database.message().to_owned();
-        let code = database.code().and_then(|code| code.parse::<i32>().ok());
-        if code == Some(code::IOERR_SHMSIZE) {
-            return Self::Full;
-        }
-        match code.map(|code| code & 0xff) {
-            Some(code::BUSY | code::LOCKED) => Self::Busy,
-            Some(code::FULL) => Self::Full,
-            Some(code::IOERR | code::CORRUPT | code::CANTOPEN | code::NOTADB) => {
-                Self::Damaged(message)
-            }
-            Some(code::CONSTRAINT | code::TOO_BIG) => Self::Refused(message),
+        let Some(code) = database.code().and_then(|code| code.parse::<i32>().ok()) else {
+            return Self::Other(message);
+        };
+        match (code, code & 0xff) {
+            (_, code::FULL) => Self::Full,
+            (code::IOERR_NOMEM, _) | (_, code::NOMEM) => Self::Short(Shortage::Memory),
+            (_, code::BUSY | code::LOCKED) => Self::Busy,
+            (_, code::IOERR | code::CANTOPEN) => Self::Failed { code, message },
+            (_, code::CORRUPT | code::NOTADB) => Self::Damaged(message),
+            (_, code::CONSTRAINT | code::TOO_BIG) => Self::Refused(message),
             _ => Self::Other(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_system_call_was_short_of_is_told_from_what_is_broken() {
+        for (errno, expected) in [
+            (Errno::MFILE, Some(Shortage::Descriptors)),
+            (Errno::NFILE, Some(Shortage::Descriptors)),
+            (Errno::NOMEM, Some(Shortage::Memory)),
+            (Errno::AGAIN, Some(Shortage::Threads)),
+            (Errno::DQUOT, Some(Shortage::Quota)),
+            (Errno::FBIG, Some(Shortage::FileSize)),
+            (Errno::IO, None),
+            (Errno::ROFS, None),
+            (Errno::ACCESS, None),
+        ] {
+            assert_eq!(Shortage::of(&io::Error::from(errno)), expected, "{errno:?}");
+            let error = StoreError::from(sqlx::Error::Io(errno.into()));
+            assert_eq!(error.is_temporary(), expected.is_some(), "{errno:?}");
         }
     }
 }

@@ -17,22 +17,24 @@ mod undelivered;
 mod views;
 mod watched;
 
-use std::path::Path;
 use std::time::Duration;
 
 pub use batch::{
     AttemptRecord, Batch, Committed, Expiry, HealthRecord, NewDelivery, Recordable, ScheduleUpdate,
 };
-pub use error::StoreError;
+pub use error::{Shortage, StoreError};
 pub use figures::{Figures, MOST_COUNTED, WebhookFigures};
 pub use health::{Backlog, JobsHealth};
 pub use pages::{
     EventFilter, EventPage, Happened, Mirrored, PAGE_BYTES, RecordedEvent, TimelineEntry,
     TimelineKey, TimelinePage, UserFilter, UserPage,
 };
-pub use place::{Filesystem, FilesystemKind, Place, folder_of};
+pub use place::{Filesystem, FilesystemKind, Place, folder_of, real_path};
 pub use prune::{Prunable, Prune, Pruned};
-pub use sqlite::{Copied, CopyError, Holder, InstanceLock, LockError, Restored, sqlite_version};
+pub use sqlite::{
+    BackupFile, BackupTarget, Copied, CopyError, Holder, InstanceLock, LockError, Restored,
+    sqlite_version,
+};
 pub use steering::{
     DeliveryFilter, DeliveryPage, ListedDelivery, Page, Replay, ReplayFilter, ReplayPage,
     Replayable, Resumed, TestAttempt,
@@ -89,21 +91,19 @@ impl Store {
         Ok(Self::Sqlite(SqliteStore::open(place.into(), clock).await?))
     }
 
-    /// Copies the database in `database` to `target`, beside whoever reads and writes it. The copy is one file of mode
-    /// 0600 that needs nothing beside it, and appears under its name only when it is whole. With `replace` it takes the
-    /// place of another file. Ends early, with nothing left behind, once `stop` is cancelled.
+    /// Makes the copy of the database in `database` for `target`, beside whoever reads and writes it. The copy is one file
+    /// that needs nothing beside it; [`BackupTarget::put`] gives it its name. Ends early once `stop` is cancelled.
     ///
     /// # Errors
     /// When there is no database of jobtrackd, or the copy cannot be written or is not whole.
     pub async fn back_up(
         database: Place<'_>,
-        target: &Path,
-        replace: bool,
+        target: &BackupTarget,
         clock: &Clock,
         stop: &CancellationToken,
     ) -> Result<Copied, CopyError> {
         database.check()?;
-        let copying = SqliteStore::back_up(database.path, target, replace, stop);
+        let copying = SqliteStore::back_up(database.path, target, stop);
         clock.held(copying).await
     }
 
@@ -114,7 +114,7 @@ impl Store {
     /// When a daemon or another program has the database, or `from` is no whole database of jobtrackd, or a newer one.
     pub async fn restore(
         database: Place<'_>,
-        from: &Path,
+        from: &BackupFile,
         clock: &Clock,
         stop: &CancellationToken,
     ) -> Result<Restored, CopyError> {

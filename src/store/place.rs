@@ -13,14 +13,17 @@ pub struct Place<'a> {
     pub path: &'a Path,
     /// Whether it may lie on a network file system.
     pub allow_network: bool,
+    /// Whether a file that is not there may be made.
+    pub create: bool,
 }
 
 impl<'a> Place<'a> {
-    /// A file, and whether it may lie on a network file system.
+    /// A file that may be made, and whether it may lie on a network file system.
     pub fn new(path: &'a Path, allow_network: bool) -> Self {
         Self {
             path,
             allow_network,
+            create: true,
         }
     }
 
@@ -97,6 +100,38 @@ pub fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Most symbolic links on the way to a file, as Linux has it.
+const MOST_LINKS: usize = 40;
+
+/// The path of a file with every symbolic link resolved, those at its own name included. The file need not be there,
+/// its folder is.
+///
+/// # Errors
+/// When the folder is not there or may not be searched, the path names a folder, or the links go round in a circle.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MOST_LINKS {
+        let Some(name) = path.file_name() else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let found = fs::canonicalize(folder_of(&path))?.join(name);
+        match fs::read_link(&found) {
+            Ok(target) => path = folder_of(&found).join(target),
+            // Not a link, or not there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::NotFound
+                ) =>
+            {
+                return Ok(found);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
 }
 
 /// `f_type` of file systems that are not a disk of this machine; everything else is taken for one.
@@ -220,6 +255,36 @@ mod tests {
             assert_eq!(named_in(mounts, Path::new(path)).unwrap(), name, "{path}");
         }
         assert_eq!(named_in("", Path::new("/")), None);
+    }
+
+    #[test]
+    fn links_are_resolved_whether_the_file_is_there_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(folder.path()).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).unwrap();
+        fs::create_dir(at("disk")).unwrap();
+        link("disk/jobs.db", "relative");
+        link(at("relative").to_str().unwrap(), "absolute");
+        link("disk", "folder");
+        link("circle", "circle");
+        for there in [false, true] {
+            if there {
+                fs::write(at("disk/jobs.db"), "").unwrap();
+            }
+            for name in [
+                "disk/jobs.db",
+                "relative",
+                "absolute",
+                "folder/../folder/jobs.db",
+            ] {
+                let found = real_path(&at(name)).unwrap();
+                assert_eq!(found, real.join("disk/jobs.db"), "{name}");
+            }
+        }
+        for name in ["circle", "missing/jobs.db", ".."] {
+            assert!(real_path(&at(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

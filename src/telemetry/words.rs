@@ -5,8 +5,10 @@ use crate::core::delivery::{AfterAttempt, AttemptResult};
 /// A reason of `/readyz`, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Problem {
-    /// The disk is full.
+    /// The disk is full, or what this process may write of it.
     DiskFull,
+    /// Too few file descriptors, threads, or too little memory.
+    OutOfResources,
     /// Another program holds the database's lock.
     DatabaseLocked,
     /// The upstream refuses our credentials.
@@ -22,8 +24,9 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::DiskFull,
+        Self::OutOfResources,
         Self::DatabaseLocked,
         Self::CredentialsRefused,
         Self::Stalled,
@@ -35,6 +38,7 @@ impl Problem {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::DiskFull => "disk_full",
+            Self::OutOfResources => "out_of_resources",
             Self::DatabaseLocked => "database_locked",
             Self::CredentialsRefused => "credentials_refused",
             Self::Stalled => "stalled",

@@ -15,7 +15,8 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{
-    AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Store, StoreError,
+    AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Shortage, Store,
+    StoreError,
 };
 use crate::telemetry;
 use crate::tracker::commits::Commits;
@@ -50,6 +51,8 @@ pub enum Writable {
     DiskFull,
     /// Another program holds the lock; a transaction waits for it.
     Locked,
+    /// This process lacks something; a transaction waits until it has it.
+    Short(Shortage),
 }
 
 /// What became of an observation.
@@ -364,6 +367,7 @@ impl Writer {
             };
             let state = match trouble {
                 StoreError::Full => Writable::DiskFull,
+                StoreError::Short(shortage) => Writable::Short(shortage),
                 _ => Writable::Locked,
             };
             if self.writable.send_replace(state) != state {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
+use rustix::io::Errno;
 use url::Url;
 
 use super::guard::Verdict;
@@ -166,6 +167,14 @@ fn cause<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 
 fn as_tls<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     link.downcast_ref::<rustls::Error>()
+}
+
+/// Whether this process, or this machine, had no file descriptor left.
+pub(super) fn is_want_of_files(error: &reqwest::Error) -> bool {
+    let wanting = |errno| matches!(errno, Some(Errno::MFILE | Errno::NFILE));
+    links(error)
+        .filter_map(|link| link.downcast_ref())
+        .any(|error| wanting(Errno::from_io_error(error)))
 }
 
 fn is_broken(link: &(dyn Error + 'static)) -> bool {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
-use tokio::time::{Instant, timeout};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::answer;
 use super::guard::judge_host;
@@ -31,6 +31,9 @@ const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Pause after a connection that could not be opened for want of file descriptors.
+const WANT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Most idle connections kept per origin. Webhooks at one origin share them.
 const MAX_IDLE_PER_HOST: usize = 32;
@@ -216,7 +219,7 @@ impl Sender {
         {
             return outcome::of_forbidden_address(verdict).into();
         }
-        let response = match timeout(webhook.timeout, request.send()).await {
+        let response = match timeout(webhook.timeout, sent(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return outcome::of_error(error, &webhook.url).into(),
             Err(_) => return outcome::of_silence(webhook.timeout).into(),
@@ -280,6 +283,18 @@ impl Sender {
         };
         client.get()
     }
+}
+
+/// Sends a request. While this process can open no connection for want of file descriptors, which is no failure of the
+/// receiver, it is sent again.
+async fn sent(request: RequestBuilder) -> Result<Response, reqwest::Error> {
+    while let Some(copy) = request.try_clone() {
+        match copy.send().await {
+            Err(error) if outcome::is_want_of_files(&error) => sleep(WANT_PAUSE).await,
+            sent => return sent,
+        }
+    }
+    request.send().await
 }
 
 /// A client that is made anew now and then, and whether it trusts any CA.

@@ -8,6 +8,13 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 const CHANGELOG: &str = include_str!("../../packaging/debian/changelog");
 const POSTINST: &str = include_str!("../../packaging/debian/postinst");
 
+/// Texts with commands that root types, or that are run as root.
+const AS_ROOT: [&str; 3] = [
+    POSTINST,
+    include_str!("../../packaging/install.sh"),
+    include_str!("../../README.md"),
+];
+
 /// What the program prints; it must end well and complain of nothing.
 fn said(arguments: &[&str]) -> String {
     let output = run(arguments);
@@ -71,6 +78,20 @@ async fn the_version_names_the_commit_and_the_sqlite_that_is_linked() {
     );
     assert_eq!(said(&["--version"]), expected);
     assert_eq!(said(&["-V"]), expected);
+}
+
+#[test]
+fn what_root_is_to_run_gives_away_no_file_behind_a_link() {
+    let mut found = 0;
+    for line in AS_ROOT.iter().flat_map(|text| text.lines()) {
+        for command in ["chown ", "chgrp "] {
+            for (at, _) in line.match_indices(command) {
+                assert!(line[at + command.len()..].starts_with("-h "), "{line}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 3, "{found}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::account::{Accounts, Identity, Mode, READ, WRITE};
 use super::{Finding, as_root};
+use crate::cli::privilege::reads_as_root;
 use crate::config::{ConfigError, SecretFile, Settings, Sources};
 
 /// Where systemd keeps the credentials of the running daemon.
@@ -88,8 +89,7 @@ pub(in crate::cli) fn bad(
 /// Whether nothing is wrong but that this user, who is not the daemon's, may not read the secrets.
 pub(in crate::cli) fn may_be_hidden(error: &ConfigError) -> bool {
     let denied = |text: &str| text.contains("Permission denied");
-    !rustix::process::geteuid().is_root()
-        && error.problems.iter().all(|problem| denied(&problem.wrong))
+    !reads_as_root() && error.problems.iter().all(|problem| denied(&problem.wrong))
 }
 
 /// The modes of the file and of the secrets it names. `daemon` is who has to read them, when that is known.
@@ -147,6 +147,8 @@ fn readable_and_safe(
         accounts.group_name(daemon.gid),
     );
     let owner = accounts.shown(mode.owner);
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = real.display();
     Some(Finding::warning(
         check,
         format!(
@@ -155,11 +157,11 @@ fn readable_and_safe(
         ),
         match key {
             Some(_) => format!(
-                "the daemon does not start without it, unless it runs as another user; run: chown {user} {shown}"
+                "the daemon does not start without it, unless it runs as another user; run: chown -h {user} {real}"
             ),
             None => format!(
-                "the daemon does not start without it, unless it runs as another user; run: chgrp {group} {shown} && \
-                 chmod g+r {shown}"
+                "the daemon does not start without it, unless it runs as another user; run: chgrp -h {group} {real} && \
+                 chmod g+r {real}"
             ),
         },
     ))

@@ -252,7 +252,8 @@ pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -
         Some(limit) => ("the daemon", limit),
         None => (
             "this shell",
-            getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+            // To which the daemon raises its own.
+            getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         ),
     };
     let says = format!("{whose} may open {limit} files, and all connections at once need {wanted}");

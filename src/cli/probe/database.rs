@@ -6,6 +6,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Finding, bytes};
 use crate::cli::place_of;
+use crate::cli::privilege::leave_to_owner;
 use crate::cli::text::outside;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -18,7 +19,7 @@ const LARGE_LOG: u64 = 64 << 20;
 const CHECKED_WHOLE: u64 = 1 << 30;
 
 /// Opens the database as it is; nothing is created or migrated. What the daemon itself waits for, or does at its
-/// start, is no problem.
+/// start, is no problem. From here on root is the owner of the folder.
 pub(in crate::cli) async fn open(
     database: &DatabaseSettings,
     clock: &Clock,
@@ -26,31 +27,35 @@ pub(in crate::cli) async fn open(
     let path = &database.path;
     let place = place_of(database);
     let shown = path.display();
-    let found = match Store::open(place, clock.clone()).await {
+    if let Err(error) = leave_to_owner(path) {
+        let advice = format!("root opens nothing there; see what it is: ls -ld {shown}*");
+        return (
+            Finding::problem("database.open", format!("{error:#}"), advice),
+            None,
+        );
+    }
+    match Store::open(place, clock.clone()).await {
         Ok(store) => {
             let found = Finding::ok("database.open", shown.to_string());
-            return (found, Some(store));
+            (found, Some(store))
         }
-        Err(StoreError::Absent(path)) => absent(&path),
-        Err(StoreError::Outdated { found: 0, .. }) => Finding::note(
-            "database.schema",
-            format!("{shown} has no tables yet; they are made at the next start"),
-            "to insert rows before that, run: jobtrackd migrate",
+        Err(error) => (unopened(error, database), None),
+    }
+}
+
+fn unopened(error: StoreError, database: &DatabaseSettings) -> Finding {
+    let path = &database.path;
+    let shown = path.display();
+    match error {
+        StoreError::Absent(path) if !database.create => Finding::problem(
+            "database.open",
+            format!("there is no database at {}", path.display()),
+            "the daemon does not start, since database.create = false; if its volume is not mounted, mount it; to make a new \
+             database, run: jobtrackd migrate",
         ),
-        Err(StoreError::Outdated { found, wanted }) => Finding::note(
-            "database.schema",
-            format!(
-                "{shown} has schema {found}, is brought up to date ({wanted}) at the next start"
-            ),
-            "commands refuse it until then; run: systemctl restart jobtrackd, or, with the daemon stopped: jobtrackd \
-             migrate",
-        ),
-        Err(StoreError::Newer { found, known }) => Finding::problem(
-            "database.schema",
-            format!("{shown} has schema {found}, newer than this program's {known}"),
-            "the daemon refuses what it does not know; install the newer jobtrackd again, or restore a backup of before",
-        ),
-        Err(StoreError::Busy) => Finding::warning(
+        StoreError::Absent(path) => absent(&path),
+        StoreError::Outdated { .. } | StoreError::Newer { .. } => of_another_schema(&error, path),
+        StoreError::Busy => Finding::warning(
             "database.open",
             format!("{shown} is locked by another program"),
             format!(
@@ -58,7 +63,7 @@ pub(in crate::cli) async fn open(
                  {shown}"
             ),
         ),
-        Err(StoreError::Full) => Finding::warning(
+        StoreError::Full => Finding::warning(
             "database.open",
             format!("{shown} cannot be used: the disk is full"),
             format!(
@@ -66,17 +71,27 @@ pub(in crate::cli) async fn open(
                 folder_of(path).display()
             ),
         ),
-        Err(error @ StoreError::NetworkFilesystem { .. }) => Finding::problem(
+        StoreError::Short(shortage) => Finding::warning(
+            "database.open",
+            format!("{shown} cannot be used from here: {shortage}"),
+            "the daemon waits until there is enough; see the limits: ulimit -a; quota -v",
+        ),
+        error @ StoreError::SecondName { .. } => Finding::problem(
+            "database.open",
+            error.to_string(),
+            "the daemon does not start, and no command opens it",
+        ),
+        error @ StoreError::NetworkFilesystem { .. } => Finding::problem(
             "database.open",
             error.to_string(),
             format!("the daemon does not start; see what is mounted there: findmnt -T {shown}"),
         ),
-        Err(error @ StoreError::Foreign(_)) => Finding::problem(
+        error @ StoreError::Foreign(_) => Finding::problem(
             "database.open",
             error.to_string(),
             format!("look what it is, and correct database.url: file {shown}"),
         ),
-        Err(error) => Finding::problem(
+        error => Finding::problem(
             "database.open",
             error.to_string(),
             format!(
@@ -84,8 +99,31 @@ pub(in crate::cli) async fn open(
                      dmesg | tail -n 50"
             ),
         ),
-    };
-    (found, None)
+    }
+}
+
+fn of_another_schema(error: &StoreError, path: &Path) -> Finding {
+    let shown = path.display();
+    match error {
+        StoreError::Outdated { found: 0, .. } => Finding::note(
+            "database.schema",
+            format!("{shown} has no tables yet; they are made at the next start"),
+            "to insert rows before that, run: jobtrackd migrate",
+        ),
+        StoreError::Outdated { found, wanted } => Finding::note(
+            "database.schema",
+            format!(
+                "{shown} has schema {found}, is brought up to date ({wanted}) at the next start"
+            ),
+            "commands refuse it until then; run: systemctl restart jobtrackd, or, with the daemon stopped: jobtrackd \
+             migrate",
+        ),
+        _ => Finding::problem(
+            "database.schema",
+            format!("{shown}: {error}"),
+            "the daemon refuses what it does not know; install the newer jobtrackd again, or restore a backup of before",
+        ),
+    }
 }
 
 /// A first start creates the file, if it may.

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::account::{Accounts, GROUP, Identity, Mode, PASS, READ, USER, WRITE};
 use super::{Finding, Level, as_root};
-use crate::store::folder_of;
+use crate::cli::privilege::check_way;
+use crate::store::{folder_of, real_path};
 
 /// Where the shipped unit keeps its files; what is below it must be as the unit wants it.
 const STATE: &str = "/var/lib";
@@ -69,14 +71,27 @@ impl Household<'_> {
         })
     }
 
-    /// What the owner of the files should be, for `chown`: the daemon, else who has the folder already.
-    fn owner(&self) -> String {
+    /// Who the owner of the files should be, user and group: the daemon, else who has the folder already.
+    fn owner(&self) -> (String, String) {
         let folder = || Some(Mode::from(&fs::metadata(folder_of(self.path)).ok()?).owner);
         let folder = || folder().filter(|_| !self.shipped);
         match self.daemon.or_else(folder) {
-            Some(owner) => self.accounts.shown(owner),
-            None => format!("{USER}:{GROUP}"),
+            Some(owner) => (
+                self.accounts.user_name(owner.uid),
+                self.accounts.group_name(owner.gid),
+            ),
+            None => (USER.to_owned(), GROUP.to_owned()),
         }
+    }
+
+    /// What root may type to put owner and mode right, whatever somebody puts there meanwhile: neither follows a link to
+    /// what is not the owner's.
+    fn repair(&self, path: &Path, bits: u32) -> String {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let ((user, group), shown) = (self.owner(), real.display());
+        format!(
+            "run: chown -h {user}:{group} {shown} && setpriv --reuid={user} --regid={group} --clear-groups chmod {bits:o} {shown}"
+        )
     }
 
     /// A group that cannot use the files matters where the unit promises that it can.
@@ -97,9 +112,10 @@ impl Household<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let says = format!("the folder {shown} does not exist");
                 let advice = format!(
-                    "the daemon makes no folders, so that their owner and mode are chosen; run: install -d -m 2770 {shown} \
-                     && chown {owner} {shown}",
-                    owner = self.owner()
+                    "the daemon makes no folders, so that their owner and mode are chosen; run: install -d -m 2770 -o {user} -g \
+                     {group} {shown}",
+                    user = self.owner().0,
+                    group = self.owner().1
                 );
                 return vec![Finding::problem(check, says, advice)];
             }
@@ -113,10 +129,7 @@ impl Household<'_> {
             owner = self.accounts.shown(mode.owner),
             bits = mode.bits
         );
-        let repair = format!(
-            "run: chown {owner} {shown} && chmod 2770 {shown}",
-            owner = self.owner()
-        );
+        let repair = self.repair(folder, 0o2770);
         if mode.permits_others(WRITE) {
             let why =
                 "everybody on this machine can put files there in the place of the database's";
@@ -127,6 +140,12 @@ impl Household<'_> {
             let user = self.accounts.user_name(daemon.uid);
             let why = format!("{user} can make no files there, so the daemon does not start");
             return vec![Finding::problem(check, has, format!("{why}; {repair}"))];
+        }
+        if mode.owner.uid == 0 && mode.owner.gid != 0 && mode.permits_group(WRITE) {
+            let why = "members of its group can put links there, and root may follow them in what it does with the \
+                       database (restore, backup); let folder and files belong to the user that the daemon runs as, and \
+                       that not to be root";
+            return vec![Finding::warning(check, has, why)];
         }
         if !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0 {
             let why = "with less than 2770 the members of a group cannot insert jobs at all times; if they are to";
@@ -140,7 +159,19 @@ impl Household<'_> {
         let check = "database.file";
         let path = self.path;
         let shown = path.display();
+        if let Err(error) = check_way(path) {
+            let advice = format!("root opens nothing there; see what it is: ls -l {shown}");
+            return vec![Finding::problem(check, error.to_string(), advice)];
+        }
         let mode = match fs::metadata(path) {
+            Ok(found) if found.is_file() && found.nlink() > 1 => {
+                let says = format!("{shown} has {} names (hard links)", found.nlink());
+                let advice = format!(
+                    "the daemon does not start, since whoever opens it under another one damages it; keep one and remove \
+                     the others, run: find DIR -xdev -samefile {shown}"
+                );
+                return vec![Finding::problem(check, says, advice)];
+            }
             Ok(found) => Mode::from(&found),
             // Whether it can be made is found when it is opened.
             Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
@@ -167,10 +198,7 @@ impl Household<'_> {
             owner = self.accounts.shown(mode.owner),
             bits = mode.bits
         );
-        let repair = format!(
-            "run: chown {owner} {shown} && chmod 660 {shown}",
-            owner = self.owner()
-        );
+        let repair = self.repair(self.path, 0o660);
         let daemon = self.daemon.unwrap_or(mode.owner);
         let (level, why) = if mode.permits_others(WRITE) {
             let why = "everybody on this machine can write it, so nothing in it can be trusted";
@@ -190,26 +218,29 @@ impl Household<'_> {
         Finding::new(check, level, has, format!("{why}; {repair}"))
     }
 
-    /// The files beside the database, and whether others than the daemon use them. SQLite makes its own beside the real
-    /// file, the lock is where the configuration says.
-    fn siblings(&self) -> Vec<(PathBuf, bool)> {
-        let real = fs::canonicalize(self.path).unwrap_or_else(|_| self.path.to_owned());
-        let beside = |path: &Path, end: &str| {
-            let mut name = path.as_os_str().to_owned();
+    /// The files beside the database, and whether others than the daemon use them.
+    fn siblings(&self) -> [(PathBuf, bool); 3] {
+        let real = real_path(self.path).unwrap_or_else(|_| self.path.to_owned());
+        [("-wal", true), ("-shm", true), (".lock", false)].map(|(end, shared)| {
+            let mut name = real.as_os_str().to_owned();
             name.push(end);
-            PathBuf::from(name)
-        };
-        vec![
-            (beside(&real, "-wal"), true),
-            (beside(&real, "-shm"), true),
-            (beside(self.path, ".lock"), false),
-        ]
+            (PathBuf::from(name), shared)
+        })
     }
 
     fn sibling(&self, sibling: &Path, shared: bool, database: Mode) -> Option<Finding> {
         let check = "database.permissions";
-        let mode = Mode::from(&fs::metadata(sibling).ok()?);
-        let shown = sibling.display();
+        let found = fs::symlink_metadata(sibling).ok()?;
+        let (mode, shown) = (Mode::from(&found), sibling.display());
+        if !found.is_file() || found.nlink() > 1 {
+            let says = format!("{shown} is not a file of its own, but a link or of another kind");
+            let why = "somebody has put it there, and nothing opens the database with it";
+            return Some(Finding::problem(
+                check,
+                says,
+                format!("{why}; run: ls -l {shown}; rm {shown}"),
+            ));
+        }
         let has = format!(
             "{shown} belongs to {owner} with mode {bits:04o}, the database to {owner_too} with {bits_too:04o}",
             owner = self.accounts.shown(mode.owner),
@@ -217,11 +248,7 @@ impl Household<'_> {
             owner_too = self.accounts.shown(database.owner),
             bits_too = database.bits
         );
-        let repair = format!(
-            "run: chown {owner} {shown} && chmod {bits:o} {shown}",
-            owner = self.owner(),
-            bits = database.bits & 0o777
-        );
+        let repair = self.repair(sibling, database.bits & 0o660);
         let daemon = self.daemon.unwrap_or(database.owner);
         if !mode.permits(daemon, READ | WRITE) {
             let user = self.accounts.user_name(daemon.uid);
@@ -287,7 +314,9 @@ mod tests {
         );
         let advice = found[1].advice.as_ref().unwrap();
         assert!(
-            advice.contains("chown jobtrackd:jobtrackd-queue /var/lib/no-such-folder"),
+            advice.contains(
+                "install -d -m 2770 -o jobtrackd -g jobtrackd-queue /var/lib/no-such-folder"
+            ),
             "{advice}"
         );
     }

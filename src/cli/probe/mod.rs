@@ -16,6 +16,7 @@ pub(super) mod webhooks;
 
 use serde::Serialize;
 
+use super::privilege::reads_as_root;
 use super::style::Tone;
 
 /// How bad a finding is.
@@ -141,7 +142,7 @@ pub(super) fn bytes(number: u64) -> String {
 
 /// Advice for what this user may not look at.
 pub(super) fn as_root() -> &'static str {
-    if rustix::process::geteuid().is_root() {
+    if reads_as_root() {
         "not even root may, so it is the file system; run: findmnt; dmesg | tail -n 50"
     } else {
         "to look at that too, run: sudo jobtrackd doctor"

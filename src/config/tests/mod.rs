@@ -130,6 +130,7 @@ fn every_value_of_the_environment_arrives_with_its_type() {
     let settings = settings(&[
         ("database.url", "sqlite:jobs.db"),
         ("database.allow_network_filesystem", "true"),
+        ("database.create", "false"),
         ("upstream.max_in_flight", "4096"),
         ("upstream.requests_per_second", "20"),
         ("upstream.timeout", "250ms"),
@@ -151,6 +152,7 @@ fn every_value_of_the_environment_arrives_with_its_type() {
     ]);
     assert_eq!(settings.database.path, PathBuf::from("jobs.db"));
     assert!(settings.database.allow_network_filesystem);
+    assert!(!settings.database.create);
     assert_eq!(settings.upstream.max_in_flight, 4096);
     assert_eq!(settings.upstream.requests_per_second.unwrap().get(), 20);
     assert_eq!(settings.upstream.timeout, Duration::from_millis(250));

@@ -38,6 +38,9 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn leave(&self) {
+        if self.is_kept_open() {
+            return;
+        }
         let writer = self.shared.writer.lock().await.take();
         let leaving = async {
             self.shared.readers.close().await;

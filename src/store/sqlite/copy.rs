@@ -1,4 +1,5 @@
-//! A consistent copy of one SQLite file, whoever is writing to it meanwhile, and what is looked at before it is trusted.
+//! Copies of SQLite files, and what is looked at before they are trusted: one of the database in use, whoever is writing to
+//! it meanwhile, and one of a file that nobody uses.
 
 use std::path::Path;
 
@@ -7,8 +8,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
+use super::identity::check_names;
 use super::open::{plain_options, read_schema};
-use super::place::{Place, flush, private_file, refused};
+use super::place::{Place, Staging, refused};
+use super::shortage::judge;
 use super::{LockError, StoreError, integer};
 
 /// So often, in steps of SQLite's virtual machine, it asks whether to go on.
@@ -47,47 +50,36 @@ pub struct Copied {
     pub schema: i64,
 }
 
-/// What a file is copied from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// The database in use, beside whoever has it open.
-    Live,
-    /// A file that nobody uses; it is not trusted before it is looked at, and nothing is written beside it.
-    Still,
-}
-
-/// Copies `from` into the new file `into`, which only its owner can read, looks whether it is whole and makes it outlast
-/// a power cut. The copy is one file: nothing of it is in a log. Errors call it `target`, which it is to become.
+/// Copies the database in use at `from` into `staged`, beside whoever has it open, looks whether the copy is whole and
+/// makes it outlast a power cut. It is one file, which only its owner can read. Errors call it `target`, which it is to
+/// become.
 pub(super) async fn copy(
     from: &Place,
-    source: Source,
-    into: &Path,
-    target: &Place,
+    staged: &Staging,
+    target: &Path,
     stop: &CancellationToken,
 ) -> Result<Copied, CopyError> {
-    let (from_path, target_path) = (from.path.display(), target.path.display());
-    let original = options_of(from, source)?;
-    let (schema, _) = examine(&original, &from.path, source == Source::Still, stop)
+    let (from_path, target_path) = (from.path.display(), target.display());
+    let original = options_of(from)?;
+    let (schema, _) = examine(&original, &from.path, false, stop)
         .await
         .map_err(|error| {
-            told(error, from, target, |reason| match source {
-                Source::Live => format!(
+            told(error, &from.path, target, |reason| {
+                format!(
                     "{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE"
-                ),
-                Source::Still => {
-                    format!("{from_path} is damaged: {reason}; name another backup")
-                }
+                )
             })
         })?;
-    private_file(into)?;
+    let into = &staged.file.path;
+    let file = staged.create("")?;
     vacuum(&original, into, stop).await.map_err(|error| {
-        told(error, from, target, |reason| {
+        told(error, &from.path, target, |reason| {
             format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
         })
     })?;
     let copied = plain_options(into).read_only(true);
     let (found, jobs) = examine(&copied, into, true, stop).await.map_err(|error| {
-        told(error, from, target, |reason| {
+        told(error, &from.path, target, |reason| {
             format!(
                 "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
             )
@@ -98,43 +90,66 @@ pub(super) async fn copy(
             "the schema of {from_path} changed from {schema} to {found} meanwhile; try again"
         )));
     }
-    flush(into)?;
-    let bytes = std::fs::metadata(into).map_err(|error| refused(into, &error))?;
+    let flushed = file.sync_all().and_then(|()| file.metadata());
     Ok(Copied {
-        bytes: bytes.len(),
+        bytes: flushed.map_err(|error| refused(into, &error))?.len(),
         jobs,
         schema,
     })
 }
 
-fn options_of(from: &Place, source: Source) -> Result<SqliteConnectOptions, CopyError> {
+fn options_of(from: &Place) -> Result<SqliteConnectOptions, CopyError> {
     let path = &from.path;
     match from.found()? {
-        None if source == Source::Live => return Err(StoreError::Absent(path.clone()).into()),
-        None => {
-            return Err(CopyError::Refused(format!(
-                "there is no file {}; name a file that jobtrackd backup has made",
-                path.display()
-            )));
-        }
+        None => return Err(StoreError::Absent(path.clone()).into()),
         Some(found) if !found.is_file() => {
             return Err(CopyError::Refused(format!(
                 "{} is not a file",
                 path.display()
             )));
         }
-        Some(_) => {}
+        Some(_) => check_names(path)?,
     }
     accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
         .map_err(|error| refused(path, &error.into()))?;
-    let options = plain_options(path);
-    Ok(match source {
-        Source::Live => options,
-        // Without a log there is nothing beside the file to be read, and so nothing has to be made there.
-        Source::Still => {
-            let alone = from.has_content_beside()?.is_none();
-            options.read_only(true).immutable(alone)
-        }
+    Ok(plain_options(path))
+}
+
+/// Folds the log of the staged copy of `from` into its file, and looks whether it is a whole database of ours. Errors
+/// call it `from`, and `target` what it is to become.
+pub(super) async fn settle_copy(
+    staged: &Staging,
+    from: &Path,
+    target: &Path,
+    stop: &CancellationToken,
+) -> Result<Copied, CopyError> {
+    let damaged = |reason: &str| {
+        format!(
+            "{} is damaged: {reason}; name another backup",
+            from.display()
+        )
+    };
+    let file = &staged.file.path;
+    let options = plain_options(file);
+    let alone = async {
+        let (schema, jobs) = examine(&options, from, true, stop).await?;
+        let folding = async |connection: &mut SqliteConnection| {
+            sqlx::raw_sql("PRAGMA journal_mode = DELETE")
+                .execute(connection)
+                .await?;
+            Ok(())
+        };
+        with(&options, stop, folding).await?;
+        Ok((schema, jobs))
+    };
+    let alone = alone.await;
+    let (schema, jobs) = alone.map_err(|error| told(error, from, target, damaged))?;
+    let file = staged.file.open()?;
+    let flushed = file.sync_all().and_then(|()| file.metadata());
+    Ok(Copied {
+        bytes: flushed.map_err(|error| refused(from, &error))?.len(),
+        jobs,
+        schema,
     })
 }
 
@@ -208,17 +223,17 @@ async fn with<T>(
     if stop.is_cancelled() {
         return Err(CopyError::Stopped);
     }
-    Ok(done?)
+    Ok(done.map_err(|error| judge(error, options.get_filename(), false))?)
 }
 
 /// The error with the files' names and what to do about it; `damaged` says it for the reasons that SQLite gives.
 fn told(
     error: CopyError,
-    from: &Place,
-    target: &Place,
+    from: &Path,
+    target: &Path,
     damaged: impl FnOnce(&str) -> String,
 ) -> CopyError {
-    let (from, target) = (from.path.display(), target.path.display());
+    let (from, target) = (from.display(), target.display());
     match error {
         CopyError::Store(StoreError::Busy) => CopyError::Refused(format!(
             "{from} is locked by another program; find it with fuser -v {from}, and try again"
@@ -226,6 +241,9 @@ fn told(
         CopyError::Store(StoreError::Full) => CopyError::Refused(format!(
             "cannot write {target}: the disk is full; make space there, or use another disk"
         )),
+        CopyError::Store(StoreError::Short(shortage)) => {
+            CopyError::Refused(format!("cannot write {target}: {shortage}"))
+        }
         CopyError::Store(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
             CopyError::Refused(damaged(&reason))
         }

@@ -1,14 +1,12 @@
 //! Noticing what outsiders did.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 
 use super::rows::{job, job_columns};
-use super::{SqliteStore, StoreError, integer};
-use crate::clock::Clock;
+use super::{Shared, SqliteStore, StoreError, integer};
 use crate::store::JobChange;
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
@@ -64,14 +62,13 @@ impl SqliteStore {
 
     pub(in crate::store) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
-        let clock = self.shared.clock.clone();
-        let file = FileId::of(options.get_filename())?;
-        let connection = clock.held(SqliteConnection::connect_with(&options)).await?;
+        let clock = &self.shared.clock;
+        self.shared.files.check_known()?;
+        let connecting = clock.held(SqliteConnection::connect_with(&options)).await;
+        let connection = self.shared.judged(connecting.map_err(StoreError::from))?;
         Ok(SqliteWatcher {
-            path: options.get_filename().to_owned(),
-            file,
+            shared: Arc::clone(&self.shared),
             connection,
-            clock,
             version: None,
         })
     }
@@ -97,42 +94,17 @@ fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
 /// only be compared on one and the same connection.
 #[derive(Debug)]
 pub struct SqliteWatcher {
-    path: PathBuf,
-    file: FileId,
+    shared: Arc<Shared>,
     connection: SqliteConnection,
-    clock: Clock,
     version: Option<i64>,
 }
 
 impl SqliteWatcher {
     pub(in crate::store) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
-        let clock = self.clock.clone();
-        let version = clock
-            .held(integer(&mut self.connection, "PRAGMA data_version"))
-            .await?;
-        // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
-        if FileId::of(&self.path)? != self.file {
-            let gone = format!("{} is another file now", self.path.display());
-            return Err(StoreError::Damaged(gone));
-        }
+        let reading = integer(&mut self.connection, "PRAGMA data_version");
+        let read = self.shared.clock.held(reading).await;
+        let version = self.shared.judged(read.map_err(StoreError::from))?;
+        self.shared.files.check()?;
         Ok(self.version.replace(version) != Some(version))
-    }
-}
-
-/// Which file a path leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(path: &Path) -> Result<Self, StoreError> {
-        let found = std::fs::metadata(path)
-            .map_err(|error| StoreError::Damaged(format!("{} is gone: {error}", path.display())))?;
-        Ok(Self {
-            device: found.dev(),
-            inode: found.ino(),
-        })
     }
 }

@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod figures;
 mod health;
+mod identity;
 mod intake;
 mod jobs;
 mod lanes;
@@ -22,6 +23,7 @@ mod prune;
 mod replay;
 mod restore;
 mod rows;
+mod shortage;
 mod standing;
 mod steering;
 mod timeline;
@@ -34,7 +36,7 @@ mod watched;
 mod tests;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
@@ -42,14 +44,27 @@ use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub use backup::BackupTarget;
 pub use copy::{Copied, CopyError};
 pub(super) use intake::SqliteWatcher;
 pub use lock::{Holder, InstanceLock, LockError};
 pub use open::sqlite_version;
-pub use restore::Restored;
+pub use restore::{BackupFile, Restored};
 
-use super::StoreError;
+use identity::Files;
+use shortage::judge;
+
+use super::{Shortage, StoreError};
 use crate::clock::Clock;
+use crate::core::recurring::{Recurring, Tell};
+
+/// Moves what the log holds into the database. The read comes first: SQLite opens the log with the first read, and a
+/// checkpoint that has to open it waits for itself.
+const TIDY: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// The same without waiting for others.
+const TIDY_AT_ONCE: &str =
+    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// One SQLite file.
 #[derive(Debug, Clone)]
@@ -60,11 +75,14 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Shared {
     options: SqliteConnectOptions,
+    files: Files,
     readers: SqlitePool,
     /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
     /// rolled back and sqlx has not (RELIABILITY, fact 2); the next write opens a new one.
     writer: Mutex<Option<SqliteConnection>>,
     clock: Clock,
+    /// What readers were short of, and whether that was told.
+    shortage: StdMutex<Recurring<Shortage>>,
 }
 
 impl SqliteStore {
@@ -82,22 +100,28 @@ impl SqliteStore {
     where
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     {
-        self.shared
-            .clock
-            .held(async {
-                let mut slot = self.shared.writer.lock().await;
-                let mut connection = match slot.take() {
-                    Some(connection) => connection,
-                    None => SqliteConnection::connect_with(&self.shared.options).await?,
-                };
-                let result = in_transaction(&mut connection, work).await;
-                match &result {
-                    Ok(_) => *slot = Some(connection),
-                    Err(_) => drop(connection.close().await),
+        let shared = &self.shared;
+        let written = shared.clock.held(async {
+            let mut slot = shared.writer.lock().await;
+            let mut connection = match slot.take() {
+                Some(connection) => connection,
+                None => {
+                    // Opening would make a new log where ours was taken away.
+                    shared.files.check_known()?;
+                    SqliteConnection::connect_with(&shared.options).await?
                 }
-                result
-            })
-            .await
+            };
+            let result = in_transaction(&mut connection, &shared.files, work).await;
+            match &result {
+                Ok(_) => *slot = Some(connection),
+                // No other connection finds the log that this one has open.
+                Err(_) if shared.files.check_known().is_err() => *slot = Some(connection),
+                Err(_) => drop(connection.close().await),
+            }
+            result
+        });
+        let written: Result<_, StoreError> = written.await;
+        written.map_err(|error| shared.meaning(error))
     }
 
     /// Runs `work` on a reader. Paused time stands still meanwhile.
@@ -105,22 +129,23 @@ impl SqliteStore {
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        Ok(self.shared.clock.held(work).await?)
+        let read = self.shared.clock.held(work).await;
+        self.shared.judged(read.map_err(StoreError::from))
     }
 
     pub(super) async fn close(&self) {
+        if self.is_kept_open() {
+            return;
+        }
         let writer = self.shared.writer.lock().await.take();
         let closing = async {
             self.shared.readers.close().await;
             if let Some(mut writer) = writer {
-                // Best effort, and no waiting for others: what stays in the log is read from there at the next start.
-                // The read comes first: SQLite opens the log with the first read, and a checkpoint that has to open it
-                // waits for itself.
-                let tidied = sqlx::raw_sql(
-                    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)",
-                )
-                .execute(&mut writer)
-                .await;
+                // Best effort, and no waiting for others: what stays in the log is read from there at the next start,
+                // unless the log was taken away.
+                let is_there = self.shared.files.check_known().is_ok();
+                let tidying = if is_there { TIDY_AT_ONCE } else { TIDY };
+                let tidied = sqlx::raw_sql(tidying).execute(&mut writer).await;
                 if let Err(error) = tidied {
                     tracing::debug!(%error, "the write-ahead log was not tidied");
                 }
@@ -129,16 +154,63 @@ impl SqliteStore {
         };
         self.shared.clock.held(closing).await;
     }
+
+    /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
+    /// ours holds into the database, where it would be mixed with what they have written.
+    fn is_kept_open(&self) -> bool {
+        let parted = self.shared.files.are_parted();
+        if parted {
+            std::mem::forget(Arc::clone(&self.shared));
+        }
+        parted
+    }
+}
+
+impl Shared {
+    /// What an error means. Files that were taken away are the reason for whatever SQLite makes of it.
+    fn meaning(&self, error: StoreError) -> StoreError {
+        match judge(error, self.files.database(), true) {
+            StoreError::Damaged(reason) => {
+                let taken = self.files.check_known().err();
+                taken.unwrap_or(StoreError::Damaged(reason))
+            }
+            other => other,
+        }
+    }
+
+    /// What the error of a reader means; a shortage is logged once as long as it lasts.
+    fn judged<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        let read = read.map_err(|error| self.meaning(error));
+        let short = match &read {
+            Err(StoreError::Short(shortage)) => Some(*shortage),
+            Err(_) => return read,
+            Ok(_) => None,
+        };
+        let mut told = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.note(short, self.clock.now()) {
+            Some(Tell::Begun(shortage)) => {
+                tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");
+            }
+            Some(Tell::Ended(shortage)) => {
+                tracing::info!(%shortage, "the database can be read again");
+            }
+            None => {}
+        }
+        read
+    }
 }
 
 async fn in_transaction<T, F>(
     connection: &mut SqliteConnection,
+    files: &Files,
     work: F,
 ) -> Result<(T, Duration), StoreError>
 where
     F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    // The log is open now. In one that nobody else finds a commit would be lost.
+    files.check()?;
     let began = Instant::now();
     let value = work(&mut transaction).await?;
     transaction.commit().await?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -14,10 +14,12 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
+use super::identity::{Files, check_names};
 use super::migrate::{MIGRATIONS, newest};
+use super::shortage::judge;
 use super::{Shared, SqliteStore, StoreError, integer, migrate};
 use crate::clock::Clock;
-use crate::store::Place;
+use crate::store::{Place, real_path};
 
 /// `PRAGMA application_id` of our files: "JOBT".
 const APPLICATION_ID: i64 = 0x4a4f_4254;
@@ -43,38 +45,54 @@ impl SqliteStore {
         clock: Clock,
     ) -> Result<Self, StoreError> {
         place.check()?;
-        Self::create_or_migrate_by(&MIGRATIONS, place.path, clock).await
+        Self::create_or_migrate_by(&MIGRATIONS, place, clock).await
     }
 
     pub(super) async fn create_or_migrate_by(
         migrations: &Migrator,
-        path: &Path,
+        place: Place<'_>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        create_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        let path =
+            &real_path(place.path).map_err(|error| unusable(place.path, &error.to_string()))?;
+        if !place.create && !exists(path)? {
+            return Err(StoreError::Missing(place.path.to_owned()));
+        }
+        check_names(path)?;
+        if create_file(path).map_err(|error| unusable(path, &error.to_string()))? {
+            let database = path.display();
+            tracing::warn!(
+                %database,
+                "there was no database and a new one is made; if there should be one, is its volume mounted?"
+            );
+        }
         let found = clock.held(schema_of(path)).await?;
         let known = newest(migrations);
         if found > known {
             return Err(StoreError::Newer { found, known });
         }
-        let store = Self::connect(path, clock.clone()).await?;
+        let store = Self::connect(place.path, path, clock.clone()).await?;
         if found < known {
-            let migrating = migrate::run(&store.shared.options, migrations);
-            clock.held(migrating).await?;
+            let migrated = clock
+                .held(migrate::run(&store.shared.options, migrations))
+                .await;
+            migrated.map_err(|error| judge(error, path, false))?;
         }
+        store.open_all().await?;
         Ok(store)
     }
 
     pub(in crate::store) async fn open(place: Place<'_>, clock: Clock) -> Result<Self, StoreError> {
         place.check()?;
-        let path = place.path;
-        if !path
-            .try_exists()
-            .map_err(|error| unusable(path, &error.to_string()))?
-        {
-            return Err(StoreError::Absent(path.to_owned()));
-        }
+        let path = &match real_path(place.path) {
+            Ok(path) if exists(&path)? => path,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unusable(place.path, &error.to_string()));
+            }
+            _ => return Err(StoreError::Absent(place.path.to_owned())),
+        };
         regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        check_names(path)?;
         let found = clock.held(schema_of(path)).await?;
         let wanted = newest(&MIGRATIONS);
         match found {
@@ -83,11 +101,32 @@ impl SqliteStore {
                 known: wanted,
             }),
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
-            _ => Self::connect(path, clock).await,
+            _ => Self::connect(place.path, path, clock).await,
         }
     }
 
-    async fn connect(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
+    async fn open_all(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let opening = async {
+            if let Some(writer) = shared.writer.lock().await.as_mut() {
+                integer(writer, SCHEMA).await?;
+            }
+            let mut readers = Vec::new();
+            for _ in 0..READERS {
+                let mut reader = shared.readers.acquire().await?;
+                integer(&mut reader, SCHEMA).await?;
+                readers.push(reader);
+            }
+            Ok(())
+        };
+        self.read(opening).await?;
+        shared.files.check()
+    }
+
+    /// `name` is how it was asked for, `path` the file itself.
+    async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let files = Files::of(name, path)?;
         let options = plain_options(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -110,9 +149,11 @@ impl SqliteStore {
         Ok(Self {
             shared: Arc::new(Shared {
                 options,
+                files,
                 readers,
                 writer: Mutex::new(Some(writer)),
                 clock,
+                shortage: StdMutex::default(),
             }),
         })
     }
@@ -185,10 +226,15 @@ fn version_numbers(version: &str) -> Vec<u32> {
 
 /// What an error means while a file is being opened.
 fn opening(path: &Path, error: StoreError) -> StoreError {
-    match error {
+    match judge(error, path, false) {
         StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path, &reason),
         other => other,
     }
+}
+
+fn exists(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists()
+        .map_err(|error| unusable(path, &error.to_string()))
 }
 
 fn unusable(path: &Path, reason: &str) -> StoreError {
@@ -198,21 +244,25 @@ fn unusable(path: &Path, reason: &str) -> StoreError {
     }
 }
 
-/// Creates the file with mode 0660 before SQLite opens it: the log and the index beside it copy its mode, and members
-/// of the group are to insert rows (RELIABILITY, fact 4). An existing file keeps its mode.
-fn create_file(path: &Path) -> io::Result<()> {
+/// Creates the file with mode 0660 before SQLite opens it, and says whether it did: the log and the index beside it copy
+/// its mode, and members of the group are to insert rows (RELIABILITY, fact 4). An existing file keeps its mode.
+fn create_file(path: &Path) -> io::Result<bool> {
     let created = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o660)
         .open(path);
     match created {
-        Ok(file) => file.set_permissions(std::fs::Permissions::from_mode(0o660)),
+        Ok(file) => {
+            file.set_permissions(std::fs::Permissions::from_mode(0o660))?;
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             regular_file(path)?;
             // Asked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
             let wanted = Access::READ_OK | Access::WRITE_OK;
-            Ok(accessat(CWD, path, wanted, AtFlags::EACCESS)?)
+            accessat(CWD, path, wanted, AtFlags::EACCESS)?;
+            Ok(false)
         }
         Err(error) => Err(error),
     }

@@ -32,6 +32,34 @@ impl House {
         self.start_with_file("restore", file).ended().await
     }
 
+    /// Restores on such a system, and is killed as a thread makes this system call for the n-th time, if one does.
+    async fn restore_killed_at(&self, file: &Path, system: &str, call: &str, number: u32) -> bool {
+        let kill = format!("inject={call}:signal=SIGKILL:when={number}");
+        let mut traced = Command::new("strace");
+        traced
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &kill,
+                "-e",
+                system,
+                PROGRAM,
+            ])
+            .args(self.command("restore").get_args())
+            .arg(file)
+            .env_clear();
+        let ended = Program::start(&mut traced).ended().await;
+        assert!(
+            matches!(ended.code, None | Some(0)),
+            "{call} {number}: {}",
+            ended.text
+        );
+        ended.code.is_none()
+    }
+
     fn names(&self) -> BTreeSet<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         entries
@@ -158,6 +186,93 @@ async fn what_a_crash_left_in_the_log_does_not_come_back_after_a_restore() {
     let kept = house.path(&kept.unwrap());
     assert_eq!(rows(&kept, "SELECT id FROM jobs").await, [["1"]]);
     house.running().await.stop().await;
+}
+
+/// The system calls that change files, and those that make changes last.
+const CHANGES: [&str; 10] = [
+    "renameat2",
+    "renameat",
+    "unlinkat",
+    "unlink",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "fchmod",
+    "mkdirat",
+    "pwrite64",
+];
+
+/// Systems: this one, and one with file systems of the network, where files cannot change places.
+const SYSTEMS: [&str; 2] = ["signal=none", "inject=renameat2:error=EINVAL"];
+
+/// Why a program cannot be killed as it makes a system call.
+pub(super) fn cannot_be_traced() -> Option<&'static str> {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status();
+    match tried {
+        Ok(status) if status.success() => None,
+        _ => Some("strace is not there, or may not look at processes"),
+    }
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_at_any_change_of_a_file_leaves_a_database_that_starts() {
+    if let Some(why) = cannot_be_traced() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let house = House::new().await;
+    house.migrate().await;
+    let (copy, file) = (house.path("copy.db"), house.database());
+    assert_done(&house.back_up(&copy).await);
+    house.sql("INSERT INTO jobs (id) VALUES ('old')").await;
+    std::fs::copy(&file, house.path("old.db")).unwrap();
+    let mut seen = BTreeSet::new();
+    for (system, call) in SYSTEMS
+        .iter()
+        .flat_map(|system| CHANGES.map(|call| (*system, call)))
+    {
+        // What always fails there is never reached again.
+        if system.contains(&format!("{call}:")) {
+            continue;
+        }
+        for number in 1.. {
+            for name in house.names() {
+                if name.contains("restore") || name.starts_with("jobs.db-") {
+                    let at = house.path(&name);
+                    drop(std::fs::remove_file(&at).or_else(|_| std::fs::remove_dir_all(&at)));
+                }
+            }
+            std::fs::copy(house.path("old.db"), &file).unwrap();
+            let killed = house.restore_killed_at(&copy, system, call, number).await;
+            let jobs = rows(&file, "SELECT count(*) FROM jobs").await[0][0].clone();
+            let whole = rows(&file, "PRAGMA integrity_check").await;
+            assert_eq!(whole, [["ok"]], "{system} {call} {number}");
+            let names = house.names();
+            let kept = names.iter().find(|name| name.contains("before-restore"));
+            if let Some(kept) = kept {
+                let old = rows(&house.path(kept), "SELECT id FROM jobs").await;
+                assert_eq!(old, [["old"]], "{system} {call} {number}");
+            }
+            seen.insert((jobs, kept.is_some()));
+            // It opens with what the next start asks of it: one name, and no log of another one.
+            house.migrate().await;
+            if !killed {
+                assert!(kept.is_some(), "{system} {call}");
+                break;
+            }
+        }
+    }
+    let state = |jobs: &str, kept| (jobs.to_owned(), kept);
+    // The last is the old one beside a copy of it, where files cannot change places.
+    let expected = [
+        state("0", false),
+        state("0", true),
+        state("1", false),
+        state("1", true),
+    ];
+    assert_eq!(seen, BTreeSet::from(expected));
 }
 
 #[tokio::test]

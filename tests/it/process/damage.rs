@@ -65,6 +65,52 @@ async fn a_deleted_database_ends_the_process() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_taken_away_ends_the_process_and_nothing_that_was_committed_is_lost() {
+    for ending in ["-wal", "-shm"] {
+        let house = House::new().await;
+        let program = house.running().await;
+        house.follow("1", &[(0, &[("a", "in-progress")])]).await;
+        until("an event", || !house.sink.received().is_empty()).await;
+        let log = house.path(&format!("jobs.db{ending}"));
+        std::fs::remove_file(&log).unwrap();
+        let ended = program.ended().await;
+        assert_not_trusted(&ended);
+        let said = format!("{} was removed while it was in use", log.display());
+        assert!(ended.text.contains(&said), "{}", ended.text);
+        assert_eq!(house.value("SELECT id FROM jobs").await, "1");
+        assert_eq!(house.value("PRAGMA integrity_check").await, "ok");
+        assert_eq!(house.value("SELECT count(*) FROM events").await, "1");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_replaced_ends_the_process_and_is_not_mixed_with_the_other_one() {
+    for ending in ["-wal", "-shm"] {
+        let house = House::new().await;
+        let program = house.running().await;
+        house.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        house.follow("1", &[(0, &[("a", "in-progress")])]).await;
+        until("an event", || !house.sink.received().is_empty()).await;
+        let before = std::fs::read(house.database()).unwrap();
+        let log = house.path(&format!("jobs.db{ending}"));
+        std::fs::write(house.path("other"), "").unwrap();
+        std::fs::rename(house.path("other"), &log).unwrap();
+        let ended = program.ended().await;
+        assert_not_trusted(&ended);
+        let said = format!(
+            "{} was replaced by another file while it was in use",
+            log.display()
+        );
+        assert!(ended.text.contains(&said), "{}", ended.text);
+        assert!(
+            std::fs::read(house.database()).unwrap() == before,
+            "{ending}"
+        );
+        assert_eq!(house.value("PRAGMA integrity_check").await, "ok");
+    }
+}
+
+#[tokio::test]
 async fn a_replaced_database_ends_the_process_and_the_next_start_follows_the_new_one() {
     let house = House::new().await;
     house.migrate().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::house::{House, get, readyz};
+use super::program::Program;
 use crate::support::patience::until;
 
 /// One wait for a foreign lock takes 5 s.
@@ -22,6 +23,85 @@ async fn a_second_daemon_ends_at_once_and_names_the_first() {
     assert!(second.text.contains(&named), "{}", second.text);
 
     first.kill().await;
+    house.running().await.stop().await;
+}
+
+#[tokio::test]
+async fn no_other_name_of_the_file_lets_a_second_daemon_in() {
+    let mut house = House::new().await;
+    let first = house.running().await;
+    let (file, link, name) = (
+        house.database(),
+        house.path("link.db"),
+        house.path("name.db"),
+    );
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    house.set("database", "url", &format!("sqlite://{}", link.display()));
+    let second = house.run().ended().await;
+    assert_eq!(second.code, Some(1));
+    let named = format!("in use by another jobtrackd (pid {}, since ", first.pid);
+    assert!(second.text.contains(&named), "{}", second.text);
+
+    std::fs::hard_link(&file, &name).unwrap();
+    for (asked, said) in [
+        (
+            &name,
+            "in use by another jobtrackd (which has it under another name",
+        ),
+        (&link, named.as_str()),
+    ] {
+        house.set("database", "url", &format!("sqlite://{}", asked.display()));
+        let second = house.run().ended().await;
+        assert_eq!(second.code, Some(1));
+        assert!(second.text.contains(said), "{}", second.text);
+        let enqueued = Program::start(house.command("enqueue").arg("1"))
+            .ended()
+            .await;
+        assert_eq!(enqueued.code, Some(1));
+        assert!(
+            enqueued.text.contains("has 2 names (hard links)"),
+            "{}",
+            enqueued.text
+        );
+        assert!(enqueued.text.contains("-samefile "), "{}", enqueued.text);
+    }
+    // It does not matter to the first one, and to nobody else once the name is gone.
+    first.stop().await;
+    let alone = house.run().ended().await;
+    assert!(
+        alone.text.contains("has 2 names (hard links)"),
+        "{}",
+        alone.text
+    );
+    std::fs::remove_file(&name).unwrap();
+    house.make("1", &[(0, &[("a", "success")])]);
+    let program = house.running().await;
+    house.sql("INSERT INTO jobs (id) VALUES ('1')").await;
+    house.until_ended().await;
+    program.stop().await;
+    let log = std::fs::symlink_metadata(house.path("link.db-wal"));
+    assert!(log.is_err(), "the log lies beside the file itself");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_made_with_a_warning_or_is_an_error() {
+    let mut house = House::new().await;
+    let first = house.running().await.stop().await;
+    let warned = "there was no database and a new one is made";
+    assert!(first.text.contains(warned), "{}", first.text);
+    assert!(first.text.contains("\"level\":\"WARN\""), "{}", first.text);
+    let again = house.running().await.stop().await;
+    assert!(!again.text.contains(warned), "{}", again.text);
+
+    house.raw("database", "create", "false");
+    house.running().await.stop().await;
+    std::fs::remove_file(house.database()).unwrap();
+    let refused = house.run().ended().await;
+    assert_eq!(refused.code, Some(1));
+    let next = "database.create = false: if its volume is not mounted, mount it; to make a new one, run: jobtrackd migrate";
+    assert!(refused.text.contains(next), "{}", refused.text);
+    assert!(!house.database().exists());
+    house.migrate().await;
     house.running().await.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod exposition;
 mod house;
+mod privilege;
 mod program;
 
 mod stopping;
@@ -19,5 +20,6 @@ mod mfa;
 mod refusing;
 mod reload;
 mod secrets;
+mod shortage;
 mod status;
 mod watching;

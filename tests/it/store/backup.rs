@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{Copied, CopyError, Store};
+use jobtrackd::store::{BackupTarget, Copied, CopyError, Store};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,19 @@ pub(super) async fn back_up(database: &Path, target: &Path) -> Result<Copied, Co
 
 async fn back_up_over(database: &Path, target: &Path, replace: bool) -> Result<Copied, CopyError> {
     let stop = CancellationToken::new();
-    Store::back_up(database.into(), target, replace, &Clock::system(), &stop).await
+    back_up_until(database, target, replace, &stop).await
+}
+
+async fn back_up_until(
+    database: &Path,
+    target: &Path,
+    replace: bool,
+    stop: &CancellationToken,
+) -> Result<Copied, CopyError> {
+    let target = BackupTarget::prepare(database, target, replace, None)?;
+    let copied = Store::back_up(database.into(), &target, &Clock::system(), stop).await?;
+    target.put()?;
+    Ok(copied)
 }
 
 pub(super) fn names(folder: &Path) -> BTreeSet<OsString> {
@@ -195,6 +207,7 @@ async fn places_that_are_no_good_are_refused_and_left_as_they_are() {
         assert_eq!(names(folder.path()), before);
         assert_eq!(fs::read(at("old.db")).unwrap(), b"precious");
     }
+    fs::remove_file(at("same.db")).unwrap();
     assert_eq!(back_up(&bench.file, &free).await.unwrap().jobs, 1);
 }
 
@@ -245,8 +258,7 @@ async fn a_copy_that_is_no_longer_wanted_leaves_nothing() {
     let (folder, target) = elsewhere();
     let stop = CancellationToken::new();
     stop.cancel();
-    let clock = Clock::system();
-    let stopped = Store::back_up((&bench.file).into(), &target, false, &clock, &stop).await;
+    let stopped = back_up_until(&bench.file, &target, false, &stop).await;
     assert!(matches!(stopped, Err(CopyError::Stopped)), "{stopped:?}");
     assert_eq!(names(folder.path()), BTreeSet::new());
 }

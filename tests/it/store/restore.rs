@@ -5,7 +5,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{CopyError, InstanceLock, LockError, Restored, Store, StoreError};
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::store::{
+    BackupFile, CopyError, InstanceLock, LockError, Restored, Store, StoreError,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +18,8 @@ use super::files::{create, made_by, open, place};
 
 async fn restore(database: &Path, from: &Path) -> Result<Restored, CopyError> {
     let stop = CancellationToken::new();
-    Store::restore(database.into(), from, &Clock::system(), &stop).await
+    let from = BackupFile::open(from)?;
+    Store::restore(database.into(), &from, &Clock::system(), &stop).await
 }
 
 /// A backup with these jobs.
@@ -218,7 +222,7 @@ async fn what_is_no_whole_backup_of_ours_is_refused_and_changes_nothing() {
     ] {
         let error = restore(&file, &from).await.unwrap_err().to_string();
         assert!(error.contains(said), "{}: {error}", from.display());
-        fs::remove_file(file.with_extension("db.lock")).unwrap();
+        drop(fs::remove_file(file.with_extension("db.lock")));
         assert_eq!((names(home.path()), fs::read(&file).unwrap()), before);
     }
 }
@@ -250,6 +254,68 @@ async fn a_newer_schema_is_refused_and_a_database_with_one_can_be_replaced() {
         ),
         "{error:?}"
     );
+    assert_eq!(jobs(&file).await, "1");
+}
+
+#[tokio::test]
+async fn a_name_for_the_old_database_that_somebody_else_has_taken_is_left_alone() {
+    let (_folder, backup) = backup_of(&["1"]).await;
+    let (home, file) = place();
+    create(&file).await.unwrap().close().await;
+    let precious = home.path().join("precious");
+    fs::write(&precious, "mine").unwrap();
+    tokio::time::pause();
+    let clock = Clock::driven(UnixMillis(1_795_000_000_000));
+    let time = clock.now().rfc3339().replace(['-', ':'], "");
+    let taken = PathBuf::from(format!("{}.before-restore-{time}", file.display()));
+    std::os::unix::fs::symlink(&precious, &taken).unwrap();
+    let from = BackupFile::open(&backup).unwrap();
+    let stop = CancellationToken::new();
+    let restored = Store::restore(file.as_path().into(), &from, &clock, &stop).await;
+    assert_eq!(jobs(&file).await, "1");
+    let previous = restored.unwrap().previous.unwrap();
+    assert!(
+        previous.to_string_lossy().contains("/.jobtrackd-restore-"),
+        "{}",
+        previous.display()
+    );
+    assert_eq!(jobs(&previous).await, "");
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+    assert!(fs::symlink_metadata(&taken).unwrap().is_symlink());
+}
+
+#[tokio::test]
+async fn a_backup_that_was_copied_with_its_log_is_restored_with_what_is_in_the_log() {
+    let (_from, from) = crashed(&["a", "b"]).await;
+    let (_home, file) = place();
+    let restored = restore(&file, &from).await.unwrap();
+    assert_eq!(restored.copied.jobs, 2);
+    assert_alone(&file);
+    assert_eq!(jobs(&file).await, "a b");
+    assert!(
+        fs::metadata(from.with_extension("db-wal")).unwrap().len() > 0,
+        "it is only read"
+    );
+}
+
+#[tokio::test]
+async fn a_database_with_a_second_name_is_not_replaced_and_a_backup_with_one_is_taken() {
+    let (folder, backup) = backup_of(&["1"]).await;
+    fs::hard_link(&backup, folder.path().join("of-yesterday.db")).unwrap();
+    let (home, file) = place();
+    create(&file).await.unwrap().close().await;
+    let name = home.path().join("name.db");
+    fs::hard_link(&file, &name).unwrap();
+    let error = restore(&file, &backup).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CopyError::Store(StoreError::SecondName { names: 2, .. })
+        ),
+        "{error:?}"
+    );
+    fs::remove_file(name).unwrap();
+    restore(&file, &backup).await.unwrap();
     assert_eq!(jobs(&file).await, "1");
 }
 

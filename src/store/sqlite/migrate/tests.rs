@@ -46,7 +46,8 @@ fn migrations(scripts: &[&'static str]) -> Migrator {
 
 async fn migrated(file: &Path, scripts: &[&'static str]) -> Result<(), StoreError> {
     let migrations = migrations(scripts);
-    let store = SqliteStore::create_or_migrate_by(&migrations, file, Clock::system()).await?;
+    let store =
+        SqliteStore::create_or_migrate_by(&migrations, file.into(), Clock::system()).await?;
     store.close().await;
     Ok(())
 }

@@ -8,11 +8,14 @@ use crate::store::NewJob;
 impl SqliteStore {
     /// The same file with a writer of other settings.
     fn with(&self, set: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) -> Self {
+        let file = self.shared.files.database();
         let shared = Shared {
             options: set(self.shared.options.clone()),
+            files: Files::of(file, file).unwrap(),
             readers: self.shared.readers.clone(),
             writer: Mutex::new(None),
             clock: self.shared.clock.clone(),
+            shortage: StdMutex::default(),
         };
         Self {
             shared: Arc::new(shared),

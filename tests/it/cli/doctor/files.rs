@@ -75,7 +75,7 @@ async fn an_index_left_by_another_program_with_a_umask_of_its_own_is_a_problem()
             "database.permissions",
             "problem",
             "jobs.db-shm belongs to",
-            &format!("&& chmod 660 {}", index.display()),
+            &format!("--clear-groups chmod 660 {}", index.display()),
         )
         .ends(1);
     chmod(&index, 0o640);
@@ -111,7 +111,10 @@ fn a_folder_that_is_not_there_is_a_problem_with_the_command_that_makes_it() {
     let absent = patient.desk.folder.path().join("absent");
     let url = format!("sqlite://{}/jobs.db", absent.display());
     patient.set("DATABASE__URL", &url);
-    let make = format!("install -d -m 2770 {}", absent.display());
+    let make = format!(
+        "install -d -m 2770 -o jobtrackd -g jobtrackd-queue {}",
+        absent.display()
+    );
     let report = patient.examined();
     report
         .has("database.folder", "problem", "does not exist", &make)
@@ -201,4 +204,76 @@ fn files_with_secrets_that_others_read_or_write_are_named() {
         )
         .ends(1);
     assert!(!report.0.out.contains("the-key"));
+}
+
+#[test]
+fn a_second_name_and_what_is_no_file_of_its_own_are_problems_with_the_command_that_finds_them() {
+    let patient = Patient::migrated();
+    let file = patient.desk.path();
+    let name = patient.desk.folder.path().join("name.db");
+    fs::hard_link(&file, &name).unwrap();
+    let find = format!("find DIR -xdev -samefile {}", file.display());
+    let report = patient.examined();
+    report
+        .has(
+            "database.file",
+            "problem",
+            "has 2 names (hard links)",
+            &find,
+        )
+        .ends(1);
+    report.has("database.open", "problem", "hard links", "does not start");
+    fs::remove_file(name).unwrap();
+
+    let log = patient.beside("-wal");
+    drop(fs::remove_file(&log));
+    std::os::unix::fs::symlink("/etc/hostname", &log).unwrap();
+    let remove = format!("rm {}", log.display());
+    patient
+        .examined()
+        .has("database.permissions", "problem", "but a link", &remove)
+        .ends(1);
+    fs::remove_file(log).unwrap();
+    patient.examined().ends(0);
+}
+
+#[test]
+fn a_folder_of_root_that_a_group_may_write_is_a_warning() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make such a folder");
+        return;
+    }
+    let patient = Patient::migrated();
+    let folder = patient.desk.folder.path();
+    std::os::unix::fs::chown(folder, None, Some(4711)).unwrap();
+    chmod(folder, 0o2770);
+    patient
+        .examined()
+        .has(
+            "database.folder",
+            "warning",
+            "belongs to root:4711",
+            "put links there",
+        )
+        .ends(0);
+}
+
+#[test]
+fn a_missing_database_is_a_problem_only_where_none_may_be_made() {
+    let mut patient = Patient::new();
+    patient
+        .examined()
+        .has("database.open", "ok", "is created at the first start", "");
+    patient.set("DATABASE__CREATE", "false");
+    patient
+        .examined()
+        .has(
+            "database.open",
+            "problem",
+            "there is no database",
+            "database.create = false",
+        )
+        .ends(1);
+    patient.run(&["migrate"]).done();
+    patient.examined().ends(0);
 }

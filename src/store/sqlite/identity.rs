@@ -1,0 +1,155 @@
+//! Which files a database consists of, and whether they are still those that were opened.
+//!
+//! SQLite keeps the log and its index beside the name by which a database was opened. So two names of one file would be
+//! two logs, and a log that is taken away under those who use it is lost for all that open the database later.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::StoreError;
+
+/// The log and its index, which are there while anybody has the database open.
+const LOG: [&str; 2] = ["-wal", "-shm"];
+
+/// The file beside a database with this ending.
+pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Refuses a database with a second name, and what lies beside it but is no file of its own. What cannot be looked at is
+/// left to whoever opens it.
+pub(super) fn check_names(database: &Path) -> Result<(), StoreError> {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let path = beside(database, ending);
+        let Ok(found) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let names = found.nlink();
+        if ending.is_empty() && found.is_file() && names > 1 {
+            return Err(StoreError::SecondName { path, names });
+        }
+        if let Some(reason) = unfit(&found) {
+            return Err(StoreError::Unusable { path, reason });
+        }
+    }
+    Ok(())
+}
+
+/// Why a file is not one of its own that may be written.
+pub(super) fn unfit(found: &Metadata) -> Option<String> {
+    if found.is_symlink() {
+        Some("it is a symbolic link; remove it".to_owned())
+    } else if !found.is_file() {
+        Some("it is not a file".to_owned())
+    } else if found.nlink() > 1 {
+        Some("it has another name (a hard link); remove it".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The files of an open database.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// As it was asked for, perhaps through links: where other programs look for it.
+    name: PathBuf,
+    real: PathBuf,
+    database: FileId,
+    /// As they were seen first; SQLite makes them with the first transaction.
+    log: Mutex<[Option<FileId>; LOG.len()]>,
+}
+
+impl Files {
+    pub(super) fn of(name: &Path, real: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: name.to_owned(),
+            real: real.to_owned(),
+            database: FileId::of(name)?,
+            log: Mutex::default(),
+        })
+    }
+
+    pub(super) fn database(&self) -> &Path {
+        &self.real
+    }
+
+    /// Fails once one of the files is gone or another one. The first call notes which they are, so a connection must have
+    /// the log open.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.compare(true)
+    }
+
+    /// The same of files that were seen before.
+    pub(super) fn check_known(&self) -> Result<(), StoreError> {
+        self.compare(false)
+    }
+
+    fn compare(&self, note: bool) -> Result<(), StoreError> {
+        // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
+        if FileId::of(&self.name)? != self.database {
+            let replaced = format!("{} is another file now", self.name.display());
+            return Err(StoreError::Damaged(replaced));
+        }
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        for (ending, first) in LOG.into_iter().zip(log.iter_mut()) {
+            let path = beside(&self.real, ending);
+            let found = FileId::found(&path);
+            match (*first, found) {
+                (None, _) if note => *first = found,
+                (None, _) => {}
+                (Some(known), Some(found)) if known == found => {}
+                (Some(_), found) => {
+                    let what = match found {
+                        Some(_) => "replaced by another file",
+                        None => "removed",
+                    };
+                    let lost = format!("{} was {what} while it was in use", path.display());
+                    return Err(StoreError::Damaged(lost));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether others use this database with another log than ours. What ours holds must not be moved into the database
+    /// then: they have built on what the file holds without it.
+    pub(super) fn are_parted(&self) -> bool {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        LOG.into_iter().zip(log.iter()).any(|(ending, first)| {
+            let found = FileId::found(&beside(&self.real, ending));
+            matches!((first, found), (Some(first), Some(found)) if *first != found)
+        })
+    }
+}
+
+/// Which file a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let found = fs::metadata(path)
+            .map_err(|error| StoreError::Damaged(format!("{} is gone: {error}", path.display())))?;
+        Ok(Self::from(&found))
+    }
+
+    fn found(path: &Path) -> Option<Self> {
+        Some(Self::from(&fs::symlink_metadata(path).ok()?))
+    }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
