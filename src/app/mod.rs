@@ -84,6 +84,8 @@ pub struct Daemon {
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
     status: Tasks,
+    /// What the status server reads and writes with.
+    status_store: Store,
     status_stop: CancellationToken,
     status_address: Option<Listen>,
     access: Access,
@@ -131,12 +133,13 @@ impl Daemon {
         let health = Arc::new(RwLock::new(health));
         let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
         let status_stop = CancellationToken::new();
+        let status_store = store.for_requests();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
             let serving = status::serve(
                 listener,
                 status::Parts {
-                    store: store.clone(),
+                    store: status_store.clone(),
                     health: Arc::clone(&health),
                     upstream: Arc::clone(&upstream),
                     nudge: Arc::clone(&nudge),
@@ -165,6 +168,7 @@ impl Daemon {
             vitals,
             refused: Arc::default(),
             status,
+            status_store,
             status_stop,
             status_address,
             access,
@@ -295,8 +299,13 @@ impl Daemon {
         };
         self.status_stop.cancel();
         let status = self.status.finish(hurry).await;
+        // The last one out tidies the write-ahead log.
+        let closing = async {
+            self.status_store.close().await;
+            self.store.close().await;
+        };
         tokio::select! {
-            () = self.store.close() => {}
+            () = closing => {}
             () = hurry.cancelled() => {}
         }
         engine.and(status)

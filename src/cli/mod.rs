@@ -30,6 +30,7 @@ mod challenge;
 mod columns;
 mod deliveries;
 mod history;
+mod pages;
 mod past;
 mod probe;
 mod prompt;

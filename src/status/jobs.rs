@@ -50,21 +50,17 @@ pub(super) async fn list(
     State(parts): State<Parts>,
     Given(given): Given<Listing>,
 ) -> Result<Response, Refusal> {
-    let wanted = given.limit.0;
     let filter = JobFilter {
         state: given.state,
         after: given.after.map(|JobCursor(at, id)| (at, id)),
-        // One job more than is shown tells whether there are more.
-        limit: wanted + 1,
+        limit: given.limit.0,
         ..JobFilter::default()
     };
-    let jobs = parts.store.list(&filter).await;
-    let mut jobs = jobs.map_err(|error| Refusal::unreadable(&error))?;
-    let more = jobs.len() > wanted as usize;
-    jobs.truncate(wanted as usize);
-    let next = jobs.last().filter(|_| more).map(|job| &job.row);
+    let page = parts.store.list(&filter).await;
+    let page = page.map_err(|error| Refusal::unreadable(&error))?;
+    let next = page.jobs.last().filter(|_| page.more).map(|job| &job.row);
     let next = next.map(|row| JobCursor(row.created_at, row.id.clone()).text());
-    let data = jobs.iter().map(JobRecord::from).collect();
+    let data = page.jobs.iter().map(JobRecord::from).collect();
     Ok(json_of(&Page::of(data, next)))
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
@@ -36,6 +37,12 @@ pub(super) const SCHEMA: &str =
     "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
 const READERS: u32 = 4;
+
+/// How long a request waits in all for its turn to write.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a request waits for a reader.
+const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(4);
 
 impl SqliteStore {
     pub(in crate::store) async fn create_or_migrate(
@@ -93,29 +100,45 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
-        let connecting = async {
-            let writer = SqliteConnection::connect_with(&options).await?;
-            let readers = SqlitePoolOptions::new()
-                .max_connections(READERS)
-                .acquire_timeout(BUSY_TIMEOUT * 3)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-            Ok::<_, StoreError>((writer, readers))
-        };
-        let (writer, readers) = clock
-            .held(connecting)
+        let writer = clock
+            .held(SqliteConnection::connect_with(&options))
             .await
-            .map_err(|error| opening(path, error))?;
+            .map_err(|error| opening(path, error.into()))?;
         Ok(Self {
             shared: Arc::new(Shared {
+                readers: readers(&options, BUSY_TIMEOUT * 3),
                 options,
-                readers,
                 writer: Mutex::new(Some(writer)),
+                turn: Arc::default(),
+                patience: None,
                 clock,
             }),
         })
     }
+
+    pub(in crate::store) fn for_requests(&self) -> Self {
+        // A lock is asked for and not waited for, so that no request keeps the turn while it waits.
+        let options = self.shared.options.clone().busy_timeout(Duration::ZERO);
+        Self {
+            shared: Arc::new(Shared {
+                readers: readers(&self.shared.options, REQUEST_READ_PATIENCE),
+                options,
+                writer: Mutex::new(None),
+                turn: Arc::clone(&self.shared.turn),
+                patience: Some(REQUEST_PATIENCE),
+                clock: self.shared.clock.clone(),
+            }),
+        }
+    }
+}
+
+fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(patience)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"))
 }
 
 /// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be

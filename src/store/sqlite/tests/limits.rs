@@ -12,6 +12,8 @@ impl SqliteStore {
             options: set(self.shared.options.clone()),
             readers: self.shared.readers.clone(),
             writer: Mutex::new(None),
+            turn: Arc::default(),
+            patience: None,
             clock: self.shared.clock.clone(),
         };
         Self {
