@@ -30,8 +30,7 @@ pub(super) const TIMELINE: &str = "
                 UNION ALL
                 SELECT created_at, 1, sequence, '', 0, id, type, 300 FROM events WHERE job_id = ?1
                 UNION ALL
-                SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, NULL,
-                       500 + coalesce(octet_length(d.last_error), 0)
+                SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, NULL, 1000
                 FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE d.job_id = ?1
                 UNION ALL
                 SELECT a.started_at, 3, e.sequence, a.webhook, a.number, e.id, NULL,
