@@ -320,11 +320,11 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (
         FORGET_USERS,
-        "SEARCH u USING INDEX job_users_by_job (job_id=?)",
+        "SEARCH u USING COVERING INDEX job_users_by_job (job_id=?)",
     ),
     (
         FORGET_USERS,
-        "SEARCH job_users USING PRIMARY KEY (user=? AND created_at=? AND job_id=?)",
+        "COVERING INDEX job_users_by_job (job_id=? AND user=? AND created_at=?)",
     ),
     (
         RECORD_USERS,
