@@ -24,7 +24,7 @@ use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{
-    self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
+    self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
 };
 use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
@@ -144,6 +144,7 @@ impl Daemon {
                     upstream: Arc::clone(&upstream),
                     nudge: Arc::clone(&nudge),
                     waiting: waiting.clone(),
+                    budget: Budget::new(&surroundings.status_limits),
                     clock: surroundings.clock.clone(),
                     scrape: surroundings.exporter.clone().map(Scrape::from),
                 },

@@ -22,6 +22,8 @@ pub struct StatusSettings {
 pub struct Limits {
     /// Connections at once. Further ones wait, and those without a request under way are closed for them.
     pub connections: usize,
+    /// Bytes of answers that are made or sent at once.
+    pub answers: usize,
     /// Time for the head of a request, from the connection or from the answer before it: so idle connections end too.
     pub head: Duration,
     /// Time for its body.
@@ -36,6 +38,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            answers: 64 << 20,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             write: Duration::from_secs(30),

@@ -1,0 +1,187 @@
+//! What requests may take of the daemon, over all connections: memory for answers, expensive reads, writes that wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::response::Response;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::Limits;
+use super::envelope::json_bytes;
+use super::refusal::Refusal;
+
+/// Most expensive reads at once: lists, timelines, events, counts. Others find a reader of the database free.
+pub const MAX_SCANS: usize = 2;
+
+/// Most requests that write or wait for that.
+pub const MAX_WRITES: usize = 32;
+
+/// How long a request waits for others before it is turned away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Memory is counted in KiB.
+const UNIT: usize = 1 << 10;
+
+/// Memory for a page of a list, which has 4 MiB and one row more.
+const PAGE: usize = 6 << 20;
+
+/// Memory for a remote job, which has at most 1 MiB.
+const JOB: usize = (1 << 20) + (64 << 10);
+
+/// Memory for a relayed answer, and for the challenge that it answers.
+const RELAY: usize = 2 << 20;
+
+/// Memory for the next events of a stream.
+const CHUNK: usize = 512 << 10;
+
+const NO_MEMORY: &str = "Too many answers are being sent here; come again, and read them faster.";
+
+const NO_SCAN: &str = "Too many lists are read here just now.";
+
+const NO_WRITE: &str = "Too many requests wait here to write.";
+
+/// Shared by all requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    memory: Arc<Semaphore>,
+    total: u32,
+    scans: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+impl Budget {
+    /// With memory as the limits say.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self::of(limits.answers)
+    }
+
+    /// With so many bytes of memory for answers.
+    pub(super) fn of(bytes: usize) -> Self {
+        let total = units(bytes);
+        Self {
+            memory: Arc::new(Semaphore::new(total as usize)),
+            total,
+            scans: Arc::new(Semaphore::new(MAX_SCANS)),
+            writes: Arc::new(Semaphore::new(MAX_WRITES)),
+        }
+    }
+
+    /// For a page of a list.
+    pub(super) async fn page(&self) -> Result<Reservation, Refusal> {
+        let scan = self.scan().await?;
+        let mut reserved = self.reserve(PAGE).await?;
+        reserved.scan = Some(scan);
+        Ok(reserved)
+    }
+
+    /// For one job.
+    pub(super) async fn job(&self) -> Result<Reservation, Refusal> {
+        self.reserve(JOB).await
+    }
+
+    /// For the API's answer to what is relayed.
+    pub(super) async fn relay(&self) -> Result<Reservation, Refusal> {
+        self.reserve(RELAY).await
+    }
+
+    /// For the next events of a stream.
+    pub(super) async fn chunk(&self) -> Result<Reservation, Refusal> {
+        self.reserve(CHUNK).await
+    }
+
+    /// A place among the few that read much at once.
+    pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = timeout(PATIENCE, Arc::clone(&self.scans).acquire_owned()).await;
+        let permit = permit.ok().and_then(Result::ok);
+        permit.ok_or_else(|| Refusal::busy(NO_SCAN))
+    }
+
+    /// A place among those that write or wait for that.
+    pub(super) fn write(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permit = Arc::clone(&self.writes).try_acquire_owned();
+        permit.map_err(|_| Refusal::busy(NO_WRITE))
+    }
+
+    /// The bytes of an answer that is ready.
+    pub(super) async fn bytes(&self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
+        self.reserve(0).await?.body(text).await
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
+        let permit = timeout(PATIENCE, self.take(units(bytes))).await;
+        Ok(Reservation {
+            budget: self.clone(),
+            memory: permit.map_err(|_| Refusal::busy(NO_MEMORY))?,
+            scan: None,
+        })
+    }
+
+    /// So many units of memory, but no more than there are in all.
+    async fn take(&self, units: u32) -> OwnedSemaphorePermit {
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units.min(self.total));
+        match memory.await {
+            Ok(memory) => memory,
+            // The semaphore is never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Memory that an answer may take, and the right to make it.
+pub(super) struct Reservation {
+    budget: Budget,
+    memory: OwnedSemaphorePermit,
+    scan: Option<OwnedSemaphorePermit>,
+}
+
+impl Reservation {
+    /// Records as JSON. They hold what can always be written.
+    pub(super) async fn json_of(self, records: &impl Serialize) -> Result<Response, Refusal> {
+        let text = serde_json::to_string(records).unwrap_or_default();
+        Ok(json_bytes(self.body(text).await?))
+    }
+
+    /// The bytes of an answer, which count until they are sent. Memory that is not needed is given back; for what is
+    /// missing the request waits once more.
+    pub(super) async fn body(self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
+        let charged = timeout(PATIENCE, self.charged(text)).await;
+        charged.map_err(|_| Refusal::busy(NO_MEMORY))
+    }
+
+    /// The same, however long it has to wait for memory.
+    pub(super) async fn charged(mut self, text: impl Into<Vec<u8>>) -> Bytes {
+        let bytes = text.into().into_boxed_slice();
+        let needed = units(bytes.len()).min(self.budget.total) as usize;
+        let held = self.memory.num_permits();
+        // No more than is reserved, or else what is missing.
+        drop(self.memory.split(held.saturating_sub(needed)));
+        if needed > held {
+            let missing = u32::try_from(needed - held).unwrap_or(u32::MAX);
+            self.memory.merge(self.budget.take(missing).await);
+        }
+        Bytes::from_owner(Charged {
+            bytes,
+            _memory: self.memory,
+        })
+    }
+}
+
+/// Bytes that count as long as somebody has them.
+struct Charged {
+    bytes: Box<[u8]>,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
