@@ -185,3 +185,68 @@ impl AsRef<[u8]> for Charged {
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn refused<T>(result: Result<T, Refusal>) -> StatusCode {
+        let refusal = result.err().expect("it is refused");
+        refusal.into_response().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_lists_are_read_at_once_and_others_wait_for_two_seconds() {
+        let budget = Budget::new(&Limits::default());
+        let mut pages = Vec::new();
+        for _ in 0..MAX_SCANS {
+            pages.push(budget.page().await.ok().unwrap());
+        }
+        let began = Instant::now();
+        assert_eq!(
+            refused(budget.page().await),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert!(budget.job().await.is_ok(), "one job is no list");
+        let body = pages.pop().unwrap().body("a page").await.ok().unwrap();
+        assert!(budget.page().await.is_ok(), "a page that is sent is read");
+        assert_eq!(&body[..], b"a page");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_by_its_bytes_until_nobody_has_them() {
+        let budget = Budget::of(4 << 20);
+        let room = |budget: &Budget| budget.memory.available_permits();
+        let reserved = budget.job().await.ok().unwrap();
+        let large = reserved.body(vec![0; 3 << 20]).await.ok().unwrap();
+        let small = budget.bytes(vec![0; 1500]).await.ok().unwrap();
+        assert_eq!(room(&budget), 1024 - 2);
+        drop(small);
+        let part = large.slice(1..2);
+        drop(large);
+        assert_eq!(room(&budget), 1024);
+        assert_eq!(
+            refused(budget.bytes(vec![0; 2 << 20]).await),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        drop(part);
+        assert_eq!(room(&budget), 4096);
+        let larger_than_all = budget.bytes(vec![0; 9 << 20]).await;
+        assert_eq!((larger_than_all.is_ok(), room(&budget)), (true, 0));
+    }
+
+    #[test]
+    fn few_requests_wait_to_write() {
+        let budget = Budget::of(0);
+        let places: Vec<_> = (0..MAX_WRITES).map(|_| budget.write()).collect();
+        assert!(places.iter().all(Result::is_ok));
+        assert_eq!(refused(budget.write()), StatusCode::SERVICE_UNAVAILABLE);
+        drop(places);
+        assert!(budget.write().is_ok());
+    }
+}
