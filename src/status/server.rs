@@ -134,7 +134,11 @@ struct Connection {
 
 impl Connection {
     async fn serve(mut self, routes: Router) {
-        let stream = TokioIo::new(Impatient::new(self.stream, self.limits.write));
+        let stream = TokioIo::new(Impatient::new(
+            self.stream,
+            self.limits.write,
+            self.limits.answer,
+        ));
         let mut protocol = http1::Builder::new();
         protocol
             .timer(TokioTimer::new())

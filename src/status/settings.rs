@@ -30,6 +30,8 @@ pub struct Limits {
     pub body: Duration,
     /// Time in which a peer must take some of an answer.
     pub write: Duration,
+    /// Time in which a peer that is behind must take all of it.
+    pub answer: Duration,
     /// Time for requests under way at the end.
     pub farewell: Duration,
 }
@@ -42,6 +44,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             write: Duration::from_secs(30),
+            answer: Duration::from_secs(120),
             farewell: Duration::from_secs(5),
         }
     }

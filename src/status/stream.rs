@@ -122,7 +122,7 @@ pub(super) async fn of_job(
 ) -> Result<Response, Refusal> {
     let ear = parts.waiting.commits.of_job(&id);
     let after = from.place(&headers)?.unwrap_or(0);
-    let found = parts.store.mirrored(&id).await;
+    let found = parts.store.job(&id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let ended = found.ok_or_else(Refusal::no_such_job)?.state.is_final();
     let room = parts.waiting.stream()?;
