@@ -29,6 +29,9 @@ use crate::tracker::commits::Ear;
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// What breaks it.
+const NOTHING: &[u8] = b": nothing new\n\n";
+
 /// When a client that lost the connection is to come again, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
@@ -210,7 +213,10 @@ impl Stream {
                 Err(error) if error.is_temporary() => {
                     // Tried again after a pause, which a commit does not cut short.
                     tokio::time::sleep(READ_RETRY).await;
-                    continue;
+                    if Instant::now() < heartbeat {
+                        continue;
+                    }
+                    return Some(Bytes::from_static(NOTHING));
                 }
                 Err(error) => {
                     tracing::error!(%error, "a stream ends: the events cannot be read");
@@ -222,7 +228,7 @@ impl Stream {
                 if waiting.is_over() {
                     return None;
                 }
-                return Some(Bytes::from_static(b": nothing new\n\n"));
+                return Some(Bytes::from_static(NOTHING));
             }
         }
         None

@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// The same database through connections of its own, for requests: they wait neither for the loops' readers nor the
-    /// loops for theirs, and a write is [`StoreError::Busy`] after 4 s, however many wait. To be closed before this one.
+    /// loops for theirs, and a write is [`StoreError::Busy`] after 3 s, however many wait. To be closed before this one.
     #[must_use]
     pub fn for_requests(&self) -> Self {
         match self {

@@ -39,10 +39,10 @@ pub(super) const SCHEMA: &str =
 const READERS: u32 = 4;
 
 /// How long a request waits in all for its turn to write.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(4);
+const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a request waits for a reader.
-const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(4);
+const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(2);
 
 impl SqliteStore {
     pub(in crate::store) async fn create_or_migrate(

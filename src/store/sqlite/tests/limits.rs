@@ -133,7 +133,7 @@ async fn a_full_disk_is_temporary_and_the_next_write_succeeds_when_there_is_spac
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_wait_4_s_for_a_foreign_lock_however_many_there_are_and_the_loops_for_none_of_them()
+async fn requests_wait_3_s_for_a_foreign_lock_however_many_there_are_and_the_loops_for_none_of_them()
  {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jobs.db");
@@ -166,7 +166,7 @@ async fn requests_wait_4_s_for_a_foreign_lock_however_many_there_are_and_the_loo
         for post in posts {
             let (posted, waited) = post.await.unwrap();
             assert!(matches!(posted, Err(StoreError::Busy)), "{posted:?}");
-            assert!(waited <= Duration::from_secs(4), "{waited:?}");
+            assert!(waited <= Duration::from_secs(3), "{waited:?}");
         }
     }
     run(&mut outsider, "ROLLBACK").await;
