@@ -82,7 +82,7 @@ async fn fill(place: &Place) -> anyhow::Result<()> {
     let sql = format!(
         "BEGIN IMMEDIATE;
          WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {JOBS})
-         INSERT INTO jobs (id) SELECT 'large-' || i FROM n;
+         INSERT INTO jobs (id) SELECT 'large-' || (i - 1) FROM n;
          INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at)
          SELECT jobs.id, 'step ' || value, 0, value, 'success', json_quote(printf('%.*c', 104857, 'x')), {now}, {now}
          FROM jobs, json_each('[0,1,2,3,4,5,6,7,8,9]');

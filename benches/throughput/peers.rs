@@ -18,6 +18,9 @@ use super::upstream::Upstream;
 /// Before a client that was turned away comes again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
+/// What `{n}` in a path counts up to.
+pub(crate) const NAMES: usize = 100;
+
 /// What stands before the role on the command line.
 pub(crate) const AS: &str = "--as";
 
@@ -45,8 +48,8 @@ async fn upstream() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Clients that ask again and again and read what comes, or with the manner `slow` hardly do. `{n}` in the path is the
-/// number of the request. Says how many answers and refusals there were, and how long answers took in milliseconds.
+/// Clients that ask again and again and read what comes, or with the manner `slow` hardly do. `{n}` in the path is
+/// another number below [`NAMES`] each time. Says how many answers and refusals there were, and how long answers took in milliseconds.
 async fn clients(
     address: &str,
     count: usize,
@@ -64,7 +67,10 @@ async fn clients(
                 if Instant::now() >= until {
                     break;
                 }
-                let request = request(&address, &path.replace("{n}", &number.to_string()));
+                let request = request(
+                    &address,
+                    &path.replace("{n}", &(number % NAMES).to_string()),
+                );
                 let asked = Instant::now();
                 let asking = ask(&address, &request, manner == "slow");
                 match timeout_at(until, asking).await {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::daemon::Daemon;
 use super::noticing::LAZY;
-use super::peers::Peer;
+use super::peers::{NAMES, Peer};
 use super::percentile;
 use super::place::Place;
 
@@ -18,7 +18,7 @@ use super::place::Place;
 const CLIENTS: usize = 40;
 
 /// Users; each has 500 jobs, which is a whole page.
-const USERS: usize = 100;
+const USERS: usize = NAMES;
 
 const JOBS: usize = 50_000;
 

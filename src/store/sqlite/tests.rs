@@ -34,7 +34,7 @@ use super::standing::DISABLE_DELIVERIES;
 use super::steering::{DISABLE_PAGE, ENABLE_DELIVERIES, LATEST_ATTEMPTS, NAMES};
 use super::timeline::TIMELINE;
 use super::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
-use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
+use super::watched::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
 use super::*;
 use crate::store::Place;
 
@@ -279,6 +279,7 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
     (TOLD, BY_JOB),
+    (STEPS_WATCHED, BY_JOB),
     (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
     (
         TRACKED,
