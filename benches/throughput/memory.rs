@@ -67,7 +67,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             said.push(peer.line().await?);
         }
         println!(
-            "    {name}: {:.0} MiB ({before:.0} MiB before; answers, refusals, p50 and p99 in ms: {})",
+            "    {name}: {:.0} MiB ({before:.0} MiB before; clients: {})",
             daemon.peak_memory()? / 1024.0,
             said.join("; ")
         );

@@ -49,7 +49,7 @@ async fn upstream() -> anyhow::Result<()> {
 }
 
 /// Clients that ask again and again and read what comes, or with the manner `slow` hardly do. `{n}` in the path is
-/// another number below [`NAMES`] each time. Says how many answers and refusals there were, and how long answers took in milliseconds.
+/// another number below [`NAMES`] each time. Says how many were answered and turned away, and how long answers took.
 async fn clients(
     address: &str,
     count: usize,
@@ -92,12 +92,12 @@ async fn clients(
         took.extend(mine);
         refused += refusals;
     }
-    println!(
-        "{} {refused} {:.0} {:.0}",
-        took.len(),
-        percentile(&mut took, 50),
-        percentile(&mut took, 99)
-    );
+    print!("{} answered, {refused} turned away", took.len());
+    if !took.is_empty() {
+        let (half, most) = (percentile(&mut took, 50), percentile(&mut took, 99));
+        print!(", p50 {half:.0} ms, p99 {most:.0} ms");
+    }
+    println!();
     Ok(())
 }
 

@@ -34,6 +34,10 @@ const JOB: usize = (1 << 20) + (64 << 10);
 /// Memory for a relayed answer, and for the challenge that it answers.
 const RELAY: usize = 2 << 20;
 
+/// Memory for all relayed answers. It is apart from that of others: a code is good for two minutes only, and whoever reads
+/// lists slowly must not keep it waiting.
+const RELAYS: usize = 32 << 20;
+
 /// Memory for the next events of a stream.
 const CHUNK: usize = 512 << 10;
 
@@ -46,8 +50,8 @@ const NO_WRITE: &str = "Too many requests wait here to write.";
 /// Shared by all requests. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    memory: Arc<Semaphore>,
-    total: u32,
+    answers: Memory,
+    relays: Memory,
     scans: Arc<Semaphore>,
     writes: Arc<Semaphore>,
 }
@@ -56,15 +60,9 @@ impl Budget {
     /// With memory as the limits say.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self::of(limits.answers)
-    }
-
-    /// With so many bytes of memory for answers.
-    pub(super) fn of(bytes: usize) -> Self {
-        let total = units(bytes);
         Self {
-            memory: Arc::new(Semaphore::new(total as usize)),
-            total,
+            answers: Memory::of(limits.answers),
+            relays: Memory::of(RELAYS),
             scans: Arc::new(Semaphore::new(MAX_SCANS)),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
         }
@@ -73,24 +71,24 @@ impl Budget {
     /// For a page of a list.
     pub(super) async fn page(&self) -> Result<Reservation, Refusal> {
         let scan = self.scan().await?;
-        let mut reserved = self.reserve(PAGE).await?;
+        let mut reserved = self.answers.reserve(PAGE).await?;
         reserved.scan = Some(scan);
         Ok(reserved)
     }
 
     /// For one job.
     pub(super) async fn job(&self) -> Result<Reservation, Refusal> {
-        self.reserve(JOB).await
-    }
-
-    /// For the API's answer to what is relayed.
-    pub(super) async fn relay(&self) -> Result<Reservation, Refusal> {
-        self.reserve(RELAY).await
+        self.answers.reserve(JOB).await
     }
 
     /// For the next events of a stream.
     pub(super) async fn chunk(&self) -> Result<Reservation, Refusal> {
-        self.reserve(CHUNK).await
+        self.answers.reserve(CHUNK).await
+    }
+
+    /// For the API's answer to what is relayed.
+    pub(super) async fn relay(&self) -> Result<Reservation, Refusal> {
+        self.relays.reserve(RELAY).await
     }
 
     /// A place among the few that read much at once.
@@ -105,6 +103,24 @@ impl Budget {
         let permit = Arc::clone(&self.writes).try_acquire_owned();
         permit.map_err(|_| Refusal::busy(NO_WRITE))
     }
+}
+
+/// Memory for some kind of answers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    free: Arc<Semaphore>,
+    total: u32,
+}
+
+impl Memory {
+    /// So many bytes.
+    pub(super) fn of(bytes: usize) -> Self {
+        let total = units(bytes);
+        Self {
+            free: Arc::new(Semaphore::new(total as usize)),
+            total,
+        }
+    }
 
     /// The bytes of an answer that is ready.
     pub(super) async fn bytes(&self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
@@ -112,19 +128,19 @@ impl Budget {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
-        let permit = timeout(PATIENCE, self.take(units(bytes))).await;
+        let taken = timeout(PATIENCE, self.take(units(bytes))).await;
         Ok(Reservation {
-            budget: self.clone(),
-            memory: permit.map_err(|_| Refusal::busy(NO_MEMORY))?,
+            memory: self.clone(),
+            taken: taken.map_err(|_| Refusal::busy(NO_MEMORY))?,
             scan: None,
         })
     }
 
-    /// So many units of memory, but no more than there are in all.
+    /// So many units, but no more than there are in all.
     async fn take(&self, units: u32) -> OwnedSemaphorePermit {
-        let memory = Arc::clone(&self.memory).acquire_many_owned(units.min(self.total));
-        match memory.await {
-            Ok(memory) => memory,
+        let taken = Arc::clone(&self.free).acquire_many_owned(units.min(self.total));
+        match taken.await {
+            Ok(taken) => taken,
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -133,8 +149,8 @@ impl Budget {
 
 /// Memory that an answer may take, and the right to make it.
 pub(super) struct Reservation {
-    budget: Budget,
-    memory: OwnedSemaphorePermit,
+    memory: Memory,
+    taken: OwnedSemaphorePermit,
     scan: Option<OwnedSemaphorePermit>,
 }
 
@@ -155,17 +171,18 @@ impl Reservation {
     /// The same, however long it has to wait for memory.
     pub(super) async fn charged(mut self, text: impl Into<Vec<u8>>) -> Bytes {
         let bytes = text.into().into_boxed_slice();
-        let needed = units(bytes.len()).min(self.budget.total) as usize;
-        let held = self.memory.num_permits();
-        // No more than is reserved, or else what is missing.
-        drop(self.memory.split(held.saturating_sub(needed)));
+        // The next one may read.
+        drop(self.scan.take());
+        let needed = units(bytes.len()).min(self.memory.total) as usize;
+        let held = self.taken.num_permits();
+        drop(self.taken.split(held.saturating_sub(needed)));
         if needed > held {
             let missing = u32::try_from(needed - held).unwrap_or(u32::MAX);
-            self.memory.merge(self.budget.take(missing).await);
+            self.taken.merge(self.memory.take(missing).await);
         }
         Bytes::from_owner(Charged {
             bytes,
-            _memory: self.memory,
+            _taken: self.taken,
         })
     }
 }
@@ -173,7 +190,7 @@ impl Reservation {
 /// Bytes that count as long as somebody has them.
 struct Charged {
     bytes: Box<[u8]>,
-    _memory: OwnedSemaphorePermit,
+    _taken: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Charged {
@@ -220,29 +237,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_counts_by_its_bytes_until_nobody_has_them() {
-        let budget = Budget::of(4 << 20);
-        let room = |budget: &Budget| budget.memory.available_permits();
-        let reserved = budget.job().await.ok().unwrap();
+        let memory = Memory::of(4 << 20);
+        let room = |memory: &Memory| memory.free.available_permits();
+        let reserved = memory.reserve(JOB).await.ok().unwrap();
         let large = reserved.body(vec![0; 3 << 20]).await.ok().unwrap();
-        let small = budget.bytes(vec![0; 1500]).await.ok().unwrap();
-        assert_eq!(room(&budget), 1024 - 2);
+        let small = memory.bytes(vec![0; 1500]).await.ok().unwrap();
+        assert_eq!(room(&memory), 1024 - 2);
         drop(small);
         let part = large.slice(1..2);
         drop(large);
-        assert_eq!(room(&budget), 1024);
+        assert_eq!(room(&memory), 1024);
         assert_eq!(
-            refused(budget.bytes(vec![0; 2 << 20]).await),
+            refused(memory.bytes(vec![0; 2 << 20]).await),
             StatusCode::SERVICE_UNAVAILABLE
         );
         drop(part);
-        assert_eq!(room(&budget), 4096);
-        let larger_than_all = budget.bytes(vec![0; 9 << 20]).await;
-        assert_eq!((larger_than_all.is_ok(), room(&budget)), (true, 0));
+        assert_eq!(room(&memory), 4096);
+        let larger_than_all = memory.bytes(vec![0; 9 << 20]).await;
+        assert_eq!((larger_than_all.is_ok(), room(&memory)), (true, 0));
     }
 
     #[test]
     fn few_requests_wait_to_write() {
-        let budget = Budget::of(0);
+        let budget = Budget::new(&Limits::default());
         let places: Vec<_> = (0..MAX_WRITES).map(|_| budget.write()).collect();
         assert!(places.iter().all(Result::is_ok));
         assert_eq!(refused(budget.write()), StatusCode::SERVICE_UNAVAILABLE);

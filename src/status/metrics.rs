@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Parts;
-use super::budget::Budget;
+use super::budget::{Budget, Memory};
 use super::envelope::envelope;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
@@ -37,7 +37,7 @@ pub struct Scrape {
     exporter: Exporter,
     counted: Arc<Mutex<Counted>>,
     /// Apart from that of other answers: who watches the daemon is answered also while others read slowly.
-    memory: Budget,
+    memory: Memory,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl From<Exporter> for Scrape {
         Self {
             exporter,
             counted: Arc::default(),
-            memory: Budget::of(TEXTS),
+            memory: Memory::of(TEXTS),
         }
     }
 }
@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::core::job::JobState;
+    use crate::status::Limits;
     use crate::store::NewJob;
 
     fn pending(counted: &Counted) -> Option<u64> {
@@ -169,7 +170,7 @@ mod tests {
         let store = Store::create_or_migrate(&file, clock.clone())
             .await
             .unwrap();
-        let (mut counted, budget) = (Counted::default(), Budget::of(0));
+        let (mut counted, budget) = (Counted::default(), Budget::new(&Limits::default()));
         let mut seen = Vec::new();
         for second in 0..12 {
             let job = NewJob {

@@ -1,8 +1,9 @@
 //! Other programs on the same database: a second daemon, and writers that keep the lock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use super::house::{House, get, readyz};
 use crate::support::patience::until;

@@ -264,6 +264,10 @@ async fn answers_that_are_being_sent_take_no_more_memory_than_there_is_for_all_o
     let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
     let posted = ask_with(&mut world, "POST /jobs", &[JSON, &length]).await;
     assert_eq!(posted.status, 202);
+    let body = r#"{"mfa-response":["1"]}"#;
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let answered = ask_with(&mut world, "POST /jobs/1/mfa", &[JSON, &length]).await;
+    assert_eq!(answered.verdict(), (409, "request-not-valid".to_owned()));
     drop(slow);
     for path in ["GET /jobs/1", "GET /jobs", "GET /events"] {
         assert_eq!(ask_with(&mut world, path, &[]).await.status, 200, "{path}");
