@@ -175,3 +175,26 @@ async fn requests_wait_3_s_for_a_foreign_lock_however_many_there_are_and_the_loo
     requests.close().await;
     assert!(loops.enqueue(&job("3", None)).await.unwrap());
 }
+
+#[tokio::test]
+async fn writers_of_one_process_take_turns_however_much_requests_write() {
+    let (_folder, store) = fresh().await;
+    let loops = store.with(|options| options.busy_timeout(Duration::ZERO));
+    let requests = loops.for_requests();
+    let posting: Vec<_> = (0..4)
+        .map(|client: u32| {
+            let requests = requests.clone();
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let id = format!("{client}-{n}");
+                    requests.enqueue(&job(&id, None)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for n in 0..100 {
+        let written = loops.enqueue(&job(&format!("loops-{n}"), None)).await;
+        assert!(matches!(written, Ok(true)), "{n}: {written:?}");
+    }
+    posting.iter().for_each(|client| client.abort());
+}
