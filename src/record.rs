@@ -12,7 +12,7 @@ use crate::core::job::{Failure, JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
-    AttemptView, DeliveryView, EventView, JobDetail, JobSummary, StepView, TransitionView,
+    AttemptView, DeliveryView, JobDetail, JobSummary, RecordedEvent, StepView, TransitionView,
 };
 
 /// A job in a list.
@@ -40,7 +40,7 @@ pub struct JobRecord<'a> {
     steps: Vec<StepRecord<'a>>,
 }
 
-/// Everything known of a job.
+/// What is known of a job itself; its history is written after it, entry by entry.
 #[derive(Debug, Serialize)]
 pub struct DetailRecord<'a> {
     #[serde(flatten)]
@@ -56,10 +56,6 @@ pub struct DetailRecord<'a> {
     resource: Option<Json<'a>>,
     /// `attempts`, or `events` with them, when these were deleted at their age.
     pruned: Option<&'static str>,
-    transitions: Vec<TransitionRecord<'a>>,
-    events: Vec<EventRecord<'a>>,
-    deliveries: Vec<DeliveryRecord<'a>>,
-    attempts: Vec<AttemptRecord<'a>>,
 }
 
 /// A step as last seen.
@@ -78,8 +74,9 @@ struct StepRecord<'a> {
     updated_at: String,
 }
 
+/// A change of a step.
 #[derive(Debug, Serialize)]
-struct TransitionRecord<'a> {
+pub struct TransitionRecord<'a> {
     seq: u32,
     position: u32,
     title: &'a str,
@@ -90,8 +87,9 @@ struct TransitionRecord<'a> {
     remote_updated: Option<&'a str>,
 }
 
+/// An event with its body.
 #[derive(Debug, Serialize)]
-struct EventRecord<'a> {
+pub struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
     #[serde(rename = "type")]
@@ -100,8 +98,9 @@ struct EventRecord<'a> {
     body: Json<'a>,
 }
 
+/// Where telling an event to a webhook stands.
 #[derive(Debug, Serialize)]
-struct DeliveryRecord<'a> {
+pub struct DeliveryRecord<'a> {
     event_id: &'a str,
     sequence: u32,
     webhook: &'a str,
@@ -115,8 +114,9 @@ struct DeliveryRecord<'a> {
     fallback_for: Option<&'a str>,
 }
 
+/// An attempt at a delivery.
 #[derive(Debug, Serialize)]
-struct AttemptRecord<'a> {
+pub struct AttemptRecord<'a> {
     event_id: &'a str,
     webhook: &'a str,
     number: u32,
@@ -182,10 +182,6 @@ impl<'a> From<&'a JobDetail> for DetailRecord<'a> {
             last_polled_at: time(row.progress.last_polled_at),
             resource: detail.resource.as_deref().map(Json::of),
             pruned: detail.pruned.map(Stage::as_str),
-            transitions: detail.transitions.iter().map(Into::into).collect(),
-            events: detail.events.iter().map(Into::into).collect(),
-            deliveries: detail.deliveries.iter().map(Into::into).collect(),
-            attempts: detail.attempts.iter().map(Into::into).collect(),
         }
     }
 }
@@ -218,8 +214,8 @@ impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
     }
 }
 
-impl<'a> From<&'a EventView> for EventRecord<'a> {
-    fn from(event: &'a EventView) -> Self {
+impl<'a> From<&'a RecordedEvent> for EventRecord<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
         Self {
             id: &event.id,
             sequence: event.sequence,

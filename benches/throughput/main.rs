@@ -1,15 +1,18 @@
 //! What the README claims, measured: `cargo bench`.
 //!
 //! Machines differ and are rarely idle, so what counts are ratios of two things measured in turn in one run. Every
-//! figure is printed with the conditions it holds under; the whole takes about four minutes.
+//! figure is printed with the conditions it holds under; the whole takes about six minutes.
 
 mod daemon;
 mod delivering;
+mod memory;
 mod noticing;
+mod peers;
 mod place;
 mod polling;
 mod pruning;
 mod receiver;
+mod requests;
 mod scale;
 mod upstream;
 mod writer;
@@ -22,11 +25,18 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        if let Some((_, role)) = arguments
+            .split_first()
+            .filter(|(first, _)| *first == peers::AS)
+        {
+            return peers::play(role).await;
+        }
         let begun = Instant::now();
         println!("{}\n", place::conditions()?);
         // Named parts only, if any are named: cargo bench -- delivering
-        let named: Vec<String> = std::env::args()
-            .skip(1)
+        let named: Vec<String> = arguments
+            .into_iter()
             .filter(|word| !word.starts_with('-'))
             .collect();
         let is_wanted = |part: &str| named.is_empty() || named.iter().any(|word| word == part);
@@ -47,6 +57,12 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("pruning") {
             pruning::run().await?;
+        }
+        if is_wanted("requests") {
+            requests::run().await?;
+        }
+        if is_wanted("memory") {
+            memory::run().await?;
         }
         println!("took {:.0} s", begun.elapsed().as_secs_f64());
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -43,8 +44,30 @@ impl Place {
         upstream: &str,
         polling: &str,
     ) -> anyhow::Result<Settings> {
+        self.write(base_url, "", upstream, polling)
+    }
+
+    /// The same with a status server at a free port; answers with its address.
+    pub(crate) fn configure_listening(
+        &self,
+        base_url: &str,
+        polling: &str,
+    ) -> anyhow::Result<String> {
+        // Free again as soon as it is known.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        self.write(base_url, &address, "", polling)?;
+        Ok(address)
+    }
+
+    fn write(
+        &self,
+        base_url: &str,
+        listen: &str,
+        upstream: &str,
+        polling: &str,
+    ) -> anyhow::Result<Settings> {
         let text = format!(
-            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"\"\n[log]\nlevel = \"warn\"\n\
+            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"{listen}\"\n[log]\nlevel = \"warn\"\n\
              [upstream]\nbase_url = \"{base_url}\"\nauth = \"none\"\n{upstream}\n[polling]\n{polling}\n",
             self.database().display()
         );

@@ -27,7 +27,7 @@ use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{
-    self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
+    self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
 };
 use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
@@ -87,6 +87,8 @@ pub struct Daemon {
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
     status: Tasks,
+    /// What the status server reads and writes with, if there is one.
+    status_store: Option<Store>,
     status_stop: CancellationToken,
     status_address: Option<Listen>,
     access: Access,
@@ -138,16 +140,19 @@ impl Daemon {
         let waiting = Waiting::new(commits);
         let health = Arc::new(health);
         let status_stop = CancellationToken::new();
+        let mut status_store = None;
         let mut status = Tasks::default();
         if let Some(listener) = listener {
+            let requests = status_store.insert(store.for_requests().await?);
             let serving = status::serve(
                 listener,
                 status::Parts {
-                    store: store.clone(),
+                    store: requests.clone(),
                     health: Arc::clone(&health),
                     upstream,
                     nudge: Arc::clone(&nudge),
                     waiting: waiting.clone(),
+                    budget: Budget::new(&surroundings.status_limits),
                     clock: surroundings.clock.clone(),
                     scrape: surroundings.exporter.clone().map(Scrape::from),
                 },
@@ -170,6 +175,7 @@ impl Daemon {
             vitals,
             refused: Arc::default(),
             status,
+            status_store,
             status_stop,
             status_address,
             access,
@@ -275,8 +281,15 @@ impl Daemon {
         let engine = self.engine.finish(hurry).await;
         self.status_stop.cancel();
         let status = self.status.finish(hurry).await;
+        // The last one out tidies the write-ahead log.
+        let closing = async {
+            if let Some(store) = &self.status_store {
+                store.close().await;
+            }
+            self.store.close().await;
+        };
         tokio::select! {
-            () = self.store.close() => {}
+            () = closing => {}
             () = hurry.cancelled() => {}
         }
         engine.and(status)

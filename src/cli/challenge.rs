@@ -23,7 +23,7 @@ pub(super) fn facts(
         return Vec::new();
     };
     let challenge = Challenge::read(&mfa);
-    let told = told(step, &challenge, detail);
+    let told = told(step, &challenge, &detail.challenges);
     let method = text::value(&challenge.method).unwrap_or_else(|| "of no known method".to_owned());
     let mut facts = vec![("challenge", method, Tone::Warn)];
     // Some institutions repeat the method as the description.

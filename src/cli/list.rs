@@ -122,25 +122,23 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     let mut more = false;
     let mut stopped = None;
     while left > 0 && !screen.is_closed() {
-        // One job more than is shown tells whether there are more.
-        let wanted = left.min(PAGE);
-        filter.limit = wanted + 1;
+        filter.limit = left.min(PAGE);
         let mut page = store.list(&filter).await?;
-        more = page.len() > wanted as usize;
+        more = page.more;
         if !more {
             stopped = store.search_end(&filter).await?;
         }
-        page.truncate(wanted as usize);
-        left -= wanted;
+        left -= u32::try_from(page.jobs.len()).unwrap_or(left);
         filter.after = page
+            .jobs
             .last()
             .map(|job| (job.row.created_at, job.row.id.clone()));
         if args.json {
-            for job in &page {
+            for job in &page.jobs {
                 screen.json(&JobRecord::from(job))?;
             }
         } else {
-            jobs.append(&mut page);
+            jobs.append(&mut page.jobs);
         }
         if !more {
             break;

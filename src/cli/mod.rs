@@ -31,6 +31,7 @@ mod challenge;
 mod columns;
 mod deliveries;
 mod history;
+mod pages;
 mod past;
 mod privilege;
 mod probe;

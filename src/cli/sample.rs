@@ -70,6 +70,7 @@ impl Story {
                 pruned: None,
                 transitions: Vec::new(),
                 events: Vec::new(),
+                challenges: Vec::new(),
                 deliveries: Vec::new(),
                 attempts: Vec::new(),
             },
@@ -155,8 +156,13 @@ impl Story {
                 sequence: event.sequence,
                 kind: event.kind.as_str().to_owned(),
                 created_at: event.created_at,
-                body: event.body.clone(),
             }));
+        for event in &seen.events {
+            let body: Value = serde_json::from_str(&event.body).unwrap();
+            if let Some(challenge) = body["data"].get("challenge") {
+                detail.challenges.insert(0, challenge.to_string());
+            }
+        }
     }
 
     /// A delivery of every event so far to this webhook, all in one state.

@@ -77,9 +77,15 @@ impl Screen {
     /// Writes a record as JSON on one line.
     pub(super) fn json(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(record).context("the record cannot be written as JSON")?;
-        // A line break in JSON that is handed on verbatim stands between tokens, where a blank is as good.
-        self.line(&text.replace(['\n', '\r'], " "));
+        self.piece(&text);
+        self.text("\n");
         Ok(())
+    }
+
+    /// Writes a part of JSON that stands on one line.
+    pub(super) fn piece(&mut self, json: &str) {
+        // A line break in JSON that is handed on verbatim stands between tokens, where a blank is as good.
+        self.text(&json.replace(['\n', '\r'], " "));
     }
 
     /// Whether nothing more can be written.

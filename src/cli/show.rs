@@ -1,6 +1,6 @@
 //! `show`: everything known of one job.
 
-use serde::Serialize;
+mod json;
 
 use super::screen::{Screen, View};
 use super::steps;
@@ -11,7 +11,6 @@ use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
-use crate::record::DetailRecord;
 use crate::store::{JobDetail, JobSummary, Store, StoreError, WebhookHealth};
 
 /// Columns of the names before the facts of a job.
@@ -33,47 +32,11 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     let webhooks = webhooks(&detail, store).await?;
     if args.json {
-        screen.json(&Record {
-            job: DetailRecord::from(&detail),
-            webhooks: webhooks.iter().map(WebhookRecord::from).collect(),
-        })
-    } else {
-        let page = page(&detail, &webhooks, &screen.view);
-        screen.text(&page);
-        Ok(())
+        return json::print(&detail, &webhooks, store, screen).await;
     }
-}
-
-/// Everything known of a job, and of the webhooks that are told of it.
-#[derive(Serialize)]
-struct Record<'a> {
-    #[serde(flatten)]
-    job: DetailRecord<'a>,
-    webhooks: Vec<WebhookRecord<'a>>,
-}
-
-#[derive(Serialize)]
-struct WebhookRecord<'a> {
-    name: &'a str,
-    disabled_at: Option<String>,
-    disabled_reason: Option<&'a str>,
-    paused_until: Option<String>,
-    held_since: Option<String>,
-    failures: u32,
-}
-
-impl<'a> From<&'a (String, WebhookHealth)> for WebhookRecord<'a> {
-    fn from((name, health): &'a (String, WebhookHealth)) -> Self {
-        let disabled = health.disabled.as_ref();
-        Self {
-            name,
-            disabled_at: disabled.map(|(at, _)| at.rfc3339()),
-            disabled_reason: disabled.map(|(_, reason)| reason.as_str()),
-            paused_until: health.paused_until.map(UnixMillis::rfc3339),
-            held_since: health.health.hold().map(|hold| hold.since.rfc3339()),
-            failures: health.health.failures(),
-        }
-    }
+    let page = page(&detail, &webhooks, &screen.view);
+    screen.text(&page);
+    Ok(())
 }
 
 /// The webhook that the job is for, and those that are told of it, with what is remembered of each.

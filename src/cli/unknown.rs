@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use strsim::damerau_levenshtein;
 
 use crate::core::job::JobId;
-use crate::store::{JobFilter, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// The newest jobs that an unknown id is compared with.
 const COMPARED: u32 = 500;
@@ -25,13 +25,11 @@ const LEAST_PART: usize = 4;
 /// # Errors
 /// When the database cannot be read.
 pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, StoreError> {
-    let newest = JobFilter {
-        limit: COMPARED,
-        ..JobFilter::default()
-    };
-    let jobs = store.list(&newest).await?;
-    let ids = jobs.iter().map(|job| job.row.id.as_str());
-    Ok(anyhow!(message(id.as_str(), ids)))
+    let newest = store.newest_ids(COMPARED).await?;
+    Ok(anyhow!(message(
+        id.as_str(),
+        newest.iter().map(JobId::as_str)
+    )))
 }
 
 fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub use user::{UserId, user_of};
+pub use user::{MOST_USERS, UserId, leads_to, user_of, users_of};
 
 use super::job::JobId;
 

@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Refused;
-use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::poll::printable;
-use crate::core::resource::{Challenge, StepStatus, mfa_object};
+use crate::core::resource::{Challenge, mfa_object};
 use crate::core::time::UnixMillis;
-use crate::store::{JobDetail, StepView};
+use crate::store::{Asking, StepView};
 
 /// An expiry below this is hardly meant as it is written: some of the API's own examples hold seconds.
 pub const IMPLAUSIBLE: Duration = Duration::from_secs(10);
@@ -39,14 +38,10 @@ pub struct Told {
 }
 
 impl Open {
-    pub(super) fn of(detail: &JobDetail) -> Option<Self> {
-        detail.summary.steps.iter().find_map(|step| {
-            let waits = StepStatus::from_word(&step.status) == StepStatus::InProgress;
-            let mfa = waits
-                .then(|| mfa_object(step.result.as_deref()))
-                .flatten()?;
-            let challenge = Challenge::read(&mfa);
-            let told = told(step, &challenge, detail);
+    pub(super) fn of(asking: &Asking) -> Option<Self> {
+        asking.steps.iter().find_map(|step| {
+            let challenge = Challenge::read(&mfa_object(step.result.as_deref())?);
+            let told = told(step, &challenge, &asking.challenges);
             let own = || Some(step.updated_at.plus(expiry(&challenge)?));
             Some(Self {
                 step: step.title.clone(),
@@ -84,19 +79,14 @@ fn expiry(challenge: &Challenge) -> Option<Duration> {
     challenge.expiry_ms.map(Duration::from_millis)
 }
 
-/// What `job.action_required` said last of this step with this challenge; the event holds the absolute address and the
-/// time of expiry.
+/// What `job.action_required` said last of this step with this challenge, of what was told of the latest ones; it holds the
+/// absolute address and the time of expiry.
 #[must_use]
-pub fn told(step: &StepView, challenge: &Challenge, detail: &JobDetail) -> Option<Told> {
-    let kind = EventType::ActionRequired.as_str();
-    let events = detail
-        .events
-        .iter()
-        .rev()
-        .filter(|event| event.kind == kind);
-    for event in events {
-        let body: Value = serde_json::from_str(&event.body).ok()?;
-        let found = body.get("data")?.get("challenge")?;
+pub fn told(step: &StepView, challenge: &Challenge, latest: &[String]) -> Option<Told> {
+    for told in latest {
+        let Ok(found) = serde_json::from_str::<Value>(told) else {
+            continue;
+        };
         let same = found.get("step").and_then(Value::as_str) == Some(step.title.as_str())
             && found.get("input") == Some(&challenge.input)
             && found.get("description") == Some(&challenge.description);

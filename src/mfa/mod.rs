@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::core::resource::user_of;
 use crate::core::time::UnixMillis;
-use crate::store::{JobDetail, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::upstream::{NotRelayed, Relayed, Upstream};
 
 /// What answering needs.
@@ -95,12 +95,12 @@ impl Desk<'_> {
     /// # Errors
     /// [`Refused`] when nothing was sent or the API has not answered. A refusal of the API's own is an answer.
     pub async fn relay(&self, id: &JobId, answers: &Answers) -> Result<Relayed, Refused> {
-        let (open, detail) = self.read(id).await?;
+        let (open, resource) = self.read(id).await?;
         open.check_count(id, answers.len())?;
         let link = open.challenge.response.as_deref();
         let link = link.ok_or_else(|| Refused::NoAddress(id.clone()))?;
-        let user = detail.resource.as_deref().and_then(user_of);
-        drop(detail);
+        let user = resource.as_deref().and_then(user_of);
+        drop(resource);
         let relaying = self
             .upstream
             .relay(id, link, user.as_ref(), || answers.body());
@@ -116,20 +116,21 @@ impl Desk<'_> {
         Ok(relayed?)
     }
 
-    async fn read(&self, id: &JobId) -> Result<(Open, JobDetail), Refused> {
-        let detail = self.store.detail(id).await?;
-        let detail = detail.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
-        if detail.summary.row.state.is_final() {
+    /// The open challenge, and the remote job as last seen.
+    async fn read(&self, id: &JobId) -> Result<(Open, Option<String>), Refused> {
+        let asking = self.store.asking(id).await?;
+        let asking = asking.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
+        if asking.state.is_final() {
             return Err(Refused::Ended(id.clone()));
         }
-        let open = Open::of(&detail).ok_or_else(|| Refused::NotAsked(id.clone()))?;
+        let open = Open::of(&asking).ok_or_else(|| Refused::NotAsked(id.clone()))?;
         match open.expires_at {
             Some(at) if !self.late && at <= self.clock.now() => Err(Refused::Expired {
                 id: id.clone(),
                 at,
                 implausible: open.is_implausible(),
             }),
-            _ => Ok((open, detail)),
+            _ => Ok((open, asking.resource)),
         }
     }
 }

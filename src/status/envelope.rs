@@ -1,5 +1,6 @@
 //! Answers in the API's shape: JSON as it came, and refusals (API-FACTS, section 2).
 
+use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -38,7 +39,12 @@ pub(super) async fn no_such_route() -> Response {
 }
 
 pub(super) fn json_text(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    json_bytes(text.into())
+}
+
+/// JSON that is ready.
+pub(super) fn json_bytes(bytes: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
 /// Records as JSON. They hold what can always be written.

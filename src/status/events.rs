@@ -74,22 +74,29 @@ pub(super) async fn events(
     };
     let deadline = Instant::now() + given.wait.0;
     let mut room = None;
-    let page = loop {
+    let (page, reserved) = loop {
+        let reserved = parts.budget.page().await?;
         let page = search(&parts, &mut filter).await?;
         if given.wait.0.is_zero() || !page.events.is_empty() || !page.complete {
-            break page;
+            break (page, Some(reserved));
         }
+        drop(reserved);
         if room.is_none() {
             room = Some(parts.waiting.wait()?);
         }
         if parts.waiting.until(deadline, &mut ear).await == Woken::Over {
             // What came in the last moment comes with the next request.
-            break page;
+            break (page, None);
         }
     };
     let next = (page.reached > 0 || after.is_some()).then(|| page.reached.to_string());
     let data = page.events.iter().map(CommittedEventRecord::from).collect();
-    Ok(json_of(&Page::of(data, next)))
+    let list = Page::of(data, next);
+    match reserved {
+        Some(reserved) => reserved.json_of(&list).await,
+        // It is empty.
+        None => Ok(json_of(&list)),
+    }
 }
 
 /// Goes on until it has found something, has seen everything, or has looked long enough.

@@ -50,22 +50,19 @@ pub(super) async fn list(
     State(parts): State<Parts>,
     Given(given): Given<Listing>,
 ) -> Result<Response, Refusal> {
-    let wanted = given.limit.0;
     let filter = JobFilter {
         state: given.state,
         after: given.after.map(|JobCursor(at, id)| (at, id)),
-        // One job more than is shown tells whether there are more.
-        limit: wanted + 1,
+        limit: given.limit.0,
         ..JobFilter::default()
     };
-    let jobs = parts.store.list(&filter).await;
-    let mut jobs = jobs.map_err(|error| Refusal::unreadable(&error))?;
-    let more = jobs.len() > wanted as usize;
-    jobs.truncate(wanted as usize);
-    let next = jobs.last().filter(|_| more).map(|job| &job.row);
+    let reserved = parts.budget.page().await?;
+    let page = parts.store.list(&filter).await;
+    let page = page.map_err(|error| Refusal::unreadable(&error))?;
+    let next = page.jobs.last().filter(|_| page.more).map(|job| &job.row);
     let next = next.map(|row| JobCursor(row.created_at, row.id.clone()).text());
-    let data = jobs.iter().map(JobRecord::from).collect();
-    Ok(json_of(&Page::of(data, next)))
+    let data = page.jobs.iter().map(JobRecord::from).collect();
+    reserved.json_of(&Page::of(data, next)).await
 }
 
 /// A job that is handed over: the row's columns. Whatever may be null may be left out.
@@ -121,10 +118,15 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         deadline_at: moment("deadline_at", given.deadline_at.as_deref())?,
         not_before: moment("not_before", given.not_before.as_deref())?,
     };
+    let place = parts.budget.write()?;
     // In a task of its own: a client that leaves must not cut a transaction in two.
     let inserted = {
         let (store, job) = (parts.store.clone(), job.clone());
-        tokio::spawn(async move { store.enqueue(&job).await }).await
+        let inserting = async move {
+            let _place = place;
+            store.enqueue(&job).await
+        };
+        tokio::spawn(inserting).await
     };
     let inserted = inserted.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())));
     let new = inserted.map_err(|error| match error {
@@ -135,15 +137,19 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         parts.nudge.notify_one();
     }
     let id = JobId::parse(&job.id).map_err(|error| Refusal::parameter(error.to_string()))?;
+    // What is new is small; a record that was there already may have large results.
+    let reserved = match new {
+        true => None,
+        false => Some(parts.budget.job().await?),
+    };
     let record = parts.store.summary(&id).await;
     let record = record.map_err(|error| Refusal::unreadable(&error))?;
     let record = record.ok_or_else(Refusal::no_such_job)?;
-    let status = if new {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
+    let record = JobRecord::from(&record);
+    let mut response = match reserved {
+        None => (StatusCode::ACCEPTED, json_of(&record)).into_response(),
+        Some(reserved) => reserved.json_of(&record).await?,
     };
-    let mut response = (status, json_of(&JobRecord::from(&record))).into_response();
     if let Ok(path) = HeaderValue::from_str(&format!("/jobs/{id}")) {
         response.headers_mut().insert(header::LOCATION, path);
     }

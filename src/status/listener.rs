@@ -2,14 +2,16 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, fchmod};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 
 use super::Listen;
+use super::server::SEND_BUFFER_BYTES;
 
 /// Who may use a unix socket: its user and its group.
 const SOCKET_MODE: u32 = 0o660;
@@ -48,7 +50,7 @@ impl Listener {
     pub async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await?;
+                let listener = bind_tcp(*address)?;
                 Ok(Self {
                     address: Listen::Tcp(listener.local_addr()?),
                     socket: Socket::Tcp(listener),
@@ -77,6 +79,19 @@ impl Listener {
             Socket::Unix { listener, .. } => Ok(Box::new(listener.accept().await?.0)),
         }
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // An address is free again at once after a restart.
+    socket.set_reuseaddr(true)?;
+    // The connections have that of the listener.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn bind_unix(path: &Path) -> io::Result<Socket> {

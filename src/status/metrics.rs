@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Parts;
+use super::budget::{Budget, Memory};
 use super::envelope::envelope;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
@@ -24,6 +25,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// … and rests so many times as long as the last count took.
 const REST: u32 = 50;
 
+/// Most bytes of metrics that are being sent at once.
+const TEXTS: usize = 8 << 20;
+
 /// After a count that nobody waited for, and that may still be going on.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -32,6 +36,8 @@ const ABANDONED: Duration = Duration::from_secs(60);
 pub struct Scrape {
     exporter: Exporter,
     counted: Arc<Mutex<Counted>>,
+    /// Apart from that of other answers: who watches the daemon is answered also while others read slowly.
+    memory: Memory,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +52,7 @@ impl From<Exporter> for Scrape {
         Self {
             exporter,
             counted: Arc::default(),
+            memory: Memory::of(TEXTS),
         }
     }
 }
@@ -76,24 +83,29 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     webhooks.dedup();
     // One at a time: a second one waits and finds what the first one has counted.
     let mut counted = scrape.counted.lock().await;
-    counted.renew(&parts.store, webhooks).await;
+    counted.renew(&parts.store, &parts.budget, webhooks).await;
     if let Some(figures) = &counted.figures {
         of_database(figures, parts.clock.now());
     }
-    (
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        scrape.exporter.render(),
-    )
-        .into_response()
+    let text = scrape.exporter.render();
+    match scrape.memory.bytes(text).await {
+        Ok(body) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 impl Counted {
-    async fn renew(&mut self, store: &Store, webhooks: Vec<WebhookName>) {
-        let began = Instant::now();
-        let is_fresh = self.next_at.is_some_and(|at| began < at) && self.webhooks == webhooks;
+    async fn renew(&mut self, store: &Store, budget: &Budget, webhooks: Vec<WebhookName>) {
+        let is_due = self.next_at.is_none_or(|at| at <= Instant::now());
+        let is_fresh = !is_due && self.webhooks == webhooks;
         if is_fresh {
             return;
         }
+        let Ok(_scan) = budget.scan().await else {
+            // Those of the last count stand a little longer.
+            return;
+        };
+        let began = Instant::now();
         self.next_at = Some(began + ABANDONED);
         self.figures = match store.figures(&webhooks).await {
             Ok(figures) => Some(figures),
@@ -143,6 +155,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::core::job::JobState;
+    use crate::status::Limits;
     use crate::store::NewJob;
 
     fn pending(counted: &Counted) -> Option<u64> {
@@ -159,7 +172,7 @@ mod tests {
         let store = Store::create_or_migrate(&file, clock.clone())
             .await
             .unwrap();
-        let mut counted = Counted::default();
+        let (mut counted, budget) = (Counted::default(), Budget::new(&Limits::default()));
         let mut seen = Vec::new();
         for second in 0..12 {
             let job = NewJob {
@@ -167,13 +180,13 @@ mod tests {
                 ..NewJob::default()
             };
             assert!(store.enqueue(&job).await.unwrap());
-            counted.renew(&store, Vec::new()).await;
+            counted.renew(&store, &budget, Vec::new()).await;
             seen.push(pending(&counted).unwrap());
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(seen, [1, 1, 1, 1, 1, 6, 6, 6, 6, 6, 11, 11]);
         let webhooks = vec![WebhookName::new("new")];
-        counted.renew(&store, webhooks.clone()).await;
+        counted.renew(&store, &budget, webhooks.clone()).await;
         assert_eq!(
             pending(&counted),
             Some(12),
@@ -181,7 +194,7 @@ mod tests {
         );
         store.close().await;
         tokio::time::advance(FRESH).await;
-        counted.renew(&store, webhooks).await;
+        counted.renew(&store, &budget, webhooks).await;
         assert_eq!(counted.figures, None, "what is not known is not told");
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Parts;
+use super::budget::Reservation;
 use super::envelope::envelope;
 use super::openapi::Any;
 use crate::core::job::JobId;
@@ -91,6 +92,10 @@ pub(super) async fn answer(
         Err(unfit) => return not_valid(StatusCode::BAD_REQUEST, &unfit.to_string()),
     };
     drop(body);
+    let reserved = match parts.budget.relay().await {
+        Ok(reserved) => reserved,
+        Err(refusal) => return refusal.into_response(),
+    };
     // A task of its own: a client that goes away must not leave half a request, and a job that nobody looks at.
     let relaying = tokio::spawn(async move {
         let upstream = {
@@ -108,14 +113,14 @@ pub(super) async fn answer(
         relayed
     });
     match relaying.await {
-        Ok(Ok(relayed)) => handed_on(relayed),
+        Ok(Ok(relayed)) => handed_on(relayed, reserved).await,
         Ok(Err(refused)) => refusal(&refused),
         Err(_) => unavailable("The answers were not relayed: the daemon is stopping."),
     }
 }
 
 /// The API's own answer. What is no JSON, such as a proxy's page, comes as plain text that no browser runs.
-fn handed_on(relayed: Relayed) -> Response {
+async fn handed_on(relayed: Relayed, reserved: Reservation) -> Response {
     let json = serde_json::from_slice::<serde::de::IgnoredAny>(&relayed.body).is_ok();
     let kind = if json {
         "application/json"
@@ -123,7 +128,9 @@ fn handed_on(relayed: Relayed) -> Response {
         "text/plain; charset=utf-8"
     };
     let status = StatusCode::from_u16(relayed.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    (status, [(header::CONTENT_TYPE, kind)], relayed.body).into_response()
+    // It fits into what is reserved.
+    let body = reserved.charged(relayed.body).await;
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 fn refusal(refused: &Refused) -> Response {

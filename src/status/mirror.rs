@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Parts;
+use super::budget::Reservation;
 use super::cursor::JobCursor;
-use super::envelope::json_text;
+use super::envelope::json_bytes;
 use super::etag::{has, tag_of};
 use super::openapi::{Any, Refused};
 use super::query::{Given, Job, Limit, User, Wait};
@@ -49,6 +50,7 @@ pub(super) struct RemoteJob {
 /// What is answered, and what tells one answer from another.
 struct Seen {
     body: String,
+    reserved: Reservation,
     tag: String,
     state: JobState,
 }
@@ -73,25 +75,32 @@ pub(super) async fn job(
 ) -> Result<Response, Refusal> {
     // Listens before it looks, so that nothing falls between the two.
     let mut ear = parts.waiting.commits.of_job(&id);
-    let Seen { body, tag, state } = look(&parts, &id).await?;
+    let seen = look(&parts, &id).await?;
     let asked = headers.contains_key("if-none-match");
-    if wait.0.is_zero() || state.is_final() || (asked && !has(&headers, &tag)) {
-        return Ok(json_text(body));
+    if wait.0.is_zero() || seen.state.is_final() || (asked && !has(&headers, &seen.tag)) {
+        return seen.answer().await;
     }
     // A waiting request holds no more than the hash of what it saw.
-    drop(body);
+    let Seen { tag, state, .. } = seen;
     let _room = parts.waiting.wait()?;
     let deadline = Instant::now() + wait.0;
     loop {
         let woken = parts.waiting.until(deadline, &mut ear).await;
         let now = look(&parts, &id).await?;
         if woken == Woken::Over || now.tag != tag || now.state != state {
-            return Ok(json_text(now.body));
+            return now.answer().await;
         }
     }
 }
 
+impl Seen {
+    async fn answer(self) -> Result<Response, Refusal> {
+        Ok(json_bytes(self.reserved.body(self.body).await?))
+    }
+}
+
 async fn look(parts: &Parts, id: &JobId) -> Result<Seen, Refusal> {
+    let reserved = parts.budget.job().await?;
     let found = parts.store.mirrored(id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let found = found.ok_or_else(Refusal::no_such_job)?;
@@ -99,6 +108,7 @@ async fn look(parts: &Parts, id: &JobId) -> Result<Seen, Refusal> {
     Ok(Seen {
         tag: tag_of(body.as_bytes()),
         body,
+        reserved,
         state: found.state,
     })
 }
@@ -186,6 +196,7 @@ pub(super) async fn jobs_of_user(
         after: given.after.map(|JobCursor(at, id)| (at, id)),
         limit: given.limit.0,
     };
+    let reserved = parts.budget.page().await?;
     let page = parts.store.jobs_of_user(&filter).await;
     let page = page.map_err(|error| Refusal::unreadable(&error))?;
     let data: Vec<Box<RawValue>> = page
@@ -200,5 +211,5 @@ pub(super) async fn jobs_of_user(
         links,
         next: page.next.map(|(at, id)| JobCursor(at, id).text()),
     };
-    Ok(super::envelope::json_of(&list))
+    reserved.json_of(&list).await
 }

@@ -1,5 +1,6 @@
 //! The status server: how the daemon is, the jobs as last seen, their history and their events.
 
+mod budget;
 mod cursor;
 mod envelope;
 mod etag;
@@ -34,6 +35,7 @@ use axum::middleware::from_fn;
 use tokio::sync::Notify;
 
 pub use self::metrics::Scrape;
+pub use budget::{Budget, MAX_SCANS, MAX_WRITES};
 pub use guard::{Access, Stopping};
 pub use health::{Health, Problems, Report};
 pub use listen::{InvalidListen, Listen};
@@ -60,6 +62,8 @@ pub struct Parts {
     pub nudge: Arc<Notify>,
     /// Requests that wait for something to happen.
     pub waiting: Waiting,
+    /// What requests may take of the daemon.
+    pub budget: Budget,
     /// The time of day.
     pub clock: Clock,
     /// What is recorded for Prometheus; `None` where nothing is.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,15 +12,15 @@ use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, KnownFormat, LicenseBuilder, OpenApi, Paths,
-    Ref, RefOr, ResponseBuilder, ResponsesBuilder, Server,
+    ComponentsBuilder, ContentBuilder, Header, HeaderBuilder, InfoBuilder, KnownFormat,
+    LicenseBuilder, OpenApi, Paths, Ref, RefOr, ResponseBuilder, ResponsesBuilder, Server,
 };
 // Implemented by what `#[utoipa::path]` makes; utoipa-axum builds on it too.
 use utoipa::__dev::SchemaReferences;
 use utoipa::{PartialSchema, ToSchema};
 
 use super::Parts;
-use super::envelope::json_text;
+use super::envelope::json_bytes;
 
 /// Any JSON value.
 #[derive(ToSchema)]
@@ -104,7 +105,8 @@ const ALWAYS: [(StatusCode, &str); 8] = [
     ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "Not just now: the database is locked or full, or too many requests wait; with Retry-After",
+        "Not just now: the database is locked or full, too many requests wait or read lists, or too many answers are \
+         still being sent",
     ),
 ];
 
@@ -211,6 +213,16 @@ fn filter(method: &HttpMethod) -> MethodFilter {
     }
 }
 
+fn retry_after() -> Header {
+    let seconds = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1));
+    HeaderBuilder::new()
+        .schema(seconds)
+        .description(Some("Seconds after which to come again"))
+        .build()
+}
+
 fn always(operation: &mut Operation) {
     let known = &operation.responses.responses;
     let missing = ALWAYS
@@ -221,9 +233,12 @@ fn always(operation: &mut Operation) {
         let content = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name(Refused::name())))
             .build();
-        let response = ResponseBuilder::new()
+        let mut response = ResponseBuilder::new()
             .description(description)
             .content("application/json", content);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response = response.header("retry-after", retry_after());
+        }
         more = more.response(status.as_str(), response);
     }
     operation.responses.responses.extend(more.build().responses);
@@ -240,6 +255,6 @@ fn always(operation: &mut Operation) {
     )
 )]
 pub(super) async fn openapi() -> Response {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| super::described().document());
-    json_text(DOCUMENT.clone())
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| super::described().document().into());
+    json_bytes(DOCUMENT.clone())
 }

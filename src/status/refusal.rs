@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::envelope::envelope;
 use crate::store::StoreError;
 
-/// When a client is to come again after the database was busy or full.
+/// When a client is to come again after others, or the database, were busy.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// A refusal; its detail says what to do otherwise.
@@ -75,22 +75,25 @@ impl Refusal {
         self
     }
 
+    /// Others are at it; the request may come again at once.
+    pub(super) fn busy(detail: &str) -> Self {
+        Self::unavailable(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY)
+    }
+
     /// The database could not be read.
     pub(super) fn unreadable(error: &StoreError) -> Self {
         log(error, "the database cannot be read for the status server");
-        let detail = "The database cannot be read.";
-        Self::unavailable(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY)
+        Self::busy("The database cannot be read.")
     }
 
     /// The database could not be written.
     pub(super) fn unwritable(error: &StoreError) -> Self {
         log(error, "a job cannot be enqueued");
-        let detail = match error {
+        Self::busy(match error {
             StoreError::Full => "The database cannot be written: the disk is full.",
             StoreError::Busy => "The database cannot be written: another program holds its lock.",
             _ => "The database cannot be written.",
-        };
-        Self::unavailable(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY)
+        })
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,10 @@ const HEADERS: usize = 64;
 
 /// Most that is read or written ahead on a connection, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// Most bytes of an answer that the kernel keeps for a peer that does not take them. Without a limit of ours it would be
+/// several MiB for each.
+pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
 
 /// Pause after the system had no connection to give, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +59,7 @@ pub(super) async fn serve_routes(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let room = Arc::new(Notify::new());
+    let (crowd, crowded) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut refused = false;
     loop {
@@ -85,13 +90,13 @@ pub(super) async fn serve_routes(
         };
         let slot = tokio::select! {
             () = stop.cancelled() => break,
-            slot = free_slot(&slots, &room) => slot,
+            slot = free_slot(&slots, &crowd) => slot,
         };
         let connection = Connection {
             stream,
             limits,
             stop: stop.clone(),
-            room: Arc::clone(&room),
+            crowded: crowded.clone(),
             slot,
         };
         connections.spawn(connection.serve(routes.clone()));
@@ -108,27 +113,38 @@ pub(super) async fn serve_routes(
     }
 }
 
-/// A slot for one more connection. When there is none, connections are asked to end after the request they are at.
-async fn free_slot(slots: &Arc<Semaphore>, room: &Notify) -> Option<OwnedSemaphorePermit> {
+/// A slot for one more connection. As long as there is none, connections that have answered a request are asked to end
+/// after the one they are at.
+async fn free_slot(
+    slots: &Arc<Semaphore>,
+    crowd: &watch::Sender<bool>,
+) -> Option<OwnedSemaphorePermit> {
     if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
         return Some(slot);
     }
-    room.notify_waiters();
+    crowd.send_replace(true);
+    let slot = Arc::clone(slots).acquire_owned().await;
+    crowd.send_replace(false);
     // The semaphore is never closed.
-    Arc::clone(slots).acquire_owned().await.ok()
+    slot.ok()
 }
 
 struct Connection {
     stream: Box<dyn Stream>,
     limits: Limits,
     stop: CancellationToken,
-    room: Arc<Notify>,
+    /// Whether another connection waits for a slot.
+    crowded: watch::Receiver<bool>,
     slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    async fn serve(self, routes: Router) {
-        let stream = TokioIo::new(Impatient::new(self.stream, self.limits.write));
+    async fn serve(mut self, routes: Router) {
+        let stream = TokioIo::new(Impatient::new(
+            self.stream,
+            self.limits.write,
+            self.limits.answer,
+        ));
         let mut protocol = http1::Builder::new();
         protocol
             .timer(TokioTimer::new())
@@ -136,14 +152,28 @@ impl Connection {
             .max_headers(HEADERS)
             .max_header_size(HEAD_BYTES)
             .max_buf_size(BUFFER_BYTES);
-        let serving = protocol.serve_connection(stream, TowerToHyperService::new(routes));
+        // One that was just accepted is not idle: its first request is on its way, for as long as its head may take.
+        let (routes, answered) = (TowerToHyperService::new(routes), &Notify::new());
+        let service = service_fn(|request| {
+            let answering = routes.call(request);
+            async move {
+                let answer = answering.await;
+                answered.notify_one();
+                answer
+            }
+        });
+        let serving = protocol.serve_connection(stream, service);
         tokio::pin!(serving);
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
             () = async {
                 tokio::select! {
                     () = self.stop.cancelled() => {}
-                    () = self.room.notified() => {}
+                    () = async {
+                        answered.notified().await;
+                        // The sender lives as long as the server accepts connections.
+                        let _ = self.crowded.wait_for(|crowded| *crowded).await;
+                    } => {}
                 }
             } => {
                 serving.as_mut().graceful_shutdown();

@@ -22,12 +22,16 @@ pub struct StatusSettings {
 pub struct Limits {
     /// Connections at once. Further ones wait, and those without a request under way are closed for them.
     pub connections: usize,
+    /// Bytes of answers that are made or sent at once.
+    pub answers: usize,
     /// Time for the head of a request, from the connection or from the answer before it: so idle connections end too.
     pub head: Duration,
     /// Time for its body.
     pub body: Duration,
     /// Time in which a peer must take some of an answer.
     pub write: Duration,
+    /// Time in which a peer that is behind must take all of it.
+    pub answer: Duration,
     /// Time for requests under way at the end.
     pub farewell: Duration,
 }
@@ -36,9 +40,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 512,
+            answers: 64 << 20,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             write: Duration::from_secs(30),
+            answer: Duration::from_secs(120),
             farewell: Duration::from_secs(5),
         }
     }

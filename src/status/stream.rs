@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use utoipa::IntoParams;
 
 use super::Parts;
+use super::budget::Reservation;
 use super::cursor::EventCursor;
 use super::openapi::Refused;
 use super::query::{Given, Job};
@@ -22,11 +23,14 @@ use super::refusal::Refusal;
 use super::waiting::Woken;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
-use crate::store::{EventFilter, RecordedEvent};
+use crate::store::{EventFilter, RecordedEvent, StoreError};
 use crate::tracker::commits::Ear;
 
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// What breaks it.
+const NOTHING: &[u8] = b": nothing new\n\n";
 
 /// When a client that lost the connection is to come again, in milliseconds.
 const RETRY_MS: u32 = 2000;
@@ -121,17 +125,19 @@ pub(super) async fn of_job(
 ) -> Result<Response, Refusal> {
     let ear = parts.waiting.commits.of_job(&id);
     let after = from.place(&headers)?.unwrap_or(0);
-    let found = parts.store.mirrored(&id).await;
+    let found = parts.store.job(&id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let ended = found.ok_or_else(Refusal::no_such_job)?.state.is_final();
     let room = parts.waiting.stream()?;
     let mut stream = Stream::new(parts, ear, after, Some(id), room);
     if ended {
-        let read = stream.read().await;
-        stream.events = read.map_err(|error| Refusal::unreadable(&error))?;
-        if stream.events.is_empty() {
+        let reserved = stream.parts.budget.chunk().await?;
+        let events = stream.read().await;
+        let events = events.map_err(|error| Refusal::unreadable(&error))?;
+        if events.is_empty() {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
+        stream.first = Some((events, reserved));
     }
     Ok(stream.response())
 }
@@ -140,8 +146,8 @@ struct Stream {
     parts: Parts,
     ear: Ear,
     filter: EventFilter,
-    /// Read and not yet written.
-    events: Vec<RecordedEvent>,
+    /// Read before the stream began.
+    first: Option<(Vec<RecordedEvent>, Reservation)>,
     begun: bool,
     ended: bool,
     _room: OwnedSemaphorePermit,
@@ -165,7 +171,7 @@ impl Stream {
                 limit: CHUNK,
                 bytes: CHUNK_BYTES,
             },
-            events: Vec::new(),
+            first: None,
             begun: false,
             ended: false,
             _room: room,
@@ -175,7 +181,7 @@ impl Stream {
     fn response(self) -> Response {
         let chunks = unfold(self, |mut stream| async move {
             let chunk = stream.next().await?;
-            Some((Ok::<_, Infallible>(Bytes::from(chunk)), stream))
+            Some((Ok::<_, Infallible>(chunk), stream))
         });
         let headers = [
             (header::CONTENT_TYPE, "text/event-stream"),
@@ -184,50 +190,65 @@ impl Stream {
         (headers, Body::from_stream(chunks)).into_response()
     }
 
-    async fn read(&mut self) -> Result<Vec<RecordedEvent>, crate::store::StoreError> {
+    async fn read(&mut self) -> Result<Vec<RecordedEvent>, StoreError> {
         let page = self.parts.store.events(&self.filter).await?;
         self.filter.after = page.reached;
         Ok(page.events)
     }
 
     /// What is written next; `None` at the end. Called when the client has taken what was before.
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.begun, true) {
-            return Some(format!("retry: {RETRY_MS}\n\n"));
+            return Some(format!("retry: {RETRY_MS}\n\n").into());
         }
         let heartbeat = Instant::now() + HEARTBEAT;
         while !self.ended && !self.parts.waiting.is_over() {
-            if self.events.is_empty() {
-                match self.read().await {
-                    Ok(events) => self.events = events,
-                    Err(error) if error.is_temporary() => {
-                        // Tried again after a pause, which a commit does not cut short.
-                        tokio::time::sleep(READ_RETRY).await;
+            match self.read_next().await {
+                Ok(Some((events, reserved))) => {
+                    let text = self.written(&events);
+                    drop(events);
+                    return Some(reserved.charged(text).await);
+                }
+                Ok(None) => {}
+                Err(error) if error.is_temporary() => {
+                    // Tried again after a pause, which a commit does not cut short.
+                    tokio::time::sleep(READ_RETRY).await;
+                    if Instant::now() < heartbeat {
                         continue;
                     }
-                    Err(error) => {
-                        tracing::error!(%error, "a stream ends: the events cannot be read");
-                        return None;
-                    }
+                    return Some(Bytes::from_static(NOTHING));
                 }
-            }
-            if !self.events.is_empty() {
-                return Some(self.take());
+                Err(error) => {
+                    tracing::error!(%error, "a stream ends: the events cannot be read");
+                    return None;
+                }
             }
             let waiting = self.parts.waiting.clone();
             if waiting.until(heartbeat, &mut self.ear).await == Woken::Over {
                 if waiting.is_over() {
                     return None;
                 }
-                return Some(": nothing new\n\n".to_owned());
+                return Some(Bytes::from_static(NOTHING));
             }
         }
         None
     }
 
-    fn take(&mut self) -> String {
+    /// The next events, with the memory for them; `None` when there are none yet.
+    async fn read_next(&mut self) -> Result<Option<(Vec<RecordedEvent>, Reservation)>, StoreError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let Ok(reserved) = self.parts.budget.chunk().await else {
+            return Err(StoreError::Busy);
+        };
+        let events = self.read().await?;
+        Ok((!events.is_empty()).then_some((events, reserved)))
+    }
+
+    fn written(&mut self, events: &[RecordedEvent]) -> String {
         let mut text = String::new();
-        for event in self.events.drain(..) {
+        for event in events {
             // In JSON a line break stands between tokens only, where a blank means the same.
             let body = event.body.replace(['\r', '\n'], " ");
             // Writing to a text cannot fail.

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::routing::get;
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ fn endless(talks: bool) -> Body {
 async fn serving(limits: Limits) -> (String, CancellationToken, JoinHandle<()>) {
     let routes = Router::new()
         .route("/silent", get(async || endless(false)))
+        .route("/large", get(async || vec![b'x'; 16 << 20]))
         .route("/talks", get(async || endless(true)))
         .route(
             "/waits",
@@ -142,4 +143,34 @@ async fn a_peer_that_takes_nothing_of_its_answer_is_cut_off_and_one_that_is_told
     assert_eq!(began.elapsed().as_secs(), limits.write.as_secs());
     let more = timeout(long, silent.read(&mut heard)).await;
     assert!(more.is_err(), "a stream that is silent goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_its_answer_in_drops_is_cut_off_after_two_minutes() {
+    let limits = Limits::default();
+    let (address, _stop, _server) = serving(limits).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(1 << 16).unwrap();
+    let mut slow = socket.connect(address.parse().unwrap()).await.unwrap();
+    let request = format!("GET /large HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    settled().await;
+    let (began, mut taken, mut length) = (Instant::now(), vec![0; 1 << 16], 0);
+    loop {
+        // So much that the kernel asks the server for more.
+        for _ in 0..8 {
+            match timeout(Duration::ZERO, slow.read(&mut taken)).await {
+                Ok(Ok(some)) if some > 0 => length += some,
+                Ok(_) => {
+                    let cut_off = began.elapsed().as_secs();
+                    assert!((120..=130).contains(&cut_off), "after {cut_off} s");
+                    assert!((1 << 20..16 << 20).contains(&length), "{length}");
+                    return;
+                }
+                Err(_) => settled().await,
+            }
+        }
+        assert!(began.elapsed() < 2 * limits.answer, "it is cut off");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
 }

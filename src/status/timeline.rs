@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::Parts;
 use super::cursor::TimelineCursor;
-use super::envelope::{Page, json_of};
+use super::envelope::Page;
 use super::openapi::Refused;
 use super::query::{Given, Job, Limit};
 use super::refusal::Refusal;
@@ -48,6 +48,7 @@ pub(super) async fn timeline(
     Given(given): Given<Paging>,
 ) -> Result<Response, Refusal> {
     let after = given.after.map(|cursor| cursor.0);
+    let reserved = parts.budget.page().await?;
     let page = parts
         .store
         .timeline(&id, after.as_ref(), given.limit.0)
@@ -57,5 +58,5 @@ pub(super) async fn timeline(
     let last = page.entries.last().filter(|_| page.more);
     let next = last.map(|entry| TimelineCursor(entry.key.clone()).text());
     let data = page.entries.iter().map(TimelineRecord::from).collect();
-    Ok(json_of(&Page::of(data, next)))
+    reserved.json_of(&Page::of(data, next)).await
 }

@@ -1,4 +1,5 @@
-//! Writing with a limit, so that a peer that takes nothing does not keep its connection for ever.
+//! Writing with limits, so that a peer that takes nothing, or too little, does not keep its connection and the memory of its
+//! answer for ever.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -6,22 +7,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A stream whose writes fail when the peer has taken nothing for `limit`.
+/// A stream whose writes fail when the peer has taken nothing for one limit, or not everything for another one.
 pub(super) struct Impatient<S> {
     stream: S,
-    limit: Duration,
+    nothing: Duration,
+    everything: Duration,
     /// Runs while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Until when the peer, which is behind, must have taken everything there is for it.
+    behind: Option<Instant>,
 }
 
 impl<S> Impatient<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, nothing: Duration, everything: Duration) -> Self {
         Self {
             stream,
-            limit,
+            nothing,
+            everything,
             stuck: None,
+            behind: None,
         }
     }
 
@@ -34,8 +40,12 @@ impl<S> Impatient<S> {
             self.stuck = None;
             return written;
         }
-        let limit = self.limit;
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let now = Instant::now();
+        let behind = *self.behind.get_or_insert(now + self.everything);
+        let until = behind.min(now + self.nothing);
+        let stuck = self
+            .stuck
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
         match stuck.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -77,6 +87,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for when all that was ready is written.
+        self.behind = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

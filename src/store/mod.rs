@@ -1,7 +1,8 @@
 //! The only place that knows the database. Its verbs are those of the domain.
 //!
 //! [`Store`] is an enum over concrete backends, so that a second one can join; a conformance suite (`tests/it/store/`)
-//! runs every verb. One connection writes, a small pool reads, one more connection only watches for foreign commits.
+//! runs every verb. One connection writes, a small pool reads, one more connection only watches for foreign commits; what
+//! requests ask for goes through connections of their own.
 
 mod batch;
 mod due;
@@ -41,9 +42,9 @@ pub use steering::{
 };
 pub use undelivered::{MOST_STRANDED, Moved, Stranded, Unwanted};
 pub use views::{
-    AttemptView, DeliveryView, DueDeliveries, DueDelivery, Enqueued, EventView, ExpiredDelivery,
-    JobChange, JobDetail, JobFilter, JobRow, JobSummary, NewJob, StepView, TransitionView,
-    WebhookHealth,
+    Asking, AttemptView, DeliveryView, DueDeliveries, DueDelivery, Enqueued, EventView,
+    ExpiredDelivery, JobChange, JobDetail, JobFilter, JobPage, JobRow, JobSummary, NewJob,
+    StepView, TransitionView, WebhookHealth,
 };
 pub use watched::{Overview, Told, WatchedJob};
 
@@ -89,6 +90,17 @@ impl Store {
     /// [`StoreError::NetworkFilesystem`] when the place does not allow that.
     pub async fn open<'a>(place: impl Into<Place<'a>>, clock: Clock) -> Result<Self, StoreError> {
         Ok(Self::Sqlite(SqliteStore::open(place.into(), clock).await?))
+    }
+
+    /// The same database through connections of its own, for requests: they wait neither for the loops' readers nor the
+    /// loops for theirs, and a write is [`StoreError::Busy`] after 3 s, however many wait. To be closed before this one.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub async fn for_requests(&self) -> Result<Self, StoreError> {
+        match self {
+            Self::Sqlite(store) => Ok(Self::Sqlite(store.for_requests().await?)),
+        }
     }
 
     /// Makes the copy of the database in `database` for `target`, beside whoever reads and writes it. The copy is one file
@@ -264,17 +276,38 @@ impl Store {
         }
     }
 
-    /// A page of jobs, newest first. A search by webhook or text looks at 100,000 jobs of the state and time at most.
+    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text looks at 100,000 jobs
+    /// of the state and time at most.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list(&self, filter: &JobFilter) -> Result<Vec<JobSummary>, StoreError> {
+    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         match self {
             Self::Sqlite(store) => store.list(filter).await,
         }
     }
 
-    /// Everything known of one job.
+    /// The ids of the newest jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.newest_ids(limit).await,
+        }
+    }
+
+    /// What answering a job's challenge needs; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.asking(id).await,
+        }
+    }
+
+    /// What is known of one job, but for what may be large.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -133,7 +133,7 @@ pub struct UserFilter {
 pub struct UserPage {
     /// The API's texts, verbatim.
     pub resources: Vec<String>,
-    /// Where to go on; `None` when all jobs have been looked at.
+    /// Where to go on; `None` when all jobs of the user have been looked at.
     pub next: Option<(UnixMillis, JobId)>,
 }
 
@@ -179,7 +179,7 @@ impl Store {
         }
     }
 
-    /// A part of a job's timeline behind `after`, at most 4 MiB of results and one entry more; `None` when there is no
+    /// A part of a job's timeline behind `after`, at most 4 MiB and one entry more; `None` when there is no
     /// such job.
     ///
     /// # Errors
@@ -195,8 +195,8 @@ impl Store {
         }
     }
 
-    /// Remote jobs whose source or results lead to a user, newest first; looks at 10,000 jobs at most and answers with
-    /// at most 4 MiB and one job more.
+    /// Remote jobs whose source or results lead to a user, newest first; looks at 4 MiB of them at most and one job more,
+    /// and at 500 of them for those of one connection.
     ///
     /// # Errors
     /// When the database cannot be read.

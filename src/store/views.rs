@@ -160,8 +160,17 @@ pub struct JobFilter {
     pub text: Option<String>,
     /// Only those inserted before this one in the list's order: (created_at, id) of the last one shown.
     pub after: Option<(UnixMillis, JobId)>,
-    /// At most this many.
+    /// At most this many; fewer where they would come to more than 4 MiB.
     pub limit: u32,
+}
+
+/// Jobs of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPage {
+    /// In the list's order.
+    pub jobs: Vec<JobSummary>,
+    /// Whether there are more.
+    pub more: bool,
 }
 
 impl JobFilter {
@@ -225,7 +234,7 @@ pub struct TransitionView {
     pub remote_updated: Option<String>,
 }
 
-/// A recorded event.
+/// A recorded event without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventView {
     /// Its id.
@@ -236,8 +245,6 @@ pub struct EventView {
     pub kind: String,
     /// When it happened.
     pub created_at: UnixMillis,
-    /// The bytes that are sent.
-    pub body: String,
 }
 
 /// Where telling one event to one webhook stands.
@@ -292,7 +299,9 @@ pub struct AttemptView {
     pub answer_cut: Option<String>,
 }
 
-/// Everything known of one job.
+/// What is known of one job, but for what may be large however short the job is: bodies of events, results of transitions
+/// and answers of attempts. [`Store::events`](super::Store::events) and [`Store::timeline`](super::Store::timeline) have
+/// those, in pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobDetail {
     /// The job and its steps.
@@ -301,12 +310,27 @@ pub struct JobDetail {
     pub resource: Option<String>,
     /// What was deleted of it at its age.
     pub pruned: Option<Stage>,
-    /// In order.
+    /// In order, without their results.
     pub transitions: Vec<TransitionView>,
     /// In order.
     pub events: Vec<EventView>,
+    /// What was told of the latest challenges, newest first: the JSON objects `challenge` of their events.
+    pub challenges: Vec<String>,
     /// In order of sequence, then webhook.
     pub deliveries: Vec<DeliveryView>,
-    /// In order of time.
+    /// In order of time, without their answers.
     pub attempts: Vec<AttemptView>,
+}
+
+/// What answering a job's challenge needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// The job's state.
+    pub state: JobState,
+    /// The remote job as last seen, verbatim.
+    pub resource: Option<String>,
+    /// The steps in progress, in order of position.
+    pub steps: Vec<StepView>,
+    /// What was told of the latest challenges, newest first: the JSON objects `challenge` of their events.
+    pub challenges: Vec<String>,
 }

@@ -39,7 +39,7 @@ pub struct Told {
 /// A job as a watcher sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedJob {
-    /// The job and its steps.
+    /// The job and its steps; those that are over without their results.
     pub summary: JobSummary,
     /// The number of its latest transition, 0 before the first one.
     pub last_seq: u32,

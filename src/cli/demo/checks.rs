@@ -221,7 +221,7 @@ fn challenges(case: &Case) -> Vec<String> {
                 transition.to == "in-progress"
                     && transition.result.as_deref().is_some_and(holds_challenge)
             };
-            detail.transitions.iter().filter(asks).count()
+            case.transitions.iter().filter(asks).count()
         }
         User::Knows | User::Mistypes | User::Guesses => {
             usize::try_from(truth.counts.answers).unwrap_or(usize::MAX)

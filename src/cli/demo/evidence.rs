@@ -2,12 +2,13 @@
 
 use super::plan::{AUDIT, BILLING, Role};
 use super::play::Play;
+use crate::cli::pages;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::simulator::{
     ActiveFault, Control, Inbox, LoggedRequest, Received, Refusal, Totals, Truth,
 };
-use crate::store::{EventView, JobDetail, Store};
+use crate::store::{Happened, JobDetail, RecordedEvent, Store, TransitionView};
 
 /// Everything, when all is over.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub(super) struct Case {
     pub(super) role: Role,
     /// `None` when its row was never inserted, or is gone.
     pub(super) detail: Option<JobDetail>,
+    /// Its transitions, with their results.
+    pub(super) transitions: Vec<TransitionView>,
+    /// Its events, with their bodies.
+    pub(super) events: Vec<RecordedEvent>,
     /// `None` when the API knows no such job.
     pub(super) truth: Option<Truth>,
     /// What the API was asked about it.
@@ -51,8 +56,19 @@ impl Evidence {
             let remote = role.remote_id();
             let asked = |request: &&LoggedRequest| request.job.as_deref() == Some(remote);
             let told = |request: &&Received| request.job == role.id;
+            let id = JobId::parse(role.id)?;
+            let (mut transitions, mut events) = (Vec::new(), Vec::new());
+            let reading = pages::timeline(outside, &id, |entry| {
+                if let Happened::Transition(transition) = entry.what {
+                    transitions.push(transition);
+                }
+            });
+            reading.await?;
+            pages::events(outside, &id, |event| events.push(event)).await?;
             cases.push(Case {
-                detail: outside.detail(&JobId::parse(role.id)?).await?,
+                detail: outside.detail(&id).await?,
+                transitions,
+                events,
                 truth: control.truth(remote),
                 requests: requests.iter().filter(asked).cloned().collect(),
                 received: received.iter().filter(told).cloned().collect(),
@@ -78,7 +94,7 @@ impl Evidence {
 
 impl Case {
     /// The events of this job that this webhook is to be told, by the rules of the contract.
-    pub(super) fn due_at(&self, hook: &str) -> Vec<&EventView> {
+    pub(super) fn due_at(&self, hook: &str) -> Vec<&RecordedEvent> {
         let elsewhere = self.role.webhook.is_some_and(|only| only != hook);
         let wants = |kind: &str| match hook {
             _ if elsewhere => false,
@@ -88,7 +104,7 @@ impl Case {
                 .any(|known| known.as_str() == kind),
             _ => false,
         };
-        let events = self.detail.iter().flat_map(|detail| &detail.events);
+        let events = self.events.iter();
         events.filter(|event| wants(&event.kind)).collect()
     }
 

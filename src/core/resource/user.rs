@@ -42,6 +42,72 @@ pub fn user_of(resource: &str) -> Option<UserId> {
         .or_else(|| user_of_results(resource))
 }
 
+/// Most users that a job belongs to; further ones are left out.
+pub const MOST_USERS: usize = 32;
+
+/// Every user that `links.source` or the `url` of a result leads to, the first [`MOST_USERS`] of them: the segment of its
+/// path behind `users`, wherever that stands.
+#[must_use]
+pub fn users_of(resource: &str) -> Vec<UserId> {
+    let mut users = Vec::new();
+    for link in links_of(resource) {
+        let segments = segments_of(&link);
+        let pairs = segments.windows(2).filter(|pair| pair[0] == "users");
+        for user in pairs.filter_map(|pair| UserId::parse(pair[1])) {
+            if users.len() < MOST_USERS && !users.contains(&user) {
+                users.push(user);
+            }
+        }
+    }
+    users
+}
+
+/// Whether one of these links leads to this connection of the user, or to something below it.
+#[must_use]
+pub fn leads_to(resource: &str, user: &str, connection: &str) -> bool {
+    let wanted = ["users", user, "connections", connection];
+    let links = links_of(resource);
+    let mut paths = links.iter().map(|link| segments_of(link));
+    paths.any(|segments| segments.windows(wanted.len()).any(|part| part == wanted))
+}
+
+/// `links.source` and the `url` of each result, which is an object or a list of them.
+fn links_of(resource: &str) -> Vec<String> {
+    let Ok(job) = serde_json::from_str::<RawObject<'_>>(resource) else {
+        return Vec::new();
+    };
+    let source = job.get("links").and_then(|links| link_in(links, "source"));
+    let steps = job.get("steps").map_or_else(Vec::new, |raw| items_of(raw));
+    let results = steps.iter().filter_map(|step| {
+        let step: RawObject<'_> = serde_json::from_str(step.get()).ok()?;
+        step.get("result").copied()
+    });
+    let urls = results.flat_map(items_of);
+    let urls = urls.filter_map(|object| link_in(object, "url"));
+    source.into_iter().chain(urls).collect()
+}
+
+/// The text of a field, if this is an object that has it.
+fn link_in(raw: &RawValue, key: &str) -> Option<String> {
+    let object: RawObject<'_> = serde_json::from_str(raw.get()).ok()?;
+    serde_json::from_str(object.get(key)?.get()).ok()
+}
+
+/// What a list holds, or else the value itself.
+fn items_of(raw: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw])
+}
+
+/// The segments of a link's path, without query and fragment.
+fn segments_of(link: &str) -> Vec<&str> {
+    let path = match link.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => link,
+    };
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').collect()
+}
+
 fn source_of(resource: &str) -> Option<String> {
     let job: RawObject<'_> = serde_json::from_str(resource).ok()?;
     let links: &RawValue = job.get("links")?;
@@ -154,5 +220,46 @@ mod tests {
             let job = format!(r#"{{"links":{{"source":"{link}"}}}}"#);
             assert_eq!(found(&job), None, "{link}");
         }
+    }
+
+    #[test]
+    fn a_job_belongs_to_everybody_its_source_or_a_result_leads_to() {
+        let source = r#"{"links":{"source":"https://api/users/u1/connections/c1"}}"#;
+        let object = r#"{"steps":[{"result":null},{"result":{"url":"/users/u1/accounts?filter=x"}}],"links":null}"#;
+        let list = r#"{"steps":[7,{"result":[{"type":"link","url":"/v3/users/u1/connections/c1/x"},"y"]}]}"#;
+        for resource in [source, object, list] {
+            let users = users_of(resource);
+            assert_eq!(users, UserId::parse("u1").as_slice(), "{resource}");
+            let connected = leads_to(resource, "u1", "c1");
+            assert_eq!(connected, resource != object, "{resource}");
+            assert!(!leads_to(resource, "u1", "c"), "{resource}");
+        }
+        for nobody in [
+            r#"{"links":{"source":"/reports?of=/users/u1/x"}}"#,
+            r#"{"links":{"source":"https://users/u1/x"}}"#,
+            r#"{"links":{"source":{"x":"/users/u1/x"}}}"#,
+            r#"{"links":{"source":"/users//x"},"id":"u1"}"#,
+            r#"{"steps":[{"title":"/users/u1","result":{"code":"/users/u1"}}]}"#,
+            r#"{"steps":[{"result":{"url":"/users"}}],"links":"/users/u1"}"#,
+            "not json, /users/u1/x",
+            "[]",
+        ] {
+            assert_eq!(users_of(nobody), [], "{nobody}");
+        }
+        let several = r#"{"links":{"source":"/users/u11/connections/u1"},"steps":[
+            {"result":[{"url":"users/u2"},{"url":"/a/users/users/u3#/users/u4"},{"url":"/users/u11"}]}]}"#;
+        let users: Vec<String> = users_of(several).iter().map(UserId::to_string).collect();
+        assert_eq!(users, ["u11", "u2", "users", "u3"]);
+    }
+
+    #[test]
+    fn a_job_that_leads_to_very_many_users_belongs_to_the_first_of_them() {
+        let urls: Vec<String> = (0..100)
+            .map(|n| format!(r#"{{"url":"/users/u{n}"}}"#))
+            .collect();
+        let job = format!(r#"{{"steps":[{{"result":[{}]}}]}}"#, urls.join(","));
+        let users = users_of(&job);
+        assert_eq!(users.len(), MOST_USERS);
+        assert_eq!(users.last(), UserId::parse("u31").as_ref());
     }
 }

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::deliveries::record_attempts;
 use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
+use super::users::record_users;
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
@@ -160,6 +161,7 @@ async fn record_observations(
             .iter()
             .filter(|each| recorded.contains(&each.observation.job_id))
     };
+    record_users(connection, fresh()).await?;
     insert(
         connection,
         RECORD_STEPS,

@@ -1,5 +1,6 @@
 //! Jobs one by one, for the tracker, the commands and the status server.
 
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{self, Reading, job_columns};
@@ -8,7 +9,7 @@ use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
 use crate::core::retention::Stage;
-use crate::store::{JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
+use crate::store::{Asking, JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource,
@@ -52,16 +53,29 @@ pub(super) const STEPS_OF_MANY: &str = "
     SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
-pub(super) const TRANSITIONS: &str = "SELECT * FROM transitions WHERE job_id = ?1 ORDER BY seq";
+pub(super) const STEPS_IN_PROGRESS: &str = "
+    SELECT title, occurrence, position, status, result, first_seen_at, updated_at
+    FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
+
+pub(super) const TRANSITIONS: &str = "
+    SELECT job_id, seq, position, title, from_status, to_status, NULL AS result, observed_at, remote_updated
+    FROM transitions WHERE job_id = ?1 ORDER BY seq";
 
 pub(super) const EVENTS: &str =
-    "SELECT id, sequence, type, created_at, body FROM events WHERE job_id = ?1 ORDER BY sequence";
+    "SELECT id, sequence, type, created_at FROM events WHERE job_id = ?1 ORDER BY sequence";
+
+/// One body at a time is read, and no more of it kept.
+pub(super) const CHALLENGES: &str = "
+    SELECT CASE WHEN json_valid(body) THEN body -> '$.data.challenge' END AS challenge
+    FROM (SELECT body FROM events WHERE job_id = ?1 AND type = 'job.action_required' ORDER BY sequence DESC LIMIT 20)";
 
 pub(super) const DELIVERIES: &str =
     "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
 
 pub(super) const ATTEMPTS: &str = "
-    SELECT a.* FROM attempts AS a JOIN events AS e ON e.id = a.event_id
+    SELECT a.event_id, a.webhook, a.number, a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\",
+           NULL AS answer, a.answer_cut
+    FROM attempts AS a JOIN events AS e ON e.id = a.event_id
     WHERE e.job_id = ?1 ORDER BY a.started_at, e.sequence, a.number";
 
 pub(super) const UNKNOWN_WEBHOOKS: &str = "
@@ -191,6 +205,30 @@ impl SqliteStore {
         .await
     }
 
+    pub(in crate::store) async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
+        let (job, steps, challenges) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let job = sqlx::query(MIRRORED).bind(id.as_str());
+                let job = job.fetch_optional(&mut *snapshot).await?;
+                let steps = many(&mut snapshot, STEPS_IN_PROGRESS, id).await?;
+                let challenges = many(&mut snapshot, CHALLENGES, id).await?;
+                snapshot.commit().await?;
+                Ok((job, steps, challenges))
+            })
+            .await?;
+        let Some(job) = job else {
+            return Ok(None);
+        };
+        let r = Reading::new(&job, "jobs", "id");
+        Ok(Some(Asking {
+            state: r.job_state()?,
+            resource: r.maybe_text("resource")?,
+            steps: steps.iter().map(rows::step).collect::<Result<_, _>>()?,
+            challenges: told(&challenges)?,
+        }))
+    }
+
     pub(in crate::store) async fn detail(
         &self,
         id: &JobId,
@@ -203,7 +241,7 @@ impl SqliteStore {
                     .fetch_optional(&mut *snapshot)
                     .await?;
                 let mut parts = Vec::new();
-                for sql in [STEPS, TRANSITIONS, EVENTS, DELIVERIES, ATTEMPTS] {
+                for sql in [STEPS, TRANSITIONS, EVENTS, CHALLENGES, DELIVERIES, ATTEMPTS] {
                     parts.push(many(&mut snapshot, sql, id).await?);
                 }
                 snapshot.commit().await?;
@@ -232,6 +270,7 @@ impl SqliteStore {
                 .map(rows::transition)
                 .collect::<Result<_, _>>()?,
             events: next().iter().map(rows::event).collect::<Result<_, _>>()?,
+            challenges: told(&next())?,
             deliveries: next()
                 .iter()
                 .map(rows::delivery)
@@ -285,6 +324,13 @@ async fn many(
         .bind(id.as_str())
         .fetch_all(connection)
         .await
+}
+
+/// The challenges of events; one that holds none is passed over.
+fn told(rows: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
+    let texts = rows.iter().map(|row| row.try_get("challenge"));
+    let texts: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
+    Ok(texts.into_iter().flatten().collect())
 }
 
 pub(super) fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {

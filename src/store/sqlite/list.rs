@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
 use sqlx::Row;
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 
 use super::jobs::{STEPS_OF_MANY, summary};
 use super::rows::{self, Reading, job_columns};
 use super::{SqliteStore, StoreError};
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::store::{JobFilter, JobSummary, StepView};
+use crate::store::{JobFilter, JobPage, PAGE_BYTES, StepView};
 
 /// Most jobs that a search by webhook or text looks at.
 const SEARCHED_JOBS: i64 = 100_000;
@@ -28,21 +30,32 @@ macro_rules! listed {
     };
 }
 
-pub(super) const LIST: &str = concat!(
+/// The job, with what about its record takes in JSON besides its texts, and the bytes of those.
+macro_rules! key_of_listed {
+    () => {
+        "SELECT j.id, 500 + coalesce(octet_length(j.metadata), 0) + coalesce(octet_length(j.failure), 0)
+                + coalesce(octet_length(j.last_error), 0)
+                + (SELECT coalesce(sum(200 + octet_length(title) + octet_length(status)
+                                       + coalesce(octet_length(result), 0)), 0)
+                   FROM steps WHERE job_id = j.id) AS bytes
+         FROM jobs AS j
+         WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)"
+    };
+}
+
+pub(super) const LIST: &str = concat!(key_of_listed!(), listed!());
+
+pub(super) const LIST_OF_STATE: &str = concat!(key_of_listed!(), " AND j.state = ?8", listed!());
+
+pub(super) const LISTED: &str = concat!(
     "SELECT ",
     job_columns!(),
-    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)",
-    listed!()
+    ", j.metadata, j.failure, j.finished_at
+     FROM json_each(?1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
-pub(super) const LIST_OF_STATE: &str = concat!(
-    "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at FROM jobs AS j
-     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8",
-    listed!()
-);
+pub(super) const NEWEST_IDS: &str =
+    "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
 
 /// The last job that a search looks at.
 pub(super) const SEARCH_END: &str = "
@@ -56,10 +69,7 @@ pub(super) const SEARCH_END_OF_STATE: &str = "
     ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
 
 impl SqliteStore {
-    pub(in crate::store) async fn list(
-        &self,
-        filter: &JobFilter,
-    ) -> Result<Vec<JobSummary>, StoreError> {
+    pub(in crate::store) async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         let mut range = Range::of(filter);
         if let Some(end) = self.search_end(filter).await? {
             range.last = (end.0.0, end.1.to_string());
@@ -69,39 +79,48 @@ impl SqliteStore {
             None => LIST,
         };
         let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
+        // One job more than wanted tells whether there are more.
         let query = range
-            .bound(sql, i64::from(filter.limit))
+            .bound(sql, i64::from(filter.limit) + 1)
             .bind(&filter.webhook)
             .bind(text)
             .bind(filter.state.map(JobState::as_str));
-        let (jobs, steps) = self
+        let (jobs, steps, more) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
-                let jobs = query.fetch_all(&mut *snapshot).await?;
-                let ids: Vec<String> = jobs
-                    .iter()
-                    .map(|row| row.try_get("id"))
-                    .collect::<Result<_, _>>()?;
+                let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
                 let ids = serde_json::to_string(&ids).unwrap_or_default();
-                let steps = sqlx::query(STEPS_OF_MANY)
-                    .bind(ids)
-                    .fetch_all(&mut *snapshot)
-                    .await?;
+                let jobs = sqlx::query(LISTED).bind(&ids);
+                let jobs = jobs.fetch_all(&mut *snapshot).await?;
+                let steps = sqlx::query(STEPS_OF_MANY).bind(ids);
+                let steps = steps.fetch_all(&mut *snapshot).await?;
                 snapshot.commit().await?;
-                Ok((jobs, steps))
+                Ok((jobs, steps, more))
             })
             .await?;
         let mut steps_of: HashMap<String, Vec<StepView>> = HashMap::new();
-        for step in &steps {
+        for step in steps {
             let mine = steps_of.entry(step.try_get("job_id")?).or_default();
-            mine.push(rows::step(step)?);
+            mine.push(rows::step(&step)?);
         }
-        jobs.iter()
-            .map(|row| {
-                let id: String = row.try_get("id")?;
-                summary(row, steps_of.remove(&id).unwrap_or_default())
-            })
-            .collect()
+        let jobs = jobs.iter().map(|row| {
+            let id: String = row.try_get("id")?;
+            summary(row, steps_of.remove(&id).unwrap_or_default())
+        });
+        Ok(JobPage {
+            jobs: jobs.collect::<Result<_, StoreError>>()?,
+            more,
+        })
+    }
+
+    pub(in crate::store) async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+        let query = sqlx::query(NEWEST_IDS).bind(limit);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        // Whatever its id: a row that cannot be read is left out.
+        let ids = rows
+            .iter()
+            .map(|row| Reading::new(row, "jobs", "id").job_id("id"));
+        Ok(ids.filter_map(Result::ok).collect())
     }
 
     pub(in crate::store) async fn search_end(
@@ -130,6 +149,22 @@ impl SqliteStore {
         })
         .transpose()
     }
+}
+
+/// The jobs of a page, and whether there are more. The rest of the keys is not read.
+async fn keys(
+    mut rows: BoxStream<'_, Result<SqliteRow, sqlx::Error>>,
+    limit: u32,
+) -> Result<(Vec<String>, bool), sqlx::Error> {
+    let (mut ids, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        if ids.len() >= limit as usize || bytes >= i64::from(PAGE_BYTES) {
+            return Ok((ids, true));
+        }
+        ids.push(row.try_get("id")?);
+        bytes += row.try_get::<i64, _>("bytes")?;
+    }
+    Ok((ids, false))
 }
 
 /// Where in the list's order jobs are read.

@@ -1,4 +1,5 @@
-//! The SQLite backend: one connection writes, a pool reads, a third kind only watches.
+//! The SQLite backend: one connection writes, a pool reads, a third kind only watches. Requests have a writer and readers
+//! of their own.
 
 mod backup;
 mod command;
@@ -42,7 +43,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub use backup::BackupTarget;
 pub use copy::{Copied, CopyError};
@@ -75,15 +76,23 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Shared {
     options: SqliteConnectOptions,
-    files: Files,
+    files: Arc<Files>,
     readers: SqlitePool,
     /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
     /// rolled back and sqlx has not (RELIABILITY, fact 2); the next write opens a new one.
     writer: Mutex<Option<SqliteConnection>>,
+    /// Held during a transaction. The writers of one process take turns in order: at SQLite's own lock, which knows none,
+    /// one that commits without a pause would keep the other out for seconds.
+    turn: Arc<Mutex<()>>,
+    /// How long a write waits in all before it is [`StoreError::Busy`]; `None`: as long as SQLite waits for a foreign lock.
+    patience: Option<Duration>,
     clock: Clock,
     /// What readers were short of, and whether that was told.
     shortage: StdMutex<Recurring<Shortage>>,
 }
+
+/// Pause between two tries of a write that has patience of its own.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 impl SqliteStore {
     /// Runs `work` in one `BEGIN IMMEDIATE` transaction of the writer connection.
@@ -100,28 +109,61 @@ impl SqliteStore {
     where
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
     {
-        let shared = &self.shared;
-        let written = shared.clock.held(async {
-            let mut slot = shared.writer.lock().await;
-            let mut connection = match slot.take() {
-                Some(connection) => connection,
-                None => {
-                    // Opening would make a new log where ours was taken away.
-                    shared.files.check_known()?;
-                    SqliteConnection::connect_with(&shared.options).await?
-                }
+        let (shared, mut work) = (&self.shared, Some(work));
+        let Some(patience) = shared.patience else {
+            let writing = async {
+                let mut slot = shared.writer.lock().await;
+                let _turn = shared.turn.lock().await;
+                self.attempt(&mut slot, &mut work).await
             };
-            let result = in_transaction(&mut connection, &shared.files, work).await;
-            match &result {
-                Ok(_) => *slot = Some(connection),
-                // No other connection finds the log that this one has open.
-                Err(_) if shared.files.check_known().is_err() => *slot = Some(connection),
-                Err(_) => drop(connection.close().await),
+            let written = shared.clock.held(writing).await;
+            return written.map_err(|error| shared.meaning(error));
+        };
+        let deadline = Instant::now() + patience;
+        let late = |_| StoreError::Busy;
+        let mut slot = timeout_at(deadline, shared.writer.lock())
+            .await
+            .map_err(late)?;
+        loop {
+            let turn = timeout_at(deadline, shared.turn.lock())
+                .await
+                .map_err(late)?;
+            let result = shared.clock.held(self.attempt(&mut slot, &mut work)).await;
+            drop(turn);
+            let locked = matches!(result, Err(StoreError::Busy)) && work.is_some();
+            if !locked || Instant::now() + TRY_AGAIN >= deadline {
+                return result.map_err(|error| shared.meaning(error));
             }
-            result
-        });
-        let written: Result<_, StoreError> = written.await;
-        written.map_err(|error| shared.meaning(error))
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Takes `work` once the transaction has begun.
+    async fn attempt<T, F>(
+        &self,
+        slot: &mut Option<SqliteConnection>,
+        work: &mut Option<F>,
+    ) -> Result<(T, Duration), StoreError>
+    where
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    {
+        let files = &self.shared.files;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                // Opening would make a new log where ours was taken away.
+                files.check_known()?;
+                SqliteConnection::connect_with(&self.shared.options).await?
+            }
+        };
+        let result = in_transaction(&mut connection, files, work).await;
+        match &result {
+            Ok(_) => *slot = Some(connection),
+            // No other connection finds the log that this one has open.
+            Err(_) if files.check_known().is_err() => *slot = Some(connection),
+            Err(_) => drop(connection.close().await),
+        }
+        result
     }
 
     /// Runs `work` on a reader. Paused time stands still meanwhile.
@@ -203,7 +245,7 @@ impl Shared {
 async fn in_transaction<T, F>(
     connection: &mut SqliteConnection,
     files: &Files,
-    work: F,
+    work: &mut Option<F>,
 ) -> Result<(T, Duration), StoreError>
 where
     F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
@@ -212,6 +254,9 @@ where
     // The log is open now. In one that nobody else finds a commit would be lost.
     files.check()?;
     let began = Instant::now();
+    let work = work
+        .take()
+        .ok_or_else(|| StoreError::Other("the work was done before".to_owned()))?;
     let value = work(&mut transaction).await?;
     transaction.commit().await?;
     Ok((value, began.elapsed()))

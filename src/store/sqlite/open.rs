@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
@@ -38,6 +39,12 @@ pub(super) const SCHEMA: &str =
     "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
 const READERS: u32 = 4;
+
+/// How long a request waits in all for its turn to write.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a request waits for a reader.
+const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(2);
 
 impl SqliteStore {
     pub(in crate::store) async fn create_or_migrate(
@@ -126,37 +133,60 @@ impl SqliteStore {
 
     /// `name` is how it was asked for, `path` the file itself.
     async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let files = Files::of(name, path)?;
+        let files = Arc::new(Files::of(name, path)?);
         let options = plain_options(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
-        let connecting = async {
-            let writer = SqliteConnection::connect_with(&options).await?;
-            let readers = SqlitePoolOptions::new()
-                .max_connections(READERS)
-                .acquire_timeout(BUSY_TIMEOUT * 3)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-            Ok::<_, StoreError>((writer, readers))
-        };
-        let (writer, readers) = clock
-            .held(connecting)
+        let writer = clock
+            .held(SqliteConnection::connect_with(&options))
             .await
-            .map_err(|error| opening(path, error))?;
+            .map_err(|error| opening(path, error.into()))?;
         Ok(Self {
             shared: Arc::new(Shared {
+                readers: readers(&options, BUSY_TIMEOUT * 3),
                 options,
                 files,
-                readers,
                 writer: Mutex::new(Some(writer)),
+                turn: Arc::default(),
+                patience: None,
                 clock,
                 shortage: StdMutex::default(),
             }),
         })
     }
+
+    pub(in crate::store) async fn for_requests(&self) -> Result<Self, StoreError> {
+        let shared = &self.shared;
+        // A lock is asked for and not waited for, so that no request keeps the turn while it waits.
+        let options = shared.options.clone().busy_timeout(Duration::ZERO);
+        let connecting = shared.clock.held(SqliteConnection::connect_with(&options));
+        let writer = connecting.await.map_err(StoreError::from);
+        let store = Self {
+            shared: Arc::new(Shared {
+                readers: readers(&shared.options, REQUEST_READ_PATIENCE),
+                options,
+                files: Arc::clone(&shared.files),
+                writer: Mutex::new(Some(shared.judged(writer)?)),
+                turn: Arc::clone(&shared.turn),
+                patience: Some(REQUEST_PATIENCE),
+                clock: shared.clock.clone(),
+                shortage: StdMutex::default(),
+            }),
+        };
+        store.open_all().await?;
+        Ok(store)
+    }
+}
+
+fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(patience)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"))
 }
 
 /// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be

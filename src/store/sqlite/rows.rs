@@ -201,7 +201,6 @@ pub(super) fn event(row: &SqliteRow) -> Result<EventView, StoreError> {
         sequence: r.number("sequence")?,
         kind: r.text("type")?,
         created_at: r.time("created_at")?,
-        body: r.text("body")?,
     })
 }
 

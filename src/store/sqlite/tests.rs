@@ -17,11 +17,11 @@ use super::figures::{JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PEND
 use super::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use super::intake::{ACTIVE_JOBS, CHANGES};
 use super::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS, STEPS_OF_MANY,
-    SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+    ATTEMPTS, CANCEL, CHALLENGES, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
+    STEPS_IN_PROGRESS, STEPS_OF_MANY, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use super::lanes::{DEMOTE, PROMOTE};
-use super::list::{LIST, LIST_OF_STATE, SEARCH_END, SEARCH_END_OF_STATE};
+use super::list::{LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE};
 use super::listing::{DELIVERIES_OF_JOB, LIST_DELIVERIES};
 use super::prune::{
     MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
@@ -37,8 +37,8 @@ use super::undelivered::{
     DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
     HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
 };
-use super::users::{JOBS_OF_USER, WINDOW_END};
-use super::watched::{ENDED, FAILING, LIVELY, RUNNING, TOLD, WATCHED};
+use super::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
+use super::watched::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
 use super::*;
 use crate::store::Place;
 
@@ -292,6 +292,11 @@ const PLANS: &[(&str, &str)] = &[
         LIST,
         "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
     ),
+    (LIST, "SEARCH steps USING"),
+    (
+        LISTED,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
     (SEARCH_END, "COVERING INDEX jobs_created ((created_at,id)>"),
     (
         SEARCH_END_OF_STATE,
@@ -324,6 +329,7 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
     (TOLD, BY_JOB),
+    (STEPS_WATCHED, BY_JOB),
     (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
     (
         TRACKED,
@@ -357,13 +363,27 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (
         JOBS_OF_USER,
-        "SEARCH jobs USING INDEX jobs_created ((created_at,id)<(?,?))",
+        "SEARCH u USING PRIMARY KEY (user=? AND (created_at,job_id)<(?,?))",
     ),
     (
-        WINDOW_END,
-        "SEARCH jobs USING COVERING INDEX jobs_created ((created_at,id)<(?,?))",
+        JOBS_OF_USER,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        FORGET_USERS,
+        "SEARCH u USING COVERING INDEX job_users_by_job (job_id=?)",
+    ),
+    (
+        FORGET_USERS,
+        "COVERING INDEX job_users_by_job (job_id=? AND user=? AND created_at=?)",
+    ),
+    (
+        RECORD_USERS,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
     (STEPS, BY_JOB),
+    (STEPS_IN_PROGRESS, BY_JOB),
+    (CHALLENGES, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
     (TRANSITIONS, BY_JOB),
     (EVENTS, BY_JOB),
@@ -436,7 +456,7 @@ async fn pages_are_read_in_their_order_and_not_sorted() {
         LIST_OF_STATE,
         SEARCH_END,
         SEARCH_END_OF_STATE,
-        WINDOW_END,
+        NEWEST_IDS,
     ] {
         let plan = plan(&store, sql).await;
         assert!(

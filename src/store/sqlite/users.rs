@@ -1,36 +1,71 @@
-//! The remote jobs of one user, found in what the API said of them.
+//! The remote jobs of one user, found by the table of whom jobs belong to.
 
-use serde_json::Value;
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::commit::execute;
 use super::rows::Reading;
 use super::{SqliteStore, StoreError};
 use crate::core::job::JobId;
+use crate::core::resource::{leads_to, users_of};
 use crate::core::time::UnixMillis;
-use crate::store::{PAGE_BYTES, UserFilter, UserPage};
+use crate::store::{PAGE_BYTES, Recordable, UserFilter, UserPage};
 
-/// Most jobs that one request looks at: the user stands in the API's text, which is in no index.
-const WINDOW: i64 = 10_000;
+/// Most jobs of the user that one request for those of a connection looks at: the connection stands in the resource alone.
+const LOOKED_AT: u32 = 500;
 
-/// The last job of the window that begins behind (?1, ?2).
-pub(super) const WINDOW_END: &str = "
-    SELECT created_at, id FROM jobs WHERE (created_at, id) < (?1, ?2)
-    ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?3";
+/// Whoever the job no longer leads to.
+pub(super) const FORGET_USERS: &str = "
+    DELETE FROM job_users WHERE (user, created_at, job_id) IN (
+        SELECT u.user, u.created_at, u.job_id
+        FROM json_each(?1) AS v CROSS JOIN job_users AS u ON u.job_id = v.value ->> 'job_id'
+        WHERE u.user NOT IN (SELECT value FROM json_each(v.value, '$.users')))";
 
-/// Texts without the user's id are passed over; those with it are looked at more closely.
+pub(super) const RECORD_USERS: &str = "
+    INSERT OR IGNORE INTO job_users (user, created_at, job_id)
+    SELECT u.value, j.created_at, j.id
+    FROM json_each(?1) AS v CROSS JOIN jobs AS j ON j.id = v.value ->> 'job_id'
+    CROSS JOIN json_each(v.value, '$.users') AS u";
+
+/// The resources are read only of those that fit.
 pub(super) const JOBS_OF_USER: &str = "
     SELECT j.id, j.created_at, j.resource
     FROM (
-        SELECT id, sum(bytes) OVER (ORDER BY created_at DESC, id DESC) - bytes AS before, created_at
+        SELECT job_id, created_at, sum(bytes) OVER (ORDER BY created_at DESC, job_id DESC) - bytes AS before
         FROM (
-            SELECT id, created_at, octet_length(resource) AS bytes
-            FROM (
-                SELECT id, created_at, resource FROM jobs WHERE (created_at, id) < (?1, ?2)
-                ORDER BY created_at DESC, id DESC LIMIT ?3
-            )
-            WHERE instr(resource, ?4) > 0 LIMIT ?5
+            SELECT u.job_id, u.created_at, coalesce(octet_length(jobs.resource), 0) AS bytes
+            FROM job_users AS u CROSS JOIN jobs ON jobs.id = u.job_id
+            WHERE u.user = ?1 AND (u.created_at, u.job_id) < (?2, ?3)
+            ORDER BY u.created_at DESC, u.job_id DESC LIMIT ?4
         )
-    ) AS page CROSS JOIN jobs AS j ON j.id = page.id
-    WHERE page.before < ?6 ORDER BY page.created_at DESC, page.id DESC";
+    ) AS page CROSS JOIN jobs AS j ON j.id = page.job_id
+    WHERE page.before < ?5 ORDER BY page.created_at DESC, page.job_id DESC";
+
+#[derive(Serialize)]
+struct UsersRow<'a> {
+    job_id: &'a str,
+    users: Vec<String>,
+}
+
+/// Records whom the jobs belong to by what was seen of them.
+pub(super) async fn record_users<'a>(
+    connection: &mut SqliteConnection,
+    seen: impl Iterator<Item = &'a Recordable>,
+) -> Result<(), StoreError> {
+    let rows: Vec<UsersRow<'_>> = seen
+        .filter_map(|each| {
+            let resource = each.observation.resource.as_deref()?;
+            let users = users_of(resource).iter().map(ToString::to_string).collect();
+            let job_id = each.observation.job_id.as_str();
+            Some(UsersRow { job_id, users })
+        })
+        .collect();
+    if !rows.is_empty() {
+        execute(connection, FORGET_USERS, &rows).await?;
+        execute(connection, RECORD_USERS, &rows).await?;
+    }
+    Ok(())
+}
 
 impl SqliteStore {
     pub(in crate::store) async fn jobs_of_user(
@@ -41,110 +76,43 @@ impl SqliteStore {
             .after
             .as_ref()
             .map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
-        let (rows, end) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let rows = sqlx::query(JOBS_OF_USER)
-                    .bind(at)
-                    .bind(id)
-                    .bind(WINDOW)
-                    .bind(&filter.user)
-                    .bind(i64::from(filter.limit))
-                    .bind(PAGE_BYTES)
-                    .fetch_all(&mut *snapshot)
-                    .await?;
-                let end = sqlx::query(WINDOW_END)
-                    .bind(at)
-                    .bind(id)
-                    .bind(WINDOW - 1)
-                    .fetch_optional(&mut *snapshot)
-                    .await?;
-                snapshot.commit().await?;
-                Ok((rows, end))
-            })
-            .await?;
-        let mut resources = Vec::with_capacity(rows.len());
-        let mut bytes = 0;
-        for row in &rows {
-            let resource: String = Reading::new(row, "jobs", "id").text("resource")?;
+        let looked_at = match filter.connection {
+            Some(_) => LOOKED_AT,
+            None => filter.limit,
+        };
+        // One job more than wanted tells whether there are more.
+        let query = sqlx::query(JOBS_OF_USER)
+            .bind(&filter.user)
+            .bind(at)
+            .bind(id)
+            .bind(i64::from(looked_at) + 1)
+            .bind(PAGE_BYTES);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let mut more = rows.len() > looked_at as usize;
+        let (mut resources, mut last, mut bytes) = (Vec::new(), None, 0);
+        for row in rows.into_iter().take(looked_at as usize) {
+            if resources.len() >= filter.limit as usize {
+                more = true;
+                break;
+            }
+            let (place, resource) = listed(&row)?;
+            last = Some(place);
             bytes += resource.len();
-            if leads_to(&resource, &filter.user, filter.connection.as_deref()) {
+            let connection = filter.connection.as_deref();
+            if connection.is_none_or(|wanted| leads_to(&resource, &filter.user, wanted)) {
                 resources.push(resource);
             }
         }
-        let full = rows.len() >= filter.limit as usize || bytes >= PAGE_BYTES as usize;
-        let last = if full { rows.last() } else { end.as_ref() };
-        let place = |row| -> Result<(UnixMillis, JobId), StoreError> {
-            let r = Reading::new(row, "jobs", "id");
-            Ok((r.time("created_at")?, r.job_id("id")?))
-        };
+        more = more || bytes >= PAGE_BYTES as usize;
         Ok(UserPage {
             resources,
-            next: last.map(place).transpose()?,
+            next: last.filter(|_| more),
         })
     }
 }
 
-/// Whether the job's source, or a result of one of its steps, is a URL below this user (and connection).
-fn leads_to(resource: &str, user: &str, connection: Option<&str>) -> bool {
-    let Ok(job) = serde_json::from_str::<Value>(resource) else {
-        return false;
-    };
-    let steps = job.get("steps").and_then(Value::as_array);
-    let results = steps.into_iter().flatten().flat_map(|step| {
-        // A result is an object, or a list of them.
-        let result = step.get("result").unwrap_or(&Value::Null);
-        match result {
-            Value::Array(many) => many.iter().map(|one| &one["url"]).collect(),
-            one => vec![&one["url"]],
-        }
-    });
-    std::iter::once(&job["links"]["source"])
-        .chain(results)
-        .filter_map(Value::as_str)
-        .any(|url| is_below(url, user, connection))
-}
-
-fn is_below(url: &str, user: &str, connection: Option<&str>) -> bool {
-    let path = match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => url.trim_start_matches('/'),
-    };
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').collect();
-    let Some(at) = parts
-        .windows(2)
-        .position(|pair| pair[0] == "users" && pair[1] == user)
-    else {
-        return false;
-    };
-    connection.is_none_or(|wanted| parts[at + 2..].starts_with(&["connections", wanted]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_belongs_to_whom_its_source_or_a_result_leads_to() {
-        let source = r#"{"links":{"source":"https://api/users/u1/connections/c1"}}"#;
-        let object = r#"{"steps":[{"result":null},{"result":{"url":"/users/u1/accounts?filter=x"}}],"links":null}"#;
-        let list =
-            r#"{"steps":[{"result":[{"type":"link","url":"/v3/users/u1/connections/c1"}]}]}"#;
-        let elsewhere = [
-            r#"{"links":{"source":"/users/u11/connections/u1"},"id":"u1"}"#,
-            r#"{"links":{"source":"/reports?of=/users/u1/x"}}"#,
-            r#"{"steps":[{"title":"/users/u1","result":{"code":"/users/u1"}}]}"#,
-            "not json, /users/u1/x",
-        ];
-        for resource in [source, object, list] {
-            assert!(leads_to(resource, "u1", None), "{resource}");
-            let connected = leads_to(resource, "u1", Some("c1"));
-            assert_eq!(connected, resource != object, "{resource}");
-            assert!(!leads_to(resource, "u1", Some("c")), "{resource}");
-        }
-        for resource in elsewhere {
-            assert!(!leads_to(resource, "u1", None), "{resource}");
-        }
-    }
+fn listed(row: &SqliteRow) -> Result<((UnixMillis, JobId), String), StoreError> {
+    let r = Reading::new(row, "jobs", "id");
+    let place = (r.time("created_at")?, r.job_id("id")?);
+    Ok((place, r.foreign_text("resource")?.unwrap_or_default()))
 }

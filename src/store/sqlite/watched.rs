@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::jobs::{STEPS_OF_MANY, summary};
+use super::jobs::summary;
 use super::rows::{self, Reading, job_columns};
 use super::{SqliteStore, StoreError};
 use crate::core::job::JobId;
@@ -70,6 +70,12 @@ pub(super) const WATCHED: &str = concat!(
      FROM json_each(?1) AS wanted JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
+/// How a step stands is seen in its result only while it is not over.
+pub(super) const STEPS_WATCHED: &str = "
+    SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
+           first_seen_at, updated_at
+    FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+
 pub(super) const TOLD: &str = "
     SELECT job_id, state, last_error IS NOT NULL AS tried, count(*) AS events, sum(attempts) AS attempts
     FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
@@ -130,7 +136,7 @@ impl SqliteStore {
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
                 let mut parts = Vec::new();
-                for sql in [WATCHED, STEPS_OF_MANY, TOLD] {
+                for sql in [WATCHED, STEPS_WATCHED, TOLD] {
                     let query = sqlx::query(sql).bind(&ids);
                     parts.push(query.fetch_all(&mut *snapshot).await?);
                 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use super::house::{House, get, readyz};
 use super::program::Program;
@@ -203,6 +204,69 @@ async fn while_another_program_keeps_the_lock_nothing_is_polled_or_sent() {
         house.value("SELECT count(*) FROM attempts").await,
         house.sink.received().len().to_string()
     );
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn jobs_that_are_posted_meanwhile_are_turned_away_in_time_and_keep_no_loop_waiting() {
+    let house = House::new().await;
+    let program = house.running().await;
+    let status = program.ready().await;
+    house
+        .follow("steady", &[(0, &[("a", "in-progress")])])
+        .await;
+    until("a poll", || house.asked("steady") > 0).await;
+    let mut other = house.outsider().await;
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    jobtrackd::tls::install_provider();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let began = Instant::now();
+    let posts: Vec<_> = (0..50)
+        .map(|n: u32| {
+            let post = client
+                .post(format!("http://{status}/jobs"))
+                .header("content-type", "application/json")
+                .body(format!(r#"{{"id":"posted-{n}"}}"#));
+            tokio::spawn(async move {
+                let answer = post.send().await.unwrap();
+                let code = answer.status().as_u16();
+                (
+                    code,
+                    answer.headers()["retry-after"].clone(),
+                    began.elapsed(),
+                )
+            })
+        })
+        .collect();
+    // Its own wait takes 5 s; behind one request it would be 10 s.
+    program
+        .says_within(LOCK_PATIENCE, "the database cannot be written", 1)
+        .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        began.elapsed()
+    );
+    for post in posts {
+        let (code, retry_after, took) = post.await.unwrap();
+        assert_eq!((code, retry_after.to_str().unwrap()), (503, "1"));
+        assert!(took < Duration::from_secs(7), "{took:?}");
+    }
+    let body = readyz(&status, 503).await;
+    let reason = "the database cannot be written: another program holds its lock";
+    assert_eq!(body["reasons"], serde_json::json!([reason]));
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    program.says("the database can be written again").await;
+    let post = client
+        .post(format!("http://{status}/jobs"))
+        .header("content-type", "application/json")
+        .body(r#"{"id":"posted"}"#);
+    assert_eq!(post.send().await.unwrap().status().as_u16(), 202);
+    until("its poll", || house.asked("posted") > 0).await;
+    assert_eq!(house.value("SELECT count(*) FROM jobs").await, "2");
     program.stop().await;
 }
 

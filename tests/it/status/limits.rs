@@ -140,6 +140,49 @@ async fn connections_without_a_request_under_way_make_room_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_was_just_accepted_is_not_closed_for_others() {
+    let mut world = World::new().await;
+    world.limits.connections = 4;
+    world.start().await;
+    let (mut first, mut second) = (connect(&mut world).await, connect(&mut world).await);
+    greet(&mut world, &mut first).await;
+    greet(&mut world, &mut second).await;
+    let (mut fresh, mut slow) = (connect(&mut world).await, connect(&mut world).await);
+    let host = address(&mut world);
+    say(&mut slow, b"GET /healthz HTTP/1.1\r\n").await;
+    // Work on other threads lets the server accept them.
+    world.rows("SELECT 1").await;
+    let began = Instant::now();
+    let answer = ask_with(&mut world, "GET /readyz", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(hung_up(&mut first).await.1, "");
+    assert_eq!(hung_up(&mut second).await.1, "");
+    greet(&mut world, &mut fresh).await;
+    let rest = format!("Host: {host}\r\n\r\n");
+    assert_eq!(exchange(&world, &mut slow, &rest).await.status, 200);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_gets_its_first_answer_while_another_one_waits_makes_room() {
+    let mut world = World::new().await;
+    world.limits.connections = 1;
+    world.start().await;
+    let mut fresh = connect(&mut world).await;
+    world.rows("SELECT 1").await;
+    let mut waiting = connect(&mut world).await;
+    let host = address(&mut world);
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    say(&mut waiting, request.as_bytes()).await;
+    world.rows("SELECT 1").await;
+    let began = Instant::now();
+    greet(&mut world, &mut fresh).await;
+    let answer = timeout(LONG, Answer::read(&mut waiting)).await.unwrap();
+    assert_eq!(answer.unwrap().status, 200);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn peers_that_never_finish_a_head_keep_nobody_waiting_for_more_than_ten_seconds() {
     let mut world = World::new().await;
     world.limits.connections = 2;
@@ -162,10 +205,8 @@ async fn peers_that_never_finish_a_head_keep_nobody_waiting_for_more_than_ten_se
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_nothing_is_cut_off() {
-    const REQUESTS: usize = 12;
-    let mut world = World::running().await;
+/// Follows a job of almost 1 MiB, and returns once it was seen.
+async fn follow_large_job(world: &mut World) {
     let long = "x".repeat(1 << 20);
     let body = format!(
         r#"{{"type":"job","id":"1","steps":[],"n":"{}"}}"#,
@@ -175,10 +216,86 @@ async fn a_peer_that_reads_nothing_is_cut_off() {
     world.enqueue("1").await;
     let looked = "SELECT count(*) FROM jobs WHERE polls > 0";
     world.until(60 * SECOND, looked, "1").await;
+}
+
+/// A connection of a peer that takes little ahead.
+async fn connect_small(world: &mut World) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(1 << 16).unwrap();
-    let at = format!("127.0.0.1:{}", port(&mut world)).parse().unwrap();
-    let mut stream = world.clock.held(socket.connect(at)).await.unwrap();
+    let at = format!("127.0.0.1:{}", port(world)).parse().unwrap();
+    world.clock.held(socket.connect(at)).await.unwrap()
+}
+
+/// The same, with a request of which only the first byte of the answer is taken.
+async fn hang_at(world: &mut World, path: &str) -> TcpStream {
+    let mut stream = connect_small(world).await;
+    let host = address(world);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    say(&mut stream, request.as_bytes()).await;
+    assert_eq!(world.clock.held(stream.read_u8()).await.unwrap(), b'H');
+    stream
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_are_being_sent_take_no_more_memory_than_there_is_for_all_of_them() {
+    let mut world = World::new().await;
+    world.limits.answers = 3 << 20;
+    world.start().await;
+    follow_large_job(&mut world).await;
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        slow.push(hang_at(&mut world, "/jobs/1").await);
+    }
+    let began = Instant::now();
+    for path in ["GET /jobs/1", "GET /jobs", "GET /events"] {
+        let refused = ask_with(&mut world, path, &[]).await;
+        assert_eq!(
+            refused.verdict(),
+            (503, "service-unavailable".to_owned()),
+            "{path}"
+        );
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(began.elapsed().as_secs(), 6, "each waits for two seconds");
+    for path in ["GET /healthz", "GET /readyz", "GET /openapi.json"] {
+        assert_eq!(ask_with(&mut world, path, &[]).await.status, 200, "{path}");
+    }
+    let body = r#"{"id":"new"}"#;
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let posted = ask_with(&mut world, "POST /jobs", &[JSON, &length]).await;
+    assert_eq!(posted.status, 202);
+    let body = r#"{"mfa-response":["1"]}"#;
+    let length = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    let answered = ask_with(&mut world, "POST /jobs/1/mfa", &[JSON, &length]).await;
+    assert_eq!(answered.verdict(), (409, "request-not-valid".to_owned()));
+    drop(slow);
+    for path in ["GET /jobs/1", "GET /jobs", "GET /events"] {
+        assert_eq!(ask_with(&mut world, path, &[]).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_has_not_sent_counts_too() {
+    let mut world = World::new().await;
+    world.limits.answers = 3 << 19;
+    world.start().await;
+    follow_large_job(&mut world).await;
+    world.sql("UPDATE jobs SET cancel_requested = 1").await;
+    world.until_ended(60 * SECOND).await;
+    let slow = hang_at(&mut world, "/stream?after=0").await;
+    world.rows("SELECT 1").await;
+    let refused = ask_with(&mut world, "GET /jobs/1", &[]).await;
+    assert_eq!(refused.verdict(), (503, "service-unavailable".to_owned()));
+    drop(slow);
+    assert_eq!(ask_with(&mut world, "GET /jobs/1", &[]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_is_cut_off() {
+    const REQUESTS: usize = 12;
+    let mut world = World::running().await;
+    follow_large_job(&mut world).await;
+    let mut stream = connect_small(&mut world).await;
     let host = address(&mut world);
     let request = format!("GET /jobs/1 HTTP/1.1\r\nHost: {host}\r\n\r\n");
     say(&mut stream, request.repeat(REQUESTS).as_bytes()).await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jobtrackd::simulator::Phase;
+
 use super::client::{Answer, get};
 use crate::support::world::World;
 
@@ -100,6 +102,27 @@ fn fields_of_the_contract(first: &Answer) {
         record["created_at"].as_str().unwrap().len(),
         "2026-11-22T15:04:05.123Z".len()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_jobs_with_large_results_is_short_and_goes_on() {
+    let mut world = World::running().await;
+    let result = "x".repeat(1000 << 10);
+    let ids: Vec<String> = (0..9).map(|n| format!("j{n}")).collect();
+    for id in &ids {
+        let body = format!(
+            r#"{{"type":"job","id":"{id}","steps":[{{"title":"a","status":"success","result":"{result}"}}]}}"#
+        );
+        world.tell(id, vec![Phase::verbatim(0, body)]);
+        world.enqueue(id).await;
+    }
+    world.until_ended(Duration::from_secs(60)).await;
+    let first = get(&mut world, "/jobs?limit=500").await;
+    assert_eq!(first.column("id").len(), 5);
+    assert!(first.text.len() < 5 << 20, "{}", first.text.len());
+    let mut listed = pages(&mut world, "/jobs", "id", 500).await;
+    listed.sort();
+    assert_eq!(listed, ids);
 }
 
 #[tokio::test(start_paused = true)]

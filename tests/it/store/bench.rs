@@ -7,7 +7,9 @@ use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::Tracked;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, Committed, DueDelivery, JobDetail, Recordable, Store, StoreError};
+use jobtrackd::store::{
+    Batch, Committed, DueDelivery, EventFilter, JobDetail, Recordable, Store, StoreError,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, ValueRef};
 use tempfile::TempDir;
@@ -62,6 +64,18 @@ impl Bench {
     pub(crate) async fn detail(&self, id: &str) -> JobDetail {
         let id = JobId::parse(id).unwrap();
         self.store.detail(&id).await.unwrap().unwrap()
+    }
+
+    /// The bodies of a job's events, in order.
+    pub(crate) async fn bodies(&self, id: &str) -> Vec<String> {
+        let filter = EventFilter {
+            job: JobId::parse(id).ok(),
+            limit: 1000,
+            bytes: u32::MAX,
+            ..EventFilter::default()
+        };
+        let page = self.store.events(&filter).await.unwrap();
+        page.events.into_iter().map(|event| event.body).collect()
     }
 
     pub(crate) async fn record(&self, observations: Vec<Recordable>) -> Committed {

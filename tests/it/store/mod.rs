@@ -13,6 +13,7 @@ mod row_metadata;
 mod schema;
 
 mod updates;
+mod users;
 
 mod intake;
 

@@ -2,7 +2,7 @@
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::store::{JobFilter, JobSummary};
+use jobtrackd::store::{Happened, JobFilter, JobSummary};
 
 use super::bench::Bench;
 use super::given::{body, id};
@@ -40,10 +40,13 @@ async fn pages(bench: &Bench, state: Option<JobState>, limit: u32) -> Vec<JobSum
             ..JobFilter::default()
         };
         let page = bench.store.list(&filter).await.unwrap();
-        assert!(page.len() <= limit as usize);
-        let Some(last) = page.last() else { return all };
-        after = Some((last.row.created_at, last.row.id.clone()));
-        all.extend(page);
+        assert!(page.jobs.len() <= limit as usize);
+        let last = page.jobs.last().filter(|_| page.more);
+        after = last.map(|job| (job.row.created_at, job.row.id.clone()));
+        all.extend(page.jobs);
+        if after.is_none() {
+            return all;
+        }
     }
 }
 
@@ -137,4 +140,64 @@ async fn a_row_that_no_version_writes_is_named_and_stops_no_other() {
     let jobs = bench.store.active_jobs(0, 9).await.unwrap();
     assert_eq!(jobs[0].job, None);
     assert_eq!(jobs[1].job.as_ref().unwrap().id, id("2"));
+}
+
+#[tokio::test]
+async fn a_list_has_at_most_4_mib_of_all_that_jobs_hold_and_one_job_more_and_none_is_left_out() {
+    let mut bench = Bench::fresh().await;
+    let ids: Vec<String> = (0..12).map(|n| format!("j{n:02}")).collect();
+    let result = "x".repeat(700 << 10);
+    for id in &ids {
+        let script = format!("INSERT INTO jobs (id) VALUES ('{id}')");
+        bench.outsider.run(&script).await.unwrap();
+        let steps = format!(
+            r#"{{"steps":[{{"title":"a","status":"odd","result":"{result}"}},{{"title":"b","status":"odd","result":"{result}"}}]}}"#
+        );
+        bench.sees(id, &steps, &[]).await;
+    }
+    let filter = JobFilter {
+        limit: 500,
+        ..JobFilter::default()
+    };
+    let first = bench.store.list(&filter).await.unwrap();
+    assert_eq!((first.jobs.len(), first.more), (3, true));
+    let mut listed: Vec<String> = pages(&bench, None, 500)
+        .await
+        .iter()
+        .map(|job| job.row.id.to_string())
+        .collect();
+    listed.sort();
+    assert_eq!(listed, ids);
+    assert_eq!(bench.store.newest_ids(500).await.unwrap().len(), 12);
+}
+
+#[tokio::test]
+async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more() {
+    let mut bench = Bench::with_jobs(&["1"]).await;
+    bench.sees("1", &body(&[("a", "success")]), &["w"]).await;
+    let script = format!(
+        "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+         INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, \"trigger\", answer)
+         SELECT (SELECT id FROM events WHERE sequence = 1), 'w', i, {}, 1, 500, 'manual', '{}' FROM n",
+        super::given::T0.0 + 1,
+        "x".repeat(16 << 10)
+    );
+    bench.outsider.run(&script).await.unwrap();
+    let (mut attempts, mut after) = (0, None);
+    loop {
+        let page = bench.store.timeline(&id("1"), after.as_ref(), 500).await;
+        let page = page.unwrap().unwrap();
+        let answers = page.entries.iter().filter_map(|entry| match &entry.what {
+            Happened::Attempt(attempt) => attempt.answer.as_ref(),
+            _ => None,
+        });
+        let bytes: usize = answers.map(String::len).sum();
+        assert!(bytes <= (4 << 20) + (16 << 10), "{bytes}");
+        attempts += bytes >> 14;
+        after = page.entries.last().map(|entry| entry.key.clone());
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(attempts, 600);
 }

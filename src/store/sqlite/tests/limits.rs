@@ -11,9 +11,11 @@ impl SqliteStore {
         let file = self.shared.files.database();
         let shared = Shared {
             options: set(self.shared.options.clone()),
-            files: Files::of(file, file).unwrap(),
+            files: Arc::new(Files::of(file, file).unwrap()),
             readers: self.shared.readers.clone(),
             writer: Mutex::new(None),
+            turn: Arc::default(),
+            patience: None,
             clock: self.shared.clock.clone(),
             shortage: StdMutex::default(),
         };
@@ -131,4 +133,71 @@ async fn a_full_disk_is_temporary_and_the_next_write_succeeds_when_there_is_spac
         .unwrap(),
         1
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_3_s_for_a_foreign_lock_however_many_there_are_and_the_loops_for_none_of_them()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.db");
+    let clock = Clock::driven(crate::core::time::UnixMillis(0));
+    let store = SqliteStore::create_or_migrate(Place::from(&file), clock.clone());
+    let store = store.await.unwrap();
+    let loops = store.with(|options| options.busy_timeout(Duration::from_millis(1)));
+    let requests = loops.for_requests().await.unwrap();
+    let mut outsider = loops.outsider().await;
+    run(&mut outsider, "BEGIN IMMEDIATE").await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(120) {
+        let asked = Instant::now();
+        let posts: Vec<_> = (0..50)
+            .map(|n: u32| {
+                let requests = requests.clone();
+                tokio::spawn(async move {
+                    let posted = requests.enqueue(&job(&n.to_string(), None)).await;
+                    (posted, asked.elapsed())
+                })
+            })
+            .collect();
+        while !posts.iter().all(|post| post.is_finished()) {
+            let written = Instant::now();
+            let busy = loops.enqueue(&job("of the loops", None)).await;
+            assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
+            assert!(written.elapsed() < Duration::from_millis(100));
+            sleep(Duration::from_millis(500)).await;
+        }
+        for post in posts {
+            let (posted, waited) = post.await.unwrap();
+            assert!(matches!(posted, Err(StoreError::Busy)), "{posted:?}");
+            assert!(waited <= Duration::from_secs(3), "{waited:?}");
+        }
+    }
+    run(&mut outsider, "ROLLBACK").await;
+    assert!(requests.enqueue(&job("1", None)).await.unwrap());
+    assert!(loops.enqueue(&job("2", None)).await.unwrap());
+    requests.close().await;
+    assert!(loops.enqueue(&job("3", None)).await.unwrap());
+}
+
+#[tokio::test]
+async fn writers_of_one_process_take_turns_however_much_requests_write() {
+    let (_folder, store) = fresh().await;
+    let loops = store.with(|options| options.busy_timeout(Duration::ZERO));
+    let requests = loops.for_requests().await.unwrap();
+    let posting: Vec<_> = (0..4)
+        .map(|client: u32| {
+            let requests = requests.clone();
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let id = format!("{client}-{n}");
+                    requests.enqueue(&job(&id, None)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for n in 0..100 {
+        let written = loops.enqueue(&job(&format!("loops-{n}"), None)).await;
+        assert!(matches!(written, Ok(true)), "{n}: {written:?}");
+    }
+    posting.iter().for_each(|client| client.abort());
 }

@@ -1,0 +1,177 @@
+//! Peers in processes of their own: this program again, in another role. What they take of the processor is theirs.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jobtrackd::clock::Clock;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::percentile;
+use super::upstream::Upstream;
+
+/// Before a client that was turned away comes again.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
+/// What `{n}` in a path counts up to.
+pub(crate) const NAMES: usize = 100;
+
+/// What stands before the role on the command line.
+pub(crate) const AS: &str = "--as";
+
+/// Plays the role that the arguments name: `upstream`, or `clients ADDRESS COUNT SECONDS MANNER PATH`.
+pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
+    match arguments {
+        [role] if role == "upstream" => upstream().await,
+        [role, address, count, seconds, manner, path] if role == "clients" => {
+            let until = Instant::now() + Duration::from_secs(seconds.parse()?);
+            clients(address, count.parse()?, until, manner, path).await
+        }
+        _ => anyhow::bail!("no such role: {arguments:?}"),
+    }
+}
+
+/// Says where it listens, and then of each request the job and when it came.
+async fn upstream() -> anyhow::Result<()> {
+    let (seen, mut requests) = mpsc::unbounded_channel();
+    let upstream = Upstream::start(Some(seen)).await?;
+    let clock = Clock::system();
+    println!("{}", upstream.base_url());
+    while let Some((id, _)) = requests.recv().await {
+        println!("{id} {}", clock.now().0);
+    }
+    Ok(())
+}
+
+/// Clients that ask again and again and read what comes, or with the manner `slow` hardly do. `{n}` in the path is
+/// another number below [`NAMES`] each time. Says how many were answered and turned away, and how long answers took.
+async fn clients(
+    address: &str,
+    count: usize,
+    until: Instant,
+    manner: &str,
+    path: &str,
+) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for client in 0..count {
+        let (address, manner, path) = (address.to_owned(), manner.to_owned(), path.to_owned());
+        tasks.spawn(async move {
+            let mut took = Vec::new();
+            let mut refused = 0;
+            for number in (client..).step_by(count) {
+                if Instant::now() >= until {
+                    break;
+                }
+                let request = request(
+                    &address,
+                    &path.replace("{n}", &(number % NAMES).to_string()),
+                );
+                let asked = Instant::now();
+                let asking = ask(&address, &request, manner == "slow");
+                match timeout_at(until, asking).await {
+                    Ok(Ok(503)) => {
+                        refused += 1;
+                        sleep(COME_AGAIN).await;
+                    }
+                    Ok(Ok(_)) => took.push(asked.elapsed().as_secs_f64() * 1000.0),
+                    // A slow reader is cut off in the end; others are counted by what they miss.
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+            (took, refused)
+        });
+    }
+    let (mut took, mut refused) = (Vec::new(), 0);
+    while let Some(ended) = tasks.join_next().await {
+        let (mine, refusals) = ended?;
+        took.extend(mine);
+        refused += refusals;
+    }
+    print!("{} answered, {refused} turned away", took.len());
+    if !took.is_empty() {
+        let (half, most) = (percentile(&mut took, 50), percentile(&mut took, 99));
+        print!(", p50 {half:.0} ms, p99 {most:.0} ms");
+    }
+    println!();
+    Ok(())
+}
+
+fn request(address: &str, path: &str) -> String {
+    let answers = r#"{"mfa-response":["1"]}"#;
+    if path.ends_with("/mfa") {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{answers}",
+            answers.len()
+        )
+    } else {
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+    }
+}
+
+/// The status of the answer, read to its end.
+async fn ask(address: &str, request: &str, slowly: bool) -> anyhow::Result<u16> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut some = vec![0; 256 << 10];
+    let mut head = Vec::new();
+    loop {
+        let wanted = if slowly { 1 } else { some.len() };
+        let length = stream.read(&mut some[..wanted]).await?;
+        if head.len() < 12 {
+            head.extend_from_slice(&some[..length.min(12)]);
+        }
+        if length == 0 {
+            break;
+        }
+        if slowly {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    Ok(head.get(9..12).context("no answer")?.parse()?)
+}
+
+/// A peer; ended when it is dropped.
+pub(crate) struct Peer {
+    _process: Child,
+    pub(crate) says: Lines<BufReader<ChildStdout>>,
+}
+
+impl Peer {
+    pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg(AS)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let said = process.stdout.take().context("no standard output")?;
+        Ok(Self {
+            _process: process,
+            says: BufReader::new(said).lines(),
+        })
+    }
+
+    /// Clients of the status server at `address`.
+    pub(crate) fn clients(
+        address: &str,
+        count: usize,
+        span: Duration,
+        manner: &str,
+        path: &str,
+    ) -> anyhow::Result<Self> {
+        let (count, seconds) = (count.to_string(), span.as_secs().to_string());
+        Self::start(&["clients", address, &count, &seconds, manner, path])
+    }
+
+    /// The next line it says.
+    pub(crate) async fn line(&mut self) -> anyhow::Result<String> {
+        self.says.next_line().await?.context("a peer has ended")
+    }
+}
