@@ -22,6 +22,7 @@ pub use service::run;
 
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
+use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{
     self, Access, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
@@ -80,6 +81,7 @@ pub struct Daemon {
     waiting: Waiting,
     health: Arc<RwLock<Health>>,
     upstream: Arc<RwLock<Upstream>>,
+    rules: Arc<RwLock<EnqueueRules>>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -130,6 +132,7 @@ impl Daemon {
         let waiting = Waiting::new(commits.clone());
         let health = Arc::new(RwLock::new(health));
         let upstream = Arc::new(RwLock::new(engine.upstream.clone()));
+        let rules = Arc::new(RwLock::new(settings.enqueue_rules()));
         let status_stop = CancellationToken::new();
         let mut status = Tasks::default();
         if let Some(listener) = listener {
@@ -139,6 +142,7 @@ impl Daemon {
                     store: store.clone(),
                     health: Arc::clone(&health),
                     upstream: Arc::clone(&upstream),
+                    rules: Arc::clone(&rules),
                     nudge: Arc::clone(&nudge),
                     waiting: waiting.clone(),
                     clock: surroundings.clock.clone(),
@@ -162,6 +166,7 @@ impl Daemon {
             waiting,
             health,
             upstream,
+            rules,
             vitals,
             refused: Arc::default(),
             status,
@@ -277,6 +282,7 @@ impl Daemon {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = upstream;
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.enqueue_rules();
         self.access.renew(&new.status);
         self.settings = new;
         Ok(())

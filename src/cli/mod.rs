@@ -55,7 +55,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, DatabaseSettings, Sources, load_database, load_upstream};
+use crate::config::{
+    ConfigError, DatabaseSettings, Sources, load_database, load_enqueue, load_upstream,
+};
 use crate::store::{Place, Store};
 use screen::Screen;
 use style::{Style, Tone};
@@ -176,9 +178,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => block_on(backup::run(&args, &database()?)),
         Command::Restore(args) => block_on(restore::run(&args, &database()?)),
         Command::Enqueue(args) => {
-            let options = args.options()?;
-            on_store(&database()?, async |store, screen| {
-                enqueue::run(&args, &options, store, screen).await
+            let options = args.options(Clock::system().now())?;
+            let (database, base_url, rules) = load_enqueue(&sources)?;
+            let rules = enqueue::Rules::new(&base_url, rules)?;
+            on_store(&database, async |store, screen| {
+                enqueue::run(&args, &options, &rules, store, screen).await
             })
         }
         Command::List(args) => on_store(&database()?, async |store, screen| {

@@ -43,14 +43,18 @@ const WORD_BYTES: usize = 64;
 
 const AUTHS: [&str; 3] = ["basiq", "bearer", "none"];
 
+/// Where the API is.
+pub(super) fn base_url(section: &Section<'_>) -> Option<Url> {
+    let example = "\"https://au-api.basiq.io\"";
+    origin::url(section, "base_url", example, Query::Refused)
+}
+
 /// The upstream. `None` when something is wrong, which is reported, or when secrets are not read.
-pub(super) fn upstream(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
-    let base_url = origin::url(
-        section,
-        "base_url",
-        "\"https://au-api.basiq.io\"",
-        Query::Refused,
-    );
+pub(super) fn upstream(
+    section: &Section<'_>,
+    base_url: Option<Url>,
+    secrets: &Secrets<'_>,
+) -> Option<UpstreamSettings> {
     let auth = auth(section, secrets);
     let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
     let max_in_flight = section.whole("max_in_flight", 1..=UPSTREAM_IN_FLIGHT, "256");

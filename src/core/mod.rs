@@ -7,6 +7,8 @@ pub mod time;
 
 pub mod job;
 
+pub mod enqueue;
+
 pub mod resource;
 
 pub mod transition;

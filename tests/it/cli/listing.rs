@@ -25,7 +25,7 @@ impl Desk {
 async fn four_jobs() -> Desk {
     let desk = Desk::migrated();
     desk.run(&["enqueue", "failed", "x-100"]).done();
-    desk.run(&["enqueue", "only", "--webhook", "billing"])
+    desk.billing(&["enqueue", "only", "--webhook", "billing"])
         .done();
     let metadata = r#"{"Customer":"c_9","note":"100% Ärger"}"#;
     desk.run(&["enqueue", "sleepy", "--metadata", metadata])

@@ -19,7 +19,7 @@ impl Desk {
         command
     }
 
-    fn billing(&self, arguments: &[&str]) -> Said {
+    pub(super) fn billing(&self, arguments: &[&str]) -> Said {
         let url = "https://billing.example/hooks?token=canary";
         let mut command = self.with_billing(url, arguments);
         command.output().unwrap().into()
