@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio_util::sync::CancellationToken;
 
 use super::client::{answer, get, post, request};
 use crate::support::world::World;
@@ -56,7 +57,7 @@ async fn a_job_that_is_posted_is_followed_at_once_and_a_second_time_changes_noth
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_never_be_followed_is_refused_with_the_reason() {
+async fn what_the_table_refuses_is_refused_with_the_same_reason() {
     let mut world = World::running().await;
     let large = format!(
         r#"{{"id":"a","metadata":{{"x":"{}"}}}}"#,
@@ -71,26 +72,6 @@ async fn what_can_never_be_followed_is_refused_with_the_reason() {
         (r#"{"id":"a b"}"#, "jobs.id must be"),
         (r#"{"id":""}"#, "jobs.id must be"),
         (r#"{"id":"a\u0000b"}"#, "jobs.id must be"),
-        (r#"{"id":"a","webhook":"al"}"#, "did you mean all?"),
-        (r#"{"id":"a","webhook":""}"#, "name is empty"),
-        (r#"{"id":"a","url":"//evil"}"#, "starts with //"),
-        (
-            r#"{"id":"a","url":"https://evil.example/jobs/a"}"#,
-            "is not that of upstream.base_url",
-        ),
-        (r#"{"id":"a","url":"/x/%2e%2e%2ftoken"}"#, "dot segments"),
-        (
-            r#"{"id":"a","deadline_at":"2020-01-01T00:00:00Z"}"#,
-            "the deadline 2020-01-01T00:00:00.000Z has passed",
-        ),
-        (
-            r#"{"id":"a","deadline_at":4000000000000,"not_before":"2099-01-01T00:00:00Z"}"#,
-            "is not later",
-        ),
-        (
-            r#"{"id":"a","not_before":"2099-01-01T00:00:00Z"}"#,
-            "(polling.deadline) is not later",
-        ),
         (
             r#"{"id":"a","deadline_at":1795320245}"#,
             "jobs.deadline_at must be in Unix milliseconds",
@@ -130,6 +111,49 @@ async fn what_can_never_be_followed_is_refused_with_the_reason() {
         .await
         .refused(413, "content-too-large");
     assert_eq!(world.value("SELECT count(*) FROM jobs").await, "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_never_be_polled_or_sent_is_refused_with_the_reason() {
+    let mut world = World::running().await;
+    let cases = [
+        (r#"{"id":"a","webhook":"al"}"#, "did you mean all?"),
+        (r#"{"id":"a","webhook":""}"#, "name is empty"),
+        (r#"{"id":"a","url":"//evil"}"#, "starts with //"),
+        (
+            r#"{"id":"a","url":"https://evil.example/jobs/a"}"#,
+            "is not that of upstream.base_url",
+        ),
+        (r#"{"id":"a","url":"/x/%2e%2e%2ftoken"}"#, "dot segments"),
+        (
+            r#"{"id":"a","deadline_at":"2020-01-01T00:00:00Z"}"#,
+            "the deadline 2020-01-01T00:00:00.000Z has passed",
+        ),
+        (
+            r#"{"id":"a","deadline_at":4000000000000,"not_before":"2099-01-01T00:00:00Z"}"#,
+            "is not later",
+        ),
+        (
+            r#"{"id":"a","not_before":"2099-01-01T00:00:00Z"}"#,
+            "(polling.deadline) is not later",
+        ),
+    ];
+    for (body, why) in cases {
+        let refused = post(&mut world, body).await;
+        refused.refused(400, "parameter-not-valid");
+        assert!(refused.text.contains(why), "{body}: {}", refused.text);
+    }
+    assert_eq!(world.value("SELECT count(*) FROM jobs").await, "0");
+    world.more =
+        "[webhooks.al]\nurl = \"http://SINK/al\"\nsecret = \"SECRET\"\nallow_private = true\n"
+            .to_owned();
+    let (settings, never) = (world.settings(), CancellationToken::new());
+    world
+        .daemon()
+        .reload(settings, &never, &never)
+        .await
+        .unwrap();
+    assert_eq!(post(&mut world, cases[0].0).await.status, 202);
 }
 
 #[tokio::test(start_paused = true)]
