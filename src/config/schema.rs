@@ -107,6 +107,28 @@ pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
         .map(|(_, kind)| *kind)
 }
 
+/// The full name of the key that these words, with underscores between them, most likely mean.
+pub(super) fn meant(words: &str) -> Option<String> {
+    let words = words.to_lowercase().replace("__", "_");
+    let of_section = SECTIONS.iter().find_map(|(section, keys)| {
+        let key = words.strip_prefix(section)?.strip_prefix('_')?;
+        let near = nearest(key, keys.iter().map(|(name, _)| *name))?;
+        Some(format!("{section}.{near}"))
+    });
+    let of_webhook = || {
+        let rest = words.strip_prefix("webhook")?;
+        let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix('_')?;
+        // The longest: secret_file rather than a webhook secret_… with a key file.
+        let (name, key) = WEBHOOK
+            .iter()
+            .filter_map(|(key, _)| Some((rest.strip_suffix(key)?.strip_suffix('_')?, *key)))
+            .filter(|(name, _)| !name.is_empty())
+            .max_by_key(|(_, key)| key.len())?;
+        Some(format!("{WEBHOOKS}.{name}.{key}"))
+    };
+    of_section.or_else(of_webhook)
+}
+
 /// Whether this may be the name of a webhook.
 pub(super) fn is_webhook_name(name: &str) -> bool {
     (1..=NAME_CHARS).contains(&name.len())
