@@ -29,6 +29,8 @@ pub mod cadence;
 
 pub mod poll;
 
+pub mod redact;
+
 pub mod answer;
 
 pub mod delivery;

@@ -19,6 +19,7 @@ use super::trust::Trust;
 use crate::clock::Clock;
 use crate::core::answer::{Answer, Cut};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
+use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
@@ -199,6 +200,23 @@ impl Sender {
         request: RequestBuilder,
         started: Instant,
     ) -> Exchanged {
+        let secrets = webhook.redactor();
+        let mut exchanged = self.exchanged(webhook, request, started, &secrets).await;
+        if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
+            &mut exchanged.result
+        {
+            *detail = secrets.hide_text(detail);
+        }
+        exchanged
+    }
+
+    async fn exchanged(
+        &self,
+        webhook: &WebhookSettings,
+        request: RequestBuilder,
+        started: Instant,
+        secrets: &Redactor,
+    ) -> Exchanged {
         // An address in the URL never reaches the resolver.
         let verdict = webhook.url.host().as_ref().and_then(judge_host);
         if let Some(verdict) = verdict
@@ -215,7 +233,7 @@ impl Sender {
         let wish = outcome::wish(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
         // Whatever becomes of the body, the status line has decided; a body that drips is only told of.
-        let answer = answer::read(response, webhook, left).await;
+        let answer = answer::read(response, secrets, left).await;
         if let AttemptResult::Refused { too_slow, .. } = &mut result {
             *too_slow = answer
                 .as_ref()

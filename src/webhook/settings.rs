@@ -5,9 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::header::CustomHeader;
+use super::shown::secrets_of;
 use super::trust::Trust;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
+use crate::core::redact::Redactor;
 use crate::core::signature::SigningKey;
 
 /// One `[webhooks.NAME]` section, validated (contract, section 6).
@@ -38,14 +40,10 @@ pub struct WebhookSettings {
 }
 
 impl WebhookSettings {
-    /// What of our requests must not be kept if the receiver echoes it: values of headers and of the URL's query.
-    pub(super) fn echoes(&self) -> Vec<&[u8]> {
-        let query = self.url.query().unwrap_or_default();
-        let queried = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(_, value)| value.as_bytes());
+    /// Hides what of our requests must not be kept if the receiver repeats it: the values of headers, and the secrets of
+    /// the URL.
+    pub(super) fn redactor(&self) -> Redactor {
         let headers = self.headers.iter().map(CustomHeader::value);
-        headers.chain(queried).collect()
+        Redactor::new(headers, secrets_of(&self.url).map(str::as_bytes))
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::store::{Store, WebhookFigures, WebhookHealth};
-use crate::webhook::WebhookSettings;
+use crate::webhook::{WebhookSettings, shown_url};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -114,11 +114,9 @@ fn cells(
     ]
 }
 
-/// A URL without its query, which may hold secrets.
+/// A URL without what in it may be secret.
 pub(super) fn place(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    text::outside(url.as_str(), 200)
+    text::outside(&shown_url(url), 200)
 }
 
 /// The types a webhook is told.

@@ -180,7 +180,7 @@ fn headers_and_tls_of_a_webhook_are_read_and_what_is_wrong_is_named_and_not_show
         ),
         (
             format!("headers = {{ \"a b\" = \"{CANARY}\" }}"),
-            "no name of a header",
+            "not a valid header name",
         ),
         (
             format!("headers = {{ x = \"{CANARY}\\n\\u0000\" }}"),

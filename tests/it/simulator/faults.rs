@@ -62,6 +62,11 @@ async fn faults_strike_where_and_as_often_as_asked() {
             .inject(FaultRule::new(Fault::Html).with_probability(1.5))
             .is_err()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_that_no_server_would_send_in_a_header_are_refused() {
+    let stage = Stage::plain().await;
     for text in ["é", "a\r\nb", "\u{7f}", &"x".repeat(4097)] {
         let to = text.to_owned();
         let retry_after = Some(RetryAfter::Text(text.to_owned()));
