@@ -84,6 +84,7 @@ const SECTIONS: [(&str, Keys); 6] = [
 /// The keys of one `[webhooks.NAME]` section.
 const WEBHOOK: Keys = &[
     ("url", Kind::Text),
+    ("url_file", Kind::Text),
     ("allow_http", Kind::Flag),
     ("secret", Kind::Text),
     ("secret_file", Kind::Text),
@@ -94,6 +95,7 @@ const WEBHOOK: Keys = &[
     ("retry", Kind::List),
     ("allow_private", Kind::Flag),
     ("headers", Kind::Table),
+    ("headers_file", Kind::Text),
     ("ca_file", Kind::Text),
     ("client_cert_file", Kind::Text),
     ("fallback", Kind::Text),

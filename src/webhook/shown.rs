@@ -19,8 +19,9 @@ pub struct Shown {
 
 impl Shown {
     /// Of a request with a body of so many bytes. What the HTTP client adds by itself is there too.
-    pub(super) fn of(request: &RequestBuilder, body: usize) -> Self {
-        let built = request.try_clone().and_then(|request| request.build().ok());
+    pub(super) fn of(request: Option<&RequestBuilder>, body: usize) -> Self {
+        let copy = request.and_then(RequestBuilder::try_clone);
+        let built = copy.and_then(|request| request.build().ok());
         let Some(request) = built else {
             return Self {
                 line: String::new(),
@@ -72,6 +73,12 @@ fn host(url: &Url) -> String {
 pub fn shown_url(url: &Url) -> String {
     let origin = url.origin().ascii_serialization();
     format!("{origin}{}", shown_path(url))
+}
+
+/// Whether anything of a URL must not be shown.
+#[must_use]
+pub fn holds_secrets(url: &Url) -> bool {
+    secrets_of(url).next().is_some()
 }
 
 /// What of a URL must not be shown or kept: the values in its query, or parts of it without a name, and the segments of

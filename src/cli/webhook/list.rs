@@ -65,7 +65,7 @@ pub(super) async fn run(
             screen.json(&Record {
                 name: name.as_str(),
                 configured: settings.is_some(),
-                url: settings.map(|settings| place(&settings.url)),
+                url: settings.and_then(|settings| settings.url.as_ref().map(place)),
                 events: settings.map(types),
                 standing: Standing::of(&health, mine, &view),
             })?;
@@ -96,7 +96,10 @@ fn cells(
     };
     let oldest = figures.and_then(|figures| figures.oldest_pending);
     let url = match settings {
-        Some(settings) => (place(&settings.url), Tone::Plain),
+        Some(settings) => match &settings.url {
+            Some(url) => (place(url), Tone::Plain),
+            None => ("in a file".to_owned(), Tone::Dim),
+        },
         None => ("not configured".to_owned(), Tone::Warn),
     };
     vec![

@@ -263,6 +263,73 @@ async fn a_webhook_is_disabled_and_enabled_and_what_waits_shows_it() {
 }
 
 #[tokio::test]
+async fn a_url_is_shown_without_its_secrets_and_one_in_a_file_is_not_read() {
+    let desk = Desk::migrated();
+    let url = "https://billing.example/hooks/T0Pabcdef0123456789/jobs?token=canary";
+    let run =
+        |arguments: &[&str]| Said::from(desk.with_billing(url, arguments).output().unwrap()).done();
+    let list = run(&["webhook", "list", "--json"]).json();
+    assert_eq!(list[0]["url"], "https://billing.example/hooks/***/jobs");
+    let shown = run(&["webhook", "show", "billing"]).out;
+    assert!(
+        shown.contains("https://billing.example/hooks/***/jobs\n"),
+        "{shown}"
+    );
+    let in_file = |arguments: &[&str]| {
+        let mut command = desk.command(arguments);
+        command.env("JOBTRACKD__WEBHOOKS__BILLING__URL_FILE", "/nowhere");
+        Said::from(command.output().unwrap()).done()
+    };
+    assert_eq!(
+        in_file(&["webhook", "list", "--json"]).json()[0]["url"],
+        Value::Null
+    );
+    assert!(in_file(&["webhook", "list"]).out.contains("in a file"));
+    let settings = &in_file(&["webhook", "show", "billing", "--json"]).json()[0]["settings"];
+    assert_eq!(
+        (&settings["url"], &settings["timeout_ms"]),
+        (&Value::Null, &json!(15_000))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_hides_what_the_receiver_repeats_and_the_secret_in_the_path() {
+    let body = "no canary-7f3a at /hooks/T0Pabcdef0123456789";
+    let reply = format!(
+        "HTTP/1.1 500 Oh\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let receiver = Receiver::start(Reply::Whole(reply)).await;
+    let desk = Desk::migrated();
+    let headers = desk.folder.path().join("headers");
+    std::fs::write(&headers, "Authorization: Bearer canary-7f3a\n").unwrap();
+    let url = desk.folder.path().join("url");
+    let place = format!("http://{}/hooks/T0Pabcdef0123456789", receiver.address);
+    std::fs::write(&url, place).unwrap();
+    let mut command = desk.command(&["webhook", "test", "billing"]);
+    command
+        .env("JOBTRACKD__WEBHOOKS__BILLING__SECRET", SECRET)
+        .env("JOBTRACKD__WEBHOOKS__BILLING__ALLOW_PRIVATE", "true")
+        .env("JOBTRACKD__WEBHOOKS__BILLING__URL_FILE", &url)
+        .env("JOBTRACKD__WEBHOOKS__BILLING__HEADERS_FILE", &headers);
+    let said = block_in_place(|| Said::from(command.output().unwrap()));
+    let [request] = receiver.requests().try_into().unwrap();
+    assert_eq!(request.headers["authorization"], "Bearer canary-7f3a");
+    assert!(
+        said.out.starts_with("POST /hooks/*** HTTP/1.1\n"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("\nno *** at /hooks/***\n"),
+        "{}",
+        said.out
+    );
+    let all = format!("{}{}", said.out, said.err);
+    assert!(!all.contains("7f3a") && !all.contains("T0P"), "{all}");
+}
+
+#[tokio::test]
 async fn deliveries_are_listed_newest_first_and_filtered() {
     let desk = two_ended().await;
     let all = desk.run(&["deliveries", "--json"]).done().json();
