@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// A JSON object of at most 16 KiB, handed on in every event
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
-    /// The one webhook to tell [default: all that subscribe]
+    /// The one webhook to send to, which must be configured [default: all that subscribe]
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
     /// Higher is polled first when requests are short
@@ -271,7 +271,10 @@ async fn hand_over(
             refusal
         })
         .collect();
-    let mut inserted = store.enqueue_all(&jobs).await?.into_iter();
+    let mut inserted = match jobs.is_empty() {
+        true => Vec::new().into_iter(),
+        false => store.enqueue_all(&jobs).await?.into_iter(),
+    };
     let outcomes: Vec<Enqueued> = refusals
         .into_iter()
         .filter_map(|refusal| refusal.map(Enqueued::Refused).or_else(|| inserted.next()))
@@ -331,7 +334,7 @@ fn line(id: &str, outcome: &Enqueued, width: usize, view: &View) -> String {
 /// What is said of one that was, on standard error.
 fn refused(id: &str, line: Option<u64>, reason: &str) -> String {
     let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-    let said = format!("refused{line}: {reason}");
+    let said = format!("refused{line}: {}", text::outside(reason, text::TEXT_LIMIT));
     let style = Style::of(&std::io::stderr());
     format!(
         "{} {id}  {}",

@@ -1,8 +1,8 @@
 //! Our secrets taken out of what a receiver answers, in whatever form it repeats them.
 //!
 //! An answer may hold a secret, or the part of one behind its scheme word, as it was sent, percent-encoded, escaped as JSON or
-//! HTML does, some of these in one another, or as base64. So the answer is read as it is and decoded up to
-//! [`LEVELS`] times; each decoded byte knows where it stands in the answer.
+//! HTML does, some of these in one another, or as base64. So the answer is searched as it is and decoded, up to three times;
+//! each decoded byte knows where it stands in the answer.
 
 use std::collections::{BTreeSet, HashMap};
 
