@@ -25,6 +25,7 @@ pub use service::run;
 
 use crate::clock::{Clock, Jitter};
 use crate::config::Settings;
+use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{
     self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
@@ -83,6 +84,7 @@ pub struct Daemon {
     /// The requests at the status server that wait for something to happen.
     waiting: Waiting,
     health: Arc<Health>,
+    rules: Arc<RwLock<EnqueueRules>>,
     vitals: Vitals,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -139,6 +141,7 @@ impl Daemon {
         let (engine, upstream, health) = starting.await?;
         let waiting = Waiting::new(commits);
         let health = Arc::new(health);
+        let rules = Arc::new(RwLock::new(settings.enqueue_rules()));
         let status_stop = CancellationToken::new();
         let mut status_store = None;
         let mut status = Tasks::default();
@@ -150,6 +153,7 @@ impl Daemon {
                     store: requests.clone(),
                     health: Arc::clone(&health),
                     upstream,
+                    rules: Arc::clone(&rules),
                     nudge: Arc::clone(&nudge),
                     waiting: waiting.clone(),
                     budget: Budget::new(&surroundings.status_limits),
@@ -172,6 +176,7 @@ impl Daemon {
             engine,
             waiting,
             health,
+            rules,
             vitals,
             refused: Arc::default(),
             status,
@@ -266,6 +271,7 @@ impl Daemon {
         let prepared = Prepared::new(&new, &self.surroundings)
             .map_err(|error| ReloadRefused(format!("{error:#}")))?;
         self.engine.renew(prepared);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.enqueue_rules();
         self.access.renew(&new.status);
         self.settings = new;
         Ok(())

@@ -1,5 +1,6 @@
 //! `enqueue`: jobs are handed over to be followed.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, StdinLock};
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,14 +8,17 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use jiff::Timestamp;
 use serde::Serialize;
+use url::Url;
 
 use super::screen::{Screen, View};
-use super::style::Tone;
+use super::style::{Style, Tone};
 use super::text;
+use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
+use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::{Enqueued, NewJob, Store};
+use crate::upstream::target::{Base, UnusableBase};
 
 /// Ids inserted in one transaction.
 const BATCH: usize = 500;
@@ -45,7 +49,7 @@ pub(super) struct Args {
     /// A JSON object of at most 16 KiB, handed on in every event
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
-    /// The one webhook to tell [default: all that subscribe]
+    /// The one webhook to send to, which must be configured [default: all that subscribe]
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
     /// Higher is polled first when requests are short
@@ -83,10 +87,10 @@ impl FromStr for When {
         if let Ok(duration) = humantime::parse_duration(text) {
             return Ok(Self::In(duration));
         }
-        match text.parse::<Timestamp>() {
-            Ok(at) if at >= Timestamp::UNIX_EPOCH => Ok(Self::At(at.into())),
-            Ok(_) => Err("a time before 1970 is none of a job's".to_owned()),
-            Err(_) => Err(
+        match UnixMillis::parse_rfc3339(text) {
+            Some(at) if at >= EARLIEST => Ok(Self::At(at)),
+            Some(_) => Err("a job's times are later than 2001".to_owned()),
+            None => Err(
                 "write a duration such as 90s, 2h or 8d, or a time such as 2026-11-22T15:04:05Z"
                     .to_owned(),
             ),
@@ -114,39 +118,82 @@ impl Args {
     ///
     /// # Errors
     /// A usage error.
-    pub(super) fn options(&self) -> Result<Options, clap::Error> {
+    pub(super) fn options(&self, now: UnixMillis) -> Result<Options, clap::Error> {
         let stdin = self.ids.iter().any(|id| id == STDIN);
-        let wrong = if stdin && self.ids.len() > 1 {
-            Some("- reads the ids from standard input and stands alone")
-        } else if self.url.is_some() && (stdin || self.ids.len() > 1) {
-            Some("--url is the address of one job and goes with one ID")
-        } else {
-            None
-        };
-        match wrong {
-            Some(wrong) => {
-                let mut command = super::Cli::command();
-                command.build();
-                let command = command.find_subcommand_mut("enqueue");
-                Err(match command {
-                    Some(command) => command.error(ErrorKind::ArgumentConflict, wrong),
-                    None => clap::Error::raw(ErrorKind::ArgumentConflict, wrong),
-                })
-            }
-            None => Ok(Options { stdin }),
+        let (deadline, not_before) = self.times(now);
+        if stdin && self.ids.len() > 1 {
+            let wrong = "- reads the ids from standard input and stands alone";
+            return Err(usage(ErrorKind::ArgumentConflict, wrong));
         }
+        if self.url.is_some() && (stdin || self.ids.len() > 1) {
+            let wrong = "--url is the address of one job and goes with one ID";
+            return Err(usage(ErrorKind::ArgumentConflict, wrong));
+        }
+        if let Err(wrong) = check_times(deadline, not_before, now) {
+            let wrong = format!("{wrong}, for example --deadline 2h");
+            return Err(usage(ErrorKind::ValueValidation, wrong));
+        }
+        Ok(Options { stdin })
+    }
+
+    fn times(&self, now: UnixMillis) -> (Option<UnixMillis>, Option<UnixMillis>) {
+        let [deadline, not_before] =
+            [self.deadline, self.not_before].map(|when| when.map(|when| when.after(now)));
+        (deadline, not_before)
     }
 
     fn job(&self, id: String, now: UnixMillis) -> NewJob {
+        let (deadline_at, not_before) = self.times(now);
         NewJob {
             id,
             url: self.url.clone(),
             metadata: self.metadata.clone(),
             webhook: self.webhook.clone(),
             priority: self.priority,
-            deadline_at: self.deadline.map(|when| when.after(now)),
-            not_before: self.not_before.map(|when| when.after(now)),
+            deadline_at,
+            not_before,
         }
+    }
+}
+
+fn usage(kind: ErrorKind, wrong: impl Display) -> clap::Error {
+    let mut command = super::Cli::command();
+    command.build();
+    match command.find_subcommand_mut("enqueue") {
+        Some(command) => command.error(kind, wrong),
+        None => clap::Error::raw(kind, wrong),
+    }
+}
+
+/// What jobs are checked against, beside the rules of the table.
+#[derive(Debug)]
+pub(super) struct Rules {
+    rules: EnqueueRules,
+    base: Base,
+}
+
+impl Rules {
+    /// With `upstream.base_url`, which must be one.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(super) fn new(base_url: &Url, rules: EnqueueRules) -> Result<Self, UnusableBase> {
+        let base = Base::new(base_url)?;
+        Ok(Self { rules, base })
+    }
+
+    /// Why a job is not inserted. An id that is wrong is left to the table.
+    fn refusal(&self, job: &NewJob, now: UnixMillis) -> Option<String> {
+        let (webhook, url) = (job.webhook.as_deref(), job.url.as_deref());
+        let checked = self
+            .rules
+            .check(webhook, job.deadline_at, job.not_before, now);
+        if let Err(wrong) = checked {
+            return Some(wrong.to_string());
+        }
+        let id = JobId::parse(&job.id).ok()?;
+        let wrong = self.base.job_url(&id, url).err()?;
+        Some(wrong.to_string())
     }
 }
 
@@ -167,6 +214,7 @@ struct Tally {
 pub(super) async fn run(
     args: &Args,
     options: &Options,
+    rules: &Rules,
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
@@ -175,7 +223,7 @@ pub(super) async fn run(
         let mut lines = Lines::of(std::io::stdin().lock());
         loop {
             let (batch, end) = lines.batch();
-            hand_over(args, batch, store, screen, &mut tally).await?;
+            hand_over(args, rules, batch, store, screen, &mut tally).await?;
             screen.flush();
             match end {
                 Some(end) => break end?,
@@ -187,7 +235,8 @@ pub(super) async fn run(
         }
     } else {
         for batch in args.ids.chunks(BATCH) {
-            hand_over(args, batch.to_vec(), store, screen, &mut tally).await?;
+            let batch = batch.iter().cloned().map(|id| Given { id, line: None });
+            hand_over(args, rules, batch.collect(), store, screen, &mut tally).await?;
         }
     }
     match (tally.refused, tally.all) {
@@ -200,29 +249,55 @@ pub(super) async fn run(
 
 async fn hand_over(
     args: &Args,
-    ids: Vec<String>,
+    rules: &Rules,
+    batch: Vec<Given>,
     store: &Store,
     screen: &mut Screen,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    if ids.is_empty() {
+    if batch.is_empty() {
         return Ok(());
     }
     let now = screen.view.now;
-    let jobs: Vec<NewJob> = ids.into_iter().map(|id| args.job(id, now)).collect();
-    let outcomes = store.enqueue_all(&jobs).await?;
-    let shown: Vec<String> = jobs
+    let mut jobs = Vec::with_capacity(batch.len());
+    let refusals: Vec<Option<String>> = batch
         .iter()
-        .map(|job| text::outside(&job.id, ID_CHARS))
+        .map(|given| {
+            let job = args.job(given.id.clone(), now);
+            let refusal = rules.refusal(&job, now);
+            if refusal.is_none() {
+                jobs.push(job);
+            }
+            refusal
+        })
+        .collect();
+    let mut inserted = match jobs.is_empty() {
+        true => Vec::new().into_iter(),
+        false => store.enqueue_all(&jobs).await?.into_iter(),
+    };
+    let outcomes: Vec<Enqueued> = refusals
+        .into_iter()
+        .filter_map(|refusal| refusal.map(Enqueued::Refused).or_else(|| inserted.next()))
+        .collect();
+    let shown: Vec<String> = batch
+        .iter()
+        .map(|given| text::outside(&given.id, ID_CHARS))
         .collect();
     let width = shown.iter().map(|id| text::columns(id)).max().unwrap_or(0);
-    for ((job, id), outcome) in jobs.iter().zip(&shown).zip(&outcomes) {
+    for ((given, id), outcome) in batch.iter().zip(&shown).zip(&outcomes) {
         tally.all += 1;
-        tally.refused += u64::from(matches!(outcome, Enqueued::Refused(_)));
         if args.json {
-            screen.json(&record(&job.id, outcome))?;
-        } else {
-            screen.line(&line(id, outcome, width.min(40), &screen.view));
+            screen.json(&record(&given.id, outcome))?;
+        }
+        match outcome {
+            Enqueued::Refused(reason) => {
+                tally.refused += 1;
+                // After what was said of the ids before it.
+                screen.flush();
+                super::note(&refused(id, given.line, reason));
+            }
+            _ if args.json => {}
+            outcome => screen.line(&line(id, outcome, width.min(40), &screen.view)),
         }
     }
     Ok(())
@@ -241,19 +316,37 @@ fn record<'a>(id: &'a str, outcome: &'a Enqueued) -> Record<'a> {
     }
 }
 
+/// What is said of an id that was not refused.
 fn line(id: &str, outcome: &Enqueued, width: usize, view: &View) -> String {
     let (tone, mark, said) = match outcome {
-        Enqueued::New => (Tone::Good, "✓", "enqueued".to_owned()),
-        Enqueued::Known => (Tone::Dim, "·", "already there, left as it is".to_owned()),
-        Enqueued::Refused(reason) => (Tone::Bad, "✗", format!("refused: {reason}")),
+        Enqueued::Known => (Tone::Dim, "·", "already there, left as it is"),
+        _ => (Tone::Good, "✓", "enqueued"),
     };
     let blanks = width.saturating_sub(text::columns(id));
     format!(
         "{} {id}{}  {}",
         view.paint(tone, mark),
         " ".repeat(blanks),
-        view.paint(tone, &said)
+        view.paint(tone, said)
     )
+}
+
+/// What is said of one that was, on standard error.
+fn refused(id: &str, line: Option<u64>, reason: &str) -> String {
+    let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+    let said = format!("refused{line}: {}", text::outside(reason, text::TEXT_LIMIT));
+    let style = Style::of(&std::io::stderr());
+    format!(
+        "{} {id}  {}",
+        style.paint(Tone::Bad, "✗"),
+        style.paint(Tone::Bad, &said)
+    )
+}
+
+/// An id, and its line of standard input.
+struct Given {
+    id: String,
+    line: Option<u64>,
 }
 
 /// Ids from standard input, in batches of what has arrived so that a slow writer sees each one answered.
@@ -271,12 +364,15 @@ impl Lines {
     }
 
     /// The next ids, without blank lines; and how the input ended, once it did.
-    fn batch(&mut self) -> (Vec<String>, Option<anyhow::Result<()>>) {
+    fn batch(&mut self) -> (Vec<Given>, Option<anyhow::Result<()>>) {
         let mut ids = Vec::new();
         loop {
             match self.line() {
                 Ok(Some(line)) if line.is_empty() => {}
-                Ok(Some(line)) => ids.push(line),
+                Ok(Some(id)) => ids.push(Given {
+                    id,
+                    line: Some(self.number),
+                }),
                 Ok(None) => return (ids, Some(Ok(()))),
                 Err(error) => return (ids, Some(Err(error))),
             }

@@ -58,7 +58,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, DatabaseSettings, Sources, load_database, load_upstream};
+use crate::config::{
+    ConfigError, DatabaseSettings, Sources, load_database, load_enqueue, load_upstream,
+};
 use crate::store::{Place, Store};
 use privilege::leave_to_owner;
 use screen::Screen;
@@ -169,11 +171,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let sources = Sources::from_process(cli.config);
-    let database = || {
-        let database = load_database(&sources)?;
-        leave_to_owner(&database.path)?;
-        anyhow::Ok(database)
-    };
+    let database = || load_database(&sources);
     match cli.command {
         Command::Run => run::run(&sources),
         Command::Demo(args) => block_on(demo::run(args)),
@@ -182,13 +180,18 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Manual => manual::run(Cli::command()),
         Command::Check(args) => block_on(check::run(&args, &sources)),
         Command::Doctor(args) => block_on(doctor::run(&args, &sources)),
-        Command::Migrate(args) => block_on(migrate::run(&args, &database()?)),
-        Command::Backup(args) => backup::run(&args, &load_database(&sources)?),
-        Command::Restore(args) => restore::run(&args, &load_database(&sources)?),
+        Command::Migrate(args) => {
+            let database = database()?;
+            as_owner(&database, migrate::run(&args, &database))
+        }
+        Command::Backup(args) => backup::run(&args, &database()?),
+        Command::Restore(args) => restore::run(&args, &database()?),
         Command::Enqueue(args) => {
-            let options = args.options()?;
-            on_store(&database()?, async |store, screen| {
-                enqueue::run(&args, &options, store, screen).await
+            let options = args.options(Clock::system().now())?;
+            let (database, base_url, rules) = load_enqueue(&sources)?;
+            let rules = enqueue::Rules::new(&base_url, rules)?;
+            on_store(&database, async |store, screen| {
+                enqueue::run(&args, &options, &rules, store, screen).await
             })
         }
         Command::List(args) => on_store(&database()?, async |store, screen| {
@@ -211,9 +214,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::Webhook(args) => {
             let (database, webhooks) = args.settings(&sources)?;
-            leave_to_owner(&database.path)?;
             match args.test() {
-                Some(test) => block_on(webhook::run_test(test, &webhooks, &database)),
+                Some(test) => as_owner(&database, webhook::run_test(test, &webhooks, &database)),
                 None => on_store(&database, async |store, screen| {
                     webhook::run(&args, &webhooks, store, screen).await
                 }),
@@ -231,7 +233,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Mfa(args) => {
             mfa::leave_no_core();
             let (database, upstream) = load_upstream(&sources)?;
-            leave_to_owner(&database.path)?;
             on_store(&database, async |store, screen| {
                 mfa::run(&args, &upstream, store, screen).await
             })
@@ -244,7 +245,7 @@ fn on_store(
     database: &DatabaseSettings,
     work: impl AsyncFnOnce(&Store, &mut Screen) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    block_on(async {
+    as_owner(database, async {
         let clock = Clock::system();
         let place = place_of(database);
         let store = Store::open(place, clock.clone()).await?;
@@ -254,6 +255,15 @@ fn on_store(
         store.leave().await;
         done.and(printed)
     })
+}
+
+/// Runs what opens the database; root does it as the owner of its folder.
+fn as_owner(
+    database: &DatabaseSettings,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    leave_to_owner(&database.path)?;
+    block_on(work)
 }
 
 fn place_of(database: &DatabaseSettings) -> Place<'_> {

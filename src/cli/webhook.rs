@@ -8,16 +8,13 @@ mod switch;
 mod test;
 
 use anyhow::anyhow;
-use strsim::damerau_levenshtein;
 
 use super::screen::Screen;
 use crate::config::{ConfigError, DatabaseSettings, Sources, load_webhooks};
 use crate::core::delivery::WebhookName;
+use crate::core::enqueue::nearest_name;
 use crate::store::Store;
 use crate::webhook::WebhookSettings;
-
-/// Most differences, letter by letter, between a name and what was meant.
-const LARGEST_DISTANCE: usize = 2;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -103,14 +100,10 @@ async fn known(
 
 /// The error for a name that is not there.
 pub(super) fn unknown(name: &str, names: &[WebhookName]) -> anyhow::Error {
+    let near = nearest_name(name, names.iter().map(WebhookName::as_str));
     let name = super::text::outside(name, 64);
-    let near = names
-        .iter()
-        .map(|known| (damerau_levenshtein(&name, known.as_str()), known))
-        .filter(|(distance, _)| *distance <= LARGEST_DISTANCE)
-        .min_by_key(|(distance, _)| *distance);
     match near {
-        Some((_, near)) => anyhow!(
+        Some(near) => anyhow!(
             "there is no webhook {name}; did you mean {near}? List those there are with: jobtrackd webhook list"
         ),
         None => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::config::{Map, Value, ValueKind};
 
-use super::error::{Problem, Problems};
+use super::error::{Problem, Problems, did_you_mean};
 use super::schema::{self, Kind, WEBHOOKS};
 
 /// What the origin of a value from the environment starts with.
@@ -13,7 +13,16 @@ pub(super) const ORIGIN: &str = "environment variable ";
 /// What the names of our variables start with.
 const PREFIX: &str = "JOBTRACKD__";
 
+/// What they start with when they are written wrong.
+const MISSPELT: &str = "JOBTRACKD_";
+
 const SEPARATOR: &str = "__";
+
+/// Read by the runtime, which panics at what it cannot use.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
+/// Most threads; each takes memory.
+const MOST_THREADS: usize = 1024;
 
 /// What the environment says, shaped like the file. `webhooks` are the names the file has.
 pub(super) fn read(
@@ -23,8 +32,10 @@ pub(super) fn read(
 ) -> Map<String, Value> {
     let mut sections: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut hooks: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    check_threads(environment, problems);
     for (variable, text) in environment {
         let Some(rest) = variable.strip_prefix(PREFIX) else {
+            report_misspelt(variable, problems);
             continue;
         };
         let origin = format!("{ORIGIN}{variable}");
@@ -50,10 +61,12 @@ pub(super) fn read(
                 }
             }
             _ => {
+                let meant = schema::meant(rest).map(|key| variable_of(&key));
+                let otherwise = "write JOBTRACKD__SECTION__KEY or JOBTRACKD__WEBHOOKS__NAME__KEY";
                 refuse(
                     &parts.join(".").to_lowercase(),
                     "this variable names no key",
-                    "write JOBTRACKD__SECTION__KEY or JOBTRACKD__WEBHOOKS__NAME__KEY",
+                    &did_you_mean(meant.as_deref(), otherwise),
                 );
                 continue;
             }
@@ -78,6 +91,40 @@ pub(super) fn read(
         sections.insert(WEBHOOKS.to_owned(), tables(hooks));
     }
     tables(sections)
+}
+
+/// Reports a variable that is one of ours but for its underscores. What else begins like that is somebody else's.
+fn report_misspelt(variable: &str, problems: &Problems) {
+    let key = variable.strip_prefix(MISSPELT).and_then(schema::meant);
+    if let Some(key) = key {
+        let right = variable_of(&key);
+        problems.add(Problem {
+            key,
+            origin: Some(format!("{ORIGIN}{variable}")),
+            wrong: "two underscores stand between the parts of a variable's name".to_owned(),
+            remedy: did_you_mean(Some(&right), ""),
+        });
+    }
+}
+
+fn variable_of(key: &str) -> String {
+    let key = key.replace('.', SEPARATOR).to_uppercase();
+    format!("{PREFIX}{key}")
+}
+
+fn check_threads(environment: &BTreeMap<String, String>, problems: &Problems) {
+    let fits = |text: &String| {
+        let number = text.parse::<usize>();
+        number.is_ok_and(|number| (1..=MOST_THREADS).contains(&number))
+    };
+    if environment.get(THREADS).is_some_and(|text| !fits(text)) {
+        problems.add(Problem {
+            key: THREADS.to_owned(),
+            origin: Some(format!("{ORIGIN}{THREADS}")),
+            wrong: format!("expected a whole number of threads from 1 to {MOST_THREADS}"),
+            remedy: "leave it out to have one for each processor".to_owned(),
+        });
+    }
 }
 
 fn is(part: &str, section: &str) -> bool {

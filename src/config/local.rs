@@ -70,25 +70,44 @@ pub(super) fn polling(section: &Section<'_>) -> Option<PollingPolicy> {
     let not_found_grace = section.duration("not_found_grace", Duration::ZERO..=LONGEST, "\"2m\"");
     let deadline = section.duration("deadline", Duration::from_millis(1)..=LONGEST, "\"8d\"");
 
-    let not_shorter = |key, value: Option<Duration>| match (initial_delay, value) {
-        (Some(initial), Some(value)) if value < initial => {
-            let initial = humantime::format_duration(initial);
-            let wrong = format!("this is shorter than initial_delay, which is {initial}");
-            section.refuse(key, wrong, "make it at least as long");
-            None
-        }
-        (_, value) => value,
-    };
+    let [initial_delay, max_delay, error_max_delay] =
+        in_order(section, initial_delay?, max_delay?, error_max_delay?)?;
     Some(PollingPolicy {
-        initial_delay: initial_delay?,
+        initial_delay,
         multiplier: multiplier?,
-        max_delay: not_shorter("max_delay", max_delay)?,
+        max_delay,
         jitter: jitter?,
-        error_max_delay: not_shorter("error_max_delay", error_max_delay)?,
+        error_max_delay,
         queued_delay: queued_delay?,
         not_found_grace: not_found_grace?,
         deadline: deadline?,
     })
+}
+
+/// Neither limit is shorter than the first delay. A default gives way to what the user wrote.
+fn in_order(
+    section: &Section<'_>,
+    initial: Duration,
+    max: Duration,
+    error_max: Duration,
+) -> Option<[Duration; 3]> {
+    let limits = [("max_delay", max), ("error_max_delay", error_max)];
+    let written = limits.iter().filter(|(key, _)| section.is_written(key));
+    let initial = match section.is_written("initial_delay") {
+        true => initial,
+        false => written.fold(initial, |least, (_, limit)| least.min(*limit)),
+    };
+    let limits = limits.map(|(key, limit)| {
+        if limit < initial && section.is_written(key) {
+            let initial = humantime::format_duration(initial);
+            let wrong = format!("this is shorter than initial_delay, which is {initial}");
+            section.refuse(key, wrong, "make it at least as long");
+            return None;
+        }
+        Some(limit.max(initial))
+    });
+    let [max, error_max] = limits;
+    Some([initial, max?, error_max?])
 }
 
 pub(super) fn log(section: &Section<'_>) -> Option<LogSettings> {

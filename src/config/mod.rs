@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ::config::{Map, Value, ValueKind};
+use url::Url;
 
 pub use self::error::{ConfigError, Problem};
 pub use self::sources::Sources;
@@ -43,6 +44,7 @@ use self::schema::WEBHOOKS;
 use self::secret::{Reading, Secrets};
 use self::section::Section;
 use crate::core::cadence::PollingPolicy;
+use crate::core::enqueue::EnqueueRules;
 use crate::core::retention::Retention;
 use crate::status::{Listen, StatusSettings};
 use crate::upstream::UpstreamSettings;
@@ -189,6 +191,26 @@ pub fn load_webhooks(
     }
 }
 
+/// Loads what a command needs that takes jobs: likewise, with no secret. The URL is `upstream.base_url`.
+///
+/// # Errors
+/// Every problem found, see [`ConfigError`].
+pub fn load_enqueue(
+    sources: &Sources,
+) -> Result<(DatabaseSettings, Url, EnqueueRules), ConfigError> {
+    let problems = Problems::default();
+    match validated(sources, Wanted::None, &problems) {
+        Some(Validated {
+            database,
+            base_url: Some(base_url),
+            polling: Some(polling),
+            webhooks: Some(webhooks),
+            ..
+        }) if problems.is_empty() => Ok((database, base_url, enqueue_rules(&polling, &webhooks))),
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
+}
+
 /// Whose secrets are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
@@ -201,12 +223,27 @@ enum Wanted {
 /// What is right. What is missing was reported, or depends on secrets that nobody wants.
 struct Validated {
     database: DatabaseSettings,
+    base_url: Option<Url>,
     upstream: Option<UpstreamSettings>,
+    polling: Option<PollingPolicy>,
     webhooks: Option<Vec<WebhookSettings>>,
     all: Option<Settings>,
 }
 
+fn enqueue_rules(polling: &PollingPolicy, webhooks: &[WebhookSettings]) -> EnqueueRules {
+    EnqueueRules {
+        webhooks: webhooks.iter().map(|each| each.name.clone()).collect(),
+        deadline: polling.deadline,
+    }
+}
+
 impl Settings {
+    /// What jobs are checked against before they are inserted.
+    #[must_use]
+    pub fn enqueue_rules(&self) -> EnqueueRules {
+        enqueue_rules(&self.polling, &self.webhooks)
+    }
+
     /// The changed keys that a reload cannot bring into force.
     #[must_use]
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
@@ -258,7 +295,8 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
 
     let database = local::database(&section("database"));
     let asking = matches!(wanted, Wanted::All | Wanted::Upstream);
-    let upstream = remote::upstream(&section("upstream"), &secrets(asking));
+    let base_url = remote::base_url(&section("upstream"));
+    let upstream = remote::upstream(&section("upstream"), base_url.clone(), &secrets(asking));
     let polling = local::polling(&section("polling"));
     let retention = retention::retention(&section("retention"));
     let listen = status::listen(&section("status"));
@@ -299,7 +337,9 @@ fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<V
     };
     Some(Validated {
         all: all(upstream.clone(), webhooks.clone(), database.clone()),
+        base_url,
         upstream,
+        polling,
         webhooks,
         database,
     })

@@ -16,28 +16,51 @@ pub(super) enum Query {
     Refused,
 }
 
-/// The URL of `key`: https, or http on a loopback host or with the section's `allow_http`; without userinfo and
-/// fragment. The URL itself is never repeated: its userinfo or query may be a secret.
-pub(super) fn url(section: &Section<'_>, key: &str, example: &str, query: Query) -> Option<Url> {
-    // Read before anything returns, so that a wrong type is always reported.
-    let allow_http = section.flag("allow_http");
-    let text = section.text(key, example)?;
-    let such_as = format!("for example {key} = {example}");
+/// A URL as it was written: the key that gives it, and its file as the start of a message.
+pub(super) struct Written<'a> {
+    pub(super) key: &'a str,
+    pub(super) place: &'a str,
+    pub(super) text: &'a str,
+    /// The section's `allow_http`; `None` when that is wrong.
+    pub(super) allow_http: Option<bool>,
+}
+
+/// The URL: https, or http on a loopback host or with `allow_http`; without userinfo and fragment. It is never repeated:
+/// it may hold a secret.
+pub(super) fn url(
+    section: &Section<'_>,
+    written: &Written<'_>,
+    example: &str,
+    query: Query,
+) -> Option<Url> {
+    let Written {
+        key,
+        place,
+        text,
+        allow_http,
+    } = *written;
+    let refuse = |wrong: &str, remedy: &str| {
+        section.refuse(key, format!("{place}{wrong}"), remedy);
+        None
+    };
+    let such_as = match place {
+        "" => format!("for example {key} = {example}"),
+        _ => "the file holds the URL alone, without quotes".to_owned(),
+    };
     if text.len() > URL_BYTES {
         let wrong = format!("a URL has at most {URL_BYTES} bytes");
-        section.refuse(key, wrong, such_as);
-        return None;
+        return refuse(&wrong, &such_as);
+    }
+    // The parser would drop or encode them.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return refuse(
+            "a URL has no white space and no control characters",
+            &such_as,
+        );
     }
     let url = match Url::parse(text) {
         Ok(url) => url,
-        Err(error) => {
-            section.refuse(key, format!("this is no URL: {error}"), such_as);
-            return None;
-        }
-    };
-    let refuse = |wrong: &str, remedy: &str| {
-        section.refuse(key, wrong, remedy);
-        None
+        Err(error) => return refuse(&format!("not a valid URL: {error}"), &such_as),
     };
     let host = url.host();
     match url.scheme() {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use url::Url;
 
 use super::error::{did_you_mean, nearest, shown};
-use super::origin::{self, Query};
+use super::origin::{self, Query, Written};
 use super::request;
-use super::secret::Secrets;
+use super::secret::{Reading, Secrets};
 use super::section::{Section, all};
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::upstream::{Auth, UpstreamSettings};
-use crate::webhook::{Verdict, WebhookSettings, judge_host};
+use crate::webhook::{Verdict, WebhookSettings, holds_secrets, judge_host};
 
 /// Most polls in flight at once.
 const UPSTREAM_IN_FLIGHT: u32 = 4096;
@@ -45,16 +45,30 @@ const EVENTS: usize = 32;
 /// Longest `api_version` and `scope`, in bytes.
 const WORD_BYTES: usize = 64;
 
+const WEBHOOK_URL: &str = "\"https://example.com/hooks/jobs\"";
+
 const AUTHS: [&str; 3] = ["basiq", "bearer", "none"];
 
+/// Where the API is.
+pub(super) fn base_url(section: &Section<'_>) -> Option<Url> {
+    // Read before anything returns, so that a wrong type is always reported.
+    let allow_http = section.flag("allow_http");
+    let example = "\"https://au-api.basiq.io\"";
+    let written = Written {
+        key: "base_url",
+        place: "",
+        text: section.text("base_url", example)?,
+        allow_http,
+    };
+    origin::url(section, &written, example, Query::Refused)
+}
+
 /// The upstream. `None` when something is wrong, which is reported, or when secrets are not read.
-pub(super) fn upstream(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
-    let base_url = origin::url(
-        section,
-        "base_url",
-        "\"https://au-api.basiq.io\"",
-        Query::Refused,
-    );
+pub(super) fn upstream(
+    section: &Section<'_>,
+    base_url: Option<Url>,
+    secrets: &Secrets<'_>,
+) -> Option<UpstreamSettings> {
     let auth = auth(section, secrets);
     let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
     let max_retry_after = section.duration("max_retry_after", MAX_RETRY_AFTER, "\"1h\"");
@@ -78,10 +92,8 @@ pub(super) fn webhook(
     known: &[&str],
     secrets: &Secrets<'_>,
 ) -> Option<WebhookSettings> {
-    let example = "\"https://example.com/hooks/jobs\"";
-    let url = origin::url(section, "url", example, Query::Allowed);
     let allow_private = section.flag("allow_private");
-    let url = url.filter(|url| may_be_told(section, url, allow_private, listen));
+    let url = webhook_url(section, (name, known), (allow_private, listen), secrets);
     let keys = secrets.signing_keys(section, name);
     let events = events(section);
     let timeout = section.duration("timeout", TIMEOUT, "\"15s\"");
@@ -92,7 +104,7 @@ pub(super) fn webhook(
         Duration::ZERO..=RETRY_DELAY,
         "[\"5s\", \"5m\", \"2h\"]",
     );
-    let headers = request::headers(section, secrets);
+    let headers = request::headers(section, (name, known), secrets);
     let trust = request::trust(section, secrets);
     let fallback = fallback(section, name, known);
     Some(WebhookSettings {
@@ -151,9 +163,35 @@ fn word(section: &Section<'_>, key: &str, example: &str) -> Option<String> {
     None
 }
 
+/// Where a webhook is. `Some(None)` where that stands in a file, and secrets are not read.
+fn webhook_url(
+    section: &Section<'_>,
+    name: (&str, &[&str]),
+    (allow_private, listen): (Option<bool>, Option<SocketAddr>),
+    secrets: &Secrets<'_>,
+) -> Option<Option<Url>> {
+    // Read before anything returns, so that a wrong type is always reported.
+    let allow_http = section.flag("allow_http");
+    let Some(given) = secrets.url(section, name, WEBHOOK_URL) else {
+        return (secrets.reading == Reading::Skip).then_some(None);
+    };
+    let written = Written {
+        key: given.key,
+        place: &given.place,
+        text: given.text.trim(),
+        allow_http,
+    };
+    let url = origin::url(section, &written, WEBHOOK_URL, Query::Allowed)?;
+    if given.key == "url" && holds_secrets(&url) {
+        secrets.warn_of_file(section, given.key);
+    }
+    may_be_told(section, given.key, &url, allow_private, listen).then_some(Some(url))
+}
+
 /// Whether a webhook's URL names an address that may be told; names are looked at when they are resolved.
 fn may_be_told(
     section: &Section<'_>,
+    key: &str,
     url: &Url,
     allow_private: Option<bool>,
     listen: Option<SocketAddr>,
@@ -161,16 +199,16 @@ fn may_be_told(
     let Some(host) = url.host() else { return false };
     if listen.is_some_and(|listen| origin::reaches(url, listen)) {
         let remedy = "name the receiver's own address, or change status.listen";
-        section.refuse("url", "this is the daemon's own status address", remedy);
+        section.refuse(key, "this is the daemon's own status address", remedy);
     } else if judge_host(&host) == Some(Verdict::Never) {
         let remedy = "these serve machines' credentials and are never told anything";
-        section.refuse("url", "this is a link-local or metadata address", remedy);
+        section.refuse(key, "this is a link-local or metadata address", remedy);
     } else if allow_private == Some(false) && judge_host(&host) == Some(Verdict::Private) {
         let remedy = format!(
             "set allow_private = true in [{}] if that is meant",
             section.path()
         );
-        section.refuse("url", "this is a loopback or private address", remedy);
+        section.refuse(key, "this is a loopback or private address", remedy);
     } else {
         return true;
     }

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::secret::{Reading, Secrets, warn_if_readable_by_all};
-use super::section::Section;
-use super::sources::{file_origin, read_text};
+use super::secret::{Given, Reading, Secrets, warn_if_readable_by_all};
+use super::section::{Section, all};
+use super::sources::read_text;
 use crate::webhook::{CustomHeader, Trust};
 
 /// Most headers one webhook can have.
@@ -15,29 +15,76 @@ const HEADERS: usize = 20;
 /// Largest file of certificates, in bytes.
 const PEM_BYTES: u64 = 1 << 20;
 
-/// `headers`: a table of names and values.
-pub(super) fn headers(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<Vec<CustomHeader>> {
+/// `headers`, a table of names and values, and those of `headers_file` or a credential.
+pub(super) fn headers(
+    section: &Section<'_>,
+    name: (&str, &[&str]),
+    secrets: &Secrets<'_>,
+) -> Option<Vec<CustomHeader>> {
+    let in_place = in_place(section, secrets);
+    let in_file = match secrets.headers(section, name)? {
+        Some(given) => in_file(section, &given)?,
+        None => Vec::new(),
+    };
+    let (mut headers, key) = (in_place?, "headers_file");
+    let both = |header: &&CustomHeader| headers.iter().any(|each| each.name() == header.name());
+    if let Some(header) = in_file.iter().find(both) {
+        let wrong = format!("{} stands in headers, too", header.name());
+        section.refuse(key, wrong, "keep one of them");
+        return None;
+    }
+    headers.extend(in_file);
+    if headers.len() > HEADERS {
+        let wrong = format!("{} headers are too many", headers.len());
+        section.refuse(key, wrong, format!("write at most {HEADERS}"));
+        return None;
+    }
+    Some(headers)
+}
+
+fn in_place(section: &Section<'_>, secrets: &Secrets<'_>) -> Option<Vec<CustomHeader>> {
     if !section.has("headers") {
         return Some(Vec::new());
     }
     let example = "{ x-api-key = \"…\" }";
     let given = section.table("headers", HEADERS, example)?;
-    if let Some(file) = &secrets.sources.file
-        && section.origin("headers") == Some(&file_origin(file))
-    {
-        warn_if_readable_by_all(section, "headers", file);
-    }
+    secrets.warn_of_file(section, "headers");
     let read = given.into_iter().map(|(name, value)| {
-        CustomHeader::parse(name, value)
-            .map_err(|wrong| {
-                let key = format!("headers.{}", super::error::shown(name));
-                let remedy =
-                    "a header has a name of its own and a value of printable ASCII on one line";
-                section.refuse(&key, wrong.to_string(), remedy);
-            })
-            .ok()
+        let key = format!("headers.{}", super::error::shown(name));
+        header(section, &key, "", (name, value))
     });
-    super::section::all(read.collect())
+    all(read.collect())
+}
+
+/// Lines `Name: value`; blank ones and those that begin with # are passed over.
+fn in_file(section: &Section<'_>, given: &Given) -> Option<Vec<CustomHeader>> {
+    let lines = given.text.lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let read = lines.map(|(index, line)| {
+        let place = format!("{}line {}: ", given.place, index + 1);
+        let Some(written) = line.split_once(':') else {
+            let wrong = format!("{place}there is no colon");
+            section.refuse(given.key, wrong, "write each header as Name: value");
+            return None;
+        };
+        header(section, given.key, &place, written)
+    });
+    all(read.collect())
+}
+
+fn header(
+    section: &Section<'_>,
+    key: &str,
+    place: &str,
+    (name, value): (&str, &str),
+) -> Option<CustomHeader> {
+    CustomHeader::parse(name, value)
+        .map_err(|wrong| {
+            let remedy =
+                "a header has a name of its own and a value of printable ASCII on one line";
+            section.refuse(key, format!("{place}{wrong}"), remedy);
+        })
+        .ok()
 }
 
 /// `ca_file` and `client_cert_file`.

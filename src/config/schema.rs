@@ -86,6 +86,7 @@ const SECTIONS: [(&str, Keys); 6] = [
 /// The keys of one `[webhooks.NAME]` section.
 const WEBHOOK: Keys = &[
     ("url", Kind::Text),
+    ("url_file", Kind::Text),
     ("allow_http", Kind::Flag),
     ("secret", Kind::Text),
     ("secret_file", Kind::Text),
@@ -96,6 +97,7 @@ const WEBHOOK: Keys = &[
     ("retry", Kind::List),
     ("allow_private", Kind::Flag),
     ("headers", Kind::Table),
+    ("headers_file", Kind::Text),
     ("ca_file", Kind::Text),
     ("client_cert_file", Kind::Text),
     ("fallback", Kind::Text),
@@ -107,6 +109,28 @@ pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
         .iter()
         .find(|(name, _)| *name == key)
         .map(|(_, kind)| *kind)
+}
+
+/// The full name of the key that these words, with underscores between them, most likely mean.
+pub(super) fn meant(words: &str) -> Option<String> {
+    let words = words.to_lowercase().replace("__", "_");
+    let of_section = SECTIONS.iter().find_map(|(section, keys)| {
+        let key = words.strip_prefix(section)?.strip_prefix('_')?;
+        let near = nearest(key, keys.iter().map(|(name, _)| *name))?;
+        Some(format!("{section}.{near}"))
+    });
+    let of_webhook = || {
+        let rest = words.strip_prefix("webhook")?;
+        let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix('_')?;
+        // The longest: secret_file rather than a webhook secret_… with a key file.
+        let (name, key) = WEBHOOK
+            .iter()
+            .filter_map(|(key, _)| Some((rest.strip_suffix(key)?.strip_suffix('_')?, *key)))
+            .filter(|(name, _)| !name.is_empty())
+            .max_by_key(|(_, key)| key.len())?;
+        Some(format!("{WEBHOOKS}.{name}.{key}"))
+    };
+    of_section.or_else(of_webhook)
 }
 
 /// Whether this may be the name of a webhook.

@@ -13,8 +13,8 @@ use super::section::Section;
 use super::sources::{Sources, file_origin, read_text};
 use crate::core::signature::SigningKey;
 
-/// Largest file that holds a secret, in bytes.
-const SECRET_BYTES: u64 = 64 * 1024;
+/// Largest file that holds secrets, in bytes: room for all headers of a webhook.
+const SECRET_BYTES: u64 = 128 * 1024;
 
 /// Most secrets one webhook can have at a time.
 const SECRETS: usize = 8;
@@ -40,10 +40,10 @@ pub(super) struct Secrets<'a> {
 }
 
 /// A secret and where it was found: the key that gives it, and its file as the start of a message.
-struct Given {
-    key: &'static str,
-    place: String,
-    text: Zeroizing<String>,
+pub(super) struct Given {
+    pub(super) key: &'static str,
+    pub(super) place: String,
+    pub(super) text: Zeroizing<String>,
 }
 
 impl Secrets<'_> {
@@ -122,10 +122,8 @@ impl Secrets<'_> {
             Some("secret_file") => vec![self.in_file(section, "secret_file")?],
             Some(_) => self.in_files(section, "secret_files")?,
             None => {
-                let own = format!("webhook.{name}");
-                // One file of a folder that LoadCredential=webhook:FOLDER hands over.
-                let of_folder = format!("webhook_{name}");
-                match self.credential(section, "secret_file", &[&own, &of_folder])? {
+                let [own, of_folder] = &credentials_of(name);
+                match self.credential(section, "secret_file", &[own, of_folder])? {
                     Some(given) => vec![given],
                     None => {
                         let remedy = format!(
@@ -161,13 +159,83 @@ impl Secrets<'_> {
         Some(keys)
     }
 
-    fn in_place(&self, section: &Section<'_>, key: &'static str) -> Option<Given> {
-        let text = section.text(key, "\"…\"")?;
+    /// The URL of a webhook, given by its `url`, its `url_file` or a credential. `None` when it is wrong, which is
+    /// reported, or when secrets are not read and it is one.
+    pub(super) fn url(
+        &self,
+        section: &Section<'_>,
+        name: (&str, &[&str]),
+        example: &str,
+    ) -> Option<Given> {
+        match single(section, &["url", "url_file"])? {
+            Some("url") => Some(Given {
+                key: "url",
+                place: String::new(),
+                text: Zeroizing::new(section.text("url", example)?.to_owned()),
+            }),
+            Some(_) => self.in_file(section, "url_file"),
+            None => {
+                let given = self.credential_beside(section, "url_file", name, ".url")?;
+                if given.is_none() {
+                    let remedy = format!(
+                        "write url = {example}, or url_file = \"FILE\"; or, under systemd, write it into \
+                         /etc/jobtrackd/webhooks/{}.url, which the unit hands over as a credential",
+                        name.0
+                    );
+                    section.refuse("url", "this key is missing", remedy);
+                }
+                given
+            }
+        }
+    }
+
+    /// The headers of a webhook that its `headers_file` or a credential gives. `Some(None)` when neither does, or secrets
+    /// are not read.
+    pub(super) fn headers(
+        &self,
+        section: &Section<'_>,
+        name: (&str, &[&str]),
+    ) -> Option<Option<Given>> {
+        let key = "headers_file";
+        let given = match section.has(key) {
+            true => self.in_file(section, key).map(Some),
+            false => self.credential_beside(section, key, name, ".headers"),
+        };
+        match self.reading {
+            Reading::Read => given,
+            Reading::Skip => Some(None),
+        }
+    }
+
+    /// The credential of a webhook that has this ending beside the one of its secret. Where another webhook has that
+    /// name, the file is its secret.
+    fn credential_beside(
+        &self,
+        section: &Section<'_>,
+        key: &'static str,
+        (name, known): (&str, &[&str]),
+        ending: &str,
+    ) -> Option<Option<Given>> {
+        let name = format!("{name}{ending}");
+        if known.contains(&name.as_str()) {
+            return Some(None);
+        }
+        let [own, of_folder] = &credentials_of(&name);
+        self.credential(section, key, &[own, of_folder])
+    }
+
+    /// Warns when a key that holds a secret stands in a configuration that everybody can read.
+    pub(super) fn warn_of_file(&self, section: &Section<'_>, key: &str) {
         if let Some(file) = &self.sources.file
             && section.origin(key) == Some(&file_origin(file))
         {
             warn_if_readable_by_all(section, key, file);
         }
+    }
+
+    fn in_place(&self, section: &Section<'_>, key: &'static str) -> Option<Given> {
+        let text = section.text(key, "\"…\"")?;
+        self.warn_of_file(section, key);
         let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
         self.present(
             section,
@@ -272,6 +340,12 @@ impl Secrets<'_> {
         }
         (self.reading == Reading::Read).then_some(given)
     }
+}
+
+/// What the credentials of a webhook are called: by a unit that names it, and as one file of a folder that
+/// LoadCredential=webhook:FOLDER hands over.
+fn credentials_of(name: &str) -> [String; 2] {
+    [format!("webhook.{name}"), format!("webhook_{name}")]
 }
 
 /// The one of these keys that the section has, if it has any. Outer `None` when it has several, which is reported.

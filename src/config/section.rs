@@ -47,6 +47,11 @@ impl<'a> Section<'a> {
         self.values.get(key).and_then(Value::origin)
     }
 
+    /// Whether the user wrote this value; a default gives way to those.
+    pub(super) fn is_written(&self, key: &str) -> bool {
+        self.origin(key).is_some()
+    }
+
     /// Reports that the value of a key is wrong. Neither text may hold a secret.
     pub(super) fn refuse(&self, key: &str, wrong: impl Into<String>, remedy: impl Into<String>) {
         self.problems.add(Problem {

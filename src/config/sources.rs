@@ -30,7 +30,7 @@ pub(super) const ANY_WEBHOOK: &str = "*";
 pub struct Sources {
     /// The file, which must be there.
     pub file: Option<PathBuf>,
-    /// The environment; variables that do not start with `JOBTRACKD__` are ignored.
+    /// The environment; variables that are none of ours are ignored.
     pub environment: BTreeMap<String, String>,
     /// The folder of systemd's credentials.
     pub credentials_directory: Option<PathBuf>,

@@ -1,12 +1,10 @@
 //! What a webhook answered, fit to be kept and shown: escaped, bounded, without our secrets.
 
 use super::poll::is_deceptive;
+use super::redact::Redactor;
 
 /// Longest answer that is kept, in bytes, before and after escaping: 16 KiB (WEBHOOK-RULES, section 3, rule 7).
 pub const MAX_ANSWER: usize = 16 << 10;
-
-/// Shortest secret that is looked for; shorter ones are found in anything.
-const SHORTEST_SECRET: usize = 4;
 
 /// The beginning of an answer's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +39,16 @@ impl Cut {
 }
 
 impl Answer {
-    /// Makes an answer of the first bytes of a body; `None` when there is nothing to keep. Wherever one of `secrets`
-    /// stands in it there are three asterisks instead: receivers that echo what they are sent are common.
+    /// Makes an answer of the first bytes of a body, without `secrets`; `None` when there is nothing to keep. Receivers
+    /// that echo what they are sent are common.
     #[must_use]
-    pub fn of(body: &[u8], cut: Option<Cut>, secrets: &[&[u8]]) -> Option<Self> {
+    pub fn of(body: &[u8], cut: Option<Cut>, secrets: &Redactor) -> Option<Self> {
         if body.is_empty() && cut.is_none() {
             return None;
         }
         let end = body.len().min(MAX_ANSWER);
         let whole = end == body.len() && cut.is_none();
-        let kept = without(secrets, body.get(..end).unwrap_or(body), whole);
+        let kept = secrets.hide(body.get(..end).unwrap_or(body), whole);
         let (text, fits) = escaped(&kept);
         let too_large = (!fits || end < body.len()).then_some(Cut::TooLarge);
         Some(Self {
@@ -58,31 +56,6 @@ impl Answer {
             cut: cut.or(too_large),
         })
     }
-}
-
-/// The bytes without the secrets, and where they may go on, without the beginning of one at their end.
-fn without(secrets: &[&[u8]], body: &[u8], whole: bool) -> Vec<u8> {
-    let mut secrets: Vec<&[u8]> = secrets
-        .iter()
-        .copied()
-        .filter(|secret| secret.len() >= SHORTEST_SECRET)
-        .collect();
-    // One may hold another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    let mut out = Vec::with_capacity(body.len());
-    let mut rest = body;
-    while let Some((first, behind)) = rest.split_first() {
-        if let Some(secret) = secrets.iter().find(|secret| rest.starts_with(secret)) {
-            out.extend_from_slice(b"***");
-            rest = rest.get(secret.len()..).unwrap_or_default();
-        } else if !whole && secrets.iter().any(|secret| secret.starts_with(rest)) {
-            break;
-        } else {
-            out.push(*first);
-            rest = behind;
-        }
-    }
-    out
 }
 
 /// The text, and whether all of it fits.
@@ -120,7 +93,11 @@ mod tests {
     use super::*;
 
     fn of(body: &[u8], secrets: &[&[u8]]) -> Answer {
-        Answer::of(body, None, secrets).unwrap()
+        Answer::of(body, None, &redactor(secrets)).unwrap()
+    }
+
+    fn redactor(secrets: &[&[u8]]) -> Redactor {
+        Redactor::new(secrets.iter().copied(), [])
     }
 
     #[test]
@@ -128,8 +105,12 @@ mod tests {
         let answer = of(b"ok\n<0>forged\x1b[31m \xff\xfe \xe2\x80\xae", &[]);
         assert_eq!(answer.text, r"ok\n<0>forged\u{1b}[31m \xff\xfe \u{202e}");
         assert_eq!(answer.cut, None);
-        assert_eq!(Answer::of(b"", None, &[]), None, "nothing to keep");
-        let silent = Answer::of(b"", Some(Cut::TooSlow), &[]).unwrap();
+        assert_eq!(
+            Answer::of(b"", None, &redactor(&[])),
+            None,
+            "nothing to keep"
+        );
+        let silent = Answer::of(b"", Some(Cut::TooSlow), &redactor(&[])).unwrap();
         assert_eq!(silent.cut, Some(Cut::TooSlow));
     }
 

@@ -11,6 +11,8 @@ pub mod job;
 
 pub mod text;
 
+pub mod enqueue;
+
 pub mod resource;
 
 pub mod transition;
@@ -30,6 +32,8 @@ pub mod retention;
 pub mod cadence;
 
 pub mod poll;
+
+pub mod redact;
 
 pub mod answer;
 

@@ -14,6 +14,9 @@ pub const MAX_RULES: usize = 1000;
 /// The longest body a fault can make, in bytes: 64 MiB.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
+/// The longest text of a header, in bytes.
+const MAX_HEADER: usize = 4096;
+
 /// A fault and where it strikes. A request must fit every condition that is given; of several rules the oldest that
 /// fits strikes. As JSON: `{"path":"/jobs","times":2,"fault":{"status":{"status":503}}}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -145,6 +148,9 @@ pub enum FaultError {
     /// No status an answer can have.
     #[error("an answer's status is 200 to 599, a redirect's 300 to 399")]
     Status,
+    /// A header's text that no server would send.
+    #[error("a header's text is one line of printable ASCII of at most {MAX_HEADER} bytes")]
+    Header,
     /// Too long a body.
     #[error("a body has at most {MAX_BODY} bytes")]
     Body,
@@ -220,6 +226,9 @@ impl FaultRule {
         if !(0.0..=1.0).contains(&self.probability) {
             return Err(FaultError::Probability);
         }
+        if self.fault.header().is_some_and(|text| !is_header(text)) {
+            return Err(FaultError::Header);
+        }
         match &self.fault {
             Fault::Status { status, .. } if !(200..600).contains(status) => Err(FaultError::Status),
             Fault::Redirect {
@@ -260,6 +269,28 @@ impl Fault {
             Self::RateLimit { .. } => "rate-limit",
         }
     }
+}
+
+impl Fault {
+    /// The text that it puts into a header.
+    fn header(&self) -> Option<&str> {
+        match self {
+            Self::Redirect { to, .. } => Some(to),
+            Self::Status {
+                retry_after: Some(RetryAfter::Text(text)),
+                ..
+            }
+            | Self::RateLimit {
+                retry_after: Some(RetryAfter::Text(text)),
+                ..
+            } => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn is_header(text: &str) -> bool {
+    text.len() <= MAX_HEADER && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
 impl RetryAfter {

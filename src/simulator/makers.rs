@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use super::accounts::{self, Owner};
 use super::auth::Access;
 use super::dress::{Dress, IdStyle, institution};
 use super::envelope::{ApiError, json_text};
@@ -267,12 +268,27 @@ async fn connection(
         Some(Some(Ending::Failed)) => "invalid",
         Some(Some(Ending::Success)) | None => "active",
     };
+    let fetched = world
+        .jobs
+        .iter()
+        .filter(|job| job.user == user && job.connection.as_deref() == Some(&id))
+        .filter_map(|job| job.timeline.shown(now))
+        .filter(|shown| shown.ending == Some(Ending::Success))
+        .map(|shown| shown.at)
+        .max();
     let own = format!("{base}/users/{user}");
+    let owner = fetched.map(|fetched| Owner {
+        connection: &id,
+        institution: &connection.institution,
+        user: &own,
+        fetched,
+    });
     let body = json!({
         "type": "connection", "id": id, "status": status,
         "createdDate": connection.created.rfc3339(),
         "lastUsed": shown.map_or(connection.created, |(at, _)| at).rfc3339(),
         "institution": institution(&connection.institution),
+        "accounts": accounts::list(owner.as_ref()),
         "links": {
             "self": format!("{own}/connections/{id}"), "user": own,
             "accounts": format!("{own}/accounts?filter=connection.id.eq('{id}')"),

@@ -11,7 +11,7 @@
 //! | `POST /users/{u}/statements`, `/reports`, `/payments/payrequests`, `/payments/payouts` | 202 and a job |
 //! | `GET /jobs/{id}`, `GET /users/{u}/jobs` | a job; the newest 500 of a week |
 //! | `POST /jobs/{id}/mfa` | 202, whether the answer was right or not: the job shows it |
-//! | `GET /users/{u}/connections/{c}` | a connection |
+//! | `GET /users/{u}/connections/{c}` | a connection, with its accounts once a job has fetched them |
 //!
 //! Any user exists; a connection nobody made comes to be when it is first refreshed.
 //!
@@ -38,6 +38,7 @@
 //!
 //! Refusals are `{"error":"…"}` with 400, 404 (no such job), 409 (the id is taken) or 429 (full).
 
+mod accounts;
 mod auth;
 mod control;
 mod control_routes;

@@ -1,10 +1,11 @@
 //! `GET /jobs` and `POST /jobs`: the tracker's records of jobs, and one more of them.
 
+use std::sync::PoisonError;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +16,7 @@ use super::envelope::{Page, json_of};
 use super::openapi::Any;
 use super::query::{Given, Limit};
 use super::refusal::Refusal;
+use crate::core::enqueue::EARLIEST;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
@@ -78,12 +80,12 @@ pub(super) struct Enqueued {
     /// At most 16 KiB, handed on unchanged in every event
     #[schema(value_type = Option<std::collections::HashMap<String, Any>>)]
     metadata: Option<Box<RawValue>>,
-    /// The one webhook to tell; null: all that subscribe
-    #[schema(max_length = 200)]
+    /// The one webhook to tell, which must be configured; null: all that subscribe
+    #[schema(min_length = 1, max_length = 200)]
     webhook: Option<String>,
     /// Higher is polled first when requests are short; 0 unless told
     priority: Option<i64>,
-    /// The job fails as expired past this: RFC 3339, or Unix milliseconds
+    /// The job fails as expired past this: RFC 3339, or Unix milliseconds; in the future, and later than `not_before`
     #[schema(value_type = Option<super::openapi::Moment>)]
     deadline_at: Option<Box<RawValue>>,
     /// No poll before this: RFC 3339, or Unix milliseconds
@@ -118,6 +120,7 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         deadline_at: moment("deadline_at", given.deadline_at.as_deref())?,
         not_before: moment("not_before", given.not_before.as_deref())?,
     };
+    check(&parts, &job)?;
     let place = parts.budget.write()?;
     // In a task of its own: a client that leaves must not cut a transaction in two.
     let inserted = {
@@ -156,19 +159,39 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
     Ok(response)
 }
 
-/// A moment as text or as number; null is none.
+/// The rules that the table cannot know. An id that is wrong is left to the table.
+fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
+    let rules = parts.rules.read();
+    let rules = rules.unwrap_or_else(PoisonError::into_inner).clone();
+    rules
+        .check(
+            job.webhook.as_deref(),
+            job.deadline_at,
+            job.not_before,
+            parts.clock.now(),
+        )
+        .map_err(|wrong| Refusal::parameter(wrong.to_string()))?;
+    let upstream = parts.upstream.read();
+    let upstream = upstream.unwrap_or_else(PoisonError::into_inner).clone();
+    match JobId::parse(&job.id).map(|id| upstream.target(&id, job.url.as_deref())) {
+        Ok(Err(wrong)) => Err(Refusal::parameter(wrong.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// A moment as text or as number; null is none. Numbers that are too early are left to the table.
 fn moment(name: &str, given: Option<&RawValue>) -> Result<Option<UnixMillis>, Refusal> {
     let Some(json) = given.map(RawValue::get) else {
         return Ok(None);
     };
     let at = match serde_json::from_str::<String>(json) {
-        Ok(text) => text.parse::<Timestamp>().ok().map(UnixMillis::from),
+        Ok(text) => UnixMillis::parse_rfc3339(&text).filter(|at| *at >= EARLIEST),
         Err(_) => serde_json::from_str::<i64>(json).ok().map(UnixMillis),
     };
     let known = UnixMillis(0)..=UnixMillis::MAX;
     at.filter(|at| known.contains(at)).map(Some).ok_or_else(|| {
         Refusal::parameter(format!(
-            "{name} is a time such as \"2026-11-22T15:04:05Z\" or Unix milliseconds, from 1970 to 9999"
+            "{name} is a time such as \"2026-11-22T15:04:05Z\" or Unix milliseconds, from 2001 to 9999"
         ))
     })
 }

@@ -45,6 +45,7 @@ pub use settings::{Limits, StatusSettings};
 pub use waiting::{MAX_STREAMS, MAX_WAITS, Waiting};
 
 use crate::clock::Clock;
+use crate::core::enqueue::EnqueueRules;
 use crate::store::Store;
 use crate::upstream::Upstream;
 use openapi::Described;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// The API, as the present configuration has it.
     pub upstream: Arc<RwLock<Upstream>>,
+    /// What jobs are checked against, as the present configuration has it.
+    pub rules: Arc<RwLock<EnqueueRules>>,
     /// Makes the daemon look for new rows at once.
     pub nudge: Arc<Notify>,
     /// Requests that wait for something to happen.

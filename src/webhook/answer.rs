@@ -6,14 +6,14 @@ use reqwest::Response;
 use reqwest::header::CONTENT_ENCODING;
 use tokio::time::timeout;
 
-use super::settings::WebhookSettings;
 use crate::core::answer::{Answer, Cut, MAX_ANSWER};
+use crate::core::redact::Redactor;
 
 /// Reads up to [`MAX_ANSWER`] bytes within `limit`. Only of an answer that ended by then can the connection be used again;
-/// otherwise it is dropped.
+/// otherwise it is dropped. `secrets` are not kept.
 pub(super) async fn read(
     mut response: Response,
-    webhook: &WebhookSettings,
+    secrets: &Redactor,
     limit: Duration,
 ) -> Option<Answer> {
     let is_encoded = response.headers().contains_key(CONTENT_ENCODING);
@@ -27,7 +27,7 @@ pub(super) async fn read(
         let text = "(compressed; not kept)".to_owned();
         return Some(Answer { text, cut });
     }
-    Answer::of(&body, cut, &webhook.echoes())
+    Answer::of(&body, cut, secrets)
 }
 
 /// Takes what comes; says why it is not all.

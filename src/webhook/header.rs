@@ -41,7 +41,7 @@ pub struct CustomHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeader {
     /// Not a name that HTTP knows.
-    #[error("this is no name of a header")]
+    #[error("not a valid header name")]
     Name,
     /// A name that only the sender sets.
     #[error("this header is set by jobtrackd itself or must not be set")]
@@ -67,6 +67,10 @@ impl CustomHeader {
         }
         if value.len() > MAX_VALUE {
             return Err(InvalidHeader::TooLong);
+        }
+        // The library would let bytes above ASCII through, which receivers read in different ways.
+        if !value.is_ascii() {
+            return Err(InvalidHeader::Value);
         }
         let mut value = HeaderValue::from_str(value.trim()).map_err(|_| InvalidHeader::Value)?;
         value.set_sensitive(true);
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn values_are_one_line_of_bounded_length_and_are_not_shown() {
-        for value in ["a\r\nhost: evil", "a\0b", "\u{7f}"] {
+        for value in ["a\r\nhost: evil", "a\0b", "\u{7f}", "naïve", "\u{a0}x"] {
             assert_eq!(
                 CustomHeader::parse("x-key", value),
                 Err(InvalidHeader::Value)

@@ -22,5 +22,5 @@ pub use guard::{Verdict, judge, judge_host};
 pub use header::{CustomHeader, InvalidHeader};
 pub use sender::{AttemptReport, Message, Sender, SenderError};
 pub use settings::WebhookSettings;
-pub use shown::Shown;
+pub use shown::{Shown, holds_secrets, shown_url};
 pub use trust::{InvalidPem, Trust};

@@ -71,6 +71,11 @@ pub(super) fn of_silence(timeout: Duration) -> AttemptResult {
     )
 }
 
+/// The settings were read without the URL.
+pub(super) fn of_no_url() -> AttemptResult {
+    unreachable(AttemptErrorClass::Http, "the URL was not read")
+}
+
 /// The URL names an address that may not be told.
 pub(super) fn of_forbidden_address(verdict: Verdict) -> AttemptResult {
     let error = NoAddress::Blocked(verdict);

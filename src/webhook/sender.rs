@@ -19,6 +19,7 @@ use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
+use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
@@ -159,17 +160,14 @@ impl Sender {
     ) -> (AttemptReport, Shown) {
         let started_at = self.clock.now();
         let request = self.request(webhook, message, started_at);
-        let shown = Shown::of(
-            &self.request(webhook, message, started_at),
-            message.body.len(),
-        );
+        let shown = Shown::of(request.as_ref(), message.body.len());
         (self.attempt(webhook, request, started_at).await, shown)
     }
 
     async fn attempt(
         &self,
         webhook: &WebhookSettings,
-        request: RequestBuilder,
+        request: Option<RequestBuilder>,
         started_at: UnixMillis,
     ) -> AttemptReport {
         let started = Instant::now();
@@ -197,7 +195,7 @@ impl Sender {
         webhook: &WebhookSettings,
     ) -> Result<u16, (AttemptErrorClass, String)> {
         let client = self.client_for(webhook);
-        let request = client.head(webhook.url.clone());
+        let request = webhook.url.clone().map(|url| client.head(url));
         let started = Instant::now();
         let asking = self.exchange(webhook, request, started);
         match self.clock.held(asking).await.result {
@@ -209,11 +207,31 @@ impl Sender {
     async fn exchange(
         &self,
         webhook: &WebhookSettings,
-        request: RequestBuilder,
+        request: Option<RequestBuilder>,
         started: Instant,
     ) -> Exchanged {
+        let secrets = webhook.redactor();
+        let mut exchanged = self.exchanged(webhook, request, started, &secrets).await;
+        if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
+            &mut exchanged.result
+        {
+            *detail = secrets.hide_text(detail);
+        }
+        exchanged
+    }
+
+    async fn exchanged(
+        &self,
+        webhook: &WebhookSettings,
+        request: Option<RequestBuilder>,
+        started: Instant,
+        secrets: &Redactor,
+    ) -> Exchanged {
+        let (Some(url), Some(request)) = (&webhook.url, request) else {
+            return outcome::of_no_url().into();
+        };
         // An address in the URL never reaches the resolver.
-        let verdict = webhook.url.host().as_ref().and_then(judge_host);
+        let verdict = url.host().as_ref().and_then(judge_host);
         if let Some(verdict) = verdict
             && !verdict.permits(webhook.allow_private)
         {
@@ -221,14 +239,14 @@ impl Sender {
         }
         let response = match timeout(webhook.timeout, sent(request)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return outcome::of_error(error, &webhook.url).into(),
+            Ok(Err(error)) => return outcome::of_error(error, url).into(),
             Err(_) => return outcome::of_silence(webhook.timeout).into(),
         };
         let mut result = outcome::of_answer(&response, self.clock.now());
         let wish = outcome::wish(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
         // Whatever becomes of the body, the status line has decided; a body that drips is only told of.
-        let answer = answer::read(response, webhook, left).await;
+        let answer = answer::read(response, secrets, left).await;
         if let AttemptResult::Refused { too_slow, .. } = &mut result {
             *too_slow = answer
                 .as_ref()
@@ -246,7 +264,8 @@ impl Sender {
         webhook: &WebhookSettings,
         message: &Message<'_>,
         started_at: UnixMillis,
-    ) -> RequestBuilder {
+    ) -> Option<RequestBuilder> {
+        let url = webhook.url.clone()?;
         let timestamp = started_at.seconds();
         let signature = signature_header(&webhook.keys, message.id, timestamp, &message.body);
         let mut headers = HeaderMap::new();
@@ -260,8 +279,8 @@ impl Sender {
         if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(&trace).ok()) {
             headers.insert("traceparent", trace);
         }
-        self.client_for(webhook)
-            .post(webhook.url.clone())
+        let request = self.client_for(webhook).post(url);
+        let request = request
             .headers(headers)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT_ENCODING, "identity")
@@ -269,7 +288,8 @@ impl Sender {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .header("webhook-attempt", message.attempt)
-            .body(message.body.clone())
+            .body(message.body.clone());
+        Some(request)
     }
 
     fn client_for(&self, webhook: &WebhookSettings) -> Client {

@@ -1,22 +1,26 @@
 //! What the sender needs to know of a webhook.
 
+use std::fmt;
 use std::time::Duration;
 
 use url::Url;
 
 use super::header::CustomHeader;
+use super::shown::{secrets_of, shown_url};
 use super::trust::Trust;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
+use crate::core::redact::Redactor;
 use crate::core::signature::SigningKey;
 
 /// One `[webhooks.NAME]` section, validated (contract, section 6).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WebhookSettings {
     /// Its name.
     pub name: WebhookName,
-    /// Where events are POSTed: https, or http on a loopback host or with `allow_http`; no userinfo, no fragment.
-    pub url: Url,
+    /// Where events are POSTed: https, or http on a loopback host or with `allow_http`; no userinfo, no fragment. `None`
+    /// where it stands in a file that was not read: such settings are good for being looked at only.
+    pub url: Option<Url>,
     /// Keys that sign, at least one; all of them sign every request.
     pub keys: Vec<SigningKey>,
     /// The types it is told.
@@ -37,15 +41,31 @@ pub struct WebhookSettings {
     pub fallback: Option<WebhookName>,
 }
 
+impl fmt::Debug for WebhookSettings {
+    /// The URL without its secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSettings")
+            .field("name", &self.name)
+            .field("url", &self.url.as_ref().map(shown_url))
+            .field("keys", &self.keys)
+            .field("events", &self.events)
+            .field("timeout", &self.timeout)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("retry", &self.retry)
+            .field("allow_private", &self.allow_private)
+            .field("headers", &self.headers)
+            .field("trust", &self.trust)
+            .field("fallback", &self.fallback)
+            .finish()
+    }
+}
+
 impl WebhookSettings {
-    /// What of our requests must not be kept if the receiver echoes it: values of headers and of the URL's query.
-    pub(super) fn echoes(&self) -> Vec<&[u8]> {
-        let query = self.url.query().unwrap_or_default();
-        let queried = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(_, value)| value.as_bytes());
+    /// Hides what of our requests must not be kept if the receiver repeats it: the values of headers, and the secrets of
+    /// the URL.
+    pub(super) fn redactor(&self) -> Redactor {
         let headers = self.headers.iter().map(CustomHeader::value);
-        headers.chain(queried).collect()
+        let texts = self.url.iter().flat_map(secrets_of);
+        Redactor::new(headers, texts.map(str::as_bytes))
     }
 }

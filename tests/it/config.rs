@@ -1,6 +1,7 @@
 //! The configuration from real files: the shipped ones, broken ones, secrets and credentials.
 
 mod secrets;
+mod webhook_files;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -159,7 +160,8 @@ fn the_file_is_laid_over_the_defaults_and_the_environment_over_the_file() {
         .map(|hook| hook.name.as_str())
         .collect();
     assert_eq!(names, ["Bill-ing", "a.b"]);
-    assert_eq!(settings.webhooks[0].url.as_str(), "https://c.example/");
+    let url = settings.webhooks[0].url.as_ref().unwrap();
+    assert_eq!(url.as_str(), "https://c.example/");
     assert_eq!(settings.webhooks[0].timeout, Duration::from_secs(1));
     assert_eq!(settings.webhooks[1].max_in_flight, 3);
 }

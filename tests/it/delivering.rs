@@ -265,3 +265,33 @@ async fn a_receiver_that_was_away_is_told_when_it_is_back() {
     world.until_ended(5 * MINUTE).await;
     assert_eq!(back.kinds("away", "j"), ["job.completed"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_reads_the_files_of_headers_and_urls_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let [headers, url] = ["headers", "url"].map(|name| folder.path().join(name));
+    let mut world = World::new().await;
+    world.more = format!(
+        "[webhooks.filed]\nurl_file = {url:?}\nheaders_file = {headers:?}\nsecret = \"SECRET\"\nallow_private = true\n"
+    );
+    let write = |world: &World, part: &str| {
+        let place = format!("http://{}/{part}", world.sink.address);
+        std::fs::write(&url, place).unwrap();
+        std::fs::write(&headers, format!("x-part: {part}\n")).unwrap();
+    };
+    write(&world, "one");
+    world.start().await;
+    world.follow("1", &[(0, &[("a", "success")])]).await;
+    world.until_ended(Duration::from_secs(60)).await;
+    write(&world, "two");
+    world.reload();
+    world.follow("2", &[(0, &[("a", "success")])]).await;
+    world.until_ended(Duration::from_secs(60)).await;
+    let received = world.sink.received();
+    let sent: Vec<_> = received
+        .iter()
+        .filter(|event| event.webhook != "all")
+        .map(|event| (event.job(), event.webhook.as_str(), event.header("x-part")))
+        .collect();
+    assert_eq!(sent, [("1", "one", "one"), ("2", "two", "two")]);
+}

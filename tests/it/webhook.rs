@@ -33,7 +33,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\n";
 fn settings(url: &str) -> WebhookSettings {
     WebhookSettings {
         name: WebhookName::new("billing"),
-        url: url.parse().unwrap(),
+        url: Some(url.parse().unwrap()),
         keys: SECRETS.map(|s| SigningKey::parse(s).unwrap()).to_vec(),
         events: EventType::DEFAULT.to_vec(),
         timeout: TIMEOUT,

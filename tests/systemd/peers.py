@@ -17,6 +17,7 @@ class Receiver:
 
     def __init__(self, port, tls, secrets):
         self.secrets, self.lock, self.told, self.refused = secrets, threading.Lock(), [], []
+        self.headers = {}
         self.go = threading.Event()
         self.go.set()
         self.held = 0
@@ -54,6 +55,7 @@ class Receiver:
             return 401
         event = json.loads(body)
         with self.lock:
+            self.headers[webhook] = headers
             self.told.append((webhook, headers["webhook-id"], event["data"]["job_id"], event["data"]["sequence"], event["type"]))
         return 204
 

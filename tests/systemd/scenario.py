@@ -294,12 +294,15 @@ def stall_begins():
     run("mkfs.ext4", "-q", "/opt/frozen.img")
     run("mount", "-o", "loop", "/opt/frozen.img", folder)
     run("rmdir", f"{folder}/lost+found")
-    more = '[webhooks.crm]\nurl = "https://hooks.e2e.test:9443/crm"\nallow_private = true\n'
+    more = "[webhooks.crm]\nallow_private = true\n"
     write(f"/etc/jobtrackd/{name}.toml", configuration("127.0.0.1:8788", f"{folder}/jobs.db", more))
     write(f"/etc/jobtrackd/{name}.api_key", API_KEY, 0o600)
     os.makedirs(f"/etc/jobtrackd/{name}.webhooks", 0o700)
     for webhook in SECRETS:
         write(f"/etc/jobtrackd/{name}.webhooks/{webhook}", SECRETS[webhook], 0o600)
+    # The folder of credentials may also give the URL and headers.
+    write(f"/etc/jobtrackd/{name}.webhooks/crm.url", "https://hooks.e2e.test:9443/crm\n", 0o600)
+    write(f"/etc/jobtrackd/{name}.webhooks/crm.headers", "x-from: a credential\n", 0o600)
     os.makedirs(f"/run/systemd/system/{unit}.d")
     write(f"/run/systemd/system/{unit}.d/e2e.conf", "[Service]\nWatchdogSec=2\n", 0o644)
     run("systemctl", "daemon-reload")
@@ -325,6 +328,7 @@ def stall_ends(receiver, inserting):
     same(inserting.wait(30), 0, "the insert that hung")
     until("it is back", lambda: int(show("NRestarts", unit)) == 1 and active(unit), 40)
     told(receiver, "frozen", "crm")
+    same(receiver.headers["crm"]["x-from"], "a credential", "a header that a credential gives")
     run("systemctl", "stop", unit)
     run("umount", folder)
     say(f"an instance whose disk hung was not fed any more, and started anew ({hung:.0f} s after the disk stopped)")

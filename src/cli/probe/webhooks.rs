@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::Finding;
 use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
@@ -51,8 +53,9 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
 
 fn advice(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
     let name = &webhook.name;
-    let host = webhook.url.host_str().unwrap_or_default();
-    let port = webhook.url.port_or_known_default().unwrap_or(443);
+    let url = webhook.url.as_ref();
+    let host = url.and_then(Url::host_str).unwrap_or_default();
+    let port = url.and_then(Url::port_or_known_default).unwrap_or(443);
     let tried = "its events are tried again and given up in the end";
     match class {
         AttemptErrorClass::BlockedAddress => format!(

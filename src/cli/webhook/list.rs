@@ -13,7 +13,7 @@ use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::store::{Store, WebhookFigures, WebhookHealth};
-use crate::webhook::WebhookSettings;
+use crate::webhook::{WebhookSettings, shown_url};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -65,7 +65,7 @@ pub(super) async fn run(
             screen.json(&Record {
                 name: name.as_str(),
                 configured: settings.is_some(),
-                url: settings.map(|settings| place(&settings.url)),
+                url: settings.and_then(|settings| settings.url.as_ref().map(place)),
                 events: settings.map(types),
                 standing: Standing::of(&health, mine, &view),
             })?;
@@ -96,7 +96,10 @@ fn cells(
     };
     let oldest = figures.and_then(|figures| figures.oldest_pending);
     let url = match settings {
-        Some(settings) => (place(&settings.url), Tone::Plain),
+        Some(settings) => match &settings.url {
+            Some(url) => (place(url), Tone::Plain),
+            None => ("in a file".to_owned(), Tone::Dim),
+        },
         None => ("not configured".to_owned(), Tone::Warn),
     };
     vec![
@@ -114,11 +117,9 @@ fn cells(
     ]
 }
 
-/// A URL without its query, which may hold secrets.
+/// A URL without what in it may be secret.
 pub(super) fn place(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    text::outside(url.as_str(), 200)
+    text::outside(&shown_url(url), 200)
 }
 
 /// The types a webhook is told.

@@ -42,7 +42,7 @@ struct Record<'a> {
 
 #[derive(Serialize)]
 struct SettingsRecord<'a> {
-    url: String,
+    url: Option<String>,
     events: Vec<&'static str>,
     timeout_ms: u64,
     max_in_flight: usize,
@@ -121,7 +121,8 @@ fn draw(
     match settings {
         None => push("not configured", "nothing is sent to it".to_owned()),
         Some(settings) => {
-            push("url", place(&settings.url));
+            let url = settings.url.as_ref().map(place);
+            push("url", url.unwrap_or_else(|| "in a file".to_owned()));
             push("events", types(settings).join(", "));
             let limits = format!(
                 "{} a request, {} at once",
@@ -186,7 +187,7 @@ impl<'a> SettingsRecord<'a> {
     fn of(settings: &'a WebhookSettings) -> Self {
         let millis = crate::core::time::millis;
         Self {
-            url: place(&settings.url),
+            url: settings.url.as_ref().map(place),
             events: types(settings),
             timeout_ms: millis(settings.timeout),
             max_in_flight: settings.max_in_flight,

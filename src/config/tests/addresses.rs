@@ -38,8 +38,8 @@ fn urls_are_https_or_http_where_that_is_harmless() {
             (key, "http://localhost.example", &["allow_http"]),
             (key, "http://[::ffff:127.0.0.1]", &["allow_http"]),
             (key, "ftp://api.example", &["https://"]),
-            (key, "api.example", &["this is no URL", "for example"]),
-            (key, "https://", &["this is no URL"]),
+            (key, "api.example", &["not a valid URL", "for example"]),
+            (key, "https://", &["not a valid URL"]),
             (
                 key,
                 "https://u:canary@api.example",

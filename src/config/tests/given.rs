@@ -60,11 +60,102 @@ fn unknown_variables_name_the_key_the_variable_and_the_nearest_key() {
 #[test]
 fn other_variables_are_none_of_our_business_and_bytes_that_are_no_text_are_refused() {
     let mut sources = sources(&[]);
-    for name in ["JOBTRACKD_CONFIG", "JOBTRACKDX", "PATH"] {
+    for name in [
+        "JOBTRACKD_CONFIG",
+        "JOBTRACKD_COMMIT",
+        "JOBTRACKD_URL",
+        "JOBTRACKDX",
+        "PATH",
+        // What Kubernetes gives for services of these names.
+        "JOBTRACKD_SERVICE_HOST",
+        "JOBTRACKD_STATUS_PORT",
+        "JOBTRACKD_STATUS_SERVICE_PORT",
+        "JOBTRACKD_LOG_PORT_80_TCP_ADDR",
+        "JOBTRACKD_WEBHOOKS_SERVICE_HOST",
+    ] {
         sources.environment.insert(name.to_owned(), "x".to_owned());
     }
     load(&sources).unwrap();
     refused(&[("log.level", "\u{fffd}", &["not UTF-8"])]);
+}
+
+#[test]
+fn a_variable_with_too_few_underscores_is_refused_and_its_right_name_is_told() {
+    for (variable, key, right) in [
+        (
+            "JOBTRACKD_UPSTREAM_BASE_URL",
+            "upstream.base_url",
+            "UPSTREAM__BASE_URL",
+        ),
+        (
+            "JOBTRACKD_UPSTREAM__BASE_ULR",
+            "upstream.base_url",
+            "UPSTREAM__BASE_URL",
+        ),
+        (
+            "JOBTRACKD_polling_max_delay",
+            "polling.max_delay",
+            "POLLING__MAX_DELAY",
+        ),
+        (
+            "JOBTRACKD_WEBHOOKS_BILL_ING_SECRET_FILE",
+            "webhooks.bill_ing.secret_file",
+            "WEBHOOKS__BILL_ING__SECRET_FILE",
+        ),
+        (
+            "JOBTRACKD_WEBHOOK_CRM_URL",
+            "webhooks.crm.url",
+            "WEBHOOKS__CRM__URL",
+        ),
+        ("JOBTRACKD__LOG_LEVEL", "log_level", "LOG__LEVEL"),
+        (
+            "JOBTRACKD__WEBHOOKS__CRM_URL",
+            "webhooks.crm_url",
+            "WEBHOOKS__CRM__URL",
+        ),
+    ] {
+        let mut sources = sources(&[]);
+        let canary = "canary7f3a".to_owned();
+        sources.environment.insert(variable.to_owned(), canary);
+        let error = load(&sources).expect_err(variable);
+        assert_eq!(error.problems[0].key, key);
+        let text = error.to_string();
+        let expected =
+            format!("did you mean JOBTRACKD__{right}? (environment variable {variable})");
+        assert!(text.contains(&expected), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[test]
+fn a_number_of_threads_that_the_runtime_cannot_use_is_refused() {
+    for (threads, fits) in [
+        ("1", true),
+        ("1024", true),
+        ("0", false),
+        ("1025", false),
+        ("", false),
+        (" 2", false),
+        ("-1", false),
+        ("two", false),
+        ("\u{fffd}", false),
+        ("99999999999999999999", false),
+    ] {
+        let mut sources = sources(&[]);
+        let name = "TOKIO_WORKER_THREADS".to_owned();
+        sources.environment.insert(name, threads.to_owned());
+        let loaded = load(&sources);
+        assert_eq!(loaded.is_ok(), fits, "{threads}");
+        if let Err(error) = loaded {
+            let text = error.to_string();
+            assert!(
+                text.contains(
+                    "TOKIO_WORKER_THREADS: expected a whole number of threads from 1 to 1024"
+                ),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[test]

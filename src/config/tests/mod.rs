@@ -167,7 +167,8 @@ fn every_value_of_the_environment_arrives_with_its_type() {
     );
     assert_eq!(audit.events, EventType::ALL);
     assert!(audit.retry.is_empty());
-    assert_eq!(audit.url.query(), Some("token=1"));
+    let url = audit.url.as_ref().unwrap();
+    assert_eq!(url.query(), Some("token=1"));
     assert_eq!(billing.events, [EventType::Failed, EventType::Test]);
     assert_eq!(
         billing.retry,

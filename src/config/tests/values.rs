@@ -22,16 +22,6 @@ fn durations_need_a_unit_and_stay_within_their_bounds() {
         ("upstream.timeout", "11m", &["from 1ms to 10m"]),
         ("webhooks.billing.timeout", "11m", &["from 1ms to 10m"]),
         ("polling.initial_delay", "9ms", &["10ms"]),
-        (
-            "polling.max_delay",
-            "500ms",
-            &["shorter than initial_delay"],
-        ),
-        (
-            "polling.error_max_delay",
-            "500ms",
-            &["shorter than initial_delay"],
-        ),
         ("polling.queued_delay", "0s", &["10ms"]),
         ("polling.deadline", "0s", &["from 1ms"]),
         ("polling.deadline", "99999y", &["expected a duration from"]),
@@ -54,12 +44,6 @@ fn durations_need_a_unit_and_stay_within_their_bounds() {
             &["51 entries", "at most 50"],
         ),
     ]);
-    let error = load(&sources(&[("polling.initial_delay", "31s")])).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("polling.max_delay: this is shorter than initial_delay, which is 31s")
-    );
     assert_eq!(
         settings(&[("webhooks.billing.retry", &["30d"; 50].join(","))]).webhooks[0]
             .retry
@@ -188,4 +172,102 @@ fn the_database_is_a_sqlite_file() {
         (key, "sqlite:///srv/", &["folder"]),
     ]);
     assert!(!refusal(key, "postgres://u:canary@h/db").contains("canary"));
+}
+
+#[test]
+fn a_default_gives_way_to_what_the_user_wrote() {
+    let seconds = Duration::from_secs;
+    for (written, expected) in [
+        (&[("initial_delay", "10m")][..], [600, 600, 600]),
+        (&[("initial_delay", "1m")], [60, 60, 300]),
+        (&[("max_delay", "100ms")], [0, 0, 300]),
+        (&[("error_max_delay", "100ms")], [0, 30, 0]),
+        (
+            &[("initial_delay", "10m"), ("max_delay", "1h")],
+            [600, 3600, 600],
+        ),
+        (
+            &[("initial_delay", "10m"), ("max_delay", "10m")],
+            [600, 600, 600],
+        ),
+    ] {
+        let keys: Vec<(String, &str)> = written
+            .iter()
+            .map(|(key, value)| (format!("polling.{key}"), *value))
+            .collect();
+        let keys: Vec<(&str, &str)> = keys
+            .iter()
+            .map(|(key, value)| (key.as_str(), *value))
+            .collect();
+        let polling = settings(&keys).polling;
+        let found = [
+            polling.initial_delay,
+            polling.max_delay,
+            polling.error_max_delay,
+        ];
+        assert_eq!(found.map(|delay| delay.as_secs()), expected, "{written:?}");
+        if expected[0] == 0 {
+            assert_eq!(polling.initial_delay, Duration::from_millis(100));
+        }
+    }
+    let days = |days: u64| Some(seconds(days * 24 * 3600));
+    for (jobs, events, attempts, expected) in [
+        ("7d", "", "", [days(7), days(7), days(7)]),
+        ("20d", "", "", [days(20), days(20), days(14)]),
+        ("", "5d", "", [days(90), days(5), days(5)]),
+        ("", "120d", "", [days(120), days(120), days(14)]),
+        ("", "", "60d", [days(90), days(60), days(60)]),
+        ("", "", "120d", [days(120), days(120), days(120)]),
+        ("", "", "forever", [None, None, None]),
+        ("forever", "", "40d", [None, days(40), days(40)]),
+        ("20d", "", "1d", [days(20), days(20), days(1)]),
+        ("20d", "", "20d", [days(20), days(20), days(20)]),
+    ] {
+        let given = [
+            ("retention.jobs", jobs),
+            ("retention.events", events),
+            ("retention.attempts", attempts),
+        ];
+        let given: Vec<(&str, &str)> = given
+            .into_iter()
+            .filter(|(_, age)| !age.is_empty())
+            .collect();
+        let retention = settings(&given).retention;
+        let found = [retention.jobs, retention.events, retention.attempts];
+        assert_eq!(found, expected, "{given:?}");
+    }
+}
+
+#[test]
+fn two_values_of_the_user_that_contradict_each_other_are_refused() {
+    for (first, second, wrong) in [
+        (
+            ("polling.initial_delay", "31s"),
+            ("polling.max_delay", "30s"),
+            "polling.max_delay: this is shorter than initial_delay, which is 31s",
+        ),
+        (
+            ("polling.initial_delay", "1s"),
+            ("polling.error_max_delay", "500ms"),
+            "polling.error_max_delay: this is shorter than initial_delay, which is 1s",
+        ),
+        (
+            ("retention.jobs", "7d"),
+            ("retention.events", "8d"),
+            "retention.events: this is longer than jobs",
+        ),
+        (
+            ("retention.jobs", "7d"),
+            ("retention.attempts", "8d"),
+            "retention.attempts: this is longer than jobs",
+        ),
+        (
+            ("retention.events", "7d"),
+            ("retention.attempts", "forever"),
+            "retention.attempts: this is longer than events",
+        ),
+    ] {
+        let error = load(&sources(&[first, second])).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
 }

@@ -18,13 +18,17 @@ use crate::store::{JobFilter, JobPage, PAGE_BYTES, StepView};
 /// Most jobs that a search by webhook or text looks at.
 const SEARCHED_JOBS: i64 = 100_000;
 
-/// What is asked of a listed job beyond its place: the webhook, and the text.
+/// What is asked of a listed job beyond its place: the webhook, and the text. The text is looked for in metadata as it is
+/// written and, where escapes stand in it (`M\u00fcller`), in what it means.
 macro_rules! listed {
     () => {
         " AND (?6 IS NULL OR j.webhook = ?6
                OR EXISTS (SELECT 1 FROM deliveries AS d WHERE d.job_id = j.id AND d.webhook = ?6))
           AND (?7 IS NULL OR instr(lower(j.id), ?7) OR instr(lower(j.metadata), ?7)
                OR instr(lower(j.last_error), ?7)
+               OR (instr(j.metadata, '\\') AND EXISTS (
+                   SELECT 1 FROM json_tree(CASE WHEN json_valid(j.metadata) THEN j.metadata END) AS t
+                   WHERE instr(lower(t.atom), ?7) OR (typeof(t.key) = 'text' AND instr(lower(t.key), ?7))))
                OR EXISTS (SELECT 1 FROM json_each(j.failure) WHERE instr(lower(value), ?7)))
           ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
     };

@@ -25,7 +25,7 @@ impl Desk {
 async fn four_jobs() -> Desk {
     let desk = Desk::migrated();
     desk.run(&["enqueue", "failed", "x-100"]).done();
-    desk.run(&["enqueue", "only", "--webhook", "billing"])
+    desk.billing(&["enqueue", "only", "--webhook", "billing"])
         .done();
     let metadata = r#"{"Customer":"c_9","note":"100% Ärger"}"#;
     desk.run(&["enqueue", "sleepy", "--metadata", metadata])
@@ -83,6 +83,37 @@ async fn a_list_holds_the_jobs_of_which_everything_that_was_asked_for_is_true() 
         desk.listed(&["--since", at, "--until", at, "--text", "sleepy"]),
         ["sleepy"]
     );
+}
+
+#[tokio::test]
+async fn a_text_is_found_in_metadata_however_its_characters_are_written() {
+    let desk = Desk::migrated();
+    for (id, metadata) in [
+        ("plain", r#"{"name":"Müller 😀 a/b","list":[1]}"#),
+        ("dumps", r#"{"name":"M\u00fcller \ud83d\ude00"}"#),
+        ("upper", r#"{"N\u00C4me":"M\u00FCller \uD83D\uDE00","n":7}"#),
+        (
+            "php",
+            r#"{"name":"a\/b \"twice\"","nested":[{"deep":["Z\u00fcrich"]}]}"#,
+        ),
+        ("half", r#"{"name":"\ud83d"}"#),
+    ] {
+        desk.run(&["enqueue", id, "--metadata", metadata]).done();
+    }
+    for (text, expected) in [
+        ("Müller", &["dumps", "plain", "upper"][..]),
+        ("mÜller", &[]),
+        ("MüLLER 😀", &["dumps", "plain", "upper"]),
+        ("Näme", &[]),
+        ("nÄme", &["upper"]),
+        ("A/B", &["php", "plain"]),
+        ("\"twice\"", &["php"]),
+        ("zürich", &["php"]),
+        (r"\u00fc", &["dumps", "php", "upper"]),
+        ("0", &["dumps", "php", "upper"]),
+    ] {
+        assert_eq!(desk.listed(&["--text", text]), expected, "{text}");
+    }
 }
 
 #[tokio::test]

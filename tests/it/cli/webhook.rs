@@ -1,4 +1,4 @@
-//! `webhook` and `deliveries`: what an operator types, and what comes back.
+//! `webhook`: what an operator types, and what comes back.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ impl Desk {
         command
     }
 
-    fn billing(&self, arguments: &[&str]) -> Said {
+    pub(super) fn billing(&self, arguments: &[&str]) -> Said {
         let url = "https://billing.example/hooks?token=canary";
         let mut command = self.with_billing(url, arguments);
         command.output().unwrap().into()
@@ -34,7 +34,7 @@ impl Desk {
     }
 }
 
-fn steps(status: &str) -> Value {
+pub(super) fn steps(status: &str) -> Value {
     json!([{"title": "verify-credentials", "status": status, "result": null}])
 }
 
@@ -263,154 +263,68 @@ async fn a_webhook_is_disabled_and_enabled_and_what_waits_shows_it() {
 }
 
 #[tokio::test]
-async fn deliveries_are_listed_newest_first_and_filtered() {
-    let desk = two_ended().await;
-    let all = desk.run(&["deliveries", "--json"]).done().json();
-    let jobs: Vec<&str> = all
-        .iter()
-        .map(|each| each["job_id"].as_str().unwrap())
-        .collect();
-    assert_eq!(jobs, ["2", "1"]);
-    assert_eq!(all[0]["type"], "job.failed");
-    assert_eq!(
-        (&all[0]["state"], &all[0]["webhook"]),
-        (&json!("pending"), &json!("billing"))
-    );
-    for (filter, count) in [
-        (&["--job", "1"][..], 1),
-        (&["--type", "job.completed"], 1),
-        (&["--webhook", "billing"], 2),
-        (&["--webhook", "other"], 0),
-        (&["--state", "exhausted"], 0),
-        (&["--limit", "1"], 1),
-    ] {
-        let arguments = [&["deliveries", "--json"], filter].concat();
-        assert_eq!(
-            desk.run(&arguments).done().json().len(),
-            count,
-            "{filter:?}"
-        );
-    }
-    let table = desk.run(&["deliveries"]).done().out;
+async fn a_url_is_shown_without_its_secrets_and_one_in_a_file_is_not_read() {
+    let desk = Desk::migrated();
+    let url = "https://billing.example/hooks/T0Pabcdef0123456789/jobs?token=canary";
+    let run =
+        |arguments: &[&str]| Said::from(desk.with_billing(url, arguments).output().unwrap()).done();
+    let list = run(&["webhook", "list", "--json"]).json();
+    assert_eq!(list[0]["url"], "https://billing.example/hooks/***/jobs");
+    let shown = run(&["webhook", "show", "billing"]).out;
     assert!(
-        table.starts_with("AGE") && table.contains("#2 job.failed"),
-        "{table}"
+        shown.contains("https://billing.example/hooks/***/jobs\n"),
+        "{shown}"
     );
-    assert_eq!(desk.run(&["deliveries", "--state", "lost"]).code, 2);
-}
-
-#[tokio::test]
-async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name() {
-    let desk = two_ended().await;
-    let id = desk
-        .run(&["deliveries", "--job", "1", "--json"])
-        .done()
-        .json()[0]["event_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let said = desk
-        .run(&[
-            "deliveries",
-            "give-up",
-            &id,
-            "--webhook",
-            "billing",
-            "--json",
-        ])
-        .done();
-    let expected = json!({"event_id": id, "webhook": "billing", "deliveries": 1});
-    assert_eq!(said.json(), [expected]);
-    let again = desk.run(&["deliveries", "give-up", &id]).done();
-    assert!(again.out.contains("nothing of that waits"), "{}", again.out);
-    let listed = desk
-        .run(&["deliveries", "--state", "exhausted", "--json"])
-        .done()
-        .json();
-    assert_eq!(listed[0]["last_error"], "given up by an operator");
-    let unknown = desk.run(&["deliveries", "give-up", "evt_nothing"]);
-    assert_eq!(unknown.code, 1);
-    assert!(
-        unknown.err.contains("there is no event evt_nothing"),
-        "{}",
-        unknown.err
-    );
-    for wrong in [
-        &["deliveries", "give-up"][..],
-        &["deliveries", "give-up", "--all"],
-        &["deliveries", "give-up", "--webhook", "billing"],
-        &[
-            "deliveries",
-            "give-up",
-            &id,
-            "--all",
-            "--webhook",
-            "billing",
-        ],
-    ] {
-        assert_eq!(desk.run(wrong).code, 2, "{wrong:?}");
-    }
-    let all = desk
-        .run(&["deliveries", "give-up", "--all", "--webhook", "billing"])
-        .done();
-    assert!(all.out.contains("1 delivery given up"), "{}", all.out);
-    let pending = desk.run(&["deliveries", "--state", "pending", "--json"]);
-    assert_eq!(pending.done().json(), [] as [Value; 0]);
-}
-
-#[tokio::test]
-async fn what_waits_for_a_webhook_is_moved_to_one_that_is_configured() {
-    let desk = two_ended().await;
-    let invoices = |arguments: &[&str]| -> Said {
+    let in_file = |arguments: &[&str]| {
         let mut command = desk.command(arguments);
-        let url = "https://invoices.example/hooks";
-        command.env("JOBTRACKD__WEBHOOKS__INVOICES__URL", url);
-        command.output().unwrap().into()
+        command.env("JOBTRACKD__WEBHOOKS__BILLING__URL_FILE", "/nowhere");
+        Said::from(command.output().unwrap()).done()
     };
-    desk.run(&["enqueue", "3"]).done();
-    desk.seen("3", &steps("in-progress")).await;
-    desk.sql("UPDATE jobs SET webhook = 'billing' WHERE id = '3'")
-        .await;
-    let moved = invoices(&["webhook", "move", "billing", "invoices", "--json"]).done();
-    let expected = json!({"from": "billing", "to": "invoices", "deliveries": 2, "jobs": 1});
-    assert_eq!(moved.json(), [expected]);
-    let pending = desk
-        .run(&["deliveries", "--state", "pending", "--json"])
-        .done()
-        .json();
-    assert!(
-        pending.iter().all(|each| each["webhook"] == "invoices"),
-        "{pending:?}"
+    assert_eq!(
+        in_file(&["webhook", "list", "--json"]).json()[0]["url"],
+        Value::Null
     );
-    assert_eq!(pending.len(), 2);
-    let again = invoices(&["webhook", "move", "billing", "invoices"]).done();
+    assert!(in_file(&["webhook", "list"]).out.contains("in a file"));
+    let settings = &in_file(&["webhook", "show", "billing", "--json"]).json()[0]["settings"];
+    assert_eq!(
+        (&settings["url"], &settings["timeout_ms"]),
+        (&Value::Null, &json!(15_000))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_hides_what_the_receiver_repeats_and_the_secret_in_the_path() {
+    let body = "no canary-7f3a at /hooks/T0Pabcdef0123456789";
+    let reply = format!(
+        "HTTP/1.1 500 Oh\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let receiver = Receiver::start(Reply::Whole(reply)).await;
+    let desk = Desk::migrated();
+    let headers = desk.folder.path().join("headers");
+    std::fs::write(&headers, "Authorization: Bearer canary-7f3a\n").unwrap();
+    let url = desk.folder.path().join("url");
+    let place = format!("http://{}/hooks/T0Pabcdef0123456789", receiver.address);
+    std::fs::write(&url, place).unwrap();
+    let mut command = desk.command(&["webhook", "test", "billing"]);
+    command
+        .env("JOBTRACKD__WEBHOOKS__BILLING__SECRET", SECRET)
+        .env("JOBTRACKD__WEBHOOKS__BILLING__ALLOW_PRIVATE", "true")
+        .env("JOBTRACKD__WEBHOOKS__BILLING__URL_FILE", &url)
+        .env("JOBTRACKD__WEBHOOKS__BILLING__HEADERS_FILE", &headers);
+    let said = block_in_place(|| Said::from(command.output().unwrap()));
+    let [request] = receiver.requests().try_into().unwrap();
+    assert_eq!(request.headers["authorization"], "Bearer canary-7f3a");
     assert!(
-        again.out.contains("0 events, 0 running jobs"),
+        said.out.starts_with("POST /hooks/*** HTTP/1.1\n"),
         "{}",
-        again.out
+        said.out
     );
-    for (wrong, says) in [
-        (
-            ["bulling", "invoices"],
-            "there is no webhook bulling; did you mean billing?",
-        ),
-        (
-            ["billing", "invoises"],
-            "there is no webhook invoises; did you mean invoices?",
-        ),
-        (["invoices", "invoices"], "the same webhook"),
-    ] {
-        let said = invoices(&[&["webhook", "move"], &wrong[..]].concat());
-        assert_eq!(said.code, 1);
-        assert!(said.err.contains(says), "{}", said.err);
-    }
-    let back = desk
-        .billing(&["webhook", "move", "invoices", "billing"])
-        .done();
     assert!(
-        back.out
-            .contains("billing is told instead of invoices: 2 events, 1 running job"),
+        said.out.contains("\nno *** at /hooks/***\n"),
         "{}",
-        back.out
+        said.out
     );
+    let all = format!("{}{}", said.out, said.err);
+    assert!(!all.contains("7f3a") && !all.contains("T0P"), "{all}");
 }

@@ -51,8 +51,8 @@ fn a_secret_file_that_is_missing_empty_or_strange_is_named_and_not_shown() {
             "white space",
         ),
         (
-            folder.write("large", "x".repeat(64 * 1024 + 1)),
-            "larger than 65536",
+            folder.write("large", "x".repeat(128 * 1024 + 1)),
+            "larger than 131072",
         ),
     ];
     for (path, fragment) in files {
@@ -180,7 +180,7 @@ fn headers_and_tls_of_a_webhook_are_read_and_what_is_wrong_is_named_and_not_show
         ),
         (
             format!("headers = {{ \"a b\" = \"{CANARY}\" }}"),
-            "no name of a header",
+            "not a valid header name",
         ),
         (
             format!("headers = {{ x = \"{CANARY}\\n\\u0000\" }}"),

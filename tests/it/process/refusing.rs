@@ -53,6 +53,28 @@ async fn a_bad_configuration_ends_with_78_and_names_the_key() {
 }
 
 #[tokio::test]
+async fn variables_that_cannot_be_used_or_are_misspelt_end_with_78() {
+    for (variable, value, said) in [
+        ("TOKIO_WORKER_THREADS", "0", "from 1 to 1024"),
+        ("TOKIO_WORKER_THREADS", "many", "from 1 to 1024"),
+        (
+            "JOBTRACKD_UPSTREAM_BASE_URL",
+            "https://x.example",
+            "did you mean JOBTRACKD__UPSTREAM__BASE_URL?",
+        ),
+    ] {
+        let house = House::new().await;
+        let mut command = house.command("run");
+        let ended = Program::start(command.env(variable, value)).ended().await;
+        assert_eq!(ended.code, Some(78), "{}", ended.text);
+        let start = "error: bad configuration in ";
+        assert!(ended.text.starts_with(start), "{}", ended.text);
+        assert!(ended.text.contains(said), "{}", ended.text);
+        assert!(!house.database().exists(), "nothing is begun");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_or_a_file_that_is_not_there_ends_with_78() {
     let mut house = House::new().await;
     house.unset("upstream", "api_key");

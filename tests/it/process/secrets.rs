@@ -15,7 +15,7 @@ const TOKEN: &str = "canary-token-91bc.e30.sig";
 /// The signing secret as it is written down, and as it is used.
 const SECRET: &str = "whsec_Y2FuYXJ5LXNlY3JldC03N2FhLWNhbmFyeS1zZWNyZXQ=";
 const SECRET_BYTES: &str = "canary-secret-77aa";
-/// A user and password of a webhook's address would be secrets too; a token in its query is.
+/// A user and password of a webhook's address would be secrets too; a token in its query or its path is.
 const IN_URL: &str = "canary-in-url-c0de";
 
 fn assert_clean(what: &str, text: &str) {
@@ -92,9 +92,12 @@ async fn house() -> House {
     house.set(
         "webhooks.down",
         "url",
-        &format!("http://127.0.0.1:1/hook?token={IN_URL}"),
+        &format!("http://127.0.0.1:1/hook/{IN_URL}?token={IN_URL}"),
     );
     house.set("webhooks.down", "secret", SECRET);
+    let headers = house.path("down.headers");
+    std::fs::write(&headers, format!("Authorization: Bearer {TOKEN}\n")).unwrap();
+    house.set("webhooks.down", "headers_file", headers.to_str().unwrap());
     house
 }
 

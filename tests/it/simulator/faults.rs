@@ -65,6 +65,30 @@ async fn faults_strike_where_and_as_often_as_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn texts_that_no_server_would_send_in_a_header_are_refused() {
+    let stage = Stage::plain().await;
+    for text in ["é", "a\r\nb", "\u{7f}", &"x".repeat(4097)] {
+        let to = text.to_owned();
+        let retry_after = Some(RetryAfter::Text(text.to_owned()));
+        for fault in [
+            Fault::Redirect { to, status: None },
+            Fault::Status {
+                status: 503,
+                retry_after: retry_after.clone(),
+                body: None,
+            },
+            Fault::RateLimit {
+                per_second: 1,
+                retry_after,
+            },
+        ] {
+            let refused = stage.control.inject(FaultRule::new(fault)).unwrap_err();
+            assert!(refused.to_string().contains("printable ASCII"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_can_be_distorted() {
     let stage = Stage::plain().await;
     let text = r#"{"type":"job","id":"1","steps":[]}"#;

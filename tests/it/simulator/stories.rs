@@ -128,7 +128,36 @@ async fn a_connection_has_one_running_job_and_says_how_it_is() {
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(stage.get(&path).await.json()["status"], "active");
+    let active = stage.get(&path).await.json();
+    assert_eq!(active["status"], "active");
+    let accounts = active["accounts"].clone();
+    assert_eq!(accounts["type"], "list");
+    for account in accounts["data"].as_array().unwrap() {
+        for key in [
+            "id",
+            "name",
+            "accountNo",
+            "balance",
+            "availableFunds",
+            "lastUpdated",
+        ] {
+            assert!(
+                account[key].as_str().is_some_and(|text| !text.is_empty()),
+                "{key}: {account}"
+            );
+        }
+        assert_eq!(
+            (&account["type"], &account["currency"]),
+            (&json!("account"), &json!("AUD"))
+        );
+        assert!(account["class"]["type"].is_string(), "{account}");
+        let own = account["links"]["self"].as_str().unwrap();
+        assert!(
+            own.starts_with("http://") && own.contains("/users/"),
+            "{own}"
+        );
+    }
+    assert!(!accounts["data"].as_array().unwrap().is_empty());
 
     let again = stage.post(&format!("{path}/refresh"), &json!({})).await;
     assert_eq!(again.status, StatusCode::ACCEPTED);
@@ -146,7 +175,12 @@ async fn a_connection_has_one_running_job_and_says_how_it_is() {
             (twice.status, twice.json()["id"].clone()),
             (StatusCode::OK, fresh)
         );
-        assert_eq!(stage.get(&path).await.json()["status"], "pending");
+        let pending = stage.get(&path).await.json();
+        assert_eq!(pending["status"], "pending");
+        assert_eq!(
+            pending["accounts"], accounts,
+            "a refresh takes nothing away"
+        );
     }
     assert_eq!(stage.get("/users/u/connections/none").await.error().0, 404);
 }

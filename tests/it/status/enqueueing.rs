@@ -48,11 +48,7 @@ async fn a_job_that_is_posted_is_followed_at_once_and_a_second_time_changes_noth
         (200, &"success".into())
     );
     assert_eq!(world.rows(columns).await, row);
-    let bare = post(
-        &mut world,
-        r#"{"id":"k","url":null,"webhook":"nobody-knows"}"#,
-    )
-    .await;
+    let bare = post(&mut world, r#"{"id":"k","url":null,"webhook":null}"#).await;
     assert_eq!(
         (bare.status, &bare.json()["state"]),
         (202, &"pending".into())
@@ -66,11 +62,28 @@ async fn what_the_table_refuses_is_refused_with_the_same_reason() {
         r#"{{"id":"a","metadata":{{"x":"{}"}}}}"#,
         "x".repeat(17_000)
     );
+    let deep = format!(
+        r#"{{"id":"a","metadata":{{"x":{}{}}}}}"#,
+        "[".repeat(32),
+        "]".repeat(32)
+    );
     let cases = [
         (r#"{"id":"a b"}"#, "jobs.id must be"),
         (r#"{"id":""}"#, "jobs.id must be"),
         (r#"{"id":"a\u0000b"}"#, "jobs.id must be"),
-        (r#"{"id":"a","url":"//evil"}"#, "jobs.url must be"),
+        (
+            r#"{"id":"a","deadline_at":1795320245}"#,
+            "jobs.deadline_at must be in Unix milliseconds",
+        ),
+        (
+            r#"{"id":"a","not_before":1795320245}"#,
+            "jobs.not_before must be in Unix milliseconds",
+        ),
+        (
+            r#"{"id":"a","deadline_at":"1999-01-01T00:00:00Z"}"#,
+            "from 2001 to 9999",
+        ),
+        (deep.as_str(), "at most 32 levels deep"),
         (r#"{"id":"a","metadata":[1]}"#, "jobs.metadata must be"),
         (large.as_str(), "jobs.metadata must be"),
         (r#"{"id":"a","priority":1.5}"#, "invalid type"),
@@ -97,6 +110,44 @@ async fn what_the_table_refuses_is_refused_with_the_same_reason() {
         .await
         .refused(413, "content-too-large");
     assert_eq!(world.value("SELECT count(*) FROM jobs").await, "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_never_be_polled_or_sent_is_refused_with_the_reason() {
+    let mut world = World::running().await;
+    let cases = [
+        (r#"{"id":"a","webhook":"al"}"#, "did you mean all?"),
+        (r#"{"id":"a","webhook":""}"#, "name is empty"),
+        (r#"{"id":"a","url":"//evil"}"#, "starts with //"),
+        (
+            r#"{"id":"a","url":"https://evil.example/jobs/a"}"#,
+            "is not that of upstream.base_url",
+        ),
+        (r#"{"id":"a","url":"/x/%2e%2e%2ftoken"}"#, "dot segments"),
+        (
+            r#"{"id":"a","deadline_at":"2020-01-01T00:00:00Z"}"#,
+            "the deadline 2020-01-01T00:00:00.000Z has passed",
+        ),
+        (
+            r#"{"id":"a","deadline_at":4000000000000,"not_before":"2099-01-01T00:00:00Z"}"#,
+            "is not later",
+        ),
+        (
+            r#"{"id":"a","not_before":"2099-01-01T00:00:00Z"}"#,
+            "(polling.deadline) is not later",
+        ),
+    ];
+    for (body, why) in cases {
+        let refused = post(&mut world, body).await;
+        refused.refused(400, "parameter-not-valid");
+        assert!(refused.text.contains(why), "{body}: {}", refused.text);
+    }
+    assert_eq!(world.value("SELECT count(*) FROM jobs").await, "0");
+    world.more =
+        "[webhooks.al]\nurl = \"http://SINK/al\"\nsecret = \"SECRET\"\nallow_private = true\n"
+            .to_owned();
+    world.reload();
+    assert_eq!(post(&mut world, cases[0].0).await.status, 202);
 }
 
 #[tokio::test(start_paused = true)]

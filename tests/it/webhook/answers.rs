@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jobtrackd::core::answer::{Answer, Cut, MAX_ANSWER};
 use jobtrackd::core::delivery::{AttemptResult, Wish};
-use jobtrackd::webhook::CustomHeader;
+use jobtrackd::webhook::{CustomHeader, WebhookSettings};
 
 use super::{OK, TIMEOUT, refused, reply_of, send, settings};
 use crate::support::receiver::{Receiver, Reply};
@@ -83,19 +83,62 @@ async fn a_compressed_answer_is_not_unpacked_and_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_we_sent_as_secrets_is_not_kept_when_it_comes_back() {
-    let body = "x-key: header-canary, token=query-canary, id evt_1, ok=1";
-    let reply = format!("{BAD}content-length: {}\r\n\r\n{body}", body.len());
-    let receiver = Receiver::start(Reply::Whole(reply)).await;
-    let url = format!("http://{}/hook?token=query-canary&v=1", receiver.address);
-    let mut webhook = settings(&url);
-    let header = CustomHeader::parse("x-key", "header-canary").unwrap();
+async fn what_we_sent_as_secrets_is_not_kept_in_whatever_form_it_comes_back() {
+    for (body, expected) in [
+        (
+            "x-key: header/canary, token=query%2Fcanary, id evt_1, ok=1",
+            "x-key: ***, token=***, id evt_1, ok=1",
+        ),
+        ("invalid token auth+canary", "invalid token ***"),
+        ("no Bearer at all", "no Bearer at all"),
+        (r#"{"got":"header\/canary"}"#, r#"{"got":"***"}"#),
+        (
+            r#"{"got":"query/canary \u0061uth\u002bcanary"}"#,
+            r#"{"got":"*** ***"}"#,
+        ),
+        ("no such hook T0Pabcdef0123456789", "no such hook ***"),
+        (
+            "/hook/T0Pabcdef0123456789?token=query%2fcanary",
+            "/hook/***?token=***",
+        ),
+        // BASE64("Bearer auth+canary")
+        ("QmVhcmVyIGF1dGgrY2FuYXJ5", "***"),
+    ] {
+        let reply = format!("{BAD}content-length: {}\r\n\r\n{body}", body.len());
+        let report = send(&secretive(&Receiver::start(Reply::Whole(reply)).await)).await;
+        assert_eq!(report.answer, kept(expected, None), "{body}");
+    }
+    let broken = Reply::Reset(format!("{BAD}content-length: 99\r\n\r\nno auth%2Bcan"));
+    let report = send(&secretive(&Receiver::start(broken).await)).await;
+    assert!(!format!("{report:?}").contains("can"), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_we_sent_as_secrets_is_not_kept_when_a_redirect_names_it() {
+    let away = "HTTP/1.1 302 Found\r\nlocation: https://t0pabcdef0123456789.example/auth+canary\r\ncontent-length: 0\r\n\r\n";
+    let mut webhook = secretive(&Receiver::start(Reply::Whole(away.to_owned())).await);
+    let header = CustomHeader::parse("x-name", "t0pabcdef0123456789").unwrap();
     webhook.headers.push(header);
-    let report = send(&webhook).await;
+    let error = send(&webhook).await.result.error().unwrap();
     assert_eq!(
-        report.answer,
-        kept("x-key: ***, token=***, id evt_1, ok=1", None)
+        error,
+        "redirect: Found, which is not followed, to https://***.example"
     );
+}
+
+/// A webhook with secrets in its URL and its headers.
+fn secretive(receiver: &Receiver) -> WebhookSettings {
+    let place = "hook/T0Pabcdef0123456789?token=query%2Fcanary&v=1";
+    let mut webhook = settings(&format!("http://{}/{place}", receiver.address));
+    for (name, value) in [
+        ("x-key", "header/canary"),
+        ("authorization", "Bearer auth+canary"),
+    ] {
+        webhook
+            .headers
+            .push(CustomHeader::parse(name, value).unwrap());
+    }
+    webhook
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,396 @@
+//! Our secrets taken out of what a receiver answers, in whatever form it repeats them.
+//!
+//! An answer may hold a secret, or the part of one behind its scheme word, as it was sent, percent-encoded, escaped as JSON or
+//! HTML does, some of these in one another, or as base64. So the answer is searched as it is and decoded, up to three times;
+//! each decoded byte knows where it stands in the answer.
+
+use std::collections::{BTreeSet, HashMap};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
+/// Shortest secret that is looked for, in bytes; shorter ones are found in anything.
+const SHORTEST: usize = 4;
+
+/// Shortest secret whose base64 is looked for, in bytes.
+const SHORTEST_ENCODED: usize = 8;
+
+/// How often an answer is decoded.
+const LEVELS: usize = 3;
+
+/// Longest `&…;` of HTML, in bytes.
+const ENTITY: usize = 10;
+
+/// Stands for a secret.
+pub const HIDDEN: &str = "***";
+
+/// Words before a secret, in lower case, that are no secrets themselves.
+const SCHEMES: [&str; 12] = [
+    "api-key",
+    "apikey",
+    "aws4-hmac-sha256",
+    "basic",
+    "bearer",
+    "digest",
+    "hmac",
+    "jwt",
+    "key",
+    "oauth",
+    "signature",
+    "token",
+];
+
+/// Hides a set of secrets.
+#[derive(Default)]
+pub struct Redactor {
+    /// What is looked for, by its first bytes.
+    forms: HashMap<[u8; SHORTEST], Vec<Vec<u8>>>,
+    /// Their first bytes, which most bytes of an answer are none of.
+    first: BTreeSet<u8>,
+    longest: usize,
+}
+
+/// An answer, decoded so and so often.
+struct Level {
+    bytes: Vec<u8>,
+    /// Where each byte stands in the answer.
+    places: Vec<(usize, usize)>,
+    /// Where the last escape stands, if the answer was cut in it.
+    open: Option<usize>,
+}
+
+/// What begins at some place of a text.
+enum Escape {
+    None,
+    /// Perhaps one, if the text went on.
+    Open,
+    /// So many bytes that mean these.
+    Of(usize, Vec<u8>),
+}
+
+impl Redactor {
+    /// Of the values of these headers and the words in them, and of these texts, all as they are sent.
+    #[must_use]
+    pub fn new<'a>(
+        headers: impl IntoIterator<Item = &'a [u8]>,
+        texts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        let mut forms = BTreeSet::new();
+        for value in headers {
+            add_forms(value, parts, &mut forms);
+        }
+        for text in texts {
+            add_forms(text, |text| vec![text.to_vec()], &mut forms);
+        }
+        let mut redactor = Self::default();
+        for form in forms {
+            if let Some(start) = form.first_chunk() {
+                redactor.first.insert(start[0]);
+                redactor.longest = redactor.longest.max(form.len());
+                redactor.forms.entry(*start).or_default().push(form);
+            }
+        }
+        redactor
+    }
+
+    /// The answer with three asterisks wherever a secret stood; where it may go on (it is not `whole`), without the
+    /// beginning of one at its end.
+    #[must_use]
+    pub fn hide(&self, answer: &[u8], whole: bool) -> Vec<u8> {
+        if self.forms.is_empty() {
+            return answer.to_vec();
+        }
+        let mut hidden = vec![false; answer.len()];
+        let mut end = answer.len();
+        let mut level = Level::of(answer);
+        for left in (0..=LEVELS).rev() {
+            self.mark(&level, &mut hidden);
+            if !whole {
+                let ends = [level.open, self.beginning(&level)];
+                end = ends.into_iter().flatten().fold(end, usize::min);
+            }
+            match level.decoded(whole).filter(|_| left > 0) {
+                Some(next) => level = next,
+                None => break,
+            }
+        }
+        let mut out = Vec::with_capacity(end);
+        let mut before = false;
+        for (byte, hidden) in answer.iter().zip(hidden).take(end) {
+            if !hidden {
+                out.push(*byte);
+            } else if !before {
+                out.extend_from_slice(HIDDEN.as_bytes());
+            }
+            before = hidden;
+        }
+        out
+    }
+
+    /// The same for a text that is whole.
+    #[must_use]
+    pub fn hide_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.hide(text.as_bytes(), true)).into_owned()
+    }
+
+    fn mark(&self, level: &Level, hidden: &mut [bool]) {
+        let mut done = 0;
+        for (at, byte) in level.bytes.iter().enumerate() {
+            if !self.first.contains(byte) {
+                continue;
+            }
+            let rest = level.bytes.get(at..).unwrap_or_default();
+            let forms = rest.first_chunk().and_then(|start| self.forms.get(start));
+            let found = forms.into_iter().flatten();
+            let found = found.filter(|form| rest.starts_with(form)).map(Vec::len);
+            let Some(length) = found.max() else { continue };
+            let from = at.max(done);
+            done = at + length;
+            for (start, end) in level.places.get(from..done).unwrap_or_default() {
+                hidden.get_mut(*start..*end).unwrap_or_default().fill(true);
+            }
+        }
+    }
+
+    /// Where the beginning of a secret stands at the end of a text that may go on.
+    fn beginning(&self, level: &Level) -> Option<usize> {
+        let first = level.bytes.len().saturating_sub(self.longest);
+        let at = (first..level.bytes.len()).find(|at| {
+            let rest = level.bytes.get(*at..).unwrap_or_default();
+            let begins = |form: &Vec<u8>| form.len() > rest.len() && form.starts_with(rest);
+            match rest.first_chunk() {
+                Some(start) => self
+                    .forms
+                    .get(start)
+                    .is_some_and(|forms| forms.iter().any(begins)),
+                None => self.forms.values().flatten().any(begins),
+            }
+        })?;
+        level.places.get(at).map(|(start, _)| *start)
+    }
+}
+
+impl Level {
+    fn of(answer: &[u8]) -> Self {
+        Self {
+            bytes: answer.to_vec(),
+            places: (0..answer.len()).map(|at| (at, at + 1)).collect(),
+            open: None,
+        }
+    }
+
+    /// The next level, unless nothing is escaped. A text that is not `whole` ends before an escape that is not.
+    fn decoded(&self, whole: bool) -> Option<Self> {
+        if !self.bytes.iter().any(|byte| b"\\%&".contains(byte)) {
+            return None;
+        }
+        let mut next = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            places: Vec::with_capacity(self.bytes.len()),
+            open: None,
+        };
+        let mut at = 0;
+        while let Some(byte) = self.bytes.get(at) {
+            let start = self.places.get(at).map_or(0, |(start, _)| *start);
+            let (length, meant) = match escape(self.bytes.get(at..).unwrap_or_default()) {
+                Escape::Open if !whole => {
+                    next.open = Some(start);
+                    break;
+                }
+                Escape::None | Escape::Open => (1, None),
+                Escape::Of(length, meant) => (length, Some(meant)),
+            };
+            let last = self.places.get(at + length - 1);
+            let end = last.map_or(start, |(_, end)| *end);
+            let meant = meant.as_deref().unwrap_or(std::slice::from_ref(byte));
+            next.places.extend(meant.iter().map(|_| (start, end)));
+            next.bytes.extend(meant);
+            at += length;
+        }
+        (next.bytes != self.bytes).then_some(next)
+    }
+}
+
+/// Everything a value is looked for as, beside what decoding an answer finds.
+fn add_forms(value: &[u8], parts: impl Fn(&[u8]) -> Vec<Vec<u8>>, forms: &mut BTreeSet<Vec<u8>>) {
+    let mut level = Some(Level::of(value));
+    for _ in 0..=LEVELS {
+        let Some(this) = level else { break };
+        for part in parts(&this.bytes) {
+            // Forms and queries have plus signs for blanks.
+            for (from, to) in [(b' ', b'+'), (b'+', b' ')] {
+                let swap = |byte: &u8| if *byte == from { to } else { *byte };
+                forms.insert(part.iter().map(swap).collect());
+            }
+            forms.extend(encoded(&part));
+            forms.insert(part);
+        }
+        level = this.decoded(true);
+    }
+}
+
+/// The value, its words without a scheme's, and what is given in them: `key="this"`.
+fn parts(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![value.to_vec()];
+    let mut scheme = None;
+    let words = value
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    for (index, word) in words.enumerate() {
+        let lower = String::from_utf8_lossy(word).to_lowercase();
+        if index == 0 && SCHEMES.contains(&lower.as_str()) {
+            scheme = Some(lower);
+            continue;
+        }
+        parts.push(word.to_vec());
+        for item in word.split(|byte| b",;".contains(byte)) {
+            let given = item.splitn(2, |byte| *byte == b'=').nth(1);
+            for text in given.into_iter().chain([item]) {
+                parts.push(trimmed(text, b"\"'"));
+                parts.push(trimmed(text, b"\"'="));
+            }
+        }
+        if scheme.as_deref() == Some("basic")
+            && let Ok(pair) = STANDARD.decode(word)
+        {
+            let password = pair.splitn(2, |byte| *byte == b':').nth(1);
+            parts.extend(password.map(<[u8]>::to_vec));
+            parts.push(pair);
+        }
+    }
+    parts
+}
+
+fn trimmed(text: &[u8], of: &[u8]) -> Vec<u8> {
+    let kept = |byte: &u8| !of.contains(byte);
+    let start = text.iter().position(kept).unwrap_or(0);
+    let end = text.iter().rposition(kept).map_or(start, |at| at + 1);
+    text.get(start..end).unwrap_or_default().to_vec()
+}
+
+/// What its base64 has in it, wherever in a longer text it begins, in both alphabets.
+fn encoded(part: &[u8]) -> Vec<Vec<u8>> {
+    if part.len() < SHORTEST_ENCODED {
+        return Vec::new();
+    }
+    let mut forms = Vec::new();
+    for before in 0..3_usize {
+        let shifted = [vec![0; before], part.to_vec()].concat();
+        let text = STANDARD_NO_PAD.encode(&shifted);
+        // Characters at the ends also depend on what stands beside it.
+        let inner = (before * 8).div_ceil(6)..shifted.len() * 8 / 6;
+        let inner = text.get(inner).unwrap_or_default();
+        forms.push(inner.replace('+', "-").replace('/', "_").into_bytes());
+        forms.push(inner.as_bytes().to_vec());
+    }
+    forms
+}
+
+fn escape(text: &[u8]) -> Escape {
+    match text {
+        [b'\\', rest @ ..] => backslash(rest),
+        [b'%', rest @ ..] => number(rest, 2, 1),
+        [b'&', rest @ ..] => entity(rest),
+        _ => Escape::None,
+    }
+}
+
+/// Behind a backslash, as in JSON and the languages around it.
+fn backslash(rest: &[u8]) -> Escape {
+    let meant = match rest {
+        [] => return Escape::Open,
+        [c @ (b'"' | b'\\' | b'/' | b'\''), ..] => *c,
+        [b'b', ..] => 8,
+        [b'f', ..] => 12,
+        [b'n', ..] => b'\n',
+        [b'r', ..] => b'\r',
+        [b't', ..] => b'\t',
+        [b'x', rest @ ..] => return number(rest, 2, 2),
+        [b'u', rest @ ..] => return unicode(rest),
+        _ => return Escape::None,
+    };
+    Escape::Of(2, vec![meant])
+}
+
+/// So many digits behind so many bytes, which are a byte.
+fn number(rest: &[u8], digits: usize, before: usize) -> Escape {
+    match hex(rest, digits) {
+        Ok(number) => Escape::Of(
+            before + digits,
+            vec![u8::try_from(number).unwrap_or_default()],
+        ),
+        Err(escape) => escape,
+    }
+}
+
+/// A character behind `\u`, or two halves of one.
+fn unicode(rest: &[u8]) -> Escape {
+    let first = match hex(rest, 4) {
+        Ok(first) => first,
+        Err(escape) => return escape,
+    };
+    if let Some(c) = char::from_u32(first) {
+        return Escape::Of(6, c.to_string().into_bytes());
+    }
+    let second = match rest.get(4..).unwrap_or_default() {
+        [b'\\', b'u', rest @ ..] => hex(rest, 4),
+        [] | [b'\\'] => Err(Escape::Open),
+        _ => Err(Escape::None),
+    };
+    match second {
+        Ok(second) => {
+            let halves = [first, second].map(|half| u16::try_from(half).unwrap_or_default());
+            match String::from_utf16(&halves) {
+                Ok(c) => Escape::Of(12, c.into_bytes()),
+                Err(_) => Escape::None,
+            }
+        }
+        Err(escape) => escape,
+    }
+}
+
+fn hex(rest: &[u8], digits: usize) -> Result<u32, Escape> {
+    let given = rest.get(..digits.min(rest.len())).unwrap_or_default();
+    if !given.iter().all(u8::is_ascii_hexdigit) {
+        return Err(Escape::None);
+    }
+    if given.len() < digits {
+        return Err(Escape::Open);
+    }
+    let digits = std::str::from_utf8(given).map_err(|_| Escape::None)?;
+    u32::from_str_radix(digits, 16).map_err(|_| Escape::None)
+}
+
+/// Behind the ampersand of HTML.
+fn entity(rest: &[u8]) -> Escape {
+    let near = rest.get(..ENTITY.min(rest.len())).unwrap_or_default();
+    let Some(length) = near.iter().position(|byte| *byte == b';') else {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+        let open = rest.len() < ENTITY && near.iter().all(plain);
+        return if open { Escape::Open } else { Escape::None };
+    };
+    let name = near.get(..length).unwrap_or_default();
+    let name = String::from_utf8_lossy(name).to_lowercase();
+    let meant = match name.as_str() {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        name => {
+            let digits = name.strip_prefix('#').unwrap_or("-");
+            let code = match digits.strip_prefix('x') {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => digits.parse(),
+            };
+            code.ok().and_then(char::from_u32)
+        }
+    };
+    match meant {
+        Some(c) => Escape::Of(length + 2, c.to_string().into_bytes()),
+        None => Escape::None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
