@@ -24,7 +24,7 @@ use tracing::{error, warn};
 pub use service::run;
 
 use crate::clock::{Clock, Jitter};
-use crate::config::Settings;
+use crate::config::{DatabaseSettings, Settings};
 use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::status::{
@@ -113,21 +113,7 @@ impl Daemon {
         surroundings: Surroundings,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let database = settings.database.clone();
-        let place = Place {
-            create: database.create,
-            ..Place::new(&database.path, database.allow_network_filesystem)
-        };
-        // Before the lock, which such a file system may refuse with less to say.
-        place.check()?;
-        let note = format!(
-            "pid {}, since {}",
-            std::process::id(),
-            surroundings.clock.now()
-        );
-        let mut lock = InstanceLock::take(place.path, &note)?;
-        let store = open_patiently(place, &surroundings, stop).await?;
-        lock.cover(place.path)?;
+        let (lock, store) = open(&settings.database, &surroundings, stop).await?;
         let prepared = Prepared::new(&settings, &surroundings)?;
         let listener = listen(&settings.status).await?;
         let status_address = listener.as_ref().map(Listener::address).cloned();
@@ -310,6 +296,29 @@ async fn listen(settings: &StatusSettings) -> anyhow::Result<Option<Listener>> {
     let listener =
         listener.with_context(|| format!("cannot listen on status.listen = \"{address}\""))?;
     Ok(Some(listener))
+}
+
+/// Takes the lock, and opens the database under it.
+async fn open(
+    database: &DatabaseSettings,
+    surroundings: &Surroundings,
+    stop: &CancellationToken,
+) -> anyhow::Result<(InstanceLock, Store)> {
+    let place = Place {
+        create: database.create,
+        ..Place::new(&database.path, database.allow_network_filesystem)
+    };
+    // Before the lock, which such a file system may refuse with less to say.
+    place.check()?;
+    let note = format!(
+        "pid {}, since {}",
+        std::process::id(),
+        surroundings.clock.now()
+    );
+    let mut lock = InstanceLock::take(place.path, &note)?;
+    let store = open_patiently(place, surroundings, stop).await?;
+    lock.cover(place.path)?;
+    Ok((lock, store))
 }
 
 async fn open_patiently(
