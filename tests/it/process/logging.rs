@@ -118,14 +118,18 @@ async fn an_upstream_that_fails_every_poll_is_said_once_and_so_is_its_end() {
 #[tokio::test]
 async fn a_webhook_that_fails_for_three_jobs_is_one_warning_one_hold_and_one_recovery() {
     let mut house = House::new().await;
-    house.raw("webhooks.all", "retry", "[\"20ms\", \"20ms\", \"20ms\"]");
+    // None of them is given up before all three have failed.
+    let retry = ["\"100ms\""; 50].join(", ");
+    house.raw("webhooks.all", "retry", &format!("[{retry}]"));
     house.raw("webhooks.all", "events", "[\"job.completed\"]");
-    house.raw("webhooks.all", "max_in_flight", "1");
-    house.sink.answers("all", &[(500, ""); 3]);
+    house.sink.refuses("all", "job.completed");
     let program = house.running().await;
     for job in ["1", "2", "3"] {
         house.follow(job, &[(0, &[("a", "success")])]).await;
     }
+    let held = "SELECT count(held_since) FROM webhooks";
+    house.until(held, "1").await;
+    house.sink.recovers("all");
     house.until_ended().await;
     let text = program.stop().await.text;
     assert_eq!(

@@ -164,6 +164,9 @@ async fn a_timeline_has_all_that_happened_to_a_job_in_one_order_however_it_is_cu
             ],
         )
         .await;
+    // So that the refusal was for this job.
+    let attempts = "SELECT count(*) FROM attempts";
+    world.until(SECOND, attempts, "1").await;
     world.follow("other", &[(0, &[("a", "success")])]).await;
     world.until_ended(Duration::from_secs(60)).await;
     let whole = get(&mut world, "/jobs/j/timeline").await;
