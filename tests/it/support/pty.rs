@@ -6,19 +6,22 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::patience::{PATIENCE, found};
+use super::patience::{PATIENCE, found, until};
 
 /// A program on a terminal of its own.
 pub(crate) struct Pty {
     keyboard: File,
     child: Child,
     seen: Arc<Mutex<Glass>>,
+    /// Reads what is written, until no program has the terminal any more.
+    reader: JoinHandle<()>,
 }
 
 /// What a terminal shows, as far as our programs need one.
@@ -57,62 +60,37 @@ impl Pty {
             .custom_flags(noctty)
             .open(name)
             .unwrap();
-        let seen = Arc::new(Mutex::new(Glass::default()));
-        let mut pty = Self {
-            keyboard: File::from(master),
-            // setsid gives it the terminal; it then is the program, under the same number.
-            child: Command::new("setsid")
-                .arg("--ctty")
-                .arg(command.get_program())
-                .args(command.get_args())
-                .env_clear()
-                .env("TERM", "xterm")
-                .envs(
-                    command
-                        .get_envs()
-                        .filter_map(|(key, value)| Some((key, value?))),
-                )
-                .stdin(slave.try_clone().unwrap())
-                .stdout(slave.try_clone().unwrap())
-                .stderr(slave.try_clone().unwrap())
-                .spawn()
-                .unwrap(),
-            seen: Arc::clone(&seen),
-        };
-        pty.resize(columns, rows);
-        drop(slave);
-        let mut master = pty.keyboard.try_clone().unwrap();
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            let mut kept = Vec::new();
-            // It ends with an error when the last program on the terminal has gone.
-            while let Ok(read @ 1..) = master.read(&mut chunk) {
-                kept.extend_from_slice(&chunk[..read]);
-                let whole = match std::str::from_utf8(&kept) {
-                    Ok(text) => text.len(),
-                    Err(error) => error.valid_up_to(),
-                };
-                let text: Vec<u8> = kept.drain(..whole).collect();
-                let text = String::from_utf8(text).unwrap();
-                seen.lock().unwrap().write(&text);
-            }
-        });
-        pty
+        let (keyboard, seen) = (File::from(master), Arc::default());
+        resize(&keyboard, &seen, columns, rows);
+        // setsid gives it the terminal; it then is the program, under the same number.
+        let child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .env("TERM", "xterm")
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave)
+            .spawn()
+            .unwrap();
+        let (screen, written) = (Arc::clone(&seen), keyboard.try_clone().unwrap());
+        Self {
+            keyboard,
+            child,
+            seen,
+            reader: std::thread::spawn(move || read(written, &screen)),
+        }
     }
 
     /// Makes the terminal larger or smaller; the program is told.
-    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
-        let size = Winsize {
-            ws_col: columns,
-            ws_row: rows,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        self.seen
-            .lock()
-            .unwrap()
-            .resize(columns.into(), rows.into());
-        tcsetwinsize(&self.keyboard, size).unwrap();
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        resize(&self.keyboard, &self.seen, columns, rows);
     }
 
     /// Presses keys.
@@ -144,9 +122,8 @@ impl Pty {
         let ended = found(PATIENCE, async || self.child.try_wait().unwrap()).await;
         let ended = ended.unwrap_or_else(|| panic!("it has not ended:\n{}", self.glass().text()));
         // What it wrote last may still be on its way.
-        let idle = |glass: &Glass| !glass.is_other && glass.escape.is_none();
-        let left = self.until("the ordinary screen", idle).await;
-        (ended, left)
+        until("everything is read", || self.reader.is_finished()).await;
+        (ended, self.glass())
     }
 }
 
@@ -155,6 +132,34 @@ impl Drop for Pty {
         // One that has ended already cannot be killed, and need not be.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn resize(terminal: &File, seen: &Mutex<Glass>, columns: u16, rows: u16) {
+    let size = Winsize {
+        ws_col: columns,
+        ws_row: rows,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    seen.lock().unwrap().resize(columns.into(), rows.into());
+    tcsetwinsize(terminal, size).unwrap();
+}
+
+/// Ends with an error of the terminal when the last program on it has gone.
+fn read(mut terminal: File, seen: &Mutex<Glass>) {
+    let mut chunk = [0; 4096];
+    let mut kept = Vec::new();
+    while let Ok(read @ 1..) = terminal.read(&mut chunk) {
+        kept.extend_from_slice(&chunk[..read]);
+        let whole = match std::str::from_utf8(&kept) {
+            Ok(text) => text.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let text: Vec<u8> = kept.drain(..whole).collect();
+        seen.lock()
+            .unwrap()
+            .write(&String::from_utf8(text).unwrap());
     }
 }
 
