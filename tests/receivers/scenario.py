@@ -28,6 +28,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE = 60  # seconds, for everything that is waited for
 TYPES = {"job.completed", "job.failed", "job.action_required", "job.delayed", "job.step_changed"}
 LONGEST = 15  # lines of a receiver
+REFUSED = {"success", "mfa-token"}  # jobs whose events are refused once: two, since failures of three hold a webhook
 passed, failed, started = 0, 0, []
 
 
@@ -62,7 +63,7 @@ def block(language):
 
 
 class Receiver:
-    """Keeps what it is sent; refuses the first attempt at each event."""
+    """Keeps what it is sent; refuses the first attempt at each event of the jobs of REFUSED, and every test."""
 
     def __init__(self):
         self.requests, lock = [], threading.Lock()
@@ -75,7 +76,9 @@ class Receiver:
                 with lock:
                     seen = any(headers["webhook-id"] == hook.headers["webhook-id"] for headers, _ in self.requests)
                     self.requests.append((dict(hook.headers), body))
-                hook.send_response(204 if seen else 500)
+                is_test = hook.headers["webhook-id"].startswith("test_")
+                refused = is_test or job_of(body) in REFUSED
+                hook.send_response(204 if seen or not refused else 500)
                 hook.send_header("content-length", "0")
                 hook.end_headers()
 
@@ -91,6 +94,10 @@ class Receiver:
         for headers, body in self.requests:
             by_id.setdefault(headers["webhook-id"], []).append((headers, body))
         return by_id
+
+
+def job_of(body):
+    return json.loads(body)["data"].get("job_id")
 
 
 def free_port():
@@ -211,12 +218,13 @@ def main(folder):
               words == expected, f"{len(words)} words")  # fmt: skip
 
     attempts = rotating.attempts()
-    check("each event was refused once and came again", all(len(each) == 2 for each in attempts.values()))
+    again = [each for each in attempts.values() if job_of(each[0][1]) in REFUSED]
+    check("each event that was refused once came again", again and all(len(each) == 2 for each in again))
+    check("and no other one", all(len(each) == 1 for each in attempts.values() if each not in again))
     verified_by_pypi([new, old], attempts)
     check(f"both secrets of a rotation verify all {len(rotating.requests)} attempts (PyPI)", True)
-    again = [(first, second) for first, second in attempts.values()]
     check("a retry has the same bytes", all(first[1] == second[1] for first, second in again))
-    numbers = {tuple(headers["webhook-attempt"] for headers, _ in each) for each in attempts.values()}
+    numbers = {tuple(headers["webhook-attempt"] for headers, _ in each) for each in again}
     check("attempts are numbered", numbers == {("1", "2")}, numbers)
     for headers, body in signed.requests:
         [signature] = headers["webhook-signature"].split(" ")
