@@ -175,6 +175,8 @@ fn unseen(id: JobId) -> Tracked {
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
+        event_bytes: 0,
+        limited: false,
     }
 }
 

@@ -4,11 +4,15 @@
 DROP VIEW timeline;
 DROP TRIGGER jobs_deleted;
 
--- Whether the job has passed one of its bounds, so that only its end is recorded from now on.
+-- Bytes of all its events' bodies so far, and whether the job has passed one of its bounds, so that only its end is recorded
+-- from now on.
+ALTER TABLE jobs ADD COLUMN event_bytes INTEGER NOT NULL DEFAULT 0 CHECK (event_bytes >= 0);
 ALTER TABLE jobs ADD COLUMN limited INTEGER NOT NULL DEFAULT 0 CHECK (limited IN (0, 1));
+UPDATE jobs SET event_bytes = (SELECT coalesce(sum(octet_length(body)), 0) FROM events WHERE job_id = jobs.id)
+WHERE finished_at IS NULL;
 
 DROP TRIGGER jobs_begin_unpruned;
-CREATE TRIGGER jobs_begin_unpruned BEFORE INSERT ON jobs WHEN NEW.pruned IS NOT 0 OR NEW.limited IS NOT 0
+CREATE TRIGGER jobs_begin_unpruned BEFORE INSERT ON jobs WHEN NEW.pruned IS NOT 0 OR NEW.limited IS NOT 0 OR NEW.event_bytes IS NOT 0
 BEGIN
     SELECT RAISE(ABORT, 'a new job sets only id, url, metadata, webhook, priority, deadline_at and not_before; the other columns are the daemon''s');
 END;
@@ -18,6 +22,24 @@ END;
 ALTER TABLE steps ADD COLUMN challenge TEXT CHECK (challenge IS NULL OR json_valid(challenge));
 ALTER TABLE steps ADD COLUMN challenge_expires_at INTEGER;
 ALTER TABLE steps ADD COLUMN challenge_response_url TEXT;
+UPDATE steps SET
+    challenge = json_object(
+        'method', mfa.value -> '$.method', 'description', mfa.value -> '$.description', 'input', mfa.value -> '$.input',
+        'response', mfa.value -> '$.links.response'),
+    challenge_expires_at = CAST(round(unixepoch(mfa.told ->> '$.expires_at', 'subsec') * 1000) AS INTEGER),
+    challenge_response_url = mfa.told ->> '$.response_url'
+FROM (
+    SELECT s.job_id, s.title, s.occurrence, found.value,
+           (SELECT e.body -> '$.data.challenge' FROM events AS e
+            WHERE e.job_id = s.job_id AND e.type = 'job.action_required' AND e.body ->> '$.data.challenge.step' = s.title
+            ORDER BY e.sequence DESC LIMIT 1) AS told
+    FROM steps AS s
+    JOIN json_each(CASE json_type(s.result) WHEN 'array' THEN s.result ELSE json_array(json(s.result)) END) AS found
+      ON found.type = 'object' AND found.value ->> '$.type' = 'mfa'
+    WHERE s.status = 'in-progress' AND json_valid(s.result)
+    GROUP BY s.job_id, s.title, s.occurrence HAVING found.key = min(found.key)
+) AS mfa
+WHERE steps.job_id = mfa.job_id AND steps.title = mfa.title AND steps.occurrence = mfa.occurrence;
 
 -- The rests that receivers asked for while this event was tried, together. Below the whole schedule they use up no retry.
 ALTER TABLE deliveries ADD COLUMN rested_ms INTEGER NOT NULL DEFAULT 0 CHECK (rested_ms >= 0);

@@ -5,30 +5,24 @@ use std::time::Duration;
 use super::screen::View;
 use super::style::Tone;
 use super::text;
-use crate::core::resource::{Challenge, mfa_object};
+use crate::core::resource::{Challenge, challenge_of};
 use crate::core::time::UnixMillis;
-use crate::mfa::{IMPLAUSIBLE, told};
-use crate::store::{JobDetail, StepView};
+use crate::mfa::IMPLAUSIBLE;
+use crate::store::StepView;
 
 /// Most questions that are listed.
 const MOST_INPUTS: usize = 20;
 
 /// The facts of a step's challenge, each with its name; nothing when it has none.
-pub(super) fn facts(
-    step: &StepView,
-    detail: &JobDetail,
-    view: &View,
-) -> Vec<(&'static str, String, Tone)> {
-    let Some(mfa) = mfa_object(step.result.as_deref()) else {
+pub(super) fn facts(step: &StepView, view: &View) -> Vec<(&'static str, String, Tone)> {
+    let Some(challenge) = challenge_of(step.result.as_deref()) else {
         return Vec::new();
     };
-    let challenge = Challenge::read(&mfa);
-    let told = told(step, &challenge, &detail.challenges);
-    let method = text::value(&challenge.method).unwrap_or_else(|| "of no known method".to_owned());
+    let method = text::raw(&challenge.method).unwrap_or_else(|| "of no known method".to_owned());
     let mut facts = vec![("challenge", method, Tone::Warn)];
     // Some institutions repeat the method as the description.
-    if let Some(description) = text::value(&challenge.description)
-        && challenge.description != challenge.method
+    if let Some(description) = text::raw(&challenge.description)
+        && challenge.description.get() != challenge.method.get()
     {
         facts.push(("", description, Tone::Plain));
     }
@@ -43,11 +37,7 @@ pub(super) fn facts(
         facts.push((name, input, Tone::Plain));
     }
     let expiry = challenge.expiry_ms.map(Duration::from_millis);
-    let expires_at = told
-        .as_ref()
-        .and_then(|told| told.expires_at)
-        .or_else(|| Some(step.updated_at.plus(expiry?)));
-    if let Some(at) = expires_at {
+    if let Some(at) = step.expires_at {
         facts.push(expires(at, view));
     }
     if let Some(expiry) = expiry.filter(|expiry| *expiry < IMPLAUSIBLE) {
@@ -59,9 +49,9 @@ pub(super) fn facts(
         );
         facts.push(("remark", remark, Tone::Warn));
     }
-    let url = told.and_then(|told| told.response_url);
-    if let Some(url) = url.or(challenge.response) {
-        let url = text::outside(&url, text::TEXT_LIMIT);
+    let url = step.response_url.as_ref().or(challenge.response.as_ref());
+    if let Some(url) = url {
+        let url = text::outside(url, text::TEXT_LIMIT);
         facts.push(("answer at", url, Tone::Plain));
     }
     facts
@@ -80,6 +70,6 @@ fn expires(at: UnixMillis, view: &View) -> (&'static str, String, Tone) {
 
 /// What the challenge asks for, in words.
 fn inputs(challenge: &Challenge) -> Vec<String> {
-    let inputs = challenge.inputs().iter().take(MOST_INPUTS);
-    inputs.filter_map(text::value).collect()
+    let inputs = challenge.inputs().into_iter().take(MOST_INPUTS);
+    inputs.filter_map(text::raw).collect()
 }

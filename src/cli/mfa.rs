@@ -148,11 +148,11 @@ async fn asked(id: &JobId, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>>
     })?;
     let step = text::outside(&open.step, text::TEXT_LIMIT);
     terminal.say(&format!("{step} of job {id}"))?;
-    if let Some(description) = text::value(&open.challenge.description) {
+    if let Some(description) = text::raw(&open.challenge.description) {
         terminal.say(&description)?;
     }
     for (number, input) in (1..).zip(inputs).take(MOST_ANSWERS) {
-        let input = text::value(input).unwrap_or_else(|| format!("answer {number}"));
+        let input = text::raw(input).unwrap_or_else(|| format!("answer {number}"));
         answers.push(terminal.ask(&input, LONGEST_ANSWER).await?);
     }
     Ok(answers)

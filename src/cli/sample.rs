@@ -57,6 +57,8 @@ impl Story {
                 steps: Vec::new(),
                 last_seq: 0,
                 last_sequence: 0,
+                event_bytes: 0,
+                limited: false,
             },
             detail: JobDetail {
                 summary: JobSummary {
@@ -70,7 +72,6 @@ impl Story {
                 pruned: None,
                 transitions: Vec::new(),
                 events: Vec::new(),
-                challenges: Vec::new(),
                 deliveries: Vec::new(),
                 attempts: Vec::new(),
             },
@@ -133,6 +134,11 @@ impl Story {
                         result: step.result.clone(),
                         first_seen_at: known.map_or(seen.at, |known| known.first_seen_at),
                         updated_at: same.map_or(seen.at, |known| known.updated_at),
+                        expires_at: step.challenge.as_ref().and_then(|known| known.expires_at),
+                        response_url: step
+                            .challenge
+                            .as_ref()
+                            .and_then(|known| known.response_url.clone()),
                     }
                 })
                 .collect();
@@ -157,12 +163,6 @@ impl Story {
                 kind: event.kind.as_str().to_owned(),
                 created_at: event.created_at,
             }));
-        for event in &seen.events {
-            let body: Value = serde_json::from_str(&event.body).unwrap();
-            if let Some(challenge) = body["data"].get("challenge") {
-                detail.challenges.insert(0, challenge.to_string());
-            }
-        }
     }
 
     /// A delivery of every event so far to this webhook, all in one state.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::style::Tone;
 use super::text;
 use crate::core::job::{Failure, FailureKind, JobState};
-use crate::core::resource::{StepStatus, is_queued, mfa_object};
+use crate::core::resource::{StepStatus, challenge_of, is_queued};
 use crate::core::transition::MISSING;
 use crate::store::{JobSummary, StepView};
 
@@ -50,7 +50,7 @@ impl Standing {
             StepStatus::Success => Self::Done,
             StepStatus::Skipped => Self::Skipped,
             StepStatus::Failed => Self::Failed,
-            StepStatus::InProgress if !job.is_final() && mfa_object(result).is_some() => {
+            StepStatus::InProgress if !job.is_final() && challenge_of(result).is_some() => {
                 Self::Asking
             }
             StepStatus::InProgress => Self::Running,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::core::poll::{is_deceptive, printable};
@@ -37,6 +38,11 @@ pub(super) fn value(value: &Value) -> Option<String> {
         Value::String(text) => Some(outside(text, TEXT_LIMIT)),
         other => Some(outside(&other.to_string(), TEXT_LIMIT)),
     }
+}
+
+/// The same of a value that was not read yet.
+pub(super) fn raw(json: &RawValue) -> Option<String> {
+    value(&serde_json::from_str(json.get()).ok()?)
 }
 
 /// How many columns of a terminal a text takes.

@@ -8,7 +8,7 @@ use super::steps::{self, Standing};
 use super::style::Tone;
 use super::text;
 use crate::core::job::{Failure, FailureKind};
-use crate::core::resource::{StepStatus, detail_of, error_object};
+use crate::core::resource::{StepStatus, error_of};
 use crate::core::time::UnixMillis;
 use crate::core::transition::MISSING;
 use crate::store::{JobDetail, StepView, TransitionView};
@@ -90,7 +90,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         let rail = if is_last { " " } else { "│" };
         out.push_str(&shape.line(line, view));
         let mut facts = match line.standing {
-            Standing::Asking => challenge::facts(line.step, detail, view),
+            Standing::Asking => challenge::facts(line.step, view),
             Standing::Queued => queued(line.step),
             _ => Vec::new(),
         };
@@ -281,9 +281,11 @@ fn queued(step: &StepView) -> Vec<Fact> {
         "by the API, which tries again by itself; polls are rare meanwhile".to_owned(),
         Tone::Warn,
     )];
-    if let Some(error) = error_object(step.result.as_deref()) {
-        let said = [error.get("title").cloned(), Some(detail_of(&error))];
-        for part in said.iter().flatten().filter_map(text::value) {
+    if let Some(error) = error_of(step.result.as_deref()) {
+        for part in [&error.title, &error.detail]
+            .into_iter()
+            .filter_map(text::value)
+        {
             facts.push(("", part, Tone::Plain));
         }
     }

@@ -109,11 +109,22 @@ pub struct Progress {
     pub not_found_since: Option<UnixMillis>,
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
+    /// Whether the job has passed a bound (contract, section 9).
+    pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
     pub asking: bool,
     /// Until when the delay does not grow, because the user has answered and the bank works.
     pub hot_until: Option<UnixMillis>,
+    /// The fingerprint of the last answer, if it was stale, and how many in a row had it.
+    pub stale: Option<(u64, u32)>,
 }
+
+/// So many equal stale answers in a row are believed (contract, section 9).
+const BELIEVED: u32 = 3;
+
+/// What `last_error` says of a job that has passed a bound.
+const LIMITED: &str = "the job has passed a bound (10,000 transitions, 10,000 events, 1,000 vanished steps, 64 MiB of events); \
+                       only its end is recorded";
 
 impl Progress {
     /// Counts the requests of a poll that ended at `now`, whatever it brought.
@@ -137,6 +148,20 @@ impl Progress {
         self.queued = queued;
     }
 
+    /// Notes a stale answer; answers whether it is to be believed all the same.
+    pub fn stale(&mut self, fingerprint: u64) -> bool {
+        let again = self.stale.filter(|(before, _)| *before == fingerprint);
+        let times = again.map_or(1, |(_, times)| times + 1);
+        self.stale = (times < BELIEVED).then_some((fingerprint, times));
+        times >= BELIEVED
+    }
+
+    /// Notes that only the job's end is recorded; answers whether that is new.
+    pub fn limit(&mut self) -> bool {
+        self.last_error = Some(LIMITED.to_owned());
+        !std::mem::replace(&mut self.limited, true)
+    }
+
     /// Notes that somebody wants to know at once. With a challenge open that means that it was answered: delays are short
     /// for a while.
     pub fn asked_for(&mut self, now: UnixMillis) {
@@ -153,7 +178,9 @@ impl Progress {
 
     /// Notes a 404 or 410 seen at `now`; answers whether the grace is over.
     pub fn not_found(&mut self, error: String, now: UnixMillis, policy: &PollingPolicy) -> bool {
-        let since = *self.not_found_since.get_or_insert(now);
+        // A clock that was ahead has written down what has not come yet.
+        let since = self.not_found_since.filter(|since| *since <= now);
+        let since = *self.not_found_since.insert(since.unwrap_or(now));
         self.failed(error);
         now.since(since) >= policy.not_found_grace
     }
@@ -171,10 +198,14 @@ impl Progress {
                 .filter(|left| !left.is_zero());
             return left.map_or(delay, |left| delay.min(left));
         }
+        if self.limited {
+            return spread(policy.max_delay, policy.jitter, random);
+        }
         if self.queued {
             return policy.queued_delay(random);
         }
-        let hot = self.hot_until.is_some_and(|until| now < until);
+        let hot = |until| now < until && until <= now.plus(HOT);
+        let hot = self.hot_until.is_some_and(hot);
         policy.delay(if hot { 0 } else { self.quiet_polls }, random)
     }
 }

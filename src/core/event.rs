@@ -3,13 +3,12 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
-use super::resource::{Challenge, detail_of};
+use super::resource::{ApiError, Challenge};
 use super::time::UnixMillis;
 use super::transition::Transition;
 
@@ -168,7 +167,7 @@ pub enum Tale<'a> {
         /// The step that is queued.
         step: &'a str,
         /// The API's error object.
-        error: &'a Value,
+        error: &'a ApiError,
     },
     /// `job.step_changed`.
     StepChanged(&'a Transition),
@@ -291,13 +290,8 @@ impl More {
                 })?);
             }
             Tale::Delayed { step, error } => {
-                let field = |key: &str| error.get(key).cloned().unwrap_or(Value::Null);
                 more.step = Some((*step).to_owned());
-                more.reason = Some(to_raw_value(&ReasonBody {
-                    code: field("code"),
-                    title: field("title"),
-                    detail: detail_of(error),
-                })?);
+                more.reason = Some(to_raw_value(error)?);
             }
             Tale::StepChanged(transition) => {
                 let result = transition
@@ -322,18 +316,11 @@ impl More {
 #[derive(Serialize)]
 struct ChallengeBody<'a> {
     step: &'a str,
-    method: &'a Value,
-    description: &'a Value,
-    input: &'a Value,
+    method: &'a RawValue,
+    description: &'a RawValue,
+    input: &'a RawValue,
     expires_at: Option<String>,
     response_url: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ReasonBody {
-    code: Value,
-    title: Value,
-    detail: Value,
 }
 
 #[derive(Serialize)]

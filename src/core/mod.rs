@@ -13,6 +13,8 @@ pub mod text;
 
 pub mod enqueue;
 
+pub mod json;
+
 pub mod resource;
 
 pub mod transition;

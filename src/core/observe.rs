@@ -1,15 +1,32 @@
 //! The heart of the tracker: what follows from what was seen of a job.
 
-use serde_json::Value;
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use super::event::{Event, Subject, Tale, event};
 use super::job::{Failure, FailureKind, JobId, JobState};
+use super::json::same_value;
 use super::resource::{
-    Challenge, Snapshot, StepStatus, detail_of, error_object, is_queued, mfa_object,
+    ApiError, Challenge, Snapshot, StepStatus, challenge_of, error_of, is_queued, updated_of,
 };
 use super::time::UnixMillis;
-use super::transition::{KnownStep, Transition, diff};
+use super::transition::{Diff, KnownChallenge, KnownStep, MISSING, Transition, diff};
+
+/// Most transitions of a job (contract, section 9).
+pub const MAX_TRANSITIONS: usize = 10_000;
+
+/// Most events of a job, its end included (contract, section 9).
+pub const MAX_EVENTS: usize = 10_000;
+
+/// Most steps that have vanished from the API's answers and are remembered (contract, section 9).
+pub const MAX_MISSING: usize = 1000;
+
+/// Most bytes of all events of a job, its end aside (64 MiB).
+pub const MAX_EVENT_BYTES: u64 = 64 << 20;
+
+/// Most bytes of the events of one answer (8 MiB): each challenge and each queued step has one that holds the whole answer.
+pub const MAX_BYTES_AT_ONCE: usize = 8 << 20;
 
 /// A job as it was last recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +49,10 @@ pub struct Tracked {
     pub last_seq: u32,
     /// Sequence of the last event, 0 when there is none.
     pub last_sequence: u32,
+    /// Bytes of its events' bodies, those that were pruned included.
+    pub event_bytes: u64,
+    /// Whether it has passed a bound.
+    pub limited: bool,
 }
 
 /// What happened to a job.
@@ -68,14 +89,29 @@ pub struct Observation {
     pub events: Vec<Event>,
     /// Whether a step waits in the API's retry queue, so that polling can be slow.
     pub queued: bool,
+    /// Whether the job has passed a bound, now or before, so that only its end is recorded.
+    pub limited: bool,
+    /// Whether more than results has changed, so that polling is to be quick.
+    pub moved: bool,
 }
 
 impl Observation {
     /// Whether a step waits for the user.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.steps.iter().any(|step| open_challenge(step).is_some())
+        self.steps.iter().any(KnownStep::asks)
     }
+}
+
+/// Whether an answer comes from a replica that lags behind the one that gave the last recorded answer (contract, section 9).
+#[must_use]
+pub fn is_stale(job: &Tracked, snapshot: &Snapshot) -> bool {
+    let theirs = snapshot.remote_updated.as_deref();
+    let theirs = theirs.and_then(UnixMillis::parse_rfc3339);
+    let recorded = job.resource.as_deref().and_then(updated_of);
+    theirs
+        .zip(recorded)
+        .is_some_and(|(theirs, recorded)| theirs < recorded)
 }
 
 /// Decides what follows from a sighting. `api_origin` (`https://host[:port]`) makes relative response URLs absolute.
@@ -102,51 +138,36 @@ fn seen(
 ) -> Result<Observation, serde_json::Error> {
     let mut change = diff(&job.steps, snapshot, job.last_seq);
     let (state, failure) = verdict(snapshot);
-    let metadata = raw(job.metadata.as_deref())?;
-    let mut teller = Teller {
-        subject: Subject {
-            job_id: &job.id,
-            inserted_at: job.created_at,
-            state,
-            metadata,
-            job: raw(Some(&snapshot.body))?,
-            at,
-        },
-        last_sequence: job.last_sequence,
-        events: Vec::new(),
+    let delays = new_delays(&mut change.steps);
+    let challenges = new_challenges(&mut change.steps, at, api_origin);
+    let limited = job.limited || {
+        let telling = delays.len() + challenges.len();
+        passes_a_bound(job, &change, telling, snapshot.body.len())
     };
-    for transition in &change.transitions {
-        teller.tell(&Tale::StepChanged(transition))?;
-    }
-    for step in &mut change.steps {
-        if step.delayed
-            || !step
-                .remote_status()
-                .is_some_and(|status| is_queued(&status, step.result.as_deref()))
-        {
-            continue;
+    let moved = job.state == JobState::Pending
+        || !(delays.is_empty() && challenges.is_empty())
+        || change.transitions.iter().any(Transition::moves);
+    let mut teller = Teller::new(job, state, Some(&snapshot.body), at)?;
+    if limited {
+        change = Diff::default();
+    } else {
+        for transition in &change.transitions {
+            teller.tell(&Tale::StepChanged(transition))?;
         }
-        if let Some(error) = error_object(step.result.as_deref()) {
-            teller.tell(&Tale::Delayed {
+        for (index, error) in &delays {
+            let step = &change.steps[*index].title;
+            teller.tell(&Tale::Delayed { step, error })?;
+        }
+        for (index, challenge) in &challenges {
+            let step = &change.steps[*index];
+            let known = step.challenge.as_ref();
+            teller.tell(&Tale::ActionRequired {
                 step: &step.title,
-                error: &error,
+                challenge,
+                expires_at: known.and_then(|known| known.expires_at),
+                response_url: known.and_then(|known| known.response_url.clone()),
             })?;
-            step.delayed = true;
         }
-    }
-    for (step, mfa) in new_challenges(&job.steps, &change.steps) {
-        let challenge = Challenge::read(&mfa);
-        teller.tell(&Tale::ActionRequired {
-            step: &step.title,
-            challenge: &challenge,
-            expires_at: challenge
-                .expiry_ms
-                .map(|ms| at.plus(std::time::Duration::from_millis(ms))),
-            response_url: challenge
-                .response
-                .as_deref()
-                .and_then(|url| absolute(api_origin, url)),
-        })?;
     }
     match (&failure, state) {
         (Some(failure), _) => teller.tell(&Tale::Failed(failure))?,
@@ -168,6 +189,8 @@ fn seen(
             .any(|step| is_queued(&step.status, step.result.as_deref())),
         steps: change.steps,
         events: teller.events,
+        limited,
+        moved: moved && !limited,
     })
 }
 
@@ -176,18 +199,7 @@ fn ended(
     failure: &Failure,
     at: UnixMillis,
 ) -> Result<Observation, serde_json::Error> {
-    let mut teller = Teller {
-        subject: Subject {
-            job_id: &job.id,
-            inserted_at: job.created_at,
-            state: JobState::Failed,
-            metadata: raw(job.metadata.as_deref())?,
-            job: raw(job.resource.as_deref())?,
-            at,
-        },
-        last_sequence: job.last_sequence,
-        events: Vec::new(),
-    };
+    let mut teller = Teller::new(job, JobState::Failed, job.resource.as_deref(), at)?;
     teller.tell(&Tale::Failed(failure))?;
     Ok(Observation {
         job_id: job.id.clone(),
@@ -201,7 +213,79 @@ fn ended(
         steps: Vec::new(),
         events: teller.events,
         queued: false,
+        limited: job.limited,
+        moved: false,
     })
+}
+
+/// Whether recording this would take the job beyond one of its bounds; `telling` of its events hold the whole body.
+fn passes_a_bound(job: &Tracked, change: &Diff, telling: usize, body: usize) -> bool {
+    let length = |text: Option<&String>| text.map_or(0, String::len);
+    let (transitions, metadata) = (change.transitions.len(), length(job.metadata.as_ref()));
+    let results = change.transitions.iter();
+    let results: usize = results.map(|each| length(each.result.as_ref())).sum();
+    let bytes = telling * body + results + (telling + transitions) * metadata;
+    let missing = change.steps.iter().filter(|step| step.status == MISSING);
+    let events = job.last_sequence as usize + transitions + telling;
+    job.last_seq as usize + transitions > MAX_TRANSITIONS
+        // One more is its end.
+        || events >= MAX_EVENTS
+        || missing.count() > MAX_MISSING
+        || bytes > MAX_BYTES_AT_ONCE
+        || job.event_bytes.saturating_add(bytes as u64) > MAX_EVENT_BYTES
+}
+
+/// Steps that the API has queued and that nobody was told of; from now on they are told.
+fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
+    let mut delays = Vec::new();
+    for (index, step) in steps
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, step)| !step.delayed)
+    {
+        let result = step.result.as_deref();
+        let queued = |status: StepStatus| is_queued(&status, result);
+        if step.remote_status().is_some_and(queued) {
+            delays.extend(error_of(result).map(|error| (index, error)));
+            step.delayed = true;
+        }
+    }
+    delays
+}
+
+/// Challenges that were not there, or were different, when the step was last seen (contract, section 9); from now on they are
+/// known. One whose step is missing meanwhile stays known, as nothing was seen of it.
+fn new_challenges(
+    steps: &mut [KnownStep],
+    at: UnixMillis,
+    api_origin: &str,
+) -> Vec<(usize, Challenge)> {
+    let mut challenges = Vec::new();
+    for (index, step) in steps.iter_mut().enumerate() {
+        let Some(status) = step.remote_status() else {
+            continue;
+        };
+        let asks = status == StepStatus::InProgress;
+        let challenge = asks.then(|| challenge_of(step.result.as_deref())).flatten();
+        let Some(challenge) = challenge else {
+            step.challenge = None;
+            continue;
+        };
+        let identity = challenge.identity();
+        let same = |known: &KnownChallenge| same_value(&known.identity, &identity);
+        if step.challenge.as_ref().is_some_and(same) {
+            continue;
+        }
+        let expiry = challenge.expiry_ms.map(Duration::from_millis);
+        let link = challenge.response.as_deref();
+        step.challenge = Some(KnownChallenge {
+            identity,
+            expires_at: expiry.map(|expiry| at.plus(expiry)),
+            response_url: link.and_then(|link| absolute(api_origin, link)),
+        });
+        challenges.push((index, challenge));
+    }
+    challenges
 }
 
 /// The terminal rules of the contract, section 4: any step failed, or at least one step and all of them done.
@@ -211,14 +295,13 @@ fn verdict(snapshot: &Snapshot) -> (JobState, Option<Failure>) {
         .iter()
         .find(|step| step.status == StepStatus::Failed)
     {
-        let error = error_object(step.result.as_deref()).unwrap_or(Value::Null);
-        let field = |key: &str| error.get(key).cloned().unwrap_or(Value::Null);
+        let error = error_of(step.result.as_deref()).unwrap_or_default();
         let failure = Failure {
             kind: FailureKind::Step,
             step: Some(step.title.clone()),
-            code: field("code"),
-            title: field("title"),
-            detail: detail_of(&error),
+            code: error.code,
+            title: error.title,
+            detail: error.detail,
         };
         return (JobState::Failed, Some(failure));
     }
@@ -226,26 +309,6 @@ fn verdict(snapshot: &Snapshot) -> (JobState, Option<Failure>) {
         return (JobState::Success, None);
     }
     (JobState::InProgress, None)
-}
-
-/// The challenge that a step waits with.
-fn open_challenge(step: &KnownStep) -> Option<Value> {
-    let waits = step.remote_status() == Some(StepStatus::InProgress);
-    waits.then(|| mfa_object(step.result.as_deref())).flatten()
-}
-
-/// Challenges that were not there, or were different, when the step was last seen (contract, section 9).
-fn new_challenges<'a>(before: &[KnownStep], now: &'a [KnownStep]) -> Vec<(&'a KnownStep, Value)> {
-    now.iter()
-        .filter_map(|step| {
-            let mfa = open_challenge(step)?;
-            let known = before
-                .iter()
-                .find(|known| known.title == step.title && known.occurrence == step.occurrence)
-                .and_then(open_challenge);
-            (known.as_ref() != Some(&mfa)).then_some((step, mfa))
-        })
-        .collect()
 }
 
 /// An absolute URL for a link of the API: itself, or the origin and the path; `None` for anything else.
@@ -269,7 +332,27 @@ struct Teller<'a> {
     events: Vec<Event>,
 }
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
+    fn new(
+        job: &'a Tracked,
+        state: JobState,
+        resource: Option<&'a str>,
+        at: UnixMillis,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            subject: Subject {
+                job_id: &job.id,
+                inserted_at: job.created_at,
+                state,
+                metadata: raw(job.metadata.as_deref())?,
+                job: raw(resource)?,
+                at,
+            },
+            last_sequence: job.last_sequence,
+            events: Vec::new(),
+        })
+    }
+
     fn tell(&mut self, tale: &Tale<'_>) -> Result<(), serde_json::Error> {
         self.last_sequence += 1;
         self.events

@@ -7,21 +7,20 @@ mod user;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub use user::{MOST_USERS, UserId, leads_to, user_of, users_of};
 
 use super::job::JobId;
+use super::json::{digest, same_value};
+use super::time::UnixMillis;
 
 /// Most steps of one job that are followed; an answer with more is refused as rubbish.
 pub const MAX_STEPS: usize = 1000;
-
-/// Most bytes that the events of one answer may come to (128 MiB): each challenge, each queued step and the end have one
-/// that holds the whole body.
-const MAX_TOLD: usize = 128 << 20;
 
 /// Deepest nesting of lists and objects in an answer; a deeper one is refused as rubbish.
 ///
@@ -111,19 +110,30 @@ impl fmt::Display for StepStatus {
     }
 }
 
-/// An MFA challenge that a step's result holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// An MFA challenge that a step's result holds. Its parts are the API's own JSON.
+#[derive(Debug, Clone)]
 pub struct Challenge {
-    /// `token`, `security-questions` …, verbatim.
-    pub method: Value,
+    /// `token`, `security-questions` …
+    pub method: Box<RawValue>,
     /// Text for the user.
-    pub description: Value,
+    pub description: Box<RawValue>,
     /// What the user has to enter, in order.
-    pub input: Value,
+    pub input: Box<RawValue>,
     /// Time the user has, in milliseconds from the first sight, where the API says so.
     pub expiry_ms: Option<u64>,
     /// Where the answers go: relative or absolute, as the API wrote it.
     pub response: Option<String>,
+}
+
+/// What the API says of a step that failed or was put off; null where it says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ApiError {
+    /// `code`.
+    pub code: Value,
+    /// `title`.
+    pub title: Value,
+    /// `detail`, or `details` as some of the API's own models call it.
+    pub detail: Value,
 }
 
 /// Why an answer is no job. Tracking goes on; the next answer may be better.
@@ -174,16 +184,40 @@ impl Snapshot {
         {
             return Err(Rubbish::OtherJob);
         }
-        let steps = read_steps(&object)?;
-        if tells_too_much(&steps, body) {
-            return Err(Rubbish::NotAJob("its events would be too large"));
-        }
         Ok(Self {
             body: body.to_owned(),
-            steps,
+            steps: read_steps(&object)?,
             remote_updated: text_of(&object, "updated").or_else(|| text_of(&object, "updatedDate")),
         })
     }
+}
+
+impl Snapshot {
+    /// A number that two answers share if they say the same of the job; times in challenges are no difference.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.remote_updated.hash(&mut hasher);
+        for step in &self.steps {
+            let result = step.result.as_deref();
+            let challenge = challenge_of(result).map(|challenge| challenge.identity());
+            (&step.title, &step.status).hash(&mut hasher);
+            challenge
+                .as_deref()
+                .or(result)
+                .map(digest)
+                .hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+/// When the API says that a recorded job changed last.
+#[must_use]
+pub fn updated_of(resource: &str) -> Option<UnixMillis> {
+    let job: RawObject<'_> = serde_json::from_str(resource).ok()?;
+    let updated = text_of(&job, "updated").or_else(|| text_of(&job, "updatedDate"));
+    UnixMillis::parse_rfc3339(&updated?)
 }
 
 /// Whether two ids are one: as they are, or but for the case of a UUID.
@@ -197,20 +231,6 @@ fn is_uuid(text: &str) -> bool {
         _ => byte.is_ascii_hexdigit(),
     };
     text.len() == 36 && text.bytes().enumerate().all(right)
-}
-
-/// Whether the events that hold the whole job, one per challenge and queued step and one for the end, could be more than
-/// [`MAX_TOLD`] together.
-fn tells_too_much(steps: &[Step], body: &str) -> bool {
-    let too_many = |events: usize| events.saturating_mul(body.len()) > MAX_TOLD;
-    // Most answers are far from the limit; only the others are looked at step by step.
-    too_many(steps.len() + 1) && {
-        let tells = |step: &&Step| {
-            let result = step.result.as_deref();
-            mfa_object(result).is_some() || is_queued(&step.status, result)
-        };
-        too_many(steps.iter().filter(tells).count() + 1)
-    }
 }
 
 /// How deep the text's lists and objects are nested, whatever else it is.
@@ -273,31 +293,49 @@ fn text_of(object: &RawObject<'_>, key: &str) -> Option<String> {
     }
 }
 
-/// The mfa object that a result is or holds (contract, section 5).
-#[must_use]
-pub fn mfa_object(result: Option<&str>) -> Option<Value> {
-    objects_of(result?)
-        .into_iter()
-        .find(|object| object.get("type").and_then(Value::as_str) == Some("mfa"))
+/// A field that is a JSON string.
+fn string_of(object: &RawObject<'_>, key: &str) -> Option<String> {
+    serde_json::from_str(object.get(key)?.get()).ok()
 }
 
-/// The error object that a result is or holds: the first object with a `code`, or failing that a `title` or a detail.
-#[must_use]
-pub fn error_object(result: Option<&str>) -> Option<Value> {
-    let mut objects = objects_of(result?);
-    let with = |object: &Value, keys: &[&str]| {
-        keys.iter()
-            .any(|key| object.get(*key).is_some_and(|v| !v.is_null()))
+/// A field's JSON; null where there is none.
+fn field<'a>(object: &RawObject<'a>, key: &str) -> &'a RawValue {
+    object.get(key).copied().unwrap_or(RawValue::NULL)
+}
+
+/// What `pick` makes of the first object that a result is or holds and that it takes. One object at a time is in memory.
+fn find_object<'a, T>(result: &'a str, pick: impl Fn(&RawObject<'a>) -> Option<T>) -> Option<T> {
+    let pick = |text: &'a str| {
+        let object = text.starts_with('{').then(|| serde_json::from_str(text));
+        pick(&object?.ok()?)
     };
-    let index = objects
-        .iter()
-        .position(|object| with(object, &["code"]))
-        .or_else(|| {
-            objects
-                .iter()
-                .position(|object| with(object, &["title", "detail", "details"]))
-        })?;
-    Some(objects.swap_remove(index))
+    if !result.starts_with('[') {
+        return pick(result);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(result).ok()?;
+    items.into_iter().find_map(|item| pick(item.get()))
+}
+
+/// The challenge that a result is or holds: its first object of type `mfa` (contract, section 5).
+#[must_use]
+pub fn challenge_of(result: Option<&str>) -> Option<Challenge> {
+    find_object(result?, |object| {
+        let is_mfa = string_of(object, "type").as_deref() == Some("mfa");
+        is_mfa.then(|| Challenge::read(object))
+    })
+}
+
+/// The error that a result is or holds: its first object with a `code`, or failing that a `title` or a detail.
+#[must_use]
+pub fn error_of(result: Option<&str>) -> Option<ApiError> {
+    let result = result?;
+    let with = |keys: &'static [&'static str]| {
+        find_object(result, move |object| {
+            let has = |key: &&str| field(object, key).get() != "null";
+            keys.iter().any(has).then(|| ApiError::read(object))
+        })
+    };
+    with(&["code"]).or_else(|| with(&["title", "detail", "details"]))
 }
 
 /// The code of a pending step that the API has queued for a later try.
@@ -307,83 +345,78 @@ pub const QUEUED_CODE: &str = "temporary-unavailable-queued";
 #[must_use]
 pub fn is_queued(status: &StepStatus, result: Option<&str>) -> bool {
     *status == StepStatus::Pending
-        && error_object(result)
-            .is_some_and(|error| error.get("code").and_then(Value::as_str) == Some(QUEUED_CODE))
+        && error_of(result).is_some_and(|error| error.code == QUEUED_CODE)
 }
 
-/// An error object's text: `detail`, or `details` as some of the API's own models call it.
-#[must_use]
-pub fn detail_of(error: &Value) -> Value {
-    let field = |key: &str| error.get(key).filter(|value| !value.is_null());
-    field("detail")
-        .or_else(|| field("details"))
-        .cloned()
-        .unwrap_or(Value::Null)
+impl ApiError {
+    fn read(object: &RawObject<'_>) -> Self {
+        let value = |key| serde_json::from_str(field(object, key).get()).unwrap_or_default();
+        let detail = value("detail");
+        Self {
+            code: value("code"),
+            title: value("title"),
+            detail: if detail == Value::Null {
+                value("details")
+            } else {
+                detail
+            },
+        }
+    }
 }
 
 impl Challenge {
-    /// Reads an mfa object.
-    #[must_use]
-    pub fn read(mfa: &Value) -> Self {
-        let field = |key: &str| mfa.get(key).cloned().unwrap_or(Value::Null);
-        let response = mfa
-            .get("links")
-            .and_then(|links| links.get("response"))
-            .and_then(Value::as_str);
+    fn read(object: &RawObject<'_>) -> Self {
+        let links = serde_json::from_str(field(object, "links").get()).unwrap_or_default();
         Self {
-            method: field("method"),
-            description: field("description"),
-            input: field("input"),
-            expiry_ms: mfa.get("expiryMs").and_then(expiry),
-            response: response.map(str::to_owned),
+            method: field(object, "method").to_owned(),
+            description: field(object, "description").to_owned(),
+            input: field(object, "input").to_owned(),
+            expiry_ms: expiry(field(object, "expiryMs").get()),
+            response: string_of(&links, "response"),
         }
+    }
+
+    /// What identifies it, as a JSON object: times in it are no part (contract, section 9).
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!(
+            r#"{{"method":{},"description":{},"input":{},"response":{}}}"#,
+            self.method,
+            self.description,
+            self.input,
+            Value::from(self.response.as_deref())
+        )
     }
 
     /// What the user has to enter, in order; nothing where the API asks for nothing.
     #[must_use]
-    pub fn inputs(&self) -> &[Value] {
-        match &self.input {
-            Value::Array(items) => items,
-            Value::Null => &[],
-            one => std::slice::from_ref(one),
+    pub fn inputs(&self) -> Vec<&RawValue> {
+        match self.input.get() {
+            "null" => Vec::new(),
+            list if list.starts_with('[') => serde_json::from_str(list).unwrap_or_default(),
+            _ => vec![&self.input],
         }
     }
 }
 
 /// Any number above zero, or a text with one, rounded up to whole milliseconds; all else is as if not given.
-fn expiry(value: &Value) -> Option<u64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
+fn expiry(json: &str) -> Option<u64> {
+    let text: Option<String> = serde_json::from_str(json).ok();
+    let number: f64 = text.as_deref().unwrap_or(json).trim().parse().ok()?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "above zero, and a number that is too large becomes the largest"
     )]
     let whole = |millis: f64| millis.ceil() as u64;
-    number
-        .filter(|millis| millis.is_finite() && *millis > 0.0)
-        .map(whole)
+    (number.is_finite() && number > 0.0).then(|| whole(number))
 }
 
-fn objects_of(result: &str) -> Vec<Value> {
-    match serde_json::from_str(result) {
-        Ok(Value::Array(items)) => items.into_iter().filter(Value::is_object).collect(),
-        Ok(object @ Value::Object(_)) => vec![object],
-        _ => Vec::new(),
-    }
-}
-
-/// Whether two results are the same JSON value; the order of keys is no difference (contract, section 9).
+/// Whether two results are the same JSON value (contract, section 9).
 #[must_use]
 pub fn same_result(a: Option<&str>, b: Option<&str>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) if a != b => {
-            let parse = |text| serde_json::from_str::<Value>(text).ok();
-            parse(a).is_some_and(|value| Some(value) == parse(b))
-        }
+        (Some(a), Some(b)) => same_value(a, b),
         _ => a == b,
     }
 }

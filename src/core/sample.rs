@@ -67,6 +67,8 @@ fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
+        event_bytes: 0,
+        limited: false,
     };
     let snapshot = Snapshot::parse(&remote.to_string(), None).ok()?;
     let seen = observe(

@@ -1,6 +1,9 @@
 //! What changed between the steps last recorded and a snapshot.
 
+use std::collections::HashMap;
+
 use super::resource::{Snapshot, StepStatus, same_result};
+use super::time::UnixMillis;
 
 /// The word recorded for a step that vanished from the API's answer (contract, section 3). Ours, not the API's.
 pub const MISSING: &str = "missing";
@@ -20,6 +23,19 @@ pub struct KnownStep {
     pub result: Option<String>,
     /// Whether `job.delayed` was already told of it.
     pub delayed: bool,
+    /// The challenge that was told of it last, as long as the step shows it.
+    pub challenge: Option<KnownChallenge>,
+}
+
+/// A challenge that was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownChallenge {
+    /// [`Challenge::identity`](super::resource::Challenge::identity).
+    pub identity: String,
+    /// When it expires, counted from the first sight.
+    pub expires_at: Option<UnixMillis>,
+    /// Where the answers go, absolute.
+    pub response_url: Option<String>,
 }
 
 /// A change of one step's status or result. Append-only once recorded.
@@ -41,8 +57,16 @@ pub struct Transition {
     pub result: Option<String>,
 }
 
+impl Transition {
+    /// Whether the status changed, and not the result alone.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.from.as_deref() != Some(self.to.as_str())
+    }
+}
+
 /// Everything that differs, and the steps as they are to be known from now on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// In the order of the answer, then the steps that vanished.
     pub transitions: Vec<Transition>,
@@ -60,10 +84,12 @@ pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
         steps: Vec::with_capacity(snapshot.steps.len()),
     };
     let mut seq = last_seq;
+    let mut unseen: HashMap<(&str, u32), &KnownStep> = known
+        .iter()
+        .map(|step| ((step.title.as_str(), step.occurrence), step))
+        .collect();
     for step in &snapshot.steps {
-        let before = known
-            .iter()
-            .find(|known| known.title == step.title && known.occurrence == step.occurrence);
+        let before = unseen.remove(&(step.title.as_str(), step.occurrence));
         let unchanged = before.is_some_and(|before| {
             before.status == step.status.as_str()
                 && same_result(before.result.as_deref(), step.result.as_deref())
@@ -75,6 +101,7 @@ pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
             status: step.status.as_str().to_owned(),
             result: step.result.clone(),
             delayed: before.is_some_and(|before| before.delayed),
+            challenge: before.and_then(|before| before.challenge.clone()),
         };
         if !unchanged {
             seq += 1;
@@ -82,14 +109,8 @@ pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
         }
         diff.steps.push(now);
     }
-    for before in known {
-        let still_there = snapshot
-            .steps
-            .iter()
-            .any(|step| step.title == before.title && step.occurrence == before.occurrence);
-        if still_there {
-            continue;
-        }
+    let is_gone = |step: &&KnownStep| unseen.contains_key(&(step.title.as_str(), step.occurrence));
+    for before in known.iter().filter(is_gone) {
         let gone = KnownStep {
             status: MISSING.to_owned(),
             result: None,
@@ -117,6 +138,12 @@ fn arrival(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition 
 }
 
 impl KnownStep {
+    /// Whether it waits for the user.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.challenge.is_some() && self.status != MISSING
+    }
+
     /// The API's status; `None` while the step is missing.
     #[must_use]
     pub fn remote_status(&self) -> Option<StepStatus> {

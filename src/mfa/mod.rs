@@ -7,7 +7,7 @@ mod answers;
 mod challenge;
 
 pub use answers::{Answers, LONGEST_ANSWER, MOST_ANSWERS, Unfit};
-pub use challenge::{IMPLAUSIBLE, Open, Told, told};
+pub use challenge::{IMPLAUSIBLE, Open};
 
 use crate::clock::Clock;
 use crate::core::job::JobId;

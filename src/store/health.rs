@@ -13,6 +13,8 @@ pub struct JobsHealth {
     pub failing: u64,
     /// The id of the one with the most failed polls in a row, and what was said at the last; outsiders' text.
     pub worst: Option<(String, String)>,
+    /// Those that have passed a bound, so that only their end is recorded.
+    pub limited: u64,
     /// Those whose next poll was due before the moment that was asked for.
     pub overdue: u64,
     /// When the first of these was due.

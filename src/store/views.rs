@@ -211,6 +211,10 @@ pub struct StepView {
     pub first_seen_at: UnixMillis,
     /// When status or result last changed.
     pub updated_at: UnixMillis,
+    /// When its challenge expires, counted from the first sight.
+    pub expires_at: Option<UnixMillis>,
+    /// Where the answers to its challenge go, absolute.
+    pub response_url: Option<String>,
 }
 
 /// A recorded transition.
@@ -314,8 +318,6 @@ pub struct JobDetail {
     pub transitions: Vec<TransitionView>,
     /// In order.
     pub events: Vec<EventView>,
-    /// What was told of the latest challenges, newest first: the JSON objects `challenge` of their events.
-    pub challenges: Vec<String>,
     /// In order of sequence, then webhook.
     pub deliveries: Vec<DeliveryView>,
     /// In order of time, without their answers.
@@ -331,6 +333,4 @@ pub struct Asking {
     pub resource: Option<String>,
     /// The steps in progress, in order of position.
     pub steps: Vec<StepView>,
-    /// What was told of the latest challenges, newest first: the JSON objects `challenge` of their events.
-    pub challenges: Vec<String>,
 }

@@ -14,15 +14,19 @@ use super::recorder::{Recorded, Recorder, WriterGone};
 use crate::clock::{Clock, Jitter};
 use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
-use crate::core::event::Subscriptions;
+use crate::core::event::{Event, Subscriptions};
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
-use crate::core::observe::{Observation, Sighting, observe};
+use crate::core::observe::{Observation, Sighting, Tracked, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
 use crate::core::resource::Snapshot;
+use crate::core::time::UnixMillis;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use story::{Polled, Story};
+
+/// Longest delay between polls after the deadline, while no answer could be had.
+const LAST_LOOK_PACE: Duration = Duration::from_secs(15);
 
 /// What every look needs.
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub(super) struct Look {
     pub(super) hash: Option<u64>,
     /// Whether the row has a url of its own; the answer may have another id then.
     pub(super) own_url: bool,
+    /// When the row was inserted; one of another time is another job of the same id.
+    pub(super) created_at: UnixMillis,
+    /// When the job expires; after that an answer is wanted soon.
+    pub(super) deadline: UnixMillis,
     pub(super) task: Task,
 }
 
@@ -66,11 +74,22 @@ pub(super) enum Task {
 #[derive(Debug)]
 pub(super) struct Looked {
     pub(super) id: JobId,
-    pub(super) progress: Progress,
-    pub(super) hash: Option<u64>,
+    pub(super) seen: Seen,
     /// Whether it was [`Task::End`].
     pub(super) ended: bool,
     pub(super) next: Next,
+}
+
+/// What a look knows and finds out.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) progress: Progress,
+    /// The hash of the body that was recorded last.
+    pub(super) hash: Option<u64>,
+    /// Whether there was an answer that is the job as it is now.
+    pub(super) shown: bool,
+    /// How long the API wants the job to be left alone.
+    pub(super) rest: Duration,
 }
 
 /// What the poller does with the job now.
@@ -106,18 +125,28 @@ impl Surroundings {
         let Look {
             id,
             webhook,
-            mut progress,
-            mut hash,
+            progress,
+            hash,
             own_url,
+            created_at,
+            deadline,
             task,
         } = look;
         let job = Job {
             id: &id,
             webhook: webhook.as_deref(),
+            created_at,
+            deadline,
+        };
+        let mut seen = Seen {
+            progress,
+            hash,
+            shown: false,
+            rest: Duration::ZERO,
         };
         let ended = matches!(task, Task::End(_));
         let next = match task {
-            Task::End(failure) => self.end(&job, &mut progress, failure).await?,
+            Task::End(failure) => self.end(&job, &mut seen.progress, failure).await?,
             // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
             Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
             Task::Poll { url, end } => {
@@ -134,11 +163,12 @@ impl Surroundings {
                     poll = self.upstream.poll_counted(&request, &requests) => Ok(poll),
                 };
                 let (duration, requests) = (started.elapsed(), requests.into_inner());
-                progress.count(requests, self.clock.now());
+                seen.progress.count(requests, self.clock.now());
                 match asked {
                     Ok(poll) => {
                         let word = poll.outcome.as_str();
-                        let next = self.judge(&job, &mut progress, &mut hash, poll).await?;
+                        let next = self.judge(&job, &mut seen, poll).await?;
+                        let progress = &seen.progress;
                         let well = word == "answered" && progress.consecutive_errors == 0;
                         let polled = Polled {
                             outcome: word,
@@ -150,14 +180,13 @@ impl Surroundings {
                         telemetry::polled(word, well || word != "answered", duration);
                         next
                     }
-                    Err(failure) => self.end(&job, &mut progress, failure).await?,
+                    Err(failure) => self.end(&job, &mut seen.progress, failure).await?,
                 }
             }
         };
         Ok(Looked {
             id,
-            progress,
-            hash,
+            seen,
             ended,
             next,
         })
@@ -170,23 +199,24 @@ impl Surroundings {
         }
     }
 
-    async fn judge(
-        &self,
-        job: &Job<'_>,
-        progress: &mut Progress,
-        known: &mut Option<u64>,
-        poll: Poll,
-    ) -> Result<Next, LookError> {
+    async fn judge(&self, job: &Job<'_>, seen: &mut Seen, poll: Poll) -> Result<Next, LookError> {
         let rest = poll.retry_after;
+        let progress = &mut seen.progress;
         match poll.outcome {
             PollOutcome::Unchanged => {
                 progress.good(false, progress.queued);
-                return Ok(self.later(progress));
+                progress.stale = None;
+                seen.shown = true;
+                return Ok(self.later(job, progress));
             }
             PollOutcome::Seen { snapshot, hash } => {
-                return self.seen(job, progress, known, *snapshot, hash).await;
+                return self.answered(job, seen, *snapshot, hash).await;
             }
             PollOutcome::Gone { status } => {
+                // How long it has not been there cannot be said of a clock that was just set.
+                if !self.clock.steady().is_settled {
+                    progress.not_found_since = None;
+                }
                 let error = format!("not found ({status})");
                 if progress.not_found(error, self.clock.now(), &self.policy) {
                     let grace = humantime::format_duration(self.policy.not_found_grace);
@@ -218,9 +248,9 @@ impl Surroundings {
             }
         }
         // A Retry-After is this job's own, and nothing is polled earlier than it says.
-        let delay = progress.next_delay(self.clock.now(), &self.policy, self.jitter.fraction());
-        let rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
-        Ok(Next::After(delay.max(rest)))
+        let delay = self.delay(job, progress);
+        seen.rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
+        Ok(Next::After(delay.max(seen.rest)))
     }
 
     /// What a `Retry-After` comes to.
@@ -229,20 +259,22 @@ impl Surroundings {
         rest.min(self.upstream.max_retry_after())
     }
 
-    async fn seen(
+    async fn answered(
         &self,
         job: &Job<'_>,
-        progress: &mut Progress,
-        known: &mut Option<u64>,
+        seen: &mut Seen,
         snapshot: Snapshot,
         hash: u64,
     ) -> Result<Next, LookError> {
         let sighting = Sighting::Seen(snapshot);
         // On the heap: most polls find nothing new, and every look would have room for it.
-        let next = Box::pin(self.record(job, progress, &sighting)).await?;
-        // What could not be recorded is looked at anew.
-        if next != Next::Reread && progress.consecutive_errors == 0 {
-            *known = Some(hash);
+        let next = Box::pin(self.record(job, &mut seen.progress, &sighting)).await?;
+        // What could not be recorded, and what was not to be, is looked at anew.
+        seen.shown = next != Next::Reread
+            && seen.progress.consecutive_errors == 0
+            && seen.progress.stale.is_none();
+        if seen.shown {
+            seen.hash = Some(hash);
         }
         Ok(next)
     }
@@ -269,7 +301,7 @@ impl Surroundings {
                 let error = error.to_string();
                 story::spoilt(job.id, &error, progress.consecutive_errors);
                 progress.failed(error);
-                return Ok(self.later(progress));
+                return Ok(self.later(job, progress));
             }
             read => read?,
         };
@@ -277,8 +309,19 @@ impl Surroundings {
             tracing::warn!(job_id = %job.id, "the row of a job is gone; it is not followed any more");
             return Ok(Next::Forget);
         };
+        if tracked.created_at != job.created_at {
+            return Ok(Next::Reread);
+        }
         if tracked.state.is_final() {
             return Ok(Next::Forget);
+        }
+        if let Sighting::Seen(snapshot) = sighting {
+            if !is_stale(&tracked, snapshot) {
+                progress.stale = None;
+            } else if !progress.stale(snapshot.fingerprint()) {
+                progress.good(false, progress.queued);
+                return Ok(self.later(job, progress));
+            }
         }
         let now = self.clock.now();
         let origin = &self.api_origin;
@@ -286,27 +329,42 @@ impl Surroundings {
             Ok(observation) => observation,
             Err(error) => {
                 progress.failed(format!("recorded JSON cannot be read back: {error}"));
-                return Ok(self.later(progress));
+                return Ok(self.later(job, progress));
             }
         };
         let errors_before = progress.consecutive_errors;
         if matches!(sighting, Sighting::Seen(_)) {
-            let moved = !observation.transitions.is_empty() || tracked.state == JobState::Pending;
-            progress.good(moved, observation.queued);
+            progress.good(observation.moved, observation.queued);
             progress.asking = observation.asks();
-            if !moved && tracked.resource == observation.resource {
+            if observation.limited && progress.limit() {
+                tracing::warn!(job_id = %job.id, transitions = tracked.last_seq, events = tracked.last_sequence,
+                    "the job has passed a bound; only its end is recorded from now on");
+            }
+            let changed = tracked.state == JobState::Pending || !observation.events.is_empty();
+            if !changed && tracked.resource == observation.resource {
                 // The same answer as before a restart, or one that went through rubbish and back.
-                return Ok(self.later(progress));
+                return Ok(self.later(job, progress));
             }
         }
-        let ended = observation.state.is_final();
-        let next = if ended {
+        self.commit(job, progress, observation, &tracked, errors_before)
+            .await
+    }
+
+    async fn commit(
+        &self,
+        job: &Job<'_>,
+        progress: &mut Progress,
+        observation: Observation,
+        tracked: &Tracked,
+        errors_before: u32,
+    ) -> Result<Next, LookError> {
+        let next = if observation.state.is_final() {
             Next::Forget
         } else {
-            self.later(progress)
+            self.later(job, progress)
         };
         let due = match &next {
-            Next::After(delay) => Some(now.plus(*delay)),
+            Next::After(delay) => Some(observation.at.plus(*delay)),
             _ => None,
         };
         let story = Story::of(&observation, tracked.created_at);
@@ -326,13 +384,13 @@ impl Surroundings {
                 story::spoilt(job.id, &rule, errors_before);
                 progress.consecutive_errors = errors_before;
                 progress.failed(format!("cannot be recorded: {rule}"));
-                Ok(self.later(progress))
+                Ok(self.later(job, progress))
             }
         }
     }
 
     fn deliveries(&self, observation: &Observation, only: Option<&str>) -> Vec<NewDelivery> {
-        let told = |event: &crate::core::event::Event| {
+        let told = |event: &Event| {
             let (event_id, sequence) = (event.id.clone(), event.sequence);
             self.subscriptions
                 .told(event.kind, only)
@@ -348,8 +406,18 @@ impl Surroundings {
         observation.events.iter().flat_map(told).collect()
     }
 
-    fn later(&self, progress: &Progress) -> Next {
-        Next::After(progress.next_delay(self.clock.now(), &self.policy, self.jitter.fraction()))
+    fn later(&self, job: &Job<'_>, progress: &Progress) -> Next {
+        Next::After(self.delay(job, progress))
+    }
+
+    fn delay(&self, job: &Job<'_>, progress: &Progress) -> Duration {
+        let now = self.clock.now();
+        let delay = progress.next_delay(now, &self.policy, self.jitter.fraction());
+        if now >= job.deadline {
+            delay.min(LAST_LOOK_PACE)
+        } else {
+            delay
+        }
     }
 }
 
@@ -357,7 +425,7 @@ impl Surroundings {
 pub(super) fn schedule_update(
     id: &JobId,
     progress: &Progress,
-    next_poll_at: Option<crate::core::time::UnixMillis>,
+    next_poll_at: Option<UnixMillis>,
 ) -> ScheduleUpdate {
     ScheduleUpdate {
         job_id: id.clone(),
@@ -369,4 +437,6 @@ pub(super) fn schedule_update(
 struct Job<'a> {
     id: &'a JobId,
     webhook: Option<&'a str>,
+    created_at: UnixMillis,
+    deadline: UnixMillis,
 }

@@ -1,6 +1,7 @@
 //! The poller: keeps every followed job in line, and looks at the due ones within the limits.
 
 mod bookkeeping;
+mod deadlines;
 mod followed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -68,6 +69,8 @@ pub struct Poller {
     held_back: HeldBack,
     /// The job that goes ahead of the others after a pause.
     trial: Option<JobId>,
+    /// How often the wall clock was set, as far as this loop has taken note.
+    jumps: u64,
     gauge: Arc<Gauge>,
     pulse: Pulse,
 }
@@ -160,6 +163,7 @@ impl Poller {
             noted_pause: UnixMillis(0),
             held_back: HeldBack::default(),
             trial: None,
+            jumps: 0,
             gauge: Arc::default(),
             pulse: Pulse::default(),
         }
@@ -202,7 +206,14 @@ impl Poller {
         self.pulse.answers();
         self.count_pause();
         self.note_pause();
-        self.expire();
+        let steady = self.surroundings.clock.steady();
+        if std::mem::replace(&mut self.jumps, steady.jumps) != steady.jumps {
+            self.retime();
+        }
+        // A clock that was just set may be set again; nothing ends because of it (contract, section 4).
+        if steady.is_settled {
+            self.expire();
+        }
         self.start_polls();
         // After the polls, which find the jobs whose url may not be requested.
         self.start_ends();
@@ -215,7 +226,7 @@ impl Poller {
         self.gauge
             .in_flight
             .store(self.looks.len(), Ordering::Relaxed);
-        let wake_at = self.wake_at();
+        let wake_at = self.wake_at(steady.is_settled);
         tokio::select! {
             () = stop.cancelled() => {}
             Some(looked) = self.looks.join_next() => {
@@ -235,13 +246,13 @@ impl Poller {
         Ok(())
     }
 
-    fn wake_at(&self) -> Instant {
+    fn wake_at(&self, is_settled: bool) -> Instant {
         let now = Instant::now();
         let wall = self.surroundings.clock.now();
-        let deadline = self
-            .schedule
-            .next_deadline()
-            .map(|at| now + at.since(wall).min(DEADLINE_CHECK));
+        let deadline = self.schedule.next_deadline().map(|at| match is_settled {
+            true => now + at.since(wall).min(DEADLINE_CHECK),
+            false => now + DEADLINE_CHECK,
+        });
         // Jobs that are due already wait for a free place, the gate or the budget, not for the time.
         [
             self.schedule.next_due(),
@@ -341,9 +352,11 @@ impl Poller {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
+        let last = job.last_look.is_some();
         job.place = Place::Looking {
             end,
             then: Then::Nothing,
+            last,
         };
         let look = Look {
             id: id.clone(),
@@ -351,6 +364,8 @@ impl Poller {
             progress: job.progress.clone(),
             hash: job.hash,
             own_url: job.url.is_some(),
+            created_at: job.created_at,
+            deadline: job.deadline,
             task,
         };
         self.looks.spawn(Arc::clone(&self.surroundings).take(look));
@@ -368,6 +383,12 @@ impl Poller {
         self.ending -= usize::from(looked.ended);
         self.trial.take_if(|trial| *trial == looked.id);
         let wall = self.surroundings.clock.now();
+        let (then, last) = self.looked_at(&looked.id);
+        if let Then::Follow(row) = then {
+            self.forget(&looked.id);
+            self.adopt(*row, Duration::ZERO);
+            return Ok(());
+        }
         let next_poll_at = match looked.next {
             Next::Forget => {
                 self.forget(&looked.id);
@@ -394,24 +415,44 @@ impl Poller {
         let Some(job) = self.jobs.get_mut(&looked.id) else {
             return Ok(());
         };
-        job.progress = looked.progress;
-        job.hash = looked.hash;
+        job.progress = looked.seen.progress;
+        job.hash = looked.seen.hash;
+        job.rest_until = wall.plus(looked.seen.rest);
         self.unwritten.insert(looked.id.clone());
-        job.next_poll_at = next_poll_at.max(job.not_before.unwrap_or(next_poll_at));
+        // One that began before the deadline is not the last look.
+        let is_over = last && looked.seen.shown;
+        let again = job.last_look.is_some() && looked.seen.shown;
+        let wanted = if again { wall } else { next_poll_at };
+        job.next_poll_at = wanted.max(job.not_before.unwrap_or(wanted));
         let slot = self.schedule.insert(
             &looked.id,
             Instant::now() + job.next_poll_at.since(wall),
             job.rank(),
         );
-        let before = std::mem::replace(&mut job.place, Place::InLine(slot));
+        job.place = Place::InLine(slot);
         self.flush_at.get_or_insert(Instant::now() + FLUSH);
-        if let Place::Looking { then, .. } = before {
-            match then {
-                Then::Nothing => {}
-                Then::PollAgain => self.poll_now(&looked.id),
-                Then::End(failure) => self.end(&looked.id, failure),
-            }
+        let then = match then {
+            Then::Nothing | Then::PollAgain if is_over => Then::End(job.expired(true)),
+            then => then,
+        };
+        match then {
+            Then::PollAgain => self.poll_now(&looked.id),
+            Then::End(failure) => self.end(&looked.id, failure),
+            Then::Nothing | Then::Follow(_) => {}
         }
         Ok(())
     }
+
+    /// What is to follow the look that was taken of a job, and whether it began after the deadline.
+    fn looked_at(&mut self, id: &JobId) -> (Then, bool) {
+        match self.jobs.get_mut(id).map(|job| &mut job.place) {
+            Some(Place::Looking { then, last, .. }) => {
+                (std::mem::replace(then, Then::Nothing), *last)
+            }
+            _ => (Then::Nothing, false),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

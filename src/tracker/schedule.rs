@@ -15,10 +15,12 @@ pub(super) struct Slot {
     rank: Rank,
 }
 
-/// Which of the due jobs go first: those that somebody waits for, then those of the higher priority.
+/// Which of the due jobs go first: those that somebody waits for, then those whose deadline has passed, then those of the
+/// higher priority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) urgent: bool,
+    pub(super) last: bool,
     pub(super) priority: i64,
 }
 
@@ -137,6 +139,7 @@ mod tests {
         let id = |text: &str| JobId::parse(text).unwrap();
         let ranks = |id: &JobId| Rank {
             urgent: id.as_str() == "urgent",
+            last: id.as_str() == "last",
             priority: if id.as_str().starts_with("high") {
                 5
             } else {
@@ -150,6 +153,7 @@ mod tests {
             ("late", 9),
             ("first", 0),
             ("urgent", 2),
+            ("last", 2),
         ] {
             let name = id(name);
             schedule.insert(&name, at(due), ranks(&name));
@@ -163,7 +167,7 @@ mod tests {
         let order: Vec<String> = std::iter::from_fn(|| schedule.pop_ready())
             .map(|id| id.to_string())
             .collect();
-        assert_eq!(order, ["urgent", "high2", "low1"]);
+        assert_eq!(order, ["urgent", "last", "high2", "low1"]);
         assert_eq!(schedule.pop_longest_due(Some(&id("low1"))), None);
         schedule.insert(&id("only"), at(3), Rank::default());
         schedule.advance(at(3), ranks);

@@ -1,9 +1,11 @@
 //! The path of one job, from a row to its end and to a webhook.
 
+mod bounds;
 mod changes;
 mod documents;
 mod loose;
 mod poison;
+mod replicas;
 mod samples;
 mod urls;
 

@@ -1,6 +1,7 @@
 //! When jobs are polled, and when they are not.
 
 mod ends;
+mod expiring;
 mod limits;
 mod throttled;
 mod trouble;

@@ -51,6 +51,7 @@ pub(in crate::cli) async fn look(
         Some(origin) => pause(store, origin, clock).await,
         None => None,
     };
+    findings.extend((health.limited > 0).then(|| limited(&health)));
     findings.push(overdue(&health, pause, now));
     findings
 }
@@ -94,6 +95,18 @@ fn failing(health: &JobsHealth) -> Finding {
             "they are polled until their deadline and then fail as expired; see: jobtrackd show {}",
             outside(id, 200)
         ),
+    )
+}
+
+fn limited(health: &JobsHealth) -> Finding {
+    Finding::warning(
+        "jobs.limited",
+        format!(
+            "{} changed so often that only the end is recorded",
+            count(health.limited, "job")
+        ),
+        "the API says something else of them at every poll; ask its owner, and see which: sqlite3 -readonly jobs.db \"SELECT id \
+         FROM jobs WHERE limited = 1 AND finished_at IS NULL\"",
     )
 }
 

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -15,6 +15,8 @@ fn fresh() -> Tracked {
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
+        event_bytes: 0,
+        limited: false,
     }
 }
 
@@ -26,9 +28,17 @@ fn show(job: &mut Tracked, steps: &Value) -> Observation {
     job.state = observation.state;
     job.revision += 1;
     job.resource.clone_from(&observation.resource);
-    job.steps.clone_from(&observation.steps);
+    if !observation.limited {
+        job.steps.clone_from(&observation.steps);
+    }
     job.last_seq += u32::try_from(observation.transitions.len()).unwrap();
     job.last_sequence += u32::try_from(observation.events.len()).unwrap();
+    let bytes = observation
+        .events
+        .iter()
+        .map(|event| event.body.len() as u64);
+    job.event_bytes += bytes.sum::<u64>();
+    job.limited = observation.limited;
     observation
 }
 
@@ -215,4 +225,204 @@ fn response_links_become_absolute_and_foreign_ones_stay_as_they_are() {
     ] {
         assert_eq!(absolute(ORIGIN, link).as_deref(), expected, "{link}");
     }
+}
+
+/// Steps with these titles, all in this status.
+fn all(titles: impl Iterator<Item = usize>, status: &str) -> Value {
+    titles
+        .map(|title| step(&title.to_string(), status))
+        .collect()
+}
+
+fn challenge(parts: &Value) -> Value {
+    let mut mfa = json!({"type": "mfa", "method": "token", "description": "Code?", "input": ["OTP"],
+                         "expiryMs": 120_000, "links": {"response": "/jobs/61723/mfa"}});
+    let (mfa_fields, parts) = (mfa.as_object_mut().unwrap(), parts.as_object().unwrap());
+    mfa_fields.extend(parts.clone());
+    json!([{"title": "mfa", "status": "in-progress", "result": [mfa]}])
+}
+
+#[test]
+fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sight() {
+    let mut job = fresh();
+    let first = show(&mut job, &challenge(&json!({})));
+    let expires = data(&first, "job.action_required")["challenge"]["expires_at"].take();
+    for parts in [
+        json!({"expiryMs": 119_000}),
+        json!({"expiryMs": "60000"}),
+        json!({"expiryMs": null, "sent": "2026-11-28T00:00:00Z"}),
+        json!({"attempt": 2}),
+    ] {
+        let again = show(&mut job, &challenge(&parts));
+        assert_eq!(kinds(&again), ["job.step_changed"], "{parts}");
+        assert!(!again.moved && again.asks(), "{parts}");
+        let known = again.steps[0].challenge.as_ref().unwrap();
+        assert_eq!(known.expires_at.unwrap().rfc3339(), expires);
+    }
+    for parts in [
+        json!({"method": "question"}),
+        json!({"description": "Code, please"}),
+        json!({"input": ["OTP", "PIN"]}),
+        json!({"links": {"response": "/jobs/61723/mfa/2"}}),
+        json!({"links": null}),
+    ] {
+        let other = show(&mut job, &challenge(&parts));
+        assert_eq!(kinds(&other)[1..], ["job.action_required"], "{parts}");
+        assert!(other.moved, "{parts}");
+    }
+}
+
+#[test]
+fn a_challenge_that_comes_back_is_told_again_unless_its_step_was_not_there_at_all() {
+    let told = |observation: &Observation| kinds(observation).contains(&"job.action_required");
+    let mut job = fresh();
+    assert!(told(&show(&mut job, &challenge(&json!({})))));
+    show(&mut job, &json!([step("other", "pending")]));
+    assert_eq!(job.steps[1].status, MISSING);
+    assert!(!job.steps[1].asks());
+    assert!(!told(&show(&mut job, &challenge(&json!({})))));
+    show(&mut job, &json!([step("mfa", "in-progress")]));
+    assert!(
+        told(&show(&mut job, &challenge(&json!({})))),
+        "it was answered"
+    );
+}
+
+#[test]
+fn polling_is_quick_only_while_more_than_results_changes() {
+    let mut job = fresh();
+    let with =
+        |status: &str, result: Value| json!([{"title": "a", "status": status, "result": result}]);
+    assert!(
+        show(&mut job, &with("in-progress", json!({"percent": 1}))).moved,
+        "first sight"
+    );
+    for percent in 2..5 {
+        let seen = show(&mut job, &with("in-progress", json!({"percent": percent})));
+        assert_eq!(seen.transitions.len(), 1);
+        assert!(!seen.moved);
+    }
+    assert!(show(&mut job, &with("pending", json!({"percent": 5}))).moved);
+    assert!(show(&mut job, &json!([])).moved, "it vanished");
+}
+
+/// Shows what `answer` makes of the number of the poll, until the job is limited; answers how many polls that took.
+fn until_limited(job: &mut Tracked, answer: impl Fn(usize) -> Value) -> usize {
+    let polls = (0..20_000).find(|poll| show(job, &answer(*poll)).limited);
+    polls.expect("there is a bound")
+}
+
+#[test]
+fn from_a_bound_on_only_the_end_is_told_and_nothing_of_it_is_lost() {
+    let mut job = fresh();
+    let flip = |poll: usize| {
+        all(
+            0..500,
+            if poll.is_multiple_of(2) {
+                "pending"
+            } else {
+                "in-progress"
+            },
+        )
+    };
+    assert_eq!(
+        until_limited(&mut job, flip),
+        19,
+        "the twentieth would leave no room for the end"
+    );
+    assert_eq!((job.last_seq, job.last_sequence), (9500, 9500));
+    let steps = job.steps.clone();
+    let later = show(&mut job, &all(0..3, "pending"));
+    assert!(later.limited && !later.moved);
+    assert_eq!((later.transitions.len(), later.events.len()), (0, 0));
+    assert!(later.resource.is_some(), "what was seen last is kept");
+    assert_eq!(job.steps, steps, "the steps stay as they were");
+    let end = show(&mut job, &all(0..3, "success"));
+    assert_eq!(
+        (end.state, kinds(&end)),
+        (JobState::Success, vec!["job.completed"])
+    );
+    assert_eq!(end.events[0].sequence, 9501);
+}
+
+#[test]
+fn ten_thousand_events_are_the_most_and_the_last_one_is_the_end() {
+    let mut job = fresh();
+    let flip = |poll: usize| {
+        all(
+            0..99,
+            if poll.is_multiple_of(2) {
+                "pending"
+            } else {
+                "in-progress"
+            },
+        )
+    };
+    until_limited(&mut job, flip);
+    assert_eq!(job.last_sequence, 9999);
+    let end = show(&mut job, &all(0..1, "failed"));
+    assert_eq!(end.events[0].sequence, 10_000);
+}
+
+#[test]
+fn a_thousand_vanished_steps_are_remembered_and_no_more() {
+    let mut job = fresh();
+    let polls = until_limited(&mut job, |poll| {
+        all(poll * 100..poll * 100 + 100, "pending")
+    });
+    assert_eq!(polls, 11);
+    let missing = job
+        .steps
+        .iter()
+        .filter(|step| step.status == MISSING)
+        .count();
+    assert_eq!(missing, 1000);
+}
+
+#[test]
+fn events_are_bounded_in_bytes_per_job_and_per_answer() {
+    let large = |bytes: usize, poll: usize| json!([{"title": "a", "status": "in-progress", "result": {"x": "y".repeat(bytes), "poll": poll}}]);
+    let mut job = fresh();
+    job.event_bytes = MAX_EVENT_BYTES - 100_000;
+    let polls = until_limited(&mut job, |poll| large(20_000, poll));
+    assert_eq!(polls, 4);
+    assert!(job.event_bytes <= MAX_EVENT_BYTES);
+    // An answer of 100 KB with a hundred challenges: each event would hold all of it.
+    let asking = |result: Value| -> Value {
+        let steps = (0..100)
+            .map(|n| json!({"title": n.to_string(), "status": "in-progress", "result": result}));
+        steps.collect()
+    };
+    let mut job = fresh();
+    let mfa = json!({"type": "mfa", "description": "d".repeat(1000)});
+    assert!(show(&mut job, &asking(mfa)).limited);
+    let mut job = fresh();
+    assert!(!show(&mut job, &asking(json!({"type": "mfa"}))).limited);
+}
+
+#[test]
+fn an_answer_of_an_earlier_time_than_the_recorded_one_is_stale() {
+    let snapshot = |updated: &str| {
+        let body = format!(r#"{{"type":"job","steps":[],{updated}}}"#);
+        Snapshot::parse(&body, None).unwrap()
+    };
+    let mut job = fresh();
+    job.resource = Some(snapshot(r#""updated":"2026-11-22T15:04:05.100Z""#).body);
+    for (updated, stale) in [
+        (r#""updated":"2026-11-22T15:04:05.099Z""#, true),
+        (r#""updated":"2026-11-22T15:04:05Z""#, true),
+        (r#""updatedDate":"2026-11-22T15:04:04Z""#, true),
+        (r#""updated":"2026-11-22T15:04:05.1Z""#, false),
+        (r#""updated":"2026-11-22T16:04:05.100+01:00""#, false),
+        (r#""updated":"2026-11-22T15:04:06Z""#, false),
+        (r#""updated":"yesterday""#, false),
+        (r#""updated":null"#, false),
+    ] {
+        assert_eq!(is_stale(&job, &snapshot(updated)), stale, "{updated}");
+    }
+    job.resource = Some(r#"{"steps":[]}"#.to_owned());
+    assert!(!is_stale(
+        &job,
+        &snapshot(r#""updated":"1990-01-01T00:00:00Z""#)
+    ));
 }

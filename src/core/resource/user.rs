@@ -3,10 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{RawObject, Snapshot, objects_of, text_of};
+use super::{RawObject, Snapshot, find_object, string_of, text_of};
 use crate::core::job::is_segment;
 
 /// The API's id of a user: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots.
@@ -118,9 +117,9 @@ fn source_of(resource: &str) -> Option<String> {
 fn user_of_results(resource: &str) -> Option<UserId> {
     let steps = Snapshot::parse(resource, None).ok()?.steps;
     let results = steps.iter().filter_map(|step| step.result.as_deref());
-    results
-        .flat_map(objects_of)
-        .find_map(|object| user_in(object.get("url").and_then(Value::as_str)?))
+    let mut users =
+        results.map(|result| find_object(result, |object| user_in(&string_of(object, "url")?)));
+    users.find_map(|user| user)
 }
 
 fn user_in(link: &str) -> Option<UserId> {

@@ -38,6 +38,8 @@ pub(super) const RECORD_JOBS: &str = concat!(
         failure = v.value ->> 'failure',
         resource = coalesce(v.value ->> 'resource', resource),
         finished_at = v.value ->> 'finished_at',
+        event_bytes = event_bytes + (v.value ->> 'event_bytes'),
+        limited = v.value ->> 'limited',
         revision = revision + 1,",
     schedule_columns!(),
     "
@@ -50,11 +52,12 @@ pub(super) const RECORD_JOBS: &str = concat!(
 
 /// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
 pub(super) const RECORD_STEPS: &str = "
-    INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed)
+    INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
+                       challenge, challenge_expires_at, challenge_response_url)
     SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
            v.value ->> 'status', v.value ->> 'result', v.value ->> 'at',
            CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
-           v.value ->> 'delayed'
+           v.value ->> 'delayed', v.value ->> 'challenge', v.value ->> 'expires_at', v.value ->> 'response_url'
     FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
      AND known.title = v.value ->> 'title' AND known.occurrence = v.value ->> 'occurrence'
     WHERE true
@@ -63,9 +66,13 @@ pub(super) const RECORD_STEPS: &str = "
         status = excluded.status,
         result = excluded.result,
         delayed = excluded.delayed,
+        challenge = excluded.challenge,
+        challenge_expires_at = excluded.challenge_expires_at,
+        challenge_response_url = excluded.challenge_response_url,
         updated_at = excluded.updated_at
     WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
-       OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed";
+       OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed
+       OR steps.challenge IS NOT excluded.challenge";
 
 pub(super) const RECORD_TRANSITIONS: &str = "
     INSERT INTO transitions
@@ -257,6 +264,8 @@ struct RecordedJob<'a> {
     failure: Option<String>,
     resource: Option<&'a str>,
     finished_at: Option<UnixMillis>,
+    event_bytes: usize,
+    limited: u8,
     #[serde(flatten)]
     schedule: ScheduleRow<'a>,
 }
@@ -278,6 +287,8 @@ impl<'a> RecordedJob<'a> {
                 .and_then(|failure| serde_json::to_string(failure).ok()),
             resource: seen.resource.as_deref(),
             finished_at: ended.then_some(seen.at),
+            event_bytes: seen.events.iter().map(|event| event.body.len()).sum(),
+            limited: u8::from(seen.limited),
             schedule,
         }
     }
@@ -294,6 +305,9 @@ struct StepRow<'a> {
     at: UnixMillis,
     changed: u8,
     delayed: u8,
+    challenge: Option<&'a str>,
+    expires_at: Option<UnixMillis>,
+    response_url: Option<&'a str>,
 }
 
 fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
@@ -304,6 +318,12 @@ fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
         .map(|transition| (transition.title.as_str(), transition.occurrence))
         .collect();
     seen.steps.iter().map(move |step| StepRow {
+        challenge: step.challenge.as_ref().map(|known| known.identity.as_str()),
+        expires_at: step.challenge.as_ref().and_then(|known| known.expires_at),
+        response_url: step
+            .challenge
+            .as_ref()
+            .and_then(|known| known.response_url.as_deref()),
         job_id: seen.job_id.as_str(),
         title: &step.title,
         occurrence: step.occurrence,

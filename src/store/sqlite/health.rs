@@ -18,6 +18,7 @@ const QUICK_CHECK: &str = "PRAGMA quick_check(5)";
 pub(super) const JOBS_HEALTH: &str = "
     SELECT count(*) AS unfinished,
            coalesce(sum(consecutive_errors >= ?2), 0) AS failing,
+           coalesce(sum(limited), 0) AS limited,
            (SELECT id FROM jobs WHERE finished_at IS NULL AND consecutive_errors >= ?2
             ORDER BY consecutive_errors DESC LIMIT 1) AS failing_id,
            (SELECT last_error FROM jobs WHERE finished_at IS NULL AND consecutive_errors >= ?2
@@ -56,6 +57,7 @@ impl SqliteStore {
             unfinished: r.number("unfinished")?,
             failing: r.number("failing")?,
             worst: failing.map(|id| (id, said)),
+            limited: r.number("limited")?,
             overdue: r.number("overdue")?,
             overdue_since: r.maybe_time("overdue_since")?,
         })

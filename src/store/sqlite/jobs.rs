@@ -1,6 +1,5 @@
 //! Jobs one by one, for the tracker, the commands and the status server.
 
-use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{self, Reading, job_columns};
@@ -12,7 +11,7 @@ use crate::core::retention::Stage;
 use crate::store::{Asking, JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
 
 pub(super) const TRACKED: &str = "
-    SELECT id, state, revision, created_at, metadata, resource,
+    SELECT id, state, revision, created_at, metadata, resource, event_bytes, limited,
            (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
            (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
     FROM jobs WHERE id = ?1";
@@ -28,7 +27,8 @@ pub(super) const SUMMARY: &str = concat!(
 );
 
 pub(super) const STEPS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed
+    SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
+           challenge, challenge_expires_at, challenge_response_url
     FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
 
 pub(super) const ENQUEUE: &str = "
@@ -50,11 +50,13 @@ pub(super) const DETAIL: &str = concat!(
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
-    SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed
+    SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at,
+           challenge_expires_at, challenge_response_url
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const STEPS_IN_PROGRESS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at
+    SELECT title, occurrence, position, status, result, first_seen_at, updated_at,
+           challenge_expires_at, challenge_response_url
     FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
 
 pub(super) const TRANSITIONS: &str = "
@@ -63,11 +65,6 @@ pub(super) const TRANSITIONS: &str = "
 
 pub(super) const EVENTS: &str =
     "SELECT id, sequence, type, created_at FROM events WHERE job_id = ?1 ORDER BY sequence";
-
-/// One body at a time is read, and no more of it kept.
-pub(super) const CHALLENGES: &str = "
-    SELECT CASE WHEN json_valid(body) THEN body -> '$.data.challenge' END AS challenge
-    FROM (SELECT body FROM events WHERE job_id = ?1 AND type = 'job.action_required' ORDER BY sequence DESC LIMIT 20)";
 
 pub(super) const DELIVERIES: &str =
     "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
@@ -119,6 +116,8 @@ impl SqliteStore {
                 .collect::<Result<_, _>>()?,
             last_seq: r.number("last_seq")?,
             last_sequence: r.number("last_sequence")?,
+            event_bytes: r.number("event_bytes")?,
+            limited: r.flag("limited")?,
         }))
     }
 
@@ -206,15 +205,14 @@ impl SqliteStore {
     }
 
     pub(in crate::store) async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
-        let (job, steps, challenges) = self
+        let (job, steps) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
                 let job = sqlx::query(MIRRORED).bind(id.as_str());
                 let job = job.fetch_optional(&mut *snapshot).await?;
                 let steps = many(&mut snapshot, STEPS_IN_PROGRESS, id).await?;
-                let challenges = many(&mut snapshot, CHALLENGES, id).await?;
                 snapshot.commit().await?;
-                Ok((job, steps, challenges))
+                Ok((job, steps))
             })
             .await?;
         let Some(job) = job else {
@@ -225,7 +223,6 @@ impl SqliteStore {
             state: r.job_state()?,
             resource: r.maybe_text("resource")?,
             steps: steps.iter().map(rows::step).collect::<Result<_, _>>()?,
-            challenges: told(&challenges)?,
         }))
     }
 
@@ -241,7 +238,7 @@ impl SqliteStore {
                     .fetch_optional(&mut *snapshot)
                     .await?;
                 let mut parts = Vec::new();
-                for sql in [STEPS, TRANSITIONS, EVENTS, CHALLENGES, DELIVERIES, ATTEMPTS] {
+                for sql in [STEPS, TRANSITIONS, EVENTS, DELIVERIES, ATTEMPTS] {
                     parts.push(many(&mut snapshot, sql, id).await?);
                 }
                 snapshot.commit().await?;
@@ -270,7 +267,6 @@ impl SqliteStore {
                 .map(rows::transition)
                 .collect::<Result<_, _>>()?,
             events: next().iter().map(rows::event).collect::<Result<_, _>>()?,
-            challenges: told(&next())?,
             deliveries: next()
                 .iter()
                 .map(rows::delivery)
@@ -324,13 +320,6 @@ async fn many(
         .bind(id.as_str())
         .fetch_all(connection)
         .await
-}
-
-/// The challenges of events; one that holds none is passed over.
-fn told(rows: &[SqliteRow]) -> Result<Vec<String>, StoreError> {
-    let texts = rows.iter().map(|row| row.try_get("challenge"));
-    let texts: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
-    Ok(texts.into_iter().flatten().collect())
 }
 
 pub(super) fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {

@@ -10,7 +10,7 @@ use crate::core::cadence::Progress;
 use crate::core::delivery::{DeliveryState, Trigger};
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::core::transition::KnownStep;
+use crate::core::transition::{KnownChallenge, KnownStep};
 use crate::store::{
     AttemptView, DeliveryView, DueDelivery, EventView, JobRow, StepView, StoreError, TransitionView,
 };
@@ -20,7 +20,7 @@ macro_rules! job_columns {
     () => {
         "j.id, j.url, j.webhook, j.priority, j.deadline_at, j.not_before, j.cancel_requested, j.poll_requested, \
          j.state, j.polls, j.quiet_polls, j.consecutive_errors, j.last_error, j.last_polled_at, j.next_poll_at, \
-         j.not_found_since, j.queued, j.created_at"
+         j.not_found_since, j.queued, j.limited, j.created_at"
     };
 }
 pub(super) use job_columns;
@@ -149,6 +149,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<JobRow, StoreError> {
             last_polled_at: r.maybe_time("last_polled_at")?,
             not_found_since: r.maybe_time("not_found_since")?,
             queued: r.flag("queued")?,
+            limited: r.flag("limited")?,
             ..Progress::default()
         },
         next_poll_at: r.maybe_time("next_poll_at")?,
@@ -165,6 +166,14 @@ pub(super) fn known_step(row: &SqliteRow) -> Result<KnownStep, StoreError> {
         status: r.text("status")?,
         result: r.maybe_text("result")?,
         delayed: r.flag("delayed")?,
+        challenge: match r.maybe_text("challenge")? {
+            Some(identity) => Some(KnownChallenge {
+                identity,
+                expires_at: r.maybe_time("challenge_expires_at")?,
+                response_url: r.maybe_text("challenge_response_url")?,
+            }),
+            None => None,
+        },
     })
 }
 
@@ -177,6 +186,8 @@ pub(super) fn step(row: &SqliteRow) -> Result<StepView, StoreError> {
         result: r.maybe_text("result")?,
         first_seen_at: r.time("first_seen_at")?,
         updated_at: r.time("updated_at")?,
+        expires_at: r.maybe_time("challenge_expires_at")?,
+        response_url: r.maybe_text("challenge_response_url")?,
     })
 }
 

@@ -12,7 +12,12 @@ const PAUSES: &str =
 
 const RESUMES: &str = "SELECT coalesce(sum(resumes), 0) FROM upstreams";
 
-const RESUME: &str = "UPDATE upstreams SET paused_until = 0, resumes = resumes + 1";
+const RESUME: &str = "UPDATE upstreams SET paused_until = 0";
+
+/// The row of no origin, since a pause need not have been written down.
+const ASK: &str = "
+    INSERT INTO upstreams (origin, paused_until, resumes) VALUES ('', 0, 1)
+    ON CONFLICT (origin) DO UPDATE SET resumes = resumes + 1";
 
 /// Those that wait because the API throttled them, by the beginning of what the tracker says then.
 const POLL_THROTTLED: &str = "
@@ -52,7 +57,9 @@ impl SqliteStore {
                 Ok((r.text("origin")?, r.time("paused_until")?))
             });
             let pauses = pauses.collect::<Result<_, StoreError>>()?;
-            sqlx::query(RESUME).execute(&mut *connection).await?;
+            for sql in [RESUME, ASK] {
+                sqlx::query(sql).execute(&mut *connection).await?;
+            }
             let throttled = sqlx::query(POLL_THROTTLED).execute(connection).await?;
             Ok(Resumed {
                 pauses,

@@ -73,7 +73,7 @@ pub(super) const WATCHED: &str = concat!(
 /// How a step stands is seen in its result only while it is not over.
 pub(super) const STEPS_WATCHED: &str = "
     SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
-           first_seen_at, updated_at
+           first_seen_at, updated_at, challenge_expires_at, challenge_response_url
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const TOLD: &str = "

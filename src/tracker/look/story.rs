@@ -133,6 +133,8 @@ mod tests {
             steps: Vec::new(),
             events: Vec::new(),
             queued: false,
+            limited: false,
+            moved: changed,
         }
     }
 

@@ -42,8 +42,12 @@ pub(super) struct Followed {
     /// The row's own deadline.
     pub(super) deadline_at: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
+    /// Once the deadline has passed: until when a last look is waited for.
+    pub(super) last_look: Option<UnixMillis>,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
+    /// Until when the API wants it to be left alone.
+    pub(super) rest_until: UnixMillis,
     pub(super) next_poll_at: UnixMillis,
     pub(super) place: Place,
 }
@@ -53,6 +57,7 @@ impl Followed {
     pub(super) fn rank(&self) -> Rank {
         Rank {
             urgent: self.urgent,
+            last: self.last_look.is_some(),
             priority: self.priority,
         }
     }
@@ -71,10 +76,12 @@ pub(super) enum Place {
     InLine(Slot),
     /// To be ended for this reason as soon as few enough other ends are being recorded.
     Ending(Failure),
-    /// Being looked at. `end` cuts a poll short; `then` is what follows right after this look.
+    /// Being looked at. `end` cuts a poll short; `then` is what follows right after this look; `last` says that it began
+    /// after the deadline.
     Looking {
         end: Option<oneshot::Sender<Failure>>,
         then: Then,
+        last: bool,
     },
 }
 
@@ -84,6 +91,8 @@ pub(super) enum Then {
     Nothing,
     PollAgain,
     End(Failure),
+    /// The row was deleted, and another one of the same id inserted.
+    Follow(Box<JobRow>),
 }
 
 impl Poller {
@@ -126,6 +135,15 @@ impl Poller {
         }
         let id = row.id.clone();
         let (cancel, poll_now) = (row.cancel_requested, row.poll_requested);
+        if let Some(job) = self.jobs.get_mut(&id)
+            && job.created_at != row.created_at
+        {
+            if let Place::Looking { then, .. } = &mut job.place {
+                *then = Then::Follow(Box::new(row));
+                return;
+            }
+            self.forget(&id);
+        }
         if self.jobs.contains_key(&id) {
             self.update(row);
         } else {
@@ -160,8 +178,8 @@ impl Poller {
             &row.id,
             Instant::now() + next_poll_at.since(wall),
             Rank {
-                urgent: false,
                 priority: row.priority,
+                ..Rank::default()
             },
         );
         let followed = Followed {
@@ -173,8 +191,10 @@ impl Poller {
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             deadline,
+            last_look: None,
             progress: row.progress,
             hash: None,
+            rest_until: UnixMillis(0),
             next_poll_at,
             place: Place::InLine(slot),
         };
@@ -193,8 +213,6 @@ impl Poller {
             return;
         };
         let deadline = row.deadline_at.unwrap_or(default_deadline);
-        self.schedule
-            .set_deadline(&row.id, Some(job.deadline), Some(deadline));
         let retimed = (job.priority, job.not_before) != (row.priority, row.not_before);
         if job.not_before != row.not_before {
             // A job that was held back until a later time is due at the new one.
@@ -206,11 +224,11 @@ impl Poller {
         job.webhook = row.webhook.map(Arc::from);
         job.priority = row.priority;
         job.not_before = row.not_before;
-        job.deadline = deadline;
         job.deadline_at = row.deadline_at;
         if retimed {
             self.line_up(&row.id);
         }
+        self.set_deadline(&row.id, deadline);
     }
 
     /// Goes on with other settings; polls under way end with those they began with.
@@ -246,24 +264,20 @@ impl Poller {
             return;
         };
         let webhook = job.webhook.clone();
-        let deadline = job.deadline_at.unwrap_or_else(|| {
-            let default = self.surroundings.policy.deadline;
-            job.created_at.plus(default)
-        });
-        self.schedule
-            .set_deadline(id, Some(job.deadline), Some(deadline));
-        job.deadline = deadline;
+        let default = self.surroundings.policy.deadline;
+        let deadline = job.deadline_at.unwrap_or(job.created_at.plus(default));
         let due = job.next_poll_at.min(latest);
         let due = due.max(job.not_before.unwrap_or(due));
         if due != job.next_poll_at && matches!(job.place, Place::InLine(_)) {
             job.next_poll_at = due;
             self.line_up(id);
         }
+        self.set_deadline(id, deadline);
         self.note_webhook(id, None, webhook.as_deref());
     }
 
     /// Puts a job that is in line where its next poll and its priority want it.
-    fn line_up(&mut self, id: &JobId) {
+    pub(super) fn line_up(&mut self, id: &JobId) {
         let wall = self.surroundings.clock.now();
         if let Some(job) = self.jobs.get_mut(id)
             && let Place::InLine(slot) = &mut job.place
@@ -272,6 +286,7 @@ impl Poller {
             let due = Instant::now() + job.next_poll_at.since(wall);
             let rank = Rank {
                 urgent: job.urgent,
+                last: job.last_look.is_some(),
                 priority: job.priority,
             };
             *slot = self.schedule.insert(id, due, rank);
@@ -324,7 +339,7 @@ impl Poller {
             return;
         };
         match &mut job.place {
-            Place::Looking { end, then } => {
+            Place::Looking { end, then, .. } => {
                 *then = Then::End(failure.clone());
                 if let Some(end) = end.take() {
                     // The look may just have ended; what was decided stands in `then` all the same.
@@ -340,20 +355,6 @@ impl Poller {
         }
     }
 
-    pub(super) fn expire(&mut self) {
-        let now = self.surroundings.clock.now();
-        while let Some(id) = self.schedule.pop_expired(now) {
-            let Some(job) = self.jobs.get(&id) else {
-                continue;
-            };
-            let detail = format!("the job had not ended by {}", job.deadline);
-            self.end(
-                &id,
-                Failure::decided(FailureKind::Expired, "Deadline passed", detail),
-            );
-        }
-    }
-
     pub(super) fn forget(&mut self, id: &JobId) {
         let Some(job) = self.jobs.remove(id) else {
             return;
@@ -361,7 +362,7 @@ impl Poller {
         self.unwritten.remove(id);
         self.surroundings.upstream.forget(id);
         self.note_webhook(id, job.webhook.as_deref(), None);
-        self.schedule.set_deadline(id, Some(job.deadline), None);
+        self.schedule.set_deadline(id, Some(job.alarm()), None);
         if let Place::InLine(slot) = job.place {
             self.schedule.remove(id, slot);
         }

@@ -1,8 +1,8 @@
-//! Ends that the tracker decides: not found, rejected, expired, cancelled.
+//! Ends that the tracker decides: not found, rejected, cancelled. Those of deadlines stand in `expiring.rs`.
 
 use std::time::Duration;
 
-use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
+use jobtrackd::simulator::{Fault, FaultRule};
 use serde_json::Value;
 
 use super::{MINUTE, SECOND, endless};
@@ -10,15 +10,15 @@ use crate::support::world::World;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn failure(world: &World, id: &str) -> Value {
+pub(super) async fn failure(world: &World, id: &str) -> Value {
     let text = world
         .value(&format!("SELECT failure FROM jobs WHERE id = '{id}'"))
         .await;
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
-/// That a job has failed with this kind, at about this moment, and that its webhook was told so once.
-async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) {
+/// That a job has failed with this kind, at about this moment (ms), and that its webhook was told so once.
+pub(super) async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) {
     let failure = failure(world, id).await;
     assert_eq!(failure["kind"], kind, "{id}");
     assert!(failure["step"].is_null() && failure["code"].is_null());
@@ -150,95 +150,6 @@ async fn an_id_that_the_api_rejects_ends_at_once() {
     world.until_ended(MINUTE).await;
     assert_failed(&world, "bad", "rejected", 0).await;
     assert_eq!(world.value("SELECT polls FROM jobs").await, "1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_ends_a_job_that_has_not_ended() {
-    let mut world = World::running().await;
-    let now = world.clock.now().0;
-    for (id, deadline) in [
-        ("soon", now + 30_000),
-        ("past", now - 1),
-        ("long-past", 1_000_000_000_000),
-        ("far", i64::MAX),
-        ("moved", now + 3_600_000),
-        ("eased", now + 20_000),
-    ] {
-        world.make(id, &[(0, &[("a", "in-progress")])]);
-        world
-            .sql(&format!(
-                "INSERT INTO jobs (id, deadline_at) VALUES ('{id}', {deadline})"
-            ))
-            .await;
-    }
-    world.pass(10 * SECOND).await;
-    world
-        .sql(&format!(
-            "UPDATE jobs SET deadline_at = {} WHERE id = 'moved'",
-            now + 40_000
-        ))
-        .await;
-    world
-        .sql("UPDATE jobs SET deadline_at = NULL WHERE id = 'eased'")
-        .await;
-    world.pass(MINUTE).await;
-    assert_failed(&world, "soon", "expired", 30_000).await;
-    assert_failed(&world, "moved", "expired", 40_000).await;
-    assert_failed(&world, "past", "expired", 0).await;
-    assert_failed(&world, "long-past", "expired", 0).await;
-    assert!(world.polled_at("past").is_empty() && world.polled_at("long-past").is_empty());
-    let rest = world
-        .rows("SELECT id, state FROM jobs WHERE failure IS NULL ORDER BY id")
-        .await;
-    assert_eq!(rest, [["eased", "in-progress"], ["far", "in-progress"]]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_deadline_of_its_own_a_job_has_the_configured_one() {
-    let mut world = World::running_with("[polling]\ndeadline = \"2h\"").await;
-    endless(&mut world, &["j"]).await;
-    world.pass(2 * HOUR - MINUTE).await;
-    assert_eq!(world.value("SELECT state FROM jobs").await, "in-progress");
-    world.pass(2 * MINUTE).await;
-    assert_eq!(failure(&world, "j").await["kind"], "expired");
-    let age = "SELECT finished_at - created_at FROM jobs";
-    let age: i64 = world.value(age).await.parse().unwrap();
-    // The row was dated by SQLite, up to a second later than this world's clock.
-    assert!((age - 2 * 3_600_000).abs() < 1100, "{age}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_comes_while_a_poll_hangs_and_while_the_upstream_is_shut() {
-    let mut world = World::running().await;
-    world
-        .control()
-        .inject(FaultRule::new(Fault::Hang).on_job("hung"))
-        .unwrap();
-    endless(&mut world, &["quiet"]).await;
-    world.make("hung", &[(0, &[("a", "in-progress")])]);
-    let now = world.clock.now().0;
-    world
-        .sql(&format!(
-            "INSERT INTO jobs (id, deadline_at) VALUES ('hung', {})",
-            now + 5000
-        ))
-        .await;
-    world
-        .sql(&format!(
-            "UPDATE jobs SET deadline_at = {} WHERE id = 'quiet'",
-            now + 90_000
-        ))
-        .await;
-    world.pass(20 * SECOND).await;
-    assert_failed(&world, "hung", "expired", 5000).await;
-    let shut = Fault::Status {
-        status: 503,
-        retry_after: Some(RetryAfter::Seconds(3600)),
-        body: None,
-    };
-    world.control().inject(FaultRule::new(shut)).unwrap();
-    world.pass(80 * SECOND).await;
-    assert_failed(&world, "quiet", "expired", 90_000).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::store::sqlite::figures::{
 use crate::store::sqlite::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
 use crate::store::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::store::sqlite::jobs::{
-    ATTEMPTS, CANCEL, CHALLENGES, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
     STEPS_IN_PROGRESS, STEPS_OF_MANY, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::store::sqlite::list::{
@@ -225,7 +225,6 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (STEPS, BY_JOB),
     (STEPS_IN_PROGRESS, BY_JOB),
-    (CHALLENGES, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
     (TRANSITIONS, BY_JOB),
     (EVENTS, BY_JOB),

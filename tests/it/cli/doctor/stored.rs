@@ -138,6 +138,15 @@ async fn jobs_that_nobody_follows_or_that_fail_their_polls_are_counted() {
             "jobtrackd show broken",
         )
         .ends(1);
+    patient
+        .sql("UPDATE jobs SET limited = 1 WHERE id = 'new'")
+        .await;
+    patient.examined().has(
+        "jobs.limited",
+        "warning",
+        "1 job changed so often",
+        "limited = 1",
+    );
     let resting = "INSERT INTO upstreams (origin, paused_until) VALUES ('http://127.0.0.1:1', (unixepoch() + 600) * 1000)";
     patient.sql(resting).await;
     patient
@@ -170,7 +179,7 @@ async fn resume_ends_what_the_api_asked_for_and_says_what_that_was() {
         })]
     );
     patient
-        .sql("UPDATE upstreams SET paused_until = 4102444800000")
+        .sql("UPDATE upstreams SET paused_until = 4102444800000 WHERE origin <> ''")
         .await;
     patient
         .sql("UPDATE jobs SET poll_requested = 0 WHERE id = 'over'")

@@ -25,6 +25,7 @@ webhook() {
     webhook told '[]'
     echo 'events = ["*"]'
     webhook refusing '["20ms"]'
+    echo 'events = ["job.failed"]'
     webhook waiting '["30d"]'
     webhook gone '[]'
 } > jobtrackd.toml
@@ -46,7 +47,7 @@ done
 jobtrackd migrate
 jobtrackd enqueue success --metadata '{"customer":"c_9"}' --priority 3
 jobtrackd enqueue failed step-vanishes mfa-token queued-success never-ends
-jobtrackd enqueue later --not-before 2126-01-01T00:00:00Z --url /jobs/later --webhook told
+jobtrackd enqueue later --not-before 2126-01-01T00:00:00Z --deadline 2127-01-01T00:00:00Z --url /jobs/later --webhook told
 "$program" --config jobtrackd.toml run 2> log & daemon=$!
 until_none "jobs WHERE id IN ('success', 'failed', 'step-vanishes') AND finished_at IS NULL"
 until_none "jobs WHERE id = 'queued-success' AND NOT queued"
@@ -54,7 +55,7 @@ until_none "jobs WHERE id = 'mfa-token' AND id NOT IN (SELECT job_id FROM events
 jobtrackd cancel mfa-token
 until_none "jobs WHERE id = 'mfa-token' AND state <> 'failed'"
 until_none "deliveries WHERE webhook <> 'waiting' AND state = 'pending'"
-post faults '{"path":"/jobs","times":1,"fault":{"status":{"status":429,"retry_after":{"seconds":86400}}}}'
+post faults '{"path":"/jobs","times":4,"fault":{"status":{"status":429,"retry_after":{"seconds":86400}}}}'
 until_none "(SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM upstreams))"
 kill $daemon
 wait $daemon

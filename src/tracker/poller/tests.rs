@@ -1,0 +1,139 @@
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::core::cadence::Progress;
+use crate::store::JobRow;
+use crate::tracker::look::Seen;
+use crate::tracker::recorder::{Writer, recorder};
+use crate::tracker::wakeups::Wakeups;
+use crate::upstream::{Auth, UpstreamSettings};
+
+/// A poller of an API that nobody answers for, over a real file.
+struct Alone {
+    poller: Poller,
+    store: Store,
+    _writer: Writer,
+    _notices: mpsc::Sender<Notice>,
+    _settings: watch::Sender<PollerSettings>,
+    _folder: TempDir,
+}
+
+impl Alone {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, jitter) = (Clock::system(), Jitter::seeded(1));
+        let file: &Path = &folder.path().join("jobs.db");
+        let store = Store::create_or_migrate(file, clock.clone()).await.unwrap();
+        let (recorder, writer) = recorder(store.clone(), clock.clone(), Wakeups::default());
+        let upstream = UpstreamSettings {
+            base_url: "http://127.0.0.1:9".parse().unwrap(),
+            auth: Auth::None,
+            timeout: Duration::from_secs(1),
+            max_retry_after: Duration::from_secs(1),
+            max_in_flight: 1,
+            requests_per_second: None,
+        };
+        let settings = watch::Sender::new(PollerSettings {
+            upstream: Upstream::new(&upstream, clock.clone(), jitter.clone()).unwrap(),
+            api_origin: "http://127.0.0.1:9".to_owned(),
+            subscriptions: Subscriptions::default(),
+            policy: PollingPolicy::default(),
+            max_in_flight: 1,
+        });
+        let parts = PollerParts {
+            store: store.clone(),
+            recorder,
+            clock,
+            jitter,
+        };
+        let (notices, noticed) = mpsc::channel(1);
+        Self {
+            poller: Poller::new(parts, settings.subscribe(), noticed),
+            store,
+            _writer: writer,
+            _notices: notices,
+            _settings: settings,
+            _folder: folder,
+        }
+    }
+
+    /// The row of a job that is inserted now.
+    async fn inserted(&self, id: &JobId) -> JobRow {
+        let job = crate::store::NewJob {
+            id: id.to_string(),
+            ..Default::default()
+        };
+        assert!(self.store.enqueue(&job).await.unwrap());
+        self.store.job(id).await.unwrap().unwrap()
+    }
+
+    /// Has a job looked at, as if its poll had begun.
+    fn looking(&mut self, id: &JobId) {
+        let job = self.poller.jobs.get_mut(id).unwrap();
+        job.place = Place::Looking {
+            end: None,
+            then: Then::Nothing,
+            last: false,
+        };
+    }
+}
+
+fn looked(id: &JobId, next: Next) -> Result<Result<Looked, LookError>, tokio::task::JoinError> {
+    Ok(Ok(Looked {
+        id: id.clone(),
+        seen: Seen {
+            progress: Progress::default(),
+            hash: None,
+            shown: true,
+            rest: Duration::ZERO,
+        },
+        ended: false,
+        next,
+    }))
+}
+
+#[tokio::test]
+async fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
+    let id = JobId::parse("j").unwrap();
+    let later = Next::After(Duration::from_secs(1));
+    for (next, ending) in [(Next::Forget, false), (later.clone(), false), (later, true)] {
+        let mut alone = Alone::new().await;
+        let old = alone.inserted(&id).await;
+        let new = JobRow {
+            created_at: UnixMillis(old.created_at.0 + 1),
+            webhook: Some("new".to_owned()),
+            ..old.clone()
+        };
+        alone.poller.adopt(old, Duration::ZERO);
+        if ending {
+            let failure = Failure::decided(FailureKind::Cancelled, "", String::new());
+            alone.poller.end(&id, failure);
+            alone.poller.adopt(new, Duration::ZERO);
+        } else {
+            alone.looking(&id);
+            alone.poller.adopt(new, Duration::ZERO);
+            alone.poller.finish(looked(&id, next)).await.unwrap();
+        }
+        let job = &alone.poller.jobs[&id];
+        assert_eq!(job.webhook.as_deref(), Some("new"));
+        assert!(matches!(job.place, Place::InLine(_)), "{:?}", job.place);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
+    let id = JobId::parse("j").unwrap();
+    let mut alone = Alone::new().await;
+    let row = alone.inserted(&id).await;
+    alone.poller.adopt(row.clone(), Duration::ZERO);
+    alone.looking(&id);
+    alone.poller.adopt(row, Duration::ZERO);
+    alone
+        .poller
+        .finish(looked(&id, Next::Forget))
+        .await
+        .unwrap();
+    assert!(alone.poller.jobs.is_empty());
+}
