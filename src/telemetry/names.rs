@@ -114,7 +114,7 @@ metrics! {
     DELIVERIES_EXPIRED "deliveries_expired_total" Kind::Counter, ["webhook"],
         "Events that expired before the webhook took them";
     DELIVERIES_STRANDED "deliveries_stranded" Kind::Gauge, [],
-        "Deliveries that are pending or disabled and whose webhook is not configured";
+        "Deliveries that are pending or disabled and whose webhook is not configured; up to 10,000 each of up to 100 webhooks";
     DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts under way";
     OLDEST_PENDING "delivery_oldest_pending_seconds" Kind::Gauge, ["webhook"],
         "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";
@@ -128,7 +128,7 @@ metrics! {
     DATABASE_BYTES "database_bytes" Kind::Gauge, [], "Size of the database";
     WAL_BYTES "wal_bytes" Kind::Gauge, [], "Size of the write-ahead log";
     READY "ready" Kind::Gauge, [], "1 unless /readyz answers 503";
-    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz tells of it";
+    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz tells of it, but for events that are stranded";
     STALLS "stalls_total" Kind::Counter, ["part"], "Times that a part of the daemon has stalled";
     RELOADS "reloads_total" Kind::Counter, ["outcome"], "Reloads that were taken or refused";
     BUILD_INFO "build_info" Kind::Gauge, ["version", "commit", "sqlite"], "Always 1; the labels say what runs";

@@ -27,7 +27,7 @@ pub(super) fn words(health: &WebhookHealth, view: &View) -> (&'static str, Strin
         Health::Held(hold) => {
             let next = match hold.probe_at.filter(|at| *at > view.now) {
                 Some(at) => format!("in {}", text::brief(at.since(view.now))),
-                None => "as soon as one is due".to_owned(),
+                None => "as soon as an event waits".to_owned(),
             };
             let failures = text::count(u64::from(hold.failures), "failure");
             let since = text::brief(view.now.since(hold.since));

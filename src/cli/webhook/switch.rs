@@ -15,8 +15,9 @@ const REASON_BYTES: usize = 200;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "What was disabled is sent in its order, with its whole schedule before it; challenges that have expired \
-                  meanwhile are given up. A hold or a rest ends too. A daemon that is up begins at once.\n\nBroken off in \
-                  the middle the webhook is still disabled; the same command finishes it."
+                  meanwhile are given up. A hold or a rest ends too, and what waits for its retry is sent at once. A daemon \
+                  that is up begins at once.\n\nBroken off in the middle the webhook is still disabled; the same command \
+                  finishes it."
 )]
 pub(super) struct EnableArgs {
     /// The webhook
