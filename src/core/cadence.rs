@@ -300,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_clock_that_was_ahead_has_written_down_counts_for_nothing() {
+        let policy = PollingPolicy::default();
+        let now = UnixMillis(0);
+        let ahead = now.plus(Duration::from_secs(365 * 24 * 60 * 60));
+        let mut progress = Progress {
+            quiet_polls: 9,
+            hot_until: Some(ahead),
+            ..Progress::default()
+        };
+        assert_eq!(progress.next_delay(now, &policy, 0.5), policy.max_delay);
+        progress.not_found_since = Some(ahead);
+        assert!(!progress.not_found("404".to_owned(), now, &policy));
+        let over = now.plus(policy.not_found_grace);
+        assert!(progress.not_found("404".to_owned(), over, &policy));
+    }
+
+    #[test]
     fn the_delay_grows_while_nothing_happens_and_returns_after_a_transition() {
         let policy = PollingPolicy::default();
         let millis = |quiet| policy.delay(quiet, 0.5).as_millis();

@@ -14,7 +14,7 @@ use crate::upstream::{Auth, UpstreamSettings};
 struct Alone {
     poller: Poller,
     store: Store,
-    _writer: Writer,
+    writer: Writer,
     _notices: mpsc::Sender<Notice>,
     _settings: watch::Sender<PollerSettings>,
     _folder: TempDir,
@@ -52,7 +52,7 @@ impl Alone {
         Self {
             poller: Poller::new(parts, settings.subscribe(), noticed),
             store,
-            _writer: writer,
+            writer,
             _notices: notices,
             _settings: settings,
             _folder: folder,
@@ -136,4 +136,24 @@ async fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
         .await
         .unwrap();
     assert!(alone.poller.jobs.is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_a_row_that_was_replaced_is_not_that_of_the_new_one() {
+    let id = JobId::parse("j").unwrap();
+    let mut alone = Alone::new().await;
+    let new = alone.inserted(&id).await;
+    let old = JobRow {
+        created_at: UnixMillis(new.created_at.0 - 1),
+        ..new.clone()
+    };
+    alone.poller.adopt(old, Duration::ZERO);
+    let failure = Failure::decided(FailureKind::Cancelled, "", String::new());
+    alone.poller.end(&id, failure);
+    alone.poller.start_ends();
+    // Whatever would be recorded now fails.
+    drop(alone.writer);
+    let ended = alone.poller.looks.join_next().await.unwrap();
+    alone.poller.finish(ended).await.unwrap();
+    assert_eq!(alone.poller.jobs[&id].created_at, new.created_at);
 }
