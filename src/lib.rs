@@ -4,6 +4,8 @@ pub mod core;
 
 pub mod clock;
 
+pub mod memory;
+
 pub mod pulse;
 
 pub mod telemetry;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use jobtrackd::clock::Clock;
 use sqlx::AssertSqlSafe;
 
+use tokio::time::sleep;
+
+use super::answers;
 use super::daemon::Daemon;
 use super::noticing::LAZY;
 use super::peers::Peer;
@@ -21,6 +24,16 @@ const BYTES: usize = 100 << 10;
 
 const SPAN: Duration = Duration::from_secs(15);
 
+/// Jobs with small answers, and how often all jobs are polled.
+const SMALL: usize = 20;
+const EAGER: &str = "initial_delay = \"1s\"\nmax_delay = \"1s\"\njitter = 0.0\n";
+
+/// How long each shape of answers is polled.
+const SPAN_OF_SHAPE: Duration = Duration::from_secs(8);
+
+/// How long the webhook takes for an answer.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// Clients, how they read, and what they ask for.
 type Load = (usize, &'static str, &'static str);
 
@@ -31,12 +44,19 @@ const SLOW_STREAMS: Load = (100, "slow", "/stream?after=0");
 const ANSWERS: Load = (16, "fast", "/jobs/asks/mfa");
 
 pub(crate) async fn run() -> anyhow::Result<()> {
+    println!("most memory of the daemon:");
+    answers().await?;
+    requests().await?;
+    println!();
+    Ok(())
+}
+
+async fn requests() -> anyhow::Result<()> {
     let api = Receivers::start(1, Some(Duration::ZERO)).await?;
     let place = Place::new()?;
     place.store().await?.close().await;
     fill(&place).await?;
     let address = place.configure_listening(&format!("http://{}", api.addresses[0]), LAZY)?;
-    println!("most memory of the daemon:");
     let cases: [(&str, &[Load]); 4] = [
         (
             "40 clients of GET /jobs over jobs with 1 MiB of steps",
@@ -72,7 +92,38 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             said.join("; ")
         );
     }
-    println!();
+    Ok(())
+}
+
+/// Jobs whose answers are large and differ at every poll, small ones among them, and a slow webhook that is told everything.
+async fn answers() -> anyhow::Result<()> {
+    let receivers = Receivers::start(1, Some(SLOW)).await?;
+    let webhook = format!(
+        "{EAGER}[webhooks.all]\nurl = \"http://{}/\"\nsecret = \"whsec_{}\"\nevents = [\"*\"]\nallow_private = true",
+        receivers.addresses[0],
+        "MTIzNDU2Nzg".repeat(4)
+    );
+    for shape in answers::shapes() {
+        for jobs in [24, 256] {
+            let mut api = Peer::start(&["api", shape])?;
+            let base_url = api.line().await?;
+            let place = Place::new()?;
+            place.store().await?.close().await;
+            place.configure(&base_url, "", &webhook)?;
+            let daemon = Daemon::start(&place).await?;
+            let before = daemon.peak_memory()? / 1024.0;
+            let mut outsider = place.outsider().await?;
+            outsider.insert_many("small", SMALL, None).await?;
+            outsider.insert_many("large", jobs, None).await?;
+            sleep(SPAN_OF_SHAPE).await;
+            println!(
+                "    {jobs} jobs with answers of 1 MiB, {shape}: {:.0} MiB ({before:.0} MiB before; {})",
+                daemon.peak_memory()? / 1024.0,
+                answers::said(&base_url).await?
+            );
+            daemon.kill();
+        }
+    }
     Ok(())
 }
 

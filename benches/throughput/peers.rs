@@ -24,10 +24,11 @@ pub(crate) const NAMES: usize = 100;
 /// What stands before the role on the command line.
 pub(crate) const AS: &str = "--as";
 
-/// Plays the role that the arguments name: `upstream`, or `clients ADDRESS COUNT SECONDS MANNER PATH`.
+/// Plays the role that the arguments name: `upstream`, `api SHAPE`, or `clients ADDRESS COUNT SECONDS MANNER PATH`.
 pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
     match arguments {
         [role] if role == "upstream" => upstream().await,
+        [role, shape] if role == "api" => super::answers::serve(shape).await,
         [role, address, count, seconds, manner, path] if role == "clients" => {
             let until = Instant::now() + Duration::from_secs(seconds.parse()?);
             clients(address, count.parse()?, until, manner, path).await

@@ -9,8 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+/// Memory for a request to begin with.
+const USUAL: usize = 64 << 10;
+
 /// Largest request.
-const LARGEST: usize = 64 << 10;
+const LARGEST: usize = 8 << 20;
 
 /// Listens at one port per webhook and answers 204.
 pub(crate) struct Receivers {
@@ -75,7 +78,7 @@ async fn serve(
     counted: &Counted,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut request = Vec::with_capacity(LARGEST);
+    let mut request = Vec::with_capacity(USUAL);
     loop {
         request.clear();
         let (mut head, mut length) = (0, 0);

@@ -74,6 +74,7 @@ impl Prepared {
     pub(super) fn new(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
         let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
+        let upstream = upstream.within(surroundings.answers.clone());
         let sender = Sender::new(clock, &settings.webhooks)?;
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),

@@ -34,6 +34,7 @@ use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
 use crate::tracker::commits::Commits;
 use crate::tracker::intake;
+use crate::upstream::AnswerMemory;
 use engine::{Engine, Prepared};
 use vitals::{Attendant, Vitals};
 
@@ -54,6 +55,8 @@ pub struct Surroundings {
     pub intake_tick: Duration,
     /// What the status server grants its peers.
     pub status_limits: Limits,
+    /// Memory for the API's answers.
+    pub answers: AnswerMemory,
     /// Who is told how the start and the stop go.
     pub manager: ServiceManager,
     /// What records metrics, if anything does.
@@ -67,6 +70,7 @@ impl Default for Surroundings {
             jitter: Jitter::system(),
             intake_tick: intake::TICK,
             status_limits: Limits::default(),
+            answers: AnswerMemory::default(),
             manager: ServiceManager::default(),
             exporter: None,
         }

@@ -1,7 +1,5 @@
 //! What a step or a failure looks like, in a table and in a timeline.
 
-use serde_json::Value;
-
 use super::style::Tone;
 use super::text;
 use crate::core::job::{Failure, FailureKind, JobState};
@@ -189,7 +187,7 @@ pub(super) fn kind(failure: &Failure) -> &'static str {
 pub(super) fn failure_line(failure: &Failure) -> String {
     let said: Vec<String> = [&failure.code, &failure.title]
         .into_iter()
-        .filter_map(|part: &Value| text::value(part))
+        .filter_map(|part| text::raw(part.raw()))
         .collect();
     match (failure.kind, said.is_empty()) {
         (FailureKind::Step, false) => said.join(": "),

@@ -284,7 +284,7 @@ fn queued(step: &StepView) -> Vec<Fact> {
     if let Some(error) = error_of(step.result.as_deref()) {
         for part in [&error.title, &error.detail]
             .into_iter()
-            .filter_map(text::value)
+            .filter_map(|part| text::raw(part.raw()))
         {
             facts.push(("", part, Tone::Plain));
         }
@@ -302,7 +302,7 @@ fn failure_facts(failure: &Failure) -> Vec<Fact> {
         ("title", &failure.title),
         ("detail", &failure.detail),
     ] {
-        facts.extend(text::value(part).map(|said| (name, said, Tone::Plain)));
+        facts.extend(text::raw(part.raw()).map(|said| (name, said, Tone::Plain)));
     }
     facts
 }

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use super::json::Verbatim;
 
 /// Longest job id in characters (contract, section 2).
 pub const MAX_ID_LEN: usize = 200;
@@ -143,11 +144,11 @@ pub struct Failure {
     /// Title of the failed step; null for the tracker's own kinds.
     pub step: Option<String>,
     /// The API's error code.
-    pub code: Value,
+    pub code: Verbatim,
     /// The API's one-line title.
-    pub title: Value,
+    pub title: Verbatim,
     /// The API's longer text (`detail` or `details`).
-    pub detail: Value,
+    pub detail: Verbatim,
 }
 
 impl Failure {
@@ -157,9 +158,9 @@ impl Failure {
         Self {
             kind,
             step: None,
-            code: Value::Null,
-            title: Value::String(title.to_owned()),
-            detail: Value::String(detail),
+            code: Verbatim::default(),
+            title: title.into(),
+            detail: detail.into(),
         }
     }
 }

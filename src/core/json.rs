@@ -1,10 +1,66 @@
-//! Whether two JSON texts are the same value, without building either: an answer of 1 MiB can have half a million values.
+//! JSON texts that are kept and compared without building their values: an answer of 1 MiB can have half a million of them,
+//! and take eighty times its bytes.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::LazyLock;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// A JSON value, verbatim.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Verbatim(Box<RawValue>);
+
+impl Verbatim {
+    /// Its JSON.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// The content of a string; `None` for any other value.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        serde_json::from_str(self.0.get()).ok()
+    }
+}
+
+impl Default for Verbatim {
+    fn default() -> Self {
+        RawValue::NULL.into()
+    }
+}
+
+impl From<&RawValue> for Verbatim {
+    fn from(raw: &RawValue) -> Self {
+        Self(raw.to_owned())
+    }
+}
+
+impl From<String> for Verbatim {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+/// The text as a JSON string.
+impl From<&str> for Verbatim {
+    fn from(text: &str) -> Self {
+        to_raw_value(text).map_or_else(|_| Self::default(), Self)
+    }
+}
+
+/// Letter by letter.
+impl PartialEq for Verbatim {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for Verbatim {}
 
 /// Two hashes of 64 bits, with keys of this process that nobody outside knows.
 static KEYS: LazyLock<[RandomState; 2]> =

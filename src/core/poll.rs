@@ -111,7 +111,7 @@ pub enum TroubleClass {
     Foreign,
     /// An answer that is not the job: not JSON, another id, a wrong type.
     Rubbish,
-    /// A body above [`MAX_BODY`].
+    /// A body above [`MAX_BODY`], or a text above [`MAX_TEXT`].
     TooLarge,
 }
 
@@ -134,6 +134,9 @@ impl TroubleClass {
 
 /// Largest body of a job that is read, in bytes (1 MiB); a larger one is refused.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// Most bytes of its text (2 MiB), in which each byte that is not UTF-8 takes three.
+pub const MAX_TEXT: usize = 2 << 20;
 
 /// Escapes control characters of a text from outside and cuts it to `limit` characters, so that it can stand in a log
 /// line or a table cell.

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 pub use user::{MOST_USERS, UserId, leads_to, user_of, users_of};
 
 use super::job::JobId;
-use super::json::{digest, same_value};
+use super::json::{Verbatim, digest, same_value};
 use super::time::UnixMillis;
 
 /// Most steps of one job that are followed; an answer with more is refused as rubbish.
@@ -129,11 +129,11 @@ pub struct Challenge {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ApiError {
     /// `code`.
-    pub code: Value,
+    pub code: Verbatim,
     /// `title`.
-    pub title: Value,
+    pub title: Verbatim,
     /// `detail`, or `details` as some of the API's own models call it.
-    pub detail: Value,
+    pub detail: Verbatim,
 }
 
 /// Why an answer is no job. Tracking goes on; the next answer may be better.
@@ -284,12 +284,14 @@ fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, Rubbish> {
 
 /// A field as text: a string's content, any other value's JSON, `None` for null or nothing.
 fn text_of(object: &RawObject<'_>, key: &str) -> Option<String> {
-    let raw = object.get(key)?.get();
-    match serde_json::from_str::<Value>(raw).ok()? {
-        Value::Null => None,
-        // SQLite cuts a text at a NUL, and a cut title would never be found again.
-        Value::String(text) => Some(text.replace('\0', "\\u0000")),
-        _ => Some(raw.to_owned()),
+    match object.get(key)?.get() {
+        "null" => None,
+        raw if raw.starts_with('"') => {
+            let text: String = serde_json::from_str(raw).ok()?;
+            // SQLite cuts a text at a NUL, and a cut title would never be found again.
+            Some(text.replace('\0', "\\u0000"))
+        }
+        raw => Some(raw.to_owned()),
     }
 }
 
@@ -345,21 +347,21 @@ pub const QUEUED_CODE: &str = "temporary-unavailable-queued";
 #[must_use]
 pub fn is_queued(status: &StepStatus, result: Option<&str>) -> bool {
     *status == StepStatus::Pending
-        && error_of(result).is_some_and(|error| error.code == QUEUED_CODE)
+        && error_of(result).is_some_and(|error| error.code.text().as_deref() == Some(QUEUED_CODE))
 }
 
 impl ApiError {
     fn read(object: &RawObject<'_>) -> Self {
-        let value = |key| serde_json::from_str(field(object, key).get()).unwrap_or_default();
-        let detail = value("detail");
+        let value = |key| Verbatim::from(field(object, key));
+        let detail = if field(object, "detail").get() == "null" {
+            "details"
+        } else {
+            "detail"
+        };
         Self {
             code: value("code"),
             title: value("title"),
-            detail: if detail == Value::Null {
-                value("details")
-            } else {
-                detail
-            },
+            detail: value(detail),
         }
     }
 }

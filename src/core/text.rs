@@ -7,7 +7,8 @@ use flate2::read::MultiGzDecoder;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-const GZIP: &[u8] = b"\x1f\x8b\x08";
+/// What a compressed body begins with.
+pub const GZIP: &[u8] = b"\x1f\x8b\x08";
 
 /// What a lone surrogate escape is replaced by: U+FFFD as an escape of the same length.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";

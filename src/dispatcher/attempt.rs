@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::place::Place;
-use super::{Parts, Target};
+use super::{DispatcherError, Parts, Target};
 use crate::core::delivery::{
     AfterAttempt, AttemptResult, Decision, Retrying, Trigger, WebhookName, Wish, after_attempt,
 };
@@ -13,10 +13,18 @@ use crate::core::event::EventType;
 use crate::core::health::{Health, Tried};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptRecord, DueDelivery, HealthRecord};
+use crate::store::{AttemptRecord, DueDelivery, HealthRecord, patiently};
 use crate::telemetry;
-use crate::tracker::recorder::WriterGone;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
+
+/// What became of a delivery that was due.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was tried.
+    Attempted(Box<Attempted>),
+    /// Nothing was sent: the event of this job is not to be sent any more, or not yet.
+    Skipped(JobId),
+}
 
 /// An attempt that is over.
 #[derive(Debug)]
@@ -59,19 +67,25 @@ pub(super) async fn attempt(
     parts: Arc<Parts>,
     target: Arc<Target>,
     condition: Condition,
-    mut delivery: DueDelivery,
+    delivery: DueDelivery,
     probe: Option<Probe>,
     place: Place,
-) -> Result<Attempted, WriterGone> {
+) -> Result<Ended, DispatcherError> {
     let webhook = &target.webhook;
     let number = delivery.attempts + 1;
+    // Only now: large ones are in memory as long as they are sent, and no longer.
+    let body = patiently(|| parts.store.body_to_send(&webhook.name, &delivery.event_id)).await?;
+    let Some(body) = body else {
+        return Ok(Ended::Skipped(delivery.job_id));
+    };
     let message = Message {
         id: &delivery.event_id,
-        body: std::mem::take(&mut delivery.body).into_bytes().into(),
+        body: body.into(),
         attempt: number,
         is_replay: delivery.is_replay,
     };
     let report = target.sender.send(webhook, &message).await;
+    drop(message);
     let ended_at = parts.clock.now();
     // The health only now: how many more may be under way depends on it.
     let judging = Judging {
@@ -123,7 +137,7 @@ pub(super) async fn attempt(
         health,
     };
     attempted.recorded = parts.recorder.attempted(record).await?;
-    Ok(attempted)
+    Ok(Ended::Attempted(Box::new(attempted)))
 }
 
 /// What is known of an attempt before it is judged.

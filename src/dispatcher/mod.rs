@@ -1,9 +1,9 @@
 //! The loop of stage 6: tells webhooks what was recorded, in order per job, at least once.
 //!
 //! One loop per webhook, so that a slow or dead one never delays another. The database is the queue: of the pending
-//! deliveries of one job only the first has a due time, so lanes are in order by construction, memory is bounded by
-//! `max_in_flight` and a page, and a restart goes on where it was. How the webhook as a whole is (`core::health`) decides how
-//! many requests may be under way.
+//! deliveries of one job only the first has a due time, so lanes are in order by construction, and a restart goes on where it
+//! was. Memory is bounded by a page without bodies and by `max_in_flight` bodies: each is read when its attempt begins. How the
+//! webhook as a whole is (`core::health`) decides how many requests may be under way.
 
 mod attempt;
 
@@ -36,7 +36,7 @@ use crate::tracker::read;
 use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Sender, WebhookSettings};
 
-use attempt::{Attempted, Probe, attempt};
+use attempt::{Ended, Probe, attempt};
 use condition::Condition;
 use place::Place;
 use telling::Telling;
@@ -65,7 +65,7 @@ pub struct Dispatcher {
     target: watch::Receiver<Option<Arc<Target>>>,
     nudge: Arc<Notify>,
     writable: watch::Receiver<Writable>,
-    attempts: JoinSet<Result<Attempted, WriterGone>>,
+    attempts: JoinSet<Result<Ended, DispatcherError>>,
     /// Jobs with a request under way, and its event: at most one per lane. Those whose outcome could not be recorded stay
     /// here until the next start: sending again and again without ever recording it would be worse.
     lanes: HashMap<JobId, String>,
@@ -438,10 +438,17 @@ impl Dispatcher {
 
     fn finish(
         &mut self,
-        attempted: Result<Result<Attempted, WriterGone>, tokio::task::JoinError>,
+        ended: Result<Result<Ended, DispatcherError>, tokio::task::JoinError>,
     ) -> Result<(), DispatcherError> {
-        let attempted = match attempted {
-            Ok(attempted) => attempted?,
+        let attempted = match ended {
+            Ok(Ok(Ended::Attempted(attempted))) => attempted,
+            Ok(Ok(Ended::Skipped(job_id))) => {
+                // Another hand was there since it was read.
+                self.lanes.remove(&job_id);
+                self.look_again = true;
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(error),
             Err(error) => return Err(DispatcherError::Attempt(error.to_string())),
         };
         if attempted.recorded {

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::Limits;
 use super::envelope::json_bytes;
 use super::refusal::Refusal;
+use crate::memory;
 
 /// Most expensive reads at once: lists, timelines, events, counts. Others find a reader of the database free.
 pub const MAX_SCANS: usize = 2;
@@ -21,9 +22,6 @@ pub const MAX_WRITES: usize = 32;
 
 /// How long a request waits for others before it is turned away.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Memory is counted in KiB.
-const UNIT: usize = 1 << 10;
 
 /// Memory for a page of a list, which has 4 MiB and one row more.
 const PAGE: usize = 6 << 20;
@@ -107,19 +105,12 @@ impl Budget {
 
 /// Memory for some kind of answers. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
-    free: Arc<Semaphore>,
-    total: u32,
-}
+pub(super) struct Memory(memory::Memory);
 
 impl Memory {
     /// So many bytes.
     pub(super) fn of(bytes: usize) -> Self {
-        let total = units(bytes);
-        Self {
-            free: Arc::new(Semaphore::new(total as usize)),
-            total,
-        }
+        Self(memory::Memory::of(bytes))
     }
 
     /// The bytes of an answer that is ready.
@@ -128,29 +119,17 @@ impl Memory {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
-        let taken = timeout(PATIENCE, self.take(units(bytes))).await;
+        let taken = timeout(PATIENCE, self.0.reserve(bytes)).await;
         Ok(Reservation {
-            memory: self.clone(),
             taken: taken.map_err(|_| Refusal::busy(NO_MEMORY))?,
             scan: None,
         })
-    }
-
-    /// So many units, but no more than there are in all.
-    async fn take(&self, units: u32) -> OwnedSemaphorePermit {
-        let taken = Arc::clone(&self.free).acquire_many_owned(units.min(self.total));
-        match taken.await {
-            Ok(taken) => taken,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        }
     }
 }
 
 /// Memory that an answer may take, and the right to make it.
 pub(super) struct Reservation {
-    memory: Memory,
-    taken: OwnedSemaphorePermit,
+    taken: memory::Reservation,
     scan: Option<OwnedSemaphorePermit>,
 }
 
@@ -173,13 +152,7 @@ impl Reservation {
         let bytes = text.into().into_boxed_slice();
         // The next one may read.
         drop(self.scan.take());
-        let needed = units(bytes.len()).min(self.memory.total) as usize;
-        let held = self.taken.num_permits();
-        drop(self.taken.split(held.saturating_sub(needed)));
-        if needed > held {
-            let missing = u32::try_from(needed - held).unwrap_or(u32::MAX);
-            self.taken.merge(self.memory.take(missing).await);
-        }
+        self.taken.resize(bytes.len()).await;
         Bytes::from_owner(Charged {
             bytes,
             _taken: self.taken,
@@ -190,17 +163,13 @@ impl Reservation {
 /// Bytes that count as long as somebody has them.
 struct Charged {
     bytes: Box<[u8]>,
-    _taken: OwnedSemaphorePermit,
+    _taken: memory::Reservation,
 }
 
 impl AsRef<[u8]> for Charged {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -238,7 +207,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_counts_by_its_bytes_until_nobody_has_them() {
         let memory = Memory::of(4 << 20);
-        let room = |memory: &Memory| memory.free.available_permits();
+        let room = |memory: &Memory| memory.0.free() >> 10;
         let reserved = memory.reserve(JOB).await.ok().unwrap();
         let large = reserved.body(vec![0; 3 << 20]).await.ok().unwrap();
         let small = memory.bytes(vec![0; 1500]).await.ok().unwrap();

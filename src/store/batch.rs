@@ -44,6 +44,41 @@ pub struct Recordable {
     pub schedule: ScheduleUpdate,
 }
 
+impl Recordable {
+    /// Bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let seen = &self.observation;
+        let transitions = seen.transitions.iter().map(|each| {
+            let texts = each.title.len() + each.to.len();
+            texts + length(each.from.as_ref()) + length(each.result.as_ref())
+        });
+        let steps = seen.steps.iter().map(|each| {
+            let challenge = each.challenge.as_ref().map_or(0, |known| {
+                known.identity.len() + length(known.response_url.as_ref())
+            });
+            each.title.len() + each.status.len() + length(each.result.as_ref()) + challenge
+        });
+        let events = seen.events.iter().map(|each| each.body.len());
+        let failure = seen.failure.iter().map(|each| {
+            let parts = [&each.code, &each.title, &each.detail];
+            let parts: usize = parts.map(|part| part.raw().get().len()).iter().sum();
+            parts + length(each.step.as_ref())
+        });
+        let texts: usize = transitions.chain(steps).chain(events).chain(failure).sum();
+        let rows = size_of_val(seen.transitions.as_slice())
+            + size_of_val(seen.steps.as_slice())
+            + size_of_val(seen.events.as_slice())
+            + size_of_val(self.deliveries.as_slice());
+        let resource = length(seen.resource.as_ref()) + length(seen.remote_updated.as_ref());
+        size_of::<Self>() + rows + texts + resource
+    }
+}
+
+fn length(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}
+
 /// An event on its way to a webhook.
 #[derive(Debug, Clone)]
 pub struct NewDelivery {
@@ -99,6 +134,15 @@ pub struct AttemptRecord {
     pub fallback: Option<WebhookName>,
     /// The webhook's health after it, if that has changed.
     pub health: Option<HealthRecord>,
+}
+
+impl AttemptRecord {
+    /// Bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let answer = self.answer.as_ref().map_or(0, |answer| answer.text.len());
+        size_of::<Self>() + answer
+    }
 }
 
 /// A webhook's health at one moment.

@@ -22,6 +22,21 @@ impl Store {
         }
     }
 
+    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it is not any more: it was given up,
+    /// disabled or deleted, or an earlier one goes first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn body_to_send(
+        &self,
+        webhook: &WebhookName,
+        event_id: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.body_to_send(webhook, event_id).await,
+        }
+    }
+
     /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another hand was in their rows, and why.
     /// They are not sent.
     ///

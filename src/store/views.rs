@@ -47,7 +47,7 @@ pub struct JobChange {
     pub job: Option<JobRow>,
 }
 
-/// A delivery that is due, with all an attempt needs.
+/// A delivery that is due, with all an attempt needs but the body of its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueDelivery {
     /// The event, sent as `webhook-id`.
@@ -60,8 +60,6 @@ pub struct DueDelivery {
     pub retries_used: u32,
     /// The event's type, by name.
     pub kind: String,
-    /// The exact bytes to send.
-    pub body: String,
     /// When the event happened.
     pub created_at: UnixMillis,
     /// When it expires.

@@ -16,7 +16,7 @@ use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
 use crate::core::event::{Event, Subscriptions};
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
-use crate::core::observe::{Observation, Sighting, Tracked, is_stale, observe};
+use crate::core::observe::{Observation, Sighting, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
 use crate::core::resource::Snapshot;
 use crate::core::time::UnixMillis;
@@ -165,7 +165,8 @@ impl Surroundings {
                 let (duration, requests) = (started.elapsed(), requests.into_inner());
                 seen.progress.count(requests, self.clock.now());
                 match asked {
-                    Ok(poll) => {
+                    // The memory is kept until what follows is recorded.
+                    Ok((poll, _memory)) => {
                         let word = poll.outcome.as_str();
                         let next = self.judge(&job, &mut seen, poll).await?;
                         let progress = &seen.progress;
@@ -268,7 +269,7 @@ impl Surroundings {
     ) -> Result<Next, LookError> {
         let sighting = Sighting::Seen(snapshot);
         // On the heap: most polls find nothing new, and every look would have room for it.
-        let next = Box::pin(self.record(job, &mut seen.progress, &sighting)).await?;
+        let next = Box::pin(self.record(job, &mut seen.progress, sighting)).await?;
         // What could not be recorded, and what was not to be, is looked at anew.
         seen.shown = next != Next::Reread
             && seen.progress.consecutive_errors == 0
@@ -286,14 +287,14 @@ impl Surroundings {
         failure: Failure,
     ) -> Result<Next, LookError> {
         let sighting = Sighting::Ended(failure);
-        Box::pin(self.record(job, progress, &sighting)).await
+        Box::pin(self.record(job, progress, sighting)).await
     }
 
     async fn record(
         &self,
         job: &Job<'_>,
         progress: &mut Progress,
-        sighting: &Sighting,
+        sighting: Sighting,
     ) -> Result<Next, LookError> {
         let read = match patiently(|| self.store.tracked(job.id)).await {
             // Another hand was in the job's rows; that must not be the end of all the others.
@@ -315,7 +316,7 @@ impl Surroundings {
         if tracked.state.is_final() {
             return Ok(Next::Forget);
         }
-        if let Sighting::Seen(snapshot) = sighting {
+        if let Sighting::Seen(snapshot) = &sighting {
             if !is_stale(&tracked, snapshot) {
                 progress.stale = None;
             } else if !progress.stale(snapshot.fingerprint()) {
@@ -325,7 +326,7 @@ impl Surroundings {
         }
         let now = self.clock.now();
         let origin = &self.api_origin;
-        let observation = match observe(&tracked, sighting, now, origin) {
+        let observation = match observe(&tracked, &sighting, now, origin) {
             Ok(observation) => observation,
             Err(error) => {
                 progress.failed(format!("recorded JSON cannot be read back: {error}"));
@@ -346,8 +347,9 @@ impl Surroundings {
                 return Ok(self.later(job, progress));
             }
         }
-        self.commit(job, progress, observation, &tracked, errors_before)
-            .await
+        // What it was made of, which may be many times as large, does not wait for the commit.
+        drop((tracked, sighting));
+        self.commit(job, progress, observation, errors_before).await
     }
 
     async fn commit(
@@ -355,7 +357,6 @@ impl Surroundings {
         job: &Job<'_>,
         progress: &mut Progress,
         observation: Observation,
-        tracked: &Tracked,
         errors_before: u32,
     ) -> Result<Next, LookError> {
         let next = if observation.state.is_final() {
@@ -367,7 +368,7 @@ impl Surroundings {
             Next::After(delay) => Some(observation.at.plus(*delay)),
             _ => None,
         };
-        let story = Story::of(&observation, tracked.created_at);
+        let story = Story::of(&observation, job.created_at);
         let recordable = Recordable {
             deliveries: self.deliveries(&observation, job.webhook),
             schedule: schedule_update(job.id, progress, due),

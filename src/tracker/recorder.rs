@@ -25,9 +25,9 @@ use crate::tracker::wakeups::Wakeups;
 /// Most changes of one transaction. More of them wait for the next one.
 pub const MAX_BATCH: usize = 1000;
 
-/// Most bytes of remote jobs and event bodies in one transaction (16 MiB), unless a single change has more. A batch is
-/// handed to SQLite as JSON, which must stay far below its limit of 1 GB.
-const MAX_BATCH_BYTES: usize = 16 << 20;
+/// Most bytes of observations and attempts in one transaction (4 MiB), unless a single one has more. What is recorded stays in
+/// memory until its commit, and others wait as long as that takes.
+const MAX_BATCH_BYTES: usize = 4 << 20;
 
 /// Changes that may wait for the writer before those who make them wait.
 const QUEUE: usize = 2 * MAX_BATCH;
@@ -194,14 +194,6 @@ pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writ
     )
 }
 
-/// The bytes of an observation that can be many.
-fn weight_of(recordable: &Recordable) -> usize {
-    let seen = &recordable.observation;
-    let resource = seen.resource.as_ref().map_or(0, String::len);
-    let events: usize = seen.events.iter().map(|event| event.body.len()).sum();
-    resource + events
-}
-
 /// Those who wait for a transaction.
 #[derive(Default)]
 struct Waiting {
@@ -266,19 +258,25 @@ impl Writer {
         let mut waiting = Waiting::default();
         let mut jobs: HashSet<JobId> = HashSet::new();
         let mut bytes = 0;
+        let mut has_room = |more: usize| {
+            let fits = bytes == 0 || bytes + more <= MAX_BATCH_BYTES;
+            bytes += if fits { more } else { 0 };
+            fits
+        };
         for change in changes.drain(..) {
             match change {
                 Change::Seen(recordable, done) => {
                     let id = recordable.observation.job_id.clone();
-                    let weight = weight_of(&recordable);
-                    let room = bytes == 0 || bytes + weight <= MAX_BATCH_BYTES;
-                    if room && jobs.insert(id.clone()) {
-                        bytes += weight;
+                    if !jobs.contains(&id) && has_room(recordable.bytes()) {
+                        jobs.insert(id.clone());
                         batch.observations.push(*recordable);
                         waiting.seen.push((id, done));
                     } else {
                         later.push(Change::Seen(recordable, done));
                     }
+                }
+                Change::Attempted(attempt, done) if !has_room(attempt.bytes()) => {
+                    later.push(Change::Attempted(attempt, done));
                 }
                 Change::Attempted(attempt, done) => {
                     waiting.attempted.push((key_of(&attempt), done));
@@ -312,7 +310,11 @@ impl Writer {
         batch.changes_seen = self.changes_seen.take();
         batch.now = Some(self.clock.now());
         match self.commit_patiently(&batch).await {
-            Ok(committed) => self.answer(waiting, &committed),
+            Ok(committed) => {
+                // Its memory is counted until those who wait are answered.
+                drop(batch);
+                self.answer(waiting, &committed);
+            }
             Err(error @ StoreError::Refused(_)) => {
                 self.commit_apart(batch, waiting, error).await?;
             }
@@ -377,3 +379,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

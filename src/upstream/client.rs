@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::answers::AnswerMemory;
 use super::budget::Budget;
 use super::gate::Gate;
 use super::http::Http;
@@ -17,11 +18,13 @@ use super::token::{Token, TokenError, Tokens};
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
 use crate::core::poll::Poll;
+use crate::memory::Reservation;
 
 /// The API we poll. Clones share everything.
 #[derive(Clone)]
 pub struct Upstream {
     pub(super) inner: Arc<Inner>,
+    memory: AnswerMemory,
 }
 
 pub(super) struct Inner {
@@ -68,7 +71,14 @@ impl Upstream {
         };
         Ok(Self {
             inner: Arc::new(inner),
+            memory: AnswerMemory::default(),
         })
+    }
+
+    /// The same client, with memory that it shares with others.
+    #[must_use]
+    pub fn within(self, memory: AnswerMemory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The URL a job is polled at: its own `url`, or `{base_url}/jobs/{id}`.
@@ -84,19 +94,25 @@ impl Upstream {
     /// It asks neither the gate nor, for the first request, the budget: whoever starts polls looks at both before
     /// choosing a job. A URL of another origin is `Rejected` without a request. The gate is told of the outcome here. Dropping the future cancels the poll, and leaves no trace.
     pub async fn poll(&self, request: &PollRequest<'_>) -> Poll {
-        self.poll_counted(request, &AtomicU32::new(0)).await
+        self.poll_counted(request, &AtomicU32::new(0)).await.0
     }
 
-    /// The same, and counts each request when it is sent, so that those of a poll that is dropped are known too.
-    pub async fn poll_counted(&self, request: &PollRequest<'_>, requests: &AtomicU32) -> Poll {
+    /// The same, and counts each request when it is sent, so that those of a poll that is dropped are known too. A job that
+    /// was read comes with the memory for all that follows from it, to be kept until it is recorded.
+    pub async fn poll_counted(
+        &self,
+        request: &PollRequest<'_>,
+        requests: &AtomicU32,
+    ) -> (Poll, Option<Reservation>) {
         let ticket = self.inner.gate.begin();
-        let finished = self.inner.poll(request, requests).await;
+        let finished = self.inner.poll(request, requests, &self.memory).await;
         self.inner.gate.note(ticket, request.job, &finished.signal);
-        Poll {
+        let poll = Poll {
             outcome: finished.outcome,
             retry_after: finished.retry_after,
             requests: requests.load(Ordering::Relaxed),
-        }
+        };
+        (poll, finished.memory)
     }
 
     /// A job is no longer followed: what was read of it proves nothing any longer for the others.

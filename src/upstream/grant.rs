@@ -129,8 +129,8 @@ impl Asking {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         *request.body_mut() = Some(form.to_owned().into());
-        match http.send(request, Some(&self.key), ANSWER).await {
-            Ok(Answer::Success { body, .. }) => granted(&body),
+        match http.send(request, Some(&self.key), ANSWER, None).await {
+            Ok(Answer::Success(success)) => granted(&success.body),
             Ok(Answer::Other(refusal)) => Err(self.meaning(refusal)),
             Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
             Err(NoAnswer::ForeignOrigin) => Err(rubbish("the token URL is not the upstream's")),

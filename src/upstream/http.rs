@@ -9,15 +9,17 @@ use reqwest::header::{
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
+use super::answers::SMALL;
 use super::client::UpstreamError;
+use super::reading::Reading;
 use super::said::{MAX_ERROR_BODY, Said, chain, presentable};
 use super::settings::UpstreamSettings;
 use super::target::Base;
 use crate::clock::{Clock, Renewed};
 use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
-use crate::core::text::{Unpackable, unpacked};
 use crate::core::time::UnixMillis;
+use crate::memory::{Memory, Reservation};
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,9 +29,6 @@ const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
-const FIRST_ALLOCATION: usize = 64 << 10;
 
 /// Most header lines of an answer.
 const MAX_HEADERS: usize = 100;
@@ -53,10 +52,25 @@ pub(super) struct Dated {
 
 /// An answer, read within its limits.
 pub(super) enum Answer {
-    /// 2xx, with the whole body, decompressed if it was compressed.
-    Success { status: u16, body: Vec<u8> },
+    /// 2xx.
+    Success(Success),
     /// Any other status, with what could be read of it.
     Other(Refusal),
+}
+
+/// A 2xx.
+pub(super) struct Success {
+    pub(super) status: u16,
+    /// The whole body, decompressed if it was compressed.
+    pub(super) body: Vec<u8>,
+    /// Its memory, unless it is small.
+    pub(super) memory: Option<Reservation>,
+}
+
+/// The head of an answer.
+enum Head {
+    Success { status: u16 },
+    Other(Box<Refusal>),
 }
 
 /// An answer that is no success.
@@ -121,12 +135,15 @@ impl Http {
         self.date.get().copied()
     }
 
-    /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`. Every request to the upstream, and every secret in one, goes through here.
+    /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`; of an answer
+    /// that is not small no more is read than its beginning before it has its part of `memory`, and the time it waits for that
+    /// does not count. Every request to the upstream, and every secret in one, goes through here.
     pub(super) async fn send(
         &self,
         mut request: Request,
         authorization: Option<&HeaderValue>,
         limits: Limits,
+        memory: Option<&Memory>,
     ) -> Result<Answer, NoAnswer> {
         if !self.base.owns(request.url()) {
             return Err(NoAnswer::ForeignOrigin);
@@ -139,9 +156,7 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let deadline = Instant::now() + self.timeout;
-        let exchange = self.exchange(request, deadline, limits);
-        let answer = self.clock.held(exchange).await;
+        let answer = self.exchange(request, limits, memory).await;
         answer.map_err(|Trouble { class, detail }| {
             let detail = presentable(&detail, &secrets(authorization));
             NoAnswer::Trouble(Trouble { class, detail })
@@ -151,29 +166,81 @@ impl Http {
     async fn exchange(
         &self,
         request: Request,
+        limits: Limits,
+        memory: Option<&Memory>,
+    ) -> Result<Answer, Trouble> {
+        let deadline = Instant::now() + self.timeout;
+        let enough = memory.map_or(usize::MAX, |_| SMALL);
+        let beginning = self.begin(request, deadline, limits, enough);
+        let (head, begun) = self.clock.held(beginning).await?;
+        let read = match begun {
+            Ok(begun) => self.read_on(begun, deadline, memory).await,
+            Err(trouble) => Err(trouble),
+        };
+        match head {
+            Head::Success { status } => {
+                let (body, memory) = read?;
+                Ok(Answer::Success(Success {
+                    status,
+                    body,
+                    memory,
+                }))
+            }
+            // The status alone decides, so a body that breaks or hangs only costs the words.
+            Head::Other(mut refusal) => {
+                if let Ok((body, _)) = read {
+                    refusal.said = Said::read(&body);
+                    refusal.body = body;
+                }
+                Ok(Answer::Other(*refusal))
+            }
+        }
+    }
+
+    /// Sends the request and reads the head and `enough` of the body.
+    async fn begin(
+        &self,
+        request: Request,
         deadline: Instant,
         limits: Limits,
-    ) -> Result<Answer, Trouble> {
+        enough: usize,
+    ) -> Result<(Head, Result<Reading, Trouble>), Trouble> {
         let sent = timeout_at(deadline, self.client.get().execute(request)).await;
-        let mut response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
+        let response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
         self.note_date(&response);
-        if response.status().is_success() {
+        let (head, limit) = if response.status().is_success() {
             let status = response.status().as_u16();
-            let body = timeout_at(deadline, read_whole(&mut response, limits.success));
-            let body = body.await.map_err(|_| self.timed_out())??;
-            let body = unpacked(body, limits.success).map_err(of_packing)?;
-            return Ok(Answer::Success { status, body });
+            (Head::Success { status }, limits.success)
+        } else {
+            (Head::Other(Box::new(self.refusal(&response))), limits.other)
+        };
+        let reading = timeout_at(deadline, Reading::begin(response, limit, enough)).await;
+        Ok((head, reading.map_err(|_| self.timed_out()).flatten()))
+    }
+
+    /// Reads the rest of a body, once there is memory for it, and decompresses it.
+    async fn read_on(
+        &self,
+        mut reading: Reading,
+        deadline: Instant,
+        memory: Option<&Memory>,
+    ) -> Result<(Vec<u8>, Option<Reservation>), Trouble> {
+        let asked = Instant::now();
+        let mut taken = match (memory, reading.needs()) {
+            (Some(memory), needed @ 1..) => Some(memory.reserve(needed).await),
+            _ => None,
+        };
+        let deadline = deadline + asked.elapsed();
+        if let Some(piece) = reading.piece.take() {
+            let rest = timeout_at(deadline, reading.read_rest(piece));
+            let rest = self.clock.held(rest).await;
+            rest.map_err(|_| self.timed_out())??;
         }
-        let mut refusal = self.refusal(&response);
-        // The status alone decides, so a body that breaks or hangs only costs the words.
-        let body = timeout_at(deadline, read_whole(&mut response, limits.other));
-        if let Ok(Ok(body)) = body.await
-            && let Ok(body) = unpacked(body, limits.other)
-        {
-            refusal.said = Said::read(&body);
-            refusal.body = body;
+        let body = reading.unpacked()?;
+        if let Some(taken) = &mut taken {
+            taken.resize(body.len()).await;
         }
-        Ok(Answer::Other(refusal))
+        Ok((body, taken))
     }
 
     fn note_date(&self, response: &Response) {
@@ -312,38 +379,7 @@ fn secrets(authorization: Option<&HeaderValue>) -> Vec<&str> {
     secret.into_iter().collect()
 }
 
-/// Reads a body chunk by chunk, so that one without an end or with a wrong length stops at `limit`.
-async fn read_whole(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble> {
-    let too_large = || Trouble {
-        class: TroubleClass::TooLarge,
-        detail: format!("a body above {} KiB", limit >> 10),
-    };
-    let announced = response.content_length().unwrap_or(0);
-    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-    if announced > limit {
-        return Err(too_large());
-    }
-    let mut body = Vec::with_capacity(announced.min(FIRST_ALLOCATION));
-    while let Some(chunk) = response.chunk().await.map_err(trouble_of)? {
-        if body.len() + chunk.len() > limit {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-fn of_packing(error: Unpackable) -> Trouble {
-    Trouble {
-        class: match error {
-            Unpackable::TooLarge => TroubleClass::TooLarge,
-            Unpackable::Broken => TroubleClass::Rubbish,
-        },
-        detail: error.to_string(),
-    }
-}
-
-fn trouble_of(error: reqwest::Error) -> Trouble {
+pub(super) fn trouble_of(error: reqwest::Error) -> Trouble {
     let class = if error.is_connect() {
         TroubleClass::Connect
     } else if error.is_timeout() {

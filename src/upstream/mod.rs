@@ -1,8 +1,8 @@
 //! The API we poll: which URL, with which token, how often, and when to leave it alone.
 //!
 //! [`Upstream`] is the whole of it. Below it, from the pure to the wire: [`target`] decides which URLs are requested at
-//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `token` keeps the token, `grant`
-//! asks for one, `said` makes the API's words fit for people, and `http` is the one place where a request and its secret
+//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `answers` counts their memory, `token`
+//! keeps the token, `grant` asks for one, `said` makes the API's words fit for people, and `http` is the one place where a request and its secret
 //! leave.
 
 pub mod target;
@@ -17,6 +17,8 @@ mod client;
 
 mod poll;
 
+mod answers;
+
 mod relay;
 
 mod token;
@@ -25,10 +27,13 @@ mod grant;
 
 mod said;
 
+mod reading;
+
 mod http;
 
 mod settings;
 
+pub use answers::AnswerMemory;
 pub use check::{CheckError, Checked};
 pub use client::{Upstream, UpstreamError};
 pub use grant::TokenTrouble;

@@ -7,17 +7,19 @@ use std::time::Duration;
 use reqwest::{Method, Request};
 use url::Url;
 
+use super::answers::AnswerMemory;
 use super::client::Inner;
 use super::gate::Signal;
 use super::grant::TokenTrouble;
-use super::http::{Answer, Limits, NoAnswer, Refusal};
+use super::http::{Answer, Limits, NoAnswer, Refusal, Success};
 use super::said::presentable;
 use super::target::RefusedUrl;
 use super::token::{Blame, Token, TokenError};
 use crate::core::job::JobId;
-use crate::core::poll::{MAX_BODY, PollOutcome, Trouble, TroubleClass};
+use crate::core::poll::{MAX_BODY, MAX_TEXT, PollOutcome, Trouble, TroubleClass};
 use crate::core::resource::Snapshot;
 use crate::core::text::text_of;
+use crate::memory::Reservation;
 
 /// How much of an answer about a job is read.
 const POLL: Limits = Limits::of_success(MAX_BODY);
@@ -41,6 +43,8 @@ pub(super) struct Finished {
     pub(super) signal: Signal,
     /// Of a 4xx or 5xx.
     pub(super) retry_after: Option<Duration>,
+    /// For what follows from a job that was read.
+    pub(super) memory: Option<Reservation>,
 }
 
 /// What one request to a job's URL brought.
@@ -57,7 +61,12 @@ struct TokenRefused {
 }
 
 impl Inner {
-    pub(super) async fn poll(&self, request: &PollRequest<'_>, requests: &AtomicU32) -> Finished {
+    pub(super) async fn poll(
+        &self,
+        request: &PollRequest<'_>,
+        requests: &AtomicU32,
+        memory: &AnswerMemory,
+    ) -> Finished {
         if !self.http.base.owns(request.url) {
             return foreign();
         }
@@ -66,7 +75,7 @@ impl Inner {
             Err(error) => return without_token(&error),
         };
         requests.fetch_add(1, Ordering::Relaxed);
-        let refused = match self.get(request, &token).await {
+        let refused = match self.get(request, &token, memory).await {
             Asked::Done(finished) => return finished,
             Asked::TokenRefused(refused) => refused,
         };
@@ -74,7 +83,7 @@ impl Inner {
             Blame::Job => refused.of_the_job(),
             Blame::Credentials => refused.of_the_credentials(&token),
             // On the heap: it is rare, and would make every poll's future twice as large.
-            Blame::Token => Box::pin(self.again(request, &token, requests)).await,
+            Blame::Token => Box::pin(self.again(request, &token, requests, memory)).await,
         }
     }
 
@@ -84,6 +93,7 @@ impl Inner {
         request: &PollRequest<'_>,
         refused: &Token,
         requests: &AtomicU32,
+        memory: &AnswerMemory,
     ) -> Finished {
         let token = match self.tokens.get(None, &self.http).await {
             Ok(token) => token,
@@ -91,7 +101,7 @@ impl Inner {
         };
         self.budget.take().await;
         requests.fetch_add(1, Ordering::Relaxed);
-        match self.get(request, &token).await {
+        match self.get(request, &token, memory).await {
             Asked::Done(finished) => finished,
             Asked::TokenRefused(again) => {
                 match self.tokens.refused_again(refused, &token, request.job) {
@@ -102,46 +112,64 @@ impl Inner {
         }
     }
 
-    async fn get(&self, request: &PollRequest<'_>, token: &Token) -> Asked {
+    async fn get(&self, request: &PollRequest<'_>, token: &Token, memory: &AnswerMemory) -> Asked {
         let authorization = token.header.as_ref();
         let get = Request::new(Method::GET, request.url.clone());
-        Asked::Done(match self.http.send(get, authorization, POLL).await {
-            Ok(Answer::Success { status, body }) => self.answered(request, status, &body, token),
-            Ok(Answer::Other(refusal)) => {
-                let detail = refusal.detail(authorization);
-                if refusal.is_of_token() {
-                    return Asked::TokenRefused(TokenRefused {
-                        status: refusal.status,
-                        detail,
-                        retry_after: refusal.retry_after,
-                    });
+        let reading = Some(&memory.reading);
+        Asked::Done(
+            match self.http.send(get, authorization, POLL, reading).await {
+                Ok(Answer::Success(success)) => {
+                    self.answered(request, success, token, memory).await
                 }
-                self.meaning(refusal, detail, token)
-            }
-            Err(NoAnswer::Trouble(trouble)) => {
-                let answered = matches!(
-                    trouble.class,
-                    TroubleClass::TooLarge | TroubleClass::Rubbish
-                );
-                of_trouble(trouble, !answered)
-            }
-            Err(NoAnswer::ForeignOrigin) => foreign(),
-        })
+                Ok(Answer::Other(refusal)) => {
+                    let detail = refusal.detail(authorization);
+                    if refusal.is_of_token() {
+                        return Asked::TokenRefused(TokenRefused {
+                            status: refusal.status,
+                            detail,
+                            retry_after: refusal.retry_after,
+                        });
+                    }
+                    self.meaning(refusal, detail, token)
+                }
+                Err(NoAnswer::Trouble(trouble)) => {
+                    let answered = matches!(
+                        trouble.class,
+                        TroubleClass::TooLarge | TroubleClass::Rubbish
+                    );
+                    of_trouble(trouble, !answered)
+                }
+                Err(NoAnswer::ForeignOrigin) => foreign(),
+            },
+        )
     }
 
     /// Reads a 2xx: only the job itself, or what it was the last time, is a good answer.
-    fn answered(
+    async fn answered(
         &self,
         request: &PollRequest<'_>,
-        status: u16,
-        body: &[u8],
+        Success {
+            status,
+            body,
+            memory: reading,
+        }: Success,
         token: &Token,
+        memory: &AnswerMemory,
     ) -> Finished {
-        let hash = hash_of(body);
+        let hash = hash_of(&body);
+        let mut held = None;
         let outcome = if request.known == Some(hash) {
             PollOutcome::Unchanged
         } else {
-            match Snapshot::parse(&text_of(body), request.expected) {
+            held = Some(memory.for_what_follows(&body).await);
+            drop(reading);
+            let text = text_of(&body);
+            if text.len() > MAX_TEXT {
+                let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
+                let class = TroubleClass::TooLarge;
+                return of_trouble(Trouble { class, detail }, false);
+            }
+            match Snapshot::parse(&text, request.expected) {
                 Ok(snapshot) => PollOutcome::Seen {
                     snapshot: Box::new(snapshot),
                     hash,
@@ -155,7 +183,10 @@ impl Inner {
         };
         self.tokens.read(token, request.job);
         let generation = token.generation;
-        Finished::new(outcome, Signal::Good { generation })
+        Finished {
+            memory: held,
+            ..Finished::new(outcome, Signal::Good { generation })
+        }
     }
 
     /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
@@ -231,6 +262,7 @@ impl Finished {
             outcome,
             signal,
             retry_after: None,
+            memory: None,
         }
     }
 }

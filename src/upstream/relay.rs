@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::client::Upstream;
-use super::http::{Answer, Limits, NoAnswer};
+use super::http::{Answer, Limits, NoAnswer, Success};
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::job::JobId;
@@ -92,7 +92,7 @@ impl Upstream {
             answer => answer,
         };
         Ok(match answer {
-            Answer::Success { status, body } => Relayed { status, body },
+            Answer::Success(Success { status, body, .. }) => Relayed { status, body },
             Answer::Other(refusal) => Relayed {
                 status: refusal.status,
                 body: refusal.body,
@@ -112,7 +112,10 @@ impl Upstream {
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
         *request.body_mut() = Some(Bytes::from_owner(body).into());
-        let sent = inner.http.send(request, token.header.as_ref(), WHOLE).await;
+        let sent = inner
+            .http
+            .send(request, token.header.as_ref(), WHOLE, None)
+            .await;
         sent.map_err(|no_answer| match no_answer {
             NoAnswer::ForeignOrigin => NotRelayed::Target(RefusedUrl::OtherOrigin),
             NoAnswer::Trouble(trouble) => NotRelayed::Trouble(trouble),

@@ -5,13 +5,15 @@ use std::time::Duration;
 use jobtrackd::clock::Jitter;
 use jobtrackd::core::event::Subscriptions;
 use jobtrackd::core::job::JobId;
-use jobtrackd::simulator::{Fault, FaultRule};
-use jobtrackd::store::Store;
+use jobtrackd::memory::Memory;
+use jobtrackd::simulator::{Fault, FaultRule, Phase, Step};
+use jobtrackd::store::{JobRow, NewJob, Store};
 use jobtrackd::tracker::intake::Notice;
-use jobtrackd::tracker::poller::{Poller, PollerParts, PollerSettings};
-use jobtrackd::tracker::recorder::recorder;
-use jobtrackd::upstream::Upstream;
+use jobtrackd::tracker::poller::{Poller, PollerError, PollerParts, PollerSettings};
+use jobtrackd::tracker::recorder::{Writer, recorder};
+use jobtrackd::upstream::{AnswerMemory, Upstream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::world::World;
@@ -98,53 +100,126 @@ async fn a_throttled_job_shows_when_it_is_polled_next_and_keeps_to_it_after_a_re
     assert!(polled[1] - polled[0] >= 600_000, "{polled:?}");
 }
 
+/// A poller that nobody tells of rows but the test.
+struct Alone {
+    row: JobRow,
+    notices: mpsc::Sender<Notice>,
+    stop: CancellationToken,
+    poller: JoinHandle<Result<(), PollerError>>,
+    _settings: watch::Sender<PollerSettings>,
+}
+
+impl Alone {
+    /// With job `j`, and a writer that does not run yet.
+    async fn new(world: &World) -> (Self, Writer) {
+        let settings = world.settings();
+        let (clock, jitter) = (world.clock.clone(), Jitter::seeded(7));
+        let store = Store::create_or_migrate(&world.database(), clock.clone()).await;
+        let store = store.unwrap();
+        let job = NewJob {
+            id: "j".to_owned(),
+            ..NewJob::default()
+        };
+        assert!(store.enqueue(&job).await.unwrap());
+        let row = store.job(&JobId::parse("j").unwrap()).await.unwrap();
+        let (recorder, writer) = recorder(store.clone(), clock.clone(), Default::default());
+        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter.clone()).unwrap();
+        let settings = PollerSettings {
+            upstream: upstream.within(world.answers.clone()),
+            api_origin: world.simulator.base_url().to_owned(),
+            subscriptions: Subscriptions::default(),
+            policy: settings.polling,
+            max_in_flight: 1,
+        };
+        let parts = PollerParts {
+            store,
+            recorder,
+            clock,
+            jitter,
+        };
+        let (notices, noticed) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let (_settings, settings) = watch::channel(settings);
+        let poller = tokio::spawn(Poller::new(parts, settings, noticed).run(stop.clone()));
+        let alone = Self {
+            row: row.unwrap(),
+            notices,
+            stop,
+            poller,
+            _settings,
+        };
+        (alone, writer)
+    }
+
+    async fn notice(&self) {
+        let rows = Notice::Rows(vec![self.row.clone()]);
+        self.notices.send(rows).await.unwrap();
+        tokio::time::sleep(MINUTE).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_row_read_before_the_job_ended_is_not_polled_again() {
     let world = World::new().await;
     world.make("j", DONE);
-    let settings = world.settings();
-    let store = Store::create_or_migrate(&world.database(), world.clock.clone())
-        .await
-        .unwrap();
-    let job = jobtrackd::store::NewJob {
-        id: "j".to_owned(),
-        ..jobtrackd::store::NewJob::default()
-    };
-    assert!(store.enqueue(&job).await.unwrap());
-    let row = store
-        .job(&JobId::parse("j").unwrap())
-        .await
-        .unwrap()
-        .unwrap();
-
-    let (recorder, writer) = recorder(store.clone(), world.clock.clone(), Default::default());
+    let (alone, writer) = Alone::new(&world).await;
     tokio::spawn(writer.run());
-    let jitter = Jitter::seeded(7);
-    let settings = PollerSettings {
-        upstream: Upstream::new(&settings.upstream, world.clock.clone(), jitter.clone()).unwrap(),
-        api_origin: world.simulator.base_url().to_owned(),
-        subscriptions: Subscriptions::default(),
-        policy: settings.polling,
-        max_in_flight: 1,
-    };
-    let parts = PollerParts {
-        store,
-        recorder,
-        clock: world.clock.clone(),
-        jitter,
-    };
-    let (notices, noticed) = mpsc::channel(1);
-    let stop = CancellationToken::new();
-    let (_settings, settings) = watch::channel(settings);
-    let poller = tokio::spawn(Poller::new(parts, settings, noticed).run(stop.clone()));
     for _ in 0..3 {
-        notices.send(Notice::Rows(vec![row.clone()])).await.unwrap();
-        tokio::time::sleep(MINUTE).await;
+        alone.notice().await;
     }
-    stop.cancel();
-    poller.await.unwrap().unwrap();
+    alone.stop.cancel();
+    alone.poller.await.unwrap().unwrap();
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");
     assert_eq!(world.polled_at("j").len(), 1);
+}
+
+/// A job whose only answer has a result of 100 KiB.
+fn make_large(world: &World) {
+    let step = Step::new("a", "success").with("x".repeat(100 << 10).into());
+    world.tell("j", vec![Phase::steps(0, &[step])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_for_what_follows_from_an_answer_is_held_until_the_commit() {
+    let mut world = World::new().await;
+    let (reading, large) = (Memory::of(1 << 20), Memory::of(8 << 20));
+    world.answers = AnswerMemory::of(reading.clone(), large.clone());
+    make_large(&world);
+    let (alone, writer) = Alone::new(&world).await;
+    alone.notice().await;
+    assert_eq!(world.polled_at("j").len(), 1);
+    assert_eq!(reading.free(), 1 << 20, "it was read");
+    assert!(large.free() < 7 << 20, "many times what was read is held");
+    tokio::spawn(writer.run());
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(world.value("SELECT state FROM jobs").await, "success");
+    assert_eq!(large.free(), 8 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_bring_memory_for_answers_of_its_own() {
+    for is_read in [false, true] {
+        let mut world = World::new().await;
+        let (reading, large) = (Memory::of(1 << 20), Memory::of(1 << 20));
+        world.answers = AnswerMemory::of(reading.clone(), large.clone());
+        let taken = if is_read { large } else { reading };
+        let taken = taken.reserve(usize::MAX).await;
+        world.start().await;
+        world.upstream.push_str("\ntimeout = \"20s\"");
+        world.reload();
+        world.pass(MINUTE).await;
+        make_large(&world);
+        world.enqueue("j").await;
+        world.follow("small", DONE).await;
+        world.pass(10 * MINUTE).await;
+        let states = "SELECT group_concat(state) FROM (SELECT state FROM jobs ORDER BY id)";
+        assert_eq!(world.value(states).await, "pending,success");
+        let error = "SELECT last_error IS NULL FROM jobs WHERE id = 'j'";
+        assert_eq!(world.value(error).await, "1", "waiting is no timeout");
+        drop(taken);
+        world.until(MINUTE, states, "success,success").await;
+        assert_eq!(world.polled_at("j").len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

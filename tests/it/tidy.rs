@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("core", &[]),
     ("clock", &["core"]),
+    ("memory", &[]),
     ("pulse", &[]),
     ("tls", &[]),
     ("lifecycle", &[]),
@@ -17,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
-    ("upstream", &["core", "clock", "tls", "telemetry"]),
+    ("upstream", &["core", "clock", "memory", "tls", "telemetry"]),
     ("webhook", &["core", "clock", "tls"]),
     (
         "tracker",
@@ -42,6 +43,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         &[
             "core",
             "clock",
+            "memory",
             "store",
             "tracker",
             "record",

@@ -10,6 +10,7 @@ mod blame;
 mod check;
 mod gate;
 mod log;
+mod memory;
 mod relay;
 mod secrets;
 mod server;

@@ -143,7 +143,7 @@ fn end(case: &Case) -> Vec<String> {
     });
     match (told, shown) {
         (Some(told), Some((step, code)))
-            if told.step.as_ref() != Some(&step) || told.code != code =>
+            if told.step.as_ref() != Some(&step) || *told.code.raw().get() != *code.to_string() =>
         {
             vec![format!(
                 "failed at {step} with {code}, which is not what was recorded"

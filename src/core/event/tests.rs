@@ -1,4 +1,4 @@
-use serde_json::Value;
+use crate::core::json::Verbatim;
 
 use super::*;
 
@@ -48,9 +48,9 @@ fn the_body_of_a_failure_is_the_contract_s_to_the_letter() {
     let failure = Failure {
         kind: crate::core::job::FailureKind::Step,
         step: Some("verify-credentials".to_owned()),
-        code: Value::from("invalid-credentials"),
-        title: Value::from("T"),
-        detail: Value::Null,
+        code: "invalid-credentials".into(),
+        title: "T".into(),
+        detail: Verbatim::default(),
     };
     let subject = Subject {
         job_id: &job_id,

@@ -107,7 +107,7 @@ fn challenges_and_errors_are_found_in_objects_and_arrays() {
     let queued = r#"[{"code":"temporary-unavailable-queued","title":"t","details":"d"}]"#;
     assert!(is_queued(&StepStatus::Pending, Some(queued)));
     assert!(!is_queued(&StepStatus::Failed, Some(queued)));
-    assert_eq!(error_of(Some(queued)).unwrap().detail, "d");
+    assert_eq!(error_of(Some(queued)).unwrap().detail, "d".into());
     assert_eq!(error_of(Some(r#"{"type":"link","url":"/x"}"#)), None);
 }
 

@@ -1,4 +1,4 @@
-//! Recording many jobs' changes in one transaction. Each statement takes a whole batch as one JSON parameter.
+//! Recording many jobs' changes in one transaction. Each statement takes many rows as one JSON parameter.
 
 use std::collections::HashSet;
 
@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::deliveries::record_attempts;
 use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
+use super::pieces::{Row as Piece, execute_in_pieces};
 use super::users::record_users;
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
@@ -36,7 +37,7 @@ pub(super) const RECORD_JOBS: &str = concat!(
     "UPDATE jobs SET
         state = v.value ->> 'state',
         failure = v.value ->> 'failure',
-        resource = coalesce(v.value ->> 'resource', resource),
+        resource = coalesce(?2, v.value ->> 'resource', resource),
         finished_at = v.value ->> 'finished_at',
         event_bytes = event_bytes + (v.value ->> 'event_bytes'),
         limited = v.value ->> 'limited',
@@ -55,7 +56,7 @@ pub(super) const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
                        challenge, challenge_expires_at, challenge_response_url)
     SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
-           v.value ->> 'status', v.value ->> 'result', v.value ->> 'at',
+           v.value ->> 'status', coalesce(?2, v.value ->> 'result'), v.value ->> 'at',
            CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
            v.value ->> 'delayed', v.value ->> 'challenge', v.value ->> 'expires_at', v.value ->> 'response_url'
     FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
@@ -78,12 +79,13 @@ pub(super) const RECORD_TRANSITIONS: &str = "
     INSERT INTO transitions
         (job_id, seq, position, title, occurrence, from_status, to_status, result, observed_at, remote_updated)
     SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
-           value ->> 'from', value ->> 'to', value ->> 'result', value ->> 'at', value ->> 'remote_updated'
+           value ->> 'from', value ->> 'to', coalesce(?2, value ->> 'result'), value ->> 'at', value ->> 'remote_updated'
     FROM json_each(?1)";
 
 pub(super) const RECORD_EVENTS: &str = "
     INSERT INTO events (id, job_id, sequence, type, created_at, body)
-    SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'at', value ->> 'body'
+    SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'at',
+           coalesce(?2, value ->> 'body')
     FROM json_each(?1)";
 
 pub(super) const RECORD_DELIVERIES: &str = "
@@ -153,11 +155,8 @@ async fn record_observations(
     if observations.is_empty() {
         return Ok(Committed::default());
     }
-    let jobs: Vec<RecordedJob<'_>> = observations.iter().map(RecordedJob::new).collect();
-    let returned = sqlx::query(RECORD_JOBS)
-        .bind(json(&jobs)?)
-        .fetch_all(&mut *connection)
-        .await?;
+    let jobs = observations.iter().map(RecordedJob::new);
+    let returned = execute_in_pieces(connection, RECORD_JOBS, jobs).await?;
     let mut recorded: HashSet<JobId> = HashSet::with_capacity(returned.len());
     for row in &returned {
         let id: String = row.try_get(0)?;
@@ -169,28 +168,16 @@ async fn record_observations(
             .filter(|each| recorded.contains(&each.observation.job_id))
     };
     record_users(connection, fresh()).await?;
-    insert(
-        connection,
-        RECORD_STEPS,
-        fresh().flat_map(steps_of).collect(),
-    )
-    .await?;
-    insert(
-        connection,
-        RECORD_TRANSITIONS,
-        fresh().flat_map(transitions_of).collect(),
-    )
-    .await?;
-    insert(
-        connection,
-        RECORD_EVENTS,
-        fresh().flat_map(events_of).collect(),
-    )
-    .await?;
+    execute_in_pieces(connection, RECORD_STEPS, fresh().flat_map(steps_of)).await?;
+    let transitions = fresh().flat_map(transitions_of);
+    execute_in_pieces(connection, RECORD_TRANSITIONS, transitions).await?;
+    execute_in_pieces(connection, RECORD_EVENTS, fresh().flat_map(events_of)).await?;
     let deliveries: Vec<DeliveryRow<'_>> = fresh().flat_map(deliveries_of).collect();
     let lanes: HashSet<Lane> = deliveries.iter().map(DeliveryRow::lane).collect();
     let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
-    insert(connection, RECORD_DELIVERIES, deliveries).await?;
+    if !deliveries.is_empty() {
+        execute(connection, RECORD_DELIVERIES, &deliveries).await?;
+    }
     promote_heads(connection, &lanes, now).await?;
     Ok(Committed {
         recorded,
@@ -209,18 +196,6 @@ pub(super) async fn execute<T: Serialize>(
         .execute(connection)
         .await?;
     Ok(done.rows_affected())
-}
-
-/// Inserts rows; each of them must go in.
-async fn insert<T: Serialize>(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    rows: Vec<T>,
-) -> Result<(), StoreError> {
-    if !rows.is_empty() {
-        execute(connection, sql, &rows).await?;
-    }
-    Ok(())
 }
 
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
@@ -294,6 +269,16 @@ impl<'a> RecordedJob<'a> {
     }
 }
 
+impl<'a> Piece<'a> for RecordedJob<'a> {
+    fn text(&mut self) -> &mut Option<&'a str> {
+        &mut self.resource
+    }
+
+    fn others(&self) -> usize {
+        self.failure.as_ref().map_or(0, String::len)
+    }
+}
+
 #[derive(Serialize)]
 struct StepRow<'a> {
     job_id: &'a str,
@@ -336,6 +321,16 @@ fn steps_of(each: &Recordable) -> impl Iterator<Item = StepRow<'_>> {
     })
 }
 
+impl<'a> Piece<'a> for StepRow<'a> {
+    fn text(&mut self) -> &mut Option<&'a str> {
+        &mut self.result
+    }
+
+    fn others(&self) -> usize {
+        self.title.len() + self.status.len()
+    }
+}
+
 #[derive(Serialize)]
 struct TransitionRow<'a> {
     job_id: &'a str,
@@ -366,6 +361,17 @@ fn transitions_of(each: &Recordable) -> impl Iterator<Item = TransitionRow<'_>> 
     })
 }
 
+impl<'a> Piece<'a> for TransitionRow<'a> {
+    fn text(&mut self) -> &mut Option<&'a str> {
+        &mut self.result
+    }
+
+    fn others(&self) -> usize {
+        let maybe = |text: Option<&str>| text.map_or(0, str::len);
+        self.title.len() + self.to.len() + maybe(self.from) + maybe(self.remote_updated)
+    }
+}
+
 #[derive(Serialize)]
 struct EventRow<'a> {
     id: &'a str,
@@ -374,7 +380,17 @@ struct EventRow<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     at: UnixMillis,
-    body: &'a str,
+    body: Option<&'a str>,
+}
+
+impl<'a> Piece<'a> for EventRow<'a> {
+    fn text(&mut self) -> &mut Option<&'a str> {
+        &mut self.body
+    }
+
+    fn others(&self) -> usize {
+        0
+    }
 }
 
 fn events_of(each: &Recordable) -> impl Iterator<Item = EventRow<'_>> {
@@ -385,7 +401,7 @@ fn events_of(each: &Recordable) -> impl Iterator<Item = EventRow<'_>> {
         sequence: event.sequence,
         kind: event.kind.as_str(),
         at: event.created_at,
-        body: &event.body,
+        body: Some(&event.body),
     })
 }
 

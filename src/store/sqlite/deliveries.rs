@@ -20,13 +20,13 @@ use crate::store::{AttemptRecord, DueDeliveries};
 /// Most heads that are searched for such as cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
-/// What [`due_delivery`] reads, of all heads for which what follows is true.
+/// What [`due_delivery`] reads, of all heads for which what follows is true. Without bodies, which may be long and many.
 macro_rules! due {
     ($condition:literal) => {
         concat!(
             "SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\",
                     d.next_attempt_at, d.rested_ms, d.last_error IS NOT NULL AS failed_before,
-                    e.type, e.body, e.created_at
+                    e.type, e.created_at
              FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
              WHERE d.webhook = ?1 AND d.state = 'pending' AND ",
             $condition
@@ -48,13 +48,12 @@ pub(super) const TO_PROBE: &str = due!(
      ORDER BY d.last_attempt_at, d.next_attempt_at LIMIT ?3"
 );
 
-/// Without bodies, which may be long.
-pub(super) const HEADS: &str = "
-    SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\", d.next_attempt_at, d.rested_ms,
-           d.last_error IS NOT NULL AS failed_before, e.type, '' AS body, e.created_at
-    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL
-    ORDER BY d.next_attempt_at LIMIT ?2";
+pub(super) const HEADS: &str =
+    due!("d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT ?2");
+
+pub(super) const BODY: &str = "
+    SELECT e.body FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+    WHERE d.event_id = ?1 AND d.webhook = ?2 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL";
 
 pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries
@@ -136,6 +135,19 @@ impl SqliteStore {
             .bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
         Ok(readable(&rows))
+    }
+
+    pub(in crate::store) async fn body_to_send(
+        &self,
+        webhook: &WebhookName,
+        event_id: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query(BODY).bind(event_id).bind(webhook.as_str());
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        // Bytes: whatever stands there is what was signed for before.
+        Ok(row.map(|row| row.try_get_unchecked(0)).transpose()?)
     }
 
     pub(in crate::store) async fn unreadable_deliveries(
@@ -271,7 +283,11 @@ impl<'a> OutcomeRow<'a> {
             next_attempt_at,
             delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
             expired_at: (attempt.after == AfterAttempt::Expired).then_some(ended_at),
-            attempt: AttemptRow::new(attempt),
+            // The row of the attempt has it.
+            attempt: AttemptRow {
+                answer: None,
+                ..AttemptRow::new(attempt)
+            },
         }
     }
 }

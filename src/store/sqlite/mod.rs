@@ -19,6 +19,7 @@ mod listing;
 mod lock;
 mod migrate;
 mod open;
+mod pieces;
 mod place;
 mod prune;
 mod replay;

@@ -26,8 +26,8 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn of(observation: &Observation, inserted_at: UnixMillis) -> Self {
         let failure = observation.failure.as_ref().map(|failure| {
-            let code = failure.code.as_str();
-            (failure.kind, code.map(|code| printable(code, MAX_CODE)))
+            let code = failure.code.text();
+            (failure.kind, code.map(|code| printable(&code, MAX_CODE)))
         });
         Self {
             state: observation.state,

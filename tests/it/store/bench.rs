@@ -114,6 +114,23 @@ impl Bench {
             .deliveries
     }
 
+    pub(crate) async fn body_to_send(&self, webhook: &str, due: &DueDelivery) -> Option<Vec<u8>> {
+        let webhook = WebhookName::new(webhook);
+        let body = self.store.body_to_send(&webhook, &due.event_id).await;
+        body.unwrap()
+    }
+
+    /// Deliveries that are to be sent, as `job sequence`.
+    pub(crate) async fn labels(&self, webhook: &str, due: &[DueDelivery]) -> Vec<String> {
+        let mut labels = Vec::new();
+        for each in due {
+            let body = self.body_to_send(webhook, each).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            labels.push(format!("{} {}", each.job_id, body["data"]["sequence"]));
+        }
+        labels
+    }
+
     /// Records the next attempt at a delivery.
     pub(crate) async fn attempts(&self, webhook: &str, due: &DueDelivery, after: AfterAttempt) {
         let batch = Batch {

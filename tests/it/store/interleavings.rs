@@ -147,11 +147,8 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
 
 async fn check(bench: &Bench, model: &Model) {
     for (webhook, name) in WEBHOOKS.iter().enumerate() {
-        let mut heads = Vec::new();
-        for due in bench.heads(name).await {
-            let body: serde_json::Value = serde_json::from_str(&due.body).unwrap();
-            heads.push(format!("{} {}", due.job_id, body["data"]["sequence"]));
-        }
+        let heads = bench.heads(name).await;
+        let mut heads = bench.labels(name, &heads).await;
         heads.sort();
         assert_eq!(heads, model.heads(webhook), "{name}");
     }

@@ -2,7 +2,7 @@
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, DueDelivery};
+use jobtrackd::store::Batch;
 
 use super::bench::Bench;
 use super::given::{T0, attempt, body, seen, t, told};
@@ -18,12 +18,8 @@ async fn three_events() -> Bench {
 
 /// The heads as `job sequence`.
 async fn heads(bench: &Bench, webhook: &str) -> Vec<String> {
-    bench.heads(webhook).await.iter().map(label).collect()
-}
-
-fn label(due: &DueDelivery) -> String {
-    let body: serde_json::Value = serde_json::from_str(&due.body).unwrap();
-    format!("{} {}", due.job_id, body["data"]["sequence"])
+    let heads = bench.heads(webhook).await;
+    bench.labels(webhook, &heads).await
 }
 
 #[tokio::test]
@@ -35,7 +31,8 @@ async fn only_the_head_of_a_lane_is_due() {
             .await;
     }
     for webhook in ["w", "v"] {
-        let mut due: Vec<String> = bench.due(webhook, T0).await.iter().map(label).collect();
+        let due = bench.due(webhook, T0).await;
+        let mut due = bench.labels(webhook, &due).await;
         due.sort();
         assert_eq!(due, ["1 1", "2 1"]);
     }
@@ -49,8 +46,7 @@ async fn the_next_becomes_due_in_the_commit_that_ends_the_one_before() {
         let bench = three_events().await;
         for sequence in 1..=3 {
             let due = bench.due("w", T0).await;
-            assert_eq!(due.len(), 1);
-            assert_eq!(label(&due[0]), format!("1 {sequence}"));
+            assert_eq!(bench.labels("w", &due).await, [format!("1 {sequence}")]);
             bench.attempts("w", &due[0], after).await;
         }
         assert_eq!(bench.heads("w").await, []);
@@ -73,7 +69,7 @@ async fn events_that_come_while_a_head_waits_stay_behind_it() {
         .unwrap();
     assert_eq!(next, Some(t(60)));
     let due = bench.due("w", t(60)).await;
-    assert_eq!(due.iter().map(label).collect::<Vec<_>>(), ["1 1"]);
+    assert_eq!(bench.labels("w", &due).await, ["1 1"]);
     assert_eq!((due[0].attempts, due[0].retries_used), (1, 1));
     for sequence in 1..=4 {
         assert_eq!(heads(&bench, "w").await, [format!("1 {sequence}")]);
@@ -111,15 +107,8 @@ async fn an_event_and_the_delivery_of_the_one_before_may_come_in_one_commit() {
     let committed = bench.store.commit(&batch).await.unwrap();
     assert!(committed.webhooks.contains(&WebhookName::new("w")));
     assert_eq!(bench.due("w", t(8)).await, []);
-    assert_eq!(
-        bench
-            .due("w", t(9))
-            .await
-            .iter()
-            .map(label)
-            .collect::<Vec<_>>(),
-        ["1 4"]
-    );
+    let due = bench.due("w", t(9)).await;
+    assert_eq!(bench.labels("w", &due).await, ["1 4"]);
 }
 
 #[tokio::test]
@@ -139,10 +128,9 @@ async fn one_lane_does_not_wait_for_another() {
     let other = bench.due("w", T0).await.remove(0);
     assert_ne!(other.job_id, first.job_id);
     bench.attempts("w", &other, AfterAttempt::Delivered).await;
-    assert_eq!(
-        label(&bench.due("w", T0).await[0]),
-        format!("{} 2", other.job_id)
-    );
+    let due = bench.due("w", T0).await;
+    let labels = bench.labels("w", &due).await;
+    assert_eq!(labels, [format!("{} 2", other.job_id)]);
 }
 
 #[tokio::test]
@@ -163,10 +151,7 @@ async fn the_longest_due_come_first_and_pages_are_cut() {
         .deliveries_due(&WebhookName::new("w"), t(20), 1)
         .await
         .unwrap();
-    assert_eq!(
-        page.deliveries.iter().map(label).collect::<Vec<_>>(),
-        ["3 1"]
-    );
+    assert_eq!(bench.labels("w", &page.deliveries).await, ["3 1"]);
     assert_eq!(bench.due("w", t(20)).await.len(), 2);
     let next = async |now| {
         bench
@@ -177,4 +162,42 @@ async fn the_longest_due_come_first_and_pages_are_cut() {
     };
     assert_eq!(next(t(20)).await, Some(t(30)));
     assert_eq!(next(t(30)).await, None);
+}
+
+#[tokio::test]
+async fn a_body_is_read_to_the_byte_while_its_event_is_the_next_one_to_be_sent() {
+    for gone in [
+        "UPDATE deliveries SET state = 'exhausted', next_attempt_at = NULL",
+        "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL",
+        "UPDATE deliveries SET next_attempt_at = NULL",
+        "DELETE FROM deliveries",
+        "DELETE FROM events",
+    ] {
+        let mut bench = three_events().await;
+        let head = bench.heads("w").await.remove(0);
+        assert_eq!(
+            bench.body_to_send("v", &head).await,
+            None,
+            "another webhook"
+        );
+        let bodies = bench.bodies("1").await;
+        assert_eq!(
+            bench.body_to_send("w", &head).await.as_deref(),
+            Some(bodies[0].as_bytes())
+        );
+        bench.outsider.run(gone).await.unwrap();
+        assert_eq!(bench.body_to_send("w", &head).await, None, "{gone}");
+    }
+    let mut bench = three_events().await;
+    let head = bench.heads("w").await.remove(0);
+    bench.attempts("w", &head, AfterAttempt::Delivered).await;
+    assert_eq!(bench.body_to_send("w", &head).await, None);
+    let head = bench.heads("w").await.remove(0);
+    let spoil =
+        "DROP TRIGGER events_are_append_only; UPDATE events SET body = CAST(x'00ff22' AS TEXT)";
+    bench.outsider.run(spoil).await.unwrap();
+    assert_eq!(
+        bench.body_to_send("w", &head).await,
+        Some(vec![0, 0xff, 0x22])
+    );
 }

@@ -14,6 +14,7 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
 use jobtrackd::status::Limits;
 use jobtrackd::store::LockError;
+use jobtrackd::upstream::AnswerMemory;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) tick: Duration,
     /// What the status server grants its peers.
     pub(crate) limits: Limits,
+    /// Memory for the API's answers.
+    pub(crate) answers: AnswerMemory,
     /// The lines of `[status]`.
     pub(crate) status: String,
     daemon: Option<Daemon>,
@@ -74,6 +77,7 @@ impl World {
             // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
             tick: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
+            answers: AnswerMemory::default(),
             status: "listen = \"127.0.0.1:0\"".to_owned(),
             daemon: None,
             clock,
@@ -138,6 +142,7 @@ impl World {
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
             status_limits: self.limits,
+            answers: self.answers.clone(),
             ..Surroundings::default()
         };
         // A child that another test has just forked keeps a copy of the lock of a daemon that was killed, until it has

@@ -1,7 +1,7 @@
 //! The statements of deliveries and of those who steer them.
 
 use crate::store::sqlite::deliveries::{
-    DUE, DUE_AND_FRESH, HEADS, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
+    BODY, DUE, DUE_AND_FRESH, HEADS, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
 };
 use crate::store::sqlite::expiry::{EXPIRED, NEXT_EXPIRY, RECORD_EXPIRIES, TELL_FALLBACKS};
 use crate::store::sqlite::lanes::{DEMOTE, PROMOTE};
@@ -58,6 +58,10 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
     (STRANDED, "deliveries_lanes (webhook=?)"),
     (STRANDED, "deliveries_disabled (webhook=?)"),
     (HEADS, "deliveries_due (webhook=? AND next_attempt_at>?)"),
+    (
+        BODY,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
     (
         GIVE_UP_EVENT,
         "SEARCH deliveries USING PRIMARY KEY (event_id=?)",

@@ -1,0 +1,112 @@
+//! The body of an answer, read within its limit and decompressed.
+
+use bytes::Bytes;
+use reqwest::Response;
+
+use super::answers::SMALL;
+use super::http::trouble_of;
+use crate::core::poll::{Trouble, TroubleClass};
+use crate::core::text::{GZIP, Unpackable, unpacked};
+
+/// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
+const FIRST_ALLOCATION: usize = 64 << 10;
+
+/// A body that is read piece by piece, so that one without an end or with a wrong length stops at its limit.
+pub(super) struct Reading {
+    response: Response,
+    limit: usize,
+    announced: Option<usize>,
+    body: Vec<u8>,
+    /// What came after `body` and was more than enough; `None`: the body is over.
+    pub(super) piece: Option<Bytes>,
+}
+
+impl Reading {
+    /// Reads up to `enough` bytes, and the piece that is more.
+    pub(super) async fn begin(
+        response: Response,
+        limit: usize,
+        enough: usize,
+    ) -> Result<Self, Trouble> {
+        let announced = response.content_length();
+        let announced = announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        if announced > Some(limit) {
+            return Err(too_large(limit));
+        }
+        let first = announced.unwrap_or(0).min(enough).min(FIRST_ALLOCATION);
+        let mut reading = Self {
+            response,
+            limit,
+            announced,
+            body: Vec::with_capacity(first),
+            piece: None,
+        };
+        reading.piece = reading.read(enough).await?;
+        Ok(reading)
+    }
+
+    /// Reads on after the piece.
+    pub(super) async fn read_rest(&mut self, piece: Bytes) -> Result<(), Trouble> {
+        let whole = self.announced.unwrap_or(self.limit);
+        self.body
+            .reserve_exact(whole.saturating_sub(self.body.len()));
+        self.body.extend_from_slice(&piece);
+        drop(piece);
+        self.read(usize::MAX).await.map(drop)
+    }
+
+    /// Reads while there are at most `enough` bytes; answers with the piece that is more.
+    async fn read(&mut self, enough: usize) -> Result<Option<Bytes>, Trouble> {
+        while let Some(piece) = self.response.chunk().await.map_err(trouble_of)? {
+            let length = self.body.len() + piece.len();
+            if length > self.limit {
+                return Err(too_large(self.limit));
+            }
+            if length > enough {
+                return Ok(Some(piece));
+            }
+            self.body.extend_from_slice(&piece);
+        }
+        Ok(None)
+    }
+
+    /// The memory it takes to read the rest and to decompress all; 0 when it is small both ways.
+    pub(super) fn needs(&self) -> usize {
+        let begins = self.body.iter().chain(self.piece.iter().flatten());
+        let is_packed = begins.take(GZIP.len()).eq(GZIP);
+        let rest = self
+            .piece
+            .as_ref()
+            .map_or(0, |_| self.announced.unwrap_or(self.limit));
+        let fits = |body: &[u8]| unpacked(body.to_vec(), SMALL) != Err(Unpackable::TooLarge);
+        if is_packed && (rest > 0 || !fits(&self.body)) {
+            // What comes out grows by doubling.
+            return rest + 2 * self.limit;
+        }
+        rest
+    }
+
+    /// The whole body, decompressed if it was compressed.
+    pub(super) fn unpacked(self) -> Result<Vec<u8>, Trouble> {
+        let mut body = unpacked(self.body, self.limit).map_err(of_packing)?;
+        body.shrink_to_fit();
+        Ok(body)
+    }
+}
+
+fn too_large(limit: usize) -> Trouble {
+    Trouble {
+        class: TroubleClass::TooLarge,
+        detail: format!("a body above {} KiB", limit >> 10),
+    }
+}
+
+fn of_packing(error: Unpackable) -> Trouble {
+    Trouble {
+        class: match error {
+            Unpackable::TooLarge => TroubleClass::TooLarge,
+            Unpackable::Broken => TroubleClass::Rubbish,
+        },
+        detail: error.to_string(),
+    }
+}
