@@ -67,14 +67,17 @@ pub(super) async fn attempt(
     parts: Arc<Parts>,
     target: Arc<Target>,
     condition: Condition,
-    delivery: DueDelivery,
+    mut delivery: DueDelivery,
     probe: Option<Probe>,
     place: Place,
 ) -> Result<Ended, DispatcherError> {
     let webhook = &target.webhook;
     let number = delivery.attempts + 1;
-    // Only now: large ones are in memory as long as they are sent, and no longer.
-    let body = patiently(|| parts.store.body_to_send(&webhook.name, &delivery.event_id)).await?;
+    let body = match delivery.body.take() {
+        // A large one only now: it is in memory as long as it is sent, and no longer.
+        None => patiently(|| parts.store.body_to_send(&webhook.name, &delivery.event_id)).await?,
+        small => small,
+    };
     let Some(body) = body else {
         return Ok(Ended::Skipped(delivery.job_id));
     };

@@ -2,7 +2,7 @@
 //!
 //! One loop per webhook, so that a slow or dead one never delays another. The database is the queue: of the pending
 //! deliveries of one job only the first has a due time, so lanes are in order by construction, and a restart goes on where it
-//! was. Memory is bounded by a page without bodies and by `max_in_flight` bodies: each is read when its attempt begins. How the
+//! was. Memory is bounded by a page of small bodies and by `max_in_flight` large ones, each read when its attempt begins. How the
 //! webhook as a whole is (`core::health`) decides how many requests may be under way.
 
 mod attempt;

@@ -47,7 +47,7 @@ pub struct JobChange {
     pub job: Option<JobRow>,
 }
 
-/// A delivery that is due, with all an attempt needs but the body of its event.
+/// A delivery that is due, with all an attempt needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueDelivery {
     /// The event, sent as `webhook-id`.
@@ -60,6 +60,8 @@ pub struct DueDelivery {
     pub retries_used: u32,
     /// The event's type, by name.
     pub kind: String,
+    /// The exact bytes to send, unless they are more than 16 KiB.
+    pub body: Option<Vec<u8>>,
     /// When the event happened.
     pub created_at: UnixMillis,
     /// When it expires.

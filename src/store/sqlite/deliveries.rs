@@ -20,13 +20,14 @@ use crate::store::{AttemptRecord, DueDeliveries};
 /// Most heads that are searched for such as cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
-/// What [`due_delivery`] reads, of all heads for which what follows is true. Without bodies, which may be long and many.
+/// What [`due_delivery`] reads, of all heads for which what follows is true. Bodies of more than 16 KiB are left out: a page
+/// of them is more than is sent at once.
 macro_rules! due {
     ($condition:literal) => {
         concat!(
             "SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\",
                     d.next_attempt_at, d.rested_ms, d.last_error IS NOT NULL AS failed_before,
-                    e.type, e.created_at
+                    e.type, e.created_at, CASE WHEN octet_length(e.body) <= 16384 THEN e.body END AS body
              FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
              WHERE d.webhook = ?1 AND d.state = 'pending' AND ",
             $condition

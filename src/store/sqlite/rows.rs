@@ -240,6 +240,7 @@ pub(super) fn due_delivery(row: &SqliteRow) -> Result<DueDelivery, StoreError> {
         attempts: r.number("attempts")?,
         retries_used: r.number("retries_used")?,
         kind: r.text("type")?,
+        body: row.try_get_unchecked("body")?,
         created_at: r.time("created_at")?,
         expires_at: r.maybe_time("expires_at")?,
         due: r.time("next_attempt_at")?,

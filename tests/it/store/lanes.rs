@@ -201,3 +201,20 @@ async fn a_body_is_read_to_the_byte_while_its_event_is_the_next_one_to_be_sent()
         Some(vec![0, 0xff, 0x22])
     );
 }
+
+#[tokio::test]
+async fn a_page_has_the_bodies_that_are_not_large() {
+    let mut bench = three_events().await;
+    let bodies = bench.bodies("1").await;
+    let page = bench.heads("w").await;
+    assert_eq!(page[0].body.as_deref(), Some(bodies[0].as_bytes()));
+    for (bytes, is_there) in [(16 << 10, true), ((16 << 10) + 1, false)] {
+        let long = format!(
+            "DROP TRIGGER IF EXISTS events_are_append_only;
+             UPDATE events SET body = '\"' || printf('%.*c', {bytes} - 3, 'x') || 'ü' WHERE sequence = 1"
+        );
+        bench.outsider.run(&long).await.unwrap();
+        let page = bench.heads("w").await;
+        assert_eq!(page[0].body.is_some(), is_there, "{bytes} bytes");
+    }
+}
