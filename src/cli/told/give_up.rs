@@ -7,6 +7,7 @@ use crate::cli::screen::Screen;
 use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::delivery::WebhookName;
+use crate::core::enqueue::nearest_name;
 use crate::store::{Store, Unwanted};
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +62,15 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         deliveries += page.deliveries;
         if page.is_last {
             break;
+        }
+    }
+    if let Some(webhook) = args.webhook.as_deref().filter(|_| deliveries == 0) {
+        let names = store.webhook_names().await?;
+        if !names.contains(&WebhookName::new(webhook)) {
+            let near = nearest_name(webhook, names.iter().map(WebhookName::as_str));
+            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            let webhook = text::outside(webhook, 64);
+            bail!("a webhook {webhook} has no deliveries{near}");
         }
     }
     if args.json {

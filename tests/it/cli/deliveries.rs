@@ -78,6 +78,12 @@ async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name(
         "{}",
         unknown.err
     );
+    for what in [id.as_str(), "--all"] {
+        let misspelt = desk.run(&["deliveries", "give-up", what, "--webhook", "biling"]);
+        assert_eq!(misspelt.code, 1);
+        let expected = "a webhook biling has no deliveries; did you mean billing?";
+        assert!(misspelt.err.contains(expected), "{}", misspelt.err);
+    }
     for wrong in [
         &["deliveries", "give-up"][..],
         &["deliveries", "give-up", "--all"],
