@@ -4,6 +4,7 @@
 //! figure is printed with the conditions it holds under; the whole takes about ten minutes.
 
 mod answers;
+mod bounds;
 mod daemon;
 mod delivering;
 mod memory;
@@ -64,6 +65,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("memory") {
             memory::run().await?;
+        }
+        if is_wanted("bounds") {
+            bounds::run().await?;
         }
         println!("took {:.0} s", begun.elapsed().as_secs_f64());
         Ok(())
