@@ -72,13 +72,6 @@ impl PollingPolicy {
         spread(curve.delay(errors), self.jitter, random)
     }
 
-    /// No poll is put off for longer than this by these settings, jitter included.
-    #[must_use]
-    pub fn longest_delay(&self) -> Duration {
-        let longest = self.max_delay.max(self.error_max_delay);
-        spread(longest.max(self.queued_delay), self.jitter, 1.0)
-    }
-
     /// The delay while a step is queued by the API. `random` lies in 0..1.
     #[must_use]
     pub fn queued_delay(&self, random: f64) -> Duration {
@@ -183,6 +176,18 @@ impl Progress {
         let since = *self.not_found_since.insert(since.unwrap_or(now));
         self.failed(error);
         now.since(since) >= policy.not_found_grace
+    }
+
+    /// The next poll is put off for no longer than this, jitter included; `longest_rest` is what the API may ask for when a poll
+    /// fails.
+    #[must_use]
+    pub fn longest_delay(&self, policy: &PollingPolicy, longest_rest: Duration) -> Duration {
+        let longest = |delay| spread(delay, policy.jitter, 1.0);
+        match self.consecutive_errors {
+            0 if self.queued && !self.limited => longest(policy.queued_delay),
+            0 => longest(policy.max_delay),
+            _ => longest(policy.error_max_delay).max(longest_rest),
+        }
     }
 
     /// How long after `now` the next poll is due. `random` lies in 0..1.

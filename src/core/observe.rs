@@ -271,17 +271,22 @@ fn new_challenges(
             step.challenge = None;
             continue;
         };
-        let identity = challenge.identity();
-        let same = |known: &KnownChallenge| same_value(&known.identity, &identity);
+        let link = challenge.response.as_deref();
+        let response_url = link.and_then(|link| absolute(api_origin, link));
+        let identity = challenge.identity(response_url.as_deref().or(link));
+        let same = |known: &KnownChallenge| {
+            same_value(&known.identity, &identity)
+                // Taken over from a database without identities, where links are as the API wrote them.
+                || same_value(&known.identity, &challenge.identity(link))
+        };
         if step.challenge.as_ref().is_some_and(same) {
             continue;
         }
         let expiry = challenge.expiry_ms.map(Duration::from_millis);
-        let link = challenge.response.as_deref();
         step.challenge = Some(KnownChallenge {
             identity,
             expires_at: expiry.map(|expiry| at.plus(expiry)),
-            response_url: link.and_then(|link| absolute(api_origin, link)),
+            response_url,
         });
         challenges.push((index, challenge));
     }

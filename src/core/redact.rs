@@ -1,7 +1,7 @@
 //! Our secrets taken out of what a receiver answers, in whatever form it repeats them.
 //!
 //! An answer may hold a secret, or the part of one behind its scheme word, as it was sent, percent-encoded, escaped as JSON or
-//! HTML does, some of these in one another, or as base64. So the answer is searched as it is and decoded, up to three times;
+//! HTML does, some of these in one another, or as base64 or hexadecimal digits. So the answer is searched as it is and decoded, up to three times;
 //! each decoded byte knows where it stands in the answer.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 /// Shortest secret that is looked for, in bytes; shorter ones are found in anything.
 const SHORTEST: usize = 4;
 
-/// Shortest secret whose base64 is looked for, in bytes.
+/// Shortest secret whose base64 and digits are looked for, in bytes.
 const SHORTEST_ENCODED: usize = 8;
 
 /// How often an answer is decoded.
@@ -268,12 +268,13 @@ fn trimmed(text: &[u8], of: &[u8]) -> Vec<u8> {
     text.get(start..end).unwrap_or_default().to_vec()
 }
 
-/// What its base64 has in it, wherever in a longer text it begins, in both alphabets.
+/// Its hexadecimal digits, and what its base64 has in it, wherever in a longer text it begins, in both alphabets.
 fn encoded(part: &[u8]) -> Vec<Vec<u8>> {
     if part.len() < SHORTEST_ENCODED {
         return Vec::new();
     }
-    let mut forms = Vec::new();
+    let digits: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![digits.to_uppercase().into_bytes(), digits.into_bytes()];
     for before in 0..3_usize {
         let shifted = [vec![0; before], part.to_vec()].concat();
         let text = STANDARD_NO_PAD.encode(&shifted);

@@ -20,7 +20,7 @@ use super::json::{Verbatim, digest, same_value};
 use super::time::UnixMillis;
 
 /// Most steps of one job that are followed; an answer with more is refused as rubbish.
-pub const MAX_STEPS: usize = 1000;
+pub const MAX_STEPS: usize = 10_000;
 
 /// Deepest nesting of lists and objects in an answer; a deeper one is refused as rubbish.
 ///
@@ -200,7 +200,8 @@ impl Snapshot {
         self.remote_updated.hash(&mut hasher);
         for step in &self.steps {
             let result = step.result.as_deref();
-            let challenge = challenge_of(result).map(|challenge| challenge.identity());
+            let identity = |challenge: Challenge| challenge.identity(challenge.response.as_deref());
+            let challenge = challenge_of(result).map(identity);
             (&step.title, &step.status).hash(&mut hasher);
             challenge
                 .as_deref()
@@ -259,7 +260,7 @@ fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, Rubbish> {
     let items: Vec<RawObject<'_>> = serde_json::from_str(raw.get())
         .map_err(|_| Rubbish::NotAJob("its steps are not a list of objects"))?;
     if items.len() > MAX_STEPS {
-        return Err(Rubbish::NotAJob("it has more than 1000 steps"));
+        return Err(Rubbish::NotAJob("it has more than 10,000 steps"));
     }
     let mut seen: HashMap<String, u32> = HashMap::new();
     let mut steps = Vec::with_capacity(items.len());
@@ -378,15 +379,16 @@ impl Challenge {
         }
     }
 
-    /// What identifies it, as a JSON object: times in it are no part (contract, section 9).
+    /// What identifies it, as a JSON object: times in it are no part (contract, section 9). `link` is its response link, which
+    /// the API writes with its origin or without.
     #[must_use]
-    pub fn identity(&self) -> String {
+    pub fn identity(&self, link: Option<&str>) -> String {
         format!(
             r#"{{"method":{},"description":{},"input":{},"response":{}}}"#,
             self.method,
             self.description,
             self.input,
-            Value::from(self.response.as_deref())
+            Value::from(link)
         )
     }
 

@@ -123,6 +123,16 @@ impl SigningKey {
         }
     }
 
+    /// What must not be kept of it: its bytes, and their base64 as it is configured.
+    #[must_use]
+    pub fn secrets(&self) -> [Zeroizing<Vec<u8>>; 2] {
+        let (Self::Shared(secret) | Self::Pair(secret)) = self;
+        [
+            secret.0.clone(),
+            Zeroizing::new(STANDARD.encode(&*secret.0).into_bytes()),
+        ]
+    }
+
     /// What a receiver needs to verify signatures of a key pair: `whpk_` and the base64 of the public key. `None` for a
     /// secret, which the receiver has to be given itself.
     #[must_use]

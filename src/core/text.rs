@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -24,7 +24,8 @@ pub enum Unpackable {
     Broken,
 }
 
-/// Undoes the gzip that nobody asked for; any other body stays as it is. At most `limit` bytes are decompressed.
+/// Undoes the gzip that nobody asked for; any other body stays as it is. What stands behind the compressed part is
+/// left out. At most `limit` bytes are decompressed.
 ///
 /// # Errors
 /// [`Unpackable`].
@@ -32,14 +33,17 @@ pub fn unpacked(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Unpackable> {
     if !body.starts_with(GZIP) {
         return Ok(body);
     }
-    let mut plain = Vec::new();
-    let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    MultiGzDecoder::new(body.as_slice())
-        .take(beyond)
-        .read_to_end(&mut plain)
-        .map_err(|_| Unpackable::Broken)?;
-    if plain.len() > limit {
-        return Err(Unpackable::TooLarge);
+    let (mut plain, mut rest) = (Vec::new(), body.as_slice());
+    // It may have several members.
+    while rest.starts_with(GZIP) {
+        let mut member = GzDecoder::new(rest);
+        let beyond = u64::try_from(limit + 1 - plain.len()).unwrap_or(u64::MAX);
+        let read = member.by_ref().take(beyond).read_to_end(&mut plain);
+        read.map_err(|_| Unpackable::Broken)?;
+        if plain.len() > limit {
+            return Err(Unpackable::TooLarge);
+        }
+        rest = member.into_inner();
     }
     Ok(plain)
 }
@@ -166,7 +170,12 @@ mod tests {
         let too_large = Err(Unpackable::TooLarge);
         assert_eq!(unpacked(packed(plain), plain.len() - 1), too_large);
         let two = [packed(plain), packed(plain)].concat();
-        assert_eq!(unpacked(two, 99), Ok(plain.repeat(2)));
+        assert_eq!(unpacked(two.clone(), 99), Ok(plain.repeat(2)));
+        assert_eq!(unpacked(two, 2 * plain.len() - 1), too_large);
+        for behind in [&b"\0\0\0"[..], b"\r\n", b"junk"] {
+            let padded = [&packed(plain), behind].concat();
+            assert_eq!(unpacked(padded, plain.len()), Ok(plain.to_vec()));
+        }
         let bomb = packed(&vec![b' '; 300 << 20]);
         assert!(bomb.len() < 1 << 20);
         assert_eq!(unpacked(bomb, 1 << 20), too_large);

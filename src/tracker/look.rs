@@ -115,10 +115,9 @@ pub(super) enum LookError {
 }
 
 impl Surroundings {
-    /// No poll is further away than this, unless its row says so.
-    pub(super) fn longest_wait(&self) -> Duration {
-        let policy = self.policy.longest_delay();
-        policy.max(self.upstream.max_retry_after())
+    /// The next poll of a job is no further away than this, unless its row says so.
+    pub(super) fn longest_wait(&self, progress: &Progress) -> Duration {
+        progress.longest_delay(&self.policy, self.upstream.max_retry_after())
     }
 
     pub(super) async fn take(self: Arc<Self>, look: Look) -> Result<Looked, LookError> {

@@ -15,7 +15,7 @@ use super::grant::{Asking, Grant, TokenTrouble, authorization};
 use super::http::Http;
 use super::settings::Auth;
 use crate::clock::Jitter;
-use crate::core::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use crate::core::backoff::{Backoff, lengthen};
 use crate::core::job::JobId;
 use crate::core::resource::UserId;
 use crate::core::time::millis;
@@ -403,10 +403,7 @@ impl Cache {
             TokenTrouble::Throttled {
                 retry_after: Some(asked),
                 ..
-            } => {
-                let asked = lengthen(*asked, JITTER, random).min(MAX_RETRY_AFTER);
-                asked.max(UNAVAILABLE_BACKOFF.initial)
-            }
+            } => (*asked).max(UNAVAILABLE_BACKOFF.initial),
             TokenTrouble::Throttled {
                 retry_after: None, ..
             }

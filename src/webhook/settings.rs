@@ -61,11 +61,12 @@ impl fmt::Debug for WebhookSettings {
 }
 
 impl WebhookSettings {
-    /// Hides what of our requests must not be kept if the receiver repeats it: the values of headers, and the secrets of
-    /// the URL.
+    /// Hides what must not be kept if the receiver repeats it: the values of headers, the secrets of the URL, and the keys,
+    /// which it has too.
     pub(super) fn redactor(&self) -> Redactor {
         let headers = self.headers.iter().map(CustomHeader::value);
-        let texts = self.url.iter().flat_map(secrets_of);
-        Redactor::new(headers, texts.map(str::as_bytes))
+        let keys: Vec<_> = self.keys.iter().flat_map(SigningKey::secrets).collect();
+        let url = self.url.iter().flat_map(secrets_of).map(str::as_bytes);
+        Redactor::new(headers, url.chain(keys.iter().map(|key| key.as_slice())))
     }
 }

@@ -252,6 +252,8 @@ fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sig
         json!({"expiryMs": "60000"}),
         json!({"expiryMs": null, "sent": "2026-11-28T00:00:00Z"}),
         json!({"attempt": 2}),
+        json!({"links": {"response": format!("{ORIGIN}/jobs/61723/mfa")}}),
+        json!({"links": {"response": "/jobs/61723/mfa"}}),
     ] {
         let again = show(&mut job, &challenge(&parts));
         assert_eq!(kinds(&again), ["job.step_changed"], "{parts}");
@@ -259,6 +261,12 @@ fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sig
         let known = again.steps[0].challenge.as_ref().unwrap();
         assert_eq!(known.expires_at.unwrap().rfc3339(), expires);
     }
+    // Taken over from a database without identities: the link is as the API wrote it.
+    let known = job.steps[0].challenge.as_mut().unwrap();
+    assert!(known.identity.contains(ORIGIN));
+    known.identity = known.identity.replace(ORIGIN, "");
+    let again = show(&mut job, &challenge(&json!({"expiryMs": 1})));
+    assert_eq!(kinds(&again), ["job.step_changed"]);
     for parts in [
         json!({"method": "question"}),
         json!({"description": "Code, please"}),

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::Poller;
+use super::{FLUSH, Poller};
 use crate::core::cadence::Progress;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::poll::printable;
@@ -166,7 +166,7 @@ impl Poller {
         let deadline = row
             .deadline_at
             .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
-        let longest = self.surroundings.longest_wait();
+        let longest = self.surroundings.longest_wait(&row.progress);
         let next_poll_at = match row.next_poll_at {
             // Written down by a clock that was ahead, or under other settings, it may be years away.
             Some(at) if at > wall => at.min(wall.plus(longest)),
@@ -198,6 +198,10 @@ impl Poller {
             next_poll_at,
             place: Place::InLine(slot),
         };
+        if row.next_poll_at.is_some_and(|at| at > next_poll_at) {
+            self.unwritten.insert(row.id.clone());
+            self.flush_at.get_or_insert(Instant::now() + FLUSH);
+        }
         debug!(job_id = %row.id, "job taken up");
         self.jobs.insert(row.id, followed);
     }
@@ -250,22 +254,22 @@ impl Poller {
         self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
         self.unknown_said.clear();
         self.trial = None;
-        let longest = self.surroundings.longest_wait();
-        let latest = before.clock.now().plus(longest);
         let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
         for id in ids {
-            self.renew_job(&id, latest);
+            self.renew_job(&id);
         }
     }
 
-    /// Gives one job its place under other settings: another deadline, and no poll later than `latest` unless its row says so.
-    fn renew_job(&mut self, id: &JobId, latest: UnixMillis) {
+    /// Gives one job its place under other settings: another deadline, and no poll later than they allow unless its row says so.
+    fn renew_job(&mut self, id: &JobId) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
         let webhook = job.webhook.clone();
         let default = self.surroundings.policy.deadline;
         let deadline = job.deadline_at.unwrap_or(job.created_at.plus(default));
+        let longest = self.surroundings.longest_wait(&job.progress);
+        let latest = self.surroundings.clock.now().plus(longest);
         let due = job.next_poll_at.min(latest);
         let due = due.max(job.not_before.unwrap_or(due));
         if due != job.next_poll_at && matches!(job.place, Place::InLine(_)) {

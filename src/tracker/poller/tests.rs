@@ -157,3 +157,37 @@ async fn the_end_of_a_row_that_was_replaced_is_not_that_of_the_new_one() {
     alone.poller.finish(ended).await.unwrap();
     assert_eq!(alone.poller.jobs[&id].created_at, new.created_at);
 }
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_has_written_down_is_cut_to_what_each_job_may_wait() {
+    let policy = PollingPolicy::default();
+    let jittered = |delay: Duration| delay.mul_f64(1.0 + policy.jitter);
+    let running = Progress::default();
+    let erring = Progress {
+        consecutive_errors: 1,
+        ..Progress::default()
+    };
+    let queued = Progress {
+        queued: true,
+        ..Progress::default()
+    };
+    for (progress, longest) in [
+        (running, policy.max_delay),
+        (erring, policy.error_max_delay),
+        (queued, policy.queued_delay),
+    ] {
+        let id = JobId::parse("j").unwrap();
+        let mut alone = Alone::new().await;
+        let mut row = alone.inserted(&id).await;
+        let wall = alone.poller.surroundings.clock.now();
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        row.next_poll_at = Some(wall.plus(year));
+        row.progress = progress;
+        alone.poller.adopt(row, Duration::ZERO);
+        let wait = alone.poller.jobs[&id].next_poll_at.since(wall);
+        let over = wait.checked_sub(jittered(longest));
+        assert!(over < Some(Duration::from_secs(60)), "{wait:?}");
+        assert!(over.is_some());
+        assert!(alone.poller.unwritten.contains(&id), "the table says so");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jobtrackd::core::answer::{Answer, Cut, MAX_ANSWER};
 use jobtrackd::core::delivery::{AttemptResult, Wish};
 use jobtrackd::webhook::{CustomHeader, WebhookSettings};
@@ -111,6 +113,37 @@ async fn what_we_sent_as_secrets_is_not_kept_in_whatever_form_it_comes_back() {
     let broken = Reply::Reset(format!("{BAD}content-length: 99\r\n\r\nno auth%2Bcan"));
     let report = send(&secretive(&Receiver::start(broken).await)).await;
     assert!(!format!("{report:?}").contains("can"), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn signing_secrets_are_not_kept_in_whatever_form_a_receiver_shows_them() {
+    for secret in crate::webhook::SECRETS {
+        let text = secret.trim_start_matches("whsec_");
+        let bytes = STANDARD.decode(text).unwrap();
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        for shown in [
+            secret.to_owned(),
+            format!("{{\"WEBHOOK_SECRET\":\"{}\"}}", secret.replace('/', "\\/")),
+            text.trim_end_matches('=')
+                .replace('+', "-")
+                .replace('/', "_"),
+            text.replace('+', "%2B")
+                .replace('/', "%2F")
+                .replace('=', "%3D"),
+            digits,
+        ] {
+            let reply = format!("{BAD}content-length: {}\r\n\r\n{shown}", shown.len());
+            let webhook = settings(&Receiver::start(Reply::Whole(reply)).await.url());
+            let answer = send(&webhook).await.answer.unwrap().text;
+            assert!(answer.contains("***"), "{answer}");
+            let left = answer.split("***").map(str::len).max();
+            assert!(
+                left <= Some("{\"WEBHOOK_SECRET\":\"whsec_".len()),
+                "{answer}"
+            );
+            assert!(!answer.contains(&text[8..16]), "{answer}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
