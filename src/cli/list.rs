@@ -106,10 +106,7 @@ impl Args {
             (Some(state), true) => format!("no job is {state}"),
             (state, false) => {
                 asked.splice(0..0, state.map(|_| "--state"));
-                format!(
-                    "no job is like that; ask for less than: {}",
-                    asked.join(" ")
-                )
+                format!("no job matches {}", asked.join(" and "))
             }
         }
     }

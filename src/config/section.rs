@@ -246,8 +246,17 @@ fn duration(kind: &ValueKind, range: RangeInclusive<Duration>) -> Result<Duratio
     if range.contains(&read) {
         return Ok(read);
     }
-    let [low, high] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+    let [low, high] = [range.start(), range.end()].map(|end| bound(*end));
     Err(format!("expected a duration from {low} to {high}"))
+}
+
+/// As the documents write it: 366 days are not "1year 18h".
+fn bound(duration: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match duration.as_secs() {
+        seconds if seconds >= DAY && seconds.is_multiple_of(DAY) => format!("{}d", seconds / DAY),
+        _ => humantime::format_duration(duration).to_string(),
+    }
 }
 
 fn bare_number() -> String {

@@ -69,10 +69,7 @@ async fn a_list_holds_the_jobs_of_which_everything_that_was_asked_for_is_true() 
         assert_eq!(desk.listed(asked), expected, "{asked:?}");
     }
     let nothing = desk.run(&["list", "--state", "failed", "--text", "nowhere"]);
-    assert_eq!(
-        nothing.done().out,
-        "no job is like that; ask for less than: --state --text\n"
-    );
+    assert_eq!(nothing.done().out, "no job matches --state and --text\n");
     // Both ends of a time belong to it.
     let one = &desk
         .run(&["list", "--text", "sleepy", "--json"])
