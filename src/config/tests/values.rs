@@ -30,7 +30,7 @@ fn durations_need_a_unit_and_stay_within_their_bounds() {
             &["expected a duration from 1ms to 366d"],
         ),
         ("polling.not_found_grace", "soon", &["no duration"]),
-        ("webhooks.billing.retry", "5s,31d", &["entry 2", "30days"]),
+        ("webhooks.billing.retry", "5s,31d", &["entry 2", "30d"]),
         (
             "webhooks.billing.retry",
             "5s,7",
