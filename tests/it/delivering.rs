@@ -1,6 +1,7 @@
 //! Who is told what, in which order, and what happens when a webhook does not take it.
 
 mod answers;
+mod clocks;
 mod expiring;
 mod holding;
 mod hostile;
