@@ -227,8 +227,12 @@ impl Daemon {
     }
 
     /// Why a part ended that ended with `error`. Those that miss another part may be heard before it, so the database's own
-    /// word is waited for.
+    /// word is waited for. Files that were taken away are the reason of whatever ended, and are said first: before another
+    /// program makes a new log, the old one is to be saved.
     pub async fn reason_of(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if let Err(taken) = self.store.verify_files().await {
+            return taken.into();
+        }
         let is_of_store =
             |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
         if is_of_store(&error) {

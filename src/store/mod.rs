@@ -340,6 +340,17 @@ impl Store {
         }
     }
 
+    /// Whether the files are still those that were opened. A log that was removed is moved into the database, if nobody has
+    /// another one by now; then and otherwise this store is only to be closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what was taken away, and whether committed rows may be lost.
+    pub async fn verify_files(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.verify_files().await,
+        }
+    }
+
     /// Closes all connections and leaves the write-ahead log to whoever else has the database open: cutting it would make
     /// a daemon that is writing wait.
     pub async fn leave(&self) {

@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::OnceCell;
+
 use super::StoreError;
 
 /// The log and its index, which are there while anybody has the database open.
@@ -61,6 +63,22 @@ pub(super) struct Files {
     database: FileId,
     /// As they were seen first; SQLite makes them with the first transaction.
     log: Mutex<[Option<FileId>; LOG.len()]>,
+    /// What became of the log that was taken away, and of its rows.
+    pub(super) fate: OnceCell<Option<String>>,
+}
+
+/// Where the log is that this process has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogState {
+    /// Under its name.
+    InPlace,
+    /// Removed, and nobody has built on what the file holds without it: there is no other log, or an empty one whose users
+    /// share the index, and with it SQLite's locks, with this process.
+    Movable,
+    /// Others use another log.
+    Parted,
+    /// The database itself is gone or another file.
+    OtherDatabase,
 }
 
 impl Files {
@@ -70,6 +88,7 @@ impl Files {
             real: real.to_owned(),
             database: FileId::of(name)?,
             log: Mutex::default(),
+            fate: OnceCell::new(),
         })
     }
 
@@ -113,6 +132,25 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn log_state(&self) -> LogState {
+        if FileId::found(&self.real) != Some(self.database) {
+            return LogState::OtherDatabase;
+        }
+        let [log, index] = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = LOG.map(|ending| fs::symlink_metadata(beside(&self.real, ending)).ok());
+        let [log_found, index_found] = found
+            .each_ref()
+            .map(|found| found.as_ref().map(FileId::from));
+        let is_empty = |found: &Metadata| found.is_file() && found.len() == 0;
+        match &found {
+            _ if log_found == log => LogState::InPlace,
+            [None, None] => LogState::Movable,
+            [None, Some(_)] if index_found == index => LogState::Movable,
+            [Some(other), Some(_)] if index_found == index && is_empty(other) => LogState::Movable,
+            _ => LogState::Parted,
+        }
     }
 
     /// Whether others use this database with another log than ours. What ours holds must not be moved into the database

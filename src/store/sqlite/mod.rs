@@ -25,6 +25,7 @@ mod prune;
 mod replay;
 mod restore;
 mod rows;
+mod salvage;
 mod shortage;
 mod standing;
 mod steering;
@@ -199,13 +200,15 @@ impl SqliteStore {
     }
 
     /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
-    /// ours holds into the database, where it would be mixed with what they have written.
+    /// ours holds into the database, where it would be mixed with what they have written. The same once it is known what
+    /// became of ours: closing would also remove what then has its name.
     fn is_kept_open(&self) -> bool {
-        let parted = self.shared.files.are_parted();
-        if parted {
+        let files = &self.shared.files;
+        let kept = files.are_parted() || matches!(files.fate.get(), Some(Some(_)));
+        if kept {
             std::mem::forget(Arc::clone(&self.shared));
         }
-        parted
+        kept
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn judge(error: StoreError, database: &Path, opened: bool) -> StoreEr
 }
 
 fn wanting(database: &Path) -> Option<StoreError> {
-    let tried = File::open("/").and_then(|_| write_beside(database));
+    let tried = File::open("/").and_then(|_| write_beside(database, ENOUGH as u64));
     match tried {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Some(StoreError::Full),
         Err(error) => Shortage::of(&error).map(StoreError::Short),
@@ -45,10 +45,16 @@ fn wanting(database: &Path) -> Option<StoreError> {
     }
 }
 
-/// Writes into a file without a name in the folder of the database.
-fn write_beside(database: &Path) -> io::Result<()> {
+/// Writes so many bytes into a file without a name in the folder of the database.
+pub(super) fn write_beside(database: &Path, bytes: u64) -> io::Result<()> {
     let file = tempfile::tempfile_in(folder_of(database))?;
-    file.write_all_at(&vec![0xa5; ENOUGH], 0)?;
+    let block = vec![0xa5; ENOUGH];
+    for at in (0..bytes).step_by(ENOUGH) {
+        let length = block
+            .len()
+            .min(usize::try_from(bytes - at).unwrap_or(ENOUGH));
+        file.write_all_at(&block[..length], at)?;
+    }
     file.sync_data()
 }
 
