@@ -27,7 +27,6 @@ use crate::tracker::pruner::Pruner;
 use crate::tracker::recorder::{Recorder, recorder};
 use crate::tracker::wakeups::Wakeups;
 use crate::upstream::Upstream;
-use crate::upstream::gate::{GateReasonKind, GateState};
 use crate::webhook::{Sender, WebhookSettings};
 
 /// Pages of rows that may wait for the poller.
@@ -161,10 +160,10 @@ impl Engine {
     }
 
     /// Goes on with other settings. What is under way stays under way, and nothing waits for it.
-    pub(super) fn renew(&mut self, mut prepared: Prepared) {
+    pub(super) fn renew(&mut self, prepared: Prepared) {
         let before = self.polling.borrow();
         if before.api_origin == prepared.polling.api_origin {
-            keep_pause(&before.upstream, &mut prepared.upstream);
+            keep_pause(&before.upstream, &prepared.upstream);
         }
         drop(before);
         *self
@@ -313,11 +312,10 @@ impl Engine {
 }
 
 /// A pause that the API asked for is the API's, whatever settings it is polled with.
-fn keep_pause(before: &Upstream, now: &mut Upstream) {
-    if let GateState::Closed { until, reason } = before.gate().state(Instant::now())
-        && reason.kind == GateReasonKind::Throttled
-    {
-        now.rest(until.saturating_duration_since(Instant::now()));
+fn keep_pause(before: &Upstream, now: &Upstream) {
+    let at = Instant::now();
+    if let Some(until) = before.gate().pause(at) {
+        now.rest(until.saturating_duration_since(at));
     }
 }
 

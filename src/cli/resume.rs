@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::screen::Screen;
 use super::style::Tone;
 use super::text::count;
-use crate::core::time::UnixMillis;
 use crate::store::{Resumed, Store};
 
 #[derive(Debug, clap::Args)]
@@ -34,11 +33,9 @@ struct Pause<'a> {
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let Resumed { pauses, jobs } = store.resume_upstreams().await?;
     if args.json {
-        let pause = |(origin, until): &(String, UnixMillis)| (origin.clone(), until.rfc3339());
-        let shown: Vec<(String, String)> = pauses.iter().map(pause).collect();
-        let pauses = shown.iter().map(|(origin, until)| Pause {
+        let pauses = pauses.iter().map(|(origin, until)| Pause {
             origin,
-            paused_until: until.clone(),
+            paused_until: until.rfc3339(),
         });
         return screen.json(&Record {
             pauses: pauses.collect(),

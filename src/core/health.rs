@@ -1,5 +1,5 @@
 //! The health of a webhook as a whole: after failures of several jobs in a row it is held, probed with one event at a time,
-//! and ramped up again once it accepts one (docs: README, "Webhooks in trouble").
+//! and ramped up again once it accepts one (docs: README, "After an outage").
 //!
 //! One event's failures, however many, are that event's. What waits for a held webhook uses up nothing of its schedule.
 
@@ -27,13 +27,15 @@ pub enum Health {
     Ready(Failing),
     /// Nothing but probes is sent, one at a time. Left by any success.
     Held(Hold),
-    /// It has accepted a probe. Left upwards when `allowed` reaches the webhook's `max_in_flight`, and back into a hold by
-    /// the failure of an event that had not failed before.
+    /// It has accepted a probe. Left upwards when `allowed` reaches the webhook's `max_in_flight`, and back into a hold when
+    /// [`HOLD_AFTER_JOBS`] jobs have failed in a row; events that had failed before do not count.
     Ramping {
         /// Most requests at once, at least 1.
         allowed: u32,
-        /// Successes since `allowed` was raised last.
+        /// Successes in a row since `allowed` was raised last.
         taken: u32,
+        /// Failures since the last success.
+        failing: Failing,
     },
 }
 
@@ -121,7 +123,7 @@ impl Health {
         match self {
             Self::Ready(failing) => failing.failures,
             Self::Held(hold) => hold.failures,
-            Self::Ramping { .. } => 0,
+            Self::Ramping { failing, .. } => failing.failures,
         }
     }
 
@@ -151,13 +153,17 @@ impl Health {
         let (allowed, taken) = match self {
             Self::Ready(_) => return Self::default(),
             Self::Held(_) => (1, 0),
-            Self::Ramping { allowed, taken } if taken + 1 < allowed => (allowed, taken + 1),
+            Self::Ramping { allowed, taken, .. } if taken + 1 < allowed => (allowed, taken + 1),
             Self::Ramping { allowed, .. } => (allowed.saturating_mul(2), 0),
         };
         if usize::try_from(allowed).is_ok_and(|allowed| allowed >= max_in_flight) {
             Self::default()
         } else {
-            Self::Ramping { allowed, taken }
+            Self::Ramping {
+                allowed,
+                taken,
+                failing: Failing::default(),
+            }
         }
     }
 
@@ -180,7 +186,16 @@ impl Health {
                 ..hold
             }),
             ramping @ Self::Ramping { .. } if tried.failed_before => ramping,
-            Self::Ramping { .. } => Self::Held(Hold::new(1, now)),
+            Self::Ramping {
+                allowed, failing, ..
+            } => match failing.and(tried.job_id, now) {
+                Self::Ready(failing) => Self::Ramping {
+                    allowed,
+                    taken: 0,
+                    failing,
+                },
+                held => held,
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::Limits;
 use super::envelope::json_bytes;
 use super::refusal::Refusal;
+use crate::core::poll::{MAX_BODY, MAX_TEXT};
 use crate::memory;
 
 /// Most expensive reads at once: lists, timelines, events, counts. Others find a reader of the database free.
@@ -26,11 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Memory for a page of a list, which has 4 MiB and one row more.
 const PAGE: usize = 6 << 20;
 
-/// Memory for a remote job, which has at most 1 MiB.
-const JOB: usize = (1 << 20) + (64 << 10);
+/// Memory for a remote job.
+const JOB: usize = MAX_TEXT + (64 << 10);
 
-/// Memory for a relayed answer, and for the challenge that it answers.
-const RELAY: usize = 2 << 20;
+/// Memory for a relayed answer, and for the job and the steps whose challenge it answers.
+const RELAY: usize = MAX_BODY + 2 * MAX_TEXT;
 
 /// Memory for all relayed answers. It is apart from that of others: a code is good for two minutes only, and whoever reads
 /// lists slowly must not keep it waiting.

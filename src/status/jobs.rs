@@ -120,7 +120,11 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         deadline_at: moment("deadline_at", given.deadline_at.as_deref())?,
         not_before: moment("not_before", given.not_before.as_deref())?,
     };
-    check(&parts, &job)?;
+    if let Err(refusal) = check(&parts, &job)
+        && !is_known(&parts, &job.id).await?
+    {
+        return Err(refusal);
+    }
     let place = parts.budget.write()?;
     // In a task of its own: a client that leaves must not cut a transaction in two.
     let inserted = {
@@ -157,6 +161,19 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         response.headers_mut().insert(header::LOCATION, path);
     }
     Ok(response)
+}
+
+/// Whether a job of this id is there already: a request that is made again is answered as before, whatever the rules say by
+/// now of its deadline and its webhook.
+async fn is_known(parts: &Parts, id: &str) -> Result<bool, Refusal> {
+    let Ok(id) = JobId::parse(id) else {
+        return Ok(false);
+    };
+    match parts.store.job(&id).await {
+        Ok(row) => Ok(row.is_some()),
+        Err(StoreError::Inconsistent { .. }) => Ok(true),
+        Err(error) => Err(Refusal::unreadable(&error)),
+    }
 }
 
 /// The rules that the table cannot know. An id that is wrong is left to the table.

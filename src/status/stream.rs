@@ -29,7 +29,7 @@ use crate::tracker::commits::Ear;
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What breaks it.
+/// Sent after a silence of [`HEARTBEAT`].
 const NOTHING: &[u8] = b": nothing new\n\n";
 
 /// When a client that lost the connection is to come again, in milliseconds.

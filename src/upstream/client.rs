@@ -120,7 +120,7 @@ impl Upstream {
         self.inner.tokens.forget(job);
     }
 
-    /// Leaves the upstream alone for this long, as it asked for before this process began.
+    /// Leaves the upstream alone for this long, as it asked for earlier: before this process began, or another configuration.
     pub fn rest(&self, left: Duration) {
         self.inner.gate.rest(left.min(self.max_retry_after()));
     }

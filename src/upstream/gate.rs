@@ -189,7 +189,7 @@ impl Gate {
         self.change(|machine, moment| machine.note(ticket, job, signal, moment));
     }
 
-    /// Closes it for so long, as the upstream asked for before the start.
+    /// Closes it for so long, as the upstream asked for earlier.
     pub(super) fn rest(&self, left: Duration) {
         self.change(|machine, moment| machine.rest(moment.now + left));
     }

@@ -30,6 +30,14 @@ fn later(seconds: u64) -> UnixMillis {
 
 const RETRY: AfterAttempt = AfterAttempt::Retry(UnixMillis(9_000_000));
 
+fn ramping(allowed: u32, taken: u32) -> Health {
+    Health::Ramping {
+        allowed,
+        taken,
+        failing: Failing::default(),
+    }
+}
+
 fn held() -> Health {
     ["a", "b", "c"]
         .into_iter()
@@ -96,21 +104,27 @@ fn what_was_under_way_when_the_hold_began_moves_no_probe_but_its_success_ends_th
     let (was, is) = (before.hold().unwrap(), after.hold().unwrap());
     assert_eq!((was.probe_at, was.probes), (is.probe_at, is.probes));
     let delivered = tried(&late, AfterAttempt::Delivered, false);
-    let (allowed, taken) = (1, 0);
-    assert_eq!(
-        before.after(&delivered, 8, NOW),
-        Health::Ramping { allowed, taken }
-    );
+    assert_eq!(before.after(&delivered, 8, NOW), ramping(1, 0));
 }
 
 #[test]
-fn it_ramps_up_in_powers_of_two_and_the_first_failure_of_an_event_holds_it_again() {
+fn it_ramps_up_in_powers_of_two_and_failures_of_three_jobs_in_a_row_hold_it_again() {
     let mut health = step(held(), "a", AfterAttempt::Delivered);
     let mut allowed = Vec::new();
     while health != Health::default() {
         allowed.push(health.allowed(8));
-        let failed = step(health.clone(), "a", RETRY);
-        assert_eq!(failed.hold().unwrap().probe_at, Some(later(1)));
+        let failed = ["a", "b", "b"].map(|name| (name, RETRY));
+        let failed = failed
+            .into_iter()
+            .fold(health.clone(), |health, (name, after)| {
+                let next = step(health.clone(), name, after);
+                assert_eq!(next.allowed(8), health.allowed(8), "the others go on");
+                next
+            });
+        let hold = step(failed.clone(), "c", RETRY);
+        assert_eq!(hold.hold().unwrap().probe_at, Some(later(1)));
+        let spared = step(failed, "b", AfterAttempt::Delivered);
+        assert_eq!(step(spared, "c", RETRY).hold(), None, "a success between");
         let again = job("a");
         let again = Tried {
             failed_before: true,
@@ -137,9 +151,7 @@ fn a_rest_is_neither_failure_nor_success() {
     };
     let ready = step(Health::default(), "b", RETRY);
     assert_eq!(rest(ready.clone()), ready);
-    let (allowed, taken) = (2, 1);
-    let ramping = Health::Ramping { allowed, taken };
-    assert_eq!(rest(ramping.clone()), ramping);
+    assert_eq!(rest(ramping(2, 1)), ramping(2, 1));
     let rested = rest(held());
     assert_eq!(rested.hold().unwrap().probe_at, Some(later(120)));
     assert_eq!(rested.failures(), 3);
@@ -184,7 +196,6 @@ proptest! {
         let mut failed: Vec<u8> = Vec::new();
         for (number, after, is_late, failed_before) in outcomes {
             let was_held = health.hold().is_some();
-            let was_ready = matches!(health, Health::Ready(_));
             let job = job(&format!("j{number}"));
             let one = Tried {
                 failed_before,
@@ -200,7 +211,7 @@ proptest! {
             if let Health::Held(hold) = &health {
                 prop_assert!(hold.failures >= 1);
                 prop_assert!(hold.probe_at.unwrap() <= later(300));
-                prop_assert!(!was_ready || failed.len() >= HOLD_AFTER_JOBS);
+                prop_assert!(was_held || failed.len() >= HOLD_AFTER_JOBS);
             }
             prop_assert!(after != AfterAttempt::Delivered || health.hold().is_none());
             prop_assert!(!was_held || after == AfterAttempt::Delivered || health.hold().is_some());

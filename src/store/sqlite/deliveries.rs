@@ -24,10 +24,18 @@ const MOST_HEADS: u32 = 10_000;
 /// of them is more than is sent at once.
 macro_rules! due {
     ($condition:literal) => {
+        due!(
+            "CASE WHEN octet_length(e.body) <= 16384 THEN e.body END",
+            $condition
+        )
+    };
+    ($body:literal, $condition:literal) => {
         concat!(
             "SELECT d.event_id, d.job_id, d.attempts, d.retries_used, d.expires_at, d.\"trigger\",
                     d.next_attempt_at, d.rested_ms, d.last_error IS NOT NULL AS failed_before,
-                    e.type, e.created_at, CASE WHEN octet_length(e.body) <= 16384 THEN e.body END AS body
+                    e.type, e.created_at, ",
+            $body,
+            " AS body
              FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
              WHERE d.webhook = ?1 AND d.state = 'pending' AND ",
             $condition
@@ -49,8 +57,10 @@ pub(super) const TO_PROBE: &str = due!(
      ORDER BY d.last_attempt_at, d.next_attempt_at LIMIT ?3"
 );
 
-pub(super) const HEADS: &str =
-    due!("d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT ?2");
+pub(super) const HEADS: &str = due!(
+    "NULL",
+    "d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT ?2"
+);
 
 pub(super) const BODY: &str = "
     SELECT e.body FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
@@ -147,7 +157,7 @@ impl SqliteStore {
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
             .await?;
-        // Bytes: whatever stands there is what was signed for before.
+        // As bytes: the body is sent as it stands, UTF-8 or not.
         Ok(row.map(|row| row.try_get_unchecked(0)).transpose()?)
     }
 

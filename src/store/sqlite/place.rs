@@ -29,7 +29,7 @@ const COMPANIONS: [&str; 2] = ["-shm", LOCK];
 /// What the file in a staging folder is called.
 const STAGED: &str = "jobs.db";
 
-/// Staging folders that earlier processes of the same number left behind.
+/// Most staging folders of earlier processes with this process id that are passed over.
 const MOST_LEFT: u32 = 1000;
 
 /// A path without links in it. The file need not be there, its folder is.

@@ -144,11 +144,18 @@ fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
                 probe_at: r.maybe_time("probe_at")?,
                 event_id: r.maybe_text("probe_event")?,
             }),
-            (None, Some(allowed)) => Health::Ramping { allowed, taken: 0 },
-            (None, None) => Health::Ready(Failing {
-                failures,
-                jobs: failing_jobs(r)?,
-            }),
+            (None, ramp) => {
+                let jobs = failing_jobs(r)?;
+                let failing = Failing { failures, jobs };
+                match ramp {
+                    Some(allowed) => Health::Ramping {
+                        allowed,
+                        taken: 0,
+                        failing,
+                    },
+                    None => Health::Ready(failing),
+                }
+            }
         },
     )
 }
@@ -194,10 +201,15 @@ async fn record_health(
 ) -> Result<(), StoreError> {
     let (mut hold, mut ramp, mut failing) = (None, None, None);
     match &record.health {
-        Health::Ready(of) => failing = (!of.jobs.is_empty()).then_some(&of.jobs),
+        Health::Ready(of) => failing = Some(&of.jobs),
         Health::Held(of) => hold = Some(of),
-        Health::Ramping { allowed, .. } => ramp = Some(*allowed),
+        Health::Ramping {
+            allowed,
+            failing: of,
+            ..
+        } => (ramp, failing) = (Some(*allowed), Some(&of.jobs)),
     }
+    let failing = failing.filter(|jobs| !jobs.is_empty());
     sqlx::query(RECORD_HEALTH)
         .bind(webhook)
         .bind(record.health.failures())

@@ -146,7 +146,7 @@ impl SqliteStore {
                 .bind(PAGE)
                 .fetch_all(&mut *connection)
                 .await?;
-            let lanes = lanes_of(webhook, &flipped)?;
+            let lanes = lanes_of(webhook, &flipped);
             demote_others(connection, &lanes).await?;
             promote_heads(connection, &lanes, now).await?;
             let mut is_last = flipped.len() < PAGE as usize;
@@ -224,14 +224,14 @@ async fn ask(connection: &mut SqliteConnection, webhook: &str) -> Result<(), Sto
     Ok(())
 }
 
-fn lanes_of(
-    webhook: &WebhookName,
-    rows: &[sqlx::sqlite::SqliteRow],
-) -> Result<HashSet<Lane>, StoreError> {
-    let lanes = rows.iter().map(|row| {
-        Ok(Lane {
+/// Rows that another hand has spoilt are in no lane.
+fn lanes_of(webhook: &WebhookName, rows: &[sqlx::sqlite::SqliteRow]) -> HashSet<Lane> {
+    let lanes = rows.iter().filter_map(|row| {
+        Some(Lane {
             webhook: webhook.clone(),
-            job_id: Reading::new(row, "deliveries", "job_id").job_id("job_id")?,
+            job_id: Reading::new(row, "deliveries", "job_id")
+                .job_id("job_id")
+                .ok()?,
         })
     });
     lanes.collect()

@@ -164,7 +164,8 @@ impl SqliteStore {
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
-            let lanes: HashSet<Lane> = rows.iter().map(lane).collect::<Result<_, _>>()?;
+            // Rows that another hand has spoilt are in no lane.
+            let lanes: HashSet<Lane> = rows.iter().filter_map(|row| lane(row).ok()).collect();
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
             let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
@@ -186,14 +187,17 @@ impl SqliteStore {
         self.write(async |connection| {
             let page = sqlx::query(UNDELIVERED).bind(from.as_str()).bind(PAGE);
             let page = page.fetch_all(&mut *connection).await?;
-            let deliveries: Vec<Undelivered> =
-                page.iter().map(undelivered).collect::<Result<_, _>>()?;
+            // Rows that another hand has spoilt stay where they are.
+            let deliveries: Vec<Undelivered> = page
+                .iter()
+                .filter_map(|row| undelivered(row).ok())
+                .collect();
             let mut jobs = 0;
             if !deliveries.is_empty() {
                 let now = self.shared.clock.now();
                 jobs += hand_over(connection, from, to, &deliveries, now).await?;
             }
-            let mut is_last = deliveries.len() < PAGE as usize;
+            let mut is_last = page.len() < PAGE as usize || deliveries.is_empty();
             if is_last {
                 let rename = sqlx::query(RENAME_OTHERS)
                     .bind(from.as_str())
@@ -221,14 +225,18 @@ async fn give_up_all(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
 ) -> Result<(Vec<SqliteRow>, bool), StoreError> {
+    let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
         let query = sqlx::query(sql).bind(webhook.as_str()).bind(PAGE);
         let rows = query.fetch_all(&mut *connection).await?;
-        if !rows.is_empty() {
-            return Ok((rows, false));
+        // More events may come all the while: a page that is not full is the last one.
+        let is_full = rows.len() == PAGE as usize;
+        given_up.extend(rows);
+        if is_full {
+            return Ok((given_up, false));
         }
     }
-    Ok((Vec::new(), true))
+    Ok((given_up, true))
 }
 
 /// A delivery that is handed over.

@@ -10,7 +10,7 @@ const PAUSE: &str = "SELECT origin, paused_until FROM upstreams WHERE origin = ?
 const PAUSES: &str =
     "SELECT origin, paused_until FROM upstreams WHERE paused_until > ?1 ORDER BY origin";
 
-const RESUMES: &str = "SELECT coalesce(sum(resumes), 0) FROM upstreams";
+const RESUMES: &str = "SELECT coalesce((SELECT resumes FROM upstreams WHERE origin = ''), 0)";
 
 const RESUME: &str = "UPDATE upstreams SET paused_until = 0";
 

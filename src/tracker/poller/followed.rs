@@ -283,16 +283,13 @@ impl Poller {
     /// Puts a job that is in line where its next poll and its priority want it.
     pub(super) fn line_up(&mut self, id: &JobId) {
         let wall = self.surroundings.clock.now();
-        if let Some(job) = self.jobs.get_mut(id)
-            && let Place::InLine(slot) = &mut job.place
-        {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let rank = job.rank();
+        if let Place::InLine(slot) = &mut job.place {
             self.schedule.remove(id, *slot);
             let due = Instant::now() + job.next_poll_at.since(wall);
-            let rank = Rank {
-                urgent: job.urgent,
-                last: job.last_look.is_some(),
-                priority: job.priority,
-            };
             *slot = self.schedule.insert(id, due, rank);
         }
     }

@@ -113,6 +113,20 @@ async fn what_the_table_refuses_is_refused_with_the_same_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_made_again_is_answered_as_before_whatever_the_rules_say_by_now() {
+    let mut world = World::running().await;
+    world
+        .sql("INSERT INTO jobs (id, webhook) VALUES ('j', 'gone')")
+        .await;
+    let body =
+        |id: &str| format!(r#"{{"id":"{id}","webhook":"gone","deadline_at":1000000000017}}"#);
+    let again = post(&mut world, &body("j")).await;
+    assert_eq!((again.status, &again.json()["id"]), (200, &"j".into()));
+    let new = post(&mut world, &body("k")).await;
+    assert_eq!(new.status, 400, "{}", new.text);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_would_never_be_polled_or_sent_is_refused_with_the_reason() {
     let mut world = World::running().await;
     let cases = [

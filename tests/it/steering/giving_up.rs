@@ -112,3 +112,36 @@ async fn everything_that_waits_for_a_webhook_is_given_up_at_once() {
     let states = world.rows("SELECT DISTINCT state FROM deliveries").await;
     assert_eq!(states, [["exhausted"]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_another_hand_has_spoilt_stands_in_the_way_of_no_command() {
+    for disabled in [false, true] {
+        let mut world = told("retry = [\"1d\"]", "").await;
+        world.sink.answers("all", &[(500, ""); 2]);
+        for job in ["a", "b"] {
+            done(&mut world, job).await;
+        }
+        world.pass(SECOND).await;
+        let all = WebhookName::new("all");
+        if disabled {
+            disable(&world, "all").await;
+        }
+        let spoil = "UPDATE deliveries SET job_id = 'no/id' WHERE job_id = 'a'";
+        world.foreign_sql(spoil).await;
+        if disabled {
+            assert_eq!(enable(&world, "all").await, 2);
+            world.daemon().nudge();
+            world.pass(MINUTE).await;
+            assert_eq!(world.sink.accepted("all").len(), 1);
+            continue;
+        }
+        let store = outsider(&world).await;
+        let moved = store.move_deliveries(&all, &WebhookName::new("new")).await;
+        store.leave().await;
+        let moved = moved.unwrap();
+        assert_eq!((moved.deliveries, moved.is_last), (1, true));
+        assert_eq!(give_up(&mut world, Unwanted::AllOf(all)).await, 1);
+        let left = "SELECT count(*) FROM deliveries WHERE webhook = 'all' AND state = 'pending'";
+        assert_eq!(world.value(left).await, "0");
+    }
+}

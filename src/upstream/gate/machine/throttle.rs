@@ -91,12 +91,12 @@ impl Throttling {
         }
     }
 
-    /// All wait until then, because the upstream asked for it before this process began.
+    /// All wait until then, because the upstream asked for it earlier: before this process began, or another configuration.
     pub(super) fn rest(&mut self, until: Instant, last: Ticket) {
         self.alone = None;
         self.closure = Some(Closure {
             until,
-            reason: reason("it asked to be left alone before the start"),
+            reason: reason("it asked earlier to be left alone"),
             mark: last,
             earliest: until,
         });
