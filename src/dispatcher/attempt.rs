@@ -87,7 +87,10 @@ pub(super) async fn attempt(
         attempt: number,
         is_replay: delivery.is_replay,
     };
-    let report = target.sender.send(webhook, &message).await;
+    // Nothing was sent and nothing is recorded: it is due as it was.
+    let Ok(report) = target.sender.send(webhook, &message).await else {
+        return Ok(Ended::Skipped(delivery.job_id));
+    };
     drop(message);
     let ended_at = parts.clock.now();
     // The health only now: how many more may be under way depends on it.
