@@ -34,6 +34,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "core",
             "clock",
             "pulse",
+            "sockets",
             "store",
             "webhook",
             "tracker",

@@ -144,6 +144,7 @@ async fn connections_that_cannot_be_opened_for_want_of_files_are_no_failure_of_a
     }
     let started = "SELECT count(*) FROM jobs WHERE state = 'in-progress'";
     house.until(started, "2").await;
+    jobtrackd::tls::install_provider();
     let operator = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{status}/readyz");
     let ready = async || operator.get(&url).send().await.unwrap().text().await;
