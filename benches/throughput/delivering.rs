@@ -216,7 +216,8 @@ async fn bare_loop(
                     attempt: 1,
                     is_replay: false,
                 };
-                sender.send(&settings[webhook], &message).await;
+                // One that was not sent is missed by the receivers, who are waited for.
+                let _ = sender.send(&settings[webhook], &message).await;
             }
         });
     }

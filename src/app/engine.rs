@@ -72,9 +72,11 @@ impl Prepared {
     /// Makes the clients. Nothing is sent.
     pub(super) fn new(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
-        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter)?;
+        let sockets = surroundings.sockets.clone();
+        let upstream =
+            Upstream::sharing(&settings.upstream, clock.clone(), jitter, sockets.clone())?;
         let upstream = upstream.within(surroundings.answers.clone());
-        let sender = Sender::new(clock, &settings.webhooks)?;
+        let sender = Sender::new(clock, &settings.webhooks)?.sharing(sockets);
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),
             sender: sender.clone(),
@@ -140,6 +142,7 @@ impl Engine {
         let gauge = engine.poller(noticed);
         engine.pruner();
         let stranding = engine.lookout();
+        engine.attend_sockets();
         let (adopted, ready) = oneshot::channel();
         engine.intake(notices, nudge, adopted);
         vitals.watch(engine.pulses.clone());
@@ -154,6 +157,7 @@ impl Engine {
             writable: engine.recorder.writable(),
             attempts: engine.gauges.clone(),
             stranding,
+            sockets: surroundings.sockets.clone(),
         };
         let health = watched.health(gauge);
         Ok((engine, upstream, health))
@@ -270,6 +274,16 @@ impl Engine {
             Ok(())
         });
         found
+    }
+
+    fn attend_sockets(&mut self) {
+        let Surroundings { sockets, clock, .. } = self.surroundings.clone();
+        let attending = sockets.attend(clock);
+        let stop = self.stop.clone();
+        self.tasks.spawn("the sockets", async move {
+            stop.run_until_cancelled(attending).await;
+            Ok(())
+        });
     }
 
     fn intake(

@@ -27,6 +27,7 @@ use crate::clock::{Clock, Jitter};
 use crate::config::{DatabaseSettings, Settings};
 use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
+use crate::sockets::Sockets;
 use crate::status::{
     self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
 };
@@ -57,6 +58,8 @@ pub struct Surroundings {
     pub status_limits: Limits,
     /// Memory for the API's answers.
     pub answers: AnswerMemory,
+    /// What connections are short of.
+    pub sockets: Sockets,
     /// Who is told how the start and the stop go.
     pub manager: ServiceManager,
     /// What records metrics, if anything does.
@@ -71,6 +74,7 @@ impl Default for Surroundings {
             intake_tick: intake::TICK,
             status_limits: Limits::default(),
             answers: AnswerMemory::default(),
+            sockets: Sockets::default(),
             manager: ServiceManager::default(),
             exporter: None,
         }

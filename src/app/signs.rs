@@ -10,6 +10,7 @@ use super::lookout::Stranding;
 use super::vitals::Vitals;
 use crate::core::delivery::WebhookName;
 use crate::dispatcher;
+use crate::sockets::Sockets;
 use crate::status::{Health, Problems};
 use crate::store::Shortage;
 use crate::telemetry::{Problem, Signs};
@@ -46,6 +47,7 @@ pub(super) struct Watched {
     pub(super) writable: watch::Receiver<Writable>,
     pub(super) attempts: Gauges,
     pub(super) stranding: Stranding,
+    pub(super) sockets: Sockets,
 }
 
 impl Watched {
@@ -80,6 +82,8 @@ impl Watched {
         unready.extend(stalled.map(|name| format!("{name} has stalled")));
         let mut degraded = upstream.gate().degraded();
         degraded.extend(self.stranding.problems());
+        let short = self.sockets.shortage();
+        degraded.extend(short.map(|short| format!("connections cannot be opened: {short}")));
         Problems { unready, degraded }
     }
 
@@ -97,10 +101,11 @@ impl Watched {
             Writable::Short(Shortage::Quota | Shortage::FileSize) => Some(Problem::DiskFull),
             Writable::Short(_) => Some(Problem::OutOfResources),
         };
+        let short = self.sockets.shortage().map(|_| Problem::OutOfResources);
         let tokenless = closed == Some(GateReasonKind::TokenUnavailable);
         let refused = matches!(gate.credentials(), Credentials::Refused { .. });
         let found = [
-            written,
+            written.or(short),
             gate.is_throttled().then_some(Problem::Throttled),
             tokenless.then_some(Problem::TokenUnavailable),
             refused.then_some(Problem::CredentialsRefused),

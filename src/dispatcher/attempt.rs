@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::condition::Condition;
 use super::place::Place;
 use super::{DispatcherError, Parts, Target};
@@ -13,6 +15,7 @@ use crate::core::event::EventType;
 use crate::core::health::{Health, Tried};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
+use crate::sockets::Shortage;
 use crate::store::{AttemptRecord, DueDelivery, HealthRecord, patiently};
 use crate::telemetry;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
@@ -81,14 +84,10 @@ pub(super) async fn attempt(
     let Some(body) = body else {
         return Ok(Ended::Skipped(delivery.job_id));
     };
-    let message = Message {
-        id: &delivery.event_id,
-        body: body.into(),
-        attempt: number,
-        is_replay: delivery.is_replay,
+    // Nothing was sent and nothing is recorded: it is due as it was.
+    let Ok(report) = send(&target, &delivery, body.into()).await else {
+        return Ok(Ended::Skipped(delivery.job_id));
     };
-    let report = target.sender.send(webhook, &message).await;
-    drop(message);
     let ended_at = parts.clock.now();
     // The health only now: how many more may be under way depends on it.
     let judging = Judging {
@@ -141,6 +140,20 @@ pub(super) async fn attempt(
     };
     attempted.recorded = parts.recorder.attempted(record).await?;
     Ok(Ended::Attempted(Box::new(attempted)))
+}
+
+async fn send(
+    target: &Target,
+    delivery: &DueDelivery,
+    body: Bytes,
+) -> Result<AttemptReport, Shortage> {
+    let message = Message {
+        id: &delivery.event_id,
+        body,
+        attempt: delivery.attempts + 1,
+        is_replay: delivery.is_replay,
+    };
+    target.sender.send(&target.webhook, &message).await
 }
 
 /// What is known of an attempt before it is judged.

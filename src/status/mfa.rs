@@ -142,7 +142,7 @@ fn refusal(refused: &Refused) -> Response {
         Refused::Expired { .. } => (StatusCode::GONE, "resource-no-longer-available", EXPIRED),
         Refused::Count { .. } => (StatusCode::UNPROCESSABLE_ENTITY, NOT_VALID, INVALID),
         Refused::Store(error) => return unreadable(error),
-        Refused::NotRelayed(NotRelayed::Token(_)) => {
+        Refused::NotRelayed(NotRelayed::Token(_) | NotRelayed::Short(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATER)
         }
         Refused::NotRelayed(NotRelayed::Trouble(trouble))

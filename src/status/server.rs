@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::guard::{Access, Guard};
@@ -34,6 +34,9 @@ pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
 
 /// Pause after the system had no connection to give, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// That is said again only after so long without it: while others take what is given back, it comes and goes.
+const ACCEPT_QUIET: Duration = Duration::from_secs(60);
 
 /// Serves until `stop`, then finishes the requests under way, within [`Limits::farewell`].
 ///
@@ -61,7 +64,7 @@ pub(super) async fn serve_routes(
     let slots = Arc::new(Semaphore::new(limits.connections));
     let (crowd, crowded) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut refused = false;
+    let mut refused: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -73,13 +76,11 @@ pub(super) async fn serve_routes(
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok(stream) => {
-                refused = false;
-                stream
-            }
+            Ok(stream) => stream,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
-                if !std::mem::replace(&mut refused, true) {
+                let last = refused.replace(Instant::now());
+                if last.is_none_or(|last| last.elapsed() >= ACCEPT_QUIET) {
                     tracing::warn!(%error, "the status server cannot accept connections; it is tried again");
                 }
                 tokio::select! {

@@ -19,6 +19,7 @@ use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
 use crate::core::poll::Poll;
 use crate::memory::Reservation;
+use crate::sockets::Sockets;
 
 /// The API we poll. Clones share everything.
 #[derive(Clone)]
@@ -63,8 +64,21 @@ impl Upstream {
         clock: Clock,
         jitter: Jitter,
     ) -> Result<Self, UpstreamError> {
+        Self::sharing(settings, clock, jitter, Sockets::default())
+    }
+
+    /// The same, which notes with others what connections are short of.
+    ///
+    /// # Errors
+    /// As those of [`Upstream::new`].
+    pub fn sharing(
+        settings: &UpstreamSettings,
+        clock: Clock,
+        jitter: Jitter,
+        sockets: Sockets,
+    ) -> Result<Self, UpstreamError> {
         let inner = Inner {
-            http: Http::new(settings, clock.clone())?,
+            http: Http::new(settings, clock.clone(), sockets)?,
             tokens: Tokens::new(&settings.auth, jitter.clone())?,
             gate: Gate::new(clock, jitter, settings.max_retry_after),
             budget: Budget::new(settings.requests_per_second),

@@ -119,8 +119,26 @@ impl Asking {
         })
     }
 
-    /// Asks once, with this form.
+    /// Asks once, with this form, as soon as a connection can be opened.
     pub(super) async fn ask(&self, http: &Http, form: &str) -> Result<Grant, TokenTrouble> {
+        let answer = loop {
+            let request = self.request(http, form);
+            match http.send(request, Some(&self.key), ANSWER, None).await {
+                Err(NoAnswer::Short(shortage)) => http.sockets.wait(shortage).await,
+                Err(NoAnswer::Trouble(trouble)) => return Err(TokenTrouble::Unavailable(trouble)),
+                Err(NoAnswer::ForeignOrigin) => {
+                    return Err(rubbish("the token URL is not the upstream's"));
+                }
+                Ok(answer) => break answer,
+            }
+        };
+        match answer {
+            Answer::Success(success) => granted(&success.body),
+            Answer::Other(refusal) => Err(self.meaning(refusal)),
+        }
+    }
+
+    fn request(&self, http: &Http, form: &str) -> Request {
         let mut request = Request::new(Method::POST, http.base.token_url());
         let headers = request.headers_mut();
         headers.insert(VERSION_HEADER, self.version.clone());
@@ -129,12 +147,7 @@ impl Asking {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         *request.body_mut() = Some(form.to_owned().into());
-        match http.send(request, Some(&self.key), ANSWER, None).await {
-            Ok(Answer::Success(success)) => granted(&success.body),
-            Ok(Answer::Other(refusal)) => Err(self.meaning(refusal)),
-            Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
-            Err(NoAnswer::ForeignOrigin) => Err(rubbish("the token URL is not the upstream's")),
-        }
+        request
     }
 
     fn meaning(&self, refusal: Refusal) -> TokenTrouble {

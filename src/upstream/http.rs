@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, DATE, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +20,7 @@ use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
+use crate::sockets::{Shortage, Sockets};
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,10 +38,11 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Http {
     client: Renewed<Client>,
     pub(super) base: Base,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     pub(super) max_retry_after: Duration,
     clock: Clock,
     date: OnceLock<Dated>,
+    pub(super) sockets: Sockets,
 }
 
 /// The `Date` of the first answer that had one, and our time when it came.
@@ -108,12 +110,24 @@ impl Limits {
 pub(super) enum NoAnswer {
     /// The URL is not the upstream's, so nothing was sent.
     ForeignOrigin,
+    /// There was no connection for want of something of our own, so nothing was sent.
+    Short(Shortage),
     /// The network, a limit, or the time.
     Trouble(Trouble),
 }
 
+impl From<Trouble> for NoAnswer {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
 impl Http {
-    pub(super) fn new(settings: &UpstreamSettings, clock: Clock) -> Result<Self, UpstreamError> {
+    pub(super) fn new(
+        settings: &UpstreamSettings,
+        clock: Clock,
+        sockets: Sockets,
+    ) -> Result<Self, UpstreamError> {
         crate::tls::install_provider();
         let base = Base::new(&settings.base_url)?;
         let https = settings.base_url.scheme() == "https";
@@ -127,6 +141,7 @@ impl Http {
             max_retry_after: settings.max_retry_after,
             clock,
             date: OnceLock::new(),
+            sockets,
         })
     }
 
@@ -156,11 +171,14 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let answer = self.exchange(request, limits, memory).await;
-        answer.map_err(|Trouble { class, detail }| {
-            let detail = presentable(&detail, &secrets(authorization));
-            NoAnswer::Trouble(Trouble { class, detail })
-        })
+        if self.sockets.shortage().is_some() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let mut answer = self.exchange(request, limits, memory).await;
+        if let Err(NoAnswer::Trouble(trouble)) = &mut answer {
+            trouble.detail = presentable(&trouble.detail, &secrets(authorization));
+        }
+        answer
     }
 
     async fn exchange(
@@ -168,7 +186,7 @@ impl Http {
         request: Request,
         limits: Limits,
         memory: Option<&Memory>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, NoAnswer> {
         let deadline = Instant::now() + self.timeout;
         let enough = memory.map_or(usize::MAX, |_| SMALL);
         let beginning = self.begin(request, deadline, limits, enough);
@@ -204,9 +222,9 @@ impl Http {
         deadline: Instant,
         limits: Limits,
         enough: usize,
-    ) -> Result<(Head, Result<Reading, Trouble>), Trouble> {
+    ) -> Result<(Head, Result<Reading, Trouble>), NoAnswer> {
         let sent = timeout_at(deadline, self.client.get().execute(request)).await;
-        let response = sent.map_err(|_| self.timed_out())?.map_err(trouble_of)?;
+        let response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
         self.note_date(&response);
         let (head, limit) = if response.status().is_success() {
             let status = response.status().as_u16();
@@ -377,6 +395,14 @@ fn secrets(authorization: Option<&HeaderValue>) -> Vec<&str> {
         .and_then(|value| value.split_once(' '))
         .map(|(_, secret)| secret);
     secret.into_iter().collect()
+}
+
+fn no_answer(error: reqwest::Error) -> NoAnswer {
+    let connecting = Some(&error).filter(|error| error.is_connect());
+    match connecting.and_then(|error| Shortage::behind(error)) {
+        Some(shortage) => NoAnswer::Short(shortage),
+        None => NoAnswer::Trouble(trouble_of(error)),
+    }
 }
 
 pub(super) fn trouble_of(error: reqwest::Error) -> Trouble {

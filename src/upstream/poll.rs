@@ -74,8 +74,7 @@ impl Inner {
             Ok(token) => token,
             Err(error) => return without_token(&error),
         };
-        requests.fetch_add(1, Ordering::Relaxed);
-        let refused = match self.get(request, &token, memory).await {
+        let refused = match self.get(request, &token, requests, memory).await {
             Asked::Done(finished) => return finished,
             Asked::TokenRefused(refused) => refused,
         };
@@ -100,8 +99,7 @@ impl Inner {
             Err(error) => return without_token(&error),
         };
         self.budget.take().await;
-        requests.fetch_add(1, Ordering::Relaxed);
-        match self.get(request, &token, memory).await {
+        match self.get(request, &token, requests, memory).await {
             Asked::Done(finished) => finished,
             Asked::TokenRefused(again) => {
                 match self.tokens.refused_again(refused, &token, request.job) {
@@ -112,7 +110,14 @@ impl Inner {
         }
     }
 
-    async fn get(&self, request: &PollRequest<'_>, token: &Token, memory: &AnswerMemory) -> Asked {
+    async fn get(
+        &self,
+        request: &PollRequest<'_>,
+        token: &Token,
+        requests: &AtomicU32,
+        memory: &AnswerMemory,
+    ) -> Asked {
+        requests.fetch_add(1, Ordering::Relaxed);
         let authorization = token.header.as_ref();
         let get = Request::new(Method::GET, request.url.clone());
         let reading = Some(&memory.reading);
@@ -138,6 +143,13 @@ impl Inner {
                         TroubleClass::TooLarge | TroubleClass::Rubbish
                     );
                     of_trouble(trouble, !answered)
+                }
+                Err(NoAnswer::Short(shortage)) => {
+                    requests.fetch_sub(1, Ordering::Relaxed);
+                    // Whoever polls may ask again at once.
+                    self.http.sockets.wait(shortage).await;
+                    let detail = shortage.to_string();
+                    Finished::new(PollOutcome::NotSent { detail }, Signal::Nothing)
                 }
                 Err(NoAnswer::ForeignOrigin) => foreign(),
             },

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request};
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -15,6 +16,7 @@ use super::token::{Token, TokenError};
 use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, Trouble};
 use crate::core::resource::UserId;
+use crate::sockets::Shortage;
 
 /// How much of an answer is handed on, whatever its status: 1 MiB.
 const WHOLE: Limits = Limits {
@@ -40,6 +42,9 @@ pub enum NotRelayed {
     /// There is no token; nothing was sent.
     #[error("there is no token to send the answers with, so nothing was sent: {0}")]
     Token(#[from] TokenError),
+    /// No connection could be opened for want of something of our own; nothing was sent.
+    #[error("no connection can be opened ({0}), so nothing was sent")]
+    Short(Shortage),
     /// The network or the time. The API may have the answers all the same.
     #[error("the API has not answered, but may have the answers all the same: {}", .0.detail)]
     Trouble(Trouble),
@@ -81,13 +86,13 @@ impl Upstream {
         let inner = &self.inner;
         let url = inner.http.base.link_url(link)?;
         let token = inner.tokens.get(user, &inner.http).await?;
-        let answer = self.post(&url, &token, body()).await?;
+        let answer = self.post(&url, &token, &body).await?;
         let answer = match answer {
             Answer::Other(refusal)
                 if refusal.is_of_token() && inner.tokens.replaces(user, &token, job) =>
             {
                 let token = inner.tokens.get(user, &inner.http).await?;
-                self.post(&url, &token, body()).await?
+                self.post(&url, &token, &body).await?
             }
             answer => answer,
         };
@@ -104,21 +109,28 @@ impl Upstream {
         &self,
         url: &Url,
         token: &Token,
-        body: Zeroizing<Vec<u8>>,
+        body: impl Fn() -> Zeroizing<Vec<u8>>,
     ) -> Result<Answer, NotRelayed> {
         let inner = &self.inner;
         inner.budget.take_urgently().await;
-        let mut request = Request::new(Method::POST, url.clone());
-        let json = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
-        *request.body_mut() = Some(Bytes::from_owner(body).into());
-        let sent = inner
-            .http
-            .send(request, token.header.as_ref(), WHOLE, None)
-            .await;
-        sent.map_err(|no_answer| match no_answer {
-            NoAnswer::ForeignOrigin => NotRelayed::Target(RefusedUrl::OtherOrigin),
-            NoAnswer::Trouble(trouble) => NotRelayed::Trouble(trouble),
-        })
+        let http = &inner.http;
+        let started = Instant::now();
+        loop {
+            let mut request = Request::new(Method::POST, url.clone());
+            let json = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            *request.body_mut() = Some(Bytes::from_owner(body()).into());
+            let authorization = token.header.as_ref();
+            match http.send(request, authorization, WHOLE, None).await {
+                Ok(answer) => return Ok(answer),
+                Err(NoAnswer::ForeignOrigin) => Err(RefusedUrl::OtherOrigin)?,
+                Err(NoAnswer::Trouble(trouble)) => return Err(NotRelayed::Trouble(trouble)),
+                // A user waits, but not for ever.
+                Err(NoAnswer::Short(shortage)) if started.elapsed() >= http.timeout => {
+                    return Err(NotRelayed::Short(shortage));
+                }
+                Err(NoAnswer::Short(shortage)) => http.sockets.wait(shortage).await,
+            }
+        }
     }
 }

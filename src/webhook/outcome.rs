@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
-use rustix::io::Errno;
 use url::Url;
 
 use super::guard::Verdict;
@@ -16,12 +15,10 @@ use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
 use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
+use crate::sockets::links;
 
 /// Longest detail that is kept, in characters.
 const MAX_DETAIL: usize = 200;
-
-/// Most links of a chain of errors that are followed.
-const MAX_CHAIN: usize = 16;
 
 /// Reads the status line and the headers; the body has no say.
 pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
@@ -154,32 +151,8 @@ fn redirect_target(response: &Response) -> Option<String> {
     Some(format!("{}://{host}", target.scheme()))
 }
 
-/// The error and its causes, outermost first.
-fn links<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |link| cause(*link)).take(MAX_CHAIN)
-}
-
-/// The next link. An [`io::Error`] keeps the error it wraps from `source`, so that one is taken out of it.
-fn cause<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    let wrapped = link
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    match wrapped {
-        Some(inner) => Some(inner),
-        None => link.source(),
-    }
-}
-
 fn as_tls<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     link.downcast_ref::<rustls::Error>()
-}
-
-/// Whether this process, or this machine, had no file descriptor left.
-pub(super) fn is_want_of_files(error: &reqwest::Error) -> bool {
-    let wanting = |errno| matches!(errno, Some(Errno::MFILE | Errno::NFILE));
-    links(error)
-        .filter_map(|link| link.downcast_ref())
-        .any(|error| wanting(Errno::from_io_error(error)))
 }
 
 fn is_broken(link: &(dyn Error + 'static)) -> bool {

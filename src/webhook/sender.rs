@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
-use tokio::time::{Instant, sleep, timeout};
+use reqwest::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
+use tokio::time::{Instant, timeout};
 
 use super::answer;
 use super::guard::judge_host;
@@ -23,6 +23,7 @@ use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
+use crate::sockets::{Shortage, Sockets};
 
 /// Longest wait for a new connection: lookup, TCP and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -32,9 +33,6 @@ const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
-
-/// Pause after a connection that could not be opened for want of file descriptors.
-const WANT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Most idle connections kept per origin. Webhooks at one origin share them.
 const MAX_IDLE_PER_HOST: usize = 32;
@@ -49,6 +47,7 @@ pub(super) const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSIO
 pub struct Sender {
     clock: Clock,
     clients: Arc<Clients>,
+    sockets: Sockets,
 }
 
 #[derive(Debug)]
@@ -142,26 +141,49 @@ impl Sender {
                 with_private,
                 own,
             }),
+            sockets: Sockets::default(),
         })
     }
 
+    /// The same sender, which notes with others what connections are short of.
+    #[must_use]
+    pub fn sharing(self, sockets: Sockets) -> Self {
+        Self { sockets, ..self }
+    }
+
     /// Makes one attempt. It ends within `webhook.timeout`, and dropping the future cancels it.
-    pub async fn send(&self, webhook: &WebhookSettings, message: &Message<'_>) -> AttemptReport {
+    ///
+    /// # Errors
+    /// [`Shortage`], after a pause, when no connection could be opened for want of something of our own: nothing was sent,
+    /// and it says nothing of the receiver.
+    pub async fn send(
+        &self,
+        webhook: &WebhookSettings,
+        message: &Message<'_>,
+    ) -> Result<AttemptReport, Shortage> {
         let started_at = self.clock.now();
         let request = self.request(webhook, message, started_at);
-        self.attempt(webhook, request, started_at).await
+        let attempt = self.attempt(webhook, request, started_at).await;
+        if let Err(shortage) = attempt {
+            self.sockets.wait(shortage).await;
+        }
+        attempt
     }
 
     /// The same, and the request as it was sent, for people.
+    ///
+    /// # Errors
+    /// As those of [`Sender::send`], without the pause.
     pub async fn send_and_show(
         &self,
         webhook: &WebhookSettings,
         message: &Message<'_>,
-    ) -> (AttemptReport, Shown) {
+    ) -> Result<(AttemptReport, Shown), Shortage> {
         let started_at = self.clock.now();
         let request = self.request(webhook, message, started_at);
         let shown = Shown::of(request.as_ref(), message.body.len());
-        (self.attempt(webhook, request, started_at).await, shown)
+        let report = self.attempt(webhook, request, started_at).await?;
+        Ok((report, shown))
     }
 
     async fn attempt(
@@ -169,21 +191,21 @@ impl Sender {
         webhook: &WebhookSettings,
         request: Option<RequestBuilder>,
         started_at: UnixMillis,
-    ) -> AttemptReport {
+    ) -> Result<AttemptReport, Shortage> {
         let started = Instant::now();
         let attempt = self.exchange(webhook, request, started);
         let Exchanged {
             result,
             wish,
             answer,
-        } = self.clock.held(attempt).await;
-        AttemptReport {
+        } = self.clock.held(attempt).await?;
+        Ok(AttemptReport {
             result,
             wish,
             answer,
             started_at,
             duration: started.elapsed(),
-        }
+        })
     }
 
     /// Asks the webhook for its head (HEAD, which changes nothing) and answers with the status, whatever it is.
@@ -198,7 +220,9 @@ impl Sender {
         let request = webhook.url.clone().map(|url| client.head(url));
         let started = Instant::now();
         let asking = self.exchange(webhook, request, started);
-        match self.clock.held(asking).await.result {
+        let asked = self.clock.held(asking).await;
+        let asked = asked.map_err(|short| (AttemptErrorClass::Connect, short.to_string()))?;
+        match asked.result {
             AttemptResult::Unreachable { class, detail } => Err((class, detail)),
             answered => Ok(answered.status().unwrap_or_default()),
         }
@@ -209,15 +233,15 @@ impl Sender {
         webhook: &WebhookSettings,
         request: Option<RequestBuilder>,
         started: Instant,
-    ) -> Exchanged {
+    ) -> Result<Exchanged, Shortage> {
         let secrets = webhook.redactor();
-        let mut exchanged = self.exchanged(webhook, request, started, &secrets).await;
+        let mut exchanged = self.exchanged(webhook, request, started, &secrets).await?;
         if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
             &mut exchanged.result
         {
             *detail = secrets.hide_text(detail);
         }
-        exchanged
+        Ok(exchanged)
     }
 
     async fn exchanged(
@@ -226,21 +250,30 @@ impl Sender {
         request: Option<RequestBuilder>,
         started: Instant,
         secrets: &Redactor,
-    ) -> Exchanged {
-        let (Some(url), Some(request)) = (&webhook.url, request) else {
-            return outcome::of_no_url().into();
+    ) -> Result<Exchanged, Shortage> {
+        let (Some(url), Some(mut request)) = (&webhook.url, request) else {
+            return Ok(outcome::of_no_url().into());
         };
         // An address in the URL never reaches the resolver.
         let verdict = url.host().as_ref().and_then(judge_host);
         if let Some(verdict) = verdict
             && !verdict.permits(webhook.allow_private)
         {
-            return outcome::of_forbidden_address(verdict).into();
+            return Ok(outcome::of_forbidden_address(verdict).into());
         }
-        let response = match timeout(webhook.timeout, sent(request)).await {
+        if self.sockets.shortage().is_some() {
+            request = request.header(CONNECTION, "close");
+        }
+        let response = match timeout(webhook.timeout, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return outcome::of_error(error, url).into(),
-            Err(_) => return outcome::of_silence(webhook.timeout).into(),
+            Ok(Err(error)) => {
+                let shortage = Some(&error).filter(|error| error.is_connect());
+                return match shortage.and_then(|error| Shortage::behind(error)) {
+                    Some(shortage) => Err(shortage),
+                    None => Ok(outcome::of_error(error, url).into()),
+                };
+            }
+            Err(_) => return Ok(outcome::of_silence(webhook.timeout).into()),
         };
         let mut result = outcome::of_answer(&response, self.clock.now());
         let wish = outcome::wish(response.headers());
@@ -252,11 +285,11 @@ impl Sender {
                 .as_ref()
                 .is_some_and(|answer| answer.cut == Some(Cut::TooSlow));
         }
-        Exchanged {
+        Ok(Exchanged {
             result,
             wish,
             answer,
-        }
+        })
     }
 
     fn request(
@@ -305,23 +338,15 @@ impl Sender {
     }
 }
 
-/// Sends a request. While this process can open no connection for want of file descriptors, which is no failure of the
-/// receiver, it is sent again.
-async fn sent(request: RequestBuilder) -> Result<Response, reqwest::Error> {
-    while let Some(copy) = request.try_clone() {
-        match copy.send().await {
-            Err(error) if outcome::is_want_of_files(&error) => sleep(WANT_PAUSE).await,
-            sent => return sent,
-        }
-    }
-    request.send().await
-}
-
 /// A client that is made anew now and then, and whether it trusts any CA.
 fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
     let (first, trusting) = client(allow_private, trust)?;
     let trust = trust.clone();
-    let again = move || client(allow_private, &trust).ok().map(|(client, _)| client);
+    // Certificates that cannot be read just now are no reason to trust none.
+    let again = move || match client(allow_private, &trust) {
+        Ok((client, trusts)) if trusts || !trusting => Some(client),
+        _ => None,
+    };
     Ok((Renewed::new(LONGEST_LIFE, first, again), trusting))
 }
 

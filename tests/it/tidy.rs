@@ -7,19 +7,23 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("memory", &[]),
     ("pulse", &[]),
     ("tls", &[]),
+    ("sockets", &["core", "clock"]),
     ("lifecycle", &[]),
     ("telemetry", &["core"]),
     ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     ("store", &["core", "clock"]),
-    ("upstream", &["core", "clock", "memory", "tls", "telemetry"]),
-    ("webhook", &["core", "clock", "tls"]),
+    (
+        "upstream",
+        &["core", "clock", "memory", "tls", "sockets", "telemetry"],
+    ),
+    ("webhook", &["core", "clock", "tls", "sockets"]),
     (
         "tracker",
         &["core", "clock", "pulse", "store", "upstream", "telemetry"],
@@ -30,6 +34,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "core",
             "clock",
             "pulse",
+            "sockets",
             "store",
             "webhook",
             "tracker",

@@ -58,7 +58,7 @@ fn message() -> Message<'static> {
 /// Makes one attempt in paused time.
 async fn send(webhook: &WebhookSettings) -> AttemptReport {
     let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(webhook)).unwrap();
-    sender.send(webhook, &message()).await
+    sender.send(webhook, &message()).await.unwrap()
 }
 
 async fn answer_of(status: &str, headers: &str) -> AttemptResult {
@@ -118,7 +118,10 @@ async fn the_official_library_verifies_what_was_sent() {
     let clock = Clock::system();
     let sender = Sender::new(clock.clone(), &[]).unwrap();
     let before = clock.now();
-    let report = sender.send(&settings(&receiver.url()), &message()).await;
+    let report = sender
+        .send(&settings(&receiver.url()), &message())
+        .await
+        .unwrap();
     assert_eq!(report.result, AttemptResult::Delivered { status: 204 });
     assert!(before <= report.started_at && report.started_at <= clock.now());
 
@@ -307,10 +310,11 @@ async fn a_connection_is_used_again_after_a_body_within_the_limit_only() {
         let receiver = Receiver::start(Reply::Whole(text)).await;
         let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
         let webhook = settings(&receiver.url());
-        sender.send(&webhook, &message()).await;
+        sender.send(&webhook, &message()).await.unwrap();
         let (clone, same) = (sender.clone(), webhook.clone());
         tokio::spawn(async move { clone.send(&same, &message()).await })
             .await
+            .unwrap()
             .unwrap();
         let last = receiver.requests().pop().unwrap();
         assert_eq!(last.connection, connections, "{length} bytes");
@@ -324,7 +328,7 @@ async fn a_kept_connection_that_the_receiver_closes_costs_no_attempt() {
     let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
     let webhook = settings(&receiver.url());
     for connection in 1..=3 {
-        let report = sender.send(&webhook, &message()).await;
+        let report = sender.send(&webhook, &message()).await.unwrap();
         assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
         receiver.ending().await;
         assert_eq!(receiver.connections(), connection);

@@ -85,7 +85,7 @@ pub(in crate::cli) async fn run(
         attempt: 1,
         is_replay: false,
     };
-    let (report, shown) = sender.send_and_show(webhook, &message).await;
+    let (report, shown) = sender.send_and_show(webhook, &message).await?;
     let kept = keep(webhook, &event, &report, database, &clock).await;
     let mut screen = Screen::new(clock.now());
     let drawn = if args.json {

@@ -132,33 +132,84 @@ async fn connections_that_use_up_all_files_delay_the_daemon_and_end_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_sent_for_want_of_files_uses_up_no_retry() {
+async fn connections_that_cannot_be_opened_for_want_of_files_are_no_failure_of_anybody() {
     let mut house = House::new().await;
-    house.raw("webhooks.all", "events", "[\"job.completed\"]");
+    house.raw("webhooks.all", "events", "[\"job.failed\"]");
+    house.set("webhooks.all", "timeout", "1s");
+    house.raw("webhooks.all", "retry", "[\"50ms\"]");
     let program = house.running().await;
-    house
-        .follow("steady", &[(0, &[("a", "in-progress")])])
-        .await;
-    house
-        .until("SELECT state FROM jobs WHERE id = 'steady'", "in-progress")
-        .await;
+    let status = program.ready().await;
+    for id in ["told", "polled"] {
+        house.follow(id, &[(0, &[("a", "in-progress")])]).await;
+    }
+    let started = "SELECT count(*) FROM jobs WHERE state = 'in-progress'";
+    house.until(started, "2").await;
+    jobtrackd::tls::install_provider();
+    let operator = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{status}/readyz");
+    let ready = async || operator.get(&url).send().await.unwrap().text().await;
+    assert!(ready().await.unwrap().contains("\"ok\""));
+
     let enough = limit(&program, Resource::Nofile, Some(0)).current;
-    house.follow("1", &[(0, &[("a", "success")])]).await;
-    house
-        .until(
-            "SELECT count(*) FROM events WHERE type = 'job.completed'",
-            "1",
-        )
-        .await;
-    let asked = house.asked("steady");
-    until("ten more polls", || house.asked("steady") > asked + 10).await;
-    assert_eq!(house.sink.received().len(), 0);
+    let cancel = |id| format!("UPDATE jobs SET cancel_requested = 1 WHERE id = '{id}'");
+    house.sql(&cancel("told")).await;
+    let line = program.says("connections cannot be opened").await;
+    assert!(line.contains("too few file descriptors"), "{line}");
+    // The connection that polls had is given up as well.
+    let polled = |column: &str| format!("SELECT {column} FROM jobs WHERE id = 'polled'");
+    let reason = "not polled: too few file descriptors";
+    house.until(&polled("last_error"), reason).await;
+    let asked = house.asked("polled");
+    // Longer than all attempts and retries would take.
+    for _ in 0..4 {
+        let next = house.value(&polled("next_poll_at")).await;
+        let later = polled(&format!("next_poll_at > {next}"));
+        house.until(&later, "1").await;
+    }
+    let body = ready().await.unwrap();
+    let reason = "connections cannot be opened: too few file descriptors";
+    assert!(
+        body.contains("\"degraded\"") && body.contains(reason),
+        "{body}"
+    );
+    assert_eq!(house.asked("polled"), asked);
+    assert_eq!(house.value(&polled("polls")).await, asked.to_string());
+    assert_eq!(house.value(&polled("consecutive_errors")).await, "0");
+    assert_eq!(house.value("SELECT count(*) FROM attempts").await, "0");
 
     limit(&program, Resource::Nofile, enough);
     until("the event", || house.sink.received().len() == 1).await;
-    house.until("SELECT count(*) FROM attempts", "1").await;
-    assert_eq!(house.value("SELECT status FROM attempts").await, "204");
-    program.stop().await;
+    until("a poll", || house.asked("polled") > asked).await;
+    house.sql(&cancel("polled")).await;
+    house.until_ended().await;
+    let statuses = house.rows("SELECT status, number FROM attempts").await;
+    assert_eq!(statuses, [["204", "1"], ["204", "1"]]);
+    let ended = program.stop().await;
+    let said = ended.text.matches("connections cannot be opened").count();
+    assert_eq!(said, 1, "{}", ended.text);
+    assert!(!ended.text.contains("the upstream"), "{}", ended.text);
+}
+
+#[tokio::test]
+async fn a_name_and_a_token_that_are_out_of_reach_for_want_of_files_are_waited_for() {
+    let mut house = House::new().await;
+    let url = house.simulator.base_url().replace("127.0.0.1", "localhost");
+    house.set("upstream", "base_url", &url);
+    let program = house.running().await;
+    let enough = limit(&program, Resource::Nofile, Some(0)).current;
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    program.says("connections cannot be opened").await;
+
+    limit(&program, Resource::Nofile, enough);
+    house.until_ended().await;
+    assert_eq!(
+        house.rows("SELECT state, polls FROM jobs").await,
+        [["success", "1"]]
+    );
+    let ended = program.stop().await;
+    for wrong in ["no token", "the upstream"] {
+        assert!(!ended.text.contains(wrong), "{}", ended.text);
+    }
 }
 
 #[tokio::test]

@@ -45,10 +45,10 @@ async fn permission_for_private_addresses_is_not_shared_through_kept_connections
     let receiver = Receiver::answering("200 OK", "").await;
     let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
     let mut webhook = settings(&format!("http://localhost:{}/", receiver.address.port()));
-    let report = sender.send(&webhook, &message()).await;
+    let report = sender.send(&webhook, &message()).await.unwrap();
     assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
     webhook.allow_private = false;
-    let report = sender.send(&webhook, &message()).await;
+    let report = sender.send(&webhook, &message()).await.unwrap();
     assert_eq!(
         unreachable(report.result).0,
         AttemptErrorClass::BlockedAddress
@@ -78,7 +78,7 @@ async fn a_busy_connection_is_replaced_after_five_minutes_so_that_another_addres
     let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(&webhook)).unwrap();
     let mut connections = Vec::new();
     for second in 0..=900_u64 {
-        let report = sender.send(&webhook, &message()).await;
+        let report = sender.send(&webhook, &message()).await.unwrap();
         assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
         if second % 150 == 0 {
             connections.push(server.made());
