@@ -19,6 +19,8 @@ pub struct JobsHealth {
     pub overdue: u64,
     /// When the first of these was due.
     pub overdue_since: Option<UnixMillis>,
+    /// What is wrong with the first hundred that cannot be followed or recorded, because another hand was in their rows.
+    pub spoilt: Vec<String>,
 }
 
 /// What one webhook has not been told.

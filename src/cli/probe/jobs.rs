@@ -52,6 +52,7 @@ pub(in crate::cli) async fn look(
         None => None,
     };
     findings.extend((health.limited > 0).then(|| limited(&health)));
+    findings.extend(spoilt(&health));
     findings.push(overdue(&health, pause, now));
     findings
 }
@@ -108,6 +109,19 @@ fn limited(health: &JobsHealth) -> Finding {
         "the API says something else of them at every poll; ask its owner, and see which: sqlite3 -readonly jobs.db \"SELECT id \
          FROM jobs WHERE limited = 1 AND finished_at IS NULL\"",
     )
+}
+
+fn spoilt(health: &JobsHealth) -> Option<Finding> {
+    let first = health.spoilt.first()?;
+    let jobs = match health.spoilt.len() {
+        1 => "a job cannot be followed or recorded".to_owned(),
+        many => format!("{many} jobs cannot be followed or recorded"),
+    };
+    Some(Finding::problem(
+        "jobs.rows",
+        format!("{jobs}: {}", outside(first, 300)),
+        "another program has changed its rows; put them right by hand, and the daemon goes on with it",
+    ))
 }
 
 fn overdue(health: &JobsHealth, pause: Option<UnixMillis>, now: UnixMillis) -> Finding {

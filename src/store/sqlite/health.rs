@@ -5,6 +5,7 @@ use sqlx::Row;
 use super::rows::Reading;
 use super::{SqliteStore, StoreError};
 use crate::core::delivery::WebhookName;
+use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::{Backlog, JobsHealth};
 
@@ -17,16 +18,25 @@ const QUICK_CHECK: &str = "PRAGMA quick_check(5)";
 /// A job that was never polled is due from its insertion on.
 pub(super) const JOBS_HEALTH: &str = "
     SELECT count(*) AS unfinished,
-           coalesce(sum(consecutive_errors >= ?2), 0) AS failing,
+           coalesce(sum(consecutive_errors BETWEEN ?2 AND 4294967295), 0) AS failing,
            coalesce(sum(limited), 0) AS limited,
-           (SELECT id FROM jobs WHERE finished_at IS NULL AND consecutive_errors >= ?2
+           (SELECT id FROM jobs WHERE finished_at IS NULL AND consecutive_errors BETWEEN ?2 AND 4294967295
             ORDER BY consecutive_errors DESC LIMIT 1) AS failing_id,
-           (SELECT last_error FROM jobs WHERE finished_at IS NULL AND consecutive_errors >= ?2
+           (SELECT last_error FROM jobs WHERE finished_at IS NULL AND consecutive_errors BETWEEN ?2 AND 4294967295
             ORDER BY consecutive_errors DESC LIMIT 1) AS failing_error,
            coalesce(sum(coalesce(next_poll_at, not_before, created_at) < ?1), 0) AS overdue,
            min(CASE WHEN coalesce(next_poll_at, not_before, created_at) < ?1
                     THEN coalesce(next_poll_at, not_before, created_at) END) AS overdue_since
     FROM jobs WHERE finished_at IS NULL";
+
+/// Numbers that no version writes. A sum beyond an integer is refused by the table, and so is all that is seen of the job.
+pub(super) const SPOILT: &str = "
+    SELECT id FROM jobs WHERE finished_at IS NULL AND (
+        polls < 0 OR quiet_polls NOT BETWEEN 0 AND 4294967295 OR consecutive_errors NOT BETWEEN 0 AND 4294967295
+        OR event_bytes NOT BETWEEN 0 AND 1125899906842624
+        OR EXISTS (SELECT 1 FROM steps WHERE job_id = jobs.id
+                   AND (position NOT BETWEEN 0 AND 4294967295 OR occurrence NOT BETWEEN 0 AND 4294967295)))
+    LIMIT 100";
 
 pub(super) const WAITING: &str = "
     SELECT count(*) AS pending FROM deliveries WHERE webhook = ?1 AND state = 'pending'";
@@ -50,6 +60,11 @@ impl SqliteStore {
     ) -> Result<JobsHealth, StoreError> {
         let query = sqlx::query(JOBS_HEALTH).bind(due_before.0).bind(errors);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
+        let spoilt = sqlx::query_scalar(SPOILT).fetch_all(&self.shared.readers);
+        let mut wrong = Vec::new();
+        for id in self.read(spoilt).await? {
+            wrong.push(self.what_is_wrong(id).await);
+        }
         let r = Reading::new(&row, "jobs", "failing_id");
         let failing = r.foreign_text("failing_id")?;
         let said = r.foreign_text("failing_error")?.unwrap_or_default();
@@ -60,7 +75,20 @@ impl SqliteStore {
             limited: r.number("limited")?,
             overdue: r.number("overdue")?,
             overdue_since: r.maybe_time("overdue_since")?,
+            spoilt: wrong,
         })
+    }
+
+    async fn what_is_wrong(&self, id: String) -> String {
+        let Ok(id) = JobId::parse(&id) else {
+            return format!("jobs.id is not that of a job (row {id})");
+        };
+        let row = self.job(&id).await.map(drop);
+        let tracked = self.tracked(&id).await.map(drop);
+        match row.and(tracked) {
+            Err(error) => error.to_string(),
+            Ok(()) => format!("jobs.event_bytes is out of range (row {id})"),
+        }
     }
 
     pub(in crate::store) async fn backlog(

@@ -12,7 +12,7 @@ use crate::store::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, 
 use crate::store::sqlite::figures::{
     JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK,
 };
-use crate::store::sqlite::health::{GIVEN_UP, JOBS_HEALTH, WAITING, WAITING_SINCE};
+use crate::store::sqlite::health::{GIVEN_UP, JOBS_HEALTH, SPOILT, WAITING, WAITING_SINCE};
 use crate::store::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::store::sqlite::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
@@ -89,6 +89,11 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
     ),
     (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
+    (SPOILT, "SEARCH jobs USING INDEX jobs_active"),
+    (
+        SPOILT,
+        "SEARCH steps USING INDEX sqlite_autoindex_steps_1 (job_id=?)",
+    ),
     (WAITING, "deliveries_lanes (webhook=?)"),
     (
         WAITING_SINCE,

@@ -268,6 +268,46 @@ async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
 }
 
 #[tokio::test]
+async fn jobs_whose_rows_another_hand_has_spoilt_are_shown_and_not_counted_as_failing() {
+    for (spoil, says) in [
+        (
+            "UPDATE jobs SET consecutive_errors = 99999999999 WHERE id = 'j'",
+            "jobs.consecutive_errors",
+        ),
+        (
+            "UPDATE jobs SET event_bytes = 9223372036854775807 WHERE id = 'j'",
+            "jobs.event_bytes",
+        ),
+        (
+            "UPDATE steps SET position = 9223372036854775807 WHERE job_id = 'j'",
+            "steps.position",
+        ),
+        (
+            "UPDATE steps SET occurrence = 9223372036854775807 WHERE job_id = 'j'",
+            "steps.occurrence",
+        ),
+    ] {
+        let patient = Patient::migrated();
+        let rows = "INSERT INTO jobs (id) VALUES ('j'), ('well');
+            INSERT INTO steps (job_id, title, occurrence, position, status, first_seen_at, updated_at)
+            VALUES ('j', 'a', 0, 0, 'pending', 1, 1)";
+        patient.sql(rows).await;
+        let report = patient.examined();
+        assert!(report.all("jobs.rows").is_empty());
+        patient.sql(spoil).await;
+        let report = patient.examined();
+        report.has(
+            "jobs.rows",
+            "problem",
+            "a job cannot be followed or recorded",
+            "by hand",
+        );
+        report.has("jobs.rows", "problem", says, "").ends(1);
+        report.has("jobs.errors", "ok", "none fails its polls", "");
+    }
+}
+
+#[tokio::test]
 async fn rows_that_another_hand_has_spoilt_are_shown_and_so_is_what_nobody_sends() {
     let mut patient = Patient::migrated();
     patient.webhook("BILLING", "https://billing.example/hook");
