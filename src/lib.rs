@@ -12,6 +12,8 @@ pub mod telemetry;
 
 pub mod tls;
 
+pub mod shortage;
+
 pub mod sockets;
 
 pub mod config;

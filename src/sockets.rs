@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::recurring::{Recurring, Tell};
+pub use crate::shortage::Shortage;
 
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,39 +21,21 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Most links of a chain of errors that are followed.
 const MAX_CHAIN: usize = 16;
 
-/// What connections are made of. It passes, or somebody raises the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Shortage {
-    /// `EMFILE`, `ENFILE`.
-    #[error("too few file descriptors")]
-    Descriptors,
-    /// `ENOMEM`, `ENOBUFS`.
-    #[error("too little memory")]
-    Memory,
-}
-
-impl Shortage {
-    /// Why no connection was opened, if this process or this machine was short of something. A lookup of a name does not
-    /// say what it was short of, so the system is asked again.
-    #[must_use]
-    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut found = links(error)
-            .filter_map(|link| link.downcast_ref())
-            .filter_map(Errno::from_io_error);
-        match found.next() {
-            Some(errno) => Self::of(errno),
-            None => UnixDatagram::unbound()
-                .err()
-                .and_then(|error| Self::of(Errno::from_io_error(&error)?)),
-        }
-    }
-
-    fn of(errno: Errno) -> Option<Self> {
-        match errno {
-            Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
-            Errno::NOMEM | Errno::NOBUFS => Some(Self::Memory),
-            _ => None,
-        }
+/// Why no connection was opened, if this process or this machine was short of something. A lookup of a name does not say what
+/// it was short of, so the system is asked again.
+#[must_use]
+pub fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
+    let mut found = links(error)
+        .filter_map(|link| link.downcast_ref::<io::Error>())
+        .filter(|error| error.raw_os_error().is_some());
+    let of = |error: &io::Error| {
+        // Others have their numbers for reasons of the network.
+        Shortage::of(error)
+            .filter(|short| matches!(short, Shortage::Descriptors | Shortage::Memory))
+    };
+    match found.next() {
+        Some(error) => of(error),
+        None => UnixDatagram::unbound().err().and_then(|error| of(&error)),
     }
 }
 
@@ -118,6 +100,7 @@ fn cause<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
     use tokio::time::Instant;
 
     use super::*;
@@ -130,14 +113,15 @@ mod tests {
             (Errno::NFILE, Some(Shortage::Descriptors)),
             (Errno::NOMEM, Some(Shortage::Memory)),
             (Errno::NOBUFS, Some(Shortage::Memory)),
+            (Errno::AGAIN, None),
             (Errno::CONNREFUSED, None),
             (Errno::NETUNREACH, None),
         ] {
             let wrapped = io::Error::other(io::Error::from(errno));
-            assert_eq!(Shortage::behind(&wrapped), expected, "{errno:?}");
+            assert_eq!(shortage_behind(&wrapped), expected, "{errno:?}");
         }
         let lookup = io::Error::other("failed to look up the name");
-        assert_eq!(Shortage::behind(&lookup), None, "there are enough");
+        assert_eq!(shortage_behind(&lookup), None, "there are enough");
     }
 
     #[tokio::test(start_paused = true)]

@@ -166,9 +166,6 @@ const EMPTY_RESTS: Backoff = Backoff {
     max: Duration::from_secs(5 * 60),
 };
 
-/// Longest rest that a webhook is granted.
-pub const MAX_REST: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Longest delays before the second, third … attempt at an event that expires, in seconds; the last one is kept to. An
 /// entry of the webhook's `retry` that is shorter goes first.
 const FRESH_DELAYS: [u64; 5] = [1, 2, 4, 8, 15];

@@ -57,7 +57,8 @@ pub enum PollOutcome {
     },
     /// No usable answer: network, time-out, 3xx, 5xx, a body that is too large or not the job.
     Trouble(Trouble),
-    /// The request was never made, because a token could not be had, or no connection could be opened, just now. No fault of the job.
+    /// The request was never made, because a token could not be had, or no connection could be opened, just now. No fault of
+    /// the job.
     NotSent {
         /// Why, without secrets.
         detail: String,

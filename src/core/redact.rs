@@ -1,10 +1,11 @@
 //! Our secrets taken out of what a receiver answers, in whatever form it repeats them.
 //!
 //! An answer may hold a secret, or the part of one behind its scheme word, as it was sent, percent-encoded, escaped as JSON or
-//! HTML does, some of these in one another, or as base64 or hexadecimal digits. So the answer is searched as it is and decoded, up to three times;
-//! each decoded byte knows where it stands in the answer.
+//! HTML does, some of these in one another, or as base64 or hexadecimal digits. So the answer is searched as it is and
+//! decoded, up to three times; each decoded byte knows where it stands in the answer.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -48,6 +49,12 @@ pub struct Redactor {
     /// Their first bytes, which most bytes of an answer are none of.
     first: BTreeSet<u8>,
     longest: usize,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(***)")
+    }
 }
 
 /// An answer, decoded so and so often.

@@ -190,9 +190,7 @@ impl Snapshot {
             remote_updated: text_of(&object, "updated").or_else(|| text_of(&object, "updatedDate")),
         })
     }
-}
 
-impl Snapshot {
     /// A number that two answers share if they say the same of the job; times in challenges are no difference.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {

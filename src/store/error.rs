@@ -1,29 +1,8 @@
 //! What can go wrong with the database, told apart by what helps.
 
-use std::io;
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-
-/// What this process may have too little of. It passes, or somebody raises the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Shortage {
-    /// `EMFILE`, `ENFILE`: no file can be opened.
-    #[error("too few file descriptors")]
-    Descriptors,
-    /// `ENOMEM`.
-    #[error("too little memory")]
-    Memory,
-    /// `EAGAIN` when a thread is made.
-    #[error("too few threads")]
-    Threads,
-    /// `EDQUOT`.
-    #[error("the disk quota is used up")]
-    Quota,
-    /// `EFBIG`: a file is as large as this process may make one (`RLIMIT_FSIZE`).
-    #[error("the largest file size is reached (ulimit -f)")]
-    FileSize,
-}
+use crate::shortage::Shortage;
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -159,20 +138,6 @@ impl StoreError {
     }
 }
 
-impl Shortage {
-    /// What a failed system call was short of, as far as its error says so.
-    pub(super) fn of(error: &io::Error) -> Option<Self> {
-        match Errno::from_io_error(error)? {
-            Errno::MFILE | Errno::NFILE => Some(Self::Descriptors),
-            Errno::NOMEM => Some(Self::Memory),
-            Errno::AGAIN => Some(Self::Threads),
-            Errno::DQUOT => Some(Self::Quota),
-            Errno::FBIG => Some(Self::FileSize),
-            _ => None,
-        }
-    }
-}
-
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -207,6 +172,10 @@ impl From<sqlx::Error> for StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]

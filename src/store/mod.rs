@@ -20,10 +20,11 @@ mod watched;
 
 use std::time::Duration;
 
+pub use crate::shortage::Shortage;
 pub use batch::{
     AttemptRecord, Batch, Committed, Expiry, HealthRecord, NewDelivery, Recordable, ScheduleUpdate,
 };
-pub use error::{Shortage, StoreError};
+pub use error::StoreError;
 pub use figures::{Figures, MOST_COUNTED, WebhookFigures};
 pub use health::{Backlog, JobsHealth};
 pub use pages::{

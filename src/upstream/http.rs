@@ -20,7 +20,7 @@ use crate::core::backoff::parse_retry_after;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
-use crate::sockets::{Shortage, Sockets};
+use crate::sockets::{Shortage, Sockets, shortage_behind};
 
 /// Longest time for a connection to be there, TLS included; `upstream.timeout` when that is shorter.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -399,7 +399,7 @@ fn secrets(authorization: Option<&HeaderValue>) -> Vec<&str> {
 
 fn no_answer(error: reqwest::Error) -> NoAnswer {
     let connecting = Some(&error).filter(|error| error.is_connect());
-    match connecting.and_then(|error| Shortage::behind(error)) {
+    match connecting.and_then(|error| shortage_behind(error)) {
         Some(shortage) => NoAnswer::Short(shortage),
         None => NoAnswer::Trouble(trouble_of(error)),
     }

@@ -23,7 +23,7 @@ use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
-use crate::sockets::{Shortage, Sockets};
+use crate::sockets::{Shortage, Sockets, shortage_behind};
 
 /// Longest wait for a new connection: lookup, TCP and TLS together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -56,6 +56,8 @@ struct Clients {
     with_private: Renewed<Client>,
     /// Of webhooks with TLS of their own.
     own: HashMap<WebhookName, Renewed<Client>>,
+    /// What of each webhook must not be kept; made once and not at every attempt.
+    redactors: HashMap<WebhookName, Arc<Redactor>>,
 }
 
 /// What is sent.
@@ -129,6 +131,9 @@ impl Sender {
             let (client, _) = renewed(webhook.allow_private, &webhook.trust)?;
             own.insert(webhook.name.clone(), client);
         }
+        let redactors = webhooks
+            .iter()
+            .map(|webhook| (webhook.name.clone(), Arc::new(webhook.redactor())));
         if !trusting {
             tracing::warn!(
                 "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
@@ -140,6 +145,7 @@ impl Sender {
                 public_only,
                 with_private,
                 own,
+                redactors: redactors.collect(),
             }),
             sockets: Sockets::default(),
         })
@@ -234,7 +240,7 @@ impl Sender {
         request: Option<RequestBuilder>,
         started: Instant,
     ) -> Result<Exchanged, Shortage> {
-        let secrets = webhook.redactor();
+        let secrets = self.redactor_for(webhook);
         let mut exchanged = self.exchanged(webhook, request, started, &secrets).await?;
         if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
             &mut exchanged.result
@@ -268,7 +274,7 @@ impl Sender {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let shortage = Some(&error).filter(|error| error.is_connect());
-                return match shortage.and_then(|error| Shortage::behind(error)) {
+                return match shortage.and_then(|error| shortage_behind(error)) {
                     Some(shortage) => Err(shortage),
                     None => Ok(outcome::of_error(error, url).into()),
                 };
@@ -323,6 +329,11 @@ impl Sender {
             .header("webhook-attempt", message.attempt)
             .body(message.body.clone());
         Some(request)
+    }
+
+    fn redactor_for(&self, webhook: &WebhookSettings) -> Arc<Redactor> {
+        let made = self.clients.redactors.get(&webhook.name);
+        made.map_or_else(|| Arc::new(webhook.redactor()), Arc::clone)
     }
 
     fn client_for(&self, webhook: &WebhookSettings) -> Client {

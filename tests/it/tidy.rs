@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("core", &[]),
     ("clock", &["core"]),
     ("memory", &[]),
     ("pulse", &[]),
     ("tls", &[]),
-    ("sockets", &["core", "clock"]),
+    ("shortage", &[]),
+    ("sockets", &["core", "clock", "shortage"]),
     ("lifecycle", &[]),
     ("telemetry", &["core"]),
     ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
-    ("store", &["core", "clock"]),
+    ("store", &["core", "clock", "shortage"]),
     (
         "upstream",
         &["core", "clock", "memory", "tls", "sockets", "telemetry"],

@@ -7,7 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::commit::json;
 use super::rows::Reading;
 use super::{SqliteStore, StoreError};
-use crate::core::delivery::{MAX_REST, WebhookName};
+use crate::core::backoff::MAX_RETRY_AFTER;
+use crate::core::delivery::WebhookName;
 use crate::core::health::{Failing, Health, Hold, PROBE_PACE};
 use crate::core::job::JobId;
 use crate::store::{AttemptRecord, HealthRecord, WebhookHealth};
@@ -84,7 +85,7 @@ impl SqliteStore {
         longest: Duration,
     ) -> Result<u64, StoreError> {
         let now = self.shared.clock.now();
-        let (retry, rest) = (now.plus(longest), now.plus(MAX_REST));
+        let (retry, rest) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
         let far = sqlx::query_scalar(FAR_DELIVERIES)
             .bind(webhook.as_str())
             .bind(retry.0)
