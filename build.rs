@@ -11,8 +11,6 @@ const UNKNOWN: &str = "unknown commit";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
-    // What sqlx::migrate! reads when the program is compiled.
-    println!("cargo::rerun-if-changed=migrations");
     let given = std::env::var(VARIABLE)
         .ok()
         .and_then(|text| first_line(&text));

@@ -1,8 +1,8 @@
 //! jobtrackd follows asynchronous API jobs to their end and tells webhooks what happened.
 
-pub mod core;
+pub use jobtrackd_core as core;
 
-pub mod clock;
+pub use jobtrackd_clock as clock;
 
 pub mod memory;
 
@@ -12,13 +12,11 @@ pub mod telemetry;
 
 pub mod tls;
 
-pub mod shortage;
-
 pub mod sockets;
 
 pub mod config;
 
-pub mod store;
+pub use jobtrackd_store as store;
 
 pub mod upstream;
 
@@ -40,6 +38,6 @@ pub mod logging;
 
 pub mod app;
 
-pub mod simulator;
+pub use jobtrackd_simulator as simulator;
 
 pub mod cli;

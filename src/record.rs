@@ -18,7 +18,9 @@ use crate::store::{
 /// A job in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobRecord<'a> {
+    #[schema(value_type = schema::JobId)]
     id: &'a JobId,
+    #[schema(value_type = schema::JobState)]
     state: JobState,
     #[schema(required, value_type = Option<schema::FailureRecord>)]
     failure: Option<&'a Failure>,

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::recurring::{Recurring, Tell};
-pub use crate::shortage::Shortage;
+pub use crate::core::shortage::Shortage;
 
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -5,10 +5,22 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::core::event::EventType;
-use crate::core::job::{FailureKind, JobId, JobState, MAX_ID_LEN};
+use crate::core::job::{self, MAX_ID_LEN};
+
+/// [`job::JobId`].
+#[derive(Debug)]
+pub(crate) struct JobId;
+
+/// [`job::JobState`].
+#[derive(Debug)]
+pub(crate) struct JobState;
+
+/// [`job::FailureKind`].
+#[derive(Debug)]
+pub(super) struct FailureKind;
 
 /// The types of events that belong to jobs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct EventTypes;
 
 /// Why a job failed.
@@ -50,7 +62,7 @@ impl ToSchema for JobId {}
 
 impl PartialSchema for JobState {
     fn schema() -> RefOr<Schema> {
-        words([Self::Pending, Self::InProgress, Self::Success, Self::Failed].map(Self::as_str))
+        words(job::JobState::ALL.map(job::JobState::as_str))
     }
 }
 
@@ -58,14 +70,7 @@ impl ToSchema for JobState {}
 
 impl PartialSchema for FailureKind {
     fn schema() -> RefOr<Schema> {
-        let all = [
-            Self::Step,
-            Self::NotFound,
-            Self::Rejected,
-            Self::Expired,
-            Self::Cancelled,
-        ];
-        words(all.map(Self::as_str))
+        words(job::FailureKind::ALL.map(job::FailureKind::as_str))
     }
 }
 

@@ -129,6 +129,7 @@ pub struct CommittedEventRecord<'a> {
     cursor: String,
     /// What webhooks get as `webhook-id`.
     id: &'a str,
+    #[schema(value_type = super::schema::JobId)]
     job_id: &'a JobId,
     /// 1, 2, 3 … per job.
     sequence: u32,

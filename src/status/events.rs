@@ -37,7 +37,7 @@ pub(super) struct CatchingUp {
     #[param(value_type = Option<crate::record::schema::EventTypes>)]
     r#type: Option<Kind>,
     /// Only events of this job
-    #[param(value_type = Option<crate::core::job::JobId>)]
+    #[param(value_type = Option<crate::record::schema::JobId>)]
     job: Option<JobParameter>,
 }
 

@@ -27,6 +27,7 @@ use crate::store::{JobFilter, NewJob, StoreError};
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// Only jobs in this state
+    #[param(value_type = Option<crate::record::schema::JobState>)]
     state: Option<JobState>,
     /// At most this many jobs, 1 to 500
     #[serde(default)]

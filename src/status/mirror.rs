@@ -20,6 +20,7 @@ use super::query::{Given, Job, Limit, User, Wait};
 use super::refusal::Refusal;
 use super::waiting::Woken;
 use crate::core::job::{JobId, JobState};
+use crate::record::schema;
 use crate::store::UserFilter;
 
 /// Others are passed over, as the API does.
@@ -60,7 +61,7 @@ struct Seen {
     get,
     path = "/jobs/{id}",
     tag = "mirror",
-    params(("id" = JobId, Path, description = "The job"), Patience),
+    params(("id" = schema::JobId, Path, description = "The job"), Patience),
     responses(
         (status = 200, description = "What the API last said of the job, unchanged; before the first good poll a job without steps", body = RemoteJob),
         (status = 304, description = "The client has it already"),
@@ -178,7 +179,7 @@ pub(super) struct UserJobs {
     get,
     path = "/users/{user}/jobs",
     tag = "mirror",
-    params(("user" = JobId, Path, description = "The user's id at the API"), OfUser),
+    params(("user" = schema::JobId, Path, description = "The user's id at the API"), OfUser),
     responses(
         (status = 200, description = "Remote jobs whose source or results lead to the user, newest first", body = UserJobs),
         (status = 304, description = "The client has it already"),

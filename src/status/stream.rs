@@ -23,6 +23,7 @@ use super::refusal::Refusal;
 use super::waiting::Woken;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
+use crate::record::schema;
 use crate::store::{EventFilter, RecordedEvent, StoreError};
 use crate::tracker::commits::Ear;
 
@@ -107,7 +108,7 @@ pub(super) async fn all(
     path = "/jobs/{id}/stream",
     tag = "events",
     params(
-        ("id" = JobId, Path, description = "The job"),
+        ("id" = schema::JobId, Path, description = "The job"),
         From,
         ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event"),
     ),

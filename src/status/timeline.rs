@@ -11,7 +11,7 @@ use super::envelope::Page;
 use super::openapi::Refused;
 use super::query::{Given, Job, Limit};
 use super::refusal::Refusal;
-use crate::core::job::JobId;
+use crate::record::schema;
 use crate::record::timeline::TimelineRecord;
 
 #[derive(Deserialize, IntoParams)]
@@ -35,7 +35,7 @@ pub(super) struct Paging {
     get,
     path = "/jobs/{id}/timeline",
     tag = "jobs",
-    params(("id" = JobId, Path, description = "The job"), Paging),
+    params(("id" = schema::JobId, Path, description = "The job"), Paging),
     responses(
         (status = 200, description = "A page of the job's history, the earliest first", body = Page<TimelineRecord<'static>>),
         (status = 304, description = "The client has it already"),

@@ -147,7 +147,7 @@ fn every_value_of_the_environment_arrives_with_its_type() {
         ("webhooks.audit.events", "*"),
         ("webhooks.audit.retry", ""),
         ("status.listen", ""),
-        ("log.level", "warn,jobtrackd::store=debug"),
+        ("log.level", "warn,jobtrackd_store=debug"),
         ("log.format", "journald"),
     ]);
     assert_eq!(settings.database.path, PathBuf::from("jobs.db"));
@@ -176,7 +176,7 @@ fn every_value_of_the_environment_arrives_with_its_type() {
     );
     assert!(billing.allow_private);
     assert_eq!(settings.status.listen, None);
-    assert_eq!(settings.log.level, "warn,jobtrackd::store=debug");
+    assert_eq!(settings.log.level, "warn,jobtrackd_store=debug");
     assert_eq!(settings.log.format, LogFormat::Journald);
 }
 

@@ -20,11 +20,13 @@ fn lines(text: &str, words: &str) -> Vec<Value> {
 fn story(text: &str) -> Vec<String> {
     let frame = |line: &Value| {
         let target = line["target"].as_str().unwrap();
-        let frames = ["app", "lifecycle", "cli", "store::sqlite::open"];
-        frames
-            .map(|frame| format!("jobtrackd::{frame}"))
-            .iter()
-            .any(|frame| target.starts_with(frame))
+        let frames = [
+            "jobtrackd::app",
+            "jobtrackd::lifecycle",
+            "jobtrackd::cli",
+            "jobtrackd_store::sqlite::open",
+        ];
+        frames.iter().any(|frame| target.starts_with(frame))
     };
     let said = |line: Value| {
         let (level, message) = (line["level"].as_str(), line["message"].as_str());

@@ -1,0 +1,371 @@
+//! The only place that reads the wall clock or draws random numbers.
+//!
+//! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every
+//! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime has nothing to do, and
+//! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
+
+mod renewed;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use jobtrackd_core::steadiness::{Steadiness, Steady};
+use jobtrackd_core::time::UnixMillis;
+
+pub use renewed::Renewed;
+
+/// How long, in real time, held work may be silent before paused time moves on without it.
+///
+/// Work that waits for a peer that never answers ends at a deadline of the paused clock, and that deadline would never
+/// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so two seconds of silence mean "hung".
+const HOLD_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the time of day comes from. Clones share what was seen of its jumps.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    source: Source,
+    halt: Option<Arc<Halt>>,
+    origin: Instant,
+    steadiness: Arc<Mutex<Steadiness>>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    System,
+    Driven(Arc<Driven>),
+}
+
+/// A wall clock that follows tokio's time from a fixed start.
+#[derive(Debug)]
+struct Driven {
+    start: UnixMillis,
+    origin: Instant,
+    /// By how many milliseconds a test has set it ahead.
+    ahead: AtomicI64,
+    hold: Mutex<Hold>,
+}
+
+/// What is held just now, and the watch that keeps paused time from jumping meanwhile.
+#[derive(Debug, Default)]
+struct Hold {
+    /// Holders of the current generation.
+    holders: usize,
+    /// Moves on when a watch gives up; the holders it had no longer count.
+    generation: u64,
+    /// Tells the watch of each new holder; dropped when the last one leaves.
+    watch: Option<Sender<()>>,
+}
+
+impl Clock {
+    /// The computer's own clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::of(Source::System)
+    }
+
+    /// A clock that starts at `start` and follows tokio's time, paused or not. Call it inside a runtime.
+    #[must_use]
+    pub fn driven(start: UnixMillis) -> Self {
+        Self::of(Source::Driven(Arc::new(Driven {
+            start,
+            origin: Instant::now(),
+            ahead: AtomicI64::new(0),
+            hold: Mutex::default(),
+        })))
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            halt: None,
+            origin: Instant::now(),
+            steadiness: Arc::default(),
+        }
+    }
+
+    /// Sets a driven clock ahead by so many milliseconds, back by negative ones; tokio's time stays as it is. The
+    /// computer's own clock is never set.
+    pub fn set_ahead(&self, millis: i64) {
+        if let Source::Driven(driven) = &self.source {
+            driven.ahead.fetch_add(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        match &self.source {
+            Source::System => system_now(),
+            Source::Driven(driven) => {
+                let now = driven.start.plus(driven.origin.elapsed());
+                UnixMillis(now.0 + driven.ahead.load(Ordering::Relaxed))
+            }
+        }
+    }
+
+    /// Whether the time of day can be believed just now. Whoever is about to act on it for good asks first.
+    #[must_use]
+    pub fn steady(&self) -> Steady {
+        // Under the lock, so that nobody else's later look comes between the two readings.
+        let mut steadiness = self
+            .steadiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        steadiness.observe(self.origin.elapsed(), self.now())
+    }
+
+    /// Awaits `work` with paused time standing still, for as long as new work begins within two seconds of real time; after
+    /// that paused time moves on, so that hung work meets its deadline. With the system's clock it only awaits.
+    pub async fn held<F: Future>(&self, work: F) -> F::Output {
+        let _guard = match &self.source {
+            Source::System => None,
+            Source::Driven(driven) => Some(HoldGuard::new(Arc::clone(driven))),
+        };
+        let Some(halt) = &self.halt else {
+            return work.await;
+        };
+        halt.passes().await;
+        let output = work.await;
+        halt.passes().await;
+        output
+    }
+
+    /// The same clock, with a halt: whoever holds it passes one point before each piece of held work and one after it,
+    /// and at point number `at`, counted from 1, everything that holds this clock stands still for ever. That is what
+    /// a kill looks like from outside: with the loops dropped, what was done is done, and nobody knows of it.
+    #[must_use]
+    pub fn halting(&self, at: u64) -> (Self, Arc<Halt>) {
+        let halt = Arc::new(Halt {
+            at,
+            passed: AtomicU64::new(0),
+            reached: Notify::new(),
+        });
+        let clock = Self {
+            halt: Some(Arc::clone(&halt)),
+            ..self.clone()
+        };
+        (clock, halt)
+    }
+}
+
+/// A point at which everything that holds a [`Clock`] stands still; see [`Clock::halting`].
+#[derive(Debug)]
+pub struct Halt {
+    at: u64,
+    passed: AtomicU64,
+    reached: Notify,
+}
+
+impl Halt {
+    /// Resolves when the point is reached.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// How many points were passed.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    async fn passes(&self) {
+        if self.passed.fetch_add(1, Ordering::Relaxed) + 1 >= self.at {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct HoldGuard {
+    driven: Arc<Driven>,
+    generation: u64,
+}
+
+impl HoldGuard {
+    fn new(driven: Arc<Driven>) -> Self {
+        let generation = {
+            let mut hold = driven.lock();
+            hold.holders += 1;
+            match &hold.watch {
+                // The watch only goes away under the lock, after taking its sender out.
+                Some(watch) => drop(watch.send(())),
+                None => {
+                    let (watch, begun) = std::sync::mpsc::channel();
+                    hold.watch = Some(watch);
+                    let driven = Arc::clone(&driven);
+                    tokio::task::spawn_blocking(move || driven.watch(&begun));
+                }
+            }
+            hold.generation
+        };
+        Self { driven, generation }
+    }
+}
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        let mut hold = self.driven.lock();
+        if hold.generation == self.generation {
+            hold.holders -= 1;
+            if hold.holders == 0 {
+                hold.watch = None;
+            }
+        }
+    }
+}
+
+impl Driven {
+    fn lock(&self) -> MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs as a blocking task, which is what stops paused time, until nothing is held or [`HOLD_LIMIT`] has passed
+    /// since the latest holder began.
+    fn watch(&self, begun: &Receiver<()>) {
+        loop {
+            match begun.recv_timeout(HOLD_LIMIT) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let mut hold = self.lock();
+                    match begun.try_recv() {
+                        Ok(()) => {}
+                        Err(TryRecvError::Disconnected) => return,
+                        Err(TryRecvError::Empty) => {
+                            hold.generation += 1;
+                            hold.holders = 0;
+                            hold.watch = None;
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that may read the wall clock"
+)]
+fn system_now() -> UnixMillis {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMillis(0).plus(since_epoch)
+}
+
+/// A source of random numbers that a test can seed.
+#[derive(Debug, Clone)]
+pub struct Jitter {
+    rng: Arc<Mutex<fastrand::Rng>>,
+}
+
+impl Jitter {
+    /// Seeded by the system.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may draw random numbers"
+    )]
+    pub fn system() -> Self {
+        Self::from_rng(fastrand::Rng::new())
+    }
+
+    /// The same numbers for the same seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self::from_rng(fastrand::Rng::with_seed(seed))
+    }
+
+    fn from_rng(rng: fastrand::Rng) -> Self {
+        Self {
+            rng: Arc::new(Mutex::new(rng)),
+        }
+    }
+
+    /// An id of its own: the prefix and 32 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self, prefix: &str) -> String {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("{prefix}{:032x}", rng.u128(..))
+    }
+
+    /// A number in 0..1.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        self.rng
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_driven_clock_follows_paused_time_and_stands_still_while_held() {
+        let clock = Clock::driven(UnixMillis(1000));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(clock.now(), UnixMillis(3_601_000));
+
+        let (done, finished) = tokio::sync::oneshot::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            done.send(()).unwrap();
+        });
+        let sleeper = tokio::spawn(tokio::time::sleep(Duration::from_secs(1)));
+        clock.held(finished).await.unwrap();
+        assert_eq!(clock.now(), UnixMillis(3_601_000));
+        worker.join().unwrap();
+        sleeper.await.unwrap();
+        assert_eq!(clock.now(), UnixMillis(3_602_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hung_work_meets_its_deadline_and_later_work_is_held_again() {
+        let clock = Clock::driven(UnixMillis(0));
+        let deadline = Duration::from_secs(60);
+        let hung = clock.held(tokio::time::timeout(deadline, std::future::pending::<()>()));
+        let later = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let (done, finished) = tokio::sync::oneshot::channel::<()>();
+            let worker = std::thread::spawn(move || {
+                for _ in 0..100 {
+                    std::thread::yield_now();
+                }
+                done.send(()).unwrap();
+            });
+            let before = clock.now();
+            clock.held(finished).await.unwrap();
+            worker.join().unwrap();
+            (before, clock.now())
+        };
+        let (hung, later) = tokio::join!(hung, later);
+        assert!(hung.is_err());
+        assert_eq!(later, (UnixMillis(5000), UnixMillis(5000)));
+        assert_eq!(clock.now(), UnixMillis(60_000));
+        let Source::Driven(driven) = &clock.source else {
+            panic!("a driven clock was made")
+        };
+        let hold = driven.lock();
+        assert_eq!((hold.holders, hold.watch.is_none()), (0, true));
+    }
+
+    #[test]
+    fn seeded_jitter_repeats_itself() {
+        let (a, b) = (Jitter::seeded(7), Jitter::seeded(7));
+        let draw = |jitter: &Jitter| -> Vec<f64> { (0..5).map(|_| jitter.fraction()).collect() };
+        assert_eq!(draw(&a), draw(&b));
+    }
+}

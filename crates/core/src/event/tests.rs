@@ -1,0 +1,72 @@
+use crate::json::Verbatim;
+
+use super::*;
+
+#[test]
+fn a_job_s_webhook_narrows_the_subscribers_to_one() {
+    let name = |name: &str| WebhookName::new(name);
+    let subscriptions = Subscriptions::new(vec![
+        (name("all"), EventType::ALL.to_vec()),
+        (name("ends"), vec![EventType::Completed]),
+    ]);
+    let told = |kind, only| {
+        let told = subscriptions.told(kind, only).into_iter();
+        told.map(|name| name.as_str().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(EventType::Completed, None), ["all", "ends"]);
+    assert_eq!(told(EventType::StepChanged, None), ["all"]);
+    assert_eq!(told(EventType::Completed, Some("ends")), ["ends"]);
+    let nobody = Vec::<String>::new();
+    assert_eq!(told(EventType::StepChanged, Some("ends")), nobody);
+    // Of one that is not there, what a webhook is told by default.
+    assert_eq!(told(EventType::Completed, Some("late")), ["late"]);
+    assert_eq!(told(EventType::StepChanged, Some("late")), nobody);
+}
+
+#[test]
+fn ids_are_the_same_for_the_same_fact_and_differ_otherwise() {
+    let job = JobId::parse("61723").unwrap();
+    let id = event_id(&job, UnixMillis(5), 4, EventType::Failed);
+    assert_eq!(id, event_id(&job, UnixMillis(5), 4, EventType::Failed));
+    assert_eq!(id.len(), 36);
+    assert!(!id.contains('.'));
+    for other in [
+        event_id(&job, UnixMillis(6), 4, EventType::Failed),
+        event_id(&job, UnixMillis(5), 5, EventType::Failed),
+        event_id(&job, UnixMillis(5), 4, EventType::Completed),
+    ] {
+        assert_ne!(id, other);
+    }
+}
+
+#[test]
+fn the_body_of_a_failure_is_the_contract_s_to_the_letter() {
+    let job_id = JobId::parse("61723").unwrap();
+    let metadata = RawValue::from_string(r#"{"customer": "c_9"}"#.to_owned()).unwrap();
+    let job = RawValue::from_string(r#"{"id":"61723", "steps":[]}"#.to_owned()).unwrap();
+    let failure = Failure {
+        kind: crate::job::FailureKind::Step,
+        step: Some("verify-credentials".to_owned()),
+        code: "invalid-credentials".into(),
+        title: "T".into(),
+        detail: Verbatim::default(),
+    };
+    let subject = Subject {
+        job_id: &job_id,
+        inserted_at: UnixMillis(1),
+        state: JobState::Failed,
+        metadata: Some(&metadata),
+        job: Some(&job),
+        at: UnixMillis(1_795_359_845_123),
+    };
+    let event = event(&subject, 4, &Tale::Failed(&failure)).unwrap();
+    assert_eq!(
+        event.body,
+        concat!(
+            r#"{"type":"job.failed","timestamp":"2026-11-22T15:04:05.123Z","data":{"job_id":"61723","sequence":4,"#,
+            r#""state":"failed","metadata":{"customer": "c_9"},"failure":{"kind":"step","step":"verify-credentials","#,
+            r#""code":"invalid-credentials","title":"T","detail":null},"job":{"id":"61723", "steps":[]}}}"#
+        )
+    );
+}

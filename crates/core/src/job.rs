@@ -1,0 +1,241 @@
+//! A job as the tracker sees it: its id, its state, and why it failed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::json::Verbatim;
+
+/// Longest job id in characters (contract, section 2).
+pub const MAX_ID_LEN: usize = 200;
+
+/// The id of a job: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots (contract, section 2).
+///
+/// Such an id is one path segment of a URL and can never leave it, so a [`JobId`] may be put into a path as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct JobId(Arc<str>);
+
+/// Why a text is not a job id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a job id is 1 to 200 characters of A-Z a-z 0-9 . _ ~ - and not only dots")]
+pub struct InvalidJobId;
+
+impl JobId {
+    /// Takes `text` as a job id.
+    ///
+    /// # Errors
+    /// [`InvalidJobId`] when it breaks the rule of the contract, section 2.
+    pub fn parse(text: &str) -> Result<Self, InvalidJobId> {
+        if is_segment(text) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(InvalidJobId)
+        }
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a text is one segment of a path, as it is and by no reading more or less than one.
+pub(super) fn is_segment(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+    let right_length = (1..=MAX_ID_LEN).contains(&text.len());
+    right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
+}
+
+/// What the tracker thinks of a job (contract, section 3). Not to be mixed up with what the remote says of a step
+/// ([`StepStatus`](super::resource::StepStatus)) or where a delivery stands ([`DeliveryState`](super::delivery::DeliveryState)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    /// No poll has succeeded yet. Entered by the INSERT; left by the first good answer or an end.
+    Pending,
+    /// The remote job has been seen and has not ended. Left by an end only.
+    InProgress,
+    /// Every step of the latest answer was done. Final.
+    Success,
+    /// A step failed, or the tracker ended the job ([`FailureKind`]). Final.
+    Failed,
+}
+
+impl JobState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Success, Self::Failed];
+
+    /// The word stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in-progress",
+            Self::Success => "success",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The state with this word, if it is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether nothing follows: no poll and no transition after it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Failed)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The kinds of failure (contract, section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A step failed; what the API said of it is passed through.
+    Step,
+    /// 404 or 410 for longer than `polling.not_found_grace`.
+    NotFound,
+    /// 400 on the job, or a url that may not be requested.
+    Rejected,
+    /// The deadline passed.
+    Expired,
+    /// `cancel_requested` was set.
+    Cancelled,
+}
+
+impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::Step,
+        Self::NotFound,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// The word stored, sent and logged.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::NotFound => "not_found",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a job failed, as stored in `jobs.failure` and sent in `job.failed`.
+///
+/// `code`, `title` and `detail` of a failed step are the API's own JSON values, untouched; null where it gave none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which rule ended the job.
+    pub kind: FailureKind,
+    /// Title of the failed step; null for the tracker's own kinds.
+    pub step: Option<String>,
+    /// The API's error code.
+    pub code: Verbatim,
+    /// The API's one-line title.
+    pub title: Verbatim,
+    /// The API's longer text (`detail` or `details`).
+    pub detail: Verbatim,
+}
+
+impl Failure {
+    /// A failure the tracker itself decides, with a title and a detail for people.
+    #[must_use]
+    pub fn decided(kind: FailureKind, title: &str, detail: String) -> Self {
+        Self {
+            kind,
+            step: None,
+            code: Verbatim::default(),
+            title: title.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_the_contract_are_taken_and_all_others_refused() {
+        for good in [
+            "61723",
+            "a2a17e84",
+            "a03e4df4-dc05-4cd3-9af0-0f28a13ea614",
+            "a.b_c~d-e",
+            "..a",
+            &"x".repeat(200),
+        ] {
+            assert_eq!(
+                JobId::parse(good).map(|id| id.to_string()),
+                Ok(good.to_owned())
+            );
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "...",
+            "a/b",
+            "../token",
+            "%2e%2e",
+            "a b",
+            "a\0b",
+            "a\r\nb",
+            "ä",
+            "a?b",
+            &"x".repeat(201),
+        ] {
+            assert_eq!(JobId::parse(bad), Err(InvalidJobId), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_state_is_found_again_by_its_word() {
+        for state in [
+            JobState::Pending,
+            JobState::InProgress,
+            JobState::Success,
+            JobState::Failed,
+        ] {
+            assert_eq!(JobState::from_word(state.as_str()), Some(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert_eq!(JobState::from_word("running"), None);
+    }
+
+    #[test]
+    fn a_kind_of_failure_is_logged_with_the_word_that_is_stored() {
+        for kind in [
+            FailureKind::Step,
+            FailureKind::NotFound,
+            FailureKind::Rejected,
+            FailureKind::Expired,
+            FailureKind::Cancelled,
+        ] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+}

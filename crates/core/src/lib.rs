@@ -1,0 +1,50 @@
+//! The pure core: what a job, a snapshot, a transition, an event and a delivery are, and every decision about them.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; time, jitter and policy are arguments, so every rule
+//! of the contract can be tested as a table. Reading order is the order of the modules below.
+
+pub mod time;
+
+pub mod steadiness;
+
+pub mod job;
+
+pub mod text;
+
+pub mod enqueue;
+
+pub mod json;
+
+pub mod resource;
+
+pub mod transition;
+
+pub mod event;
+
+pub mod observe;
+
+pub mod sample;
+
+pub mod backoff;
+
+pub mod recurring;
+
+pub mod retention;
+
+pub mod cadence;
+
+pub mod poll;
+
+pub mod redact;
+
+pub mod shortage;
+
+pub mod answer;
+
+pub mod delivery;
+
+pub mod health;
+
+pub mod signature;
+
+pub mod trace;

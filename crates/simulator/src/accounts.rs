@@ -1,0 +1,70 @@
+//! The accounts of a connection, the same whenever they are asked for.
+
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+use super::dress::IdStyle;
+use super::jobs::invent_id;
+use jobtrackd_core::time::UnixMillis;
+
+/// What a bank has, by `class.type`, product and name.
+const KINDS: [[&str; 3]; 4] = [
+    ["transaction", "Everyday Account", "Everyday"],
+    ["savings", "Bonus Saver", "Holidays"],
+    ["credit-card", "Low Rate Card", "Credit card"],
+    ["mortgage", "Home Loan", "Home loan"],
+];
+
+/// The connection that has them.
+pub(super) struct Owner<'a> {
+    /// Its id, which decides how many there are and what is in them.
+    pub(super) connection: &'a str,
+    pub(super) institution: &'a str,
+    /// The URL of its user.
+    pub(super) user: &'a str,
+    /// When they were last fetched.
+    pub(super) fetched: UnixMillis,
+}
+
+/// A list of accounts, as the API embeds it in a connection.
+pub(super) fn list(owner: Option<&Owner<'_>>) -> Value {
+    let data: Vec<Value> = owner.map(accounts).unwrap_or_default();
+    json!({"type": "list", "data": data})
+}
+
+fn accounts(owner: &Owner<'_>) -> Vec<Value> {
+    let seed = owner.connection.bytes().fold(7_u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    let mut rng = Rng::with_seed(seed);
+    let count = rng.usize(1..=KINDS.len());
+    KINDS
+        .iter()
+        .take(count)
+        .map(|kind| account(owner, *kind, &mut rng))
+        .collect()
+}
+
+fn account(owner: &Owner<'_>, [class, product, name]: [&str; 3], rng: &mut Rng) -> Value {
+    let id = invent_id(rng, IdStyle::Uuid);
+    let owes = matches!(class, "credit-card" | "mortgage");
+    let (balance, limit) = (rng.u32(1_000..900_000), 1_000_000);
+    let money = |cents: u32| format!("{}.{:02}", cents / 100, cents % 100);
+    let sign = if owes { "-" } else { "" };
+    let available = if owes { limit - balance } else { balance };
+    json!({
+        "type": "account", "id": id, "name": name, "status": "available",
+        "accountNo": format!("{:012}", rng.u64(..1_000_000_000_000)),
+        "class": {"type": class, "product": product},
+        "currency": "AUD",
+        "balance": format!("{sign}{}", money(balance)),
+        "availableFunds": money(available),
+        "creditLimit": owes.then(|| money(limit)),
+        "connection": owner.connection, "institution": owner.institution,
+        "lastUpdated": owner.fetched.rfc3339(),
+        "links": {
+            "self": format!("{}/accounts/{id}", owner.user),
+            "transactions": format!("{}/transactions?filter=account.id.eq('{id}')", owner.user),
+        },
+    })
+}

@@ -1,0 +1,196 @@
+//! The remote job API, simulated: a real HTTP server for everybody who develops against it without credentials.
+//!
+//! It serves what the tracker polls, and what makes jobs in the first place, with the API's own answers and refusals:
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /token` | a token, or the API's refusals |
+//! | `POST /users/{u}/connections` | 202 and a job; `loginId` and `institution.id` mean what they mean in the sandbox |
+//! | `POST /users/{u}/connections/{c}`, `…/{c}/refresh` | 202 and a job, or 200 and the job that still runs |
+//! | `POST /users/{u}/connections/refresh` | 202 and a list of jobs |
+//! | `POST /users/{u}/statements`, `/reports`, `/payments/payrequests`, `/payments/payouts` | 202 and a job |
+//! | `GET /jobs/{id}`, `GET /users/{u}/jobs` | a job; the newest 500 of a week |
+//! | `POST /jobs/{id}/mfa` | 202, whether the answer was right or not: the job shows it |
+//! | `GET /users/{u}/connections/{c}` | a connection, with its accounts once a job has fetched them |
+//!
+//! Any user exists; a connection nobody made comes to be when it is first refreshed.
+//!
+//! Everything random is drawn from the seed: the same seed and the same calls in the same order make the same jobs,
+//! ids included. A job has no task behind it; its body is computed from the clock whenever it is asked for.
+//!
+//! # Control
+//!
+//! [`Control`] and the routes under `/_control` do the same, the latter in JSON and without a token. They are for
+//! whoever runs the simulator: do not listen where strangers can reach it.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /_control` | base URL, seed, speed, totals |
+//! | `GET /_control/scenarios` | the names of all stories |
+//! | `POST /_control/jobs` | a [`NewJob`]: `{"id":"61723","scenario":"mfa-token","within_ms":20000}`, or with a [`Script`]: `{"id":"61723","script":{"phases":[{"at_ms":0,"body":{…}}]}}`. 201 and its [`Truth`] |
+//! | `GET /_control/jobs/{id}` | its [`Truth`] |
+//! | `POST /_control/faults` | a [`FaultRule`]: `{"job":"61723","times":2,"fault":{"status":{"status":503,"retry_after":{"seconds":5}}}}`, `{"path":"/jobs","probability":0.1,"fault":"html"}`. 201 and its number |
+//! | `GET /_control/faults` | the faults still to strike |
+//! | `DELETE /_control/faults`, `/_control/faults/{id}` | 204 |
+//! | `GET /_control/requests?after=N&limit=N` | [`LoggedRequest`]s, oldest first; 1000 unless told |
+//! | `POST /_control/tokens/expire` | every token given out so far is expired (403) |
+//! | `DELETE /_control/tokens` | every token given out so far is unknown (401) |
+//!
+//! Refusals are `{"error":"…"}` with 400, 404 (no such job), 409 (the id is taken) or 429 (full).
+
+mod accounts;
+mod auth;
+mod control;
+mod control_routes;
+mod dress;
+mod envelope;
+mod errors;
+mod faults;
+mod front;
+mod jobs;
+mod log;
+mod makers;
+mod receiver;
+mod routes;
+mod scenario;
+mod script;
+mod shared;
+mod story;
+mod telling;
+mod timeline;
+mod wire;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use jobtrackd_clock::Clock;
+
+pub use control::{AnswerError, Control, TrueMoment, Truth};
+pub use dress::Dress;
+pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES, RetryAfter};
+pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob};
+pub use log::{LoggedRequest, Totals};
+pub use receiver::{Hook, Inbox, Received, Receiver, ReceiverSettings, Refusal, SignatureError};
+pub use scenario::Scenario;
+pub use script::{Challenge, Content, MAX_PHASES, Phase, Script, ScriptError, Step};
+pub use timeline::Ending;
+
+/// How a simulator behaves. `SimulatorSettings::default()` listens on a free port of the loopback interface.
+#[derive(Debug, Clone)]
+pub struct SimulatorSettings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Every draw comes from it.
+    pub seed: u64,
+    /// How many times faster than in reality jobs go, above 0 and finite; faults and token lives keep real time.
+    pub speed: f64,
+    /// The only key `POST /token` takes; `None`: any.
+    pub api_key: Option<String>,
+    /// How long a token lives.
+    pub token_life: Duration,
+    /// Calls of `POST /token` in five minutes before it answers 403; the API's own limit is 1500.
+    pub token_calls_per_5_minutes: usize,
+    /// Whether `POST /jobs/{id}/mfa` needs a `CLIENT_ACCESS` token, as the API's documents say; in practice either does.
+    pub client_token_for_mfa: bool,
+    /// Jobs kept, at least 1. When full, the oldest finished one is dropped for a new one; with none finished, the new one is
+    /// refused with 429. Connections have the same limit; their oldest is dropped.
+    pub max_jobs: usize,
+    /// Requests remembered in the log; the oldest is forgotten first.
+    pub max_log: usize,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for SimulatorSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            seed: 1,
+            speed: 1.0,
+            api_key: None,
+            token_life: Duration::from_secs(3600),
+            token_calls_per_5_minutes: 1500,
+            client_token_for_mfa: false,
+            max_jobs: 100_000,
+            max_log: 100_000,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A running simulator. It stops when dropped; [`Simulator::shutdown`] also waits until it has.
+#[derive(Debug)]
+pub struct Simulator {
+    address: SocketAddr,
+    control: Control,
+    stop: DropGuard,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Simulator {
+    /// Binds the address and serves from then on, on tasks of its own.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, or when `speed` is not above 0 and finite or `max_jobs` is 0
+    /// ([`io::ErrorKind::InvalidInput`]).
+    pub async fn start(settings: SimulatorSettings) -> io::Result<Self> {
+        let invalid = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        if !(settings.speed.is_finite() && settings.speed > 0.0) {
+            return invalid("the simulator's speed must be finite and above 0");
+        }
+        if settings.max_jobs == 0 {
+            return invalid("the simulator needs room for a job");
+        }
+        let inner = TcpListener::bind(settings.listen).await?;
+        let address = inner.local_addr()?;
+        let stop = CancellationToken::new();
+        let shared = shared::Shared::new(settings, format!("http://{address}"), stop.clone());
+        let router = routes::api(&shared)
+            .merge(control_routes::routes())
+            .with_state(shared.clone())
+            .into_make_service_with_connect_info::<wire::WireHandle>();
+        let listener = wire::WireListener {
+            inner,
+            stop: stop.clone(),
+        };
+        let stopped = stop.clone().cancelled_owned();
+        let serve = axum::serve(listener, router).with_graceful_shutdown(stopped);
+        Ok(Self {
+            address,
+            control: Control::new(shared),
+            stop: stop.drop_guard(),
+            server: tokio::spawn(serve.into_future()),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://ADDRESS:PORT`, without a slash at its end.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.control.base_url()
+    }
+
+    /// A handle for everything else.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Closes every connection, also those on which a fault hangs, and waits until they are closed.
+    pub async fn shutdown(self) {
+        let Self { stop, server, .. } = self;
+        drop(stop);
+        // It only fails when the server's task panicked, and then it is down too.
+        let _ = server.await;
+    }
+}

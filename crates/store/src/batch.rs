@@ -1,0 +1,206 @@
+//! What one transaction records.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use jobtrackd_core::answer::Answer;
+use jobtrackd_core::cadence::Progress;
+use jobtrackd_core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
+use jobtrackd_core::health::Health;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::observe::Observation;
+use jobtrackd_core::time::UnixMillis;
+
+/// Many jobs' changes, recorded together. Holds at most one observation per job. Of the attempts at one delivery only the
+/// one with the next number is recorded.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What was seen of jobs.
+    pub observations: Vec<Recordable>,
+    /// Bookkeeping that is only informative.
+    pub schedules: Vec<ScheduleUpdate>,
+    /// Attempts at telling webhooks, with what follows from them.
+    pub attempts: Vec<AttemptRecord>,
+    /// Events that have expired undelivered.
+    pub expiries: Vec<Expiry>,
+    /// Jobs whose `poll_requested` has been noticed.
+    pub poll_requests_taken: Vec<JobId>,
+    /// Changes up to this number have been noticed and may be forgotten.
+    pub changes_seen: Option<i64>,
+    /// Until when the API at this origin asked to be left alone.
+    pub upstream_paused: Option<(String, UnixMillis)>,
+    /// When the batch is committed; new heads of lanes are due then.
+    pub now: Option<UnixMillis>,
+}
+
+/// An observation with who is to be told.
+#[derive(Debug, Clone)]
+pub struct Recordable {
+    /// What was seen and decided.
+    pub observation: Observation,
+    /// One per event and subscribed webhook.
+    pub deliveries: Vec<NewDelivery>,
+    /// The schedule after the poll that saw it.
+    pub schedule: ScheduleUpdate,
+}
+
+impl Recordable {
+    /// Bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let seen = &self.observation;
+        let transitions = seen.transitions.iter().map(|each| {
+            let texts = each.title.len() + each.to.len();
+            texts + length(each.from.as_ref()) + length(each.result.as_ref())
+        });
+        let steps = seen.steps.iter().map(|each| {
+            let challenge = each.challenge.as_ref().map_or(0, |known| {
+                known.identity.len() + length(known.response_url.as_ref())
+            });
+            each.title.len() + each.status.len() + length(each.result.as_ref()) + challenge
+        });
+        let events = seen.events.iter().map(|each| each.body.len());
+        let failure = seen.failure.iter().map(|each| {
+            let parts = [&each.code, &each.title, &each.detail];
+            let parts: usize = parts.map(|part| part.raw().get().len()).iter().sum();
+            parts + length(each.step.as_ref())
+        });
+        let texts: usize = transitions.chain(steps).chain(events).chain(failure).sum();
+        let rows = size_of_val(seen.transitions.as_slice())
+            + size_of_val(seen.steps.as_slice())
+            + size_of_val(seen.events.as_slice())
+            + size_of_val(self.deliveries.as_slice());
+        let resource = length(seen.resource.as_ref()) + length(seen.remote_updated.as_ref());
+        size_of::<Self>() + rows + texts + resource
+    }
+}
+
+fn length(text: Option<&String>) -> usize {
+    text.map_or(0, String::len)
+}
+
+/// An event on its way to a webhook.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// The event.
+    pub event_id: String,
+    /// Its sequence in the job.
+    pub sequence: u32,
+    /// Who is told.
+    pub webhook: WebhookName,
+    /// When it is worth nothing any more.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// Where polling a job stands, for people and for the next start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleUpdate {
+    /// The job.
+    pub job_id: JobId,
+    /// How polling it has gone so far.
+    pub progress: Progress,
+    /// When it is polled next; `None` once it has ended.
+    pub next_poll_at: Option<UnixMillis>,
+}
+
+/// One attempt, and what follows from it.
+#[derive(Debug, Clone)]
+pub struct AttemptRecord {
+    /// The event.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// 1, 2, 3 … per event and webhook.
+    pub number: u32,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// What it brought.
+    pub result: AttemptResult,
+    /// The beginning of the answer's body.
+    pub answer: Option<Answer>,
+    /// What follows for the event.
+    pub after: AfterAttempt,
+    /// How long nothing is sent to the webhook, because it asked for that.
+    pub rest: Option<Duration>,
+    /// Why nothing more is to be sent to the webhook, if so.
+    pub disables: Option<&'static str>,
+    /// Who is told in the webhook's place, now that it will not be.
+    pub fallback: Option<WebhookName>,
+    /// The webhook's health after it, if that has changed.
+    pub health: Option<HealthRecord>,
+}
+
+impl AttemptRecord {
+    /// Bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let answer = self.answer.as_ref().map_or(0, |answer| answer.text.len());
+        size_of::<Self>() + answer
+    }
+}
+
+/// A webhook's health at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthRecord {
+    /// How it is.
+    pub health: Health,
+    /// Rests of no length that it asked for in a row.
+    pub rests: u32,
+    /// Later ones have higher numbers.
+    pub revision: i64,
+    /// How often an operator has had it forgotten; what belongs to an earlier generation is not recorded.
+    pub generation: i64,
+}
+
+/// An event that was not delivered while it was worth anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiry {
+    /// The event.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// The webhook that was not told.
+    pub webhook: WebhookName,
+    /// Who is told in its place.
+    pub fallback: Option<WebhookName>,
+}
+
+/// What a commit did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The jobs whose observation was recorded. The others had changed meanwhile and are to be looked at again.
+    pub recorded: HashSet<JobId>,
+    /// Webhooks that have new deliveries to make.
+    pub webhooks: HashSet<WebhookName>,
+    /// Attempts that were not the next ones of their deliveries, as other hands may leave them: event, webhook, number.
+    pub strange_attempts: HashSet<(String, WebhookName, u32)>,
+}
+
+impl Batch {
+    /// How many changes it holds: observations, attempts and bookkeeping.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        let told = self.attempts.len() + self.expiries.len();
+        let rows = self.observations.len() + told + self.schedules.len();
+        let noted = self.changes_seen.is_some() || self.upstream_paused.is_some();
+        rows + self.poll_requests_taken.len() + usize::from(noted)
+    }
+
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.observations.is_empty()
+            && self.schedules.is_empty()
+            && self.attempts.is_empty()
+            && self.expiries.is_empty()
+            && self.poll_requests_taken.is_empty()
+            && self.changes_seen.is_none()
+            && self.upstream_paused.is_none()
+    }
+}

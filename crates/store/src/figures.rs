@@ -1,0 +1,55 @@
+//! The verb for whoever draws curves: how much there is of everything, counted within limits.
+
+use super::{Store, StoreError};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobState;
+use jobtrackd_core::time::UnixMillis;
+
+/// Jobs of one state, and pending deliveries of one webhook, are counted up to this many.
+pub const MOST_COUNTED: u32 = 1_000_000;
+
+/// How much there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Jobs in each state, up to [`MOST_COUNTED`].
+    pub jobs: Vec<(JobState, u64)>,
+    /// The webhooks that were asked for.
+    pub webhooks: Vec<WebhookFigures>,
+    /// Bytes of the database.
+    pub database_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub wal_bytes: u64,
+}
+
+/// Where the deliveries of one webhook stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookFigures {
+    /// The webhook.
+    pub name: WebhookName,
+    /// Deliveries that are pending, up to [`MOST_COUNTED`].
+    pub pending: u64,
+    /// When the oldest of the pending events happened; looked for among the 10,000 jobs that are due first.
+    pub oldest_pending: Option<UnixMillis>,
+    /// Deliveries that were given up, of the latest 10,000 events of all.
+    pub exhausted: u64,
+    /// Deliveries that are disabled, of the same events.
+    pub disabled: u64,
+    /// Whether the webhook is held.
+    pub is_held: bool,
+    /// Whether the webhook is disabled.
+    pub is_disabled: bool,
+    /// Until when it rests.
+    pub paused_until: Option<UnixMillis>,
+}
+
+impl Store {
+    /// How much there is, of these webhooks too.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.figures(webhooks).await,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A copy of the database in use, put in place when it is whole.
+//!
+//! The place of the copy may be one that only root may write, and root should not open the database, whose folder others
+//! may write. So the two are apart: whoever may write there prepares the place and fills it at the end, and whoever may
+//! read the database makes the copy in between.
+
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::Path;
+
+use tokio_util::sync::CancellationToken;
+
+use super::SqliteStore;
+use super::copy::{Copied, CopyError, copy};
+use super::identity::unfit;
+use super::place::{Place, Staging, refused};
+
+/// How the folder's name begins in which a copy is made; a process that is killed leaves it behind.
+const STAGING: &str = ".jobtrackd-backup-";
+
+/// Where a copy is to be, and a folder beside it in which it is made. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct BackupTarget {
+    place: Place,
+    replace: bool,
+    staging: Staging,
+    /// Whose the copy is to be.
+    owner: Metadata,
+}
+
+impl BackupTarget {
+    /// Looks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
+    /// is the user and group that will make the copy, when that is not this process as it is.
+    ///
+    /// # Errors
+    /// When `target` belongs to the database or is no name for a copy, or its folder cannot be written.
+    pub fn prepare(
+        database: &Path,
+        target: &Path,
+        replace: bool,
+        writer: Option<(u32, u32)>,
+    ) -> Result<Self, CopyError> {
+        let place = Place::of(target)?;
+        check(&place, &Place::behind(database)?, replace)?;
+        let staging = place.staging(STAGING)?;
+        let owner = staging.owner()?;
+        if let Some((user, group)) = writer {
+            staging.give(user, group)?;
+        }
+        Ok(Self {
+            place,
+            replace,
+            staging,
+            owner,
+        })
+    }
+
+    /// Gives the copy its name. It appears there whole, with mode 0600.
+    ///
+    /// # Errors
+    /// When it cannot; nothing is left behind then.
+    pub fn put(self) -> Result<(), CopyError> {
+        let (user, group) = (self.owner.uid(), self.owner.gid());
+        if self.staging.owner()?.uid() != user {
+            // From here on whoever made the copy can put nothing else in its place.
+            self.staging.give(user, group)?;
+            let path = &self.staging.file.path;
+            let file = self.staging.file.open()?;
+            let dressing = || {
+                if let Some(reason) = unfit(&file.metadata()?) {
+                    return Err(std::io::Error::other(reason));
+                }
+                fchown(&file, Some(user), Some(group))?;
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                file.sync_all()
+            };
+            dressing().map_err(|error| refused(path, &error))?;
+        }
+        self.place.take(&self.staging, self.replace)
+    }
+}
+
+impl SqliteStore {
+    pub(crate) async fn back_up(
+        database: &Path,
+        target: &BackupTarget,
+        stop: &CancellationToken,
+    ) -> Result<Copied, CopyError> {
+        let database = Place::behind(database)?;
+        copy(&database, &target.staging, &target.place.path, stop).await
+    }
+}
+
+fn check(target: &Place, database: &Place, replace: bool) -> Result<(), CopyError> {
+    let path = target.path.display();
+    if database.owns(target)? {
+        return Err(CopyError::Refused(format!(
+            "{path} belongs to the database itself; name another file"
+        )));
+    }
+    let refusal = match target.found()? {
+        Some(found) => why_not(&found, replace),
+        None => None,
+    };
+    if let Some(reason) = refusal {
+        return Err(CopyError::Refused(format!("{path} {reason}")));
+    }
+    if let Some(other) = target.has_content_beside()? {
+        return Err(CopyError::Refused(format!(
+            "{} would be read as a part of the copy; remove it, or name another file",
+            other.display()
+        )));
+    }
+    Ok(())
+}
+
+fn why_not(found: &Metadata, replace: bool) -> Option<&'static str> {
+    if found.is_dir() {
+        Some("is a folder; name a file in it")
+    } else if found.is_symlink() {
+        Some("is a symbolic link; name the file itself")
+    } else if !found.is_file() {
+        Some("is not a file; name another one")
+    } else if !replace {
+        Some("exists already; replace it with --force, or name another file")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,129 @@
+//! What tells an operator how things are: of jobs, of what is told to webhooks, and of the file itself.
+
+use sqlx::Row;
+
+use super::rows::Reading;
+use super::{SqliteStore, StoreError};
+use crate::{Backlog, JobsHealth};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// How many of the newest events are searched for deliveries that were given up: they are in no index.
+const LATEST_EVENTS: i64 = 10_000;
+
+/// Most findings of a check of the file that are told.
+const QUICK_CHECK: &str = "PRAGMA quick_check(5)";
+
+/// A job that was never polled is due from its insertion on.
+pub(super) const JOBS_HEALTH: &str = "
+    SELECT count(*) AS unfinished,
+           coalesce(sum(consecutive_errors BETWEEN ?2 AND 4294967295), 0) AS failing,
+           coalesce(sum(limited), 0) AS limited,
+           (SELECT id FROM jobs WHERE finished_at IS NULL AND consecutive_errors BETWEEN ?2 AND 4294967295
+            ORDER BY consecutive_errors DESC LIMIT 1) AS failing_id,
+           (SELECT last_error FROM jobs WHERE finished_at IS NULL AND consecutive_errors BETWEEN ?2 AND 4294967295
+            ORDER BY consecutive_errors DESC LIMIT 1) AS failing_error,
+           coalesce(sum(coalesce(next_poll_at, not_before, created_at) < ?1), 0) AS overdue,
+           min(CASE WHEN coalesce(next_poll_at, not_before, created_at) < ?1
+                    THEN coalesce(next_poll_at, not_before, created_at) END) AS overdue_since
+    FROM jobs WHERE finished_at IS NULL";
+
+/// Numbers that no version writes. A sum beyond an integer is refused by the table, and so is all that is seen of the job.
+pub(super) const SPOILT: &str = "
+    SELECT id FROM jobs WHERE finished_at IS NULL AND (
+        polls < 0 OR quiet_polls NOT BETWEEN 0 AND 4294967295 OR consecutive_errors NOT BETWEEN 0 AND 4294967295
+        OR event_bytes NOT BETWEEN 0 AND 1125899906842624
+        OR EXISTS (SELECT 1 FROM steps WHERE job_id = jobs.id
+                   AND (position NOT BETWEEN 0 AND 4294967295 OR occurrence NOT BETWEEN 0 AND 4294967295)))
+    LIMIT 100";
+
+pub(super) const WAITING: &str = "
+    SELECT count(*) AS pending FROM deliveries WHERE webhook = ?1 AND state = 'pending'";
+
+/// The first of each lane is the oldest of it.
+pub(super) const WAITING_SINCE: &str = "
+    SELECT min(e.created_at) AS since
+    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+    WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL";
+
+pub(super) const GIVEN_UP: &str = "
+    SELECT count(*) AS exhausted, max(e.created_at) AS latest
+    FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
+    WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2 AND d.state = 'exhausted'";
+
+impl SqliteStore {
+    pub(crate) async fn jobs_health(
+        &self,
+        due_before: UnixMillis,
+        errors: u32,
+    ) -> Result<JobsHealth, StoreError> {
+        let query = sqlx::query(JOBS_HEALTH).bind(due_before.0).bind(errors);
+        let row = self.read(query.fetch_one(&self.shared.readers)).await?;
+        let spoilt = sqlx::query_scalar(SPOILT).fetch_all(&self.shared.readers);
+        let mut wrong = Vec::new();
+        for id in self.read(spoilt).await? {
+            wrong.push(self.what_is_wrong(id).await);
+        }
+        let r = Reading::new(&row, "jobs", "failing_id");
+        let failing = r.foreign_text("failing_id")?;
+        let said = r.foreign_text("failing_error")?.unwrap_or_default();
+        Ok(JobsHealth {
+            unfinished: r.number("unfinished")?,
+            failing: r.number("failing")?,
+            worst: failing.map(|id| (id, said)),
+            limited: r.number("limited")?,
+            overdue: r.number("overdue")?,
+            overdue_since: r.maybe_time("overdue_since")?,
+            spoilt: wrong,
+        })
+    }
+
+    async fn what_is_wrong(&self, id: String) -> String {
+        let Ok(id) = JobId::parse(&id) else {
+            return format!("jobs.id is not that of a job (row {id})");
+        };
+        let row = self.job(&id).await.map(drop);
+        let tracked = self.tracked(&id).await.map(drop);
+        match row.and(tracked) {
+            Err(error) => error.to_string(),
+            Ok(()) => format!("jobs.event_bytes is out of range (row {id})"),
+        }
+    }
+
+    pub(crate) async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
+        self.read(async {
+            let mut connection = self.shared.readers.acquire().await?;
+            let waiting = sqlx::query(WAITING).bind(webhook.as_str());
+            let waiting = waiting.fetch_one(&mut *connection).await?;
+            let since = sqlx::query(WAITING_SINCE).bind(webhook.as_str());
+            let since = since.fetch_one(&mut *connection).await?;
+            let given_up = sqlx::query(GIVEN_UP)
+                .bind(webhook.as_str())
+                .bind(LATEST_EVENTS);
+            let given_up = given_up.fetch_one(&mut *connection).await?;
+            Ok(Backlog {
+                pending: waiting.try_get::<i64, _>(0)?.unsigned_abs(),
+                pending_since: since.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
+                exhausted: given_up.try_get::<i64, _>(0)?.unsigned_abs(),
+                exhausted_latest: given_up.try_get::<Option<i64>, _>(1)?.map(UnixMillis),
+            })
+        })
+        .await
+    }
+
+    /// Takes the write lock for an instant and changes nothing.
+    pub(crate) async fn writable(&self) -> Result<(), StoreError> {
+        self.write(async |_| Ok(())).await
+    }
+
+    pub(crate) async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query(QUICK_CHECK);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let lines: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+}

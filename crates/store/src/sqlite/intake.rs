@@ -1,0 +1,110 @@
+//! Noticing what outsiders did.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, Row};
+
+use super::rows::{job, job_columns};
+use super::{Shared, SqliteStore, StoreError, integer};
+use crate::JobChange;
+
+pub(super) const ACTIVE_JOBS: &str = concat!(
+    "SELECT j.rowid AS number, ",
+    job_columns!(),
+    " FROM jobs AS j WHERE j.finished_at IS NULL AND j.rowid > ?1 ORDER BY j.rowid LIMIT ?2"
+);
+
+pub(super) const CHANGES: &str = concat!(
+    "SELECT c.seq AS number, ",
+    job_columns!(),
+    " FROM job_changes AS c LEFT JOIN jobs AS j ON j.id = c.job_id WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2"
+);
+
+const NEWEST_CHANGE: &str =
+    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
+
+impl SqliteStore {
+    pub(crate) async fn active_jobs(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        self.job_changes(ACTIVE_JOBS, after, limit).await
+    }
+
+    pub(crate) async fn changes(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        self.job_changes(CHANGES, after, limit).await
+    }
+
+    async fn job_changes(
+        &self,
+        sql: &'static str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<JobChange>, StoreError> {
+        let query = sqlx::query(sql).bind(after).bind(i64::from(limit));
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        rows.iter().map(job_change).collect()
+    }
+
+    pub(crate) async fn newest_change(&self) -> Result<i64, StoreError> {
+        self.read(async {
+            let mut connection = self.shared.readers.acquire().await?;
+            integer(&mut connection, NEWEST_CHANGE).await
+        })
+        .await
+    }
+
+    pub(crate) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
+        let options = self.shared.options.clone().pragma("query_only", "ON");
+        let clock = &self.shared.clock;
+        self.shared.files.check_known()?;
+        let connecting = clock.held(SqliteConnection::connect_with(&options)).await;
+        let connection = self.shared.judged(connecting.map_err(StoreError::from))?;
+        Ok(SqliteWatcher {
+            shared: Arc::clone(&self.shared),
+            connection,
+            version: None,
+        })
+    }
+}
+
+/// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
+fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
+    let number = row.try_get("number")?;
+    let id: Option<String> = row.try_get("id")?;
+    let read = id.as_ref().map(|_| job(row));
+    let job = match read {
+        Some(Ok(job)) => Some(job),
+        Some(Err(error)) => {
+            tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
+            None
+        }
+        None => None,
+    };
+    Ok(JobChange { number, job })
+}
+
+/// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
+/// only be compared on one and the same connection.
+#[derive(Debug)]
+pub struct SqliteWatcher {
+    shared: Arc<Shared>,
+    connection: SqliteConnection,
+    version: Option<i64>,
+}
+
+impl SqliteWatcher {
+    pub(crate) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+        let reading = integer(&mut self.connection, "PRAGMA data_version");
+        let read = self.shared.clock.held(reading).await;
+        let version = self.shared.judged(read.map_err(StoreError::from))?;
+        self.shared.files.check()?;
+        Ok(self.version.replace(version) != Some(version))
+    }
+}

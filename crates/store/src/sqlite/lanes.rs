@@ -1,0 +1,88 @@
+//! Lanes: the deliveries of one job to one webhook. Of the pending ones only the first, the head, has a due time.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteConnection;
+
+use super::StoreError;
+use super::commit::json;
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// Gives the first pending delivery of each lane a due time, unless it has one.
+pub(super) const PROMOTE: &str = "
+    UPDATE deliveries SET next_attempt_at = ?2
+    WHERE state = 'pending' AND next_attempt_at IS NULL AND (event_id, webhook) IN (
+        SELECT d.event_id, d.webhook
+        FROM json_each(?1) AS lane
+        JOIN deliveries AS d ON d.webhook = lane.value ->> 'webhook' AND d.job_id = lane.value ->> 'job_id'
+        WHERE d.state = 'pending' AND d.sequence = (
+            SELECT min(first.sequence) FROM deliveries AS first
+            WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
+              AND first.state = 'pending'))";
+
+/// What stands behind the first pending delivery of its lane has no due time, also when that one came later.
+pub(super) const DEMOTE: &str = "
+    UPDATE deliveries SET next_attempt_at = NULL
+    WHERE state = 'pending' AND next_attempt_at IS NOT NULL AND (event_id, webhook) IN (
+        SELECT d.event_id, d.webhook
+        FROM json_each(?1) AS lane
+        JOIN deliveries AS d ON d.webhook = lane.value ->> 'webhook' AND d.job_id = lane.value ->> 'job_id'
+        WHERE d.state = 'pending' AND d.sequence > (
+            SELECT min(first.sequence) FROM deliveries AS first
+            WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
+              AND first.state = 'pending'))";
+
+/// The deliveries of one job to one webhook, told in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) webhook: WebhookName,
+    pub(super) job_id: JobId,
+}
+
+/// A lane as statements take it.
+#[derive(Serialize)]
+struct LaneRow<'a> {
+    webhook: &'a str,
+    job_id: &'a str,
+}
+
+impl<'a> LaneRow<'a> {
+    fn of(lane: &'a Lane) -> Self {
+        Self {
+            webhook: lane.webhook.as_str(),
+            job_id: lane.job_id.as_str(),
+        }
+    }
+}
+
+/// Makes the first pending delivery of each lane due at `now`, unless it waits for a retry.
+pub(super) async fn promote_heads(
+    connection: &mut SqliteConnection,
+    lanes: &HashSet<Lane>,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<LaneRow<'_>> = lanes.iter().map(LaneRow::of).collect();
+    sqlx::query(PROMOTE)
+        .bind(json(&rows)?)
+        .bind(now.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the due time of every pending delivery that stands behind another one of its lane.
+pub(super) async fn demote_others(
+    connection: &mut SqliteConnection,
+    lanes: &HashSet<Lane>,
+) -> Result<(), StoreError> {
+    let rows: Vec<LaneRow<'_>> = lanes.iter().map(LaneRow::of).collect();
+    let demote = sqlx::query(DEMOTE).bind(json(&rows)?);
+    demote.execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Jobs in pages, the newest first, and the search among them.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
+use sqlx::Row;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+
+use super::jobs::{STEPS_OF_MANY, summary};
+use super::rows::{self, Reading, job_columns};
+use super::{SqliteStore, StoreError};
+use crate::{JobFilter, JobPage, PAGE_BYTES, StepView};
+use jobtrackd_core::job::{JobId, JobState};
+use jobtrackd_core::time::UnixMillis;
+
+/// Most jobs that a search by webhook or text looks at.
+const SEARCHED_JOBS: i64 = 100_000;
+
+/// What is asked of a listed job beyond its place: the webhook, and the text. The text is looked for in metadata as it is
+/// written and, where escapes stand in it (`M\u00fcller`), in what it means.
+macro_rules! listed {
+    () => {
+        " AND (?6 IS NULL OR j.webhook = ?6
+               OR EXISTS (SELECT 1 FROM deliveries AS d WHERE d.job_id = j.id AND d.webhook = ?6))
+          AND (?7 IS NULL OR instr(lower(j.id), ?7) OR instr(lower(j.metadata), ?7)
+               OR instr(lower(j.last_error), ?7)
+               OR (instr(j.metadata, '\\') AND EXISTS (
+                   SELECT 1 FROM json_tree(CASE WHEN json_valid(j.metadata) THEN j.metadata END) AS t
+                   WHERE instr(lower(t.atom), ?7) OR (typeof(t.key) = 'text' AND instr(lower(t.key), ?7))))
+               OR EXISTS (SELECT 1 FROM json_each(j.failure) WHERE instr(lower(value), ?7)))
+          ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
+    };
+}
+
+/// The job, with what about its record takes in JSON besides its texts, and the bytes of those.
+macro_rules! key_of_listed {
+    () => {
+        "SELECT j.id, 500 + coalesce(octet_length(j.metadata), 0) + coalesce(octet_length(j.failure), 0)
+                + coalesce(octet_length(j.last_error), 0)
+                + (SELECT coalesce(sum(200 + octet_length(title) + octet_length(status)
+                                       + coalesce(octet_length(result), 0)), 0)
+                   FROM steps WHERE job_id = j.id) AS bytes
+         FROM jobs AS j
+         WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)"
+    };
+}
+
+pub(super) const LIST: &str = concat!(key_of_listed!(), listed!());
+
+pub(super) const LIST_OF_STATE: &str = concat!(key_of_listed!(), " AND j.state = ?8", listed!());
+
+pub(super) const LISTED: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    ", j.metadata, j.failure, j.finished_at
+     FROM json_each(?1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
+);
+
+pub(super) const NEWEST_IDS: &str =
+    "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
+
+/// The last job that a search looks at.
+pub(super) const SEARCH_END: &str = "
+    SELECT j.created_at, j.id FROM jobs AS j
+    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)
+    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+
+pub(super) const SEARCH_END_OF_STATE: &str = "
+    SELECT j.created_at, j.id FROM jobs AS j
+    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8
+    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+
+impl SqliteStore {
+    pub(crate) async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
+        let mut range = Range::of(filter);
+        if let Some(end) = self.search_end(filter).await? {
+            range.last = (end.0.0, end.1.to_string());
+        }
+        let sql = match filter.state {
+            Some(_) => LIST_OF_STATE,
+            None => LIST,
+        };
+        let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
+        // One job more than wanted tells whether there are more.
+        let query = range
+            .bound(sql, i64::from(filter.limit) + 1)
+            .bind(&filter.webhook)
+            .bind(text)
+            .bind(filter.state.map(JobState::as_str));
+        let (jobs, steps, more) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
+                let ids = serde_json::to_string(&ids).unwrap_or_default();
+                let jobs = sqlx::query(LISTED).bind(&ids);
+                let jobs = jobs.fetch_all(&mut *snapshot).await?;
+                let steps = sqlx::query(STEPS_OF_MANY).bind(ids);
+                let steps = steps.fetch_all(&mut *snapshot).await?;
+                snapshot.commit().await?;
+                Ok((jobs, steps, more))
+            })
+            .await?;
+        let mut steps_of: HashMap<String, Vec<StepView>> = HashMap::new();
+        for step in steps {
+            let mine = steps_of.entry(step.try_get("job_id")?).or_default();
+            mine.push(rows::step(&step)?);
+        }
+        let jobs = jobs.iter().map(|row| {
+            let id: String = row.try_get("id")?;
+            summary(row, steps_of.remove(&id).unwrap_or_default())
+        });
+        Ok(JobPage {
+            jobs: jobs.collect::<Result<_, StoreError>>()?,
+            more,
+        })
+    }
+
+    pub(crate) async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+        let query = sqlx::query(NEWEST_IDS).bind(limit);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        // Whatever its id: a row that cannot be read is left out.
+        let ids = rows
+            .iter()
+            .map(|row| Reading::new(row, "jobs", "id").job_id("id"));
+        Ok(ids.filter_map(Result::ok).collect())
+    }
+
+    pub(crate) async fn search_end(
+        &self,
+        filter: &JobFilter,
+    ) -> Result<Option<(UnixMillis, JobId)>, StoreError> {
+        if !filter.is_search() {
+            return Ok(None);
+        }
+        let range = Range::of(filter);
+        let sql = match filter.state {
+            Some(_) => SEARCH_END_OF_STATE,
+            None => SEARCH_END,
+        };
+        let query = range
+            .bound(sql, SEARCHED_JOBS - 1)
+            .bind(None::<&str>)
+            .bind(None::<&str>)
+            .bind(filter.state.map(JobState::as_str));
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.map(|row| {
+            let r = Reading::new(&row, "jobs", "id");
+            Ok((r.time("created_at")?, r.job_id("id")?))
+        })
+        .transpose()
+    }
+}
+
+/// The jobs of a page, and whether there are more. The rest of the keys is not read.
+async fn keys(
+    mut rows: BoxStream<'_, Result<SqliteRow, sqlx::Error>>,
+    limit: u32,
+) -> Result<(Vec<String>, bool), sqlx::Error> {
+    let (mut ids, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        if ids.len() >= limit as usize || bytes >= i64::from(PAGE_BYTES) {
+            return Ok((ids, true));
+        }
+        ids.push(row.try_get("id")?);
+        bytes += row.try_get::<i64, _>("bytes")?;
+    }
+    Ok((ids, false))
+}
+
+/// Where in the list's order jobs are read.
+struct Range {
+    /// The first one stands behind this place.
+    before: (i64, String),
+    /// The last one stands here or before.
+    last: (i64, String),
+}
+
+impl Range {
+    fn of(filter: &JobFilter) -> Self {
+        // Before the first page comes a bound that is above every job, and no id is before the empty one.
+        let after = filter.after.as_ref();
+        let after = after.map(|(at, id)| (at.0, id.to_string()));
+        let until = filter
+            .until
+            .map(|at| (at.0.saturating_add(1), String::new()));
+        let first = after.into_iter().chain(until).min();
+        Self {
+            before: first.unwrap_or((i64::MAX, String::new())),
+            last: (filter.since.map_or(i64::MIN, |at| at.0), String::new()),
+        }
+    }
+
+    fn bound(self, sql: &'static str, limit: i64) -> Query<'static, Sqlite, SqliteArguments> {
+        sqlx::query(sql)
+            .bind(self.before.0)
+            .bind(self.before.1)
+            .bind(limit)
+            .bind(self.last.0)
+            .bind(self.last.1)
+    }
+}

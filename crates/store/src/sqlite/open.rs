@@ -1,0 +1,307 @@
+//! Opening a file: its mode, its schema, its settings.
+
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row};
+use tokio::sync::Mutex;
+
+use super::identity::{Files, check_names};
+use super::migrate::{MIGRATIONS, newest};
+use super::shortage::judge;
+use super::{Shared, SqliteStore, StoreError, integer, migrate};
+use crate::{Place, real_path};
+use jobtrackd_clock::Clock;
+
+/// `PRAGMA application_id` of our files: "JOBT".
+const APPLICATION_ID: i64 = 0x4a4f_4254;
+
+/// How long one statement waits for a foreign lock before it gives up and is tried again.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The write-ahead log is cut back to this many bytes (64 MiB) after a checkpoint.
+const JOURNAL_SIZE_LIMIT: &str = "67108864";
+
+/// A migration cut short may have left the table that counts migrations, and nothing else.
+const FOREIGN_TABLES: &str =
+    "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+
+pub(super) const SCHEMA: &str =
+    "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
+const READERS: u32 = 4;
+
+/// How long a request waits in all for its turn to write.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a request waits for a reader.
+const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(2);
+
+impl SqliteStore {
+    pub(crate) async fn create_or_migrate(
+        place: Place<'_>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        place.check()?;
+        Self::create_or_migrate_by(&MIGRATIONS, place, clock).await
+    }
+
+    pub(super) async fn create_or_migrate_by(
+        migrations: &Migrator,
+        place: Place<'_>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let path =
+            &real_path(place.path).map_err(|error| unusable(place.path, &error.to_string()))?;
+        if !place.create && !exists(path)? {
+            return Err(StoreError::Missing(place.path.to_owned()));
+        }
+        check_names(path)?;
+        if create_file(path).map_err(|error| unusable(path, &error.to_string()))? {
+            let database = path.display();
+            tracing::warn!(
+                %database,
+                "there was no database and a new one is made; if there should be one, is its volume mounted?"
+            );
+        }
+        let found = clock.held(schema_of(path)).await?;
+        let known = newest(migrations);
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
+        let store = Self::connect(place.path, path, clock.clone()).await?;
+        if found < known {
+            let migrated = clock
+                .held(migrate::run(&store.shared.options, migrations))
+                .await;
+            migrated.map_err(|error| judge(error, path, false))?;
+        }
+        store.open_all().await?;
+        Ok(store)
+    }
+
+    pub(crate) async fn open(place: Place<'_>, clock: Clock) -> Result<Self, StoreError> {
+        place.check()?;
+        let path = &match real_path(place.path) {
+            Ok(path) if exists(&path)? => path,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unusable(place.path, &error.to_string()));
+            }
+            _ => return Err(StoreError::Absent(place.path.to_owned())),
+        };
+        regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        check_names(path)?;
+        let found = clock.held(schema_of(path)).await?;
+        let wanted = newest(&MIGRATIONS);
+        match found {
+            found if found > wanted => Err(StoreError::Newer {
+                found,
+                known: wanted,
+            }),
+            found if found < wanted => Err(StoreError::Outdated { found, wanted }),
+            _ => Self::connect(place.path, path, clock).await,
+        }
+    }
+
+    /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
+    async fn open_all(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let opening = async {
+            if let Some(writer) = shared.writer.lock().await.as_mut() {
+                integer(writer, SCHEMA).await?;
+            }
+            let mut readers = Vec::new();
+            for _ in 0..READERS {
+                let mut reader = shared.readers.acquire().await?;
+                integer(&mut reader, SCHEMA).await?;
+                readers.push(reader);
+            }
+            Ok(())
+        };
+        self.read(opening).await?;
+        shared.files.check()
+    }
+
+    /// `name` is how it was asked for, `path` the file itself.
+    async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let files = Arc::new(Files::of(name, path)?);
+        let options = plain_options(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT);
+        let writer = clock
+            .held(SqliteConnection::connect_with(&options))
+            .await
+            .map_err(|error| opening(path, error.into()))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                readers: readers(&options, BUSY_TIMEOUT * 3),
+                options,
+                files,
+                writer: Mutex::new(Some(writer)),
+                turn: Arc::default(),
+                patience: None,
+                clock,
+                shortage: StdMutex::default(),
+            }),
+        })
+    }
+
+    pub(crate) async fn for_requests(&self) -> Result<Self, StoreError> {
+        let shared = &self.shared;
+        // A lock is asked for and not waited for, so that no request keeps the turn while it waits.
+        let options = shared.options.clone().busy_timeout(Duration::ZERO);
+        let connecting = shared.clock.held(SqliteConnection::connect_with(&options));
+        let writer = connecting.await.map_err(StoreError::from);
+        let store = Self {
+            shared: Arc::new(Shared {
+                readers: readers(&shared.options, REQUEST_READ_PATIENCE),
+                options,
+                files: Arc::clone(&shared.files),
+                writer: Mutex::new(Some(shared.judged(writer)?)),
+                turn: Arc::clone(&shared.turn),
+                patience: Some(REQUEST_PATIENCE),
+                clock: shared.clock.clone(),
+                shortage: StdMutex::default(),
+            }),
+        };
+        store.open_all().await?;
+        Ok(store)
+    }
+}
+
+fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(patience)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"))
+}
+
+/// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be
+/// filled. Sets nothing that is kept in the file: it may be another program's.
+async fn schema_of(path: &Path) -> Result<i64, StoreError> {
+    let mut connection = SqliteConnection::connect_with(&plain_options(path))
+        .await
+        .map_err(|error| opening(path, error.into()))?;
+    let found = read_schema(&mut connection, path).await;
+    connection.close().await?;
+    found.map_err(|error| opening(path, error))
+}
+
+pub(super) async fn read_schema(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<i64, StoreError> {
+    // One read transaction: another program may be bringing the schema up to date just now.
+    let mut snapshot = connection.begin().await?;
+    let version = version_of(&mut snapshot).await?;
+    if version_numbers(&version) < version_numbers(crate::OLDEST_SQLITE) {
+        return Err(StoreError::OldSqlite(version));
+    }
+    let application = integer(&mut snapshot, "PRAGMA application_id").await?;
+    if application == APPLICATION_ID {
+        return Ok(integer(&mut snapshot, SCHEMA).await?);
+    }
+    let foreign = application != 0 || integer(&mut snapshot, FOREIGN_TABLES).await? > 0;
+    if foreign {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    Ok(0)
+}
+
+/// The version of the SQLite that is linked, such as `3.51.3`. Touches no file.
+///
+/// # Errors
+/// When SQLite cannot open a database in memory.
+pub async fn sqlite_version() -> Result<String, StoreError> {
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    let version = version_of(&mut connection).await?;
+    connection.close().await?;
+    Ok(version)
+}
+
+async fn version_of(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
+    sqlx::query("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
+}
+
+pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        // The watcher alone asks 25 times a second; at debug that would be all there is to read.
+        .disable_statement_logging()
+}
+
+fn version_numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0))
+        .collect()
+}
+
+/// What an error means while a file is being opened.
+fn opening(path: &Path, error: StoreError) -> StoreError {
+    match judge(error, path, false) {
+        StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path, &reason),
+        other => other,
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists()
+        .map_err(|error| unusable(path, &error.to_string()))
+}
+
+fn unusable(path: &Path, reason: &str) -> StoreError {
+    StoreError::Unusable {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Creates the file with mode 0660 before SQLite opens it, and says whether it did: the log and the index beside it copy
+/// its mode, and members of the group are to insert rows (RELIABILITY, fact 4). An existing file keeps its mode.
+fn create_file(path: &Path) -> io::Result<bool> {
+    let created = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o660)
+        .open(path);
+    match created {
+        Ok(file) => {
+            file.set_permissions(std::fs::Permissions::from_mode(0o660))?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            regular_file(path)?;
+            // Asked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
+            let wanted = Access::READ_OK | Access::WRITE_OK;
+            accessat(CWD, path, wanted, AtFlags::EACCESS)?;
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn regular_file(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
+}

@@ -1,0 +1,311 @@
+//! Where a database file lies, and moves there that a power cut does not undo.
+//!
+//! Whoever may write the folder may put a link at any name in it, at any moment. So the folder is held open, what is made,
+//! moved or removed in it goes through that handle, and no link at the end of a name is followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::getpid;
+
+use super::copy::CopyError;
+use super::lock::LOCK;
+use crate::real_path;
+
+/// What SQLite keeps beside a file and reads with it: the log and the rollback journal.
+pub(super) const CONTENT: [&str; 2] = ["-wal", "-journal"];
+
+/// What else lies beside a database of ours.
+const COMPANIONS: [&str; 2] = ["-shm", LOCK];
+
+/// What the file in a staging folder is called.
+const STAGED: &str = "jobs.db";
+
+/// Most staging folders of earlier processes with this process id that are passed over.
+const MOST_LEFT: u32 = 1000;
+
+/// A path without links in it. The file need not be there, its folder is.
+#[derive(Debug)]
+pub(super) struct Place {
+    folder: Arc<File>,
+    pub(super) path: PathBuf,
+    name: OsString,
+}
+
+impl Place {
+    /// The place of `path`; a link at its end is not followed.
+    pub(super) fn of(path: &Path) -> Result<Self, CopyError> {
+        let absolute = std::path::absolute(path).map_err(|error| refused(path, &error))?;
+        let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+            return Err(CopyError::Refused(format!(
+                "{} is a folder; name a file",
+                path.display()
+            )));
+        };
+        let folder = match fs::canonicalize(folder) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CopyError::Refused(format!(
+                    "the folder {folder} does not exist; make it with: install -d -m 700 {folder}",
+                    folder = folder.display()
+                )));
+            }
+            Err(error) => return Err(refused(folder, &error)),
+        };
+        let opened = open(CWD, &folder, OFlags::RDONLY | OFlags::DIRECTORY);
+        Ok(Self {
+            path: folder.join(name),
+            name: name.to_owned(),
+            folder: Arc::new(opened.map_err(|error| refused(&folder, &error))?),
+        })
+    }
+
+    /// The place of the file that `path` leads to, through links if there are any.
+    pub(super) fn behind(path: &Path) -> Result<Self, CopyError> {
+        match real_path(path) {
+            Ok(real) => Self::of(&real),
+            // Which says what is wrong with the folder.
+            Err(_) => Self::of(path),
+        }
+    }
+
+    /// The file beside it with this ending.
+    pub(super) fn beside(&self, ending: &str) -> Self {
+        let with = |name: &OsStr| {
+            let mut name = name.to_owned();
+            name.push(ending);
+            name
+        };
+        Self {
+            folder: Arc::clone(&self.folder),
+            path: PathBuf::from(with(self.path.as_os_str())),
+            name: with(&self.name),
+        }
+    }
+
+    /// Whose the folder is.
+    pub(super) fn folder(&self) -> Result<Metadata, CopyError> {
+        self.folder
+            .metadata()
+            .map_err(|error| refused(&self.path, &error))
+    }
+
+    /// The file, if there is one.
+    pub(super) fn found(&self) -> Result<Option<Metadata>, CopyError> {
+        let found =
+            open(&*self.folder, &self.name, OFlags::PATH).and_then(|found| found.metadata());
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(refused(&self.path, &error)),
+        }
+    }
+
+    /// The file, to be read; it must be one.
+    pub(super) fn open(&self) -> Result<File, CopyError> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        open(&*self.folder, &self.name, flags).map_err(|error| refused(&self.path, &error))
+    }
+
+    /// Whether a log or a journal lies beside it.
+    pub(super) fn has_content_beside(&self) -> Result<Option<PathBuf>, CopyError> {
+        for ending in CONTENT {
+            let beside = self.beside(ending);
+            if beside.found()?.is_some() {
+                return Ok(Some(beside.path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether `other` is the file itself, or a name that SQLite or the daemon uses for it.
+    pub(super) fn owns(&self, other: &Self) -> Result<bool, CopyError> {
+        let endings = [""].iter().chain(&CONTENT).chain(&COMPANIONS);
+        for mine in endings.map(|ending| self.beside(ending)) {
+            if mine.path == other.path {
+                return Ok(true);
+            }
+            if let (Some(mine), Some(other)) = (mine.found()?, other.found()?)
+                && (mine.dev(), mine.ino()) == (other.dev(), other.ino())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// An empty folder in the file's folder, which only its owner can look into.
+    pub(super) fn staging(&self, prefix: &str) -> Result<Staging, CopyError> {
+        Staging::within(self, prefix).map_err(|error| {
+            CopyError::Refused(format!(
+                "cannot write into the folder of {}: {}",
+                self.path.display(),
+                plain(&error)
+            ))
+        })
+    }
+
+    /// Gives the file the free name `other`.
+    pub(super) fn give_name(&self, other: &Self) -> Result<(), CopyError> {
+        let moved = take_free_name((&self.folder, &self.name), (&other.folder, &other.name));
+        moved.map_err(|error| refused(&other.path, &error))
+    }
+
+    pub(super) fn remove(&self) -> Result<(), CopyError> {
+        unlinkat(&*self.folder, &self.name, AtFlags::empty())
+            .map_err(|error| refused(&self.path, &error.into()))
+    }
+
+    /// Gives the staged file this name, in place of any other file or only if there is none.
+    pub(super) fn take(&self, staged: &Staging, replace: bool) -> Result<(), CopyError> {
+        if replace {
+            renameat(&*staged.folder, STAGED, &*self.folder, &self.name)
+                .map_err(|error| refused(&self.path, &error.into()))?;
+        } else {
+            staged.file.give_name(self)?;
+        }
+        self.flush_folder()
+    }
+
+    /// Lets the staged file and the one of this name change places, at once. `false` where the file system cannot.
+    pub(super) fn exchange(&self, staged: &Staging) -> Result<bool, CopyError> {
+        let flags = RenameFlags::EXCHANGE;
+        match renameat_with(&*staged.folder, STAGED, &*self.folder, &self.name, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+            Err(error) => Err(refused(&self.path, &error.into())),
+        }
+    }
+
+    /// Makes what happened to the names in the folder outlast a power cut.
+    pub(super) fn flush_folder(&self) -> Result<(), CopyError> {
+        self.folder
+            .sync_all()
+            .map_err(|error| refused(&self.path, &error))
+    }
+}
+
+/// A folder of our own with a file for SQLite to write into. Both vanish with it, unless the file was moved elsewhere or
+/// is to stay.
+#[derive(Debug)]
+pub(super) struct Staging {
+    within: Arc<File>,
+    name: OsString,
+    folder: Arc<File>,
+    /// The file in it, and what SQLite keeps beside that.
+    pub(super) file: Place,
+    stays: bool,
+}
+
+impl Staging {
+    fn within(place: &Place, prefix: &str) -> io::Result<Self> {
+        let mut number = 0;
+        let name = loop {
+            let name = OsString::from(format!("{prefix}{}-{number}", getpid()));
+            match mkdirat(&*place.folder, &name, Mode::RWXU) {
+                Ok(()) => break name,
+                Err(Errno::EXIST) if number < MOST_LEFT => number += 1,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let folder = open(&*place.folder, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = Arc::new(folder);
+        let path = place.path.with_file_name(&name).join(STAGED);
+        Ok(Self {
+            within: Arc::clone(&place.folder),
+            name,
+            file: Place {
+                folder: Arc::clone(&folder),
+                path,
+                name: OsString::from(STAGED),
+            },
+            folder,
+            stays: false,
+        })
+    }
+
+    /// Lets another user write into it.
+    pub(super) fn give(&self, user: u32, group: u32) -> Result<(), CopyError> {
+        fchown(&*self.folder, Some(user), Some(group))
+            .map_err(|error| refused(&self.file.path, &error))
+    }
+
+    /// Who may write into it.
+    pub(super) fn owner(&self) -> Result<Metadata, CopyError> {
+        self.file.folder()
+    }
+
+    /// A new file beside the staged one, or the staged one itself: nobody else can read it at any moment.
+    pub(super) fn create(&self, ending: &str) -> Result<File, CopyError> {
+        let made = self.file.beside(ending);
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&*self.folder, &made.name, flags, Mode::RUSR | Mode::WUSR)
+            .map(File::from)
+            .map_err(|error| refused(&made.path, &error.into()))
+    }
+
+    /// From now on the file is not removed.
+    pub(super) fn stay(&mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        for ending in ["", "-old", "-wal", "-shm", "-journal"] {
+            if !self.stays || !ending.is_empty() {
+                let _ = self.file.beside(ending).remove();
+            }
+        }
+        // What is left of it after all is told of in the README; it stands in nobody's way.
+        let _ = unlinkat(&*self.within, &self.name, AtFlags::REMOVEDIR);
+    }
+}
+
+/// Opens what lies at a name; a link is not followed.
+fn open(folder: impl std::os::fd::AsFd, name: impl AsRef<Path>, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, name.as_ref(), flags, Mode::empty())?.into())
+}
+
+fn take_free_name(from: (&File, &OsStr), to: (&File, &OsStr)) -> io::Result<()> {
+    match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
+        // Network shares do not know this way of renaming.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match open(to.0, to.1, OFlags::PATH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(renameat(from.0, from.1, to.0, to.1)?)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        },
+        done => Ok(done?),
+    }
+}
+
+pub(super) fn refused(path: &Path, error: &io::Error) -> CopyError {
+    CopyError::Refused(format!("cannot use {}: {}", path.display(), plain(error)))
+}
+
+fn plain(error: &io::Error) -> String {
+    if Errno::from_io_error(error) == Some(Errno::LOOP) {
+        return "it is a symbolic link; name the file itself".to_owned();
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}; run it as a user who may, or as root")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("{error}; make space, or use another disk")
+        }
+        _ => error.to_string(),
+    }
+}

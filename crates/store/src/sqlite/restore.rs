@@ -1,0 +1,333 @@
+//! A backup put in the place of the database.
+//!
+//! In this order, so that a crash at any point leaves a whole database in place, the old one or the new one, with one
+//! name, and never one beside the log of the other:
+//!
+//! 1. The instance lock is taken: no daemon starts meanwhile.
+//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database, looked
+//!    at, dressed with the old file's owner and mode, and flushed.
+//! 3. The old database's log is folded into its file, and the file is locked for good: SQLite grants that only if nobody
+//!    else has it open. Whoever opens it now waits, and is refused when it writes, since the file has moved.
+//! 4. What is beside a file too damaged for step 3 is moved to the name that it is going to have, and flushed.
+//! 5. The old file and the new one change places at once, and the old one gets its new name. Where the file system cannot
+//!    do that, the new name is given to a copy of the old file, and the new file is renamed over the old one.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::geteuid;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+use tokio_util::sync::CancellationToken;
+
+use super::copy::{Copied, CopyError, settle_copy};
+use super::identity::check_names;
+use super::migrate::{MIGRATIONS, newest};
+use super::open::{plain_options, read_schema};
+use super::place::{CONTENT, Place, Staging, refused};
+use super::shortage::judge;
+use super::{InstanceLock, SqliteStore, StoreError};
+use jobtrackd_core::time::UnixMillis;
+
+/// How the folder's name begins in which the new file is made; a process that is killed leaves it behind.
+const STAGING: &str = ".jobtrackd-restore-";
+
+/// So much is copied before somebody else has a turn, in bytes (8 MiB).
+const PIECE: u64 = 8 << 20;
+
+/// A file to restore, and the log or journal beside it, if there are any: open, so that another user can copy them.
+#[derive(Debug)]
+pub struct BackupFile {
+    place: Place,
+    parts: Vec<(&'static str, File)>,
+}
+
+impl BackupFile {
+    /// Opens the file that `path` leads to. Nothing is read yet.
+    ///
+    /// # Errors
+    /// When there is no such file, or it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, CopyError> {
+        let place = Place::behind(path)?;
+        let mut parts = Vec::new();
+        for ending in [""].into_iter().chain(CONTENT) {
+            let part = place.beside(ending);
+            match part.found()? {
+                Some(found) if found.is_file() => parts.push((ending, part.open()?)),
+                Some(_) => {
+                    return Err(CopyError::Refused(format!(
+                        "{} is not a file",
+                        part.path.display()
+                    )));
+                }
+                None if ending.is_empty() => {
+                    return Err(CopyError::Refused(format!(
+                        "there is no file {}; name a file that jobtrackd backup has made",
+                        part.path.display()
+                    )));
+                }
+                None => {}
+            }
+        }
+        Ok(Self { place, parts })
+    }
+
+    /// Copies what is in the files as they are.
+    async fn copy_into(&self, staged: &Staging, stop: &CancellationToken) -> Result<(), CopyError> {
+        let before = self.moments()?;
+        for (ending, part) in &self.parts {
+            let mut copy = staged.create(ending)?;
+            let from = &self.place.beside(ending).path;
+            while io::copy(&mut part.take(PIECE), &mut copy)
+                .map_err(|error| refused(from, &error))?
+                > 0
+            {
+                if stop.is_cancelled() {
+                    return Err(CopyError::Stopped);
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        if self.moments()? != before {
+            return Err(CopyError::Refused(format!(
+                "{} was written to while it was copied; end whoever does that, or make a backup of it with: jobtrackd \
+                 backup FILE",
+                self.place.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// The sizes, and when something was last written.
+    fn moments(&self) -> Result<Vec<(u64, i64, i64)>, CopyError> {
+        let moment = |found: Metadata| (found.len(), found.mtime(), found.mtime_nsec());
+        let parts = self.parts.iter();
+        let found: io::Result<_> = parts.map(|(_, part)| part.metadata().map(moment)).collect();
+        found.map_err(|error| refused(&self.place.path, &error))
+    }
+}
+
+/// A database that was put in place of another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What it holds.
+    pub copied: Copied,
+    /// Where the database before it is now; `None` when there was none.
+    pub previous: Option<PathBuf>,
+    /// The schema that the next start makes of it.
+    pub newest: i64,
+}
+
+impl SqliteStore {
+    pub(crate) async fn restore(
+        database: &Path,
+        from: &BackupFile,
+        now: UnixMillis,
+        stop: &CancellationToken,
+    ) -> Result<Restored, CopyError> {
+        let place = Place::behind(database)?;
+        let owner = Owner::of(&place)?;
+        check_names(&place.path)?;
+        let note = format!("pid {}, restoring since {now}", std::process::id());
+        let _lock = InstanceLock::take(&place.path, &note)?;
+        if place.owns(&from.place)? {
+            return Err(CopyError::Refused(format!(
+                "{} is the database itself; name a backup of it",
+                from.place.path.display()
+            )));
+        }
+        let staged = place.staging(STAGING)?;
+        from.copy_into(&staged, stop).await?;
+        let copied = settle_copy(&staged, &from.place.path, &place.path, stop).await?;
+        let newest = newest(&MIGRATIONS);
+        if copied.schema > newest {
+            return Err(CopyError::Store(StoreError::Newer {
+                found: copied.schema,
+                known: newest,
+            }));
+        }
+        owner.dress(&staged.file.open()?)?;
+        let held = settle(&place).await?;
+        if stop.is_cancelled() {
+            return Err(CopyError::Stopped);
+        }
+        let previous = put_in_place(&place, staged, &owner, now)?;
+        if let Some(held) = held {
+            drop(held.close().await);
+        }
+        Ok(Restored {
+            copied,
+            previous,
+            newest,
+        })
+    }
+}
+
+/// Whose the new file is to be: the old one's owner, group and mode, or what the daemon would have given it.
+struct Owner {
+    user: u32,
+    group: u32,
+    mode: u32,
+}
+
+impl Owner {
+    fn of(place: &Place) -> Result<Self, CopyError> {
+        let (folder, me) = (place.folder()?, geteuid());
+        let keeper = if me.is_root() {
+            folder.uid()
+        } else {
+            me.as_raw()
+        };
+        let new = Self {
+            user: keeper,
+            group: folder.gid(),
+            mode: 0o660,
+        };
+        match place.found()? {
+            None => Ok(new),
+            Some(old) if !old.is_file() => Err(CopyError::Refused(format!(
+                "{path} is not a file; correct database.url",
+                path = place.path.display()
+            ))),
+            // One of the others who may write the folder has put it there; the folder's owner takes it over.
+            Some(old) if !me.is_root() && keeper == folder.uid() && old.uid() != keeper => Ok(new),
+            Some(old) => {
+                let trusted = [0, folder.uid(), keeper].contains(&old.uid());
+                Ok(Self {
+                    user: old.uid(),
+                    group: old.gid(),
+                    mode: old.mode() & if trusted { 0o666 } else { 0o660 },
+                })
+            }
+        }
+    }
+
+    fn dress(&self, file: &File) -> Result<(), CopyError> {
+        let dressing = || {
+            let now = file.metadata()?;
+            if (now.uid(), now.gid()) != (self.user, self.group) {
+                fchown(file, Some(self.user), Some(self.group))?;
+            }
+            file.set_permissions(Permissions::from_mode(self.mode))
+        };
+        dressing().map_err(|error: io::Error| {
+            CopyError::Refused(format!(
+                "the database cannot be given to user {} and group {}: {error}; run it as that user, or as root",
+                self.user, self.group
+            ))
+        })
+    }
+}
+
+/// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. Of a
+/// database that SQLite can make nothing of the connection lives as well: closing it would take the log away. `None` when
+/// there is no database.
+async fn settle(place: &Place) -> Result<Option<SqliteConnection>, CopyError> {
+    let path = &place.path;
+    if place.found()?.is_none() {
+        return Ok(None);
+    }
+    accessat(
+        CWD,
+        path,
+        Access::READ_OK | Access::WRITE_OK,
+        AtFlags::EACCESS,
+    )
+    .map_err(|error| refused(path, &error.into()))?;
+    let mut connection = SqliteConnection::connect_with(&plain_options(path))
+        .await
+        .map_err(|error| judge(error.into(), path, false))?;
+    let folded = fold(&mut connection, path).await;
+    let error = match folded.map_err(|error| judge(error, path, true)) {
+        Ok(()) | Err(StoreError::Damaged(_)) => return Ok(Some(connection)),
+        Err(error) => error,
+    };
+    drop(connection.close().await);
+    Err(match error {
+        StoreError::Busy => CopyError::Refused(format!(
+            "another program has {path} open; what it wrote later would be lost: find it with fuser -v {path}, end it, \
+             and try again",
+            path = path.display()
+        )),
+        StoreError::Foreign(path) => CopyError::Refused(format!(
+            "{} is a database of another program; correct database.url",
+            path.display()
+        )),
+        other => other.into(),
+    })
+}
+
+async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    match read_schema(connection, path).await {
+        // Tables that are gone are a reason to restore, and none against folding the log.
+        Ok(_) | Err(StoreError::Other(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let mode: String = sqlx::query("PRAGMA journal_mode = DELETE")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    if mode != "delete" {
+        return Err(StoreError::Busy);
+    }
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(connection).await?;
+    Ok(())
+}
+
+fn put_in_place(
+    place: &Place,
+    mut staged: Staging,
+    owner: &Owner,
+    now: UnixMillis,
+) -> Result<Option<PathBuf>, CopyError> {
+    let time = now.rfc3339().replace(['-', ':'], "");
+    let aside = place.beside(&format!(".before-restore-{time}"));
+    for ending in CONTENT {
+        let beside = place.beside(ending);
+        if beside.found()?.is_some() {
+            beside.give_name(&aside.beside(ending))?;
+        }
+    }
+    let index = place.beside("-shm");
+    if index.found()?.is_some() {
+        index.remove()?;
+    }
+    place.flush_folder()?;
+    if place.found()?.is_none() {
+        place.take(&staged, false)?;
+        return Ok(None);
+    }
+    if !place.exchange(&staged)? {
+        replace_with_copy(place, &staged, owner, &aside)?;
+        return Ok(Some(aside.path));
+    }
+    // It is the old file now, and must not go with the folder if its name cannot be had.
+    let old = &staged.file;
+    let previous = match old.give_name(&aside) {
+        Ok(()) => aside.path,
+        Err(_) => old.path.clone(),
+    };
+    staged.stay();
+    place.flush_folder()?;
+    Ok(Some(previous))
+}
+
+/// The same in steps: a copy of the old file gets the new name before the new file takes its place.
+fn replace_with_copy(
+    place: &Place,
+    staged: &Staging,
+    owner: &Owner,
+    aside: &Place,
+) -> Result<(), CopyError> {
+    // Closing it ends the locks that SQLite has on it in this process, so it stays open until it is replaced.
+    let mut old = place.open()?;
+    let mut copy = staged.create("-old")?;
+    let copied = io::copy(&mut old, &mut copy).and_then(|_| copy.sync_all());
+    copied.map_err(|error| refused(&aside.path, &error))?;
+    owner.dress(&copy)?;
+    staged.file.beside("-old").give_name(aside)?;
+    place.take(staged, true)
+}

@@ -1,0 +1,115 @@
+//! What becomes of committed rows when the write-ahead log is taken away while it is in use.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::{Row, pool::PoolConnection};
+use tokio::time::{Instant, sleep};
+
+use super::identity::LogState;
+use super::shortage::write_beside;
+use super::{SqliteStore, StoreError, TRY_AGAIN};
+
+/// How long other programs are waited for that still read an older state of the database, or write.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Keeps all who share the index from writing. The readers of the pool may do so once they are allowed to.
+const HOLD: &str = "PRAGMA query_only = OFF; BEGIN IMMEDIATE";
+const RELEASE: &str = "ROLLBACK; PRAGMA query_only = ON";
+
+/// How many bytes the database has once all of the log is in it.
+const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+
+const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+impl SqliteStore {
+    /// The first call that finds the log removed moves what it held into the database.
+    pub(crate) async fn verify_files(&self) -> Result<(), StoreError> {
+        let files = &self.shared.files;
+        let Err(taken) = files.check_known() else {
+            return Ok(());
+        };
+        let fate = files.fate.get_or_init(|| self.fate_of_log()).await;
+        Err(match (taken, fate) {
+            (StoreError::Damaged(what), Some(fate)) => {
+                StoreError::Damaged(format!("{what}; {fate}"))
+            }
+            (taken, _) => taken,
+        })
+    }
+
+    async fn fate_of_log(&self) -> Option<String> {
+        let moved = match self.shared.files.log_state() {
+            LogState::OtherDatabase => return None,
+            LogState::InPlace => {
+                return Some(
+                    "no committed row is lost: the log itself, which has them, is in its place"
+                        .to_owned(),
+                );
+            }
+            LogState::Parted => Err(StoreError::Other("there is another log now".to_owned())),
+            LogState::Movable => self.shared.clock.held(self.salvage()).await,
+        };
+        Some(match moved {
+            Ok(()) => {
+                "the committed rows that only it held have been moved into the database; none is lost"
+                    .to_owned()
+            }
+            Err(error) => format!("committed rows that only it held may be lost ({error})"),
+        })
+    }
+
+    /// Moves the removed log into the database, through two readers that have it open. A third connection might open
+    /// another log.
+    async fn salvage(&self) -> Result<(), StoreError> {
+        let mut holder = self.idle_reader().await?;
+        let mut mover = self.idle_reader().await?;
+        sqlx::raw_sql(HOLD).execute(&mut *holder).await?;
+        let moved = self.move_log(&mut holder, &mut mover).await;
+        sqlx::raw_sql(RELEASE).execute(&mut *holder).await?;
+        moved
+    }
+
+    async fn idle_reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.shared.readers.try_acquire() {
+                Some(reader) => return Ok(reader),
+                None if Instant::now() >= deadline => return Err(StoreError::Busy),
+                None => sleep(TRY_AGAIN).await,
+            }
+        }
+    }
+
+    async fn move_log(
+        &self,
+        holder: &mut SqliteConnection,
+        mover: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        let files = &self.shared.files;
+        // Again, now that nobody can write: what others wrote before is in another log.
+        if files.log_state() != LogState::Movable {
+            return Err(StoreError::Other("there is another log now".to_owned()));
+        }
+        // Cut off for want of space, a move would leave a file that is half old and half new.
+        let size: i64 = sqlx::query(SIZE).fetch_one(holder).await?.try_get(0)?;
+        let there = std::fs::metadata(files.database()).map_or(0, |found| found.len());
+        let growth = size.unsigned_abs().saturating_sub(there);
+        write_beside(files.database(), growth)
+            .map_err(|error| StoreError::Other(format!("no room for them: {error}")))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // As far as nobody reads an older state, up to the end of a transaction.
+            let row = sqlx::query(MOVE).fetch_one(&mut *mover).await?;
+            let (all, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+            // Both are -1 while another program does the same.
+            if all >= 0 && all == moved {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(StoreError::Busy);
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! How SQLite goes about each statement.
+
+mod deliveries;
+
+use super::*;
+use crate::sqlite::commit::{
+    FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
+    RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
+};
+use crate::sqlite::deliveries::DUE;
+use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
+use crate::sqlite::figures::{
+    JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK,
+};
+use crate::sqlite::health::{GIVEN_UP, JOBS_HEALTH, SPOILT, WAITING, WAITING_SINCE};
+use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
+use crate::sqlite::jobs::{
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
+    STEPS_IN_PROGRESS, STEPS_OF_MANY, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+};
+use crate::sqlite::list::{
+    LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
+};
+use crate::sqlite::listing::LIST_DELIVERIES;
+use crate::sqlite::prune::{
+    MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
+    PRUNE_TESTS, PRUNE_TRANSITIONS,
+};
+use crate::sqlite::replay::REPLAYABLE;
+use crate::sqlite::steering::{DISABLE_PAGE, ENABLE_DELIVERIES};
+use crate::sqlite::timeline::TIMELINE;
+use crate::sqlite::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
+use crate::sqlite::watched::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
+use deliveries::PLANS_OF_DELIVERIES;
+
+async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let mut writer = SqliteConnection::connect_with(&store.shared.options)
+        .await
+        .unwrap();
+    let rows = sqlx::query(explain).fetch_all(&mut writer).await.unwrap();
+    rows.iter().map(|row| row.get("detail")).collect()
+}
+
+/// Each statement, and what its plan must show.
+const PLANS: &[(&str, &str)] = &[
+    (
+        RECORD_JOBS,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        RECORD_SCHEDULES,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (RECORD_STEPS, "(job_id=? AND title=? AND occurrence=?)"),
+    (RECORD_TRANSITIONS, "SCAN json_each"),
+    (RECORD_EVENTS, "SCAN json_each"),
+    (RECORD_DELIVERIES, "SEARCH w USING INDEX"),
+    (
+        TAKE_POLL_REQUESTS,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (FORGET_CHANGES, "USING INTEGER PRIMARY KEY (rowid<?)"),
+    (
+        PRUNABLE,
+        "INDEX jobs_unpruned (pruned=? AND finished_at>? AND finished_at<?)",
+    ),
+    (
+        PRUNABLE,
+        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (
+        MAY_BE_PRUNED,
+        "SEARCH old USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        MAY_BE_PRUNED,
+        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (PRUNE_ATTEMPTS, "SEARCH a USING PRIMARY KEY (event_id=?)"),
+    (PRUNE_DELIVERIES, BY_JOB),
+    (PRUNE_EVENTS, BY_JOB),
+    (PRUNE_TRANSITIONS, BY_JOB),
+    (PRUNE_STEPS, BY_JOB),
+    (
+        PRUNE_TESTS,
+        "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
+    ),
+    (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
+    (SPOILT, "SEARCH jobs USING INDEX jobs_active"),
+    (
+        SPOILT,
+        "SEARCH steps USING INDEX sqlite_autoindex_steps_1 (job_id=?)",
+    ),
+    (WAITING, "deliveries_lanes (webhook=?)"),
+    (
+        WAITING_SINCE,
+        "SEARCH d USING COVERING INDEX deliveries_due (webhook=?",
+    ),
+    (GIVEN_UP, "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"),
+    (
+        GIVEN_UP,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),
+    (
+        PENDING_OF_WEBHOOK,
+        "COVERING INDEX deliveries_lanes (webhook=?)",
+    ),
+    (
+        OLDEST_OF_WEBHOOK,
+        "COVERING INDEX deliveries_due (webhook=? AND next_attempt_at>?)",
+    ),
+    (OLDEST_OF_WEBHOOK, "SEARCH e USING INDEX"),
+    (
+        NOT_TOLD_OF_WEBHOOK,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
+    ),
+    (
+        NOT_TOLD_OF_WEBHOOK,
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
+    ),
+    (
+        ACTIVE_JOBS,
+        "SEARCH j USING INDEX jobs_active (finished_at=? AND rowid>?)",
+    ),
+    (CHANGES, "SEARCH c USING INTEGER PRIMARY KEY (rowid>?)"),
+    (
+        LIST,
+        "SEARCH j USING INDEX jobs_created ((created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+    ),
+    (
+        LIST_OF_STATE,
+        "jobs_by_state (state=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+    ),
+    (
+        LIST,
+        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (LIST, "SEARCH steps USING"),
+    (
+        LISTED,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (SEARCH_END, "COVERING INDEX jobs_created ((created_at,id)>"),
+    (
+        SEARCH_END_OF_STATE,
+        "COVERING INDEX jobs_by_state (state=? AND (created_at,id)>",
+    ),
+    (RUNNING, "COVERING INDEX jobs_active (finished_at=?)"),
+    (ENDED, "COVERING INDEX jobs_finished (finished_at>?)"),
+    (
+        FAILING,
+        "SEARCH deliveries USING COVERING INDEX deliveries_lanes (webhook>?)",
+    ),
+    (
+        FAILING,
+        "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at>?)",
+    ),
+    (
+        LIVELY,
+        "SEARCH jobs USING INDEX jobs_finished (finished_at>?)",
+    ),
+    (
+        LIVELY,
+        "SEARCH jobs USING INDEX jobs_active (finished_at=?)",
+    ),
+    (
+        LIVELY,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        WATCHED,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (TOLD, BY_JOB),
+    (STEPS_WATCHED, BY_JOB),
+    (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
+    (
+        TRACKED,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        DETAIL,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
+    (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (POLL, "sqlite_autoindex_jobs_1 (id=?)"),
+    (MIRRORED, "sqlite_autoindex_jobs_1 (id=?)"),
+    (SUMMARY, "sqlite_autoindex_jobs_1 (id=?)"),
+    (NEWEST_EVENT, "SEARCH events"),
+    (EVENTS_AFTER, EVENTS_BY_CURSOR),
+    (EVENTS_OF_TYPE, EVENTS_BY_CURSOR),
+    (EVENTS_OF_JOB, BY_JOB),
+    (
+        EVENTS_OF_JOB,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+    ),
+    (TIMELINE, "(job_id=? AND seq=?)"),
+    (
+        TIMELINE,
+        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
+    ),
+    (
+        TIMELINE,
+        "SEARCH e USING INDEX sqlite_autoindex_events_2 (job_id=?)",
+    ),
+    (
+        JOBS_OF_USER,
+        "SEARCH u USING PRIMARY KEY (user=? AND (created_at,job_id)<(?,?))",
+    ),
+    (
+        JOBS_OF_USER,
+        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        FORGET_USERS,
+        "SEARCH u USING COVERING INDEX job_users_by_job (job_id=?)",
+    ),
+    (
+        FORGET_USERS,
+        "COVERING INDEX job_users_by_job (job_id=? AND user=? AND created_at=?)",
+    ),
+    (
+        RECORD_USERS,
+        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (STEPS, BY_JOB),
+    (STEPS_IN_PROGRESS, BY_JOB),
+    (STEPS_OF_MANY, BY_JOB),
+    (TRANSITIONS, BY_JOB),
+    (EVENTS, BY_JOB),
+    (DELIVERIES, BY_JOB),
+    (ATTEMPTS, BY_JOB),
+    ("SELECT * FROM timeline WHERE job_id = ?1", BY_JOB),
+    (
+        "DELETE FROM jobs WHERE id = ?1",
+        "sqlite_autoindex_jobs_1 (id=?)",
+    ),
+];
+
+/// Rows that were found by an index, at most a page of them.
+const PAGE: &str = "SCAN page";
+
+const BY_JOB: &str = "(job_id=?)";
+const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+
+/// Holds the pending ones only, and the count of them has a limit.
+const COUNTED: &str = "COVERING INDEX deliveries_lanes";
+
+/// What may be read from end to end: it is small, or the reading has a limit.
+const FEW: [&str; 13] = [
+    PAGE,
+    "VIRTUAL TABLE",
+    "CONSTANT ROW",
+    "(subquery",
+    COUNTED,
+    // The names of webhooks, one by one.
+    "SCAN names",
+    "SCAN disabled",
+    "SCAN webhooks",
+    // A page of deliveries that are handed over.
+    "SCAN u",
+    // A page of jobs that ended long ago.
+    "SCAN old",
+    // The latest transitions, and the jobs they belong to.
+    "SCAN transitions",
+    "SCAN lately",
+    "SCAN found",
+];
+
+#[tokio::test]
+async fn every_statement_finds_its_rows_by_an_index() {
+    let (_folder, store) = fresh().await;
+    for (sql, expected) in PLANS.iter().chain(PLANS_OF_DELIVERIES) {
+        let plan = plan(&store, sql).await;
+        assert!(
+            plan.iter().any(|line| line.contains(expected)),
+            "{sql}: {plan:#?}"
+        );
+        let scan =
+            |line: &&String| line.starts_with("SCAN ") && !FEW.iter().any(|few| line.contains(few));
+        assert_eq!(plan.iter().find(scan), None, "{sql}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_are_read_in_their_order_and_not_sorted() {
+    let (_folder, store) = fresh().await;
+    for sql in [
+        DUE,
+        ENABLE_DELIVERIES,
+        DISABLE_PAGE,
+        LIST_DELIVERIES,
+        REPLAYABLE,
+        ACTIVE_JOBS,
+        CHANGES,
+        LIST,
+        LIST_OF_STATE,
+        SEARCH_END,
+        SEARCH_END_OF_STATE,
+        NEWEST_IDS,
+    ] {
+        let plan = plan(&store, sql).await;
+        assert!(
+            !plan.iter().any(|line| line.contains("TEMP B-TREE")),
+            "{sql}: {plan:#?}"
+        );
+    }
+}

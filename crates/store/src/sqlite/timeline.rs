@@ -1,0 +1,120 @@
+//! A job's history in one order, in pages.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::{self, Reading};
+use super::{SqliteStore, StoreError};
+use crate::{Happened, PAGE_BYTES, TimelineEntry, TimelineKey, TimelinePage};
+use jobtrackd_core::job::JobId;
+
+const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
+
+/// First the keys, which are small, of all that belongs to the job, with about the bytes that each takes in JSON; then the
+/// rows of those on the page.
+pub(super) const TIMELINE: &str = "
+    SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
+           page.event_id AS id, page.type, ?1 AS job_id,
+           t.position, t.title, t.from_status, t.to_status, t.result, t.observed_at, t.remote_updated,
+           d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error, d.expired_at, d.fallback_for,
+           a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\", a.answer, a.answer_cut, page.up_to
+    FROM (
+        SELECT *, sum(bytes) OVER (ORDER BY at, rank, n, webhook, number) AS up_to
+        FROM (
+            SELECT * FROM (
+                SELECT observed_at AS at, 0 AS rank, seq AS n, '' AS webhook, 0 AS number, NULL AS event_id,
+                       NULL AS type, 300 + octet_length(title) + octet_length(to_status)
+                       + coalesce(octet_length(from_status), 0) + coalesce(octet_length(result), 0)
+                       + coalesce(octet_length(remote_updated), 0) AS bytes
+                FROM transitions WHERE job_id = ?1
+                UNION ALL
+                SELECT created_at, 1, sequence, '', 0, id, type, 300 FROM events WHERE job_id = ?1
+                UNION ALL
+                SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, NULL, 1000
+                FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE d.job_id = ?1
+                UNION ALL
+                SELECT a.started_at, 3, e.sequence, a.webhook, a.number, e.id, NULL,
+                       300 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.answer), 0)
+                FROM events AS e CROSS JOIN attempts AS a ON a.event_id = e.id WHERE e.job_id = ?1
+            )
+            WHERE (at, rank, n, webhook, number) > (?2, ?3, ?4, ?5, ?6)
+            ORDER BY at, rank, n, webhook, number LIMIT ?7
+        )
+    ) AS page
+    LEFT JOIN transitions AS t ON page.rank = 0 AND t.job_id = ?1 AND t.seq = page.n
+    LEFT JOIN deliveries AS d ON page.rank = 2 AND d.event_id = page.event_id AND d.webhook = page.webhook
+    LEFT JOIN attempts AS a ON page.rank = 3 AND a.event_id = page.event_id AND a.webhook = page.webhook
+     AND a.number = page.number
+    WHERE page.up_to - page.bytes < ?8
+    ORDER BY page.at, page.rank, page.n, page.webhook, page.number";
+
+impl SqliteStore {
+    pub(crate) async fn timeline(
+        &self,
+        id: &JobId,
+        after: Option<&TimelineKey>,
+        limit: u32,
+    ) -> Result<Option<TimelinePage>, StoreError> {
+        let (known, rows) = self
+            .read(async {
+                let mut snapshot = self.shared.readers.begin().await?;
+                let known = sqlx::query(KNOWN)
+                    .bind(id.as_str())
+                    .fetch_optional(&mut *snapshot)
+                    .await?;
+                // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
+                let rows = sqlx::query(TIMELINE)
+                    .bind(id.as_str())
+                    .bind(after.map_or(i64::MIN, |key| key.at.0))
+                    .bind(after.map_or(0, |key| key.rank))
+                    .bind(after.map_or(0, |key| key.n))
+                    .bind(after.map_or("", |key| key.webhook.as_str()))
+                    .bind(after.map_or(0, |key| key.number))
+                    .bind(i64::from(limit) + 1)
+                    .bind(PAGE_BYTES)
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+                snapshot.commit().await?;
+                Ok((known.is_some(), rows))
+            })
+            .await?;
+        if !known {
+            return Ok(None);
+        }
+        let wanted = limit as usize;
+        let entries: Vec<TimelineEntry> = rows
+            .iter()
+            .take(wanted)
+            .map(entry)
+            .collect::<Result<_, _>>()?;
+        let bytes: Option<i64> = rows.last().map(|row| row.try_get("up_to")).transpose()?;
+        let is_full = bytes.is_some_and(|bytes| bytes >= i64::from(PAGE_BYTES));
+        Ok(Some(TimelinePage {
+            more: rows.len() > wanted || is_full,
+            entries,
+        }))
+    }
+}
+
+fn entry(row: &SqliteRow) -> Result<TimelineEntry, StoreError> {
+    let r = Reading::new(row, "timeline", "job_id");
+    let rank: u8 = r.number("rank")?;
+    let what = match rank {
+        0 => Happened::Transition(rows::transition(row)?),
+        1 => Happened::Event {
+            id: r.text("id")?,
+            sequence: r.number("sequence")?,
+            kind: r.text("type")?,
+        },
+        2 => Happened::Delivery(rows::delivery(row)?),
+        _ => Happened::Attempt(rows::attempt(row)?),
+    };
+    let key = TimelineKey {
+        at: r.time("at")?,
+        rank,
+        n: r.number("seq")?,
+        webhook: row.try_get("webhook")?,
+        number: r.number("number")?,
+    };
+    Ok(TimelineEntry { key, what })
+}

@@ -1,0 +1,327 @@
+//! Events that could not be told: given up, handed to another webhook, or waiting for one that nobody configured.
+//!
+//! Each page is a transaction of its own, so that the daemon's writer never waits long; killed in between, the same command
+//! again finishes the work.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::commit::json;
+use super::lanes::{Lane, demote_others, promote_heads};
+use super::rows::Reading;
+use super::steering::waited_for;
+use super::{SqliteStore, StoreError};
+use crate::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// Deliveries or jobs changed in one transaction.
+const PAGE: u32 = 1000;
+
+/// Most webhooks that are named.
+const MOST_NAMES: u32 = 100;
+
+/// Counted up to the limit each.
+pub(super) const STRANDED: &str = concat!(
+    waited_for!(),
+    "SELECT name,
+           (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE webhook = name AND state = 'pending' LIMIT ?2))
+           + (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE webhook = name AND state = 'disabled' LIMIT ?2)) AS events
+    FROM (SELECT name FROM names UNION SELECT name FROM disabled)
+    WHERE name IS NOT NULL AND name NOT IN (SELECT value FROM json_each(?1))
+    ORDER BY name LIMIT ?3"
+);
+
+const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
+
+macro_rules! give_up {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE deliveries SET state = 'exhausted', next_attempt_at = NULL,
+                last_error = 'given up by an operator' || coalesce('; before: ' || last_error, '')
+             WHERE ",
+            $condition,
+            " RETURNING webhook, job_id"
+        )
+    };
+}
+
+pub(super) const GIVE_UP_EVENT: &str = give_up!("event_id = ?1 AND state = 'pending'");
+
+pub(super) const GIVE_UP_EVENT_OF: &str =
+    give_up!("event_id = ?1 AND webhook = ?2 AND state IN ('pending', 'disabled')");
+
+pub(super) const GIVE_UP_PENDING: &str = give_up!(
+    "state = 'pending' AND (event_id, webhook) IN (
+         SELECT event_id, webhook FROM deliveries WHERE webhook = ?1 AND state = 'pending' LIMIT ?2)"
+);
+
+pub(super) const GIVE_UP_DISABLED: &str = give_up!(
+    "state = 'disabled' AND (event_id, webhook) IN (
+         SELECT event_id, webhook FROM deliveries WHERE webhook = ?1 AND state = 'disabled' LIMIT ?2)"
+);
+
+/// Lane by lane: what is pending of a lane and what is disabled of it come together, in order.
+pub(super) const UNDELIVERED: &str = "
+    SELECT u.event_id, u.job_id, e.created_at FROM (
+        SELECT * FROM (SELECT event_id, job_id, sequence FROM deliveries
+                       WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)
+        UNION ALL
+        SELECT * FROM (SELECT event_id, job_id, sequence FROM deliveries
+                       WHERE webhook = ?1 AND state = 'disabled' ORDER BY job_id, sequence LIMIT ?2)
+    ) AS u JOIN events AS e ON e.id = u.event_id
+    ORDER BY u.job_id, u.sequence LIMIT ?2";
+
+/// Each has its whole schedule before it, and expires when it did, also where the webhook had it once and gave it up or
+/// handed it on.
+pub(super) const HAND_OVER: &str = "
+    INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, expires_at)
+    SELECT d.event_id, ?2, d.job_id, d.sequence, CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END,
+           d.expires_at
+    FROM json_each(?3) AS v
+    JOIN deliveries AS d ON d.event_id = v.value AND d.webhook = ?1
+    LEFT JOIN webhooks AS w ON w.name = ?2
+    WHERE true
+    ON CONFLICT (event_id, webhook) DO UPDATE SET
+        state = excluded.state, retries_used = 0, rested_ms = 0, expires_at = excluded.expires_at, expired_at = NULL
+    WHERE deliveries.state = 'exhausted'";
+
+pub(super) const HANDED_OVER: &str = "
+    UPDATE deliveries SET state = 'exhausted', next_attempt_at = NULL,
+        last_error = 'moved to ' || ?2 || coalesce('; before: ' || last_error, '')
+    WHERE webhook = ?1 AND event_id IN (SELECT value FROM json_each(?3))";
+
+/// The oldest event goes first, whatever the job.
+pub(super) const DUE_SINCE: &str = "
+    UPDATE deliveries SET next_attempt_at = v.value ->> 'since'
+    FROM json_each(?1) AS v
+    WHERE deliveries.webhook = v.value ->> 'webhook' AND deliveries.job_id = v.value ->> 'job_id'
+      AND deliveries.state = 'pending' AND deliveries.next_attempt_at = ?2";
+
+/// A look that was begun under the old name is not recorded: the revision has gone on.
+macro_rules! rename_jobs {
+    ($which:literal) => {
+        concat!(
+            "UPDATE jobs SET webhook = ?2, revision = revision + 1
+             WHERE +finished_at IS NULL AND webhook = ?1 AND id IN (",
+            $which,
+            ") AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.webhook = ?1 AND d.job_id = jobs.id
+                               AND d.state IN ('pending', 'disabled'))"
+        )
+    };
+}
+
+pub(super) const RENAME_THESE: &str = rename_jobs!("SELECT value FROM json_each(?3)");
+
+pub(super) const RENAME_OTHERS: &str =
+    rename_jobs!("SELECT id FROM jobs WHERE finished_at IS NULL AND webhook = ?1 LIMIT ?3");
+
+/// The daemon looks at both again.
+const ASK: &str = "
+    INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
+
+impl SqliteStore {
+    pub(crate) async fn stranded(
+        &self,
+        known: &[WebhookName],
+    ) -> Result<Vec<Stranded>, StoreError> {
+        let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
+        let query = sqlx::query(STRANDED)
+            .bind(json(&names)?)
+            .bind(MOST_STRANDED)
+            .bind(MOST_NAMES);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let read = rows.iter().map(|row| {
+            let r = Reading::new(row, "deliveries", "name");
+            let name = r.foreign_text("name")?.unwrap_or_default();
+            Ok(Stranded {
+                webhook: WebhookName::new(&name),
+                events: r.number::<u64>("events")?.min(u64::from(MOST_STRANDED)),
+            })
+        });
+        read.collect()
+    }
+
+    pub(crate) async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar(HAS_EVENT).bind(id);
+        self.read(query.fetch_one(&self.shared.readers)).await
+    }
+
+    pub(crate) async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
+        self.write(async |connection| {
+            let (rows, is_last) = match unwanted {
+                Unwanted::Event(event) => {
+                    let query = sqlx::query(GIVE_UP_EVENT).bind(event);
+                    (query.fetch_all(&mut *connection).await?, true)
+                }
+                Unwanted::EventOf(event, webhook) => {
+                    let query = sqlx::query(GIVE_UP_EVENT_OF).bind(event);
+                    let query = query.bind(webhook.as_str());
+                    (query.fetch_all(&mut *connection).await?, true)
+                }
+                Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
+            };
+            // Rows that another hand has spoilt are in no lane.
+            let lanes: HashSet<Lane> = rows.iter().filter_map(|row| lane(row).ok()).collect();
+            promote_heads(connection, &lanes, self.shared.clock.now()).await?;
+            let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
+            for webhook in webhooks {
+                ask(connection, webhook).await?;
+            }
+            Ok(Page {
+                deliveries: rows.len() as u64,
+                is_last,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn move_deliveries(
+        &self,
+        from: &WebhookName,
+        to: &WebhookName,
+    ) -> Result<Moved, StoreError> {
+        self.write(async |connection| {
+            let page = sqlx::query(UNDELIVERED).bind(from.as_str()).bind(PAGE);
+            let page = page.fetch_all(&mut *connection).await?;
+            // Rows that another hand has spoilt stay where they are.
+            let deliveries: Vec<Undelivered> = page
+                .iter()
+                .filter_map(|row| undelivered(row).ok())
+                .collect();
+            let mut jobs = 0;
+            if !deliveries.is_empty() {
+                let now = self.shared.clock.now();
+                jobs += hand_over(connection, from, to, &deliveries, now).await?;
+            }
+            let mut is_last = page.len() < PAGE as usize || deliveries.is_empty();
+            if is_last {
+                let rename = sqlx::query(RENAME_OTHERS)
+                    .bind(from.as_str())
+                    .bind(to.as_str())
+                    .bind(PAGE);
+                let others = rename.execute(&mut *connection).await?.rows_affected();
+                is_last = others < u64::from(PAGE);
+                jobs += others;
+            }
+            for webhook in [from, to] {
+                ask(connection, webhook).await?;
+            }
+            Ok(Moved {
+                deliveries: deliveries.len() as u64,
+                jobs,
+                is_last,
+            })
+        })
+        .await
+    }
+}
+
+/// A page of what waits for a webhook, and whether it was the last one.
+async fn give_up_all(
+    connection: &mut SqliteConnection,
+    webhook: &WebhookName,
+) -> Result<(Vec<SqliteRow>, bool), StoreError> {
+    let mut given_up = Vec::new();
+    for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
+        let query = sqlx::query(sql).bind(webhook.as_str()).bind(PAGE);
+        let rows = query.fetch_all(&mut *connection).await?;
+        // More events may come all the while: a page that is not full is the last one.
+        let is_full = rows.len() == PAGE as usize;
+        given_up.extend(rows);
+        if is_full {
+            return Ok((given_up, false));
+        }
+    }
+    Ok((given_up, true))
+}
+
+/// A delivery that is handed over.
+struct Undelivered {
+    event_id: String,
+    job_id: JobId,
+    created_at: UnixMillis,
+}
+
+fn undelivered(row: &SqliteRow) -> Result<Undelivered, StoreError> {
+    let r = Reading::new(row, "deliveries", "event_id");
+    Ok(Undelivered {
+        event_id: r.text("event_id")?,
+        job_id: r.job_id("job_id")?,
+        created_at: r.time("created_at")?,
+    })
+}
+
+/// Hands these over, which are in the order of their lanes; answers how many jobs have another webhook now.
+async fn hand_over(
+    connection: &mut SqliteConnection,
+    from: &WebhookName,
+    to: &WebhookName,
+    deliveries: &[Undelivered],
+    now: UnixMillis,
+) -> Result<u64, StoreError> {
+    let events: Vec<&str> = deliveries
+        .iter()
+        .map(|each| each.event_id.as_str())
+        .collect();
+    let events = json(&events)?;
+    for sql in [HAND_OVER, HANDED_OVER] {
+        sqlx::query(sql)
+            .bind(from.as_str())
+            .bind(to.as_str())
+            .bind(&events)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let mut oldest: Vec<&Undelivered> = deliveries.iter().collect();
+    oldest.dedup_by_key(|each| &each.job_id);
+    let lanes: HashSet<Lane> = oldest
+        .iter()
+        .map(|each| Lane {
+            webhook: to.clone(),
+            job_id: each.job_id.clone(),
+        })
+        .collect();
+    demote_others(connection, &lanes).await?;
+    promote_heads(connection, &lanes, now).await?;
+    let since: Vec<DueRow<'_>> = oldest
+        .iter()
+        .map(|each| DueRow {
+            webhook: to.as_str(),
+            job_id: each.job_id.as_str(),
+            since: each.created_at.min(now),
+        })
+        .collect();
+    let due = sqlx::query(DUE_SINCE).bind(json(&since)?).bind(now.0);
+    due.execute(&mut *connection).await?;
+    let jobs: Vec<&str> = oldest.iter().map(|each| each.job_id.as_str()).collect();
+    let rename = sqlx::query(RENAME_THESE)
+        .bind(from.as_str())
+        .bind(to.as_str())
+        .bind(json(&jobs)?);
+    Ok(rename.execute(connection).await?.rows_affected())
+}
+
+#[derive(Serialize)]
+struct DueRow<'a> {
+    webhook: &'a str,
+    job_id: &'a str,
+    since: UnixMillis,
+}
+
+fn lane(row: &SqliteRow) -> Result<Lane, StoreError> {
+    let r = Reading::new(row, "deliveries", "webhook");
+    Ok(Lane {
+        webhook: WebhookName::new(&r.text("webhook")?),
+        job_id: r.job_id("job_id")?,
+    })
+}
+
+async fn ask(connection: &mut SqliteConnection, webhook: &WebhookName) -> Result<(), StoreError> {
+    let ask = sqlx::query(ASK).bind(webhook.as_str());
+    ask.execute(connection).await?;
+    Ok(())
+}

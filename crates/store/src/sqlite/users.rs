@@ -1,0 +1,115 @@
+//! The remote jobs of one user, found by the table of whom jobs belong to.
+
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::commit::execute;
+use super::rows::Reading;
+use super::{SqliteStore, StoreError};
+use crate::{PAGE_BYTES, Recordable, UserFilter, UserPage};
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::resource::{leads_to, users_of};
+use jobtrackd_core::time::UnixMillis;
+
+/// Most jobs of the user that one request for those of a connection looks at: the connection stands in the resource alone.
+const LOOKED_AT: u32 = 500;
+
+/// Whoever the job no longer leads to.
+pub(super) const FORGET_USERS: &str = "
+    DELETE FROM job_users WHERE (user, created_at, job_id) IN (
+        SELECT u.user, u.created_at, u.job_id
+        FROM json_each(?1) AS v CROSS JOIN job_users AS u ON u.job_id = v.value ->> 'job_id'
+        WHERE u.user NOT IN (SELECT value FROM json_each(v.value, '$.users')))";
+
+pub(super) const RECORD_USERS: &str = "
+    INSERT OR IGNORE INTO job_users (user, created_at, job_id)
+    SELECT u.value, j.created_at, j.id
+    FROM json_each(?1) AS v CROSS JOIN jobs AS j ON j.id = v.value ->> 'job_id'
+    CROSS JOIN json_each(v.value, '$.users') AS u";
+
+/// The resources are read only of those that fit.
+pub(super) const JOBS_OF_USER: &str = "
+    SELECT j.id, j.created_at, j.resource
+    FROM (
+        SELECT job_id, created_at, sum(bytes) OVER (ORDER BY created_at DESC, job_id DESC) - bytes AS before
+        FROM (
+            SELECT u.job_id, u.created_at, coalesce(octet_length(jobs.resource), 0) AS bytes
+            FROM job_users AS u CROSS JOIN jobs ON jobs.id = u.job_id
+            WHERE u.user = ?1 AND (u.created_at, u.job_id) < (?2, ?3)
+            ORDER BY u.created_at DESC, u.job_id DESC LIMIT ?4
+        )
+    ) AS page CROSS JOIN jobs AS j ON j.id = page.job_id
+    WHERE page.before < ?5 ORDER BY page.created_at DESC, page.job_id DESC";
+
+#[derive(Serialize)]
+struct UsersRow<'a> {
+    job_id: &'a str,
+    users: Vec<String>,
+}
+
+/// Records whom the jobs belong to by what was seen of them.
+pub(super) async fn record_users<'a>(
+    connection: &mut SqliteConnection,
+    seen: impl Iterator<Item = &'a Recordable>,
+) -> Result<(), StoreError> {
+    let rows: Vec<UsersRow<'_>> = seen
+        .filter_map(|each| {
+            let resource = each.observation.resource.as_deref()?;
+            let users = users_of(resource).iter().map(ToString::to_string).collect();
+            let job_id = each.observation.job_id.as_str();
+            Some(UsersRow { job_id, users })
+        })
+        .collect();
+    if !rows.is_empty() {
+        execute(connection, FORGET_USERS, &rows).await?;
+        execute(connection, RECORD_USERS, &rows).await?;
+    }
+    Ok(())
+}
+
+impl SqliteStore {
+    pub(crate) async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
+        let (at, id) = filter
+            .after
+            .as_ref()
+            .map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
+        let looked_at = match filter.connection {
+            Some(_) => LOOKED_AT,
+            None => filter.limit,
+        };
+        // One job more than wanted tells whether there are more.
+        let query = sqlx::query(JOBS_OF_USER)
+            .bind(&filter.user)
+            .bind(at)
+            .bind(id)
+            .bind(i64::from(looked_at) + 1)
+            .bind(PAGE_BYTES);
+        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let mut more = rows.len() > looked_at as usize;
+        let (mut resources, mut last, mut bytes) = (Vec::new(), None, 0);
+        for row in rows.into_iter().take(looked_at as usize) {
+            if resources.len() >= filter.limit as usize {
+                more = true;
+                break;
+            }
+            let (place, resource) = listed(&row)?;
+            last = Some(place);
+            bytes += resource.len();
+            let connection = filter.connection.as_deref();
+            if connection.is_none_or(|wanted| leads_to(&resource, &filter.user, wanted)) {
+                resources.push(resource);
+            }
+        }
+        more = more || bytes >= PAGE_BYTES as usize;
+        Ok(UserPage {
+            resources,
+            next: last.filter(|_| more),
+        })
+    }
+}
+
+fn listed(row: &SqliteRow) -> Result<((UnixMillis, JobId), String), StoreError> {
+    let r = Reading::new(row, "jobs", "id");
+    let place = (r.time("created_at")?, r.job_id("id")?);
+    Ok((place, r.foreign_text("resource")?.unwrap_or_default()))
+}
