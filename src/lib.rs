@@ -6,7 +6,7 @@ pub use jobtrackd_clock as clock;
 
 pub mod memory;
 
-pub mod pulse;
+pub mod heartbeat;
 
 pub mod telemetry;
 
@@ -21,6 +21,8 @@ pub use jobtrackd_store as store;
 pub mod upstream;
 
 pub mod webhook;
+
+pub mod writer;
 
 pub mod tracker;
 

@@ -16,18 +16,18 @@ use crate::core::delivery::WebhookName;
 use crate::core::event::Subscriptions;
 use crate::core::retention::Retention;
 use crate::dispatcher::{self, Dispatcher, Target};
+use crate::heartbeat::Heartbeat;
 use crate::lifecycle::Tasks;
-use crate::pulse::Pulse;
 use crate::status::Health;
 use crate::store::Store;
-use crate::tracker::commits::Commits;
 use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{self, Poller, PollerParts, PollerSettings};
 use crate::tracker::pruner::Pruner;
-use crate::tracker::recorder::{Recorder, recorder};
-use crate::tracker::wakeups::Wakeups;
 use crate::upstream::Upstream;
 use crate::webhook::{Sender, WebhookSettings};
+use crate::writer::commits::Commits;
+use crate::writer::wakeups::Wakeups;
+use crate::writer::{Recorder, recorder};
 
 /// Pages of rows that may wait for the poller.
 const NOTICES: usize = 16;
@@ -43,7 +43,7 @@ pub(super) struct Engine {
     recorder: Recorder,
     wakeups: Wakeups,
     vitals: Vitals,
-    pulses: Vec<(String, Pulse)>,
+    pulses: Vec<(String, Heartbeat)>,
     upstream: Arc<RwLock<Upstream>>,
     polling: watch::Sender<PollerSettings>,
     retention: watch::Sender<Retention>,
@@ -116,7 +116,7 @@ impl Engine {
         let upstream = Arc::new(RwLock::new(prepared.upstream));
         let wakeups = Wakeups::default();
         let (recorder, writer) = recorder(store.clone(), clock, wakeups.clone());
-        let writer = writer.telling(commits.clone());
+        let writer = writer.waking(commits.clone());
         let mut engine = Self {
             tasks: Tasks::default(),
             adopted: 0,
@@ -134,7 +134,7 @@ impl Engine {
             gauges: Gauges::default(),
             stop: CancellationToken::new(),
         };
-        engine.spawn("the writer", writer.pulse(), async move {
+        engine.spawn("the writer", writer.heartbeat(), async move {
             Ok(writer.run().await?)
         });
         engine.send_to(prepared.targets);
@@ -194,10 +194,10 @@ impl Engine {
     fn spawn(
         &mut self,
         name: &'static str,
-        pulse: Pulse,
+        heartbeat: Heartbeat,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        self.pulses.push((name.to_owned(), pulse));
+        self.pulses.push((name.to_owned(), heartbeat));
         self.tasks.spawn(name, task);
     }
 
@@ -241,7 +241,7 @@ impl Engine {
         self.wakeups.add(name.clone(), Arc::clone(&wakeup));
         self.webhooks.insert(name, Sending { target, wakeup });
         let stop = self.stop.clone();
-        self.spawn("a dispatcher", dispatcher.pulse(), async move {
+        self.spawn("a dispatcher", dispatcher.heartbeat(), async move {
             Ok(dispatcher.run(stop).await?)
         });
     }
@@ -252,10 +252,10 @@ impl Engine {
             writable: self.recorder.writable(),
             retention: self.retention.subscribe(),
             clock: self.surroundings.clock.clone(),
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         };
         let stop = self.stop.clone();
-        self.spawn("the pruner", pruner.pulse.clone(), async move {
+        self.spawn("the pruner", pruner.heartbeat.clone(), async move {
             Ok(pruner.run(stop).await?)
         });
     }
@@ -300,10 +300,10 @@ impl Engine {
             upstream: Arc::clone(&self.upstream),
             wakeups: self.wakeups.clone(),
             tick: self.surroundings.intake_tick,
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         };
         let stop = self.stop.clone();
-        self.spawn("intake", intake.pulse.clone(), async move {
+        self.spawn("intake", intake.heartbeat.clone(), async move {
             Ok(intake.run(adopted, stop).await?)
         });
     }
@@ -318,7 +318,7 @@ impl Engine {
         let poller = Poller::new(parts, self.polling.subscribe(), notices);
         let gauge = poller.gauge();
         let stop = self.stop.clone();
-        self.spawn("the poller", poller.pulse(), async move {
+        self.spawn("the poller", poller.heartbeat(), async move {
             Ok(poller.run(stop).await?)
         });
         gauge

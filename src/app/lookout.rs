@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use crate::core::delivery::WebhookName;
 use crate::core::poll::printable;
 use crate::store::{Store, Stranded};
-use crate::tracker::wakeups::Wakeups;
+use crate::writer::wakeups::Wakeups;
 
 /// Rows that other hands have changed wake nobody; they are found by a look as rare as this.
 const LOOK: Duration = Duration::from_secs(60);

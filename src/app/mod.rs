@@ -33,9 +33,9 @@ use crate::status::{
 };
 use crate::store::{InstanceLock, Place, Store, StoreError};
 use crate::telemetry::Exporter;
-use crate::tracker::commits::Commits;
 use crate::tracker::intake;
 use crate::upstream::AnswerMemory;
+use crate::writer::commits::Commits;
 use engine::{Engine, Prepared};
 use vitals::{Attendant, Vitals};
 

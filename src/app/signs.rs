@@ -15,9 +15,9 @@ use crate::status::{Health, Problems};
 use crate::store::Shortage;
 use crate::telemetry::{Problem, Signs};
 use crate::tracker::poller;
-use crate::tracker::recorder::Writable;
 use crate::upstream::Upstream;
 use crate::upstream::gate::{Credentials, GateReasonKind, GateState};
+use crate::writer::Writable;
 
 /// The attempts under way of each webhook; a reload adds to it. Cheap to clone.
 #[derive(Debug, Clone, Default)]

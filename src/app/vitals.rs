@@ -6,8 +6,8 @@ use std::time::Duration;
 use tracing::{error, info};
 
 use super::line;
+use crate::heartbeat::Heartbeat;
 use crate::lifecycle::ServiceManager;
-use crate::pulse::Pulse;
 use crate::status::Health;
 use crate::store::Store;
 use crate::telemetry;
@@ -18,26 +18,26 @@ const BEAT: Duration = Duration::from_secs(5);
 /// The loops that have to advance, by name. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Vitals {
-    loops: Arc<RwLock<Vec<(String, Pulse)>>>,
+    loops: Arc<RwLock<Vec<(String, Heartbeat)>>>,
 }
 
 impl Vitals {
     /// From now on it is these loops.
-    pub(super) fn watch(&self, loops: Vec<(String, Pulse)>) {
+    pub(super) fn watch(&self, loops: Vec<(String, Heartbeat)>) {
         *self.loops.write().unwrap_or_else(PoisonError::into_inner) = loops;
     }
 
     /// The names of those that have stalled.
     pub(super) fn stalled(&self) -> Vec<String> {
         let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
-        let stalled = loops.iter().filter(|(_, pulse)| pulse.is_stalled());
+        let stalled = loops.iter().filter(|(_, heartbeat)| heartbeat.is_stalled());
         stalled.map(|(name, _)| name.clone()).collect()
     }
 
     fn ask(&self) {
         let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
-        for (_, pulse) in loops.iter() {
-            pulse.ask();
+        for (_, heartbeat) in loops.iter() {
+            heartbeat.request();
         }
     }
 }
@@ -106,7 +106,7 @@ fn beat_of(watchdog: Option<Duration>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pulse::STALLED_AFTER;
+    use crate::heartbeat::STALLED_AFTER;
 
     #[test]
     fn the_beat_fits_the_watchdog() {
@@ -120,16 +120,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_loop_that_does_not_answer_is_named_until_it_does() {
-        let (vitals, quick, stuck) = (Vitals::default(), Pulse::default(), Pulse::default());
-        let named = |name: &str, pulse: &Pulse| (name.to_owned(), pulse.clone());
+        let (vitals, quick, stuck) = (
+            Vitals::default(),
+            Heartbeat::default(),
+            Heartbeat::default(),
+        );
+        let named = |name: &str, heartbeat: &Heartbeat| (name.to_owned(), heartbeat.clone());
         vitals.watch(vec![named("intake", &quick), named("the writer", &stuck)]);
         vitals.ask();
-        quick.answers();
+        quick.beat();
         tokio::time::sleep(STALLED_AFTER).await;
         assert_eq!(vitals.stalled(), Vec::<String>::new());
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(vitals.stalled(), ["the writer"]);
-        stuck.answers();
+        stuck.beat();
         assert_eq!(vitals.stalled(), Vec::<String>::new());
     }
 }

@@ -29,12 +29,11 @@ use crate::core::delivery::{WebhookName, longest_retry};
 use crate::core::health::Hold;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeat;
 use crate::store::{DueDeliveries, DueDelivery, Expiry, Store, StoreError, WebhookHealth};
 use crate::telemetry;
-use crate::tracker::read;
-use crate::tracker::recorder::{Recorder, Writable, WriterGone};
 use crate::webhook::{Sender, WebhookSettings};
+use crate::writer::{Recorder, Writable, WriterGone};
 
 use attempt::{Ended, Probe, attempt};
 use condition::Condition;
@@ -86,7 +85,7 @@ pub struct Dispatcher {
     gauge: Arc<Gauge>,
     /// Told when a request is over.
     over: Arc<Notify>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     telling: Telling,
 }
 
@@ -159,14 +158,14 @@ impl Dispatcher {
             clamped: None,
             gauge: Arc::default(),
             over: Arc::default(),
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         }
     }
 
     /// Whether it advances.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
     }
 
     /// Numbers that others may read.
@@ -195,7 +194,7 @@ impl Dispatcher {
         tokio::pin!(wake);
         loop {
             tokio::select! {
-                () = self.pulse.asked() => continue,
+                () = self.heartbeat.requested() => continue,
                 () = stop.cancelled() => {}
                 Some(attempted) = self.attempts.join_next() => {
                     self.finish(attempted)?;
@@ -252,17 +251,25 @@ impl Dispatcher {
         let retry = target.webhook.retry.iter().max().copied();
         let longest = longest_retry(retry.unwrap_or_default());
         let (store, name) = (&self.parts.store, &self.parts.name);
-        while read(&self.pulse, || store.clamp_waits(name, longest)).await? > 0 {}
+        while self
+            .heartbeat
+            .read(|| store.clamp_waits(name, longest))
+            .await?
+            > 0
+        {}
         Ok(())
     }
 
     /// Reads how the webhook stands. What was read of deliveries before is read again: an operator may have changed it.
     async fn look(&mut self) -> Result<(), DispatcherError> {
         let (store, name) = (&self.parts.store, &self.parts.name);
-        let standing = read(&self.pulse, || store.webhook_health(name)).await?;
+        let standing = self.heartbeat.read(|| store.webhook_health(name)).await?;
         // What has expired already comes first.
         let ever = UnixMillis(i64::MIN);
-        self.expires_at = read(&self.pulse, || store.next_expiry(name, ever)).await?;
+        self.expires_at = self
+            .heartbeat
+            .read(|| store.next_expiry(name, ever))
+            .await?;
         let is_changed = self.condition.adopt(&standing, self.parts.clock.now());
         if is_changed || standing.disabled != self.standing.disabled {
             self.queue.clear();
@@ -277,7 +284,10 @@ impl Dispatcher {
     async fn expire(&mut self, target: &Target, now: UnixMillis) -> Result<(), DispatcherError> {
         let (store, name) = (&self.parts.store, &self.parts.name);
         let limit = EXPIRY_PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        let expired = read(&self.pulse, || store.expired_deliveries(name, now, limit)).await?;
+        let expired = self
+            .heartbeat
+            .read(|| store.expired_deliveries(name, now, limit))
+            .await?;
         let expiries: Vec<Expiry> = expired
             .into_iter()
             .filter(|delivery| self.lanes.get(&delivery.job_id) != Some(&delivery.event_id))
@@ -288,11 +298,11 @@ impl Dispatcher {
                 fallback: target.webhook.fallback.clone(),
             })
             .collect();
-        self.expires_at = read(&self.pulse, || store.next_expiry(name, now)).await?;
+        self.expires_at = self.heartbeat.read(|| store.next_expiry(name, now)).await?;
         if !expiries.is_empty() {
             self.telling.expired(&expiries);
-            self.pulse
-                .while_waiting(self.parts.recorder.expired(expiries))
+            self.heartbeat
+                .during(self.parts.recorder.expired(expiries))
                 .await?;
             self.queue.clear();
             self.look_again = true;
@@ -346,10 +356,16 @@ impl Dispatcher {
             }
             let (store, name) = (&self.parts.store, &self.parts.name);
             if !std::mem::take(&mut self.more) {
-                return Ok(read(&self.pulse, || store.next_delivery(name, now)).await?);
+                return Ok(self
+                    .heartbeat
+                    .read(|| store.next_delivery(name, now))
+                    .await?);
             }
             let limit = PAGE + self.passed_over();
-            let found = read(&self.pulse, || store.deliveries_due(name, now, limit)).await?;
+            let found = self
+                .heartbeat
+                .read(|| store.deliveries_due(name, now, limit))
+                .await?;
             let is_full = found.deliveries.len() + found.unreadable.len() >= limit as usize;
             let mut due = self.readable(found);
             due.retain(|delivery| self.may_be_sent(delivery, now));
@@ -371,23 +387,29 @@ impl Dispatcher {
         let parts = Arc::clone(&self.parts);
         let (store, name) = (&parts.store, &parts.name);
         let limit = 1 + self.passed_over();
-        let fresh = read(&self.pulse, || store.fresh_deliveries_due(name, now, limit)).await?;
+        let fresh = self
+            .heartbeat
+            .read(|| store.fresh_deliveries_due(name, now, limit))
+            .await?;
         if let Some(fresh) = self.first_to_send(fresh, now) {
             self.start(target, fresh, Some(Probe::Fresh));
             return Ok(None);
         }
         if let Some(early) = hold.probe_at.filter(|at| *at > now) {
-            let next = read(&self.pulse, || store.next_delivery(name, now)).await?;
+            let next = self
+                .heartbeat
+                .read(|| store.next_delivery(name, now))
+                .await?;
             return Ok(next.into_iter().chain([early]).min());
         }
         // While the clock settles nothing expires, and nothing is passed over because it has.
         let ever = UnixMillis(i64::MIN);
         let is_settled = self.parts.clock.steady().is_settled;
         let expired = if is_settled { now } else { ever };
-        let found = read(&self.pulse, || {
-            store.deliveries_to_probe(name, expired, limit)
-        })
-        .await?;
+        let found = self
+            .heartbeat
+            .read(|| store.deliveries_to_probe(name, expired, limit))
+            .await?;
         if let Some(probe) = self.first_to_send(found, now) {
             self.start(target, probe, Some(Probe::Paced));
         }

@@ -68,9 +68,9 @@ pub(super) async fn events(
         bytes: PAGE_BYTES,
     };
     // Listens before it looks, so that nothing falls between the two.
-    let mut ear = match &filter.job {
-        Some(id) => parts.waiting.commits.of_job(id),
-        None => parts.waiting.commits.of_any_job(),
+    let mut commits = match &filter.job {
+        Some(id) => parts.waiting.commits.subscribe_job(id),
+        None => parts.waiting.commits.subscribe(),
     };
     let deadline = Instant::now() + given.wait.0;
     let mut room = None;
@@ -84,7 +84,7 @@ pub(super) async fn events(
         if room.is_none() {
             room = Some(parts.waiting.wait()?);
         }
-        if parts.waiting.until(deadline, &mut ear).await == Woken::Over {
+        if parts.waiting.until(deadline, &mut commits).await == Woken::Over {
             // What came in the last moment comes with the next request.
             break (page, None);
         }

@@ -75,7 +75,7 @@ pub(super) async fn job(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     // Listens before it looks, so that nothing falls between the two.
-    let mut ear = parts.waiting.commits.of_job(&id);
+    let mut commits = parts.waiting.commits.subscribe_job(&id);
     let seen = look(&parts, &id).await?;
     let asked = headers.contains_key("if-none-match");
     if wait.0.is_zero() || seen.state.is_final() || (asked && !has(&headers, &seen.tag)) {
@@ -86,7 +86,7 @@ pub(super) async fn job(
     let _room = parts.waiting.wait()?;
     let deadline = Instant::now() + wait.0;
     loop {
-        let woken = parts.waiting.until(deadline, &mut ear).await;
+        let woken = parts.waiting.until(deadline, &mut commits).await;
         let now = look(&parts, &id).await?;
         if woken == Woken::Over || now.tag != tag || now.state != state {
             return now.answer().await;

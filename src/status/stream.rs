@@ -25,7 +25,7 @@ use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::schema;
 use crate::store::{EventFilter, RecordedEvent, StoreError};
-use crate::tracker::commits::Ear;
+use crate::writer::commits::Subscription;
 
 /// How long a stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -87,7 +87,7 @@ pub(super) async fn all(
     Given(from): Given<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let ear = parts.waiting.commits.of_any_job();
+    let commits = parts.waiting.commits.subscribe();
     let after = match from.place(&headers)? {
         Some(after) => after,
         None => {
@@ -96,7 +96,7 @@ pub(super) async fn all(
         }
     };
     let room = parts.waiting.stream()?;
-    Ok(Stream::new(parts, ear, after, None, room).response())
+    Ok(Stream::new(parts, commits, after, None, room).response())
 }
 
 /// One job's events, until it has ended
@@ -124,13 +124,13 @@ pub(super) async fn of_job(
     Given(from): Given<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let ear = parts.waiting.commits.of_job(&id);
+    let commits = parts.waiting.commits.subscribe_job(&id);
     let after = from.place(&headers)?.unwrap_or(0);
     let found = parts.store.job(&id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let ended = found.ok_or_else(Refusal::no_such_job)?.state.is_final();
     let room = parts.waiting.stream()?;
-    let mut stream = Stream::new(parts, ear, after, Some(id), room);
+    let mut stream = Stream::new(parts, commits, after, Some(id), room);
     if ended {
         let reserved = stream.parts.budget.chunk().await?;
         let events = stream.read().await;
@@ -145,7 +145,7 @@ pub(super) async fn of_job(
 
 struct Stream {
     parts: Parts,
-    ear: Ear,
+    commits: Subscription,
     filter: EventFilter,
     /// Read before the stream began.
     first: Option<(Vec<RecordedEvent>, Reservation)>,
@@ -157,14 +157,14 @@ struct Stream {
 impl Stream {
     fn new(
         parts: Parts,
-        ear: Ear,
+        commits: Subscription,
         after: i64,
         job: Option<JobId>,
         room: OwnedSemaphorePermit,
     ) -> Self {
         Self {
             parts,
-            ear,
+            commits,
             filter: EventFilter {
                 after,
                 kind: None,
@@ -225,7 +225,7 @@ impl Stream {
                 }
             }
             let waiting = self.parts.waiting.clone();
-            if waiting.until(heartbeat, &mut self.ear).await == Woken::Over {
+            if waiting.until(heartbeat, &mut self.commits).await == Woken::Over {
                 if waiting.is_over() {
                     return None;
                 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use crate::tracker::commits::{Commits, Ear};
+use crate::writer::commits::{Commits, Subscription};
 
 /// Most requests that wait at once (`?wait=`).
 pub const MAX_WAITS: usize = 256;
@@ -78,11 +78,11 @@ impl Waiting {
     }
 
     /// Waits for a commit until `deadline`.
-    pub(super) async fn until(&self, deadline: Instant, ear: &mut Ear) -> Woken {
+    pub(super) async fn until(&self, deadline: Instant, commits: &mut Subscription) -> Woken {
         tokio::select! {
             biased;
             () = self.end.cancelled() => Woken::Over,
-            () = ear.hears() => Woken::Commit,
+            () = commits.changed() => Woken::Commit,
             () = tokio::time::sleep_until(deadline) => Woken::Over,
         }
     }

@@ -7,15 +7,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::read;
-use super::recorder::{Recorder, WriterGone};
-use super::wakeups::Wakeups;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeat;
 use crate::store::{JobChange, JobRow, Store, StoreError};
 use crate::telemetry;
 use crate::upstream::Upstream;
+use crate::writer::wakeups::Wakeups;
+use crate::writer::{Recorder, WriterGone};
 
 /// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
@@ -51,7 +50,7 @@ pub struct Intake {
     /// How often foreign commits are looked for.
     pub tick: Duration,
     /// Whether it advances.
-    pub pulse: Pulse,
+    pub heartbeat: Heartbeat,
 }
 
 /// Why intake ended.
@@ -93,15 +92,15 @@ impl Intake {
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
-        let mut watcher = read(&self.pulse, || self.store.watcher()).await?;
-        let mut newest = read(&self.pulse, || self.store.newest_change()).await?;
+        let mut watcher = self.heartbeat.read(|| self.store.watcher()).await?;
+        let mut newest = self.heartbeat.read(|| self.store.newest_change()).await?;
         let mut asks = self.asks().await?;
         let mut resumes = self.resumes().await?;
         let jobs = self.adopt_backlog().await?;
         // Nobody waits for the answer when the start was cancelled.
         let _ = adopted.send(jobs);
         loop {
-            self.pulse.answers();
+            self.heartbeat.beat();
             match watcher.saw_commit().await {
                 Ok(true) => {
                     newest = self.notice(newest).await?;
@@ -131,13 +130,16 @@ impl Intake {
 
     /// How often operators have asked for a look at each webhook.
     async fn asks(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
-        let asks = read(&self.pulse, || self.store.webhook_asks()).await?;
+        let asks = self.heartbeat.read(|| self.store.webhook_asks()).await?;
         Ok(asks.into_iter().collect())
     }
 
     /// How often operators have ended pauses of the API.
     async fn resumes(&self) -> Result<i64, IntakeError> {
-        Ok(read(&self.pulse, || self.store.upstream_resumes()).await?)
+        Ok(self
+            .heartbeat
+            .read(|| self.store.upstream_resumes())
+            .await?)
     }
 
     /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.
@@ -154,7 +156,10 @@ impl Intake {
         // Whoever inserts may choose the row number, below zero too.
         let mut after = i64::MIN;
         loop {
-            let page = read(&self.pulse, || self.store.active_jobs(after, PAGE)).await?;
+            let page = self
+                .heartbeat
+                .read(|| self.store.active_jobs(after, PAGE))
+                .await?;
             let Some(last) = page.last() else {
                 return Ok(jobs);
             };
@@ -166,11 +171,14 @@ impl Intake {
     async fn notice(&self, mut newest: i64) -> Result<i64, IntakeError> {
         let before = newest;
         loop {
-            let page = read(&self.pulse, || self.store.changes(newest, PAGE)).await?;
+            let page = self
+                .heartbeat
+                .read(|| self.store.changes(newest, PAGE))
+                .await?;
             let Some(last) = page.last() else {
                 if newest > before {
                     let noting = self.recorder.changes_seen(newest);
-                    self.pulse.while_waiting(noting).await?;
+                    self.heartbeat.during(noting).await?;
                 }
                 return Ok(newest);
             };
@@ -196,13 +204,13 @@ impl Intake {
             return Ok(count);
         }
         let handing = self.poller.send(notice(rows));
-        self.pulse
-            .while_waiting(handing)
+        self.heartbeat
+            .during(handing)
             .await
             .map_err(|_| IntakeError::PollerGone)?;
         if !requested.is_empty() {
             let noting = self.recorder.poll_requests_taken(requested);
-            self.pulse.while_waiting(noting).await?;
+            self.heartbeat.during(noting).await?;
         }
         Ok(count)
     }

@@ -10,7 +10,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use url::Url;
 
-use super::recorder::{Recorded, Recorder, WriterGone};
 use crate::clock::{Clock, Jitter};
 use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
@@ -23,6 +22,7 @@ use crate::core::time::UnixMillis;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
+use crate::writer::{Recorded, Recorder, WriterGone};
 use story::{Polled, Story};
 
 /// Longest delay between polls after the deadline, while no answer could be had.

@@ -16,18 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::intake::Notice;
 use super::look::{Look, LookError, Looked, Next, Surroundings, Task};
-use super::read;
-use super::recorder::{Recorder, Writable};
 use super::schedule::Schedule;
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
 use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeat;
 use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
+use crate::writer::{Recorder, Writable};
 use bookkeeping::HeldBack;
 use followed::{Followed, Place, Then};
 
@@ -72,7 +71,7 @@ pub struct Poller {
     /// How often the wall clock was set, as far as this loop has taken note.
     jumps: u64,
     gauge: Arc<Gauge>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 }
 
 /// What the poller is made from.
@@ -165,14 +164,14 @@ impl Poller {
             trial: None,
             jumps: 0,
             gauge: Arc::default(),
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         }
     }
 
     /// Whether it advances.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
     }
 
     /// Numbers that others may read.
@@ -203,7 +202,7 @@ impl Poller {
         // Before the gate is looked at: a change right after the look must not be missed.
         let upstream = self.surroundings.upstream.clone();
         let gate_changed = upstream.gate().changed();
-        self.pulse.answers();
+        self.heartbeat.beat();
         self.count_pause();
         self.note_pause();
         let steady = self.surroundings.clock.steady();
@@ -238,7 +237,7 @@ impl Poller {
             Some(notice) = self.notices.recv() => self.take(notice),
             () = tokio::time::sleep_until(wake_at) => {}
             () = gate_changed => {}
-            () = self.pulse.asked() => {}
+            () = self.heartbeat.requested() => {}
             // An error means that the writer is gone; its own error ends the process.
             Ok(()) = self.writable.changed() => {}
             Ok(()) = self.settings.changed() => self.renew(),
@@ -397,7 +396,7 @@ impl Poller {
             Next::Reread => {
                 self.forget(&looked.id);
                 let store = &self.surroundings.store;
-                let reading = read(&self.pulse, || store.job(&looked.id));
+                let reading = self.heartbeat.read(|| store.job(&looked.id));
                 if let Some(row) = reading.await? {
                     self.adopt(row, Duration::ZERO);
                 }

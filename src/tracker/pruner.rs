@@ -6,15 +6,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::read;
-use super::recorder::Writable;
 use crate::clock::Clock;
 use crate::core::retention::{BatchSize, Retention, Stage};
 use crate::core::steadiness::SETTLING;
 use crate::core::time::UnixMillis;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeat;
 use crate::store::{Prune, Pruned, Store, StoreError};
 use crate::telemetry;
+use crate::writer::Writable;
 
 /// Pause before the first look: the start has better things to do.
 const FIRST: Duration = Duration::from_secs(60);
@@ -37,7 +36,7 @@ pub struct Pruner {
     /// The time of day.
     pub clock: Clock,
     /// Whether it advances.
-    pub pulse: Pulse,
+    pub heartbeat: Heartbeat,
 }
 
 /// What one look has deleted.
@@ -110,8 +109,10 @@ impl Pruner {
         let mut after = None;
         loop {
             let store = &self.store;
-            let (found, stopped) =
-                read(&self.pulse, || store.prunable(stage, before, after)).await?;
+            let (found, stopped) = self
+                .heartbeat
+                .read(|| store.prunable(stage, before, after))
+                .await?;
             let mut jobs = found.as_slice();
             while !jobs.is_empty() {
                 let prune = Prune {
@@ -171,7 +172,7 @@ impl Pruner {
         }
         while *self.writable.borrow_and_update() != Writable::Yes {
             tokio::select! {
-                () = self.pulse.asked() => {}
+                () = self.heartbeat.requested() => {}
                 () = stop.cancelled() => return false,
                 changed = self.writable.changed() => if changed.is_err() { return false },
             }
@@ -185,7 +186,7 @@ impl Pruner {
         tokio::pin!(over);
         loop {
             tokio::select! {
-                () = self.pulse.asked() => {}
+                () = self.heartbeat.requested() => {}
                 () = stop.cancelled() => return false,
                 () = &mut over => return true,
             }

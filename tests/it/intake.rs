@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jobtrackd::app::Surroundings;
 use jobtrackd::clock::{Clock, Jitter};
-use jobtrackd::pulse::Pulse;
+use jobtrackd::heartbeat::Heartbeat;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
-use jobtrackd::tracker::recorder::recorder;
 use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
+use jobtrackd::writer::recorder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -170,7 +170,7 @@ impl Alone {
             upstream: Arc::new(RwLock::new(upstream(&clock))),
             wakeups: Default::default(),
             tick: TICK,
-            pulse: Pulse::default(),
+            heartbeat: Heartbeat::default(),
         };
         let stop = CancellationToken::new();
         let alone = Self {

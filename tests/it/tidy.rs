@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("memory", &[]),
-    ("pulse", &[]),
+    ("heartbeat", &["store"]),
     ("tls", &[]),
     ("sockets", &["core", "clock"]),
     ("lifecycle", &[]),
@@ -22,19 +22,31 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ),
     ("webhook", &["core", "clock", "tls", "sockets"]),
     (
+        "writer",
+        &["core", "clock", "heartbeat", "store", "telemetry"],
+    ),
+    (
         "tracker",
-        &["core", "clock", "pulse", "store", "upstream", "telemetry"],
+        &[
+            "core",
+            "clock",
+            "heartbeat",
+            "store",
+            "upstream",
+            "telemetry",
+            "writer",
+        ],
     ),
     (
         "dispatcher",
         &[
             "core",
             "clock",
-            "pulse",
+            "heartbeat",
             "sockets",
             "store",
             "webhook",
-            "tracker",
+            "writer",
             "telemetry",
         ],
     ),
@@ -48,6 +60,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
             "memory",
             "store",
             "tracker",
+            "writer",
             "record",
             "mfa",
             "upstream",

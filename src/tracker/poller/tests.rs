@@ -6,9 +6,9 @@ use super::*;
 use crate::core::cadence::Progress;
 use crate::store::JobRow;
 use crate::tracker::look::Seen;
-use crate::tracker::recorder::{Writer, recorder};
-use crate::tracker::wakeups::Wakeups;
 use crate::upstream::{Auth, UpstreamSettings};
+use crate::writer::wakeups::Wakeups;
+use crate::writer::{Writer, recorder};
 
 /// A poller of an API that nobody answers for, over a real file.
 struct Alone {

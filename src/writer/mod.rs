@@ -1,8 +1,16 @@
 //! The one writer: commits many jobs' changes together, and nothing leaves the process before its commit.
+//!
+//! Changes come from the loops through a [`Recorder`]; [`batching`] puts them into transactions; [`Writer`] commits them
+//! to the store, answers the loops, and wakes those who wait: dispatchers ([`wakeups`]) and requests at the status server
+//! ([`commits`]).
 
-mod apart;
+mod batching;
 
-use std::collections::HashSet;
+pub mod commits;
+
+pub mod wakeups;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,24 +18,17 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use crate::clock::Clock;
-use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
-use crate::pulse::Pulse;
+use crate::heartbeat::Heartbeat;
 use crate::store::{
     AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Shortage, Store,
     StoreError,
 };
 use crate::telemetry;
-use crate::tracker::commits::Commits;
-use crate::tracker::wakeups::Wakeups;
-
-/// Most changes of one transaction. More of them wait for the next one.
-pub const MAX_BATCH: usize = 1000;
-
-/// Most bytes of observations and attempts in one transaction (4 MiB), unless a single one has more. What is recorded stays in
-/// memory until its commit, and others wait as long as that takes.
-const MAX_BATCH_BYTES: usize = 4 << 20;
+use batching::{MAX_BATCH, Transaction, Waiting, gather};
+use commits::Commits;
+use wakeups::Wakeups;
 
 /// Changes that may wait for the writer before those who make them wait.
 const QUEUE: usize = 2 * MAX_BATCH;
@@ -167,7 +168,7 @@ pub struct Writer {
     wakeups: Wakeups,
     commits: Commits,
     changes_seen: Option<i64>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 }
 
 /// Makes the writer and a first handle. Those who send to a webhook are woken when it has something new to deliver.
@@ -183,7 +184,7 @@ pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writ
         wakeups,
         commits: Commits::default(),
         changes_seen: None,
-        pulse: Pulse::default(),
+        heartbeat: Heartbeat::default(),
     };
     (
         Recorder {
@@ -194,34 +195,18 @@ pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writ
     )
 }
 
-/// Those who wait for a transaction.
-#[derive(Default)]
-struct Waiting {
-    seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
-    attempted: Vec<(AttemptKey, oneshot::Sender<bool>)>,
-    expired: Vec<oneshot::Sender<bool>>,
-}
-
-/// An attempt: event, webhook, number.
-type AttemptKey = (String, WebhookName, u32);
-
-fn key_of(attempt: &AttemptRecord) -> AttemptKey {
-    let (event_id, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
-    (event_id, webhook, attempt.number)
-}
-
 impl Writer {
-    /// Those who wait for commits hear of this writer's.
+    /// Has this writer wake those who wait for commits.
     #[must_use]
-    pub fn telling(mut self, commits: Commits) -> Self {
+    pub fn waking(mut self, commits: Commits) -> Self {
         self.commits = commits;
         self
     }
 
     /// Whether it advances.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat.clone()
     }
 
     /// Commits until the last handle is dropped.
@@ -235,8 +220,8 @@ impl Writer {
             // would make the transaction too large.
             while !next.is_empty() {
                 let mut later = Vec::new();
-                let (batch, waiting) = self.gather(&mut next, &mut later);
-                self.commit(batch, waiting).await?;
+                let transaction = gather(&mut next, &mut later, &mut self.changes_seen);
+                self.commit(transaction).await?;
                 next = later;
             }
         }
@@ -247,100 +232,56 @@ impl Writer {
     async fn receive(&mut self, next: &mut Vec<Change>) -> usize {
         loop {
             tokio::select! {
-                () = self.pulse.asked() => {}
+                () = self.heartbeat.requested() => {}
                 received = self.queue.recv_many(next, MAX_BATCH) => return received,
             }
         }
     }
 
-    fn gather(&mut self, changes: &mut Vec<Change>, later: &mut Vec<Change>) -> (Batch, Waiting) {
-        let mut batch = Batch::default();
-        let mut waiting = Waiting::default();
-        let mut jobs: HashSet<JobId> = HashSet::new();
-        let mut bytes = 0;
-        let mut has_room = |more: usize| {
-            let fits = bytes == 0 || bytes + more <= MAX_BATCH_BYTES;
-            bytes += if fits { more } else { 0 };
-            fits
-        };
-        for change in changes.drain(..) {
-            match change {
-                Change::Seen(recordable, done) => {
-                    let id = recordable.observation.job_id.clone();
-                    if !jobs.contains(&id) && has_room(recordable.bytes()) {
-                        jobs.insert(id.clone());
-                        batch.observations.push(*recordable);
-                        waiting.seen.push((id, done));
-                    } else {
-                        later.push(Change::Seen(recordable, done));
-                    }
-                }
-                Change::Attempted(attempt, done) if !has_room(attempt.bytes()) => {
-                    later.push(Change::Attempted(attempt, done));
-                }
-                Change::Attempted(attempt, done) => {
-                    waiting.attempted.push((key_of(&attempt), done));
-                    batch.attempts.push(*attempt);
-                }
-                Change::Expired(expiries, done) => {
-                    batch.expiries.extend(expiries);
-                    waiting.expired.push(done);
-                }
-                // A page a transaction: many thousand rows of bookkeeping must not hold up what happened.
-                Change::Scheduled(schedules) if batch.schedules.is_empty() => {
-                    batch.schedules = schedules;
-                }
-                Change::Scheduled(schedules) => later.push(Change::Scheduled(schedules)),
-                Change::UpstreamPaused(origin, until) => {
-                    batch.upstream_paused = Some((origin, until));
-                }
-                Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
-                Change::ChangesSeen(newest) => {
-                    self.changes_seen = self.changes_seen.max(Some(newest));
-                }
-            }
-        }
-        (batch, waiting)
-    }
-
-    async fn commit(&mut self, mut batch: Batch, waiting: Waiting) -> Result<(), StoreError> {
-        if batch.is_empty() {
+    /// Commits a transaction. One that a rule of the schema refuses has rows of one job that somebody else has changed; the
+    /// others must not suffer for it, so each of its changes is committed by itself then.
+    async fn commit(&mut self, mut transaction: Transaction) -> Result<(), StoreError> {
+        if transaction.batch.is_empty() {
             return Ok(());
         }
-        batch.changes_seen = self.changes_seen.take();
-        batch.now = Some(self.clock.now());
-        match self.commit_patiently(&batch).await {
-            Ok(committed) => {
-                // Its memory is counted until those who wait are answered.
-                drop(batch);
-                self.answer(waiting, &committed);
+        transaction.batch.changes_seen = self.changes_seen.take();
+        transaction.batch.now = Some(self.clock.now());
+        let mut left = VecDeque::from([transaction]);
+        while let Some(Transaction { batch, waiting }) = left.pop_front() {
+            match self.commit_patiently(&batch).await {
+                Ok(committed) => {
+                    // Its memory is counted until those who wait are answered.
+                    drop(batch);
+                    self.answer(waiting, &committed);
+                }
+                Err(StoreError::Refused(rule)) => {
+                    let refused = Transaction { batch, waiting };
+                    left.extend(refused.split(&rule).map_err(StoreError::Refused)?);
+                }
+                Err(error) => return Err(error),
             }
-            Err(error @ StoreError::Refused(_)) => {
-                self.commit_apart(batch, waiting, error).await?;
-            }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Tells those who wait, and the webhooks that have something new. Nobody waits only when the process is going down.
+    /// Answers those who wait, and wakes the webhooks that have something new to send. Nobody waits only when the process
+    /// is going down.
     fn answer(&self, waiting: Waiting, committed: &Committed) {
-        self.commits.made(&committed.recorded);
+        self.commits.notify(&committed.recorded);
         for (id, done) in waiting.seen {
-            let recorded = if committed.recorded.contains(&id) {
-                Recorded::Yes
-            } else {
-                Recorded::Stale
+            let recorded = match committed.recorded.contains(&id) {
+                true => Recorded::Yes,
+                false => Recorded::Stale,
             };
             let _ = done.send(recorded);
         }
         for (key, done) in waiting.attempted {
-            let is_strange = committed.strange_attempts.contains(&key);
-            if is_strange {
+            let is_next = !committed.strange_attempts.contains(&key);
+            if !is_next {
                 let (event_id, webhook, attempt) = &key;
-                error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another hand");
+                error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another program");
             }
-            let _ = done.send(!is_strange);
+            let _ = done.send(is_next);
         }
         for done in waiting.expired {
             let _ = done.send(true);
@@ -353,7 +294,7 @@ impl Writer {
     /// Tries until it works, or cannot work any more.
     async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
         loop {
-            self.pulse.answers();
+            self.heartbeat.beat();
             let began = Instant::now();
             let committed = self.store.commit(batch).await;
             let trouble = match committed {

@@ -1,8 +1,9 @@
 use tempfile::TempDir;
 
+use super::batching::MAX_BATCH_BYTES;
 use super::*;
 use crate::core::answer::{Answer, MAX_ANSWER};
-use crate::core::delivery::{AfterAttempt, AttemptResult, Trigger};
+use crate::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
 use crate::core::job::JobState;
 use crate::core::observe::{Sighting, Tracked, observe};
 use crate::core::resource::Snapshot;
@@ -73,7 +74,7 @@ fn gathered(writer: &mut Writer, mut next: Vec<Change>) -> Vec<Batch> {
     let mut batches = Vec::new();
     while !next.is_empty() {
         let mut later = Vec::new();
-        batches.push(writer.gather(&mut next, &mut later).0);
+        batches.push(gather(&mut next, &mut later, &mut writer.changes_seen).batch);
         next = later;
     }
     batches

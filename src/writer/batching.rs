@@ -1,0 +1,187 @@
+//! What one transaction holds: within bounds, one observation per job, and in what parts it is committed when a rule of
+//! the schema refuses the whole.
+
+use std::collections::HashSet;
+
+use tokio::sync::oneshot;
+use tracing::error;
+
+use super::{Change, Recorded};
+use crate::core::delivery::WebhookName;
+use crate::core::job::JobId;
+use crate::store::Batch;
+
+/// Most changes of one transaction. More of them wait for the next one.
+pub(super) const MAX_BATCH: usize = 1000;
+
+/// Most bytes of observations and attempts in one transaction (4 MiB), unless a single one has more. What is recorded stays in
+/// memory until its commit, and others wait as long as that takes.
+pub(super) const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// A batch, and those who wait for its commit.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) batch: Batch,
+    pub(super) waiting: Waiting,
+}
+
+/// Those who wait for a transaction; `seen` and `attempted` in the order of the batch.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
+    pub(super) attempted: Vec<(AttemptKey, oneshot::Sender<bool>)>,
+    pub(super) expired: Vec<oneshot::Sender<bool>>,
+}
+
+/// An attempt: event, webhook, number.
+type AttemptKey = (String, WebhookName, u32);
+
+/// Takes what fits into one transaction; the rest goes to `later`.
+pub(super) fn gather(
+    changes: &mut Vec<Change>,
+    later: &mut Vec<Change>,
+    changes_seen: &mut Option<i64>,
+) -> Transaction {
+    let Transaction {
+        mut batch,
+        mut waiting,
+    } = Transaction::default();
+    let mut jobs: HashSet<JobId> = HashSet::new();
+    let mut bytes = 0;
+    let mut has_room = |more: usize| {
+        let fits = bytes == 0 || bytes + more <= MAX_BATCH_BYTES;
+        bytes += if fits { more } else { 0 };
+        fits
+    };
+    for change in changes.drain(..) {
+        match change {
+            Change::Seen(recordable, done) => {
+                let id = recordable.observation.job_id.clone();
+                if !jobs.contains(&id) && has_room(recordable.bytes()) {
+                    jobs.insert(id.clone());
+                    batch.observations.push(*recordable);
+                    waiting.seen.push((id, done));
+                } else {
+                    later.push(Change::Seen(recordable, done));
+                }
+            }
+            Change::Attempted(attempt, done) if !has_room(attempt.bytes()) => {
+                later.push(Change::Attempted(attempt, done));
+            }
+            Change::Attempted(attempt, done) => {
+                let (event_id, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
+                waiting
+                    .attempted
+                    .push(((event_id, webhook, attempt.number), done));
+                batch.attempts.push(*attempt);
+            }
+            Change::Expired(expiries, done) => {
+                batch.expiries.extend(expiries);
+                waiting.expired.push(done);
+            }
+            // A page a transaction: many thousand rows of bookkeeping must not hold up what happened.
+            Change::Scheduled(schedules) if batch.schedules.is_empty() => {
+                batch.schedules = schedules;
+            }
+            Change::Scheduled(schedules) => later.push(Change::Scheduled(schedules)),
+            Change::UpstreamPaused(origin, until) => {
+                batch.upstream_paused = Some((origin, until));
+            }
+            Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
+            Change::ChangesSeen(newest) => {
+                *changes_seen = (*changes_seen).max(Some(newest));
+            }
+        }
+    }
+    Transaction { batch, waiting }
+}
+
+impl Transaction {
+    /// What is left to commit after a rule of the schema refused this: each change by itself, and the bookkeeping last. One
+    /// that cannot be split is answered as refused.
+    ///
+    /// # Errors
+    /// The rule, when it refuses bookkeeping: that has no rule to break, so nothing can be trusted any more.
+    pub(super) fn split(self, rule: &str) -> Result<Vec<Self>, String> {
+        let Self { batch, waiting } = self;
+        let units = batch.observations.len()
+            + batch.attempts.len()
+            + usize::from(!batch.expiries.is_empty());
+        let now = batch.now;
+        let rest = Batch {
+            schedules: batch.schedules,
+            poll_requests_taken: batch.poll_requests_taken,
+            upstream_paused: batch.upstream_paused,
+            changes_seen: batch.changes_seen,
+            now,
+            ..Batch::default()
+        };
+        match units {
+            0 => return Err(rule.to_owned()),
+            1 if rest.is_empty() => {
+                waiting.refuse(rule);
+                return Ok(Vec::new());
+            }
+            _ => {}
+        }
+        let alone = || Batch {
+            now,
+            ..Batch::default()
+        };
+        let observations = batch.observations.into_iter().zip(waiting.seen);
+        let mut parts: Vec<Self> = observations
+            .map(|(recordable, waits)| {
+                let mut part = Self::of(alone());
+                part.batch.observations.push(recordable);
+                part.waiting.seen.push(waits);
+                part
+            })
+            .collect();
+        let attempts = batch.attempts.into_iter().zip(waiting.attempted);
+        parts.extend(attempts.map(|(attempt, waits)| {
+            let mut part = Self::of(alone());
+            part.batch.attempts.push(attempt);
+            part.waiting.attempted.push(waits);
+            part
+        }));
+        let mut expiries = Self::of(alone());
+        expiries.batch.expiries = batch.expiries;
+        expiries.waiting.expired = waiting.expired;
+        parts.extend([expiries, Self::of(rest)]);
+        parts.retain(|part| !part.batch.is_empty() || !part.waiting.expired.is_empty());
+        Ok(parts)
+    }
+
+    fn of(batch: Batch) -> Self {
+        Self {
+            batch,
+            waiting: Waiting::default(),
+        }
+    }
+}
+
+impl Waiting {
+    /// Says that a rule of the schema refuses what these wait for.
+    fn refuse(self, rule: &str) {
+        for (_, done) in self.seen {
+            let _ = done.send(Recorded::Refused(rule.to_owned()));
+        }
+        for ((event_id, webhook, attempt), done) in self.attempted {
+            error!(
+                event_id,
+                %webhook,
+                attempt,
+                error = rule,
+                "an attempt cannot be recorded; its rows were changed by another program"
+            );
+            let _ = done.send(false);
+        }
+        for done in self.expired {
+            error!(
+                error = rule,
+                "what has expired cannot be given up; its rows were changed by another program"
+            );
+            let _ = done.send(false);
+        }
+    }
+}
