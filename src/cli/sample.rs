@@ -7,7 +7,7 @@ use super::style::Style;
 use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
-use crate::core::observe::{Observation, Sighting, Tracked, observe};
+use crate::core::observe::{Evidence, Observation, Tracked, observe};
 use crate::core::resource::Snapshot;
 use crate::core::time::UnixMillis;
 use crate::store::{
@@ -83,17 +83,17 @@ impl Story {
         let body = json!({"type": "job", "id": self.tracked.id, "steps": steps}).to_string();
         self.sighted(
             seconds,
-            &Sighting::Seen(Snapshot::parse(&body, None).unwrap()),
+            &Evidence::Snapshot(Snapshot::parse(&body, None).unwrap()),
         )
     }
 
     /// The tracker ends the job.
     pub(super) fn ended(&mut self, seconds: f64, kind: FailureKind, title: &str) -> &mut Self {
         let failure = Failure::decided(kind, title, "what the operator has to know".to_owned());
-        self.sighted(seconds, &Sighting::Ended(failure))
+        self.sighted(seconds, &Evidence::End(failure))
     }
 
-    fn sighted(&mut self, seconds: f64, sighting: &Sighting) -> &mut Self {
+    fn sighted(&mut self, seconds: f64, sighting: &Evidence) -> &mut Self {
         let at = later(seconds);
         let seen = observe(&self.tracked, sighting, at, "https://au-api.basiq.io").unwrap();
         self.take_over(&seen);

@@ -16,14 +16,14 @@ use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Recorder, WriterGone};
 
-/// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
+/// How often commits of other programs are checked for. With one page to read, a row is noticed well within the 100 ms of the
 /// contract, section 2.
 pub const TICK: Duration = Duration::from_millis(40);
 
 /// Rows read at once.
 const PAGE: u32 = 500;
 
-/// What the poller is told.
+/// What the poller gets.
 #[derive(Debug)]
 pub enum Notice {
     /// Rows that are new or have changed.
@@ -41,13 +41,13 @@ pub struct Intake {
     pub recorder: Recorder,
     /// Who follows the rows.
     pub poller: mpsc::Sender<Notice>,
-    /// Told when this process has inserted or changed a row itself, so that it is noticed at once.
+    /// Notified when this process has inserted or changed a row itself, so that it is noticed at once.
     pub nudge: Arc<Notify>,
-    /// Wakes who sends to a webhook when an operator wants something of it.
+    /// Wakes the dispatcher of a webhook when an operator has changed something.
     pub wakeups: Wakeups,
     /// The API as it is polled just now, to be polled again when an operator ends a pause that it asked for.
     pub upstream: Arc<RwLock<Upstream>>,
-    /// How often foreign commits are looked for.
+    /// How often commits of other programs are checked for.
     pub tick: Duration,
     /// Whether it advances.
     pub heartbeat: Heartbeat,
@@ -78,7 +78,7 @@ impl Intake {
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         match self.notice_until(adopted, &stop).await {
-            // They were asked to stop as well, and were quicker; what they did not hear of is read at the next start.
+            // They were asked to stop as well, and were quicker; what they did not get is read at the next start.
             Err(IntakeError::PollerGone | IntakeError::WriterGone(_)) if stop.is_cancelled() => {
                 Ok(())
             }
@@ -94,29 +94,29 @@ impl Intake {
         // The watcher and the number come first: what is committed while the backlog is read is noticed again.
         let mut watcher = self.heartbeat.read(|| self.store.watcher()).await?;
         let mut newest = self.heartbeat.read(|| self.store.newest_change()).await?;
-        let mut asks = self.asks().await?;
+        let mut requests = self.operator_requests().await?;
         let mut resumes = self.resumes().await?;
         let jobs = self.adopt_backlog().await?;
-        // Nobody waits for the answer when the start was cancelled.
+        // Nobody waits for it when the start was cancelled.
         let _ = adopted.send(jobs);
         loop {
             self.heartbeat.beat();
             match watcher.saw_commit().await {
                 Ok(true) => {
                     newest = self.notice(newest).await?;
-                    let before = std::mem::replace(&mut asks, self.asks().await?);
-                    self.hand_on(&before, &asks);
+                    let before = std::mem::replace(&mut requests, self.operator_requests().await?);
+                    self.wake_changed(&before, &requests);
                     let before = std::mem::replace(&mut resumes, self.resumes().await?);
                     if resumes != before {
                         tracing::info!(
-                            "an operator has ended what the API asked to be left alone for"
+                            "an operator has ended the pause that the API had asked for"
                         );
                         let upstream = self.upstream.read();
                         upstream.unwrap_or_else(PoisonError::into_inner).resume();
                     }
                 }
                 Ok(false) => {}
-                // It is asked again at the next tick.
+                // It is checked again at the next tick.
                 Err(error) if error.is_temporary() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -128,10 +128,10 @@ impl Intake {
         }
     }
 
-    /// How often operators have asked for a look at each webhook.
-    async fn asks(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
-        let asks = self.heartbeat.read(|| self.store.webhook_asks()).await?;
-        Ok(asks.into_iter().collect())
+    /// How often operators have changed something of each webhook.
+    async fn operator_requests(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
+        let requests = self.heartbeat.read(|| self.store.webhook_asks()).await?;
+        Ok(requests.into_iter().collect())
     }
 
     /// How often operators have ended pauses of the API.
@@ -142,9 +142,13 @@ impl Intake {
             .await?)
     }
 
-    /// Tells those who tell webhooks that an operator has enabled one, disabled it, or wants events to be sent again.
-    fn hand_on(&self, before: &HashMap<WebhookName, i64>, asks: &HashMap<WebhookName, i64>) {
-        for (name, count) in asks {
+    /// Wakes the dispatchers of webhooks that an operator has enabled, disabled or replayed events of.
+    fn wake_changed(
+        &self,
+        before: &HashMap<WebhookName, i64>,
+        requests: &HashMap<WebhookName, i64>,
+    ) {
+        for (name, count) in requests {
             if before.get(name).unwrap_or(&0) != count {
                 self.wakeups.wake(name);
             }

@@ -7,7 +7,7 @@ pub mod intake;
 
 pub mod poller;
 
-mod look;
+mod poll;
 
 mod schedule;
 

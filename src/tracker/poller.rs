@@ -1,4 +1,4 @@
-//! The poller: keeps every followed job in line, and looks at the due ones within the limits.
+//! The poller: knows when each followed job is due, and polls the due ones within the limits.
 
 mod bookkeeping;
 mod deadlines;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::Notice;
-use super::look::{Look, LookError, Looked, Next, Surroundings, Task};
+use super::poll::{Context, Next, PollError, PollTask, Polled, Work};
 use super::schedule::Schedule;
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
@@ -27,13 +27,13 @@ use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
 use crate::writer::{Recorder, Writable};
-use bookkeeping::HeldBack;
-use followed::{Followed, Place, Then};
+use bookkeeping::PausedTime;
+use followed::{Followed, State, Then};
 
-/// How often where polling stands is written down for people and for the next start.
+/// How often the progress of jobs is recorded, for people and for the next start.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The wall clock may be set; deadlines are looked at again at least this often.
+/// The wall clock may be set; deadlines are polled at again at least this often.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 
 /// Most ends of our own that are recorded at once. Each reads its job before it is handed to the writer, and thousands
@@ -43,29 +43,29 @@ const MAX_ENDING: usize = 64;
 /// The loop of stages 3 to 5.
 #[derive(Debug)]
 pub struct Poller {
-    surroundings: Arc<Surroundings>,
+    context: Arc<Context>,
     settings: watch::Receiver<PollerSettings>,
     max_in_flight: usize,
     notices: mpsc::Receiver<Notice>,
     writable: watch::Receiver<Writable>,
     jobs: HashMap<JobId, Followed>,
-    /// Jobs with progress that is not written down yet.
+    /// Jobs with progress that is not recorded yet.
     unwritten: HashSet<JobId>,
     schedule: Schedule,
-    looks: JoinSet<Result<Looked, LookError>>,
-    /// Jobs whose end waits to be recorded, [`Place::Ending`].
+    tasks: JoinSet<Result<Polled, PollError>>,
+    /// Jobs whose end waits to be recorded, [`State::Ending`].
     ends: VecDeque<JobId>,
-    /// How many of the looks only record an end.
+    /// How many of the tasks only record an end.
     ending: usize,
     flush_at: Option<Instant>,
     wake_at: Option<Instant>,
-    /// Names of webhooks that were said not to be configured.
-    unknown_said: HashSet<String>,
+    /// Names of unconfigured webhooks that were logged.
+    unknown_logged: HashSet<String>,
     /// Jobs found overdue at start, so far.
     overdue: usize,
-    /// Until when the upstream wants to be left alone, as last written down.
-    noted_pause: UnixMillis,
-    held_back: HeldBack,
+    /// Until when the upstream wants to be left alone, as last recorded.
+    recorded_pause: UnixMillis,
+    paused_time: PausedTime,
     /// The job that goes ahead of the others after a pause.
     trial: Option<JobId>,
     /// How often the wall clock was set, as far as this loop has taken note.
@@ -94,11 +94,11 @@ pub struct PollerSettings {
     pub upstream: Upstream,
     /// `https://host[:port]` of the API, for its relative links.
     pub api_origin: String,
-    /// Who is told what.
+    /// Which webhooks get which events.
     pub subscriptions: Subscriptions,
     /// When to poll.
     pub policy: PollingPolicy,
-    /// How many looks may be taken at once, at least 1.
+    /// How many tasks may be taken at once, at least 1.
     pub max_in_flight: usize,
 }
 
@@ -116,16 +116,16 @@ pub struct Gauge {
 /// Why the poller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum PollerError {
-    /// A look could not be finished.
+    /// A poll or an end could not be recorded.
     #[error("a job cannot be recorded: {0}")]
-    Look(String),
+    Task(String),
     /// A row cannot be read again.
     #[error("a row cannot be read")]
     Store(#[from] StoreError),
 }
 
 impl Poller {
-    /// Makes a poller that is told of rows through `notices`.
+    /// Makes a poller that gets rows through `notices`.
     #[must_use]
     pub fn new(
         parts: PollerParts,
@@ -135,7 +135,7 @@ impl Poller {
         let writable = parts.recorder.writable();
         let first = settings.borrow_and_update().clone();
         Self {
-            surroundings: Arc::new(Surroundings {
+            context: Arc::new(Context {
                 store: parts.store,
                 recorder: parts.recorder,
                 upstream: first.upstream,
@@ -152,15 +152,15 @@ impl Poller {
             jobs: HashMap::new(),
             unwritten: HashSet::new(),
             schedule: Schedule::default(),
-            looks: JoinSet::new(),
+            tasks: JoinSet::new(),
             ends: VecDeque::new(),
             ending: 0,
             flush_at: None,
             wake_at: None,
-            unknown_said: HashSet::new(),
+            unknown_logged: HashSet::new(),
             overdue: 0,
-            noted_pause: UnixMillis(0),
-            held_back: HeldBack::default(),
+            recorded_pause: UnixMillis(0),
+            paused_time: PausedTime::default(),
             trial: None,
             jumps: 0,
             gauge: Arc::default(),
@@ -180,7 +180,7 @@ impl Poller {
         Arc::clone(&self.gauge)
     }
 
-    /// Follows jobs until `stop`, then finishes the looks that are being taken.
+    /// Follows jobs until `stop`, then finishes the tasks that are being taken.
     ///
     /// # Errors
     /// [`PollerError`] when it cannot go on; the process ends then.
@@ -188,10 +188,10 @@ impl Poller {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
         }
-        // Looks that hang are dropped after the grace, and this loop with them: what is known is written down before.
+        // Polls that hang are dropped after the grace, and this loop with them: progress is recorded before.
         self.flush();
-        while let Some(looked) = self.looks.join_next().await {
-            self.finish(looked).await?;
+        while let Some(polled) = self.tasks.join_next().await {
+            self.finish(polled).await?;
             self.flush();
         }
         Ok(())
@@ -199,13 +199,13 @@ impl Poller {
 
     /// Waits for whatever comes first, and deals with it.
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), PollerError> {
-        // Before the gate is looked at: a change right after the look must not be missed.
-        let upstream = self.surroundings.upstream.clone();
+        // Subscribed before the gate is read: a change in between must not be missed.
+        let upstream = self.context.upstream.clone();
         let gate_changed = upstream.gate().changed();
         self.heartbeat.beat();
-        self.count_pause();
-        self.note_pause();
-        let steady = self.surroundings.clock.steady();
+        self.count_paused_time();
+        self.record_pause();
+        let steady = self.context.clock.steady();
         if std::mem::replace(&mut self.jumps, steady.jumps) != steady.jumps {
             self.retime();
         }
@@ -224,14 +224,14 @@ impl Poller {
             .store(self.jobs.len(), Ordering::Relaxed);
         self.gauge
             .in_flight
-            .store(self.looks.len(), Ordering::Relaxed);
+            .store(self.tasks.len(), Ordering::Relaxed);
         let wake_at = self.wake_at(steady.is_settled);
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(looked) = self.looks.join_next() => {
-                self.finish(looked).await?;
-                while let Some(looked) = self.looks.try_join_next() {
-                    self.finish(looked).await?;
+            Some(polled) = self.tasks.join_next() => {
+                self.finish(polled).await?;
+                while let Some(polled) = self.tasks.try_join_next() {
+                    self.finish(polled).await?;
                 }
             }
             Some(notice) = self.notices.recv() => self.take(notice),
@@ -247,12 +247,12 @@ impl Poller {
 
     fn wake_at(&self, is_settled: bool) -> Instant {
         let now = Instant::now();
-        let wall = self.surroundings.clock.now();
+        let wall = self.context.clock.now();
         let deadline = self.schedule.next_deadline().map(|at| match is_settled {
             true => now + at.since(wall).min(DEADLINE_CHECK),
             false => now + DEADLINE_CHECK,
         });
-        // Jobs that are due already wait for a free place, the gate or the budget, not for the time.
+        // Jobs that are due already wait for a free state, the gate or the budget, not for the time.
         [
             self.schedule.next_due(),
             deadline,
@@ -269,17 +269,17 @@ impl Poller {
         while self.ending < MAX_ENDING
             && let Some(id) = self.ends.pop_front()
         {
-            let place = self.jobs.get(&id).map(|job| &job.place);
-            if let Some(Place::Ending(failure)) = place {
+            let state = self.jobs.get(&id).map(|job| &job.state);
+            if let Some(State::Ending(failure)) = state {
                 let failure = failure.clone();
                 self.ending += 1;
-                self.look(&id, Task::End(failure), None);
+                self.spawn(&id, Work::End(failure), None);
             }
         }
     }
 
     fn polls_in_flight(&self) -> usize {
-        self.looks.len() - self.ending
+        self.tasks.len() - self.ending
     }
 
     /// Starts as many polls as the limits allow, best priority first.
@@ -294,25 +294,25 @@ impl Poller {
             if *self.writable.borrow_and_update() != Writable::Yes {
                 return;
             }
-            let on_trial = self.surroundings.upstream.gate().on_trial(now);
+            let on_trial = self.context.upstream.gate().on_trial(now);
             if !on_trial {
                 self.trial = None;
             } else if self.trial.is_some() {
                 // After a pause one poll goes ahead; its outcome wakes this loop.
                 return;
             }
-            if let GateState::Closed { until, .. } = self.surroundings.upstream.gate().state(now) {
+            if let GateState::Closed { until, .. } = self.context.upstream.gate().state(now) {
                 self.wake_at = Some(until);
                 return;
             }
-            if let Err(wait) = self.surroundings.upstream.budget().try_take() {
+            if let Err(wait) = self.context.upstream.budget().try_take() {
                 self.wake_at = Some(now + wait);
                 return;
             }
             // An important job that is refused by itself must not go ahead after every pause, and who was throttled alone
             // cannot show that all are.
             let next = if on_trial {
-                let suspect = self.surroundings.upstream.gate().suspect();
+                let suspect = self.context.upstream.gate().suspect();
                 self.trial = self.schedule.pop_longest_due(suspect.as_ref());
                 self.trial.clone()
             } else {
@@ -329,11 +329,11 @@ impl Poller {
             return;
         };
         job.urgent = false;
-        match self.surroundings.upstream.target(id, job.url.as_deref()) {
+        match self.context.upstream.target(id, job.url.as_deref()) {
             Ok(url) => {
                 job.begins();
                 let (end, ended) = oneshot::channel();
-                self.look(id, Task::Poll { url, end: ended }, Some(end));
+                self.spawn(id, Work::Poll { url, end: ended }, Some(end));
             }
             Err(refused) => {
                 let failure = Failure::decided(
@@ -347,17 +347,17 @@ impl Poller {
         }
     }
 
-    fn look(&mut self, id: &JobId, task: Task, end: Option<oneshot::Sender<Failure>>) {
+    fn spawn(&mut self, id: &JobId, work: Work, end: Option<oneshot::Sender<Failure>>) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
-        let last = job.last_look.is_some();
-        job.place = Place::Looking {
+        let last = job.final_poll_until.is_some();
+        job.state = State::Polling {
             end,
             then: Then::Nothing,
             last,
         };
-        let look = Look {
+        let task = PollTask {
             id: id.clone(),
             webhook: job.webhook.as_deref().map(str::to_owned),
             progress: job.progress.clone(),
@@ -365,38 +365,38 @@ impl Poller {
             own_url: job.url.is_some(),
             created_at: job.created_at,
             deadline: job.deadline,
-            task,
+            work,
         };
-        self.looks.spawn(Arc::clone(&self.surroundings).take(look));
+        self.tasks.spawn(Arc::clone(&self.context).run(task));
     }
 
     async fn finish(
         &mut self,
-        looked: Result<Result<Looked, LookError>, tokio::task::JoinError>,
+        polled: Result<Result<Polled, PollError>, tokio::task::JoinError>,
     ) -> Result<(), PollerError> {
-        let looked = match looked {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(error)) => return Err(PollerError::Look(error.to_string())),
-            Err(error) => return Err(PollerError::Look(error.to_string())),
+        let polled = match polled {
+            Ok(Ok(polled)) => polled,
+            Ok(Err(error)) => return Err(PollerError::Task(error.to_string())),
+            Err(error) => return Err(PollerError::Task(error.to_string())),
         };
-        self.ending -= usize::from(looked.ended);
-        self.trial.take_if(|trial| *trial == looked.id);
-        let wall = self.surroundings.clock.now();
-        let (then, last) = self.looked_at(&looked.id);
+        self.ending -= usize::from(polled.ended);
+        self.trial.take_if(|trial| *trial == polled.id);
+        let wall = self.context.clock.now();
+        let (then, last) = self.take_followup(&polled.id);
         if let Then::Follow(row) = then {
-            self.forget(&looked.id);
+            self.forget(&polled.id);
             self.adopt(*row, Duration::ZERO);
             return Ok(());
         }
-        let next_poll_at = match looked.next {
+        let next_poll_at = match polled.next {
             Next::Forget => {
-                self.forget(&looked.id);
+                self.forget(&polled.id);
                 return Ok(());
             }
             Next::Reread => {
-                self.forget(&looked.id);
-                let store = &self.surroundings.store;
-                let reading = self.heartbeat.read(|| store.job(&looked.id));
+                self.forget(&polled.id);
+                let store = &self.context.store;
+                let reading = self.heartbeat.read(|| store.job(&polled.id));
                 if let Some(row) = reading.await? {
                     self.adopt(row, Duration::ZERO);
                 }
@@ -405,47 +405,47 @@ impl Poller {
             Next::After(delay) => wall.plus(delay),
             Next::WhenOpen => {
                 let now = Instant::now();
-                match self.surroundings.upstream.gate().state(now) {
+                match self.context.upstream.gate().state(now) {
                     GateState::Closed { until, .. } => wall.plus(until - now),
                     GateState::Open => wall,
                 }
             }
         };
-        let Some(job) = self.jobs.get_mut(&looked.id) else {
+        let Some(job) = self.jobs.get_mut(&polled.id) else {
             return Ok(());
         };
-        job.progress = looked.seen.progress;
-        job.hash = looked.seen.hash;
-        job.rest_until = wall.plus(looked.seen.rest);
-        self.unwritten.insert(looked.id.clone());
-        // One that began before the deadline is not the last look.
-        let is_over = last && looked.seen.shown;
-        let again = job.last_look.is_some() && looked.seen.shown;
+        job.progress = polled.poll_state.progress;
+        job.hash = polled.poll_state.hash;
+        job.rest_until = wall.plus(polled.poll_state.rest);
+        self.unwritten.insert(polled.id.clone());
+        // A poll that began before the deadline is not the final one.
+        let is_over = last && polled.poll_state.is_current;
+        let again = job.final_poll_until.is_some() && polled.poll_state.is_current;
         let wanted = if again { wall } else { next_poll_at };
         job.next_poll_at = wanted.max(job.not_before.unwrap_or(wanted));
-        let slot = self.schedule.insert(
-            &looked.id,
+        let entry = self.schedule.insert(
+            &polled.id,
             Instant::now() + job.next_poll_at.since(wall),
             job.rank(),
         );
-        job.place = Place::InLine(slot);
+        job.state = State::Scheduled(entry);
         self.flush_at.get_or_insert(Instant::now() + FLUSH);
         let then = match then {
             Then::Nothing | Then::PollAgain if is_over => Then::End(job.expired(true)),
             then => then,
         };
         match then {
-            Then::PollAgain => self.poll_now(&looked.id),
-            Then::End(failure) => self.end(&looked.id, failure),
+            Then::PollAgain => self.poll_now(&polled.id),
+            Then::End(failure) => self.end(&polled.id, failure),
             Then::Nothing | Then::Follow(_) => {}
         }
         Ok(())
     }
 
-    /// What is to follow the look that was taken of a job, and whether it began after the deadline.
-    fn looked_at(&mut self, id: &JobId) -> (Then, bool) {
-        match self.jobs.get_mut(id).map(|job| &mut job.place) {
-            Some(Place::Looking { then, last, .. }) => {
+    /// What is to follow the task of a job that has ended, and whether it began after the deadline.
+    fn take_followup(&mut self, id: &JobId) -> (Then, bool) {
+        match self.jobs.get_mut(id).map(|job| &mut job.state) {
+            Some(State::Polling { then, last, .. }) => {
                 (std::mem::replace(then, Then::Nothing), *last)
             }
             _ => (Then::Nothing, false),

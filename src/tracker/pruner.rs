@@ -1,4 +1,4 @@
-//! Retention: deletes what has reached its age, a little at a time, and gives way to everybody else.
+//! Retention: deletes what has reached its age, a little at a time, and gives way to the other loops.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::store::{Prune, Pruned, Store, StoreError};
 use crate::telemetry;
 use crate::writer::Writable;
 
-/// Pause before the first look: the start has better things to do.
+/// Pause before the first pass: at start other work comes first.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// Pause between the end of one look and the next.
+/// Pause between the end of one pass and the next.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Shortest pause between two transactions; it is at least twice as long as the one before.
-const BREATH: Duration = Duration::from_millis(10);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The loop of retention.
 #[derive(Debug)]
@@ -39,15 +39,15 @@ pub struct Pruner {
     pub heartbeat: Heartbeat,
 }
 
-/// What one look has deleted.
+/// What one pass has deleted.
 #[derive(Debug, Default)]
-struct Tally {
+struct Deleted {
     jobs: u64,
     rows: u64,
 }
 
 impl Pruner {
-    /// Deletes now and then until `stop`.
+    /// Makes passes until `stop`.
     ///
     /// # Errors
     /// When the database cannot be used any more; the process ends then.
@@ -63,9 +63,9 @@ impl Pruner {
                 pause = SETTLING;
                 continue;
             }
-            match self.look(&stop).await {
-                Ok(Tally { rows: 0, .. }) => debug!("nothing has reached its age"),
-                Ok(Tally { jobs, rows }) => {
+            match self.pass(&stop).await {
+                Ok(Deleted { rows: 0, .. }) => debug!("nothing has reached its age"),
+                Ok(Deleted { jobs, rows }) => {
                     info!(jobs, rows, "what had reached its age was deleted");
                 }
                 // Another program may hold the lock for long; there is no hurry.
@@ -75,8 +75,8 @@ impl Pruner {
         }
     }
 
-    async fn look(&mut self, stop: &CancellationToken) -> Result<Tally, StoreError> {
-        let mut tally = Tally::default();
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<Deleted, StoreError> {
+        let mut deleted = Deleted::default();
         let mut size = BatchSize::default();
         for stage in Stage::ALL {
             let now = self.clock.now();
@@ -85,25 +85,25 @@ impl Pruner {
                 continue;
             };
             if stage == Stage::Attempts && !self.tests(before, &mut size, stop).await? {
-                return Ok(tally);
+                return Ok(deleted);
             }
             if !self
-                .stage(stage, before, &mut size, &mut tally, stop)
+                .stage(stage, before, &mut size, &mut deleted, stop)
                 .await?
             {
-                return Ok(tally);
+                return Ok(deleted);
             }
         }
-        Ok(tally)
+        Ok(deleted)
     }
 
-    /// Deletes one part of all jobs that are old enough; `false` when told to stop.
+    /// Deletes one part of all jobs that are old enough; `false` at a stop.
     async fn stage(
         &mut self,
         stage: Stage,
         before: UnixMillis,
         size: &mut BatchSize,
-        tally: &mut Tally,
+        deleted: &mut Deleted,
         stop: &CancellationToken,
     ) -> Result<bool, StoreError> {
         let mut after = None;
@@ -124,11 +124,11 @@ impl Pruner {
                 let pruned = self.store.prune(prune).await?;
                 jobs = jobs.get(pruned.jobs..).unwrap_or_default();
                 telemetry::pruned(stage, pruned.jobs as u64, pruned.took);
-                tally.rows += pruned.rows;
+                deleted.rows += pruned.rows;
                 if stage == Stage::Jobs {
-                    tally.jobs += pruned.jobs as u64;
+                    deleted.jobs += pruned.jobs as u64;
                 }
-                if !self.breathe(pruned, size, stop).await {
+                if !self.give_way(pruned, size, stop).await {
                     return Ok(false);
                 }
             }
@@ -139,7 +139,7 @@ impl Pruner {
         }
     }
 
-    /// Deletes the attempts of tests; `false` when told to stop.
+    /// Deletes the attempts of tests; `false` at a stop.
     async fn tests(
         &mut self,
         before: UnixMillis,
@@ -152,21 +152,21 @@ impl Pruner {
             if pruned.rows < u64::from(rows) {
                 return Ok(true);
             }
-            if !self.breathe(pruned, size, stop).await {
+            if !self.give_way(pruned, size, stop).await {
                 return Ok(false);
             }
         }
     }
 
-    /// Lets others go first, and waits while nothing can be written; `false` when told to stop.
-    async fn breathe(
+    /// Lets others go first, and waits while nothing can be written; `false` at a stop.
+    async fn give_way(
         &mut self,
         pruned: Pruned,
         size: &mut BatchSize,
         stop: &CancellationToken,
     ) -> bool {
         *size = size.after(pruned.took);
-        let pause = (pruned.took * 2).max(BREATH);
+        let pause = (pruned.took * 2).max(SHORTEST_PAUSE);
         if !self.sleep(pause, stop).await {
             return false;
         }
@@ -180,7 +180,7 @@ impl Pruner {
         true
     }
 
-    /// Sleeps, and answers when asked; `false` when told to stop.
+    /// Sleeps, and beats when requested; `false` at a stop.
     async fn sleep(&self, pause: Duration, stop: &CancellationToken) -> bool {
         let over = tokio::time::sleep(pause);
         tokio::pin!(over);

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 
-/// Where a job stands in the [`Schedule`].
+/// A job's entry in the [`Schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Slot {
+pub(super) struct Entry {
     due: Instant,
     rank: Rank,
 }
@@ -24,7 +24,7 @@ pub(super) struct Rank {
     pub(super) priority: i64,
 }
 
-impl Slot {
+impl Entry {
     /// When the job is due.
     pub(super) fn due(self) -> Instant {
         self.due
@@ -41,21 +41,21 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Puts a job in line; it must not be in line already.
-    pub(super) fn insert(&mut self, id: &JobId, due: Instant, rank: Rank) -> Slot {
+    /// Adds a job, which must not be there already.
+    pub(super) fn insert(&mut self, id: &JobId, due: Instant, rank: Rank) -> Entry {
         self.waiting.insert((due, id.clone()));
-        Slot { due, rank }
+        Entry { due, rank }
     }
 
-    /// Takes a job out of the line.
-    pub(super) fn remove(&mut self, id: &JobId, slot: Slot) {
-        if !self.waiting.remove(&(slot.due, id.clone())) {
+    /// Removes a job.
+    pub(super) fn remove(&mut self, id: &JobId, entry: Entry) {
+        if !self.waiting.remove(&(entry.due, id.clone())) {
             self.ready
-                .remove(&(Reverse(slot.rank), slot.due, id.clone()));
+                .remove(&(Reverse(entry.rank), entry.due, id.clone()));
         }
     }
 
-    /// Notes a deadline.
+    /// Adds, moves or removes a deadline.
     pub(super) fn set_deadline(
         &mut self,
         id: &JobId,
@@ -70,7 +70,7 @@ impl Schedule {
         }
     }
 
-    /// Moves the jobs that are due at `now` to the ready line. `rank_of` knows each job's rank.
+    /// Moves the jobs that are due at `now` to the ready ones. `rank_of` knows each job's rank.
     pub(super) fn advance(&mut self, now: Instant, rank_of: impl Fn(&JobId) -> Rank) {
         while let Some((due, _)) = self.waiting.first()
             && *due <= now

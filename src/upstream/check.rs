@@ -68,7 +68,7 @@ impl Upstream {
         let answer = match self.poll(&request).await.outcome {
             PollOutcome::Gone { status } => format!("HTTP {status}, as it should"),
             PollOutcome::Rejected { detail } => format!("{detail}, as it may"),
-            PollOutcome::Unchanged | PollOutcome::Seen { .. } => {
+            PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
                 let found = "a job that is not there is answered with success".to_owned();
                 return Err(CheckError::NotTheApi(found));
             }

@@ -182,7 +182,7 @@ impl Inner {
                 return of_trouble(Trouble { class, detail }, false);
             }
             match Snapshot::parse(&text, request.expected) {
-                Ok(snapshot) => PollOutcome::Seen {
+                Ok(snapshot) => PollOutcome::Snapshot {
                     snapshot: Box::new(snapshot),
                     hash,
                 },

@@ -61,7 +61,7 @@ pub enum Writable {
 pub enum Recorded {
     /// It is committed.
     Yes,
-    /// The job had changed meanwhile, and is to be looked at again.
+    /// The job had changed meanwhile, and must be polled again.
     Stale,
     /// A rule of the schema, named here, forbids it.
     Refused(String),
@@ -88,7 +88,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn seen(&self, recordable: Recordable) -> Result<Recorded, WriterGone> {
+    pub async fn observed(&self, recordable: Recordable) -> Result<Recorded, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Seen(Box::new(recordable), done)).await?;
         committed.await.map_err(|_| WriterGone)
@@ -116,13 +116,13 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Notes where polling stands. Informative: `false` when the writer is too busy to take it just now.
+    /// Records the progress of jobs. Informative: `false` when the writer is too busy to take it just now.
     #[must_use]
     pub fn scheduled(&self, schedules: Vec<ScheduleUpdate>) -> bool {
         self.queue.try_send(Change::Scheduled(schedules)).is_ok()
     }
 
-    /// Notes until when the API at this origin asked to be left alone, so that a restart does not forget it. `false` when
+    /// Records until when the API at this origin is paused, so that a restart does not forget it. `false` when
     /// the writer is too busy to take it just now.
     #[must_use]
     pub fn upstream_paused(&self, origin: String, until: UnixMillis) -> bool {

@@ -5,7 +5,7 @@ use super::*;
 use crate::core::answer::{Answer, MAX_ANSWER};
 use crate::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
 use crate::core::job::JobState;
-use crate::core::observe::{Sighting, Tracked, observe};
+use crate::core::observe::{Evidence, Tracked, observe};
 use crate::core::resource::Snapshot;
 use crate::store::NewDelivery;
 
@@ -35,7 +35,7 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
         limited: false,
     };
     let body = format!(r#"{{"steps":[{{"title":"a","status":"{status}","result":{result}}}]}}"#);
-    let sighting = Sighting::Seen(Snapshot::parse(&body, None).unwrap());
+    let sighting = Evidence::Snapshot(Snapshot::parse(&body, None).unwrap());
     Recordable {
         observation: observe(&job, &sighting, UnixMillis(2), "https://a").unwrap(),
         deliveries: Vec::new(),
@@ -145,8 +145,8 @@ fn everything_a_change_holds_counts() {
     // And the failure, and its event with both.
     let error = format!(r#"{{"code":"{text}","title":"{text}","detail":"{text}"}}"#);
     assert!(more("failed", &error) > 7 * 3 * 1000);
-    let mut told = seen("j", "in-progress", "1");
-    told.deliveries = vec![
+    let mut with_deliveries = seen("j", "in-progress", "1");
+    with_deliveries.deliveries = vec![
         NewDelivery {
             event_id: "evt_1".to_owned(),
             sequence: 1,
@@ -155,5 +155,8 @@ fn everything_a_change_holds_counts() {
         };
         100
     ];
-    assert_eq!(told.bytes() - plain, 100 * size_of::<NewDelivery>());
+    assert_eq!(
+        with_deliveries.bytes() - plain,
+        100 * size_of::<NewDelivery>()
+    );
 }

@@ -1,4 +1,4 @@
-//! Who is woken when a webhook has something to send.
+//! Wakes the dispatcher of a webhook that has something to send.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,7 +33,7 @@ impl Wakeups {
         sending.remove(webhook);
     }
 
-    /// Wakes whoever sends to this webhook; if nobody does, whoever looks after such events.
+    /// Wakes the dispatcher of this webhook; if there is none, the task that reports stranded events.
     pub fn wake(&self, webhook: &WebhookName) {
         let sending = self.0.sending.read();
         let sending = sending.unwrap_or_else(PoisonError::into_inner);

@@ -81,7 +81,7 @@ async fn poll_at(upstream: &Upstream, id: &JobId, url: &Url) -> Poll {
 #[track_caller]
 fn assert_read(poll: &Poll) {
     assert!(
-        matches!(poll.outcome, PollOutcome::Seen { .. }),
+        matches!(poll.outcome, PollOutcome::Snapshot { .. }),
         "{:?}",
         poll.outcome
     );

@@ -105,7 +105,7 @@ pub struct Progress {
     /// Whether the job has passed a bound (contract, section 9).
     pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
-    pub asking: bool,
+    pub has_challenge: bool,
     /// Until when the delay does not grow, because the user has answered and the bank works.
     pub hot_until: Option<UnixMillis>,
     /// The fingerprint of the last answer, if it was stale, and how many in a row had it.
@@ -157,8 +157,8 @@ impl Progress {
 
     /// Notes that somebody wants to know at once. With a challenge open that means that it was answered: delays are short
     /// for a while.
-    pub fn asked_for(&mut self, now: UnixMillis) {
-        if self.asking {
+    pub fn poll_requested(&mut self, now: UnixMillis) {
+        if self.has_challenge {
             self.hot_until = Some(now.plus(HOT));
         }
     }
@@ -294,11 +294,11 @@ mod tests {
         for _ in 0..9 {
             quiet(&mut progress, 0);
         }
-        progress.asked_for(UnixMillis(0));
+        progress.poll_requested(UnixMillis(0));
         assert_eq!(quiet(&mut progress, 1), 30_000, "nothing was answered");
-        progress.asking = true;
-        progress.asked_for(UnixMillis(0));
-        progress.asking = false;
+        progress.has_challenge = true;
+        progress.poll_requested(UnixMillis(0));
+        progress.has_challenge = false;
         let hot = [1, 2, 60, 119].map(|now| quiet(&mut progress, now));
         assert_eq!(hot, [1000; 4]);
         assert_eq!(quiet(&mut progress, 120), 30_000);

@@ -88,8 +88,8 @@ impl Subscriptions {
     /// The webhooks told of an event of this type; with `only` (the job's `webhook` column) at most that one. If it is not
     /// there, what a webhook is told by default waits for it.
     #[must_use]
-    pub fn told(&self, kind: EventType, only: Option<&str>) -> Vec<WebhookName> {
-        if let Some(absent) = only.filter(|only| !self.knows(only)) {
+    pub fn webhooks(&self, kind: EventType, only: Option<&str>) -> Vec<WebhookName> {
+        if let Some(absent) = only.filter(|only| !self.contains(only)) {
             let waits = EventType::DEFAULT.contains(&kind);
             return waits
                 .then(|| WebhookName::new(absent))
@@ -104,7 +104,7 @@ impl Subscriptions {
 
     /// Whether there is a webhook of this name.
     #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known.as_str() == name)
     }
 }

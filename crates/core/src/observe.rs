@@ -57,11 +57,11 @@ pub struct Tracked {
 
 /// What happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sighting {
+pub enum Evidence {
     /// The API answered with the job.
-    Seen(Snapshot),
+    Snapshot(Snapshot),
     /// The tracker ends the job by itself.
-    Ended(Failure),
+    End(Failure),
 }
 
 /// Everything that is to be recorded of one sighting, in one transaction.
@@ -98,8 +98,8 @@ pub struct Observation {
 impl Observation {
     /// Whether a step waits for the user.
     #[must_use]
-    pub fn asks(&self) -> bool {
-        self.steps.iter().any(KnownStep::asks)
+    pub fn has_challenge(&self) -> bool {
+        self.steps.iter().any(KnownStep::has_challenge)
     }
 }
 
@@ -120,13 +120,13 @@ pub fn is_stale(job: &Tracked, snapshot: &Snapshot) -> bool {
 /// When recorded JSON cannot be read back, which only a damaged database can cause.
 pub fn observe(
     job: &Tracked,
-    sighting: &Sighting,
+    sighting: &Evidence,
     at: UnixMillis,
     api_origin: &str,
 ) -> Result<Observation, serde_json::Error> {
     match sighting {
-        Sighting::Seen(snapshot) => seen(job, snapshot, at, api_origin),
-        Sighting::Ended(failure) => ended(job, failure, at),
+        Evidence::Snapshot(snapshot) => seen(job, snapshot, at, api_origin),
+        Evidence::End(failure) => ended(job, failure, at),
     }
 }
 

@@ -22,7 +22,7 @@ pub enum PollOutcome {
     /// 2xx with the very bytes that were recorded last.
     Unchanged,
     /// 2xx with the job.
-    Seen {
+    Snapshot {
         /// The job as it was read.
         snapshot: Box<Snapshot>,
         /// Of the body, to know it again.
@@ -70,7 +70,7 @@ impl PollOutcome {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Unchanged | Self::Seen { .. } => "answered",
+            Self::Unchanged | Self::Snapshot { .. } => "answered",
             Self::Gone { .. } => "gone",
             Self::Rejected { .. } => "rejected",
             Self::Throttled { .. } => "throttled",

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::event::{Event, EventType};
 use super::job::{JobId, JobState};
-use super::observe::{Sighting, Tracked, observe};
+use super::observe::{Evidence, Tracked, observe};
 use super::resource::Snapshot;
 use super::time::UnixMillis;
 
@@ -73,7 +73,7 @@ fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
     let snapshot = Snapshot::parse(&remote.to_string(), None).ok()?;
     let seen = observe(
         &tracked,
-        &Sighting::Seen(snapshot),
+        &Evidence::Snapshot(snapshot),
         at,
         "https://api.example",
     )

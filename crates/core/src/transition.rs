@@ -140,7 +140,7 @@ fn arrival(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition 
 impl KnownStep {
     /// Whether it waits for the user.
     #[must_use]
-    pub fn asks(&self) -> bool {
+    pub fn has_challenge(&self) -> bool {
         self.challenge.is_some() && self.status != MISSING
     }
 

@@ -1,4 +1,4 @@
-//! What the poller writes down for people and for the next start.
+//! What the poller records of itself, for people and for the next start.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use tracing::debug;
 use super::{FLUSH, Poller};
 use crate::core::time::UnixMillis;
 use crate::telemetry;
-use crate::tracker::look::schedule_update;
+use crate::tracker::poll::schedule_update;
 use crate::upstream::gate::GateState;
 
-/// A pause of the upstream is written down again only when it ends this much later.
+/// A pause of the upstream is recorded again only when it ends this much later.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
 
-/// Rows of bookkeeping handed to the writer at once; more of them would keep it from what happened meanwhile.
+/// Rows of bookkeeping handed to the writer at once; more of them would delay observations.
 const FLUSH_PAGE: usize = 5000;
 
 /// The time in which no poll may be started, counted as it goes by.
 #[derive(Debug, Default)]
-pub(super) struct HeldBack {
-    /// From when on, and until when at most, as of the last look at the gate.
+pub(super) struct PausedTime {
+    /// From when on, and until when at most, as of the last call.
     open: Option<(Instant, Instant)>,
     /// Less than a second, not counted yet.
     rest: Duration,
 }
 
-impl HeldBack {
-    /// Whole seconds since the last look, when the gate is in this state now.
+impl PausedTime {
+    /// Whole seconds since the last call, when the gate is in this state now.
     fn count(&mut self, gate: &GateState, now: Instant) -> u64 {
         if let Some((since, until)) = self.open.take() {
             self.rest += now.min(until).saturating_duration_since(since);
@@ -42,30 +42,30 @@ impl HeldBack {
 }
 
 impl Poller {
-    /// Counts the time since the last look at the gate, if it was closed.
-    pub(super) fn count_pause(&mut self) {
+    /// Counts the time since the last call, if the gate was closed.
+    pub(super) fn count_paused_time(&mut self) {
         let now = Instant::now();
-        let gate = self.surroundings.upstream.gate().state(now);
-        telemetry::paused(self.held_back.count(&gate, now));
+        let gate = self.context.upstream.gate().state(now);
+        telemetry::paused(self.paused_time.count(&gate, now));
     }
 
-    /// Writes down until when all polls wait because the upstream asked for it, once per pause: a restart must not forget it.
-    pub(super) fn note_pause(&mut self) {
+    /// Records until when the upstream is paused, once per pause, so that a restart does not forget it.
+    pub(super) fn record_pause(&mut self) {
         let now = Instant::now();
-        let Some(pause) = self.surroundings.upstream.gate().pause(now) else {
-            self.noted_pause = UnixMillis(0);
+        let Some(pause) = self.context.upstream.gate().pause(now) else {
+            self.recorded_pause = UnixMillis(0);
             return;
         };
-        let until = self.surroundings.clock.now().plus(pause - now);
-        if until > self.noted_pause.plus(PAUSE_STEP) {
-            let origin = self.surroundings.api_origin.clone();
-            if self.surroundings.recorder.upstream_paused(origin, until) {
-                self.noted_pause = until;
+        let until = self.context.clock.now().plus(pause - now);
+        if until > self.recorded_pause.plus(PAUSE_STEP) {
+            let origin = self.context.api_origin.clone();
+            if self.context.recorder.upstream_paused(origin, until) {
+                self.recorded_pause = until;
             }
         }
     }
 
-    /// Hands what is not written down yet to the writer, unless it is busy; then it is tried again.
+    /// Hands the progress that is not recorded yet to the writer; tries again later if that is busy.
     pub(super) fn flush(&mut self) {
         self.flush_at = None;
         let written = |id| {
@@ -74,9 +74,9 @@ impl Poller {
         };
         let updates: Vec<_> = self.unwritten.iter().filter_map(written).collect();
         for page in updates.chunks(FLUSH_PAGE) {
-            if !self.surroundings.recorder.scheduled(page.to_vec()) {
+            if !self.context.recorder.scheduled(page.to_vec()) {
                 self.flush_at = Some(Instant::now() + FLUSH);
-                debug!("the writer is busy; where polling stands is written down later");
+                debug!("the writer is busy; progress is recorded later");
                 return;
             }
         }
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_counted_as_it_goes_by_and_no_longer_than_it_lasts() {
-        let (mut held, start) = (HeldBack::default(), Instant::now());
+        let (mut held, start) = (PausedTime::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let closed = |until| GateState::Closed {
             until: at(until),

@@ -16,8 +16,8 @@ use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::telemetry;
 use crate::tracker::intake::Notice;
-use crate::tracker::look::Surroundings;
-use crate::tracker::schedule::{Rank, Slot};
+use crate::tracker::poll::Context;
+use crate::tracker::schedule::{Entry, Rank};
 
 /// Jobs that are overdue at start are spread over this long at most …
 const SPREAD: Duration = Duration::from_secs(10);
@@ -25,8 +25,8 @@ const SPREAD: Duration = Duration::from_secs(10);
 /// … which is reached with this many of them.
 const SPREAD_JOBS: f64 = 1000.0;
 
-/// Most names of webhooks that are not configured and said to be so; rows may name any number of them.
-const MAX_UNKNOWN_SAID: usize = 100;
+/// Most names of unconfigured webhooks that are logged; rows may name any number of them.
+const MAX_UNKNOWN_LOGGED: usize = 100;
 
 /// A job that is followed.
 #[derive(Debug)]
@@ -42,14 +42,14 @@ pub(super) struct Followed {
     /// The row's own deadline.
     pub(super) deadline_at: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
-    /// Once the deadline has passed: until when a last look is waited for.
-    pub(super) last_look: Option<UnixMillis>,
+    /// Once the deadline has passed: until when an answer is waited for.
+    pub(super) final_poll_until: Option<UnixMillis>,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
     /// Until when the API wants it to be left alone.
     pub(super) rest_until: UnixMillis,
     pub(super) next_poll_at: UnixMillis,
-    pub(super) place: Place,
+    pub(super) state: State,
 }
 
 impl Followed {
@@ -57,35 +57,35 @@ impl Followed {
     pub(super) fn rank(&self) -> Rank {
         Rank {
             urgent: self.urgent,
-            last: self.last_look.is_some(),
+            last: self.final_poll_until.is_some(),
             priority: self.priority,
         }
     }
 
     /// A poll of it is to begin: counts how late.
     pub(super) fn begins(&self) {
-        if let Place::InLine(slot) = &self.place {
-            telemetry::begun(Instant::now().saturating_duration_since(slot.due()));
+        if let State::Scheduled(entry) = &self.state {
+            telemetry::begun(Instant::now().saturating_duration_since(entry.due()));
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) enum Place {
-    /// In line for its next look.
-    InLine(Slot),
+pub(super) enum State {
+    /// Waits for its next poll.
+    Scheduled(Entry),
     /// To be ended for this reason as soon as few enough other ends are being recorded.
     Ending(Failure),
-    /// Being looked at. `end` cuts a poll short; `then` is what follows right after this look; `last` says that it began
-    /// after the deadline.
-    Looking {
+    /// Being polled or ended. `end` cuts a poll short; `then` is what follows right after it; `last` says that it began after
+    /// the deadline.
+    Polling {
         end: Option<oneshot::Sender<Failure>>,
         then: Then,
         last: bool,
     },
 }
 
-/// What was asked for while a job was looked at.
+/// What is to follow a poll that is under way.
 #[derive(Debug)]
 pub(super) enum Then {
     Nothing,
@@ -104,7 +104,7 @@ impl Poller {
                 }
             }
             Notice::Backlog(rows) => {
-                let now = self.surroundings.clock.now();
+                let now = self.context.clock.now();
                 self.overdue += rows
                     .iter()
                     .filter(|row| row.next_poll_at.is_some_and(|at| at <= now))
@@ -117,7 +117,7 @@ impl Poller {
                 for row in rows {
                     let was_polled = row.next_poll_at.is_some();
                     let share = if was_polled {
-                        self.surroundings.jitter.fraction()
+                        self.context.jitter.fraction()
                     } else {
                         0.0
                     };
@@ -127,7 +127,7 @@ impl Poller {
         }
     }
 
-    /// Takes up a row that is new or has changed. An overdue job is polled after `spread`.
+    /// Follows a row that is new or has changed. An overdue job is polled after `spread`.
     pub(super) fn adopt(&mut self, row: JobRow, spread: Duration) {
         if row.state.is_final() {
             self.forget(&row.id);
@@ -138,7 +138,7 @@ impl Poller {
         if let Some(job) = self.jobs.get_mut(&id)
             && job.created_at != row.created_at
         {
-            if let Place::Looking { then, .. } = &mut job.place {
+            if let State::Polling { then, .. } = &mut job.state {
                 *then = Then::Follow(Box::new(row));
                 return;
             }
@@ -161,20 +161,20 @@ impl Poller {
     }
 
     fn follow(&mut self, row: JobRow, spread: Duration) {
-        let wall = self.surroundings.clock.now();
-        self.note_webhook(&row.id, None, row.webhook.as_deref());
+        let wall = self.context.clock.now();
+        self.count_unknown_webhook(&row.id, None, row.webhook.as_deref());
         let deadline = row
             .deadline_at
-            .unwrap_or(row.created_at.plus(self.surroundings.policy.deadline));
-        let longest = self.surroundings.longest_wait(&row.progress);
+            .unwrap_or(row.created_at.plus(self.context.policy.deadline));
+        let longest = self.context.longest_wait(&row.progress);
         let next_poll_at = match row.next_poll_at {
-            // Written down by a clock that was ahead, or under other settings, it may be years away.
+            // Recorded by a clock that was ahead, or under other settings, it may be years away.
             Some(at) if at > wall => at.min(wall.plus(longest)),
             _ => wall.plus(spread),
         };
         let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
         self.schedule.set_deadline(&row.id, None, Some(deadline));
-        let slot = self.schedule.insert(
+        let entry = self.schedule.insert(
             &row.id,
             Instant::now() + next_poll_at.since(wall),
             Rank {
@@ -191,12 +191,12 @@ impl Poller {
             created_at: row.created_at,
             deadline_at: row.deadline_at,
             deadline,
-            last_look: None,
+            final_poll_until: None,
             progress: row.progress,
             hash: None,
             rest_until: UnixMillis(0),
             next_poll_at,
-            place: Place::InLine(slot),
+            state: State::Scheduled(entry),
         };
         if row.next_poll_at.is_some_and(|at| at > next_poll_at) {
             self.unwritten.insert(row.id.clone());
@@ -207,11 +207,11 @@ impl Poller {
     }
 
     fn update(&mut self, row: JobRow) {
-        let wall = self.surroundings.clock.now();
-        let default_deadline = row.created_at.plus(self.surroundings.policy.deadline);
-        let told = self.jobs.get(&row.id).and_then(|job| job.webhook.clone());
-        if told.as_deref() != row.webhook.as_deref() {
-            self.note_webhook(&row.id, told.as_deref(), row.webhook.as_deref());
+        let wall = self.context.clock.now();
+        let default_deadline = row.created_at.plus(self.context.policy.deadline);
+        let named = self.jobs.get(&row.id).and_then(|job| job.webhook.clone());
+        if named.as_deref() != row.webhook.as_deref() {
+            self.count_unknown_webhook(&row.id, named.as_deref(), row.webhook.as_deref());
         }
         let Some(job) = self.jobs.get_mut(&row.id) else {
             return;
@@ -230,7 +230,7 @@ impl Poller {
         job.not_before = row.not_before;
         job.deadline_at = row.deadline_at;
         if retimed {
-            self.line_up(&row.id);
+            self.reschedule(&row.id);
         }
         self.set_deadline(&row.id, deadline);
     }
@@ -239,9 +239,9 @@ impl Poller {
     pub(super) fn renew(&mut self) {
         let new = self.settings.borrow_and_update().clone();
         self.max_in_flight = new.max_in_flight.max(1);
-        self.noted_pause = UnixMillis(0);
-        let before = Arc::clone(&self.surroundings);
-        self.surroundings = Arc::new(Surroundings {
+        self.recorded_pause = UnixMillis(0);
+        let before = Arc::clone(&self.context);
+        self.context = Arc::new(Context {
             store: before.store.clone(),
             recorder: before.recorder.clone(),
             upstream: new.upstream,
@@ -252,7 +252,7 @@ impl Poller {
             jitter: before.jitter.clone(),
         });
         self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
-        self.unknown_said.clear();
+        self.unknown_logged.clear();
         self.trial = None;
         let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
         for id in ids {
@@ -260,52 +260,52 @@ impl Poller {
         }
     }
 
-    /// Gives one job its place under other settings: another deadline, and no poll later than they allow unless its row says so.
+    /// Applies other settings to one job: another deadline, and no poll later than they allow unless its row says so.
     fn renew_job(&mut self, id: &JobId) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
         let webhook = job.webhook.clone();
-        let default = self.surroundings.policy.deadline;
+        let default = self.context.policy.deadline;
         let deadline = job.deadline_at.unwrap_or(job.created_at.plus(default));
-        let longest = self.surroundings.longest_wait(&job.progress);
-        let latest = self.surroundings.clock.now().plus(longest);
+        let longest = self.context.longest_wait(&job.progress);
+        let latest = self.context.clock.now().plus(longest);
         let due = job.next_poll_at.min(latest);
         let due = due.max(job.not_before.unwrap_or(due));
-        if due != job.next_poll_at && matches!(job.place, Place::InLine(_)) {
+        if due != job.next_poll_at && matches!(job.state, State::Scheduled(_)) {
             job.next_poll_at = due;
-            self.line_up(id);
+            self.reschedule(id);
         }
         self.set_deadline(id, deadline);
-        self.note_webhook(id, None, webhook.as_deref());
+        self.count_unknown_webhook(id, None, webhook.as_deref());
     }
 
-    /// Puts a job that is in line where its next poll and its priority want it.
-    pub(super) fn line_up(&mut self, id: &JobId) {
-        let wall = self.surroundings.clock.now();
+    /// Schedules a job anew after its next poll or its priority has changed.
+    pub(super) fn reschedule(&mut self, id: &JobId) {
+        let wall = self.context.clock.now();
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
         let rank = job.rank();
-        if let Place::InLine(slot) = &mut job.place {
-            self.schedule.remove(id, *slot);
+        if let State::Scheduled(entry) = &mut job.state {
+            self.schedule.remove(id, *entry);
             let due = Instant::now() + job.next_poll_at.since(wall);
-            *slot = self.schedule.insert(id, due, rank);
+            *entry = self.schedule.insert(id, due, rank);
         }
     }
 
     /// Counts the followed jobs that name a webhook nobody configured: this one named `before` and names `now`.
-    fn note_webhook(&mut self, id: &JobId, before: Option<&str>, now: Option<&str>) {
-        let unknown = |name: &&str| !self.surroundings.subscriptions.knows(name);
+    fn count_unknown_webhook(&mut self, id: &JobId, before: Option<&str>, now: Option<&str>) {
+        let unknown = |name: &&str| !self.context.subscriptions.contains(name);
         if before.filter(unknown).is_some() {
             self.gauge.unknown_webhooks.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(webhook) = now.filter(unknown) {
             self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
             let named = printable(webhook, 64);
-            // Said of the first job that names it: thousands may.
-            let said = &mut self.unknown_said;
-            if said.len() < MAX_UNKNOWN_SAID && said.insert(named.clone()) {
+            // Logged for the first job that names it: thousands may.
+            let logged = &mut self.unknown_logged;
+            if logged.len() < MAX_UNKNOWN_LOGGED && logged.insert(named.clone()) {
                 warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; its events wait until it is");
             } else {
                 debug!(job_id = %id, webhook = named, "this job, too, names a webhook that is not configured");
@@ -314,45 +314,45 @@ impl Poller {
     }
 
     pub(super) fn poll_now(&mut self, id: &JobId) {
-        let wall = self.surroundings.clock.now();
+        let wall = self.context.clock.now();
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
-        match &mut job.place {
-            Place::Ending(_) => {}
-            Place::Looking { then, .. } => {
+        match &mut job.state {
+            State::Ending(_) => {}
+            State::Polling { then, .. } => {
                 if matches!(then, Then::Nothing) {
                     *then = Then::PollAgain;
                 }
             }
-            Place::InLine(_) => {
-                job.progress.asked_for(wall);
+            State::Scheduled(_) => {
+                job.progress.poll_requested(wall);
                 job.urgent = true;
                 job.next_poll_at = wall.max(job.not_before.unwrap_or(wall));
-                self.line_up(id);
+                self.reschedule(id);
             }
         }
     }
 
-    /// Ends a job by our own decision. One that is being polled is told so; one that is being recorded ends after that.
+    /// Ends a job by our own decision: a poll under way is cut short, a commit under way is awaited.
     pub(super) fn end(&mut self, id: &JobId, failure: Failure) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
-        match &mut job.place {
-            Place::Looking { end, then, .. } => {
+        match &mut job.state {
+            State::Polling { end, then, .. } => {
                 *then = Then::End(failure.clone());
                 if let Some(end) = end.take() {
-                    // The look may just have ended; what was decided stands in `then` all the same.
+                    // The poll may just have ended; `then` says what follows all the same.
                     let _ = end.send(failure);
                 }
             }
-            Place::InLine(slot) => {
-                self.schedule.remove(id, *slot);
-                job.place = Place::Ending(failure);
+            State::Scheduled(entry) => {
+                self.schedule.remove(id, *entry);
+                job.state = State::Ending(failure);
                 self.ends.push_back(id.clone());
             }
-            Place::Ending(_) => {}
+            State::Ending(_) => {}
         }
     }
 
@@ -361,11 +361,11 @@ impl Poller {
             return;
         };
         self.unwritten.remove(id);
-        self.surroundings.upstream.forget(id);
-        self.note_webhook(id, job.webhook.as_deref(), None);
+        self.context.upstream.forget(id);
+        self.count_unknown_webhook(id, job.webhook.as_deref(), None);
         self.schedule.set_deadline(id, Some(job.alarm()), None);
-        if let Place::InLine(slot) = job.place {
-            self.schedule.remove(id, slot);
+        if let State::Scheduled(entry) = job.state {
+            self.schedule.remove(id, entry);
         }
     }
 }

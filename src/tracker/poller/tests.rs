@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::core::cadence::Progress;
 use crate::store::JobRow;
-use crate::tracker::look::Seen;
+use crate::tracker::poll::PollState;
 use crate::upstream::{Auth, UpstreamSettings};
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Writer, recorder};
@@ -69,10 +69,10 @@ impl Alone {
         self.store.job(id).await.unwrap().unwrap()
     }
 
-    /// Has a job looked at, as if its poll had begun.
-    fn looking(&mut self, id: &JobId) {
+    /// Has a job polled at, as if its poll had begun.
+    fn polling(&mut self, id: &JobId) {
         let job = self.poller.jobs.get_mut(id).unwrap();
-        job.place = Place::Looking {
+        job.state = State::Polling {
             end: None,
             then: Then::Nothing,
             last: false,
@@ -80,13 +80,13 @@ impl Alone {
     }
 }
 
-fn looked(id: &JobId, next: Next) -> Result<Result<Looked, LookError>, tokio::task::JoinError> {
-    Ok(Ok(Looked {
+fn polled(id: &JobId, next: Next) -> Result<Result<Polled, PollError>, tokio::task::JoinError> {
+    Ok(Ok(Polled {
         id: id.clone(),
-        seen: Seen {
+        poll_state: PollState {
             progress: Progress::default(),
             hash: None,
-            shown: true,
+            is_current: true,
             rest: Duration::ZERO,
         },
         ended: false,
@@ -112,13 +112,13 @@ async fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
             alone.poller.end(&id, failure);
             alone.poller.adopt(new, Duration::ZERO);
         } else {
-            alone.looking(&id);
+            alone.polling(&id);
             alone.poller.adopt(new, Duration::ZERO);
-            alone.poller.finish(looked(&id, next)).await.unwrap();
+            alone.poller.finish(polled(&id, next)).await.unwrap();
         }
         let job = &alone.poller.jobs[&id];
         assert_eq!(job.webhook.as_deref(), Some("new"));
-        assert!(matches!(job.place, Place::InLine(_)), "{:?}", job.place);
+        assert!(matches!(job.state, State::Scheduled(_)), "{:?}", job.state);
     }
 }
 
@@ -128,11 +128,11 @@ async fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
     let mut alone = Alone::new().await;
     let row = alone.inserted(&id).await;
     alone.poller.adopt(row.clone(), Duration::ZERO);
-    alone.looking(&id);
+    alone.polling(&id);
     alone.poller.adopt(row, Duration::ZERO);
     alone
         .poller
-        .finish(looked(&id, Next::Forget))
+        .finish(polled(&id, Next::Forget))
         .await
         .unwrap();
     assert!(alone.poller.jobs.is_empty());
@@ -153,7 +153,7 @@ async fn the_end_of_a_row_that_was_replaced_is_not_that_of_the_new_one() {
     alone.poller.start_ends();
     // Whatever would be recorded now fails.
     drop(alone.writer);
-    let ended = alone.poller.looks.join_next().await.unwrap();
+    let ended = alone.poller.tasks.join_next().await.unwrap();
     alone.poller.finish(ended).await.unwrap();
     assert_eq!(alone.poller.jobs[&id].created_at, new.created_at);
 }
@@ -179,7 +179,7 @@ async fn what_a_clock_that_was_ahead_has_written_down_is_cut_to_what_each_job_ma
         let id = JobId::parse("j").unwrap();
         let mut alone = Alone::new().await;
         let mut row = alone.inserted(&id).await;
-        let wall = alone.poller.surroundings.clock.now();
+        let wall = alone.poller.context.clock.now();
         let year = Duration::from_secs(365 * 24 * 60 * 60);
         row.next_poll_at = Some(wall.plus(year));
         row.progress = progress;

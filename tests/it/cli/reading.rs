@@ -5,7 +5,7 @@ use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::{EventType, Subscriptions};
 use jobtrackd::core::job::JobId;
-use jobtrackd::core::observe::{Sighting, observe};
+use jobtrackd::core::observe::{Evidence, observe};
 use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
@@ -24,7 +24,7 @@ impl Desk {
         let now = Clock::system().now();
         let seen = observe(
             &tracked,
-            &Sighting::Seen(snapshot),
+            &Evidence::Snapshot(snapshot),
             now,
             "https://api.example",
         )
@@ -35,7 +35,7 @@ impl Desk {
         )]);
         let deliveries = seen.events.iter().flat_map(|event| {
             webhooks
-                .told(event.kind, None)
+                .webhooks(event.kind, None)
                 .into_iter()
                 .map(|webhook| NewDelivery {
                     event_id: event.id.clone(),

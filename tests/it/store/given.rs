@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
 use jobtrackd::core::job::{Failure, FailureKind, JobId};
-use jobtrackd::core::observe::{Observation, Sighting, Tracked, observe};
+use jobtrackd::core::observe::{Evidence, Observation, Tracked, observe};
 use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{AttemptRecord, DueDelivery, NewDelivery, Recordable, ScheduleUpdate};
@@ -40,12 +40,18 @@ pub(crate) fn seen(job: &Tracked, body: &str) -> Observation {
 
 pub(crate) fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation {
     let snapshot = Snapshot::parse(body, None).unwrap();
-    observe(job, &Sighting::Seen(snapshot), at, "https://api.example").unwrap()
+    observe(
+        job,
+        &Evidence::Snapshot(snapshot),
+        at,
+        "https://api.example",
+    )
+    .unwrap()
 }
 
 pub(crate) fn expired(job: &Tracked) -> Observation {
     let failure = Failure::decided(FailureKind::Expired, "Too late", "It's over".to_owned());
-    observe(job, &Sighting::Ended(failure), T0, "https://api.example").unwrap()
+    observe(job, &Evidence::End(failure), T0, "https://api.example").unwrap()
 }
 
 /// An observation whose events all go to these webhooks.

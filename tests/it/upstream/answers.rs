@@ -26,7 +26,7 @@ async fn outcome_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> PollO
 /// The job's body as it was read.
 async fn body_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> String {
     match outcome_of(script).await {
-        PollOutcome::Seen { snapshot, .. } => snapshot.body,
+        PollOutcome::Snapshot { snapshot, .. } => snapshot.body,
         other => panic!("{other:?}"),
     }
 }
@@ -93,11 +93,14 @@ async fn the_body_that_was_recorded_last_is_known_again_and_not_read() {
         };
         upstream.poll(&request).await.outcome
     };
-    let PollOutcome::Seen { hash, .. } = ask(None).await else {
+    let PollOutcome::Snapshot { hash, .. } = ask(None).await else {
         panic!("not seen");
     };
     assert_eq!(ask(Some(hash)).await, PollOutcome::Unchanged);
-    assert!(matches!(ask(Some(!hash)).await, PollOutcome::Seen { .. }));
+    assert!(matches!(
+        ask(Some(!hash)).await,
+        PollOutcome::Snapshot { .. }
+    ));
 }
 
 #[tokio::test(start_paused = true)]

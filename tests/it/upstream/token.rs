@@ -161,7 +161,7 @@ async fn a_token_revoked_under_many_polls_is_replaced_once() {
     let (mut read, mut forbidden) = (0, 0);
     for poll in poll_many(&upstream, 256).await {
         match poll.outcome {
-            PollOutcome::Seen { .. } => read += 1,
+            PollOutcome::Snapshot { .. } => read += 1,
             PollOutcome::Forbidden { status: 401, .. } => forbidden += 1,
             other => panic!("{other:?}"),
         }

@@ -9,19 +9,20 @@ fn a_job_s_webhook_narrows_the_subscribers_to_one() {
         (name("all"), EventType::ALL.to_vec()),
         (name("ends"), vec![EventType::Completed]),
     ]);
-    let told = |kind, only| {
-        let told = subscriptions.told(kind, only).into_iter();
-        told.map(|name| name.as_str().to_owned())
+    let webhooks = |kind, only| {
+        let webhooks = subscriptions.webhooks(kind, only).into_iter();
+        webhooks
+            .map(|name| name.as_str().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(EventType::Completed, None), ["all", "ends"]);
-    assert_eq!(told(EventType::StepChanged, None), ["all"]);
-    assert_eq!(told(EventType::Completed, Some("ends")), ["ends"]);
+    assert_eq!(webhooks(EventType::Completed, None), ["all", "ends"]);
+    assert_eq!(webhooks(EventType::StepChanged, None), ["all"]);
+    assert_eq!(webhooks(EventType::Completed, Some("ends")), ["ends"]);
     let nobody = Vec::<String>::new();
-    assert_eq!(told(EventType::StepChanged, Some("ends")), nobody);
-    // Of one that is not there, what a webhook is told by default.
-    assert_eq!(told(EventType::Completed, Some("late")), ["late"]);
-    assert_eq!(told(EventType::StepChanged, Some("late")), nobody);
+    assert_eq!(webhooks(EventType::StepChanged, Some("ends")), nobody);
+    // Of one that is not there, what a webhook is webhooks by default.
+    assert_eq!(webhooks(EventType::Completed, Some("late")), ["late"]);
+    assert_eq!(webhooks(EventType::StepChanged, Some("late")), nobody);
 }
 
 #[test]

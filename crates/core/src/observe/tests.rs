@@ -26,7 +26,13 @@ fn fresh() -> Tracked {
 fn show(job: &mut Tracked, steps: &Value) -> Observation {
     let body = json!({"type": "job", "id": "61723", "steps": steps}).to_string();
     let snapshot = Snapshot::parse(&body, Some(&job.id)).unwrap();
-    let observation = observe(job, &Sighting::Seen(snapshot), UnixMillis(1_000), ORIGIN).unwrap();
+    let observation = observe(
+        job,
+        &Evidence::Snapshot(snapshot),
+        UnixMillis(1_000),
+        ORIGIN,
+    )
+    .unwrap();
     job.state = observation.state;
     job.revision += 1;
     job.resource.clone_from(&observation.resource);
@@ -205,7 +211,7 @@ fn an_end_decided_by_the_tracker_tells_what_was_last_seen() {
     let mut job = fresh();
     show(&mut job, &json!([step("a", "in-progress")]));
     let failure = Failure::decided(FailureKind::Expired, "deadline passed", "D".to_owned());
-    let observation = observe(&job, &Sighting::Ended(failure), UnixMillis(9), ORIGIN).unwrap();
+    let observation = observe(&job, &Evidence::End(failure), UnixMillis(9), ORIGIN).unwrap();
     let data = data(&observation, "job.failed");
     assert_eq!(data["failure"]["kind"], "expired");
     assert_eq!(data["job"]["steps"][0]["title"], "a");
@@ -256,7 +262,7 @@ fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sig
     ] {
         let again = show(&mut job, &challenge(&parts));
         assert_eq!(kinds(&again), ["job.step_changed"], "{parts}");
-        assert!(!again.moved && again.asks(), "{parts}");
+        assert!(!again.moved && again.has_challenge(), "{parts}");
         let known = again.steps[0].challenge.as_ref().unwrap();
         assert_eq!(known.expires_at.unwrap().rfc3339(), expires);
     }
@@ -288,7 +294,7 @@ fn a_challenge_that_comes_back_is_told_again_unless_its_step_was_not_there_at_al
     assert!(told(&show(&mut job, &challenge(&json!({})))));
     show(&mut job, &json!([step("other", "pending")]));
     assert_eq!(job.steps[1].status, MISSING);
-    assert!(!job.steps[1].asks());
+    assert!(!job.steps[1].has_challenge());
     assert!(!told(&show(&mut job, &challenge(&json!({})))));
     show(&mut job, &json!([step("mfa", "in-progress")]));
     assert!(

@@ -1,6 +1,6 @@
-//! One look at one job: poll, observe, record. Runs as a task of its own; nothing is open in the database meanwhile.
+//! One poll of one job: ask the API, observe, record. Runs as a task of its own; nothing is open in the database meanwhile.
 
-mod story;
+mod log;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -15,7 +15,7 @@ use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
 use crate::core::event::{Event, Subscriptions};
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
-use crate::core::observe::{Observation, Sighting, is_stale, observe};
+use crate::core::observe::{Evidence, Observation, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
 use crate::core::resource::Snapshot;
 use crate::core::time::UnixMillis;
@@ -23,14 +23,14 @@ use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, p
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
-use story::{Polled, Story};
+use log::{PollLine, Summary};
 
 /// Longest delay between polls after the deadline, while no answer could be had.
-const LAST_LOOK_PACE: Duration = Duration::from_secs(15);
+const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
 
-/// What every look needs.
+/// What every poll needs.
 #[derive(Debug)]
-pub(super) struct Surroundings {
+pub(super) struct Context {
     pub(super) store: Store,
     pub(super) recorder: Recorder,
     pub(super) upstream: Upstream,
@@ -42,9 +42,9 @@ pub(super) struct Surroundings {
     pub(super) jitter: Jitter,
 }
 
-/// A look to be taken.
+/// A job to be polled or ended.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct PollTask {
     pub(super) id: JobId,
     pub(super) webhook: Option<String>,
     pub(super) progress: Progress,
@@ -56,11 +56,11 @@ pub(super) struct Look {
     pub(super) created_at: UnixMillis,
     /// When the job expires; after that an answer is wanted soon.
     pub(super) deadline: UnixMillis,
-    pub(super) task: Task,
+    pub(super) work: Work,
 }
 
 #[derive(Debug)]
-pub(super) enum Task {
+pub(super) enum Work {
     /// Ask the API, unless the end comes first.
     Poll {
         url: Url,
@@ -70,24 +70,24 @@ pub(super) enum Task {
     End(Failure),
 }
 
-/// A look that was taken.
+/// A task that has ended.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(super) struct Polled {
     pub(super) id: JobId,
-    pub(super) seen: Seen,
-    /// Whether it was [`Task::End`].
+    pub(super) poll_state: PollState,
+    /// Whether it was [`Work::End`].
     pub(super) ended: bool,
     pub(super) next: Next,
 }
 
-/// What a look knows and finds out.
+/// What is known of the job before and after a poll.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct PollState {
     pub(super) progress: Progress,
     /// The hash of the body that was recorded last.
     pub(super) hash: Option<u64>,
     /// Whether there was an answer that is the job as it is now.
-    pub(super) shown: bool,
+    pub(super) is_current: bool,
     /// How long the API wants the job to be left alone.
     pub(super) rest: Duration,
 }
@@ -95,33 +95,33 @@ pub(super) struct Seen {
 /// What the poller does with the job now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Look again after this long.
+    /// Poll again after this long.
     After(Duration),
-    /// Look again as soon as the upstream may be polled: it was no fault of the job.
+    /// Poll again as soon as the upstream may be polled: it was no fault of the job.
     WhenOpen,
-    /// Nothing more: it has ended, here or by another hand, or its row is gone.
+    /// Nothing more: the job has ended, or its row is gone.
     Forget,
-    /// Read the row again: it changed while it was looked at.
+    /// Read the row again: it changed during the poll.
     Reread,
 }
 
-/// Why a look could not be finished. The process goes down then.
+/// Why a task could not be finished. The process ends then.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookError {
+pub(super) enum PollError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     WriterGone(#[from] WriterGone),
 }
 
-impl Surroundings {
+impl Context {
     /// The next poll of a job is no further away than this, unless its row says so.
     pub(super) fn longest_wait(&self, progress: &Progress) -> Duration {
         progress.longest_delay(&self.policy, self.upstream.max_retry_after())
     }
 
-    pub(super) async fn take(self: Arc<Self>, look: Look) -> Result<Looked, LookError> {
-        let Look {
+    pub(super) async fn run(self: Arc<Self>, task: PollTask) -> Result<Polled, PollError> {
+        let PollTask {
             id,
             webhook,
             progress,
@@ -129,26 +129,26 @@ impl Surroundings {
             own_url,
             created_at,
             deadline,
-            task,
-        } = look;
+            work,
+        } = task;
         let job = Job {
             id: &id,
             webhook: webhook.as_deref(),
             created_at,
             deadline,
         };
-        let mut seen = Seen {
+        let mut poll_state = PollState {
             progress,
             hash,
-            shown: false,
+            is_current: false,
             rest: Duration::ZERO,
         };
-        let ended = matches!(task, Task::End(_));
-        let next = match task {
-            Task::End(failure) => self.end(&job, &mut seen.progress, failure).await?,
-            // Nothing was seen of it since it was taken up, and the row may have been read before it ended.
-            Task::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
-            Task::Poll { url, end } => {
+        let ended = matches!(work, Work::End(_));
+        let next = match work {
+            Work::End(failure) => self.end(&job, &mut poll_state.progress, failure).await?,
+            // It was not polled since its row was read, and the row may have been read before it ended.
+            Work::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
+            Work::Poll { url, end } => {
                 let (started, requests) = (Instant::now(), AtomicU32::new(0));
                 let request = PollRequest {
                     url: &url,
@@ -156,61 +156,66 @@ impl Surroundings {
                     expected: (!own_url).then_some(&id),
                     known: hash,
                 };
-                let asked = tokio::select! {
+                let polled = tokio::select! {
                     biased;
                     Ok(failure) = end => Err(failure),
                     poll = self.upstream.poll_counted(&request, &requests) => Ok(poll),
                 };
                 let (duration, requests) = (started.elapsed(), requests.into_inner());
-                seen.progress.count(requests, self.clock.now());
-                match asked {
+                poll_state.progress.count(requests, self.clock.now());
+                match polled {
                     // The memory is kept until what follows is recorded.
                     Ok((poll, _memory)) => {
                         let word = poll.outcome.as_str();
-                        let next = self.judge(&job, &mut seen, poll).await?;
-                        let progress = &seen.progress;
+                        let next = self.judge(&job, &mut poll_state, poll).await?;
+                        let progress = &poll_state.progress;
                         let well = word == "answered" && progress.consecutive_errors == 0;
-                        let polled = Polled {
+                        let line = PollLine {
                             outcome: word,
                             requests,
                             duration,
                             error: progress.last_error.as_deref().filter(|_| !well),
                         };
-                        polled.log(&id, &next);
+                        line.log(&id, &next);
                         telemetry::polled(word, well || word != "answered", duration);
                         next
                     }
-                    Err(failure) => self.end(&job, &mut seen.progress, failure).await?,
+                    Err(failure) => self.end(&job, &mut poll_state.progress, failure).await?,
                 }
             }
         };
-        Ok(Looked {
+        Ok(Polled {
             id,
-            seen,
+            poll_state,
             ended,
             next,
         })
     }
 
-    async fn is_over(&self, id: &JobId) -> Result<bool, LookError> {
+    async fn is_over(&self, id: &JobId) -> Result<bool, PollError> {
         match patiently(|| self.store.job(id)).await {
             Err(StoreError::Inconsistent { .. }) => Ok(false),
             row => Ok(row?.is_none_or(|row| row.state.is_final())),
         }
     }
 
-    async fn judge(&self, job: &Job<'_>, seen: &mut Seen, poll: Poll) -> Result<Next, LookError> {
+    async fn judge(
+        &self,
+        job: &Job<'_>,
+        poll_state: &mut PollState,
+        poll: Poll,
+    ) -> Result<Next, PollError> {
         let rest = poll.retry_after;
-        let progress = &mut seen.progress;
+        let progress = &mut poll_state.progress;
         match poll.outcome {
             PollOutcome::Unchanged => {
                 progress.good(false, progress.queued);
                 progress.stale = None;
-                seen.shown = true;
+                poll_state.is_current = true;
                 return Ok(self.later(job, progress));
             }
-            PollOutcome::Seen { snapshot, hash } => {
-                return self.answered(job, seen, *snapshot, hash).await;
+            PollOutcome::Snapshot { snapshot, hash } => {
+                return self.answered(job, poll_state, *snapshot, hash).await;
             }
             PollOutcome::Gone { status } => {
                 // How long it has not been there cannot be said of a clock that was just set.
@@ -249,32 +254,32 @@ impl Surroundings {
         }
         // A Retry-After is this job's own, and nothing is polled earlier than it says.
         let delay = self.delay(job, progress);
-        seen.rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
-        Ok(Next::After(delay.max(seen.rest)))
+        poll_state.rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
+        Ok(Next::After(delay.max(poll_state.rest)))
     }
 
     /// What a `Retry-After` comes to.
-    fn rest(&self, asked: Duration) -> Duration {
-        let rest = lengthen(asked, self.policy.jitter, self.jitter.fraction());
+    fn rest(&self, retry_after: Duration) -> Duration {
+        let rest = lengthen(retry_after, self.policy.jitter, self.jitter.fraction());
         rest.min(self.upstream.max_retry_after())
     }
 
     async fn answered(
         &self,
         job: &Job<'_>,
-        seen: &mut Seen,
+        poll_state: &mut PollState,
         snapshot: Snapshot,
         hash: u64,
-    ) -> Result<Next, LookError> {
-        let sighting = Sighting::Seen(snapshot);
-        // On the heap: most polls find nothing new, and every look would have room for it.
-        let next = Box::pin(self.record(job, &mut seen.progress, sighting)).await?;
-        // What could not be recorded, and what was not to be, is looked at anew.
-        seen.shown = next != Next::Reread
-            && seen.progress.consecutive_errors == 0
-            && seen.progress.stale.is_none();
-        if seen.shown {
-            seen.hash = Some(hash);
+    ) -> Result<Next, PollError> {
+        let evidence = Evidence::Snapshot(snapshot);
+        // On the heap: most polls find nothing new, and every task would have room for it.
+        let next = Box::pin(self.record(job, &mut poll_state.progress, evidence)).await?;
+        // What could not be recorded, or was not to be, must not count as unchanged next time.
+        poll_state.is_current = next != Next::Reread
+            && poll_state.progress.consecutive_errors == 0
+            && poll_state.progress.stale.is_none();
+        if poll_state.is_current {
+            poll_state.hash = Some(hash);
         }
         Ok(next)
     }
@@ -284,29 +289,29 @@ impl Surroundings {
         job: &Job<'_>,
         progress: &mut Progress,
         failure: Failure,
-    ) -> Result<Next, LookError> {
-        let sighting = Sighting::Ended(failure);
-        Box::pin(self.record(job, progress, sighting)).await
+    ) -> Result<Next, PollError> {
+        let evidence = Evidence::End(failure);
+        Box::pin(self.record(job, progress, evidence)).await
     }
 
     async fn record(
         &self,
         job: &Job<'_>,
         progress: &mut Progress,
-        sighting: Sighting,
-    ) -> Result<Next, LookError> {
+        evidence: Evidence,
+    ) -> Result<Next, PollError> {
         let read = match patiently(|| self.store.tracked(job.id)).await {
-            // Another hand was in the job's rows; that must not be the end of all the others.
+            // Another program has spoilt the job's rows; the other jobs go on.
             Err(error @ StoreError::Inconsistent { .. }) => {
                 let error = error.to_string();
-                story::spoilt(job.id, &error, progress.consecutive_errors);
+                log::cannot_record(job.id, &error, progress.consecutive_errors);
                 progress.failed(error);
                 return Ok(self.later(job, progress));
             }
             read => read?,
         };
         let Some(tracked) = read else {
-            tracing::warn!(job_id = %job.id, "the row of a job is gone; it is not followed any more");
+            tracing::warn!(job_id = %job.id, "the row of a job is gone; it is no longer followed");
             return Ok(Next::Forget);
         };
         if tracked.created_at != job.created_at {
@@ -315,7 +320,7 @@ impl Surroundings {
         if tracked.state.is_final() {
             return Ok(Next::Forget);
         }
-        if let Sighting::Seen(snapshot) = &sighting {
+        if let Evidence::Snapshot(snapshot) = &evidence {
             if !is_stale(&tracked, snapshot) {
                 progress.stale = None;
             } else if !progress.stale(snapshot.fingerprint()) {
@@ -325,7 +330,7 @@ impl Surroundings {
         }
         let now = self.clock.now();
         let origin = &self.api_origin;
-        let observation = match observe(&tracked, &sighting, now, origin) {
+        let observation = match observe(&tracked, &evidence, now, origin) {
             Ok(observation) => observation,
             Err(error) => {
                 progress.failed(format!("recorded JSON cannot be read back: {error}"));
@@ -333,21 +338,21 @@ impl Surroundings {
             }
         };
         let errors_before = progress.consecutive_errors;
-        if matches!(sighting, Sighting::Seen(_)) {
+        if matches!(evidence, Evidence::Snapshot(_)) {
             progress.good(observation.moved, observation.queued);
-            progress.asking = observation.asks();
+            progress.has_challenge = observation.has_challenge();
             if observation.limited && progress.limit() {
                 tracing::warn!(job_id = %job.id, transitions = tracked.last_seq, events = tracked.last_sequence,
                     "the job has passed a bound; only its end is recorded from now on");
             }
             let changed = tracked.state == JobState::Pending || !observation.events.is_empty();
             if !changed && tracked.resource == observation.resource {
-                // The same answer as before a restart, or one that went through rubbish and back.
+                // The same answer as before a restart, or again after an unusable one.
                 return Ok(self.later(job, progress));
             }
         }
-        // What it was made of, which may be many times as large, does not wait for the commit.
-        drop((tracked, sighting));
+        // They may be many times as large as the observation, and need not wait for its commit.
+        drop((tracked, evidence));
         self.commit(job, progress, observation, errors_before).await
     }
 
@@ -357,7 +362,7 @@ impl Surroundings {
         progress: &mut Progress,
         observation: Observation,
         errors_before: u32,
-    ) -> Result<Next, LookError> {
+    ) -> Result<Next, PollError> {
         let next = if observation.state.is_final() {
             Next::Forget
         } else {
@@ -367,21 +372,21 @@ impl Surroundings {
             Next::After(delay) => Some(observation.at.plus(*delay)),
             _ => None,
         };
-        let story = Story::of(&observation, job.created_at);
+        let summary = Summary::of(&observation, job.created_at);
         let recordable = Recordable {
             deliveries: self.deliveries(&observation, job.webhook),
             schedule: schedule_update(job.id, progress, due),
             observation,
         };
-        match self.recorder.seen(recordable).await? {
+        match self.recorder.observed(recordable).await? {
             Recorded::Yes => {
-                story.log(job.id, progress.polls);
-                story.count(progress.polls);
+                summary.log(job.id, progress.polls);
+                summary.count(progress.polls);
                 Ok(next)
             }
             Recorded::Stale => Ok(Next::Reread),
             Recorded::Refused(rule) => {
-                story::spoilt(job.id, &rule, errors_before);
+                log::cannot_record(job.id, &rule, errors_before);
                 progress.consecutive_errors = errors_before;
                 progress.failed(format!("cannot be recorded: {rule}"));
                 Ok(self.later(job, progress))
@@ -390,10 +395,10 @@ impl Surroundings {
     }
 
     fn deliveries(&self, observation: &Observation, only: Option<&str>) -> Vec<NewDelivery> {
-        let told = |event: &Event| {
+        let deliveries_of = |event: &Event| {
             let (event_id, sequence) = (event.id.clone(), event.sequence);
             self.subscriptions
-                .told(event.kind, only)
+                .webhooks(event.kind, only)
                 .into_iter()
                 .map(|webhook| NewDelivery {
                     event_id: event_id.clone(),
@@ -403,7 +408,7 @@ impl Surroundings {
                 })
                 .collect::<Vec<_>>()
         };
-        observation.events.iter().flat_map(told).collect()
+        observation.events.iter().flat_map(deliveries_of).collect()
     }
 
     fn later(&self, job: &Job<'_>, progress: &Progress) -> Next {
@@ -414,14 +419,14 @@ impl Surroundings {
         let now = self.clock.now();
         let delay = progress.next_delay(now, &self.policy, self.jitter.fraction());
         if now >= job.deadline {
-            delay.min(LAST_LOOK_PACE)
+            delay.min(FINAL_POLL_DELAY)
         } else {
             delay
         }
     }
 }
 
-/// Where polling stands, as it is written down.
+/// The progress of a job as it is recorded.
 pub(super) fn schedule_update(
     id: &JobId,
     progress: &Progress,

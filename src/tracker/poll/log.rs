@@ -1,4 +1,4 @@
-//! What the log says of looks: a line at the end of a job, and everything else for those who ask for details.
+//! Log lines of polls: one at the end of a job at `info`, the rest at `debug`.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::telemetry;
 /// Longest error code of the API that is logged, in characters.
 const MAX_CODE: usize = 100;
 
-/// What is said of an observation, once it is recorded.
-pub(super) struct Story {
+/// What is logged and counted of an observation once it is recorded.
+pub(super) struct Summary {
     state: JobState,
     failure: Option<(FailureKind, Option<String>)>,
     transitions: usize,
@@ -23,7 +23,7 @@ pub(super) struct Story {
     delay: Option<Duration>,
 }
 
-impl Story {
+impl Summary {
     pub(super) fn of(observation: &Observation, inserted_at: UnixMillis) -> Self {
         let failure = observation.failure.as_ref().map(|failure| {
             let code = failure.code.text();
@@ -67,7 +67,7 @@ fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Durati
 }
 
 /// One poll, over and done with.
-pub(super) struct Polled<'a> {
+pub(super) struct PollLine<'a> {
     pub(super) outcome: &'static str,
     pub(super) requests: u32,
     pub(super) duration: Duration,
@@ -75,7 +75,7 @@ pub(super) struct Polled<'a> {
     pub(super) error: Option<&'a str>,
 }
 
-impl Polled<'_> {
+impl PollLine<'_> {
     pub(super) fn log(&self, id: &JobId, next: &Next) {
         let next_in_ms = match next {
             Next::After(delay) => Some(millis(*delay)),
@@ -93,10 +93,10 @@ impl Polled<'_> {
     }
 }
 
-/// Another hand was in the job's rows. It is found again by every poll, and told by the first.
-pub(super) fn spoilt(id: &JobId, error: &str, errors_before: u32) {
+/// Another program has spoilt the job's rows. Every poll finds that again; the first one logs it as an error.
+pub(super) fn cannot_record(id: &JobId, error: &str, errors_before: u32) {
     if errors_before == 0 {
-        tracing::error!(job_id = %id, error, "what was seen of the job cannot be recorded; its rows were changed by another hand");
+        tracing::error!(job_id = %id, error, "what was seen of the job cannot be recorded; its rows were changed by another program");
     } else {
         tracing::debug!(job_id = %id, error, "what was seen of the job still cannot be recorded");
     }
