@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::core::recurring::{Recurring, Tell};
+use crate::core::recurring::{Recurring, Report};
 pub use crate::core::shortage::Shortage;
 
 /// Pause of a request for which no connection could be opened.
@@ -63,11 +63,11 @@ impl Sockets {
         loop {
             let short = *noted.borrow_and_update();
             match told.note(short, clock.now()) {
-                Some(Tell::Begun(shortage)) => tracing::warn!(
+                Some(Report::Begun(shortage)) => tracing::warn!(
                     error = %shortage,
                     "connections cannot be opened; polls and deliveries wait"
                 ),
-                Some(Tell::Ended(_)) => tracing::info!("connections can be opened again"),
+                Some(Report::Ended(_)) => tracing::info!("connections can be opened again"),
                 None => {}
             }
             if short.is_none() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jobtrackd::app::{Daemon, Surroundings};
+use jobtrackd::app::{Daemon, Environment};
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Client, Method, Request, Url};
 use tokio::task::JoinSet;
@@ -103,7 +103,7 @@ async fn started(in_flight: usize, upstream: &Upstream) -> anyhow::Result<(Place
     let limit = format!("max_in_flight = {in_flight}");
     let settings = place.configure(&upstream.base_url(), &limit, EAGER)?;
     let stop = CancellationToken::new();
-    let daemon = Daemon::start(settings, Surroundings::default(), &stop).await?;
+    let daemon = Daemon::start(settings, Environment::default(), &stop).await?;
     while outsider.number(UNSEEN).await? > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

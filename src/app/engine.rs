@@ -7,10 +7,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Surroundings;
-use super::lookout::{Lookout, Stranding};
-use super::signs::{Gauges, Watched};
-use super::vitals::Vitals;
+use super::Environment;
+use super::readiness::{Gauges, Sources};
+use super::stranded::{StrandedCheck, StrandedEvents};
+use super::watchdog::Loops;
 use crate::config::Settings;
 use crate::core::delivery::WebhookName;
 use crate::core::event::Subscriptions;
@@ -38,12 +38,12 @@ pub(super) struct Engine {
     pub(super) tasks: Tasks,
     /// Unfinished jobs that were there at the start.
     pub(super) adopted: u64,
-    surroundings: Surroundings,
+    environment: Environment,
     store: Store,
     recorder: Recorder,
     wakeups: Wakeups,
-    vitals: Vitals,
-    pulses: Vec<(String, Heartbeat)>,
+    loops: Loops,
+    heartbeats: Vec<(String, Heartbeat)>,
     upstream: Arc<RwLock<Upstream>>,
     polling: watch::Sender<PollerSettings>,
     retention: watch::Sender<Retention>,
@@ -70,12 +70,12 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Makes the clients. Nothing is sent.
-    pub(super) fn new(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Self> {
-        let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
-        let sockets = surroundings.sockets.clone();
+    pub(super) fn new(settings: &Settings, environment: &Environment) -> anyhow::Result<Self> {
+        let (clock, jitter) = (environment.clock.clone(), environment.jitter.clone());
+        let sockets = environment.sockets.clone();
         let upstream =
             Upstream::sharing(&settings.upstream, clock.clone(), jitter, sockets.clone())?;
-        let upstream = upstream.within(surroundings.answers.clone());
+        let upstream = upstream.within(environment.answers.clone());
         let sender = Sender::new(clock, &settings.webhooks)?.sharing(sockets);
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),
@@ -101,13 +101,13 @@ impl Engine {
     /// Starts the loops and waits until the backlog has been taken up. `upstream` is the API as these loops know it.
     pub(super) async fn start(
         prepared: Prepared,
-        surroundings: &Surroundings,
+        environment: &Environment,
         store: &Store,
-        nudge: &Arc<Notify>,
+        wakeup: &Arc<Notify>,
         commits: &Commits,
-        vitals: &Vitals,
+        loops: &Loops,
     ) -> anyhow::Result<(Self, Arc<RwLock<Upstream>>, Health)> {
-        let clock = surroundings.clock.clone();
+        let clock = environment.clock.clone();
         if let Some(until) = store.upstream_pause(&prepared.polling.api_origin).await?
             && until > clock.now()
         {
@@ -120,12 +120,12 @@ impl Engine {
         let mut engine = Self {
             tasks: Tasks::default(),
             adopted: 0,
-            surroundings: surroundings.clone(),
+            environment: environment.clone(),
             store: store.clone(),
             recorder,
             wakeups,
-            vitals: vitals.clone(),
-            pulses: Vec::new(),
+            loops: loops.clone(),
+            heartbeats: Vec::new(),
             upstream: Arc::clone(&upstream),
             polling: watch::Sender::new(prepared.polling),
             retention: watch::Sender::new(prepared.retention),
@@ -141,25 +141,25 @@ impl Engine {
         let (notices, noticed) = mpsc::channel(NOTICES);
         let gauge = engine.poller(noticed);
         engine.pruner();
-        let stranding = engine.lookout();
+        let stranded = engine.stranded();
         engine.attend_sockets();
         let (adopted, ready) = oneshot::channel();
-        engine.intake(notices, nudge, adopted);
-        vitals.watch(engine.pulses.clone());
+        engine.intake(notices, wakeup, adopted);
+        loops.watch(engine.heartbeats.clone());
         // Intake answers once it has read the backlog; if it ends instead, its error says why.
         let Ok(adopted) = ready.await else {
             return Err(engine.tasks.first_end().await);
         };
         engine.adopted = adopted;
-        let watched = Watched {
-            vitals: vitals.clone(),
+        let sources = Sources {
+            loops: loops.clone(),
             upstream: Arc::clone(&upstream),
             writable: engine.recorder.writable(),
             attempts: engine.gauges.clone(),
-            stranding,
-            sockets: surroundings.sockets.clone(),
+            stranded,
+            sockets: environment.sockets.clone(),
         };
-        let health = watched.health(gauge);
+        let health = sources.health(gauge);
         Ok((engine, upstream, health))
     }
 
@@ -177,7 +177,7 @@ impl Engine {
         self.polling.send_replace(prepared.polling);
         self.retention.send_replace(prepared.retention);
         self.send_to(prepared.targets);
-        self.vitals.watch(self.pulses.clone());
+        self.loops.watch(self.heartbeats.clone());
     }
 
     /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has
@@ -197,7 +197,7 @@ impl Engine {
         heartbeat: Heartbeat,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        self.pulses.push((name.to_owned(), heartbeat));
+        self.heartbeats.push((name.to_owned(), heartbeat));
         self.tasks.spawn(name, task);
     }
 
@@ -216,9 +216,9 @@ impl Engine {
         for target in targets.into_iter().map(Arc::new) {
             let name = target.webhook.name.clone();
             match self.webhooks.get(&name) {
-                Some(known) => {
-                    self.wakeups.add(name, Arc::clone(&known.wakeup));
-                    known.target.send_replace(Some(target));
+                Some(configured) => {
+                    self.wakeups.add(name, Arc::clone(&configured.wakeup));
+                    configured.target.send_replace(Some(target));
                 }
                 None => self.dispatcher(name, Some(target)),
             }
@@ -232,8 +232,8 @@ impl Engine {
             name: name.clone(),
             store: self.store.clone(),
             recorder: self.recorder.clone(),
-            clock: self.surroundings.clock.clone(),
-            jitter: self.surroundings.jitter.clone(),
+            clock: self.environment.clock.clone(),
+            jitter: self.environment.jitter.clone(),
         };
         let wakeup = Arc::new(Notify::new());
         let dispatcher = Dispatcher::new(parts, targeted, Arc::clone(&wakeup));
@@ -251,7 +251,7 @@ impl Engine {
             store: self.store.clone(),
             writable: self.recorder.writable(),
             retention: self.retention.subscribe(),
-            clock: self.surroundings.clock.clone(),
+            clock: self.environment.clock.clone(),
             heartbeat: Heartbeat::default(),
         };
         let stop = self.stop.clone();
@@ -260,24 +260,24 @@ impl Engine {
         });
     }
 
-    fn lookout(&mut self) -> Stranding {
-        let found = Stranding::default();
-        let lookout = Lookout {
+    fn stranded(&mut self) -> StrandedEvents {
+        let found = StrandedEvents::default();
+        let stranded = StrandedCheck {
             store: self.store.clone(),
             wakeups: self.wakeups.clone(),
             configured: self.configured.subscribe(),
             found: found.clone(),
         };
         let stop = self.stop.clone();
-        self.tasks.spawn("the lookout", async move {
-            lookout.run(stop).await;
+        self.tasks.spawn("the stranded", async move {
+            stranded.run(stop).await;
             Ok(())
         });
         found
     }
 
     fn attend_sockets(&mut self) {
-        let Surroundings { sockets, clock, .. } = self.surroundings.clone();
+        let Environment { sockets, clock, .. } = self.environment.clone();
         let attending = sockets.attend(clock);
         let stop = self.stop.clone();
         self.tasks.spawn("the sockets", async move {
@@ -289,17 +289,17 @@ impl Engine {
     fn intake(
         &mut self,
         poller: mpsc::Sender<Notice>,
-        nudge: &Arc<Notify>,
+        wakeup: &Arc<Notify>,
         adopted: oneshot::Sender<u64>,
     ) {
         let intake = Intake {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
             poller,
-            nudge: Arc::clone(nudge),
+            wakeup: Arc::clone(wakeup),
             upstream: Arc::clone(&self.upstream),
             wakeups: self.wakeups.clone(),
-            tick: self.surroundings.intake_tick,
+            tick: self.environment.intake_tick,
             heartbeat: Heartbeat::default(),
         };
         let stop = self.stop.clone();
@@ -312,8 +312,8 @@ impl Engine {
         let parts = PollerParts {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
-            clock: self.surroundings.clock.clone(),
-            jitter: self.surroundings.jitter.clone(),
+            clock: self.environment.clock.clone(),
+            jitter: self.environment.jitter.clone(),
         };
         let poller = Poller::new(parts, self.polling.subscribe(), notices);
         let gauge = poller.gauge();
@@ -325,7 +325,7 @@ impl Engine {
     }
 }
 
-/// A pause that the API asked for is the API's, whatever settings it is polled with.
+/// A pause that the API requests for is the API's, whatever settings it is polled with.
 fn keep_pause(before: &Upstream, now: &Upstream) {
     let at = Instant::now();
     if let Some(until) = before.gate().pause(at) {

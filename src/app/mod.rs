@@ -2,15 +2,15 @@
 
 mod engine;
 
-mod line;
+mod status_line;
 
-mod lookout;
+mod stranded;
 
 mod service;
 
-mod signs;
+mod readiness;
 
-mod vitals;
+mod watchdog;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -37,7 +37,7 @@ use crate::tracker::intake;
 use crate::upstream::AnswerMemory;
 use crate::writer::commits::Commits;
 use engine::{Engine, Prepared};
-use vitals::{Attendant, Vitals};
+use watchdog::{Loops, Watchdog};
 
 /// Pause before a database that is locked at start is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// What differs between a daemon in production and one under test.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// The time of day.
     pub clock: Clock,
     /// Randomness of delays.
@@ -66,7 +66,7 @@ pub struct Surroundings {
     pub exporter: Option<Exporter>,
 }
 
-impl Default for Surroundings {
+impl Default for Environment {
     fn default() -> Self {
         Self {
             clock: Clock::system(),
@@ -84,16 +84,16 @@ impl Default for Surroundings {
 /// A running daemon.
 #[derive(Debug)]
 pub struct Daemon {
-    surroundings: Surroundings,
+    environment: Environment,
     settings: Settings,
     store: Store,
-    nudge: Arc<Notify>,
+    wakeup: Arc<Notify>,
     engine: Engine,
     /// The requests at the status server that wait for something to happen.
     waiting: Waiting,
     health: Arc<Health>,
     rules: Arc<RwLock<EnqueueRules>>,
-    vitals: Vitals,
+    loops: Loops,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
     status: Tasks,
@@ -118,20 +118,20 @@ impl Daemon {
     /// When another daemon has the database, the database cannot be used, or the status address cannot be listened to.
     pub async fn start(
         settings: Settings,
-        surroundings: Surroundings,
+        environment: Environment,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let (lock, store) = open(&settings.database, &surroundings, stop).await?;
-        let prepared = Prepared::new(&settings, &surroundings)?;
+        let (lock, store) = open(&settings.database, &environment, stop).await?;
+        let prepared = Prepared::new(&settings, &environment)?;
         let listener = listen(&settings.status).await?;
         let status_address = listener.as_ref().map(Listener::address).cloned();
         let access = Access::new(&settings.status);
-        let nudge = Arc::new(Notify::new());
-        surroundings
+        let wakeup = Arc::new(Notify::new());
+        environment
             .manager
             .status("Taking up the jobs that are there".to_owned());
-        let (vitals, commits) = (Vitals::default(), Commits::default());
-        let starting = Engine::start(prepared, &surroundings, &store, &nudge, &commits, &vitals);
+        let (loops, commits) = (Loops::default(), Commits::default());
+        let starting = Engine::start(prepared, &environment, &store, &wakeup, &commits, &loops);
         let (engine, upstream, health) = starting.await?;
         let waiting = Waiting::new(commits);
         let health = Arc::new(health);
@@ -148,14 +148,14 @@ impl Daemon {
                     health: Arc::clone(&health),
                     upstream,
                     rules: Arc::clone(&rules),
-                    nudge: Arc::clone(&nudge),
+                    wakeup: Arc::clone(&wakeup),
                     waiting: waiting.clone(),
-                    budget: Budget::new(&surroundings.status_limits),
-                    clock: surroundings.clock.clone(),
-                    scrape: surroundings.exporter.clone().map(Scrape::from),
+                    budget: Budget::new(&environment.status_limits),
+                    clock: environment.clock.clone(),
+                    scrape: environment.exporter.clone().map(Scrape::from),
                 },
                 access.clone(),
-                surroundings.status_limits,
+                environment.status_limits,
                 status_stop.clone(),
             );
             status.spawn("the status server", async move {
@@ -163,15 +163,15 @@ impl Daemon {
             });
         }
         Ok(Self {
-            surroundings,
+            environment,
             settings,
             store,
-            nudge,
+            wakeup,
             engine,
             waiting,
             health,
             rules,
-            vitals,
+            loops,
             refused: Arc::default(),
             status,
             status_store,
@@ -201,12 +201,12 @@ impl Daemon {
     }
 
     /// What asks the loops and tells the service manager how they are, until it is dropped.
-    fn attendance(&self) -> impl Future<Output = ()> + Send + 'static {
-        let attendant = Attendant {
-            vitals: self.vitals.clone(),
+    fn watchdog(&self) -> impl Future<Output = ()> + Send + 'static {
+        let attendant = Watchdog {
+            loops: self.loops.clone(),
             health: Arc::clone(&self.health),
             store: self.store.clone(),
-            manager: self.surroundings.manager.clone(),
+            manager: self.environment.manager.clone(),
             refused: Arc::clone(&self.refused),
         };
         attendant.attend()
@@ -218,11 +218,11 @@ impl Daemon {
     }
 
     /// Makes the daemon look for new rows at once.
-    pub fn nudge(&self) {
-        self.nudge.notify_one();
+    pub fn wakeup(&self) {
+        self.wakeup.notify_one();
     }
 
-    /// Resolves when a part ends that was not asked to; the daemon is to be stopped then.
+    /// Resolves when a part ends that was not requests to; the daemon is to be stopped then.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             error = self.engine.tasks.first_end() => error,
@@ -231,7 +231,7 @@ impl Daemon {
     }
 
     /// Why a part ended that ended with `error`. Those that miss another part may be heard before it, so the database's own
-    /// word is waited for. Files that were taken away are the reason of whatever ended, and are said first: before another
+    /// word is waited for. Files that were taken away are the reason of whatever ended, and are was_logged first: before another
     /// program makes a new log, the old one is to be saved.
     pub async fn reason_of(&mut self, error: anyhow::Error) -> anyhow::Error {
         if let Err(taken) = self.store.verify_files().await {
@@ -266,7 +266,7 @@ impl Daemon {
             );
         }
         let new = self.settings.renewed(new);
-        let prepared = Prepared::new(&new, &self.surroundings)
+        let prepared = Prepared::new(&new, &self.environment)
             .map_err(|error| ReloadRefused(format!("{error:#}")))?;
         self.engine.renew(prepared);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.enqueue_rules();
@@ -276,7 +276,7 @@ impl Daemon {
     }
 
     /// Stops in order: nothing new is begun, what is in flight is finished or, after the grace, given back, what is
-    /// known is written down. `hurry` cuts the waiting short.
+    /// configured is written down. `hurry` cuts the waiting short.
     ///
     /// # Errors
     /// The first error that a part ended with.
@@ -313,7 +313,7 @@ async fn listen(settings: &StatusSettings) -> anyhow::Result<Option<Listener>> {
 /// Takes the lock, and opens the database under it.
 async fn open(
     database: &DatabaseSettings,
-    surroundings: &Surroundings,
+    environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<(InstanceLock, Store)> {
     let place = Place {
@@ -325,28 +325,28 @@ async fn open(
     let note = format!(
         "pid {}, since {}",
         std::process::id(),
-        surroundings.clock.now()
+        environment.clock.now()
     );
     let mut lock = InstanceLock::take(place.path, &note)?;
-    let store = open_patiently(place, surroundings, stop).await?;
+    let store = open_patiently(place, environment, stop).await?;
     lock.cover(place.path)?;
     Ok((lock, store))
 }
 
 async fn open_patiently(
     place: Place<'_>,
-    surroundings: &Surroundings,
+    environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
-    let mut said = false;
-    let manager = &surroundings.manager;
+    let mut was_logged = false;
+    let manager = &environment.manager;
     manager.status("Opening the database".to_owned());
     loop {
-        let clock = surroundings.clock.clone();
+        let clock = environment.clock.clone();
         match Store::create_or_migrate(place, clock).await {
             Err(error) if error.is_temporary() => {
                 manager.status(format!("Waiting for the database: {error}"));
-                if !std::mem::replace(&mut said, true) {
+                if !std::mem::replace(&mut was_logged, true) {
                     error!(%error, "the database cannot be opened yet; waiting");
                 }
             }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::{Daemon, Surroundings};
+use super::{Daemon, Environment};
 use crate::config::Settings;
 use crate::core::time::millis;
 use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
@@ -23,13 +23,13 @@ pub async fn run(
     exporter: Exporter,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
-    let mut asked = Asked::default();
-    let stop = asked.stop.clone();
+    let mut requests = Requests::default();
+    let stop = requests.stop.clone();
     let manager = ServiceManager::default();
-    let surroundings = Surroundings {
+    let environment = Environment {
         manager: manager.clone(),
         exporter: Some(exporter.clone()),
-        ..Surroundings::default()
+        ..Environment::default()
     };
     let upkeep = tokio::spawn(exporter.keep_up());
     let began = Instant::now();
@@ -38,20 +38,20 @@ pub async fn run(
         database = %settings.database.path.display(),
         "starting"
     );
-    let starting = Box::pin(Daemon::start(settings, surroundings, &stop));
+    let starting = Box::pin(Daemon::start(settings, environment, &stop));
     let starting = with_time(&manager, starting);
     tokio::pin!(starting);
     let mut daemon = loop {
         tokio::select! {
             daemon = &mut starting => break daemon?,
-            request = signals.next() => asked.note(request),
+            request = signals.next() => requests.note(request),
         }
         if stop.is_cancelled() {
             return Ok(());
         }
     };
     manager.ready();
-    let attendance = tokio::spawn(daemon.attendance());
+    let watchdog = tokio::spawn(daemon.watchdog());
     info!(
         status = daemon.status_address().map(|at| at.to_string()),
         jobs = daemon.engine.adopted,
@@ -63,7 +63,7 @@ pub async fn run(
         if stop.is_cancelled() {
             break Ok(());
         }
-        if std::mem::take(&mut asked.reload) {
+        if std::mem::take(&mut requests.reload) {
             manager.reloading();
             if let Err(error) = reload(&mut daemon, &verbosity, &reread) {
                 break Err(error);
@@ -73,26 +73,26 @@ pub async fn run(
         }
         tokio::select! {
             error = daemon.failed() => break Err(daemon.reason_of(error).await),
-            request = signals.next() => asked.note(request),
+            request = signals.next() => requests.note(request),
         }
     };
     if let Err(error) = &result {
         error!(error = format!("{error:#}"), "the daemon cannot go on");
     }
-    attendance.abort();
+    watchdog.abort();
     upkeep.abort();
     manager.stopping();
     manager.status("Finishing what is in flight".to_owned());
-    let stopped = end(daemon, asked, signals).await;
+    let stopped = end(daemon, requests, signals).await;
     result.and(stopped)
 }
 
-async fn end(daemon: Daemon, mut asked: Asked, mut signals: Signals) -> anyhow::Result<()> {
+async fn end(daemon: Daemon, mut requests: Requests, mut signals: Signals) -> anyhow::Result<()> {
     let began = Instant::now();
     info!("stopping");
-    asked.stop.cancel();
-    let hurry = asked.hurry.clone();
-    let stopped = asked.while_in(&mut signals, daemon.stop(&hurry)).await;
+    requests.stop.cancel();
+    let hurry = requests.hurry.clone();
+    let stopped = requests.while_in(&mut signals, daemon.stop(&hurry)).await;
     info!(
         duration_ms = millis(began.elapsed()),
         cut_short = hurry.is_cancelled(),
@@ -109,7 +109,7 @@ async fn end(daemon: Daemon, mut asked: Asked, mut signals: Signals) -> anyhow::
 
 /// What the signals so far ask for.
 #[derive(Debug, Default)]
-struct Asked {
+struct Requests {
     /// The first signal to stop.
     stop: CancellationToken,
     /// The second one.
@@ -117,7 +117,7 @@ struct Asked {
     reload: bool,
 }
 
-impl Asked {
+impl Requests {
     fn note(&mut self, request: Request) {
         match request {
             Request::Reload => self.reload = true,
@@ -126,7 +126,7 @@ impl Asked {
         }
     }
 
-    /// Awaits `work`, and notes what is asked for meanwhile.
+    /// Awaits `work`, and notes what is requests for meanwhile.
     async fn while_in<T>(&mut self, signals: &mut Signals, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {

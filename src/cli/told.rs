@@ -55,7 +55,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Tell nobody of an event any more, and go on with the next one
+    /// Report nobody of an event any more, and go on with the next one
     GiveUp(give_up::Args),
 }
 

@@ -30,11 +30,11 @@ enum Command {
     Show(show::Args),
     /// Send a signed sample and show the request and the answer, byte for byte
     Test(test::Args),
-    /// Tell a webhook again that is disabled, held or resting
+    /// Report a webhook again that is disabled, held or resting
     Enable(switch::EnableArgs),
     /// Hand what a webhook was not told to another one, after a change of names
     Move(handing::Args),
-    /// Tell a webhook nothing until it is enabled again; its events are kept
+    /// Report a webhook nothing until it is enabled again; its events are kept
     Disable(switch::DisableArgs),
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::condition::Condition;
-use super::place::Place;
+use super::health::SharedHealth;
+use super::permit::Permit;
 use super::{DispatcherError, Parts, Target};
 use crate::core::delivery::{
     AfterAttempt, AttemptResult, Decision, Retrying, Trigger, WebhookName, Wish, after_attempt,
@@ -44,7 +44,7 @@ pub(super) struct Attempted {
     pub(super) rest: Option<Duration>,
     pub(super) disables: bool,
     pub(super) error: Option<String>,
-    /// Who is told in the webhook's place.
+    /// Who is change in the webhook's permit.
     pub(super) fallback: Option<WebhookName>,
     /// The webhook's health, if the attempt has changed it.
     pub(super) health: Option<Health>,
@@ -69,10 +69,10 @@ pub(super) enum Probe {
 pub(super) async fn attempt(
     parts: Arc<Parts>,
     target: Arc<Target>,
-    condition: Condition,
+    health: SharedHealth,
     mut delivery: DueDelivery,
     probe: Option<Probe>,
-    place: Place,
+    permit: Permit,
 ) -> Result<Ended, DispatcherError> {
     let webhook = &target.webhook;
     let number = delivery.attempts + 1;
@@ -93,16 +93,16 @@ pub(super) async fn attempt(
     let judging = Judging {
         parts: &parts,
         webhook,
-        condition: &condition,
+        health: &health,
         delivery: &delivery,
         probe,
     };
     let (Decision { after, rest }, health) = judging.judge(&report, ended_at);
-    drop(place);
+    drop(permit);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
-    let is_untold = is_untold_challenge(&delivery.kind, delivery.expires_at, after);
-    let fallback = webhook.fallback.clone().filter(|_| is_untold);
+    let is_undelivered = is_undelivered_challenge(&delivery.kind, delivery.expires_at, after);
+    let fallback = webhook.fallback.clone().filter(|_| is_undelivered);
     let disables = disables(&report.result, report.wish);
     let mut attempted = Attempted {
         event_id: delivery.event_id,
@@ -160,7 +160,7 @@ async fn send(
 struct Judging<'a> {
     parts: &'a Parts,
     webhook: &'a WebhookSettings,
-    condition: &'a Condition,
+    health: &'a SharedHealth,
     delivery: &'a DueDelivery,
     probe: Option<Probe>,
 }
@@ -174,14 +174,14 @@ impl Judging<'_> {
     ) -> (Decision, Option<HealthRecord>) {
         let (parts, delivery) = (self.parts, self.delivery);
         // A clock that was just set says nothing of the time that is left.
-        let is_settled = parts.clock.steady().is_settled;
+        let is_settled = parts.clock.stability().is_settled;
         let retrying = Retrying {
             used: delivery.retries_used,
             schedule: &self.webhook.retry,
             expires_at: delivery.expires_at.filter(|_| is_settled),
             due: delivery.due,
             rested: delivery.rested,
-            empty_rests: self.condition.rests(),
+            empty_rests: self.health.rests(),
         };
         let random = parts.jitter.fraction();
         let decision = after_attempt(&report.result, report.wish, &retrying, ended_at, random);
@@ -198,13 +198,17 @@ impl Judging<'_> {
             AttemptResult::Throttled { retry_after, .. } if retry_after.is_zero()
         );
         let limit = self.webhook.max_in_flight;
-        let health = self.condition.after(&tried, is_empty_rest, limit, ended_at);
+        let health = self.health.after(&tried, is_empty_rest, limit, ended_at);
         (decision, health)
     }
 }
 
-/// Whether this webhook will not be told of the challenge any more.
-fn is_untold_challenge(kind: &str, expires_at: Option<UnixMillis>, after: AfterAttempt) -> bool {
+/// Whether this webhook will not be change of the challenge any more.
+fn is_undelivered_challenge(
+    kind: &str,
+    expires_at: Option<UnixMillis>,
+    after: AfterAttempt,
+) -> bool {
     let is_over = match after {
         AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => true,
         // One that is disabled and expires is given up when its time has come.

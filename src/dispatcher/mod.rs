@@ -7,13 +7,13 @@
 
 mod attempt;
 
-mod condition;
+mod health;
 
-mod place;
+mod permit;
 
-mod telling;
+mod log;
 
-pub use place::Gauge;
+pub use permit::Gauge;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -36,14 +36,14 @@ use crate::webhook::{Sender, WebhookSettings};
 use crate::writer::{Recorder, Writable, WriterGone};
 
 use attempt::{Ended, Probe, attempt};
-use condition::Condition;
-use place::Place;
-use telling::Telling;
+use health::SharedHealth;
+use log::Log;
+use permit::Permit;
 
-/// A webhook with nothing due is looked at again at least this often, nudge or not.
+/// A webhook with nothing due is looked at again at least this often, wakeup or not.
 const IDLE_CHECK: Duration = Duration::from_secs(60);
 
-/// Deliveries read at once, beside those under way. They wait in memory for a free place.
+/// Deliveries read at once, beside those under way. They wait in memory for a free permit.
 const PAGE: u32 = 32;
 
 /// Requests that are over and whose outcome is not recorded yet, beside those under way. More of them make transactions
@@ -62,7 +62,7 @@ pub struct Dispatcher {
     parts: Arc<Parts>,
     /// Where events go; changed by a reload.
     target: watch::Receiver<Option<Arc<Target>>>,
-    nudge: Arc<Notify>,
+    wakeup: Arc<Notify>,
     writable: watch::Receiver<Writable>,
     attempts: JoinSet<Result<Ended, DispatcherError>>,
     /// Jobs with a request under way, and its event: at most one per lane. Those whose outcome could not be recorded stay
@@ -75,9 +75,9 @@ pub struct Dispatcher {
     /// Whether more than the queue holds may be due.
     more: bool,
     /// Whether the webhook's row may have changed.
-    look_again: bool,
-    standing: WebhookHealth,
-    condition: Condition,
+    row_changed: bool,
+    row: WebhookHealth,
+    health: SharedHealth,
     /// When the next undelivered event expires.
     expires_at: Option<UnixMillis>,
     /// The jumps of the wall clock up to which everything that waits was shortened to what it can be.
@@ -86,7 +86,7 @@ pub struct Dispatcher {
     /// Told when a request is over.
     over: Arc<Notify>,
     heartbeat: Heartbeat,
-    telling: Telling,
+    log: Log,
 }
 
 /// A webhook, and who sends to it.
@@ -131,29 +131,29 @@ impl From<WriterGone> for DispatcherError {
 }
 
 impl Dispatcher {
-    /// Makes the loop; `nudge` tells it that something new was recorded, or that an operator wants something. While `target`
+    /// Makes the loop; `wakeup` tells it that something new was recorded, or that an operator wants something. While `target`
     /// is `None` the webhook is not configured, and nothing is sent.
     #[must_use]
     pub fn new(
         parts: Parts,
         target: watch::Receiver<Option<Arc<Target>>>,
-        nudge: Arc<Notify>,
+        wakeup: Arc<Notify>,
     ) -> Self {
         telemetry::webhook(&parts.name);
         Self {
             writable: parts.recorder.writable(),
-            telling: Telling::of(&parts.name),
+            log: Log::of(&parts.name),
             parts: Arc::new(parts),
             target,
-            nudge,
+            wakeup,
             attempts: JoinSet::new(),
             lanes: HashMap::new(),
             unreadable: HashSet::new(),
             queue: VecDeque::new(),
             more: true,
-            look_again: true,
-            standing: WebhookHealth::default(),
-            condition: Condition::default(),
+            row_changed: true,
+            row: WebhookHealth::default(),
+            health: SharedHealth::default(),
             expires_at: None,
             clamped: None,
             gauge: Arc::default(),
@@ -203,10 +203,10 @@ impl Dispatcher {
                     }
                 }
                 () = self.over.notified() => {}
-                () = self.nudge.notified() => self.look_again = true,
-                () = &mut wake => self.look_again = true,
-                Ok(()) = self.writable.changed() => self.look_again = true,
-                Ok(()) = self.target.changed() => self.look_again = true,
+                () = self.wakeup.notified() => self.row_changed = true,
+                () = &mut wake => self.row_changed = true,
+                Ok(()) = self.writable.changed() => self.row_changed = true,
+                Ok(()) = self.target.changed() => self.row_changed = true,
             }
             return Ok(());
         }
@@ -220,22 +220,22 @@ impl Dispatcher {
         let Some(target) = self.target.borrow_and_update().clone() else {
             return Ok(IDLE_CHECK);
         };
-        let steady = self.parts.clock.steady();
+        let steady = self.parts.clock.stability();
         if self.clamped != Some(steady.jumps) {
             self.clamp(&target).await?;
             self.clamped = Some(steady.jumps);
-            self.look_again = true;
+            self.row_changed = true;
         }
         let now = self.parts.clock.now();
-        if std::mem::take(&mut self.look_again) {
-            self.look().await?;
+        if std::mem::take(&mut self.row_changed) {
+            self.read_row().await?;
         }
         if steady.is_settled && self.expires_at.is_some_and(|at| at <= now) {
             self.expire(&target, now).await?;
         }
-        let next = if self.standing.disabled.is_some() {
+        let next = if self.row.disabled.is_some() {
             None
-        } else if let Some(until) = self.standing.paused_until
+        } else if let Some(until) = self.row.paused_until
             && until > now
         {
             Some(until)
@@ -261,21 +261,21 @@ impl Dispatcher {
     }
 
     /// Reads how the webhook stands. What was read of deliveries before is read again: an operator may have changed it.
-    async fn look(&mut self) -> Result<(), DispatcherError> {
+    async fn read_row(&mut self) -> Result<(), DispatcherError> {
         let (store, name) = (&self.parts.store, &self.parts.name);
-        let standing = self.heartbeat.read(|| store.webhook_health(name)).await?;
+        let row = self.heartbeat.read(|| store.webhook_health(name)).await?;
         // What has expired already comes first.
         let ever = UnixMillis(i64::MIN);
         self.expires_at = self
             .heartbeat
             .read(|| store.next_expiry(name, ever))
             .await?;
-        let is_changed = self.condition.adopt(&standing, self.parts.clock.now());
-        if is_changed || standing.disabled != self.standing.disabled {
+        let is_changed = self.health.adopt(&row, self.parts.clock.now());
+        if is_changed || row.disabled != self.row.disabled {
             self.queue.clear();
         }
-        self.telling.standing(&standing);
-        self.standing = standing;
+        self.log.row(&row);
+        self.row = row;
         self.more = true;
         Ok(())
     }
@@ -300,12 +300,12 @@ impl Dispatcher {
             .collect();
         self.expires_at = self.heartbeat.read(|| store.next_expiry(name, now)).await?;
         if !expiries.is_empty() {
-            self.telling.expired(&expiries);
+            self.log.expired(&expiries);
             self.heartbeat
                 .during(self.parts.recorder.expired(expiries))
                 .await?;
             self.queue.clear();
-            self.look_again = true;
+            self.row_changed = true;
         }
         Ok(())
     }
@@ -316,7 +316,7 @@ impl Dispatcher {
         target: &Arc<Target>,
         now: UnixMillis,
     ) -> Result<Option<UnixMillis>, DispatcherError> {
-        let health = self.condition.health();
+        let health = self.health.health();
         let allowed = health.allowed(target.webhook.max_in_flight);
         if let Some(hold) = health.hold() {
             // What the last one has shown is recorded before the next one is chosen.
@@ -404,7 +404,7 @@ impl Dispatcher {
         }
         // While the clock settles nothing expires, and nothing is passed over because it has.
         let ever = UnixMillis(i64::MIN);
-        let is_settled = self.parts.clock.steady().is_settled;
+        let is_settled = self.parts.clock.stability().is_settled;
         let expired = if is_settled { now } else { ever };
         let found = self
             .heartbeat
@@ -432,7 +432,7 @@ impl Dispatcher {
     fn readable(&mut self, found: DueDeliveries) -> Vec<DueDelivery> {
         for (event_id, error) in found.unreadable {
             if self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(event_id.clone()) {
-                self.telling.unreadable(&event_id, &error);
+                self.log.unreadable(&event_id, &error);
                 // The page had one good row fewer than it could have.
                 self.more = true;
             }
@@ -443,7 +443,7 @@ impl Dispatcher {
     fn may_be_sent(&self, delivery: &DueDelivery, now: UnixMillis) -> bool {
         let is_fresh = || {
             let has_expired = delivery.expires_at.is_some_and(|at| at <= now);
-            !has_expired || !self.parts.clock.steady().is_settled
+            !has_expired || !self.parts.clock.stability().is_settled
         };
         !self.lanes.contains_key(&delivery.job_id) && is_fresh()
     }
@@ -452,10 +452,10 @@ impl Dispatcher {
         let lane = (delivery.job_id.clone(), delivery.event_id.clone());
         self.lanes.extend([lane]);
         let (parts, target) = (Arc::clone(&self.parts), Arc::clone(target));
-        let condition = self.condition.clone();
-        let place = Place::taken(Arc::clone(&self.gauge), Arc::clone(&self.over));
+        let health = self.health.clone();
+        let permit = Permit::taken(Arc::clone(&self.gauge), Arc::clone(&self.over));
         self.attempts
-            .spawn(attempt(parts, target, condition, delivery, probe, place));
+            .spawn(attempt(parts, target, health, delivery, probe, permit));
     }
 
     fn finish(
@@ -467,7 +467,7 @@ impl Dispatcher {
             Ok(Ok(Ended::Skipped(job_id))) => {
                 // Another hand was there since it was read.
                 self.lanes.remove(&job_id);
-                self.look_again = true;
+                self.row_changed = true;
                 return Ok(());
             }
             Ok(Err(error)) => return Err(error),
@@ -477,8 +477,8 @@ impl Dispatcher {
             self.lanes.remove(&attempted.job_id);
         }
         self.more = true;
-        self.look_again |= attempted.concerns_all();
-        self.telling.attempted(&attempted, self.parts.clock.now());
+        self.row_changed |= attempted.concerns_all();
+        self.log.attempted(&attempted, self.parts.clock.now());
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::Parts;
 use super::guard::Trusted;
-use crate::telemetry::Signs;
+use crate::telemetry::GaugeValues;
 use crate::tracker::poller::Gauge;
 
 /// What is wrong just now, in sentences.
@@ -28,7 +28,7 @@ pub struct Problems {
 /// How the loops of the present configuration are.
 pub struct Health {
     problems: Box<dyn Fn() -> Problems + Send + Sync>,
-    signs: Box<dyn Fn() -> Signs + Send + Sync>,
+    signs: Box<dyn Fn() -> GaugeValues + Send + Sync>,
     gauge: Arc<Gauge>,
 }
 
@@ -38,21 +38,21 @@ impl Health {
     pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
         Self {
             problems: Box::new(problems),
-            signs: Box::new(Signs::default),
+            signs: Box::new(GaugeValues::default),
             gauge,
         }
     }
 
     /// The same, with what only metrics tell.
     #[must_use]
-    pub fn with_signs(mut self, signs: impl Fn() -> Signs + Send + Sync + 'static) -> Self {
+    pub fn with_gauges(mut self, signs: impl Fn() -> GaugeValues + Send + Sync + 'static) -> Self {
         self.signs = Box::new(signs);
         self
     }
 
     /// What only metrics tell, now.
     #[must_use]
-    pub fn signs(&self) -> Signs {
+    pub fn signs(&self) -> GaugeValues {
         (self.signs)()
     }
 

@@ -142,7 +142,7 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         error => Refusal::unwritable(&error),
     })?;
     if new {
-        parts.nudge.notify_one();
+        parts.wakeup.notify_one();
     }
     let id = JobId::parse(&job.id).map_err(|error| Refusal::parameter(error.to_string()))?;
     // What is new is small; a record that was there already may have large results.

@@ -15,7 +15,7 @@ use super::envelope::envelope;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{Figures, Store};
-use crate::telemetry::{self, Exporter, Signs};
+use crate::telemetry::{self, Exporter, GaugeValues};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -119,7 +119,7 @@ impl Counted {
     }
 }
 
-fn of_loops(parts: &Parts) -> Signs {
+fn of_loops(parts: &Parts) -> GaugeValues {
     let (report, signs) = (parts.health.report(), parts.health.signs());
     telemetry::loops(&signs, report.problems.unready.is_empty());
     telemetry::followed(report.followed, report.in_flight, report.unknown_webhooks);

@@ -109,7 +109,7 @@ pub(super) async fn answer(
             late,
         };
         let relayed = desk.relay(&id, &answers).await;
-        parts.nudge.notify_one();
+        parts.wakeup.notify_one();
         relayed
     });
     match relaying.await {

@@ -62,7 +62,7 @@ pub struct Parts {
     /// What jobs are checked against, as the present configuration has it.
     pub rules: Arc<RwLock<EnqueueRules>>,
     /// Makes the daemon look for new rows at once.
-    pub nudge: Arc<Notify>,
+    pub wakeup: Arc<Notify>,
     /// Requests that wait for something to happen.
     pub waiting: Waiting,
     /// What requests may take of the daemon.

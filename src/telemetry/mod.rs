@@ -23,7 +23,7 @@ use crate::core::retention::Stage;
 
 /// What is true of the loops at the moment somebody asks.
 #[derive(Debug, Clone, Default)]
-pub struct Signs {
+pub struct GaugeValues {
     /// What is wrong; the same as `/readyz` says in sentences.
     pub problems: Vec<Problem>,
     /// Whether polls are held back.
@@ -147,7 +147,7 @@ pub fn reloaded(taken: bool) {
 }
 
 /// How the loops are now.
-pub fn loops(signs: &Signs, ready: bool) {
+pub fn loops(signs: &GaugeValues, ready: bool) {
     set(&names::READY, u64::from(ready));
     set(&names::UPSTREAM_PAUSED, u64::from(signs.upstream_paused));
     for problem in Problem::ALL {

@@ -42,7 +42,7 @@ pub struct Intake {
     /// Who follows the rows.
     pub poller: mpsc::Sender<Notice>,
     /// Notified when this process has inserted or changed a row itself, so that it is noticed at once.
-    pub nudge: Arc<Notify>,
+    pub wakeup: Arc<Notify>,
     /// Wakes the dispatcher of a webhook when an operator has changed something.
     pub wakeups: Wakeups,
     /// The API as it is polled just now, to be polled again when an operator ends a pause that it asked for.
@@ -122,7 +122,7 @@ impl Intake {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.nudge.notified() => {}
+                () = self.wakeup.notified() => {}
                 () = tokio::time::sleep(self.tick) => {}
             }
         }

@@ -219,7 +219,7 @@ impl Context {
             }
             PollOutcome::Gone { status } => {
                 // How long it has not been there cannot be said of a clock that was just set.
-                if !self.clock.steady().is_settled {
+                if !self.clock.stability().is_settled {
                     progress.not_found_since = None;
                 }
                 let error = format!("not found ({status})");

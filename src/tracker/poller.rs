@@ -205,7 +205,7 @@ impl Poller {
         self.heartbeat.beat();
         self.count_paused_time();
         self.record_pause();
-        let steady = self.context.clock.steady();
+        let steady = self.context.clock.stability();
         if std::mem::replace(&mut self.jumps, steady.jumps) != steady.jumps {
             self.retime();
         }

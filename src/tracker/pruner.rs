@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::clock::Clock;
+use crate::core::clock_jumps::SETTLING;
 use crate::core::retention::{BatchSize, Retention, Stage};
-use crate::core::steadiness::SETTLING;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{Prune, Pruned, Store, StoreError};
@@ -59,7 +59,7 @@ impl Pruner {
             }
             pause = EVERY;
             // A clock that has just jumped may be wrong, and what is deleted is gone.
-            if !self.clock.steady().is_settled {
+            if !self.clock.stability().is_settled {
                 pause = SETTLING;
                 continue;
             }

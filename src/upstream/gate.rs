@@ -14,7 +14,7 @@ use machine::{Episodes, Machine, Moment};
 
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
-use crate::core::recurring::{Recurring, Tell};
+use crate::core::recurring::{Recurring, Report};
 use crate::core::time::{UnixMillis, millis};
 
 /// Whether polls may be started.
@@ -245,14 +245,14 @@ impl Told {
         ] {
             let kind = closure.as_ref().map(|closure| closure.reason.kind);
             match (told.note(kind, time), closure) {
-                (Some(Tell::Begun(kind)), Some(closure)) => tracing::warn!(
+                (Some(Report::Begun(kind)), Some(closure)) => tracing::warn!(
                     reason = kind.as_str(),
                     error = closure.reason.detail,
                     retry_in_ms = millis(closure.until.saturating_duration_since(moment.now)),
                     "{}: no polls until then",
                     kind.sentence()
                 ),
-                (Some(Tell::Ended(kind)), _) => {
+                (Some(Report::Ended(kind)), _) => {
                     tracing::info!(reason = kind.as_str(), "polls are answered again");
                 }
                 _ => {}
@@ -262,19 +262,19 @@ impl Told {
             .forbidden
             .note(episodes.forbidden.as_ref().map(drop), time)
         {
-            Some(Tell::Begun(())) => tracing::warn!(
+            Some(Report::Begun(())) => tracing::warn!(
                 error = episodes.forbidden,
                 "the upstream forbids jobs to our credentials"
             ),
-            Some(Tell::Ended(())) => tracing::info!("our credentials are no longer forbidden"),
+            Some(Report::Ended(())) => tracing::info!("our credentials are no longer forbidden"),
             None => {}
         }
         match self.down.note(episodes.down.as_ref().map(drop), time) {
-            Some(Tell::Begun(())) => tracing::warn!(
+            Some(Report::Begun(())) => tracing::warn!(
                 error = episodes.down,
                 "the upstream gives no usable answers"
             ),
-            Some(Tell::Ended(())) => tracing::info!("the upstream gives usable answers again"),
+            Some(Report::Ended(())) => tracing::info!("the upstream gives usable answers again"),
             None => {}
         }
     }

@@ -1,9 +1,9 @@
-//! Noticing what other programs do to the table, without a nudge: by the tick that production has, in paused time.
+//! Noticing what other programs do to the table, without a wakeup: by the tick that production has, in paused time.
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use jobtrackd::app::Surroundings;
+use jobtrackd::app::Environment;
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::heartbeat::Heartbeat;
 use jobtrackd::store::{JobRow, Store};
@@ -27,7 +27,7 @@ const PAGE: usize = 500;
 /// A world with the tick of production; its daemon runs.
 async fn attentive(more: &str) -> World {
     let mut world = World::new().await;
-    world.tick = Surroundings::default().intake_tick;
+    world.tick = Environment::default().intake_tick;
     more.clone_into(&mut world.more);
     world.start().await;
     world
@@ -166,7 +166,7 @@ impl Alone {
             store,
             recorder,
             poller,
-            nudge: Arc::default(),
+            wakeup: Arc::default(),
             upstream: Arc::new(RwLock::new(upstream(&clock))),
             wakeups: Default::default(),
             tick: TICK,

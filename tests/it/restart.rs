@@ -4,7 +4,7 @@ mod mirror;
 
 use std::time::Duration;
 
-use jobtrackd::app::{Daemon, Surroundings};
+use jobtrackd::app::{Daemon, Environment};
 use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
 use tokio_util::sync::CancellationToken;
 
@@ -306,9 +306,9 @@ async fn a_kill_loses_nothing_and_tells_nothing_under_a_new_id() {
 #[tokio::test(start_paused = true)]
 async fn a_second_daemon_on_the_same_database_is_refused_and_told_who_has_it() {
     let mut world = World::running().await;
-    let surroundings = Surroundings {
+    let surroundings = Environment {
         clock: world.clock.clone(),
-        ..Surroundings::default()
+        ..Environment::default()
     };
     let second = Daemon::start(
         world.settings(),

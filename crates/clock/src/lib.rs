@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use jobtrackd_core::steadiness::{Steadiness, Steady};
+use jobtrackd_core::clock_jumps::{ClockJumps, Stability};
 use jobtrackd_core::time::UnixMillis;
 
 pub use renewed::Renewed;
@@ -32,7 +32,7 @@ pub struct Clock {
     source: Source,
     halt: Option<Arc<Halt>>,
     origin: Instant,
-    steadiness: Arc<Mutex<Steadiness>>,
+    clock_jumps: Arc<Mutex<ClockJumps>>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Clock {
             source,
             halt: None,
             origin: Instant::now(),
-            steadiness: Arc::default(),
+            clock_jumps: Arc::default(),
         }
     }
 
@@ -111,13 +111,13 @@ impl Clock {
 
     /// Whether the time of day can be believed just now. Whoever is about to act on it for good asks first.
     #[must_use]
-    pub fn steady(&self) -> Steady {
+    pub fn stability(&self) -> Stability {
         // Under the lock, so that nobody else's later look comes between the two readings.
-        let mut steadiness = self
-            .steadiness
+        let mut clock_jumps = self
+            .clock_jumps
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        steadiness.observe(self.origin.elapsed(), self.now())
+        clock_jumps.observe(self.origin.elapsed(), self.now())
     }
 
     /// Awaits `work` with paused time standing still, for as long as new work begins within two seconds of real time; after

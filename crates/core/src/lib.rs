@@ -5,7 +5,7 @@
 
 pub mod time;
 
-pub mod steadiness;
+pub mod clock_jumps;
 
 pub mod job;
 

@@ -9,7 +9,7 @@ pub const QUIET: Duration = Duration::from_secs(5 * 60);
 
 /// What to tell of trouble of kinds `K`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tell<K> {
+pub enum Report<K> {
     /// It has begun.
     Begun(K),
     /// It is over.
@@ -35,9 +35,9 @@ impl<K> Default for Recurring<K> {
 
 impl<K: Copy + PartialEq> Recurring<K> {
     /// What is to be told at `now`, when this is the trouble, or there is none. An end is told only of what was told.
-    pub fn note(&mut self, trouble: Option<K>, now: UnixMillis) -> Option<Tell<K>> {
+    pub fn note(&mut self, trouble: Option<K>, now: UnixMillis) -> Option<Report<K>> {
         let Some(kind) = trouble else {
-            return self.open.take().map(Tell::Ended);
+            return self.open.take().map(Report::Ended);
         };
         if self.open == Some(kind) {
             return None;
@@ -52,7 +52,7 @@ impl<K: Copy + PartialEq> Recurring<K> {
         }
         self.open = Some(kind);
         self.last = Some((kind, now));
-        Some(Tell::Begun(kind))
+        Some(Report::Begun(kind))
     }
 }
 
@@ -68,11 +68,11 @@ mod tests {
     fn the_beginning_and_the_end_are_told_once() {
         let mut told = Recurring::default();
         assert_eq!(told.note(None, at(0)), None);
-        assert_eq!(told.note(Some('a'), at(1)), Some(Tell::Begun('a')));
+        assert_eq!(told.note(Some('a'), at(1)), Some(Report::Begun('a')));
         for second in [2, 1000, 100_000] {
             assert_eq!(told.note(Some('a'), at(second)), None);
         }
-        assert_eq!(told.note(None, at(100_001)), Some(Tell::Ended('a')));
+        assert_eq!(told.note(None, at(100_001)), Some(Report::Ended('a')));
         assert_eq!(told.note(None, at(100_002)), None);
     }
 
@@ -85,19 +85,19 @@ mod tests {
             lines += usize::from(told.note(trouble, at(second)).is_some());
         }
         assert_eq!(lines, 2 * 12);
-        assert_eq!(told.note(Some('a'), at(3600)), Some(Tell::Begun('a')));
-        assert_eq!(told.note(None, at(3601)), Some(Tell::Ended('a')));
+        assert_eq!(told.note(Some('a'), at(3600)), Some(Report::Begun('a')));
+        assert_eq!(told.note(None, at(3601)), Some(Report::Ended('a')));
         assert_eq!(told.note(Some('a'), at(3602)), None);
         assert_eq!(told.note(Some('a'), at(3899)), None);
-        assert_eq!(told.note(Some('a'), at(3900)), Some(Tell::Begun('a')));
+        assert_eq!(told.note(Some('a'), at(3900)), Some(Report::Begun('a')));
     }
 
     #[test]
     fn another_kind_is_told_at_once_and_a_clock_set_back_silences_nothing() {
         let mut told = Recurring::default();
-        assert_eq!(told.note(Some('a'), at(0)), Some(Tell::Begun('a')));
-        assert_eq!(told.note(Some('b'), at(1)), Some(Tell::Begun('b')));
-        assert_eq!(told.note(None, at(2)), Some(Tell::Ended('b')));
-        assert_eq!(told.note(Some('b'), at(-1000)), Some(Tell::Begun('b')));
+        assert_eq!(told.note(Some('a'), at(0)), Some(Report::Begun('a')));
+        assert_eq!(told.note(Some('b'), at(1)), Some(Report::Begun('b')));
+        assert_eq!(told.note(None, at(2)), Some(Report::Ended('b')));
+        assert_eq!(told.note(Some('b'), at(-1000)), Some(Report::Begun('b')));
     }
 }

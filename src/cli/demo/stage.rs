@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{self, AUDIT, BILLING, at_pace};
-use crate::app::{Daemon, Surroundings};
+use crate::app::{Daemon, Environment};
 use crate::clock::{Clock, Jitter};
 use crate::config::{self, Settings, Sources};
 use crate::simulator::{Hook, Receiver, ReceiverSettings, Refusal, Simulator, SimulatorSettings};
@@ -106,7 +106,7 @@ impl Stage {
         })?;
         prepare(&settings)?;
         let path = settings.database.path.clone();
-        let surroundings = Surroundings::default();
+        let surroundings = Environment::default();
         let daemon = Daemon::start(settings, surroundings, &CancellationToken::new())
             .await
             .context("failed to start the daemon")?;

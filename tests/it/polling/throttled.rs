@@ -236,7 +236,7 @@ async fn an_operator_ends_a_pause_and_the_daemon_polls_at_once() {
     let resumed = store.resume_upstreams().await.unwrap();
     store.leave().await;
     assert_eq!((resumed.pauses.len(), resumed.jobs), (1, 2));
-    world.daemon().nudge();
+    world.daemon().wakeup();
     let resumed_at = world.elapsed();
     world.pass(SECOND).await;
     for id in ["a", "b", "c"] {

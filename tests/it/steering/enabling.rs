@@ -48,7 +48,7 @@ async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled
     done(&mut world, "a").await;
     world.pass(SECOND).await;
     assert_eq!(disable(&world, "all").await, 2);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     done(&mut world, "b").await;
     world.pass(HOUR).await;
     assert_eq!(world.sink.requests("all").len(), 1);
@@ -56,7 +56,7 @@ async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled
     assert_eq!(why, "by an operator: test");
     assert_eq!(disable(&world, "all").await, 0, "once is enough");
     enable(&world, "all").await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.until_ended(MINUTE).await;
     assert_eq!(world.sink.accepted("all").len(), 4);
 }
@@ -76,7 +76,7 @@ async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
         assert!(before <= 3 + 19, "{before}");
         world.sink.recovers("all");
         enable(&world, "all").await;
-        world.daemon().nudge();
+        world.daemon().wakeup();
         world.pass(SECOND).await;
         let accepted = world.sink.accepted("all").len();
         assert_eq!(accepted, 12, "also what waits for its retry: {answer:?}");
@@ -118,7 +118,7 @@ async fn enabling_that_is_killed_in_the_middle_leaves_it_disabled_and_can_be_fin
     assert_ne!(world.value("SELECT disabled_at FROM webhooks").await, "-");
     enable(&world, "all").await;
     let daemon = world.daemon();
-    daemon.nudge();
+    daemon.wakeup();
     world
         .until(
             10 * MINUTE,

@@ -12,7 +12,7 @@ async fn give_up(world: &mut World, unwanted: Unwanted) -> u64 {
     let store = outsider(world).await;
     let changed = all_pages(|| store.give_up(&unwanted)).await;
     store.leave().await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     changed
 }
 
@@ -61,7 +61,7 @@ async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_whe
     done(&mut world, "j").await;
     world.pass(SECOND).await;
     disable(&world, "other").await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     let id = event(&world, "j", 2).await;
     assert_eq!(
         give_up(&mut world, Unwanted::Event(id.clone())).await,
@@ -76,7 +76,7 @@ async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_whe
     let of = Unwanted::EventOf(id, WebhookName::new("other"));
     assert_eq!(give_up(&mut world, of).await, 1);
     enable(&world, "other").await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     let requests = world.sink.requests("other").len();
     world.pass(HOUR).await;
     assert_eq!(world.sink.requests("other").len(), requests);
@@ -130,7 +130,7 @@ async fn a_row_that_another_hand_has_spoilt_stands_in_the_way_of_no_command() {
         world.foreign_sql(spoil).await;
         if disabled {
             assert_eq!(enable(&world, "all").await, 2);
-            world.daemon().nudge();
+            world.daemon().wakeup();
             world.pass(MINUTE).await;
             assert_eq!(world.sink.accepted("all").len(), 1);
             continue;

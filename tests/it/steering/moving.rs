@@ -19,7 +19,7 @@ async fn hand_over(world: &mut World, from: &str, to: &str) -> (u64, u64) {
         jobs += moved.jobs;
         if moved.is_last {
             store.leave().await;
-            world.daemon().nudge();
+            world.daemon().wakeup();
             return (deliveries, jobs);
         }
     }

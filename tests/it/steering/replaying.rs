@@ -45,7 +45,7 @@ async fn delivered_events_are_sent_again_with_the_same_bytes_and_say_so() {
     world.until_ended(MINUTE).await;
     let first = world.sink.requests("all");
     assert_eq!(replay(&world, &of("a")).await, 2);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.pass(MINUTE + SECOND).await;
     let expected = [("a".to_owned(), 1, true), ("a".to_owned(), 2, true)];
     assert_eq!(since(&world, first.len()), expected);
@@ -82,7 +82,7 @@ async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_aske
     };
     world.sink.answers("all", &[(500, "")]);
     assert_eq!(replay(&world, &failed).await, 1);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.pass(2 * MINUTE).await;
     let expected = [("lost".to_owned(), 2, true), ("lost".to_owned(), 2, true)];
     assert_eq!(since(&world, 3), expected);
@@ -120,7 +120,7 @@ async fn an_event_under_way_and_an_earlier_one_asked_for_are_never_sent_at_once(
     done(&mut world, "j").await;
     world.pass(5 * SECOND).await;
     assert_eq!(replay(&world, &of("j")).await, 2);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.pass(20 * SECOND).await;
     assert_eq!(world.sink.requests("all").len(), 2, "its lane is busy");
     world.until_ended(HOUR).await;
@@ -145,7 +145,7 @@ async fn many_jobs_are_sent_again_in_the_order_in_which_they_happened() {
         ..everything()
     };
     let count = replay(&world, &from).await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     assert!((10..=17).contains(&count), "{count}");
     world.pass(2 * MINUTE).await;
     let again: Vec<String> = since(&world, 30).into_iter().map(|each| each.0).collect();
@@ -213,9 +213,9 @@ async fn webhooks_that_are_disabled_and_those_that_never_had_an_event_are_left_a
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;
     disable(&world, "off").await;
-    world.daemon().nudge();
+    world.daemon().wakeup();
     assert_eq!(replay(&world, &everything()).await, 1);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.pass(2 * MINUTE).await;
     assert_eq!(world.sink.requests("all").len(), 2);
     assert_eq!(world.sink.requests("off").len(), 1);
@@ -237,7 +237,7 @@ async fn a_replay_to_a_held_webhook_is_tried_at_once() {
     let before = world.sink.requests("all").len();
     world.sink.recovers("all");
     assert_eq!(replay(&world, &of("j3")).await, 1);
-    world.daemon().nudge();
+    world.daemon().wakeup();
     world.pass(SECOND).await;
     let after = since(&world, before);
     assert!(after.contains(&("j3".to_owned(), 2, true)), "{after:?}");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jobtrackd::app::{Daemon, Surroundings};
+use jobtrackd::app::{Daemon, Environment};
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::config::{Settings, Sources, load};
 use jobtrackd::core::time::UnixMillis;
@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) all: String,
     /// Sections added to the configuration; `SINK` is the receiver's address, `SECRET` a secret.
     pub(crate) more: String,
-    /// How often the daemon looks for rows without a nudge.
+    /// How often the daemon looks for rows without a wakeup.
     pub(crate) tick: Duration,
     /// What the status server grants its peers.
     pub(crate) limits: Limits,
@@ -74,7 +74,7 @@ impl World {
             upstream: API_KEY.to_owned(),
             all: "events = [\"*\"]".to_owned(),
             more: String::new(),
-            // Tests nudge; a tick of 40 ms would be most of what a day of paused time does.
+            // Tests wakeup; a tick of 40 ms would be most of what a day of paused time does.
             tick: Duration::from_secs(24 * 3600),
             limits: Limits::default(),
             answers: AnswerMemory::default(),
@@ -137,13 +137,13 @@ impl World {
     }
 
     pub(crate) async fn start_with(&mut self, clock: Clock) {
-        let surroundings = Surroundings {
+        let surroundings = Environment {
             clock,
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
             status_limits: self.limits,
             answers: self.answers.clone(),
-            ..Surroundings::default()
+            ..Environment::default()
         };
         // A child that another test has just forked keeps a copy of the lock of a daemon that was killed, until it has
         // become another program.
@@ -191,7 +191,7 @@ impl World {
     pub(crate) async fn try_sql(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let done = self.try_foreign_sql(sql).await;
         if let Some(daemon) = &self.daemon {
-            daemon.nudge();
+            daemon.wakeup();
         }
         done
     }

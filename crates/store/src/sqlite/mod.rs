@@ -59,7 +59,7 @@ use shortage::judge;
 
 use super::{Shortage, StoreError};
 use jobtrackd_clock::Clock;
-use jobtrackd_core::recurring::{Recurring, Tell};
+use jobtrackd_core::recurring::{Recurring, Report};
 
 /// Moves what the log holds into the database. The read comes first: SQLite opens the log with the first read, and a
 /// checkpoint that has to open it waits for itself.
@@ -234,10 +234,10 @@ impl Shared {
         };
         let mut told = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
         match told.note(short, self.clock.now()) {
-            Some(Tell::Begun(shortage)) => {
+            Some(Report::Begun(shortage)) => {
                 tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");
             }
-            Some(Tell::Ended(shortage)) => {
+            Some(Report::Ended(shortage)) => {
                 tracing::info!(%shortage, "the database can be read again");
             }
             None => {}

@@ -14,20 +14,20 @@ use crate::store::{Store, Stranded};
 use crate::writer::wakeups::Wakeups;
 
 /// Rows that other hands have changed wake nobody; they are found by a look as rare as this.
-const LOOK: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Between two looks, however much happens.
-const REST: Duration = Duration::from_secs(1);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Most webhooks that are remembered; rows may name any.
-const MOST_REMEMBERED: usize = 100;
+const MAX_REMEMBERED: usize = 100;
 
-/// Longest name that is said, in characters.
+/// Longest name that is was_logged, in characters.
 const NAME_CHARS: usize = 64;
 
 /// What was found last. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stranding(Arc<RwLock<Found>>);
+pub(super) struct StrandedEvents(Arc<RwLock<Found>>);
 
 #[derive(Debug, Default)]
 struct Found {
@@ -36,7 +36,7 @@ struct Found {
     ever: BTreeSet<WebhookName>,
 }
 
-impl Stranding {
+impl StrandedEvents {
     /// What is wrong, in sentences.
     pub(super) fn problems(&self) -> Vec<String> {
         let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ impl Stranding {
                 "no events wait any more for this webhook, or it is configured"
             );
         }
-        let room = MOST_REMEMBERED.saturating_sub(found.ever.len());
+        let room = MAX_REMEMBERED.saturating_sub(found.ever.len());
         let fresh: Vec<WebhookName> = after.difference(&found.ever).take(room).cloned().collect();
         found.ever.extend(fresh);
         found.now = now;
@@ -91,19 +91,19 @@ fn sentence(stranded: &Stranded) -> String {
 
 /// The loop that looks.
 #[derive(Debug)]
-pub(super) struct Lookout {
+pub(super) struct StrandedCheck {
     pub(super) store: Store,
     pub(super) wakeups: Wakeups,
     pub(super) configured: watch::Receiver<Vec<WebhookName>>,
-    pub(super) found: Stranding,
+    pub(super) found: StrandedEvents,
 }
 
-impl Lookout {
+impl StrandedCheck {
     /// Looks until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let known = self.configured.borrow_and_update().clone();
-            match self.store.stranded(&known).await {
+            let configured = self.configured.borrow_and_update().clone();
+            match self.store.stranded(&configured).await {
                 Ok(now) => self.found.now_is(now),
                 // Others say that the database cannot be read; this is looked at again.
                 Err(error) => debug!(%error, "whether events are stranded cannot be read just now"),
@@ -111,9 +111,9 @@ impl Lookout {
             let wait = async {
                 tokio::select! {
                     () = self.wakeups.stranded() => {}
-                    () = tokio::time::sleep(LOOK) => {}
+                    () = tokio::time::sleep(CHECK_INTERVAL) => {}
                 }
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(MIN_PAUSE).await;
             };
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -6,14 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lookout::Stranding;
-use super::vitals::Vitals;
+use super::stranded::StrandedEvents;
+use super::watchdog::Loops;
 use crate::core::delivery::WebhookName;
 use crate::dispatcher;
 use crate::sockets::Sockets;
 use crate::status::{Health, Problems};
 use crate::store::Shortage;
-use crate::telemetry::{Problem, Signs};
+use crate::telemetry::{GaugeValues, Problem};
 use crate::tracker::poller;
 use crate::upstream::Upstream;
 use crate::upstream::gate::{Credentials, GateReasonKind, GateState};
@@ -39,22 +39,22 @@ impl Gauges {
     }
 }
 
-/// Those that are asked.
+/// Those that are requests.
 #[derive(Clone)]
-pub(super) struct Watched {
-    pub(super) vitals: Vitals,
+pub(super) struct Sources {
+    pub(super) loops: Loops,
     pub(super) upstream: Arc<RwLock<Upstream>>,
     pub(super) writable: watch::Receiver<Writable>,
     pub(super) attempts: Gauges,
-    pub(super) stranding: Stranding,
+    pub(super) stranded: StrandedEvents,
     pub(super) sockets: Sockets,
 }
 
-impl Watched {
+impl Sources {
     /// What the status server and the service manager are told.
     pub(super) fn health(self, gauge: Arc<poller::Gauge>) -> Health {
         let for_metrics = self.clone();
-        Health::new(move || self.problems(), gauge).with_signs(move || for_metrics.signs())
+        Health::new(move || self.problems(), gauge).with_gauges(move || for_metrics.gauge_values())
     }
 
     fn upstream(&self) -> Upstream {
@@ -78,16 +78,16 @@ impl Watched {
                 "the upstream refuses our credentials since {since}: {detail}"
             ));
         }
-        let stalled = self.vitals.stalled().into_iter();
+        let stalled = self.loops.stalled().into_iter();
         unready.extend(stalled.map(|name| format!("{name} has stalled")));
         let mut degraded = upstream.gate().degraded();
-        degraded.extend(self.stranding.problems());
+        degraded.extend(self.stranded.problems());
         let short = self.sockets.shortage();
         degraded.extend(short.map(|short| format!("connections cannot be opened: {short}")));
         Problems { unready, degraded }
     }
 
-    fn signs(&self) -> Signs {
+    fn gauge_values(&self) -> GaugeValues {
         let upstream = self.upstream();
         let gate = upstream.gate();
         let closed = match gate.state(Instant::now()) {
@@ -110,14 +110,14 @@ impl Watched {
             tokenless.then_some(Problem::TokenUnavailable),
             refused.then_some(Problem::CredentialsRefused),
             gate.is_down().then_some(Problem::NoUsableAnswers),
-            (!self.vitals.stalled().is_empty()).then_some(Problem::Stalled),
+            (!self.loops.stalled().is_empty()).then_some(Problem::Stalled),
         ];
-        Signs {
+        GaugeValues {
             problems: found.into_iter().flatten().collect(),
             upstream_paused: closed.is_some(),
             webhooks: self.attempts.in_flight(),
-            stranded: self.stranding.webhooks(),
-            events_stranded: self.stranding.events(),
+            stranded: self.stranded.webhooks(),
+            events_stranded: self.stranded.events(),
         }
     }
 }

@@ -9,10 +9,10 @@ use crate::store::{HealthRecord, WebhookHealth};
 
 /// Shared by clones.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Condition(Arc<Mutex<Known>>);
+pub(super) struct SharedHealth(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct State {
     health: Health,
     /// Rests of no length in a row.
     rests: u32,
@@ -23,7 +23,7 @@ struct Known {
     is_read: bool,
 }
 
-impl Condition {
+impl SharedHealth {
     pub(super) fn health(&self) -> Health {
         self.known().health.clone()
     }
@@ -85,7 +85,7 @@ impl Condition {
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
 use crate::core::job::JobId;
 use crate::core::poll::printable;
-use crate::core::recurring::{Recurring, Tell};
+use crate::core::recurring::{Recurring, Report};
 use crate::core::time::{UnixMillis, millis};
 use crate::store::{Expiry, WebhookHealth};
 use crate::telemetry;
@@ -16,43 +16,43 @@ use crate::telemetry;
 const MAX_ID: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(super) struct Log {
     webhook: WebhookName,
     trouble: Recurring<()>,
     /// Whether it was said that the webhook is disabled.
-    disabled_said: bool,
+    disabled_logged: bool,
     /// Whether it was said that the webhook is held.
-    hold_said: bool,
+    hold_logged: bool,
     /// Whether it was said that the webhook's row cannot be read.
-    unreadable_said: bool,
+    unreadable_logged: bool,
 }
 
-impl Telling {
+impl Log {
     pub(super) fn of(webhook: &WebhookName) -> Self {
         Self {
             webhook: webhook.clone(),
             trouble: Recurring::default(),
-            disabled_said: false,
-            hold_said: false,
-            unreadable_said: false,
+            disabled_logged: false,
+            hold_logged: false,
+            unreadable_logged: false,
         }
     }
 
     /// How the webhook stands as a whole, as its row says.
-    pub(super) fn standing(&mut self, standing: &WebhookHealth) {
+    pub(super) fn row(&mut self, row: &WebhookHealth) {
         let webhook = &self.webhook;
-        let was_said = std::mem::replace(&mut self.unreadable_said, standing.unreadable.is_some());
-        if let Some(error) = standing.unreadable.as_ref().filter(|_| !was_said) {
+        let was_logged = std::mem::replace(&mut self.unreadable_logged, row.unreadable.is_some());
+        if let Some(error) = row.unreadable.as_ref().filter(|_| !was_logged) {
             error!(%webhook, error, "what is remembered of the webhook cannot be read and is left out; see: jobtrackd doctor");
         }
-        match &standing.disabled {
+        match &row.disabled {
             Some((since, reason)) => {
-                if !std::mem::replace(&mut self.disabled_said, true) {
+                if !std::mem::replace(&mut self.disabled_logged, true) {
                     error!(%webhook, %since, error = reason, "the webhook is disabled; its events are kept");
                 }
             }
             None => {
-                if std::mem::take(&mut self.disabled_said) {
+                if std::mem::take(&mut self.disabled_logged) {
                     info!(%webhook, "the webhook is enabled again");
                 }
             }
@@ -101,7 +101,7 @@ impl Telling {
             retry_in_ms,
             "attempted"
         );
-        let told = match attempted.after {
+        let change = match attempted.after {
             AfterAttempt::Delivered => self.trouble.note(None, now),
             AfterAttempt::Retry(_) | AfterAttempt::Again(_) => self.trouble.note(Some(()), now),
             AfterAttempt::Exhausted => {
@@ -119,21 +119,21 @@ impl Telling {
             }
             AfterAttempt::Disabled => None,
         };
-        match told {
-            Some(Tell::Begun(())) => {
+        match change {
+            Some(Report::Begun(())) => {
                 warn!(%webhook, error, retry_in_ms, "the webhook does not take events; they are tried again");
             }
-            Some(Tell::Ended(())) => info!(%webhook, "the webhook takes events again"),
+            Some(Report::Ended(())) => info!(%webhook, "the webhook takes events again"),
             None => {}
         }
         match &attempted.health {
-            Some(Health::Held(hold)) if !self.hold_said => {
-                self.hold_said = true;
+            Some(Health::Held(hold)) if !self.hold_logged => {
+                self.hold_logged = true;
                 let failures = hold.failures;
                 let probe_in_ms = hold.probe_at.map(|at| millis(at.since(now)));
                 warn!(%webhook, failures, error, probe_in_ms, "the webhook is held: one event at a time is tried until it takes one");
             }
-            Some(Health::Ready(_)) => self.hold_said = false,
+            Some(Health::Ready(_)) => self.hold_logged = false,
             _ => {}
         }
     }

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use tracing::{error, info};
 
-use super::line;
+use super::status_line;
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle::ServiceManager;
 use crate::status::Health;
 use crate::store::Store;
 use crate::telemetry;
 
-/// How often the loops are asked for a sign of life, and the status line is made anew.
-const BEAT: Duration = Duration::from_secs(5);
+/// How often the loops are requests for a sign of life, and the status line is made anew.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The loops that have to advance, by name. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Vitals {
+pub(super) struct Loops {
     loops: Arc<RwLock<Vec<(String, Heartbeat)>>>,
 }
 
-impl Vitals {
+impl Loops {
     /// From now on it is these loops.
     pub(super) fn watch(&self, loops: Vec<(String, Heartbeat)>) {
         *self.loops.write().unwrap_or_else(PoisonError::into_inner) = loops;
@@ -44,8 +44,8 @@ impl Vitals {
 
 /// Asks the loops, feeds the watchdog while all of them answer, and keeps the status line true.
 #[derive(Debug)]
-pub(super) struct Attendant {
-    pub(super) vitals: Vitals,
+pub(super) struct Watchdog {
+    pub(super) loops: Loops,
     pub(super) health: Arc<Health>,
     pub(super) store: Store,
     pub(super) manager: ServiceManager,
@@ -53,12 +53,12 @@ pub(super) struct Attendant {
     pub(super) refused: Arc<RwLock<Option<String>>>,
 }
 
-impl Attendant {
+impl Watchdog {
     /// Goes on until it is dropped.
     pub(super) async fn attend(self) {
         let mut stalled = Vec::new();
         let watchdog = self.manager.watchdog();
-        let mut beat = tokio::time::interval(beat_of(watchdog));
+        let mut beat = tokio::time::interval(interval_for(watchdog));
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
@@ -69,9 +69,9 @@ impl Attendant {
         }
     }
 
-    /// Whether no loop has stalled, as of the questions asked before; then asks anew.
+    /// Whether no loop has stalled, as of the questions requests before; then asks anew.
     fn all_advance(&self, stalled: &mut Vec<String>) -> bool {
-        let now = self.vitals.stalled();
+        let now = self.loops.stalled();
         for name in now.iter().filter(|name| !stalled.contains(name)) {
             telemetry::stalled(name);
             error!(
@@ -83,23 +83,27 @@ impl Attendant {
             info!(part = name, "a part that had stalled goes on");
         }
         *stalled = now;
-        self.vitals.ask();
+        self.loops.ask();
         stalled.is_empty()
     }
 
     async fn line(&self) -> String {
         let report = self.health.report();
         // What cannot be read just now is left out; the problems say why.
-        let pending = self.store.pending_deliveries(line::COUNTED).await.ok();
+        let pending = self
+            .store
+            .pending_deliveries(status_line::COUNTED)
+            .await
+            .ok();
         let refused = self.refused.read().unwrap_or_else(PoisonError::into_inner);
-        line::status(&report, pending, refused.as_deref())
+        status_line::status(&report, pending, refused.as_deref())
     }
 }
 
 /// Well within the time the watchdog allows.
-fn beat_of(watchdog: Option<Duration>) -> Duration {
+fn interval_for(watchdog: Option<Duration>) -> Duration {
     watchdog
-        .map_or(BEAT, |every| BEAT.min(every / 4))
+        .map_or(INTERVAL, |every| INTERVAL.min(every / 4))
         .max(Duration::from_millis(1))
 }
 
@@ -110,30 +114,26 @@ mod tests {
 
     #[test]
     fn the_beat_fits_the_watchdog() {
-        assert_eq!(beat_of(None), BEAT);
-        assert_eq!(beat_of(Some(Duration::from_secs(30))), BEAT);
+        assert_eq!(interval_for(None), INTERVAL);
+        assert_eq!(interval_for(Some(Duration::from_secs(30))), INTERVAL);
         assert_eq!(
-            beat_of(Some(Duration::from_secs(2))),
+            interval_for(Some(Duration::from_secs(2))),
             Duration::from_millis(500)
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_loop_that_does_not_answer_is_named_until_it_does() {
-        let (vitals, quick, stuck) = (
-            Vitals::default(),
-            Heartbeat::default(),
-            Heartbeat::default(),
-        );
+        let (loops, quick, stuck) = (Loops::default(), Heartbeat::default(), Heartbeat::default());
         let named = |name: &str, heartbeat: &Heartbeat| (name.to_owned(), heartbeat.clone());
-        vitals.watch(vec![named("intake", &quick), named("the writer", &stuck)]);
-        vitals.ask();
+        loops.watch(vec![named("intake", &quick), named("the writer", &stuck)]);
+        loops.ask();
         quick.beat();
         tokio::time::sleep(STALLED_AFTER).await;
-        assert_eq!(vitals.stalled(), Vec::<String>::new());
+        assert_eq!(loops.stalled(), Vec::<String>::new());
         tokio::time::sleep(Duration::from_millis(2)).await;
-        assert_eq!(vitals.stalled(), ["the writer"]);
+        assert_eq!(loops.stalled(), ["the writer"]);
         stuck.beat();
-        assert_eq!(vitals.stalled(), Vec::<String>::new());
+        assert_eq!(loops.stalled(), Vec::<String>::new());
     }
 }

@@ -14,19 +14,19 @@ pub struct Gauge {
 
 /// One of the requests that may be under way; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     gauge: Arc<Gauge>,
     over: Arc<Notify>,
 }
 
-impl Place {
+impl Permit {
     pub(super) fn taken(gauge: Arc<Gauge>, over: Arc<Notify>) -> Self {
         gauge.in_flight.fetch_add(1, Ordering::Relaxed);
         Self { gauge, over }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.gauge.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.over.notify_one();

@@ -13,7 +13,7 @@ pub const SETTLING: Duration = Duration::from_secs(5 * 60);
 
 /// Compares the two clocks whenever somebody asks.
 #[derive(Debug, Default)]
-pub struct Steadiness {
+pub struct ClockJumps {
     /// The wall clock minus the monotonic one, in milliseconds, as of the last look.
     offset: Option<i64>,
     jumps: u64,
@@ -23,16 +23,16 @@ pub struct Steadiness {
 
 /// What is known of the wall clock at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Steady {
+pub struct Stability {
     /// Jumps seen so far.
     pub jumps: u64,
     /// Whether the last one is long enough ago, so that things may expire.
     pub is_settled: bool,
 }
 
-impl Steadiness {
+impl ClockJumps {
     /// Compares the wall clock with `monotonic`, the time since a fixed moment that no setting of clocks moves.
-    pub fn observe(&mut self, monotonic: Duration, wall: UnixMillis) -> Steady {
+    pub fn observe(&mut self, monotonic: Duration, wall: UnixMillis) -> Stability {
         let elapsed = i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX);
         let offset = wall.0.saturating_sub(elapsed);
         let moved = self
@@ -45,7 +45,7 @@ impl Steadiness {
         }
         self.settles_since
             .take_if(|since| monotonic.saturating_sub(*since) >= SETTLING);
-        Steady {
+        Stability {
             jumps: self.jumps,
             is_settled: self.settles_since.is_none(),
         }
@@ -60,10 +60,10 @@ mod tests {
 
     /// What is seen at these seconds of the monotonic clock, with the wall clock so many seconds ahead.
     fn seen(samples: &[(u64, i64)]) -> Vec<(u64, bool)> {
-        let mut steadiness = Steadiness::default();
+        let mut clock_jumps = ClockJumps::default();
         let mut each = |&(second, ahead): &(u64, i64)| {
             let wall = UnixMillis(EPOCH + (second.cast_signed() + ahead) * 1000);
-            let steady = steadiness.observe(Duration::from_secs(second), wall);
+            let steady = clock_jumps.observe(Duration::from_secs(second), wall);
             (steady.jumps, steady.is_settled)
         };
         samples.iter().map(&mut each).collect()
