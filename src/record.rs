@@ -2,6 +2,7 @@
 //! it came.
 
 pub(crate) mod schema;
+pub mod status;
 pub mod timeline;
 
 use serde::Serialize;

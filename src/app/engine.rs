@@ -1,7 +1,7 @@
 //! The loops, wired to each other. They live as long as the daemon: a reload hands them other settings and stops nothing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ pub(super) struct Engine {
     wakeups: Wakeups,
     loops: Loops,
     heartbeats: Vec<(String, Heartbeat)>,
-    upstream: Arc<RwLock<Upstream>>,
+    upstream: watch::Sender<Upstream>,
     polling: watch::Sender<PollerSettings>,
     retention: watch::Sender<Retention>,
     webhooks: BTreeMap<WebhookName, Sending>,
@@ -106,14 +106,14 @@ impl Engine {
         wakeup: &Arc<Notify>,
         commits: &Commits,
         loops: &Loops,
-    ) -> anyhow::Result<(Self, Arc<RwLock<Upstream>>, Health)> {
+    ) -> anyhow::Result<(Self, watch::Receiver<Upstream>, Health)> {
         let clock = environment.clock.clone();
         if let Some(until) = store.upstream_pause(&prepared.polling.api_origin).await?
             && until > clock.now()
         {
             prepared.upstream.rest(until.since(clock.now()));
         }
-        let upstream = Arc::new(RwLock::new(prepared.upstream));
+        let upstream = watch::Sender::new(prepared.upstream);
         let wakeups = Wakeups::default();
         let (recorder, writer) = recorder(store.clone(), clock, wakeups.clone());
         let writer = writer.waking(commits.clone());
@@ -126,7 +126,7 @@ impl Engine {
             wakeups,
             loops: loops.clone(),
             heartbeats: Vec::new(),
-            upstream: Arc::clone(&upstream),
+            upstream: upstream.clone(),
             polling: watch::Sender::new(prepared.polling),
             retention: watch::Sender::new(prepared.retention),
             webhooks: BTreeMap::new(),
@@ -153,14 +153,14 @@ impl Engine {
         engine.adopted = adopted;
         let sources = Sources {
             loops: loops.clone(),
-            upstream: Arc::clone(&upstream),
+            upstream: upstream.subscribe(),
             writable: engine.recorder.writable(),
             attempts: engine.gauges.clone(),
             stranded,
             sockets: environment.sockets.clone(),
         };
         let health = sources.health(gauge);
-        Ok((engine, upstream, health))
+        Ok((engine, upstream.subscribe(), health))
     }
 
     /// Goes on with other settings. What is under way stays under way, and nothing waits for it.
@@ -170,10 +170,7 @@ impl Engine {
             keep_pause(&before.upstream, &prepared.upstream);
         }
         drop(before);
-        *self
-            .upstream
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = prepared.upstream;
+        self.upstream.send_replace(prepared.upstream);
         self.polling.send_replace(prepared.polling);
         self.retention.send_replace(prepared.retention);
         self.send_to(prepared.targets);
@@ -297,7 +294,7 @@ impl Engine {
             recorder: self.recorder.clone(),
             poller,
             wakeup: Arc::clone(wakeup),
-            upstream: Arc::clone(&self.upstream),
+            upstream: self.upstream.subscribe(),
             wakeups: self.wakeups.clone(),
             tick: self.environment.intake_tick,
             heartbeat: Heartbeat::default(),

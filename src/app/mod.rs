@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -92,7 +92,7 @@ pub struct Daemon {
     /// The requests at the status server that wait for something to happen.
     waiting: Waiting,
     health: Arc<Health>,
-    rules: Arc<RwLock<EnqueueRules>>,
+    rules: watch::Sender<EnqueueRules>,
     loops: Loops,
     /// Why the last reload was not taken, until one is.
     refused: Arc<RwLock<Option<String>>>,
@@ -135,7 +135,7 @@ impl Daemon {
         let (engine, upstream, health) = starting.await?;
         let waiting = Waiting::new(commits);
         let health = Arc::new(health);
-        let rules = Arc::new(RwLock::new(settings.enqueue_rules()));
+        let rules = watch::Sender::new(settings.enqueue_rules());
         let status_stop = CancellationToken::new();
         let mut status_store = None;
         let mut status = Tasks::default();
@@ -147,7 +147,7 @@ impl Daemon {
                     store: requests.clone(),
                     health: Arc::clone(&health),
                     upstream,
-                    rules: Arc::clone(&rules),
+                    rules: rules.subscribe(),
                     wakeup: Arc::clone(&wakeup),
                     waiting: waiting.clone(),
                     budget: Budget::new(&environment.status_limits),
@@ -269,7 +269,7 @@ impl Daemon {
         let prepared = Prepared::new(&new, &self.environment)
             .map_err(|error| ReloadRefused(format!("{error:#}")))?;
         self.engine.renew(prepared);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = new.enqueue_rules();
+        self.rules.send_replace(new.enqueue_rules());
         self.access.renew(&new.status);
         self.settings = new;
         Ok(())

@@ -43,7 +43,7 @@ impl Gauges {
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) loops: Loops,
-    pub(super) upstream: Arc<RwLock<Upstream>>,
+    pub(super) upstream: watch::Receiver<Upstream>,
     pub(super) writable: watch::Receiver<Writable>,
     pub(super) attempts: Gauges,
     pub(super) stranded: StrandedEvents,
@@ -58,8 +58,7 @@ impl Sources {
     }
 
     fn upstream(&self) -> Upstream {
-        let upstream = self.upstream.read();
-        upstream.unwrap_or_else(PoisonError::into_inner).clone()
+        self.upstream.borrow().clone()
     }
 
     /// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).

@@ -8,10 +8,11 @@ use utoipa::IntoParams;
 
 use super::Parts;
 use super::cursor::EventCursor;
-use super::envelope::{Page, json_of};
+use super::envelope::json_of;
 use super::query::{Given, JobParameter, Kind, Limit, Wait};
 use super::refusal::Refusal;
 use super::waiting::Woken;
+use crate::record::status::Page;
 use crate::record::timeline::CommittedEventRecord;
 use crate::store::{EventFilter, EventPage, PAGE_BYTES};
 

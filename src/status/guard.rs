@@ -11,14 +11,14 @@ use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use zeroize::Zeroizing;
 
+use super::refusal::{Kind, Refusal};
 use super::token::Token;
-use super::turned_away::TurnedAway;
 use super::{Limits, Listen, StatusSettings};
 
 /// Largest body of a request, in bytes: 64 KiB.
@@ -118,12 +118,15 @@ impl Guard {
     }
 
     /// The request as the routes may see it, with its body read.
-    async fn admit(&self, mut request: Request) -> Result<Request, TurnedAway> {
+    async fn admit(&self, mut request: Request) -> Result<Request, Refusal> {
         let trusted = self.permits(&request)?;
         let method = request.method();
         let writes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         if writes && !is_json(request.headers()) {
-            return Err(TurnedAway::ContentType);
+            return Err(Refusal::new(
+                Kind::CONTENT_TYPE,
+                "Send the header Content-Type: application/json.",
+            ));
         }
         if trusted {
             request.extensions_mut().insert(Trusted);
@@ -131,27 +134,33 @@ impl Guard {
         request.extensions_mut().insert(Stopping(self.stop.clone()));
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > BODY_BYTES as u64 {
-            return Err(TurnedAway::BodyTooLarge);
+            return Err(body_too_large());
         }
-        let body = timeout(self.limits.body, read(body))
-            .await
-            .map_err(|_| TurnedAway::BodySlow)??;
+        let body = timeout(self.limits.body, read(body)).await.map_err(|_| {
+            Refusal::new(
+                Kind::BODY_SLOW,
+                "The whole of a request has to arrive within some seconds.",
+            )
+        })??;
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
     /// Whether the request comes from where it may, asks whom it should, and shows the token; and if it shows none,
     /// whether it needs none.
-    fn permits(&self, request: &Request) -> Result<bool, TurnedAway> {
+    fn permits(&self, request: &Request) -> Result<bool, Refusal> {
         let rules = self.access.0.read().unwrap_or_else(PoisonError::into_inner);
         let headers = request.headers();
         let host = asked_host(request)?;
         if let Some(host) = &host
             && !is_ours(host, &self.address, &rules)
         {
-            return Err(TurnedAway::Host);
+            return Err(wrong_host());
         }
         if !is_same_origin(headers, host.as_ref(), &rules) {
-            return Err(TurnedAway::Origin);
+            return Err(Refusal::new(
+                Kind::ORIGIN,
+                "Pages of other sites may not ask here.",
+            ));
         }
         let trusted = rules.is_trusted(headers);
         let open = [Method::GET, Method::HEAD].contains(request.method())
@@ -159,7 +168,7 @@ impl Guard {
         if trusted || open {
             Ok(trusted)
         } else {
-            Err(TurnedAway::Token)
+            Err(Refusal::token())
         }
     }
 
@@ -183,9 +192,19 @@ impl Guard {
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.admit(request).await {
         Ok(request) => next.run(request).await,
-        Err(refusal) => refusal.answer(),
+        Err(refusal) => refusal.into_response(),
     };
     guard.finished(answer)
+}
+
+fn wrong_host() -> Refusal {
+    let detail = "Ask with the address that status.listen names, or add this name to status.hosts.";
+    Refusal::new(Kind::HOST, detail)
+}
+
+fn body_too_large() -> Refusal {
+    let detail = "A request has at most 65536 bytes after its head.";
+    Refusal::new(Kind::BODY_LARGE, detail)
 }
 
 /// The only header of this name, when it is text.
@@ -198,7 +217,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Whom the request names as its host. Programs that speak HTTP/1.0 need not say; browsers do not speak it.
-fn asked_host(request: &Request) -> Result<Option<Authority>, TurnedAway> {
+fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
     let in_target = request.uri().authority().cloned();
     if !request.headers().contains_key(header::HOST) && request.version() < Version::HTTP_11 {
         return Ok(in_target);
@@ -206,9 +225,9 @@ fn asked_host(request: &Request) -> Result<Option<Authority>, TurnedAway> {
     let host: Authority = only(request.headers(), &header::HOST)
         .and_then(|host| host.parse().ok())
         .filter(|host: &Authority| !host.as_str().contains('@'))
-        .ok_or(TurnedAway::HostMissing)?;
+        .ok_or_else(|| Refusal::new(Kind::REQUEST, "Exactly one Host header is needed."))?;
     match in_target {
-        Some(target) if target != host => Err(TurnedAway::Host),
+        Some(target) if target != host => Err(wrong_host()),
         _ => Ok(Some(host)),
     }
 }
@@ -279,15 +298,15 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads a body into memory that is overwritten when it is dropped: it may hold a user's answers. Room for the longest one
 /// is made at once, as growing would leave copies behind.
-async fn read(mut body: Body) -> Result<Bytes, TurnedAway> {
+async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().exact().unwrap_or(BODY_BYTES as u64);
     let room = usize::try_from(announced).map_or(BODY_BYTES, |size| size.min(BODY_BYTES));
     let mut whole = Zeroizing::new(Vec::with_capacity(room));
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|_| TurnedAway::BodyBroken)?;
+        let frame = frame.map_err(|_| Refusal::new(Kind::REQUEST, "The content broke off."))?;
         let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
         if whole.len() + data.len() > room {
-            return Err(TurnedAway::BodyTooLarge);
+            return Err(body_too_large());
         }
         whole.extend_from_slice(data);
     }

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
 
 use super::Parts;
+use super::envelope::json_of;
 use super::guard::Trusted;
+use crate::record::status::{HealthRecord, ReadinessRecord};
 use crate::telemetry::GaugeValues;
 use crate::tracker::poller::Gauge;
 
@@ -21,39 +21,39 @@ use crate::tracker::poller::Gauge;
 pub struct Problems {
     /// The daemon cannot do its work: 503.
     pub unready: Vec<String>,
-    /// The daemon does its work, its surroundings do not: 200 with `degraded`.
+    /// The daemon does its work, what it depends on does not: 200 with `degraded`.
     pub degraded: Vec<String>,
 }
 
 /// How the loops of the present configuration are.
 pub struct Health {
     problems: Box<dyn Fn() -> Problems + Send + Sync>,
-    signs: Box<dyn Fn() -> GaugeValues + Send + Sync>,
+    gauges: Box<dyn Fn() -> GaugeValues + Send + Sync>,
     gauge: Arc<Gauge>,
 }
 
 impl Health {
-    /// From a look at the loops, taken anew at every request.
+    /// As the loops are at each request.
     #[must_use]
     pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
         Self {
             problems: Box::new(problems),
-            signs: Box::new(GaugeValues::default),
+            gauges: Box::new(GaugeValues::default),
             gauge,
         }
     }
 
-    /// The same, with what only metrics tell.
+    /// The same, with the gauges of metrics.
     #[must_use]
-    pub fn with_gauges(mut self, signs: impl Fn() -> GaugeValues + Send + Sync + 'static) -> Self {
-        self.signs = Box::new(signs);
+    pub fn with_gauges(mut self, gauges: impl Fn() -> GaugeValues + Send + Sync + 'static) -> Self {
+        self.gauges = Box::new(gauges);
         self
     }
 
-    /// What only metrics tell, now.
+    /// The gauges of metrics, now.
     #[must_use]
-    pub fn signs(&self) -> GaugeValues {
-        (self.signs)()
+    pub fn gauges(&self) -> GaugeValues {
+        (self.gauges)()
     }
 
     /// How they are now.
@@ -77,7 +77,7 @@ impl fmt::Debug for Health {
     }
 }
 
-/// One look at the daemon.
+/// How the daemon is at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// What is wrong.
@@ -90,41 +90,18 @@ pub struct Report {
     pub unknown_webhooks: usize,
 }
 
-/// The process answers.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what healthz() writes")]
-pub(super) struct Alive {
-    #[schema(pattern = "^ok$")]
-    status: String,
-    /// Not told without the token, where there is one.
-    version: Option<String>,
-}
-
-/// How the daemon is.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what readyz() writes")]
-pub(super) struct Readiness {
-    #[schema(pattern = "^(ok|degraded|unready)$")]
-    status: String,
-    /// What is wrong, in sentences. This and the numbers are not told without the token, where there is one.
-    reasons: Option<Vec<String>>,
-    jobs_followed: Option<usize>,
-    polls_in_flight: Option<usize>,
-    jobs_with_unknown_webhook: Option<usize>,
-}
-
 /// The process answers. Whether it can do its work is a question for `/readyz`.
 #[utoipa::path(
     get,
     path = "/healthz",
     tag = "health",
-    responses((status = 200, description = "It answers", body = Alive))
+    responses((status = 200, description = "It answers", body = HealthRecord))
 )]
-pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> {
-    if trusted.is_none() {
-        return Json(json!({"status": "ok"}));
-    }
-    Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))
+pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Response {
+    json_of(&HealthRecord {
+        status: "ok",
+        version: trusted.map(|_| env!("CARGO_PKG_VERSION")),
+    })
 }
 
 /// Whether the daemon does its work
@@ -133,8 +110,8 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> 
     path = "/readyz",
     tag = "health",
     responses(
-        (status = 200, description = "It does; `degraded` when its surroundings are in trouble", body = Readiness),
-        (status = 503, description = "It cannot, for these reasons", body = Readiness),
+        (status = 200, description = "It does; `degraded` when its surroundings are in trouble", body = ReadinessRecord),
+        (status = 503, description = "It cannot, for these reasons", body = ReadinessRecord),
     )
 )]
 // 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
@@ -150,17 +127,15 @@ pub(super) async fn readyz(
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
     };
-    if trusted.is_none() {
-        return (code, Json(json!({"status": status}))).into_response();
-    }
+    let details = trusted.is_some();
     let mut reasons = problems.unready;
     reasons.extend(problems.degraded);
-    let body = json!({
-        "status": status,
-        "reasons": reasons,
-        "jobs_followed": report.followed,
-        "polls_in_flight": report.in_flight,
-        "jobs_with_unknown_webhook": report.unknown_webhooks,
-    });
-    (code, Json(body)).into_response()
+    let record = ReadinessRecord {
+        status,
+        reasons: details.then_some(reasons),
+        jobs_followed: details.then_some(report.followed),
+        polls_in_flight: details.then_some(report.in_flight),
+        jobs_with_unknown_webhook: details.then_some(report.unknown_webhooks),
+    };
+    (code, json_of(&record)).into_response()
 }

@@ -1,7 +1,5 @@
 //! `GET /jobs` and `POST /jobs`: the tracker's records of jobs, and one more of them.
 
-use std::sync::PoisonError;
-
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Parts;
 use super::cursor::JobCursor;
-use super::envelope::{Page, json_of};
+use super::envelope::json_of;
 use super::openapi::Any;
 use super::query::{Given, Limit};
 use super::refusal::Refusal;
@@ -20,6 +18,7 @@ use crate::core::enqueue::EARLIEST;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
+use crate::record::status::Page;
 use crate::store::{JobFilter, NewJob, StoreError};
 
 #[derive(Deserialize, IntoParams)]
@@ -179,8 +178,7 @@ async fn is_known(parts: &Parts, id: &str) -> Result<bool, Refusal> {
 
 /// The rules that the table cannot know. An id that is wrong is left to the table.
 fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
-    let rules = parts.rules.read();
-    let rules = rules.unwrap_or_else(PoisonError::into_inner).clone();
+    let rules = parts.rules.borrow().clone();
     rules
         .check(
             job.webhook.as_deref(),
@@ -189,8 +187,7 @@ fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
             parts.clock.now(),
         )
         .map_err(|wrong| Refusal::parameter(wrong.to_string()))?;
-    let upstream = parts.upstream.read();
-    let upstream = upstream.unwrap_or_else(PoisonError::into_inner).clone();
+    let upstream = parts.upstream.borrow().clone();
     match JobId::parse(&job.id).map(|id| upstream.target(&id, job.url.as_deref())) {
         Ok(Err(wrong)) => Err(Refusal::parameter(wrong.to_string())),
         _ => Ok(()),

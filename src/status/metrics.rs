@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Parts;
 use super::budget::{Budget, Memory};
-use super::envelope::envelope;
+use super::refusal::{Kind, Refusal};
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{Figures, Store};
@@ -69,16 +69,14 @@ impl From<Exporter> for Scrape {
 )]
 pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     let Some(scrape) = &parts.scrape else {
-        return envelope(
-            StatusCode::NOT_FOUND,
-            "resource-not-found",
-            "Requested resource is not found.",
-            "Nothing is recorded here; a daemon that was started with `jobtrackd run` has metrics.",
-        );
+        let detail =
+            "Nothing is recorded here; a daemon that was started with `jobtrackd run` has metrics.";
+        return Refusal::new(Kind::NOT_FOUND, detail).into_response();
     };
-    let signs = of_loops(&parts);
-    let mut webhooks: Vec<WebhookName> = signs.webhooks.into_iter().map(|(name, _)| name).collect();
-    webhooks.extend(signs.stranded);
+    let gauges = of_loops(&parts);
+    let mut webhooks: Vec<WebhookName> =
+        gauges.webhooks.into_iter().map(|(name, _)| name).collect();
+    webhooks.extend(gauges.stranded);
     webhooks.sort_unstable();
     webhooks.dedup();
     // One at a time: a second one waits and finds what the first one has counted.
@@ -120,10 +118,10 @@ impl Counted {
 }
 
 fn of_loops(parts: &Parts) -> GaugeValues {
-    let (report, signs) = (parts.health.report(), parts.health.signs());
-    telemetry::loops(&signs, report.problems.unready.is_empty());
+    let (report, gauges) = (parts.health.report(), parts.health.gauges());
+    telemetry::loops(&gauges, report.problems.unready.is_empty());
     telemetry::followed(report.followed, report.in_flight, report.unknown_webhooks);
-    signs
+    gauges
 }
 
 fn of_database(figures: &Figures, now: UnixMillis) {

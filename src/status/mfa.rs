@@ -1,7 +1,5 @@
 //! `POST /jobs/{id}/mfa`: a user's answers, handed on to the challenge's own address; the API's status and body come back.
 
-use std::sync::PoisonError;
-
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -12,23 +10,13 @@ use utoipa::ToSchema;
 
 use super::Parts;
 use super::budget::Reservation;
-use super::envelope::envelope;
 use super::openapi::Any;
+use super::refusal::{Kind, Refusal};
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
 use crate::mfa::{Answers, Desk, Refused};
 use crate::store::StoreError;
 use crate::upstream::{NotRelayed, Relayed};
-
-// Codes and titles as the API has them, where it has any.
-const NOT_VALID: &str = "parameter-not-valid";
-const UNAVAILABLE: &str = "service-unavailable";
-const INVALID: &str = "Parameter value is not valid.";
-const NOT_FOUND: &str = "Requested resource is not found.";
-const NOT_ASKED: &str = "The job waits for no answer.";
-const EXPIRED: &str = "The challenge has expired.";
-const NO_ANSWER: &str = "The API has not answered.";
-const LATER: &str = "Service is currently unavailable. Please try again later.";
 
 /// A user's answers.
 #[derive(ToSchema)]
@@ -78,30 +66,20 @@ pub(super) async fn answer(
     id: Result<Path<String>, PathRejection>,
     manner: Result<Query<Manner>, QueryRejection>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let id = id.ok().and_then(|Path(id)| JobId::parse(&id).ok());
-    let Some(id) = id else {
-        return not_valid(StatusCode::BAD_REQUEST, "Job ID value is not valid.");
-    };
+    let id = id.ok_or_else(|| Refusal::parameter("Job ID value is not valid."))?;
     let Ok(Query(Manner { late })) = manner else {
         let detail = "The only thing behind the path is ?late=true or ?late=false.";
-        return not_valid(StatusCode::BAD_REQUEST, detail);
+        return Err(Refusal::parameter(detail));
     };
-    let answers = match Answers::from_json(&body) {
-        Ok(answers) => answers,
-        Err(unfit) => return not_valid(StatusCode::BAD_REQUEST, &unfit.to_string()),
-    };
+    let answers = Answers::from_json(&body);
+    let answers = answers.map_err(|unfit| Refusal::parameter(unfit.to_string()))?;
     drop(body);
-    let reserved = match parts.budget.relay().await {
-        Ok(reserved) => reserved,
-        Err(refusal) => return refusal.into_response(),
-    };
+    let reserved = parts.budget.relay().await?;
     // A task of its own: a client that goes away must not leave half a request, and a job that nobody looks at.
     let relaying = tokio::spawn(async move {
-        let upstream = {
-            let shared = parts.upstream.read();
-            shared.unwrap_or_else(PoisonError::into_inner).clone()
-        };
+        let upstream = parts.upstream.borrow().clone();
         let desk = Desk {
             store: &parts.store,
             upstream: &upstream,
@@ -113,9 +91,11 @@ pub(super) async fn answer(
         relayed
     });
     match relaying.await {
-        Ok(Ok(relayed)) => handed_on(relayed, reserved).await,
-        Ok(Err(refused)) => refusal(&refused),
-        Err(_) => unavailable("The answers were not relayed: the daemon is stopping."),
+        Ok(Ok(relayed)) => Ok(handed_on(relayed, reserved).await),
+        Ok(Err(refused)) => Err(refusal(&refused)),
+        Err(_) => Err(Refusal::unavailable(
+            "The answers were not relayed: the daemon is stopping.",
+        )),
     }
 }
 
@@ -133,45 +113,31 @@ async fn handed_on(relayed: Relayed, reserved: Reservation) -> Response {
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-fn refusal(refused: &Refused) -> Response {
-    let (status, code, title) = match refused {
-        Refused::UnknownJob(_) => (StatusCode::NOT_FOUND, "resource-not-found", NOT_FOUND),
-        Refused::Ended(_) | Refused::NotAsked(_) => {
-            (StatusCode::CONFLICT, "request-not-valid", NOT_ASKED)
-        }
-        Refused::Expired { .. } => (StatusCode::GONE, "resource-no-longer-available", EXPIRED),
-        Refused::Count { .. } => (StatusCode::UNPROCESSABLE_ENTITY, NOT_VALID, INVALID),
+fn refusal(refused: &Refused) -> Refusal {
+    let kind = match refused {
+        Refused::UnknownJob(_) => Kind::NOT_FOUND,
+        Refused::Ended(_) | Refused::NotAsked(_) => Kind::NO_CHALLENGE,
+        Refused::Expired { .. } => Kind::EXPIRED,
+        Refused::Count { .. } => Kind::ANSWERS,
         Refused::Store(error) => return unreadable(error),
-        Refused::NotRelayed(NotRelayed::Token(_) | NotRelayed::Short(_)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATER)
-        }
+        Refused::NotRelayed(NotRelayed::Token(_) | NotRelayed::Short(_)) => Kind::UNAVAILABLE,
         Refused::NotRelayed(NotRelayed::Trouble(trouble))
             if trouble.class == TroubleClass::Timeout =>
         {
-            (StatusCode::GATEWAY_TIMEOUT, UNAVAILABLE, NO_ANSWER)
+            Kind::GATEWAY_TIMEOUT
         }
-        Refused::NoAddress(_) | Refused::NotRelayed(_) => {
-            (StatusCode::BAD_GATEWAY, UNAVAILABLE, NO_ANSWER)
-        }
+        Refused::NoAddress(_) | Refused::NotRelayed(_) => Kind::BAD_GATEWAY,
     };
-    envelope(status, code, title, &refused.to_string())
+    Refusal::new(kind, refused.to_string())
 }
 
-fn unreadable(error: &StoreError) -> Response {
+fn unreadable(error: &StoreError) -> Refusal {
     if error.is_temporary() {
         tracing::debug!(%error, "a challenge cannot be read just now");
     } else {
         tracing::error!(%error, "a challenge cannot be read");
     }
-    unavailable("The database cannot be read.")
-}
-
-fn not_valid(status: StatusCode, detail: &str) -> Response {
-    envelope(status, NOT_VALID, INVALID, detail)
-}
-
-fn unavailable(detail: &str) -> Response {
-    envelope(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, LATER, detail)
+    Refusal::unavailable("The database cannot be read.")
 }
 
 #[cfg(test)]
@@ -211,7 +177,11 @@ mod tests {
             (trouble(TroubleClass::TooLarge), 502),
             (trouble(TroubleClass::Timeout), 504),
         ] {
-            assert_eq!(refusal(&refused).status().as_u16(), status, "{refused}");
+            assert_eq!(
+                refusal(&refused).into_response().status().as_u16(),
+                status,
+                "{refused}"
+            );
         }
     }
 }

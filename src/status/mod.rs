@@ -21,18 +21,19 @@ mod settings;
 mod stream;
 mod timeline;
 mod token;
-mod turned_away;
 mod waiting;
 mod writing;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use self::metrics::Scrape;
 pub use budget::{Budget, MAX_SCANS, MAX_WRITES};
@@ -48,7 +49,7 @@ use crate::clock::Clock;
 use crate::core::enqueue::EnqueueRules;
 use crate::store::Store;
 use crate::upstream::Upstream;
-use openapi::Described;
+use refusal::{Kind, Refusal};
 
 /// What the server answers from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,9 +59,9 @@ pub struct Parts {
     /// How the daemon is.
     pub health: Arc<Health>,
     /// The API, as the present configuration has it.
-    pub upstream: Arc<RwLock<Upstream>>,
+    pub upstream: watch::Receiver<Upstream>,
     /// What jobs are checked against, as the present configuration has it.
-    pub rules: Arc<RwLock<EnqueueRules>>,
+    pub rules: watch::Receiver<EnqueueRules>,
     /// Makes the daemon look for new rows at once.
     pub wakeup: Arc<Notify>,
     /// Requests that wait for something to happen.
@@ -74,34 +75,41 @@ pub struct Parts {
 }
 
 fn router(parts: Parts) -> Router {
-    described()
-        .router
-        .fallback(envelope::no_such_route)
-        .method_not_allowed_fallback(async || refusal::Refusal::method())
+    let (router, _) = openapi::described(routes());
+    router
+        .fallback(async || Refusal::new(Kind::NOT_FOUND, "There is no such route here."))
+        .method_not_allowed_fallback(async || {
+            Refusal::new(
+                Kind::METHOD,
+                "This route has other methods; see the Allow header.",
+            )
+        })
         .with_state(parts)
 }
 
-/// All routes. Those that answer with what is recorded have an `ETag`.
-fn described() -> Described {
-    Described::new()
-        .route(mirror::__path_job, mirror::job)
-        .route(mirror::__path_jobs_of_user, mirror::jobs_of_user)
-        .route(jobs::__path_list, jobs::list)
-        .route(timeline::__path_timeline, timeline::timeline)
-        .route(events::__path_events, events::events)
-        .route(openapi::__path_openapi, openapi::openapi)
-        .with(|router| router.route_layer(from_fn(etag::tagged)))
-        .merge(acting())
+/// The OpenAPI document as JSON.
+fn document() -> String {
+    let (_, document) = openapi::described(routes());
+    // A document of our own making can always be written.
+    document.to_json().unwrap_or_default()
 }
 
-/// What acts, what flows, and what is never the same twice.
-fn acting() -> Described {
-    Described::new()
-        .route(jobs::__path_enqueue, jobs::enqueue)
-        .route(stream::__path_all, stream::all)
-        .route(stream::__path_of_job, stream::of_job)
-        .route(health::__path_healthz, health::healthz)
-        .route(health::__path_readyz, health::readyz)
-        .route(self::metrics::__path_scrape, self::metrics::scrape)
-        .route(mfa::__path_answer, mfa::answer)
+/// All routes. Those that answer with what is recorded have an `ETag`.
+fn routes() -> OpenApiRouter<Parts> {
+    let tagged = OpenApiRouter::new()
+        .routes(routes!(mirror::job))
+        .routes(routes!(mirror::jobs_of_user))
+        .routes(routes!(jobs::list))
+        .routes(routes!(timeline::timeline))
+        .routes(routes!(events::events))
+        .routes(routes!(openapi::openapi))
+        .route_layer(from_fn(etag::tagged));
+    tagged
+        .routes(routes!(jobs::enqueue))
+        .routes(routes!(stream::all))
+        .routes(routes!(stream::of_job))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(self::metrics::scrape))
+        .routes(routes!(mfa::answer))
 }

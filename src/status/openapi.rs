@@ -1,60 +1,33 @@
-//! The routes and their description, made from the same list so that neither can have what the other lacks.
+//! The document that describes the routes, made from the same list as they are.
 
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
-use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Header, HeaderBuilder, InfoBuilder, KnownFormat,
-    LicenseBuilder, OpenApi, Paths, Ref, RefOr, ResponseBuilder, ResponsesBuilder, Server,
+    LicenseBuilder, OpenApi, Ref, RefOr, ResponseBuilder, ResponsesBuilder, Server,
 };
-// Implemented by what `#[utoipa::path]` makes; utoipa-axum builds on it too.
-use utoipa::__dev::SchemaReferences;
 use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::Parts;
 use super::envelope::json_bytes;
+use crate::record::status::ErrorEnvelope;
+
+/// What every refusal is described by.
+pub(super) type Refused = ErrorEnvelope<'static>;
 
 /// Any JSON value.
 #[derive(ToSchema)]
 #[schema(value_type = serde_json::Value)]
 #[expect(dead_code, reason = "stands for what others write")]
 pub(super) struct Any(serde_json::Value);
-
-/// A refusal in the API's envelope.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what envelope() writes")]
-pub(super) struct Refused {
-    /// `list`
-    #[schema(pattern = "^list$")]
-    r#type: String,
-    /// Always null here.
-    #[schema(required)]
-    #[serde(rename = "correlationId")]
-    correlation_id: Option<String>,
-    data: Vec<RefusedWhy>,
-}
-
-/// What was wrong.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what envelope() writes")]
-pub(super) struct RefusedWhy {
-    /// `error`
-    #[schema(pattern = "^error$")]
-    r#type: String,
-    /// The API's code, such as `parameter-not-valid`.
-    code: String,
-    title: String,
-    /// What it was this time.
-    detail: String,
-}
 
 /// A moment that a client writes: RFC 3339, or Unix milliseconds.
 pub(super) struct Moment;
@@ -110,107 +83,43 @@ const ALWAYS: [(StatusCode, &str); 8] = [
     ),
 ];
 
-/// Routes with their description.
-pub(super) struct Described {
-    pub(super) router: Router<Parts>,
-    document: OpenApi,
-}
-
-impl Described {
-    pub(super) fn new() -> Self {
-        let license = LicenseBuilder::new()
-            .name("MIT")
-            .identifier(Some("MIT"))
-            .build();
-        let info = InfoBuilder::new()
-            .title("jobtrackd")
-            .version(env!("CARGO_PKG_VERSION"))
-            .description(Some(
-                "The status server of jobtrackd: the jobs it follows, their history and their events.",
-            ))
-            .license(Some(license))
-            .build();
-        let mut document = OpenApi::new(info, Paths::new());
-        document.servers = Some(vec![Server::new("/")]);
-        let bearer = SecurityScheme::Http(
-            HttpBuilder::new()
-                .scheme(HttpAuthScheme::Bearer)
-                .description(Some("The token of `status.token_file`, where there is one"))
-                .build(),
-        );
-        let components = ComponentsBuilder::new().security_scheme("bearer", bearer);
-        document.components = Some(components.build());
-        let token = SecurityRequirement::new("bearer", Vec::<String>::new());
-        document.security = Some(vec![SecurityRequirement::default(), token]);
-        Self {
-            router: Router::new(),
-            document,
-        }
+/// The routes, and the document that describes them.
+pub(super) fn described(routes: OpenApiRouter<Parts>) -> (Router<Parts>, OpenApi) {
+    let (router, mut document) = routes.split_for_parts();
+    let license = LicenseBuilder::new()
+        .name("MIT")
+        .identifier(Some("MIT"))
+        .build();
+    document.info = InfoBuilder::new()
+        .title("jobtrackd")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "The status server of jobtrackd: the jobs it follows, their history and their events.",
+        ))
+        .license(Some(license))
+        .build();
+    document.servers = Some(vec![Server::new("/")]);
+    let bearer = SecurityScheme::Http(
+        HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token of `status.token_file`, where there is one"))
+            .build(),
+    );
+    let mut schemas = Vec::new();
+    Refused::schemas(&mut schemas);
+    schemas.push((Refused::name().into_owned(), Refused::schema()));
+    let components = document.components.take().unwrap_or_default();
+    let components = ComponentsBuilder::from(components)
+        .schemas_from_iter(schemas)
+        .security_scheme("bearer", bearer);
+    document.components = Some(components.build());
+    let token = SecurityRequirement::new("bearer", Vec::<String>::new());
+    document.security = Some(vec![SecurityRequirement::default(), token]);
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post];
+        operations.into_iter().flatten().for_each(always);
     }
-
-    /// Adds a route: method and path are those of its description.
-    pub(super) fn route<D, H, T>(self, _description: D, handler: H) -> Self
-    where
-        D: utoipa::Path + SchemaReferences,
-        H: Handler<T, Parts>,
-        T: 'static,
-    {
-        let methods = D::methods();
-        let methods = methods.iter().map(filter);
-        let Some(methods) = methods.reduce(MethodFilter::or) else {
-            return self;
-        };
-        self.add::<D>(on(methods, handler))
-    }
-
-    fn add<D: utoipa::Path + SchemaReferences>(mut self, route: MethodRouter<Parts>) -> Self {
-        let mut operation = D::operation();
-        always(&mut operation);
-        let mut schemas = Vec::new();
-        D::schemas(&mut schemas);
-        Refused::schemas(&mut schemas);
-        schemas.push((Refused::name().into_owned(), Refused::schema()));
-        let components = self.document.components.take().unwrap_or_default();
-        let components = ComponentsBuilder::from(components).schemas_from_iter(schemas);
-        self.document.components = Some(components.build());
-        let path = D::path();
-        let paths = &mut self.document.paths;
-        paths.add_path_operation(&path, D::methods(), operation);
-        self.router = self.router.route(&path, route);
-        self
-    }
-
-    /// The routes of both.
-    pub(super) fn merge(mut self, other: Self) -> Self {
-        self.router = self.router.merge(other.router);
-        self.document.merge(other.document);
-        self
-    }
-
-    /// Changes all routes so far, not their description.
-    pub(super) fn with(mut self, change: impl FnOnce(Router<Parts>) -> Router<Parts>) -> Self {
-        self.router = change(self.router);
-        self
-    }
-
-    /// The document as JSON.
-    pub(super) fn document(&self) -> String {
-        // A document of our own making can always be written.
-        self.document.to_json().unwrap_or_default()
-    }
-}
-
-fn filter(method: &HttpMethod) -> MethodFilter {
-    match method {
-        HttpMethod::Get => MethodFilter::GET,
-        HttpMethod::Post => MethodFilter::POST,
-        HttpMethod::Put => MethodFilter::PUT,
-        HttpMethod::Delete => MethodFilter::DELETE,
-        HttpMethod::Options => MethodFilter::OPTIONS,
-        HttpMethod::Head => MethodFilter::HEAD,
-        HttpMethod::Patch => MethodFilter::PATCH,
-        HttpMethod::Trace => MethodFilter::TRACE,
-    }
+    (router, document)
 }
 
 fn retry_after() -> Header {
@@ -218,7 +127,7 @@ fn retry_after() -> Header {
         .schema_type(Type::Integer)
         .minimum(Some(1));
     HeaderBuilder::new()
-        .schema(seconds)
+        .schema(Some(seconds))
         .description(Some("Seconds after which to come again"))
         .build()
 }
@@ -255,6 +164,6 @@ fn always(operation: &mut Operation) {
     )
 )]
 pub(super) async fn openapi() -> Response {
-    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| super::described().document().into());
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| super::document().into());
     json_bytes(DOCUMENT.clone())
 }

@@ -7,11 +7,11 @@ use utoipa::IntoParams;
 
 use super::Parts;
 use super::cursor::TimelineCursor;
-use super::envelope::Page;
 use super::openapi::Refused;
 use super::query::{Given, Job, Limit};
 use super::refusal::Refusal;
 use crate::record::schema;
+use crate::record::status::Page;
 use crate::record::timeline::TimelineRecord;
 
 #[derive(Deserialize, IntoParams)]

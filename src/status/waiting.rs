@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -93,10 +92,7 @@ impl Waiting {
     }
 }
 
-fn room(seats: &Arc<Semaphore>, full: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+fn room(seats: &Arc<Semaphore>, full: &'static str) -> Result<OwnedSemaphorePermit, Refusal> {
     let permit = Arc::clone(seats).try_acquire_owned();
-    permit.map_err(|_| {
-        let refusal = Refusal::unavailable(StatusCode::SERVICE_UNAVAILABLE, full);
-        refusal.retry_after(COME_AGAIN)
-    })
+    permit.map_err(|_| Refusal::unavailable(full).retry_after(COME_AGAIN))
 }

@@ -1,10 +1,10 @@
 //! Noticing rows: those that are there at start, and those that others insert or change.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::delivery::WebhookName;
@@ -46,7 +46,7 @@ pub struct Intake {
     /// Wakes the dispatcher of a webhook when an operator has changed something.
     pub wakeups: Wakeups,
     /// The API as it is polled just now, to be polled again when an operator ends a pause that it asked for.
-    pub upstream: Arc<RwLock<Upstream>>,
+    pub upstream: watch::Receiver<Upstream>,
     /// How often commits of other programs are checked for.
     pub tick: Duration,
     /// Whether it advances.
@@ -111,8 +111,7 @@ impl Intake {
                         tracing::info!(
                             "an operator has ended the pause that the API had asked for"
                         );
-                        let upstream = self.upstream.read();
-                        upstream.unwrap_or_else(PoisonError::into_inner).resume();
+                        self.upstream.borrow().resume();
                     }
                 }
                 Ok(false) => {}

@@ -1,6 +1,6 @@
 //! Noticing what other programs do to the table, without a wakeup: by the tick that production has, in paused time.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jobtrackd::app::Environment;
@@ -167,7 +167,7 @@ impl Alone {
             recorder,
             poller,
             wakeup: Arc::default(),
-            upstream: Arc::new(RwLock::new(upstream(&clock))),
+            upstream: tokio::sync::watch::channel(upstream(&clock)).1,
             wakeups: Default::default(),
             tick: TICK,
             heartbeat: Heartbeat::default(),
