@@ -11,10 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream};
 
 use super::Listen;
-use super::server::SEND_BUFFER_BYTES;
 
 /// Who may use a unix socket: its user and its group.
 const SOCKET_MODE: u32 = 0o660;
+
+/// Most bytes of an answer that the kernel keeps for a peer that does not take them. Without a limit of ours it would be
+/// several MiB for each.
+const SEND_BUFFER_BYTES: u32 = 128 << 10;
 
 /// Connections the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1024;

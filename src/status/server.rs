@@ -28,10 +28,6 @@ const HEADERS: usize = 64;
 /// Most that is read or written ahead on a connection, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Most bytes of an answer that the kernel keeps for a peer that does not take them. Without a limit of ours it would be
-/// several MiB for each.
-pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
-
 /// Pause after the system had no connection to give, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 

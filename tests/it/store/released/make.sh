@@ -7,7 +7,7 @@
 # A file that is there is released, and stays as it is.
 set -eu
 file=$(realpath "$1")
-program=$(realpath target/debug/jobtrackd)
+program=$(realpath "${CARGO_TARGET_DIR:-target}/debug/jobtrackd")
 port=${PORT:-39090}
 api=http://127.0.0.1:$port
 folder=$(mktemp -d)
