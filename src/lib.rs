@@ -1,45 +1,62 @@
-//! jobtrackd follows asynchronous API jobs to their end and tells webhooks what happened.
-
-pub use jobtrackd_core as core;
+//! jobtrackd follows asynchronous API jobs to their end and sends signed events to webhooks.
+//!
+//! # One job, from its row to the webhook
+//!
+//! 1. A program inserts a row into `jobs`. [`tracker::intake`] notices it within 100 ms and hands it to the poller.
+//! 2. [`tracker::poller`] knows when each followed job is due, and starts a poll of it within the limits.
+//! 3. [`tracker`]'s poll task asks the API through [`upstream`], which reads the answer into a
+//!    [`core::resource::Snapshot`].
+//! 4. [`core::observe`] compares the snapshot with what is recorded: step transitions, events, perhaps the job's end.
+//! 5. [`writer`] commits that, with a delivery per event and webhook, in one transaction of the [`store`], and wakes the
+//!    webhook's dispatcher.
+//! 6. [`dispatcher`] takes the deliveries that are due, in order per job, and decides what follows from each attempt.
+//! 7. [`webhook::Sender`] signs the event's recorded bytes and sends them.
+//!
+//! Nothing leaves the process before the commit in 5; whatever is lost in a crash is done again from the tables.
+//!
+//! # Around it
+//!
+//! [`app`] wires the parts into a daemon, as [`config`] says; [`status`] serves what [`record`] publishes of the tables, and
+//! [`mfa`] relays answers to challenges; [`telemetry`] and [`logging`] say how it goes; [`cli`] holds the commands.
+//! [`simulator`] stands in for the API in tests and the demo.
 
 pub use jobtrackd_clock as clock;
-
-pub mod memory;
-
-pub mod heartbeat;
-
-pub mod telemetry;
-
-pub mod tls;
-
-pub mod sockets;
-
-pub mod config;
-
+pub use jobtrackd_core as core;
+pub use jobtrackd_simulator as simulator;
 pub use jobtrackd_store as store;
 
-pub mod upstream;
+pub mod cli;
 
-pub mod webhook;
+pub mod app;
 
-pub mod writer;
-
-pub mod tracker;
-
-pub mod dispatcher;
+pub mod status;
 
 pub mod mfa;
 
 pub mod record;
 
-pub mod status;
+pub mod tracker;
 
-pub mod lifecycle;
+pub mod dispatcher;
+
+pub mod writer;
+
+pub mod upstream;
+
+pub mod webhook;
+
+pub mod config;
+
+pub mod telemetry;
 
 pub mod logging;
 
-pub mod app;
+pub mod lifecycle;
 
-pub use jobtrackd_simulator as simulator;
+pub mod heartbeat;
 
-pub mod cli;
+pub mod memory;
+
+pub mod sockets;
+
+pub mod tls;
