@@ -1,4 +1,4 @@
-//! Answers in the API's shape: JSON as it came, and refusals (API-FACTS, section 2).
+//! Answers in the API's shape: JSON as it came, and refusals (docs/api.md, fact 21).
 
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
@@ -52,7 +52,7 @@ pub(super) fn json_of(records: &impl Serialize) -> Response {
     json_text(serde_json::to_string(records).unwrap_or_default())
 }
 
-/// A refusal in the API's shape (API-FACTS, section 2).
+/// A refusal in the API's shape (docs/api.md, fact 21).
 pub(super) fn envelope(status: StatusCode, code: &str, title: &str, detail: &str) -> Response {
     let error = json!({"type": "error", "code": code, "title": title, "detail": detail});
     let body = json!({"type": "list", "correlationId": null, "data": [error]});

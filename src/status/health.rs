@@ -137,7 +137,8 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Json<Value> 
         (status = 503, description = "It cannot, for these reasons", body = Readiness),
     )
 )]
-// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (docs/operating.md,
+// "What /readyz says").
 // The reasons are for those who have the token.
 pub(super) async fn readyz(
     State(parts): State<Parts>,

@@ -17,8 +17,8 @@ use crate::store::{JobChange, JobRow, Store, StoreError};
 use crate::telemetry;
 use crate::upstream::Upstream;
 
-/// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms of the
-/// contract, section 2.
+/// How often foreign commits are looked for. With one page to read, a row is noticed well within the 100 ms that
+/// docs/enqueuing.md, "The row", promises.
 pub const TICK: Duration = Duration::from_millis(40);
 
 /// Rows read at once.

@@ -9,7 +9,7 @@ use super::followed::{Followed, Place};
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
 
-/// How long after its deadline a job is waited for that no answer shows (contract, section 4).
+/// How long after its deadline a job is waited for that no answer shows (docs/jobs.md, "The poll at the deadline").
 const LAST_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// A deadline that is noticed so much later passed while nobody looked.
