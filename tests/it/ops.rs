@@ -212,7 +212,8 @@ fn the_documents_list_exactly_the_metrics_there_are() {
 /// The sources of the daemon, with strings that go over several lines joined.
 fn source() -> String {
     let mut text = String::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
