@@ -1,4 +1,4 @@
-//! What the README claims, measured: `cargo bench`.
+//! The figures of docs/limits-and-figures.md, measured: `cargo bench`.
 //!
 //! Machines differ and are rarely idle, so what counts are ratios of two things measured in turn in one run. Every
 //! figure is printed with the conditions it holds under; the whole takes about ten minutes.

@@ -61,7 +61,8 @@ impl Sources {
         self.upstream.borrow().clone()
     }
 
-    /// What is wrong just now: what makes the daemon unready, and what is merely degraded (contract, section 9).
+    /// What is wrong just now: what makes the daemon unready, and what is merely degraded (docs/operating.md, "What
+    /// /readyz says").
     fn problems(&self) -> Problems {
         let upstream = self.upstream();
         let mut unready: Vec<String> = Vec::new();

@@ -114,7 +114,8 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Response {
         (status = 503, description = "It cannot, for these reasons", body = ReadinessRecord),
     )
 )]
-// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (contract, section 9).
+// 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (docs/operating.md,
+// "What /readyz says").
 // The reasons are for those who have the token.
 pub(super) async fn readyz(
     State(parts): State<Parts>,

@@ -1,5 +1,5 @@
 //! `GET /jobs/{id}` and `GET /users/{user}/jobs`: remote jobs as last seen, in the API's own shape and with its error
-//! envelope, so that a client that polls the remote API can poll here instead (contract, section 7).
+//! envelope, so that a client that polls the remote API can poll here instead (docs/status-server.md).
 
 use axum::extract::State;
 use axum::http::HeaderMap;

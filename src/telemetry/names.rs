@@ -77,7 +77,7 @@ macro_rules! metrics {
             help: $help,
         };)*
 
-        /// All metrics, in the order in which the README shows them.
+        /// All metrics, in the order in which docs/operating.md lists them.
         pub const ALL: &[Metric] = &[$($id),*];
     };
 }

@@ -16,8 +16,8 @@ use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Recorder, WriterGone};
 
-/// How often commits of other programs are checked for. With one page to read, a row is noticed well within the 100 ms of the
-/// contract, section 2.
+/// How often commits of other programs are checked for. With one page to read, a row is noticed well within the 100 ms that
+/// docs/enqueuing.md, "The row", promises.
 pub const TICK: Duration = Duration::from_millis(40);
 
 /// Rows read at once.

@@ -209,7 +209,7 @@ impl Poller {
         if std::mem::replace(&mut self.jumps, steady.jumps) != steady.jumps {
             self.retime();
         }
-        // A clock that was just set may be set again; nothing ends because of it (contract, section 4).
+        // A clock that was just set may be set again; nothing ends because of it (docs/operating.md, "Clock").
         if steady.is_settled {
             self.expire();
         }

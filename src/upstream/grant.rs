@@ -25,7 +25,7 @@ const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 
-/// Why there is no token (API-FACTS, section 1).
+/// Why there is no token (docs/api.md, fact 19).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenTrouble {
     /// The token endpoint refuses the key, the account or the settings: 401, or 400, 403 or 404 in the API's own words (a

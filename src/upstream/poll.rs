@@ -31,7 +31,7 @@ pub struct PollRequest<'a> {
     pub url: &'a Url,
     /// The job that is followed there: what only this one is answered says nothing of the others.
     pub job: &'a JobId,
-    /// The id that the answer must have; `None` for a job with a `url` of its own (contract, section 9).
+    /// The id that the answer must have; `None` for a job with a `url` of its own (docs/jobs.md, "What is recorded").
     pub expected: Option<&'a JobId>,
     /// The hash of the body that was recorded last.
     pub known: Option<u64>,

@@ -18,7 +18,8 @@ pub(super) struct Said {
     pub(super) code: String,
     pub(super) title: String,
     pub(super) detail: String,
-    /// Whether the whole of it is in the API's own words: a list of objects that all have a code (contract, section 4).
+    /// Whether the whole of it is in the API's own words: a list of objects that all have a code (docs/api.md, fact
+    /// 21).
     pub(super) by_the_api: bool,
 }
 
@@ -69,13 +70,13 @@ impl Said {
         self.code == "too-many-requests"
     }
 
-    /// Whether this 403 means that the token has run out (API-FACTS, section 1: it is a 403, not a 401).
+    /// Whether this 403 means that the token has run out (docs/api.md, fact 17: it is a 403, not a 401).
     pub(super) fn token_expired(&self) -> bool {
         let expired = |text: &str| text.to_ascii_lowercase().contains("expired");
         self.code == "access-denied" || expired(&self.title) || expired(&self.detail)
     }
 
-    /// Whether this 403 of the token endpoint means "too many token requests" (API-FACTS, section 1).
+    /// Whether this 403 of the token endpoint means "too many token requests" (docs/api.md, fact 19).
     pub(super) fn too_many_tokens(&self) -> bool {
         let invalid = |text: &str| {
             text.trim_end_matches('.')

@@ -22,7 +22,7 @@ pub struct Base {
 )]
 pub struct UnusableBase;
 
-/// Why the `url` of a job is never requested (contract, sections 2 and 9).
+/// Why the `url` of a job is never requested (docs/enqueuing.md, "The row").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedUrl {
     /// Above [`MAX_URL_LEN`].

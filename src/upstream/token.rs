@@ -24,7 +24,7 @@ use clients::Clients;
 pub(super) use evidence::Blame;
 use evidence::Evidence;
 
-/// Pauses after the token endpoint refused us (contract, section 9).
+/// Pauses after the token endpoint refused us (docs/jobs.md, "Errors of one job delay that job").
 const REFUSED_BACKOFF: Backoff = Backoff {
     initial: Duration::from_secs(5),
     multiplier: 2.0,
@@ -37,7 +37,7 @@ const UNAVAILABLE_BACKOFF: Backoff = Backoff {
     ..REFUSED_BACKOFF
 };
 
-/// No token is asked for so long after "too many token requests" (contract, section 9).
+/// No token is asked for so long after "too many token requests" (docs/api.md, fact 19).
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(300);
 
 /// How much of a pause is added at random.

@@ -1,4 +1,5 @@
-//! Which addresses a webhook may be reached at (WEBHOOK-RULES, section 3). Pure: no name is looked up here.
+//! Which addresses a webhook may be reached at (docs/events-and-receiving.md, "Which addresses are permitted"). Pure:
+//! no name is looked up here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Longest value, in bytes (WEBHOOK-RULES, section 3, rule 8).
+/// Longest value, in bytes (docs/configuration.md, "Keys").
 const MAX_VALUE: usize = 4096;
 
 /// Names that say how a request is to be read, or who sends it: those are ours.

@@ -13,7 +13,7 @@ use crate::core::event::EventType;
 use crate::core::redact::Redactor;
 use crate::core::signature::SigningKey;
 
-/// One `[webhooks.NAME]` section, validated (contract, section 6).
+/// One `[webhooks.NAME]` section, validated (docs/configuration.md, "Keys").
 #[derive(Clone)]
 pub struct WebhookSettings {
     /// Its name.

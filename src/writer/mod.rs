@@ -43,7 +43,8 @@ pub struct Recorder {
     writable: watch::Receiver<Writable>,
 }
 
-/// Whether outcomes can be recorded. While they cannot, nothing is polled or sent (contract, section 9).
+/// Whether outcomes can be recorded. While they cannot, nothing is polled or sent (docs/guarantees.md, "Crashes, disks
+/// and clocks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writable {
     /// The last transaction was committed, or none was needed yet.

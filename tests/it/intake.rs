@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::world::World;
 
-/// What the contract promises.
+/// What docs/enqueuing.md, "The row", promises.
 const SOON: Duration = Duration::from_millis(100);
 
 /// Rows that one notice may hold, at most.

@@ -1,4 +1,4 @@
-//! What is shipped for Prometheus and Grafana, and the README, name metrics and headings that exist.
+//! What is shipped for Prometheus and Grafana, and the documents, name metrics, headings and log lines that exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -141,7 +141,7 @@ fn labels_of_questions_are_labels_of_the_metrics_they_are_asked_of() {
 
 #[test]
 fn alerts_name_only_metrics_that_exist_and_say_what_to_do() {
-    let (rules, readme) = (read("ops/prometheus/alerts.yml"), read("README.md"));
+    let rules = read("ops/prometheus/alerts.yml");
     assert!(
         named(&rules).is_subset(&known()),
         "{:?}",
@@ -173,25 +173,19 @@ fn alerts_name_only_metrics_that_exist_and_say_what_to_do() {
             .nth(1)
             .and_then(|rest| rest.lines().next());
         assert!(matches!(severity, Some("warning" | "critical")), "{name}");
-        // A heading, or the words in bold at the head of a paragraph.
+        // That the page has the heading is checked with all other references, in documents.rs.
         let description = rule.split_whitespace().collect::<Vec<_>>().join(" ");
-        let heading = description
-            .split("README, \"")
-            .nth(1)
-            .and_then(|rest| rest.split('"').next());
-        let heading = heading.unwrap_or_else(|| panic!("{name} names no part of the README"));
-        let is_there = readme.lines().any(|line| {
-            line.strip_prefix('#')
-                .is_some_and(|line| line.trim_start_matches('#').trim() == heading)
-        });
-        assert!(is_there, "{name}: the README has no {heading:?}");
+        assert!(
+            description.contains(".md, \""),
+            "{name} names no part of the documents"
+        );
     }
     assert!(named(&read("ops/prometheus/scrape.yml")).is_empty());
 }
 
 #[test]
-fn the_readme_lists_exactly_the_metrics_there_are() {
-    let readme = read("README.md");
+fn the_documents_list_exactly_the_metrics_there_are() {
+    let page = read("docs/operating.md");
     let row = |metric: &jobtrackd::telemetry::Metric| {
         let labels: Vec<_> = metric
             .labels
@@ -208,11 +202,50 @@ fn the_readme_lists_exactly_the_metrics_there_are() {
         format!("| {} |", cells.join(" | ")).replace("|  |", "| |")
     };
     let expected: Vec<String> = ALL.iter().map(row).collect();
-    let listed: Vec<&str> = readme
+    let listed: Vec<&str> = page
         .lines()
         .filter(|line| line.starts_with("| `jobtrackd_"))
         .collect();
     assert_eq!(listed, expected);
+}
+
+/// The sources of the daemon, with strings that go over several lines joined.
+fn source() -> String {
+    let mut text = String::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let lines = fs::read_to_string(path).unwrap().replace("\\\n", "\n");
+                text.extend(lines.lines().flat_map(|line| [line.trim_start(), " "]));
+            }
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_log_lines_in_the_documents_are_those_of_the_daemon() {
+    let (page, source) = (read("docs/operating.md"), source());
+    let (_, section) = page.split_once("\n## Log lines\n").unwrap();
+    let (_, table) = section
+        .split_once("\n| level | line | meaning |\n")
+        .unwrap();
+    let mut found = 0;
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        // The line itself, and the one that ends the condition.
+        let quoted = row.split('`').skip(1).step_by(2);
+        for line in quoted.filter(|text| text.split(' ').count() > 2) {
+            let is_command = line.starts_with("jobtrackd ");
+            assert!(is_command || source.contains(line), "no line says {line:?}");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,10 +9,11 @@ const CHANGELOG: &str = include_str!("../../packaging/debian/changelog");
 const POSTINST: &str = include_str!("../../packaging/debian/postinst");
 
 /// Texts with commands that root types, or that are run as root.
-const AS_ROOT: [&str; 3] = [
+const AS_ROOT: [&str; 4] = [
     POSTINST,
     include_str!("../../packaging/install.sh"),
     include_str!("../../README.md"),
+    include_str!("../../docs/operating.md"),
 ];
 
 /// What the program prints; it must end well and complain of nothing.
@@ -157,6 +158,21 @@ fn the_manual_has_every_command_with_its_options() {
         }
     }
     assert!(!told.contains("jobtrackd manual"), "it is hidden");
+}
+
+#[test]
+fn the_page_on_commands_has_every_command_with_its_options() {
+    let page = include_str!("../../docs/commands.md");
+    for command in commands() {
+        let named = format!("`jobtrackd {command}");
+        let rows: Vec<_> = page.lines().filter(|row| row.contains(&named)).collect();
+        assert!(!rows.is_empty(), "{command} is missing");
+        for option in options(&command) {
+            let is_there = ["config", "help"].contains(&option.as_str())
+                || rows.iter().any(|row| row.contains(&format!("--{option}")));
+            assert!(is_there, "{command} --{option} is missing");
+        }
+    }
 }
 
 #[test]

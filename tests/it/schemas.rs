@@ -184,9 +184,10 @@ fn what_lacks_a_key_or_has_a_wrong_one_does_not_fit() {
 }
 
 #[test]
-fn the_asyncapi_document_and_the_readme_name_every_schema() {
+fn the_asyncapi_document_and_the_page_on_events_name_every_schema() {
     let document = fs::read_to_string(folder().join("asyncapi.yaml")).unwrap();
-    let readme = fs::read_to_string(folder().join("../README.md")).unwrap();
+    let page = folder().join("../docs/events-and-receiving.md");
+    let page = fs::read_to_string(page).unwrap();
     let files: BTreeSet<String> = fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -196,9 +197,9 @@ fn the_asyncapi_document_and_the_readme_name_every_schema() {
         let file = format!("{kind}.json");
         assert!(document.contains(&format!("$ref: ./{file}")), "{file}");
         assert!(document.contains(&format!("name: {kind}\n")), "{kind}");
-        assert!(readme.contains(&format!("(schemas/{file})")), "{file}");
+        assert!(page.contains(&format!("(../schemas/{file})")), "{file}");
         expected.insert(file);
     }
-    assert!(readme.contains("(schemas/asyncapi.yaml)"));
+    assert!(page.contains("(../schemas/asyncapi.yaml)"));
     assert_eq!(files, expected);
 }

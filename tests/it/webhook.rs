@@ -137,7 +137,7 @@ async fn the_official_library_verifies_what_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_carries_the_headers_of_the_contract_and_no_others() {
+async fn a_request_carries_the_documented_headers_and_no_others() {
     let receiver = Receiver::answering("200 OK", "").await;
     let report = send(&settings(&receiver.url())).await;
     assert_eq!(report.started_at, NOW);

@@ -1,4 +1,4 @@
-"""Deliveries as their receivers see them: the receivers of the README, copied out of it, and the official libraries.
+"""Deliveries as their receivers see them: the receivers of the documents, copied out of them, and the official libraries.
 
 Usage: scenario.py PROGRAM NODE_FOLDER. Prints what passed, and ends with 1 if anything failed. Everything on loopback.
 """
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from standardwebhooks.webhooks import Webhook
 
 PROGRAM, NODE = sys.argv[1:]
-ROOT = pathlib.Path(__file__).parents[2]
+PAGE = pathlib.Path(__file__).parents[2] / "docs/events-and-receiving.md"
 PATIENCE = 60  # seconds, for everything that is waited for
 TYPES = {"job.completed", "job.failed", "job.action_required", "job.delayed", "job.step_changed"}
 LONGEST = 15  # lines of a receiver
@@ -53,13 +53,13 @@ def start(arguments, **more):
 
 
 def block(language):
-    """The receiver in this language, as the README has it."""
-    for text in re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.S):
+    """The receiver in this language, as the page has it."""
+    for text in re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.S):
         if "standardwebhooks" in text:
             lines = len(text.splitlines())
             check(f"the receiver in {language} has at most {LONGEST} lines", lines <= LONGEST, f"{lines}")
             return text
-    raise SystemExit(f"the README has no receiver in {language}")
+    raise SystemExit(f"{PAGE.name} has no receiver in {language}")
 
 
 class Receiver:
@@ -116,7 +116,7 @@ def post(url, body, headers):
 
 
 def copied(language, port, secret, folder):
-    """Runs a receiver of the README at another port, and answers with the file it prints to."""
+    """Runs a receiver of the page at another port, and answers with the file it prints to."""
     text = block(language)
     name, program, given = {
         "python": ("receiver.py", sys.executable, "9191"),
@@ -214,7 +214,7 @@ def main(folder):
         # Word by word: threads that print at once may mix their lines.
         words = sorted(printed[language].read_text().split())
         expected = sorted(word for event in events for word in event)
-        check(f"the README's receiver in {language} has verified each of {len(events)} events ({library})",
+        check(f"the receiver in {language} has verified each of {len(events)} events ({library})",
               words == expected, f"{len(words)} words")  # fmt: skip
 
     attempts = rotating.attempts()

@@ -374,7 +374,7 @@ def rotates_the_key(receiver):
 
 
 def waits_for_a_writer(receiver):
-    """RELIABILITY: a writer that is stopped in a transaction, or was killed in one, keeps nothing from starting."""
+    """docs/development.md, fact 5: a writer that is stopped in a transaction, or was killed in one, keeps nothing from starting."""
     run("systemctl", "stop", UNIT)
     words = ["runuser", "-u", "alice", "--", "python3", "-c",
              f"import sqlite3, time; c = sqlite3.connect('{DATABASE}', isolation_level=None); c.execute('BEGIN IMMEDIATE');"

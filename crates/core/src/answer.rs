@@ -3,7 +3,8 @@
 use super::poll::is_deceptive;
 use super::redact::Redactor;
 
-/// Longest answer that is kept, in bytes, before and after escaping: 16 KiB (WEBHOOK-RULES, section 3, rule 7).
+/// Longest answer that is kept, in bytes, before and after escaping: 16 KiB (docs/events-and-receiving.md, "What is
+/// kept of an answer").
 pub const MAX_ANSWER: usize = 16 << 10;
 
 /// The beginning of an answer's body.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::time::UnixMillis;
 
-/// Longest rest that a webhook's `Retry-After` can cause; a larger wish is cut to this (WEBHOOK-RULES, section 6).
+/// Longest rest that a webhook's `Retry-After` can cause; a larger wish is cut to this (docs/events-and-receiving.md,
+/// "What an answer causes").
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A growing delay: `initial`, × `multiplier` at each further failure, never above `max`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backoff::{Backoff, spread};
 use super::time::UnixMillis;
 
-/// The `[polling]` section (contract, section 6).
+/// The `[polling]` section (docs/configuration.md, "Keys").
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PollingPolicy {
     /// Delay after the first poll, and after every poll that saw a transition.
@@ -102,7 +102,7 @@ pub struct Progress {
     pub not_found_since: Option<UnixMillis>,
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
-    /// Whether the job has passed a bound (contract, section 9).
+    /// Whether the job has passed a bound (docs/jobs.md, "Bounds of one job").
     pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
     pub has_challenge: bool,
@@ -112,7 +112,7 @@ pub struct Progress {
     pub stale: Option<(u64, u32)>,
 }
 
-/// So many equal stale answers in a row are believed (contract, section 9).
+/// So many equal stale answers in a row are believed (docs/jobs.md, "Stale answers").
 const BELIEVED: u32 = 3;
 
 /// What `last_error` says of a job that has passed a bound.

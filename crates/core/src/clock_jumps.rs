@@ -1,5 +1,5 @@
 //! Whether the wall clock can be believed: it may be set while the daemon runs, wrongly for a moment or rightly for good.
-//! A verdict that cannot be taken back is never passed right after that (contract, section 4).
+//! A verdict that cannot be taken back is never passed right after that (docs/operating.md, "Clock").
 
 use std::time::Duration;
 

@@ -32,7 +32,7 @@ impl fmt::Display for WebhookName {
     }
 }
 
-/// What one attempt brought, decided by the status line alone (WEBHOOK-RULES, section 1, defect 5).
+/// What one attempt brought, decided by the status line alone (docs/events-and-receiving.md, "What an answer causes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptResult {
     /// 2xx.
@@ -121,7 +121,7 @@ impl Wish {
     }
 }
 
-/// Why an attempt was made (contract, section 9).
+/// Why an attempt was made (docs/tables.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// Its time had come.
@@ -155,7 +155,7 @@ impl Trigger {
     }
 }
 
-/// Part of a delay by which a retry may come later; it never comes earlier (WEBHOOK-RULES, section 6).
+/// Part of a delay by which a retry may come later; it never comes earlier (docs/configuration.md, "Keys").
 const RETRY_JITTER: f64 = 0.15;
 
 /// Rests of a webhook that asks for one of no length, or until a moment that has passed, while nothing succeeds: a rest
@@ -176,7 +176,7 @@ const FRESH_RETRIES: u32 = 60;
 /// The last attempt comes so long before the expiry, so that an answer still helps.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Where a *delivery* stands (contract, section 3).
+/// Where a *delivery* stands (docs/tables.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
     /// Waiting for its next attempt, or for an earlier event of the same job. Left by an attempt.
@@ -296,7 +296,8 @@ pub fn after_attempt(
 }
 
 /// Rests use up no entry while those before them are together shorter than the whole schedule; from then on each does
-/// (contract, section 9), so that a webhook that rests for ever is given up like one that fails for ever.
+/// (docs/events-and-receiving.md, "What an answer causes"), so that a webhook that rests for ever is given up like one
+/// that fails for ever.
 fn rested(rest: Duration, retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
     let until = now.plus(rest);
     if retrying.expires_at.is_some_and(|end| until >= end) {

@@ -12,7 +12,7 @@ use super::resource::{ApiError, Challenge};
 use super::time::UnixMillis;
 use super::transition::Transition;
 
-/// The types of events (contract, section 5).
+/// The types of events (docs/events-and-receiving.md, "The events").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventType {
     /// The job's state became success.
@@ -40,7 +40,7 @@ impl EventType {
         Self::Test,
     ];
 
-    /// What a webhook is told when its `events` says nothing (contract, section 6).
+    /// What a webhook is told when its `events` says nothing (docs/configuration.md, "Keys").
     pub const DEFAULT: [Self; 4] = [
         Self::Completed,
         Self::Failed,

@@ -1,5 +1,5 @@
 //! The health of a webhook as a whole: after failures of several jobs in a row it is held, probed with one event at a time,
-//! and ramped up again once it accepts one (docs: README, "After an outage").
+//! and ramped up again once it accepts one (docs/events-and-receiving.md, "After an outage").
 //!
 //! One event's failures, however many, are that event's. What waits for a held webhook uses up nothing of its schedule.
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::json::Verbatim;
 
-/// Longest job id in characters (contract, section 2).
+/// Longest job id in characters (docs/enqueuing.md, "The row").
 pub const MAX_ID_LEN: usize = 200;
 
-/// The id of a job: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots (contract, section 2).
+/// The id of a job: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots (docs/enqueuing.md, "The row").
 ///
 /// Such an id is one path segment of a URL and can never leave it, so a [`JobId`] may be put into a path as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -26,7 +26,7 @@ impl JobId {
     /// Takes `text` as a job id.
     ///
     /// # Errors
-    /// [`InvalidJobId`] when it breaks the rule of the contract, section 2.
+    /// [`InvalidJobId`] when it breaks the rule (docs/enqueuing.md, "The row").
     pub fn parse(text: &str) -> Result<Self, InvalidJobId> {
         if is_segment(text) {
             Ok(Self(Arc::from(text)))
@@ -55,7 +55,7 @@ pub(super) fn is_segment(text: &str) -> bool {
     right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
 }
 
-/// What the tracker thinks of a job (contract, section 3). Not to be mixed up with what the remote says of a step
+/// What the tracker thinks of a job (docs/tables.md). Not to be mixed up with what the remote says of a step
 /// ([`StepStatus`](super::resource::StepStatus)) or where a delivery stands ([`DeliveryState`](super::delivery::DeliveryState)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,7 +104,7 @@ impl fmt::Display for JobState {
     }
 }
 
-/// The kinds of failure (contract, section 4).
+/// The kinds of failure (docs/jobs.md, "How a job ends").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_the_contract_are_taken_and_all_others_refused() {
+    fn ids_of_the_documents_are_taken_and_all_others_refused() {
         for good in [
             "61723",
             "a2a17e84",

@@ -66,7 +66,8 @@ impl Eq for Verbatim {}
 static KEYS: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// Whether both are the same JSON value; the order of keys is no difference (contract, section 9). Texts that are not JSON are
+/// Whether both are the same JSON value; the order of keys is no difference (docs/jobs.md, "What is recorded"). Texts
+/// that are not JSON are
 /// the same only letter by letter.
 #[must_use]
 pub fn same_value(a: &str, b: &str) -> bool {

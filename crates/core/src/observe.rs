@@ -13,13 +13,13 @@ use super::resource::{
 use super::time::UnixMillis;
 use super::transition::{Diff, KnownChallenge, KnownStep, MISSING, Transition, diff};
 
-/// Most transitions of a job (contract, section 9).
+/// Most transitions of a job (docs/jobs.md, "Bounds of one job").
 pub const MAX_TRANSITIONS: usize = 10_000;
 
-/// Most events of a job, its end included (contract, section 9).
+/// Most events of a job, its end included (docs/jobs.md, "Bounds of one job").
 pub const MAX_EVENTS: usize = 10_000;
 
-/// Most steps that have vanished from the API's answers and are remembered (contract, section 9).
+/// Most steps that have vanished from the API's answers and are remembered (docs/jobs.md, "Bounds of one job").
 pub const MAX_MISSING: usize = 1000;
 
 /// Most bytes of all events of a job, its end aside (64 MiB).
@@ -103,7 +103,8 @@ impl Observation {
     }
 }
 
-/// Whether an answer comes from a replica that lags behind the one that gave the last recorded answer (contract, section 9).
+/// Whether an answer comes from a replica that lags behind the one that gave the last recorded answer (docs/jobs.md,
+/// "Stale answers").
 #[must_use]
 pub fn is_stale(job: &Tracked, snapshot: &Snapshot) -> bool {
     let theirs = snapshot.remote_updated.as_deref();
@@ -253,7 +254,8 @@ fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
     delays
 }
 
-/// Challenges that were not there, or were different, when the step was last seen (contract, section 9); from now on they are
+/// Challenges that were not there, or were different, when the step was last seen (docs/jobs.md, "What is recorded");
+/// from now on they are
 /// known. One whose step is missing meanwhile stays known, as nothing was seen of it.
 fn new_challenges(
     steps: &mut [KnownStep],
@@ -293,7 +295,7 @@ fn new_challenges(
     challenges
 }
 
-/// The terminal rules of the contract, section 4: any step failed, or at least one step and all of them done.
+/// How a job ends (docs/jobs.md, "How a job ends"): any step failed, or at least one step and all of them done.
 fn verdict(snapshot: &Snapshot) -> (JobState, Option<Failure>) {
     if let Some(step) = snapshot
         .steps

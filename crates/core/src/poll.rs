@@ -16,7 +16,7 @@ pub struct Poll {
     pub requests: u32,
 }
 
-/// What a poll brought (API-FACTS, section 1).
+/// What a poll brought (docs/api.md, facts 17 to 25).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PollOutcome {
     /// 2xx with the very bytes that were recorded last.

@@ -1,7 +1,7 @@
 //! The remote job as it was read: tolerant of every shape the API is known to send, and lossless.
 //!
 //! Objects are read key by key as raw text, so unknown fields, duplicate keys, huge numbers and odd types never get in
-//! the way (API-FACTS, section 2), and what is stored and sent on is the API's own text.
+//! the way (docs/api.md, facts 1 to 12), and what is stored and sent on is the API's own text.
 
 mod user;
 
@@ -97,7 +97,7 @@ impl StepStatus {
         }
     }
 
-    /// Whether the step needs nothing more: success or skipped (contract, section 4).
+    /// Whether the step needs nothing more: success or skipped (docs/jobs.md, "How a job ends").
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Success | Self::Skipped)
@@ -153,7 +153,8 @@ pub enum Rubbish {
 type RawObject<'a> = HashMap<String, &'a RawValue>;
 
 impl Snapshot {
-    /// Reads a body. With `expected`, an answer with another id is refused (contract, section 9: without `url` in the
+    /// Reads a body. With `expected`, an answer with another id is refused (docs/jobs.md, "What is recorded": without
+    /// `url` in the
     /// row another id is rubbish).
     ///
     /// # Errors
@@ -317,7 +318,7 @@ fn find_object<'a, T>(result: &'a str, pick: impl Fn(&RawObject<'a>) -> Option<T
     items.into_iter().find_map(|item| pick(item.get()))
 }
 
-/// The challenge that a result is or holds: its first object of type `mfa` (contract, section 5).
+/// The challenge that a result is or holds: its first object of type `mfa` (docs/api.md, fact 10).
 #[must_use]
 pub fn challenge_of(result: Option<&str>) -> Option<Challenge> {
     find_object(result?, |object| {
@@ -377,7 +378,8 @@ impl Challenge {
         }
     }
 
-    /// What identifies it, as a JSON object: times in it are no part (contract, section 9). `link` is its response link, which
+    /// What identifies it, as a JSON object: times in it are no part (docs/jobs.md, "What is recorded"). `link` is its
+    /// response link, which
     /// the API writes with its origin or without.
     #[must_use]
     pub fn identity(&self, link: Option<&str>) -> String {
@@ -414,7 +416,7 @@ fn expiry(json: &str) -> Option<u64> {
     (number.is_finite() && number > 0.0).then(|| whole(number))
 }
 
-/// Whether two results are the same JSON value (contract, section 9).
+/// Whether two results are the same JSON value (docs/jobs.md, "What is recorded").
 #[must_use]
 pub fn same_result(a: Option<&str>, b: Option<&str>) -> bool {
     match (a, b) {

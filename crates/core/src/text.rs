@@ -48,7 +48,8 @@ pub fn unpacked(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Unpackable> {
     Ok(plain)
 }
 
-/// The text of a JSON body (contract, section 9): without a byte order mark, and with U+FFFD in place of bytes that are not
+/// The text of a JSON body (docs/jobs.md, "How answers are read"): without a byte order mark, and with U+FFFD in place
+/// of bytes that are not
 /// UTF-8 and of surrogate escapes that lack their other half. The text is at most three times as long as the bytes.
 #[must_use]
 pub fn text_of(body: &[u8]) -> Cow<'_, str> {

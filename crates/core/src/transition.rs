@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::resource::{Snapshot, StepStatus, same_result};
 use super::time::UnixMillis;
 
-/// The word recorded for a step that vanished from the API's answer (contract, section 3). Ours, not the API's.
+/// The word recorded for a step that vanished from the API's answer (docs/jobs.md, "What is recorded"). Ours, not the
+/// API's.
 pub const MISSING: &str = "missing";
 
 /// A step as it was last recorded.
@@ -76,7 +77,7 @@ pub struct Diff {
 
 /// Compares what is known with what was seen. `last_seq` is the last transition's number, 0 when there is none.
 ///
-/// A mere reorder moves positions and is no transition (contract, section 9).
+/// A mere reorder moves positions and is no transition (docs/jobs.md, "What is recorded").
 #[must_use]
 pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
     let mut diff = Diff {

@@ -58,7 +58,7 @@ use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::time::UnixMillis;
 use sqlite::SqliteStore;
 
-/// Oldest SQLite without the WAL-reset bug (RELIABILITY, fact 9); an older one is refused at start.
+/// Oldest SQLite without the WAL-reset bug (docs/development.md, fact 8); an older one is refused at start.
 pub const OLDEST_SQLITE: &str = "3.51.3";
 
 /// What is true: jobs, steps, transitions, events, deliveries. Cheap to clone.

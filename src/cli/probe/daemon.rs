@@ -155,7 +155,7 @@ fn answered(
             check,
             says,
             format!(
-                "it cannot do its work; what each reason means stands in the README (What /readyz says); run: {LOOK}"
+                "it cannot do its work; docs/operating.md, \"What /readyz says\", explains each reason; run: {LOOK}"
             ),
         ),
     }

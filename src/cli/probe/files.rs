@@ -281,8 +281,11 @@ impl Household<'_> {
         let group = fs::metadata(self.path).map(|found| Mode::from(&found).owner.gid);
         let remedy = match group {
             // Nobody should be made a member of root's group.
-            Err(_) | Ok(0) => "give the folder and its files a group that may write them (README, Files and permissions)"
-                .to_owned(),
+            Err(_) | Ok(0) => {
+                "give the folder and its files a group that may write them: docs/operating.md, \
+                               \"Files and permissions\""
+                    .to_owned()
+            }
             Ok(gid) => format!(
                 "run: usermod -aG {group} {user}, and log in again",
                 group = self.accounts.group_name(gid)

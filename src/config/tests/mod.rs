@@ -67,7 +67,7 @@ fn refused(cases: &[(&str, &str, &[&str])]) {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_modules_and_of_the_contract() {
+fn the_defaults_are_those_of_the_modules_and_of_the_documents() {
     let settings = settings(&[]);
     assert_eq!(
         settings.database.path,

@@ -9,7 +9,7 @@ use super::followed::{Followed, State};
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
 
-/// How long after its deadline an answer about a job is waited for (contract, section 4).
+/// How long after its deadline an answer about a job is waited for (docs/jobs.md, "The poll at the deadline").
 const FINAL_POLL_WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// A deadline noticed this much late passed while the daemon was down or stalled.

@@ -12,7 +12,7 @@ use crate::support::world::World;
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
 
 #[tokio::test(start_paused = true)]
-async fn every_route_of_the_contract_is_described_and_every_described_route_is_there() {
+async fn every_documented_route_is_described_and_every_described_route_is_there() {
     let mut world = World::running().await;
     world.follow("j", &[(0, &[("a", "success")])]).await;
     world.until_ended(Duration::from_secs(60)).await;

@@ -50,7 +50,7 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
         ["e", "d", "c", "b", "a"]
     );
     let first = get(&mut world, "/jobs?limit=2").await;
-    fields_of_the_contract(&first);
+    documented_fields(&first);
     world
         .sql(&format!(
             "INSERT INTO jobs (id, created_at) VALUES ('f', {})",
@@ -75,7 +75,7 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
     );
 }
 
-fn fields_of_the_contract(first: &Answer) {
+fn documented_fields(first: &Answer) {
     let record = &first.json()["data"][0];
     let expected = [
         "created_at",

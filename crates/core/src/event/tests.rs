@@ -42,7 +42,7 @@ fn ids_are_the_same_for_the_same_fact_and_differ_otherwise() {
 }
 
 #[test]
-fn the_body_of_a_failure_is_the_contract_s_to_the_letter() {
+fn the_body_of_a_failure_is_that_of_the_documents_to_the_letter() {
     let job_id = JobId::parse("61723").unwrap();
     let metadata = RawValue::from_string(r#"{"customer": "c_9"}"#.to_owned()).unwrap();
     let job = RawValue::from_string(r#"{"id":"61723", "steps":[]}"#.to_owned()).unwrap();

@@ -70,7 +70,7 @@ fn step(title: &str, status: &str) -> Value {
 }
 
 #[test]
-fn the_terminal_rules_are_those_of_the_contract() {
+fn the_terminal_rules_are_those_of_the_documents() {
     let table: [(&[&str], JobState); 9] = [
         (&[], JobState::InProgress),
         (&["success"], JobState::Success),

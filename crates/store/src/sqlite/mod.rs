@@ -81,7 +81,7 @@ struct Shared {
     files: Arc<Files>,
     readers: SqlitePool,
     /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
-    /// rolled back and sqlx has not (RELIABILITY, fact 2); the next write opens a new one.
+    /// rolled back and sqlx has not (docs/development.md, fact 2); the next write opens a new one.
     writer: Mutex<Option<SqliteConnection>>,
     /// Held during a transaction. The writers of one process take turns in order: at SQLite's own lock, which knows none,
     /// one that commits without a pause would keep the other out for seconds.

@@ -275,7 +275,8 @@ fn unusable(path: &Path, reason: &str) -> StoreError {
 }
 
 /// Creates the file with mode 0660 before SQLite opens it, and says whether it did: the log and the index beside it copy
-/// its mode, and members of the group are to insert rows (RELIABILITY, fact 4). An existing file keeps its mode.
+/// its mode, and members of the group are to insert rows (docs/development.md, fact 4). An existing file keeps its
+/// mode.
 fn create_file(path: &Path) -> io::Result<bool> {
     let created = std::fs::OpenOptions::new()
         .write(true)

@@ -266,7 +266,7 @@ impl Drop for Staging {
                 let _ = self.file.beside(ending).remove();
             }
         }
-        // What is left of it after all is told of in the README; it stands in nobody's way.
+        // A rest of it does no harm (docs/operating.md, "Backup and restore").
         let _ = unlinkat(&*self.within, &self.name, AtFlags::REMOVEDIR);
     }
 }

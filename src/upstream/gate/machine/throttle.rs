@@ -1,4 +1,5 @@
-//! What a throttled poll means for all others: little, until another job is throttled too (contract, section 9).
+//! What a throttled poll means for all others: little, until another job is throttled too (docs/jobs.md, "Errors of one
+//! job delay that job").
 
 use std::time::Duration;
 
