@@ -1,5 +1,7 @@
 //! The walls of the architecture, checked and not remembered.
 
+mod cycles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
