@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Frame, SizeHint};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use zeroize::Zeroizing;
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 use super::token::Token;
 use super::{Limits, Listen, StatusSettings};
 
@@ -124,7 +124,7 @@ impl Guard {
         let writes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
         if writes && !is_json(request.headers()) {
             return Err(Refusal::new(
-                Kind::CONTENT_TYPE,
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Send the header Content-Type: application/json.",
             ));
         }
@@ -138,7 +138,7 @@ impl Guard {
         }
         let body = timeout(self.limits.body, read(body)).await.map_err(|_| {
             Refusal::new(
-                Kind::BODY_SLOW,
+                StatusCode::REQUEST_TIMEOUT,
                 "The whole of a request has to arrive within some seconds.",
             )
         })??;
@@ -158,7 +158,7 @@ impl Guard {
         }
         if !is_same_origin(headers, host.as_ref(), &rules) {
             return Err(Refusal::new(
-                Kind::ORIGIN,
+                StatusCode::FORBIDDEN,
                 "Pages of other sites may not ask here.",
             ));
         }
@@ -199,12 +199,12 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
 
 fn wrong_host() -> Refusal {
     let detail = "Ask with the address that status.listen names, or add this name to status.hosts.";
-    Refusal::new(Kind::HOST, detail)
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail)
 }
 
 fn body_too_large() -> Refusal {
     let detail = "A request has at most 65536 bytes after its head.";
-    Refusal::new(Kind::BODY_LARGE, detail)
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// The only header of this name, when it is text.
@@ -225,7 +225,7 @@ fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
     let host: Authority = only(request.headers(), &header::HOST)
         .and_then(|host| host.parse().ok())
         .filter(|host: &Authority| !host.as_str().contains('@'))
-        .ok_or_else(|| Refusal::new(Kind::REQUEST, "Exactly one Host header is needed."))?;
+        .ok_or_else(|| Refusal::request("Exactly one Host header is needed."))?;
     match in_target {
         Some(target) if target != host => Err(wrong_host()),
         _ => Ok(Some(host)),
@@ -303,7 +303,7 @@ async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     let room = usize::try_from(announced).map_or(BODY_BYTES, |size| size.min(BODY_BYTES));
     let mut whole = Zeroizing::new(Vec::with_capacity(room));
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|_| Refusal::new(Kind::REQUEST, "The content broke off."))?;
+        let frame = frame.map_err(|_| Refusal::request("The content broke off."))?;
         let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
         if whole.len() + data.len() > room {
             return Err(body_too_large());

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Parts;
 use super::budget::{Budget, Memory};
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
 use crate::store::{Figures, Store};
@@ -71,7 +71,7 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     let Some(scrape) = &parts.scrape else {
         let detail =
             "Nothing is recorded here; a daemon that was started with `jobtrackd run` has metrics.";
-        return Refusal::new(Kind::NOT_FOUND, detail).into_response();
+        return Refusal::new(StatusCode::NOT_FOUND, detail).into_response();
     };
     let gauges = of_loops(&parts);
     let mut webhooks: Vec<WebhookName> =

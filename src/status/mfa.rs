@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::Parts;
 use super::budget::Reservation;
 use super::openapi::Any;
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
 use crate::mfa::{Answers, Desk, Refused};
@@ -115,18 +115,20 @@ async fn handed_on(relayed: Relayed, reserved: Reservation) -> Response {
 
 fn refusal(refused: &Refused) -> Refusal {
     let kind = match refused {
-        Refused::UnknownJob(_) => Kind::NOT_FOUND,
-        Refused::Ended(_) | Refused::NotAsked(_) => Kind::NO_CHALLENGE,
-        Refused::Expired { .. } => Kind::EXPIRED,
-        Refused::Count { .. } => Kind::ANSWERS,
+        Refused::UnknownJob(_) => StatusCode::NOT_FOUND,
+        Refused::Ended(_) | Refused::NotAsked(_) => StatusCode::CONFLICT,
+        Refused::Expired { .. } => StatusCode::GONE,
+        Refused::Count { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::Store(error) => return unreadable(error),
-        Refused::NotRelayed(NotRelayed::Token(_) | NotRelayed::Short(_)) => Kind::UNAVAILABLE,
+        Refused::NotRelayed(NotRelayed::Token(_) | NotRelayed::Short(_)) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Refused::NotRelayed(NotRelayed::Trouble(trouble))
             if trouble.class == TroubleClass::Timeout =>
         {
-            Kind::GATEWAY_TIMEOUT
+            StatusCode::GATEWAY_TIMEOUT
         }
-        Refused::NoAddress(_) | Refused::NotRelayed(_) => Kind::BAD_GATEWAY,
+        Refused::NoAddress(_) | Refused::NotRelayed(_) => StatusCode::BAD_GATEWAY,
     };
     Refusal::new(kind, refused.to_string())
 }

@@ -30,6 +30,7 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use tokio::sync::{Notify, watch};
 use utoipa_axum::router::OpenApiRouter;
@@ -49,7 +50,7 @@ use crate::clock::Clock;
 use crate::core::enqueue::EnqueueRules;
 use crate::store::Store;
 use crate::upstream::Upstream;
-use refusal::{Kind, Refusal};
+use refusal::Refusal;
 
 /// What the server answers from. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,10 +78,10 @@ pub struct Parts {
 fn router(parts: Parts) -> Router {
     let (router, _) = openapi::described(routes());
     router
-        .fallback(async || Refusal::new(Kind::NOT_FOUND, "There is no such route here."))
+        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is no such route here."))
         .method_not_allowed_fallback(async || {
             Refusal::new(
-                Kind::METHOD,
+                StatusCode::METHOD_NOT_ALLOWED,
                 "This route has other methods; see the Allow header.",
             )
         })

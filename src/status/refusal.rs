@@ -13,105 +13,45 @@ use crate::store::StoreError;
 /// When a client is to come again after others, or the database, were busy.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// A status, and the API's code and title for it, where the API has any.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Kind(StatusCode, &'static str, &'static str);
-
-impl Kind {
-    pub(super) const PARAMETER: Self = Self(
-        StatusCode::BAD_REQUEST,
-        "parameter-not-valid",
-        "Parameter value is not valid.",
-    );
-    pub(super) const REQUEST: Self = Self(
-        StatusCode::BAD_REQUEST,
-        "request-not-valid",
-        "Request is not valid.",
-    );
-    pub(super) const TOKEN: Self = Self(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized-access",
-        "Unauthorized access.",
-    );
-    pub(super) const ORIGIN: Self = Self(
-        StatusCode::FORBIDDEN,
-        "origin-not-allowed",
-        "Origin is not allowed.",
-    );
-    pub(super) const NOT_FOUND: Self = Self(
-        StatusCode::NOT_FOUND,
-        "resource-not-found",
-        "Requested resource is not found.",
-    );
-    pub(super) const METHOD: Self = Self(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "Method is not allowed.",
-    );
-    pub(super) const BODY_SLOW: Self = Self(
-        StatusCode::REQUEST_TIMEOUT,
-        "request-timeout",
-        "Request took too long.",
-    );
-    pub(super) const NO_CHALLENGE: Self = Self(
-        StatusCode::CONFLICT,
-        "request-not-valid",
-        "The job waits for no answer.",
-    );
-    pub(super) const EXPIRED: Self = Self(
-        StatusCode::GONE,
-        "resource-no-longer-available",
-        "The challenge has expired.",
-    );
-    pub(super) const BODY_LARGE: Self = Self(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "content-too-large",
-        "Content is too large.",
-    );
-    pub(super) const CONTENT_TYPE: Self = Self(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported-content-type",
-        "Content type is not supported.",
-    );
-    pub(super) const HOST: Self = Self(
-        StatusCode::MISDIRECTED_REQUEST,
-        "host-not-allowed",
-        "Host is not allowed.",
-    );
-    pub(super) const ANSWERS: Self = Self(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "parameter-not-valid",
-        "Parameter value is not valid.",
-    );
-    pub(super) const BAD_GATEWAY: Self = Self(
-        StatusCode::BAD_GATEWAY,
-        "service-unavailable",
-        "The API has not answered.",
-    );
-    pub(super) const UNAVAILABLE: Self = Self(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "service-unavailable",
-        "Service is currently unavailable. Please try again later.",
-    );
-    pub(super) const GATEWAY_TIMEOUT: Self = Self(
-        StatusCode::GATEWAY_TIMEOUT,
-        "service-unavailable",
-        "The API has not answered.",
-    );
+/// The API's code and title of a status, where it has any, else ours in its style.
+fn code_and_title(status: StatusCode) -> (&'static str, &'static str) {
+    match status.as_u16() {
+        400 | 422 => ("parameter-not-valid", "Parameter value is not valid."),
+        401 => ("unauthorized-access", "Unauthorized access."),
+        403 => ("origin-not-allowed", "Origin is not allowed."),
+        404 => ("resource-not-found", "Requested resource is not found."),
+        405 => ("method-not-allowed", "Method is not allowed."),
+        408 => ("request-timeout", "Request took too long."),
+        409 => ("request-not-valid", "The job waits for no answer."),
+        410 => ("resource-no-longer-available", "The challenge has expired."),
+        413 => ("content-too-large", "Content is too large."),
+        415 => ("unsupported-content-type", "Content type is not supported."),
+        421 => ("host-not-allowed", "Host is not allowed."),
+        502 | 504 => ("service-unavailable", "The API has not answered."),
+        _ => (
+            "service-unavailable",
+            "Service is currently unavailable. Please try again later.",
+        ),
+    }
 }
 
 /// A refusal; its detail says what to do otherwise.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    kind: Kind,
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
     detail: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
-    pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (code, title) = code_and_title(status);
         Self {
-            kind,
+            status,
+            code,
+            title,
             detail: detail.into(),
             header: None,
         }
@@ -119,24 +59,33 @@ impl Refusal {
 
     /// 400: a parameter, a header or a part of the body is not valid.
     pub(super) fn parameter(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::PARAMETER, detail)
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400: the request as such is not valid.
+    pub(super) fn request(detail: &'static str) -> Self {
+        Self {
+            code: "request-not-valid",
+            title: "Request is not valid.",
+            ..Self::new(StatusCode::BAD_REQUEST, detail)
+        }
     }
 
     /// 401, with the scheme to use.
     pub(super) fn token() -> Self {
         let detail = "Send the header Authorization: Bearer with the token of status.token_file.";
         let scheme = HeaderValue::from_static("Bearer");
-        Self::new(Kind::TOKEN, detail).with(header::WWW_AUTHENTICATE, scheme)
+        Self::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, scheme)
     }
 
     /// 404: the job is not tracked here.
     pub(super) fn no_such_job() -> Self {
-        Self::new(Kind::NOT_FOUND, "No such job is tracked here.")
+        Self::new(StatusCode::NOT_FOUND, "No such job is tracked here.")
     }
 
     /// 503: it cannot be done now.
     pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::UNAVAILABLE, detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// The same, with a `Retry-After` in whole seconds.
@@ -182,9 +131,8 @@ fn log(error: &StoreError, message: &str) {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Kind(status, code, title) = self.kind;
-        let error = ErrorRecord::new(code, title, &self.detail);
-        let mut response = (status, json_of(&ErrorEnvelope::of(error))).into_response();
+        let error = ErrorRecord::new(self.code, self.title, &self.detail);
+        let mut response = (self.status, json_of(&ErrorEnvelope::of(error))).into_response();
         response.headers_mut().extend(self.header);
         response
     }
