@@ -13,11 +13,11 @@ use crate::store::{Happened, RecordedEvent, TimelineEntry};
 pub enum TimelineRecord<'a> {
     /// A step changed.
     Transition(TransitionEntry<'a>),
-    /// There was something to tell.
+    /// An event was recorded.
     Event(EventEntry<'a>),
-    /// A webhook is to be told.
+    /// The event is to be delivered to a webhook.
     Delivery(DeliveryEntry<'a>),
-    /// A webhook was told, or not.
+    /// The event was sent to a webhook.
     Attempt(AttemptEntry<'a>),
 }
 
@@ -46,7 +46,7 @@ pub struct TransitionEntry<'a> {
     remote_updated: Option<&'a str>,
 }
 
-/// There was something to tell.
+/// An event was recorded.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventEntry<'a> {
     /// When it happened.
@@ -61,7 +61,7 @@ pub struct EventEntry<'a> {
     r#type: &'a str,
 }
 
-/// A webhook is to be told.
+/// The event is to be delivered to a webhook.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DeliveryEntry<'a> {
     /// When its event was made.
@@ -85,15 +85,15 @@ pub struct DeliveryEntry<'a> {
     last_status: Option<u16>,
     #[schema(required)]
     last_error: Option<&'a str>,
-    /// When it was given up because what it tells had expired.
+    /// When it was given up because its challenge had expired.
     #[schema(required, format = DateTime)]
     expired_at: Option<String>,
-    /// The webhook in whose place this one is told.
+    /// The webhook that it replaces as its fallback.
     #[schema(required)]
     fallback_for: Option<&'a str>,
 }
 
-/// A webhook was told, or not.
+/// The event was sent to a webhook.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AttemptEntry<'a> {
     /// When it began.

@@ -21,8 +21,8 @@ pub const MAX_SCANS: usize = 2;
 /// Most requests that write or wait for that.
 pub const MAX_WRITES: usize = 32;
 
-/// How long a request waits for others before it is turned away.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for others before it is refused.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Memory for a page of a list, which has 4 MiB and one row more.
 const PAGE: usize = 6 << 20;
@@ -33,8 +33,8 @@ const JOB: usize = MAX_TEXT + (64 << 10);
 /// Memory for a relayed answer, and for the job and the steps whose challenge it answers.
 const RELAY: usize = MAX_BODY + 2 * MAX_TEXT;
 
-/// Memory for all relayed answers. It is apart from that of others: a code is good for two minutes only, and whoever reads
-/// lists slowly must not keep it waiting.
+/// Memory for all relayed answers. It is apart from that of others: a code is valid for two minutes only and must not
+/// wait for slow readers of lists.
 const RELAYS: usize = 32 << 20;
 
 /// Memory for the next events of a stream.
@@ -56,7 +56,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// With memory as the limits say.
+    /// With the memory of these limits.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         Self {
@@ -90,14 +90,14 @@ impl Budget {
         self.relays.reserve(RELAY).await
     }
 
-    /// A place among the few that read much at once.
+    /// A permit to read much.
     pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let permit = timeout(PATIENCE, Arc::clone(&self.scans).acquire_owned()).await;
+        let permit = timeout(MAX_WAIT, Arc::clone(&self.scans).acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok);
         permit.ok_or_else(|| Refusal::busy(NO_SCAN))
     }
 
-    /// A place among those that write or wait for that.
+    /// A permit to write, or to wait for that.
     pub(super) fn write(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let permit = Arc::clone(&self.writes).try_acquire_owned();
         permit.map_err(|_| Refusal::busy(NO_WRITE))
@@ -120,7 +120,7 @@ impl Memory {
     }
 
     async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
-        let taken = timeout(PATIENCE, self.0.reserve(bytes)).await;
+        let taken = timeout(MAX_WAIT, self.0.reserve(bytes)).await;
         Ok(Reservation {
             taken: taken.map_err(|_| Refusal::busy(NO_MEMORY))?,
             scan: None,
@@ -141,10 +141,10 @@ impl Reservation {
         Ok(json_bytes(self.body(text).await?))
     }
 
-    /// The bytes of an answer, which count until they are sent. Memory that is not needed is given back; for what is
+    /// The bytes of an answer, which count until they are sent. Memory that is not needed is query back; for what is
     /// missing the request waits once more.
     pub(super) async fn body(self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
-        let charged = timeout(PATIENCE, self.charged(text)).await;
+        let charged = timeout(MAX_WAIT, self.charged(text)).await;
         charged.map_err(|_| Refusal::busy(NO_MEMORY))
     }
 
@@ -161,7 +161,7 @@ impl Reservation {
     }
 }
 
-/// Bytes that count as long as somebody has them.
+/// Bytes that count until they are dropped.
 struct Charged {
     bytes: Box<[u8]>,
     _taken: memory::Reservation,
@@ -198,8 +198,8 @@ mod tests {
             refused(budget.page().await),
             StatusCode::SERVICE_UNAVAILABLE
         );
-        assert_eq!(began.elapsed(), PATIENCE);
-        assert!(budget.job().await.is_ok(), "one job is no list");
+        assert_eq!(began.elapsed(), MAX_WAIT);
+        assert!(budget.job().await.is_ok(), "one job is not a list");
         let body = pages.pop().unwrap().body("a page").await.ok().unwrap();
         assert!(budget.page().await.is_ok(), "a page that is sent is read");
         assert_eq!(&body[..], b"a page");

@@ -1,5 +1,5 @@
 //! Where a list goes on. A cursor names the last row that was shown, so it stays good while rows are added and over a
-//! restart; clients hand it back as they got it.
+//! restart; clients send it back unchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::store::TimelineKey;
 
-const WRONG: &str = "after is no cursor of this list; take next of the page before";
+const WRONG: &str = "after is not a cursor of this list; take next of the page before";
 
 /// A place in a list of jobs, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

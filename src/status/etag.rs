@@ -1,4 +1,4 @@
-//! Reads that can be asked for again without being sent again.
+//! `ETag` and 304: what the client has already is not sent again.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(super) fn tag_of(body: &[u8]) -> String {
     tag
 }
 
-/// Whether the client says it has this one already.
+/// Whether the client has this one already.
 pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
     lists
@@ -35,9 +35,9 @@ pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
         .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
-/// Puts a tag on what was answered, and answers 304 to those who have it.
+/// Adds the tag to an answer, and answers 304 to those who have it.
 pub(super) async fn tagged(request: Request, next: Next) -> Response {
-    let asked = request.headers().clone();
+    let headers = request.headers().clone();
     let safe = request.method().is_safe();
     let response = next.run(request).await;
     if !safe || response.status() != StatusCode::OK {
@@ -50,9 +50,9 @@ pub(super) async fn tagged(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&tag) {
         head.headers.insert(header::ETAG, value);
     }
-    let ask_again = HeaderValue::from_static("no-cache");
-    head.headers.insert(header::CACHE_CONTROL, ask_again);
-    if has(&asked, &tag) {
+    let revalidate = HeaderValue::from_static("no-cache");
+    head.headers.insert(header::CACHE_CONTROL, revalidate);
+    if has(&headers, &tag) {
         head.status = StatusCode::NOT_MODIFIED;
         head.headers.remove(header::CONTENT_TYPE);
         head.headers.remove(header::CONTENT_LENGTH);
@@ -70,15 +70,15 @@ mod tests {
         let tag = tag_of(b"body");
         assert_eq!(tag.len(), 34);
         assert_ne!(tag, tag_of(b"Body"));
-        let says = |values: &[&str]| {
+        let matches = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(header::IF_NONE_MATCH, value.parse().unwrap());
             }
             has(&headers, &tag)
         };
-        assert!(says(&["*"]) && says(&[&tag]) && says(&[&format!("W/{tag}")]));
-        assert!(says(&[&format!("\"a\" , {tag}")]) && says(&["\"a\"", &tag]));
-        assert!(!says(&[]) && !says(&["\"a\""]) && !says(&[tag.trim_matches('"')]));
+        assert!(matches(&["*"]) && matches(&[&tag]) && matches(&[&format!("W/{tag}")]));
+        assert!(matches(&[&format!("\"a\" , {tag}")]) && matches(&["\"a\"", &tag]));
+        assert!(!matches(&[]) && !matches(&["\"a\""]) && !matches(&[tag.trim_matches('"')]));
     }
 }

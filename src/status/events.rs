@@ -9,20 +9,20 @@ use utoipa::IntoParams;
 use super::Parts;
 use super::cursor::EventCursor;
 use super::envelope::json_of;
-use super::query::{Given, JobParameter, Kind, Limit, Wait};
+use super::long_poll::Woken;
+use super::query::{JobParameter, Kind, Limit, Parameters, Wait};
 use super::refusal::Refusal;
-use super::waiting::Woken;
 use crate::record::status::Page;
 use crate::record::timeline::CommittedEventRecord;
 use crate::store::{EventFilter, EventPage, PAGE_BYTES};
 
-/// How often one request goes on with a search that has found nothing yet.
+/// Most searches of one request that find nothing.
 const SEARCHES: usize = 10;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct CatchingUp {
+pub(super) struct EventsQuery {
     /// `next` of the page before, or the `cursor` of an event; without it from the first event on
     #[param(value_type = Option<String>, pattern = "^[0-9]+$")]
     after: Option<EventCursor>,
@@ -44,13 +44,13 @@ pub(super) struct CatchingUp {
 
 /// Events in the order of their commits
 ///
-/// `next` is where to go on, also behind the last event there is: a receiver that keeps it and asks again with it gets
-/// each event once. It is null only as long as there is no event at all.
+/// `next` is where to go on, also behind the last event there is: a receiver that keeps it and sends it as `after`
+/// gets each event once. It is null only while there is no event at all.
 #[utoipa::path(
     get,
     path = "/events",
     tag = "events",
-    params(CatchingUp),
+    params(EventsQuery),
     responses(
         (status = 200, description = "A page of events, the earliest first", body = Page<CommittedEventRecord<'static>>),
         (status = 304, description = "The client has it already"),
@@ -58,35 +58,35 @@ pub(super) struct CatchingUp {
 )]
 pub(super) async fn events(
     State(parts): State<Parts>,
-    Given(given): Given<CatchingUp>,
+    Parameters(query): Parameters<EventsQuery>,
 ) -> Result<Response, Refusal> {
-    let after = given.after.map(|cursor| cursor.0);
+    let after = query.after.map(|cursor| cursor.0);
     let mut filter = EventFilter {
         after: after.unwrap_or(0),
-        kind: given.r#type.map(|kind| kind.0),
-        job: given.job.map(|job| job.0),
-        limit: given.limit.0,
+        kind: query.r#type.map(|kind| kind.0),
+        job: query.job.map(|job| job.0),
+        limit: query.limit.0,
         bytes: PAGE_BYTES,
     };
-    // Listens before it looks, so that nothing falls between the two.
+    // Subscribed before it reads, so that no commit is missed in between.
     let mut commits = match &filter.job {
         Some(id) => parts.waiting.commits.subscribe_job(id),
         None => parts.waiting.commits.subscribe(),
     };
-    let deadline = Instant::now() + given.wait.0;
+    let deadline = Instant::now() + query.wait.0;
     let mut room = None;
     let (page, reserved) = loop {
         let reserved = parts.budget.page().await?;
         let page = search(&parts, &mut filter).await?;
-        if given.wait.0.is_zero() || !page.events.is_empty() || !page.complete {
+        if query.wait.0.is_zero() || !page.events.is_empty() || !page.complete {
             break (page, Some(reserved));
         }
         drop(reserved);
         if room.is_none() {
             room = Some(parts.waiting.wait()?);
         }
-        if parts.waiting.until(deadline, &mut commits).await == Woken::Over {
-            // What came in the last moment comes with the next request.
+        if parts.waiting.until(deadline, &mut commits).await == Woken::End {
+            // What was committed at the last moment comes with the next request.
             break (page, None);
         }
     };
@@ -100,7 +100,7 @@ pub(super) async fn events(
     }
 }
 
-/// Goes on until it has found something, has seen everything, or has looked long enough.
+/// Reads on until something is found, everything was read, or the limit of searches is reached.
 async fn search(parts: &Parts, filter: &mut EventFilter) -> Result<EventPage, Refusal> {
     let mut searches = 0;
     loop {

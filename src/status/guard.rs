@@ -1,4 +1,4 @@
-//! What every request has to pass before a route sees it, and what every answer gets on its way out.
+//! Checks of every request before its route, and headers of every answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -24,12 +24,12 @@ use super::{Limits, Listen, StatusSettings};
 /// Largest body of a request, in bytes: 64 KiB.
 const BODY_BYTES: usize = 64 << 10;
 
-/// What monitors may ask without the token; they see no more than one word then.
+/// Routes that answer without the token, with the status alone.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whom the server answers; can be exchanged while it runs. Cheap to clone.
+/// Which requests are permitted; can be replaced while the server runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Access(Arc<RwLock<Rules>>);
 
@@ -60,16 +60,16 @@ impl Rules {
         }
     }
 
-    /// Whether a request with these headers shows the token, or none is asked for.
+    /// Whether a request with these headers has the token, or none is required.
     fn is_trusted(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else {
             return true;
         };
-        let given = only(headers, &header::AUTHORIZATION).and_then(|value| {
-            let (scheme, given) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
+        let shown = only(headers, &header::AUTHORIZATION).and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        given.is_some_and(|given| token.is(given))
+        shown.is_some_and(|shown| token.is(shown))
     }
 
     fn has_host(&self, name: &str) -> bool {
@@ -79,12 +79,11 @@ impl Rules {
     }
 }
 
-/// A request that carries it may see everything: it showed the token, or none is asked for.
+/// Extension of a request that may see everything: it has the token, or none is required.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trusted;
 
-/// The end of the server, for routes that wait: a request carries it as an extension. Bodies without a length end by
-/// themselves then.
+/// Extension of every request: the end of the server, for routes that wait. Bodies without a length end by themselves then.
 #[derive(Debug, Clone)]
 pub struct Stopping(pub CancellationToken);
 
@@ -145,12 +144,11 @@ impl Guard {
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
-    /// Whether the request comes from where it may, asks whom it should, and shows the token; and if it shows none,
-    /// whether it needs none.
+    /// Checks host, origin and token; answers whether the request is trusted, or only one that needs no token.
     fn permits(&self, request: &Request) -> Result<bool, Refusal> {
         let rules = self.access.0.read().unwrap_or_else(PoisonError::into_inner);
         let headers = request.headers();
-        let host = asked_host(request)?;
+        let host = named_host(request)?;
         if let Some(host) = &host
             && !is_ours(host, &self.address, &rules)
         {
@@ -216,8 +214,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     }
 }
 
-/// Whom the request names as its host. Programs that speak HTTP/1.0 need not say; browsers do not speak it.
-fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
+/// The host that the request names. HTTP/1.0 does not require one, and browsers do not speak it.
+fn named_host(request: &Request) -> Result<Option<Authority>, Refusal> {
     let in_target = request.uri().authority().cloned();
     if !request.headers().contains_key(header::HOST) && request.version() < Version::HTTP_11 {
         return Ok(in_target);
@@ -232,8 +230,8 @@ fn asked_host(request: &Request) -> Result<Option<Authority>, Refusal> {
     }
 }
 
-/// Whether this is a name of the server. A page of another site can make its own name lead to this machine, and only
-/// the name it asks for gives that away; it cannot make an IP address or `localhost` its name.
+/// Whether this is a name of the server. A page of another site can make its own name resolve to this machine (DNS
+/// rebinding), but cannot make an IP address or `localhost` its name.
 fn is_ours(host: &Authority, address: &Listen, rules: &Rules) -> bool {
     let Listen::Tcp(address) = address else {
         return true;
@@ -287,8 +285,7 @@ fn is_same_origin(headers: &HeaderMap, host: Option<&Authority>, rules: &Rules) 
     site_fits && (!headers.contains_key(header::ORIGIN) || origin_fits().is_some())
 }
 
-/// Whether the body is said to be JSON. Pages of other sites can send that only after asking first, and the answer to
-/// that is no.
+/// Whether the body is declared as JSON: pages of other sites can send that only after a preflight, which is refused.
 fn is_json(headers: &HeaderMap) -> bool {
     only(headers, &header::CONTENT_TYPE).is_some_and(|value| {
         let kind = value.split(';').next().unwrap_or_default();

@@ -110,7 +110,7 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Response {
     path = "/readyz",
     tag = "health",
     responses(
-        (status = 200, description = "It does; `degraded` when its surroundings are in trouble", body = ReadinessRecord),
+        (status = 200, description = "It does; `degraded` when what it depends on is in trouble", body = ReadinessRecord),
         (status = 503, description = "It cannot, for these reasons", body = ReadinessRecord),
     )
 )]

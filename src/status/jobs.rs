@@ -12,7 +12,7 @@ use super::Parts;
 use super::cursor::JobCursor;
 use super::envelope::json_of;
 use super::openapi::Any;
-use super::query::{Given, Limit};
+use super::query::{Limit, Parameters};
 use super::refusal::Refusal;
 use crate::core::enqueue::EARLIEST;
 use crate::core::job::{JobId, JobState};
@@ -50,12 +50,12 @@ pub(super) struct Listing {
 )]
 pub(super) async fn list(
     State(parts): State<Parts>,
-    Given(given): Given<Listing>,
+    Parameters(query): Parameters<Listing>,
 ) -> Result<Response, Refusal> {
     let filter = JobFilter {
-        state: given.state,
-        after: given.after.map(|JobCursor(at, id)| (at, id)),
-        limit: given.limit.0,
+        state: query.state,
+        after: query.after.map(|JobCursor(at, id)| (at, id)),
+        limit: query.limit.0,
         ..JobFilter::default()
     };
     let reserved = parts.budget.page().await?;
@@ -80,10 +80,10 @@ pub(super) struct Enqueued {
     /// At most 16 KiB, handed on unchanged in every event
     #[schema(value_type = Option<std::collections::HashMap<String, Any>>)]
     metadata: Option<Box<RawValue>>,
-    /// The one webhook to tell, which must be configured; null: all that subscribe
+    /// The only webhook that gets its events, which must be configured; null: all that subscribe
     #[schema(min_length = 1, max_length = 200)]
     webhook: Option<String>,
-    /// Higher is polled first when requests are short; 0 unless told
+    /// Higher is polled first when requests are short; 0 by default
     priority: Option<i64>,
     /// The job fails as expired past this: RFC 3339, or Unix milliseconds; in the future, and later than `not_before`
     #[schema(value_type = Option<super::openapi::Moment>)]
@@ -93,7 +93,7 @@ pub(super) struct Enqueued {
     not_before: Option<Box<RawValue>>,
 }
 
-/// Hands over a job to be followed
+/// Enqueues a job
 ///
 /// The same as an INSERT into the table. A job that is there already is left as it is, so a second time does no harm.
 #[utoipa::path(
@@ -109,28 +109,28 @@ pub(super) struct Enqueued {
     )
 )]
 pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<Response, Refusal> {
-    let given: Enqueued = serde_json::from_slice(&body)
+    let body: Enqueued = serde_json::from_slice(&body)
         .map_err(|error| Refusal::parameter(format!("The body cannot be read: {error}")))?;
     let job = NewJob {
-        id: given.id,
-        url: given.url,
-        metadata: given.metadata.map(|json| json.get().to_owned()),
-        webhook: given.webhook,
-        priority: given.priority.unwrap_or(0),
-        deadline_at: moment("deadline_at", given.deadline_at.as_deref())?,
-        not_before: moment("not_before", given.not_before.as_deref())?,
+        id: body.id,
+        url: body.url,
+        metadata: body.metadata.map(|json| json.get().to_owned()),
+        webhook: body.webhook,
+        priority: body.priority.unwrap_or(0),
+        deadline_at: moment("deadline_at", body.deadline_at.as_deref())?,
+        not_before: moment("not_before", body.not_before.as_deref())?,
     };
     if let Err(refusal) = check(&parts, &job)
-        && !is_known(&parts, &job.id).await?
+        && !exists(&parts, &job.id).await?
     {
         return Err(refusal);
     }
-    let place = parts.budget.write()?;
-    // In a task of its own: a client that leaves must not cut a transaction in two.
+    let permit = parts.budget.write()?;
+    // In a task of its own: a client that disconnects must not interrupt a transaction.
     let inserted = {
         let (store, job) = (parts.store.clone(), job.clone());
         let inserting = async move {
-            let _place = place;
+            let _permit = permit;
             store.enqueue(&job).await
         };
         tokio::spawn(inserting).await
@@ -163,9 +163,9 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
     Ok(response)
 }
 
-/// Whether a job of this id is there already: a request that is made again is answered as before, whatever the rules say by
-/// now of its deadline and its webhook.
-async fn is_known(parts: &Parts, id: &str) -> Result<bool, Refusal> {
+/// Whether a job of this id exists: a repeated request is answered as before, even if the rules now refuse its deadline or
+/// webhook.
+async fn exists(parts: &Parts, id: &str) -> Result<bool, Refusal> {
     let Ok(id) = JobId::parse(id) else {
         return Ok(false);
     };
@@ -195,16 +195,16 @@ fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
 }
 
 /// A moment as text or as number; null is none. Numbers that are too early are left to the table.
-fn moment(name: &str, given: Option<&RawValue>) -> Result<Option<UnixMillis>, Refusal> {
-    let Some(json) = given.map(RawValue::get) else {
+fn moment(name: &str, json: Option<&RawValue>) -> Result<Option<UnixMillis>, Refusal> {
+    let Some(json) = json.map(RawValue::get) else {
         return Ok(None);
     };
     let at = match serde_json::from_str::<String>(json) {
         Ok(text) => UnixMillis::parse_rfc3339(&text).filter(|at| *at >= EARLIEST),
         Err(_) => serde_json::from_str::<i64>(json).ok().map(UnixMillis),
     };
-    let known = UnixMillis(0)..=UnixMillis::MAX;
-    at.filter(|at| known.contains(at)).map(Some).ok_or_else(|| {
+    let valid = UnixMillis(0)..=UnixMillis::MAX;
+    at.filter(|at| valid.contains(at)).map(Some).ok_or_else(|| {
         Refusal::parameter(format!(
             "{name} is a time such as \"2026-11-22T15:04:05Z\" or Unix milliseconds, from 2001 to 9999"
         ))

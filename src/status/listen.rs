@@ -20,11 +20,11 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// Why a text is no [`Listen`]. Fragments that follow the text.
+/// Why a text is not a [`Listen`]. Fragments that follow the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidListen {
     /// Neither `IP:port` nor `unix:`.
-    #[error("is no IP address with a port")]
+    #[error("is not an IP address with a port")]
     NoAddress,
     /// A path that depends on the working directory.
     #[error("does not name the socket with an absolute path")]

@@ -1,4 +1,4 @@
-//! Sockets: bound, accepted from, and in the case of a unix socket's file put away again.
+//! Sockets: bound, accepted from, and, for unix sockets, their file removed at the end.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -33,7 +33,7 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix {
-        /// Goes before the listener, so that nobody finds a socket that answers no more.
+        /// Goes before the listener, so that no client finds a socket that no longer answers.
         _file: SocketFile,
         listener: UnixListener,
     },
@@ -45,8 +45,8 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Listener {
-    /// Listens. A unix socket's file has mode 0660, and never had more; the file of a socket on which nobody answers
-    /// any more is replaced.
+    /// Listens. A unix socket's file has mode 0660, and never had more; the file of a socket on which no
+    /// program answers is replaced.
     ///
     /// # Errors
     /// When the address is taken or cannot be used.
@@ -104,7 +104,7 @@ async fn bind_unix(path: &Path) -> io::Result<Socket> {
     folder.try_lock().map_err(|_| {
         io::Error::other("another program takes a socket in this folder just now; start again")
     })?;
-    make_way(path).await?;
+    remove_unused(path).await?;
     let socket = make_file(path)?;
     let file = SocketFile {
         path: path.to_owned(),
@@ -126,9 +126,9 @@ fn make_file(path: &Path) -> io::Result<UnixSocket> {
     Ok(socket)
 }
 
-/// Removes a socket on which nobody answers.
-async fn make_way(path: &Path) -> io::Result<()> {
-    let taken = |says: &str| Err(io::Error::new(ErrorKind::AddrInUse, says));
+/// Removes a socket on which no program answers.
+async fn remove_unused(path: &Path) -> io::Result<()> {
+    let taken = |reason: &str| Err(io::Error::new(ErrorKind::AddrInUse, reason));
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -136,7 +136,7 @@ async fn make_way(path: &Path) -> io::Result<()> {
     };
     if !found.file_type().is_socket() {
         return taken(
-            "there is a file of this name that is no socket; remove it, or choose another name",
+            "there is a file of this name that is not a socket; remove it, or choose another name",
         );
     }
     match UnixStream::connect(path).await {
@@ -145,13 +145,13 @@ async fn make_way(path: &Path) -> io::Result<()> {
         Err(error) => Err(io::Error::new(
             error.kind(),
             format!(
-                "there is a socket of this name, and whether somebody answers on it cannot be seen: {error}"
+                "there is a socket of this name, and whether a program answers on it cannot be checked: {error}"
             ),
         )),
     }
 }
 
-/// The file of a unix socket; removed when it is dropped, unless somebody has put another one in its place.
+/// The file of a unix socket; removed when it is dropped, unless another file has replaced it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,

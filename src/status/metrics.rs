@@ -28,7 +28,7 @@ const REST: u32 = 50;
 /// Most bytes of metrics that are being sent at once.
 const TEXTS: usize = 8 << 20;
 
-/// After a count that nobody waited for, and that may still be going on.
+/// Pause after a count whose request was dropped: it may still be running.
 const ABANDONED: Duration = Duration::from_secs(60);
 
 /// What the answer is made from. Cheap to clone.
@@ -100,7 +100,7 @@ impl Counted {
             return;
         }
         let Ok(_scan) = budget.scan().await else {
-            // Those of the last count stand a little longer.
+            // The last count stays in use.
             return;
         };
         let began = Instant::now();
@@ -193,6 +193,6 @@ mod tests {
         store.close().await;
         tokio::time::advance(FRESH).await;
         counted.renew(&store, &budget, webhooks).await;
-        assert_eq!(counted.figures, None, "what is not known is not told");
+        assert_eq!(counted.figures, None, "what is not counted is left out");
     }
 }

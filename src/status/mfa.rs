@@ -1,4 +1,4 @@
-//! `POST /jobs/{id}/mfa`: a user's answers, handed on to the challenge's own address; the API's status and body come back.
+//! `POST /jobs/{id}/mfa`: a user's answers are relayed to the challenge's response URL; the API's status and body come back.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -22,22 +22,22 @@ use crate::upstream::{NotRelayed, Relayed};
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what Answers::from_json() reads")]
 #[schema(as = AnswersGiven)]
-pub(super) struct Given {
+pub(super) struct AnswersBody {
     #[serde(rename = "mfa-response")]
     #[schema(max_items = 20)]
     mfa_response: Vec<String>,
 }
 
-/// What may stand behind the path.
+/// The query.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Manner {
+pub(super) struct RelayQuery {
     /// Send the answers though the challenge has expired by our reckoning.
     #[serde(default)]
     late: bool,
 }
 
-/// Hand a user's answers on
+/// Relay a user's answers
 ///
 /// They go to the open challenge's own address, with a token of the job's user where that is known, and the API's status
 /// and body come back. They are never stored or logged. The job is polled at once.
@@ -49,7 +49,7 @@ pub(super) struct Manner {
         ("id" = String, Path, description = "The job"),
         ("late" = Option<bool>, Query, description = "Send them though the challenge has expired by our reckoning"),
     ),
-    request_body(content = Given, description = "One answer per input of the challenge, 1 to 4096 bytes each"),
+    request_body(content = AnswersBody, description = "One answer per input of the challenge, 1 to 4096 bytes each"),
     responses(
         (status = "default", description = "Whatever the API answers", body = Any),
         (status = 404, description = "No such job is tracked here", body = super::openapi::Refused),
@@ -64,20 +64,20 @@ pub(super) struct Manner {
 pub(super) async fn answer(
     State(parts): State<Parts>,
     id: Result<Path<String>, PathRejection>,
-    manner: Result<Query<Manner>, QueryRejection>,
+    query: Result<Query<RelayQuery>, QueryRejection>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let id = id.ok().and_then(|Path(id)| JobId::parse(&id).ok());
     let id = id.ok_or_else(|| Refusal::parameter("Job ID value is not valid."))?;
-    let Ok(Query(Manner { late })) = manner else {
-        let detail = "The only thing behind the path is ?late=true or ?late=false.";
+    let Ok(Query(RelayQuery { late })) = query else {
+        let detail = "The only parameter is late, true or false.";
         return Err(Refusal::parameter(detail));
     };
     let answers = Answers::from_json(&body);
     let answers = answers.map_err(|unfit| Refusal::parameter(unfit.to_string()))?;
     drop(body);
     let reserved = parts.budget.relay().await?;
-    // A task of its own: a client that goes away must not leave half a request, and a job that nobody looks at.
+    // In a task of its own: a client that disconnects must not interrupt the request, nor keep the job from being polled.
     let relaying = tokio::spawn(async move {
         let upstream = parts.upstream.borrow().clone();
         let desk = Desk {
@@ -91,7 +91,7 @@ pub(super) async fn answer(
         relayed
     });
     match relaying.await {
-        Ok(Ok(relayed)) => Ok(handed_on(relayed, reserved).await),
+        Ok(Ok(relayed)) => Ok(relayed_answer(relayed, reserved).await),
         Ok(Err(refused)) => Err(refusal(&refused)),
         Err(_) => Err(Refusal::unavailable(
             "The answers were not relayed: the daemon is stopping.",
@@ -99,8 +99,8 @@ pub(super) async fn answer(
     }
 }
 
-/// The API's own answer. What is no JSON, such as a proxy's page, comes as plain text that no browser runs.
-async fn handed_on(relayed: Relayed, reserved: Reservation) -> Response {
+/// The API's own answer. What is not JSON, such as a proxy's page, is sent as plain text, which no browser runs.
+async fn relayed_answer(relayed: Relayed, reserved: Reservation) -> Response {
     let json = serde_json::from_slice::<serde::de::IgnoredAny>(&relayed.body).is_ok();
     let kind = if json {
         "application/json"

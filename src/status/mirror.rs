@@ -15,18 +15,18 @@ use super::budget::Reservation;
 use super::cursor::JobCursor;
 use super::envelope::json_bytes;
 use super::etag::{has, tag_of};
+use super::long_poll::Woken;
 use super::openapi::{Any, Refused};
-use super::query::{Given, Job, Limit, User, Wait};
+use super::query::{Job, Limit, Parameters, User, Wait};
 use super::refusal::Refusal;
-use super::waiting::Woken;
 use crate::core::job::{JobId, JobState};
 use crate::record::schema;
 use crate::store::UserFilter;
 
-/// Others are passed over, as the API does.
+/// Other parameters are ignored, as the API does.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Patience {
+pub(super) struct WaitQuery {
     /// Seconds to wait for the job to change, 0 to 60. Answers at once if the job has ended, or if `If-None-Match` does
     /// not name what it would answer; else at the next change, or with what there is when the time is over.
     #[serde(default)]
@@ -34,7 +34,7 @@ pub(super) struct Patience {
     wait: Wait,
 }
 
-/// A job of the API; what it says of it is handed on unchanged.
+/// A job of the API, unchanged.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what the API writes")]
 pub(super) struct RemoteJob {
@@ -48,8 +48,8 @@ pub(super) struct RemoteJob {
     links: Option<Any>,
 }
 
-/// What is answered, and what tells one answer from another.
-struct Seen {
+/// An answer and its tag.
+struct Mirrored {
     body: String,
     reserved: Reservation,
     tag: String,
@@ -61,7 +61,7 @@ struct Seen {
     get,
     path = "/jobs/{id}",
     tag = "mirror",
-    params(("id" = schema::JobId, Path, description = "The job"), Patience),
+    params(("id" = schema::JobId, Path, description = "The job"), WaitQuery),
     responses(
         (status = 200, description = "What the API last said of the job, unchanged; before the first good poll a job without steps", body = RemoteJob),
         (status = 304, description = "The client has it already"),
@@ -71,42 +71,43 @@ struct Seen {
 pub(super) async fn job(
     State(parts): State<Parts>,
     Job(id): Job,
-    Given(Patience { wait }): Given<Patience>,
+    Parameters(WaitQuery { wait }): Parameters<WaitQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    // Listens before it looks, so that nothing falls between the two.
+    // Subscribed before it reads, so that no commit is missed in between.
     let mut commits = parts.waiting.commits.subscribe_job(&id);
-    let seen = look(&parts, &id).await?;
-    let asked = headers.contains_key("if-none-match");
-    if wait.0.is_zero() || seen.state.is_final() || (asked && !has(&headers, &seen.tag)) {
-        return seen.answer().await;
+    let first = read(&parts, &id).await?;
+    let is_conditional = headers.contains_key("if-none-match");
+    if wait.0.is_zero() || first.state.is_final() || (is_conditional && !has(&headers, &first.tag))
+    {
+        return first.answer().await;
     }
-    // A waiting request holds no more than the hash of what it saw.
-    let Seen { tag, state, .. } = seen;
+    // A waiting request keeps no more than the tag of the answer.
+    let Mirrored { tag, state, .. } = first;
     let _room = parts.waiting.wait()?;
     let deadline = Instant::now() + wait.0;
     loop {
         let woken = parts.waiting.until(deadline, &mut commits).await;
-        let now = look(&parts, &id).await?;
-        if woken == Woken::Over || now.tag != tag || now.state != state {
+        let now = read(&parts, &id).await?;
+        if woken == Woken::End || now.tag != tag || now.state != state {
             return now.answer().await;
         }
     }
 }
 
-impl Seen {
+impl Mirrored {
     async fn answer(self) -> Result<Response, Refusal> {
         Ok(json_bytes(self.reserved.body(self.body).await?))
     }
 }
 
-async fn look(parts: &Parts, id: &JobId) -> Result<Seen, Refusal> {
+async fn read(parts: &Parts, id: &JobId) -> Result<Mirrored, Refusal> {
     let reserved = parts.budget.job().await?;
     let found = parts.store.mirrored(id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let found = found.ok_or_else(Refusal::no_such_job)?;
     let body = found.resource.unwrap_or_else(|| stub(id));
-    Ok(Seen {
+    Ok(Mirrored {
         tag: tag_of(body.as_bytes()),
         body,
         reserved,
@@ -120,7 +121,7 @@ fn stub(id: &JobId) -> String {
         .to_string()
 }
 
-/// Others are passed over, as the API does.
+/// Other parameters are ignored, as the API does.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct OfUser {
@@ -169,7 +170,7 @@ pub(super) struct UserJobs {
     data: Vec<Box<RawValue>>,
     #[schema(value_type = Any)]
     links: serde_json::Value,
-    /// Where to go on; null when all jobs have been looked at. A page may be short, even empty, and have one.
+    /// Where to go on; null at the end. A page may be short, even empty, and have one.
     #[schema(required)]
     next: Option<String>,
 }
@@ -188,14 +189,14 @@ pub(super) struct UserJobs {
 pub(super) async fn jobs_of_user(
     State(parts): State<Parts>,
     User(user): User,
-    Given(given): Given<OfUser>,
+    Parameters(query): Parameters<OfUser>,
 ) -> Result<Response, Refusal> {
     let links = json!({"self": format!("/users/{user}/jobs")});
     let filter = UserFilter {
         user,
-        connection: given.filter.map(|connection| connection.0),
-        after: given.after.map(|JobCursor(at, id)| (at, id)),
-        limit: given.limit.0,
+        connection: query.filter.map(|connection| connection.0),
+        after: query.after.map(|JobCursor(at, id)| (at, id)),
+        limit: query.limit.0,
     };
     let reserved = parts.budget.page().await?;
     let page = parts.store.jobs_of_user(&filter).await;

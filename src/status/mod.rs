@@ -1,4 +1,5 @@
-//! The status server: how the daemon is, the jobs as last seen, their history and their events.
+//! The status server: readiness, the jobs as last seen, their history and their events. It reads from the store and is
+//! woken by the writer's commits.
 
 mod budget;
 mod cursor;
@@ -10,6 +11,7 @@ mod health;
 mod jobs;
 mod listen;
 mod listener;
+mod long_poll;
 mod metrics;
 mod mfa;
 mod mirror;
@@ -21,8 +23,7 @@ mod settings;
 mod stream;
 mod timeline;
 mod token;
-mod waiting;
-mod writing;
+mod write_limits;
 
 #[cfg(test)]
 mod tests;
@@ -42,9 +43,9 @@ pub use guard::{Access, Stopping};
 pub use health::{Health, Problems, Report};
 pub use listen::{InvalidListen, Listen};
 pub use listener::Listener;
+pub use long_poll::{MAX_STREAMS, MAX_WAITS, Waiting};
 pub use server::serve;
 pub use settings::{Limits, StatusSettings};
-pub use waiting::{MAX_STREAMS, MAX_WAITS, Waiting};
 
 use crate::clock::Clock;
 use crate::core::enqueue::EnqueueRules;
@@ -63,9 +64,9 @@ pub struct Parts {
     pub upstream: watch::Receiver<Upstream>,
     /// What jobs are checked against, as the present configuration has it.
     pub rules: watch::Receiver<EnqueueRules>,
-    /// Makes the daemon look for new rows at once.
+    /// Makes intake read new rows at once.
     pub wakeup: Arc<Notify>,
-    /// Requests that wait for something to happen.
+    /// Requests that wait for a commit.
     pub waiting: Waiting,
     /// What requests may take of the daemon.
     pub budget: Budget,

@@ -26,7 +26,7 @@ pub(super) type Refused = ErrorEnvelope<'static>;
 /// Any JSON value.
 #[derive(ToSchema)]
 #[schema(value_type = serde_json::Value)]
-#[expect(dead_code, reason = "stands for what others write")]
+#[expect(dead_code, reason = "describes JSON of others")]
 pub(super) struct Any(serde_json::Value);
 
 /// A moment that a client writes: RFC 3339, or Unix milliseconds.
@@ -46,7 +46,7 @@ impl PartialSchema for Moment {
 
 impl ToSchema for Moment {}
 
-/// What every route may answer besides what it says of itself.
+/// What every route may answer besides its own answers.
 const ALWAYS: [(StatusCode, &str); 8] = [
     (
         StatusCode::UNAUTHORIZED,
@@ -70,11 +70,11 @@ const ALWAYS: [(StatusCode, &str); 8] = [
     ),
     (
         StatusCode::MISDIRECTED_REQUEST,
-        "The Host header names somebody else",
+        "The Host header names another server",
     ),
     (
         StatusCode::BAD_REQUEST,
-        "A parameter, a header or the body cannot be taken; the detail says which",
+        "A parameter, a header or the body is not valid; the detail says which",
     ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
@@ -133,10 +133,10 @@ fn retry_after() -> Header {
 }
 
 fn always(operation: &mut Operation) {
-    let known = &operation.responses.responses;
+    let described = &operation.responses.responses;
     let missing = ALWAYS
         .into_iter()
-        .filter(|(status, _)| !known.contains_key(status.as_str()));
+        .filter(|(status, _)| !described.contains_key(status.as_str()));
     let mut more = ResponsesBuilder::new();
     for (status, description) in missing {
         let content = ContentBuilder::new()

@@ -1,4 +1,4 @@
-//! What requests say: ids in paths, parameters behind the question mark. What cannot be taken is refused in the envelope.
+//! Ids in paths and parameters in queries. What is not valid is refused in the envelope.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ pub(super) struct Job(pub(super) JobId);
 pub(super) struct User(pub(super) String);
 
 /// The parameters.
-pub(super) struct Given<T>(pub(super) T);
+pub(super) struct Parameters<T>(pub(super) T);
 
-/// The path's text; one that is not UTF-8 is none.
+/// The path's text; `None` if it is not UTF-8.
 async fn text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.ok().map(|Path(text)| text)
@@ -49,13 +49,13 @@ impl<S: Send + Sync> FromRequestParts<S> for User {
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Given<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let given = Query::<T>::from_request_parts(parts, state).await;
-        given
-            .map(|Query(given)| Self(given))
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|Query(query)| Self(query))
             .map_err(|error| Refusal::parameter(error.body_text()))
     }
 }

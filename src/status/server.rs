@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::{Access, Guard};
 use super::listener::{Listener, Stream};
-use super::writing::Impatient;
+use super::write_limits::WriteLimits;
 use super::{Limits, Parts, router};
 
 /// Longest head of a request, in bytes; a longer one is answered with 431.
@@ -28,10 +28,10 @@ const HEADERS: usize = 64;
 /// Most that is read or written ahead on a connection, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Pause after the system had no connection to give, for example for want of file descriptors.
+/// Pause after a connection could not be accepted, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// That is said again only after so long without it: while others take what is given back, it comes and goes.
+/// It is logged again only after so long without it: while descriptors are short it comes and goes.
 const ACCEPT_QUIET: Duration = Duration::from_secs(60);
 
 /// Serves until `stop`, then finishes the requests under way, within [`Limits::farewell`].
@@ -57,8 +57,8 @@ pub(super) async fn serve_routes(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let (crowd, crowded) = watch::channel(false);
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let (is_full, full) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut refused: Option<Instant> = None;
     loop {
@@ -85,20 +85,20 @@ pub(super) async fn serve_routes(
                 }
             }
         };
-        let slot = tokio::select! {
+        let permit = tokio::select! {
             () = stop.cancelled() => break,
-            slot = free_slot(&slots, &crowd) => slot,
+            permit = free_permit(&permits, &is_full) => permit,
         };
         let connection = Connection {
             stream,
             limits,
             stop: stop.clone(),
-            crowded: crowded.clone(),
-            slot,
+            full: full.clone(),
+            permit,
         };
         connections.spawn(connection.serve(routes.clone()));
     }
-    // Nobody is let in any more, and a unix socket's file goes.
+    // No more connections are accepted, and a unix socket's file is removed.
     drop(listener);
     let finishing = async {
         while let Some(ended) = connections.join_next().await {
@@ -110,34 +110,34 @@ pub(super) async fn serve_routes(
     }
 }
 
-/// A slot for one more connection. As long as there is none, connections that have answered a request are asked to end
+/// A permit for one more connection. While there is none, connections that have answered a request are told to end
 /// after the one they are at.
-async fn free_slot(
-    slots: &Arc<Semaphore>,
-    crowd: &watch::Sender<bool>,
+async fn free_permit(
+    permits: &Arc<Semaphore>,
+    is_full: &watch::Sender<bool>,
 ) -> Option<OwnedSemaphorePermit> {
-    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-        return Some(slot);
+    if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        return Some(permit);
     }
-    crowd.send_replace(true);
-    let slot = Arc::clone(slots).acquire_owned().await;
-    crowd.send_replace(false);
+    is_full.send_replace(true);
+    let permit = Arc::clone(permits).acquire_owned().await;
+    is_full.send_replace(false);
     // The semaphore is never closed.
-    slot.ok()
+    permit.ok()
 }
 
 struct Connection {
     stream: Box<dyn Stream>,
     limits: Limits,
     stop: CancellationToken,
-    /// Whether another connection waits for a slot.
-    crowded: watch::Receiver<bool>,
-    slot: Option<OwnedSemaphorePermit>,
+    /// Whether another connection waits for a permit.
+    full: watch::Receiver<bool>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
     async fn serve(mut self, routes: Router) {
-        let stream = TokioIo::new(Impatient::new(
+        let stream = TokioIo::new(WriteLimits::new(
             self.stream,
             self.limits.write,
             self.limits.answer,
@@ -169,7 +169,7 @@ impl Connection {
                     () = async {
                         answered.notified().await;
                         // The sender lives as long as the server accepts connections.
-                        let _ = self.crowded.wait_for(|crowded| *crowded).await;
+                        let _ = self.full.wait_for(|full| *full).await;
                     } => {}
                 }
             } => {
@@ -181,7 +181,7 @@ impl Connection {
             // A peer that went away, was too slow, or does not speak HTTP.
             tracing::debug!(%error, "a connection to the status server ended early");
         }
-        drop(self.slot);
+        drop(self.permit);
     }
 }
 

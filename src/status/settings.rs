@@ -1,4 +1,4 @@
-//! What the server is told.
+//! Settings and limits of the server.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct StatusSettings {
     pub listen: Option<Listen>,
     /// What requests must carry, 16 to 1024 visible ASCII characters. An address that is not local has one.
     pub token: Option<SecretString>,
-    /// Names by which the server may be asked besides its address, in lower case, without ports.
+    /// Names of the server that are permitted in `Host` besides its address, in lower case, without ports.
     pub hosts: Vec<String>,
 }
 

@@ -17,10 +17,10 @@ use utoipa::IntoParams;
 use super::Parts;
 use super::budget::Reservation;
 use super::cursor::EventCursor;
+use super::long_poll::Woken;
 use super::openapi::Refused;
-use super::query::{Given, Job};
+use super::query::{Job, Parameters};
 use super::refusal::Refusal;
-use super::waiting::Woken;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::schema;
@@ -56,7 +56,7 @@ pub(super) struct From {
 
 impl From {
     /// What the client had last. One that comes again sends the header beside the parameter it began with.
-    fn place(&self, headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
+    fn after(&self, headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
         let last = headers.get("last-event-id").map(|value| value.as_bytes());
         match last {
             None | Some(b"") => Ok(self.after.map(|cursor| cursor.0)),
@@ -84,11 +84,11 @@ impl From {
 )]
 pub(super) async fn all(
     State(parts): State<Parts>,
-    Given(from): Given<From>,
+    Parameters(from): Parameters<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let commits = parts.waiting.commits.subscribe();
-    let after = match from.place(&headers)? {
+    let after = match from.after(&headers)? {
         Some(after) => after,
         None => {
             let newest = parts.store.newest_event().await;
@@ -114,18 +114,18 @@ pub(super) async fn all(
     ),
     responses(
         (status = 200, description = "A stream that ends when the job has", body = String, content_type = "text/event-stream"),
-        (status = 204, description = "The job has ended and nothing is left to tell: do not come again"),
+        (status = 204, description = "The job has ended and all its events were sent: do not come again"),
         (status = 404, description = "The job is not tracked here", body = Refused),
     )
 )]
 pub(super) async fn of_job(
     State(parts): State<Parts>,
     Job(id): Job,
-    Given(from): Given<From>,
+    Parameters(from): Parameters<From>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let commits = parts.waiting.commits.subscribe_job(&id);
-    let after = from.place(&headers)?.unwrap_or(0);
+    let after = from.after(&headers)?.unwrap_or(0);
     let found = parts.store.job(&id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let ended = found.ok_or_else(Refusal::no_such_job)?.state.is_final();
@@ -225,7 +225,7 @@ impl Stream {
                 }
             }
             let waiting = self.parts.waiting.clone();
-            if waiting.until(heartbeat, &mut self.commits).await == Woken::Over {
+            if waiting.until(heartbeat, &mut self.commits).await == Woken::End {
                 if waiting.is_over() {
                     return None;
                 }
@@ -250,7 +250,7 @@ impl Stream {
     fn written(&mut self, events: &[RecordedEvent]) -> String {
         let mut text = String::new();
         for event in events {
-            // In JSON a line break stands between tokens only, where a blank means the same.
+            // JSON has line breaks between tokens only, where a blank means the same.
             let body = event.body.replace(['\r', '\n'], " ");
             // Writing to a text cannot fail.
             let _ = write!(

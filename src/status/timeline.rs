@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use super::Parts;
 use super::cursor::TimelineCursor;
 use super::openapi::Refused;
-use super::query::{Given, Job, Limit};
+use super::query::{Job, Limit, Parameters};
 use super::refusal::Refusal;
 use crate::record::schema;
 use crate::record::status::Page;
@@ -29,8 +29,8 @@ pub(super) struct Paging {
 
 /// Transitions, events, deliveries and attempts of one job
 ///
-/// By time; at the same moment transitions come first, then events, deliveries and attempts. A delivery stands where
-/// its event was made, and says how it is now.
+/// By time; at the same moment transitions come first, then events, deliveries and attempts. A delivery is
+/// listed at the time of its event, with its present state.
 #[utoipa::path(
     get,
     path = "/jobs/{id}/timeline",
@@ -45,13 +45,13 @@ pub(super) struct Paging {
 pub(super) async fn timeline(
     State(parts): State<Parts>,
     Job(id): Job,
-    Given(given): Given<Paging>,
+    Parameters(query): Parameters<Paging>,
 ) -> Result<Response, Refusal> {
-    let after = given.after.map(|cursor| cursor.0);
+    let after = query.after.map(|cursor| cursor.0);
     let reserved = parts.budget.page().await?;
     let page = parts
         .store
-        .timeline(&id, after.as_ref(), given.limit.0)
+        .timeline(&id, after.as_ref(), query.limit.0)
         .await;
     let page = page.map_err(|error| Refusal::unreadable(&error))?;
     let page = page.ok_or_else(Refusal::no_such_job)?;

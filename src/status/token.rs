@@ -1,4 +1,4 @@
-//! The token that requests show.
+//! The token that requests must have.
 
 use std::fmt;
 

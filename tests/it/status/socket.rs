@@ -84,12 +84,12 @@ async fn a_socket_on_which_somebody_answers_and_a_file_that_is_none_are_left_alo
     let file = folder.path().join("notes");
     fs::write(&file, "mine").unwrap();
     let text = refusal(&file).await;
-    assert!(text.contains("is no socket"), "{text}");
+    assert!(text.contains("is not a socket"), "{text}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    assert!(refusal(&link).await.contains("is no socket"));
+    assert!(refusal(&link).await.contains("is not a socket"));
     assert!(link.exists());
 }
 

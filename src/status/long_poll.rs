@@ -1,4 +1,4 @@
-//! Requests that wait for something to happen: how many, for how long, and what wakes them.
+//! Requests that wait for a commit: how many, for how long, and what wakes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub const MAX_WAITS: usize = 256;
 /// Most streams that are open at once.
 pub const MAX_STREAMS: usize = 100;
 
-/// When a client that was turned away is to come again.
-const COME_AGAIN: Duration = Duration::from_secs(5);
+/// When a client that was refused is to come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Wakes requests when something is committed, and counts them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) enum Woken {
     /// Something was committed.
     Commit,
     /// Its time is over, or the daemon stops.
-    Over,
+    End,
 }
 
 impl Waiting {
@@ -49,7 +49,7 @@ impl Waiting {
         }
     }
 
-    /// From now on nobody waits: those who do are answered at once, streams end.
+    /// Ends all waits: requests are answered at once, streams end.
     pub fn end(&self) {
         self.end.cancel();
     }
@@ -66,23 +66,23 @@ impl Waiting {
         MAX_STREAMS - self.streams.available_permits()
     }
 
-    /// Room for one more that waits.
+    /// A permit for one more that waits.
     pub(super) fn wait(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        room(&self.waits, "Too many requests wait here already.")
+        permit(&self.waits, "Too many requests wait here already.")
     }
 
-    /// Room for one more stream.
+    /// A permit for one more stream.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        room(&self.streams, "Too many streams are open here already.")
+        permit(&self.streams, "Too many streams are open here already.")
     }
 
     /// Waits for a commit until `deadline`.
     pub(super) async fn until(&self, deadline: Instant, commits: &mut Subscription) -> Woken {
         tokio::select! {
             biased;
-            () = self.end.cancelled() => Woken::Over,
+            () = self.end.cancelled() => Woken::End,
             () = commits.changed() => Woken::Commit,
-            () = tokio::time::sleep_until(deadline) => Woken::Over,
+            () = tokio::time::sleep_until(deadline) => Woken::End,
         }
     }
 
@@ -92,7 +92,7 @@ impl Waiting {
     }
 }
 
-fn room(seats: &Arc<Semaphore>, full: &'static str) -> Result<OwnedSemaphorePermit, Refusal> {
-    let permit = Arc::clone(seats).try_acquire_owned();
-    permit.map_err(|_| Refusal::unavailable(full).retry_after(COME_AGAIN))
+fn permit(permits: &Arc<Semaphore>, full: &'static str) -> Result<OwnedSemaphorePermit, Refusal> {
+    let permit = Arc::clone(permits).try_acquire_owned();
+    permit.map_err(|_| Refusal::unavailable(full).retry_after(RETRY_AFTER))
 }

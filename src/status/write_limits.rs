@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A stream whose writes fail when the peer has taken nothing for one limit, or not everything for another one.
-pub(super) struct Impatient<S> {
+pub(super) struct WriteLimits<S> {
     stream: S,
     nothing: Duration,
     everything: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Impatient<S> {
     behind: Option<Instant>,
 }
 
-impl<S> Impatient<S> {
+impl<S> WriteLimits<S> {
     pub(super) fn new(stream: S, nothing: Duration, everything: Duration) -> Self {
         Self {
             stream,
@@ -53,7 +53,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteLimits<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -63,7 +63,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimits<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -87,7 +87,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Asked for when all that was ready is written.
+        // Called when all that was ready is written.
         self.behind = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
