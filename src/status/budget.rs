@@ -141,7 +141,7 @@ impl Reservation {
         Ok(json_bytes(self.body(text).await?))
     }
 
-    /// The bytes of an answer, which count until they are sent. Memory that is not needed is query back; for what is
+    /// The bytes of an answer, which count until they are sent. Memory that is not needed is returned; for what is
     /// missing the request waits once more.
     pub(super) async fn body(self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
         let charged = timeout(MAX_WAIT, self.charged(text)).await;
