@@ -19,8 +19,7 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-/// Most symbolic links on the way to a file, as Linux has it.
-const MOST_LINKS: usize = 40;
+use crate::store::MOST_LINKS;
 
 /// Reading, whatever the mode: what root asks for may lie behind folders that their owner alone may enter.
 const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
@@ -148,7 +147,7 @@ fn folder_behind(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
             continue;
         }
         let at = folder.join(&name);
-        // What is not there yet is said by whoever needs it.
+        // The command that needs the file reports that it is not there.
         let Ok(found) = fs::symlink_metadata(&at) else {
             return trusted(folder, name, foreign);
         };

@@ -132,7 +132,7 @@ pub(super) async fn run(
         Display::Moving(Terminal::enter(io::stdout(), screen.view.style)?)
     } else {
         if watch.lonely {
-            super::note(&format!("note: {}", page::LONELY));
+            super::print::note(&format!("note: {}", page::LONELY));
         }
         Display::Lines(Lines::new(args.json, screen.view.now))
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
-use crate::cli::{steps, table, text};
+use crate::cli::{list, steps, text};
 use crate::core::job::{JobId, JobState};
 use crate::store::{Overview, Told, WatchedJob};
 
@@ -294,7 +294,7 @@ impl Column {
                     let ago = text::ago(view.now.since(end));
                     (format!("ended {ago}"), Tone::Dim)
                 }
-                None => table::next_poll(row, view),
+                None => list::next_poll(row, view),
             },
             Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
             Self::Told => told(&job.told),

@@ -47,7 +47,7 @@ fn every_kind() -> Vec<JobSummary> {
 
 #[test]
 fn each_job_is_one_line_with_what_it_does_now() {
-    insta::assert_snapshot!(jobs(&every_kind(), &view(120, 60.0)), @r#"
+    insta::assert_snapshot!(draw(&every_kind(), &view(120, 60.0)), @r#"
     ID                                    STATE          STEPS                   AGE  POLLS  NEXT POLL  LAST ERROR
     ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
     a03e4df4-dc05-4cd3-9af0-0f28a13ea614  ○ pending      –                        1m      0  due
@@ -62,7 +62,7 @@ fn each_job_is_one_line_with_what_it_does_now() {
 
 #[test]
 fn a_narrow_terminal_goes_without_the_columns_that_matter_least() {
-    insta::assert_snapshot!(jobs(&every_kind(), &view(60, 60.0)), @r#"
+    insta::assert_snapshot!(draw(&every_kind(), &view(60, 60.0)), @r#"
     ID                                    STATE          STEPS
     ──────────────────────────────────────────────────────────
     a03e4df4-dc05-4cd3-9af0-0f28a13ea614  ○ pending      –
@@ -74,7 +74,7 @@ fn a_narrow_terminal_goes_without_the_columns_that_matter_least() {
     61728                                 ✗ failed       –
     "#);
     for width in [40, 60, 80, 100] {
-        for line in jobs(&every_kind(), &view(width, 60.0)).lines() {
+        for line in draw(&every_kind(), &view(width, 60.0)).lines() {
             assert!(text::columns(line) <= width, "{width}: {line}");
         }
     }
