@@ -126,33 +126,26 @@ impl Files<'_> {
         let repair = self.repair(folder, 0o2770);
         let daemon = self.daemon.unwrap_or(mode.owner);
         let user = self.accounts.user_name(daemon.uid);
-        let of_root = mode.owner.uid == 0 && mode.owner.gid != 0 && mode.permits_group(WRITE);
         let text = format!("the folder {shown} {}", self.accounts.describe(mode));
-        let rules = [
-            (
-                mode.permits_others(WRITE),
-                Level::Problem,
-                format!("everybody on this machine can put files there in the place of the database's; {repair}"),
-            ),
-            (
-                !mode.permits(daemon, WRITE | PASS),
-                Level::Problem,
-                format!("{user} can make no files there, so the daemon does not start; {repair}"),
-            ),
-            (
-                of_root,
-                Level::Warning,
-                "members of its group can put links there, and root may follow them in what it does with the database \
-                 (restore, backup); let folder and files belong to the user that the daemon runs as, and that not to be root"
-                    .to_owned(),
-            ),
-            (
-                !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0,
-                self.sharing(),
-                format!("with less than 2770 the members of a group cannot insert jobs at all times; if they are to, {repair}"),
-            ),
-        ];
-        first_broken(check, &text, rules).unwrap_or_else(|| ok(check, text))
+        let (level, why) = if mode.permits_others(WRITE) {
+            let why =
+                "everybody on this machine can put files there in the place of the database's";
+            (Level::Problem, format!("{why}; {repair}"))
+        } else if !mode.permits(daemon, WRITE | PASS) {
+            let why = format!("{user} can make no files there, so the daemon does not start");
+            (Level::Problem, format!("{why}; {repair}"))
+        } else if mode.owner.uid == 0 && mode.owner.gid != 0 && mode.permits_group(WRITE) {
+            let why = "members of its group can put links there, and root may follow them in what it does with the database \
+                       (restore, backup); let folder and files belong to the user that the daemon runs as, and that not to be \
+                       root";
+            (Level::Warning, why.to_owned())
+        } else if !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0 {
+            let why = "with less than 2770 the members of a group cannot insert jobs at all times";
+            (self.sharing(), format!("{why}; if they are to, {repair}"))
+        } else {
+            return ok(check, text);
+        };
+        Finding::new(check, level, text).advise(why)
     }
 
     fn file(&self) -> Vec<Finding> {
@@ -192,30 +185,22 @@ impl Files<'_> {
         let repair = self.repair(self.path, 0o660);
         let daemon = self.daemon.unwrap_or(mode.owner);
         let text = format!("{} {}", self.path.display(), self.accounts.describe(mode));
-        let rules = [
-            (
-                mode.permits_others(WRITE),
-                Level::Problem,
-                "everybody on this machine can write it, so nothing in it can be trusted",
-            ),
-            (
-                !mode.permits(daemon, READ | WRITE),
-                Level::Problem,
-                "the daemon has to read and write it and does not start",
-            ),
-            (
-                mode.permits_others(READ),
-                Level::Warning,
-                "everybody on this machine can read what the API says of your customers",
-            ),
-            (
-                !mode.permits_group(READ | WRITE),
-                self.sharing(),
-                "members of its group cannot enqueue; if they are to",
-            ),
-        ];
-        let rules = rules.map(|(broken, level, why)| (broken, level, format!("{why}; {repair}")));
-        first_broken(check, &text, rules).unwrap_or_else(|| ok(check, text))
+        let (level, why) = if mode.permits_others(WRITE) {
+            let why = "everybody on this machine can write it, so nothing in it can be trusted";
+            (Level::Problem, why)
+        } else if !mode.permits(daemon, READ | WRITE) {
+            let why = "the daemon has to read and write it and does not start";
+            (Level::Problem, why)
+        } else if mode.permits_others(READ) {
+            let why = "everybody on this machine can read what the API says of your customers";
+            (Level::Warning, why)
+        } else if !mode.permits_group(READ | WRITE) {
+            let why = "members of its group cannot enqueue; if they are to";
+            (self.sharing(), why)
+        } else {
+            return ok(check, text);
+        };
+        Finding::new(check, level, text).advise(format!("{why}; {repair}"))
     }
 
     /// The files beside the database, and whether others than the daemon use them.
@@ -246,31 +231,23 @@ impl Files<'_> {
         );
         let repair = self.repair(file, database.bits & 0o660);
         let daemon = self.daemon.unwrap_or(database.owner);
-        let user = self.accounts.user_name(daemon.uid);
-        let group = READ | WRITE;
-        let rules = [
-            (
-                !mode.permits(daemon, READ | WRITE),
-                Level::Problem,
-                format!(
-                    "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of its \
-                     own; {repair}"
-                ),
-            ),
-            (
-                mode.permits_others(WRITE) && !database.permits_others(WRITE),
-                Level::Problem,
-                format!(
-                    "everybody on this machine can write it, and damage the database with it; {repair}"
-                ),
-            ),
-            (
-                shared && database.permits_group(group) && !mode.permits_group(group),
-                Level::Warning,
-                format!("members of the group can no longer use the database; {repair}"),
-            ),
-        ];
-        first_broken(check, &text, rules)
+        let both = READ | WRITE;
+        let (level, why) = if !mode.permits(daemon, both) {
+            let user = self.accounts.user_name(daemon.uid);
+            let why = format!(
+                "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of its own"
+            );
+            (Level::Problem, why)
+        } else if mode.permits_others(WRITE) && !database.permits_others(WRITE) {
+            let why = "everybody on this machine can write it, and damage the database with it";
+            (Level::Problem, why.to_owned())
+        } else if shared && database.permits_group(both) && !mode.permits_group(both) {
+            let why = "members of the group can no longer use the database";
+            (Level::Warning, why.to_owned())
+        } else {
+            return None;
+        };
+        Some(Finding::new(check, level, text).advise(format!("{why}; {repair}")))
     }
 
     /// Whether the user of this process could enqueue.
@@ -294,17 +271,6 @@ impl Files<'_> {
             "{user} cannot enqueue; if that is not meant, {remedy}"
         ))
     }
-}
-
-/// The finding of the first rule that is broken; a rule says whether it is, how bad that is, and why.
-fn first_broken<const N: usize>(
-    check: &'static str,
-    text: &str,
-    rules: [(bool, Level, String); N],
-) -> Option<Finding> {
-    let mut rules = rules.into_iter();
-    let (_, level, why) = rules.find(|(is_broken, ..)| *is_broken)?;
-    Some(Finding::new(check, level, text).advise(why))
 }
 
 #[cfg(test)]
