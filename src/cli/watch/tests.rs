@@ -81,12 +81,10 @@ fn overview() -> Overview {
 }
 
 fn page(jobs: &[WatchedJob], width: usize, height: usize) -> String {
-    let overview = overview();
     let frame = Frame {
-        ids: &[],
-        jobs,
-        overview: &overview,
-        lonely: false,
+        jobs: jobs.to_vec(),
+        overview: overview(),
+        ..Frame::default()
     };
     draw(&frame, &view(width, 9.0), height).join("\n")
 }
@@ -149,14 +147,11 @@ fn a_low_terminal_shows_the_first_jobs_and_counts_the_others() {
 
 #[test]
 fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named() {
-    let overview = overview();
-    let jobs: Vec<WatchedJob> = all_kinds().drain(4..5).collect();
-    let ids = ["61725", "99"].map(|id| JobId::parse(id).unwrap());
     let frame = Frame {
-        ids: &ids,
-        jobs: &jobs,
-        overview: &overview,
-        lonely: true,
+        ids: ["61725", "99"].map(|id| JobId::parse(id).unwrap()).into(),
+        jobs: all_kinds().drain(4..5).collect(),
+        overview: overview(),
+        no_daemon: true,
     };
     insta::assert_snapshot!(draw(&frame, &view(100, 9.0), 24).join("\n"), @r#"
     1 of 2 jobs ended, not in the database: 99, 2 deliveries pending, 1 webhook failing: audit\u{1b}
@@ -174,15 +169,13 @@ fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     story.seen(1.0, &[step(evil, evil, &NOTHING)]);
     story.detail.summary.row.progress.last_error = Some(evil.to_owned());
     story.detail.summary.row.progress.consecutive_errors = 1;
-    let jobs = [watched(story, Told::default())];
-    let mut overview = overview();
-    overview.disabled.push(evil.to_owned());
-    let frame = Frame {
-        ids: &[],
-        jobs: &jobs,
-        overview: &overview,
-        lonely: true,
+    let mut frame = Frame {
+        jobs: vec![watched(story, Told::default())],
+        overview: overview(),
+        no_daemon: true,
+        ..Frame::default()
     };
+    frame.overview.disabled.push(evil.to_owned());
     let mut view = view(100, 9.0);
     let plain = draw(&frame, &view, 24).join("\n");
     let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
