@@ -95,6 +95,12 @@ fn parse_pace(text: &str) -> Result<f64, String> {
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("failed to listen to signals")?;
     let sandbox = Sandbox::start(args.pace, args.refuse.as_deref()).await?;
+    note(&format!(
+        "{} jobs, an API at {}, two webhooks and jobtrackd, in {}",
+        jobs().len(),
+        sandbox.simulator.base_url(),
+        sandbox.folder.path().display(),
+    ));
     let settings = sandbox.settings()?;
     if args.logs {
         logging::start(&settings.log)?;
@@ -154,12 +160,6 @@ async fn show(
     database: &Path,
     signals: &mut Signals,
 ) -> anyhow::Result<Finish> {
-    note(&format!(
-        "{} jobs, an API at {}, two webhooks and jobtrackd, in {}",
-        jobs().len(),
-        sandbox.simulator.base_url(),
-        sandbox.folder.path().display(),
-    ));
     let mut watch = Watch::new(store, database, Vec::new()).await?;
     let now = Clock::system().now();
     let mut screen = Screen::stderr(now);

@@ -2,8 +2,6 @@
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, StdinLock};
-use std::str::FromStr;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::CommandFactory;
@@ -14,6 +12,7 @@ use url::Url;
 use super::screen::{Screen, View};
 use super::style::{Style, Tone};
 use super::text;
+use super::when::When;
 use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
@@ -61,49 +60,20 @@ pub(super) struct Args {
     )]
     priority: i64,
     /// The job fails as expired past this: a duration from now (2h) or a time (2026-11-22T15:04:05Z)
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     deadline: Option<When>,
     /// No poll before this: a duration from now (10m) or a time
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     not_before: Option<When>,
     /// Print one JSON object per id
     #[arg(long)]
     json: bool,
 }
 
-/// A moment as it is written on a command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    /// So long after now.
-    In(Duration),
-    /// Then.
-    At(UnixMillis),
-}
-
-impl FromStr for When {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(duration) = humantime::parse_duration(text) {
-            return Ok(Self::In(duration));
-        }
-        match UnixMillis::parse_rfc3339(text) {
-            Some(at) if at >= EARLIEST => Ok(Self::At(at)),
-            Some(_) => Err("a job's times are later than 2001".to_owned()),
-            None => Err(
-                "write a duration such as 90s, 2h or 8d, or a time such as 2026-11-22T15:04:05Z"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-impl When {
-    fn after(self, now: UnixMillis) -> UnixMillis {
-        match self {
-            Self::In(duration) => now.plus(duration),
-            Self::At(at) => at,
-        }
+fn job_time(text: &str) -> Result<When, &'static str> {
+    match text.parse()? {
+        When::At(at) if at < EARLIEST => Err("a job's times are later than 2001"),
+        when => Ok(when),
     }
 }
 
@@ -409,7 +379,7 @@ mod tests {
     #[test]
     fn a_moment_is_a_duration_from_now_or_a_time() {
         let now = UnixMillis(1_000_000);
-        let parse = |text: &str| text.parse::<When>().map(|when| when.after(now));
+        let parse = |text: &str| job_time(text).map(|when| when.after(now));
         assert_eq!(parse("90s"), Ok(UnixMillis(1_090_000)));
         assert_eq!(
             parse("2026-11-22T15:04:05+11:00"),

@@ -2,9 +2,9 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::past::Past;
 use super::screen::Screen;
 use super::style::Tone;
+use super::when::When;
 use super::{table, text};
 use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
@@ -32,7 +32,7 @@ pub(super) struct Args {
         visible_alias = "newer-than",
         allow_hyphen_values = true
     )]
-    since: Option<Past>,
+    since: Option<When>,
     /// Only jobs that were enqueued then or earlier: how long ago, or a time
     #[arg(
         long,
@@ -40,7 +40,7 @@ pub(super) struct Args {
         visible_alias = "older-than",
         allow_hyphen_values = true
     )]
-    until: Option<Past>,
+    until: Option<When>,
     /// Only jobs that this webhook alone is told of, or that have an event for it
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,

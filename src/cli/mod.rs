@@ -32,7 +32,6 @@ mod columns;
 mod deliveries;
 mod history;
 mod pages;
-mod past;
 mod privilege;
 mod probe;
 mod prompt;
@@ -43,9 +42,7 @@ mod table;
 mod text;
 mod timeline;
 mod unknown;
-
-#[cfg(test)]
-mod sample;
+mod when;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -304,11 +301,4 @@ fn report(error: &anyhow::Error) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

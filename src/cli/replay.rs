@@ -6,9 +6,9 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::columns;
-use super::past::Past;
 use super::screen::{Screen, View};
 use super::style::Tone;
+use super::when::When;
 use super::{text, told};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -42,10 +42,10 @@ pub(super) struct Args {
     webhook: Option<String>,
     /// What happened then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    since: Option<Past>,
+    since: Option<When>,
     /// What happened then or earlier: how long ago, or a time
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    until: Option<Past>,
+    until: Option<When>,
     /// Events of this type only
     #[arg(long = "type", value_name = "TYPE", value_parser = told::types())]
     kind: Option<EventType>,

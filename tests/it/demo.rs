@@ -89,11 +89,11 @@ async fn everything_is_tracked_and_delivered_and_nothing_is_left_behind() {
         "  61723  mfa-challenge: in-progress",
         "  61723-page  retrieve-transactions: in-progress → success",
         "  mfa-token  the user answers the challenge wrongly",
-        "  instant  job.completed to audit: pending, attempt 1: 500",
+        "  instant  job.completed to audit: pending, attempt 1: status: 500",
         "  instant  job.completed to audit: delivered, attempt 3",
         "  never-ends  cancel requested",
-        "  never-ends  failed 0/3: cancelled",
-        "  expired  failed 0/3: expired",
+        "/3: cancelled: Cancelled",
+        "/3: expired: Deadline passed",
         "  unknown  failed 0/0: not_found",
         "  foreign-url  failed 0/0: rejected",
     ] {
@@ -166,7 +166,7 @@ async fn a_signal_stops_it_and_it_removes_its_folder() {
 #[tokio::test]
 async fn the_daemons_log_is_shown_on_request() {
     let ended = run(&["--logs"], Some(Signal::INT)).await;
-    let log = "jobtrackd follows jobs";
+    let log = "WARN jobtrackd_store::sqlite::open: there was no database";
     assert!(ended.progress.contains(log), "{}", ended.progress);
 }
 

@@ -34,8 +34,6 @@ pub struct Driver {
     acts: VecDeque<(Duration, Act)>,
     /// When the user of a job answers its challenge.
     answers: Vec<(Instant, usize)>,
-    /// How often the user of each job has answered.
-    answered: Vec<u32>,
     began: Instant,
     pace: f64,
     clock: Clock,
@@ -60,7 +58,6 @@ impl Driver {
         Self {
             acts: acts.into(),
             answers: Vec::new(),
-            answered: vec![0; jobs.len()],
             jobs,
             began: Instant::now(),
             pace,
@@ -120,19 +117,18 @@ impl Driver {
         }
         let now = Instant::now();
         for (_, index) in self.answers.extract_if(.., |(at, _)| *at <= now) {
-            let job = &self.jobs[index];
+            let job = &mut self.jobs[index];
             let expected = self.control.expected_answers(job.remote_id());
             let mut answers = expected.unwrap_or_default();
-            let is_right = match job.user {
+            match job.user {
                 User::Silent => continue,
-                User::Knows => true,
-                User::Mistypes => self.answered[index] > 0,
-                User::Guesses => false,
-            };
-            if !is_right {
-                answers.fill(WRONG.to_owned());
+                User::Knows => {}
+                User::Guesses => answers.fill(WRONG.to_owned()),
+                User::Mistypes => {
+                    answers.fill(WRONG.to_owned());
+                    job.user = User::Knows;
+                }
             }
-            self.answered[index] += 1;
             match self.control.answer(job.remote_id(), &answers) {
                 Ok(true) => print(job.id, "the user answers the challenge"),
                 Ok(false) => print(job.id, "the user answers the challenge wrongly"),

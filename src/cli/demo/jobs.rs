@@ -16,7 +16,7 @@ pub const BILLING: &str = "billing";
 pub(super) const TOKENS_EXPIRE: Duration = Duration::from_millis(9_000);
 
 /// One job of the demo. Times are those of an unhurried demo.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct DemoJob {
     /// The id of the row, and of the simulator's job unless `url` names another.
     pub id: &'static str,
@@ -45,9 +45,10 @@ pub struct DemoJob {
 }
 
 /// How a user meets challenges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum User {
     /// Does nothing.
+    #[default]
     Silent,
     /// Answers every challenge rightly.
     Knows,
@@ -64,14 +65,7 @@ impl DemoJob {
             about,
             at: Duration::from_millis(at_ms),
             remote,
-            user: User::Silent,
-            end: None,
-            url: None,
-            metadata: None,
-            webhook: None,
-            priority: 0,
-            deadline: None,
-            cancel: None,
+            ..Self::default()
         }
     }
 

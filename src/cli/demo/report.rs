@@ -18,7 +18,9 @@ use crate::store::{JobDetail, Store};
 /// The most lines printed of one check that failed.
 const MAX_PROBLEMS: usize = 10;
 
-/// Narrower screens have no room for what a job is about, nor for its steps.
+/// The columns; a screen of less than [`WIDE`] columns has no room for two of them.
+const COLUMNS: &str = "JOB,KIND,END,STEPS,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
+const NARROW: &str = "JOB,END,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
 const WIDE: usize = 130;
 
 /// One promise, and what breaks it.
@@ -34,13 +36,14 @@ pub(super) struct Report {
     cases: Vec<Case>,
     totals: Totals,
     received: Vec<Received>,
+    /// Jobs whose row was never inserted.
+    absent: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Case {
     job: DemoJob,
-    /// `None` when its row was never inserted.
-    detail: Option<JobDetail>,
+    detail: JobDetail,
     /// How it ended at the API.
     ending: Option<Ending>,
     /// What the API was asked about it.
@@ -52,105 +55,75 @@ struct Case {
 impl Report {
     pub(super) async fn gather(sandbox: &Sandbox, store: &Store) -> anyhow::Result<Self> {
         let control = sandbox.simulator.control();
-        let (requests, received) = (control.requests(), sandbox.receiver.inbox().received());
-        let mut cases = Vec::new();
+        let mut report = Self {
+            cases: Vec::new(),
+            totals: control.totals(),
+            received: sandbox.receiver.inbox().received(),
+            absent: Vec::new(),
+        };
+        let requests = control.requests();
         for job in jobs() {
+            let Some(detail) = store.detail(&JobId::parse(job.id)?).await? else {
+                report.absent.push(format!("{}: was not enqueued", job.id));
+                continue;
+            };
             let remote = job.remote_id();
-            let of_job = requests
-                .iter()
-                .filter(|request| request.job.as_deref() == Some(remote));
-            let received = received.iter().filter(|request| request.job == job.id);
-            cases.push(Case {
-                detail: store.detail(&JobId::parse(job.id)?).await?,
+            let mut received = report.received.clone();
+            received.retain(|request| request.job == job.id);
+            let requests = requests.iter().filter_map(|request| request.job.as_deref());
+            report.cases.push(Case {
+                detail,
                 ending: control.truth(remote).and_then(|truth| truth.ending()),
-                requests: of_job.count(),
-                received: received.cloned().collect(),
+                requests: requests.filter(|job| *job == remote).count(),
+                received,
                 job,
             });
         }
-        Ok(Self {
-            cases,
-            totals: control.totals(),
-            received,
-        })
+        Ok(report)
     }
 
     pub(super) fn checks(&self) -> Vec<Check> {
-        let each = |promise, problems: fn(&Case) -> Vec<String>| Check {
-            promise,
-            problems: self
-                .cases
-                .iter()
-                .flat_map(|case| {
-                    let problems = problems(case).into_iter();
-                    problems.map(|problem| format!("{}: {problem}", case.job.id))
-                })
-                .collect(),
-        };
+        let mut ends = self.absent.clone();
+        let mut deliveries = Vec::new();
+        for case in &self.cases {
+            let named = |problem| format!("{}: {problem}", case.job.id);
+            ends.extend(end(case).map(named));
+            deliveries.extend(undelivered(case).into_iter().map(named));
+        }
         let wrong = self.received.iter().filter_map(|request| {
             let error = request.signature.err()?;
             Some(format!("{} at {}: {error}", request.id, request.hook))
         });
+        let check = |promise, problems| Check { promise, problems };
         vec![
-            each("every job came to the end the API gave it, once", end),
-            each("every event was delivered, in order", delivered),
-            Check {
-                promise: "every signature is right",
-                problems: wrong.collect(),
-            },
+            check("every job came to the end the API gave it, once", ends),
+            check("every event was delivered, in order", deliveries),
+            check("every signature is right", wrong.collect()),
         ]
     }
 
     pub(super) fn text(&self, checks: &[Check], view: &View) -> String {
         let is_wide = view.width >= WIDE;
-        let headings = [
-            "JOB",
-            "KIND",
-            "END",
-            "STEPS",
-            "TRANSITIONS",
-            "POLLS",
-            "EVENTS",
-            "DELIVERED",
-            "VERIFIED",
-        ];
-        let kept = |index: &usize| is_wide || !matches!(index, 1 | 3);
-        let rows: Vec<Vec<Cell>> = self
-            .cases
-            .iter()
-            .map(|case| {
-                let cells = case.cells().into_iter().enumerate();
-                cells
-                    .filter(|(index, _)| kept(index))
-                    .map(|(_, cell)| cell)
-                    .collect()
-            })
-            .collect();
-        let headings = headings.into_iter().enumerate();
-        let headings: Vec<&str> = headings
-            .filter(|(index, _)| kept(index))
-            .map(|(_, heading)| heading)
-            .collect();
-        let details = || self.cases.iter().filter_map(|case| case.detail.as_ref());
-        let sum = |of: fn(&JobDetail) -> usize| details().map(of).sum::<usize>();
-        let (deliveries, attempts) = (sum(deliveries), sum(|detail| detail.attempts.len()));
-        let verified = self
-            .received
-            .iter()
-            .filter(|request| request.signature.is_ok());
+        let columns = if is_wide { COLUMNS } else { NARROW };
+        let headings: Vec<&str> = columns.split(',').collect();
+        let rows: Vec<_> = self.cases.iter().map(|case| case.row(is_wide)).collect();
+        let sum = |of: fn(&JobDetail) -> usize| -> usize {
+            self.cases.iter().map(|case| of(&case.detail)).sum()
+        };
+        let (delivered, attempts) = (sum(delivered), sum(|detail| detail.attempts.len()));
         let mut text = table(&headings, &rows, view);
         // Writing to a String never fails.
         let _ = writeln!(
             text,
             "\n{} jobs, {} transitions, {} events; {} requests to the API with {} tokens\n\
-             {deliveries} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n",
+             {delivered} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n",
             self.cases.len(),
             sum(|detail| detail.transitions.len()),
             sum(|detail| detail.events.len()),
             self.totals.requests,
             self.totals.tokens,
-            attempts.saturating_sub(deliveries),
-            verified.count(),
+            attempts.saturating_sub(delivered),
+            verified(&self.received),
             self.received.len(),
         );
         for Check { promise, problems } in checks {
@@ -171,117 +144,106 @@ impl Report {
 }
 
 impl Case {
-    fn cells(&self) -> [Cell; 9] {
+    fn row(&self, is_wide: bool) -> Vec<Cell> {
         let plain = |text: String| (text, Tone::Plain);
-        let detail = self.detail.as_ref();
-        let count = |of: fn(&JobDetail) -> usize| detail.map(of).unwrap_or_default();
-        let end = match detail.map(|detail| (&detail.summary.failure, detail.summary.row.state)) {
-            None => ("not enqueued".to_owned(), Tone::Bad),
-            Some((Some(failure), _)) => (format!("failed: {}", failure.kind.as_str()), Tone::Warn),
-            Some((None, state)) => (state.to_string(), Tone::of_state(state)),
-        };
-        let (done, all) = detail
-            .map(|detail| steps::done_of(&detail.summary))
-            .unwrap_or_default();
-        let verified = self
-            .received
-            .iter()
-            .filter(|request| request.signature.is_ok());
-        [
-            plain(self.job.id.to_owned()),
-            plain(self.job.about.to_owned()),
-            end,
-            plain(format!("{done}/{all}")),
-            plain(count(|detail| detail.transitions.len()).to_string()),
+        let detail = &self.detail;
+        let state = detail.summary.row.state;
+        let (done, all) = steps::done_of(&detail.summary);
+        let deliveries = detail.deliveries.len();
+        let mut row = vec![plain(self.job.id.to_owned())];
+        if is_wide {
+            row.push(plain(self.job.about.to_owned()));
+        }
+        row.push(match &detail.summary.failure {
+            Some(failure) => (format!("failed: {}", failure.kind.as_str()), Tone::Warn),
+            None => (state.to_string(), Tone::of_state(state)),
+        });
+        if is_wide {
+            row.push(plain(format!("{done}/{all}")));
+        }
+        row.extend([
+            plain(detail.transitions.len().to_string()),
             plain(self.requests.to_string()),
-            plain(count(|detail| detail.events.len()).to_string()),
+            plain(detail.events.len().to_string()),
+            plain(format!("{}/{deliveries}", delivered(detail))),
             plain(format!(
                 "{}/{}",
-                count(deliveries),
-                count(|detail| detail.deliveries.len())
+                verified(&self.received),
+                self.received.len()
             )),
-            plain(format!("{}/{}", verified.count(), self.received.len())),
-        ]
+        ]);
+        row
     }
 }
 
-/// How many are delivered.
-fn deliveries(detail: &JobDetail) -> usize {
+fn delivered(detail: &JobDetail) -> usize {
     let states = detail.deliveries.iter().map(|delivery| delivery.state);
     states
         .filter(|state| *state == DeliveryState::Delivered)
         .count()
 }
 
-fn end(case: &Case) -> Vec<String> {
-    let Some(detail) = &case.detail else {
-        return vec!["was not enqueued".to_owned()];
-    };
-    let failed = |kind: FailureKind| format!("failed ({})", kind.as_str());
-    let is = match &detail.summary.failure {
-        Some(failure) => failed(failure.kind),
-        None => detail.summary.row.state.to_string(),
-    };
-    let expected = match (case.job.end, case.ending) {
-        (Some(kind), _) => failed(kind),
-        (None, Some(Ending::Success)) => JobState::Success.to_string(),
-        (None, Some(Ending::Failed)) => failed(FailureKind::Step),
-        (None, None) => "running at the API".to_owned(),
-    };
-    let mut problems = Vec::new();
-    if is != expected {
-        problems.push(format!("is {is}, not {expected}"));
-    }
-    let is_end = |kind: &str| matches!(kind, "job.completed" | "job.failed");
-    let ends = detail
-        .events
+fn verified(received: &[Received]) -> usize {
+    received
         .iter()
-        .filter(|event| is_end(&event.kind))
-        .count();
-    let last = detail.events.last().map_or("nothing", |event| &event.kind);
-    if ends != 1 || !is_end(last) {
-        problems.push(format!(
-            "has {ends} events of its end, and {last} as the last event"
-        ));
-    }
-    problems
+        .filter(|request| request.signature.is_ok())
+        .count()
 }
 
-fn delivered(case: &Case) -> Vec<String> {
-    let Some(detail) = &case.detail else {
-        return Vec::new();
+fn end(case: &Case) -> Option<String> {
+    let (detail, failed) = (&case.detail, JobState::Failed);
+    let is = (
+        detail.summary.row.state,
+        detail.summary.failure.as_ref().map(|failure| failure.kind),
+    );
+    let expected = match (case.job.end, case.ending) {
+        (Some(kind), _) => (failed, Some(kind)),
+        (None, Some(Ending::Success)) => (JobState::Success, None),
+        (None, Some(Ending::Failed)) => (failed, Some(FailureKind::Step)),
+        (None, None) => return Some("is running at the API".to_owned()),
     };
+    let word = |(state, kind): (JobState, Option<FailureKind>)| match kind {
+        Some(kind) => format!("{state} ({})", kind.as_str()),
+        None => state.to_string(),
+    };
+    let is_end = |kind: &str| matches!(kind, "job.completed" | "job.failed");
+    let events = detail.events.iter().map(|event| event.kind.as_str());
+    let ends = events.clone().filter(|kind| is_end(kind)).count();
+    if is != expected {
+        Some(format!("is {}, not {}", word(is), word(expected)))
+    } else if ends != 1 || !events.last().is_some_and(is_end) {
+        Some(format!("has {ends} events of its end, or others after it"))
+    } else {
+        None
+    }
+}
+
+fn undelivered(case: &Case) -> Vec<String> {
+    let detail = &case.detail;
     let mut problems = Vec::new();
     for delivery in &detail.deliveries {
         if delivery.state != DeliveryState::Delivered {
-            let event = detail
-                .events
-                .iter()
-                .find(|event| event.id == delivery.event_id);
+            let mut events = detail.events.iter();
+            let event = events.find(|event| event.id == delivery.event_id);
             let kind = event.map_or("an event", |event| &event.kind);
-            problems.push(format!(
-                "{kind} for {} is {}",
-                delivery.webhook,
-                delivery.state.as_str()
-            ));
+            let (webhook, state) = (&delivery.webhook, delivery.state.as_str());
+            problems.push(format!("{kind} for {webhook} is {state}"));
         }
     }
-    if !problems.is_empty() {
-        return problems;
-    }
     for hook in [AUDIT, BILLING] {
+        let taken = case.received.iter().filter(|request| request.hook == hook);
+        let taken = taken.filter(|request| request.is_taken() && !request.again);
         let due = detail
             .deliveries
             .iter()
             .filter(|delivery| delivery.webhook == hook);
-        let due: Vec<&str> = due.map(|delivery| delivery.event_id.as_str()).collect();
-        let taken = case.received.iter().filter(|request| request.hook == hook);
-        let taken = taken.filter(|request| request.is_taken() && !request.again);
-        let taken: Vec<&str> = taken.map(|request| request.id.as_str()).collect();
-        if taken != due {
-            let (taken, due) = (taken.len(), due.len());
+        let due = due.filter(|delivery| delivery.state == DeliveryState::Delivered);
+        if !taken
+            .map(|request| &request.id)
+            .eq(due.map(|delivery| &delivery.event_id))
+        {
             problems.push(format!(
-                "{hook} took {taken} of {due} events, or not in order"
+                "{hook} did not take what was delivered, once and in order"
             ));
         }
     }

@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use super::page::{Frame, draw};
-use crate::cli::sample::{Story, later, step, view};
+use crate::cli::tests::fixture::{Followed, later, step, view};
 use crate::cli::text;
 use crate::core::job::{FailureKind, JobId};
 use crate::store::{Overview, Told, WatchedJob};
 
 const NOTHING: Value = Value::Null;
 
-fn watched(story: Story, told: Told) -> WatchedJob {
+fn watched(story: Followed, told: Told) -> WatchedJob {
     let detail = story.detail;
     let last = detail.transitions.last();
     WatchedJob {
@@ -28,11 +28,11 @@ fn steps(first: &str, second: &str) -> [Value; 2] {
 
 /// One that runs, one in trouble, one that asks, one that nobody has seen, one that failed and one that succeeded.
 fn all_kinds() -> Vec<WatchedJob> {
-    let mut running = Story::of("61723");
+    let mut running = Followed::of("61723");
     running.seen(1.0, &steps("success", "in-progress"));
     running.detail.summary.row.next_poll_at = Some(later(21.0));
 
-    let mut troubled = Story::of("61724");
+    let mut troubled = Followed::of("61724");
     troubled.seen(2.0, &steps("in-progress", "pending"));
     let row = &mut troubled.detail.summary.row;
     row.progress.consecutive_errors = 3;
@@ -40,16 +40,16 @@ fn all_kinds() -> Vec<WatchedJob> {
     row.next_poll_at = Some(later(75.0));
 
     let mfa = json!({"type": "mfa", "method": "token"});
-    let mut asking = Story::of("0ebd2a1c-7f5e-4bd5-9e65-53a4e1ee6bd1");
+    let mut asking = Followed::of("0ebd2a1c-7f5e-4bd5-9e65-53a4e1ee6bd1");
     asking.seen(3.0, &[step("mfa-challenge", "in-progress", &mfa)]);
     asking.detail.summary.row.cancel_requested = true;
 
-    let mut failed = Story::of("61725");
+    let mut failed = Followed::of("61725");
     let error = json!({"code": "invalid-credentials", "title": "Cannot login"});
     failed.seen(4.0, &[step("verify-credentials", "failed", &error)]);
-    let mut expired = Story::of("61726");
+    let mut expired = Followed::of("61726");
     expired.ended(5.0, FailureKind::Expired, "the deadline passed");
-    let mut succeeded = Story::of("61727");
+    let mut succeeded = Followed::of("61727");
     succeeded.seen(6.0, &steps("success", "skipped"));
 
     let told = |delivered, pending, refused, exhausted| Told {
@@ -63,7 +63,7 @@ fn all_kinds() -> Vec<WatchedJob> {
         watched(running, told(4, 0, 0, 0)),
         watched(troubled, Told::default()),
         watched(asking, told(3, 2, 1, 0)),
-        watched(Story::of("new"), Told::default()),
+        watched(Followed::of("new"), Told::default()),
         watched(failed, told(1, 0, 0, 1)),
         watched(expired, Told::default()),
         watched(succeeded, told(7, 1, 0, 0)),
@@ -165,7 +165,7 @@ fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named()
 #[test]
 fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     let evil = "\u{1b}[2J\u{202e}\u{9b}x";
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story.seen(1.0, &[step(evil, evil, &NOTHING)]);
     story.detail.summary.row.progress.last_error = Some(evil.to_owned());
     story.detail.summary.row.progress.consecutive_errors = 1;

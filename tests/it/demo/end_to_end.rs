@@ -2,6 +2,8 @@
 //! showed, what the daemon recorded, and what the webhooks received.
 
 use jobtrackd::cli::demo::{AUDIT, BILLING, DemoJob, Driver, Sandbox, jobs};
+use std::process::Stdio;
+
 use jobtrackd::clock::Clock;
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobId;
@@ -119,6 +121,7 @@ async fn a_daemon_keeps_every_promise_for_every_kind_of_job_through_every_fault(
         .env_clear()
         .arg("--config")
         .args([file.as_os_str(), "run".as_ref()])
+        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
@@ -150,12 +153,12 @@ async fn a_daemon_keeps_every_promise_for_every_kind_of_job_through_every_fault(
 
     let problems: Vec<String> = cases.iter().flat_map(checks::problems).collect();
     assert!(problems.is_empty(), "{problems:#?}");
-    check_surroundings(&sandbox, &cases);
+    check_peers(&sandbox, &cases);
     store.close().await;
 }
 
 /// Every signature is right, every fault happened, and an expired token was replaced.
-fn check_surroundings(sandbox: &Sandbox, cases: &[Case]) {
+fn check_peers(sandbox: &Sandbox, cases: &[Case]) {
     let (control, inbox) = (sandbox.simulator.control(), sandbox.receiver.inbox());
     let received = inbox.received();
     let of_jobs: usize = cases.iter().map(|case| case.received.len()).sum();
