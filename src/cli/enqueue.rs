@@ -1,8 +1,6 @@
 //! `enqueue`: jobs are handed over to be followed.
 
 use std::io::{BufRead, BufReader, Read, StdinLock};
-use std::str::FromStr;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args as _;
@@ -11,6 +9,7 @@ use clap::error::ErrorKind;
 use super::screen::Screen;
 use super::session::on_store;
 use super::style::{Style, Tone};
+use super::when::When;
 use super::{print, text};
 use crate::clock::Clock;
 use crate::config::{Sources, load_enqueue};
@@ -29,6 +28,9 @@ const LINE_BYTES: u64 = 4096;
 
 /// Longest id that is printed, in characters; a longer one is refused anyway.
 const ID_CHARS: usize = 200;
+
+/// Most columns that short ids are filled up to.
+const MOST_ALIGNED: usize = 40;
 
 /// The id that stands for standard input.
 const STDIN: &str = "-";
@@ -62,49 +64,20 @@ pub(super) struct Args {
     )]
     priority: i64,
     /// The job fails as expired past this: a duration from now (2h) or a time (2026-11-22T15:04:05Z)
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     deadline: Option<When>,
     /// No poll before this: a duration from now (10m) or a time
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     not_before: Option<When>,
     /// Print one JSON object per id
     #[arg(long)]
     json: bool,
 }
 
-/// A moment as it is written on a command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    /// So long after now.
-    In(Duration),
-    /// Then.
-    At(UnixMillis),
-}
-
-impl FromStr for When {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(duration) = humantime::parse_duration(text) {
-            return Ok(Self::In(duration));
-        }
-        match UnixMillis::parse_rfc3339(text) {
-            Some(at) if at >= EARLIEST => Ok(Self::At(at)),
-            Some(_) => Err("a job's times are later than 2001".to_owned()),
-            None => Err(
-                "write a duration such as 90s, 2h or 8d, or a time such as 2026-11-22T15:04:05Z"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-impl When {
-    fn after(self, now: UnixMillis) -> UnixMillis {
-        match self {
-            Self::In(duration) => now.plus(duration),
-            Self::At(at) => at,
-        }
+fn job_time(text: &str) -> Result<When, &'static str> {
+    match text.parse()? {
+        When::At(at) if at < EARLIEST => Err("a job's times are later than 2001"),
+        when => Ok(when),
     }
 }
 
@@ -241,20 +214,17 @@ impl Queue<'_> {
             false => self.store.enqueue_all(&jobs).await?,
         };
         let mut inserted = inserted.into_iter();
-        let shown: Vec<String> = batch
+        let columns = |(id, _): &Line| text::columns(&text::outside(id, ID_CHARS));
+        let width = batch
             .iter()
-            .map(|(id, _)| text::outside(id, ID_CHARS))
-            .collect();
-        let width = shown.iter().map(|id| text::columns(id)).max().unwrap_or(0);
-        for (((id, line), shown), refusal) in batch.iter().zip(&shown).zip(refusals) {
+            .map(columns)
+            .max()
+            .unwrap_or(0)
+            .min(MOST_ALIGNED);
+        for (line, refusal) in batch.iter().zip(refusals) {
             let outcome = refusal.map(Enqueued::Refused).or_else(|| inserted.next());
             let Some(outcome) = outcome else { break };
-            self.report(
-                id,
-                *line,
-                &text::pad(shown, width.min(40).max(text::columns(shown))),
-                &outcome,
-            )?;
+            self.report(line, width, &outcome)?;
         }
         Ok(())
     }
@@ -273,50 +243,51 @@ impl Queue<'_> {
         Some(wrong.to_string())
     }
 
-    fn report(
-        &mut self,
-        id: &str,
-        line: Option<u64>,
-        shown: &str,
-        outcome: &Enqueued,
-    ) -> anyhow::Result<()> {
+    fn report(&mut self, line: &Line, width: usize, outcome: &Enqueued) -> anyhow::Result<()> {
         self.all += 1;
-        let (word, reason, tone, mark, text) = match outcome {
-            Enqueued::New => ("enqueued", None, Tone::Good, "✓", "enqueued"),
-            Enqueued::Known => (
-                "exists",
-                None,
-                Tone::Dim,
-                "·",
-                "already there, left as it is",
-            ),
-            Enqueued::Refused(reason) => ("refused", Some(reason.as_str()), Tone::Bad, "✗", ""),
+        let (id, line) = line;
+        let (word, tone, mark, text) = match outcome {
+            Enqueued::New => ("enqueued", Tone::Good, "✓", "enqueued".to_owned()),
+            Enqueued::Known => {
+                let text = "already there, left as it is".to_owned();
+                ("exists", Tone::Dim, "·", text)
+            }
+            Enqueued::Refused(reason) => {
+                let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+                let reason = text::outside(reason, text::TEXT_LIMIT);
+                (
+                    "refused",
+                    Tone::Bad,
+                    "✗",
+                    format!("refused{line}: {reason}"),
+                )
+            }
         };
-        let record = EnqueueRecord {
-            id,
-            outcome: word,
-            reason,
+        let refusal = match outcome {
+            Enqueued::Refused(reason) => Some(reason.as_str()),
+            Enqueued::New | Enqueued::Known => None,
         };
-        let Some(reason) = reason else {
-            return self.screen.answer(self.args.json, &record, |view| {
-                vec![view.marked(tone, mark, &format!("{shown}  {}", view.paint(tone, text)))]
-            });
-        };
-        self.refused += 1;
         if self.args.json {
-            self.screen.json(&record)?;
+            self.screen.json(&EnqueueRecord {
+                id,
+                outcome: word,
+                reason: refusal,
+            })?;
         }
-        // After what was printed of the ids before it.
-        self.screen.flush();
-        let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-        let reason = text::outside(reason, text::TEXT_LIMIT);
-        let style = Style::of(&std::io::stderr());
-        let text = style.paint(tone, &format!("refused{line}: {reason}"));
-        print::note(&format!(
-            "{} {}  {text}",
-            style.paint(tone, mark),
-            shown.trim_end()
-        ));
+        let id = text::outside(id, ID_CHARS);
+        if refusal.is_some() {
+            self.refused += 1;
+            // After what was printed of the ids before it.
+            self.screen.flush();
+            let style = Style::of(&std::io::stderr());
+            let (mark, text) = (style.paint(tone, mark), style.paint(tone, &text));
+            print::note(&format!("{mark} {id}  {text}"));
+        } else if !self.args.json {
+            let view = self.screen.view;
+            let blanks = width.saturating_sub(text::columns(&id));
+            let line = format!("{id}{:blanks$}  {}", "", view.paint(tone, &text));
+            self.screen.line(&view.marked(tone, mark, &line));
+        }
         Ok(())
     }
 }
@@ -378,7 +349,7 @@ mod tests {
     #[test]
     fn a_moment_is_a_duration_from_now_or_a_time() {
         let now = UnixMillis(1_000_000);
-        let parse = |text: &str| text.parse::<When>().map(|when| when.after(now));
+        let parse = |text: &str| job_time(text).map(|when| when.after(now));
         assert_eq!(parse("90s"), Ok(UnixMillis(1_090_000)));
         assert_eq!(
             parse("2026-11-22T15:04:05+11:00"),

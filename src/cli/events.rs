@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::screen::{Screen, View};
 use super::style::Tone;
-use super::watch::signals::{Asked, Signals, is_hung_up};
+use super::watch::signals::{Request, Signals, output_is_closed};
 use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -193,12 +193,12 @@ async fn follow(
             }
         }
         tokio::select! {
-            asked = signals.next() => if asked == Asked::Stop {
+            request = signals.next() => if request == Request::Stop {
                 return Ok(());
             },
             _ = ticks.tick() => {}
         }
-        if is_hung_up() {
+        if output_is_closed() {
             return Ok(());
         }
         is_new |= match watcher.saw_commit().await {

@@ -1,9 +1,9 @@
 //! `list`: many jobs in a table.
 
-use super::past::Past;
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::table::{self, Cell, Columns, plain};
+use super::when::When;
 use super::{options, steps, text};
 use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
@@ -20,7 +20,7 @@ const ERROR_CHARS: usize = 200;
 const LONGEST_TEXT: usize = 1000;
 
 /// The steps are told in as many words as there is room for, and a UUID is not cut while there is anything else to cut.
-const COLUMNS: Columns = Columns {
+const COLUMNS: Columns<'_> = Columns {
     headings: &[
         "ID",
         "STATE",
@@ -55,7 +55,7 @@ pub(super) struct Args {
         visible_alias = "newer-than",
         allow_hyphen_values = true
     )]
-    since: Option<Past>,
+    since: Option<When>,
     /// Only jobs that were enqueued then or earlier: how long ago, or a time
     #[arg(
         long,
@@ -63,7 +63,7 @@ pub(super) struct Args {
         visible_alias = "older-than",
         allow_hyphen_values = true
     )]
-    until: Option<Past>,
+    until: Option<When>,
     /// Only jobs that this webhook alone is told of, or that have an event for it
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,

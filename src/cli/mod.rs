@@ -29,7 +29,6 @@ mod advice;
 mod challenge;
 mod options;
 mod pages;
-mod past;
 mod print;
 mod privilege;
 mod probe;
@@ -41,9 +40,7 @@ mod style;
 mod table;
 mod text;
 mod unknown;
-
-#[cfg(test)]
-mod sample;
+mod when;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -231,11 +228,4 @@ fn report(error: &anyhow::Error) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 
 use super::deliveries::tone_of;
-use super::past::Past;
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::table::{self, plain};
+use super::when::When;
 use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -43,10 +43,10 @@ pub(super) struct Args {
     webhook: Option<String>,
     /// What happened then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    since: Option<Past>,
+    since: Option<When>,
     /// What happened then or earlier: how long ago, or a time
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    until: Option<Past>,
+    until: Option<When>,
     /// Events of this type only
     #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,

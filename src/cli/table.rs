@@ -27,8 +27,8 @@ pub(super) fn plain(text: impl ToString) -> Cell {
 }
 
 /// The columns of a table, and which of them give way where it is too wide.
-pub(super) struct Columns {
-    pub(super) headings: &'static [&'static str],
+pub(super) struct Columns<'a> {
+    pub(super) headings: &'a [&'a str],
     /// Set to the right.
     pub(super) numbers: &'static [usize],
     /// A narrow terminal goes without these, the first of them first.
@@ -41,9 +41,9 @@ pub(super) struct Columns {
     pub(super) ruled: bool,
 }
 
-impl Columns {
+impl<'a> Columns<'a> {
     /// A plain table: the last column is cut to what is left.
-    pub(super) const fn plain(headings: &'static [&'static str]) -> Self {
+    pub(super) fn plain(headings: &'a [&'a str]) -> Self {
         Self {
             headings,
             numbers: &[],
@@ -89,7 +89,7 @@ impl Columns {
 }
 
 /// A plain table of these rows, each with a cell per heading.
-pub(super) fn rows(headings: &'static [&'static str], rows: &[Vec<Cell>], view: &View) -> String {
+pub(super) fn rows(headings: &[&str], rows: &[Vec<Cell>], view: &View) -> String {
     let cell = |row: &Vec<Cell>, column: usize, _| row[column].clone();
     draw(&Columns::plain(headings), rows, cell, view)
 }
@@ -97,7 +97,7 @@ pub(super) fn rows(headings: &'static [&'static str], rows: &[Vec<Cell>], view: 
 /// A table of these rows, one line each, that fits the view. A cell is made for a column and the width it may have; a
 /// column that is empty in every row is left out.
 pub(super) fn draw<R>(
-    columns: &Columns,
+    columns: &Columns<'_>,
     rows: &[R],
     cell: impl Fn(&R, usize, usize) -> Cell,
     view: &View,

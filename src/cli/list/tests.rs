@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::sample::{Story, later, step, view};
+use crate::cli::tests::fixture::{Followed, later, step, view};
 use crate::core::job::FailureKind;
 
 fn every_kind() -> Vec<JobSummary> {
@@ -12,20 +12,20 @@ fn every_kind() -> Vec<JobSummary> {
         ]
     };
     let story = |id: &str, word: &str, result: &Value| {
-        let mut story = Story::of(id);
+        let mut story = Followed::of(id);
         story.seen(2.0, &steps(word, result));
         let row = &mut story.detail.summary.row;
         row.next_poll_at = (!row.state.is_final()).then(|| later(72.0));
         story
     };
-    let mut cancelled = Story::of("61728");
+    let mut cancelled = Followed::of("61728");
     cancelled.ended(9.0, FailureKind::Cancelled, "tracking was cancelled");
     let mut troubled = story("61723", "in-progress", &Value::Null);
     let row = &mut troubled.detail.summary.row;
     row.progress.last_error = Some("timeout: no answer within 15s\u{1b}[2J".to_owned());
     row.progress.consecutive_errors = 2;
     [
-        Story::of("a03e4df4-dc05-4cd3-9af0-0f28a13ea614"),
+        Followed::of("a03e4df4-dc05-4cd3-9af0-0f28a13ea614"),
         troubled,
         story("61724", "in-progress", &json!({"type": "mfa"})),
         story(
