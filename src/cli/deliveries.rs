@@ -103,7 +103,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         screen.line(&view.dim(&note));
     } else if let Some(before) = stopped.filter(|_| !full) {
         screen.note(&format!(
-            "older events were not looked at; go on with: --before {before}"
+            "older events were not searched; go on with: --before {before}"
         ));
     }
     Ok(())

@@ -82,7 +82,7 @@ fn searchable(text: &str) -> Result<String, String> {
     match text.len() {
         1..=LONGEST_TEXT => Ok(text.to_owned()),
         _ => Err(format!(
-            "write 1 to {LONGEST_TEXT} bytes of text to look for"
+            "write 1 to {LONGEST_TEXT} bytes of text to search for"
         )),
     }
 }
@@ -102,19 +102,19 @@ impl Args {
 
     /// What is printed when there is nothing to list.
     fn nothing(&self) -> String {
-        let given = [
+        let filters = [
             ("--state", self.state.is_some()),
             ("--since", self.since.is_some()),
             ("--until", self.until.is_some()),
             ("--webhook", self.webhook.is_some()),
             ("--text", self.text.is_some()),
         ];
-        let given = given.into_iter().filter(|(_, is_given)| *is_given);
-        let given: Vec<&str> = given.map(|(option, _)| option).collect();
-        match (self.state, given.len()) {
+        let filters = filters.into_iter().filter(|(_, is_set)| *is_set);
+        let filters: Vec<&str> = filters.map(|(option, _)| option).collect();
+        match (self.state, filters.len()) {
             (_, 0) => "no jobs yet; hand one over with: jobtrackd enqueue ID".to_owned(),
             (Some(state), 1) => format!("no job is {state}"),
-            _ => format!("no job matches {}", given.join(" and ")),
+            _ => format!("no job matches {}", filters.join(" and ")),
         }
     }
 }
@@ -155,7 +155,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     }
     if let Some((at, _)) = stopped {
         screen.note(&format!(
-            "no job enqueued before {} was looked at; go on with: --until {}",
+            "no job enqueued before {} was searched; go on with: --until {}",
             text::moment(at),
             at.rfc3339()
         ));

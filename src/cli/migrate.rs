@@ -58,7 +58,7 @@ pub(super) fn need_folder(path: &Path) -> anyhow::Result<()> {
     let folder = folder_of(path);
     let there = folder
         .try_exists()
-        .with_context(|| format!("cannot look into the folder {}", folder.display()))?;
+        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
     if there {
         return Ok(());
     }

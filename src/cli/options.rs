@@ -14,9 +14,9 @@ where
 {
     let all: Vec<T> = all.into_iter().collect();
     let words: Vec<&str> = all.iter().copied().map(word).collect();
-    PossibleValuesParser::new(words).try_map(move |given| {
+    PossibleValuesParser::new(words).try_map(move |text| {
         let mut all = all.iter().copied();
-        all.find(|each| word(*each) == given)
+        all.find(|each| word(*each) == text)
             .ok_or("not one of the words")
     })
 }

@@ -49,12 +49,12 @@ impl Owner {
             return Ok(None);
         }
         let database = fs::symlink_metadata(folder.join(name)).ok();
-        let given = database.filter(|file| file.uid() == owner.uid() && file.nlink() == 1);
+        let shared = database.filter(|file| file.uid() == owner.uid() && file.nlink() == 1);
         Ok(Some(Self {
             folder,
             user: owner.uid(),
             group: owner.gid(),
-            other_group: given.map(|file| file.gid()),
+            other_group: shared.map(|file| file.gid()),
         }))
     }
 

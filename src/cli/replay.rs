@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
+use clap::error::ErrorKind;
 
 use super::deliveries::tone_of;
 use super::screen::{Screen, View};
@@ -84,16 +85,23 @@ struct Tally {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    if args.dry_run {
-        let tally = preview(&args.filter(screen.view.now)?, store).await?;
-        return report(args, None, &tally, screen);
-    }
+    let now = screen.view.now;
     let replay = match args.resume {
         Some(number) => unfinished(number, store).await?,
-        None => begin(&args.filter(screen.view.now)?, store, screen).await?,
+        None if args.dry_run => Replay {
+            id: 0,
+            filter: args.filter(now)?,
+            started_at: now,
+            reached: 0,
+            deliveries: 0,
+        },
+        None => begin(&args.filter(now)?, store, screen).await?,
     };
     let (id, before) = (replay.id, replay.deliveries);
-    let tally = send(replay, store).await?;
+    let tally = send(replay, args.dry_run, store).await?;
+    if args.dry_run {
+        return report(args, None, &tally, screen);
+    }
     if tally.deliveries + before == 0 {
         if let Some((webhook, _)) = tally.disabled.first_key_value() {
             bail!(
@@ -110,13 +118,8 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
 impl Args {
     fn filter(&self, now: UnixMillis) -> anyhow::Result<ReplayFilter> {
         if self.event.is_none() && self.job.is_none() && self.since.is_none() {
-            let usage =
-                "--webhook needs --since, for example: jobtrackd replay --webhook NAME --since 2h";
-            let error = clap::Error::raw(
-                clap::error::ErrorKind::MissingRequiredArgument,
-                format!("{usage}\n"),
-            );
-            return Err(error.into());
+            let usage = "--webhook needs --since, for example: jobtrackd replay --webhook NAME --since 2h\n";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, usage).into());
         }
         Ok(ReplayFilter {
             event: self.event.clone(),
@@ -164,33 +167,23 @@ async fn unfinished(number: i64, store: &Store) -> anyhow::Result<Replay> {
     })
 }
 
-/// Makes page after page pending, each in a transaction of its own.
-async fn send(mut replay: Replay, store: &Store) -> anyhow::Result<Tally> {
+/// Goes through a replay, page by page; each is made pending in a transaction of its own, or with `dry_run` not at all.
+async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     loop {
         let mut page = store.replayable(&replay.filter, replay.reached).await?;
         let left = replay.filter.limit.saturating_sub(replay.deliveries);
         tally.more = shorten(&mut page, left);
-        let Some(next) = store.replay(&replay, &page).await? else {
-            bail!("another program goes on with replay {} just now", replay.id);
-        };
         tally.add(&page);
-        replay = next;
-        if page.is_last {
-            return Ok(tally);
+        if dry_run {
+            replay.reached = page.reached;
+            replay.deliveries = tally.deliveries;
+        } else {
+            let next = store.replay(&replay, &page).await?;
+            replay = next.with_context(|| {
+                format!("another program goes on with replay {} just now", replay.id)
+            })?;
         }
-    }
-}
-
-/// What a replay would send.
-async fn preview(filter: &ReplayFilter, store: &Store) -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
-    let mut reached = 0;
-    loop {
-        let mut page = store.replayable(filter, reached).await?;
-        tally.more = shorten(&mut page, filter.limit - tally.deliveries);
-        tally.add(&page);
-        reached = page.reached;
         if page.is_last {
             return Ok(tally);
         }

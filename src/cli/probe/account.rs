@@ -74,14 +74,14 @@ impl Accounts {
 }
 
 fn number_of(entries: &[(String, u32)], name: &str) -> Option<u32> {
-    let mut numbers = entries.iter().filter(|(known, _)| known == name);
+    let mut numbers = entries.iter().filter(|(each, _)| each == name);
     numbers.next().map(|(_, number)| *number)
 }
 
 fn name_of(entries: &[(String, u32)], number: u32) -> String {
     entries
         .iter()
-        .find(|(_, known)| *known == number)
+        .find(|(_, each)| *each == number)
         .map_or_else(|| number.to_string(), |(name, _)| name.clone())
 }
 

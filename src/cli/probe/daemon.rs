@@ -69,10 +69,8 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
     let address = match &settings.listen {
         None => return ok(check, "the status server is turned off"),
         Some(Listen::Tcp(address)) if address.port() == 0 => {
-            return ok(
-                check,
-                "the status server has a port of its own choice and is not asked",
-            );
+            let text = "the status server has a port of its own choice and is not asked";
+            return ok(check, text);
         }
         Some(address) => reached_at(address),
     };
@@ -91,7 +89,7 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
         }
         (Err(_), Some(Holder::Nobody)) => ok(
             check,
-            format!("nobody listens on {address}, as nothing runs"),
+            format!("nobody listens on {address}, as no daemon runs"),
         ),
         (Ok((status, body)), _) => answered(status, &body),
         (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {

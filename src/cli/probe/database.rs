@@ -35,31 +35,25 @@ pub(in crate::cli) fn filesystem(database: &DatabaseSettings) -> Finding {
     let found = match Filesystem::of(&database.path) {
         Ok(found) => found,
         Err(error) => {
-            return Finding::hidden(
-                check,
-                format!("the file system of {path} cannot be read: {error}"),
-            );
+            let text = format!("the file system of {path} cannot be read: {error}");
+            return Finding::hidden(check, text);
         }
     };
     let name = found.name;
+    let network = format!("{path} is on a network file system ({name})");
     match found.kind {
         FilesystemKind::Local => ok(check, format!("{path} is on {name}")),
         FilesystemKind::Memory => warning(check, format!("{path} is on {name}, in memory")).advise(
             "jobs and undelivered events are lost at a reboot; set database.url to a file on a disk",
         ),
-        FilesystemKind::Network if database.allow_network_filesystem => warning(
-            check,
-            format!("{path} is on a network file system ({name}), which database.allow_network_filesystem permits"),
-        )
-        .advise(
-            "WAL does not work over a network filesystem: no other machine may ever open the file; safer is a database.url \
-             on a local disk",
-        ),
-        FilesystemKind::Network => problem(
-            check,
-            format!("{path} is on a network file system ({name}), which the daemon refuses"),
-        )
-        .advise(
+        FilesystemKind::Network if database.allow_network_filesystem => {
+            let text = format!("{network}, which database.allow_network_filesystem permits");
+            warning(check, text).advise(
+                "WAL does not work over a network filesystem: no other machine may ever open the file; safer is a database.url \
+                 on a local disk",
+            )
+        }
+        FilesystemKind::Network => problem(check, network + ", which the daemon refuses").advise(
             "WAL does not work over a network filesystem, and two machines would damage the database; set database.url to a \
              file on a local disk, or, if no other machine can ever reach it, database.allow_network_filesystem = true",
         ),
@@ -94,18 +88,15 @@ fn judge(folder: &Path, found: &StatVfs, size: u64) -> Vec<Finding> {
     } else {
         Level::Ok
     };
-    let text = format!(
-        "{} free at {shown}, the database has {}",
-        bytes(free),
-        bytes(size)
-    );
-    let space = Finding::new("database.space", level, text);
-    let mut findings = vec![match level {
-        Level::Ok => space,
-        _ => space.advise(format!(
+    let (free, size) = (bytes(free), bytes(size));
+    let text = format!("{free} free at {shown}, the database has {size}");
+    let mut space = Finding::new("database.space", level, text);
+    if level != Level::Ok {
+        space = space.advise(format!(
             "on a full disk nothing is polled or sent until there is room; see what fills it: du -xh {shown} | sort -h | tail"
-        )),
-    }];
+        ));
+    }
+    let mut findings = vec![space];
     // File systems that make inodes as they need them say 0 of 0.
     if found.f_files > 0 && found.f_favail < LEAST_INODES {
         let text = format!("{} files more can be made at {shown}", found.f_favail);

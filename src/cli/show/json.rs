@@ -46,12 +46,12 @@ pub(super) async fn print(
     list.end();
     let mut list = List::begin(screen, "attempts");
     let attempts = detail.attempts.iter();
-    let known: HashSet<_> = attempts
+    let shown: HashSet<_> = attempts
         .map(|each| (&each.event_id, &each.webhook, each.number))
         .collect();
     let reading = pages::timeline(store, id, |entry| match &entry.what {
         Happened::Attempt(each)
-            if known.contains(&(&each.event_id, &each.webhook, each.number)) =>
+            if shown.contains(&(&each.event_id, &each.webhook, each.number)) =>
         {
             list.add(&SentRecord::from(each));
         }
