@@ -1,9 +1,11 @@
 //! The tracker's records as programs read them, on the command line and over HTTP: times as RFC 3339, the API's JSON as
 //! it came.
 
+pub(crate) mod command;
 pub(crate) mod schema;
 pub mod status;
 pub mod timeline;
+pub(crate) mod webhook;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,7 +15,8 @@ use crate::core::job::{Failure, JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
-    AttemptView, DeliveryView, JobDetail, JobSummary, RecordedEvent, StepView, TransitionView,
+    AttemptView, DeliveryView, JobDetail, JobSummary, ListedDelivery, RecordedEvent, StepView,
+    TransitionView,
 };
 
 /// A job in a list.
@@ -77,17 +80,32 @@ struct StepRecord<'a> {
     updated_at: String,
 }
 
-/// A change of a step.
-#[derive(Debug, Serialize)]
+/// A change of a step; when it was observed stands beside it.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TransitionRecord<'a> {
+    /// 1, 2, 3 … per job.
     seq: u32,
+    /// Index in the API's array.
     position: u32,
     title: &'a str,
+    /// The status before; null at first sight.
+    #[schema(required)]
     from: Option<&'a str>,
+    /// The API's word, or `missing`.
     to: &'a str,
+    #[schema(value_type = serde_json::Value)]
     result: Option<Json<'a>>,
-    observed_at: String,
+    /// The API's own time, verbatim.
+    #[schema(required)]
     remote_updated: Option<&'a str>,
+}
+
+/// A transition in the list of a job's.
+#[derive(Debug, Serialize)]
+pub struct ObservedRecord<'a> {
+    observed_at: String,
+    #[serde(flatten)]
+    transition: TransitionRecord<'a>,
 }
 
 /// An event with its body.
@@ -95,41 +113,85 @@ pub struct TransitionRecord<'a> {
 pub struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
-    #[serde(rename = "type")]
-    kind: &'a str,
+    r#type: &'a str,
     created_at: String,
     body: Json<'a>,
 }
 
-/// Where telling an event to a webhook stands.
-#[derive(Debug, Serialize)]
+/// An event for a webhook.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DeliveryRecord<'a> {
     event_id: &'a str,
+    /// The event's.
     sequence: u32,
     webhook: &'a str,
+    /// `pending`, `delivered`, `exhausted` or `disabled`, as of now.
+    #[schema(pattern = "^(pending|delivered|exhausted|disabled)$")]
     state: &'static str,
     attempts: u32,
+    #[schema(required, format = DateTime)]
     next_attempt_at: Option<String>,
+    #[schema(required, format = DateTime)]
     delivered_at: Option<String>,
+    #[schema(required)]
     last_status: Option<u16>,
+    #[schema(required)]
     last_error: Option<&'a str>,
+    /// When it was given up because its event had expired.
+    #[schema(required, format = DateTime)]
     expired_at: Option<String>,
+    /// The webhook in whose place this one gets the event.
+    #[schema(required)]
     fallback_for: Option<&'a str>,
 }
 
-/// An attempt at a delivery.
+/// A delivery in the list of all jobs'.
 #[derive(Debug, Serialize)]
+pub struct ListedDeliveryRecord<'a> {
+    cursor: String,
+    job_id: &'a JobId,
+    r#type: &'a str,
+    created_at: String,
+    #[serde(flatten)]
+    delivery: DeliveryRecord<'a>,
+}
+
+/// An attempt at a delivery; when it began and its webhook stand beside it.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AttemptRecord<'a> {
     event_id: &'a str,
-    webhook: &'a str,
+    /// 1, 2, 3 … per event and webhook.
     number: u32,
-    started_at: String,
     duration_ms: i64,
+    /// The answer's status; null when there was none.
+    #[schema(required)]
     status: Option<u16>,
+    #[schema(required)]
     error: Option<&'a str>,
+    #[schema(pattern = "^(schedule|probe|manual|test)$")]
     trigger: &'a str,
+    /// The beginning of the answer's body, escaped, up to 16 KiB.
+    #[schema(required)]
     answer: Option<&'a str>,
+    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
+    #[schema(required, pattern = "^(too_large|too_slow|broken)$")]
     answer_cut: Option<&'a str>,
+}
+
+/// An attempt in the list of a webhook's.
+#[derive(Debug, Serialize)]
+pub struct StartedRecord<'a> {
+    started_at: String,
+    #[serde(flatten)]
+    attempt: AttemptRecord<'a>,
+}
+
+/// An attempt in the list of a job's.
+#[derive(Debug, Serialize)]
+pub struct SentRecord<'a> {
+    webhook: &'a str,
+    #[serde(flatten)]
+    started: StartedRecord<'a>,
 }
 
 /// JSON that was recorded as text.
@@ -211,8 +273,16 @@ impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
             from: transition.from.as_deref(),
             to: &transition.to,
             result: transition.result.as_deref().map(Json::of),
-            observed_at: transition.observed_at.rfc3339(),
             remote_updated: transition.remote_updated.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a TransitionView> for ObservedRecord<'a> {
+    fn from(transition: &'a TransitionView) -> Self {
+        Self {
+            observed_at: transition.observed_at.rfc3339(),
+            transition: transition.into(),
         }
     }
 }
@@ -222,7 +292,7 @@ impl<'a> From<&'a RecordedEvent> for EventRecord<'a> {
         Self {
             id: &event.id,
             sequence: event.sequence,
-            kind: &event.kind,
+            r#type: &event.kind,
             created_at: event.created_at.rfc3339(),
             body: Json::of(&event.body),
         }
@@ -247,19 +317,47 @@ impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
     }
 }
 
+impl<'a> From<&'a ListedDelivery> for ListedDeliveryRecord<'a> {
+    fn from(listed: &'a ListedDelivery) -> Self {
+        Self {
+            cursor: listed.cursor.to_string(),
+            job_id: &listed.job_id,
+            r#type: &listed.kind,
+            created_at: listed.created_at.rfc3339(),
+            delivery: (&listed.delivery).into(),
+        }
+    }
+}
+
 impl<'a> From<&'a AttemptView> for AttemptRecord<'a> {
     fn from(attempt: &'a AttemptView) -> Self {
         Self {
             event_id: &attempt.event_id,
-            webhook: &attempt.webhook,
             number: attempt.number,
-            started_at: attempt.started_at.rfc3339(),
             duration_ms: attempt.duration_ms,
             status: attempt.status,
             error: attempt.error.as_deref(),
             trigger: &attempt.trigger,
             answer: attempt.answer.as_deref(),
             answer_cut: attempt.answer_cut.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a AttemptView> for StartedRecord<'a> {
+    fn from(attempt: &'a AttemptView) -> Self {
+        Self {
+            started_at: attempt.started_at.rfc3339(),
+            attempt: attempt.into(),
+        }
+    }
+}
+
+impl<'a> From<&'a AttemptView> for SentRecord<'a> {
+    fn from(attempt: &'a AttemptView) -> Self {
+        Self {
+            webhook: &attempt.webhook,
+            started: attempt.into(),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn status(report: &Report, pending: Option<u32>, refused: Option<&str
         None => {}
     }
     parts.push(work);
-    crate::core::poll::printable(&parts.join(" | "), LONGEST)
+    crate::core::text::printable(&parts.join(" | "), LONGEST)
 }
 
 fn counted(number: usize, one: &str, many: &str) -> String {

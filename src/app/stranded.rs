@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::core::delivery::WebhookName;
-use crate::core::poll::printable;
+use crate::core::text::printable;
 use crate::store::{Store, Stranded};
 use crate::writer::wakeups::Wakeups;
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::geteuid;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::privilege::{Owner, check_way};
 use super::screen::Screen;
-use super::style::Tone;
-use super::{block_on, place_of, text};
+use super::session::{block_on, place_of};
+use super::text;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
+use crate::core::time::millis;
 use crate::lifecycle::{Request, Signals};
+use crate::record::command::BackupRecord;
 use crate::store::{BackupTarget, Copied, Store};
 
 #[derive(Debug, clap::Args)]
@@ -34,15 +35,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    path: &'a str,
-    bytes: u64,
-    jobs: i64,
-    schema: i64,
-    took_ms: u128,
-}
-
 pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     match text {
         "-" => Err("a database is a file, not a stream; name a file".to_owned()),
@@ -58,20 +50,22 @@ pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()
     let took = clock.now().since(begun);
     let path = args.file.to_string_lossy();
     let mut screen = Screen::new(clock.now());
-    if args.json {
-        screen.json(&Record {
-            path: &path,
-            bytes: copied.bytes,
-            jobs: copied.jobs,
-            schema: copied.schema,
-            took_ms: took.as_millis(),
-        })?;
-    } else {
-        let view = screen.view;
-        screen.line(&format!("{} {path} written", view.paint(Tone::Good, "✓")));
-        screen.line(&view.paint(Tone::Dim, &format!("  {}", held(&copied, took))));
-    }
+    screen.answer(args.json, &record(&path, &copied, took), |view| {
+        let details = format!("  {}", summary(&copied, took));
+        vec![view.done(&format!("{path} written")), view.dim(&details)]
+    })?;
     screen.finish().context("the backup was made")
+}
+
+/// The copy at `path`, and how long it took to make.
+pub(super) fn record<'a>(path: &'a str, copied: &Copied, took: Duration) -> BackupRecord<'a> {
+    BackupRecord {
+        path,
+        bytes: copied.bytes,
+        jobs: copied.jobs,
+        schema: copied.schema,
+        took_ms: millis(took),
+    }
 }
 
 /// Root makes the copy as the owner of the database's folder, and puts it in place himself.
@@ -86,7 +80,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
         block_on(async {
             let stop = CancellationToken::new();
             let copying = Store::back_up(place_of(database), &target, clock, &stop);
-            Ok(until_asked(copying, &stop).await??)
+            Ok(until_stopped(copying, &stop).await??)
         })
     };
     let copied = match &owner {
@@ -99,7 +93,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
 
 /// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends
 /// nothing.
-pub(super) async fn until_asked<T>(
+pub(super) async fn until_stopped<T>(
     work: impl Future<Output = T>,
     stop: &CancellationToken,
 ) -> anyhow::Result<T> {
@@ -116,7 +110,7 @@ pub(super) async fn until_asked<T>(
 }
 
 /// What a copy holds and how long it took, for people.
-pub(super) fn held(copied: &Copied, took: Duration) -> String {
+pub(super) fn summary(copied: &Copied, took: Duration) -> String {
     let jobs = text::count(u64::try_from(copied.jobs).unwrap_or_default(), "job");
     format!(
         "{jobs}, schema {}, {} in {}",
@@ -132,11 +126,9 @@ fn size(bytes: u64) -> String {
         0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
         _ => (0x4000_0000, "GiB"),
     };
-    let tenths = bytes * 10 / unit;
-    if tenths < 100 {
-        format!("{}.{} {name}", tenths / 10, tenths % 10)
-    } else {
-        format!("{} {name}", tenths / 10)
+    match bytes * 10 / unit {
+        tenths @ 0..100 => format!("{}.{} {name}", tenths / 10, tenths % 10),
+        tenths => format!("{} {name}", tenths / 10),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `cancel`: jobs are followed no longer.
 
 use anyhow::bail;
-use serde::Serialize;
 
-use super::screen::{Screen, View};
+use super::screen::Screen;
 use super::style::Tone;
 use super::text;
 use crate::core::job::JobId;
+use crate::record::command::CancelRecord;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -23,57 +23,25 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Outcome {
-    Requested,
-    Ended,
-    Unknown,
-}
-
-#[derive(Serialize)]
-struct Record<'a> {
-    id: &'a JobId,
-    outcome: Outcome,
-}
-
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let width = args.ids.iter().map(|id| id.as_str().len()).max();
     let mut unknown = 0;
     for id in &args.ids {
-        let outcome = match store.request_cancel(id).await? {
-            Some(true) => Outcome::Requested,
-            Some(false) => Outcome::Ended,
-            None => Outcome::Unknown,
+        let (outcome, tone, mark, text) = match store.request_cancel(id).await? {
+            Some(true) => ("requested", Tone::Good, "✓", "will be cancelled"),
+            Some(false) => ("ended", Tone::Dim, "·", "has ended already"),
+            None => ("unknown", Tone::Bad, "✗", "no such job"),
         };
-        unknown += u64::from(outcome == Outcome::Unknown);
-        if args.json {
-            screen.json(&Record { id, outcome })?;
-        } else {
-            screen.line(&line(id, outcome, width.unwrap_or_default(), &screen.view));
-        }
+        unknown += u64::from(outcome == "unknown");
+        screen.answer(args.json, &CancelRecord { id, outcome }, |view| {
+            let id = text::pad(id.as_str(), width.unwrap_or_default());
+            vec![view.marked(tone, mark, &format!("{id}  {}", view.paint(tone, text)))]
+        })?;
     }
-    match unknown {
-        0 => Ok(()),
-        1 => bail!(
-            "one of these jobs is not in the database; list those that are with: jobtrackd list"
-        ),
-        _ => bail!(
-            "{unknown} of these jobs are not in the database; list those that are with: jobtrackd list"
-        ),
-    }
-}
-
-fn line(id: &JobId, outcome: Outcome, width: usize, view: &View) -> String {
-    let (tone, mark, said) = match outcome {
-        Outcome::Requested => (Tone::Good, "✓", "will be cancelled"),
-        Outcome::Ended => (Tone::Dim, "·", "has ended already"),
-        Outcome::Unknown => (Tone::Bad, "✗", "no such job"),
+    let unknown = match unknown {
+        0 => return Ok(()),
+        1 => "one of these jobs is".to_owned(),
+        many => format!("{many} of these jobs are"),
     };
-    format!(
-        "{} {}  {}",
-        view.paint(tone, mark),
-        text::pad(id.as_str(), width),
-        view.paint(tone, said)
-    )
+    bail!("{unknown} not in the database; list those that are with: jobtrackd list")
 }

@@ -1,48 +1,22 @@
 //! `jobtrackd check`: whether everything the daemon needs is there and works.
 
 use anyhow::bail;
-use serde::Serialize;
 
 use super::probe::{Finding, Level, configuration, database, jobs, upstream, webhooks};
 use super::screen::Screen;
-use super::style::Style;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::core::delivery::WebhookName;
+use crate::record::command::CheckRecord;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Send nothing: look at the configuration and the database only
+    /// Send nothing: check the configuration and the database only
     #[arg(long)]
     offline: bool,
     /// One JSON object per finding
     #[arg(long)]
     json: bool,
-}
-
-/// A finding as this command prints it.
-#[derive(Debug, Serialize)]
-struct Line {
-    what: String,
-    ok: bool,
-    detail: String,
-}
-
-impl From<&Finding> for Line {
-    fn from(finding: &Finding) -> Self {
-        let advice = match (&finding.advice, finding.level) {
-            (Some(advice), Level::Warning | Level::Problem) => format!("; {advice}"),
-            _ => String::new(),
-        };
-        Self {
-            what: match finding.level {
-                Level::Warning => "warning".to_owned(),
-                _ => finding.subject(),
-            },
-            ok: finding.level != Level::Problem,
-            detail: format!("{}{advice}", finding.says),
-        }
-    }
 }
 
 /// Prints what was found; an error when anything is wrong.
@@ -53,8 +27,8 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     let mut findings = configuration::good(sources, &settings);
     findings.extend(stored(&settings, &clock).await);
     if !args.offline {
-        let upstream = upstream::look(&settings.upstream, &clock).await;
-        // How the clocks compare is the doctor's business.
+        let upstream = upstream::probe(&settings.upstream, &clock).await;
+        // Only doctor compares the clocks.
         findings.extend(
             upstream
                 .into_iter()
@@ -63,36 +37,42 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
         findings.extend(webhooks::reach(&settings.webhooks, &clock).await);
     }
     for finding in &findings {
-        if args.json {
-            screen.json(&Line::from(finding))?;
-        } else {
-            screen.line(&line(finding, screen.view.style));
-        }
+        let record = record(finding);
+        screen.answer(args.json, &record, |view| {
+            let (mark, tone) = finding.level.mark();
+            vec![view.marked(tone, mark, &format!("{}: {}", record.what, record.detail))]
+        })?;
     }
     screen.finish()?;
-    let failed = findings.iter();
-    match failed.filter(|each| each.level == Level::Problem).count() {
+    let failed = findings.iter().filter(|each| each.level == Level::Problem);
+    match failed.count() {
         0 => Ok(()),
         1 => bail!("1 check failed"),
         failed => bail!("{failed} checks failed"),
     }
 }
 
-fn line(finding: &Finding, style: Style) -> String {
-    let (sign, tone) = finding.level.sign();
-    let Line { what, detail, .. } = Line::from(finding);
-    format!("{} {what}: {detail}", style.paint(tone, sign))
+fn record(finding: &Finding) -> CheckRecord {
+    let detail = match (&finding.advice, finding.level) {
+        (Some(advice), Level::Warning | Level::Problem) => format!("{}; {advice}", finding.text),
+        _ => finding.text.clone(),
+    };
+    CheckRecord {
+        what: match finding.level {
+            Level::Warning => "warning".to_owned(),
+            _ => finding.subject(),
+        },
+        ok: finding.level != Level::Problem,
+        detail,
+    }
 }
 
 async fn stored(settings: &Settings, clock: &Clock) -> Vec<Finding> {
     let (opened, store) = database::open(&settings.database, clock).await;
     let mut findings = vec![opened];
     let Some(store) = store else { return findings };
-    let names: Vec<WebhookName> = settings
-        .webhooks
-        .iter()
-        .map(|webhook| webhook.name.clone())
-        .collect();
+    let webhooks = settings.webhooks.iter();
+    let names: Vec<WebhookName> = webhooks.map(|webhook| webhook.name.clone()).collect();
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
     findings.extend(webhooks::stranded(&store, &names).await);
     findings.extend(webhooks::disabled(&store, &names).await);

@@ -4,20 +4,19 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_complete::aot::generate;
 
-use super::screen::Screen;
-use crate::clock::Clock;
+use super::print::print;
 
 const NAME: &str = "jobtrackd";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The shell to print the script for
-    shell: Known,
+    shell: Offered,
 }
 
-/// The shells that are known.
+/// The shells that scripts are made for.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Known {
+enum Offered {
     Bash,
     Zsh,
     Fish,
@@ -26,15 +25,13 @@ enum Known {
 /// Prints the script for a shell.
 pub(super) fn run(args: &Args, command: &Command) -> anyhow::Result<()> {
     let shell = match args.shell {
-        Known::Bash => Shell::Bash,
-        Known::Zsh => Shell::Zsh,
-        Known::Fish => Shell::Fish,
+        Offered::Bash => Shell::Bash,
+        Offered::Zsh => Shell::Zsh,
+        Offered::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     generate(shell, &mut offered(command), NAME, &mut script);
-    let mut screen = Screen::new(Clock::system().now());
-    screen.text(&String::from_utf8(script)?);
-    screen.finish()
+    print(&String::from_utf8(script)?)
 }
 
 /// The command line without what its help hides; clap_complete would offer that too.

@@ -1,210 +1,168 @@
-//! Who was told what of a job.
+//! `deliveries`: the deliveries of all jobs, and those that an operator gives up.
 
-use super::screen::View;
+mod give_up;
+
+use super::screen::{Screen, View};
 use super::style::Tone;
-use super::text;
+use super::table::{self, Cell, plain};
+use super::{options, text};
 use crate::core::delivery::DeliveryState;
-use crate::core::time::UnixMillis;
-use crate::store::{DeliveryView, JobDetail, WebhookHealth};
+use crate::core::event::EventType;
+use crate::core::job::JobId;
+use crate::record::ListedDeliveryRecord;
+use crate::store::{DeliveryFilter, ListedDelivery, Store};
 
-/// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
-const MOST_UNDELIVERED: usize = 12;
-const MOST_DELIVERED: usize = 8;
-
-/// Columns before an event's type.
-const INDENT: usize = 12;
-
-/// Columns of the longest type of an event.
-const TYPE_WIDTH: usize = 19;
-
-/// Columns of the longest state.
-const STATE_WIDTH: usize = 9;
+/// Searches before it is printed where they stopped; each goes through 10,000 events.
+const SEARCHES: usize = 10;
 
 /// Longest error that is shown, in characters.
-const ERROR_CHARS: usize = 300;
+const ERROR_CHARS: usize = 200;
 
-/// The deliveries, webhook by webhook; nothing when there was nothing to tell.
-pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
-    if detail.events.is_empty() && detail.deliveries.is_empty() {
-        return String::new();
-    }
-    let mut out = format!("{}\n", view.paint(Tone::Strong, "Deliveries"));
-    if detail.deliveries.is_empty() {
-        let note = "  none: no webhook subscribes to what has happened";
-        out.push_str(&view.paint(Tone::Dim, note));
-        out.push('\n');
-        return out;
-    }
-    let mut webhooks: Vec<&str> = Vec::new();
-    for delivery in &detail.deliveries {
-        if !webhooks.contains(&delivery.webhook.as_str()) {
-            webhooks.push(&delivery.webhook);
-        }
-    }
-    for webhook in webhooks {
-        let mine: Vec<&DeliveryView> = detail
-            .deliveries
-            .iter()
-            .filter(|delivery| delivery.webhook == webhook)
-            .collect();
-        let health = healths.iter().find(|(name, _)| name == webhook);
-        push_webhook(&mut out, webhook, &mine, detail, view);
-        for line in health.map_or(Vec::new(), |(_, health)| standstill(health, view)) {
-            out.push_str(&format!("    {}\n", view.paint(Tone::Warn, &line)));
-        }
-    }
-    out
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Only deliveries of which everything that is asked for is true are listed, those of the newest events \
+                  first. 100,000 events are looked at, and a note says where that ended.\n\nExamples:\n  jobtrackd \
+                  deliveries --state exhausted --webhook billing\n  jobtrackd deliveries --job 61723 --json"
+)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Only deliveries in this state
+    #[arg(long, value_parser = options::words(STATES, DeliveryState::as_str))]
+    state: Option<DeliveryState>,
+    /// Only deliveries to this webhook
+    #[arg(long, value_name = "NAME")]
+    webhook: Option<String>,
+    /// Only deliveries of this job
+    #[arg(long, value_name = "ID", value_parser = JobId::parse)]
+    job: Option<JobId>,
+    /// Only deliveries of events of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
+    kind: Option<EventType>,
+    /// Go on with the events before this place; a note of an earlier list names it
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<i64>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Print one JSON object per delivery
+    #[arg(long)]
+    json: bool,
 }
 
-fn push_webhook(
-    out: &mut String,
-    webhook: &str,
-    deliveries: &[&DeliveryView],
-    detail: &JobDetail,
-    view: &View,
-) {
-    let delivered = deliveries
-        .iter()
-        .filter(|delivery| delivery.state == DeliveryState::Delivered)
-        .count();
-    let note = format!("{delivered} of {} delivered", deliveries.len());
-    let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
-    out.push_str(&format!("  {name}  {}\n", view.paint(Tone::Dim, &note)));
-    let shown = selection(deliveries);
-    for delivery in &shown {
-        push_delivery(out, delivery, deliveries, detail, view);
-    }
-    let hidden = deliveries.len() - shown.len();
-    if hidden > 0 {
-        let note = format!("    … and {hidden} more; all of them with --json");
-        out.push_str(&view.paint(Tone::Dim, &note));
-        out.push('\n');
-    }
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Give an event up: send it to nobody any more, and go on with the next one
+    GiveUp(give_up::Args),
 }
 
-/// Why nothing is sent to a webhook just now.
-fn standstill(health: &WebhookHealth, view: &View) -> Vec<String> {
-    let mut why = Vec::new();
-    if let Some((at, reason)) = &health.disabled {
-        let reason = text::outside(reason, ERROR_CHARS);
-        let ago = text::ago(view.now.since(*at));
-        why.push(format!("the webhook was disabled {ago}: {reason}"));
-    }
-    if let Some(until) = health.paused_until.filter(|until| *until > view.now) {
-        let left = text::brief(until.since(view.now));
-        why.push(format!(
-            "the webhook asked for a rest and is told again in {left}"
-        ));
-    }
-    if let Some(hold) = health.health.hold() {
-        let ago = text::ago(view.now.since(hold.since));
-        let next = match hold.probe_at.filter(|at| *at > view.now) {
-            Some(at) => format!("in {}", text::brief(at.since(view.now))),
-            None => "now".to_owned(),
-        };
-        let failures = text::count(u64::from(hold.failures), "failure");
-        why.push(format!(
-            "the webhook is held since {ago}, after {failures} in a row; one event is tried {next}"
-        ));
-    }
-    let room = view.width.saturating_sub(4);
-    why.iter().flat_map(|why| text::wrap(why, room)).collect()
-}
+const STATES: [DeliveryState; 4] = [
+    DeliveryState::Pending,
+    DeliveryState::Delivered,
+    DeliveryState::Exhausted,
+    DeliveryState::Disabled,
+];
 
-/// The deliveries worth a line, in order of sequence.
-fn selection<'a>(deliveries: &[&'a DeliveryView]) -> Vec<&'a DeliveryView> {
-    let is_delivered = |delivery: &&&DeliveryView| delivery.state == DeliveryState::Delivered;
-    let waiting = deliveries.iter().filter(|each| !is_delivered(each));
-    let done = deliveries.iter().rev().filter(is_delivered);
-    let mut shown: Vec<&DeliveryView> = waiting
-        .take(MOST_UNDELIVERED)
-        .chain(done.take(MOST_DELIVERED))
-        .copied()
-        .collect();
-    shown.sort_by_key(|delivery| delivery.sequence);
-    shown
-}
-
-fn push_delivery(
-    out: &mut String,
-    delivery: &DeliveryView,
-    lane: &[&DeliveryView],
-    detail: &JobDetail,
-    view: &View,
-) {
-    let (tone, mark) = match delivery.state {
-        DeliveryState::Delivered => (Tone::Good, "✓"),
-        DeliveryState::Pending if delivery.last_error.is_some() => (Tone::Warn, "↻"),
-        DeliveryState::Pending => (Tone::Busy, "○"),
-        DeliveryState::Exhausted => (Tone::Bad, "✗"),
-        DeliveryState::Disabled => (Tone::Dim, "–"),
+pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
+    if let Some(Command::GiveUp(args)) = &args.command {
+        return give_up::run(args, store, screen).await;
+    }
+    let mut filter = DeliveryFilter {
+        state: args.state,
+        webhook: args.webhook.clone(),
+        job: args.job.clone(),
+        kind: args.kind,
+        before: args.before,
+        limit: args.limit,
     };
-    let event = detail
-        .events
-        .iter()
-        .find(|each| each.id == delivery.event_id);
-    let kind = event.map_or("", |event| event.kind.as_str());
-    let standing = standing(delivery, lane, view.now);
-    let fixed = INDENT + TYPE_WIDTH + 2 + STATE_WIDTH + 2;
-    let is_wide = fixed + text::columns(&standing) > view.width;
-    let mut below = Vec::new();
-    out.push_str(&format!(
-        "    {} {}  {}  ",
-        view.paint(tone, mark),
-        text::pad(&format!("#{}", delivery.sequence), 4),
-        text::pad(kind, TYPE_WIDTH),
-    ));
-    let state = delivery.state.as_str();
-    if is_wide || standing.is_empty() {
-        out.push_str(&view.paint(tone, state));
-        below.extend(is_wide.then_some((standing, Tone::Plain)));
+    let mut listed: Vec<ListedDelivery> = Vec::new();
+    let (mut stopped, mut unreadable) = (None, Vec::new());
+    for _ in 0..SEARCHES {
+        let page = store.list_deliveries(&filter).await?;
+        let found = page.deliveries.len() + page.unreadable.len();
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        filter.limit = filter.limit.saturating_sub(found);
+        unreadable.extend(page.unreadable);
+        listed.extend(page.deliveries);
+        stopped = page.stopped;
+        filter.before = page.stopped;
+        if filter.limit == 0 || stopped.is_none() {
+            break;
+        }
+    }
+    for error in unreadable {
+        let error = text::outside(&error, ERROR_CHARS);
+        screen.note(&format!("a delivery is left out: {error}"));
+    }
+    print(args.json, &listed, screen)?;
+    let view = screen.view;
+    let full = listed.len() >= args.limit as usize;
+    if full && !args.json {
+        let note = format!("the newest {}; more with --limit N", listed.len());
+        screen.line(&view.dim(&note));
+    } else if let Some(before) = stopped.filter(|_| !full) {
+        screen.note(&format!(
+            "older events were not searched; go on with: --before {before}"
+        ));
+    }
+    Ok(())
+}
+
+fn print(json: bool, listed: &[ListedDelivery], screen: &mut Screen) -> anyhow::Result<()> {
+    let view = screen.view;
+    if json {
+        for delivery in listed {
+            screen.json(&ListedDeliveryRecord::from(delivery))?;
+        }
+    } else if listed.is_empty() {
+        screen.line(&view.dim("no such deliveries"));
     } else {
-        out.push_str(&view.paint(tone, &text::pad(state, STATE_WIDTH)));
-        out.push_str(&format!("  {standing}"));
+        let headings = &[
+            "AGE", "JOB", "EVENT", "WEBHOOK", "STATE", "ATTEMPTS", "NEXT", "LAST",
+        ];
+        let rows: Vec<Vec<Cell>> = listed.iter().map(|listed| cells(listed, &view)).collect();
+        screen.text(&table::rows(headings, &rows, &view));
     }
-    out.push('\n');
-    if let Some(error) = delivery.last_error.as_deref() {
-        below.push((text::outside(error, ERROR_CHARS), tone));
-    }
-    for (note, tone) in below {
-        for line in text::wrap(&note, view.width.saturating_sub(INDENT)) {
-            out.push_str(&" ".repeat(INDENT));
-            out.push_str(&view.paint(tone, &line));
-            out.push('\n');
-        }
-    }
+    Ok(())
 }
 
-/// The attempts so far, what comes next, and in whose place it is told.
-fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
-    let attempted = attempted(delivery, lane, now);
-    let in_place = delivery.fallback_for.as_deref().map(|webhook| {
-        let webhook = text::outside(webhook, 64);
-        format!("in place of {webhook}")
-    });
-    let parts = [Some(attempted).filter(|text| !text.is_empty()), in_place];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
+    let delivery = &listed.delivery;
+    let tone = tone_of(delivery.state, delivery.last_error.is_some());
+    let expired = delivery.expired_at.map_or("", |_| " (expired)");
+    let next = match (delivery.state, delivery.next_attempt_at) {
+        (DeliveryState::Pending, Some(at)) if at > view.now => {
+            format!("in {}", text::brief(at.since(view.now)))
+        }
+        (DeliveryState::Pending, Some(_)) => "due".to_owned(),
+        (DeliveryState::Pending, None) => "waits".to_owned(),
+        _ => String::new(),
+    };
+    let last = match (&delivery.last_error, delivery.last_status) {
+        (Some(error), _) => (text::outside(error, ERROR_CHARS), tone),
+        (None, Some(status)) => (status.to_string(), Tone::Dim),
+        (None, None) => plain(""),
+    };
+    vec![
+        plain(text::brief(view.now.since(listed.created_at))),
+        plain(&listed.job_id),
+        plain(format!("#{} {}", delivery.sequence, listed.kind)),
+        plain(text::outside(&delivery.webhook, 64)),
+        (format!("{}{expired}", delivery.state.as_str()), tone),
+        plain(delivery.attempts),
+        plain(next),
+        last,
+    ]
 }
 
-fn attempted(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
-    let attempts = text::count(u64::from(delivery.attempts), "attempt");
-    match (delivery.state, delivery.next_attempt_at) {
-        (DeliveryState::Pending, Some(at)) if at > now => {
-            format!("{attempts}, next in {}", text::brief(at.since(now)))
-        }
-        (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
-        (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
-        (DeliveryState::Pending, None) => {
-            let head = lane
-                .iter()
-                .find(|other| other.state == DeliveryState::Pending);
-            head.map_or(String::new(), |head| format!("after #{}", head.sequence))
-        }
-        (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
-        _ if delivery.expired_at.is_some() => format!("expired, {attempts}"),
-        _ => attempts,
+/// The tone of a delivery.
+pub(super) fn tone_of(state: DeliveryState, has_failed: bool) -> Tone {
+    match state {
+        DeliveryState::Delivered => Tone::Good,
+        DeliveryState::Pending if has_failed => Tone::Warn,
+        DeliveryState::Pending => Tone::Busy,
+        DeliveryState::Exhausted => Tone::Bad,
+        DeliveryState::Disabled => Tone::Dim,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,50 +1,47 @@
 //! `jobtrackd demo`: the whole of it in half a minute, with nothing needed and nothing left behind.
 //!
 //! A simulated API, a webhook receiver and the daemon run in one process and meet over loopback sockets and a database
-//! in a temporary folder, as they would in earnest; the demo itself is an outsider that inserts rows, answers
-//! challenges, and at the end compares three records that know nothing of each other: what the API showed, what the
-//! daemon recorded, and what the webhooks received.
+//! in a temporary folder, as they would in production. The demo drives them from outside: it inserts rows and answers
+//! challenges, while `watch` shows what the database holds. At the end it compares three independent records: what the
+//! API showed, what the daemon recorded, and what the webhooks received.
 
-mod plan;
+mod documents;
 
-mod seed;
+mod jobs;
 
-mod stage;
+mod sandbox;
 
-mod play;
-
-mod screen;
-
-mod paint;
-
-mod evidence;
-
-mod history;
-
-mod checks;
+mod driver;
 
 mod report;
 
-use std::io::Write;
+use std::future::pending;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tempfile::TempDir;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-pub use screen::Screen;
+pub use driver::Driver;
+pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
+pub use sandbox::Sandbox;
 
-use crate::lifecycle::Signals;
+use super::note;
+use super::screen::Screen;
+use super::style::Style;
+use super::watch::signals::{Request, Signals};
+use super::watch::{Display, End, Watch};
+use crate::app::{Daemon, Environment};
+use crate::clock::Clock;
 use crate::logging;
-use checks::Check;
-use evidence::Evidence;
-use play::Play;
-use stage::Stage;
+use crate::store::Store;
+use report::{Check, Report};
 
-/// How often the demo looks at what has happened, at most.
+/// How often the demo does what is due, at most.
 const TICK: Duration = Duration::from_millis(100);
 
 /// See everything at work: a simulated API, webhooks and the daemon, on this machine alone
@@ -52,45 +49,33 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct DemoArgs {
     /// Keep the temporary folder with its database and configuration, and say where it is
     #[arg(long)]
-    pub keep: bool,
+    keep: bool,
 
     /// Show the daemon's own log, and plain lines in place of a moving display
     #[arg(long)]
-    pub logs: bool,
+    logs: bool,
 
     /// How many times faster than usual
     #[arg(long, hide = true, value_name = "X", default_value = "1", value_parser = parse_pace)]
-    pub pace: f64,
+    pace: f64,
 
     /// When the demo gives up
     #[arg(long, hide = true, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    pub limit: Duration,
+    limit: Duration,
 
     /// A type of events that the webhooks never take, to see a demo fail
     #[arg(long, hide = true, value_name = "TYPE")]
-    pub refuse: Option<String>,
+    refuse: Option<String>,
 }
 
-impl Default for DemoArgs {
-    fn default() -> Self {
-        Self {
-            keep: false,
-            logs: false,
-            pace: 1.0,
-            limit: Duration::from_secs(60),
-            refuse: None,
-        }
-    }
-}
-
-/// How the performance came to its end.
+/// Why the demo ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Finale {
+enum Finish {
     /// Nothing more was to be expected.
     Over,
     /// The time was up.
     TimeUp,
-    /// It was told to stop.
+    /// A signal ended it.
     Interrupted,
 }
 
@@ -103,115 +88,147 @@ fn parse_pace(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Performs the demo on the process's own terminal; ctrl-c ends it, a second one at once.
+/// Runs the demo; ctrl-c ends it, a second one at once.
 ///
 /// # Errors
-/// When something cannot be started, anything expected is missing at the end, or it was interrupted.
-pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+/// When something cannot be started, a promise is broken, or it was interrupted.
+pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("failed to listen to signals")?;
-    let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
-    let screen = Screen::of_process(args.logs);
-    let performance = run_on(args, screen, &stop, &hurry);
-    tokio::pin!(performance);
-    loop {
-        tokio::select! {
-            result = &mut performance => return result,
-            _ = signals.next() => {
-                if stop.is_cancelled() {
-                    hurry.cancel();
-                }
-                stop.cancel();
-            }
-        }
-    }
-}
-
-/// As [`run`], on this screen and until `stop`; `hurry` then cuts the stopping short.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_on(
-    args: DemoArgs,
-    screen: Screen,
-    stop: &CancellationToken,
-    hurry: &CancellationToken,
-) -> anyhow::Result<()> {
-    let (mut view, mut out, paint) = screen.into_parts();
-    let mut stage = Stage::set(args.pace, args.refuse.as_deref(), |settings| {
-        if args.logs {
-            logging::start(&settings.log)?;
-        }
-        Ok(())
-    })
-    .await?;
-    let mut play = Play::new(&stage, args.pace);
-    view.say(&format!(
+    let sandbox = Sandbox::start(args.pace, args.refuse.as_deref()).await?;
+    note(&format!(
         "{} jobs, an API at {}, two webhooks and jobtrackd, in {}",
-        play.actors.len(),
-        stage.simulator.base_url(),
-        stage.folder.path().display(),
+        jobs().len(),
+        sandbox.simulator.base_url(),
+        sandbox.folder.path().display(),
     ));
-    let finale = perform(&mut stage, &mut play, &mut view, &args, stop).await;
-    view.close();
-    let (control, inbox) = (stage.simulator.control(), stage.receiver.inbox());
-    let struck = stage.strike(hurry).await;
-    let evidence = Evidence::gather(&play, &struck.outside, &control, &inbox).await;
-    struck.outside.close().await;
-    let kept = leave(struck.folder, args.keep);
-    let (finale, evidence, kept) = (finale?, evidence?, kept?);
-    if finale == Finale::Interrupted {
-        say_kept(&mut *out, kept.as_deref())?;
-        anyhow::bail!("the demo was interrupted");
+    let settings = sandbox.settings()?;
+    if args.logs {
+        logging::start(&settings.log)?;
     }
-    let mut checks = checks::all(&evidence);
-    checks.push(Check::of(
-        "the daemon stopped when it was told to",
-        |missing| {
-            if let Err(error) = &struck.stopped {
-                missing.push(format!("{error:#}"));
-            }
-        },
-    ));
-    let report = report::text(&evidence, &checks, paint);
-    out.write_all(report.as_bytes())
-        .context("failed to write to standard output")?;
-    say_kept(&mut *out, kept.as_deref())?;
-    verdict(&checks, finale, args.limit)
+    let database = settings.database.path.clone();
+    let mut daemon = Daemon::start(settings, Environment::default(), &CancellationToken::new())
+        .await
+        .context("failed to start the daemon")?;
+    let store = Store::open(&database, Clock::system()).await?;
+    let finish = tokio::select! {
+        finish = show(&args, &sandbox, &store, &database, &mut signals) => finish,
+        error = daemon.failed() => Err(error.context("the daemon failed")),
+    };
+    // The daemon stops first, and so finds the others still there.
+    let stopped = stop(daemon, &mut signals).await;
+    let report = Report::gather(&sandbox, &store).await;
+    store.close().await;
+    let Sandbox {
+        folder,
+        simulator,
+        receiver,
+        ..
+    } = sandbox;
+    receiver.shutdown().await;
+    simulator.shutdown().await;
+    let kept = leave(folder, args.keep);
+    let (finish, report, kept) = (finish?, report?, kept?);
+    let mut screen = Screen::new(Clock::system().now());
+    let mut checks = report.checks();
+    checks.push(Check {
+        promise: "the daemon stopped when it was told to",
+        problems: stopped
+            .err()
+            .map(|error| format!("{error:#}"))
+            .into_iter()
+            .collect(),
+    });
+    if finish != Finish::Interrupted {
+        screen.text(&report.text(&checks, &screen.view));
+    }
+    if let Some(folder) = kept {
+        screen.line(&format!(
+            "kept {}; see a job with:\n  jobtrackd --config {} show 61723",
+            folder.display(),
+            folder.join(sandbox::CONFIG_FILE).display()
+        ));
+    }
+    screen.finish()?;
+    verdict(&checks, finish, args.limit)
 }
 
-/// Plays until nothing more is to be expected and a while of silence has confirmed it.
-async fn perform(
-    stage: &mut Stage,
-    play: &mut Play,
-    view: &mut screen::View,
+/// Shows what happens until nothing more is to be expected, the time is up, or a signal ends it.
+async fn show(
     args: &DemoArgs,
-    stop: &CancellationToken,
-) -> anyhow::Result<Finale> {
-    let give_up = Instant::now() + args.limit;
-    let mut ticks = tokio::time::interval(plan::at_pace(TICK, args.pace).clamp(TICK / 10, TICK));
+    sandbox: &Sandbox,
+    store: &Store,
+    database: &Path,
+    signals: &mut Signals,
+) -> anyhow::Result<Finish> {
+    let mut watch = Watch::new(store, database, Vec::new()).await?;
+    let now = Clock::system().now();
+    let mut screen = Screen::stderr(now);
+    let is_page = !args.logs && Display::can_draw();
+    let mut display = match is_page {
+        true => Display::page(Style::of(&io::stdout()))?,
+        false => Display::lines(false, now),
+    };
+    let print = |line: &str| {
+        if !is_page {
+            note(line);
+        }
+    };
+    let watching = async {
+        match watch.show(&mut display, signals, &mut screen).await {
+            // A display without a reader is no reason to end the demo.
+            Ok(End::Closed) => pending().await,
+            shown => shown,
+        }
+    };
+    let finish = tokio::select! {
+        finish = drive(sandbox, store, args.limit, print) => finish?,
+        shown = watching => shown.map(|_| Finish::Interrupted)?,
+    };
+    watch.update(&mut display, &mut screen).await?;
+    Ok(finish)
+}
+
+/// Drives the demo until nothing more is to be expected and a while of silence has confirmed it.
+async fn drive(
+    sandbox: &Sandbox,
+    store: &Store,
+    limit: Duration,
+    print: impl Fn(&str),
+) -> anyhow::Result<Finish> {
+    let mut driver = Driver::new(sandbox, store.clone());
+    let began = Instant::now();
+    let mut ticks = interval(TICK.div_f64(sandbox.pace).clamp(TICK / 10, TICK));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut over_since = None;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.cancelled() => return Ok(Finale::Interrupted),
-            error = stage.daemon.failed() => return Err(error.context("the daemon failed")),
-        }
-        let happenings = play.step().await?;
-        view.show(play, &happenings);
-        if play.is_over() {
+    while began.elapsed() < limit {
+        ticks.tick().await;
+        driver.step(&print).await?;
+        if driver.is_over().await? {
             let since = *over_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= stage::quiet_time(args.pace) {
-                return Ok(Finale::Over);
+            if since.elapsed() >= sandbox.quiet_time() {
+                return Ok(Finish::Over);
             }
         }
-        if Instant::now() >= give_up {
-            return Ok(Finale::TimeUp);
+    }
+    Ok(Finish::TimeUp)
+}
+
+/// Stops the daemon; a signal cuts its waiting short.
+async fn stop(daemon: Daemon, signals: &mut Signals) -> anyhow::Result<()> {
+    let hurry = CancellationToken::new();
+    let stopping = daemon.stop(&hurry);
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            stopped = &mut stopping => return stopped,
+            request = signals.next() => if request == Request::Stop {
+                hurry.cancel();
+            },
         }
     }
 }
 
-/// Removes the folder, or keeps it and says where it is.
+/// Removes the folder, or keeps it and answers where it is.
 fn leave(folder: TempDir, keep: bool) -> anyhow::Result<Option<PathBuf>> {
     if keep {
         return Ok(Some(folder.keep()));
@@ -222,32 +239,14 @@ fn leave(folder: TempDir, keep: bool) -> anyhow::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn say_kept(out: &mut dyn Write, kept: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(folder) = kept {
-        let file = stage::config_file(folder);
-        writeln!(
-            out,
-            "kept {}; look at a job with:\n  jobtrackd --config {} show 61723",
-            folder.display(),
-            file.display()
-        )
-        .context("failed to write to standard output")?;
-    }
-    Ok(())
-}
-
-fn verdict(checks: &[Check], finale: Finale, limit: Duration) -> anyhow::Result<()> {
-    let missing: Vec<&str> = checks
-        .iter()
-        .filter(|check| !check.missing.is_empty())
-        .map(|check| check.promise)
-        .collect();
-    let late = match finale {
-        Finale::TimeUp => format!("not over after {}; ", humantime::format_duration(limit)),
-        Finale::Over | Finale::Interrupted => String::new(),
+fn verdict(checks: &[Check], finish: Finish, limit: Duration) -> anyhow::Result<()> {
+    let broken = checks.iter().filter(|check| !check.problems.is_empty());
+    let broken: Vec<&str> = broken.map(|check| check.promise).collect();
+    let late = match finish {
+        Finish::Interrupted => anyhow::bail!("the demo was interrupted"),
+        Finish::TimeUp => format!("not over after {}; ", humantime::format_duration(limit)),
+        Finish::Over if broken.is_empty() => return Ok(()),
+        Finish::Over => String::new(),
     };
-    if missing.is_empty() && finale == Finale::Over {
-        return Ok(());
-    }
-    anyhow::bail!("the demo failed: {late}not so: {}", missing.join("; "))
+    anyhow::bail!("the demo failed: {late}not so: {}", broken.join("; "))
 }

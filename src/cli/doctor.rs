@@ -5,8 +5,7 @@ use anyhow::bail;
 use super::privilege::reads_as_root;
 use super::probe::account::Accounts;
 use super::probe::{
-    Finding, Level, as_root, configuration, daemon, database, disk, files, host, jobs, upstream,
-    webhooks,
+    Finding, Level, configuration, daemon, database, files, host, jobs, upstream, webhooks,
 };
 use super::screen::Screen;
 use super::style::Tone;
@@ -14,8 +13,8 @@ use super::text::{count, wrap};
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings, Sources, load, load_database};
 use crate::core::delivery::WebhookName;
-use crate::core::time::UnixMillis;
-use crate::store::{Holder, Store, folder_of};
+use crate::record::command::FindingRecord;
+use crate::store::{Store, folder_of};
 
 /// Columns before a finding, and before its advice.
 const INDENT: usize = 2;
@@ -35,48 +34,50 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     let clock = Clock::system();
     let mut report = Report::new(args.json, &clock);
-    report.part("Host", &host::look().await)?;
+    report.part("Host", &host::probe().await)?;
 
     let (sources, borrowed) = configuration::with_credentials(sources);
-    let mut findings = Vec::from_iter(borrowed);
     let loaded = load(&sources);
     let settings = loaded.as_ref().ok();
-    let known = match settings {
+    let database = match settings {
         Some(settings) => Some(settings.database.clone()),
         None => load_database(&sources).ok(),
     };
     let accounts = Accounts::of_this_machine();
-    let daemons = known
+    let daemon = database
         .as_ref()
-        .and_then(|known| files::daemon_of(&known.path, &accounts));
-    match &loaded {
-        Ok(settings) => findings.extend(configuration::good(&sources, settings)),
-        Err(error) => findings.extend(configuration::bad(&sources, error, known.is_some())),
-    }
+        .and_then(|database| files::daemon_of(&database.path, &accounts));
+    let mut findings = Vec::from_iter(borrowed);
+    findings.extend(match &loaded {
+        Ok(settings) => configuration::good(&sources, settings),
+        Err(error) => configuration::bad(&sources, error, database.is_some()),
+    });
     let secrets = settings.map_or(&[][..], |settings| &settings.secret_files);
-    findings.extend(configuration::files(&sources, secrets, daemons, &accounts));
+    findings.extend(configuration::files(&sources, secrets, daemon, &accounts));
     report.part("Configuration", &findings)?;
 
-    if let Some(known) = &known {
-        let visit = Visit {
-            database: known,
+    if let Some(database) = &database {
+        let installation = Installation {
+            database,
             settings,
             accounts: &accounts,
             clock: &clock,
             offline: args.offline,
         };
-        visit.make(&mut report).await?;
+        installation.probe(&mut report).await?;
     }
     report.verdict()?;
     match loaded {
-        Err(error) if known.is_none() || !configuration::may_be_hidden(&error) => Err(error.into()),
+        Err(error) if database.is_none() || !configuration::may_be_hidden(&error) => {
+            Err(error.into())
+        }
         _ if report.problems > 0 => bail!("the doctor found {}", count(report.problems, "problem")),
         _ => Ok(()),
     }
 }
 
-/// What is looked at once it is known where the database is.
-struct Visit<'a> {
+/// What is probed once it is known where the database is.
+struct Installation<'a> {
     database: &'a DatabaseSettings,
     /// Nothing when the configuration is bad, or its secrets may not be read from here.
     settings: Option<&'a Settings>,
@@ -85,21 +86,24 @@ struct Visit<'a> {
     offline: bool,
 }
 
-impl Visit<'_> {
-    async fn make(&self, report: &mut Report) -> anyhow::Result<()> {
-        let path = &self.database.path;
+impl Installation<'_> {
+    async fn probe(&self, report: &mut Report) -> anyhow::Result<()> {
         let (findings, store) = self.database().await;
         report.part("Database", &findings)?;
         if let Some(store) = &store {
             report.part("Jobs", &self.jobs(store).await)?;
         }
-        let (mut findings, holder) = daemon::lock(path).await;
+        let (mut findings, holder) = daemon::lock(&self.database.path).await;
         if let Some(settings) = self.settings {
-            findings.extend(self.daemon(settings, holder.as_ref()).await);
+            findings.push(daemon::ready(&settings.status, holder.as_ref()).await);
+            findings.push(daemon::open_files(settings, holder.as_ref()));
         }
         report.part("Daemon", &findings)?;
         if let Some(settings) = self.settings {
-            self.remote(settings, store.as_ref(), report).await?;
+            let findings = self.upstream(settings, store.as_ref()).await;
+            report.part("Upstream", &findings)?;
+            let findings = self.webhooks(settings, store.as_ref()).await;
+            report.part("Webhooks", &findings)?;
         }
         if let Some(store) = store {
             store.leave().await;
@@ -110,76 +114,60 @@ impl Visit<'_> {
     async fn database(&self) -> (Vec<Finding>, Option<Store>) {
         let path = &self.database.path;
         // Before the database is opened, which makes files beside it.
-        let mut findings = files::look(path, self.accounts);
-        // A folder that is not there has been told; nothing in it can be.
+        let mut findings = files::probe(path, self.accounts);
+        // A folder that is not there was reported; nothing in it can be read.
         if !folder_of(path).try_exists().unwrap_or(true) {
             return (findings, None);
         }
-        let filesystem = disk::filesystem(self.database);
+        let filesystem = database::filesystem(self.database);
         let refused = filesystem.level == Level::Problem;
         findings.push(filesystem);
-        findings.extend(disk::room(path));
+        findings.extend(database::room(path));
         findings.push(database::log(path));
         if refused {
             return (findings, None);
         }
         let (opened, store) = database::open(self.database, self.clock).await;
-        findings.push(self.fair(opened));
+        // What this user may not open need not be broken.
+        let there = path.try_exists().unwrap_or(true);
+        let barred = !reads_as_root() && there && !files::may_use(path);
+        findings.push(match opened.level == Level::Problem && barred {
+            true => Finding::hidden(opened.check, opened.text),
+            false => opened,
+        });
         if let Some(store) = &store {
             findings.extend(database::inside(store, path).await);
         }
         (findings, store)
     }
 
-    /// What this user may not open need not be broken.
-    fn fair(&self, opened: Finding) -> Finding {
-        let path = &self.database.path;
-        let there = path.try_exists().unwrap_or(true);
-        let barred = !reads_as_root() && there && !files::may_use(path);
-        if opened.level == Level::Problem && barred {
-            return Finding::note(opened.check, opened.says, as_root());
-        }
-        opened
-    }
-
     async fn jobs(&self, store: &Store) -> Vec<Finding> {
         let origin = self.settings.map(origin);
-        let mut findings = jobs::look(store, origin.as_deref(), self.clock).await;
+        let mut findings = jobs::probe(store, origin.as_deref(), self.clock).await;
         if let Some(settings) = self.settings {
             findings.extend(jobs::unknown_webhooks(store, &names(settings)).await);
         }
         findings
     }
 
-    async fn daemon(&self, settings: &Settings, holder: Option<&Holder>) -> Vec<Finding> {
-        vec![
-            daemon::ready(&settings.status, holder).await,
-            daemon::open_files(settings, holder),
-        ]
-    }
-
-    async fn remote(
-        &self,
-        settings: &Settings,
-        store: Option<&Store>,
-        report: &mut Report,
-    ) -> anyhow::Result<()> {
-        let until: Option<UnixMillis> = match store {
+    async fn upstream(&self, settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
+        let until = match store {
             Some(store) => jobs::pause(store, &origin(settings), self.clock).await,
             None => None,
         };
-        let most = self.clock.now().plus(settings.upstream.max_retry_after);
-        if let Some(until) = until {
-            report.part("Upstream", &[upstream::resting(until.min(most))])?;
-        } else if !self.offline {
-            let findings = upstream::look(&settings.upstream, self.clock).await;
-            report.part("Upstream", &findings)?;
+        let latest = self.clock.now().plus(settings.upstream.max_retry_after);
+        match until {
+            Some(until) => vec![upstream::paused(until.min(latest))],
+            None if self.offline => Vec::new(),
+            None => upstream::probe(&settings.upstream, self.clock).await,
         }
+    }
+
+    async fn webhooks(&self, settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some(store) = store {
             let names = names(settings);
             findings.extend(webhooks::stranded(store, &names).await);
-            findings.extend(webhooks::spoilt(store, &names).await);
             findings.extend(webhooks::disabled(store, &names).await);
             findings.extend(webhooks::backlog(store, &names, self.clock).await);
         }
@@ -187,7 +175,7 @@ impl Visit<'_> {
             findings.extend(webhooks::reach(&settings.webhooks, self.clock).await);
         }
         findings.sort_by(|a, b| a.webhook.cmp(&b.webhook));
-        report.part("Webhooks", &findings)
+        findings
     }
 }
 
@@ -224,94 +212,63 @@ impl Report {
             self.screen.line(&heading);
         }
         for finding in findings {
-            match finding.level {
-                Level::Problem => self.problems += 1,
-                Level::Warning => self.warnings += 1,
-                Level::Note | Level::Ok => {}
-            }
+            self.problems += u64::from(finding.level == Level::Problem);
+            self.warnings += u64::from(finding.level == Level::Warning);
+            let text = match &finding.webhook {
+                Some(_) => format!("{}: {}", finding.subject(), finding.text),
+                None => finding.text.clone(),
+            };
             if self.json {
-                self.screen.json(&Told::from(finding))?;
+                self.screen.json(&FindingRecord {
+                    check: finding.check,
+                    level: finding.level.as_str(),
+                    says: &text,
+                    advice: finding.advice.as_deref(),
+                })?;
             } else {
-                self.print(finding);
+                self.print(finding, &text);
             }
         }
-        // Somebody waits for it, and the next part may take a while.
+        // The next part may take a while.
         self.screen.flush();
         Ok(())
     }
 
-    fn print(&mut self, finding: &Finding) {
+    fn print(&mut self, finding: &Finding, text: &str) {
         let view = self.screen.view;
-        let (sign, tone) = finding.level.sign();
-        let says = wrap(&told(finding), view.width.saturating_sub(INDENT + 2));
-        for (line, text) in says.iter().enumerate() {
-            let sign = if line == 0 { sign } else { " " };
-            let sign = view.paint(tone, sign);
-            self.screen.line(&format!("{:INDENT$}{sign} {text}", ""));
+        let (mark, tone) = finding.level.mark();
+        let lines = wrap(text, view.width.saturating_sub(INDENT + 2));
+        for (mark, line) in std::iter::once(mark)
+            .chain(std::iter::repeat(" "))
+            .zip(lines)
+        {
+            let line = view.marked(tone, mark, &line);
+            self.screen.line(&format!("{:INDENT$}{line}", ""));
         }
         let advice = finding.advice.as_deref().unwrap_or_default();
         // A command that is broken over lines could not be copied.
-        for text in advice
-            .split("; run: ")
-            .enumerate()
-            .map(|(part, text)| match part {
-                0 => text.to_owned(),
-                _ => format!("run: {text}"),
-            })
-        {
-            if !text.is_empty() {
-                let text = view.paint(Tone::Dim, &text);
-                self.screen.line(&format!("{:ADVICE_INDENT$}{text}", ""));
-            }
+        let advice = advice.replace("; run: ", "\nrun: ");
+        for line in advice.lines() {
+            self.screen
+                .line(&format!("{:ADVICE_INDENT$}{}", "", view.dim(line)));
         }
     }
 
     fn verdict(&mut self) -> anyhow::Result<()> {
         if !self.json {
+            let (problems, warnings) = (
+                count(self.problems, "problem"),
+                count(self.warnings, "warning"),
+            );
             let (text, tone) = match (self.problems, self.warnings) {
                 (0, 0) => ("no problem found".to_owned(), Tone::Good),
-                (0, warnings) => (count(warnings, "warning"), Tone::Warn),
-                (problems, 0) => (count(problems, "problem"), Tone::Bad),
-                (problems, warnings) => (
-                    format!(
-                        "{}, {}",
-                        count(problems, "problem"),
-                        count(warnings, "warning")
-                    ),
-                    Tone::Bad,
-                ),
+                (0, _) => (warnings, Tone::Warn),
+                (_, 0) => (problems, Tone::Bad),
+                (_, _) => (format!("{problems}, {warnings}"), Tone::Bad),
             };
             let text = self.screen.view.paint(tone, &text);
             self.screen.line(&text);
         }
         self.screen.finish()
-    }
-}
-
-/// A finding as one JSON object.
-#[derive(serde::Serialize)]
-struct Told<'a> {
-    check: &'a str,
-    level: Level,
-    says: String,
-    advice: Option<&'a str>,
-}
-
-impl<'a> From<&'a Finding> for Told<'a> {
-    fn from(finding: &'a Finding) -> Self {
-        Self {
-            check: finding.check,
-            level: finding.level,
-            says: told(finding),
-            advice: finding.advice.as_deref(),
-        }
-    }
-}
-
-/// What a finding says, with the webhook it is about.
-fn told(finding: &Finding) -> String {
-    match &finding.webhook {
-        Some(_) => format!("{}: {}", finding.subject(), finding.says),
-        None => finding.says.clone(),
     }
 }

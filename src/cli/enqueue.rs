@@ -1,24 +1,24 @@
 //! `enqueue`: jobs are handed over to be followed.
 
-use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, StdinLock};
-use std::str::FromStr;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::CommandFactory;
+use clap::Args as _;
 use clap::error::ErrorKind;
-use serde::Serialize;
-use url::Url;
 
-use super::screen::{Screen, View};
+use super::screen::Screen;
+use super::session::on_store;
 use super::style::{Style, Tone};
-use super::text;
+use super::when::When;
+use super::{print, text};
+use crate::clock::Clock;
+use crate::config::{Sources, load_enqueue};
 use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
+use crate::record::command::EnqueueRecord;
 use crate::store::{Enqueued, NewJob, Store};
-use crate::upstream::target::{Base, UnusableBase};
+use crate::upstream::target::Base;
 
 /// Ids inserted in one transaction.
 const BATCH: usize = 500;
@@ -28,6 +28,9 @@ const LINE_BYTES: u64 = 4096;
 
 /// Longest id that is printed, in characters; a longer one is refused anyway.
 const ID_CHARS: usize = 200;
+
+/// Most columns that short ids are filled up to.
+const MOST_ALIGNED: usize = 40;
 
 /// The id that stands for standard input.
 const STDIN: &str = "-";
@@ -61,79 +64,51 @@ pub(super) struct Args {
     )]
     priority: i64,
     /// The job fails as expired past this: a duration from now (2h) or a time (2026-11-22T15:04:05Z)
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     deadline: Option<When>,
     /// No poll before this: a duration from now (10m) or a time
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = job_time)]
     not_before: Option<When>,
     /// Print one JSON object per id
     #[arg(long)]
     json: bool,
 }
 
-/// A moment as it is written on a command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    /// So long after now.
-    In(Duration),
-    /// Then.
-    At(UnixMillis),
-}
-
-impl FromStr for When {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(duration) = humantime::parse_duration(text) {
-            return Ok(Self::In(duration));
-        }
-        match UnixMillis::parse_rfc3339(text) {
-            Some(at) if at >= EARLIEST => Ok(Self::At(at)),
-            Some(_) => Err("a job's times are later than 2001".to_owned()),
-            None => Err(
-                "write a duration such as 90s, 2h or 8d, or a time such as 2026-11-22T15:04:05Z"
-                    .to_owned(),
-            ),
-        }
+fn job_time(text: &str) -> Result<When, &'static str> {
+    match text.parse()? {
+        When::At(at) if at < EARLIEST => Err("a job's times are later than 2001"),
+        when => Ok(when),
     }
-}
-
-impl When {
-    fn after(self, now: UnixMillis) -> UnixMillis {
-        match self {
-            Self::In(duration) => now.plus(duration),
-            Self::At(at) => at,
-        }
-    }
-}
-
-/// What is the same for all ids of one call, once it is known to make sense.
-#[derive(Debug)]
-pub(super) struct Options {
-    stdin: bool,
 }
 
 impl Args {
+    fn is_stdin(&self) -> bool {
+        self.ids.iter().any(|id| id == STDIN)
+    }
+
     /// Checks what the parser cannot.
     ///
     /// # Errors
     /// A usage error.
-    pub(super) fn options(&self, now: UnixMillis) -> Result<Options, clap::Error> {
-        let stdin = self.ids.iter().any(|id| id == STDIN);
+    fn check(&self, now: UnixMillis) -> Result<(), clap::Error> {
+        let usage = |kind, wrong: &str| {
+            let mut command = Self::augment_args(clap::Command::new("jobtrackd enqueue"));
+            Err(command.error(kind, wrong))
+        };
         let (deadline, not_before) = self.times(now);
-        if stdin && self.ids.len() > 1 {
+        if self.is_stdin() && self.ids.len() > 1 {
             let wrong = "- reads the ids from standard input and stands alone";
-            return Err(usage(ErrorKind::ArgumentConflict, wrong));
+            return usage(ErrorKind::ArgumentConflict, wrong);
         }
-        if self.url.is_some() && (stdin || self.ids.len() > 1) {
+        if self.url.is_some() && (self.is_stdin() || self.ids.len() > 1) {
             let wrong = "--url is the address of one job and goes with one ID";
-            return Err(usage(ErrorKind::ArgumentConflict, wrong));
+            return usage(ErrorKind::ArgumentConflict, wrong);
         }
         if let Err(wrong) = check_times(deadline, not_before, now) {
             let wrong = format!("{wrong}, for example --deadline 2h");
-            return Err(usage(ErrorKind::ValueValidation, wrong));
+            return usage(ErrorKind::ValueValidation, &wrong);
         }
-        Ok(Options { stdin })
+        Ok(())
     }
 
     fn times(&self, now: UnixMillis) -> (Option<UnixMillis>, Option<UnixMillis>) {
@@ -156,30 +131,102 @@ impl Args {
     }
 }
 
-fn usage(kind: ErrorKind, wrong: impl Display) -> clap::Error {
-    let mut command = super::Cli::command();
-    command.build();
-    match command.find_subcommand_mut("enqueue") {
-        Some(command) => command.error(kind, wrong),
-        None => clap::Error::raw(kind, wrong),
+pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
+    args.check(Clock::system().now())?;
+    let (database, base_url, rules) = load_enqueue(sources)?;
+    let base = Base::new(&base_url)?;
+    on_store(&database, async |store, screen| {
+        let mut queue = Queue {
+            args,
+            rules: &rules,
+            base: &base,
+            store,
+            screen,
+            all: 0,
+            refused: 0,
+        };
+        if args.is_stdin() {
+            queue.stdin().await?;
+        } else {
+            for batch in args.ids.chunks(BATCH) {
+                let batch = batch.iter().map(|id| (id.clone(), None));
+                queue.insert(batch.collect()).await?;
+            }
+        }
+        match (queue.refused, queue.all) {
+            (0, _) => Ok(()),
+            (_, 1) => bail!("the job was refused"),
+            (refused, all) if refused == all => bail!("all {all} ids were refused"),
+            (refused, all) => {
+                bail!("{refused} of {all} ids refused; the others are in the database")
+            }
+        }
+    })
+}
+
+/// An id, and its line of standard input.
+type Line = (String, Option<u64>);
+
+/// Jobs on their way into the database, and how many were refused.
+struct Queue<'a> {
+    args: &'a Args,
+    rules: &'a EnqueueRules,
+    /// Of `upstream.base_url`.
+    base: &'a Base,
+    store: &'a Store,
+    screen: &'a mut Screen,
+    all: u64,
+    refused: u64,
+}
+
+impl Queue<'_> {
+    async fn stdin(&mut self) -> anyhow::Result<()> {
+        let mut lines = Lines::of(std::io::stdin().lock());
+        loop {
+            let (batch, end) = lines.batch();
+            self.insert(batch).await?;
+            self.screen.flush();
+            if let Some(end) = end {
+                end?;
+                break;
+            }
+        }
+        if self.all == 0 {
+            bail!("standard input held no id; write one per line");
+        }
+        Ok(())
     }
-}
 
-/// What jobs are checked against, beside the rules of the table.
-#[derive(Debug)]
-pub(super) struct Rules {
-    rules: EnqueueRules,
-    base: Base,
-}
-
-impl Rules {
-    /// With `upstream.base_url`, which must be one.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub(super) fn new(base_url: &Url, rules: EnqueueRules) -> Result<Self, UnusableBase> {
-        let base = Base::new(base_url)?;
-        Ok(Self { rules, base })
+    /// Inserts a batch in one transaction, and prints what became of each.
+    async fn insert(&mut self, batch: Vec<Line>) -> anyhow::Result<()> {
+        let now = self.screen.view.now;
+        let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
+        for (id, _) in &batch {
+            let job = self.args.job(id.clone(), now);
+            let refusal = self.refusal(&job, now);
+            if refusal.is_none() {
+                jobs.push(job);
+            }
+            refusals.push(refusal);
+        }
+        let inserted = match jobs.is_empty() {
+            true => Vec::new(),
+            false => self.store.enqueue_all(&jobs).await?,
+        };
+        let mut inserted = inserted.into_iter();
+        let columns = |(id, _): &Line| text::columns(&text::outside(id, ID_CHARS));
+        let width = batch
+            .iter()
+            .map(columns)
+            .max()
+            .unwrap_or(0)
+            .min(MOST_ALIGNED);
+        for (line, refusal) in batch.iter().zip(refusals) {
+            let outcome = refusal.map(Enqueued::Refused).or_else(|| inserted.next());
+            let Some(outcome) = outcome else { break };
+            self.report(line, width, &outcome)?;
+        }
+        Ok(())
     }
 
     /// Why a job is not inserted. An id that is wrong is left to the table.
@@ -195,158 +242,54 @@ impl Rules {
         let wrong = self.base.job_url(&id, url).err()?;
         Some(wrong.to_string())
     }
-}
 
-#[derive(Serialize)]
-struct Record<'a> {
-    id: &'a str,
-    outcome: &'static str,
-    reason: Option<&'a str>,
-}
-
-/// How many ids there were, and how many were refused.
-#[derive(Debug, Default)]
-struct Tally {
-    all: u64,
-    refused: u64,
-}
-
-pub(super) async fn run(
-    args: &Args,
-    options: &Options,
-    rules: &Rules,
-    store: &Store,
-    screen: &mut Screen,
-) -> anyhow::Result<()> {
-    let mut tally = Tally::default();
-    if options.stdin {
-        let mut lines = Lines::of(std::io::stdin().lock());
-        loop {
-            let (batch, end) = lines.batch();
-            hand_over(args, rules, batch, store, screen, &mut tally).await?;
-            screen.flush();
-            match end {
-                Some(end) => break end?,
-                None => continue,
+    fn report(&mut self, line: &Line, width: usize, outcome: &Enqueued) -> anyhow::Result<()> {
+        self.all += 1;
+        let (id, line) = line;
+        let (word, tone, mark, text) = match outcome {
+            Enqueued::New => ("enqueued", Tone::Good, "✓", "enqueued".to_owned()),
+            Enqueued::Known => {
+                let text = "already there, left as it is".to_owned();
+                ("exists", Tone::Dim, "·", text)
             }
-        }
-        if tally.all == 0 {
-            bail!("standard input held no id; write one per line");
-        }
-    } else {
-        for batch in args.ids.chunks(BATCH) {
-            let batch = batch.iter().cloned().map(|id| Given { id, line: None });
-            hand_over(args, rules, batch.collect(), store, screen, &mut tally).await?;
-        }
-    }
-    match (tally.refused, tally.all) {
-        (0, _) => Ok(()),
-        (_, 1) => bail!("the job was refused"),
-        (refused, all) if refused == all => bail!("all {all} ids were refused"),
-        (refused, all) => bail!("{refused} of {all} ids refused; the others are in the database"),
-    }
-}
-
-async fn hand_over(
-    args: &Args,
-    rules: &Rules,
-    batch: Vec<Given>,
-    store: &Store,
-    screen: &mut Screen,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let now = screen.view.now;
-    let mut jobs = Vec::with_capacity(batch.len());
-    let refusals: Vec<Option<String>> = batch
-        .iter()
-        .map(|given| {
-            let job = args.job(given.id.clone(), now);
-            let refusal = rules.refusal(&job, now);
-            if refusal.is_none() {
-                jobs.push(job);
-            }
-            refusal
-        })
-        .collect();
-    let mut inserted = match jobs.is_empty() {
-        true => Vec::new().into_iter(),
-        false => store.enqueue_all(&jobs).await?.into_iter(),
-    };
-    let outcomes: Vec<Enqueued> = refusals
-        .into_iter()
-        .filter_map(|refusal| refusal.map(Enqueued::Refused).or_else(|| inserted.next()))
-        .collect();
-    let shown: Vec<String> = batch
-        .iter()
-        .map(|given| text::outside(&given.id, ID_CHARS))
-        .collect();
-    let width = shown.iter().map(|id| text::columns(id)).max().unwrap_or(0);
-    for ((given, id), outcome) in batch.iter().zip(&shown).zip(&outcomes) {
-        tally.all += 1;
-        if args.json {
-            screen.json(&record(&given.id, outcome))?;
-        }
-        match outcome {
             Enqueued::Refused(reason) => {
-                tally.refused += 1;
-                // After what was said of the ids before it.
-                screen.flush();
-                super::note(&refused(id, given.line, reason));
+                let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+                let reason = text::outside(reason, text::TEXT_LIMIT);
+                (
+                    "refused",
+                    Tone::Bad,
+                    "✗",
+                    format!("refused{line}: {reason}"),
+                )
             }
-            _ if args.json => {}
-            outcome => screen.line(&line(id, outcome, width.min(40), &screen.view)),
+        };
+        let refusal = match outcome {
+            Enqueued::Refused(reason) => Some(reason.as_str()),
+            Enqueued::New | Enqueued::Known => None,
+        };
+        if self.args.json {
+            self.screen.json(&EnqueueRecord {
+                id,
+                outcome: word,
+                reason: refusal,
+            })?;
         }
+        let id = text::outside(id, ID_CHARS);
+        if refusal.is_some() {
+            self.refused += 1;
+            // After what was printed of the ids before it.
+            self.screen.flush();
+            let style = Style::of(&std::io::stderr());
+            let (mark, text) = (style.paint(tone, mark), style.paint(tone, &text));
+            print::note(&format!("{mark} {id}  {text}"));
+        } else if !self.args.json {
+            let view = self.screen.view;
+            let blanks = width.saturating_sub(text::columns(&id));
+            let line = format!("{id}{:blanks$}  {}", "", view.paint(tone, &text));
+            self.screen.line(&view.marked(tone, mark, &line));
+        }
+        Ok(())
     }
-    Ok(())
-}
-
-fn record<'a>(id: &'a str, outcome: &'a Enqueued) -> Record<'a> {
-    let (outcome, reason) = match outcome {
-        Enqueued::New => ("enqueued", None),
-        Enqueued::Known => ("exists", None),
-        Enqueued::Refused(reason) => ("refused", Some(reason.as_str())),
-    };
-    Record {
-        id,
-        outcome,
-        reason,
-    }
-}
-
-/// What is said of an id that was not refused.
-fn line(id: &str, outcome: &Enqueued, width: usize, view: &View) -> String {
-    let (tone, mark, said) = match outcome {
-        Enqueued::Known => (Tone::Dim, "·", "already there, left as it is"),
-        _ => (Tone::Good, "✓", "enqueued"),
-    };
-    let blanks = width.saturating_sub(text::columns(id));
-    format!(
-        "{} {id}{}  {}",
-        view.paint(tone, mark),
-        " ".repeat(blanks),
-        view.paint(tone, said)
-    )
-}
-
-/// What is said of one that was, on standard error.
-fn refused(id: &str, line: Option<u64>, reason: &str) -> String {
-    let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-    let said = format!("refused{line}: {}", text::outside(reason, text::TEXT_LIMIT));
-    let style = Style::of(&std::io::stderr());
-    format!(
-        "{} {id}  {}",
-        style.paint(Tone::Bad, "✗"),
-        style.paint(Tone::Bad, &said)
-    )
-}
-
-/// An id, and its line of standard input.
-struct Given {
-    id: String,
-    line: Option<u64>,
 }
 
 /// Ids from standard input, in batches of what has arrived so that a slow writer sees each one answered.
@@ -364,15 +307,12 @@ impl Lines {
     }
 
     /// The next ids, without blank lines; and how the input ended, once it did.
-    fn batch(&mut self) -> (Vec<Given>, Option<anyhow::Result<()>>) {
+    fn batch(&mut self) -> (Vec<Line>, Option<anyhow::Result<()>>) {
         let mut ids = Vec::new();
         loop {
             match self.line() {
                 Ok(Some(line)) if line.is_empty() => {}
-                Ok(Some(id)) => ids.push(Given {
-                    id,
-                    line: Some(self.number),
-                }),
+                Ok(Some(id)) => ids.push((id, Some(self.number))),
                 Ok(None) => return (ids, Some(Ok(()))),
                 Err(error) => return (ids, Some(Err(error))),
             }
@@ -409,7 +349,7 @@ mod tests {
     #[test]
     fn a_moment_is_a_duration_from_now_or_a_time() {
         let now = UnixMillis(1_000_000);
-        let parse = |text: &str| text.parse::<When>().map(|when| when.after(now));
+        let parse = |text: &str| job_time(text).map(|when| when.after(now));
         assert_eq!(parse("90s"), Ok(UnixMillis(1_090_000)));
         assert_eq!(
             parse("2026-11-22T15:04:05+11:00"),

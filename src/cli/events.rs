@@ -8,14 +8,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::screen::{Screen, View};
 use super::style::Tone;
-use super::watch::signals::{Asked, Signals, is_hung_up};
-use super::{text, told};
+use super::watch::signals::{Request, Signals, output_is_closed};
+use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::timeline::CommittedEventRecord;
 use crate::store::{EventFilter, PAGE_BYTES, RecordedEvent, Store, Watcher};
 
-/// How often it is looked whether somebody has committed.
+/// How often it is checked whether another process has committed.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Events read at once.
@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = told::types())]
+    #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,
     /// Only events of this job
     #[arg(long, value_name = "ID", value_parser = JobId::parse)]
@@ -61,7 +61,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    // Watched before it is looked, so that nothing falls between the two.
+    // Watched before anything is read, so that nothing falls between the two.
     let mut watcher = store.watcher().await?;
     watcher.saw_commit().await?;
     let newest = store.newest_event().await?;
@@ -80,8 +80,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         return reader.latest(args.limit.unwrap_or(LATEST), screen).await;
     }
     if !args.follow {
-        reader.drain(screen).await?;
-        return Ok(());
+        return reader.drain(screen).await.map(drop);
     }
     let signals = Signals::listen().context("the program cannot listen to signals")?;
     follow(&mut reader, &mut watcher, signals, screen).await
@@ -100,7 +99,7 @@ fn first_of_latest(args: &Args, newest: i64) -> i64 {
 struct Reader<'a> {
     args: &'a Args,
     store: &'a Store,
-    /// The place of the last event that was looked at.
+    /// The place of the last event that was read.
     after: i64,
     /// How many more are wanted; `None`: all.
     left: Option<u32>,
@@ -155,7 +154,7 @@ impl Reader<'_> {
             self.print(event, screen)?;
         }
         if kept.is_empty() && !self.args.json {
-            screen.line(&screen.view.paint(Tone::Dim, "no such events"));
+            screen.line(&screen.view.dim("no such events"));
         }
         Ok(())
     }
@@ -194,12 +193,12 @@ async fn follow(
             }
         }
         tokio::select! {
-            asked = signals.next() => if asked == Asked::Stop {
+            request = signals.next() => if request == Request::Stop {
                 return Ok(());
             },
             _ = ticks.tick() => {}
         }
-        if is_hung_up() {
+        if output_is_closed() {
             return Ok(());
         }
         is_new |= match watcher.saw_commit().await {
@@ -209,7 +208,7 @@ async fn follow(
     }
 }
 
-/// What a lock hides just now is looked at again with the next tick.
+/// What a lock hides just now is read with the next tick.
 fn is_temporary(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<crate::store::StoreError>();
     error.is_some_and(crate::store::StoreError::is_temporary)
@@ -235,25 +234,22 @@ fn line(event: &RecordedEvent, view: &View) -> String {
     line.trim_end().to_owned()
 }
 
-/// The one thing worth knowing beyond the type.
+/// What distinguishes an event from others of its type.
 fn detail(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let data = body.get("data")?;
     let text = |pointer: &str| text::value(data.pointer(pointer)?);
-    let found = match (text("/failure/kind"), text("/failure/code")) {
-        (Some(_), Some(code)) => Some(code),
-        (kind, None) => kind,
-        (None, Some(code)) => Some(code),
+    let transition = || {
+        Some(format!(
+            "{}: {}",
+            text("/transition/title")?,
+            text("/transition/to")?
+        ))
     };
-    let found = found
+    let found = text("/failure/code")
+        .or_else(|| text("/failure/kind"))
         .or_else(|| text("/challenge/step"))
         .or_else(|| text("/step"))
-        .or_else(|| {
-            Some(format!(
-                "{}: {}",
-                text("/transition/title")?,
-                text("/transition/to")?
-            ))
-        })?;
+        .or_else(transition)?;
     Some(text::outside(&found, DETAIL_CHARS))
 }

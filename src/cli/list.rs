@@ -1,18 +1,41 @@
 //! `list`: many jobs in a table.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-
-use super::past::Past;
-use super::screen::Screen;
+use super::screen::{Screen, View};
 use super::style::Tone;
-use super::{table, text};
+use super::table::{self, Cell, Columns, plain};
+use super::when::When;
+use super::{options, steps, text};
 use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
-use crate::store::{JobFilter, JobSummary, Store};
+use crate::store::{JobFilter, JobRow, JobSummary, Store};
 
 /// Jobs read at once.
 const PAGE: u32 = 200;
+
+/// Longest error that is shown, in characters.
+const ERROR_CHARS: usize = 200;
+
+/// Longest text that is searched for, in bytes.
+const LONGEST_TEXT: usize = 1000;
+
+/// The steps are told in as many words as there is room for, and a UUID is not cut while there is anything else to cut.
+const COLUMNS: Columns<'_> = Columns {
+    headings: &[
+        "ID",
+        "STATE",
+        "STEPS",
+        "AGE",
+        "POLLS",
+        "NEXT POLL",
+        "LAST ERROR",
+    ],
+    numbers: &[3, 4],
+    dispensable: &[4, 6, 3, 5],
+    flexible: &[(6, 20), (2, 20)],
+    rigid: &[(0, 36), (2, 5), (0, 12)],
+    ruled: true,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -23,7 +46,7 @@ const PAGE: u32 = 200;
 )]
 pub(super) struct Args {
     /// Only jobs in this state
-    #[arg(long, value_parser = states())]
+    #[arg(long, value_parser = options::words(JobState::ALL, JobState::as_str))]
     state: Option<JobState>,
     /// Only jobs that were enqueued then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(
@@ -32,7 +55,7 @@ pub(super) struct Args {
         visible_alias = "newer-than",
         allow_hyphen_values = true
     )]
-    since: Option<Past>,
+    since: Option<When>,
     /// Only jobs that were enqueued then or earlier: how long ago, or a time
     #[arg(
         long,
@@ -40,7 +63,7 @@ pub(super) struct Args {
         visible_alias = "older-than",
         allow_hyphen_values = true
     )]
-    until: Option<Past>,
+    until: Option<When>,
     /// Only jobs that this webhook alone is told of, or that have an event for it
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
@@ -55,26 +78,11 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn states() -> impl TypedValueParser<Value = JobState> {
-    let states = [
-        JobState::Pending,
-        JobState::InProgress,
-        JobState::Success,
-        JobState::Failed,
-    ];
-    PossibleValuesParser::new(states.map(JobState::as_str)).try_map(|word| {
-        JobState::from_word(&word).ok_or_else(|| format!("there is no state {word}"))
-    })
-}
-
-/// Longest text that is searched for, in bytes.
-const LONGEST_TEXT: usize = 1000;
-
 fn searchable(text: &str) -> Result<String, String> {
     match text.len() {
         1..=LONGEST_TEXT => Ok(text.to_owned()),
         _ => Err(format!(
-            "write 1 to {LONGEST_TEXT} bytes of text to look for"
+            "write 1 to {LONGEST_TEXT} bytes of text to search for"
         )),
     }
 }
@@ -92,22 +100,21 @@ impl Args {
         }
     }
 
-    /// What is said when there is nothing to list.
+    /// What is printed when there is nothing to list.
     fn nothing(&self) -> String {
-        let asked = [
-            self.since.is_some().then_some("--since"),
-            self.until.is_some().then_some("--until"),
-            self.webhook.is_some().then_some("--webhook"),
-            self.text.is_some().then_some("--text"),
+        let filters = [
+            ("--state", self.state.is_some()),
+            ("--since", self.since.is_some()),
+            ("--until", self.until.is_some()),
+            ("--webhook", self.webhook.is_some()),
+            ("--text", self.text.is_some()),
         ];
-        let mut asked: Vec<&str> = asked.into_iter().flatten().collect();
-        match (self.state, asked.is_empty()) {
-            (None, true) => "no jobs yet; hand one over with: jobtrackd enqueue ID".to_owned(),
-            (Some(state), true) => format!("no job is {state}"),
-            (state, false) => {
-                asked.splice(0..0, state.map(|_| "--state"));
-                format!("no job matches {}", asked.join(" and "))
-            }
+        let filters = filters.into_iter().filter(|(_, is_set)| *is_set);
+        let filters: Vec<&str> = filters.map(|(option, _)| option).collect();
+        match (self.state, filters.len()) {
+            (_, 0) => "no jobs yet; hand one over with: jobtrackd enqueue ID".to_owned(),
+            (Some(state), 1) => format!("no job is {state}"),
+            _ => format!("no job matches {}", filters.join(" and ")),
         }
     }
 }
@@ -116,9 +123,8 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     let mut filter = args.filter(screen.view.now);
     let mut left = args.limit;
     let mut jobs: Vec<JobSummary> = Vec::new();
-    let mut more = false;
-    let mut stopped = None;
-    while left > 0 && !screen.is_closed() {
+    let (mut more, mut stopped) = (true, None);
+    while more && left > 0 && !screen.is_closed() {
         filter.limit = left.min(PAGE);
         let mut page = store.list(&filter).await?;
         more = page.more;
@@ -126,10 +132,9 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             stopped = store.search_end(&filter).await?;
         }
         left -= u32::try_from(page.jobs.len()).unwrap_or(left);
-        filter.after = page
-            .jobs
-            .last()
-            .map(|job| (job.row.created_at, job.row.id.clone()));
+        if let Some(last) = page.jobs.last() {
+            filter.after = Some((last.row.created_at, last.row.id.clone()));
+        }
         if args.json {
             for job in &page.jobs {
                 screen.json(&JobRecord::from(job))?;
@@ -137,31 +142,80 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         } else {
             jobs.append(&mut page.jobs);
         }
-        if !more {
-            break;
-        }
     }
-    if !args.json {
-        let view = screen.view;
-        if jobs.is_empty() {
-            screen.line(&view.paint(Tone::Dim, &args.nothing()));
-        } else {
-            screen.text(&table::jobs(&jobs, &view));
-            if more {
-                let note = format!("the newest {}; more with --limit N", jobs.len());
-                screen.line(&view.paint(Tone::Dim, &note));
-            }
+    let view = screen.view;
+    if !args.json && jobs.is_empty() {
+        screen.line(&view.dim(&args.nothing()));
+    } else if !args.json {
+        screen.text(&draw(&jobs, &view));
+        if more {
+            let note = format!("the newest {}; more with --limit N", jobs.len());
+            screen.line(&view.dim(&note));
         }
     }
     if let Some((at, _)) = stopped {
-        // On standard error: what is on standard output stays what a program expects.
-        let note = format!(
-            "note: no job enqueued before {} was looked at; go on with: --until {}",
+        screen.note(&format!(
+            "no job enqueued before {} was searched; go on with: --until {}",
             text::moment(at),
             at.rfc3339()
-        );
-        screen.flush();
-        super::note(&note);
+        ));
     }
     Ok(())
 }
+
+/// The jobs as a table.
+fn draw(jobs: &[JobSummary], view: &View) -> String {
+    table::draw(
+        &COLUMNS,
+        jobs,
+        |job, column, width| cell(job, column, width, view),
+        view,
+    )
+}
+
+fn cell(job: &JobSummary, column: usize, width: usize, view: &View) -> Cell {
+    let row = &job.row;
+    match column {
+        0 => plain(&row.id),
+        1 => {
+            let state = format!("{} {}", steps::state_symbol(row.state), row.state);
+            (state, Tone::of_state(row.state))
+        }
+        2 => steps::progress(job, width),
+        3 => plain(text::brief(view.now.since(row.created_at))),
+        4 => plain(row.progress.polls),
+        5 => next_poll(row, view),
+        _ => last_error(job),
+    }
+}
+
+/// When a job is polled next: `in 12s`.
+pub(super) fn next_poll(row: &JobRow, view: &View) -> Cell {
+    if row.state.is_final() {
+        return plain("");
+    }
+    if row.cancel_requested {
+        return ("cancelling".to_owned(), Tone::Warn);
+    }
+    let at = row.next_poll_at.max(row.not_before);
+    plain(match at.map(|at| at.since(view.now)) {
+        Some(wait) if !wait.is_zero() => format!("in {}", text::brief(wait)),
+        _ => "due".to_owned(),
+    })
+}
+
+fn last_error(job: &JobSummary) -> Cell {
+    let progress = &job.row.progress;
+    match (&job.failure, &progress.last_error) {
+        (Some(failure), _) => (steps::failure_line(failure), Tone::Bad),
+        (None, Some(error)) => {
+            let is_failing = progress.consecutive_errors > 0;
+            let tone = if is_failing { Tone::Warn } else { Tone::Dim };
+            (text::outside(error, ERROR_CHARS), tone)
+        }
+        (None, None) => plain(""),
+    }
+}
+
+#[cfg(test)]
+mod tests;

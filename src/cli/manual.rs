@@ -4,8 +4,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::screen::Screen;
-use crate::clock::Clock;
+use super::print::print;
 
 /// Without a day, so that the page changes only with what it says.
 const TITLE: &str = concat!(
@@ -14,7 +13,7 @@ const TITLE: &str = concat!(
     "\" \"User Commands\"\n"
 );
 
-/// What only a person can tell, in the language of man.
+/// What no option says, in the language of man.
 const WRITTEN: &str = include_str!("manual.roff");
 
 /// Where clap's rendering of options begins; what is before it is not wanted in the middle of a page.
@@ -22,10 +21,7 @@ const OPTIONS: &str = ".SH OPTIONS\n";
 
 /// Prints the page.
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
-    let page = page(command)?;
-    let mut screen = Screen::new(Clock::system().now());
-    screen.text(&page);
-    screen.finish()
+    print(&page(command)?)
 }
 
 fn page(command: Command) -> anyhow::Result<String> {
@@ -64,11 +60,8 @@ fn synopsis() -> Roff {
 
 /// All commands below this one, and those below them.
 fn describe_below(command: &Command, page: &mut String) -> anyhow::Result<()> {
-    for command in command
-        .get_subcommands()
-        .filter(|known| !known.is_hide_set())
-    {
-        // What goes anywhere is told once, at the top.
+    for command in command.get_subcommands().filter(|each| !each.is_hide_set()) {
+        // What goes anywhere stands once, at the top.
         let own = |arg: Arg| {
             let anywhere = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(anywhere)
@@ -103,10 +96,10 @@ fn options(command: &Command) -> anyhow::Result<String> {
 
 /// What the help says after the options. Lines that are indented stay lines.
 fn examples(command: &Command) -> anyhow::Result<String> {
-    let Some(help) = command
+    let help = command
         .get_after_long_help()
-        .or_else(|| command.get_after_help())
-    else {
+        .or_else(|| command.get_after_help());
+    let Some(help) = help else {
         return Ok(String::new());
     };
     let mut roff = Roff::new();

@@ -7,6 +7,7 @@ mod backup;
 mod cancel;
 mod check;
 mod completions;
+mod deliveries;
 pub mod demo;
 mod doctor;
 mod enqueue;
@@ -21,49 +22,39 @@ mod resume;
 mod run;
 mod show;
 mod simulate;
-mod told;
-mod version;
 mod watch;
 mod webhook;
 
 mod advice;
 mod challenge;
-mod columns;
-mod deliveries;
-mod history;
+mod options;
 mod pages;
-mod past;
+mod print;
 mod privilege;
 mod probe;
 mod prompt;
 mod screen;
+mod session;
 mod steps;
 mod style;
 mod table;
 mod text;
-mod timeline;
 mod unknown;
-
-#[cfg(test)]
-mod sample;
+mod when;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::clock::Clock;
-use crate::config::{
-    ConfigError, DatabaseSettings, Sources, load_database, load_enqueue, load_upstream,
-};
-use crate::store::{Place, Store};
-use privilege::leave_to_owner;
-use screen::Screen;
+use crate::config::{ConfigError, Sources, load_database, load_upstream};
+use crate::store::sqlite_version;
+use print::note;
+use session::{as_owner, block_on, on_store};
 use style::{Style, Tone};
 
 /// The command failed.
@@ -93,11 +84,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Follow jobs until told to stop
+    /// Follow jobs until stopped by a signal
     Run,
     /// Watch real jobs being followed: simulator, webhook receiver and daemon in a temporary folder
     Demo(demo::DemoArgs),
-    /// Look whether everything the daemon needs is there and works
+    /// Check whether everything the daemon needs is there and works
     Check(check::Args),
     /// Find out what is wrong with this host, and say what to do about it
     Doctor(doctor::Args),
@@ -109,6 +100,24 @@ enum Command {
     Restore(restore::Args),
     /// Hand over jobs to follow
     Enqueue(enqueue::Args),
+    #[command(flatten)]
+    OnDatabase(OnDatabase),
+    /// Answer a job's open MFA challenge
+    Mfa(mfa::Args),
+    /// See and steer webhooks
+    Webhook(webhook::Args),
+    /// Serve a simulated job API, for development and tests without credentials
+    Simulate(simulate::SimulateArgs),
+    /// Print what a shell needs to complete command lines
+    Completions(completions::Args),
+    /// Print the manual page
+    #[command(hide = true)]
+    Manual,
+}
+
+/// Commands that need nothing but the database.
+#[derive(Debug, Subcommand)]
+enum OnDatabase {
     /// List jobs, newest first
     List(list::Args),
     /// Show everything known of one job: steps, challenge, failure, deliveries
@@ -119,54 +128,36 @@ enum Command {
     Cancel(cancel::Args),
     /// End a pause that the API asked for
     Resume(resume::Args),
-    /// Answer a job's open MFA challenge
-    Mfa(mfa::Args),
-    /// See and steer those who are told
-    Webhook(webhook::Args),
     /// List deliveries, those of the newest events first; give up some
-    Deliveries(told::Args),
+    Deliveries(deliveries::Args),
     /// Show events in the order in which they happened, or as they happen
     Events(events::Args),
     /// Send events again, whatever became of them
     Replay(replay::Args),
-    /// Serve a simulated job API, for development and tests without credentials
-    Simulate(simulate::SimulateArgs),
-    /// Print what a shell needs to complete command lines
-    Completions(completions::Args),
-    /// Print the manual page
-    #[command(hide = true)]
-    Manual,
 }
 
-/// Runs the program with these arguments, the program's name first, and says how it ended.
+/// Runs the program with these arguments, the program's name first; the exit code says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) if error.kind() == ErrorKind::DisplayVersion => return ended(version::run()),
+    let done = match Cli::try_parse_from(arguments) {
+        Ok(cli) => dispatch(cli),
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => version(),
         Err(error) => {
-            // Help for a pipe that closed early has no reader to be missed by.
+            // Help for a pipe that closed early has no reader.
             drop(error.print());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
-    ended(dispatch(cli))
-}
-
-/// Reports what went wrong, and says it to whoever waits for the process.
-fn ended(done: anyhow::Result<()>) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::from(if error.is::<ConfigError>() {
-                CONFIG
-            } else if error.is::<clap::Error>() {
-                USAGE
-            } else {
-                FAILED
-            })
-        }
-    }
+    let Err(error) = done else {
+        return ExitCode::SUCCESS;
+    };
+    report(&error);
+    ExitCode::from(if error.is::<ConfigError>() {
+        CONFIG
+    } else if error.is::<clap::Error>() {
+        USAGE
+    } else {
+        FAILED
+    })
 }
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
@@ -186,50 +177,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Backup(args) => backup::run(&args, &database()?),
         Command::Restore(args) => restore::run(&args, &database()?),
-        Command::Enqueue(args) => {
-            let options = args.options(Clock::system().now())?;
-            let (database, base_url, rules) = load_enqueue(&sources)?;
-            let rules = enqueue::Rules::new(&base_url, rules)?;
-            on_store(&database, async |store, screen| {
-                enqueue::run(&args, &options, &rules, store, screen).await
-            })
-        }
-        Command::List(args) => on_store(&database()?, async |store, screen| {
-            list::run(&args, store, screen).await
-        }),
-        Command::Show(args) => on_store(&database()?, async |store, screen| {
-            show::run(&args, store, screen).await
-        }),
-        Command::Watch(args) => {
-            let database = database()?;
-            on_store(&database, async |store, screen| {
-                watch::run(&args, store, &database.path, screen).await
-            })
-        }
-        Command::Cancel(args) => on_store(&database()?, async |store, screen| {
-            cancel::run(&args, store, screen).await
-        }),
-        Command::Resume(args) => on_store(&database()?, async |store, screen| {
-            resume::run(&args, store, screen).await
-        }),
-        Command::Webhook(args) => {
-            let (database, webhooks) = args.settings(&sources)?;
-            match args.test() {
-                Some(test) => as_owner(&database, webhook::run_test(test, &webhooks, &database)),
-                None => on_store(&database, async |store, screen| {
-                    webhook::run(&args, &webhooks, store, screen).await
-                }),
-            }
-        }
-        Command::Deliveries(args) => on_store(&database()?, async |store, screen| {
-            told::run(&args, store, screen).await
-        }),
-        Command::Events(args) => on_store(&database()?, async |store, screen| {
-            events::run(&args, store, screen).await
-        }),
-        Command::Replay(args) => on_store(&database()?, async |store, screen| {
-            replay::run(&args, store, screen).await
-        }),
+        Command::Enqueue(args) => enqueue::run(&args, &sources),
+        Command::Webhook(args) => webhook::run(&args, &sources),
         Command::Mfa(args) => {
             mfa::leave_no_core();
             let (database, upstream) = load_upstream(&sources)?;
@@ -237,78 +186,46 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
                 mfa::run(&args, &upstream, store, screen).await
             })
         }
+        Command::OnDatabase(command) => {
+            let database = database()?;
+            on_store(&database, async |store, screen| match &command {
+                OnDatabase::List(args) => list::run(args, store, screen).await,
+                OnDatabase::Show(args) => show::run(args, store, screen).await,
+                OnDatabase::Watch(args) => watch::run(args, store, &database.path, screen).await,
+                OnDatabase::Cancel(args) => cancel::run(args, store, screen).await,
+                OnDatabase::Resume(args) => resume::run(args, store, screen).await,
+                OnDatabase::Deliveries(args) => deliveries::run(args, store, screen).await,
+                OnDatabase::Events(args) => events::run(args, store, screen).await,
+                OnDatabase::Replay(args) => replay::run(args, store, screen).await,
+            })
+        }
     }
 }
 
-/// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
-fn on_store(
-    database: &DatabaseSettings,
-    work: impl AsyncFnOnce(&Store, &mut Screen) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    as_owner(database, async {
-        let clock = Clock::system();
-        let place = place_of(database);
-        let store = Store::open(place, clock.clone()).await?;
-        let mut screen = Screen::new(clock.now());
-        let done = work(&store, &mut screen).await;
-        let printed = screen.finish();
-        store.leave().await;
-        done.and(printed)
-    })
+/// What a report of a problem should begin with: the version, the commit it was built from, and the SQLite it works with.
+fn version() -> anyhow::Result<()> {
+    let sqlite = block_on(async { Ok(sqlite_version().await?) })?;
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("JOBTRACKD_COMMIT"));
+    print::print(&format!("jobtrackd {version} ({commit}) SQLite {sqlite}\n"))
 }
 
-/// Runs what opens the database; root does it as the owner of its folder.
-fn as_owner(
-    database: &DatabaseSettings,
-    work: impl Future<Output = anyhow::Result<()>>,
-) -> anyhow::Result<()> {
-    leave_to_owner(&database.path)?;
-    block_on(work)
-}
-
-fn place_of(database: &DatabaseSettings) -> Place<'_> {
-    Place::new(&database.path, database.allow_network_filesystem)
-}
-
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the program cannot start its runtime")?
-        .block_on(work)
-}
-
-/// Writes a remark to standard error.
-fn note(text: &str) {
-    // Without a standard error nobody is there to be told.
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Writes an error and its causes to standard error; an error of the command line says itself how to go on.
+/// Writes an error and its causes to standard error; a usage error says itself how to go on.
 fn report(error: &anyhow::Error) {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         drop(usage.print());
         return;
     }
-    let mut stderr = io::stderr();
-    let mut text = Style::of(&stderr).paint(Tone::Bad, "error:");
+    let mut text = Style::of(&io::stderr()).paint(Tone::Bad, "error:");
     for (depth, cause) in error.chain().enumerate() {
         let before = if depth == 0 { " " } else { "\n  caused by: " };
-        // Writing to a String cannot fail, and without a standard error nobody is there to be told.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{before}{cause}");
     }
     if let Some(advice) = advice::on(error) {
         let _ = write!(text, "\n  to go on: {advice}");
     }
-    let _ = writeln!(stderr, "{text}");
+    note(&text);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

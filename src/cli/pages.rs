@@ -1,7 +1,9 @@
 //! What may be large of a job's history, read page by page.
 
 use crate::core::job::JobId;
-use crate::store::{EventFilter, PAGE_BYTES, RecordedEvent, Store, StoreError, TimelineEntry};
+use crate::store::{
+    EventFilter, PAGE_BYTES, Page, RecordedEvent, Store, StoreError, TimelineEntry,
+};
 
 /// Entries that are read at once.
 const PAGE: u32 = 500;
@@ -47,6 +49,24 @@ pub(super) async fn events(
         page.events.into_iter().for_each(&mut each);
         if page.complete {
             return Ok(());
+        }
+    }
+}
+
+/// Has page after page of a longer piece of work done, each in a transaction of its own; answers how many deliveries it
+/// changed.
+///
+/// # Errors
+/// When a page cannot be done; those before it are.
+pub(super) async fn every(
+    mut page: impl AsyncFnMut() -> Result<Page, StoreError>,
+) -> Result<u64, StoreError> {
+    let mut deliveries = 0;
+    loop {
+        let done = page().await?;
+        deliveries += done.deliveries;
+        if done.is_last {
+            return Ok(deliveries);
         }
     }
 }

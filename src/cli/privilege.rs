@@ -19,8 +19,7 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-/// Most symbolic links on the way to a file, as Linux has it.
-const MOST_LINKS: usize = 40;
+use crate::store::MOST_LINKS;
 
 /// Reading, whatever the mode: what root asks for may lie behind folders that their owner alone may enter.
 const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
@@ -50,12 +49,12 @@ impl Owner {
             return Ok(None);
         }
         let database = fs::symlink_metadata(folder.join(name)).ok();
-        let given = database.filter(|file| file.uid() == owner.uid() && file.nlink() == 1);
+        let shared = database.filter(|file| file.uid() == owner.uid() && file.nlink() == 1);
         Ok(Some(Self {
             folder,
             user: owner.uid(),
             group: owner.gid(),
-            other_group: given.map(|file| file.gid()),
+            other_group: shared.map(|file| file.gid()),
         }))
     }
 
@@ -148,7 +147,7 @@ fn folder_behind(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
             continue;
         }
         let at = folder.join(&name);
-        // What is not there yet is said by whoever needs it.
+        // The command that needs the file reports that it is not there.
         let Ok(found) = fs::symlink_metadata(&at) else {
             return trusted(folder, name, foreign);
         };

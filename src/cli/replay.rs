@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
+use clap::error::ErrorKind;
 
-use super::columns;
-use super::past::Past;
+use super::deliveries::tone_of;
 use super::screen::{Screen, View};
 use super::style::Tone;
-use super::{text, told};
+use super::table::{self, plain};
+use super::when::When;
+use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
+use crate::record::command::{ReplayRecord, ReplayedRecord};
 use crate::store::{Replay, ReplayFilter, ReplayPage, Replayable, Store};
 
 /// Most deliveries that one replay can be told to make.
@@ -42,12 +44,12 @@ pub(super) struct Args {
     webhook: Option<String>,
     /// What happened then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    since: Option<Past>,
+    since: Option<When>,
     /// What happened then or earlier: how long ago, or a time
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    until: Option<Past>,
+    until: Option<When>,
     /// Events of this type only
-    #[arg(long = "type", value_name = "TYPE", value_parser = told::types())]
+    #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,
     /// Only what was given up (exhausted)
     #[arg(long)]
@@ -77,44 +79,29 @@ struct Tally {
     disabled: BTreeMap<String, u64>,
     first: Option<UnixMillis>,
     last: Option<UnixMillis>,
+    /// There are more than may be sent.
+    more: bool,
     shown: Vec<Replayable>,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    replay: Option<i64>,
-    dry_run: bool,
-    deliveries: u64,
-    more: bool,
-    first: Option<String>,
-    last: Option<String>,
-    by_type: Vec<KindRecord<'a>>,
-    left_alone: &'a BTreeMap<String, u64>,
-}
-
-#[derive(Serialize)]
-struct KindRecord<'a> {
-    webhook: &'a str,
-    r#type: &'a str,
-    deliveries: u64,
-}
-
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    if args.dry_run {
-        let filter = args.filter(screen.view.now)?;
-        let (tally, more) = look(&filter, store).await?;
-        return report(args, None, &tally, more, screen);
-    }
+    let now = screen.view.now;
     let replay = match args.resume {
         Some(number) => unfinished(number, store).await?,
-        None => {
-            let filter = args.filter(screen.view.now)?;
-            begin(&filter, store).await?
-        }
+        None if args.dry_run => Replay {
+            id: 0,
+            filter: args.filter(now)?,
+            started_at: now,
+            reached: 0,
+            deliveries: 0,
+        },
+        None => begin(&args.filter(now)?, store, screen).await?,
     };
-    let id = replay.id;
-    let before = replay.deliveries;
-    let (tally, more) = send(replay, store).await?;
+    let (id, before) = (replay.id, replay.deliveries);
+    let tally = send(replay, args.dry_run, store).await?;
+    if args.dry_run {
+        return report(args, None, &tally, screen);
+    }
     if tally.deliveries + before == 0 {
         if let Some((webhook, _)) = tally.disabled.first_key_value() {
             bail!(
@@ -125,19 +112,14 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             bail!("no delivery is like that; look for it with: jobtrackd deliveries");
         }
     }
-    report(args, Some(id), &tally, more, screen)
+    report(args, Some(id), &tally, screen)
 }
 
 impl Args {
     fn filter(&self, now: UnixMillis) -> anyhow::Result<ReplayFilter> {
         if self.event.is_none() && self.job.is_none() && self.since.is_none() {
-            let usage =
-                "--webhook needs --since, for example: jobtrackd replay --webhook NAME --since 2h";
-            let error = clap::Error::raw(
-                clap::error::ErrorKind::MissingRequiredArgument,
-                format!("{usage}\n"),
-            );
-            return Err(error.into());
+            let usage = "--webhook needs --since, for example: jobtrackd replay --webhook NAME --since 2h\n";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, usage).into());
         }
         Ok(ReplayFilter {
             event: self.event.clone(),
@@ -153,23 +135,24 @@ impl Args {
     }
 }
 
-/// Begins a replay, unless the same thing is half done already.
-async fn begin(filter: &ReplayFilter, store: &Store) -> anyhow::Result<Replay> {
-    let same = |replay: &Replay| {
-        let until = filter.until;
+/// Begins a replay; a note says whether one of the same kind is half done already.
+async fn begin(
+    filter: &ReplayFilter,
+    store: &Store,
+    screen: &mut Screen,
+) -> anyhow::Result<Replay> {
+    let is_same = |replay: &Replay| {
         let theirs = ReplayFilter {
-            until,
+            until: filter.until,
             since: filter.since,
             ..replay.filter.clone()
         };
         theirs == *filter
     };
-    if let Some(half) = store.unfinished_replays().await?.into_iter().find(same) {
-        super::note(&format!(
-            "note: replay {} of the same kind was broken off after {}; go on with it by: jobtrackd replay --resume {}",
-            half.id,
-            text::count(half.deliveries, "event"),
-            half.id
+    if let Some(half) = store.unfinished_replays().await?.into_iter().find(is_same) {
+        let (id, events) = (half.id, text::count(half.deliveries, "event"));
+        screen.note(&format!(
+            "replay {id} of the same kind was broken off after {events}; go on with it by: jobtrackd replay --resume {id}"
         ));
     }
     Ok(store.begin_replay(filter).await?)
@@ -184,36 +167,25 @@ async fn unfinished(number: i64, store: &Store) -> anyhow::Result<Replay> {
     })
 }
 
-/// Makes page after page pending, each in a transaction of its own.
-async fn send(mut replay: Replay, store: &Store) -> anyhow::Result<(Tally, bool)> {
+/// Goes through a replay, page by page; each is made pending in a transaction of its own, or with `dry_run` not at all.
+async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     loop {
         let mut page = store.replayable(&replay.filter, replay.reached).await?;
         let left = replay.filter.limit.saturating_sub(replay.deliveries);
-        let more = shorten(&mut page, left);
-        let made = store.replay(&replay, &page).await?;
-        let Some(next) = made else {
-            bail!("another program goes on with replay {} just now", replay.id);
-        };
-        tally.note(&page);
-        replay = next;
-        if page.is_last {
-            return Ok((tally, more));
+        tally.more = shorten(&mut page, left);
+        tally.add(&page);
+        if dry_run {
+            replay.reached = page.reached;
+            replay.deliveries = tally.deliveries;
+        } else {
+            let next = store.replay(&replay, &page).await?;
+            replay = next.with_context(|| {
+                format!("another program goes on with replay {} just now", replay.id)
+            })?;
         }
-    }
-}
-
-/// What a replay would send.
-async fn look(filter: &ReplayFilter, store: &Store) -> anyhow::Result<(Tally, bool)> {
-    let mut tally = Tally::default();
-    let mut reached = 0;
-    loop {
-        let mut page = store.replayable(filter, reached).await?;
-        let more = shorten(&mut page, filter.limit - tally.deliveries);
-        tally.note(&page);
-        reached = page.reached;
         if page.is_last {
-            return Ok((tally, more));
+            return Ok(tally);
         }
     }
 }
@@ -234,7 +206,7 @@ fn shorten(page: &mut ReplayPage, left: u64) -> bool {
 }
 
 impl Tally {
-    fn note(&mut self, page: &ReplayPage) {
+    fn add(&mut self, page: &ReplayPage) {
         for delivery in &page.deliveries {
             if delivery.is_disabled {
                 *self.disabled.entry(delivery.webhook.clone()).or_default() += 1;
@@ -250,92 +222,79 @@ impl Tally {
             }
         }
     }
-}
 
-fn report(
-    args: &Args,
-    id: Option<i64>,
-    tally: &Tally,
-    more: bool,
-    screen: &mut Screen,
-) -> anyhow::Result<()> {
-    if args.json {
-        let by_type = tally.by_kind.iter();
-        return screen.json(&Record {
-            replay: id,
-            dry_run: args.dry_run,
-            deliveries: tally.deliveries,
-            more,
-            first: tally.first.map(UnixMillis::rfc3339),
-            last: tally.last.map(UnixMillis::rfc3339),
-            by_type: by_type
-                .map(|((webhook, kind), deliveries)| KindRecord {
-                    webhook,
-                    r#type: kind,
-                    deliveries: *deliveries,
-                })
-                .collect(),
-            left_alone: &tally.disabled,
+    fn lines(&self, dry_run: bool, view: &View) -> Vec<String> {
+        let by_kind = self.by_kind.iter().map(|((webhook, kind), deliveries)| {
+            format!("{deliveries} × {kind} → {}", text::outside(webhook, 64))
         });
-    }
-    let view = screen.view;
-    if args.dry_run && !tally.shown.is_empty() {
-        screen.text(&rows(&tally.shown, &view));
-    }
-    for ((webhook, kind), deliveries) in &tally.by_kind {
-        let webhook = text::outside(webhook, 64);
-        screen.line(&format!("{deliveries} × {kind} → {webhook}"));
-    }
-    let verb = if args.dry_run {
-        "would be sent again"
-    } else {
-        "will be sent again"
-    };
-    let span = match (tally.first, tally.last) {
-        (Some(first), Some(last)) => {
-            format!(", from {} to {}", text::moment(first), text::moment(last))
+        let mut lines: Vec<String> = by_kind.collect();
+        let span = self
+            .first
+            .zip(self.last)
+            .map_or(String::new(), |(first, last)| {
+                format!(", from {} to {}", text::moment(first), text::moment(last))
+            });
+        let (mark, verb) = if dry_run {
+            ("·", "would be")
+        } else {
+            ("✓", "will be")
+        };
+        let events = text::count(self.deliveries, "event");
+        let line = format!("{events} {verb} sent again{span}");
+        lines.push(view.marked(Tone::Good, mark, &line));
+        lines.extend(self.disabled.iter().map(|(webhook, left)| {
+            let (events, webhook) = (text::count(*left, "event"), text::outside(webhook, 64));
+            let note = format!(
+                "{events} of {webhook} left alone: it is disabled; jobtrackd webhook enable {webhook}"
+            );
+            view.paint(Tone::Warn, &note)
+        }));
+        if self.more {
+            let last = self.last.map_or(String::new(), UnixMillis::rfc3339);
+            let note = format!("there are more; go on with --limit N, or with --since {last}");
+            lines.push(view.dim(&note));
         }
-        _ => String::new(),
-    };
-    let events = text::count(tally.deliveries, "event");
-    let mark = view.paint(Tone::Good, if args.dry_run { "·" } else { "✓" });
-    screen.line(&format!("{mark} {events} {verb}{span}"));
-    for (webhook, left) in &tally.disabled {
-        let webhook = text::outside(webhook, 64);
-        let events = text::count(*left, "event");
-        let note = format!(
-            "{events} of {webhook} left alone: it is disabled; jobtrackd webhook enable {webhook}"
-        );
-        screen.line(&view.paint(Tone::Warn, &note));
+        lines
     }
-    if more {
-        let note = format!(
-            "there are more; go on with --limit N, or with --since {}",
-            tally.last.map_or(String::new(), UnixMillis::rfc3339)
-        );
-        screen.line(&view.paint(Tone::Dim, &note));
-    }
-    Ok(())
 }
 
-fn rows(deliveries: &[Replayable], view: &View) -> String {
-    let headings = ["HAPPENED", "JOB", "TYPE", "WEBHOOK", "STATE", "EVENT"];
-    let plain = |text: String| (text, Tone::Plain);
-    let rows: Vec<_> = deliveries
+fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> anyhow::Result<()> {
+    let by_type = tally
+        .by_kind
         .iter()
-        .map(|each| {
-            vec![
-                plain(text::moment(each.created_at)),
-                plain(each.job_id.to_string()),
-                plain(each.kind.clone()),
-                plain(text::outside(&each.webhook, 64)),
-                (
-                    each.state.as_str().to_owned(),
-                    told::tone_of(each.state, false),
-                ),
-                plain(each.event_id.clone()),
-            ]
-        })
-        .collect();
-    columns::table(&headings, &rows, view)
+        .map(|((webhook, kind), deliveries)| ReplayedRecord {
+            webhook,
+            r#type: kind,
+            deliveries: *deliveries,
+        });
+    let record = ReplayRecord {
+        replay: id,
+        dry_run: args.dry_run,
+        deliveries: tally.deliveries,
+        more: tally.more,
+        first: tally.first.map(UnixMillis::rfc3339),
+        last: tally.last.map(UnixMillis::rfc3339),
+        by_type: by_type.collect(),
+        left_alone: &tally.disabled,
+    };
+    if args.dry_run && !args.json && !tally.shown.is_empty() {
+        let table = table_of(&tally.shown, &screen.view);
+        screen.text(&table);
+    }
+    screen.answer(args.json, &record, |view| tally.lines(args.dry_run, view))
+}
+
+fn table_of(deliveries: &[Replayable], view: &View) -> String {
+    let headings = &["HAPPENED", "JOB", "TYPE", "WEBHOOK", "STATE", "EVENT"];
+    let rows = deliveries.iter().map(|each| {
+        vec![
+            plain(text::moment(each.created_at)),
+            plain(&each.job_id),
+            plain(&each.kind),
+            plain(text::outside(&each.webhook, 64)),
+            (each.state.as_str().to_owned(), tone_of(each.state, false)),
+            plain(&each.event_id),
+        ]
+    });
+    table::rows(headings, &rows.collect::<Vec<_>>(), view)
 }

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rustix::process::geteuid;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::backup::{file, held, until_asked};
+use super::backup::{file, record, summary, until_stopped};
 use super::migrate::need_folder;
 use super::privilege::{check_way, leave_to_owner};
 use super::screen::Screen;
-use super::style::Tone;
-use super::{block_on, place_of};
+use super::session::{block_on, place_of};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
+use crate::record::command::RestoreRecord;
 use crate::store::{BackupFile, CopyError, LockError, Restored, Store};
 
 #[derive(Debug, clap::Args)]
@@ -29,17 +28,6 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Serialize)]
-struct Record<'a> {
-    path: &'a str,
-    from: &'a str,
-    bytes: u64,
-    jobs: i64,
-    schema: i64,
-    previous: Option<&'a str>,
-    took_ms: u128,
 }
 
 pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
@@ -60,33 +48,25 @@ pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()
         .previous
         .as_ref()
         .map(|path| path.to_string_lossy());
+    let answer = RestoreRecord {
+        copy: record(&path, &restored.copied, took),
+        from: &from,
+        previous: previous.as_deref(),
+    };
     let mut screen = Screen::new(clock.now());
-    if args.json {
-        screen.json(&Record {
-            path: &path,
-            from: &from,
-            bytes: restored.copied.bytes,
-            jobs: restored.copied.jobs,
-            schema: restored.copied.schema,
-            previous: previous.as_deref(),
-            took_ms: took.as_millis(),
-        })?;
-        return screen.finish().context("the database was restored");
-    }
-    let view = screen.view;
-    let done = view.paint(Tone::Good, "✓");
-    screen.line(&format!("{done} {path} restored from {from}"));
-    let mut said = vec![held(&restored.copied, took)];
-    if restored.copied.schema < restored.newest {
-        let newest = restored.newest;
-        said.push(format!("the next start brings it up to schema {newest}"));
-    }
-    if let Some(previous) = previous {
-        said.push(format!("the database before it is {previous}"));
-    }
-    for line in said {
-        screen.line(&view.paint(Tone::Dim, &format!("  {line}")));
-    }
+    screen.answer(args.json, &answer, |view| {
+        let outdated = restored.copied.schema < restored.newest;
+        let outdated =
+            outdated.then(|| format!("the next start brings it up to schema {}", restored.newest));
+        let previous = previous.as_ref();
+        let previous = previous.map(|previous| format!("the database before it is {previous}"));
+        let details = std::iter::once(summary(&restored.copied, took));
+        let details = details.chain(outdated).chain(previous);
+        let done = view.done(&format!("{path} restored from {from}"));
+        std::iter::once(done)
+            .chain(details.map(|line| view.dim(&format!("  {line}"))))
+            .collect()
+    })?;
     screen.finish().context("the database was restored")
 }
 
@@ -101,6 +81,6 @@ fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::
     block_on(async {
         let stop = CancellationToken::new();
         let restoring = Store::restore(place_of(database), &file, clock, &stop);
-        Ok(until_asked(restoring, &stop).await??)
+        Ok(until_stopped(restoring, &stop).await??)
     })
 }

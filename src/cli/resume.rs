@@ -1,10 +1,8 @@
-//! `resume`: what the API asked for is waited for no longer.
-
-use serde::Serialize;
+//! `resume`: ends a pause that the API asked for.
 
 use super::screen::Screen;
-use super::style::Tone;
 use super::text::count;
+use crate::record::command::{PauseRecord, ResumeRecord};
 use crate::store::{Resumed, Store};
 
 #[derive(Debug, clap::Args)]
@@ -18,46 +16,30 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    pauses: Vec<Pause<'a>>,
-    jobs: u64,
-}
-
-#[derive(Serialize)]
-struct Pause<'a> {
-    origin: &'a str,
-    paused_until: String,
-}
-
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let Resumed { pauses, jobs } = store.resume_upstreams().await?;
-    if args.json {
-        let pauses = pauses.iter().map(|(origin, until)| Pause {
-            origin,
-            paused_until: until.rfc3339(),
+    let records = pauses.iter().map(|(origin, until)| PauseRecord {
+        origin,
+        paused_until: until.rfc3339(),
+    });
+    let record = ResumeRecord {
+        pauses: records.collect(),
+        jobs,
+    };
+    screen.answer(args.json, &record, |view| {
+        let ended = pauses.iter().map(|(origin, until)| {
+            view.done(&format!(
+                "the pause that {origin} asked for, until {until}, is over"
+            ))
         });
-        return screen.json(&Record {
-            pauses: pauses.collect(),
-            jobs,
-        });
-    }
-    for (origin, until) in &pauses {
-        let done = screen.view.paint(Tone::Good, "✓");
-        screen.line(&format!(
-            "{done} the pause that {origin} asked for, until {until}, is over"
-        ));
-    }
-    if pauses.is_empty() {
-        let none = screen.view.paint(Tone::Dim, "· no pause was in force");
-        screen.line(&none);
-    }
-    if jobs > 0 {
-        let done = screen.view.paint(Tone::Good, "✓");
-        let jobs = count(jobs, "job");
-        screen.line(&format!(
-            "{done} {jobs} that the API throttled: polled at once"
-        ));
-    }
-    Ok(())
+        let mut lines: Vec<String> = ended.collect();
+        if lines.is_empty() {
+            lines.push(view.dim("· no pause was in force"));
+        }
+        if jobs > 0 {
+            let jobs = count(jobs, "job");
+            lines.push(view.done(&format!("{jobs} that the API throttled: polled at once")));
+        }
+        lines
+    })
 }

@@ -1,8 +1,10 @@
 //! Where commands write: standard output, which may be a terminal, a file, or a pipe that closes early.
 
-use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::fd::AsFd;
 
 use anyhow::Context as _;
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::style::{Style, Tone};
@@ -12,10 +14,16 @@ use crate::core::time::UnixMillis;
 const PLAIN_WIDTH: usize = 100;
 
 /// The widest layout, in columns; a wider terminal stays empty on the right.
-const LARGEST_WIDTH: usize = 140;
+const MAX_WIDTH: usize = 140;
 
 /// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
-const SMALLEST_WIDTH: usize = 40;
+const MIN_WIDTH: usize = 40;
+
+/// Columns and rows of a terminal; `None` for everything else, and for one of no columns, which does not know its size.
+pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+}
 
 /// How things are to look.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +32,7 @@ pub(super) struct View {
     pub(super) style: Style,
     /// Columns to fill.
     pub(super) width: usize,
-    /// The time of day that ages are reckoned from.
+    /// The time of day that ages are counted from.
     pub(super) now: UnixMillis,
 }
 
@@ -35,27 +43,35 @@ impl View {
     }
 }
 
-/// Standard output. A pipe that is closed by its reader is no error: what follows is not written.
+/// Standard output, or standard error. A pipe that is closed by its reader is not an error: what follows is not written.
 pub(super) struct Screen {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Box<dyn Write>>,
     failed: Option<io::Error>,
     /// How things are to look.
     pub(super) view: View,
 }
 
 impl Screen {
-    /// The screen of this process at this moment.
+    /// Standard output, at this time of day.
     pub(super) fn new(now: UnixMillis) -> Self {
         let out = io::stdout();
         let style = Style::of(&out);
-        let width = comfy_table::Table::new()
-            .width()
-            // A terminal of no columns is one that does not know its size.
-            .filter(|width| *width > 0)
-            .map_or(PLAIN_WIDTH, usize::from)
-            .clamp(SMALLEST_WIDTH, LARGEST_WIDTH);
+        Self::on(out, style, now)
+    }
+
+    /// Standard error, at this time of day.
+    pub(super) fn stderr(now: UnixMillis) -> Self {
+        let out = io::stderr();
+        let style = Style::of(&out);
+        Self::on(out, style, now)
+    }
+
+    fn on(out: impl Write + AsFd + 'static, style: Style, now: UnixMillis) -> Self {
+        let width = size_of(&out)
+            .map_or(PLAIN_WIDTH, |(columns, _)| columns.into())
+            .clamp(MIN_WIDTH, MAX_WIDTH);
         Self {
-            out: BufWriter::new(out.lock()),
+            out: BufWriter::new(Box::new(out)),
             failed: None,
             view: View { style, width, now },
         }

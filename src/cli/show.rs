@@ -1,17 +1,21 @@
 //! `show`: everything known of one job.
 
+mod deliveries;
+mod history;
 mod json;
+mod timeline;
 
+use super::list::next_poll;
+use super::print::facts;
 use super::screen::{Screen, View};
-use super::steps;
 use super::style::Tone;
 use super::unknown::unknown;
-use super::{deliveries, history, table, text, timeline};
+use super::{steps, text};
 use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
-use crate::store::{JobDetail, JobSummary, Store, StoreError, WebhookHealth};
+use crate::store::{JobDetail, JobRow, JobSummary, Store, StoreError, WebhookHealth};
 
 /// Columns of the names before the facts of a job.
 const NAME_WIDTH: usize = 12;
@@ -39,7 +43,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     Ok(())
 }
 
-/// The webhook that the job is for, and those that are told of it, with what is remembered of each.
+/// The webhook that the job is for, and those with a delivery of it, with the health of each.
 async fn webhooks(
     detail: &JobDetail,
     store: &Store,
@@ -61,17 +65,14 @@ async fn webhooks(
 /// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.
 fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -> String {
     let mut out = head(&detail.summary, view);
-    let gone = match detail.pruned {
+    let deleted = match detail.pruned {
+        Some(Stage::Attempts) => Some("attempts"),
+        Some(Stage::Events) => Some("events"),
         None | Some(Stage::Jobs) => None,
-        Some(Stage::Attempts) => {
-            Some("its attempts have reached their age and are deleted (retention.attempts)")
-        }
-        Some(Stage::Events) => {
-            Some("its events have reached their age and are deleted (retention.events)")
-        }
     };
-    if let Some(gone) = gone {
-        out.push_str(&format!("  {}\n", view.paint(Tone::Dim, gone)));
+    if let Some(what) = deleted {
+        let note = format!("its {what} have reached their age and are deleted (retention.{what})");
+        out.push_str(&format!("  {}\n", view.dim(&note)));
     }
     out.push('\n');
     out.push_str(&timeline::draw(detail, view));
@@ -90,123 +91,103 @@ fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -
 fn head(job: &JobSummary, view: &View) -> String {
     let row = &job.row;
     let tone = Tone::of_state(row.state);
-    let mut out = format!(
-        "{} {}  {}\n",
-        view.paint(tone, steps::state_symbol(row.state)),
-        view.paint(Tone::Strong, row.id.as_str()),
-        view.paint(tone, row.state.as_str()),
-    );
-    for (name, fact, tone) in facts(job, view) {
-        let mut before = text::pad(name, NAME_WIDTH);
-        for line in text::wrap(&fact, view.width.saturating_sub(NAME_WIDTH + 2)) {
-            out.push_str(&format!(
-                "  {}{}\n",
-                view.paint(Tone::Dim, &before),
-                view.paint(tone, &line)
-            ));
-            before = " ".repeat(NAME_WIDTH);
-        }
-    }
-    out
+    let id = view.paint(Tone::Strong, row.id.as_str());
+    let line = view.marked(tone, steps::state_symbol(row.state), &id);
+    let state = view.paint(tone, row.state.as_str());
+    format!("{line}  {state}\n") + &facts(&facts_of(job, view), "  ", NAME_WIDTH, view)
 }
 
-fn facts(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
+fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
     let row = &job.row;
-    let mut facts = Vec::new();
-    match job.finished_at {
+    let progress = &row.progress;
+    let is_over = row.state.is_final();
+    let outside = |text: &String| text::outside(text, text::TEXT_LIMIT);
+    let age = match job.finished_at {
         Some(end) => {
             let took = text::brief(end.since(row.created_at));
-            let ago = text::ago(view.now.since(end));
-            facts.push(("took", format!("{took}, ended {ago}"), Tone::Plain));
+            (
+                "took",
+                format!("{took}, ended {}", text::ago(view.now.since(end))),
+            )
         }
         None => {
             let age = text::brief(view.now.since(row.created_at));
-            let enqueued = text::moment(row.created_at);
-            facts.push(("age", format!("{age}, enqueued {enqueued}"), Tone::Plain));
+            (
+                "age",
+                format!("{age}, enqueued {}", text::moment(row.created_at)),
+            )
         }
-    }
-    facts.push(polls(job, view));
-    if !row.state.is_final() {
+    };
+    let waits = row.state == JobState::Pending && progress.polls == 0;
+    let tone = if waits { Tone::Dim } else { Tone::Plain };
+    let mut facts = vec![
+        (age.0, age.1, Tone::Plain),
+        ("polls", polls(row, view), tone),
+    ];
+    if !is_over {
         facts.push(deadline(row.deadline_at, view));
     }
-    if row.cancel_requested && !row.state.is_final() {
-        let note = "requested; done at the daemon's next look".to_owned();
+    if row.cancel_requested && !is_over {
+        let note = "requested; done by the daemon at once when it is up".to_owned();
         facts.push(("cancel", note, Tone::Warn));
     }
-    let only = row.webhook.as_deref();
-    facts.push(match only {
-        Some(name) => ("webhook", text::outside(name, 200), Tone::Plain),
-        None => ("webhook", "all that subscribe".to_owned(), Tone::Plain),
-    });
-    if row.priority != 0 {
-        facts.push(("priority", row.priority.to_string(), Tone::Plain));
-    }
-    if let Some(url) = &row.url {
-        facts.push(("url", text::outside(url, text::TEXT_LIMIT), Tone::Plain));
-    }
-    if let Some(metadata) = &job.metadata {
-        let metadata = text::outside(metadata, text::TEXT_LIMIT);
-        facts.push(("metadata", metadata, Tone::Plain));
-    }
-    if let Some(error) = &row.progress.last_error {
-        let error = text::outside(error, text::TEXT_LIMIT);
-        facts.push(match row.progress.consecutive_errors {
-            0 => ("last error", error, Tone::Dim),
-            1 => ("last error", error, Tone::Warn),
-            many => (
-                "last error",
-                format!("{error} ({many} in a row)"),
-                Tone::Warn,
-            ),
-        });
+    let webhook = row.webhook.as_ref().map(|name| text::outside(name, 200));
+    let webhook = webhook.unwrap_or_else(|| "all that subscribe".to_owned());
+    facts.push(("webhook", webhook, Tone::Plain));
+    let priority = (row.priority != 0).then(|| row.priority.to_string());
+    let more = [
+        ("priority", priority),
+        ("url", row.url.as_ref().map(outside)),
+        ("metadata", job.metadata.as_ref().map(outside)),
+    ];
+    facts.extend(
+        more.into_iter()
+            .filter_map(|(name, fact)| Some((name, fact?, Tone::Plain))),
+    );
+    if let Some(error) = progress.last_error.as_ref().map(outside) {
+        let (error, tone) = match progress.consecutive_errors {
+            0 => (error, Tone::Dim),
+            1 => (error, Tone::Warn),
+            many => (format!("{error} ({many} in a row)"), Tone::Warn),
+        };
+        facts.push(("last error", error, tone));
     }
     facts
 }
 
-fn polls(job: &JobSummary, view: &View) -> (&'static str, String, Tone) {
-    let row = &job.row;
-    let mut fact = match row.progress.polls {
+fn polls(row: &JobRow, view: &View) -> String {
+    let progress = &row.progress;
+    let mut fact = match progress.polls {
         0 => "none yet".to_owned(),
         polls => polls.to_string(),
     };
-    if let (Some(last), true) = (
-        row.progress.last_polled_at,
-        row.progress.polls > 0 && !row.state.is_final(),
-    ) {
-        let ago = text::ago(view.now.since(last));
-        fact.push_str(&format!(", the last {ago}"));
+    let last = progress
+        .last_polled_at
+        .filter(|_| progress.polls > 0 && !row.state.is_final());
+    if let Some(last) = last {
+        fact.push_str(&format!(", the last {}", text::ago(view.now.since(last))));
     }
     if !row.state.is_final() && !row.cancel_requested {
-        let (when, _) = table::next_poll(row, view);
-        let which = if row.progress.polls == 0 {
-            "first"
-        } else {
-            "next"
-        };
+        let which = if progress.polls == 0 { "first" } else { "next" };
+        let (when, _) = next_poll(row, view);
         fact.push_str(&format!(", the {which} {when}"));
     }
-    let waits = row.state == JobState::Pending && row.progress.polls == 0;
-    ("polls", fact, if waits { Tone::Dim } else { Tone::Plain })
+    fact
 }
 
 fn deadline(at: Option<UnixMillis>, view: &View) -> (&'static str, String, Tone) {
-    let name = "deadline";
-    match at {
+    let (fact, tone) = match at {
         Some(at) if at > view.now => {
             let left = text::brief(at.since(view.now));
-            (
-                name,
-                format!("in {left}, {}", text::moment(at)),
-                Tone::Plain,
-            )
+            (format!("in {left}, {}", text::moment(at)), Tone::Plain)
         }
-        Some(at) => (name, format!("passed, {}", text::moment(at)), Tone::Warn),
+        Some(at) => (format!("passed, {}", text::moment(at)), Tone::Warn),
         None => (
-            name,
             "polling.deadline after it was enqueued".to_owned(),
             Tone::Dim,
         ),
-    }
+    };
+    ("deadline", fact, tone)
 }
 
 #[cfg(test)]

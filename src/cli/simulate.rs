@@ -1,6 +1,5 @@
-//! `jobtrackd simulate`: the remote API, simulated, until it is told to stop.
+//! `jobtrackd simulate`: the remote API, simulated, until a signal stops it.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::print::print;
 use crate::simulator::{Simulator, SimulatorSettings};
 
 /// Serve a simulated job API, for development and tests without credentials.
@@ -71,9 +71,7 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let simulator = Simulator::start(settings)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
-    std::io::stdout()
-        .write_all(first_screen(simulator.base_url(), &args).as_bytes())
-        .context("failed to write to standard output")?;
+    print(&first_screen(simulator.base_url(), &args))?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

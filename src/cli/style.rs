@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use anstyle::AnsiColor;
 use comfy_table::Color;
 
 use crate::core::job::JobState;
@@ -48,15 +49,15 @@ impl Tone {
         }
     }
 
-    fn code(self) -> &'static str {
+    fn ansi(self) -> anstyle::Style {
         match self {
-            Self::Plain => "",
-            Self::Dim => "90",
-            Self::Strong => "1",
-            Self::Good => "32",
-            Self::Busy => "36",
-            Self::Warn => "33",
-            Self::Bad => "31",
+            Self::Plain => anstyle::Style::new(),
+            Self::Strong => anstyle::Style::new().bold(),
+            Self::Dim => AnsiColor::BrightBlack.on_default(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Busy => AnsiColor::Cyan.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
         }
     }
 }
@@ -85,7 +86,8 @@ impl Style {
     /// The text in its tone.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         if self.colour && tone != Tone::Plain && !text.trim().is_empty() {
-            format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
+            let ansi = tone.ansi();
+            format!("{ansi}{text}{ansi:#}")
         } else {
             text.to_owned()
         }

@@ -1,207 +1,195 @@
-//! The table of jobs.
+//! Tables, drawn and cut by `comfy_table`; what is here decides which columns fit, and how wide they are.
 
-use comfy_table::{Attribute, Cell, LineStyle, Table, TableStyle};
+use comfy_table::{
+    Attribute, CellAlignment, ColumnConstraint, LineStyle, Row, Table, TableStyle, Width,
+};
 
 use super::screen::View;
-use super::steps;
 use super::style::Tone;
 use super::text;
-use crate::store::{JobRow, JobSummary};
 
-/// Blanks between two columns: one that the table draws, and the padding.
+/// Blanks between two columns.
 const GAP: usize = 2;
 
-/// Least columns of the two columns that give way to the others.
-const LEAST_FLEXIBLE: usize = 20;
-
-/// Columns of the widest progress.
+/// The widest that a cell is made for.
 const LARGEST_CELL: usize = 60;
 
-/// Columns of an id that is not cut while there is anything else to cut.
-const UUID: usize = 36;
+/// Widest column of a plain table but the last, and narrowest last one.
+const LARGEST_PLAIN: usize = 40;
+const SMALLEST_LAST: usize = 20;
 
-/// Longest error that is worth a line, in characters.
-const ERROR_CHARS: usize = 200;
+/// A text and its tone.
+pub(super) type Cell = (String, Tone);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Id,
-    State,
-    Steps,
-    Age,
-    Polls,
-    NextPoll,
-    LastError,
+/// A cell without a tone of its own.
+pub(super) fn plain(text: impl ToString) -> Cell {
+    (text.to_string(), Tone::Plain)
 }
 
-impl Column {
-    const ALL: [Self; 7] = [
-        Self::Id,
-        Self::State,
-        Self::Steps,
-        Self::Age,
-        Self::Polls,
-        Self::NextPoll,
-        Self::LastError,
-    ];
+/// The columns of a table, and which of them give way where it is too wide.
+pub(super) struct Columns<'a> {
+    pub(super) headings: &'a [&'a str],
+    /// Set to the right.
+    pub(super) numbers: &'static [usize],
+    /// A narrow terminal goes without these, the first of them first.
+    pub(super) dispensable: &'static [usize],
+    /// These are cut first, each down to so many columns.
+    pub(super) flexible: &'static [(usize, usize)],
+    /// These are cut where that is not enough.
+    pub(super) rigid: &'static [(usize, usize)],
+    /// A line stands below the headings.
+    pub(super) ruled: bool,
+}
 
-    /// Columns that a narrow terminal goes without, the first of them first.
-    const DISPENSABLE: [Self; 4] = [Self::Polls, Self::LastError, Self::Age, Self::NextPoll];
-
-    fn heading(self) -> &'static str {
-        match self {
-            Self::Id => "ID",
-            Self::State => "STATE",
-            Self::Steps => "STEPS",
-            Self::Age => "AGE",
-            Self::Polls => "POLLS",
-            Self::NextPoll => "NEXT POLL",
-            Self::LastError => "LAST ERROR",
+impl<'a> Columns<'a> {
+    /// A plain table: the last column is cut to what is left.
+    pub(super) fn plain(headings: &'a [&'a str]) -> Self {
+        Self {
+            headings,
+            numbers: &[],
+            dispensable: &[],
+            flexible: &[],
+            rigid: &[],
+            ruled: false,
         }
     }
 
-    fn is_flexible(self) -> bool {
-        matches!(self, Self::Steps | Self::LastError)
-    }
-
-    fn is_number(self) -> bool {
-        matches!(self, Self::Age | Self::Polls)
-    }
-
-    fn cell(self, job: &JobSummary, view: &View, width: usize) -> (String, Tone) {
-        let row = &job.row;
-        match self {
-            Self::Id => (row.id.to_string(), Tone::Plain),
-            Self::State => (
-                format!("{} {}", steps::state_symbol(row.state), row.state),
-                Tone::of_state(row.state),
-            ),
-            Self::Steps => steps::progress(job, width),
-            Self::Age => (text::brief(view.now.since(row.created_at)), Tone::Plain),
-            Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
-            Self::NextPoll => next_poll(row, view),
-            Self::LastError => last_error(job),
+    /// The width of each column within `room`, from what its cells need; 0 for those that are left out.
+    fn fit(&self, mut widths: Vec<usize>, room: usize) -> Vec<usize> {
+        let needed = |widths: &[usize]| {
+            let shown = widths.iter().filter(|width| **width > 0);
+            shown
+                .map(|width| width + GAP)
+                .sum::<usize>()
+                .saturating_sub(GAP)
+        };
+        for column in self.dispensable {
+            let mut least = widths.clone();
+            for (column, floor) in self.flexible {
+                least[*column] = least[*column].min(*floor);
+            }
+            if needed(&least) > room {
+                widths[*column] = 0;
+            }
         }
-    }
-}
-
-/// When a job is polled next: `in 12s`.
-pub(super) fn next_poll(row: &JobRow, view: &View) -> (String, Tone) {
-    if row.state.is_final() {
-        return (String::new(), Tone::Plain);
-    }
-    if row.cancel_requested {
-        return ("cancelling".to_owned(), Tone::Warn);
-    }
-    let at = row.next_poll_at.max(row.not_before);
-    match at.map(|at| at.since(view.now)) {
-        Some(wait) if !wait.is_zero() => (format!("in {}", text::brief(wait)), Tone::Plain),
-        _ => ("due".to_owned(), Tone::Plain),
-    }
-}
-
-fn last_error(job: &JobSummary) -> (String, Tone) {
-    match (&job.failure, &job.row.progress.last_error) {
-        (Some(failure), _) => (steps::failure_line(failure), Tone::Bad),
-        (None, Some(error)) if job.row.progress.consecutive_errors > 0 => {
-            (text::outside(error, ERROR_CHARS), Tone::Warn)
+        let mut cuts = [self.flexible, self.rigid].concat();
+        if cuts.is_empty() {
+            let last = widths.iter().rposition(|width| *width > 0).unwrap_or(0);
+            for width in &mut widths[..last] {
+                *width = LARGEST_PLAIN.min(*width);
+            }
+            cuts.push((last, SMALLEST_LAST));
         }
-        (None, Some(error)) => (text::outside(error, ERROR_CHARS), Tone::Dim),
-        (None, None) => (String::new(), Tone::Plain),
+        for (column, floor) in cuts {
+            let excess = needed(&widths).saturating_sub(room);
+            widths[column] -= widths[column].saturating_sub(floor).min(excess);
+        }
+        widths
     }
 }
 
-/// The jobs as a table that fits the view, one line each.
-pub(super) fn jobs(jobs: &[JobSummary], view: &View) -> String {
-    let layout = layout(jobs, view);
+/// A plain table of these rows, each with a cell per heading.
+pub(super) fn rows(headings: &[&str], rows: &[Vec<Cell>], view: &View) -> String {
+    let cell = |row: &Vec<Cell>, column: usize, _| row[column].clone();
+    draw(&Columns::plain(headings), rows, cell, view)
+}
 
+/// A table of these rows, one line each, that fits the view. A cell is made for a column and the width it may have; a
+/// column that is empty in every row is left out.
+pub(super) fn draw<R>(
+    columns: &Columns<'_>,
+    rows: &[R],
+    cell: impl Fn(&R, usize, usize) -> Cell,
+    view: &View,
+) -> String {
+    let widest = |column: usize, limit: usize| {
+        let cells = rows.iter().map(|row| cell(row, column, limit).0);
+        match cells.map(|text| text::columns(&text)).max() {
+            None | Some(0) => 0,
+            Some(widest) => widest.max(columns.headings[column].len()),
+        }
+    };
+    let all = 0..columns.headings.len();
+    let natural = all.map(|column| widest(column, LARGEST_CELL));
+    let mut widths = columns.fit(natural.collect(), view.width);
+    for (column, width) in widths.iter_mut().enumerate() {
+        *width = widest(column, *width).min(*width);
+    }
     let mut table = Table::new();
-    table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
+    let style = TableStyle::new();
+    table.load_style(match columns.ruled {
+        true => style.header_separator(LineStyle::none().fill('─').junction('─')),
+        false => style,
+    });
+    // What no text holds, so that text is cut at its column and not at a blank before it.
+    table.set_delimiter('\0').set_truncation_indicator("…");
     if view.style.colour {
         table.enforce_styling();
     } else {
         table.force_no_tty();
     }
-    let shown = |column: Column, text: &str, width: usize| {
-        let text = text::fit(text, width);
-        let blanks = width.saturating_sub(text::columns(&text));
-        match column.is_number() {
-            true => " ".repeat(blanks) + &text,
-            false => text,
-        }
-    };
-    table.set_header(layout.iter().map(|(column, width)| {
-        let heading = shown(*column, column.heading(), *width);
-        Cell::new(heading).add_attribute(Attribute::Bold)
-    }));
-    for job in jobs {
-        let row = layout.iter().map(|(column, width)| {
-            let (text, tone) = column.cell(job, view, *width);
-            let cell = Cell::new(shown(*column, &text, *width));
-            match tone {
-                Tone::Plain => cell,
-                tone => cell.fg(tone.color()),
-            }
+    let headings = columns.headings.iter();
+    table.set_header(row(
+        headings.map(|heading| ((*heading).to_owned(), Tone::Strong))
+    ));
+    for each in rows {
+        let cells = widths.iter().enumerate();
+        table.add_row(row(cells.map(|(column, width)| cell(each, column, *width))));
+    }
+    let last = widths.iter().rposition(|width| *width > 0).unwrap_or(0);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        // A ruled table draws one of the two blanks itself.
+        let gap = if columns.ruled { 1 } else { 2 };
+        let padding = if index == last { 0 } else { gap };
+        let width = u16::try_from(widths[index]).unwrap_or(u16::MAX);
+        column.set_padding((0, padding));
+        column.set_constraint(match width {
+            0 => ColumnConstraint::Hidden,
+            _ => ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(padding))),
         });
-        table.add_row(row.collect::<Vec<_>>());
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    if let Some(last) = table.column_iter_mut().last() {
-        last.set_padding((0, 0));
+        if columns.numbers.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.trim_fmt() + "\n"
 }
 
-/// The columns that fit, with the width of each.
-fn layout(jobs: &[JobSummary], view: &View) -> Vec<(Column, usize)> {
-    let width = view.width;
-    let mut columns: Vec<(Column, usize)> = Column::ALL
-        .into_iter()
-        .filter_map(|column| {
-            let widths = jobs.iter().map(|job| {
-                let (text, _) = column.cell(job, view, LARGEST_CELL);
-                text::columns(&text)
-            });
-            let widest = widths.max()?;
-            // A column that says nothing of any job is left out.
-            (widest > 0).then(|| (column, widest.max(column.heading().len())))
-        })
-        .collect();
-    let needed = |columns: &[(Column, usize)], of: fn(Column, usize) -> usize| -> usize {
-        let wide: usize = columns
-            .iter()
-            .map(|(column, wide)| of(*column, *wide))
-            .sum();
-        wide + GAP * columns.len().saturating_sub(1)
-    };
-    let least = |column: Column, wide: usize| match column.is_flexible() {
-        true => wide.min(LEAST_FLEXIBLE),
-        false => wide,
-    };
-    for dispensable in Column::DISPENSABLE {
-        if needed(&columns, least) > width {
-            columns.retain(|(column, _)| *column != dispensable);
+fn row(cells: impl Iterator<Item = Cell>) -> Row {
+    let cells = cells.map(|(text, tone)| {
+        let cell = comfy_table::Cell::new(text);
+        match tone {
+            Tone::Plain => cell,
+            Tone::Strong => cell.add_attribute(Attribute::Bold),
+            tone => cell.fg(tone.color()),
         }
-    }
-    // What is too much is taken from the errors first, then from the steps, then from the ids.
-    let mut excess = needed(&columns, |_, wide| wide).saturating_sub(width);
-    for (column, floor) in [
-        (Column::LastError, LEAST_FLEXIBLE),
-        (Column::Steps, LEAST_FLEXIBLE),
-        (Column::Id, UUID),
-        (Column::Steps, 5),
-        (Column::Id, 12),
-    ] {
-        if let Some((_, wide)) = columns.iter_mut().find(|(found, _)| *found == column) {
-            let taken = wide.saturating_sub(floor).min(excess);
-            *wide -= taken;
-            excess -= taken;
-        }
-    }
-    columns
+    });
+    let mut row = Row::from(cells.collect::<Vec<_>>());
+    row.max_height(1);
+    row
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::cli::style::Style;
+    use crate::core::time::UnixMillis;
+
+    #[test]
+    fn columns_are_as_wide_as_needed_and_the_last_one_is_cut() {
+        let view = View {
+            style: Style { colour: false },
+            width: 40,
+            now: UnixMillis(0),
+        };
+        let lines = [
+            vec![plain("a"), plain(""), plain(12), plain("short")],
+            vec![plain("longer"), plain(""), plain(3), plain("x".repeat(60))],
+        ];
+        let table = rows(&["NAME", "NONE", "N", "LAST"], &lines, &view);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "NAME    N   LAST");
+        assert_eq!(lines[1], "a       12  short");
+        assert!(lines[2].starts_with("longer  3   xxx") && lines[2].ends_with('…'));
+        assert_eq!(text::columns(lines[2]), 40);
+    }
+}

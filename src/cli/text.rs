@@ -6,29 +6,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use unicode_width::UnicodeWidthChar as _;
 
-use crate::core::poll::{is_deceptive, printable};
+pub(super) use crate::core::text::printable as outside;
 use crate::core::time::UnixMillis;
 
 /// Most characters of one text from outside that are shown.
 pub(super) const TEXT_LIMIT: usize = 2000;
-
-/// Text from outside as it may be written to a terminal: control characters, and characters that are invisible or turn
-/// the direction of writing, are escaped. Cut to `limit` characters.
-pub(super) fn outside(text: &str, limit: usize) -> String {
-    let text = printable(text, limit);
-    if !text.contains(is_deceptive) {
-        return text;
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_deceptive(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
 
 /// A JSON value for people: a text as it is, null as nothing, everything else as JSON. Escaped.
 pub(super) fn value(value: &Value) -> Option<String> {

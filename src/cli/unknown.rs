@@ -1,12 +1,14 @@
-//! An id that is not in the database: what was meant, perhaps, and how to go on.
-
-use std::fmt::Write as _;
+//! A job or a webhook that is not there: what was meant, perhaps, and how to go on.
 
 use anyhow::anyhow;
 use strsim::damerau_levenshtein;
 
+use super::text::outside;
+use crate::core::delivery::WebhookName;
+use crate::core::enqueue::nearest_name;
 use crate::core::job::JobId;
 use crate::store::{Store, StoreError};
+use crate::webhook::WebhookSettings;
 
 /// The newest jobs that an unknown id is compared with.
 const COMPARED: u32 = 500;
@@ -32,30 +34,53 @@ pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, 
     )))
 }
 
+/// A webhook of the configuration or, with what is remembered of it, of the database.
+///
+/// # Errors
+/// When it is neither, or the database cannot be read.
+pub(super) async fn known_webhook(
+    name: &str,
+    webhooks: &[WebhookSettings],
+    store: &Store,
+) -> anyhow::Result<WebhookName> {
+    let mut names: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
+    names.extend(store.webhook_names().await?);
+    let wanted = WebhookName::new(name);
+    match names.contains(&wanted) {
+        true => Ok(wanted),
+        false => Err(unknown_webhook(name, &names)),
+    }
+}
+
+/// The error for a webhook that is not there.
+pub(super) fn unknown_webhook(name: &str, names: &[WebhookName]) -> anyhow::Error {
+    let near = nearest_name(name, names.iter().map(WebhookName::as_str));
+    let near = near.map_or("; list".to_owned(), |near| {
+        format!("; did you mean {near}? List")
+    });
+    let name = outside(name, 64);
+    anyhow!("there is no webhook {name}{near} those there are with: jobtrackd webhook list")
+}
+
 fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut near: Vec<(usize, &str)> = known
         .filter_map(|known| Some((distance(id, known)?, known)))
         .collect();
     near.sort_by_key(|(distance, _)| *distance);
-    let mut said = format!("there is no job {id}");
-    for (index, (_, near)) in near.iter().take(MOST_PROPOSED).enumerate() {
-        let before = if index == 0 {
-            "; did you mean "
-        } else {
-            " or "
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(said, "{before}{near}");
+    let near: Vec<&str> = near
+        .into_iter()
+        .map(|(_, id)| id)
+        .take(MOST_PROPOSED)
+        .collect();
+    match near.as_slice() {
+        [] => format!(
+            "there is no job {id}; list those there are with: jobtrackd list, or have it followed with: jobtrackd enqueue {id}"
+        ),
+        near => format!(
+            "there is no job {id}; did you mean {}? List those there are with: jobtrackd list",
+            near.join(" or ")
+        ),
     }
-    if near.is_empty() {
-        let _ = write!(
-            said,
-            "; list those there are with: jobtrackd list, or have it followed with: jobtrackd enqueue {id}"
-        );
-    } else {
-        said.push_str("? List those there are with: jobtrackd list");
-    }
-    said
 }
 
 /// How far an id is from a known one, when it could be meant for it.

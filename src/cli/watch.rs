@@ -1,4 +1,4 @@
-//! `watch`: jobs while they are followed, on a screen that moves, or as a line for each change.
+//! `watch`: jobs while they are followed, on a screen that is drawn again and again, or as a line for each change.
 
 mod lines;
 mod page;
@@ -14,33 +14,34 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::screen::Screen;
-use super::style::understands;
+use super::style::{Style, understands};
 use super::unknown::unknown;
 use crate::clock::Clock;
 use crate::core::job::{JobId, JobState};
-use crate::store::{Holder, InstanceLock, Overview, Store, StoreError, WatchedJob, Watcher};
+use crate::core::time::UnixMillis;
+use crate::store::{Holder, InstanceLock, Store, StoreError, Watcher};
 use lines::Lines;
 use page::Frame;
-use signals::{Asked, Signals, is_hung_up};
+use signals::{Request, Signals, output_is_closed};
 use terminal::Terminal;
 
-/// How often it is looked whether somebody has committed.
+/// How often commits of others are looked for.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Ticks after which times are drawn anew.
 const REDRAW: u32 = 10;
 
-/// Redraws after which it is looked again whether a daemon follows the database.
+/// Redraws after which the daemon's lock is tried again.
 const DAEMON: u32 = 5;
 
 /// How long a job that has ended stays on the screen.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// Ended jobs are counted for so long.
-const LATELY: Duration = Duration::from_secs(60);
+const COUNTED: Duration = Duration::from_secs(60);
 
-/// Most jobs of which changes are told in lines.
-const MOST_JOBS: u32 = 1000;
+/// Most jobs whose changes are printed as lines.
+const MAX_JOBS: u32 = 1000;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -62,37 +63,50 @@ pub(super) struct Args {
 
 /// How watching ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// All jobs that were asked for have ended.
+pub(super) enum End {
+    /// All jobs that were named have ended.
     Ended,
-    /// Somebody has seen enough.
+    /// A signal ended it.
     Interrupted,
-    /// Nobody can see it any more.
+    /// The reader of the output has gone.
     Closed,
 }
 
-/// What was seen at one moment.
-#[derive(Debug, Default)]
-struct Sight {
-    jobs: Vec<WatchedJob>,
-    overview: Overview,
-}
-
-/// Where things are shown.
-enum Display {
-    Moving(Terminal),
+/// Where changes are shown.
+pub(super) enum Display {
+    /// A terminal that is drawn again and again.
+    Page(Terminal),
+    /// A line for each change.
     Lines(Lines),
 }
 
 impl Display {
+    /// Whether standard output can be drawn upon.
+    pub(super) fn can_draw() -> bool {
+        understands(&io::stdout())
+    }
+
+    /// Standard output as a terminal, in the other screen from now on.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub(super) fn page(style: Style) -> anyhow::Result<Self> {
+        Ok(Self::Page(Terminal::enter(io::stdout(), style)?))
+    }
+
+    /// Lines; of jobs that are there already, only what happens from `now` on.
+    pub(super) fn lines(json: bool, now: UnixMillis) -> Self {
+        Self::Lines(Lines::new(json, now))
+    }
+
     /// Stops the process until its shell continues it, and leaves the terminal to the shell meanwhile.
     fn suspend(&mut self) -> anyhow::Result<()> {
-        if let Self::Moving(terminal) = self {
+        if let Self::Page(terminal) = self {
             terminal.leave();
         }
         kill_process(getpid(), Signal::STOP)?;
         match self {
-            Self::Moving(terminal) => terminal.show(),
+            Self::Page(terminal) => terminal.show(),
             Self::Lines(_) => Ok(()),
         }
     }
@@ -116,106 +130,125 @@ pub(super) async fn run(
         return Err(unknown(store, first).await?);
     }
     // From here on no signal ends the process before the terminal is as it was.
-    let signals = Signals::listen().context("the program cannot listen to signals")?;
-    let mut watch = Watch {
-        store,
-        watcher: store.watcher().await?,
-        clock: Clock::system(),
-        database: database.to_owned(),
-        ids,
-        lonely: false,
-        news: false,
-        sight: Sight::default(),
-    };
-    watch.ask_for_daemon();
-    let mut display = if !args.json && understands(&io::stdout()) {
-        Display::Moving(Terminal::enter(io::stdout(), screen.view.style)?)
+    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
+    let mut watch = Watch::new(store, database, ids).await?;
+    let mut display = if !args.json && Display::can_draw() {
+        Display::page(screen.view.style)?
     } else {
-        if watch.lonely {
-            super::note(&format!("note: {}", page::LONELY));
+        if watch.frame.no_daemon {
+            super::print::note(&format!("note: {}", page::NO_DAEMON));
         }
-        Display::Lines(Lines::new(args.json, screen.view.now))
+        Display::lines(args.json, screen.view.now)
     };
-    let end = watch.show(&mut display, signals, screen).await;
-    let moved = matches!(display, Display::Moving(_));
+    let end = watch.show(&mut display, &mut signals, screen).await;
+    let is_page = matches!(display, Display::Page(_));
     drop(display);
     let end = end?;
-    if moved && !watch.ids.is_empty() {
+    if is_page && !watch.frame.ids.is_empty() {
         screen.view.now = watch.clock.now();
-        for line in page::draw(&watch.frame(), &screen.view, usize::MAX) {
+        for line in page::draw(&watch.frame, &screen.view, usize::MAX) {
             screen.line(&line);
         }
     }
     watch.verdict(end)
 }
 
-struct Watch<'a> {
+/// The jobs of a database, read again after each commit.
+pub(super) struct Watch<'a> {
     store: &'a Store,
     watcher: Watcher,
     clock: Clock,
     database: PathBuf,
-    ids: Vec<JobId>,
-    /// No daemon follows the database.
-    lonely: bool,
-    /// Somebody has committed, and it was not looked at yet.
-    news: bool,
-    sight: Sight,
+    /// The frame is older than the last commit.
+    is_stale: bool,
+    frame: Frame,
 }
 
-impl Watch<'_> {
-    async fn show(
+impl<'a> Watch<'a> {
+    /// Of these jobs, or of all that run.
+    ///
+    /// # Errors
+    /// When the database cannot be watched.
+    pub(super) async fn new(
+        store: &'a Store,
+        database: &Path,
+        ids: Vec<JobId>,
+    ) -> anyhow::Result<Self> {
+        let mut watch = Self {
+            store,
+            watcher: store.watcher().await?,
+            clock: Clock::system(),
+            database: database.to_owned(),
+            is_stale: true,
+            frame: Frame {
+                ids,
+                ..Frame::default()
+            },
+        };
+        watch.check_daemon();
+        Ok(watch)
+    }
+
+    /// Shows what happens until all named jobs have ended, a signal ends it, or the reader has gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read any more, or the terminal not be written.
+    pub(super) async fn show(
         &mut self,
         display: &mut Display,
-        mut signals: Signals,
+        signals: &mut Signals,
         screen: &mut Screen,
     ) -> anyhow::Result<End> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut redraws = 0_u32;
         loop {
-            let changed = std::mem::take(&mut self.news) || self.is_new().await?;
-            let moving = matches!(display, Display::Moving(_));
-            if changed || moving {
-                let limit = match display {
-                    Display::Moving(terminal) => terminal.size().1,
-                    Display::Lines(_) => MOST_JOBS,
-                };
-                let open = match display {
-                    Display::Moving(_) => Vec::new(),
-                    Display::Lines(lines) => lines.open(),
-                };
-                let looked = self.look(limit, open).await;
-                self.unless_temporary(looked)?;
-            }
-            match display {
-                Display::Moving(terminal) => {
-                    terminal.draw(
-                        |view, height| page::draw(&self.frame(), &view, height),
-                        &self.clock,
-                    )?;
-                }
-                Display::Lines(lines) if changed => {
-                    let told = lines
-                        .tell(self.store, &self.sight, self.clock.now(), screen)
-                        .await;
-                    self.unless_temporary(told)?;
-                    screen.flush();
-                }
-                Display::Lines(_) => {}
-            }
+            self.update(display, screen).await?;
             if screen.is_closed() {
                 return Ok(End::Closed);
             }
             if self.all_ended() {
                 return Ok(End::Ended);
             }
-            if let Some(end) = self.wait(&mut ticks, &mut signals, display).await? {
+            if let Some(end) = self.wait(&mut ticks, signals, display).await? {
                 return Ok(end);
             }
             redraws += 1;
             if redraws.is_multiple_of(DAEMON) {
-                self.ask_for_daemon();
+                self.check_daemon();
             }
+        }
+    }
+
+    /// Shows how things are now.
+    ///
+    /// # Errors
+    /// As [`Watch::show`].
+    pub(super) async fn update(
+        &mut self,
+        display: &mut Display,
+        screen: &mut Screen,
+    ) -> anyhow::Result<()> {
+        self.is_stale |= self.saw_commit().await?;
+        match display {
+            Display::Page(terminal) => {
+                self.is_stale = false;
+                let (_, rows) = terminal.size();
+                let read = self.read(rows, Vec::new()).await;
+                self.unless_temporary(read)?;
+                let view = terminal.view(self.clock.now());
+                terminal.draw(&page::draw(&self.frame, &view, usize::from(rows)))
+            }
+            Display::Lines(lines) if std::mem::take(&mut self.is_stale) => {
+                let read = self.read(MAX_JOBS, lines.open()).await;
+                self.unless_temporary(read)?;
+                let now = self.clock.now();
+                let printed = lines.print(self.store, &self.frame.jobs, now, screen).await;
+                self.unless_temporary(printed)?;
+                screen.flush();
+                Ok(())
+            }
+            Display::Lines(_) => Ok(()),
         }
     }
 
@@ -227,105 +260,90 @@ impl Watch<'_> {
         display: &mut Display,
     ) -> anyhow::Result<Option<End>> {
         for _ in 0..REDRAW {
-            let asked = tokio::select! {
-                asked = signals.next() => Some(asked),
+            let request = tokio::select! {
+                request = signals.next() => Some(request),
                 _ = ticks.tick() => None,
             };
-            match asked {
-                Some(Asked::Stop) => return Ok(Some(End::Interrupted)),
-                Some(Asked::Redraw) => return Ok(None),
-                Some(Asked::Suspend) => {
+            match request {
+                Some(Request::Stop) => return Ok(Some(End::Interrupted)),
+                Some(Request::Redraw) => return Ok(None),
+                Some(Request::Suspend) => {
                     display.suspend()?;
                     return Ok(None);
                 }
                 None => {}
             }
-            if is_hung_up() {
+            if output_is_closed() {
                 return Ok(Some(End::Closed));
             }
-            if self.is_new().await? {
-                self.news = true;
+            if self.saw_commit().await? {
+                self.is_stale = true;
                 return Ok(None);
             }
         }
         Ok(None)
     }
 
-    /// Whether somebody has committed since it was last asked.
-    async fn is_new(&mut self) -> anyhow::Result<bool> {
+    async fn saw_commit(&mut self) -> anyhow::Result<bool> {
         match self.watcher.saw_commit().await {
             Err(error) if error.is_temporary() => Ok(false),
-            answer => answer.context("the database cannot be watched any more"),
+            saw => saw.context("the database cannot be watched any more"),
         }
     }
 
-    async fn look(&mut self, limit: u32, mut more: Vec<JobId>) -> anyhow::Result<()> {
+    async fn read(&mut self, limit: impl Into<u32>, mut more: Vec<JobId>) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let store = self.store;
-        let ids = if self.ids.is_empty() {
-            let mut ids = store.lively_jobs(now.minus(LINGER), limit).await?;
+        let ids = if self.frame.ids.is_empty() {
+            let recent = now.minus(LINGER);
+            let mut ids = self.store.lively_jobs(recent, limit.into()).await?;
             more.retain(|id| !ids.contains(id));
             ids.append(&mut more);
             ids
         } else {
-            self.ids.clone()
+            self.frame.ids.clone()
         };
-        self.sight = Sight {
-            jobs: store.watched(&ids).await?,
-            overview: store.overview(now.minus(LATELY)).await?,
-        };
+        self.frame.jobs = self.store.watched(&ids).await?;
+        self.frame.overview = self.store.overview(now.minus(COUNTED)).await?;
         Ok(())
     }
 
-    /// What a lock hides just now is looked at again with the next tick.
-    fn unless_temporary(&mut self, looked: anyhow::Result<()>) -> anyhow::Result<()> {
+    /// What a lock hides just now is read again at the next tick.
+    fn unless_temporary(&mut self, done: anyhow::Result<()>) -> anyhow::Result<()> {
         let is_temporary = |error: &anyhow::Error| {
             let error = error.downcast_ref::<StoreError>();
             error.is_some_and(StoreError::is_temporary)
         };
-        match looked {
+        match done {
             Err(error) if is_temporary(&error) => {
-                self.news = true;
+                self.is_stale = true;
                 Ok(())
             }
             done => done.context("the database cannot be read any more"),
         }
     }
 
-    fn ask_for_daemon(&mut self) {
-        // One that may not be asked for here says nothing of whether it runs.
+    fn check_daemon(&mut self) {
+        // A lock that this user may not try says nothing about a daemon.
         let holder = InstanceLock::holder(&self.database);
-        self.lonely = matches!(holder, Ok(Holder::Nobody));
-    }
-
-    fn frame(&self) -> Frame<'_> {
-        Frame {
-            ids: &self.ids,
-            jobs: &self.sight.jobs,
-            overview: &self.sight.overview,
-            lonely: self.lonely,
-        }
+        self.frame.no_daemon = matches!(holder, Ok(Holder::Nobody));
     }
 
     fn all_ended(&self) -> bool {
-        let ended = |job: &WatchedJob| job.summary.row.state.is_final();
-        let looked = !self.news;
-        looked && !self.ids.is_empty() && self.sight.jobs.iter().all(ended)
+        !self.is_stale
+            && !self.frame.ids.is_empty()
+            && self.frame.count(JobState::is_final) == self.frame.jobs.len()
     }
 
-    /// What the exit code tells, with the reason.
+    /// The exit code, with the reason.
     fn verdict(&self, end: End) -> anyhow::Result<()> {
-        if self.ids.is_empty() || end == End::Closed {
+        let frame = &self.frame;
+        if frame.ids.is_empty() || end == End::Closed {
             return Ok(());
         }
-        let all = self.ids.len();
-        let of_state = |wanted: fn(JobState) -> bool| {
-            let jobs = self.sight.jobs.iter();
-            jobs.filter(|job| wanted(job.summary.row.state)).count()
-        };
-        let running = of_state(|state| !state.is_final());
-        let failed = of_state(|state| state == JobState::Failed);
-        let absent = all - self.sight.jobs.len();
+        let all = frame.ids.len();
+        let running = frame.count(|state| !state.is_final());
+        let failed = frame.count(|state| state == JobState::Failed);
+        let absent = all - frame.jobs.len();
         if end == End::Interrupted && running > 0 {
             bail!(
                 "interrupted while {running} of {all} jobs ran; they are followed all the same, look again with: jobtrackd watch"

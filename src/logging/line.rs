@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use crate::core::poll::is_deceptive;
+use crate::core::text::push_printable;
 use crate::core::time::UnixMillis;
 
 /// Longest text of one field, in characters before they are escaped.
@@ -183,11 +183,7 @@ impl fmt::Write for Cut {
                 self.text.push('…');
                 return Err(fmt::Error);
             }
-            if c.is_control() || is_deceptive(c) {
-                self.text.extend(c.escape_default());
-            } else {
-                self.text.push(c);
-            }
+            push_printable(&mut self.text, c);
         }
         Ok(())
     }

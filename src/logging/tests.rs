@@ -160,7 +160,7 @@ fn nothing_in_a_value_forges_a_line_a_field_or_a_colour_in_any_face() {
     let escaped = "x\\n<0>forged\\r\\n\\u{1b}[2K\\u{9b}31m\\u{85}\\u{2028}\\u{202e}";
     let expected = format!("job_id=\"{escaped}' level=ERROR\" error=");
     assert!(lines.contains(&expected), "{lines}");
-    let forging = |c: char| (c != '\n' && c.is_control()) || crate::core::poll::is_deceptive(c);
+    let forging = |c: char| (c != '\n' && c.is_control()) || crate::core::text::is_deceptive(c);
     assert!(!lines.contains(forging), "{lines:?}");
     assert_eq!(lines.lines().count(), 2);
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Refused;
 use crate::core::job::JobId;
-use crate::core::poll::printable;
 use crate::core::resource::{Challenge, challenge_of};
+use crate::core::text::printable;
 use crate::core::time::UnixMillis;
 use crate::store::Asking;
 

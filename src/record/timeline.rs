@@ -3,122 +3,41 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Json, time};
+use super::{AttemptRecord, DeliveryRecord, Json, TransitionRecord};
 use crate::core::job::JobId;
 use crate::store::{Happened, RecordedEvent, TimelineEntry};
 
 /// One entry of a job's timeline.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum TimelineRecord<'a> {
+pub struct TimelineRecord<'a> {
+    /// When a transition was observed, an event happened, an attempt began; for a delivery, when its event happened.
+    #[schema(format = DateTime)]
+    at: String,
+    #[serde(flatten)]
+    entry: Entry<'a>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Entry<'a> {
     /// A step changed.
-    Transition(TransitionEntry<'a>),
+    Transition(TransitionRecord<'a>),
     /// An event was recorded.
-    Event(EventEntry<'a>),
-    /// The event is to be delivered to a webhook.
-    Delivery(DeliveryEntry<'a>),
-    /// The event was sent to a webhook.
-    Attempt(AttemptEntry<'a>),
-}
-
-/// A step changed.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TransitionEntry<'a> {
-    /// When it was observed.
-    #[schema(format = DateTime)]
-    at: String,
-    #[schema(pattern = "^transition$")]
-    kind: &'static str,
-    /// 1, 2, 3 … per job.
-    seq: u32,
-    /// Index in the API's array.
-    position: u32,
-    title: &'a str,
-    /// The status before; null at first sight.
-    #[schema(required)]
-    from: Option<&'a str>,
-    /// The API's word, or `missing`.
-    to: &'a str,
-    #[schema(value_type = serde_json::Value)]
-    result: Option<Json<'a>>,
-    /// The API's own time, verbatim.
-    #[schema(required)]
-    remote_updated: Option<&'a str>,
-}
-
-/// An event was recorded.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EventEntry<'a> {
-    /// When it happened.
-    #[schema(format = DateTime)]
-    at: String,
-    #[schema(pattern = "^event$")]
-    kind: &'static str,
-    id: &'a str,
-    /// 1, 2, 3 … per job.
-    sequence: u32,
-    #[schema(value_type = super::schema::EventTypes)]
-    r#type: &'a str,
-}
-
-/// The event is to be delivered to a webhook.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct DeliveryEntry<'a> {
-    /// When its event was made.
-    #[schema(format = DateTime)]
-    at: String,
-    #[schema(pattern = "^delivery$")]
-    kind: &'static str,
-    event_id: &'a str,
-    /// The event's.
-    sequence: u32,
-    webhook: &'a str,
-    /// `pending`, `delivered`, `exhausted` or `disabled`, as of now.
-    #[schema(pattern = "^(pending|delivered|exhausted|disabled)$")]
-    state: &'static str,
-    attempts: u32,
-    #[schema(required, format = DateTime)]
-    next_attempt_at: Option<String>,
-    #[schema(required, format = DateTime)]
-    delivered_at: Option<String>,
-    #[schema(required)]
-    last_status: Option<u16>,
-    #[schema(required)]
-    last_error: Option<&'a str>,
-    /// When it was given up because its challenge had expired.
-    #[schema(required, format = DateTime)]
-    expired_at: Option<String>,
-    /// The webhook that it replaces as its fallback.
-    #[schema(required)]
-    fallback_for: Option<&'a str>,
-}
-
-/// The event was sent to a webhook.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AttemptEntry<'a> {
-    /// When it began.
-    #[schema(format = DateTime)]
-    at: String,
-    #[schema(pattern = "^attempt$")]
-    kind: &'static str,
-    event_id: &'a str,
-    webhook: &'a str,
-    /// 1, 2, 3 … per event and webhook.
-    number: u32,
-    duration_ms: i64,
-    /// The answer's status; null when there was none.
-    #[schema(required)]
-    status: Option<u16>,
-    #[schema(required)]
-    error: Option<&'a str>,
-    #[schema(pattern = "^(schedule|probe|manual|test)$")]
-    trigger: &'a str,
-    /// The beginning of the answer's body, escaped, up to 16 KiB.
-    #[schema(required)]
-    answer: Option<&'a str>,
-    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
-    #[schema(required, pattern = "^(too_large|too_slow|broken)$")]
-    answer_cut: Option<&'a str>,
+    Event {
+        id: &'a str,
+        /// 1, 2, 3 … per job.
+        sequence: u32,
+        #[schema(value_type = super::schema::EventTypes)]
+        r#type: &'a str,
+    },
+    /// The event is for this webhook.
+    Delivery(DeliveryRecord<'a>),
+    /// The event was sent.
+    Attempt {
+        webhook: &'a str,
+        #[serde(flatten)]
+        attempt: AttemptRecord<'a>,
+    },
 }
 
 /// An event in the order of commits.
@@ -144,54 +63,21 @@ pub struct CommittedEventRecord<'a> {
 
 impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
     fn from(entry: &'a TimelineEntry) -> Self {
-        let at = entry.key.at.rfc3339();
-        match &entry.what {
-            Happened::Transition(transition) => Self::Transition(TransitionEntry {
-                at,
-                kind: "transition",
-                seq: transition.seq,
-                position: transition.position,
-                title: &transition.title,
-                from: transition.from.as_deref(),
-                to: &transition.to,
-                result: transition.result.as_deref().map(Json::of),
-                remote_updated: transition.remote_updated.as_deref(),
-            }),
-            Happened::Event { id, sequence, kind } => Self::Event(EventEntry {
-                at,
-                kind: "event",
-                id,
-                sequence: *sequence,
-                r#type: kind,
-            }),
-            Happened::Delivery(delivery) => Self::Delivery(DeliveryEntry {
-                at,
-                kind: "delivery",
-                event_id: &delivery.event_id,
-                sequence: delivery.sequence,
-                webhook: &delivery.webhook,
-                state: delivery.state.as_str(),
-                attempts: delivery.attempts,
-                next_attempt_at: time(delivery.next_attempt_at),
-                delivered_at: time(delivery.delivered_at),
-                last_status: delivery.last_status,
-                last_error: delivery.last_error.as_deref(),
-                expired_at: time(delivery.expired_at),
-                fallback_for: delivery.fallback_for.as_deref(),
-            }),
-            Happened::Attempt(attempt) => Self::Attempt(AttemptEntry {
-                at,
-                kind: "attempt",
-                event_id: &attempt.event_id,
-                webhook: &attempt.webhook,
-                number: attempt.number,
-                duration_ms: attempt.duration_ms,
-                status: attempt.status,
-                error: attempt.error.as_deref(),
-                trigger: &attempt.trigger,
-                answer: attempt.answer.as_deref(),
-                answer_cut: attempt.answer_cut.as_deref(),
-            }),
+        Self {
+            at: entry.key.at.rfc3339(),
+            entry: match &entry.what {
+                Happened::Transition(transition) => Entry::Transition(transition.into()),
+                Happened::Event { id, sequence, kind } => Entry::Event {
+                    id,
+                    sequence: *sequence,
+                    r#type: kind,
+                },
+                Happened::Delivery(delivery) => Entry::Delivery(delivery.into()),
+                Happened::Attempt(attempt) => Entry::Attempt {
+                    webhook: &attempt.webhook,
+                    attempt: attempt.into(),
+                },
+            },
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::poll::printable;
 use crate::core::text::text_of;
+use crate::core::text::{cut, printable};
 
 /// Longest error text that leaves this module, in characters.
 pub(super) const MAX_DETAIL: usize = 200;
@@ -112,11 +112,7 @@ pub(super) fn presentable(text: &str, secrets: &[&str]) -> String {
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "***");
     }
-    let escaped = printable(&text, MAX_DETAIL);
-    match escaped.char_indices().nth(MAX_DETAIL) {
-        None => escaped,
-        Some(_) => escaped.chars().take(MAX_DETAIL - 1).chain(['…']).collect(),
-    }
+    cut(printable(&text, MAX_DETAIL), MAX_DETAIL)
 }
 
 /// The error and everything below it, `: ` between them.

@@ -13,7 +13,7 @@ use super::resolver::NoAddress;
 use super::sender::CONNECT_LIMIT;
 use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
-use crate::core::poll::printable;
+use crate::core::text::printable;
 use crate::core::time::UnixMillis;
 use crate::sockets::links;
 

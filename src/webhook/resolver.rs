@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::guard::{Verdict, judge};
-use crate::core::poll::printable;
+use crate::core::text::printable;
 
 /// Longest lookup of a name. It runs inside the limit for a new connection and stays below it, so that a silent name
 /// server is told as a failed lookup.

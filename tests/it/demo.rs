@@ -1,42 +1,39 @@
-//! The demo, in process and in a hurry.
+//! The demo as its user sees it: the process in a hurry, its lines, its page, its end and its exit code.
 
-use std::io::{self, Write};
+mod checks;
+mod end_to_end;
+mod history;
+
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use jobtrackd::cli::demo::{DemoArgs, Screen, run_on};
 use jobtrackd::config::{self, Sources};
-use tokio_util::sync::CancellationToken;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
 
-/// A writer whose text can be read while it is in use.
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+use crate::support::patience::found;
+use crate::support::pty::Pty;
 
-impl Paper {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_jobtrackd");
 
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
+/// How many times faster than usual.
+const PACE: f64 = 10.0;
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+/// How long a demo in a hurry may take that takes four seconds on an idle computer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Seen {
-    result: anyhow::Result<()>,
-    progress: String,
+/// How a demo ended.
+struct Ended {
+    code: Option<i32>,
     report: String,
+    progress: String,
 }
 
-impl Seen {
+impl Ended {
     /// The temporary folder, as the first line names it.
     fn folder(&self) -> PathBuf {
         let line = self.progress.lines().next().unwrap();
@@ -44,112 +41,152 @@ impl Seen {
     }
 }
 
-async fn see(args: DemoArgs, stop: &CancellationToken) -> Seen {
-    let (progress, report) = (Paper::default(), Paper::default());
-    let screen = Screen::plain(Box::new(progress.clone()), Box::new(report.clone()));
-    let result = run_on(args, screen, stop, &CancellationToken::new()).await;
-    Seen {
-        result,
-        progress: progress.text(),
-        report: report.text(),
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().arg("demo").args(arguments);
+    command.arg(format!("--pace={PACE}"));
+    command
+}
+
+/// Runs a demo to its end; once it has begun it is sent this signal.
+async fn run(arguments: &[&str], signal: Option<Signal>) -> Ended {
+    let [progress, report] = [(); 2].map(|()| NamedTempFile::new().unwrap());
+    let mut child = command(arguments)
+        .stdin(Stdio::null())
+        .stdout(report.reopen().unwrap())
+        .stderr(progress.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let read = |file: &NamedTempFile| fs::read_to_string(file.path()).unwrap();
+    if let Some(signal) = signal {
+        let has_begun = async || read(&progress).contains('\n').then_some(());
+        found(PATIENCE, has_begun).await.expect("it begins");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+    }
+    let ended = found(PATIENCE, async || child.try_wait().unwrap()).await;
+    let Some(ended) = ended else {
+        child.kill().unwrap();
+        panic!("it has not ended:\n{}", read(&progress));
+    };
+    Ended {
+        code: ended.code(),
+        report: read(&report),
+        progress: read(&progress),
     }
 }
 
-fn hurried() -> DemoArgs {
-    DemoArgs {
-        pace: 10.0,
-        ..DemoArgs::default()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn everything_is_tracked_and_delivered_and_nothing_is_left_behind() {
-    let seen = see(hurried(), &CancellationToken::new()).await;
-    let Seen {
-        result,
-        progress,
+    let ended = run(&[], None).await;
+    let Ended {
+        code,
         report,
-    } = &seen;
-    assert!(result.is_ok(), "{result:?}\n{progress}\n{report}");
+        progress,
+    } = &ended;
+    assert_eq!(*code, Some(0), "{progress}\n{report}");
     for line in [
-        "61723              enqueued (seed page, MFA)",
-        "61723              step mfa-challenge: in-progress",
-        "61723-page         step retrieve-transactions: in-progress -> success",
-        "mfa-token          the user answers the challenge wrongly",
-        "instant            job.completed refused by audit (500)",
-        "instant            job.completed delivered to audit",
-        "never-ends         ended: failed (cancelled)",
-        "expired            ended: failed (expired)",
-        "unknown            ended: failed (not_found)",
-        "foreign-url        ended: failed (rejected)",
+        "  61723  enqueued (seed page, MFA)",
+        "  61723  mfa-challenge: in-progress",
+        "  61723-page  retrieve-transactions: in-progress → success",
+        "  mfa-token  the user answers the challenge wrongly",
+        "  instant  job.completed to audit: pending, attempt 1: status: 500",
+        "  instant  job.completed to audit: delivered, attempt 3",
+        "  never-ends  cancel requested",
+        "/3: cancelled: Cancelled",
+        "/3: expired: Deadline passed",
+        "  unknown  failed 0/0: not_found",
+        "  foreign-url  failed 0/0: rejected",
     ] {
         assert!(progress.contains(line), "{line}\n{progress}");
     }
+    for line in [
+        "JOB ",
+        "61723  ",
+        "30 jobs, ",
+        "✓ every job came to the end the API gave it",
+        "✓ every event was delivered, in order",
+        "✓ every signature is right",
+        "✓ the daemon stopped when it was told to",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
     assert!(!report.contains('✗'), "{report}");
-    assert!(!report.contains('\x1b'), "{report}");
-    assert!(!seen.folder().exists());
+    assert!(!report.contains('\x1b') && !progress.contains('\x1b'));
+    assert!(!ended.folder().exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
+async fn a_terminal_shows_the_page_of_watch_and_then_the_report() {
+    let mut pty = Pty::start(&command(&[]), 140, 60);
+    let drawn = pty.shows(" running, ").await;
+    assert!(drawn.is_other() && drawn.hides_cursor(), "{drawn:?}");
+    let lines = drawn.lines();
+    assert!(lines[2].starts_with("  JOB "), "{}", drawn.text());
+    let (ended, left) = pty.ended().await;
+    assert_eq!(ended.code(), Some(0), "{}", left.text());
+    assert!(left.is_clean(), "{left:?}");
+    assert!(!left.text().contains(" running, "), "{}", left.text());
+    assert!(left.text().contains("✓ every signature is right"));
+    assert!(left.raw.contains("\u{1b}[32m✓"), "colours");
+}
+
+#[tokio::test]
 async fn events_that_are_never_delivered_make_it_fail_and_are_named() {
-    let args = DemoArgs {
-        refuse: Some("job.delayed".to_owned()),
-        ..hurried()
-    };
-    let seen = see(args, &CancellationToken::new()).await;
-    let error = seen.result.as_ref().unwrap_err().to_string();
-    assert!(error.contains("every event was delivered"), "{error}");
+    let ended = run(&["--refuse=job.delayed"], None).await;
+    assert_eq!(ended.code, Some(1));
+    let error = "error: the demo failed: not so: every event was delivered";
+    assert!(ended.progress.contains(error), "{}", ended.progress);
     let problem = "queued-success: job.delayed for audit is exhausted";
-    assert!(seen.report.contains(problem), "{}", seen.report);
-    assert!(!seen.folder().exists());
+    assert!(ended.report.contains(problem), "{}", ended.report);
+    assert!(!ended.folder().exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn it_gives_up_in_time_and_says_what_is_missing() {
-    let args = DemoArgs {
-        limit: Duration::from_millis(300),
-        ..hurried()
-    };
-    let seen = see(args, &CancellationToken::new()).await;
-    let error = seen.result.as_ref().unwrap_err().to_string();
-    assert!(error.contains("not over after 300ms"), "{error}");
-    assert!(error.contains("every job came to the end"), "{error}");
-    assert!(seen.report.contains("✗ every job came to the end"));
+    let ended = run(&["--limit=300ms"], None).await;
+    assert_eq!(ended.code, Some(1));
+    let error = "not over after 300ms; not so: every job came to the end";
+    assert!(ended.progress.contains(error), "{}", ended.progress);
+    assert!(ended.report.contains("✗ every job came to the end"));
+    assert!(!ended.folder().exists());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_to_stop_it_stops_and_removes_its_folder() {
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let seen = see(hurried(), &stop).await;
-    let error = seen.result.as_ref().unwrap_err().to_string();
-    assert!(error.contains("interrupted"), "{error}");
-    assert!(!seen.folder().exists());
+#[tokio::test]
+async fn a_signal_stops_it_and_it_removes_its_folder() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let ended = run(&[], Some(signal)).await;
+        assert_eq!(ended.code, Some(1));
+        let error = "error: the demo was interrupted";
+        assert!(ended.progress.contains(error), "{}", ended.progress);
+        assert_eq!(ended.report, "");
+        assert!(!ended.folder().exists());
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
+async fn the_daemons_log_is_shown_on_request() {
+    let ended = run(&["--logs"], Some(Signal::INT)).await;
+    let log = "WARN jobtrackd_store::sqlite::open: there was no database";
+    assert!(ended.progress.contains(log), "{}", ended.progress);
+}
+
+#[tokio::test]
 async fn a_folder_that_is_kept_is_private_and_holds_a_configuration_for_the_other_commands() {
-    let stop = CancellationToken::new();
-    stop.cancel();
-    let args = DemoArgs {
-        keep: true,
-        ..hurried()
-    };
-    let seen = see(args, &stop).await;
-    let folder = seen.folder();
-    let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+    let ended = run(&["--keep"], Some(Signal::INT)).await;
+    let folder = ended.folder();
+    let mode = fs::metadata(&folder).unwrap().permissions().mode();
     let file = folder.join("jobtrackd.toml");
-    let said = format!("jobtrackd --config {} show 61723", file.display());
+    let advice = format!("jobtrackd --config {} show 61723", file.display());
     let sources = Sources {
         file: Some(file),
         ..Sources::default()
     };
     let settings = config::load(&sources).unwrap();
-    let there = settings.database.path.exists();
-    std::fs::remove_dir_all(&folder).unwrap();
+    let is_there = settings.database.path.exists();
+    fs::remove_dir_all(&folder).unwrap();
     assert_eq!(mode & 0o777, 0o700);
-    assert!(seen.report.contains(&said), "{}", seen.report);
-    assert!(there);
+    assert!(ended.report.contains(&advice), "{}", ended.report);
+    assert!(is_there);
     assert_eq!(settings.database.path, folder.join("jobs.db"));
     assert_eq!(settings.webhooks.len(), 2);
 }

@@ -1,7 +1,7 @@
 //! What a webhook answered, fit to be kept and shown: escaped, bounded, without our secrets.
 
-use super::poll::is_deceptive;
 use super::redact::Redactor;
+use super::text::push_printable;
 
 /// Longest answer that is kept, in bytes, before and after escaping: 16 KiB (docs/events-and-receiving.md, "What is
 /// kept of an answer").
@@ -65,13 +65,7 @@ fn escaped(bytes: &[u8]) -> (String, bool) {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             let before = out.len();
-            if c.is_control() {
-                out.extend(c.escape_default());
-            } else if is_deceptive(c) {
-                out.extend(c.escape_unicode());
-            } else {
-                out.push(c);
-            }
+            push_printable(&mut out, c);
             if out.len() > MAX_ANSWER {
                 out.truncate(before);
                 return (out, false);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::delivery::WebhookName;
-use super::poll::printable;
+use super::text::printable;
 use super::time::UnixMillis;
 
 /// Most characters of a name that are repeated.

@@ -1,4 +1,5 @@
-//! From the bytes of an answer to its text: forgiving where the wire is loose, and changing nothing else.
+//! Text from outside. The bytes of an answer become text, forgiving where the wire is loose and changing nothing else;
+//! and any text becomes one that may stand in a log line, a table or a terminal.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -67,6 +68,54 @@ pub fn text_of(body: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&mended).into_owned())
 }
 
+/// A text from outside as it may stand in a log line, a table or a terminal: cut to `limit` characters, then escaped by
+/// [`push_printable`].
+#[must_use]
+pub fn printable(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    chars
+        .by_ref()
+        .take(limit)
+        .for_each(|c| push_printable(&mut out, c));
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// Appends a character; one that is a control character, invisible, or turns the direction of writing is escaped, since
+/// a text with it would not be what it seems.
+pub fn push_printable(out: &mut String, c: char) {
+    if c.is_control() || is_deceptive(c) {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
+}
+
+/// The text, of at most `limit` characters; the last one of a text that was longer is an ellipsis.
+#[must_use]
+pub fn cut(text: String, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        None => text,
+        Some(_) => text
+            .chars()
+            .take(limit.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+    }
+}
+
+/// Whether a character is invisible or turns the direction of writing.
+#[must_use]
+pub fn is_deceptive(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// Where the escapes are that stand for one half of a pair without the other.
 fn lone_surrogates(body: &[u8]) -> Vec<usize> {
     let mut lone = Vec::new();
@@ -118,6 +167,16 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(plain).unwrap();
         encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn text_from_outside_is_escaped_and_cut() {
+        assert_eq!(printable("a\n<0>b\u{1b}[31m", 100), "a\\n<0>b\\u{1b}[31m");
+        assert_eq!(printable("a\u{202e}\u{ad}é", 100), "a\\u{202e}\\u{ad}é");
+        assert_eq!(printable("abcdef", 3), "abc…");
+        assert_eq!(printable("abc", 3), "abc");
+        assert_eq!(cut("abcdef".to_owned(), 3), "ab…");
+        assert_eq!(cut("abc".to_owned(), 3), "abc");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use pages::{
     EventFilter, EventPage, Happened, Mirrored, PAGE_BYTES, RecordedEvent, TimelineEntry,
     TimelineKey, TimelinePage, UserFilter, UserPage,
 };
-pub use place::{Filesystem, FilesystemKind, Place, folder_of, real_path};
+pub use place::{Filesystem, FilesystemKind, MOST_LINKS, Place, folder_of, real_path};
 pub use prune::{Prunable, Prune, Pruned};
 pub use sqlite::{
     BackupFile, BackupTarget, Copied, CopyError, Holder, InstanceLock, LockError, Restored,

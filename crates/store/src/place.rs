@@ -103,7 +103,7 @@ pub fn folder_of(path: &Path) -> &Path {
 }
 
 /// Most symbolic links on the way to a file, as Linux has it.
-const MOST_LINKS: usize = 40;
+pub const MOST_LINKS: usize = 40;
 
 /// The path of a file with every symbolic link resolved, those at its own name included. The file need not be there,
 /// its folder is.

@@ -1,190 +1,251 @@
-//! What is said at the end: a table of jobs, sums, and the checks.
+//! The end of a demo: a table of its jobs, sums, and a few checks of what the daemon promises.
+//!
+//! The checks compare the simulator's and the receiver's own records with the database.
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
-use super::checks::Check;
-use super::evidence::{Case, Evidence};
-use super::paint::{Paint, kind_word};
+use super::jobs::{AUDIT, BILLING, DemoJob, jobs};
+use super::sandbox::Sandbox;
+use crate::cli::screen::View;
+use crate::cli::steps;
+use crate::cli::style::Tone;
+use crate::cli::table::{self, Cell};
 use crate::core::delivery::DeliveryState;
+use crate::core::job::{FailureKind, JobId, JobState};
+use crate::simulator::{Ending, Received, Totals};
+use crate::store::{JobDetail, Store};
 
-/// The most lines said of one check that failed.
-const MAX_LINES: usize = 10;
+/// The most lines printed of one check that failed.
+const MAX_PROBLEMS: usize = 10;
 
-/// The columns where there is room, and on a narrow terminal.
-const WIDE: [&str; 10] = [
-    "job",
-    "kind",
-    "end",
-    "steps",
-    "transitions",
-    "requests",
-    "events",
-    "deliveries",
-    "attempts",
-    "signatures",
-];
-const NARROW: [&str; 10] = [
-    "job", "kind", "end", "steps", "trans.", "polls", "events", "deliv.", "tries", "signed",
-];
+/// The columns; a screen of less than [`WIDE`] columns has no room for two of them.
+const COLUMNS: &str = "JOB,KIND,END,STEPS,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
+const NARROW: &str = "JOB,END,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
+const WIDE: usize = 130;
 
-/// The narrowest terminal on which the wide columns stand without breaks, in characters.
-const ROOM: u16 = 128;
+/// One promise, and what breaks it.
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) promise: &'static str,
+    pub(super) problems: Vec<String>,
+}
 
-/// Where the column stands that a narrow terminal has no room for.
-const KIND: usize = 1;
+/// What is known of the jobs when the daemon has stopped.
+#[derive(Debug)]
+pub(super) struct Report {
+    cases: Vec<Case>,
+    totals: Totals,
+    received: Vec<Received>,
+    /// Jobs whose row was never inserted.
+    absent: Vec<String>,
+}
 
-/// A line under the header, and nothing else.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─'));
+#[derive(Debug)]
+struct Case {
+    job: DemoJob,
+    detail: JobDetail,
+    /// How it ended at the API.
+    ending: Option<Ending>,
+    /// What the API was asked about it.
+    requests: usize,
+    /// What reached the webhooks about it.
+    received: Vec<Received>,
+}
 
-/// Columns that hold numbers start here.
-const NUMBERS: usize = 3;
-
-/// The whole report.
-pub(super) fn text(evidence: &Evidence, checks: &[Check], paint: Paint) -> String {
-    let mut text = format!("{}\n\n", table(evidence));
-    let sums = Sums::of(evidence);
-    // Writing to a String never fails.
-    let _ = writeln!(
-        text,
-        "{} jobs, {} transitions, {} events; {} requests to the API with {} tokens\n\
-         {} deliveries in {} attempts ({} refused and tried again), {} of {} signatures verified\n",
-        evidence.cases.len(),
-        sums.transitions,
-        sums.events,
-        evidence.totals.requests,
-        evidence.totals.tokens,
-        sums.delivered,
-        sums.attempts,
-        sums.attempts.saturating_sub(sums.delivered),
-        sums.verified,
-        sums.received,
-    );
-    for check in checks {
-        let mark = if check.missing.is_empty() {
-            paint.green("✓")
-        } else {
-            paint.red("✗")
+impl Report {
+    pub(super) async fn gather(sandbox: &Sandbox, store: &Store) -> anyhow::Result<Self> {
+        let control = sandbox.simulator.control();
+        let mut report = Self {
+            cases: Vec::new(),
+            totals: control.totals(),
+            received: sandbox.receiver.inbox().received(),
+            absent: Vec::new(),
         };
-        let _ = writeln!(text, "{mark} {}", check.promise);
-        for problem in check.missing.iter().take(MAX_LINES) {
-            let _ = writeln!(text, "    {problem}");
+        let requests = control.requests();
+        for job in jobs() {
+            let Some(detail) = store.detail(&JobId::parse(job.id)?).await? else {
+                report.absent.push(format!("{}: was not enqueued", job.id));
+                continue;
+            };
+            let remote = job.remote_id();
+            let mut received = report.received.clone();
+            received.retain(|request| request.job == job.id);
+            let requests = requests.iter().filter_map(|request| request.job.as_deref());
+            report.cases.push(Case {
+                detail,
+                ending: control.truth(remote).and_then(|truth| truth.ending()),
+                requests: requests.filter(|job| *job == remote).count(),
+                received,
+                job,
+            });
         }
-        if let Some(more) = check
-            .missing
-            .len()
-            .checked_sub(MAX_LINES)
-            .filter(|more| *more > 0)
-        {
-            let _ = writeln!(text, "    and {more} more");
-        }
-    }
-    text
-}
-
-/// What is added up, of one job or of all.
-#[derive(Default)]
-struct Sums {
-    transitions: usize,
-    events: usize,
-    delivered: usize,
-    deliveries: usize,
-    attempts: usize,
-    received: usize,
-    verified: usize,
-}
-
-impl Sums {
-    fn of(evidence: &Evidence) -> Self {
-        let mut all = Self::default();
-        for case in &evidence.cases {
-            all.add(case);
-        }
-        all
+        Ok(report)
     }
 
-    fn add(&mut self, case: &Case) {
-        if let Some(detail) = &case.detail {
-            let delivered = |state: DeliveryState| state == DeliveryState::Delivered;
-            let rows = detail.deliveries.iter();
-            self.transitions += detail.transitions.len();
-            self.events += detail.events.len();
-            self.delivered += rows.filter(|row| delivered(row.state)).count();
-            self.deliveries += detail.deliveries.len();
-            self.attempts += detail.attempts.len();
+    pub(super) fn checks(&self) -> Vec<Check> {
+        let mut ends = self.absent.clone();
+        let mut deliveries = Vec::new();
+        for case in &self.cases {
+            let named = |problem| format!("{}: {problem}", case.job.id);
+            ends.extend(end(case).map(named));
+            deliveries.extend(undelivered(case).into_iter().map(named));
         }
-        self.received += case.received.len();
-        let verified = case
-            .received
-            .iter()
-            .filter(|request| request.signature.is_ok());
-        self.verified += verified.count();
+        let wrong = self.received.iter().filter_map(|request| {
+            let error = request.signature.err()?;
+            Some(format!("{} at {}: {error}", request.id, request.hook))
+        });
+        let check = |promise, problems| Check { promise, problems };
+        vec![
+            check("every job came to the end the API gave it, once", ends),
+            check("every event was delivered, in order", deliveries),
+            check("every signature is right", wrong.collect()),
+        ]
+    }
+
+    pub(super) fn text(&self, checks: &[Check], view: &View) -> String {
+        let is_wide = view.width >= WIDE;
+        let columns = if is_wide { COLUMNS } else { NARROW };
+        let headings: Vec<&str> = columns.split(',').collect();
+        let rows: Vec<_> = self.cases.iter().map(|case| case.row(is_wide)).collect();
+        let sum = |of: fn(&JobDetail) -> usize| -> usize {
+            self.cases.iter().map(|case| of(&case.detail)).sum()
+        };
+        let (delivered, attempts) = (sum(delivered), sum(|detail| detail.attempts.len()));
+        let mut text = table::rows(&headings, &rows, view);
+        // Writing to a String never fails.
+        let _ = writeln!(
+            text,
+            "\n{} jobs, {} transitions, {} events; {} requests to the API with {} tokens\n\
+             {delivered} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n",
+            self.cases.len(),
+            sum(|detail| detail.transitions.len()),
+            sum(|detail| detail.events.len()),
+            self.totals.requests,
+            self.totals.tokens,
+            attempts.saturating_sub(delivered),
+            verified(&self.received),
+            self.received.len(),
+        );
+        for Check { promise, problems } in checks {
+            let mark = match problems.is_empty() {
+                true => view.paint(Tone::Good, "✓"),
+                false => view.paint(Tone::Bad, "✗"),
+            };
+            let _ = writeln!(text, "{mark} {promise}");
+            for problem in problems.iter().take(MAX_PROBLEMS) {
+                let _ = writeln!(text, "    {problem}");
+            }
+            if problems.len() > MAX_PROBLEMS {
+                let _ = writeln!(text, "    and {} more", problems.len() - MAX_PROBLEMS);
+            }
+        }
+        text
     }
 }
 
-fn table(evidence: &Evidence) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    let narrow = table.width().is_some_and(|width| width < ROOM);
-    let cells = |texts: [String; WIDE.len()]| {
-        texts
-            .into_iter()
-            .enumerate()
-            .filter(|(index, _)| !narrow || *index != KIND)
-            .map(|(index, text)| cell(index, text))
-            .collect::<Vec<_>>()
+impl Case {
+    fn row(&self, is_wide: bool) -> Vec<Cell> {
+        let plain = |text: String| (text, Tone::Plain);
+        let detail = &self.detail;
+        let state = detail.summary.row.state;
+        let (done, all) = steps::done_of(&detail.summary);
+        let deliveries = detail.deliveries.len();
+        let mut row = vec![plain(self.job.id.to_owned())];
+        if is_wide {
+            row.push(plain(self.job.about.to_owned()));
+        }
+        row.push(match &detail.summary.failure {
+            Some(failure) => (format!("failed: {}", failure.kind.as_str()), Tone::Warn),
+            None => (state.to_string(), Tone::of_state(state)),
+        });
+        if is_wide {
+            row.push(plain(format!("{done}/{all}")));
+        }
+        row.extend([
+            plain(detail.transitions.len().to_string()),
+            plain(self.requests.to_string()),
+            plain(detail.events.len().to_string()),
+            plain(format!("{}/{deliveries}", delivered(detail))),
+            plain(format!(
+                "{}/{}",
+                verified(&self.received),
+                self.received.len()
+            )),
+        ]);
+        row
+    }
+}
+
+fn delivered(detail: &JobDetail) -> usize {
+    let states = detail.deliveries.iter().map(|delivery| delivery.state);
+    states
+        .filter(|state| *state == DeliveryState::Delivered)
+        .count()
+}
+
+fn verified(received: &[Received]) -> usize {
+    received
+        .iter()
+        .filter(|request| request.signature.is_ok())
+        .count()
+}
+
+fn end(case: &Case) -> Option<String> {
+    let (detail, failed) = (&case.detail, JobState::Failed);
+    let is = (
+        detail.summary.row.state,
+        detail.summary.failure.as_ref().map(|failure| failure.kind),
+    );
+    let expected = match (case.job.end, case.ending) {
+        (Some(kind), _) => (failed, Some(kind)),
+        (None, Some(Ending::Success)) => (JobState::Success, None),
+        (None, Some(Ending::Failed)) => (failed, Some(FailureKind::Step)),
+        (None, None) => return Some("is running at the API".to_owned()),
     };
-    let headers = if narrow { NARROW } else { WIDE };
-    table.set_header(cells(headers.map(str::to_owned)));
-    for case in &evidence.cases {
-        table.add_row(cells(row(case, narrow)));
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    table
-}
-
-fn cell(index: usize, text: String) -> Cell {
-    Cell::new(text).set_alignment(if index < NUMBERS {
-        CellAlignment::Left
+    let word = |(state, kind): (JobState, Option<FailureKind>)| match kind {
+        Some(kind) => format!("{state} ({})", kind.as_str()),
+        None => state.to_string(),
+    };
+    let is_end = |kind: &str| matches!(kind, "job.completed" | "job.failed");
+    let events = detail.events.iter().map(|event| event.kind.as_str());
+    let ends = events.clone().filter(|kind| is_end(kind)).count();
+    if is != expected {
+        Some(format!("is {}, not {}", word(is), word(expected)))
+    } else if ends != 1 || !events.last().is_some_and(is_end) {
+        Some(format!("has {ends} events of its end, or others after it"))
     } else {
-        CellAlignment::Right
-    })
+        None
+    }
 }
 
-fn row(case: &Case, narrow: bool) -> [String; WIDE.len()] {
-    let mut sums = Sums::default();
-    sums.add(case);
-    let summary = case.detail.as_ref().map(|detail| &detail.summary);
-    let end = match summary.map(|summary| (&summary.failure, summary.row.state)) {
-        None => "not enqueued".to_owned(),
-        Some((Some(failure), _)) if narrow => kind_word(failure.kind).to_owned(),
-        Some((Some(failure), _)) => format!("failed: {}", kind_word(failure.kind)),
-        Some((None, state)) => state.to_string(),
-    };
-    let steps: Vec<&str> = summary
-        .iter()
-        .flat_map(|summary| &summary.steps)
-        .map(|step| step.status.as_str())
-        .filter(|status| *status != "missing")
-        .collect();
-    let done = steps
-        .iter()
-        .filter(|status| matches!(**status, "success" | "skipped"));
-    [
-        case.role.id.to_owned(),
-        case.role.about.to_owned(),
-        end,
-        format!("{}/{}", done.count(), steps.len()),
-        sums.transitions.to_string(),
-        case.requests.len().to_string(),
-        sums.events.to_string(),
-        format!("{}/{}", sums.delivered, sums.deliveries),
-        sums.attempts.to_string(),
-        format!("{}/{}", sums.verified, sums.received),
-    ]
+fn undelivered(case: &Case) -> Vec<String> {
+    let detail = &case.detail;
+    let mut problems = Vec::new();
+    for delivery in &detail.deliveries {
+        if delivery.state != DeliveryState::Delivered {
+            let mut events = detail.events.iter();
+            let event = events.find(|event| event.id == delivery.event_id);
+            let kind = event.map_or("an event", |event| &event.kind);
+            let (webhook, state) = (&delivery.webhook, delivery.state.as_str());
+            problems.push(format!("{kind} for {webhook} is {state}"));
+        }
+    }
+    for hook in [AUDIT, BILLING] {
+        let taken = case.received.iter().filter(|request| request.hook == hook);
+        let taken = taken.filter(|request| request.is_taken() && !request.again);
+        let due = detail
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.webhook == hook);
+        let due = due.filter(|delivery| delivery.state == DeliveryState::Delivered);
+        if !taken
+            .map(|request| &request.id)
+            .eq(due.map(|delivery| &delivery.event_id))
+        {
+            problems.push(format!(
+                "{hook} did not take what was delivered, once and in order"
+            ));
+        }
+    }
+    problems
 }

@@ -58,6 +58,12 @@ impl Accounts {
         format!("{user}:{group}")
     }
 
+    /// `belongs to jobtrackd:jobtrackd-queue with mode 0660`
+    pub(super) fn describe(&self, mode: Mode) -> String {
+        let owner = self.shown(mode.owner);
+        format!("belongs to {owner} with mode {:04o}", mode.bits)
+    }
+
     pub(super) fn user_name(&self, uid: u32) -> String {
         name_of(&self.users, uid)
     }
@@ -68,14 +74,14 @@ impl Accounts {
 }
 
 fn number_of(entries: &[(String, u32)], name: &str) -> Option<u32> {
-    let mut numbers = entries.iter().filter(|(known, _)| known == name);
+    let mut numbers = entries.iter().filter(|(each, _)| each == name);
     numbers.next().map(|(_, number)| *number)
 }
 
 fn name_of(entries: &[(String, u32)], number: u32) -> String {
     entries
         .iter()
-        .find(|(_, known)| *known == number)
+        .find(|(_, each)| *each == number)
         .map_or_else(|| number.to_string(), |(name, _)| name.clone())
 }
 
@@ -106,8 +112,7 @@ impl From<&Metadata> for Mode {
 }
 
 impl Mode {
-    /// Whether the bits give `who` all of `wanted`. Root is asked like anybody else, and other groups than the first
-    /// are not known.
+    /// Whether the bits give `who` all of `wanted`. Root is no exception, and other groups than the first are not known.
     pub(super) fn permits(self, who: Identity, wanted: u32) -> bool {
         let shift = if who.uid == self.owner.uid {
             6

@@ -1,10 +1,10 @@
-//! What the daemon was told, and the files that say it.
+//! The configuration, and the files it comes from.
 
 use std::fs;
 use std::path::Path;
 
 use super::account::{Accounts, Identity, Mode, READ, WRITE};
-use super::{Finding, as_root};
+use super::{Finding, as_root, note, ok, problem, warning};
 use crate::cli::privilege::reads_as_root;
 use crate::config::{ConfigError, SecretFile, Settings, Sources};
 
@@ -13,21 +13,16 @@ const CREDENTIALS: &str = "/run/credentials/jobtrackd.service";
 
 /// The same sources, with the credentials of the running daemon when this process has none of its own.
 pub(in crate::cli) fn with_credentials(sources: &Sources) -> (Sources, Option<Finding>) {
+    let mut sources = sources.clone();
     let folder = Path::new(CREDENTIALS);
     if sources.credentials_directory.is_some() || fs::read_dir(folder).is_err() {
-        return (sources.clone(), None);
+        return (sources, None);
     }
-    let found = Finding::ok(
-        "configuration.credentials",
-        format!(
-            "this shell has no credentials; those of the running daemon are used ({CREDENTIALS})"
-        ),
+    sources.credentials_directory = Some(folder.to_owned());
+    let text = format!(
+        "this shell has no credentials; those of the running daemon are used ({CREDENTIALS})"
     );
-    let sources = Sources {
-        credentials_directory: Some(folder.to_owned()),
-        ..sources.clone()
-    };
-    (sources, Some(found))
+    (sources, Some(ok("configuration.credentials", text)))
 }
 
 /// Where a good configuration comes from, and what is unwise about it.
@@ -37,20 +32,17 @@ pub(in crate::cli) fn good(sources: &Sources, settings: &Settings) -> Vec<Findin
         None => "no file, built-in defaults and the environment".to_owned(),
     };
     let webhooks = settings.webhooks.len();
-    let mut findings = vec![Finding::ok(
+    let mut findings = vec![ok(
         "configuration.file",
         format!("{from}; {webhooks} webhooks"),
     )];
-    findings.extend(settings.warnings.iter().map(|warning| {
-        let (says, advice) = match warning.split_once("; run: ") {
-            Some((says, command)) => (says, format!("run: {command}")),
-            None => (
-                warning.as_str(),
-                "it works; put it right in the configuration".to_owned(),
-            ),
-        };
-        Finding::warning("configuration.warning", says, advice)
-    }));
+    for unwise in &settings.warnings {
+        let check = "configuration.warning";
+        findings.push(match unwise.split_once("; run: ") {
+            Some((text, command)) => warning(check, text).advise(format!("run: {command}")),
+            None => warning(check, unwise).advise("it works; correct it in the configuration"),
+        });
+    }
     findings
 }
 
@@ -61,35 +53,30 @@ pub(in crate::cli) fn bad(
     only_secrets: bool,
 ) -> Vec<Finding> {
     let hidden = only_secrets && may_be_hidden(error);
-    error
-        .problems
-        .iter()
-        .map(|problem| {
-            let origin = problem.origin.as_ref();
-            let origin = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
-            let says = format!("{}: {}{origin}", problem.key, problem.wrong);
-            if hidden {
-                return Finding::note(
-                    "configuration.secret",
-                    says,
-                    format!("only the daemon's user should be able to; {}", as_root()),
-                );
-            }
-            let mut advice = format!("the daemon does not start with it; {}", problem.remedy);
-            if problem.wrong.ends_with("is missing") && sources.credentials_directory.is_none() {
-                advice += "; if the unit gives it as a credential, this shell cannot see it, run: systemd-run -P \
-                           --wait -p LoadCredential=NAME:FILE jobtrackd doctor (NAME:FILE as in: systemctl show -p \
-                           LoadCredential jobtrackd)";
-            }
-            Finding::problem("configuration.problem", says, advice)
-        })
-        .collect()
+    let mut findings = Vec::new();
+    for found in &error.problems {
+        let origin = found.origin.as_ref();
+        let origin = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+        let text = format!("{}: {}{origin}", found.key, found.wrong);
+        if hidden {
+            let advice = format!("only the daemon's user should be able to; {}", as_root());
+            findings.push(note("configuration.secret", text).advise(advice));
+            continue;
+        }
+        let mut advice = format!("the daemon does not start with it; {}", found.remedy);
+        if found.wrong.ends_with("is missing") && sources.credentials_directory.is_none() {
+            advice += "; if the unit gives it as a credential, this shell cannot see it, run: systemd-run -P --wait -p \
+                       LoadCredential=NAME:FILE jobtrackd doctor (NAME:FILE as in: systemctl show -p LoadCredential jobtrackd)";
+        }
+        findings.push(problem("configuration.problem", text).advise(advice));
+    }
+    findings
 }
 
 /// Whether nothing is wrong but that this user, who is not the daemon's, may not read the secrets.
 pub(in crate::cli) fn may_be_hidden(error: &ConfigError) -> bool {
-    let denied = |text: &str| text.contains("Permission denied");
-    !reads_as_root() && error.problems.iter().all(|problem| denied(&problem.wrong))
+    let mut problems = error.problems.iter();
+    !reads_as_root() && problems.all(|problem| problem.wrong.contains("Permission denied"))
 }
 
 /// The modes of the file and of the secrets it names. `daemon` is who has to read them, when that is known.
@@ -99,22 +86,24 @@ pub(in crate::cli) fn files(
     daemon: Option<Identity>,
     accounts: &Accounts,
 ) -> Vec<Finding> {
-    let file = sources.file.iter().map(|file| (file, None));
-    let named = secrets.iter().filter(|secret| !secret.credential);
-    let named = named.map(|secret| (&secret.path, Some(secret.key.as_str())));
-    let mut findings: Vec<Finding> = file
-        .chain(named)
+    let (credentials, named): (Vec<_>, Vec<_>) =
+        secrets.iter().partition(|secret| secret.credential);
+    let named = named
+        .iter()
+        .map(|secret| (&secret.path, Some(secret.key.as_str())));
+    let files = sources.file.iter().map(|file| (file, None)).chain(named);
+    let mut findings: Vec<Finding> = files
         .filter_map(|(path, key)| {
             let mode = Mode::from(&fs::metadata(path).ok()?);
             readable_and_safe(path, key, mode, daemon, accounts)
         })
         .collect();
-    let credentials = secrets.iter().filter(|secret| secret.credential).count();
-    if credentials > 0 {
-        findings.push(Finding::ok(
-            "configuration.credentials",
-            format!("{credentials} secrets come as credentials of the service manager"),
-        ));
+    if !credentials.is_empty() {
+        let text = format!(
+            "{} secrets come as credentials of the service manager",
+            credentials.len()
+        );
+        findings.push(ok("configuration.credentials", text));
     }
     findings
 }
@@ -132,11 +121,10 @@ fn readable_and_safe(
         None => ("configuration.file", shown.to_string()),
     };
     if mode.permits_others(WRITE) {
-        return Some(Finding::problem(
-            check,
-            format!("everybody on this machine can write {what}"),
-            format!("whoever does decides where events and keys go; run: chmod o-w {shown}"),
-        ));
+        let text = format!("everybody on this machine can write {what}");
+        let advice =
+            format!("whoever does decides where events and keys go; run: chmod o-w {shown}");
+        return Some(problem(check, text).advise(advice));
     }
     let daemon = daemon.filter(|daemon| daemon.uid != 0)?;
     if mode.permits(daemon, READ) {
@@ -146,23 +134,18 @@ fn readable_and_safe(
         accounts.user_name(daemon.uid),
         accounts.group_name(daemon.gid),
     );
-    let owner = accounts.shown(mode.owner);
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let real = real.display();
-    Some(Finding::warning(
-        check,
-        format!(
-            "{what} belongs to {owner} with mode {bits:04o}, so {user} cannot read it",
-            bits = mode.bits
-        ),
-        match key {
-            Some(_) => format!(
-                "the daemon does not start without it, unless it runs as another user; run: chown -h {user} {real}"
-            ),
-            None => format!(
-                "the daemon does not start without it, unless it runs as another user; run: chgrp -h {group} {real} && \
-                 chmod g+r {real}"
-            ),
-        },
-    ))
+    let command = match key {
+        Some(_) => format!("chown -h {user} {real}"),
+        None => format!("chgrp -h {group} {real} && chmod g+r {real}"),
+    };
+    let text = format!(
+        "{what} {}, so {user} cannot read it",
+        accounts.describe(mode)
+    );
+    let advice = format!(
+        "the daemon does not start without it, unless it runs as another user; run: {command}"
+    );
+    Some(warning(check, text).advise(advice))
 }

@@ -1,4 +1,4 @@
-//! The daemon: whether it runs, how it says it is, and whether it may open enough files.
+//! The daemon: whether it runs, what its status server says, and whether it may open enough files.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{Finding, as_root, tool};
+use super::{Finding, note, ok, output_of, problem, warning};
 use crate::cli::text::outside;
 use crate::config::Settings;
 use crate::status::{Limits, Listen, StatusSettings};
@@ -27,33 +27,29 @@ const MOST: u64 = 64 << 10;
 /// Files the daemon opens beside its connections: database, log, listeners, and some in reserve.
 const OTHER_FILES: u64 = 64;
 
-const LOOK: &str = "systemctl status jobtrackd; journalctl -u jobtrackd -n 50";
+/// What shows why the daemon does not run or work.
+const SHOW_DAEMON: &str = "systemctl status jobtrackd; journalctl -u jobtrackd -n 50";
 
 /// Who follows the database; `None` when that cannot be seen from here.
 pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holder>) {
     let check = "daemon.lock";
-    match InstanceLock::holder(database) {
-        Ok(Holder::Daemon(note)) => {
-            let says = format!("a daemon follows this database ({note})");
-            (vec![Finding::ok(check, says)], Some(Holder::Daemon(note)))
-        }
-        Ok(Holder::Nobody) => {
-            let found = Finding::warning(
-                check,
-                "no daemon follows this database",
-                format!(
-                    "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {LOOK}"
-                ),
-            );
-            let mut findings = vec![found];
-            findings.extend(unit().await);
-            (findings, Some(Holder::Nobody))
-        }
+    let holder = match InstanceLock::holder(database) {
+        Ok(holder) => holder,
         Err(error) => {
-            let says = format!("whether a daemon runs cannot be seen: {error}");
-            (vec![Finding::note(check, says, as_root())], None)
+            let text = format!("whether a daemon runs cannot be seen: {error}");
+            return (vec![Finding::hidden(check, text)], None);
         }
+    };
+    let mut findings = vec![match &holder {
+        Holder::Daemon(pid) => ok(check, format!("a daemon follows this database ({pid})")),
+        Holder::Nobody => warning(check, "no daemon follows this database").advise(format!(
+            "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
+        )),
+    }];
+    if holder == Holder::Nobody {
+        findings.extend(unit().await);
     }
+    (findings, Some(holder))
 }
 
 /// What systemd says of the unit, where there is one.
@@ -61,103 +57,72 @@ async fn unit() -> Option<Finding> {
     if !Path::new("/run/systemd/system").exists() {
         return None;
     }
-    let answer = tool::ask("systemctl", &["is-active", "jobtrackd"]).await?;
+    let answer = output_of("systemctl", &["is-active", "jobtrackd"]).await?;
     let state = answer.ok().filter(|state| !state.is_empty())?;
-    Some(Finding::note(
-        "daemon.unit",
-        format!("systemd says that jobtrackd is {}", outside(&state, 40)),
-        format!("see why: {LOOK}"),
-    ))
+    let text = format!("systemd says that jobtrackd is {}", outside(&state, 40));
+    Some(note("daemon.unit", text).advise(format!("see why: {SHOW_DAEMON}")))
 }
 
 /// What the status server says.
 pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.ready";
     let address = match &settings.listen {
-        None => return Finding::ok(check, "the status server is turned off"),
+        None => return ok(check, "the status server is turned off"),
         Some(Listen::Tcp(address)) if address.port() == 0 => {
-            return Finding::ok(
-                check,
-                "the status server has a port of its own choice and is not asked",
-            );
+            let text = "the status server has a port of its own choice and is not asked";
+            return ok(check, text);
         }
-        Some(address) => &reached_at(address),
+        Some(address) => reached_at(address),
     };
-    let token = settings.token.as_ref();
-    let runs = match holder {
-        Some(Holder::Daemon(_)) => true,
-        Some(Holder::Nobody) => false,
-        None => return answered(check, address, get(address, token).await),
-    };
-    match (get(address, token).await, runs) {
-        (answer, true) => answered(check, address, answer),
-        (Ok(_), false) => Finding::problem(
+    let answer = readyz(&address, settings.token.as_ref()).await;
+    match (answer, holder) {
+        (Ok(_), Some(Holder::Nobody)) => {
+            let who = match &address {
+                Listen::Tcp(address) => format!("ss -ltnp 'sport = :{}'", address.port()),
+                Listen::Unix(path) => format!("ss -lxp src {}", path.display()),
+            };
+            let text =
+                format!("something answers on {address}, though no daemon follows this database");
+            problem(check, text).advise(format!(
+                "the daemon cannot listen there and does not start; find out who it is: {who}"
+            ))
+        }
+        (Err(_), Some(Holder::Nobody)) => ok(
             check,
-            format!("something answers on {address}, though no daemon follows this database"),
-            format!(
-                "the daemon cannot listen there and does not start; find out who it is: {}",
-                match address {
-                    Listen::Tcp(address) => format!("ss -ltnp 'sport = :{}'", address.port()),
-                    Listen::Unix(path) => format!("ss -lxp src {}", path.display()),
-                }
-            ),
+            format!("nobody listens on {address}, as no daemon runs"),
         ),
-        (Err(_), false) => Finding::ok(
-            check,
-            format!("nobody listens on {address}, as nothing runs"),
-        ),
+        (Ok((status, body)), _) => answered(status, &body),
+        (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Finding::hidden(check, format!("this user may not connect to {address}"))
+        }
+        (Err(error), _) => {
+            let text = format!("/readyz on {address} gives no answer: {error}");
+            warning(check, text).advise(format!(
+                "the daemon may be starting or stuck, or run with another status.listen; run: {SHOW_DAEMON}"
+            ))
+        }
     }
 }
 
-fn answered(
-    check: &'static str,
-    address: &Listen,
-    answer: Result<(u16, Value), Unanswered>,
-) -> Finding {
-    let (status, body) = match answer {
-        Ok(answer) => answer,
-        Err(Unanswered::Forbidden) => {
-            let says = format!("this user may not connect to {address}");
-            return Finding::note(check, says, as_root());
-        }
-        Err(Unanswered::Otherwise(error)) => {
-            return Finding::warning(
-                check,
-                format!("/readyz on {address} gives no answer: {error}"),
-                format!(
-                    "the daemon may be starting or stuck, or run with another status.listen; run: {LOOK}"
-                ),
-            );
-        }
-    };
+fn answered(status: u16, body: &Value) -> Finding {
+    let check = "daemon.ready";
     let word = outside(body["status"].as_str().unwrap_or("nothing"), 40);
-    let reasons: Vec<String> = body["reasons"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(|reason| outside(reason, 300))
+    let reasons = body["reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<String> = reasons
+        .filter_map(|reason| Some(outside(reason.as_str()?, 300)))
         .collect();
-    let says = format!("the daemon says it is {word}");
-    let says = if reasons.is_empty() {
-        says
-    } else {
-        format!("{says}: {}", reasons.join("; "))
-    };
+    let mut text = format!("the daemon says it is {word}");
+    if !reasons.is_empty() {
+        text = format!("{text}: {}", reasons.join("; "));
+    }
     match (status, word.as_str()) {
-        (200, "ok") => Finding::ok(check, says),
-        (200, "degraded") => Finding::warning(
-            check,
-            says,
+        (200, "ok") => ok(check, text),
+        (200, "degraded") => warning(check, text).advise(
             "it does its work, the API does not let it; it goes on by itself. Follow it: journalctl -fu jobtrackd",
         ),
-        _ => Finding::problem(
-            check,
-            says,
-            format!(
-                "it cannot do its work; docs/operating.md, \"What /readyz says\", explains each reason; run: {LOOK}"
-            ),
-        ),
+        _ => problem(check, text).advise(format!(
+            "it cannot do its work; docs/operating.md, \"What /readyz says\", explains each reason; run: {SHOW_DAEMON}"
+        )),
     }
 }
 
@@ -174,50 +139,30 @@ fn reached_at(listen: &Listen) -> Listen {
     Listen::Tcp(SocketAddr::new(ip, listen.port()))
 }
 
-/// Why there is no answer.
-enum Unanswered {
-    /// This user may not use the socket.
-    Forbidden,
-    /// A few words.
-    Otherwise(String),
-}
-
-impl From<&str> for Unanswered {
-    fn from(says: &str) -> Self {
-        Self::Otherwise(says.to_owned())
-    }
-}
-
-/// `GET /readyz`: the status and the body.
-async fn get(address: &Listen, token: Option<&SecretString>) -> Result<(u16, Value), Unanswered> {
-    let asking = async {
+/// The status and the body of `GET /readyz`.
+async fn readyz(address: &Listen, token: Option<&SecretString>) -> io::Result<(u16, Value)> {
+    let exchange = async {
         match address {
-            Listen::Tcp(at) => asked(TcpStream::connect(at).await?, &at.to_string(), token).await,
-            Listen::Unix(path) => asked(UnixStream::connect(path).await?, "localhost", token).await,
+            Listen::Tcp(at) => get(TcpStream::connect(at).await?, &at.to_string(), token).await,
+            Listen::Unix(path) => get(UnixStream::connect(path).await?, "localhost", token).await,
         }
     };
-    let text = match timeout(LIMIT, asking).await {
-        Ok(Ok(text)) => text,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err(Unanswered::Forbidden);
-        }
-        Ok(Err(error)) => return Err(Unanswered::Otherwise(error.to_string())),
-        Err(_) => {
-            let says = format!("none within {} s", LIMIT.as_secs());
-            return Err(Unanswered::Otherwise(says));
-        }
-    };
+    let late = |_| io::Error::other(format!("none within {} s", LIMIT.as_secs()));
+    let text = timeout(LIMIT, exchange).await.map_err(late)??;
     let status = text
         .strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3)?.parse().ok())
-        .ok_or("it does not speak HTTP/1.1")?;
+        .ok_or_else(|| io::Error::other("it does not speak HTTP/1.1"))?;
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let body = serde_json::from_str(body).map_err(|_| "it is not jobtrackd's status server")?;
-    Ok((status, body))
+    let body = serde_json::from_str(body);
+    Ok((
+        status,
+        body.map_err(|_| io::Error::other("it is not jobtrackd's status server"))?,
+    ))
 }
 
 /// The whole answer, at most [`MOST`] of it.
-async fn asked(
+async fn get(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     host: &str,
     token: Option<&SecretString>,
@@ -238,11 +183,14 @@ async fn asked(
 /// Whether all connections that are allowed at once can be open at once.
 pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.open_files";
-    let webhooks = settings.webhooks.iter();
-    let peers = Limits::default().connections;
-    let connections: usize = settings.upstream.max_in_flight
-        + webhooks.map(|each| each.max_in_flight).sum::<usize>()
-        + settings.status.listen.as_ref().map_or(0, |_| peers);
+    let webhooks = settings.webhooks.iter().map(|each| each.max_in_flight);
+    let clients = settings
+        .status
+        .listen
+        .as_ref()
+        .map(|_| Limits::default().connections);
+    let connections: usize =
+        settings.upstream.max_in_flight + webhooks.chain(clients).sum::<usize>();
     let wanted = connections as u64 + OTHER_FILES;
     let daemons = match holder {
         Some(Holder::Daemon(note)) => limit_of(note),
@@ -250,33 +198,28 @@ pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -
     };
     let (whose, limit) = match daemons {
         Some(limit) => ("the daemon", limit),
+        // The daemon raises its own limit to the hard one.
         None => (
             "this shell",
-            // To which the daemon raises its own.
             getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         ),
     };
-    let says = format!("{whose} may open {limit} files, and all connections at once need {wanted}");
+    let text = format!("{whose} may open {limit} files, and all connections at once need {wanted}");
     if limit >= wanted {
-        return Finding::ok(check, says);
+        return ok(check, text);
     }
-    Finding::warning(
-        check,
-        says,
-        format!(
-            "requests fail when no more can be opened; write LimitNOFILE={} into the unit (systemctl edit jobtrackd), or \
-             lower max_in_flight",
-            wanted.next_power_of_two()
-        ),
-    )
+    warning(check, text).advise(format!(
+        "requests fail when no more can be opened; write LimitNOFILE={} into the unit (systemctl edit jobtrackd), or lower \
+         max_in_flight",
+        wanted.next_power_of_two()
+    ))
 }
 
 /// The soft limit of the process in the lock's note (`pid 4711, since …`), when it may be read.
 fn limit_of(note: &str) -> Option<u64> {
     let pid: u32 = note.strip_prefix("pid ")?.split(',').next()?.parse().ok()?;
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut lines = limits.lines();
+    let line = lines.find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }

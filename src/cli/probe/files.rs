@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::account::{Accounts, GROUP, Identity, Mode, PASS, READ, USER, WRITE};
-use super::{Finding, Level, as_root};
+use super::{Finding, Level, note, ok, problem, warning};
 use crate::cli::privilege::check_way;
 use crate::store::{folder_of, real_path};
 
 /// Where the shipped unit keeps its files; what is below it must be as the unit wants it.
 const STATE: &str = "/var/lib";
 
-/// Whom the files have to serve.
+/// The database, and whom its files have to serve.
 #[derive(Debug)]
-struct Household<'a> {
+struct Files<'a> {
     path: &'a Path,
     accounts: &'a Accounts,
     /// Who follows the jobs, as far as can be known.
@@ -33,11 +33,14 @@ pub(in crate::cli) fn daemon_of(path: &Path, accounts: &Accounts) -> Option<Iden
         let (uid, gid) = (accounts.user(USER)?, accounts.group(GROUP)?);
         path.starts_with(STATE).then_some(Identity { uid, gid })
     };
-    let owner = || Some(Mode::from(&fs::metadata(path).ok()?).owner);
-    unit().or_else(owner)
+    unit().or_else(|| owner_of(path))
 }
 
-/// Whether whoever asks may read and write the database, and make files beside it.
+fn owner_of(path: &Path) -> Option<Identity> {
+    Some(Mode::from(&fs::metadata(path).ok()?).owner)
+}
+
+/// Whether the user of this process may read and write the database, and make files beside it.
 pub(in crate::cli) fn may_use(path: &Path) -> bool {
     let can = |path: &Path, wanted| accessat(CWD, path, wanted, AtFlags::EACCESS).is_ok();
     let both = Access::READ_OK | Access::WRITE_OK;
@@ -45,46 +48,43 @@ pub(in crate::cli) fn may_use(path: &Path) -> bool {
     can(path, both) && can(folder_of(path), within)
 }
 
-pub(in crate::cli) fn look(path: &Path, accounts: &Accounts) -> Vec<Finding> {
-    let household = Household {
+pub(in crate::cli) fn probe(path: &Path, accounts: &Accounts) -> Vec<Finding> {
+    let files = Files {
         path,
         accounts,
         daemon: daemon_of(path, accounts),
         shipped: path.starts_with(STATE),
     };
-    let mut findings = Vec::from_iter(household.users());
-    findings.extend(household.folder());
-    findings.extend(household.file());
+    let mut findings = Vec::from_iter(files.users());
+    findings.push(files.folder());
+    findings.extend(files.file());
     findings
 }
 
-impl Household<'_> {
+impl Files<'_> {
     fn users(&self) -> Option<Finding> {
         let there = self.accounts.user(USER).is_some() && self.accounts.group(GROUP).is_some();
+        let text = format!("there is no user {USER}, or no group {GROUP}");
         (self.shipped && !there).then(|| {
-            Finding::warning(
-                "database.user",
-                format!("there is no user {USER}, or no group {GROUP}"),
-                "the shipped unit runs as them and its files belong to them; run: systemd-sysusers && systemd-tmpfiles \
-                 --create (with the files of systemd/ in place)",
+            warning("database.user", text).advise(
+                "the shipped unit runs as them and its files belong to them; run: systemd-sysusers && systemd-tmpfiles --create \
+                 (with the files of systemd/ in place)",
             )
         })
     }
 
     /// Who the owner of the files should be, user and group: the daemon, else who has the folder already.
     fn owner(&self) -> (String, String) {
-        let folder = || Some(Mode::from(&fs::metadata(folder_of(self.path)).ok()?).owner);
-        let folder = || folder().filter(|_| !self.shipped);
+        let folder = || owner_of(folder_of(self.path)).filter(|_| !self.shipped);
         match self.daemon.or_else(folder) {
-            Some(owner) => (
-                self.accounts.user_name(owner.uid),
-                self.accounts.group_name(owner.gid),
-            ),
+            Some(Identity { uid, gid }) => {
+                (self.accounts.user_name(uid), self.accounts.group_name(gid))
+            }
             None => (USER.to_owned(), GROUP.to_owned()),
         }
     }
 
-    /// What root may type to put owner and mode right, whatever somebody puts there meanwhile: neither follows a link to
+    /// What root may type to correct owner and mode, whatever others put there meanwhile: neither command follows a link to
     /// what is not the owner's.
     fn repair(&self, path: &Path, bits: u32) -> String {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -103,103 +103,88 @@ impl Household<'_> {
         }
     }
 
-    fn folder(&self) -> Vec<Finding> {
+    fn folder(&self) -> Finding {
         let check = "database.folder";
         let folder = folder_of(self.path);
         let shown = folder.display();
         let mode = match fs::metadata(folder) {
             Ok(found) => Mode::from(&found),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let says = format!("the folder {shown} does not exist");
-                let advice = format!(
+                let (user, group) = self.owner();
+                return problem(check, format!("the folder {shown} does not exist")).advise(format!(
                     "the daemon makes no folders, so that their owner and mode are chosen; run: install -d -m 2770 -o {user} -g \
-                     {group} {shown}",
-                    user = self.owner().0,
-                    group = self.owner().1
-                );
-                return vec![Finding::problem(check, says, advice)];
+                     {group} {shown}"
+                ));
             }
             Err(error) => {
-                let says = format!("the folder {shown} cannot be looked at: {error}");
-                return vec![Finding::note(check, says, as_root())];
+                return Finding::hidden(
+                    check,
+                    format!("the folder {shown} cannot be read: {error}"),
+                );
             }
         };
-        let has = format!(
-            "the folder {shown} belongs to {owner} with mode {bits:04o}",
-            owner = self.accounts.shown(mode.owner),
-            bits = mode.bits
-        );
         let repair = self.repair(folder, 0o2770);
-        if mode.permits_others(WRITE) {
+        let daemon = self.daemon.unwrap_or(mode.owner);
+        let user = self.accounts.user_name(daemon.uid);
+        let text = format!("the folder {shown} {}", self.accounts.describe(mode));
+        let (level, why) = if mode.permits_others(WRITE) {
             let why =
                 "everybody on this machine can put files there in the place of the database's";
-            return vec![Finding::problem(check, has, format!("{why}; {repair}"))];
-        }
-        let daemon = self.daemon.unwrap_or(mode.owner);
-        if !mode.permits(daemon, WRITE | PASS) {
-            let user = self.accounts.user_name(daemon.uid);
+            (Level::Problem, format!("{why}; {repair}"))
+        } else if !mode.permits(daemon, WRITE | PASS) {
             let why = format!("{user} can make no files there, so the daemon does not start");
-            return vec![Finding::problem(check, has, format!("{why}; {repair}"))];
-        }
-        if mode.owner.uid == 0 && mode.owner.gid != 0 && mode.permits_group(WRITE) {
-            let why = "members of its group can put links there, and root may follow them in what it does with the \
-                       database (restore, backup); let folder and files belong to the user that the daemon runs as, and \
-                       that not to be root";
-            return vec![Finding::warning(check, has, why)];
-        }
-        if !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0 {
-            let why = "with less than 2770 the members of a group cannot insert jobs at all times; if they are to";
-            let found = Finding::new(check, self.sharing(), has, format!("{why}, {repair}"));
-            return vec![found];
-        }
-        vec![Finding::ok(check, has)]
+            (Level::Problem, format!("{why}; {repair}"))
+        } else if mode.owner.uid == 0 && mode.owner.gid != 0 && mode.permits_group(WRITE) {
+            let why = "members of its group can put links there, and root may follow them in what it does with the database \
+                       (restore, backup); let folder and files belong to the user that the daemon runs as, and that not to be \
+                       root";
+            (Level::Warning, why.to_owned())
+        } else if !mode.permits_group(WRITE | PASS) || mode.bits & 0o2000 == 0 {
+            let why = "with less than 2770 the members of a group cannot insert jobs at all times";
+            (self.sharing(), format!("{why}; if they are to, {repair}"))
+        } else {
+            return ok(check, text);
+        };
+        Finding::new(check, level, text).advise(why)
     }
 
     fn file(&self) -> Vec<Finding> {
         let check = "database.file";
-        let path = self.path;
-        let shown = path.display();
-        if let Err(error) = check_way(path) {
+        let shown = self.path.display();
+        if let Err(error) = check_way(self.path) {
             let advice = format!("root opens nothing there; see what it is: ls -l {shown}");
-            return vec![Finding::problem(check, error.to_string(), advice)];
+            return vec![problem(check, error.to_string()).advise(advice)];
         }
-        let mode = match fs::metadata(path) {
+        let mode = match fs::metadata(self.path) {
             Ok(found) if found.is_file() && found.nlink() > 1 => {
-                let says = format!("{shown} has {} names (hard links)", found.nlink());
-                let advice = format!(
-                    "the daemon does not start, since whoever opens it under another one damages it; keep one and remove \
-                     the others, run: find DIR -xdev -samefile {shown}"
-                );
-                return vec![Finding::problem(check, says, advice)];
+                let text = format!("{shown} has {} names (hard links)", found.nlink());
+                return vec![problem(check, text).advise(format!(
+                    "the daemon does not start, since whoever opens it under another one damages it; keep one and remove the \
+                     others, run: find DIR -xdev -samefile {shown}"
+                ))];
             }
             Ok(found) => Mode::from(&found),
             // Whether it can be made is found when it is opened.
             Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                let says = format!("{shown} cannot be looked at: {error}");
-                return vec![Finding::note(check, says, as_root())];
+                return vec![Finding::hidden(
+                    check,
+                    format!("{shown} cannot be read: {error}"),
+                )];
             }
         };
         let mut findings = vec![self.database(mode)];
-        let siblings = self
-            .siblings()
-            .into_iter()
-            .filter_map(|(sibling, shared)| self.sibling(&sibling, shared, mode));
-        findings.extend(siblings);
+        let beside = self.beside().into_iter();
+        findings.extend(beside.filter_map(|(file, shared)| self.sibling(&file, shared, mode)));
         findings.push(self.access());
         findings
     }
 
     fn database(&self, mode: Mode) -> Finding {
         let check = "database.permissions";
-        let shown = self.path.display();
-        let has = format!(
-            "{shown} belongs to {owner} with mode {bits:04o}",
-            owner = self.accounts.shown(mode.owner),
-            bits = mode.bits
-        );
         let repair = self.repair(self.path, 0o660);
         let daemon = self.daemon.unwrap_or(mode.owner);
+        let text = format!("{} {}", self.path.display(), self.accounts.describe(mode));
         let (level, why) = if mode.permits_others(WRITE) {
             let why = "everybody on this machine can write it, so nothing in it can be trusted";
             (Level::Problem, why)
@@ -213,13 +198,13 @@ impl Household<'_> {
             let why = "members of its group cannot enqueue; if they are to";
             (self.sharing(), why)
         } else {
-            return Finding::ok(check, has);
+            return ok(check, text);
         };
-        Finding::new(check, level, has, format!("{why}; {repair}"))
+        Finding::new(check, level, text).advise(format!("{why}; {repair}"))
     }
 
     /// The files beside the database, and whether others than the daemon use them.
-    fn siblings(&self) -> [(PathBuf, bool); 3] {
+    fn beside(&self) -> [(PathBuf, bool); 3] {
         let real = real_path(self.path).unwrap_or_else(|_| self.path.to_owned());
         [("-wal", true), ("-shm", true), (".lock", false)].map(|(end, shared)| {
             let mut name = real.as_os_str().to_owned();
@@ -228,74 +213,63 @@ impl Household<'_> {
         })
     }
 
-    fn sibling(&self, sibling: &Path, shared: bool, database: Mode) -> Option<Finding> {
+    fn sibling(&self, file: &Path, shared: bool, database: Mode) -> Option<Finding> {
         let check = "database.permissions";
-        let found = fs::symlink_metadata(sibling).ok()?;
-        let (mode, shown) = (Mode::from(&found), sibling.display());
+        let found = fs::symlink_metadata(file).ok()?;
+        let (mode, shown) = (Mode::from(&found), file.display());
         if !found.is_file() || found.nlink() > 1 {
-            let says = format!("{shown} is not a file of its own, but a link or of another kind");
-            let why = "somebody has put it there, and nothing opens the database with it";
-            return Some(Finding::problem(
-                check,
-                says,
-                format!("{why}; run: ls -l {shown}; rm {shown}"),
-            ));
+            let text = format!("{shown} is not a file of its own, but a link or of another kind");
+            return Some(problem(check, text).advise(format!(
+                "somebody has put it there, and nothing opens the database with it; run: ls -l {shown}; rm {shown}"
+            )));
         }
-        let has = format!(
-            "{shown} belongs to {owner} with mode {bits:04o}, the database to {owner_too} with {bits_too:04o}",
-            owner = self.accounts.shown(mode.owner),
-            bits = mode.bits,
-            owner_too = self.accounts.shown(database.owner),
-            bits_too = database.bits
+        let text = format!(
+            "{shown} {}, the database to {} with {:04o}",
+            self.accounts.describe(mode),
+            self.accounts.shown(database.owner),
+            database.bits
         );
-        let repair = self.repair(sibling, database.bits & 0o660);
+        let repair = self.repair(file, database.bits & 0o660);
         let daemon = self.daemon.unwrap_or(database.owner);
-        if !mode.permits(daemon, READ | WRITE) {
+        let both = READ | WRITE;
+        let (level, why) = if !mode.permits(daemon, both) {
             let user = self.accounts.user_name(daemon.uid);
             let why = format!(
-                "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of \
-                 its own"
+                "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of its own"
             );
-            return Some(Finding::problem(check, has, format!("{why}; {repair}")));
-        }
-        if mode.permits_others(WRITE) && !database.permits_others(WRITE) {
+            (Level::Problem, why)
+        } else if mode.permits_others(WRITE) && !database.permits_others(WRITE) {
             let why = "everybody on this machine can write it, and damage the database with it";
-            return Some(Finding::problem(check, has, format!("{why}; {repair}")));
-        }
-        let group = READ | WRITE;
-        if shared && database.permits_group(group) && !mode.permits_group(group) {
-            let why = "members of the group can use the database no more";
-            return Some(Finding::warning(check, has, format!("{why}; {repair}")));
-        }
-        None
+            (Level::Problem, why.to_owned())
+        } else if shared && database.permits_group(both) && !mode.permits_group(both) {
+            let why = "members of the group can no longer use the database";
+            (Level::Warning, why.to_owned())
+        } else {
+            return None;
+        };
+        Some(Finding::new(check, level, text).advise(format!("{why}; {repair}")))
     }
 
-    /// Whether whoever asks could enqueue.
+    /// Whether the user of this process could enqueue.
     fn access(&self) -> Finding {
         let check = "database.access";
-        let uid = rustix::process::geteuid().as_raw();
-        let user = self.accounts.user_name(uid);
+        let user = self.accounts.user_name(rustix::process::geteuid().as_raw());
         if may_use(self.path) {
-            return Finding::ok(check, format!("{user}, who asks, may read and write it"));
+            return ok(check, format!("{user}, who asks, may read and write it"));
         }
-        let group = fs::metadata(self.path).map(|found| Mode::from(&found).owner.gid);
-        let remedy = match group {
+        let group = owner_of(self.path).map(|owner| owner.gid);
+        let remedy = match group.filter(|gid| *gid != 0) {
             // Nobody should be made a member of root's group.
-            Err(_) | Ok(0) => {
-                "give the folder and its files a group that may write them: docs/operating.md, \
-                               \"Files and permissions\""
-                    .to_owned()
-            }
-            Ok(gid) => format!(
-                "run: usermod -aG {group} {user}, and log in again",
-                group = self.accounts.group_name(gid)
-            ),
+            None => "give the folder and its files a group that may write them : docs/operating.md, \"Files and permissions\"".to_owned(),
+            Some(gid) => format!("run: usermod -aG {} {user}, and log in again", self.accounts.group_name(gid)),
         };
-        Finding::note(
+        note(
             check,
             format!("{user}, who asks, may not read and write it, or make files beside it"),
-            format!("{user} cannot enqueue; if that is not meant, {remedy}"),
         )
+        .advise(format!(
+            "{user} cannot enqueue; if that is not meant, {remedy}"
+        ))
     }
 }
 
@@ -306,7 +280,7 @@ mod tests {
     #[test]
     fn below_var_lib_the_users_of_the_unit_must_be_there() {
         let nobody = Accounts::default();
-        let found = look(Path::new("/var/lib/no-such-folder/jobs.db"), &nobody);
+        let found = probe(Path::new("/var/lib/no-such-folder/jobs.db"), &nobody);
         let levels: Vec<_> = found.iter().map(|each| (each.check, each.level)).collect();
         assert_eq!(
             levels,

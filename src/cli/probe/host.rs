@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, tool};
+use super::{Finding, note, ok, output_of, warning};
 use crate::cli::text::outside;
 use crate::store::OLDEST_SQLITE;
 
@@ -12,70 +12,53 @@ const WITH_JSON: [u32; 3] = [3, 38, 0];
 /// Exists once systemd-timesyncd has set the clock.
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
-pub(in crate::cli) async fn look() -> Vec<Finding> {
-    let mut findings = vec![
-        sqlite(
-            "host.sqlite3",
-            "sqlite3",
-            tool::ask("sqlite3", &["--version"]).await,
-        ),
-        sqlite(
-            "host.python3",
-            "python3's sqlite3 module",
-            tool::ask(
-                "python3",
-                &["-c", "import sqlite3; print(sqlite3.sqlite_version)"],
-            )
-            .await,
-        ),
-    ];
-    findings.push(synchronised().await);
-    findings
+pub(in crate::cli) async fn probe() -> Vec<Finding> {
+    let script = "import sqlite3; print(sqlite3.sqlite_version)";
+    let (shell, python) = (
+        output_of("sqlite3", &["--version"]).await,
+        output_of("python3", &["-c", script]).await,
+    );
+    vec![
+        sqlite("host.sqlite3", "sqlite3", shell),
+        sqlite("host.python3", "python3's sqlite3 module", python),
+        synchronised().await,
+    ]
 }
 
 /// What a library of this version means for those who enqueue with it.
-fn sqlite(check: &'static str, who: &str, answer: Option<Result<String, String>>) -> Finding {
+fn sqlite(check: &'static str, name: &str, answer: Option<Result<String, String>>) -> Finding {
+    let by_hand = || {
+        format!(
+            "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
+        )
+    };
     let text = match answer {
-        None => return Finding::ok(check, format!("{who} is not on the search path")),
+        None => return ok(check, format!("{name} is not on the search path")),
         Some(Err(error)) => {
-            return Finding::note(
-                check,
-                format!("{who} does not say its version: {error}"),
-                format!(
-                    "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
-                ),
-            );
+            let text = format!("{name} does not say its version: {error}");
+            return note(check, text).advise(by_hand());
         }
         Some(Ok(text)) => text,
     };
     let word = text.split_whitespace().next().unwrap_or_default();
-    let Some(version) = numbers(word) else {
-        return Finding::note(
-            check,
-            format!("{who} says no version but {:?}", outside(word, 60)),
-            format!(
-                "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
-            ),
-        );
+    let (version, shown) = (numbers(word), outside(word, 60));
+    let Some(version) = version else {
+        return note(check, format!("{name} says no version but {shown:?}")).advise(by_hand());
     };
-    let shown = outside(word, 60);
+    let text = format!("{name} has SQLite {shown}");
     if version < WITH_JSON {
-        return Finding::warning(
-            check,
-            format!("{who} has SQLite {shown}, older than 3.38"),
+        return warning(check, format!("{text}, older than 3.38")).advise(
             "the rules of the jobs table need JSON functions that it may not have, so its INSERTs fail; enqueue with: \
              jobtrackd enqueue ID",
         );
     }
     if Some(version) < numbers(OLDEST_SQLITE) {
-        return Finding::note(
-            check,
-            format!("{who} has SQLite {shown}, older than {OLDEST_SQLITE}"),
+        return note(check, format!("{text}, older than {OLDEST_SQLITE}")).advise(
             "it can damage the file when it checkpoints while the daemon does; begin every session that writes with: \
              PRAGMA wal_autocheckpoint=0;",
         );
     }
-    Finding::ok(check, format!("{who} has SQLite {shown}"))
+    ok(check, text)
 }
 
 fn numbers(version: &str) -> Option<[u32; 3]> {
@@ -88,21 +71,16 @@ fn numbers(version: &str) -> Option<[u32; 3]> {
 async fn synchronised() -> Finding {
     let check = "clock.synchronised";
     if Path::new(SYNCHRONISED).exists() {
-        return Finding::ok(check, "the clock was set from the network");
+        return ok(check, "the clock was set from the network");
     }
     let arguments = ["show", "-p", "NTPSynchronized", "--value"];
-    let answer = tool::ask("timedatectl", &arguments).await;
-    match answer.as_ref().map(|answer| answer.as_deref()) {
-        Some(Ok("yes")) => Finding::ok(check, "the clock is synchronised"),
-        Some(Ok("no")) => Finding::warning(
-            check,
-            "the clock is not synchronised",
-            "deadlines and retries go by it, and receivers refuse signatures that are five minutes off; run: \
-             timedatectl set-ntp true",
+    match output_of("timedatectl", &arguments).await {
+        Some(Ok(yes)) if yes == "yes" => ok(check, "the clock is synchronised"),
+        Some(Ok(no)) if no == "no" => warning(check, "the clock is not synchronised").advise(
+            "deadlines and retries go by it, and receivers refuse signatures that are five minutes off; run: timedatectl \
+             set-ntp true",
         ),
-        _ => Finding::note(
-            check,
-            "nobody here says whether the clock is synchronised",
+        _ => note(check, "it is not known here whether the clock is synchronised").advise(
             "receivers refuse signatures that are five minutes off; compare with another machine: date -u",
         ),
     }

@@ -1,31 +1,40 @@
-//! What can be found out of a host, in findings: `check` asks some of these probes, `doctor` all of them.
+//! What can be found out about a host, as findings: `check` runs some of these probes, `doctor` all of them.
 //!
-//! A probe looks and changes nothing. Permissions are judged by mode bits: whoever asks may be root, who may everything.
+//! A probe reads and changes nothing. Permissions are judged by mode bits: the caller may be root, who may do everything.
 
 pub(super) mod account;
 pub(super) mod configuration;
 pub(super) mod daemon;
 pub(super) mod database;
-pub(super) mod disk;
 pub(super) mod files;
 pub(super) mod host;
 pub(super) mod jobs;
-pub(super) mod tool;
 pub(super) mod upstream;
 pub(super) mod webhooks;
 
-use serde::Serialize;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::privilege::reads_as_root;
 use super::style::Tone;
 
+/// Longest wait for another program.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(5);
+
+/// Most that is read of its output, in bytes.
+const PROGRAM_OUTPUT: u64 = 4096;
+
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
     /// As it should be.
     Ok,
-    /// Worth knowing, or not to be seen from here.
+    /// Worth knowing, or not visible to this user.
     Note,
     /// It works, and may soon not.
     Warning,
@@ -34,7 +43,16 @@ pub(super) enum Level {
 }
 
 impl Level {
-    pub(super) fn sign(self) -> (&'static str, Tone) {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+
+    pub(super) fn mark(self) -> (&'static str, Tone) {
         match self {
             Self::Ok => ("✓", Tone::Good),
             Self::Note => ("·", Tone::Dim),
@@ -44,107 +62,119 @@ impl Level {
     }
 }
 
-/// What was found of one thing.
+/// The state of one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
     /// Its stable name, `subject.aspect`.
     pub(super) check: &'static str,
     pub(super) level: Level,
     /// What is so, in a sentence.
-    pub(super) says: String,
+    pub(super) text: String,
     /// Why it matters, and what to type next; nothing for what is as it should be.
     pub(super) advice: Option<String>,
     /// The webhook it is about.
     pub(super) webhook: Option<String>,
 }
 
+fn ok(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding::new(check, Level::Ok, text)
+}
+
+fn note(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding::new(check, Level::Note, text)
+}
+
+fn warning(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding::new(check, Level::Warning, text)
+}
+
+fn problem(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding::new(check, Level::Problem, text)
+}
+
 impl Finding {
-    pub(super) fn ok(check: &'static str, says: impl Into<String>) -> Self {
+    fn new(check: &'static str, level: Level, text: impl Into<String>) -> Self {
         Self {
             check,
-            level: Level::Ok,
-            says: says.into(),
+            level,
+            text: text.into(),
             advice: None,
             webhook: None,
         }
     }
 
-    pub(super) fn note(
-        check: &'static str,
-        says: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self::new(check, Level::Note, says, advice)
+    fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
     }
 
-    pub(super) fn warning(
-        check: &'static str,
-        says: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self::new(check, Level::Warning, says, advice)
-    }
-
-    pub(super) fn problem(
-        check: &'static str,
-        says: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self::new(check, Level::Problem, says, advice)
-    }
-
-    pub(super) fn new(
-        check: &'static str,
-        level: Level,
-        says: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            level,
-            advice: Some(advice.into()),
-            ..Self::ok(check, says)
-        }
-    }
-
-    pub(super) fn of_webhook(mut self, name: &str) -> Self {
+    fn of_webhook(mut self, name: &str) -> Self {
         self.webhook = Some(name.to_owned());
         self
     }
 
+    /// The finding for what this user may not read.
+    pub(super) fn hidden(check: &'static str, text: impl Into<String>) -> Self {
+        note(check, text).advise(as_root())
+    }
+
     /// What it is about, for people: `database`, `webhook billing`.
     pub(super) fn subject(&self) -> String {
-        match &self.webhook {
-            Some(name) => format!("webhook {name}"),
-            None => self
-                .check
-                .split('.')
-                .next()
-                .unwrap_or(self.check)
-                .to_owned(),
-        }
+        let subject = self.check.split('.').next().unwrap_or(self.check);
+        let of_webhook = |name: &String| format!("webhook {name}");
+        let webhook = self.webhook.as_ref().map(of_webhook);
+        webhook.unwrap_or_else(|| subject.to_owned())
     }
 }
 
 /// A number of bytes for people: `812 MiB`.
-pub(super) fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut rest = number;
-    let mut unit = "bytes";
-    for next in UNITS {
-        if rest < 1024 {
-            break;
-        }
-        rest /= 1024;
-        unit = next;
-    }
-    format!("{rest} {unit}")
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let power = number.checked_ilog2().unwrap_or(0) as usize / 10;
+    let power = power.min(UNITS.len() - 1);
+    format!("{} {}", number >> (10 * power), UNITS[power])
 }
 
-/// Advice for what this user may not look at.
-pub(super) fn as_root() -> &'static str {
+/// The size of a file, 0 for one that is not there.
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// Advice for what this user may not read.
+fn as_root() -> &'static str {
     if reads_as_root() {
         "not even root may, so it is the file system; run: findmnt; dmesg | tail -n 50"
     } else {
-        "to look at that too, run: sudo jobtrackd doctor"
+        "to check that too, run: sudo jobtrackd doctor"
     }
+}
+
+/// The standard output of a program of the search path, run without a shell, whatever its exit code. `Err` in a few words
+/// when it is there and gives no answer, `None` when it is not there.
+async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
+    std::env::var_os("PATH")?;
+    let mut child = match Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+    {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let answer = async {
+        let mut bytes = Vec::new();
+        if let Some(out) = child.stdout.take() {
+            out.take(PROGRAM_OUTPUT).read_to_end(&mut bytes).await?;
+        }
+        child.wait().await?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    Some(match timeout(PROGRAM_LIMIT, answer).await {
+        Ok(answer) => answer.map_err(|error: std::io::Error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PROGRAM_LIMIT.as_secs())),
+    })
 }

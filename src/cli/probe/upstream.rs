@@ -1,4 +1,4 @@
-//! The way to the API, step by step: name, connection, TLS, credentials, answer; and what time it is there.
+//! The way to the API, step by step: name, connection, TLS, credentials, answer; and the difference between the clocks.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,9 +7,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::{Finding, Level};
+use super::{Finding, Level, note, ok, problem};
 use crate::cli::text::brief;
 use crate::clock::{Clock, Jitter};
+use crate::core::poll::TroubleClass;
 use crate::core::time::UnixMillis;
 use crate::upstream::{CheckError, TokenTrouble, Upstream, UpstreamSettings};
 
@@ -26,100 +27,89 @@ const OFF: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_secs(5 * 60);
 
 /// Asks the API for a job that is not there, and says which step fails.
-pub(in crate::cli) async fn look(settings: &UpstreamSettings, clock: &Clock) -> Vec<Finding> {
+pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) -> Vec<Finding> {
     let base = &settings.base_url;
+    let host = base.host_str().unwrap_or_default();
     let addresses = match addresses(base).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            return vec![Finding::problem(
-                "upstream.name",
-                format!("{} is not found: {error}", host(base)),
-                format!(
-                    "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {}; cat \
-                     /etc/resolv.conf",
-                    host(base)
-                ),
-            )];
+            let text = format!("{host} is not found: {error}");
+            return vec![problem("upstream.name", text).advise(format!(
+                "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {host}; cat \
+                 /etc/resolv.conf"
+            ))];
         }
     };
     if let Err(error) = connect(&addresses).await {
-        return vec![Finding::problem(
-            "upstream.connection",
-            format!("{} does not take a connection: {error}", host(base)),
-            format!(
-                "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {}",
-                shown(base)
-            ),
-        )];
+        let text = format!("{host} does not take a connection: {error}");
+        return vec![problem("upstream.connection", text).advise(format!(
+            "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {base}"
+        ))];
     }
     let upstream = match Upstream::new(settings, clock.clone(), Jitter::system()) {
         Ok(upstream) => upstream,
         Err(error) => {
-            return vec![Finding::problem(
-                "upstream.client",
-                error.to_string(),
-                "the daemon does not start; correct [upstream], or install the package ca-certificates",
-            )];
+            let advice = "the daemon does not start; correct [upstream], or install the package ca-certificates";
+            return vec![problem("upstream.client", error.to_string()).advise(advice)];
         }
     };
-    let answer = match upstream.check().await {
-        Ok(checked) => Finding::ok("upstream.answer", checked.summary),
-        Err(error) => wrong(&error, base),
-    };
-    let mut findings = vec![answer];
+    let mut findings = vec![match upstream.check().await {
+        Ok(checked) => ok("upstream.answer", checked.summary),
+        Err(error) => failed(&error, base),
+    }];
     findings.extend(upstream.clock_ahead().map(ahead));
     findings
 }
 
-/// Nothing is sent to an API that asked for that.
-pub(in crate::cli) fn resting(until: UnixMillis) -> Finding {
-    Finding::note(
-        "upstream.pause",
-        format!("the API asked to be left alone until {until}, so it was not asked"),
+/// Nothing is sent to an API that asked for a pause.
+pub(in crate::cli) fn paused(until: UnixMillis) -> Finding {
+    let text = format!("the API asked to be left alone until {until}, so it was not asked");
+    note("upstream.pause", text).advise(
         "polls go on by themselves then; to end the pause now, run: jobtrackd resume. If it happens often, set \
          upstream.requests_per_second",
     )
 }
 
-fn wrong(error: &CheckError, base: &Url) -> Finding {
-    let look = shown(base);
-    let key = "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and run: \
-               systemctl restart jobtrackd";
-    let wait =
-        "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
+fn failed(error: &CheckError, base: &Url) -> Finding {
     let answer = |advice: String| ("upstream.answer", advice);
     let credentials = |advice: &str| ("upstream.credentials", advice.to_owned());
+    let refused = || {
+        credentials(
+            "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and run: systemctl \
+             restart jobtrackd",
+        )
+    };
+    let throttled = || {
+        let advice = "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
+        ("upstream.throttled", advice.to_owned())
+    };
     let (check, advice) = match error {
         CheckError::Token(token) => match &token.trouble {
-            TokenTrouble::Refused { .. } => credentials(key),
-            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => {
-                ("upstream.throttled", wait.to_owned())
-            }
-            TokenTrouble::Unavailable(trouble)
-                if trouble.class == crate::core::poll::TroubleClass::Connect =>
-            {
+            TokenTrouble::Refused { .. } => refused(),
+            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => throttled(),
+            TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
                 no_connection(base)
             }
             TokenTrouble::Unavailable(_) => answer(format!(
-                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {look}"
+                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
             )),
         },
-        CheckError::Refused(_) => credentials(key),
+        CheckError::Refused(_) => refused(),
         CheckError::Forbidden(_) => credentials(
-            "the key is good and not enough; ask the API's owner for the right to read jobs, or correct upstream.scope, \
-             then run: systemctl reload jobtrackd",
+            "the key is good and not enough; ask the API's owner for the right to read jobs, or correct upstream.scope, then \
+             run: systemctl reload jobtrackd",
         ),
-        CheckError::Throttled(_) => ("upstream.throttled", wait.to_owned()),
+        CheckError::Throttled(_) => throttled(),
         CheckError::NoConnection(_) => no_connection(base),
         CheckError::Target(_) => answer("correct upstream.base_url".to_owned()),
         CheckError::NotTheApi(_) => answer(format!(
-            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {look}"
+            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
         )),
         CheckError::NoAnswer(_) => answer(format!(
-            "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {look}"
+            "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
         )),
     };
-    Finding::problem(check, error.to_string(), advice)
+    problem(check, error.to_string()).advise(advice)
 }
 
 /// The port took a connection a moment ago, so what is left is TLS.
@@ -129,11 +119,11 @@ fn no_connection(base: &Url) -> (&'static str, String) {
             "the API closed the connection; is it overloaded? Run it again: jobtrackd doctor";
         return ("upstream.connection", advice.to_owned());
     }
-    let host = host(base);
+    let host = base.host_str().unwrap_or_default();
     let port = base.port_or_known_default().unwrap_or(443);
     let advice = format!(
-        "the port is open, so it is TLS: a certificate that is not valid for {host}, or of an authority this machine does \
-         not know (package ca-certificates), or a clock far off; run: openssl s_client -connect {host}:{port} </dev/null"
+        "the port is open, so it is TLS: a certificate that is not valid for {host}, or of an authority this machine does not \
+         know (package ca-certificates), or a clock far off; run: openssl s_client -connect {host}:{port} </dev/null"
     );
     ("upstream.tls", advice)
 }
@@ -142,32 +132,22 @@ fn no_connection(base: &Url) -> (&'static str, String) {
 fn ahead(millis: i64) -> Finding {
     let check = "clock.upstream";
     let off = Duration::from_millis(millis.unsigned_abs());
+    if off <= OFF {
+        return ok(check, "this clock and the API's agree");
+    }
     let direction = if millis >= 0 { "ahead of" } else { "behind" };
-    let (level, says) = if off <= OFF {
-        let says = "this clock and the API's agree".to_owned();
-        return Finding::ok(check, says);
-    } else if off <= REFUSED {
-        (Level::Warning, String::new())
-    } else {
-        let says = "; receivers refuse signatures that are five minutes off".to_owned();
-        (Level::Problem, says)
+    let (level, more) = match off <= REFUSED {
+        true => (Level::Warning, ""),
+        false => (
+            Level::Problem,
+            "; receivers refuse signatures that are five minutes off",
+        ),
     };
-    Finding::new(
-        check,
-        level,
-        format!("this clock is {} {direction} the API's{says}", brief(off)),
+    let text = format!("this clock is {} {direction} the API's{more}", brief(off));
+    Finding::new(check, level, text).advise(
         "deadlines, retries and signatures go by it; one of the two is wrong, compare with: date -u; then run: timedatectl \
          set-ntp true",
     )
-}
-
-fn host(base: &Url) -> String {
-    base.host_str().unwrap_or_default().to_owned()
-}
-
-/// The base URL for a command line; it has neither user nor query, by configuration.
-fn shown(base: &Url) -> String {
-    base.to_string()
 }
 
 async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
@@ -178,20 +158,18 @@ async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
         Some(Host::Domain(name)) => name,
         None => return Err("there is no host in upstream.base_url".to_owned()),
     };
-    match timeout(LIMIT, tokio::net::lookup_host((name, port))).await {
-        Ok(Ok(found)) => {
-            let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
-            if found.is_empty() {
-                return Err("the name has no address".to_owned());
-            }
-            Ok(found)
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs())),
+    let found = match timeout(LIMIT, tokio::net::lookup_host((name, port))).await {
+        Ok(found) => found.map_err(|error| error.to_string())?,
+        Err(_) => return Err(format!("no answer within {} s", LIMIT.as_secs())),
+    };
+    let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
+    match found.is_empty() {
+        true => Err("the name has no address".to_owned()),
+        false => Ok(found),
     }
 }
 
-/// Whether any address takes a connection; else what the last of them said.
+/// Whether any address takes a connection; else the error of the last of them.
 async fn connect(addresses: &[SocketAddr]) -> Result<(), String> {
     let mut last = String::new();
     for address in addresses {
@@ -221,6 +199,6 @@ mod tests {
         ] {
             assert_eq!(ahead(millis).level, level, "{millis}");
         }
-        assert!(ahead(-90_000).says.contains("1m 30s behind the API's"));
+        assert!(ahead(-90_000).text.contains("1m 30s behind the API's"));
     }
 }

@@ -1,14 +1,14 @@
-//! The webhooks: whether they can be reached, and what they have not been told.
+//! The webhooks: whether they can be reached, and what was not delivered to them.
 
 use std::time::Duration;
 
 use url::Url;
 
-use super::Finding;
+use super::{Finding, ok, problem, warning};
 use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
 use crate::core::delivery::{AttemptErrorClass, WebhookName};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::webhook::{Sender, WebhookSettings};
 
 /// An event that waits longer than this is late.
@@ -17,41 +17,32 @@ const LATE: Duration = Duration::from_secs(10 * 60);
 /// Sends a HEAD request, which changes nothing, to each.
 pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -> Vec<Finding> {
     if webhooks.is_empty() {
-        return vec![Finding::ok(
-            "webhooks.none",
-            "none configured; nobody is told",
-        )];
+        return vec![ok("webhooks.none", "none configured; no events are sent")];
     }
     let sender = match Sender::new(clock.clone(), webhooks) {
         Ok(sender) => sender,
         Err(error) => {
             let advice = "the daemon does not start; install the package ca-certificates";
-            return vec![Finding::problem(
-                "webhooks.client",
-                error.to_string(),
-                advice,
-            )];
+            return vec![problem("webhooks.client", error.to_string()).advise(advice)];
         }
     };
+    let check = "webhook.reach";
     let mut findings = Vec::new();
     for webhook in webhooks {
-        let found = match sender.reach(webhook).await {
-            Ok(status) => Finding::ok(
-                "webhook.reach",
+        let finding = match sender.reach(webhook).await {
+            Ok(status) => ok(
+                check,
                 format!("can be reached (HEAD answered with {status}); no event was sent"),
             ),
-            Err((class, detail)) => Finding::problem(
-                "webhook.reach",
-                format!("{}: {detail}", class.as_str()),
-                advice(class, webhook),
-            ),
+            Err((class, detail)) => problem(check, format!("{}: {detail}", class.as_str()))
+                .advise(unreached(class, webhook)),
         };
-        findings.push(found.of_webhook(webhook.name.as_str()));
+        findings.push(finding.of_webhook(webhook.name.as_str()));
     }
     findings
 }
 
-fn advice(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
+fn unreached(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
     let name = &webhook.name;
     let url = webhook.url.as_ref();
     let host = url.and_then(Url::host_str).unwrap_or_default();
@@ -77,23 +68,20 @@ fn advice(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
     }
 }
 
-/// Those that answered "never again".
+/// Webhooks that are disabled, by their own answer or an operator.
 pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in names {
-        if let Ok(health) = store.webhook_health(name).await
-            && let Some((since, reason)) = health.disabled
-        {
-            let found = Finding::problem(
-                "webhook.disabled",
-                format!("disabled since {since}: {}", outside(&reason, 200)),
-                format!(
-                    "nothing is sent to it and its events are kept; once its owner wants them, run: jobtrackd webhook enable \
-                     {name}"
-                ),
-            );
-            findings.push(found.of_webhook(name.as_str()));
-        }
+        let health = store.webhook_health(name).await.ok();
+        let Some((since, reason)) = health.and_then(|health| health.disabled) else {
+            continue;
+        };
+        let text = format!("disabled since {since}: {}", outside(&reason, 200));
+        let advice = format!(
+            "nothing is sent to it and its events are kept; once its owner wants them, run: jobtrackd webhook enable {name}"
+        );
+        let finding = problem("webhook.disabled", text).advise(advice);
+        findings.push(finding.of_webhook(name.as_str()));
     }
     findings
 }
@@ -101,64 +89,27 @@ pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Ve
 /// Events that wait for webhooks which are not configured.
 pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Vec<Finding> {
     let check = "webhook.stranded";
-    let found = match store.stranded(known).await {
-        Ok(found) => found,
+    let stranded = match store.stranded(known).await {
+        Ok(stranded) => stranded.into_iter(),
         Err(error) => {
-            return vec![Finding::problem(
-                check,
-                format!(
-                    "whether events wait for webhooks that are not configured cannot be read: {error}"
-                ),
-                "the daemon cannot either; run: jobtrackd check --offline",
-            )];
+            let text = "whether events wait for webhooks that are not configured cannot be read";
+            return vec![unreadable(check, text, &error)];
         }
     };
-    let each = found.into_iter().map(|stranded| {
-        let name = outside(stranded.webhook.as_str(), 64);
-        let events = stranded.wait();
-        Finding::problem(
-            check,
-            format!("{events} for it, and it is not configured"),
-            format!(
-                "nobody sends them; if it has another name now, run: jobtrackd webhook move {name} NEW; if nobody wants \
-                 them: jobtrackd deliveries give-up --all --webhook {name}"
-            ),
-        )
-        .of_webhook(&name)
-    });
-    each.collect()
+    stranded
+        .map(|stranded| {
+            let name = outside(stranded.webhook.as_str(), 64);
+            let text = format!("{} for it, and it is not configured", stranded.wait());
+            let advice = format!(
+                "nobody sends them; if it has another name now, run: jobtrackd webhook move {name} NEW; if nobody wants them: \
+                 jobtrackd deliveries give-up --all --webhook {name}"
+            );
+            problem(check, text).advise(advice).of_webhook(&name)
+        })
+        .collect()
 }
 
-/// Rows that another hand has spoilt, so that the daemon leaves them out.
-pub(in crate::cli) async fn spoilt(store: &Store, names: &[WebhookName]) -> Vec<Finding> {
-    let check = "webhook.rows";
-    let mut findings = Vec::new();
-    for name in names {
-        let mut wrong = Vec::new();
-        if let Ok(health) = store.webhook_health(name).await
-            && let Some(error) = health.unreadable
-        {
-            wrong.push(error);
-        }
-        if let Ok(deliveries) = store.unreadable_deliveries(name).await {
-            wrong.extend(deliveries.into_iter().map(|(_, error)| error));
-        }
-        let Some(first) = wrong.first() else { continue };
-        let rows = match wrong.len() {
-            1 => "a row cannot be read and is left out".to_owned(),
-            many => format!("{many} rows cannot be read and are left out"),
-        };
-        let found = Finding::problem(
-            check,
-            format!("{rows}: {}", outside(first, 300)),
-            "another program has changed it; put it right by hand, or give the event up: jobtrackd deliveries give-up EVENT",
-        );
-        findings.push(found.of_webhook(&outside(name.as_str(), 64)));
-    }
-    findings
-}
-
-/// What waits for them, and what was given up.
+/// Rows that cannot be read, what waits, and what was given up.
 pub(in crate::cli) async fn backlog(
     store: &Store,
     names: &[WebhookName],
@@ -166,53 +117,66 @@ pub(in crate::cli) async fn backlog(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in names {
-        let found = backlog_of(store, name, clock).await;
+        let mut of_one = Vec::from_iter(unreadable_rows(store, name).await);
+        of_one.extend(backlog_of(store, name, clock).await);
         findings.extend(
-            found
+            of_one
                 .into_iter()
-                .map(|found| found.of_webhook(name.as_str())),
+                .map(|found| found.of_webhook(&outside(name.as_str(), 64))),
         );
     }
     findings
 }
 
+fn unreadable(check: &'static str, text: &str, error: &StoreError) -> Finding {
+    problem(check, format!("{text}: {error}"))
+        .advise("the daemon cannot either; run: jobtrackd check --offline")
+}
+
+async fn unreadable_rows(store: &Store, name: &WebhookName) -> Option<Finding> {
+    let health = store.webhook_health(name).await.ok();
+    let deliveries = store.unreadable_deliveries(name).await.unwrap_or_default();
+    let mut wrong = Vec::from_iter(health.and_then(|health| health.unreadable));
+    wrong.extend(deliveries.into_iter().map(|(_, error)| error));
+    let rows = match wrong.len() {
+        1 => "a row cannot be read and is left out".to_owned(),
+        many => format!("{many} rows cannot be read and are left out"),
+    };
+    let text = format!("{rows}: {}", outside(wrong.first()?, 300));
+    let advice = "another program has changed it; correct it by hand, or give the event up: jobtrackd deliveries give-up EVENT";
+    Some(problem("webhook.rows", text).advise(advice))
+}
+
 async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Finding> {
+    let check = "webhook.backlog";
     let backlog = match store.backlog(name).await {
         Ok(backlog) => backlog,
         Err(error) => {
-            return vec![Finding::problem(
-                "webhook.backlog",
-                format!("what waits for it cannot be read: {error}"),
-                "the daemon cannot either; run: jobtrackd check --offline",
+            return vec![unreadable(
+                check,
+                "what waits for it cannot be read",
+                &error,
             )];
         }
     };
-    let mut findings = Vec::new();
-    let waits = count(backlog.pending, "event");
-    let check = "webhook.backlog";
-    let age = backlog.pending_since.map(|since| clock.now().since(since));
-    findings.push(match age {
-        Some(age) if age > LATE => Finding::warning(
-            check,
-            format!("{waits} not told yet, the oldest happened {}", ago(age)),
-            format!(
-                "it does not take them, rests, or no daemon runs; see last_error: sqlite3 -readonly jobs.db \"SELECT job_id, \
-                 attempts, last_error FROM deliveries WHERE webhook = '{name}' AND state = 'pending' LIMIT 5\""
-            ),
-        ),
-        _ => Finding::ok(check, format!("{waits} not told yet")),
-    });
+    let age = |since| clock.now().since(since);
+    let waits = format!("{} not told yet", count(backlog.pending, "event"));
+    let late = backlog.pending_since.map(age).filter(|age| *age > LATE);
+    let mut findings = vec![match late {
+        Some(age) => warning(check, format!("{waits}, the oldest happened {}", ago(age))).advise(format!(
+            "it does not take them, is paused, or no daemon runs; see last_error: sqlite3 -readonly jobs.db \"SELECT job_id, \
+             attempts, last_error FROM deliveries WHERE webhook = '{name}' AND state = 'pending' LIMIT 5\""
+        )),
+        None => ok(check, waits),
+    }];
     if backlog.exhausted > 0 {
+        let events = count(backlog.exhausted, "event");
         let latest = backlog.exhausted_latest.map_or_else(String::new, |at| {
-            format!(", the latest happened {}", ago(clock.now().since(at)))
+            format!(", the latest happened {}", ago(age(at)))
         });
-        findings.push(Finding::warning(
-            "webhook.given_up",
-            format!(
-                "{} of the latest 10,000 given up after the last attempt{latest}",
-                count(backlog.exhausted, "event")
-            ),
-            "they are kept; once the receiver is right again, see what would be sent with: jobtrackd replay --webhook NAME \
+        let text = format!("{events} of the latest 10,000 given up after the last attempt{latest}");
+        findings.push(warning("webhook.given_up", text).advise(
+            "they are kept; once the receiver works again, see what would be sent with: jobtrackd replay --webhook NAME \
              --since 7d --failed-only --dry-run",
         ));
     }

@@ -1,5 +1,5 @@
-//! Everything known of a job and of the webhooks that are told of it as one JSON object, written piece by piece: a job may
-//! have thousands of events with large bodies.
+//! Everything known of a job and of its webhooks as one JSON object, written piece by piece: a job may have thousands of
+//! events with large bodies.
 
 use std::collections::HashSet;
 
@@ -7,33 +7,9 @@ use serde::Serialize;
 
 use crate::cli::pages;
 use crate::cli::screen::Screen;
-use crate::core::time::UnixMillis;
-use crate::record::{AttemptRecord, DeliveryRecord, DetailRecord, EventRecord, TransitionRecord};
+use crate::record::webhook::JobWebhookRecord;
+use crate::record::{DeliveryRecord, DetailRecord, EventRecord, ObservedRecord, SentRecord};
 use crate::store::{Happened, JobDetail, Store, WebhookHealth};
-
-#[derive(Serialize)]
-struct WebhookRecord<'a> {
-    name: &'a str,
-    disabled_at: Option<String>,
-    disabled_reason: Option<&'a str>,
-    paused_until: Option<String>,
-    held_since: Option<String>,
-    failures: u32,
-}
-
-impl<'a> From<&'a (String, WebhookHealth)> for WebhookRecord<'a> {
-    fn from((name, health): &'a (String, WebhookHealth)) -> Self {
-        let disabled = health.disabled.as_ref();
-        Self {
-            name,
-            disabled_at: disabled.map(|(at, _)| at.rfc3339()),
-            disabled_reason: disabled.map(|(_, reason)| reason.as_str()),
-            paused_until: health.paused_until.map(UnixMillis::rfc3339),
-            held_since: health.health.hold().map(|hold| hold.since.rfc3339()),
-            failures: health.health.failures(),
-        }
-    }
-}
 
 /// Prints the object. What has happened since `detail` was read is left out, so that its parts fit each other.
 pub(super) async fn print(
@@ -49,7 +25,7 @@ pub(super) async fn print(
     let mut list = List::begin(screen, "transitions");
     let last = detail.transitions.last().map_or(0, |last| last.seq);
     let reading = pages::timeline(store, id, |entry| match &entry.what {
-        Happened::Transition(step) if step.seq <= last => list.add(&TransitionRecord::from(step)),
+        Happened::Transition(step) if step.seq <= last => list.add(&ObservedRecord::from(step)),
         _ => {}
     });
     reading.await?;
@@ -70,22 +46,22 @@ pub(super) async fn print(
     list.end();
     let mut list = List::begin(screen, "attempts");
     let attempts = detail.attempts.iter();
-    let known: HashSet<_> = attempts
+    let shown: HashSet<_> = attempts
         .map(|each| (&each.event_id, &each.webhook, each.number))
         .collect();
     let reading = pages::timeline(store, id, |entry| match &entry.what {
         Happened::Attempt(each)
-            if known.contains(&(&each.event_id, &each.webhook, each.number)) =>
+            if shown.contains(&(&each.event_id, &each.webhook, each.number)) =>
         {
-            list.add(&AttemptRecord::from(each));
+            list.add(&SentRecord::from(each));
         }
         _ => {}
     });
     reading.await?;
     list.end();
     let mut list = List::begin(screen, "webhooks");
-    for webhook in webhooks {
-        list.add(&WebhookRecord::from(webhook));
+    for (name, health) in webhooks {
+        list.add(&JobWebhookRecord::new(name, health));
     }
     list.end();
     screen.text("}\n");

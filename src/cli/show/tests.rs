@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::sample::{Story, later, step, view};
+use crate::cli::tests::fixture::{Followed, later, step, view};
 use crate::core::delivery::DeliveryState;
 use crate::core::job::FailureKind;
 use crate::store::AttemptView;
@@ -20,7 +20,7 @@ fn waits_for_an_answer() -> JobDetail {
             step("retrieve-accounts", "pending", &NOTHING),
         ]
     };
-    let mut story = Story::of("61723");
+    let mut story = Followed::of("61723");
     story
         .seen(
             1.0,
@@ -104,7 +104,7 @@ fn everything_fits_into_a_narrow_terminal() {
 
 #[test]
 fn a_job_that_the_tracker_ended_ends_in_its_failure() {
-    let mut story = Story::of("61725");
+    let mut story = Followed::of("61725");
     let queued = json!({"code": "temporary-unavailable-queued", "title": "Temporarily unavailable", "detail": "Try later"});
     let steps = |second: &Value| {
         [
@@ -168,7 +168,7 @@ fn a_job_that_the_tracker_ended_ends_in_its_failure() {
 
 #[test]
 fn a_job_that_nobody_has_looked_at_yet_is_short() {
-    insta::assert_snapshot!(page(&Story::of("61726").detail, &[], &view(80, 9.0)), @r#"
+    insta::assert_snapshot!(page(&Followed::of("61726").detail, &[], &view(80, 9.0)), @r#"
     ○ 61726  pending
       age         9s, enqueued 2026-11-22 15:04:05Z
       polls       none yet, the first due
@@ -185,7 +185,7 @@ fn hostile_text_is_escaped_wherever_it_stands() {
     let mfa = json!({"type": "mfa", "method": evil, "description": [evil], "input": [evil, {"x": evil}],
         "expiryMs": 120_000, "links": {"response": evil}});
     let failed = json!({"code": evil, "title": {"x": evil}, "detail": [evil]});
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story
         .seen(
             1.0,

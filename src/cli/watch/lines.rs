@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::Sight;
 use crate::cli::screen::Screen;
 use crate::cli::{steps, text};
 use crate::core::delivery::DeliveryState;
@@ -12,8 +11,8 @@ use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::store::{AttemptView, JobDetail, Store, Told, TransitionView, WatchedJob};
 
-/// Most jobs that have ended and are still looked at, since a webhook is still to be told of them.
-const MOST_OPEN: usize = 1000;
+/// Most jobs that have ended and are still read, since deliveries of theirs are pending.
+const MAX_OPEN: usize = 1000;
 
 /// Longest error that is shown, in characters.
 const ERROR_CHARS: usize = 300;
@@ -54,22 +53,28 @@ enum Change<'a> {
     },
 }
 
-/// What was told of a job already.
+/// What was printed of a job already.
 #[derive(Debug)]
-struct Known {
+struct Printed {
     state: JobState,
     last_error: Option<String>,
     last_seq: u32,
-    told: Told,
+    deliveries: Told,
     attempts: HashSet<(String, String, u32)>,
 }
 
-/// What was told so far.
+impl Printed {
+    fn is_open(&self) -> bool {
+        self.deliveries.pending > 0
+    }
+}
+
+/// What was printed so far.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(in crate::cli) struct Lines {
     json: bool,
     began_at: UnixMillis,
-    known: HashMap<JobId, Known>,
+    printed: HashMap<JobId, Printed>,
 }
 
 impl Lines {
@@ -77,40 +82,39 @@ impl Lines {
         Self {
             json,
             began_at,
-            known: HashMap::new(),
+            printed: HashMap::new(),
         }
     }
 
-    /// Jobs that are to be looked at although they are no longer lively: a webhook is still to be told of them.
+    /// Jobs with pending deliveries, which are read although they may have ended long ago.
     pub(super) fn open(&self) -> Vec<JobId> {
-        let open = self.known.iter().filter(|(_, known)| is_open(known));
-        open.map(|(id, _)| id.clone()).take(MOST_OPEN).collect()
+        let open = self.printed.iter().filter(|(_, printed)| printed.is_open());
+        open.map(|(id, _)| id.clone()).take(MAX_OPEN).collect()
     }
 
-    /// Writes what has changed since the last time.
+    /// Prints what has changed since the last time.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(super) async fn tell(
+    pub(super) async fn print(
         &mut self,
         store: &Store,
-        sight: &Sight,
+        jobs: &[WatchedJob],
         now: UnixMillis,
         screen: &mut Screen,
     ) -> anyhow::Result<()> {
-        for job in &sight.jobs {
+        for job in jobs {
             let id = &job.summary.row.id;
-            let known = self.known.get(id);
-            let is_new_inside =
-                known.is_none_or(|known| known.last_seq != job.last_seq || known.told != job.told);
-            let inside = is_new_inside && (job.last_seq > 0 || job.told != Told::default());
-            let detail = if inside {
+            let is_same = self.printed.get(id).is_some_and(|printed| {
+                (printed.last_seq, printed.deliveries) == (job.last_seq, job.told)
+            });
+            let has_detail = job.last_seq > 0 || job.told != Told::default();
+            let detail = if has_detail && !is_same {
                 store.detail(id).await?
             } else {
                 None
             };
-            let lines = self.changes(job, detail.as_ref(), now);
-            for change in &lines {
+            for change in &self.changes(job, detail.as_ref(), now) {
                 if self.json {
                     screen.json(change)?;
                 } else {
@@ -119,9 +123,10 @@ impl Lines {
             }
             self.remember(job, detail.as_ref());
         }
-        let seen: HashSet<&JobId> = sight.jobs.iter().map(|job| &job.summary.row.id).collect();
-        self.known
-            .retain(|id, known| seen.contains(id) || !known.state.is_final() || is_open(known));
+        let read: HashSet<&JobId> = jobs.iter().map(|job| &job.summary.row.id).collect();
+        self.printed.retain(|id, printed| {
+            read.contains(id) || !printed.state.is_final() || printed.is_open()
+        });
         Ok(())
     }
 
@@ -132,22 +137,22 @@ impl Lines {
         now: UnixMillis,
     ) -> Vec<Change<'a>> {
         let id = &job.summary.row.id;
-        let known = self.known.get(id);
+        let printed = self.printed.get(id);
         let mut changes = Vec::new();
-        // Of a job that is seen for the first time only what happened since then is news.
-        let is_new = |at: UnixMillis| known.is_some() || at >= self.began_at;
+        // Of a job that is read for the first time only what happened since the start is new.
+        let is_new = |at: UnixMillis| printed.is_some() || at >= self.began_at;
         if let Some(detail) = detail {
-            let last = known.map_or(0, |known| known.last_seq);
+            let last = printed.map_or(0, |printed| printed.last_seq);
             let steps = detail.transitions.iter();
             let steps = steps.filter(|each| each.seq > last && is_new(each.observed_at));
             changes.extend(steps.map(|each| step(id, each)));
         }
         let row = &job.summary.row;
         let last_error = last_error(job);
-        let same = known.is_some_and(|known| {
-            known.state == row.state && known.last_error.is_some() == last_error.is_some()
+        let is_same = printed.is_some_and(|printed| {
+            printed.state == row.state && printed.last_error.is_some() == last_error.is_some()
         });
-        if !same {
+        if !is_same {
             let (steps_done, steps) = steps::done_of(&job.summary);
             let of_job = Change::Job {
                 at: job.summary.finished_at.unwrap_or(now).rfc3339(),
@@ -158,19 +163,19 @@ impl Lines {
                 failure: job.summary.failure.as_ref(),
                 last_error,
             };
-            // What was there when the watching began comes before what happens.
-            let place = if known.is_none() && !row.state.is_final() {
+            // What was there at the start comes before what happens.
+            let index = if printed.is_none() && !row.state.is_final() {
                 0
             } else {
                 changes.len()
             };
-            changes.insert(place, of_job);
+            changes.insert(index, of_job);
         }
         if let Some(detail) = detail {
             let attempts = detail.attempts.iter();
             let attempts = attempts.filter(|each| {
                 is_new(each.started_at)
-                    && known.is_none_or(|known| !known.attempts.contains(&key(each)))
+                    && printed.is_none_or(|printed| !printed.attempts.contains(&key(each)))
             });
             changes.extend(attempts.filter_map(|each| delivery(id, each, detail)));
         }
@@ -179,28 +184,24 @@ impl Lines {
 
     fn remember(&mut self, job: &WatchedJob, detail: Option<&JobDetail>) {
         let row = &job.summary.row;
-        let before = self.known.remove(&row.id);
-        let mut attempts = before.map(|known| known.attempts).unwrap_or_default();
-        let (mut last_seq, mut told) = (job.last_seq, job.told);
+        let before = self.printed.remove(&row.id);
+        let mut attempts = before.map(|printed| printed.attempts).unwrap_or_default();
+        let (mut last_seq, mut deliveries) = (job.last_seq, job.told);
         if let Some(detail) = detail {
             attempts.extend(detail.attempts.iter().map(key));
-            // The details are younger than the rest, and are what was told.
+            // The details are younger than the rest, and are what was printed.
             last_seq = detail.transitions.last().map_or(0, |last| last.seq);
-            told.attempts = attempts.len() as u64;
+            deliveries.attempts = attempts.len() as u64;
         }
-        let known = Known {
+        let printed = Printed {
             state: row.state,
             last_error: last_error(job).map(str::to_owned),
             last_seq,
-            told,
+            deliveries,
             attempts,
         };
-        self.known.insert(row.id.clone(), known);
+        self.printed.insert(row.id.clone(), printed);
     }
-}
-
-fn is_open(known: &Known) -> bool {
-    known.told.pending > 0
 }
 
 /// Why the latest poll failed.
@@ -266,7 +267,7 @@ fn delivery<'a>(
 
 /// A change as a line for people.
 fn plain(change: &Change<'_>) -> String {
-    let outside = |said: &str| text::outside(said, ERROR_CHARS);
+    let outside = |text: &str| text::outside(text, ERROR_CHARS);
     match change {
         Change::Job {
             at,
@@ -277,13 +278,12 @@ fn plain(change: &Change<'_>) -> String {
             failure,
             last_error,
         } => {
-            let mut said = format!("{at}  {job_id}  {state} {steps_done}/{steps}");
-            if let Some(failure) = failure {
-                said.push_str(&format!(": {}", steps::failure_line(failure)));
-            } else if let Some(error) = last_error {
-                said.push_str(&format!(": {}", outside(error)));
-            }
-            said
+            let why = match (failure, last_error) {
+                (Some(failure), _) => format!(": {}", steps::failure_line(failure)),
+                (None, Some(error)) => format!(": {}", outside(error)),
+                (None, None) => String::new(),
+            };
+            format!("{at}  {job_id}  {state} {steps_done}/{steps}{why}")
         }
         Change::Step {
             at,
@@ -309,14 +309,12 @@ fn plain(change: &Change<'_>) -> String {
             ..
         } => {
             let webhook = outside(webhook);
-            let mut said =
-                format!("{at}  {job_id}  {event} to {webhook}: {state}, attempt {attempt}");
-            match (error, status) {
-                (Some(error), _) => said.push_str(&format!(": {}", outside(error))),
-                (None, Some(status)) => said.push_str(&format!(": {status}")),
-                (None, None) => {}
-            }
-            said
+            let answer = match (error, status) {
+                (Some(error), _) => format!(": {}", outside(error)),
+                (None, Some(status)) => format!(": {status}"),
+                (None, None) => String::new(),
+            };
+            format!("{at}  {job_id}  {event} to {webhook}: {state}, attempt {attempt}{answer}")
         }
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
-use crate::cli::{steps, table, text};
+use crate::cli::{list, steps, text};
 use crate::core::job::{JobId, JobState};
 use crate::store::{Overview, Told, WatchedJob};
 
-/// What is said when nobody follows the jobs.
-pub(super) const LONELY: &str =
+/// Shown while no daemon runs.
+pub(super) const NO_DAEMON: &str =
     "no daemon follows this database; start it with: systemctl start jobtrackd";
 
 /// Blanks between two columns.
@@ -17,26 +17,34 @@ const GAP: usize = 2;
 
 /// Columns of the widest bar, in a terminal of usual and of large width.
 const BAR: usize = 12;
-const LARGE_BAR: usize = 24;
+const WIDE_BAR: usize = 24;
 
-/// A terminal of this many columns is large.
-const LARGE: usize = 120;
+/// A terminal of this many columns is wide.
+const WIDE: usize = 120;
 
 /// Columns of the widest progress.
-const LARGEST_PROGRESS: usize = 60;
+const MAX_PROGRESS: usize = 60;
 
 /// Longest name or error that is shown, in characters.
 const TEXT_CHARS: usize = 300;
 
 /// What is shown.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Frame<'a> {
-    /// The jobs that were asked for; empty for all that run.
-    pub(super) ids: &'a [JobId],
-    pub(super) jobs: &'a [WatchedJob],
-    pub(super) overview: &'a Overview,
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    /// The jobs that were named on the command line; empty for all that run.
+    pub(super) ids: Vec<JobId>,
+    pub(super) jobs: Vec<WatchedJob>,
+    pub(super) overview: Overview,
     /// No daemon follows them.
-    pub(super) lonely: bool,
+    pub(super) no_daemon: bool,
+}
+
+impl Frame {
+    /// How many of the jobs are in a state like this.
+    pub(super) fn count(&self, wanted: impl Fn(JobState) -> bool) -> usize {
+        let states = self.jobs.iter().map(|job| job.summary.row.state);
+        states.filter(|state| wanted(*state)).count()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +55,8 @@ enum Column {
     Since,
     NextPoll,
     Polls,
-    Told,
+    Deliveries,
 }
-
-type Cell = (String, Tone);
 
 /// What gives way in a narrow terminal, in this order, down to so many columns; to none, it is left out.
 const YIELDS: [(Column, usize); 12] = [
@@ -62,32 +68,30 @@ const YIELDS: [(Column, usize); 12] = [
     (Column::Job, 16),
     (Column::Progress, 18),
     (Column::Bar, 0),
-    (Column::Told, 0),
+    (Column::Deliveries, 0),
     (Column::Since, 0),
     (Column::NextPoll, 0),
     (Column::Job, 8),
 ];
 
 /// The lines of a frame, at most `height`, none wider than the view.
-pub(super) fn draw(frame: &Frame<'_>, view: &View, height: usize) -> Vec<String> {
-    let mut lines = vec![fitting(&summary(frame), Tone::Strong, view)];
-    if frame.lonely {
-        lines.push(fitting(LONELY, Tone::Warn, view));
+pub(super) fn draw(frame: &Frame, view: &View, height: usize) -> Vec<String> {
+    let fitted = |text: &str, tone| view.paint(tone, &text::fit(text, view.width));
+    let mut lines = vec![fitted(&summary(frame), Tone::Strong)];
+    if frame.no_daemon {
+        lines.push(fitted(NO_DAEMON, Tone::Warn));
     }
     lines.push(String::new());
-    if frame.jobs.is_empty() {
-        lines.push(fitting("no job runs", Tone::Dim, view));
-        lines.truncate(height);
-        return lines;
-    }
-    let columns = columns(frame.jobs, view);
-    let headings = columns.iter().map(|(column, width)| {
-        let heading = placed(*column, column.heading(), *width);
-        (heading, Tone::Dim)
-    });
-    lines.push(joined(headings, view));
+    let columns = columns(&frame.jobs, view);
     let mut left = frame.jobs.len();
-    for job in frame.jobs {
+    if frame.jobs.is_empty() {
+        lines.push(fitted("no job runs", Tone::Dim));
+    } else {
+        lines.push(row(&columns, |column, width| {
+            view.paint(Tone::Dim, &aligned(column, column.heading(), width))
+        }));
+    }
+    for job in &frame.jobs {
         let of_job = of_job(job, &columns, view);
         // The last line is for those that do not fit.
         let reserved = usize::from(left > 1);
@@ -98,50 +102,35 @@ pub(super) fn draw(frame: &Frame<'_>, view: &View, height: usize) -> Vec<String>
         left -= 1;
     }
     if left > 0 {
-        let more = format!("… and {left} more");
-        lines.push(fitting(&more, Tone::Dim, view));
+        lines.push(fitted(&format!("… and {left} more"), Tone::Dim));
     }
     lines.truncate(height);
     lines
 }
 
-fn fitting(said: &str, tone: Tone, view: &View) -> String {
-    view.paint(tone, &text::fit(said, view.width))
-}
-
-fn summary(frame: &Frame<'_>) -> String {
-    let overview = frame.overview;
-    let mut said = if frame.ids.is_empty() {
-        let ended = overview.ended;
-        format!(
-            "{} running, {ended} ended in the last minute",
-            overview.running
-        )
+fn summary(frame: &Frame) -> String {
+    let overview = &frame.overview;
+    let mut summary = if frame.ids.is_empty() {
+        let (running, ended) = (overview.running, overview.ended);
+        format!("{running} running, {ended} ended in the last minute")
     } else {
-        let ended = frame.jobs.iter();
-        let ended = ended.filter(|job| job.summary.row.state.is_final()).count();
-        let all = frame.ids.len();
-        let mut said = format!("{ended} of {} ended", text::count(all as u64, "job"));
-        let there = |id: &JobId| frame.jobs.iter().any(|job| job.summary.row.id == *id);
-        let absent: Vec<&str> = frame
-            .ids
-            .iter()
-            .filter(|id| !there(id))
-            .map(JobId::as_str)
-            .collect();
+        let ended = frame.count(JobState::is_final);
+        let all = text::count(frame.ids.len() as u64, "job");
+        let mut summary = format!("{ended} of {all} ended");
+        let is_there = |id: &JobId| frame.jobs.iter().any(|job| job.summary.row.id == *id);
+        let absent = frame.ids.iter().filter(|id| !is_there(id));
+        let absent: Vec<&str> = absent.map(JobId::as_str).collect();
         if !absent.is_empty() {
-            said.push_str(&format!(", not in the database: {}", absent.join(" ")));
+            summary.push_str(&format!(", not in the database: {}", absent.join(" ")));
         }
-        said
+        summary
     };
-    let pending = u64::from(overview.pending);
-    let deliveries = if pending == 1 {
-        "delivery"
-    } else {
-        "deliveries"
+    let deliveries = match overview.pending {
+        1 => "delivery",
+        _ => "deliveries",
     };
-    said.push_str(&format!(", {pending} {deliveries} pending"));
-    for (names, what) in [
+    summary.push_str(&format!(", {} {deliveries} pending", overview.pending));
+    for (names, state) in [
         (&overview.failing, "failing"),
         (&overview.disabled, "disabled"),
     ] {
@@ -151,37 +140,31 @@ fn summary(frame: &Frame<'_>) -> String {
                 .iter()
                 .map(|name| text::outside(name, TEXT_CHARS))
                 .collect();
-            said.push_str(&format!(", {count} {what}: {}", names.join(" ")));
+            summary.push_str(&format!(", {count} {state}: {}", names.join(" ")));
         }
     }
-    said
+    summary
 }
 
 fn of_job(job: &WatchedJob, columns: &[(Column, usize)], view: &View) -> Vec<String> {
-    let cells = columns.iter().map(|(column, width)| match column {
-        Column::Bar => (String::new(), Tone::Plain),
+    let mut lines = vec![row(columns, |column, width| match column {
+        Column::Bar => bar(job, width, view),
         column => {
-            let (said, tone) = column.cell(job, view, *width);
-            (placed(*column, &said, *width), tone)
+            let (text, tone) = column.cell(job, view, width);
+            view.paint(tone, &aligned(column, &text, width))
         }
-    });
-    let mut line = String::new();
-    for ((column, width), (said, tone)) in columns.iter().zip(cells) {
-        if !line.is_empty() {
-            line.push_str(&" ".repeat(GAP));
-        }
-        match column {
-            Column::Bar => line.push_str(&bar(job, *width, view)),
-            _ => line.push_str(&view.paint(tone, &said)),
-        }
-    }
-    let mut lines = vec![line.trim_end().to_owned()];
+    })];
     if let Some(trouble) = trouble(job) {
-        let room = view.width.saturating_sub(4);
-        let trouble = text::fit(&trouble, room);
+        let trouble = text::fit(&trouble, view.width.saturating_sub(4));
         lines.push(format!("    {}", view.paint(Tone::Warn, &trouble)));
     }
     lines
+}
+
+fn row(columns: &[(Column, usize)], cell: impl Fn(Column, usize) -> String) -> String {
+    let cells = columns.iter().map(|(column, width)| cell(*column, *width));
+    let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+    line.trim_end().to_owned()
 }
 
 /// Why the latest polls failed.
@@ -212,25 +195,26 @@ fn bar(job: &WatchedJob, width: usize, view: &View) -> String {
     )
 }
 
-/// What was told: delivered, still to come, given up.
-fn told(told: &Told) -> Cell {
-    let parts: Vec<String> = [
+/// How many deliveries are delivered, still to come, refused so far, exhausted, disabled.
+fn deliveries(told: &Told) -> (String, Tone) {
+    let counts = [
         (told.delivered, "✓"),
         (told.pending - told.refused, "○"),
         (told.refused, "↻"),
         (told.exhausted, "✗"),
         (told.disabled, "–"),
-    ]
-    .iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, mark)| format!("{count}{mark}"))
-    .collect();
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, mark)| format!("{count}{mark}"))
+        .collect();
     let tone = match told {
         told if told.exhausted > 0 => Tone::Bad,
         told if told.refused + told.disabled > 0 => Tone::Warn,
         _ => Tone::Plain,
     };
-    (parts.join(" "), tone)
+    (counts.join(" "), tone)
 }
 
 impl Column {
@@ -241,7 +225,7 @@ impl Column {
         Self::Since,
         Self::NextPoll,
         Self::Polls,
-        Self::Told,
+        Self::Deliveries,
     ];
 
     fn heading(self) -> &'static str {
@@ -252,7 +236,7 @@ impl Column {
             Self::Since => "FOR",
             Self::NextPoll => "NEXT POLL",
             Self::Polls => "POLLS",
-            Self::Told => "TOLD",
+            Self::Deliveries => "TOLD",
         }
     }
 
@@ -260,7 +244,7 @@ impl Column {
         matches!(self, Self::Since | Self::Polls)
     }
 
-    fn cell(self, job: &WatchedJob, view: &View, width: usize) -> Cell {
+    fn cell(self, job: &WatchedJob, view: &View, width: usize) -> (String, Tone) {
         let summary = &job.summary;
         let row = &summary.row;
         match self {
@@ -284,7 +268,7 @@ impl Column {
                     Some(end) => end.since(row.created_at),
                     None => view.now.since(since),
                 };
-                // Tenths would only flicker.
+                // Without tenths, which would flicker.
                 let whole = Duration::from_secs(took.as_secs());
                 let took = if whole.is_zero() { took } else { whole };
                 (text::brief(took), Tone::Plain)
@@ -294,10 +278,10 @@ impl Column {
                     let ago = text::ago(view.now.since(end));
                     (format!("ended {ago}"), Tone::Dim)
                 }
-                None => table::next_poll(row, view),
+                None => list::next_poll(row, view),
             },
             Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
-            Self::Told => told(&job.told),
+            Self::Deliveries => deliveries(&job.told),
         }
     }
 }
@@ -305,16 +289,13 @@ impl Column {
 /// The columns that fit, with the width of each.
 fn columns(jobs: &[WatchedJob], view: &View) -> Vec<(Column, usize)> {
     let natural = |column: Column| match column {
-        Column::Bar if view.width >= LARGE => LARGE_BAR,
+        Column::Bar if view.width >= WIDE => WIDE_BAR,
         Column::Bar => BAR,
         column => {
-            let cells = jobs
-                .iter()
-                .map(|job| column.cell(job, view, LARGEST_PROGRESS));
-            let widest = cells.map(|(said, _)| text::columns(&said)).max();
-            let widest = widest.unwrap_or_default().min(LARGEST_PROGRESS);
-            // A column that says nothing of any job is left out.
-            match widest {
+            let cells = jobs.iter().map(|job| column.cell(job, view, MAX_PROGRESS));
+            let widest = cells.map(|(text, _)| text::columns(&text)).max();
+            // A column that is empty for every job is left out.
+            match widest.unwrap_or_default().min(MAX_PROGRESS) {
                 0 => 0,
                 widest => widest.max(text::columns(column.heading())),
             }
@@ -331,30 +312,23 @@ fn columns(jobs: &[WatchedJob], view: &View) -> Vec<(Column, usize)> {
         if excess == 0 {
             break;
         }
-        for (column, width) in &mut columns {
-            if *column == yielding {
-                *width = match least {
-                    0 => 0,
-                    least => width.saturating_sub(excess).max(least.min(*width)),
-                };
-            }
+        for (_, width) in columns.iter_mut().filter(|(column, _)| *column == yielding) {
+            *width = match least {
+                0 => 0,
+                least => width.saturating_sub(excess).max(least.min(*width)),
+            };
         }
         columns.retain(|(_, width)| *width > 0);
     }
     columns
 }
 
-fn placed(column: Column, said: &str, width: usize) -> String {
-    let said = text::fit(said, width);
-    let blanks = " ".repeat(width.saturating_sub(text::columns(&said)));
+fn aligned(column: Column, text: &str, width: usize) -> String {
+    let text = text::fit(text, width);
+    let blanks = " ".repeat(width.saturating_sub(text::columns(&text)));
     if column.is_number() {
-        blanks + &said
+        blanks + &text
     } else {
-        said + &blanks
+        text + &blanks
     }
-}
-
-fn joined(cells: impl Iterator<Item = Cell>, view: &View) -> String {
-    let cells: Vec<String> = cells.map(|(said, tone)| view.paint(tone, &said)).collect();
-    cells.join(&" ".repeat(GAP)).trim_end().to_owned()
 }

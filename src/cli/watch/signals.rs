@@ -1,4 +1,4 @@
-//! What reaches a watch from outside: signals, and a reader that goes away.
+//! What reaches a program on a terminal from outside: signals, and a reader that goes away.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether the reader of standard output has gone; with nothing to write it would not be noticed otherwise.
-pub(in crate::cli) fn is_hung_up() -> bool {
+/// Whether the reader of standard output has gone; without this it goes unnoticed until the next write.
+pub(in crate::cli) fn output_is_closed() -> bool {
     let out = io::stdout();
     let mut polled = [PollFd::new(&out, PollFlags::empty())];
     let gone = PollFlags::ERR | PollFlags::HUP;
@@ -20,7 +20,7 @@ pub(in crate::cli) fn is_hung_up() -> bool {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Asked {
+pub(in crate::cli) enum Request {
     /// An end.
     Stop,
     /// The terminal has another size.
@@ -29,7 +29,7 @@ pub(in crate::cli) enum Asked {
     Suspend,
 }
 
-/// What the terminal, and those who end processes, say.
+/// The signals of a terminal, and those that end a process.
 pub(in crate::cli) struct Signals {
     ends: [Signal; 4],
     resized: Signal,
@@ -50,15 +50,15 @@ impl Signals {
         })
     }
 
-    pub(in crate::cli) async fn next(&mut self) -> Asked {
+    pub(in crate::cli) async fn next(&mut self) -> Request {
         let [interrupt, terminate, hangup, quit] = &mut self.ends;
         tokio::select! {
-            _ = interrupt.recv() => Asked::Stop,
-            _ = terminate.recv() => Asked::Stop,
-            _ = hangup.recv() => Asked::Stop,
-            _ = quit.recv() => Asked::Stop,
-            _ = self.resized.recv() => Asked::Redraw,
-            _ = self.suspended.recv() => Asked::Suspend,
+            _ = interrupt.recv() => Request::Stop,
+            _ = terminate.recv() => Request::Stop,
+            _ = hangup.recv() => Request::Stop,
+            _ = quit.recv() => Request::Stop,
+            _ = self.resized.recv() => Request::Redraw,
+            _ = self.suspended.recv() => Request::Suspend,
         }
     }
 }

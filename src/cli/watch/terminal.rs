@@ -1,16 +1,16 @@
 //! A terminal that is drawn upon, and left as it was found.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use rustix::termios::tcgetwinsize;
 
-use crate::cli::screen::View;
+use crate::cli::screen::{View, size_of};
 use crate::cli::style::Style;
-use crate::clock::Clock;
+use crate::core::time::UnixMillis;
 
 /// The other screen, without a cursor; what is too long for a line is cut.
 const SHOW: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
@@ -29,41 +29,33 @@ const CLEAR_BELOW: &str = "\u{1b}[J";
 const USUAL: (u16, u16) = (80, 24);
 
 /// The widest layout, in columns.
-const LARGEST_WIDTH: usize = 160;
+const MAX_WIDTH: usize = 160;
 
 /// Drawn upon from [`Terminal::enter`] on until it is dropped, however that happens.
-pub(super) struct Terminal {
-    out: Box<dyn Output>,
+pub(in crate::cli) struct Terminal {
+    out: Arc<File>,
     style: Style,
-    shown: Arc<AtomicBool>,
+    is_shown: Arc<AtomicBool>,
 }
 
-/// A terminal's file.
-trait Output: Write + AsFd {}
-
-impl<T: Write + AsFd> Output for T {}
-
 impl Terminal {
-    /// Begins. A panic, too, leaves the terminal before it says anything.
+    /// Begins. A panic, too, leaves the terminal before it prints anything.
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub(super) fn enter(out: impl Write + AsFd + 'static, style: Style) -> anyhow::Result<Self> {
-        let shown = Arc::new(AtomicBool::new(false));
-        let file = out.as_fd().try_clone_to_owned();
-        let file = file.context("the terminal cannot be used")?;
-        let (before, is_shown) = (std::panic::take_hook(), Arc::clone(&shown));
+    pub(super) fn enter(out: impl AsFd, style: Style) -> anyhow::Result<Self> {
+        let out = out.as_fd().try_clone_to_owned();
+        let mut terminal = Self {
+            out: Arc::new(out.context("the terminal cannot be used")?.into()),
+            style,
+            is_shown: Arc::default(),
+        };
+        let (out, is_shown) = (Arc::clone(&terminal.out), Arc::clone(&terminal.is_shown));
+        let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if is_shown.swap(false, Ordering::Relaxed) {
-                give_back(&file);
-            }
+            leave(&out, &is_shown);
             before(panic);
         }));
-        let mut terminal = Self {
-            out: Box::new(out),
-            style,
-            shown,
-        };
         terminal.show()?;
         Ok(terminal)
     }
@@ -73,56 +65,43 @@ impl Terminal {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn show(&mut self) -> anyhow::Result<()> {
-        self.shown.store(true, Ordering::Relaxed);
+        self.is_shown.store(true, Ordering::Relaxed);
         self.write(SHOW)
     }
 
     /// Gives it back.
     pub(super) fn leave(&mut self) {
-        if self.shown.swap(false, Ordering::Relaxed) {
-            give_back(&self.out);
-        }
+        leave(&self.out, &self.is_shown);
     }
 
     /// Columns and rows as they are now.
-    pub(super) fn size(&self) -> (u32, u32) {
-        let known = tcgetwinsize(&self.out).ok();
-        let (columns, rows) = known
-            .map(|size| (size.ws_col, size.ws_row))
-            .filter(|(columns, rows)| *columns > 0 && *rows > 0)
-            .unwrap_or(USUAL);
-        (columns.into(), rows.into())
+    pub(super) fn size(&self) -> (u16, u16) {
+        size_of(&*self.out)
+            .filter(|(_, rows)| *rows > 0)
+            .unwrap_or(USUAL)
     }
 
-    /// Draws lines, made for the size as it is now, over what was there.
+    /// How lines for the size as it is now are to look.
+    pub(super) fn view(&self, now: UnixMillis) -> View {
+        View {
+            style: self.style,
+            width: usize::from(self.size().0).min(MAX_WIDTH),
+            now,
+        }
+    }
+
+    /// Draws lines over what was there.
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub(super) fn draw(
-        &mut self,
-        lines: impl FnOnce(View, usize) -> Vec<String>,
-        clock: &Clock,
-    ) -> anyhow::Result<()> {
-        let (columns, rows) = self.size();
-        let view = View {
-            style: self.style,
-            width: usize::try_from(columns)
-                .unwrap_or(LARGEST_WIDTH)
-                .min(LARGEST_WIDTH),
-            now: clock.now(),
-        };
-        let rows = usize::try_from(rows).unwrap_or(1);
-        let mut out = HOME.to_owned();
-        let lines = lines(view, rows);
-        for (index, line) in lines.iter().enumerate() {
-            if index > 0 {
-                out.push_str("\r\n");
-            }
-            // Cleared before it is written: the cursor stays on the last column of a full line.
-            out.push_str(CLEAR_LINE);
-            out.push_str(line);
-        }
-        if lines.len() < rows {
+    pub(super) fn draw(&mut self, lines: &[String]) -> anyhow::Result<()> {
+        // Each line is cleared before it is written: the cursor stays on the last column of a full line.
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{CLEAR_LINE}{line}"))
+            .collect();
+        let mut out = HOME.to_owned() + &lines.join("\r\n");
+        if lines.len() < usize::from(self.size().1) {
             out.push_str("\r\n");
             out.push_str(CLEAR_BELOW);
         }
@@ -130,8 +109,7 @@ impl Terminal {
     }
 
     fn write(&mut self, text: &str) -> anyhow::Result<()> {
-        let written = self.out.write_all(text.as_bytes());
-        let written = written.and_then(|()| self.out.flush());
+        let written = (&*self.out).write_all(text.as_bytes());
         written.context("the terminal cannot be written")
     }
 }
@@ -142,15 +120,10 @@ impl Drop for Terminal {
     }
 }
 
-/// Around all buffers: it also happens in the middle of a panic. A terminal that is gone needs nothing.
-fn give_back(file: impl AsFd) {
-    let mut left = LEAVE.as_bytes();
-    while !left.is_empty() {
-        match rustix::io::write(&file, left) {
-            Ok(written) => left = left.get(written..).unwrap_or_default(),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return,
-        }
+/// Gives the terminal back if it is shown. One that is gone needs nothing.
+fn leave(mut out: &File, is_shown: &AtomicBool) {
+    if is_shown.swap(false, Ordering::Relaxed) {
+        let _ = out.write_all(LEAVE.as_bytes());
     }
 }
 
@@ -166,12 +139,8 @@ mod tests {
             let (mut read, write) = io::pipe().unwrap();
             let done = std::thread::spawn(move || {
                 let mut terminal = Terminal::enter(write, Style { colour: true }).unwrap();
-                terminal
-                    .draw(
-                        |_, _| vec!["one".to_owned(), "two".to_owned()],
-                        &Clock::system(),
-                    )
-                    .unwrap();
+                let lines = ["one", "two"].map(str::to_owned);
+                terminal.draw(&lines).unwrap();
                 assert!(!panics, "its owner panics");
             })
             .join();

@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
 use super::page::{Frame, draw};
-use crate::cli::sample::{Story, later, step, view};
+use crate::cli::tests::fixture::{Followed, later, step, view};
 use crate::cli::text;
 use crate::core::job::{FailureKind, JobId};
 use crate::store::{Overview, Told, WatchedJob};
 
 const NOTHING: Value = Value::Null;
 
-fn watched(story: Story, told: Told) -> WatchedJob {
+fn watched(story: Followed, told: Told) -> WatchedJob {
     let detail = story.detail;
     let last = detail.transitions.last();
     WatchedJob {
@@ -28,11 +28,11 @@ fn steps(first: &str, second: &str) -> [Value; 2] {
 
 /// One that runs, one in trouble, one that asks, one that nobody has seen, one that failed and one that succeeded.
 fn all_kinds() -> Vec<WatchedJob> {
-    let mut running = Story::of("61723");
+    let mut running = Followed::of("61723");
     running.seen(1.0, &steps("success", "in-progress"));
     running.detail.summary.row.next_poll_at = Some(later(21.0));
 
-    let mut troubled = Story::of("61724");
+    let mut troubled = Followed::of("61724");
     troubled.seen(2.0, &steps("in-progress", "pending"));
     let row = &mut troubled.detail.summary.row;
     row.progress.consecutive_errors = 3;
@@ -40,16 +40,16 @@ fn all_kinds() -> Vec<WatchedJob> {
     row.next_poll_at = Some(later(75.0));
 
     let mfa = json!({"type": "mfa", "method": "token"});
-    let mut asking = Story::of("0ebd2a1c-7f5e-4bd5-9e65-53a4e1ee6bd1");
+    let mut asking = Followed::of("0ebd2a1c-7f5e-4bd5-9e65-53a4e1ee6bd1");
     asking.seen(3.0, &[step("mfa-challenge", "in-progress", &mfa)]);
     asking.detail.summary.row.cancel_requested = true;
 
-    let mut failed = Story::of("61725");
+    let mut failed = Followed::of("61725");
     let error = json!({"code": "invalid-credentials", "title": "Cannot login"});
     failed.seen(4.0, &[step("verify-credentials", "failed", &error)]);
-    let mut expired = Story::of("61726");
+    let mut expired = Followed::of("61726");
     expired.ended(5.0, FailureKind::Expired, "the deadline passed");
-    let mut succeeded = Story::of("61727");
+    let mut succeeded = Followed::of("61727");
     succeeded.seen(6.0, &steps("success", "skipped"));
 
     let told = |delivered, pending, refused, exhausted| Told {
@@ -63,7 +63,7 @@ fn all_kinds() -> Vec<WatchedJob> {
         watched(running, told(4, 0, 0, 0)),
         watched(troubled, Told::default()),
         watched(asking, told(3, 2, 1, 0)),
-        watched(Story::of("new"), Told::default()),
+        watched(Followed::of("new"), Told::default()),
         watched(failed, told(1, 0, 0, 1)),
         watched(expired, Told::default()),
         watched(succeeded, told(7, 1, 0, 0)),
@@ -81,12 +81,10 @@ fn overview() -> Overview {
 }
 
 fn page(jobs: &[WatchedJob], width: usize, height: usize) -> String {
-    let overview = overview();
     let frame = Frame {
-        ids: &[],
-        jobs,
-        overview: &overview,
-        lonely: false,
+        jobs: jobs.to_vec(),
+        overview: overview(),
+        ..Frame::default()
     };
     draw(&frame, &view(width, 9.0), height).join("\n")
 }
@@ -149,14 +147,11 @@ fn a_low_terminal_shows_the_first_jobs_and_counts_the_others() {
 
 #[test]
 fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named() {
-    let overview = overview();
-    let jobs: Vec<WatchedJob> = all_kinds().drain(4..5).collect();
-    let ids = ["61725", "99"].map(|id| JobId::parse(id).unwrap());
     let frame = Frame {
-        ids: &ids,
-        jobs: &jobs,
-        overview: &overview,
-        lonely: true,
+        ids: ["61725", "99"].map(|id| JobId::parse(id).unwrap()).into(),
+        jobs: all_kinds().drain(4..5).collect(),
+        overview: overview(),
+        no_daemon: true,
     };
     insta::assert_snapshot!(draw(&frame, &view(100, 9.0), 24).join("\n"), @r#"
     1 of 2 jobs ended, not in the database: 99, 2 deliveries pending, 1 webhook failing: audit\u{1b}
@@ -170,19 +165,17 @@ fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named()
 #[test]
 fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     let evil = "\u{1b}[2J\u{202e}\u{9b}x";
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story.seen(1.0, &[step(evil, evil, &NOTHING)]);
     story.detail.summary.row.progress.last_error = Some(evil.to_owned());
     story.detail.summary.row.progress.consecutive_errors = 1;
-    let jobs = [watched(story, Told::default())];
-    let mut overview = overview();
-    overview.disabled.push(evil.to_owned());
-    let frame = Frame {
-        ids: &[],
-        jobs: &jobs,
-        overview: &overview,
-        lonely: true,
+    let mut frame = Frame {
+        jobs: vec![watched(story, Told::default())],
+        overview: overview(),
+        no_daemon: true,
+        ..Frame::default()
     };
+    frame.overview.disabled.push(evil.to_owned());
     let mut view = view(100, 9.0);
     let plain = draw(&frame, &view, 24).join("\n");
     let bad = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');

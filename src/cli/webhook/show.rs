@@ -1,28 +1,46 @@
-//! `webhook show`: one webhook, and what it has been told lately.
+//! `webhook list` and `webhook show`: webhooks with their health, and the latest attempts at one of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use url::Url;
 
-use super::known;
-use super::list::{place, types};
-use super::standing::{Standing, words};
-use crate::cli::columns::{self, Cell};
 use crate::cli::screen::{Screen, View};
 use crate::cli::style::Tone;
-use crate::cli::text;
+use crate::cli::table::{self, Cell, plain};
+use crate::cli::text::{self, count, outside};
+use crate::cli::unknown::known_webhook;
 use crate::core::delivery::WebhookName;
+use crate::core::event::EventType;
+use crate::core::health::Health;
+use crate::core::time::millis;
+use crate::record::StartedRecord;
+use crate::record::webhook::{
+    ConditionRecord, HealthWord, ListedWebhookRecord, SettingsRecord, WebhookRecord,
+};
 use crate::store::{AttemptView, Store, WebhookFigures, WebhookHealth};
-use crate::webhook::WebhookSettings;
+use crate::webhook::{WebhookSettings, shown_url};
 
 /// Attempts that are shown.
 const ATTEMPTS: u32 = 10;
 
-/// Longest error and answer that are shown, in characters.
+/// Longest name, and longest reason, error or answer that is shown, in characters.
+const NAME_CHARS: usize = 64;
 const TEXT_CHARS: usize = 200;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+#[command(
+    after_help = "Webhooks of the configuration, and those that are in it no more but have events waiting in the database. \
+                  `given up` and `disabled` count among the latest 10,000 events."
+)]
+pub(super) struct ListArgs {
+    /// Print one JSON object per webhook
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
     /// The webhook
     #[arg(value_name = "NAME")]
     name: String,
@@ -31,186 +49,270 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    name: &'a str,
-    settings: Option<SettingsRecord<'a>>,
-    #[serde(flatten)]
-    standing: Standing<'a>,
-    attempts: Vec<AttemptRecord<'a>>,
+/// A webhook as the database and the configuration have it.
+struct Webhook<'a> {
+    name: &'a WebhookName,
+    settings: Option<&'a WebhookSettings>,
+    health: &'a WebhookHealth,
+    figures: Option<&'a WebhookFigures>,
 }
 
-#[derive(Serialize)]
-struct SettingsRecord<'a> {
-    url: Option<String>,
-    events: Vec<&'static str>,
-    timeout_ms: u64,
-    max_in_flight: usize,
-    retry_ms: Vec<u64>,
-    allow_private: bool,
-    headers: Vec<&'a str>,
-    fallback: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct AttemptRecord<'a> {
-    event_id: &'a str,
-    number: u32,
-    started_at: String,
-    duration_ms: i64,
-    status: Option<u16>,
-    error: Option<&'a str>,
-    trigger: &'a str,
-    answer: Option<&'a str>,
-    answer_cut: Option<&'a str>,
-}
-
-pub(super) async fn run(
-    args: &Args,
+pub(super) async fn list(
+    args: &ListArgs,
     webhooks: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let name = known(&args.name, webhooks, store).await?;
-    let settings = webhooks.iter().find(|each| each.name == name);
-    let health = store.webhook_health(&name).await?;
-    let figures = store.figures(std::slice::from_ref(&name)).await?;
-    let figures = figures.webhooks.first();
-    let attempts = store.latest_attempts(&name, ATTEMPTS).await?;
     let view = screen.view;
-    if args.json {
-        return screen.json(&Record {
-            name: name.as_str(),
-            settings: settings.map(SettingsRecord::of),
-            standing: Standing::of(&health, figures, &view),
-            attempts: attempts.iter().map(AttemptRecord::of).collect(),
-        });
+    let stored = store.webhook_names().await?.into_iter();
+    let mut names: BTreeMap<WebhookName, Option<&WebhookSettings>> =
+        stored.map(|name| (name, None)).collect();
+    names.extend(webhooks.iter().map(|each| (each.name.clone(), Some(each))));
+    if names.is_empty() && !args.json {
+        let nothing = "no webhooks; write a [webhooks.NAME] section into the configuration";
+        screen.line(&view.dim(nothing));
+        return Ok(());
     }
-    screen.text(&draw(&name, settings, &health, figures, &view));
-    if attempts.is_empty() {
-        screen.line(&view.paint(
-            Tone::Dim,
-            "no attempts among those of the latest 10,000 events",
-        ));
-    } else {
-        let headings = [
-            "WHEN", "EVENT", "ATTEMPT", "TRIGGER", "TOOK", "STATUS", "SAID",
+    let all: Vec<WebhookName> = names.keys().cloned().collect();
+    let figures = store.figures(&all).await?.webhooks;
+    let mut rows = Vec::new();
+    for (name, settings) in names {
+        let webhook = Webhook {
+            name: &name,
+            settings,
+            health: &store.webhook_health(&name).await?,
+            figures: figures.iter().find(|each| each.name == name),
+        };
+        if args.json {
+            screen.json(&ListedWebhookRecord {
+                name: name.as_str(),
+                configured: settings.is_some(),
+                url: settings.and_then(|settings| settings.url.as_ref().map(without_secrets)),
+                events: settings.map(types),
+                condition: webhook.condition(&view),
+            })?;
+        } else {
+            rows.push(webhook.cells(&view));
+        }
+    }
+    if !args.json {
+        let headings = &[
+            "NAME", "STATE", "PENDING", "OLDEST", "GIVEN UP", "DISABLED", "URL", "",
         ];
-        let rows: Vec<Vec<Cell>> = attempts.iter().map(|each| cells(each, &view)).collect();
-        screen.text(&columns::table(&headings, &rows, &view));
+        screen.text(&table::rows(headings, &rows, &view));
     }
     Ok(())
 }
 
-fn draw(
-    name: &WebhookName,
-    settings: Option<&WebhookSettings>,
-    health: &WebhookHealth,
-    figures: Option<&WebhookFigures>,
-    view: &View,
-) -> String {
-    let (state, more, tone) = words(health, view);
-    let mut lines = vec![format!(
-        "{}  {} {}",
-        view.paint(Tone::Strong, &text::outside(name.as_str(), 64)),
-        view.paint(tone, state),
-        view.paint(Tone::Dim, &more)
-    )];
-    let mut push =
-        |key: &str, value: String| lines.push(format!("  {}{value}", text::pad(key, 16)));
-    match settings {
-        None => push("not configured", "nothing is sent to it".to_owned()),
-        Some(settings) => {
-            let url = settings.url.as_ref().map(place);
-            push("url", url.unwrap_or_else(|| "in a file".to_owned()));
-            push("events", types(settings).join(", "));
-            let limits = format!(
-                "{} a request, {} at once",
-                text::brief(settings.timeout),
-                settings.max_in_flight
-            );
-            push("limits", limits);
-            let retry: Vec<String> = settings.retry.iter().copied().map(text::brief).collect();
-            push("retry", retry.join(", "));
-            let headers: Vec<&str> = settings.headers.iter().map(|each| each.name()).collect();
-            if !headers.is_empty() {
-                push("own headers", headers.join(", "));
-            }
-            if let Some(fallback) = &settings.fallback {
-                push("fallback", fallback.to_string());
-            }
-        }
-    }
-    if let Some(figures) = figures {
-        let oldest = figures.oldest_pending.map_or(String::new(), |at| {
-            format!(", the oldest {}", text::ago(view.now.since(at)))
+pub(super) async fn show(
+    args: &ShowArgs,
+    webhooks: &[WebhookSettings],
+    store: &Store,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let view = screen.view;
+    let name = &known_webhook(&args.name, webhooks, store).await?;
+    let figures = store.figures(std::slice::from_ref(name)).await?;
+    let webhook = Webhook {
+        name,
+        settings: webhooks.iter().find(|each| each.name == *name),
+        health: &store.webhook_health(name).await?,
+        figures: figures.webhooks.first(),
+    };
+    let attempts = store.latest_attempts(name, ATTEMPTS).await?;
+    if args.json {
+        return screen.json(&WebhookRecord {
+            name: name.as_str(),
+            settings: webhook.settings.map(settings_record),
+            condition: webhook.condition(&view),
+            attempts: attempts.iter().map(StartedRecord::from).collect(),
         });
-        push("pending", format!("{}{oldest}", figures.pending));
-        if figures.exhausted + figures.disabled > 0 {
-            let more = format!(
-                "{} given up, {} disabled, of the latest 10,000 events",
-                figures.exhausted, figures.disabled
-            );
-            push("not told", more);
-        }
     }
-    lines.join("\n") + "\n\n"
+    for line in webhook.lines(&view) {
+        screen.line(&line);
+    }
+    screen.line("");
+    if attempts.is_empty() {
+        screen.line(&view.dim("no attempts among those of the latest 10,000 events"));
+        return Ok(());
+    }
+    let headings = &[
+        "WHEN", "EVENT", "ATTEMPT", "TRIGGER", "TOOK", "STATUS", "SAID",
+    ];
+    let rows: Vec<Vec<Cell>> = attempts
+        .iter()
+        .map(|each| attempt_cells(each, &view))
+        .collect();
+    screen.text(&table::rows(headings, &rows, &view));
+    Ok(())
 }
 
-fn cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
-    let took = Duration::from_millis(attempt.duration_ms.unsigned_abs());
-    let (said, tone) = match (&attempt.error, &attempt.answer) {
-        (Some(error), Some(answer)) if !answer.is_empty() => {
-            (format!("{error}: {answer}"), Tone::Warn)
-        }
-        (Some(error), _) => (error.clone(), Tone::Warn),
-        (None, Some(answer)) => (answer.clone(), Tone::Dim),
-        (None, None) => (String::new(), Tone::Plain),
+impl<'a> Webhook<'a> {
+    fn condition(&self, view: &View) -> ConditionRecord<'a> {
+        ConditionRecord::new(self.health, self.figures, view.now)
+    }
+
+    /// Its health in one word with its tone, and a line that says more.
+    fn health(&self, view: &View) -> (Cell, String) {
+        let now = view.now;
+        let failed = |failures: u32| count(u64::from(failures), "failure");
+        let paused_until = self.health.paused_until.filter(|until| *until > now);
+        let (tone, more) = match (&self.health.disabled, paused_until, &self.health.health) {
+            (Some((since, reason)), ..) => {
+                let reason = outside(reason, TEXT_CHARS);
+                (
+                    Tone::Bad,
+                    format!("{}: {reason}", text::ago(now.since(*since))),
+                )
+            }
+            (None, Some(until), _) => {
+                let left = text::brief(until.since(now));
+                (Tone::Warn, format!("asked for it, {left} more"))
+            }
+            (.., Health::Held(hold)) => {
+                let next = match hold.probe_at.filter(|at| *at > now) {
+                    Some(at) => format!("in {}", text::brief(at.since(now))),
+                    None => "as soon as an event waits".to_owned(),
+                };
+                let (since, failures) = (text::brief(now.since(hold.since)), failed(hold.failures));
+                let more = format!("for {since}, {failures} in a row; next probe {next}");
+                (Tone::Warn, more)
+            }
+            (.., Health::Ramping { allowed, .. }) => {
+                let requests = count(u64::from(*allowed), "request");
+                (Tone::Busy, format!("{requests} at once so far"))
+            }
+            (.., Health::Ready(failing)) if failing.failures == 0 => (Tone::Good, String::new()),
+            (.., Health::Ready(failing)) => {
+                (Tone::Warn, format!("{} in a row", failed(failing.failures)))
+            }
+        };
+        ((HealthWord::of(self.health, now).to_string(), tone), more)
+    }
+
+    /// Its line in the list.
+    fn cells(&self, view: &View) -> Vec<Cell> {
+        let (word, more) = self.health(view);
+        let number = |of: fn(&WebhookFigures) -> u64| {
+            let number = self.figures.map(of).filter(|number| *number > 0);
+            plain(number.map_or(String::new(), |number| number.to_string()))
+        };
+        let oldest = self.figures.and_then(|figures| figures.oldest_pending);
+        let url = match self.settings.map(|settings| &settings.url) {
+            Some(Some(url)) => plain(without_secrets(url)),
+            Some(None) => ("in a file".to_owned(), Tone::Dim),
+            None => ("not configured".to_owned(), Tone::Warn),
+        };
+        vec![
+            plain(outside(self.name.as_str(), NAME_CHARS)),
+            word,
+            number(|figures| figures.pending),
+            plain(oldest.map_or(String::new(), |at| text::brief(view.now.since(at)))),
+            number(|figures| figures.exhausted),
+            number(|figures| figures.disabled),
+            url,
+            (more, Tone::Dim),
+        ]
+    }
+
+    /// Its settings and its figures.
+    fn lines(&self, view: &View) -> Vec<String> {
+        let ((word, tone), more) = self.health(view);
+        let name = outside(self.name.as_str(), NAME_CHARS);
+        let (name, word) = (view.paint(Tone::Strong, &name), view.paint(tone, &word));
+        let head = format!("{name}  {word} {}", view.dim(&more));
+        let facts = match self.settings {
+            None => vec![("not configured", "nothing is sent to it".to_owned())],
+            Some(settings) => facts(settings),
+        };
+        let figures = self.figures.into_iter().flat_map(|figures| {
+            let oldest = figures.oldest_pending.map_or(String::new(), |at| {
+                format!(", the oldest {}", text::ago(view.now.since(at)))
+            });
+            let (exhausted, disabled) = (figures.exhausted, figures.disabled);
+            let lost =
+                format!("{exhausted} given up, {disabled} disabled, of the latest 10,000 events");
+            let lost = (exhausted + disabled > 0).then_some(("not delivered", lost));
+            std::iter::once(("pending", format!("{}{oldest}", figures.pending))).chain(lost)
+        });
+        let facts = facts.into_iter().chain(figures);
+        let facts = facts.map(|(key, value)| format!("  {}{value}", text::pad(key, 16)));
+        std::iter::once(head).chain(facts).collect()
+    }
+}
+
+fn facts(settings: &WebhookSettings) -> Vec<(&'static str, String)> {
+    let url = settings.url.as_ref().map(without_secrets);
+    let timeout = text::brief(settings.timeout);
+    let retry: Vec<String> = settings.retry.iter().copied().map(text::brief).collect();
+    let headers: Vec<&str> = settings.headers.iter().map(|each| each.name()).collect();
+    let mut facts = vec![
+        ("url", url.unwrap_or_else(|| "in a file".to_owned())),
+        ("events", types(settings).join(", ")),
+        (
+            "limits",
+            format!("{timeout} a request, {} at once", settings.max_in_flight),
+        ),
+        ("retry", retry.join(", ")),
+    ];
+    if !headers.is_empty() {
+        facts.push(("own headers", headers.join(", ")));
+    }
+    facts.extend(
+        settings
+            .fallback
+            .as_ref()
+            .map(|fallback| ("fallback", fallback.to_string())),
+    );
+    facts
+}
+
+fn settings_record(settings: &WebhookSettings) -> SettingsRecord<'_> {
+    SettingsRecord {
+        url: settings.url.as_ref().map(without_secrets),
+        events: types(settings),
+        timeout_ms: millis(settings.timeout),
+        max_in_flight: settings.max_in_flight,
+        retry_ms: settings.retry.iter().copied().map(millis).collect(),
+        allow_private: settings.allow_private,
+        headers: settings.headers.iter().map(|each| each.name()).collect(),
+        fallback: settings.fallback.as_ref().map(WebhookName::as_str),
+    }
+}
+
+fn without_secrets(url: &Url) -> String {
+    outside(&shown_url(url), TEXT_CHARS)
+}
+
+/// The types of events that are sent to it.
+fn types(settings: &WebhookSettings) -> Vec<&'static str> {
+    settings
+        .events
+        .iter()
+        .copied()
+        .map(EventType::as_str)
+        .collect()
+}
+
+fn attempt_cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
+    let answer = attempt
+        .answer
+        .as_deref()
+        .filter(|answer| !answer.is_empty());
+    let (said, tone) = match (attempt.error.as_deref(), answer) {
+        (Some(error), Some(answer)) => (format!("{error}: {answer}"), Tone::Warn),
+        (Some(error), None) => (error.to_owned(), Tone::Warn),
+        (None, answer) => (answer.unwrap_or_default().to_owned(), Tone::Dim),
     };
-    let plain = |text: String| (text, Tone::Plain);
+    let took = Duration::from_millis(attempt.duration_ms.unsigned_abs());
+    let status = attempt.status.map(|status| status.to_string());
     vec![
         plain(text::ago(view.now.since(attempt.started_at))),
-        plain(attempt.event_id.clone()),
+        plain(&attempt.event_id),
         plain(format!("#{}", attempt.number)),
-        plain(text::outside(&attempt.trigger, 16)),
+        plain(outside(&attempt.trigger, 16)),
         plain(text::brief(took)),
-        plain(
-            attempt
-                .status
-                .map_or("-".to_owned(), |status| status.to_string()),
-        ),
-        (text::outside(&said, TEXT_CHARS), tone),
+        plain(status.as_deref().unwrap_or("-")),
+        (outside(&said, TEXT_CHARS), tone),
     ]
-}
-
-impl<'a> SettingsRecord<'a> {
-    fn of(settings: &'a WebhookSettings) -> Self {
-        let millis = crate::core::time::millis;
-        Self {
-            url: settings.url.as_ref().map(place),
-            events: types(settings),
-            timeout_ms: millis(settings.timeout),
-            max_in_flight: settings.max_in_flight,
-            retry_ms: settings.retry.iter().copied().map(millis).collect(),
-            allow_private: settings.allow_private,
-            headers: settings.headers.iter().map(|each| each.name()).collect(),
-            fallback: settings.fallback.as_ref().map(WebhookName::as_str),
-        }
-    }
-}
-
-impl<'a> AttemptRecord<'a> {
-    fn of(attempt: &'a AttemptView) -> Self {
-        Self {
-            event_id: &attempt.event_id,
-            number: attempt.number,
-            started_at: attempt.started_at.rfc3339(),
-            duration_ms: attempt.duration_ms,
-            status: attempt.status,
-            error: attempt.error.as_deref(),
-            trigger: &attempt.trigger,
-            answer: attempt.answer.as_deref(),
-            answer_cut: attempt.answer_cut.as_deref(),
-        }
-    }
 }

@@ -1,21 +1,21 @@
 //! `webhook test`: one signed sample, shown as it goes and as it is answered.
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde::Serialize;
 
-use super::unknown;
-use crate::cli::place_of;
-use crate::cli::screen::Screen;
+use crate::cli::options;
+use crate::cli::screen::{Screen, View};
+use crate::cli::session::place_of;
 use crate::cli::style::Tone;
 use crate::cli::text;
+use crate::cli::unknown::unknown_webhook;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
-use crate::core::answer::{Answer, Cut};
+use crate::core::answer::Cut;
 use crate::core::delivery::{AttemptResult, WebhookName, Wish};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::core::time::millis;
+use crate::record::command::{RequestRecord, TestRecord};
 use crate::store::{Store, StoreError, TestAttempt};
 use crate::webhook::{AttemptReport, Message, Sender, Shown, WebhookSettings};
 
@@ -25,47 +25,20 @@ use crate::webhook::{AttemptReport, Message, Sender, Shown, WebhookSettings};
                   is disabled, once. Other types than webhook.test tell of a job test-sample with metadata {\"test\":true}. \
                   Values of your own headers and of the URL's query are shown as ***. Exit 0 if the answer is 2xx."
 )]
-pub(in crate::cli) struct Args {
+pub(super) struct Args {
     /// The webhook
     #[arg(value_name = "NAME")]
     name: String,
     /// The type of the sample
-    #[arg(long = "type", value_name = "TYPE", default_value = EventType::Test.as_str(), value_parser = types())]
+    #[arg(long = "type", value_name = "TYPE", default_value = EventType::Test.as_str(), value_parser = options::words(EventType::ALL, EventType::as_str))]
     kind: EventType,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-fn types() -> impl TypedValueParser<Value = EventType> {
-    let names = EventType::ALL.map(EventType::as_str);
-    PossibleValuesParser::new(names).try_map(|name| {
-        EventType::from_name(&name).ok_or_else(|| format!("there is no type {name}"))
-    })
-}
-
-#[derive(Serialize)]
-struct Record<'a> {
-    webhook: &'a str,
-    event_id: &'a str,
-    request: RequestRecord<'a>,
-    status: Option<u16>,
-    error: Option<String>,
-    duration_ms: u64,
-    answer: Option<&'a str>,
-    answer_cut: Option<&'static str>,
-    delivered: bool,
-}
-
-#[derive(Serialize)]
-struct RequestRecord<'a> {
-    line: &'a str,
-    headers: &'a [(String, String)],
-    body: &'a str,
-}
-
 /// Sends the sample.
-pub(in crate::cli) async fn run(
+pub(super) async fn run(
     args: &Args,
     webhooks: &[WebhookSettings],
     database: &DatabaseSettings,
@@ -73,7 +46,7 @@ pub(in crate::cli) async fn run(
     let clock = Clock::system();
     let Some(webhook) = webhooks.iter().find(|each| each.name.as_str() == args.name) else {
         let names: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
-        return Err(unknown(&args.name, &names));
+        return Err(unknown_webhook(&args.name, &names));
     };
     let id = Jitter::system().id("test_");
     let event = sample(args.kind, &id, webhook.name.as_str(), clock.now())
@@ -86,39 +59,27 @@ pub(in crate::cli) async fn run(
         is_replay: false,
     };
     let (report, shown) = sender.send_and_show(webhook, &message).await?;
-    let kept = keep(webhook, &event, &report, database, &clock).await;
+    let attempt = attempt(webhook, &event, &report);
+    let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
-    let drawn = if args.json {
-        screen.json(&record(webhook, &event, &report, &shown))
-    } else {
-        draw(&mut screen, &event, &report, &shown);
-        Ok(())
-    };
-    drawn.and(screen.finish())?;
-    if let Err(error) = kept {
-        crate::cli::note(&format!("note: the attempt was not written down: {error}"));
+    let printed = screen.answer(
+        args.json,
+        &record(&attempt, &event, &report, &shown),
+        |view| lines(&event, &report, &shown, view),
+    );
+    printed.and(screen.finish())?;
+    if let Err(error) = recorded {
+        screen.note(&format!("the attempt was not written down: {error}"));
     }
-    match report.result {
-        AttemptResult::Delivered { .. } => Ok(()),
-        _ => bail!(
-            "{} did not take the sample: {}",
-            webhook.name,
-            report.result.error().unwrap_or_default()
-        ),
+    match attempt.error {
+        None => Ok(()),
+        Some(error) => bail!("{} did not take the sample: {error}", webhook.name),
     }
 }
 
-/// Writes the attempt down where there is a database.
-async fn keep(
-    webhook: &WebhookSettings,
-    event: &Event,
-    report: &AttemptReport,
-    database: &DatabaseSettings,
-    clock: &Clock,
-) -> Result<(), StoreError> {
-    let store = Store::open(place_of(database), clock.clone()).await?;
+fn attempt(webhook: &WebhookSettings, event: &Event, report: &AttemptReport) -> TestAttempt {
     let answer = report.answer.as_ref();
-    let attempt = TestAttempt {
+    TestAttempt {
         event_id: event.id.clone(),
         webhook: webhook.name.clone(),
         started_at: report.started_at,
@@ -126,75 +87,72 @@ async fn keep(
         status: report.result.status(),
         error: report.result.error(),
         answer: answer.map(|answer| answer.text.clone()),
-        answer_cut: cut_of(answer),
-    };
-    let kept = store.record_test(&attempt).await;
-    store.leave().await;
-    kept
+        answer_cut: answer.and_then(|answer| answer.cut).map(Cut::as_str),
+    }
 }
 
-fn cut_of(answer: Option<&Answer>) -> Option<&'static str> {
-    answer.and_then(|answer| answer.cut).map(Cut::as_str)
+/// Records the attempt where there is a database.
+async fn record_test(
+    attempt: &TestAttempt,
+    database: &DatabaseSettings,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    let store = Store::open(place_of(database), clock.clone()).await?;
+    let recorded = store.record_test(attempt).await;
+    store.leave().await;
+    recorded
 }
 
 fn record<'a>(
-    webhook: &'a WebhookSettings,
+    attempt: &'a TestAttempt,
     event: &'a Event,
-    report: &'a AttemptReport,
+    report: &AttemptReport,
     shown: &'a Shown,
-) -> Record<'a> {
-    let answer = report.answer.as_ref();
-    Record {
-        webhook: webhook.name.as_str(),
+) -> TestRecord<'a> {
+    TestRecord {
+        webhook: attempt.webhook.as_str(),
         event_id: &event.id,
         request: RequestRecord {
             line: &shown.line,
             headers: &shown.headers,
             body: &event.body,
         },
-        status: report.result.status(),
-        error: report.result.error(),
-        duration_ms: millis(report.duration),
-        answer: answer.map(|answer| answer.text.as_str()),
-        answer_cut: cut_of(answer),
-        delivered: matches!(report.result, AttemptResult::Delivered { .. }),
+        status: attempt.status,
+        error: attempt.error.clone(),
+        duration_ms: attempt.duration_ms,
+        answer: attempt.answer.as_deref(),
+        answer_cut: attempt.answer_cut,
+        delivered: is_delivered(report),
     }
 }
 
-fn draw(screen: &mut Screen, event: &Event, report: &AttemptReport, shown: &Shown) {
-    let view = screen.view;
-    screen.line(&view.paint(Tone::Strong, &shown.line));
-    for (name, value) in &shown.headers {
-        screen.line(&format!("{name}: {value}"));
-    }
-    screen.line("");
-    screen.line(&event.body);
-    screen.line("");
+fn is_delivered(report: &AttemptReport) -> bool {
+    matches!(report.result, AttemptResult::Delivered { .. })
+}
+
+fn lines(event: &Event, report: &AttemptReport, shown: &Shown, view: &View) -> Vec<String> {
+    let status = report.result.status();
+    let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+    let tone = if is_delivered(report) {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
     let took = text::brief(report.duration);
-    match report.result.status() {
-        Some(status) => {
-            let tone = match report.result {
-                AttemptResult::Delivered { .. } => Tone::Good,
-                _ => Tone::Bad,
-            };
-            screen.line(&format!(
-                "{} after {took}",
-                view.paint(tone, &status.to_string())
-            ));
-        }
-        None => screen.line(&format!(
-            "{} after {took}",
-            view.paint(Tone::Bad, "no answer")
-        )),
-    }
+    let headers = shown.headers.iter();
+    let mut lines = vec![view.paint(Tone::Strong, &shown.line)];
+    lines.extend(headers.map(|(name, value)| format!("{name}: {value}")));
+    lines.extend([String::new(), event.body.clone(), String::new()]);
+    lines.push(format!("{} after {took}", view.paint(tone, &status)));
     if let Some(answer) = &report.answer {
-        screen.line(&answer.text);
-        if let Some(cut) = answer.cut {
-            let note = format!("… not all of it: {}", cut.as_str());
-            screen.line(&view.paint(Tone::Dim, &note));
-        }
+        lines.push(answer.text.clone());
+        let cut = answer
+            .cut
+            .map(|cut| format!("… not all of it: {}", cut.as_str()));
+        lines.extend(cut.map(|note| view.dim(&note)));
     }
-    screen.line(&view.paint(Tone::Dim, meaning(report)));
+    lines.push(view.dim(meaning(report)));
+    lines
 }
 
 /// What such an answer would mean for an event.

@@ -6,7 +6,7 @@ use super::Next;
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::core::observe::Observation;
-use crate::core::poll::printable;
+use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
 use crate::telemetry;
 

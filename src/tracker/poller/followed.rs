@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::{FLUSH, Poller};
 use crate::core::cadence::Progress;
 use crate::core::job::{Failure, FailureKind, JobId};
-use crate::core::poll::printable;
+use crate::core::text::printable;
 use crate::core::time::UnixMillis;
 use crate::store::JobRow;
 use crate::telemetry;

@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt as _;
 use super::house::House;
 use crate::support::asking::{ask, done, mfa};
 use crate::support::patience::until;
+use crate::support::pty::Pty;
 use crate::support::sink::SECRET;
-use crate::support::tty::Tty;
 
 const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
 
@@ -169,20 +169,19 @@ async fn what_is_refused_says_why_and_what_to_type() {
 #[tokio::test]
 async fn on_a_terminal_each_input_is_asked_for_and_nothing_typed_is_shown() {
     let house = asked_twice().await;
-    let mut pty = Tty::open();
     let mut command = house.command("mfa");
     command.arg("m");
-    let mut child = pty.command(&command).spawn().unwrap();
-    pty.shows("Your company?: ").await;
+    let mut pty = Pty::start(&command, 100, 24);
+    pty.shows("Your company?:").await;
     assert!(!pty.echoes());
     pty.types("Basik\u{7f}q\n");
-    pty.shows("Your\\u{7} bank?: ").await;
+    pty.shows("Your\\u{7} bank?:").await;
     pty.types("AU00002\n");
     pty.shows("the API took the answers").await;
-    let status = child.wait().await.unwrap();
-    assert_eq!(status.code(), Some(0), "{}", pty.text());
+    let (ended, left) = pty.ended().await;
+    let text = left.raw;
+    assert_eq!(ended.code(), Some(0), "{text}");
     assert!(pty.echoes());
-    let text = pty.text();
     assert!(!text.contains("Basi") && !text.contains("AU0"), "{text}");
     let daemon = house.running().await;
     succeeds(&house).await;
@@ -197,15 +196,14 @@ async fn breaking_off_sends_nothing_and_gives_the_terminal_back() {
         ("\u{4}", "nothing was typed"),
         ("\n", "answer 1 is empty"),
     ] {
-        let mut pty = Tty::open();
         let mut command = house.command("mfa");
         command.arg("m");
-        let mut child = pty.command(&command).spawn().unwrap();
-        pty.shows("Code: ").await;
+        let mut pty = Pty::start(&command, 100, 24);
+        pty.shows("Code:").await;
         pty.types(keys);
-        let status = child.wait().await.unwrap();
-        assert_eq!(status.code(), Some(1), "{}", pty.text());
-        pty.shows(says).await;
+        let (ended, left) = pty.ended().await;
+        assert_eq!(ended.code(), Some(1), "{}", left.text());
+        assert!(left.text().contains(says), "{}", left.text());
         assert!(pty.echoes(), "{says}");
     }
     assert_eq!(relayed(&house).0, 0);

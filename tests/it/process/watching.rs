@@ -35,7 +35,7 @@ async fn a_terminal_shows_jobs_while_they_run_fits_its_size_and_is_clean_after_c
     house.follow("61723", &RUNNING).await;
     let mut pty = Pty::start(&watch(&house, &[]), 100, 12);
     let drawn = pty.shows("1/2 second in-progress").await;
-    assert!(drawn.is_other && drawn.hides_cursor, "{drawn:?}");
+    assert!(drawn.is_other() && drawn.hides_cursor(), "{drawn:?}");
     assert!(
         drawn.lines()[0].starts_with("1 running, 0 ended"),
         "{}",
@@ -86,7 +86,7 @@ async fn a_terminal_is_clean_after_sigterm_and_while_the_program_is_suspended() 
     assert_clean(&away);
     pty.signal(Signal::CONT);
     pty.until("the other screen again", |glass| {
-        glass.is_other && glass.text().contains("○ 61723")
+        glass.is_other() && glass.text().contains("○ 61723")
     })
     .await;
 
@@ -110,7 +110,7 @@ async fn jobs_that_were_asked_for_are_watched_to_their_end_and_the_exit_code_tel
         (300, &[("only", "success")]),
     ];
     house.follow("good", &phases).await;
-    let pty = Pty::start(&watch(&house, &["good"]), 80, 10);
+    let mut pty = Pty::start(&watch(&house, &["good"]), 80, 10);
     let (ended, left) = pty.ended().await;
     assert_eq!(ended.code(), Some(0), "{}", left.text());
     assert!(left.is_clean(), "{left:?}");
@@ -129,7 +129,7 @@ async fn jobs_that_were_asked_for_are_watched_to_their_end_and_the_exit_code_tel
     house
         .until("SELECT state FROM jobs WHERE id = 'bad'", "failed")
         .await;
-    let pty = Pty::start(&watch(&house, &["bad", "good"]), 80, 10);
+    let mut pty = Pty::start(&watch(&house, &["bad", "good"]), 80, 10);
     let (ended, left) = pty.ended().await;
     assert_eq!(ended.code(), Some(1));
     assert!(
@@ -148,7 +148,7 @@ async fn no_color_means_none_and_a_dumb_terminal_gets_lines() {
     house.sql("INSERT INTO jobs (id) VALUES ('61723')").await;
     let mut command = watch(&house, &[]);
     command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
-    let pty = Pty::start(&command, 80, 10);
+    let mut pty = Pty::start(&command, 80, 10);
     pty.shows("○ 61723").await;
     pty.signal(Signal::TERM);
     let (_, left) = pty.ended().await;
@@ -166,7 +166,7 @@ async fn no_color_means_none_and_a_dumb_terminal_gets_lines() {
     for arguments in [&["watch"][..], &["list"], &["show", "61723"]] {
         let mut command = house.command(arguments[0]);
         command.args(&arguments[1..]).env("TERM", "dumb");
-        let pty = Pty::start(&command, 80, 10);
+        let mut pty = Pty::start(&command, 80, 10);
         let shown = pty.shows("61723").await;
         if arguments == ["watch"] {
             pty.signal(Signal::INT);

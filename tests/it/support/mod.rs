@@ -6,5 +6,4 @@ pub(crate) mod patience;
 pub(crate) mod pty;
 pub(crate) mod receiver;
 pub(crate) mod sink;
-pub(crate) mod tty;
 pub(crate) mod world;

@@ -192,7 +192,7 @@ fn open_or_make(path: &Path, database: &Path) -> io::Result<File> {
 fn read_note(file: &mut File) -> String {
     let mut note = String::new();
     match file.take(200).read_to_string(&mut note) {
-        Ok(_) if !note.trim().is_empty() => jobtrackd_core::poll::printable(note.trim(), 200),
+        Ok(_) if !note.trim().is_empty() => jobtrackd_core::text::printable(note.trim(), 200),
         _ => "which left no note".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::cli::sample::{Story, step, view};
+use crate::cli::tests::fixture::{Followed, step, view};
 
 fn steps(words: &[(&str, &str)]) -> Vec<Value> {
     let steps = words.iter();
@@ -12,7 +12,7 @@ fn steps(words: &[(&str, &str)]) -> Vec<Value> {
 
 #[test]
 fn bars_show_when_and_how_long_and_say_at_most_where_the_start_was_not_seen() {
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story
         .seen(
             0.0,
@@ -38,7 +38,7 @@ fn bars_show_when_and_how_long_and_say_at_most_where_the_start_was_not_seen() {
 
 #[test]
 fn a_step_that_was_done_at_first_sight_has_no_duration() {
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story.seen(
         5.0,
         &steps(&[("a", "success"), ("b", "skipped"), ("", "Resting")]),
@@ -55,7 +55,7 @@ fn a_step_that_was_done_at_first_sight_has_no_duration() {
 
 #[test]
 fn steps_of_one_title_and_steps_that_vanish_are_drawn_apart() {
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     story
         .seen(
             0.0,

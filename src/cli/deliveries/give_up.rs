@@ -1,13 +1,14 @@
-//! `deliveries give-up`: events that nobody is to be told of any more.
+//! `deliveries give-up`: events that are not sent any more.
 
 use anyhow::bail;
-use serde::Serialize;
 
+use crate::cli::pages::every;
 use crate::cli::screen::Screen;
 use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::enqueue::nearest_name;
+use crate::record::command::GiveUpRecord;
 use crate::store::{Store, Unwanted};
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub(super) struct Args {
     /// Only for this webhook; also what is disabled
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
-    /// Everything this webhook was not told yet
+    /// Everything that was not delivered to this webhook yet
     #[arg(long, requires = "webhook")]
     all: bool,
     /// Print one JSON object
@@ -33,16 +34,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Record<'a> {
-    event_id: Option<&'a str>,
-    webhook: Option<&'a str>,
-    deliveries: u64,
-}
-
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let webhook = args.webhook.as_deref().map(WebhookName::new);
-    let unwanted = match (args.event.clone(), webhook) {
+    let unwanted = match (args.event.clone(), webhook.clone()) {
         (Some(event), None) => Unwanted::Event(event),
         (Some(event), Some(webhook)) => Unwanted::EventOf(event, webhook),
         (None, Some(webhook)) => Unwanted::AllOf(webhook),
@@ -56,40 +50,26 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             text::outside(event, 64)
         );
     }
-    let mut deliveries = 0;
-    loop {
-        let page = store.give_up(&unwanted).await?;
-        deliveries += page.deliveries;
-        if page.is_last {
-            break;
-        }
-    }
-    if let Some(webhook) = args.webhook.as_deref().filter(|_| deliveries == 0) {
+    let deliveries = every(async || store.give_up(&unwanted).await).await?;
+    if let Some(webhook) = webhook.filter(|_| deliveries == 0) {
         let names = store.webhook_names().await?;
-        if !names.contains(&WebhookName::new(webhook)) {
-            let near = nearest_name(webhook, names.iter().map(WebhookName::as_str));
+        if !names.contains(&webhook) {
+            let near = nearest_name(webhook.as_str(), names.iter().map(WebhookName::as_str));
             let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            let webhook = text::outside(webhook, 64);
+            let webhook = text::outside(webhook.as_str(), 64);
             bail!("a webhook {webhook} has no deliveries{near}");
         }
     }
-    if args.json {
-        return screen.json(&Record {
-            event_id: args.event.as_deref(),
-            webhook: args.webhook.as_deref(),
-            deliveries,
-        });
-    }
-    let (mark, tone) = match deliveries {
-        0 => ("·", Tone::Dim),
-        _ => ("✓", Tone::Good),
+    let record = GiveUpRecord {
+        event_id: args.event.as_deref(),
+        webhook: args.webhook.as_deref(),
+        deliveries,
     };
-    let said = match deliveries {
-        0 => "nothing of that waits to be told".to_owned(),
-        1 => "1 delivery given up".to_owned(),
-        many => format!("{many} deliveries given up"),
-    };
-    let mark = screen.view.paint(tone, mark);
-    screen.line(&format!("{mark} {said}"));
-    Ok(())
+    screen.answer(args.json, &record, |view| {
+        vec![match deliveries {
+            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be told"),
+            1 => view.done("1 delivery given up"),
+            many => view.done(&format!("{many} deliveries given up")),
+        }]
+    })
 }

@@ -1,11 +1,11 @@
 use serde_json::Value;
 
 use super::*;
-use crate::cli::sample::{Story, step, view};
+use crate::cli::tests::fixture::{Followed, step, view};
 
 #[test]
 fn only_the_deliveries_that_matter_are_listed_when_there_are_many() {
-    let mut story = Story::of("1");
+    let mut story = Followed::of("1");
     for index in 0..40 {
         let word = format!("word-{index}");
         story.seen(f64::from(index), &[step("a", &word, &Value::Null)]);

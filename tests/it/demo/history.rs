@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jobtrackd::core::job::FailureKind;
+use jobtrackd::core::time::UnixMillis;
+use jobtrackd::simulator::TrueMoment;
+use jobtrackd::store::TransitionView;
 use serde_json::Value;
 
-use super::evidence::Case;
-use crate::core::job::FailureKind;
-use crate::core::time::UnixMillis;
-use crate::simulator::TrueMoment;
-use crate::store::TransitionView;
+use super::end_to_end::Case;
 
 /// A poll so close to a change of the API's answer may have seen either side of it.
 const BLUR: Duration = Duration::from_millis(40);
 
-/// A poll that was on its way for so long at most when the tracker itself ended the job is not recorded any more.
+/// A poll that was on its way for so long at most when the daemon itself ended the job is not recorded any more.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// Steps by title: status and result.
@@ -108,14 +108,11 @@ fn picture(moment: &TrueMoment) -> Option<Picture> {
     Some(steps.collect())
 }
 
-/// When the API answered a poll by the job itself, and the answer must have been looked at.
+/// When the API answered a poll with the job itself, and the answer must have been recorded.
 fn seen(case: &Case) -> impl Iterator<Item = UnixMillis> {
-    let ended = case
-        .detail
-        .as_ref()
-        .and_then(|detail| detail.summary.finished_at);
+    let ended = case.detail.summary.finished_at;
     let cut_short = matches!(
-        case.role.end,
+        case.job.end,
         Some(FailureKind::Cancelled | FailureKind::Expired)
     );
     let margin = if cut_short {
@@ -137,51 +134,46 @@ fn moment_at(moments: &[TrueMoment], at: UnixMillis) -> Option<usize> {
     before.filter(|_| before == after)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionView {
-        TransitionView {
-            seq,
-            position: 0,
-            title: "a".to_owned(),
-            from: from.map(str::to_owned),
-            to: to.to_owned(),
-            result: None,
-            observed_at: UnixMillis(at),
-            remote_updated: None,
-        }
+fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionView {
+    TransitionView {
+        seq,
+        position: 0,
+        title: "a".to_owned(),
+        from: from.map(str::to_owned),
+        to: to.to_owned(),
+        result: None,
+        observed_at: UnixMillis(at),
+        remote_updated: None,
     }
+}
 
-    #[test]
-    fn a_gap_a_false_start_and_an_empty_change_are_noticed() {
-        let first = transition(1, 5, None, "pending");
-        for (second, problem) in [
-            (
-                transition(3, 6, Some("pending"), "success"),
-                "has the number 3",
-            ),
-            (transition(2, 6, None, "success"), "does not begin"),
-            (
-                transition(2, 6, Some("pending"), "pending"),
-                "changes nothing",
-            ),
-        ] {
-            let error = replay(&[first.clone(), second]).unwrap_err();
-            assert!(error.contains(problem), "{error}");
-        }
+#[test]
+fn a_gap_a_false_start_and_an_empty_change_are_noticed() {
+    let first = transition(1, 5, None, "pending");
+    for (second, problem) in [
+        (
+            transition(3, 6, Some("pending"), "success"),
+            "has the number 3",
+        ),
+        (transition(2, 6, None, "success"), "does not begin"),
+        (
+            transition(2, 6, Some("pending"), "pending"),
+            "changes nothing",
+        ),
+    ] {
+        let error = replay(&[first.clone(), second]).unwrap_err();
+        assert!(error.contains(problem), "{error}");
     }
+}
 
-    #[test]
-    fn a_step_that_went_missing_comes_back_from_there() {
-        let pictures = replay(&[
-            transition(1, 5, None, "pending"),
-            transition(2, 6, Some("pending"), "missing"),
-            transition(3, 7, Some("missing"), "pending"),
-        ])
-        .unwrap();
-        let steps: Vec<usize> = pictures.iter().map(|(_, picture)| picture.len()).collect();
-        assert_eq!(steps, [1, 0, 1]);
-    }
+#[test]
+fn a_step_that_went_missing_comes_back_from_there() {
+    let pictures = replay(&[
+        transition(1, 5, None, "pending"),
+        transition(2, 6, Some("pending"), "missing"),
+        transition(3, 7, Some("missing"), "pending"),
+    ])
+    .unwrap();
+    let steps: Vec<usize> = pictures.iter().map(|(_, picture)| picture.len()).collect();
+    assert_eq!(steps, [1, 0, 1]);
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::challenge;
-use super::screen::View;
-use super::steps::{self, Standing};
-use super::style::Tone;
-use super::text;
+use crate::cli::challenge;
+use crate::cli::print::facts;
+use crate::cli::screen::View;
+use crate::cli::steps::{self, Standing};
+use crate::cli::style::Tone;
+use crate::cli::text;
 use crate::core::job::{Failure, FailureKind};
 use crate::core::resource::{StepStatus, error_of};
 use crate::core::time::UnixMillis;
@@ -22,7 +23,7 @@ const DURATION_WIDTH: usize = 9;
 /// Columns of the widest bar.
 const LARGEST_BAR: usize = 36;
 
-/// Columns of the narrowest bar that is worth drawing.
+/// Columns of the narrowest bar that is drawn.
 const SMALLEST_BAR: usize = 8;
 
 /// Columns of the longest title and status that are shown whole.
@@ -42,12 +43,6 @@ struct Span {
     end: UnixMillis,
     /// Nobody saw the step start: it took this long or less.
     at_most: bool,
-}
-
-impl Span {
-    fn duration(self) -> Duration {
-        self.end.since(self.start)
-    }
 }
 
 /// One line of the timeline.
@@ -73,43 +68,38 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
             span: span(step, detail, view.now),
         })
         .collect();
-    let mut out = heading(detail, view);
     let shape = Shape::of(&lines, view);
     let spaced = lines.len() <= MOST_SPACED_STEPS;
-    let failed = job
-        .failure
-        .as_ref()
-        .filter(|failure| failure.kind == FailureKind::Step)
-        .and_then(|failure| {
-            lines.iter().position(|line| {
-                line.standing == Standing::Failed && Some(&line.step.title) == failure.step.as_ref()
-            })
-        });
+    // The failure stands below its step, or below all.
+    let is_step = |failure: &&Failure| failure.kind == FailureKind::Step;
+    let failed = job.failure.as_ref().filter(is_step).and_then(|failure| {
+        let is_it = |line: &Line<'_>| {
+            line.standing == Standing::Failed && Some(&line.step.title) == failure.step.as_ref()
+        };
+        Some((lines.iter().position(is_it)?, failure))
+    });
+    let mut out = heading(detail, view);
     for (index, line) in lines.iter().enumerate() {
         let is_last = index + 1 == lines.len() && (failed.is_some() || job.failure.is_none());
         let rail = if is_last { " " } else { "│" };
         out.push_str(&shape.line(line, view));
-        let mut facts = match line.standing {
+        let mut below = match line.standing {
             Standing::Asking => challenge::facts(line.step, view),
             Standing::Queued => queued(line.step),
             _ => Vec::new(),
         };
-        if let Some(failure) = job.failure.as_ref().filter(|_| failed == Some(index)) {
-            facts.extend(failure_facts(failure));
+        if let Some((_, failure)) = failed.filter(|(failed, _)| *failed == index) {
+            below.extend(failure_facts(failure));
         }
-        push_facts(&mut out, &facts, rail, view);
+        out.push_str(&facts(&below, &format!("  {rail}   "), NAME_WIDTH, view));
         if spaced && !is_last {
-            out.push_str(&format!("  {}\n", view.paint(Tone::Dim, rail)));
+            out.push_str(&format!("  {}\n", view.dim(rail)));
         }
     }
     if let Some(failure) = job.failure.as_ref().filter(|_| failed.is_none()) {
-        let end = steps::kind(failure);
-        out.push_str(&format!(
-            "  {} {}\n",
-            view.paint(Tone::Bad, "✗"),
-            view.paint(Tone::Bad, end)
-        ));
-        push_facts(&mut out, &failure_facts(failure), " ", view);
+        let end = view.paint(Tone::Bad, steps::kind(failure));
+        out.push_str(&format!("  {}\n", view.marked(Tone::Bad, "✗", &end)));
+        out.push_str(&facts(&failure_facts(failure), "      ", NAME_WIDTH, view));
     }
     out
 }
@@ -124,7 +114,7 @@ fn heading(detail: &JobDetail, view: &View) -> String {
     format!(
         "{}  {}\n",
         view.paint(Tone::Strong, "Steps"),
-        view.paint(Tone::Dim, &note)
+        view.dim(&note)
     )
 }
 
@@ -139,18 +129,21 @@ struct Shape {
 
 impl Shape {
     fn of(lines: &[Line<'_>], view: &View) -> Self {
-        let statuses = lines.iter().map(|line| text::columns(&line.status));
-        let status = statuses.max().unwrap_or_default().min(LARGEST_STATUS);
-        let titles = lines.iter().map(|line| text::columns(&line.title));
-        let title = titles.max().unwrap_or_default().min(LARGEST_TITLE);
+        let widest = |widths: &mut dyn Iterator<Item = usize>, limit: usize| {
+            widths.max().unwrap_or_default().min(limit)
+        };
+        let statuses = &mut lines.iter().map(|line| text::columns(&line.status));
+        let titles = &mut lines.iter().map(|line| text::columns(&line.title));
+        let (status, title) = (
+            widest(statuses, LARGEST_STATUS),
+            widest(titles, LARGEST_TITLE),
+        );
         let fixed = MARGIN + 2 + status + 2 + DURATION_WIDTH;
-        let room = view.width.saturating_sub(fixed + 2 + SMALLEST_BAR).max(12);
-        let title = title.min(room);
+        let title = title.min(view.width.saturating_sub(fixed + 2 + SMALLEST_BAR).max(12));
         let bar = view.width.saturating_sub(fixed + title + 2);
         let spans = || lines.iter().filter_map(|line| line.span);
-        let start = spans().map(|span| span.start).min();
-        let end = spans().map(|span| span.end).max();
-        let start = start.unwrap_or(view.now);
+        let start = spans().map(|span| span.start).min().unwrap_or(view.now);
+        let end = spans().map(|span| span.end).max().unwrap_or(start);
         Self {
             title,
             status,
@@ -160,37 +153,34 @@ impl Shape {
                 bar.min(LARGEST_BAR)
             },
             start,
-            total: end.unwrap_or(start).since(start),
+            total: end.since(start),
         }
     }
 
     fn line(&self, line: &Line<'_>, view: &View) -> String {
         let tone = line.standing.tone();
-        let quiet = matches!(tone, Tone::Dim);
         let title = text::pad(&line.title, self.title);
-        let took = line.span.map_or(String::new(), |span| {
-            let most = if span.at_most { "≤ " } else { "" };
-            format!("{most}{}", text::brief(span.duration()))
-        });
-        let blanks = " ".repeat(DURATION_WIDTH.saturating_sub(text::columns(&took)));
-        let (before, bar) = line.span.map_or((0, 0), |span| self.bar(span));
-        let mut out = format!(
-            "  {} {}  ",
-            view.paint(tone, line.standing.symbol()),
-            view.paint(if quiet { Tone::Dim } else { Tone::Plain }, &title),
-        );
-        if took.is_empty() {
-            out.push_str(&view.paint(tone, &text::fit(&line.status, self.status)));
+        let title = if tone == Tone::Dim {
+            view.dim(&title)
         } else {
-            let status = text::pad(&line.status, self.status);
-            out.push_str(&view.paint(tone, &status));
-            out.push_str(&format!("  {blanks}{took}"));
-        }
-        if bar > 0 {
-            out.push_str(&" ".repeat(before + 2));
-            out.push_str(&view.paint(tone, &"━".repeat(bar)));
-        }
-        out + "\n"
+            title
+        };
+        let symbol = view.paint(tone, line.standing.symbol());
+        let Some(span) = line.span else {
+            let status = view.paint(tone, &text::fit(&line.status, self.status));
+            return format!("  {symbol} {title}  {status}\n");
+        };
+        let most = if span.at_most { "≤ " } else { "" };
+        let took = format!("{most}{}", text::brief(span.end.since(span.start)));
+        let status = view.paint(tone, &text::pad(&line.status, self.status));
+        let (before, bar) = match self.bar(span) {
+            (_, 0) => (0, String::new()),
+            (before, bar) => (before + 2, view.paint(tone, &"━".repeat(bar))),
+        };
+        format!(
+            "  {symbol} {title}  {status}  {took:>DURATION_WIDTH$}{:before$}{bar}\n",
+            ""
+        )
     }
 
     /// Blanks before the bar of a span, and its length; together at most the bar's width.
@@ -211,57 +201,44 @@ impl Shape {
 /// When a step was worked on, as far as it was seen; nothing for one that waits, was skipped, or was done at first sight.
 fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let job = &detail.summary;
-    let standing = Standing::of(step, job.row.state);
     let open_end = job.finished_at.unwrap_or(now);
-    let spanned = |start: UnixMillis, end: UnixMillis, at_most| {
-        Some(Span {
-            start,
-            end: end.max(start),
-            at_most,
-        })
-    };
     let seen = history(step, detail);
     let began = seen
         .iter()
         .find(|transition| !is_idle(&transition.to) && !is_over(&transition.to));
+    let began = began.map(|began| began.observed_at);
     let ended = seen.iter().rev().find(|transition| {
         is_over(&transition.to) && transition.from.as_deref().is_none_or(|from| !is_over(from))
     });
-    match standing {
-        Standing::Queued => spanned(step.updated_at, open_end, false),
+    let (start, end, at_most) = match Standing::of(step, job.row.state) {
+        Standing::Queued => (step.updated_at, open_end, false),
         Standing::Running | Standing::Asking | Standing::Strange => {
-            let start = began.map_or(step.first_seen_at, |began| began.observed_at);
-            spanned(start, open_end, false)
+            (began.unwrap_or(step.first_seen_at), open_end, false)
         }
-        Standing::Done | Standing::Failed => {
-            let ended = ended?;
-            match began {
-                Some(began) => spanned(began.observed_at, ended.observed_at, false),
-                // At first sight it was over: how long it took is not known.
-                None if ended.from.is_none() => None,
-                None => spanned(step.first_seen_at, ended.observed_at, true),
-            }
-        }
-        Standing::Skipped | Standing::Waiting | Standing::Missing => None,
-    }
+        Standing::Done | Standing::Failed => match (began, ended?) {
+            (Some(began), ended) => (began, ended.observed_at, false),
+            // At first sight it was over: how long it took is not known.
+            (None, ended) if ended.from.is_none() => return None,
+            (None, ended) => (step.first_seen_at, ended.observed_at, true),
+        },
+        Standing::Skipped | Standing::Waiting | Standing::Missing => return None,
+    };
+    Some(Span {
+        start,
+        end: end.max(start),
+        at_most,
+    })
 }
 
 /// The transitions of one step. A transition does not say which of several steps of one title it belongs to; then the
 /// position tells them apart.
 fn history<'a>(step: &StepView, detail: &'a JobDetail) -> Vec<&'a TransitionView> {
-    let steps = &detail.summary.steps;
-    let is_alone = steps
-        .iter()
-        .filter(|other| other.title == step.title)
-        .count()
-        == 1;
-    detail
-        .transitions
-        .iter()
-        .filter(|transition| {
-            transition.title == step.title && (is_alone || transition.position == step.position)
-        })
-        .collect()
+    let steps = detail.summary.steps.iter();
+    let is_alone = steps.filter(|other| other.title == step.title).count() == 1;
+    let is_its = |transition: &&TransitionView| {
+        transition.title == step.title && (is_alone || transition.position == step.position)
+    };
+    detail.transitions.iter().filter(is_its).collect()
 }
 
 fn is_idle(status: &str) -> bool {
@@ -276,53 +253,28 @@ fn is_over(status: &str) -> bool {
 type Fact = (&'static str, String, Tone);
 
 fn queued(step: &StepView) -> Vec<Fact> {
-    let mut facts = vec![(
-        "queued",
-        "by the API, which tries again by itself; polls are rare meanwhile".to_owned(),
-        Tone::Warn,
-    )];
+    let why = "by the API, which tries again by itself; polls are rare meanwhile".to_owned();
+    let mut facts = vec![("queued", why, Tone::Warn)];
     if let Some(error) = error_of(step.result.as_deref()) {
-        for part in [&error.title, &error.detail]
-            .into_iter()
-            .filter_map(|part| text::raw(part.raw()))
-        {
-            facts.push(("", part, Tone::Plain));
-        }
+        let parts = [&error.title, &error.detail].into_iter();
+        let parts = parts.filter_map(|part| text::raw(part.raw()));
+        facts.extend(parts.map(|part| ("", part, Tone::Plain)));
     }
     facts
 }
 
 fn failure_facts(failure: &Failure) -> Vec<Fact> {
-    let mut facts = Vec::new();
-    if failure.kind == FailureKind::Step {
-        facts.push(("kind", steps::kind(failure).to_owned(), Tone::Plain));
-    }
-    for (name, part) in [
-        ("code", &failure.code),
-        ("title", &failure.title),
-        ("detail", &failure.detail),
-    ] {
-        facts.extend(text::raw(part.raw()).map(|said| (name, said, Tone::Plain)));
-    }
+    let kind = (failure.kind == FailureKind::Step).then(|| steps::kind(failure).to_owned());
+    let facts = [
+        ("kind", kind),
+        ("code", text::raw(failure.code.raw())),
+        ("title", text::raw(failure.title.raw())),
+        ("detail", text::raw(failure.detail.raw())),
+    ];
+    let facts = facts.into_iter();
     facts
-}
-
-fn push_facts(out: &mut String, facts: &[Fact], rail: &str, view: &View) {
-    let room = view.width.saturating_sub(MARGIN + 2 + NAME_WIDTH);
-    for (name, fact, tone) in facts {
-        let mut name = text::pad(name, NAME_WIDTH);
-        for line in text::wrap(fact, room) {
-            let line = format!(
-                "  {}   {}{}",
-                view.paint(Tone::Dim, rail),
-                view.paint(Tone::Dim, &name),
-                view.paint(*tone, &line)
-            );
-            out.push_str(line.trim_end());
-            out.push('\n');
-            name = " ".repeat(NAME_WIDTH);
-        }
-    }
+        .filter_map(|(name, fact)| Some((name, fact?, Tone::Plain)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::screen::View;
-use super::style::Style;
+use crate::cli::screen::View;
+use crate::cli::style::Style;
 use crate::core::cadence::Progress;
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
@@ -15,10 +15,10 @@ use crate::store::{
 };
 
 /// When the jobs were inserted: 2026-11-22T15:04:05.120Z.
-pub(super) const START: UnixMillis = UnixMillis(1_795_359_845_120);
+pub(in crate::cli) const START: UnixMillis = UnixMillis(1_795_359_845_120);
 
 /// A view without colours, so many seconds after [`START`].
-pub(super) fn view(width: usize, seconds: f64) -> View {
+pub(in crate::cli) fn view(width: usize, seconds: f64) -> View {
     View {
         style: Style { colour: false },
         width,
@@ -27,24 +27,24 @@ pub(super) fn view(width: usize, seconds: f64) -> View {
 }
 
 /// So many seconds after [`START`].
-pub(super) fn later(seconds: f64) -> UnixMillis {
+pub(in crate::cli) fn later(seconds: f64) -> UnixMillis {
     START.plus(std::time::Duration::from_secs_f64(seconds))
 }
 
 /// A step of an API's answer, in short.
-pub(super) fn step(title: &str, status: &str, result: &Value) -> Value {
+pub(in crate::cli) fn step(title: &str, status: &str, result: &Value) -> Value {
     json!({"title": title, "status": status, "result": result})
 }
 
 /// A job while it is followed.
-pub(super) struct Story {
+pub(in crate::cli) struct Followed {
     tracked: Tracked,
-    pub(super) detail: JobDetail,
+    pub(in crate::cli) detail: JobDetail,
 }
 
-impl Story {
-    /// A job that nobody has looked at yet.
-    pub(super) fn of(id: &str) -> Self {
+impl Followed {
+    /// A job that was not polled yet.
+    pub(in crate::cli) fn of(id: &str) -> Self {
         let id = JobId::parse(id).unwrap();
         Self {
             tracked: Tracked {
@@ -79,7 +79,7 @@ impl Story {
     }
 
     /// The API's answer so many seconds after the start.
-    pub(super) fn seen(&mut self, seconds: f64, steps: &[Value]) -> &mut Self {
+    pub(in crate::cli) fn seen(&mut self, seconds: f64, steps: &[Value]) -> &mut Self {
         let body = json!({"type": "job", "id": self.tracked.id, "steps": steps}).to_string();
         self.sighted(
             seconds,
@@ -88,7 +88,12 @@ impl Story {
     }
 
     /// The tracker ends the job.
-    pub(super) fn ended(&mut self, seconds: f64, kind: FailureKind, title: &str) -> &mut Self {
+    pub(in crate::cli) fn ended(
+        &mut self,
+        seconds: f64,
+        kind: FailureKind,
+        title: &str,
+    ) -> &mut Self {
         let failure = Failure::decided(kind, title, "what the operator has to know".to_owned());
         self.sighted(seconds, &Evidence::End(failure))
     }
@@ -166,7 +171,7 @@ impl Story {
     }
 
     /// A delivery of every event so far to this webhook, all in one state.
-    pub(super) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
+    pub(in crate::cli) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
         let deliveries = self.detail.events.iter().map(|event| DeliveryView {
             event_id: event.id.clone(),
             sequence: event.sequence,

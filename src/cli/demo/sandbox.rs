@@ -1,0 +1,167 @@
+//! What surrounds the daemon of a demo: a temporary folder with its configuration, the simulated API, and a webhook
+//! receiver.
+
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SystemRandom, generate};
+use tempfile::TempDir;
+
+use super::jobs::{AUDIT, BILLING, faults, refusals};
+use crate::config::{self, Settings, Sources};
+use crate::simulator::{Hook, Receiver, ReceiverSettings, Refusal, Simulator, SimulatorSettings};
+
+/// The configuration inside the folder.
+pub(super) const CONFIG_FILE: &str = "jobtrackd.toml";
+
+/// How long a token lives; the API counts in seconds.
+const TOKEN_LIFE: Duration = Duration::from_secs(8);
+
+/// How many times faster than in reality the jobs go that have no time of their own.
+const SPEED: f64 = 2.0;
+
+/// The longest pause between two polls of a job while all is well.
+const MAX_DELAY: Duration = Duration::from_millis(1_200);
+
+/// Everything but the daemon.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// How many times faster than usual everything goes.
+    pub pace: f64,
+    /// The folder.
+    pub folder: TempDir,
+    /// The API.
+    pub simulator: Simulator,
+    /// The webhooks.
+    pub receiver: Receiver,
+}
+
+impl Sandbox {
+    /// Starts everything; `refused` is a type of events that the webhooks never take.
+    ///
+    /// # Errors
+    /// When a part cannot be started, or the folder not be written.
+    pub async fn start(pace: f64, refused: Option<&str>) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("jobtrackd-demo-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .context("failed to make a temporary folder")?;
+        let key = random_key()?;
+        let simulator = Simulator::start(SimulatorSettings {
+            speed: SPEED * pace,
+            api_key: Some(key.clone()),
+            token_life: TOKEN_LIFE.div_f64(pace).max(Duration::from_secs(1)),
+            ..SimulatorSettings::default()
+        })
+        .await
+        .context("failed to start the simulated API")?;
+        for rule in faults(pace) {
+            simulator.control().inject(rule)?;
+        }
+        let hook = |name: &str| -> anyhow::Result<Hook> {
+            Ok(Hook {
+                name: name.to_owned(),
+                secret: format!("whsec_{}", random_key()?),
+            })
+        };
+        let hooks = [hook(AUDIT)?, hook(BILLING)?];
+        let receiver = Receiver::start(ReceiverSettings {
+            hooks: hooks.to_vec(),
+            ..ReceiverSettings::default()
+        })
+        .await
+        .context("failed to start the webhook receiver")?;
+        let never = refused.map(|event| Refusal {
+            event: Some(event.to_owned()),
+            status: 500,
+            ..Refusal::default()
+        });
+        for refusal in never.into_iter().chain(refusals(pace)) {
+            receiver.inbox().refuse(refusal);
+        }
+        let sandbox = Self {
+            pace,
+            folder,
+            simulator,
+            receiver,
+        };
+        let file = sandbox.config_file();
+        let mut options = OpenOptions::new();
+        let private = options.write(true).create_new(true).mode(0o600).open(&file);
+        private
+            .and_then(|mut to| to.write_all(sandbox.configuration(&key, &hooks).as_bytes()))
+            .with_context(|| format!("failed to write {}", file.display()))?;
+        Ok(sandbox)
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join(CONFIG_FILE)
+    }
+
+    /// What the configuration says.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(config::load(&Sources {
+            file: Some(self.config_file()),
+            ..Sources::default()
+        })?)
+    }
+
+    /// How long nothing may happen before everything is over: a job that is still polled is polled in that time.
+    #[must_use]
+    pub fn quiet_time(&self) -> Duration {
+        MAX_DELAY.div_f64(self.pace).mul_f64(1.2) + Duration::from_millis(100)
+    }
+
+    fn configuration(&self, key: &str, hooks: &[Hook; 2]) -> String {
+        let time = |time: Duration| format!("\"{}ms\"", time.div_f64(self.pace).as_millis());
+        let ms = |ms| time(Duration::from_millis(ms));
+        let database = self.folder.path().join("jobs.db");
+        // JSON's texts are among those of TOML.
+        let database = serde_json::Value::from(format!("sqlite://{}", database.display()));
+        let retry = [400, 800, 1_500, 2_000, 2_000].map(ms).join(", ");
+        let webhook = |hook: &Hook, events: &str| {
+            format!(
+                "[webhooks.{name}]\nurl = \"{url}\"\nsecret = \"{secret}\"\n{events}retry = [{retry}]\n\
+                 allow_private = true\n\n",
+                name = hook.name,
+                url = self.receiver.url(&hook.name),
+                secret = hook.secret,
+            )
+        };
+        format!(
+            "# The configuration of a demo of jobtrackd: quick, and all of it on this machine.\n\n\
+             [database]\nurl = {database}\n\n\
+             [upstream]\nbase_url = \"{base_url}\"\napi_key = \"{key}\"\ntimeout = \"2s\"\n\n\
+             [polling]\ninitial_delay = {initial}\nmultiplier = 1.3\nmax_delay = {max}\n\
+             error_max_delay = {error}\nqueued_delay = {queued}\nnot_found_grace = {grace}\n\n\
+             {audit}{billing}[status]\nlisten = \"\"\n\n[log]\nlevel = \"info\"\nformat = \"text\"\n",
+            base_url = self.simulator.base_url(),
+            initial = ms(300),
+            max = time(MAX_DELAY),
+            error = ms(1_500),
+            queued = ms(5_000),
+            grace = ms(3_500),
+            audit = webhook(&hooks[0], "events = [\"*\"]\n"),
+            billing = webhook(&hooks[1], ""),
+        )
+    }
+}
+
+/// 32 random bytes.
+fn random_key() -> anyhow::Result<String> {
+    let bytes = generate::<[u8; 32]>(&SystemRandom::new());
+    let bytes = bytes.map_err(|_| anyhow!("the system gives no random bytes"))?;
+    Ok(STANDARD.encode(bytes.expose()))
+}

@@ -1,0 +1,46 @@
+//! How commands reach the database: where it is, on whose behalf it is opened, and what runs the work on it.
+
+use anyhow::Context as _;
+
+use super::privilege::leave_to_owner;
+use super::screen::Screen;
+use crate::clock::Clock;
+use crate::config::DatabaseSettings;
+use crate::store::{Place, Store};
+
+/// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
+pub(super) fn on_store(
+    database: &DatabaseSettings,
+    work: impl AsyncFnOnce(&Store, &mut Screen) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    as_owner(database, async {
+        let clock = Clock::system();
+        let store = Store::open(place_of(database), clock.clone()).await?;
+        let mut screen = Screen::new(clock.now());
+        let done = work(&store, &mut screen).await;
+        let printed = screen.finish();
+        store.leave().await;
+        done.and(printed)
+    })
+}
+
+/// Runs what opens the database; root does it as the owner of its folder.
+pub(super) fn as_owner(
+    database: &DatabaseSettings,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    leave_to_owner(&database.path)?;
+    block_on(work)
+}
+
+pub(super) fn place_of(database: &DatabaseSettings) -> Place<'_> {
+    Place::new(&database.path, database.allow_network_filesystem)
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the program cannot start its runtime")?
+        .block_on(work)
+}

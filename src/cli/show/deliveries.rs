@@ -1,0 +1,193 @@
+//! The deliveries of a job, webhook by webhook.
+
+use crate::cli::screen::View;
+use crate::cli::style::Tone;
+use crate::cli::text;
+use crate::core::delivery::DeliveryState;
+use crate::core::time::UnixMillis;
+use crate::store::{DeliveryView, JobDetail, WebhookHealth};
+
+/// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
+const MOST_UNDELIVERED: usize = 12;
+const MOST_DELIVERED: usize = 8;
+
+/// Columns before an event's type.
+const INDENT: usize = 12;
+
+/// Columns of the longest type of an event.
+const TYPE_WIDTH: usize = 19;
+
+/// Columns of the longest state.
+const STATE_WIDTH: usize = 9;
+
+/// Longest error that is shown, in characters.
+const ERROR_CHARS: usize = 300;
+
+/// The deliveries; nothing when there was no event.
+pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
+    if detail.events.is_empty() && detail.deliveries.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("{}\n", view.paint(Tone::Strong, "Deliveries"));
+    if detail.deliveries.is_empty() {
+        let note = "  none: no webhook subscribes to what has happened";
+        return out + &view.dim(note) + "\n";
+    }
+    let mut webhooks: Vec<&str> = Vec::new();
+    for delivery in &detail.deliveries {
+        if !webhooks.contains(&delivery.webhook.as_str()) {
+            webhooks.push(&delivery.webhook);
+        }
+    }
+    for webhook in webhooks {
+        let deliveries = detail.deliveries.iter();
+        let lane: Vec<_> = deliveries.filter(|each| each.webhook == webhook).collect();
+        push_webhook(&mut out, webhook, &lane, detail, view);
+        if let Some((_, health)) = healths.iter().find(|(name, _)| name == webhook) {
+            for why in obstacles(health, view) {
+                push_wrapped(&mut out, &why, 4, Tone::Warn, view);
+            }
+        }
+    }
+    out
+}
+
+fn push_wrapped(out: &mut String, text: &str, indent: usize, tone: Tone, view: &View) {
+    for line in text::wrap(text, view.width.saturating_sub(indent)) {
+        out.push_str(&format!("{:indent$}{}\n", "", view.paint(tone, &line)));
+    }
+}
+
+fn push_webhook(
+    out: &mut String,
+    webhook: &str,
+    lane: &[&DeliveryView],
+    detail: &JobDetail,
+    view: &View,
+) {
+    let is_delivered = |delivery: &&&DeliveryView| delivery.state == DeliveryState::Delivered;
+    let delivered = lane.iter().filter(is_delivered).count();
+    let note = view.dim(&format!("{delivered} of {} delivered", lane.len()));
+    let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
+    out.push_str(&format!("  {name}  {note}\n"));
+    // Those that matter most, in order of sequence.
+    let waiting = lane
+        .iter()
+        .filter(|each| !is_delivered(each))
+        .take(MOST_UNDELIVERED);
+    let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
+    let mut shown: Vec<&DeliveryView> = waiting.chain(done).copied().collect();
+    shown.sort_by_key(|delivery| delivery.sequence);
+    for delivery in &shown {
+        push_delivery(out, delivery, lane, detail, view);
+    }
+    let hidden = lane.len() - shown.len();
+    if hidden > 0 {
+        let note = format!("    … and {hidden} more; all of them with --json");
+        out.push_str(&format!("{}\n", view.dim(&note)));
+    }
+}
+
+/// Why nothing is sent to a webhook just now.
+fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
+    let now = view.now;
+    let mut why = Vec::new();
+    if let Some((at, reason)) = &health.disabled {
+        let (ago, reason) = (
+            text::ago(now.since(*at)),
+            text::outside(reason, ERROR_CHARS),
+        );
+        why.push(format!("the webhook was disabled {ago}: {reason}"));
+    }
+    if let Some(until) = health.paused_until.filter(|until| *until > now) {
+        let left = text::brief(until.since(now));
+        why.push(format!(
+            "the webhook asked for a rest and is told again in {left}"
+        ));
+    }
+    if let Some(hold) = health.health.hold() {
+        let ago = text::ago(now.since(hold.since));
+        let next = match hold.probe_at.filter(|at| *at > now) {
+            Some(at) => format!("in {}", text::brief(at.since(now))),
+            None => "now".to_owned(),
+        };
+        let failures = text::count(u64::from(hold.failures), "failure");
+        why.push(format!(
+            "the webhook is held since {ago}, after {failures} in a row; one event is tried {next}"
+        ));
+    }
+    why
+}
+
+fn push_delivery(
+    out: &mut String,
+    delivery: &DeliveryView,
+    lane: &[&DeliveryView],
+    detail: &JobDetail,
+    view: &View,
+) {
+    let (tone, mark) = match delivery.state {
+        DeliveryState::Delivered => (Tone::Good, "✓"),
+        DeliveryState::Pending if delivery.last_error.is_some() => (Tone::Warn, "↻"),
+        DeliveryState::Pending => (Tone::Busy, "○"),
+        DeliveryState::Exhausted => (Tone::Bad, "✗"),
+        DeliveryState::Disabled => (Tone::Dim, "–"),
+    };
+    let mut events = detail.events.iter();
+    let event = events.find(|each| each.id == delivery.event_id);
+    let kind = text::pad(event.map_or("", |event| &event.kind), TYPE_WIDTH);
+    let sequence = text::pad(&format!("#{}", delivery.sequence), 4);
+    let progress = progress(delivery, lane, view.now);
+    let fixed = INDENT + TYPE_WIDTH + 2 + STATE_WIDTH + 2;
+    let is_wide = fixed + text::columns(&progress) > view.width;
+    let state = delivery.state.as_str();
+    let state = match is_wide || progress.is_empty() {
+        true => view.paint(tone, state),
+        false => view.paint(tone, &text::pad(state, STATE_WIDTH)) + "  " + &progress,
+    };
+    let mark = view.paint(tone, mark);
+    out.push_str(&format!("    {mark} {sequence}  {kind}  {state}\n"));
+    if is_wide {
+        push_wrapped(out, &progress, INDENT, Tone::Plain, view);
+    }
+    if let Some(error) = &delivery.last_error {
+        push_wrapped(out, &text::outside(error, ERROR_CHARS), INDENT, tone, view);
+    }
+}
+
+/// The attempts so far, what comes next, and for which webhook it stands in.
+fn progress(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+    let attempts = attempts(delivery, lane, now);
+    match delivery
+        .fallback_for
+        .as_deref()
+        .map(|webhook| text::outside(webhook, 64))
+    {
+        Some(webhook) if attempts.is_empty() => format!("in place of {webhook}"),
+        Some(webhook) => format!("{attempts}, in place of {webhook}"),
+        None => attempts,
+    }
+}
+
+fn attempts(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+    let attempts = text::count(u64::from(delivery.attempts), "attempt");
+    match (delivery.state, delivery.next_attempt_at) {
+        (DeliveryState::Pending, Some(at)) if at > now => {
+            format!("{attempts}, next in {}", text::brief(at.since(now)))
+        }
+        (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
+        (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
+        (DeliveryState::Pending, None) => {
+            let head = lane
+                .iter()
+                .find(|other| other.state == DeliveryState::Pending);
+            head.map_or(String::new(), |head| format!("after #{}", head.sequence))
+        }
+        (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
+        _ if delivery.expired_at.is_some() => format!("expired, {attempts}"),
+        _ => attempts,
+    }
+}
+
+#[cfg(test)]
+mod tests;

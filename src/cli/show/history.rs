@@ -1,0 +1,90 @@
+//! What happened to a job, in order: steps that changed, events, attempts to send them.
+
+use std::time::Duration;
+
+use crate::cli::print::facts;
+use crate::cli::screen::View;
+use crate::cli::style::Tone;
+use crate::cli::{steps, text};
+use crate::core::event::EventType;
+use crate::core::time::UnixMillis;
+use crate::store::{AttemptView, JobDetail};
+
+/// Most entries that are listed: the latest.
+const MOST: usize = 40;
+
+/// Longest status or error that is shown, in characters.
+const TEXT_CHARS: usize = 300;
+
+/// Columns of a moment and what part of the history it is.
+const NAME_WIDTH: usize = 31;
+
+/// When, what part of the history, and what happened.
+type Entry = (UnixMillis, &'static str, String, Tone);
+
+/// The latest entries; nothing when there are none.
+pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
+    let mut all = entries(detail);
+    // Steps come before the events that report them, and these before the attempts: the sort keeps equals in order.
+    all.sort_by_key(|(at, ..)| *at);
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("{}\n", view.paint(Tone::Strong, "History"));
+    let hidden = all.len().saturating_sub(MOST);
+    if hidden > 0 {
+        let note = format!("  … {hidden} earlier; all of them with --json");
+        out.push_str(&format!("{}\n", view.dim(&note)));
+    }
+    let shown = all.into_iter().skip(hidden);
+    let shown =
+        shown.map(|(at, part, what, tone)| (format!("{}  {part}", text::moment(at)), what, tone));
+    out + &facts(&shown.collect::<Vec<_>>(), "  ", NAME_WIDTH, view)
+}
+
+fn entries(detail: &JobDetail) -> Vec<Entry> {
+    let outside = |text: &str| text::outside(text, TEXT_CHARS);
+    let transitions = detail.transitions.iter().map(|transition| {
+        let from = transition.from.as_deref();
+        let from = from.map_or(String::new(), |from| format!("{} → ", outside(from)));
+        let (title, to) = (steps::title(&transition.title), outside(&transition.to));
+        (
+            transition.observed_at,
+            "step",
+            format!("{title}: {from}{to}"),
+            Tone::Plain,
+        )
+    });
+    // The transition says already that a step changed.
+    let is_news = |kind: &str| kind != EventType::StepChanged.as_str();
+    let events = detail.events.iter().filter(|event| is_news(&event.kind));
+    let events = events.map(|event| {
+        let what = format!("#{} {}", event.sequence, event.kind);
+        (event.created_at, "event", what, Tone::Plain)
+    });
+    let attempts = detail.attempts.iter().map(|each| attempt(each, detail));
+    transitions.chain(events).chain(attempts).collect()
+}
+
+fn attempt(attempt: &AttemptView, detail: &JobDetail) -> Entry {
+    let mut events = detail.events.iter();
+    let event = events.find(|event| event.id == attempt.event_id);
+    let event = event.map_or(String::new(), |event| {
+        format!("#{} {}", event.sequence, event.kind)
+    });
+    let webhook = text::outside(&attempt.webhook, TEXT_CHARS);
+    let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
+    let took = text::brief(Duration::from_millis(took));
+    let (outcome, tone) = match (&attempt.error, attempt.status) {
+        (Some(error), _) => (text::outside(error, TEXT_CHARS), Tone::Warn),
+        (None, Some(status)) => (status.to_string(), Tone::Good),
+        (None, None) => ("no answer".to_owned(), Tone::Warn),
+    };
+    let number = attempt.number;
+    let why = match attempt.trigger.as_str() {
+        "schedule" => String::new(),
+        other => format!(", {}", text::outside(other, TEXT_CHARS)),
+    };
+    let what = format!("{event} to {webhook}, number {number}{why}: {outcome}, {took}");
+    (attempt.started_at, "attempt", what, tone)
+}
