@@ -200,7 +200,7 @@ fn all_problems_of_a_file_are_told_at_once() {
         &[
             "base_url: there is no such key; did you mean upstream.base_url?",
             "upstream.base-url: there is no such key; did you mean upstream.base_url?",
-            "upstream.timeout: a bare number is no duration",
+            "upstream.timeout: a bare number is not a duration",
             "upstream.max_in_flight: expected a whole number without quotes, not a text",
             "polling.jitter: expected a number without quotes, not a section",
             "webhook: there is no such section; did you mean webhooks?",

@@ -108,10 +108,10 @@ fn sockets_and_names_are_checked() {
         (
             "status.hosts",
             "https://jobs.internal",
-            &["no host name", "without scheme"],
+            &["not a host name", "without scheme"],
         ),
-        ("status.hosts", "jobs.internal:80", &["no host name"]),
-        ("status.hosts", "*", &["no host name"]),
+        ("status.hosts", "jobs.internal:80", &["not a host name"]),
+        ("status.hosts", "*", &["not a host name"]),
     ]);
     let status = settings(&[("status.hosts", "Jobs.internal, b")]).status;
     assert_eq!(status.hosts, ["jobs.internal", "b"]);
