@@ -73,10 +73,14 @@ impl Prepared {
     pub(super) fn new(settings: &Settings, surroundings: &Surroundings) -> anyhow::Result<Self> {
         let (clock, jitter) = (surroundings.clock.clone(), surroundings.jitter.clone());
         let sockets = surroundings.sockets.clone();
-        let upstream =
-            Upstream::sharing(&settings.upstream, clock.clone(), jitter, sockets.clone())?;
-        let upstream = upstream.within(surroundings.answers.clone());
-        let sender = Sender::new(clock, &settings.webhooks)?.sharing(sockets);
+        let upstream = Upstream::new(
+            &settings.upstream,
+            clock.clone(),
+            jitter,
+            sockets.clone(),
+            surroundings.answers.clone(),
+        )?;
+        let sender = Sender::new(clock, &settings.webhooks, sockets)?;
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),
             sender: sender.clone(),
@@ -278,7 +282,7 @@ impl Engine {
 
     fn attend_sockets(&mut self) {
         let Surroundings { sockets, clock, .. } = self.surroundings.clone();
-        let attending = sockets.attend(clock);
+        let attending = sockets.watch(clock);
         let stop = self.stop.clone();
         self.tasks.spawn("the sockets", async move {
             stop.run_until_cancelled(attending).await;

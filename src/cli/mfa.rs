@@ -16,8 +16,9 @@ use super::text;
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
 use crate::mfa::{Answers, Desk, LONGEST_ANSWER, MOST_ANSWERS, Open};
+use crate::sockets::Sockets;
 use crate::store::Store;
-use crate::upstream::{Relayed, Upstream, UpstreamSettings};
+use crate::upstream::{AnswerMemory, Relayed, Upstream, UpstreamSettings};
 
 /// Stands for "read the answers from standard input".
 const STDIN: &str = "-";
@@ -81,7 +82,13 @@ pub(super) async fn run(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let upstream = Upstream::new(settings, clock.clone(), Jitter::system())?;
+    let upstream = Upstream::new(
+        settings,
+        clock.clone(),
+        Jitter::system(),
+        Sockets::default(),
+        AnswerMemory::default(),
+    )?;
     let desk = Desk {
         store,
         upstream: &upstream,

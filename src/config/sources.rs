@@ -116,8 +116,11 @@ fn parse(path: &Path, origin: &Origin, problems: &Problems) -> Option<Table> {
             .zip(1..)
             .last()
             .map_or((1, 1), |(rest, line)| (line, rest.chars().count() + 1));
-        // Only the first line: no other one repeats nothing of the file, which may hold a secret.
-        let message = error.message().lines().next().unwrap_or_default();
+        let message = match error.message() {
+            // The one value that is TOML and cannot be read; the library repeats it, and it may be a secret.
+            text if text.starts_with("invalid type:") => "a number is too large",
+            text => text.lines().next().unwrap_or_default(),
+        };
         problems.report(
             format!("line {line}, column {column}"),
             origin,

@@ -56,7 +56,8 @@ impl Upstream {
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.
     pub async fn check(&self) -> Result<Checked, CheckError> {
-        let token = self.token().await.map_err(without_token)?;
+        let token = self.0.tokens.get(None, &self.0.http).await;
+        let token = token.map_err(without_token)?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
         let url = self.target(&id, None)?;
         let request = PollRequest {
@@ -98,8 +99,7 @@ impl Upstream {
     /// answer that had one. Good to about a second.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
-        let date = self.http().date()?;
-        Some(date.ours.0.saturating_sub(date.theirs.0))
+        self.0.http.clock_ahead()
     }
 }
 
@@ -114,7 +114,7 @@ fn is_of_another(class: TroubleClass) -> bool {
 fn without_token(error: TokenError) -> CheckError {
     match error.trouble {
         TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) => {
-            CheckError::NotTheApi(format!("asked for a token: {}", trouble.detail))
+            CheckError::NotTheApi(format!("to the request for a token: {}", trouble.detail))
         }
         _ => CheckError::Token(error),
     }

@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether a webhook with this `allow_private` may be told at such an address.
+    /// Whether events may be sent to such an address with this `allow_private`.
     #[must_use]
     pub fn permits(self, allow_private: bool) -> bool {
         match self {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jobtrackd::app::Surroundings;
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::pulse::Pulse;
+use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
 use jobtrackd::tracker::recorder::recorder;
-use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
+use jobtrackd::upstream::{AnswerMemory, Auth, Upstream, UpstreamSettings};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -148,7 +149,14 @@ fn upstream(clock: &Clock) -> Upstream {
         max_in_flight: 1,
         requests_per_second: None,
     };
-    Upstream::new(&settings, clock.clone(), Jitter::seeded(1)).unwrap()
+    Upstream::new(
+        &settings,
+        clock.clone(),
+        Jitter::seeded(1),
+        Sockets::default(),
+        AnswerMemory::default(),
+    )
+    .unwrap()
 }
 
 impl Alone {

@@ -11,16 +11,16 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("memory", &[]),
     ("pulse", &[]),
     ("tls", &[]),
-    ("sockets", &["core", "clock"]),
+    ("sockets", &["core", "clock", "tls"]),
     ("lifecycle", &[]),
     ("telemetry", &["core"]),
     ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     (
         "upstream",
-        &["core", "clock", "memory", "tls", "sockets", "telemetry"],
+        &["core", "clock", "memory", "sockets", "telemetry"],
     ),
-    ("webhook", &["core", "clock", "tls", "sockets"]),
+    ("webhook", &["core", "clock", "sockets"]),
     (
         "tracker",
         &["core", "clock", "pulse", "store", "upstream", "telemetry"],
@@ -58,7 +58,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
 
 /// Crates that only some modules may name.
 const ONLY_IN: [(&str, &[&str]); 5] = [
-    ("reqwest", &["upstream", "webhook"]),
+    ("reqwest", &["sockets", "upstream", "webhook"]),
     ("axum", &["status"]),
     ("metrics", &["telemetry"]),
     ("metrics_util", &["telemetry"]),

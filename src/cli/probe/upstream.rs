@@ -11,7 +11,8 @@ use super::{Finding, Level};
 use crate::cli::text::brief;
 use crate::clock::{Clock, Jitter};
 use crate::core::time::UnixMillis;
-use crate::upstream::{CheckError, TokenTrouble, Upstream, UpstreamSettings};
+use crate::sockets::Sockets;
+use crate::upstream::{AnswerMemory, CheckError, TokenTrouble, Upstream, UpstreamSettings};
 
 /// Longest wait for a name, and for a connection.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -52,7 +53,13 @@ pub(in crate::cli) async fn look(settings: &UpstreamSettings, clock: &Clock) -> 
             ),
         )];
     }
-    let upstream = match Upstream::new(settings, clock.clone(), Jitter::system()) {
+    let upstream = match Upstream::new(
+        settings,
+        clock.clone(),
+        Jitter::system(),
+        Sockets::default(),
+        AnswerMemory::default(),
+    ) {
         Ok(upstream) => upstream,
         Err(error) => {
             return vec![Finding::problem(

@@ -8,6 +8,7 @@ use super::Finding;
 use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
 use crate::core::delivery::{AttemptErrorClass, WebhookName};
+use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::webhook::{Sender, WebhookSettings};
 
@@ -22,7 +23,7 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
             "none configured; nobody is told",
         )];
     }
-    let sender = match Sender::new(clock.clone(), webhooks) {
+    let sender = match Sender::new(clock.clone(), webhooks, Sockets::default()) {
         Ok(sender) => sender,
         Err(error) => {
             let advice = "the daemon does not start; install the package ca-certificates";

@@ -13,7 +13,7 @@ use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::store::{Store, WebhookFigures, WebhookHealth};
-use crate::webhook::{WebhookSettings, shown_url};
+use crate::webhook::{WebhookSettings, redacted_url};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -119,7 +119,7 @@ fn cells(
 
 /// A URL without what in it may be secret.
 pub(super) fn place(url: &Url) -> String {
-    text::outside(&shown_url(url), 200)
+    text::outside(&redacted_url(url), 200)
 }
 
 /// The types a webhook is told.

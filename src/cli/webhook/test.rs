@@ -16,8 +16,9 @@ use crate::core::delivery::{AttemptResult, WebhookName, Wish};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::core::time::millis;
+use crate::sockets::Sockets;
 use crate::store::{Store, StoreError, TestAttempt};
-use crate::webhook::{AttemptReport, Message, Sender, Shown, WebhookSettings};
+use crate::webhook::{AttemptReport, Message, PrintedRequest, Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -78,14 +79,15 @@ pub(in crate::cli) async fn run(
     let id = Jitter::system().id("test_");
     let event = sample(args.kind, &id, webhook.name.as_str(), clock.now())
         .ok_or_else(|| anyhow!("the sample cannot be made"))?;
-    let sender = Sender::new(clock.clone(), webhooks).context("the request cannot be made")?;
+    let sender = Sender::new(clock.clone(), webhooks, Sockets::default())
+        .context("the request cannot be made")?;
     let message = Message {
         id: &event.id,
         body: event.body.clone().into_bytes().into(),
         attempt: 1,
         is_replay: false,
     };
-    let (report, shown) = sender.send_and_show(webhook, &message).await?;
+    let (report, shown) = sender.send_and_print(webhook, &message).await?;
     let kept = keep(webhook, &event, &report, database, &clock).await;
     let mut screen = Screen::new(clock.now());
     let drawn = if args.json {
@@ -141,7 +143,7 @@ fn record<'a>(
     webhook: &'a WebhookSettings,
     event: &'a Event,
     report: &'a AttemptReport,
-    shown: &'a Shown,
+    shown: &'a PrintedRequest,
 ) -> Record<'a> {
     let answer = report.answer.as_ref();
     Record {
@@ -161,7 +163,7 @@ fn record<'a>(
     }
 }
 
-fn draw(screen: &mut Screen, event: &Event, report: &AttemptReport, shown: &Shown) {
+fn draw(screen: &mut Screen, event: &Event, report: &AttemptReport, shown: &PrintedRequest) {
     let view = screen.view;
     screen.line(&view.paint(Tone::Strong, &shown.line));
     for (name, value) in &shown.headers {

@@ -2,7 +2,7 @@
 
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::{PollOutcome, TroubleClass};
-use jobtrackd::upstream::Auth;
+use jobtrackd::upstream::{AnswerMemory, Auth};
 use url::Url;
 
 use super::log::logged;
@@ -119,12 +119,7 @@ async fn a_key_that_no_header_can_hold_is_refused_without_being_shown() {
             },
         ] {
             let settings = super::settings("http://127.0.0.1:1", auth);
-            let clock = jobtrackd::clock::Clock::system();
-            let error = jobtrackd::upstream::Upstream::new(
-                &settings,
-                clock,
-                jobtrackd::clock::Jitter::seeded(1),
-            );
+            let error = super::try_client(&settings, AnswerMemory::default());
             assert_clean(&format!("{:?} {settings:?}", error.unwrap_err()));
         }
     }
