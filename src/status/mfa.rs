@@ -16,7 +16,7 @@ use super::envelope::envelope;
 use super::openapi::Any;
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
-use crate::mfa::{Answers, Desk, Refused};
+use crate::mfa::{Answers, Challenges, Refused};
 use crate::store::StoreError;
 use crate::upstream::{NotRelayed, Relayed};
 
@@ -102,13 +102,13 @@ pub(super) async fn answer(
             let shared = parts.upstream.read();
             shared.unwrap_or_else(PoisonError::into_inner).clone()
         };
-        let desk = Desk {
+        let challenges = Challenges {
             store: &parts.store,
             upstream: &upstream,
             clock: &parts.clock,
             late,
         };
-        let relayed = desk.relay(&id, &answers).await;
+        let relayed = challenges.relay(&id, &answers).await;
         parts.nudge.notify_one();
         relayed
     });
@@ -136,7 +136,7 @@ async fn handed_on(relayed: Relayed, reserved: Reservation) -> Response {
 fn refusal(refused: &Refused) -> Response {
     let (status, code, title) = match refused {
         Refused::UnknownJob(_) => (StatusCode::NOT_FOUND, "resource-not-found", NOT_FOUND),
-        Refused::Ended(_) | Refused::NotAsked(_) => {
+        Refused::Ended(_) | Refused::NoChallenge(_) => {
             (StatusCode::CONFLICT, "request-not-valid", NOT_ASKED)
         }
         Refused::Expired { .. } => (StatusCode::GONE, "resource-no-longer-available", EXPIRED),
@@ -196,12 +196,12 @@ mod tests {
         let count = Refused::Count {
             id: id(),
             wanted: Vec::new(),
-            given: 2,
+            answers: 2,
         };
         for (refused, status) in [
             (Refused::UnknownJob(id()), 404),
             (Refused::Ended(id()), 409),
-            (Refused::NotAsked(id()), 409),
+            (Refused::NoChallenge(id()), 409),
             (expired, 410),
             (count, 422),
             (Refused::NoAddress(id()), 502),

@@ -29,7 +29,7 @@ struct Envelope {
 }
 
 impl ApiError {
-    /// Reads the body of an answer that is no success. Anything else than an envelope says nothing.
+    /// Reads the body of an answer that is not a success. Anything else than an envelope says nothing.
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(envelope) = serde_json::from_str::<Envelope>(&text_of(body)) else {
             return Self::default();
@@ -50,7 +50,7 @@ impl ApiError {
         }
     }
 
-    /// Whether this 400, 403, 404 or 410 is the API's word on what was asked for: not a proxy's page, and not about the route.
+    /// Whether this 400, 403, 404 or 410 is the API's word on the job: not a proxy's page, and not about the route.
     pub(super) fn is_verdict(&self) -> bool {
         let of_route = |text: &str| text.to_ascii_lowercase().starts_with("route not found");
         self.by_the_api && !of_route(&self.title) && !of_route(&self.detail)
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_api_s_own_words_on_what_was_asked_for_are_a_verdict() {
+    fn only_the_api_s_own_words_on_the_job_are_a_verdict() {
         for (body, verdict) in [
             (r#"{"data":[{"code":"resource-not-found"}]}"#, true),
             (r#"{"data":[{"code":"a"},{"code":"b","title":"t"}]}"#, true),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_tokens_and_too_many_tokens_are_told_from_other_403s() {
+    fn expired_tokens_and_too_many_tokens_are_distinguished_from_other_403s() {
         assert!(error("access-denied", "", "").token_expired());
         assert!(error("", "Token has expired", "").token_expired());
         assert!(error("x", "", "the token EXPIRED").token_expired());

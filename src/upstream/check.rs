@@ -8,7 +8,7 @@ use super::token::TokenError;
 use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};
 
-/// The job that is asked for: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
+/// The job that is polled: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
 
 /// The upstream answers and takes our credentials.
@@ -51,7 +51,7 @@ pub enum CheckError {
 }
 
 impl Upstream {
-    /// Gets a token and asks for a job that is not there. It counts as a poll for the gate.
+    /// Gets a token and polls a job that is not there. It counts as a poll for the gate.
     ///
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 pub use closure::{Credentials, GateReason, GateReasonKind, GateState};
 use closure::{Moment, Ticket};
-pub(super) use machine::Signal;
 use machine::{Episodes, Machine};
+pub(super) use machine::{PollEnd, Signal};
 
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
@@ -51,13 +51,13 @@ impl Gate {
     }
 
     /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
-    /// best to have no more than one in flight then, so that an upstream that still refuses is asked once, not by all.
+    /// best to have no more than one in flight then, so that an upstream that still refuses gets one request, not one from each.
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
         self.machine().on_trial(now)
     }
 
-    /// The job that was throttled and has not shown yet whether others are: the one on trial had better be another.
+    /// The job that was throttled, when it is open whether others are too: the one on trial had better be another.
     #[must_use]
     pub fn suspect(&self) -> Option<JobId> {
         self.machine().throttling().alone().cloned()
@@ -111,9 +111,9 @@ impl Gate {
         self.machine().begin()
     }
 
-    /// To be called when the poll of `job` with `ticket` is over.
-    pub(super) fn note(&self, ticket: Ticket, job: &JobId, signal: &Signal) {
-        self.change(|machine, moment| machine.note(ticket, job, signal, moment));
+    /// To be called when a poll is over.
+    pub(super) fn note(&self, poll: &PollEnd<'_>) {
+        self.change(|machine, moment| machine.note(poll, moment));
     }
 
     /// Closes it for so long, as the upstream asked for earlier.

@@ -24,7 +24,7 @@ const ANSWER: Limits = Limits {
 /// Life of a token whose `expires_in` is missing or makes no sense.
 const DEFAULT_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// Longest life a token is given, whatever its `expires_in` says.
+/// Longest life of a token, whatever its `expires_in` says.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
@@ -48,7 +48,7 @@ pub enum TokenTrouble {
     Throttled {
         /// What the API said, cut, escaped and without secrets.
         detail: String,
-        /// How long the token endpoint asked for, within `upstream.max_retry_after`.
+        /// How long the token endpoint wants to be left alone, within `upstream.max_retry_after`.
         retry_after: Option<Duration>,
     },
     /// No usable answer of the token endpoint.

@@ -260,7 +260,7 @@ impl Http {
             values.filter_map(|value: &HeaderValue| value.to_str().ok())
         };
         let waits = status.is_client_error() || status.is_server_error();
-        let asked = waits.then(|| {
+        let retry_after = waits.then(|| {
             let (now, most) = (self.clock.now(), self.max_retry_after);
             parse_retry_after(values(RETRY_AFTER), now, most)
         });
@@ -271,7 +271,7 @@ impl Http {
             memory: None,
             error: ApiError::default(),
             detail: String::new(),
-            retry_after: asked.flatten(),
+            retry_after: retry_after.flatten(),
             location: values(LOCATION).next().map(without_query),
         }
     }

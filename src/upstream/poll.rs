@@ -9,7 +9,7 @@ use url::Url;
 
 use super::api_error::{MAX_ERROR_BODY, presentable};
 use super::client::{Answered, Inner, Upstream};
-use super::gate::Signal;
+use super::gate::{PollEnd, Signal};
 use super::grant::TokenTrouble;
 use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
@@ -43,6 +43,8 @@ pub struct PollRequest<'a> {
 struct Finished {
     outcome: PollOutcome,
     signal: Signal,
+    /// What was wrong, in one line for people.
+    detail: String,
     /// Of a 4xx or 5xx.
     retry_after: Option<Duration>,
     /// For what follows from a job that was read.
@@ -70,7 +72,12 @@ impl Upstream {
         let ticket = inner.gate.begin();
         let finished = inner.poll(request, requests).await;
         let finished = finished.unwrap_or_else(|finished| finished);
-        inner.gate.note(ticket, request.job, &finished.signal);
+        inner.gate.note(&PollEnd {
+            ticket,
+            job: request.job,
+            signal: finished.signal,
+            detail: &finished.detail,
+        });
         let poll = Poll {
             outcome: finished.outcome,
             retry_after: finished.retry_after,
@@ -89,10 +96,8 @@ impl Inner {
     ) -> Result<Finished, Finished> {
         if !self.http.base.owns(request.url) {
             let detail = RefusedUrl::OtherOrigin.to_string();
-            return Err(Finished::new(
-                PollOutcome::Rejected { detail },
-                Signal::Nothing,
-            ));
+            let rejected = PollOutcome::Rejected { detail };
+            return Err(Finished::new(rejected, Signal::Nothing, String::new()));
         }
         let answered = self.send_with_token(
             None,
@@ -128,11 +133,7 @@ impl Inner {
                 requests.fetch_sub(1, Ordering::Relaxed);
                 // Whoever polls may try again at once.
                 self.http.sockets.wait(shortage).await;
-                let detail = shortage.to_string();
-                Err(Finished::new(
-                    PollOutcome::NotSent { detail },
-                    Signal::Nothing,
-                ))
+                Err(Finished::not_sent(shortage.to_string()))
             }
         }
     }
@@ -150,22 +151,16 @@ impl Inner {
         };
         let said = detail.clone();
         let (outcome, signal) = match attribution {
-            Attribution::Job => {
-                let forbidden = PollOutcome::Forbidden { status, detail };
-                (forbidden, Signal::Unusable { detail: said })
-            }
+            Attribution::Job => (PollOutcome::Forbidden { status, detail }, Signal::Unusable),
             Attribution::Token | Attribution::Credentials => {
                 let generation = token.generation;
-                let refused = Signal::Refused {
-                    detail: said,
-                    generation,
-                };
-                (PollOutcome::CredentialsRefused { detail }, refused)
+                let refused = PollOutcome::CredentialsRefused { detail };
+                (refused, Signal::Refused { generation })
             }
         };
         Finished {
             retry_after: answer.retry_after,
-            ..Finished::new(outcome, signal)
+            ..Finished::new(outcome, signal, said)
         }
     }
 
@@ -198,58 +193,52 @@ impl Inner {
         let generation = token.generation;
         Finished {
             memory,
-            ..Finished::new(outcome, Signal::Good { generation })
+            ..Finished::new(outcome, Signal::Good { generation }, String::new())
         }
     }
 
     /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
     fn meaning(&self, Answered { answer, token, .. }: Answered) -> Finished {
         let (status, retry_after) = (answer.status, answer.retry_after);
-        let detail = answer.detail.clone();
+        let said = answer.detail.clone();
+        let detail = said.clone();
         let verdict = answer.error.is_verdict();
         let (outcome, signal) = match status {
             404 | 410 if verdict => (PollOutcome::Gone { status }, Signal::Answered),
             400 if verdict => (PollOutcome::Rejected { detail }, Signal::Answered),
             _ if answer.throttles() => {
-                let throttled = Signal::Throttled {
-                    detail,
-                    retry_after,
-                };
+                let throttled = Signal::Throttled { retry_after };
                 (PollOutcome::Throttled { status }, throttled)
             }
             403 => {
-                let said = detail.clone();
                 let generation = token.generation;
                 let signal = match self.tokens.has_read(&token) {
-                    true => Signal::Unusable { detail: said },
-                    false => Signal::Forbidden {
-                        detail: said,
-                        generation,
-                    },
+                    true => Signal::Unusable,
+                    false => Signal::Forbidden { generation },
                 };
                 (PollOutcome::Forbidden { status, detail }, signal)
             }
-            500.. => {
-                let trouble = PollOutcome::Trouble(answer.into_trouble());
-                (trouble, Signal::Trouble { detail })
-            }
             _ => {
-                let trouble = PollOutcome::Trouble(answer.into_trouble());
-                (trouble, Signal::Unusable { detail })
+                let signal = match status {
+                    500.. => Signal::Trouble,
+                    _ => Signal::Unusable,
+                };
+                (PollOutcome::Trouble(answer.into_trouble()), signal)
             }
         };
         Finished {
             retry_after,
-            ..Finished::new(outcome, signal)
+            ..Finished::new(outcome, signal, said)
         }
     }
 }
 
 impl Finished {
-    fn new(outcome: PollOutcome, signal: Signal) -> Self {
+    fn new(outcome: PollOutcome, signal: Signal, detail: String) -> Self {
         Self {
             outcome,
             signal,
+            detail,
             retry_after: None,
             memory: None,
         }
@@ -257,14 +246,19 @@ impl Finished {
 
     /// No answer, or a 2xx that is not the job: only without an answer may the upstream be down.
     fn trouble(trouble: Trouble) -> Self {
-        let detail = trouble.detail.clone();
         let signal = match trouble.class {
             TroubleClass::TooLarge | TroubleClass::Rubbish | TroubleClass::Foreign => {
-                Signal::Unusable { detail }
+                Signal::Unusable
             }
-            _ => Signal::Trouble { detail },
+            _ => Signal::Trouble,
         };
-        Self::new(PollOutcome::Trouble(trouble), signal)
+        let detail = trouble.detail.clone();
+        Self::new(PollOutcome::Trouble(trouble), signal, detail)
+    }
+
+    fn not_sent(detail: String) -> Self {
+        let outcome = PollOutcome::NotSent { detail };
+        Self::new(outcome, Signal::Nothing, String::new())
     }
 }
 
@@ -272,17 +266,14 @@ impl From<TokenError> for Finished {
     /// No token, so that nothing was sent to the job's URL.
     fn from(error: TokenError) -> Self {
         let detail = presentable(&error.to_string(), None);
+        let said = detail.clone();
         let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
-        let signal = Signal::NoToken {
-            detail: detail.clone(),
-            retry_at: error.retry_at,
-            refused,
-        };
+        let retry_at = error.retry_at;
         let outcome = match refused {
             true => PollOutcome::CredentialsRefused { detail },
             false => PollOutcome::NotSent { detail },
         };
-        Self::new(outcome, signal)
+        Self::new(outcome, Signal::NoToken { retry_at, refused }, said)
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Auth {
         api_key: SecretString,
         /// The `basiq-version` header of the token request.
         api_version: String,
-        /// The `scope` asked for.
+        /// The `scope` of the token.
         scope: String,
     },
     /// The key itself is the bearer token.

@@ -378,7 +378,7 @@ mod tests {
                 let url = Url::parse(&format!("https://{host}/")).unwrap();
                 prop_assert_eq!(judge_host(&url.host().unwrap()), Some(verdict), "{}", host);
             }
-            // Behind a tunnel it is at least private, and what is never told stays so.
+            // Behind a tunnel it is at least private, and what is never permitted stays so.
             let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
             for tunnelled in [
                 Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),

@@ -30,7 +30,7 @@ const RESERVED: [&str; 16] = [
 /// Beginnings of names that are ours or concern proxies.
 const RESERVED_BEGINNINGS: [&str; 2] = ["proxy-", "webhook-"];
 
-/// One header. Its value is a secret and never shown.
+/// One header. Its value is a secret and never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomHeader {
     name: HeaderName,

@@ -55,7 +55,7 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
     }
 }
 
-/// What `webhook-delivery` asks for; words nobody knows ask for nothing.
+/// What `webhook-delivery` asks for; an unknown word asks for nothing.
 pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
     let value = headers.get("webhook-delivery")?.to_str().ok()?;
     Wish::from_word(value.trim())

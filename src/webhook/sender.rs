@@ -303,7 +303,7 @@ impl Sender {
 fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
     let (first, trusting) = client(allow_private, trust)?;
     let trust = trust.clone();
-    // Certificates that cannot be read just now are no reason to trust none.
+    // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable just now.
     let again = move || match client(allow_private, &trust) {
         Ok((client, trusts)) if trusts || !trusting => Some(client),
         _ => None,

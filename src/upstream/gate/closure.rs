@@ -42,7 +42,7 @@ pub enum GateReasonKind {
 }
 
 impl GateReasonKind {
-    /// The word shown and counted.
+    /// The word in logs, JSON and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -17,34 +17,37 @@ use crate::upstream::pauses::{REFUSED, grown};
 const DOWN_AFTER: usize = 3;
 
 /// What the end of one poll says about the upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) enum Signal {
     /// The job was read, with a token of this generation.
     Good { generation: u64 },
     /// The API's own word that the job is not there, or never will be.
     Answered,
     /// The job's URL asked for fewer requests.
-    Throttled {
-        detail: String,
-        retry_after: Option<Duration>,
-    },
+    Throttled { retry_after: Option<Duration> },
     /// The job's URL refused our credentials, lately with a token of this generation.
-    Refused { detail: String, generation: u64 },
-    /// There was no token, because the token endpoint refused us or for another reason; the next one may be asked for at
+    Refused { generation: u64 },
+    /// There was no token, because the token endpoint refused us or for another reason; the next one may be requested at
     /// `retry_at`.
-    NoToken {
-        detail: String,
-        retry_at: Instant,
-        refused: bool,
-    },
+    NoToken { retry_at: Instant, refused: bool },
     /// 403 on a job with a token of this generation, which no job was read with.
-    Forbidden { detail: String, generation: u64 },
+    Forbidden { generation: u64 },
     /// No answer of the job's URL, or 5xx: it may be down.
-    Trouble { detail: String },
+    Trouble,
     /// An answer that is not the job; that may be the fault of this job alone.
-    Unusable { detail: String },
+    Unusable,
     /// No request was sent.
     Nothing,
+}
+
+/// The end of one poll.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::upstream) struct PollEnd<'a> {
+    pub(in crate::upstream) ticket: Ticket,
+    pub(in crate::upstream) job: &'a JobId,
+    pub(in crate::upstream) signal: Signal,
+    /// What was wrong, in one line for people.
+    pub(in crate::upstream) detail: &'a str,
 }
 
 #[derive(Debug)]
@@ -204,63 +207,62 @@ impl Machine {
         reasons
     }
 
-    pub(super) fn note(&mut self, ticket: Ticket, job: &JobId, signal: &Signal, moment: &Moment) {
+    pub(super) fn note(&mut self, poll: &PollEnd<'_>, moment: &Moment) {
+        let PollEnd {
+            ticket,
+            job,
+            signal,
+            detail,
+        } = *poll;
         if !matches!(signal, Signal::NoToken { .. } | Signal::Nothing) {
             self.token_was_granted(ticket);
             if !matches!(signal, Signal::Throttled { .. }) {
                 self.throttling.answered(ticket, moment.now);
             }
-            if !matches!(signal, Signal::Trouble { .. } | Signal::Unusable { .. }) {
+            if !matches!(signal, Signal::Trouble | Signal::Unusable) {
                 self.troubles = 0;
             }
         }
         match signal {
             Signal::Good { generation } => {
                 self.unusable.clear();
-                self.read(ticket, Some((job, *generation)));
+                self.read(ticket, Some((job, generation)));
             }
             Signal::Answered => self.read(ticket, None),
-            Signal::Throttled {
-                detail,
-                retry_after,
-            } => {
+            Signal::Throttled { retry_after } => {
                 let poll = Throttled {
                     ticket,
                     job,
                     detail,
-                    retry_after: *retry_after,
+                    retry_after,
                     last: Ticket(self.last),
                 };
                 self.throttling.throttled(&poll, self.most, moment);
             }
-            Signal::Refused { detail, generation } => {
+            Signal::Refused { generation } => {
                 self.refuse(ticket, detail, moment);
-                let by = Refuser::Job(job.clone(), *generation);
+                let by = Refuser::Job(job.clone(), generation);
                 self.distrust(detail, moment.time_of_day, by);
             }
-            Signal::NoToken {
-                detail,
-                retry_at,
-                refused,
-            } => {
+            Signal::NoToken { retry_at, refused } => {
                 let kind = match refused {
                     true => GateReasonKind::CredentialsRefused,
                     false => GateReasonKind::TokenUnavailable,
                 };
-                self.close_for_token(ticket, kind, detail, *retry_at);
-                if *refused {
+                self.close_for_token(ticket, kind, detail, retry_at);
+                if refused {
                     self.distrust(detail, moment.time_of_day, Refuser::TokenEndpoint);
                 }
             }
-            Signal::Forbidden { detail, generation } => {
-                let by = Refuser::Job(job.clone(), *generation);
+            Signal::Forbidden { generation } => {
+                let by = Refuser::Job(job.clone(), generation);
                 self.distrust(detail, moment.time_of_day, by);
             }
-            Signal::Trouble { detail } => {
+            Signal::Trouble => {
                 self.troubles = self.troubles.saturating_add(1);
                 self.unusable(job, detail);
             }
-            Signal::Unusable { detail } => self.unusable(job, detail),
+            Signal::Unusable => self.unusable(job, detail),
             Signal::Nothing => {}
         }
     }
