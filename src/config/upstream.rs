@@ -38,19 +38,17 @@ pub(super) fn upstream(secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
         section.refuse("base_url", "a URL here has no query (?…)", "leave it out");
     }
     let auth = auth(secrets);
-    let requests = section.whole("requests_per_second", 0..=REQUESTS_PER_SECOND);
-    let (timeout, in_flight) = (
-        section.duration("timeout", TIMEOUT),
-        section.whole("max_in_flight", 1..=IN_FLIGHT),
-    );
+    let timeout = section.duration("timeout", TIMEOUT);
     let max_retry_after = section.duration("max_retry_after", MAX_RETRY_AFTER);
+    let max_in_flight = section.whole("max_in_flight", 1..=IN_FLIGHT);
+    let requests_per_second = section.whole("requests_per_second", 0..=REQUESTS_PER_SECOND);
     Some(UpstreamSettings {
         base_url: base_url?,
         auth,
         timeout,
         max_retry_after,
-        max_in_flight: in_flight as usize,
-        requests_per_second: NonZeroU32::new(requests),
+        max_in_flight: max_in_flight as usize,
+        requests_per_second: NonZeroU32::new(requests_per_second),
     })
 }
 

@@ -186,13 +186,11 @@ impl Webhook<'_> {
 
     fn header(&self, key: &str, place: &str, name: &str, value: &str) -> Option<CustomHeader> {
         let remedy = "a header has a name of its own and a value of printable ASCII on one line";
-        let read = CustomHeader::parse(name, value);
-        read.map_err(|wrong| {
-            self.secrets
-                .section
-                .refuse(key, format!("{place}{wrong}"), remedy)
-        })
-        .ok()
+        let read = CustomHeader::parse(name, value).map_err(|wrong| {
+            let section = &self.secrets.section;
+            section.refuse(key, format!("{place}{wrong}"), remedy);
+        });
+        read.ok()
     }
 
     /// `ca_file` and `client_cert_file`.

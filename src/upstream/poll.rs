@@ -120,10 +120,11 @@ impl Inner {
         token: Token,
         requests: &AtomicU32,
     ) -> Result<Answer, Finished> {
-        // Whoever starts polls has taken the first one.
-        if requests.fetch_add(1, Ordering::Relaxed) > 0 {
+        // Whoever starts polls has taken the first one from the budget.
+        if requests.load(Ordering::Relaxed) > 0 {
             self.budget.take().await;
         }
+        requests.fetch_add(1, Ordering::Relaxed);
         let get = Request::new(Method::GET, request.url.clone());
         let (authorization, memory) = (token.header.as_ref(), Some(&self.memory.reading));
         match self.http.send(get, authorization, POLL, memory).await {
@@ -133,7 +134,9 @@ impl Inner {
                 requests.fetch_sub(1, Ordering::Relaxed);
                 // Whoever polls may try again at once.
                 self.http.sockets.wait(shortage).await;
-                Err(Finished::not_sent(shortage.to_string()))
+                let detail = shortage.to_string();
+                let not_sent = PollOutcome::NotSent { detail };
+                Err(Finished::new(not_sent, Signal::Nothing, String::new()))
             }
         }
     }
@@ -149,7 +152,7 @@ impl Inner {
             Some((_, attribution)) => attribution,
             None => Attribution::Credentials,
         };
-        let said = detail.clone();
+        let line = detail.clone();
         let (outcome, signal) = match attribution {
             Attribution::Job => (PollOutcome::Forbidden { status, detail }, Signal::Unusable),
             Attribution::Token | Attribution::Credentials => {
@@ -160,7 +163,7 @@ impl Inner {
         };
         Finished {
             retry_after: answer.retry_after,
-            ..Finished::new(outcome, signal, said)
+            ..Finished::new(outcome, signal, line)
         }
     }
 
@@ -200,8 +203,8 @@ impl Inner {
     /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
     fn meaning(&self, Answered { answer, token, .. }: Answered) -> Finished {
         let (status, retry_after) = (answer.status, answer.retry_after);
-        let said = answer.detail.clone();
-        let detail = said.clone();
+        let line = answer.detail.clone();
+        let detail = line.clone();
         let verdict = answer.error.is_verdict();
         let (outcome, signal) = match status {
             404 | 410 if verdict => (PollOutcome::Gone { status }, Signal::Answered),
@@ -228,7 +231,7 @@ impl Inner {
         };
         Finished {
             retry_after,
-            ..Finished::new(outcome, signal, said)
+            ..Finished::new(outcome, signal, line)
         }
     }
 }
@@ -255,25 +258,20 @@ impl Finished {
         let detail = trouble.detail.clone();
         Self::new(PollOutcome::Trouble(trouble), signal, detail)
     }
-
-    fn not_sent(detail: String) -> Self {
-        let outcome = PollOutcome::NotSent { detail };
-        Self::new(outcome, Signal::Nothing, String::new())
-    }
 }
 
 impl From<TokenError> for Finished {
     /// No token, so that nothing was sent to the job's URL.
     fn from(error: TokenError) -> Self {
         let detail = presentable(&error.to_string(), None);
-        let said = detail.clone();
+        let line = detail.clone();
         let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
         let retry_at = error.retry_at;
         let outcome = match refused {
             true => PollOutcome::CredentialsRefused { detail },
             false => PollOutcome::NotSent { detail },
         };
-        Self::new(outcome, Signal::NoToken { retry_at, refused }, said)
+        Self::new(outcome, Signal::NoToken { retry_at, refused }, line)
     }
 }
 

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_one_line_of_bounded_length_and_are_not_shown() {
+    fn values_are_one_line_of_bounded_length_and_are_not_printed() {
         for value in ["a\r\nhost: evil", "a\0b", "\u{7f}", "naïve", "\u{a0}x"] {
             assert_eq!(
                 CustomHeader::parse("x-key", value),

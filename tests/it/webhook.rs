@@ -362,7 +362,7 @@ async fn a_connection_that_breaks_before_the_status_is_an_http_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_http_is_an_http_error() {
+async fn an_answer_that_is_not_http_is_an_http_error() {
     let garbage = Reply::Whole("SSH-2.0-canary\r\n\r\n".into());
     let (class, detail) = unreachable(reply_of(garbage).await.result);
     assert_eq!(class, AttemptErrorClass::Http);

@@ -115,7 +115,7 @@ async fn a_receiver_that_wants_a_certificate_is_sent_to_only_with_one() {
 }
 
 #[test]
-fn what_is_not_pem_is_refused_and_nothing_of_a_key_is_shown() {
+fn what_is_not_pem_is_refused_and_nothing_of_a_key_is_printed() {
     let mut trust = Trust::default();
     for text in ["", "canary", "-----BEGIN CERTIFICATE-----\ncanary"] {
         let refused = trust.add_authorities(text.as_bytes());
@@ -143,10 +143,10 @@ fn a_certificate_the_system_trusts_is_accepted_for_its_own_host_only() {
             .env_remove("SSL_CERT_DIR")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&again.stdout);
+        let output = String::from_utf8_lossy(&again.stdout);
         assert!(
-            again.status.success() && told.contains("1 passed"),
-            "{told}"
+            again.status.success() && output.contains("1 passed"),
+            "{output}"
         );
         return;
     }
