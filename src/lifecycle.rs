@@ -1,4 +1,4 @@
-//! The life of the process: signals, stopping in order, tasks that must not end unasked, and the service manager.
+//! The life of the process: signals, stopping in order, tasks that must not end by themselves, and the service manager.
 
 mod manager;
 
@@ -60,7 +60,7 @@ impl Signals {
     }
 }
 
-/// Long-running tasks with names. Any of them that ends before it was asked to is fatal.
+/// Long-running tasks with names. Any of them that ends before the stop is fatal.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -76,15 +76,15 @@ impl Tasks {
         self.running.spawn(async move { (name, task.await) });
     }
 
-    /// Resolves when a task ends that was not asked to, with the reason.
+    /// Resolves when a task ends by itself, with the reason.
     pub async fn first_end(&mut self) -> anyhow::Error {
         match self.running.join_next().await {
-            Some(ended) => unasked(ended),
+            Some(ended) => ended_by_itself(ended),
             None => std::future::pending().await,
         }
     }
 
-    /// Awaits all tasks after they were asked to stop. Those that have not ended after [`GRACE`], or once `hurry` is
+    /// Awaits all tasks after their stop was requested. Those that have not ended after [`GRACE`], or once `hurry` is
     /// cancelled, are dropped.
     ///
     /// # Errors
@@ -115,11 +115,11 @@ impl Tasks {
     }
 }
 
-fn unasked(
+fn ended_by_itself(
     ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>,
 ) -> anyhow::Error {
     match ended {
-        Ok((name, Ok(()))) => anyhow::anyhow!("{name} ended unasked"),
+        Ok((name, Ok(()))) => anyhow::anyhow!("{name} ended by itself"),
         Ok((name, Err(error))) => error.context(format!("{name} failed")),
         Err(error) => anyhow::Error::new(error).context("a task panicked"),
     }
@@ -130,11 +130,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_ends_unasked_is_an_error_even_when_it_ends_well() {
+    async fn a_task_that_ends_by_itself_is_an_error_even_when_it_ends_well() {
         let mut tasks = Tasks::default();
         tasks.spawn("idler", std::future::pending());
         tasks.spawn("quitter", async { Ok(()) });
-        assert_eq!(tasks.first_end().await.to_string(), "quitter ended unasked");
+        assert_eq!(
+            tasks.first_end().await.to_string(),
+            "quitter ended by itself"
+        );
     }
 
     #[tokio::test(start_paused = true)]

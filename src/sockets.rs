@@ -1,16 +1,27 @@
-//! What this process is short of when it opens a connection: trouble of its own, and no failure of whoever it connects to.
+//! Connections to others: what all HTTP clients have in common, why a request failed, and what this process is short of
+//! when it opens a connection, which is no failure of whoever it connects to.
 
 use std::error::Error;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use reqwest::{Client, ClientBuilder, redirect, retry};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
 use crate::core::recurring::{Recurring, Report};
 pub use crate::core::shortage::Shortage;
+
+/// How requests name their sender.
+pub const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
+
+/// Longest time for a connection to be there: name, TCP and TLS together.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the connections of one client are used: a busy one would never learn of another address of its host.
+pub const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,22 +32,33 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Most links of a chain of errors that are followed.
 const MAX_CHAIN: usize = 16;
 
-/// Why no connection was opened, if this process or this machine was short of something. A lookup of a name does not say what
-/// it was short of, so the system is asked again.
+/// A client that follows no redirect, repeats no request, sends no referer, uses no proxy and speaks HTTP/1.1.
+pub fn client_builder() -> ClientBuilder {
+    crate::tls::install_provider();
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+}
+
+/// Why no connection was opened, if this process or this machine was short of something.
 #[must_use]
-pub fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
-    let mut found = links(error)
-        .filter_map(|link| link.downcast_ref::<io::Error>())
-        .filter(|error| error.raw_os_error().is_some());
-    let of = |error: &io::Error| {
-        // Others have their numbers for reasons of the network.
-        Shortage::of(error)
-            .filter(|short| matches!(short, Shortage::Descriptors | Shortage::Memory))
-    };
-    match found.next() {
-        Some(error) => of(error),
-        None => UnixDatagram::unbound().err().and_then(|error| of(&error)),
-    }
+pub fn shortage_of(error: &reqwest::Error) -> Option<Shortage> {
+    Some(error)
+        .filter(|error| error.is_connect())
+        .and_then(|error| shortage_behind(error))
+}
+
+/// The innermost of the errors behind a failed request: the shortest useful text. The outermost one names the URL unless
+/// that was taken out, and a URL can hold secrets.
+pub fn cause(error: &(dyn Error + 'static)) -> String {
+    links(error)
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// Whether connections can be opened, as all who open some have found. Clones share it.
@@ -56,13 +78,13 @@ impl Sockets {
         *self.0.borrow()
     }
 
-    /// Says when a shortage begins and notices when it is over, until it is dropped.
-    pub async fn attend(self, clock: Clock) {
+    /// Logs when a shortage begins and when it is over, until it is dropped.
+    pub async fn watch(self, clock: Clock) {
         let mut noted = self.0.subscribe();
-        let mut told = Recurring::default();
+        let mut logged = Recurring::default();
         loop {
             let short = *noted.borrow_and_update();
-            match told.note(short, clock.now()) {
+            match logged.note(short, clock.now()) {
                 Some(Report::Begun(shortage)) => tracing::warn!(
                     error = %shortage,
                     "connections cannot be opened; polls and deliveries wait"
@@ -84,11 +106,27 @@ impl Sockets {
 pub fn links<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |link| cause(*link)).take(MAX_CHAIN)
+    std::iter::successors(Some(error), |link| next_link(*link)).take(MAX_CHAIN)
+}
+
+/// A lookup of a name does not say what it was short of, so the system is asked again.
+fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
+    let mut found = links(error)
+        .filter_map(|link| link.downcast_ref::<io::Error>())
+        .filter(|error| error.raw_os_error().is_some());
+    let of = |error: &io::Error| {
+        // Others have their numbers for reasons of the network.
+        Shortage::of(error)
+            .filter(|short| matches!(short, Shortage::Descriptors | Shortage::Memory))
+    };
+    match found.next() {
+        Some(error) => of(error),
+        None => UnixDatagram::unbound().err().and_then(|error| of(&error)),
+    }
 }
 
 /// The next link. An [`io::Error`] keeps the error it wraps from `source`, so that one is taken out of it.
-fn cause<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+fn next_link<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let wrapped = link
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
@@ -107,7 +145,7 @@ mod tests {
     use crate::core::time::UnixMillis;
 
     #[test]
-    fn what_we_are_short_of_is_told_from_what_others_refuse() {
+    fn what_we_are_short_of_is_distinguished_from_what_others_refuse() {
         for (errno, expected) in [
             (Errno::MFILE, Some(Shortage::Descriptors)),
             (Errno::NFILE, Some(Shortage::Descriptors)),
@@ -127,7 +165,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shortage_lasts_until_no_connection_was_short_for_a_while() {
         let sockets = Sockets::default();
-        tokio::spawn(sockets.clone().attend(Clock::driven(UnixMillis(0))));
+        tokio::spawn(sockets.clone().watch(Clock::driven(UnixMillis(0))));
         assert_eq!(sockets.shortage(), None);
         let began = Instant::now();
         for _ in 0..20 {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jobtrackd::clock::Clock;
+use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{Message, Sender, WebhookSettings};
 use sqlx::AssertSqlSafe;
 
@@ -195,7 +196,7 @@ async fn bare_loop(
     receivers: &Receivers,
 ) -> anyhow::Result<f64> {
     receivers.clear();
-    let sender = Sender::new(Clock::system(), settings)?;
+    let sender = Sender::new(Clock::system(), settings, Sockets::default())?;
     let settings: Arc<[WebhookSettings]> = settings.into();
     let left = Arc::new(AtomicU64::new(case.deliveries));
     let body = bytes::Bytes::from(vec![b'x'; BODY]);

@@ -73,10 +73,14 @@ impl Prepared {
     pub(super) fn new(settings: &Settings, environment: &Environment) -> anyhow::Result<Self> {
         let (clock, jitter) = (environment.clock.clone(), environment.jitter.clone());
         let sockets = environment.sockets.clone();
-        let upstream =
-            Upstream::sharing(&settings.upstream, clock.clone(), jitter, sockets.clone())?;
-        let upstream = upstream.within(environment.answers.clone());
-        let sender = Sender::new(clock, &settings.webhooks)?.sharing(sockets);
+        let upstream = Upstream::new(
+            &settings.upstream,
+            clock.clone(),
+            jitter,
+            sockets.clone(),
+            environment.answers.clone(),
+        )?;
+        let sender = Sender::new(clock, &settings.webhooks, sockets)?;
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),
             sender: sender.clone(),
@@ -275,7 +279,7 @@ impl Engine {
 
     fn attend_sockets(&mut self) {
         let Environment { sockets, clock, .. } = self.environment.clone();
-        let attending = sockets.attend(clock);
+        let attending = sockets.watch(clock);
         let stop = self.stop.clone();
         self.tasks.spawn("the sockets", async move {
             stop.run_until_cancelled(attending).await;

@@ -15,9 +15,10 @@ use super::style::Tone;
 use super::text;
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
-use crate::mfa::{Answers, Desk, LONGEST_ANSWER, MOST_ANSWERS, Open};
+use crate::mfa::{Answers, Challenges, LONGEST_ANSWER, MOST_ANSWERS, OpenChallenge};
+use crate::sockets::Sockets;
 use crate::store::Store;
-use crate::upstream::{Relayed, Upstream, UpstreamSettings};
+use crate::upstream::{AnswerMemory, Relayed, Upstream, UpstreamSettings};
 
 /// Stands for "read the answers from standard input".
 const STDIN: &str = "-";
@@ -81,8 +82,14 @@ pub(super) async fn run(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let upstream = Upstream::new(settings, clock.clone(), Jitter::system())?;
-    let desk = Desk {
+    let upstream = Upstream::new(
+        settings,
+        clock.clone(),
+        Jitter::system(),
+        Sockets::default(),
+        AnswerMemory::default(),
+    )?;
+    let challenges = Challenges {
         store,
         upstream: &upstream,
         clock: &clock,
@@ -90,7 +97,7 @@ pub(super) async fn run(
     };
     // What is under way is dropped when the user breaks off, and the terminal shows again what is typed.
     tokio::select! {
-        done = answer(args, &desk, screen) => done,
+        done = answer(args, &challenges, screen) => done,
         broken_off = broken_off() => {
             broken_off?;
             bail!("broken off; see whether the API has the answers with: jobtrackd show {}", args.id)
@@ -98,10 +105,14 @@ pub(super) async fn run(
     }
 }
 
-async fn answer(args: &Args, desk: &Desk<'_>, screen: &mut Screen) -> anyhow::Result<()> {
-    let open = desk.open(&args.id).await?;
+async fn answer(
+    args: &Args,
+    challenges: &Challenges<'_>,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
+    let open = challenges.open(&args.id).await?;
     let answers = Answers::new(texts(args, &open).await?)?;
-    let relayed = desk.relay(&args.id, &answers).await?;
+    let relayed = challenges.relay(&args.id, &answers).await?;
     drop(answers);
     if args.json {
         screen.json(&Record {
@@ -123,7 +134,7 @@ async fn answer(args: &Args, desk: &Desk<'_>, screen: &mut Screen) -> anyhow::Re
     Ok(())
 }
 
-async fn texts(args: &Args, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>>> {
+async fn texts(args: &Args, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
     match args.answers.as_slice() {
         [] => asked(&args.id, open).await,
         [Given(only)] if only.as_str() == STDIN => {
@@ -134,7 +145,7 @@ async fn texts(args: &Args, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>
     }
 }
 
-async fn asked(id: &JobId, open: &Open) -> anyhow::Result<Vec<Zeroizing<String>>> {
+async fn asked(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
     let mut answers = Vec::new();
     let inputs = open.challenge.inputs();
     if inputs.is_empty() {

@@ -1,14 +1,11 @@
 //! The environment as a source: `JOBTRACKD__SECTION__KEY`, `JOBTRACKD__WEBHOOKS__NAME__KEY`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use ::config::{Map, Value, ValueKind};
+use toml::{Table, Value};
 
-use super::error::{Problem, Problems, did_you_mean};
-use super::schema::{self, Kind, WEBHOOKS};
-
-/// What the origin of a value from the environment starts with.
-pub(super) const ORIGIN: &str = "environment variable ";
+use super::error::{Origin, Problems, did_you_mean};
+use super::schema::{self, ANY_WEBHOOK, Kind, Sections, WEBHOOKS};
 
 /// What the names of our variables start with.
 const PREFIX: &str = "JOBTRACKD__";
@@ -24,86 +21,73 @@ const THREADS: &str = "TOKIO_WORKER_THREADS";
 /// Most threads; each takes memory.
 const MOST_THREADS: usize = 1024;
 
-/// What the environment says, shaped like the file. `webhooks` are the names the file has.
+/// What the environment says. `webhooks` are the names that the file has.
 pub(super) fn read(
     environment: &BTreeMap<String, String>,
-    webhooks: &BTreeSet<String>,
+    webhooks: &[&str],
     problems: &Problems,
-) -> Map<String, Value> {
-    let mut sections: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    let mut hooks: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    check_threads(environment, problems);
+) -> Sections {
+    let mut sections = Sections::new();
     for (variable, text) in environment {
+        let origin = Origin::Variable(variable.clone());
         let Some(rest) = variable.strip_prefix(PREFIX) else {
-            report_misspelt(variable, problems);
+            report_foreign(variable, text, &origin, problems);
             continue;
         };
-        let origin = format!("{ORIGIN}{variable}");
-        let refuse = |key: &str, wrong: &str, remedy: &str| {
-            problems.add(Problem {
-                key: key.to_owned(),
-                origin: Some(origin.clone()),
-                wrong: wrong.to_owned(),
-                remedy: remedy.to_owned(),
-            });
-        };
         let parts: Vec<&str> = rest.split(SEPARATOR).collect();
-        let (section, key, name) = match parts.as_slice() {
-            [section, key] if !is(section, WEBHOOKS) => (section.to_lowercase(), *key, None),
-            [section, name @ .., key] if is(section, WEBHOOKS) && !name.is_empty() => {
+        let (section, webhook, key) = match parts.as_slice() {
+            [section, key] if !is_webhooks(section) => (section.to_lowercase(), None, *key),
+            [section, name @ .., key] if is_webhooks(section) && !name.is_empty() => {
                 match matching(&name.join(SEPARATOR), webhooks) {
-                    Ok(name) => (WEBHOOKS.to_owned(), *key, Some(name)),
+                    Ok(name) => (WEBHOOKS.to_owned(), Some(name), *key),
                     Err(names) => {
-                        let wrong = format!("it may mean any of {}", names.join(", "));
-                        refuse(&parts.join("."), &wrong, "write the name exactly");
+                        let wrong = format!("it may mean any of {names}");
+                        let remedy = "write the name exactly";
+                        problems.report(parts.join("."), &origin, wrong, remedy);
                         continue;
                     }
                 }
             }
             _ => {
-                let meant = schema::meant(rest).map(|key| variable_of(&key));
+                let near = schema::meant(rest).map(|key| variable_of(&key));
                 let otherwise = "write JOBTRACKD__SECTION__KEY or JOBTRACKD__WEBHOOKS__NAME__KEY";
-                refuse(
-                    &parts.join(".").to_lowercase(),
-                    "this variable names no key",
-                    &did_you_mean(meant.as_deref(), otherwise),
-                );
+                let remedy = did_you_mean(near.as_deref(), otherwise);
+                let wrong = "this variable names no key";
+                problems.report(parts.join(".").to_lowercase(), &origin, wrong, remedy);
                 continue;
             }
         };
-        let key = key.to_lowercase();
-        match typed(schema::kind(&section, &key), text) {
-            Ok(kind) => {
-                let table = match name {
-                    Some(name) => hooks.entry(name).or_default(),
-                    None => sections.entry(section).or_default(),
-                };
-                table.insert(key, Value::new(Some(&origin), kind));
+        let (key, webhook) = (key.to_lowercase(), webhook.as_deref());
+        let of_kind = webhook.map_or(section.as_str(), |_| ANY_WEBHOOK);
+        match typed(schema::kind(of_kind, &key), text) {
+            Ok(value) => {
+                let values = Table::from_iter([(key, value)]);
+                schema::insert(&mut sections, &section, webhook, values, &origin, problems);
             }
-            Err(wrong) => refuse(
-                &path(&section, name.as_deref(), &key),
-                wrong,
-                "lists are separated by commas: job.completed,job.failed",
-            ),
+            Err(wrong) => {
+                let parts = [Some(section.as_str()), webhook, Some(&key)];
+                let path: Vec<&str> = parts.into_iter().flatten().collect();
+                let remedy = "lists are separated by commas: job.completed,job.failed";
+                problems.report(path.join("."), &origin, wrong, remedy);
+            }
         }
     }
-    if !hooks.is_empty() {
-        sections.insert(WEBHOOKS.to_owned(), tables(hooks));
-    }
-    tables(sections)
+    sections
 }
 
-/// Reports a variable that is one of ours but for its underscores. What else begins like that is somebody else's.
-fn report_misspelt(variable: &str, problems: &Problems) {
-    let key = variable.strip_prefix(MISSPELT).and_then(schema::meant);
-    if let Some(key) = key {
-        let right = variable_of(&key);
-        problems.add(Problem {
-            key,
-            origin: Some(format!("{ORIGIN}{variable}")),
-            wrong: "two underscores stand between the parts of a variable's name".to_owned(),
-            remedy: did_you_mean(Some(&right), ""),
-        });
+/// Reports a number of threads that the runtime cannot use, and a variable that is one of ours but for its underscores.
+/// What else begins like that is somebody else's.
+fn report_foreign(variable: &str, text: &str, origin: &Origin, problems: &Problems) {
+    if let Some(key) = variable.strip_prefix(MISSPELT).and_then(schema::meant) {
+        let remedy = did_you_mean(Some(&variable_of(&key)), "");
+        let wrong = "two underscores stand between the parts of a variable's name";
+        problems.report(key, origin, wrong, remedy);
+    }
+    let fits = |number: usize| (1..=MOST_THREADS).contains(&number);
+    if variable == THREADS && !text.parse().is_ok_and(fits) {
+        let wrong = format!("expected a whole number of threads from 1 to {MOST_THREADS}");
+        let remedy = "leave it out to have one for each processor";
+        problems.report(THREADS, origin, wrong, remedy);
     }
 }
 
@@ -112,42 +96,8 @@ fn variable_of(key: &str) -> String {
     format!("{PREFIX}{key}")
 }
 
-fn check_threads(environment: &BTreeMap<String, String>, problems: &Problems) {
-    let fits = |text: &String| {
-        let number = text.parse::<usize>();
-        number.is_ok_and(|number| (1..=MOST_THREADS).contains(&number))
-    };
-    if environment.get(THREADS).is_some_and(|text| !fits(text)) {
-        problems.add(Problem {
-            key: THREADS.to_owned(),
-            origin: Some(format!("{ORIGIN}{THREADS}")),
-            wrong: format!("expected a whole number of threads from 1 to {MOST_THREADS}"),
-            remedy: "leave it out to have one for each processor".to_owned(),
-        });
-    }
-}
-
-fn is(part: &str, section: &str) -> bool {
-    part.eq_ignore_ascii_case(section)
-}
-
-fn path(section: &str, name: Option<&str>, key: &str) -> String {
-    match name {
-        Some(name) => format!("{section}.{name}.{key}"),
-        None => format!("{section}.{key}"),
-    }
-}
-
-/// Sections as values. They get the origin of one of their keys, for the case that the section itself is wrong.
-fn tables(sections: BTreeMap<String, Map<String, Value>>) -> Map<String, Value> {
-    sections
-        .into_iter()
-        .map(|(name, values)| {
-            let origin = values.values().filter_map(Value::origin).min();
-            let origin = origin.map(str::to_owned);
-            (name, Value::new(origin.as_ref(), values))
-        })
-        .collect()
+fn is_webhooks(part: &str) -> bool {
+    part.eq_ignore_ascii_case(WEBHOOKS)
 }
 
 /// The webhook a part of a variable's name means. Names of variables are upper case by custom and have no room for
@@ -155,40 +105,39 @@ fn tables(sections: BTreeMap<String, Map<String, Value>>) -> Map<String, Value> 
 ///
 /// # Errors
 /// The names it could mean, when there are several.
-fn matching(part: &str, webhooks: &BTreeSet<String>) -> Result<String, Vec<String>> {
-    if webhooks.contains(part) {
+fn matching(part: &str, webhooks: &[&str]) -> Result<String, String> {
+    if webhooks.contains(&part) {
         return Ok(part.to_owned());
     }
     let folded = |name: &str| name.to_lowercase().replace(['.', '-'], "_");
-    let wanted = folded(part);
-    let mut found: Vec<String> = webhooks
-        .iter()
-        .filter(|name| folded(name) == wanted)
-        .cloned()
-        .collect();
-    match found.len() {
-        0 => Ok(part.to_lowercase()),
-        1 => Ok(found.remove(0)),
-        _ => Err(found),
+    let same = |name: &&&str| folded(name) == folded(part);
+    let found: Vec<&str> = webhooks.iter().filter(same).copied().collect();
+    match found.as_slice() {
+        [] => Ok(part.to_lowercase()),
+        [name] => Ok((*name).to_owned()),
+        names => Err(names.join(", ")),
     }
 }
 
 /// Text as the value its key wants. What does not fit stays text, and is reported where the key is read.
-fn typed(kind: Option<Kind>, text: &str) -> Result<ValueKind, &'static str> {
-    // Sources::from_process leaves this mark where bytes were no UTF-8.
+fn typed(kind: Option<Kind>, text: &str) -> Result<Value, &'static str> {
+    // Sources::from_process leaves this mark where bytes were not UTF-8.
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return Err("the value is not UTF-8 text");
     }
     let word = text.trim();
     let read = match kind {
-        Some(Kind::Flag) => word.to_lowercase().parse().ok().map(ValueKind::Boolean),
-        Some(Kind::Whole) => word.parse().ok().map(ValueKind::I64),
-        Some(Kind::Number) => word.parse().ok().map(ValueKind::Float),
+        Some(Kind::Flag) => word.to_lowercase().parse().ok().map(Value::Boolean),
+        Some(Kind::Whole) => word.parse().ok().map(Value::Integer),
+        Some(Kind::Number) => word.parse().ok().map(Value::Float),
         Some(Kind::List) if word.starts_with('[') => return Err("brackets are for the file"),
-        Some(Kind::List) if word.is_empty() => Some(ValueKind::Array(Vec::new())),
-        Some(Kind::List) => Some(word.split(',').map(str::trim).collect::<Vec<_>>().into()),
+        Some(Kind::List) if word.is_empty() => Some(Value::Array(Vec::new())),
+        Some(Kind::List) => {
+            let entries = word.split(',').map(|entry| entry.trim().into());
+            Some(Value::Array(entries.collect()))
+        }
         Some(Kind::Table) => return Err("a table is for the file"),
         Some(Kind::Text) | None => None,
     };
-    Ok(read.unwrap_or_else(|| ValueKind::String(text.to_owned())))
+    Ok(read.unwrap_or_else(|| text.into()))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::SecretFile;
 
 /// Longest part of a value that is repeated in a problem, in characters.
-const SHOWN_CHARS: usize = 60;
+const QUOTED_CHARS: usize = 60;
 
 /// A configuration that cannot be used. The program ends with exit code 78 (`EX_CONFIG`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,25 @@ pub struct Problem {
     pub wrong: String,
     /// What to do; may be empty.
     pub remedy: String,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    File(PathBuf),
+    /// The name of an environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the defaults"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -59,7 +78,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Collects problems and warnings while a configuration is read, so that all of them can be told at once.
+/// Collects what is found while a configuration is read, so that all problems can be reported at once.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     list: RefCell<Vec<Problem>>,
@@ -68,8 +87,22 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn add(&self, problem: Problem) {
-        self.list.borrow_mut().push(problem);
+    /// Neither text may hold a secret.
+    pub(super) fn report(
+        &self,
+        key: impl Into<String>,
+        origin: &Origin,
+        wrong: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        // The file is named once, above all problems.
+        let origin = matches!(origin, Origin::Variable(_)).then(|| origin.to_string());
+        self.list.borrow_mut().push(Problem {
+            key: key.into(),
+            origin,
+            wrong: wrong.into(),
+            remedy: remedy.into(),
+        });
     }
 
     pub(super) fn warn(&self, warning: String) {
@@ -82,6 +115,12 @@ impl Problems {
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
+    }
+
+    /// Whether there is one with a key that begins like this.
+    pub(super) fn any_of(&self, beginning: &str) -> bool {
+        let list = self.list.borrow();
+        list.iter().any(|each| each.key.starts_with(beginning))
     }
 
     pub(super) fn into_error(self, file: Option<PathBuf>) -> ConfigError {
@@ -97,11 +136,11 @@ impl Problems {
 }
 
 /// A value as it may stand in a problem: quoted, escaped and cut. Not for anything that may be a secret.
-pub(super) fn shown(text: &str) -> String {
-    if text.chars().count() <= SHOWN_CHARS {
+pub(super) fn quoted(text: &str) -> String {
+    if text.chars().count() <= QUOTED_CHARS {
         return format!("{text:?}");
     }
-    let cut: String = text.chars().take(SHOWN_CHARS).collect();
+    let cut: String = text.chars().take(QUOTED_CHARS).collect();
     format!("{cut:?}…")
 }
 
@@ -110,12 +149,8 @@ pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let word: String = word
-        .chars()
-        .take(SHOWN_CHARS)
-        .collect::<String>()
-        .to_lowercase()
-        .replace('-', "_");
+    let word: String = word.chars().take(QUOTED_CHARS).collect();
+    let word = word.to_lowercase().replace('-', "_");
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
@@ -125,9 +160,9 @@ pub(super) fn nearest<'a>(
 }
 
 /// `did you mean X?`, or `otherwise` when nothing is near.
-pub(super) fn did_you_mean(found: Option<&str>, otherwise: &str) -> String {
-    match found {
-        Some(found) => format!("did you mean {found}?"),
+pub(super) fn did_you_mean(near: Option<&str>, otherwise: &str) -> String {
+    match near {
+        Some(near) => format!("did you mean {near}?"),
         None => otherwise.to_owned(),
     }
 }
@@ -152,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_one_per_line_after_the_file() {
+    fn all_problems_are_listed_one_per_line_after_the_file() {
         let problem = |key: &str, origin: Option<&str>| Problem {
             key: key.to_owned(),
             origin: origin.map(str::to_owned),
@@ -174,10 +209,10 @@ mod tests {
 
     #[test]
     fn long_and_strange_values_are_cut_and_escaped() {
-        assert_eq!(shown("a\nb"), r#""a\nb""#);
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
         assert_eq!(
-            shown(&"x".repeat(200)).chars().count(),
-            SHOWN_CHARS + "\"\"…".chars().count()
+            quoted(&"x".repeat(200)).chars().count(),
+            QUOTED_CHARS + "\"\"…".chars().count()
         );
     }
 }

@@ -1,157 +1,175 @@
-//! `[database]`, `[polling]` and `[log]`: how this daemon itself behaves.
+//! `[database]`, `[polling]`, `[retention]` and `[log]`: how this daemon itself behaves.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::VariantNames as _;
 use tracing_subscriber::EnvFilter;
 
-use super::error::{did_you_mean, nearest, shown};
+use super::error::{did_you_mean, nearest, quoted};
 use super::section::Section;
 use super::{DatabaseSettings, LogFormat, LogSettings};
 use crate::core::cadence::PollingPolicy;
+use crate::core::retention::Retention;
 
 /// Shortest delay between two polls of a job.
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 
 /// Longest delay and longest deadline.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Largest growth of the delay from one poll to the next.
 const LARGEST_MULTIPLIER: f64 = 10.0;
 
+/// Shortest age of what is deleted.
+const SHORTEST_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Longest age: a hundred years.
+const LONGEST_AGE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+/// The age of what is never deleted.
+const FOREVER: Duration = Duration::MAX;
+
+/// The ages, each at most as long as the one before.
+const AGES: [&str; 3] = ["jobs", "events", "attempts"];
+
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
-const FORMATS: [(&str, LogFormat); 4] = [
-    ("auto", LogFormat::Auto),
-    ("text", LogFormat::Text),
-    ("json", LogFormat::Json),
-    ("journald", LogFormat::Journald),
-];
-
-pub(super) fn database(section: &Section<'_>) -> Option<DatabaseSettings> {
-    let example = "\"sqlite:///var/lib/jobtrackd/jobs.db\"";
-    // Read before anything returns, so that a wrong type is always reported.
-    let allow_network_filesystem = section.flag("allow_network_filesystem");
-    let create = section.flag("create");
-    let text = section.text("url", example)?;
-    let such_as = format!("for example url = {example}");
-    // Not repeated: the URL of another database may hold a password.
-    let Some(path) = text.strip_prefix("sqlite:") else {
-        section.refuse("url", "expected a URL that starts with sqlite:", such_as);
-        return None;
-    };
-    let path = path.strip_prefix("//").unwrap_or(path);
+pub(super) fn database(section: &Section<'_>) -> DatabaseSettings {
+    let url = section.text("url").unwrap_or("sqlite:unknown");
+    let path = url.strip_prefix("sqlite:");
+    let path = path.map(|path| path.strip_prefix("//").unwrap_or(path));
+    // The URL is not repeated: that of another database may hold a password.
     let wrong = match path {
-        "" => "the path of the file is missing",
-        ":memory:" => "the jobs must outlive the daemon, so the database is a file",
-        path if path.contains('?') => "options after ? are not supported",
-        path if path.contains('\0') => "a path has no NUL",
-        path if path.ends_with('/') => "this is a folder, not a file",
-        path => {
-            return Some(DatabaseSettings {
-                path: PathBuf::from(path),
-                allow_network_filesystem: allow_network_filesystem?,
-                create: create?,
-            });
-        }
+        None => Some("expected a URL that starts with sqlite:"),
+        Some("") => Some("the path of the file is missing"),
+        Some(":memory:") => Some("the jobs must outlive the daemon, so the database is a file"),
+        Some(path) if path.contains('?') => Some("options after ? are not supported"),
+        Some(path) if path.contains('\0') => Some("a path has no NUL"),
+        Some(path) if path.ends_with('/') => Some("this is a folder, not a file"),
+        Some(_) => None,
     };
-    section.refuse("url", wrong, such_as);
-    None
+    if let Some(wrong) = wrong {
+        section.refuse_value("url", wrong);
+    }
+    DatabaseSettings {
+        path: PathBuf::from(path.unwrap_or_default()),
+        allow_network_filesystem: section.flag("allow_network_filesystem"),
+        create: section.flag("create"),
+    }
 }
 
-pub(super) fn polling(section: &Section<'_>) -> Option<PollingPolicy> {
-    let delay = |key, example| section.duration(key, SHORTEST_DELAY..=LONGEST, example);
-    let initial_delay = delay("initial_delay", "\"1s\"");
-    let multiplier = section.number("multiplier", 1.0..=LARGEST_MULTIPLIER, "1.5");
-    let max_delay = delay("max_delay", "\"30s\"");
-    let jitter = section.number("jitter", 0.0..=1.0, "0.1");
-    let error_max_delay = delay("error_max_delay", "\"5m\"");
-    let queued_delay = delay("queued_delay", "\"2h\"");
-    let not_found_grace = section.duration("not_found_grace", Duration::ZERO..=LONGEST, "\"2m\"");
-    let deadline = section.duration("deadline", Duration::from_millis(1)..=LONGEST, "\"8d\"");
-
-    let [initial_delay, max_delay, error_max_delay] =
-        in_order(section, initial_delay?, max_delay?, error_max_delay?)?;
-    Some(PollingPolicy {
-        initial_delay,
-        multiplier: multiplier?,
-        max_delay,
-        jitter: jitter?,
-        error_max_delay,
-        queued_delay: queued_delay?,
-        not_found_grace: not_found_grace?,
-        deadline: deadline?,
-    })
+pub(super) fn polling(section: &Section<'_>) -> PollingPolicy {
+    let delay = |key| section.duration(key, SHORTEST_DELAY..=LONGEST_DELAY);
+    let mut policy = PollingPolicy {
+        initial_delay: delay("initial_delay"),
+        multiplier: section.number("multiplier", 1.0..=LARGEST_MULTIPLIER),
+        max_delay: delay("max_delay"),
+        jitter: section.number("jitter", 0.0..=1.0),
+        error_max_delay: delay("error_max_delay"),
+        queued_delay: delay("queued_delay"),
+        not_found_grace: section.duration("not_found_grace", Duration::ZERO..=LONGEST_DELAY),
+        deadline: section.duration("deadline", Duration::from_millis(1)..=LONGEST_DELAY),
+    };
+    if section.is_right() {
+        put_in_order(section, &mut policy);
+    }
+    policy
 }
 
 /// Neither limit is shorter than the first delay. A default gives way to what the user wrote.
-fn in_order(
-    section: &Section<'_>,
-    initial: Duration,
-    max: Duration,
-    error_max: Duration,
-) -> Option<[Duration; 3]> {
-    let limits = [("max_delay", max), ("error_max_delay", error_max)];
-    let written = limits.iter().filter(|(key, _)| section.is_written(key));
-    let initial = match section.is_written("initial_delay") {
-        true => initial,
-        false => written.fold(initial, |least, (_, limit)| least.min(*limit)),
-    };
-    let limits = limits.map(|(key, limit)| {
-        if limit < initial && section.is_written(key) {
-            let initial = humantime::format_duration(initial);
+fn put_in_order(section: &Section<'_>, policy: &mut PollingPolicy) {
+    let initial = &mut policy.initial_delay;
+    let limits = [
+        ("max_delay", &mut policy.max_delay),
+        ("error_max_delay", &mut policy.error_max_delay),
+    ];
+    let initial_is_written = section.is_written("initial_delay");
+    for (key, limit) in &limits {
+        if section.is_written(key) && !initial_is_written {
+            *initial = (*initial).min(**limit);
+        }
+    }
+    for (key, limit) in limits {
+        if *limit < *initial && section.is_written(key) {
+            let initial = humantime::format_duration(*initial);
             let wrong = format!("this is shorter than initial_delay, which is {initial}");
             section.refuse(key, wrong, "make it at least as long");
-            return None;
         }
-        Some(limit.max(initial))
-    });
-    let [max, error_max] = limits;
-    Some([initial, max?, error_max?])
+        *limit = (*limit).max(*initial);
+    }
 }
 
-pub(super) fn log(section: &Section<'_>) -> Option<LogSettings> {
-    let level = section
-        .text("level", "\"info\"")
-        .and_then(|text| level(section, text));
-    let format = section.text("format", "\"auto\"").and_then(|text| {
-        let found = FORMATS.into_iter().find(|(name, _)| *name == text);
-        if found.is_none() {
-            let near = nearest(text, FORMATS.map(|(name, _)| name));
-            let wrong = format!("{} is no format", shown(text));
+/// A default gives way to what the user wrote.
+pub(super) fn retention(section: &Section<'_>) -> Retention {
+    let mut ages = AGES.map(|key| match section.entries.get(key) {
+        Some(entry) if entry.value.as_str().map(str::trim) == Some("forever") => FOREVER,
+        _ => section.duration(key, SHORTEST_AGE..=LONGEST_AGE),
+    });
+    if section.is_right() {
+        let mut before: Option<(&str, Duration)> = None;
+        for (key, age) in AGES.into_iter().zip(&mut ages) {
+            let longest = before.map_or(FOREVER, |(_, age)| age);
+            if !section.is_written(key) {
+                *age = longest.min(*age);
+                continue;
+            }
+            if let Some((of, _)) = before.filter(|_| *age > longest) {
+                let wrong = format!("this is longer than {of}, with which they are deleted");
+                section.refuse(key, wrong, format!("make it at most as long as {of}"));
+            }
+            before = Some((key, *age));
+        }
+        let mut longest = Duration::ZERO;
+        for (key, age) in AGES.into_iter().zip(&mut ages).rev() {
+            if section.is_written(key) {
+                longest = *age;
+            } else {
+                *age = longest.max(*age);
+            }
+        }
+    }
+    let [jobs, events, attempts] = ages.map(|age| (age < FOREVER).then_some(age));
+    Retention {
+        jobs,
+        events,
+        attempts,
+    }
+}
+
+pub(super) fn log(section: &Section<'_>) -> LogSettings {
+    let level = section.text("level").unwrap_or("info").trim();
+    check_level(section, level);
+    let format = section.text("format").unwrap_or("auto");
+    LogSettings {
+        level: level.to_owned(),
+        format: format.parse().unwrap_or_else(|_| {
+            let near = nearest(format, LogFormat::VARIANTS.iter().copied());
+            let wrong = format!("{} is not a format", quoted(format));
             let remedy = did_you_mean(near, "the formats are auto, text, json and journald");
             section.refuse("format", wrong, remedy);
-        }
-        found
-    });
-    Some(LogSettings {
-        level: level?,
-        format: format?.1,
-    })
+            LogFormat::Auto
+        }),
+    }
 }
 
 /// A level, or directives of tracing such as `info,jobtrackd::store=debug`.
-fn level(section: &Section<'_>, text: &str) -> Option<String> {
-    let text = text.trim();
-    // A lone word that is no level would be taken for a module's name, and nearly everything would fall silent.
+fn check_level(section: &Section<'_>, text: &str) {
+    // A lone word that is not a level would be taken for a module's name, and nearly everything would fall silent.
     let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
-    let misspelt = text
-        .split(',')
-        .map(str::trim)
-        .find(|word| !word.contains(['=', '[', '{', '}', ']']) && !is_level(word));
-    let refuse = |wrong: String, near: Option<&str>| {
-        let otherwise = "write trace, debug, info, warn, error or off, or directives such as info,jobtrackd=debug";
-        section.refuse("level", wrong, did_you_mean(near, otherwise));
-        None
+    let words = text.split(',').map(str::trim);
+    let mut lone = words.filter(|word| !word.contains(['=', '[', '{', '}', ']']));
+    let (wrong, near) = match lone.find(|word| !is_level(word)) {
+        Some(word) => {
+            let wrong = format!("{} is not a level", quoted(word));
+            (wrong, nearest(word, LEVELS))
+        }
+        None => match EnvFilter::builder().parse(text) {
+            Ok(_) => return,
+            Err(error) => (format!("{} cannot be used: {error}", quoted(text)), None),
+        },
     };
-    if let Some(word) = misspelt {
-        return refuse(
-            format!("{} is no level", shown(word)),
-            nearest(word, LEVELS),
-        );
-    }
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Some(text.to_owned()),
-        Err(error) => refuse(format!("{} cannot be used: {error}", shown(text)), None),
-    }
+    let otherwise =
+        "write trace, debug, info, warn, error or off, or directives such as info,jobtrackd=debug";
+    section.refuse("level", wrong, did_you_mean(near, otherwise));
 }

@@ -1,48 +1,46 @@
 //! The configuration: written → merged → validated.
 //!
-//! Built-in defaults, the file and the environment are merged by the `config` crate after everything unknown in them
-//! was reported; then each section is read into the small struct of the module that needs it. All problems are found
-//! in one go, none of them repeats a secret, and nothing is taken that is only nearly right.
+//! Built-in defaults, the file and the environment are merged after everything unknown in them was reported; then each
+//! section is read into the small struct of the module that needs it. All problems are found in one go, none of them
+//! repeats a secret, and nothing is accepted that is only nearly right.
 
 mod error;
 
-mod sources;
+mod schema;
 
 mod environment;
 
-mod schema;
+mod sources;
 
 mod section;
 
-mod origin;
-
 mod secret;
 
-mod remote;
-mod request;
-
-mod retention;
+mod url;
 
 mod local;
 
 mod status;
 
+mod upstream;
+
+mod webhook;
+
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::config::{Map, Value, ValueKind};
-use url::Url;
+use ::url::Url;
 
 pub use self::error::{ConfigError, Problem};
 pub use self::sources::Sources;
 
 use self::error::Problems;
-use self::schema::WEBHOOKS;
-use self::secret::{Reading, Secrets};
+use self::schema::{Entries, Sections};
+use self::secret::Secrets;
 use self::section::Section;
+use self::webhook::Webhook;
 use crate::core::cadence::PollingPolicy;
 use crate::core::enqueue::EnqueueRules;
 use crate::core::retention::Retention;
@@ -50,7 +48,7 @@ use crate::status::{Listen, StatusSettings};
 use crate::upstream::UpstreamSettings;
 use crate::webhook::WebhookSettings;
 
-/// Everything the daemon was told, validated.
+/// The whole configuration, validated.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where the jobs are.
@@ -59,11 +57,11 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     /// When it is polled.
     pub polling: PollingPolicy,
-    /// How long what is over is kept.
+    /// How long ended jobs, events and attempts are kept.
     pub retention: Retention,
-    /// Whom to tell, in the order of their names.
+    /// The receivers of events, in the order of their names.
     pub webhooks: Vec<WebhookSettings>,
-    /// Where the status server listens, and whom it answers.
+    /// Where the status server listens, and which requests it takes.
     pub status: StatusSettings,
     /// What is logged, and how.
     pub log: LogSettings,
@@ -105,7 +103,8 @@ pub struct LogSettings {
 }
 
 /// How the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, journald under systemd, else JSON.
     Auto,
@@ -122,17 +121,12 @@ pub enum LogFormat {
 /// # Errors
 /// Every problem found, see [`ConfigError`].
 pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
-    let problems = Problems::default();
-    match validated(sources, Wanted::All, &problems) {
-        Some(Validated {
-            all: Some(mut settings),
-            ..
-        }) if problems.is_empty() => {
-            (settings.warnings, settings.secret_files) = problems.into_found();
-            Ok(settings)
-        }
-        _ => Err(problems.into_error(sources.file.clone())),
-    }
+    let all = Wanted {
+        api_key: true,
+        of_webhooks: true,
+        status_token: true,
+    };
+    read(sources, all)
 }
 
 /// Loads where the database is, for commands that need nothing else: the whole configuration must be right, but
@@ -141,11 +135,7 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
 /// # Errors
 /// Every problem found, see [`ConfigError`].
 pub fn load_database(sources: &Sources) -> Result<DatabaseSettings, ConfigError> {
-    let problems = Problems::default();
-    match validated(sources, Wanted::None, &problems) {
-        Some(Validated { database, .. }) if problems.is_empty() => Ok(database),
-        _ => Err(problems.into_error(sources.file.clone())),
-    }
+    read(sources, Wanted::default()).map(|settings| settings.database)
 }
 
 /// Loads what a command needs that talks to the API: likewise, with the API's secret and no other.
@@ -155,19 +145,15 @@ pub fn load_database(sources: &Sources) -> Result<DatabaseSettings, ConfigError>
 pub fn load_upstream(
     sources: &Sources,
 ) -> Result<(DatabaseSettings, UpstreamSettings), ConfigError> {
-    let problems = Problems::default();
-    match validated(sources, Wanted::Upstream, &problems) {
-        Some(Validated {
-            database,
-            upstream: Some(upstream),
-            ..
-        }) if problems.is_empty() => Ok((database, upstream)),
-        _ => Err(problems.into_error(sources.file.clone())),
-    }
+    let wanted = Wanted {
+        api_key: true,
+        ..Wanted::default()
+    };
+    read(sources, wanted).map(|settings| (settings.database, settings.upstream))
 }
 
-/// Loads what a command needs that steers webhooks: likewise, with the secrets of webhooks where they are to be signed
-/// for, and no other. Without `secrets` their `keys` are empty, and they are good for being looked at only.
+/// Loads what a command needs that steers webhooks: likewise, with the secrets of webhooks where requests are signed,
+/// and no other. Without `secrets` their `keys` are empty, and nothing can be sent to them.
 ///
 /// # Errors
 /// Every problem found, see [`ConfigError`].
@@ -175,73 +161,41 @@ pub fn load_webhooks(
     sources: &Sources,
     secrets: bool,
 ) -> Result<(DatabaseSettings, Vec<WebhookSettings>), ConfigError> {
-    let problems = Problems::default();
-    let wanted = if secrets {
-        Wanted::Webhooks
-    } else {
-        Wanted::None
+    let wanted = Wanted {
+        of_webhooks: secrets,
+        ..Wanted::default()
     };
-    match validated(sources, wanted, &problems) {
-        Some(Validated {
-            database,
-            webhooks: Some(webhooks),
-            ..
-        }) if problems.is_empty() => Ok((database, webhooks)),
-        _ => Err(problems.into_error(sources.file.clone())),
-    }
+    read(sources, wanted).map(|settings| (settings.database, settings.webhooks))
 }
 
-/// Loads what a command needs that takes jobs: likewise, with no secret. The URL is `upstream.base_url`.
+/// Loads what a command needs that inserts jobs: likewise, with no secret. The URL is `upstream.base_url`.
 ///
 /// # Errors
 /// Every problem found, see [`ConfigError`].
 pub fn load_enqueue(
     sources: &Sources,
 ) -> Result<(DatabaseSettings, Url, EnqueueRules), ConfigError> {
-    let problems = Problems::default();
-    match validated(sources, Wanted::None, &problems) {
-        Some(Validated {
-            database,
-            base_url: Some(base_url),
-            polling: Some(polling),
-            webhooks: Some(webhooks),
-            ..
-        }) if problems.is_empty() => Ok((database, base_url, enqueue_rules(&polling, &webhooks))),
-        _ => Err(problems.into_error(sources.file.clone())),
-    }
+    let settings = read(sources, Wanted::default())?;
+    let rules = settings.enqueue_rules();
+    Ok((settings.database, settings.upstream.base_url, rules))
 }
 
-/// Whose secrets are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    All,
-    Upstream,
-    Webhooks,
-    None,
-}
-
-/// What is right. What is missing was reported, or depends on secrets that nobody wants.
-struct Validated {
-    database: DatabaseSettings,
-    base_url: Option<Url>,
-    upstream: Option<UpstreamSettings>,
-    polling: Option<PollingPolicy>,
-    webhooks: Option<Vec<WebhookSettings>>,
-    all: Option<Settings>,
-}
-
-fn enqueue_rules(polling: &PollingPolicy, webhooks: &[WebhookSettings]) -> EnqueueRules {
-    EnqueueRules {
-        webhooks: webhooks.iter().map(|each| each.name.clone()).collect(),
-        deadline: polling.deadline,
-    }
+/// Which secrets are read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    api_key: bool,
+    of_webhooks: bool,
+    status_token: bool,
 }
 
 impl Settings {
     /// What jobs are checked against before they are inserted.
     #[must_use]
     pub fn enqueue_rules(&self) -> EnqueueRules {
-        enqueue_rules(&self.polling, &self.webhooks)
+        EnqueueRules {
+            webhooks: self.webhooks.iter().map(|each| each.name.clone()).collect(),
+            deadline: self.polling.deadline,
+        }
     }
 
     /// The changed keys that a reload cannot bring into force.
@@ -283,71 +237,66 @@ impl Settings {
     }
 }
 
-/// Reads every section, whatever is wrong with the others.
-fn validated(sources: &Sources, wanted: Wanted, problems: &Problems) -> Option<Validated> {
-    let merged = sources::merged(sources, problems)?;
-    let empty = Map::new();
-    let section = |name| Section::new(name, table(&merged, name).unwrap_or(&empty), problems);
-    let secrets = |read| {
-        let reading = if read { Reading::Read } else { Reading::Skip };
-        Secrets { sources, reading }
-    };
-
-    let database = local::database(&section("database"));
-    let asking = matches!(wanted, Wanted::All | Wanted::Upstream);
-    let base_url = remote::base_url(&section("upstream"));
-    let upstream = remote::upstream(&section("upstream"), base_url.clone(), &secrets(asking));
-    let polling = local::polling(&section("polling"));
-    let retention = retention::retention(&section("retention"));
-    let listen = status::listen(&section("status"));
-    let needed = secrets(wanted == Wanted::All);
-    let status = status::status(&section("status"), listen.as_ref(), &needed);
-    let log = local::log(&section("log"));
-
-    let listen = listen.flatten().as_ref().and_then(Listen::tcp);
-    let by_name: BTreeMap<&String, &Value> =
-        table(&merged, WEBHOOKS).into_iter().flatten().collect();
-    let known: Vec<&str> = by_name.keys().map(|name| name.as_str()).collect();
-    let webhooks = by_name
-        .into_iter()
-        .filter_map(|(name, value)| match &value.kind {
-            ValueKind::Table(values) => {
-                let path = format!("{WEBHOOKS}.{name}");
-                let section = Section::new(&path, values, problems);
-                let secrets = secrets(matches!(wanted, Wanted::All | Wanted::Webhooks));
-                Some(remote::webhook(&section, name, listen, &known, &secrets))
-            }
-            _ => None,
-        });
-    let webhooks = section::all(webhooks.collect());
-
-    let database = database?;
-    let all = |upstream, webhooks: Option<Vec<WebhookSettings>>, database| {
-        Some(Settings {
-            database,
-            upstream: upstream?,
-            polling: polling?,
-            retention: retention?,
-            webhooks: webhooks?,
-            status: status?,
-            log: log?,
-            warnings: Vec::new(),
-            secret_files: Vec::new(),
-        })
-    };
-    Some(Validated {
-        all: all(upstream.clone(), webhooks.clone(), database.clone()),
-        base_url,
-        upstream,
-        polling,
-        webhooks,
-        database,
-    })
+fn read(sources: &Sources, wanted: Wanted) -> Result<Settings, ConfigError> {
+    let problems = Problems::default();
+    let merged = sources::merged(sources, &problems);
+    let settings = merged.and_then(|merged| settings(&merged, sources, wanted, &problems));
+    match settings {
+        Some(mut settings) if problems.is_empty() => {
+            (settings.warnings, settings.secret_files) = problems.into_found();
+            Ok(settings)
+        }
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
 }
 
-fn table<'a>(values: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String, Value>> {
-    match &values.get(name)?.kind {
-        ValueKind::Table(table) => Some(table),
-        _ => None,
-    }
+/// Reads every section, whatever is wrong with the others.
+fn settings(
+    merged: &Sections,
+    sources: &Sources,
+    wanted: Wanted,
+    problems: &Problems,
+) -> Option<Settings> {
+    const NONE: &Entries = &Entries::new();
+    let section = |path| Section {
+        path,
+        entries: merged.get(path).unwrap_or(NONE),
+        problems,
+    };
+    let secrets = |path, wanted| Secrets {
+        section: section(path),
+        sources,
+        wanted,
+    };
+    let database = local::database(&section("database"));
+    let upstream = upstream::upstream(&secrets("upstream", wanted.api_key));
+    let polling = local::polling(&section("polling"));
+    let retention = local::retention(&section("retention"));
+    let status = status::status(&secrets("status", wanted.status_token));
+    let log = local::log(&section("log"));
+    let names: Vec<&str> = merged
+        .keys()
+        .filter_map(|path| schema::webhook_of(path))
+        .collect();
+    let webhooks = merged.keys().filter_map(|path| {
+        let webhook = Webhook {
+            name: schema::webhook_of(path)?,
+            names: &names,
+            listen: status.listen.as_ref().and_then(Listen::tcp),
+            secrets: secrets(path.as_str(), wanted.of_webhooks),
+        };
+        Some(webhook.settings())
+    });
+    let webhooks = webhooks.collect();
+    Some(Settings {
+        database,
+        upstream: upstream?,
+        polling,
+        retention,
+        webhooks,
+        status,
+        log,
+        warnings: Vec::new(),
+        secret_files: Vec::new(),
+    })
 }

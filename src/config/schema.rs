@@ -1,14 +1,88 @@
-//! Which keys there are. Everything that is not in these tables is an error.
+//! Which keys there are: those of the built-in defaults and those without a default. Any other key is an error.
 
-use ::config::{Map, Value, ValueKind};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::error::{Problem, Problems, did_you_mean, nearest, shown};
+use toml::{Table, Value};
+
+use super::error::{Origin, Problems, did_you_mean, nearest, quoted};
+
+/// The built-in defaults, in the language of the file.
+const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// Keys without a default, or with one that is not a good example.
+const EXAMPLES: &str = r#"
+[upstream]
+api_key = "…"
+api_key_file = "/etc/jobtrackd/api_key"
+requests_per_second = 20
+[retention]
+jobs = "90d", or "forever"
+events = "30d", or "forever"
+attempts = "14d", or "forever"
+[status]
+token = "…"
+token_file = "/etc/jobtrackd/status_token"
+hosts = ["jobs.internal"]
+[webhooks."*"]
+url = "https://example.com/hooks/jobs"
+url_file = "/etc/jobtrackd/webhook.url"
+secret = "…"
+secret_file = "/etc/jobtrackd/secret"
+secret_files = ["/etc/jobtrackd/new", "/etc/jobtrackd/old"]
+retry = ["5s", "5m", "2h"]
+headers = { x-api-key = "…" }
+headers_file = "/etc/jobtrackd/webhook.headers"
+ca_file = "/etc/jobtrackd/webhook.pem"
+client_cert_file = "/etc/jobtrackd/webhook.pem"
+fallback = "another-webhook"
+"#;
+
+/// The section that holds one section per webhook.
+pub(super) const WEBHOOKS: &str = "webhooks";
+
+/// The section of the defaults that stands for every webhook; no real one can have this name.
+pub(super) const ANY_WEBHOOK: &str = "webhooks.\"*\"";
+
+/// The sections with fixed names.
+const SECTIONS: [&str; 6] = [
+    "database",
+    "upstream",
+    "polling",
+    "retention",
+    "status",
+    "log",
+];
 
 /// Longest name of a webhook, in characters.
 const NAME_CHARS: usize = 64;
 
-/// The section that holds one section per webhook.
-pub(super) const WEBHOOKS: &str = "webhooks";
+static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let mut keys: Vec<Key> = Vec::new();
+    let mut section = "";
+    for line in DEFAULTS.lines().chain(EXAMPLES.lines()) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((name, example)) = line.split_once(" = ") {
+            match keys.iter_mut().find(|key| key.is(section, name)) {
+                Some(key) => key.example = example,
+                None => keys.push(Key {
+                    section,
+                    name,
+                    example,
+                }),
+            }
+        }
+    }
+    keys
+});
+
+struct Key {
+    section: &'static str,
+    name: &'static str,
+    /// A value of it, as the file has it.
+    example: &'static str,
+}
 
 /// How a value is written. The environment has only text, which is read by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,110 +96,59 @@ pub(super) enum Kind {
     Table,
 }
 
-type Keys = &'static [(&'static str, Kind)];
+/// A value, and where it comes from.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
 
-/// The sections with fixed names.
-const SECTIONS: [(&str, Keys); 6] = [
-    (
-        "database",
-        &[
-            ("url", Kind::Text),
-            ("allow_network_filesystem", Kind::Flag),
-            ("create", Kind::Flag),
-        ],
-    ),
-    (
-        "upstream",
-        &[
-            ("base_url", Kind::Text),
-            ("allow_http", Kind::Flag),
-            ("auth", Kind::Text),
-            ("api_key", Kind::Text),
-            ("api_key_file", Kind::Text),
-            ("api_version", Kind::Text),
-            ("scope", Kind::Text),
-            ("timeout", Kind::Text),
-            ("max_retry_after", Kind::Text),
-            ("max_in_flight", Kind::Whole),
-            ("requests_per_second", Kind::Whole),
-        ],
-    ),
-    (
-        "polling",
-        &[
-            ("initial_delay", Kind::Text),
-            ("multiplier", Kind::Number),
-            ("max_delay", Kind::Text),
-            ("jitter", Kind::Number),
-            ("error_max_delay", Kind::Text),
-            ("queued_delay", Kind::Text),
-            ("not_found_grace", Kind::Text),
-            ("deadline", Kind::Text),
-        ],
-    ),
-    (
-        "retention",
-        &[
-            ("jobs", Kind::Text),
-            ("events", Kind::Text),
-            ("attempts", Kind::Text),
-        ],
-    ),
-    (
-        "status",
-        &[
-            ("listen", Kind::Text),
-            ("token", Kind::Text),
-            ("token_file", Kind::Text),
-            ("hosts", Kind::List),
-        ],
-    ),
-    ("log", &[("level", Kind::Text), ("format", Kind::Text)]),
-];
+/// The values of one section.
+pub(super) type Entries = BTreeMap<String, Entry>;
 
-/// The keys of one `[webhooks.NAME]` section.
-const WEBHOOK: Keys = &[
-    ("url", Kind::Text),
-    ("url_file", Kind::Text),
-    ("allow_http", Kind::Flag),
-    ("secret", Kind::Text),
-    ("secret_file", Kind::Text),
-    ("secret_files", Kind::List),
-    ("events", Kind::List),
-    ("timeout", Kind::Text),
-    ("max_in_flight", Kind::Whole),
-    ("retry", Kind::List),
-    ("allow_private", Kind::Flag),
-    ("headers", Kind::Table),
-    ("headers_file", Kind::Text),
-    ("ca_file", Kind::Text),
-    ("client_cert_file", Kind::Text),
-    ("fallback", Kind::Text),
-];
+/// The sections of one source, or of all, by their full names such as `webhooks.billing`.
+pub(super) type Sections = BTreeMap<String, Entries>;
 
-/// How the key of a section is written, if there is such a key.
-pub(super) fn kind(section: &str, key: &str) -> Option<Kind> {
-    keys_of(section)?
-        .iter()
-        .find(|(name, _)| *name == key)
-        .map(|(_, kind)| *kind)
+impl Key {
+    fn is(&self, section: &str, name: &str) -> bool {
+        self.section == section && self.name == name
+    }
+
+    fn kind(&self) -> Kind {
+        match self.example {
+            "true" | "false" => Kind::Flag,
+            text if text.starts_with('"') => Kind::Text,
+            list if list.starts_with('[') => Kind::List,
+            table if table.starts_with('{') => Kind::Table,
+            number if number.contains('.') => Kind::Number,
+            _ => Kind::Whole,
+        }
+    }
+}
+
+/// How a value of a key is written, if there is such a key.
+pub(super) fn kind(section: &str, name: &str) -> Option<Kind> {
+    find(section, name).map(Key::kind)
+}
+
+/// A value of a key, for example.
+pub(super) fn example(section: &str, name: &str) -> &'static str {
+    find(section, name).map_or("…", |key| key.example)
 }
 
 /// The full name of the key that these words, with underscores between them, most likely mean.
 pub(super) fn meant(words: &str) -> Option<String> {
     let words = words.to_lowercase().replace("__", "_");
-    let of_section = SECTIONS.iter().find_map(|(section, keys)| {
+    let of_section = SECTIONS.into_iter().find_map(|section| {
         let key = words.strip_prefix(section)?.strip_prefix('_')?;
-        let near = nearest(key, keys.iter().map(|(name, _)| *name))?;
-        Some(format!("{section}.{near}"))
+        Some(format!("{section}.{}", nearest(key, names(section))?))
     });
     let of_webhook = || {
         let rest = words.strip_prefix("webhook")?;
         let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix('_')?;
         // The longest: secret_file rather than a webhook secret_… with a key file.
-        let (name, key) = WEBHOOK
-            .iter()
-            .filter_map(|(key, _)| Some((rest.strip_suffix(key)?.strip_suffix('_')?, *key)))
+        let (name, key) = names(ANY_WEBHOOK)
+            .filter_map(|key| Some((rest.strip_suffix(key)?.strip_suffix('_')?, key)))
             .filter(|(name, _)| !name.is_empty())
             .max_by_key(|(_, key)| key.len())?;
         Some(format!("{WEBHOOKS}.{name}.{key}"))
@@ -133,189 +156,157 @@ pub(super) fn meant(words: &str) -> Option<String> {
     of_section.or_else(of_webhook)
 }
 
-/// Whether this may be the name of a webhook.
-pub(super) fn is_webhook_name(name: &str) -> bool {
+/// The built-in defaults; those of a webhook are the section [`ANY_WEBHOOK`].
+pub(super) fn defaults(problems: &Problems) -> Sections {
+    let origin = Origin::Default;
+    match DEFAULTS.parse() {
+        Ok(table) => sections(table, &origin, problems),
+        Err(error) => {
+            let error: toml::de::Error = error;
+            problems.report("the built-in defaults", &origin, error.to_string(), "");
+            Sections::new()
+        }
+    }
+}
+
+/// What a file says. What is unknown in it is reported and left out.
+pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sections {
+    let mut sections = Sections::new();
+    let no_section = |path: &str, heading: &str, value: &Value| {
+        let wrong = format!("expected a section {heading}, not {}", described(value));
+        let remedy = format!("write {heading} on a line of its own and the keys below it");
+        problems.report(path, origin, wrong, remedy);
+    };
+    for (name, value) in file {
+        match value {
+            Value::Table(webhooks) if name == WEBHOOKS => {
+                for (webhook, value) in webhooks {
+                    match value {
+                        Value::Table(values) => {
+                            let webhook = Some(webhook.as_str());
+                            insert(&mut sections, &name, webhook, values, origin, problems);
+                        }
+                        other => {
+                            let path = format!("{WEBHOOKS}.{}", plain(&webhook));
+                            no_section(&path, "[webhooks.NAME]", &other);
+                        }
+                    }
+                }
+            }
+            Value::Table(values) => {
+                insert(&mut sections, &name, None, values, origin, problems);
+            }
+            other if name == WEBHOOKS => no_section(&name, "[webhooks.NAME]", &other),
+            other if SECTIONS.contains(&name.as_str()) => {
+                no_section(&name, &format!("[{name}]"), &other);
+            }
+            _ => report_unknown_section("key", &name, origin, problems),
+        }
+    }
+    sections
+}
+
+/// Adds values to a section, that of a webhook when one is named. What is unknown is reported and left out.
+pub(super) fn insert(
+    sections: &mut Sections,
+    section: &str,
+    webhook: Option<&str>,
+    values: Table,
+    origin: &Origin,
+    problems: &Problems,
+) {
+    let path = match webhook {
+        Some(name) => format!("{WEBHOOKS}.{}", plain(name)),
+        None if SECTIONS.contains(&section) => section.to_owned(),
+        None => return report_unknown_section("section", section, origin, problems),
+    };
+    if *origin != Origin::Default && !webhook.is_none_or(is_webhook_name) {
+        let wrong = "this cannot be the name of a webhook";
+        let remedy = format!("a name has 1 to {NAME_CHARS} characters of A-Z a-z 0-9 . _ -");
+        return problems.report(path, origin, wrong, remedy);
+    }
+    let entries = sections.entry(path.clone()).or_default();
+    for (key, value) in values {
+        if find(&path, &key).is_some() {
+            let origin = origin.clone();
+            entries.insert(key, Entry { value, origin });
+            continue;
+        }
+        let near = nearest(&key, names(&path))
+            .map(|name| format!("{path}.{name}"))
+            .or_else(|| elsewhere(&key));
+        let names: Vec<_> = names(&path).collect();
+        let otherwise = format!("the keys here are {}", names.join(", "));
+        problems.report(
+            format!("{path}.{}", plain(&key)),
+            origin,
+            "there is no such key",
+            did_you_mean(near.as_deref(), &otherwise),
+        );
+    }
+}
+
+fn report_unknown_section(what: &str, section: &str, origin: &Origin, problems: &Problems) {
+    let near = nearest(section, SECTIONS.into_iter().chain([WEBHOOKS])).map(str::to_owned);
+    let near = near.or_else(|| elsewhere(section));
+    let otherwise = format!("the sections are {}, {WEBHOOKS}.NAME", SECTIONS.join(", "));
+    let remedy = did_you_mean(near.as_deref(), &otherwise);
+    let wrong = format!("there is no such {what}");
+    problems.report(plain(section), origin, wrong, remedy);
+}
+
+/// What a value is, without its content.
+pub(super) fn described(value: &Value) -> &'static str {
+    match value {
+        Value::Boolean(_) => "true or false",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number with a fraction",
+        Value::String(_) => "a text",
+        Value::Datetime(_) => "a date or time without quotes",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
+/// The names of the keys of a section.
+fn names(section: &str) -> impl Iterator<Item = &'static str> {
+    let section = of_kind(section).to_owned();
+    let keys = KEYS.iter().filter(move |key| key.section == section);
+    keys.map(|key| key.name)
+}
+
+fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.is(of_kind(section), name))
+}
+
+/// All webhooks have the same keys.
+fn of_kind(section: &str) -> &str {
+    if section.starts_with(WEBHOOKS) {
+        ANY_WEBHOOK
+    } else {
+        section
+    }
+}
+
+/// The full name of a key that exists with exactly this name in another section.
+fn elsewhere(name: &str) -> Option<String> {
+    let key = KEYS.iter().find(|key| key.name == name)?;
+    Some(match key.section {
+        ANY_WEBHOOK => format!("{WEBHOOKS}.NAME.{name}"),
+        section => format!("{section}.{name}"),
+    })
+}
+
+/// The name of the webhook whose section has this path.
+pub(super) fn webhook_of(path: &str) -> Option<&str> {
+    path.strip_prefix(WEBHOOKS)?.strip_prefix('.')
+}
+
+fn is_webhook_name(name: &str) -> bool {
     (1..=NAME_CHARS).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-/// What one source says, without what is unknown or has no place: that is reported.
-pub(super) fn known(source: Map<String, Value>, problems: &Problems) -> Map<String, Value> {
-    let mut kept = Map::new();
-    for (section, value) in sorted(source) {
-        if section == WEBHOOKS {
-            kept.extend(known_webhooks(value, problems).map(|value| (section, value)));
-        } else if let Some(keys) = keys_of(&section) {
-            let heading = format!("[{section}]");
-            let value = known_section(&section, &heading, keys, value, problems);
-            kept.extend(value.map(|value| (section, value)));
-        } else {
-            report_unknown_section(&section, &value, problems);
-        }
-    }
-    kept
-}
-
-/// Reports a key that does not exist: `section` is the path of its section, `of` the section's kind.
-pub(super) fn report_unknown_key(
-    section: &str,
-    of: &str,
-    key: &str,
-    origin: Option<&str>,
-    problems: &Problems,
-) {
-    let keys = keys_of(of).unwrap_or_default();
-    let near = nearest(key, keys.iter().map(|(name, _)| *name))
-        .map(|name| format!("{section}.{name}"))
-        .or_else(|| elsewhere(key));
-    problems.add(Problem {
-        key: format!("{section}.{}", plain(key)),
-        origin: origin.map(str::to_owned),
-        wrong: "there is no such key".to_owned(),
-        remedy: did_you_mean(
-            near.as_deref(),
-            &format!("the keys here are {}", list(keys)),
-        ),
-    });
-}
-
-fn known_webhooks(value: Value, problems: &Problems) -> Option<Value> {
-    let origin = value.origin().map(str::to_owned);
-    let ValueKind::Table(webhooks) = value.kind else {
-        report_no_section(WEBHOOKS, "[webhooks.NAME]", &value, problems);
-        return None;
-    };
-    let mut kept = Map::new();
-    for (name, value) in sorted(webhooks) {
-        let path = format!("{WEBHOOKS}.{}", plain(&name));
-        if !matches!(value.kind, ValueKind::Table(_)) {
-            report_no_section(&path, "[webhooks.NAME]", &value, problems);
-        } else if !is_webhook_name(&name) {
-            problems.add(Problem {
-                key: path,
-                origin: from_environment(&value),
-                wrong: "this cannot be the name of a webhook".to_owned(),
-                remedy: format!("a name has 1 to {NAME_CHARS} characters of A-Z a-z 0-9 . _ -"),
-            });
-        } else {
-            let heading = format!("[{path}]");
-            let value = known_section(&path, &heading, WEBHOOK, value, problems);
-            kept.extend(value.map(|value| (name, value)));
-        }
-    }
-    Some(Value::new(origin.as_ref(), kept))
-}
-
-fn known_section(
-    path: &str,
-    heading: &str,
-    keys: Keys,
-    value: Value,
-    problems: &Problems,
-) -> Option<Value> {
-    let origin = value.origin().map(str::to_owned);
-    let ValueKind::Table(values) = value.kind else {
-        report_no_section(path, heading, &value, problems);
-        return None;
-    };
-    let of = path.split('.').next().unwrap_or(path);
-    let mut kept = Map::new();
-    for (key, value) in sorted(values) {
-        if keys.iter().any(|(name, _)| *name == key) {
-            kept.insert(key, value);
-        } else {
-            report_unknown_key(
-                path,
-                of,
-                &key,
-                from_environment(&value).as_deref(),
-                problems,
-            );
-        }
-    }
-    Some(Value::new(origin.as_ref(), kept))
-}
-
-fn report_no_section(path: &str, heading: &str, value: &Value, problems: &Problems) {
-    problems.add(Problem {
-        key: path.to_owned(),
-        origin: from_environment(value),
-        wrong: format!(
-            "expected a section {heading}, not {}",
-            described(&value.kind)
-        ),
-        remedy: format!("write {heading} on a line of its own and the keys below it"),
-    });
-}
-
-fn report_unknown_section(section: &str, value: &Value, problems: &Problems) {
-    let is_table = matches!(value.kind, ValueKind::Table(_));
-    let names = SECTIONS.map(|(name, _)| name);
-    let near = nearest(section, names.into_iter().chain([WEBHOOKS])).map(str::to_owned);
-    let near = near.or_else(|| elsewhere(section));
-    problems.add(Problem {
-        key: plain(section),
-        origin: from_environment(value),
-        wrong: if is_table {
-            "there is no such section"
-        } else {
-            "there is no such key"
-        }
-        .to_owned(),
-        remedy: did_you_mean(
-            near.as_deref(),
-            &format!("the sections are {}, {WEBHOOKS}.NAME", names.join(", ")),
-        ),
-    });
-}
-
-/// What a value is, without its content.
-pub(super) fn described(kind: &ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Nil => "nothing",
-        ValueKind::Boolean(_) => "true or false",
-        ValueKind::I64(_) | ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) => {
-            "a whole number"
-        }
-        ValueKind::Float(_) => "a number with a fraction",
-        ValueKind::String(_) => "a text",
-        ValueKind::Table(_) => "a section",
-        ValueKind::Array(_) => "a list",
-    }
-}
-
-/// The origin of a value when it is an environment variable; the file is named once, above all problems.
-pub(super) fn from_environment(value: &Value) -> Option<String> {
-    value
-        .origin()
-        .filter(|origin| origin.starts_with(super::environment::ORIGIN))
-        .map(str::to_owned)
-}
-
-fn keys_of(section: &str) -> Option<Keys> {
-    if section == WEBHOOKS {
-        return Some(WEBHOOK);
-    }
-    SECTIONS
-        .iter()
-        .find(|(name, _)| *name == section)
-        .map(|(_, keys)| *keys)
-}
-
-/// The full name of a key that exists with exactly this name in another section.
-fn elsewhere(key: &str) -> Option<String> {
-    SECTIONS
-        .iter()
-        .chain([&("webhooks.NAME", WEBHOOK)])
-        .find(|(_, keys)| keys.iter().any(|(name, _)| *name == key))
-        .map(|(section, _)| format!("{section}.{key}"))
-}
-
-fn list(keys: Keys) -> String {
-    let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
 }
 
 /// A key as it is, or quoted, escaped and cut when it is not of the plain kind.
@@ -323,12 +314,6 @@ fn plain(key: &str) -> String {
     if is_webhook_name(key) {
         key.to_owned()
     } else {
-        shown(key)
+        quoted(key)
     }
-}
-
-fn sorted(map: Map<String, Value>) -> Vec<(String, Value)> {
-    let mut entries: Vec<_> = map.into_iter().collect();
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    entries
 }

@@ -1,140 +1,107 @@
-//! Typed reading of one section. What is wrong is reported once, and reads as `None`.
+//! Typed reading of one section. What is wrong is reported once; a stand-in takes its place, since settings with problems
+//! are never used.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ::config::{Map, Value, ValueKind};
+use toml::Value;
 
-use super::error::{Problem, Problems, shown};
-use super::schema::{described, from_environment};
+use super::error::{Origin, Problems, quoted};
+use super::schema::{Entries, Entry, described, example};
 
 /// One section of the merged configuration.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
-    path: &'a str,
-    values: &'a Map<String, Value>,
-    problems: &'a Problems,
+    /// Its full name, as in `webhooks.billing`.
+    pub(super) path: &'a str,
+    pub(super) entries: &'a Entries,
+    pub(super) problems: &'a Problems,
 }
 
 impl<'a> Section<'a> {
-    /// `path` is the section's full name, as in `webhooks.billing`.
-    pub(super) fn new(
-        path: &'a str,
-        values: &'a Map<String, Value>,
-        problems: &'a Problems,
-    ) -> Self {
-        Self {
-            path,
-            values,
-            problems,
-        }
-    }
-
-    pub(super) fn path(&self) -> &'a str {
-        self.path
-    }
-
-    pub(super) fn problems(&self) -> &'a Problems {
-        self.problems
-    }
-
     pub(super) fn has(&self, key: &str) -> bool {
-        self.values.contains_key(key)
+        self.entries.contains_key(key)
     }
 
-    /// Where a value comes from: a file's path, an environment variable, or nothing for a default.
-    pub(super) fn origin(&self, key: &str) -> Option<&'a str> {
-        self.values.get(key).and_then(Value::origin)
+    pub(super) fn origin(&self, key: &str) -> &'a Origin {
+        let entry = self.entries.get(key);
+        entry.map_or(&Origin::Default, |entry| &entry.origin)
     }
 
     /// Whether the user wrote this value; a default gives way to those.
     pub(super) fn is_written(&self, key: &str) -> bool {
-        self.origin(key).is_some()
+        *self.origin(key) != Origin::Default
+    }
+
+    /// Whether no value was refused: only then can values be compared.
+    pub(super) fn is_right(&self) -> bool {
+        !self.problems.any_of(&format!("{}.", self.path))
     }
 
     /// Reports that the value of a key is wrong. Neither text may hold a secret.
     pub(super) fn refuse(&self, key: &str, wrong: impl Into<String>, remedy: impl Into<String>) {
-        self.problems.add(Problem {
-            key: format!("{}.{key}", self.path),
-            origin: self.values.get(key).and_then(from_environment),
-            wrong: wrong.into(),
-            remedy: remedy.into(),
+        let path = format!("{}.{key}", self.path);
+        self.problems.report(path, self.origin(key), wrong, remedy);
+    }
+
+    /// The same, with an example as the remedy.
+    pub(super) fn refuse_value(&self, key: &str, wrong: impl Into<String>) {
+        self.refuse(key, wrong, format!("for example {}", self.example(key)));
+    }
+
+    /// `key = value`
+    pub(super) fn example(&self, key: &str) -> String {
+        format!("{key} = {}", example(self.path, key))
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.read(key, "text in quotes", Value::as_str)
+    }
+
+    /// True if it is wrong: what is allowed then is not reported besides.
+    pub(super) fn flag(&self, key: &str) -> bool {
+        let flag = self.read(key, "true or false without quotes", Value::as_bool);
+        flag.unwrap_or(true)
+    }
+
+    pub(super) fn whole(&self, key: &str, range: RangeInclusive<u32>) -> u32 {
+        let (low, high) = range.clone().into_inner();
+        let number = self.read(key, "a whole number without quotes", Value::as_integer);
+        let fits = |number: &u32| range.contains(number);
+        match number.map(|number| u32::try_from(number).ok().filter(fits)) {
+            Some(Some(number)) => return number,
+            Some(None) => {
+                self.refuse_value(key, format!("expected a whole number from {low} to {high}"));
+            }
+            None => {}
+        }
+        low
+    }
+
+    pub(super) fn number(&self, key: &str, range: RangeInclusive<f64>) -> f64 {
+        let (low, high) = range.clone().into_inner();
+        let number = self.read(key, "a number without quotes", |value| match value {
+            Value::Integer(number) => Some(i32::try_from(*number).map_or(f64::INFINITY, f64::from)),
+            value => value.as_float(),
         });
-    }
-
-    pub(super) fn text(&self, key: &str, example: &str) -> Option<&'a str> {
-        match self.kind(key, example)? {
-            ValueKind::String(text) => Some(text),
-            other => self.wrong_type(key, "text in quotes", example, other),
+        match number {
+            Some(number) if range.contains(&number) => return number,
+            Some(_) => {
+                self.refuse_value(key, format!("expected a number from {low:?} to {high:?}"));
+            }
+            None => {}
         }
+        low
     }
 
-    /// Whether a value is this text.
-    pub(super) fn is_text(&self, key: &str, text: &str) -> bool {
-        matches!(self.values.get(key).map(|value| &value.kind), Some(ValueKind::String(given)) if given.trim() == text)
-    }
-
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        match self.kind(key, "false")? {
-            ValueKind::Boolean(flag) => Some(*flag),
-            other => self.wrong_type(key, "true or false without quotes", "false", other),
+    pub(super) fn duration(&self, key: &str, range: RangeInclusive<Duration>) -> Duration {
+        let read = self.read(key, "a duration", |value| Some(duration(value, &range)));
+        match read {
+            Some(Ok(duration)) => return duration,
+            Some(Err(wrong)) => self.refuse_value(key, wrong),
+            None => {}
         }
-    }
-
-    pub(super) fn whole(
-        &self,
-        key: &str,
-        range: RangeInclusive<u32>,
-        example: &str,
-    ) -> Option<u32> {
-        let number = match self.kind(key, example)? {
-            ValueKind::I64(number) => u32::try_from(*number).ok(),
-            other => return self.wrong_type(key, "a whole number without quotes", example, other),
-        };
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
-            let (low, high) = range.into_inner();
-            self.refuse(
-                key,
-                format!("expected a whole number from {low} to {high}"),
-                format!("for example {key} = {example}"),
-            );
-        }
-        number
-    }
-
-    pub(super) fn number(
-        &self,
-        key: &str,
-        range: RangeInclusive<f64>,
-        example: &str,
-    ) -> Option<f64> {
-        let number = match self.kind(key, example)? {
-            ValueKind::Float(number) => *number,
-            ValueKind::I64(number) => i32::try_from(*number).map_or(f64::INFINITY, f64::from),
-            other => return self.wrong_type(key, "a number without quotes", example, other),
-        };
-        if range.contains(&number) {
-            return Some(number);
-        }
-        let (low, high) = range.into_inner();
-        self.refuse(
-            key,
-            format!("expected a number from {low:?} to {high:?}"),
-            format!("for example {key} = {example}"),
-        );
-        None
-    }
-
-    pub(super) fn duration(
-        &self,
-        key: &str,
-        range: RangeInclusive<Duration>,
-        example: &str,
-    ) -> Option<Duration> {
-        let read = duration(self.kind(key, example)?, range);
-        read.map_err(|wrong| self.refuse(key, wrong, format!("for example {key} = {example}")))
-            .ok()
+        *range.start()
     }
 
     /// Several durations, at most `limit`, each within `range`.
@@ -142,107 +109,90 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         limit: usize,
-        range: RangeInclusive<Duration>,
-        example: &str,
-    ) -> Option<Vec<Duration>> {
-        let entries = self.entries(key, "a list of durations", limit, example)?;
-        let read = entries.iter().enumerate().map(|(index, entry)| {
-            let read = duration(&entry.kind, range.clone());
-            read.map_err(|wrong| {
-                let wrong = format!("entry {}: {wrong}", index + 1);
-                self.refuse(key, wrong, format!("for example {key} = {example}"));
-            })
-            .ok()
+        range: &RangeInclusive<Duration>,
+    ) -> Vec<Duration> {
+        let entries = self.entries(key, "a list of durations", limit);
+        let read = entries.iter().zip(1..).filter_map(|(entry, number)| {
+            let wrong = |wrong| self.refuse_value(key, format!("entry {number}: {wrong}"));
+            duration(entry, range).map_err(wrong).ok()
         });
-        all(read.collect())
+        read.collect()
     }
 
     /// Several texts, at most `limit`.
-    pub(super) fn texts(&self, key: &str, limit: usize, example: &str) -> Option<Vec<&'a str>> {
-        let entries = self.entries(key, "a list of texts", limit, example)?;
-        let read = entries.iter().map(|entry| match &entry.kind {
-            ValueKind::String(text) => Some(text.as_str()),
-            other => self.wrong_type(key, "a list of texts in quotes", example, other),
-        });
-        all(read.collect())
+    pub(super) fn texts(&self, key: &str, limit: usize) -> Vec<&'a str> {
+        let entries = self.entries(key, "a list of texts", limit).iter();
+        let texts = entries
+            .filter_map(|entry| self.taken(key, "a list of texts in quotes", entry, Value::as_str));
+        texts.collect()
     }
 
     /// Names with texts, at most `limit`, sorted by name.
-    pub(super) fn table(
-        &self,
-        key: &str,
-        limit: usize,
-        example: &str,
-    ) -> Option<Vec<(&'a str, &'a str)>> {
+    pub(super) fn table(&self, key: &str, limit: usize) -> Vec<(&'a str, &'a str)> {
         let what = "a table of texts in quotes";
-        let entries = match self.kind(key, example)? {
-            ValueKind::Table(entries) if entries.len() <= limit => entries,
-            ValueKind::Table(entries) => {
-                let wrong = format!("{} entries are too many", entries.len());
-                self.refuse(key, wrong, format!("write at most {limit}"));
-                return None;
-            }
-            other => return self.wrong_type(key, what, example, other),
+        let Some(entries) = self.read(key, what, Value::as_table) else {
+            return Vec::new();
         };
-        let read = entries.iter().map(|(name, value)| match &value.kind {
-            ValueKind::String(text) => Some((name.as_str(), text.as_str())),
-            other => self.wrong_type(key, what, example, other),
+        self.check_count(key, entries.len(), limit);
+        let texts = entries.iter().filter_map(|(name, value)| {
+            Some((name.as_str(), self.taken(key, what, value, Value::as_str)?))
         });
-        let mut read = all(read.collect())?;
-        read.sort_unstable();
-        Some(read)
+        texts.collect()
     }
 
-    fn entries(&self, key: &str, what: &str, limit: usize, example: &str) -> Option<&'a [Value]> {
-        match self.kind(key, example)? {
-            ValueKind::Array(entries) if entries.len() <= limit => Some(entries),
-            ValueKind::Array(entries) => {
-                let wrong = format!("{} entries are too many", entries.len());
-                self.refuse(key, wrong, format!("write at most {limit}"));
+    fn entries(&self, key: &str, what: &str, limit: usize) -> &'a [Value] {
+        let entries = self.read(key, what, Value::as_array);
+        let entries = entries.map_or(&[][..], Vec::as_slice);
+        self.check_count(key, entries.len(), limit);
+        entries
+    }
+
+    fn check_count(&self, key: &str, count: usize, limit: usize) {
+        if count > limit {
+            let wrong = format!("{count} entries are too many");
+            self.refuse(key, wrong, format!("write at most {limit}"));
+        }
+    }
+
+    /// The value of a key, which is to be what `take` takes.
+    fn read<T>(&self, key: &str, what: &str, take: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
+        match self.entries.get(key) {
+            Some(Entry { value, .. }) => self.taken(key, what, value, take),
+            None => {
+                let remedy = format!("write {}", self.example(key));
+                self.refuse(key, "this key is missing", remedy);
                 None
             }
-            other => self.wrong_type(key, what, example, other),
         }
     }
 
-    fn kind(&self, key: &str, example: &str) -> Option<&'a ValueKind> {
-        let value = self.values.get(key);
-        if value.is_none() {
-            self.refuse(
-                key,
-                "this key is missing",
-                format!("write {key} = {example}"),
-            );
+    fn taken<T>(
+        &self,
+        key: &str,
+        what: &str,
+        value: &'a Value,
+        take: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let taken = take(value);
+        if taken.is_none() {
+            let found = described(value);
+            self.refuse_value(key, format!("expected {what}, not {found}"));
         }
-        value.map(|value| &value.kind)
-    }
-
-    fn wrong_type<T>(&self, key: &str, what: &str, example: &str, found: &ValueKind) -> Option<T> {
-        self.refuse(
-            key,
-            format!("expected {what}, not {}", described(found)),
-            format!("for example {key} = {example}"),
-        );
-        None
+        taken
     }
 }
 
-/// All values, or `None` when any is missing; unlike `collect`, after every one was looked at.
-pub(super) fn all<T>(read: Vec<Option<T>>) -> Option<Vec<T>> {
-    read.into_iter().collect()
-}
-
-fn duration(kind: &ValueKind, range: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let text = match kind {
-        ValueKind::String(text) => text.trim(),
-        ValueKind::I64(_) | ValueKind::Float(_) => return Err(bare_number()),
+fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let text = match value {
+        Value::String(text) => text.trim(),
+        Value::Integer(_) | Value::Float(_) => "0",
         other => return Err(format!("expected a duration, not {}", described(other))),
     };
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Err(bare_number());
+        return Err("a bare number is not a duration: it needs a unit (ms, s, m, h, d)".to_owned());
     }
     let read = humantime::parse_duration(text)
-        .map_err(|error| format!("{} is no duration: {error}", shown(text)))?;
+        .map_err(|error| format!("{} is not a duration: {error}", quoted(text)))?;
     if range.contains(&read) {
         return Ok(read);
     }
@@ -257,8 +207,4 @@ fn bound(duration: Duration) -> String {
         seconds if seconds >= DAY && seconds.is_multiple_of(DAY) => format!("{}d", seconds / DAY),
         _ => humantime::format_duration(duration).to_string(),
     }
-}
-
-fn bare_number() -> String {
-    "a bare number is no duration: it needs a unit (ms, s, m, h, d)".to_owned()
 }

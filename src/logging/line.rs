@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -16,7 +17,10 @@ const MAX_VALUE: usize = 2000;
 /// datagram to journald.
 const MAX_LINE: usize = 8000;
 
-/// Names that mean something in one of the faces, and may not be taken by a field. Ours do not; a library's may.
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Names with a meaning in one of the formats, so that a field must not have them. Ours do not; a library's may.
 const RESERVED: [&str; 12] = [
     "timestamp",
     "level",
@@ -35,12 +39,12 @@ const RESERVED: [&str; 12] = [
 /// Names that begin so belong to the journal.
 const RESERVED_BEGINNINGS: [&str; 5] = ["_", "code_", "syslog_", "object_", "coredump_"];
 
-/// An event, taken down.
+/// An event, recorded.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) time: UnixMillis,
     pub(super) level: Level,
-    /// Which module speaks.
+    /// The module that logged it.
     pub(super) target: String,
     pub(super) file: Option<&'static str>,
     pub(super) number: Option<u32>,
@@ -52,7 +56,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn of(event: &Event<'_>, time: UnixMillis) -> Self {
         let metadata = event.metadata();
-        let mut taken = Taken {
+        let mut recorder = Recorder {
             line: Self {
                 time,
                 level: *metadata.level(),
@@ -64,8 +68,29 @@ impl Line {
             },
             left: MAX_LINE,
         };
-        event.record(&mut taken);
-        taken.line
+        event.record(&mut recorder);
+        recorder.line
+    }
+
+    /// A line for people at a terminal: time, level, message and fields.
+    pub(super) fn text(&self, colours: bool) -> String {
+        let (time, level, words) = (self.time, self.level, self.words());
+        let colour = match level {
+            Level::ERROR => "\x1b[31m",
+            Level::WARN => "\x1b[33m",
+            Level::INFO => "\x1b[32m",
+            _ => "\x1b[34m",
+        };
+        match colours {
+            true => format!("{DIM}{time}{PLAIN} {colour}{level:>5}{PLAIN} {words}\n"),
+            false => format!("{time} {level:>5} {words}\n"),
+        }
+    }
+
+    /// A line for programs: one flat JSON object.
+    pub(super) fn json(&self) -> String {
+        // Nothing in a line can fail to be JSON.
+        serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
     /// The message and all fields in one line for people.
@@ -87,6 +112,21 @@ impl Line {
     }
 }
 
+/// `timestamp`, `level`, `message`, the event's fields, `target`.
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("timestamp", &self.time.rfc3339())?;
+        map.serialize_entry("level", self.level.as_str())?;
+        map.serialize_entry("message", &self.message)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("target", &self.target)?;
+        map.end()
+    }
+}
+
 /// Quotes what would not be seen as one value.
 fn push_quoted(words: &mut String, text: &str) {
     let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '=');
@@ -97,13 +137,13 @@ fn push_quoted(words: &mut String, text: &str) {
     }
 }
 
-/// Takes the values of an event down.
-struct Taken {
+/// Records the values of an event.
+struct Recorder {
     line: Line,
     left: usize,
 }
 
-impl Taken {
+impl Recorder {
     fn text(&mut self, name: &str, value: fmt::Arguments<'_>) {
         let limit = self.left.min(MAX_VALUE);
         let mut cut = Cut {
@@ -115,7 +155,7 @@ impl Taken {
         self.left -= limit - cut.left.unwrap_or(0);
         match name {
             "message" => self.line.message = cut.text,
-            // Libraries that speak through the log crate: these fields are what it knows of the place.
+            // Libraries that use the log crate: these fields are what it has of the origin.
             "log.target" => self.line.target = cut.text,
             name if name.starts_with("log.") => {}
             name => self.push(name, Value::String(cut.text)),
@@ -141,7 +181,7 @@ fn free(name: &str) -> String {
     }
 }
 
-impl Visit for Taken {
+impl Visit for Recorder {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.text(field.name(), format_args!("{value:?}"));
     }

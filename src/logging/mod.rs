@@ -1,11 +1,9 @@
 //! Logs: text on a terminal, structured entries to journald under systemd, JSON elsewhere.
 //!
-//! What an event says is taken down once, escaped and cut (`line`), and then written in one of three faces.
+//! An event is recorded once, escaped and cut (`line`), and then written in one of three formats.
 
 mod journal;
-mod json;
 mod line;
-mod text;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +34,7 @@ impl Verbosity {
     /// Logs from now on what `level` says, in the words of [`LogSettings::level`].
     ///
     /// # Errors
-    /// When these words make no sense.
+    /// When these words cannot be parsed.
     pub fn set(&self, level: &str) -> anyhow::Result<()> {
         self.filter
             .reload(filter(level)?)
@@ -58,10 +56,10 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
         is_journal(stream.as_deref(), &stderr),
     );
     let socket = Path::new(journal::SOCKET);
-    let (face, unreachable) =
+    let (output, unreachable) =
         choose(settings.format, format, socket).context("journald cannot be reached")?;
     let lines = Lines {
-        face,
+        output,
         clock: Clock::system(),
         write: to_stderr,
     };
@@ -75,8 +73,8 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
     Ok(Verbosity { filter: handle })
 }
 
-/// One word is the level of our own lines, and the libraries we use say no more than `info`: at `debug` they tell of
-/// every connection, which hides what is looked for. Directives are taken as they are.
+/// One word is the level of our own lines, and the libraries we use say no more than `info`: at `debug` they log
+/// every connection, which hides the rest. Directives are taken as they are.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let detailed = ["debug", "trace"]
         .into_iter()
@@ -109,38 +107,38 @@ fn is_journal(stream: Option<&OsStr>, stderr: impl AsFd) -> bool {
     named.is_some() && named == found.ok()
 }
 
-/// The face for `format`, which is what was `asked` for or what `auto` means here. Only who asks for journald by name
-/// cannot do without it; else the error is a warning.
+/// The output for `format`, which is what the settings say or what `auto` means here. Only journald by name must be
+/// there; else the error is a warning.
 fn choose(
-    asked: LogFormat,
+    setting: LogFormat,
     format: LogFormat,
     journal: &Path,
-) -> io::Result<(Face, Option<io::Error>)> {
-    match face(format, journal) {
-        Ok(face) => Ok((face, None)),
-        Err(error) if asked == LogFormat::Auto => Ok((Face::Json, Some(error))),
+) -> io::Result<(Output, Option<io::Error>)> {
+    match output(format, journal) {
+        Ok(output) => Ok((output, None)),
+        Err(error) if setting == LogFormat::Auto => Ok((Output::Json, Some(error))),
         Err(error) => Err(error),
     }
 }
 
-fn face(format: LogFormat, journal: &Path) -> io::Result<Face> {
+fn output(format: LogFormat, journal: &Path) -> io::Result<Output> {
     Ok(match format {
-        LogFormat::Journald => Face::Journal(Journal::at(journal)?),
-        LogFormat::Json => Face::Json,
-        LogFormat::Text | LogFormat::Auto => Face::Text {
+        LogFormat::Journald => Output::Journal(Journal::at(journal)?),
+        LogFormat::Json => Output::Json,
+        LogFormat::Text | LogFormat::Auto => Output::Text {
             colours: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         },
     })
 }
 
 fn to_stderr(line: &str) {
-    // Nobody is left to be told when this fails.
+    // When this fails, it can be reported nowhere.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// How lines look.
+/// Where lines go, and in which format.
 #[derive(Debug)]
-enum Face {
+enum Output {
     Text { colours: bool },
     Json,
     Journal(Journal),
@@ -149,7 +147,7 @@ enum Face {
 /// Writes each event as one line.
 #[derive(Debug)]
 struct Lines<W> {
-    face: Face,
+    output: Output,
     clock: Clock,
     write: W,
 }
@@ -161,12 +159,12 @@ where
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let line = Line::of(event, self.clock.now());
-        match &self.face {
-            Face::Text { colours } => (self.write)(&text::shown(&line, *colours)),
-            Face::Json => (self.write)(&json::shown(&line)),
-            Face::Journal(journal) => {
+        match &self.output {
+            Output::Text { colours } => (self.write)(&line.text(*colours)),
+            Output::Json => (self.write)(&line.json()),
+            Output::Journal(journal) => {
                 if journal.send(&line).is_err() {
-                    (self.write)(&json::shown(&line));
+                    (self.write)(&line.json());
                 }
             }
         }

@@ -18,12 +18,12 @@ const START: UnixMillis = UnixMillis(1_795_359_845_120);
 /// What somebody would write into a text that is logged.
 const HOSTILE: &str = "x\n<0>forged\r\n\u{1b}[2K\u{9b}31m\u{85}\u{2028}\u{202e}\" level=ERROR";
 
-/// Runs `work` with a face, and answers what it wrote.
-fn written(face: Face, level: &str, work: impl FnOnce()) -> String {
+/// Runs `work` with a output, and answers what it wrote.
+fn written(output: Output, level: &str, work: impl FnOnce()) -> String {
     let kept = Arc::new(Mutex::new(String::new()));
     let keeping = Arc::clone(&kept);
     let lines = Lines {
-        face,
+        output,
         clock: Clock::driven(START),
         write: move |line: &str| keeping.lock().unwrap().push_str(line),
     };
@@ -34,11 +34,11 @@ fn written(face: Face, level: &str, work: impl FnOnce()) -> String {
 }
 
 fn text(work: impl FnOnce()) -> String {
-    written(Face::Text { colours: false }, "trace", work)
+    written(Output::Text { colours: false }, "trace", work)
 }
 
 fn objects(work: impl FnOnce()) -> Vec<Value> {
-    let lines = written(Face::Json, "trace", work);
+    let lines = written(Output::Json, "trace", work);
     let object = |line| serde_json::from_str(line).unwrap();
     lines.lines().map(object).collect()
 }
@@ -48,8 +48,8 @@ fn entries(work: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let journald = UnixDatagram::bind(&path).unwrap();
-    let face = Face::Journal(Journal::at(&path).unwrap());
-    assert_eq!(written(face, "trace", work), "", "nothing goes elsewhere");
+    let output = Output::Journal(Journal::at(&path).unwrap());
+    assert_eq!(written(output, "trace", work), "", "nothing goes elsewhere");
     journald.set_nonblocking(true).unwrap();
     let mut datagram = vec![0; 1 << 20];
     let mut found = Vec::new();
@@ -95,14 +95,14 @@ fn a_text_line_has_time_level_message_and_fields() {
          2026-11-22T15:04:05.120Z  WARN no webhook=billing error=\"status: 500 Oh\"\n\
          2026-11-22T15:04:05.120Z  INFO hyper::client: connected on=true\n"
     );
-    let coloured = written(Face::Text { colours: true }, "info", || warn!("w"));
+    let coloured = written(Output::Text { colours: true }, "info", || warn!("w"));
     let expected = "\u{1b}[2m2026-11-22T15:04:05.120Z\u{1b}[0m \u{1b}[33m WARN\u{1b}[0m w\n";
     assert_eq!(coloured, expected);
 }
 
 #[test]
 fn a_json_line_is_one_flat_object() {
-    let lines = written(Face::Json, "info", || {
+    let lines = written(Output::Json, "info", || {
         warn!(job_id = %61723, retry_in_ms = 1500_u64, ratio = 0.5, on = true, "all\nin");
     });
     assert_eq!(
@@ -151,7 +151,7 @@ fn levels_are_the_priorities_of_syslog() {
 }
 
 #[test]
-fn nothing_in_a_value_forges_a_line_a_field_or_a_colour_in_any_face() {
+fn nothing_in_a_value_forges_a_line_a_field_or_a_colour_in_any_format() {
     let say = || {
         info!(job_id = HOSTILE, error = %HOSTILE, debug = ?HOSTILE, "{HOSTILE}");
         info!("after");
@@ -170,7 +170,7 @@ fn nothing_in_a_value_forges_a_line_a_field_or_a_colour_in_any_face() {
         assert_eq!(found[0][field], format!("{escaped}\" level=ERROR"));
     }
     assert_eq!(found[0]["level"], "INFO");
-    let raw = written(Face::Json, "info", say);
+    let raw = written(Output::Json, "info", say);
     assert!(!raw.contains(forging), "{raw:?}");
 
     let found = entries(say);
@@ -243,7 +243,7 @@ fn one_word_is_our_own_level_and_directives_are_taken_as_they_are() {
         ("debug,jobtrackd=info", vec!["theirs", "theirs, finer"]),
         ("info,hyper=debug", vec!["theirs", "theirs, finer"]),
     ] {
-        let lines = written(Face::Json, level, say);
+        let lines = written(Output::Json, level, say);
         let message = |line: &str| serde_json::from_str::<Value>(line).unwrap()["message"].clone();
         let messages: Vec<Value> = lines.lines().map(message).collect();
         assert_eq!(messages, expected, "{level}");
@@ -283,12 +283,12 @@ fn without_journald_auto_is_json_with_a_warning_and_journald_by_name_an_error() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let found = choose(LogFormat::Auto, LogFormat::Journald, &path).unwrap();
-    assert!(matches!(found, (Face::Json, Some(_))), "{found:?}");
+    assert!(matches!(found, (Output::Json, Some(_))), "{found:?}");
     assert!(choose(LogFormat::Journald, LogFormat::Journald, &path).is_err());
     let _journald = UnixDatagram::bind(&path).unwrap();
     for asked in [LogFormat::Auto, LogFormat::Journald] {
         let found = choose(asked, LogFormat::Journald, &path).unwrap();
-        assert!(matches!(found, (Face::Journal(_), None)), "{found:?}");
+        assert!(matches!(found, (Output::Journal(_), None)), "{found:?}");
     }
 }
 
@@ -297,8 +297,8 @@ fn a_journald_that_goes_away_costs_no_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let journald = UnixDatagram::bind(&path).unwrap();
-    let face = face(LogFormat::Journald, &path).unwrap();
+    let output = output(LogFormat::Journald, &path).unwrap();
     drop(journald);
-    let lines = written(face, "info", || info!("m"));
+    let lines = written(output, "info", || info!("m"));
     assert!(lines.contains("\"message\":\"m\""), "{lines}");
 }

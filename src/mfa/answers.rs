@@ -15,10 +15,10 @@ pub const LONGEST_ANSWER: usize = 4096;
 /// What a user answers, one text per input.
 pub struct Answers(Vec<Secret>);
 
-/// Why answers are not taken. None is ever part of it.
+/// Why answers are not valid. None is ever part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// The body is not what is asked for.
+pub enum InvalidAnswers {
+    /// The body does not have the right form.
     #[error("write a JSON object with one list of texts: {{\"mfa-response\":[\"1234\"]}}")]
     NotAnswers,
     /// More than [`MOST_ANSWERS`].
@@ -46,32 +46,32 @@ impl Answers {
     /// Takes these texts, each for one input.
     ///
     /// # Errors
-    /// [`Unfit`] says which one cannot be taken.
-    pub fn new(texts: Vec<Zeroizing<String>>) -> Result<Self, Unfit> {
+    /// [`InvalidAnswers`] says which one cannot be taken.
+    pub fn new(texts: Vec<Zeroizing<String>>) -> Result<Self, InvalidAnswers> {
         Self::checked(texts.into_iter().map(Secret).collect())
     }
 
     /// Reads `{"mfa-response":[…]}`.
     ///
     /// # Errors
-    /// [`Unfit`] when it is anything else, or an answer cannot be taken.
-    pub fn from_json(body: &[u8]) -> Result<Self, Unfit> {
+    /// [`InvalidAnswers`] when it is anything else, or an answer cannot be taken.
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidAnswers> {
         // The parser's own error would repeat what it stumbled upon.
         let body: Body<Vec<Secret>> =
-            serde_json::from_slice(body).map_err(|_| Unfit::NotAnswers)?;
+            serde_json::from_slice(body).map_err(|_| InvalidAnswers::NotAnswers)?;
         Self::checked(body.answers)
     }
 
-    fn checked(answers: Vec<Secret>) -> Result<Self, Unfit> {
+    fn checked(answers: Vec<Secret>) -> Result<Self, InvalidAnswers> {
         if answers.len() > MOST_ANSWERS {
-            return Err(Unfit::TooMany);
+            return Err(InvalidAnswers::TooMany);
         }
         for (number, Secret(answer)) in (1..).zip(&answers) {
             if answer.trim().is_empty() {
-                return Err(Unfit::Empty(number));
+                return Err(InvalidAnswers::Empty(number));
             }
             if answer.len() > LONGEST_ANSWER {
-                return Err(Unfit::TooLong(number));
+                return Err(InvalidAnswers::TooLong(number));
             }
         }
         Ok(Self(answers))
@@ -145,7 +145,7 @@ pub(super) fn count(number: usize) -> String {
 mod tests {
     use super::*;
 
-    fn answers(texts: &[&str]) -> Result<Answers, Unfit> {
+    fn answers(texts: &[&str]) -> Result<Answers, InvalidAnswers> {
         let owned = texts.iter().map(|text| Zeroizing::new((*text).to_owned()));
         Answers::new(owned.collect())
     }
@@ -173,16 +173,22 @@ mod tests {
     fn only_texts_within_bounds_are_answers() {
         let (long, right) = ("x".repeat(LONGEST_ANSWER + 1), "x".repeat(LONGEST_ANSWER));
         assert!(answers(&[&right]).is_ok());
-        assert_eq!(answers(&["a", &long]).unwrap_err(), Unfit::TooLong(2));
-        assert_eq!(answers(&["", "b"]).unwrap_err(), Unfit::Empty(1));
-        assert_eq!(answers(&["a", " \t"]).unwrap_err(), Unfit::Empty(2));
+        assert_eq!(
+            answers(&["a", &long]).unwrap_err(),
+            InvalidAnswers::TooLong(2)
+        );
+        assert_eq!(answers(&["", "b"]).unwrap_err(), InvalidAnswers::Empty(1));
+        assert_eq!(
+            answers(&["a", " \t"]).unwrap_err(),
+            InvalidAnswers::Empty(2)
+        );
         assert!(answers(&["a"; MOST_ANSWERS]).is_ok());
         let many = answers(&["a"; MOST_ANSWERS + 1]);
-        assert_eq!(many.unwrap_err(), Unfit::TooMany);
+        assert_eq!(many.unwrap_err(), InvalidAnswers::TooMany);
     }
 
     #[test]
-    fn what_is_no_list_of_texts_is_refused_without_repeating_it() {
+    fn what_is_not_a_list_of_texts_is_refused_without_repeating_it() {
         for body in [
             "",
             "canary",
@@ -198,9 +204,9 @@ mod tests {
             "{\"mfa-response\":[\"canary\"]} canary",
         ] {
             let refused = Answers::from_json(body.as_bytes()).unwrap_err();
-            assert_eq!(refused, Unfit::NotAnswers, "{body}");
+            assert_eq!(refused, InvalidAnswers::NotAnswers, "{body}");
         }
-        let shown = format!("{:?}", answers(&["canary"]).unwrap());
-        assert_eq!(shown, "Answers(***)");
+        let printed = format!("{:?}", answers(&["canary"]).unwrap());
+        assert_eq!(printed, "Answers(***)");
     }
 }

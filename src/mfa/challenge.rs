@@ -1,4 +1,4 @@
-//! The open challenge of a job: what was told of it, and what it takes.
+//! The open challenge of a job: what the API says of it, and which answers it takes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const NAME_CHARS: usize = 100;
 
 /// A challenge that waits for its answers.
 #[derive(Debug, Clone)]
-pub struct Open {
+pub struct OpenChallenge {
     /// The title of its step.
     pub step: String,
     /// What the API says of it.
@@ -26,7 +26,7 @@ pub struct Open {
     pub expires_at: Option<UnixMillis>,
 }
 
-impl Open {
+impl OpenChallenge {
     pub(super) fn of(asking: &Asking) -> Option<Self> {
         asking.steps.iter().find_map(|step| {
             Some(Self {
@@ -46,9 +46,9 @@ impl Open {
 
     /// One answer per input. A challenge without any is answered with nothing or, as some institutions want an approval
     /// confirmed, with one word.
-    pub(super) fn check_count(&self, id: &JobId, given: usize) -> Result<(), Refused> {
+    pub(super) fn check_count(&self, id: &JobId, answers: usize) -> Result<(), Refused> {
         let inputs = self.challenge.inputs();
-        if given == inputs.len() || (inputs.is_empty() && given == 1) {
+        if answers == inputs.len() || (inputs.is_empty() && answers == 1) {
             return Ok(());
         }
         let wanted = inputs
@@ -57,7 +57,7 @@ impl Open {
         Err(Refused::Count {
             id: id.clone(),
             wanted: wanted.collect(),
-            given,
+            answers,
         })
     }
 }

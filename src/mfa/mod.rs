@@ -1,13 +1,13 @@
 //! Answers to MFA challenges: from whoever has them to the API, and nowhere else.
 //!
-//! They are kept in memory that is overwritten when it is given back, stand in no log, error or table, and are sent
+//! They are kept in memory that is overwritten when it is freed, stand in no log, error or table, and are sent
 //! once. What libraries copy on the way (a connection's buffers, a parser's) is out of reach; it is short-lived.
 
 mod answers;
 mod challenge;
 
-pub use answers::{Answers, LONGEST_ANSWER, MOST_ANSWERS, Unfit};
-pub use challenge::{IMPLAUSIBLE, Open};
+pub use answers::{Answers, InvalidAnswers, LONGEST_ANSWER, MOST_ANSWERS};
+pub use challenge::{IMPLAUSIBLE, OpenChallenge};
 
 use crate::clock::Clock;
 use crate::core::job::JobId;
@@ -16,9 +16,9 @@ use crate::core::time::UnixMillis;
 use crate::store::{Store, StoreError};
 use crate::upstream::{NotRelayed, Relayed, Upstream};
 
-/// What answering needs.
+/// What reading and answering challenges needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Desk<'a> {
+pub struct Challenges<'a> {
     /// Where the challenge is recorded.
     pub store: &'a Store,
     /// Where the answers go.
@@ -38,11 +38,11 @@ pub enum Refused {
     /// The job is over.
     #[error("job {0} has ended; see how with: jobtrackd show {0}")]
     Ended(JobId),
-    /// No step asks for anything, as far as was seen.
+    /// No step of the last snapshot waits for an answer.
     #[error(
-        "job {0} has no open challenge, as it was last seen; see its steps with: jobtrackd show {0}"
+        "job {0} has no open challenge, as it was last polled; see its steps with: jobtrackd show {0}"
     )]
-    NotAsked(JobId),
+    NoChallenge(JobId),
     /// The time to answer is over.
     #[error(
         "the challenge of job {id} expired at {at}{}; wait for the next one, or send the answers all the same: \
@@ -57,14 +57,14 @@ pub enum Refused {
         implausible: bool,
     },
     /// Not one answer per input.
-    #[error("the challenge of job {id} takes {}, not {given}; it asks for: {}", answers::count(wanted.len()), wanted.join(", "))]
+    #[error("the challenge of job {id} takes {}, not {answers}; it asks for: {}", answers::count(wanted.len()), wanted.join(", "))]
     Count {
         /// The job.
         id: JobId,
         /// The inputs, in order, as JSON.
         wanted: Vec<String>,
         /// How many answers there were.
-        given: usize,
+        answers: usize,
     },
     /// The challenge does not say where to answer.
     #[error(
@@ -80,12 +80,12 @@ pub enum Refused {
     NotRelayed(#[from] NotRelayed),
 }
 
-impl Desk<'_> {
+impl Challenges<'_> {
     /// The challenge that a job's user may answer now: the first one, in the order of the steps.
     ///
     /// # Errors
     /// [`Refused`] says why there is none.
-    pub async fn open(&self, id: &JobId) -> Result<Open, Refused> {
+    pub async fn open(&self, id: &JobId) -> Result<OpenChallenge, Refused> {
         self.read(id).await.map(|(open, _)| open)
     }
 
@@ -117,13 +117,13 @@ impl Desk<'_> {
     }
 
     /// The open challenge, and the remote job as last seen.
-    async fn read(&self, id: &JobId) -> Result<(Open, Option<String>), Refused> {
+    async fn read(&self, id: &JobId) -> Result<(OpenChallenge, Option<String>), Refused> {
         let asking = self.store.asking(id).await?;
         let asking = asking.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
         if asking.state.is_final() {
             return Err(Refused::Ended(id.clone()));
         }
-        let open = Open::of(&asking).ok_or_else(|| Refused::NotAsked(id.clone()))?;
+        let open = OpenChallenge::of(&asking).ok_or_else(|| Refused::NoChallenge(id.clone()))?;
         match open.expires_at {
             Some(at) if !self.late && at <= self.clock.now() => Err(Refused::Expired {
                 id: id.clone(),

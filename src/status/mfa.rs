@@ -14,7 +14,7 @@ use super::openapi::Any;
 use super::refusal::Refusal;
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
-use crate::mfa::{Answers, Desk, Refused};
+use crate::mfa::{Answers, Challenges, Refused};
 use crate::store::StoreError;
 use crate::upstream::{NotRelayed, Relayed};
 
@@ -74,19 +74,19 @@ pub(super) async fn answer(
         return Err(Refusal::parameter(detail));
     };
     let answers = Answers::from_json(&body);
-    let answers = answers.map_err(|unfit| Refusal::parameter(unfit.to_string()))?;
+    let answers = answers.map_err(|invalid| Refusal::parameter(invalid.to_string()))?;
     drop(body);
     let reserved = parts.budget.relay().await?;
     // In a task of its own: a client that disconnects must not interrupt the request, nor keep the job from being polled.
     let relaying = tokio::spawn(async move {
         let upstream = parts.upstream.borrow().clone();
-        let desk = Desk {
+        let challenges = Challenges {
             store: &parts.store,
             upstream: &upstream,
             clock: &parts.clock,
             late,
         };
-        let relayed = desk.relay(&id, &answers).await;
+        let relayed = challenges.relay(&id, &answers).await;
         parts.wakeup.notify_one();
         relayed
     });
@@ -116,7 +116,7 @@ async fn relayed_answer(relayed: Relayed, reserved: Reservation) -> Response {
 fn refusal(refused: &Refused) -> Refusal {
     let kind = match refused {
         Refused::UnknownJob(_) => StatusCode::NOT_FOUND,
-        Refused::Ended(_) | Refused::NotAsked(_) => StatusCode::CONFLICT,
+        Refused::Ended(_) | Refused::NoChallenge(_) => StatusCode::CONFLICT,
         Refused::Expired { .. } => StatusCode::GONE,
         Refused::Count { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::Store(error) => return unreadable(error),
@@ -164,12 +164,12 @@ mod tests {
         let count = Refused::Count {
             id: id(),
             wanted: Vec::new(),
-            given: 2,
+            answers: 2,
         };
         for (refused, status) in [
             (Refused::UnknownJob(id()), 404),
             (Refused::Ended(id()), 409),
-            (Refused::NotAsked(id()), 409),
+            (Refused::NoChallenge(id()), 409),
             (expired, 410),
             (count, 422),
             (Refused::NoAddress(id()), 502),

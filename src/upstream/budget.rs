@@ -10,7 +10,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// Most requests per second that are told from "no limit"; timers are not finer.
+/// Most requests per second that differ from "no limit"; timers are not finer.
 const MAX_PER_SECOND: u32 = 1_000_000;
 
 /// Requests that fall due within this time may go out together, so that the millisecond steps of timers do not lower a

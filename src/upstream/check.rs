@@ -8,7 +8,7 @@ use super::token::TokenError;
 use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};
 
-/// The job that is asked for: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
+/// The job that is polled: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
 
 /// The upstream answers and takes our credentials.
@@ -51,12 +51,13 @@ pub enum CheckError {
 }
 
 impl Upstream {
-    /// Gets a token and asks for a job that is not there. It counts as a poll for the gate.
+    /// Gets a token and polls a job that is not there. It counts as a poll for the gate.
     ///
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.
     pub async fn check(&self) -> Result<Checked, CheckError> {
-        let token = self.token().await.map_err(without_token)?;
+        let token = self.0.tokens.get(None, &self.0.http).await;
+        let token = token.map_err(without_token)?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
         let url = self.target(&id, None)?;
         let request = PollRequest {
@@ -98,8 +99,7 @@ impl Upstream {
     /// answer that had one. Good to about a second.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
-        let date = self.http().date()?;
-        Some(date.ours.0.saturating_sub(date.theirs.0))
+        self.0.http.clock_ahead()
     }
 }
 
@@ -114,7 +114,7 @@ fn is_of_another(class: TroubleClass) -> bool {
 fn without_token(error: TokenError) -> CheckError {
     match error.trouble {
         TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) => {
-            CheckError::NotTheApi(format!("asked for a token: {}", trouble.detail))
+            CheckError::NotTheApi(format!("to the request for a token: {}", trouble.detail))
         }
         _ => CheckError::Token(error),
     }

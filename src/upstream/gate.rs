@@ -1,4 +1,8 @@
-//! When the upstream as a whole is left alone, and what is known of our credentials.
+//! When the upstream as a whole is left alone, and whether it accepts our credentials.
+
+mod closure;
+
+mod throttle;
 
 mod machine;
 
@@ -9,92 +13,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(super) use machine::Signal;
-use machine::{Episodes, Machine, Moment};
+pub use closure::{Credentials, GateReason, GateReasonKind, GateState};
+use closure::{Moment, Ticket};
+use machine::{Episodes, Machine};
+pub(super) use machine::{PollEnd, Signal};
 
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Report};
-use crate::core::time::{UnixMillis, millis};
-
-/// Whether polls may be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GateState {
-    /// They may.
-    Open,
-    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`] tells when it moves earlier or later.
-    Closed {
-        /// When it opens.
-        until: Instant,
-        /// Why it is closed.
-        reason: GateReason,
-    },
-}
-
-/// Why no polls are started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateReason {
-    /// Which rule closed the gate.
-    pub kind: GateReasonKind,
-    /// One line for people: escaped, cut, without secrets.
-    pub detail: String,
-}
-
-/// The rules that close the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GateReasonKind {
-    /// 429, or 503 with `Retry-After`, on a job's URL. Ends after a second, for one job may have been meant; if another
-    /// one is answered like that then, with the pause that was asked for, or after our own of 1 s doubling to 5 min. A poll
-    /// that was started later and is answered otherwise ends what was not asked for.
-    Throttled,
-    /// The token endpoint or a job's URL refused our credentials. Ends after 5 s doubling to 5 min.
-    CredentialsRefused,
-    /// No token can be had just now. Ends when the next one may be asked for.
-    TokenUnavailable,
-}
-
-impl GateReasonKind {
-    /// The word shown and counted.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::CredentialsRefused => "credentials_refused",
-            Self::TokenUnavailable => "token_unavailable",
-        }
-    }
-
-    fn sentence(self) -> &'static str {
-        match self {
-            Self::Throttled => "the upstream throttles us",
-            Self::CredentialsRefused => "the upstream refuses our credentials",
-            Self::TokenUnavailable => "no token can be had",
-        }
-    }
-}
-
-/// What is known of our credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// Nothing yet. Also when the token endpoint grants a token after it had refused one.
-    Unknown,
-    /// The latest word: a poll was answered.
-    Accepted,
-    /// The latest word: refused by the token endpoint, by 401 with a fresh token too while no other job was read with
-    /// either, or by 403 on a job while none was read with the same token. Left by a poll that was started later and was
-    /// answered, or by one that read another job with the same token.
-    Refused {
-        /// Since when.
-        since: UnixMillis,
-        /// One line for people: escaped, cut, without secrets.
-        detail: String,
-    },
-}
-
-/// The place of a poll in the order in which polls were started. An answer to a poll that was in flight when the gate
-/// closed says nothing about the time after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+use crate::core::time::millis;
 
 /// The gate, shared by everyone who polls.
 #[derive(Debug)]
@@ -102,7 +29,7 @@ pub struct Gate {
     clock: Clock,
     jitter: Jitter,
     machine: Mutex<Machine>,
-    told: Mutex<Told>,
+    logged: Mutex<Logged>,
     changes: watch::Sender<()>,
 }
 
@@ -112,7 +39,7 @@ impl Gate {
             clock,
             jitter,
             machine: Mutex::new(Machine::new(most)),
-            told: Mutex::default(),
+            logged: Mutex::default(),
             changes: watch::Sender::new(()),
         }
     }
@@ -124,13 +51,13 @@ impl Gate {
     }
 
     /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
-    /// best to have no more than one in flight then, so that an upstream that still refuses is asked once, not by all.
+    /// best to have no more than one in flight then, so that an upstream that still refuses gets one request, not one from each.
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
         self.machine().on_trial(now)
     }
 
-    /// The job that was throttled and has not shown yet whether others are: the one on trial had better be another.
+    /// The job that was throttled, when it is open whether others are too: the one on trial had better be another.
     #[must_use]
     pub fn suspect(&self) -> Option<JobId> {
         self.machine().throttling().alone().cloned()
@@ -148,7 +75,7 @@ impl Gate {
         self.machine().throttling().closure().is_some()
     }
 
-    /// What is known of our credentials.
+    /// Whether the upstream accepts our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.machine().credentials().clone()
@@ -161,7 +88,7 @@ impl Gate {
     }
 
     /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the first poll of the
-    /// future). So call it, then look at [`Gate::state`], then await it.
+    /// future). So call it, then read [`Gate::state`], then await it.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.changes.subscribe();
         async move {
@@ -184,9 +111,9 @@ impl Gate {
         self.machine().begin()
     }
 
-    /// To be called when the poll of `job` with `ticket` is over.
-    pub(super) fn note(&self, ticket: Ticket, job: &JobId, signal: &Signal) {
-        self.change(|machine, moment| machine.note(ticket, job, signal, moment));
+    /// To be called when a poll is over.
+    pub(super) fn note(&self, poll: &PollEnd<'_>) {
+        self.change(|machine, moment| machine.note(poll, moment));
     }
 
     /// Closes it for so long, as the upstream asked for earlier.
@@ -205,8 +132,8 @@ impl Gate {
             time_of_day: self.clock.now(),
             random: self.jitter.fraction(),
         };
-        // Held to the end, so that the log is told in the order in which it happened.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held to the end, so that the log has the order in which it happened.
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let (episodes, changed) = {
             let mut machine = self.machine();
             let state =
@@ -218,7 +145,7 @@ impl Gate {
         if changed {
             self.changes.send_replace(());
         }
-        told.tell(&episodes, &moment);
+        logged.log(&episodes, &moment);
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
@@ -226,25 +153,25 @@ impl Gate {
     }
 }
 
-/// What the log was told, one by one.
+/// What the log says already.
 #[derive(Debug, Default)]
-struct Told {
+struct Logged {
     throttled: Recurring<GateReasonKind>,
     unauthorized: Recurring<GateReasonKind>,
     forbidden: Recurring<()>,
     down: Recurring<()>,
 }
 
-impl Told {
-    /// Tells of what began and what ended; nothing when all is as it was.
-    fn tell(&mut self, episodes: &Episodes, moment: &Moment) {
+impl Logged {
+    /// Logs what began and what ended; nothing when all is as it was.
+    fn log(&mut self, episodes: &Episodes, moment: &Moment) {
         let time = moment.time_of_day;
-        for (told, closure) in [
+        for (logged, closure) in [
             (&mut self.throttled, &episodes.throttled),
             (&mut self.unauthorized, &episodes.unauthorized),
         ] {
             let kind = closure.as_ref().map(|closure| closure.reason.kind);
-            match (told.note(kind, time), closure) {
+            match (logged.note(kind, time), closure) {
                 (Some(Report::Begun(kind)), Some(closure)) => tracing::warn!(
                     reason = kind.as_str(),
                     error = closure.reason.detail,
@@ -258,30 +185,25 @@ impl Told {
                 _ => {}
             }
         }
-        match self
-            .forbidden
-            .note(episodes.forbidden.as_ref().map(drop), time)
-        {
-            Some(Report::Begun(())) => tracing::warn!(
-                error = episodes.forbidden,
-                "the upstream forbids jobs to our credentials"
+        for (logged, error, begun, ended) in [
+            (
+                &mut self.forbidden,
+                &episodes.forbidden,
+                "the upstream forbids jobs to our credentials",
+                "our credentials are no longer forbidden",
             ),
-            Some(Report::Ended(())) => tracing::info!("our credentials are no longer forbidden"),
-            None => {}
-        }
-        match self.down.note(episodes.down.as_ref().map(drop), time) {
-            Some(Report::Begun(())) => tracing::warn!(
-                error = episodes.down,
-                "the upstream gives no usable answers"
+            (
+                &mut self.down,
+                &episodes.down,
+                "the upstream gives no usable answers",
+                "the upstream gives usable answers again",
             ),
-            Some(Report::Ended(())) => tracing::info!("the upstream gives usable answers again"),
-            None => {}
+        ] {
+            match logged.note(error.as_ref().map(drop), time) {
+                Some(Report::Begun(())) => tracing::warn!(error, "{begun}"),
+                Some(Report::Ended(())) => tracing::info!("{ended}"),
+                None => {}
+            }
         }
     }
-}
-
-/// A duration for people, in whole seconds, rounded up.
-fn for_people(duration: Duration) -> humantime::FormattedDuration {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    humantime::format_duration(Duration::from_secs(seconds))
 }

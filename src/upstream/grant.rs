@@ -9,41 +9,46 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::client::UpstreamError;
-use super::http::{Answer, Http, Limits, NoAnswer, Refusal};
+use super::api_error::MAX_ERROR_BODY;
+use super::http::{Answer, Http, Limits, NoAnswer};
+use super::settings::UpstreamError;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 
 /// How much of the token endpoint's answers is read: 64 KiB.
-const ANSWER: Limits = Limits::of_success(64 << 10);
+const ANSWER: Limits = Limits {
+    success: 64 << 10,
+    other: MAX_ERROR_BODY,
+};
 
 /// Life of a token whose `expires_in` is missing or makes no sense.
 const DEFAULT_LIFE: Duration = Duration::from_secs(30 * 60);
 
-/// Longest life a token is given, whatever its `expires_in` says.
+/// Longest life of a token, whatever its `expires_in` says.
 const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 
-/// Why there is no token (docs/api.md, fact 19).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why there is no token (API-FACTS, section 1).
+#[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TokenTrouble {
     /// The token endpoint refuses the key, the account or the settings: 401, or 400, 403 or 404 in the API's own words (a
     /// bad key is a 404).
     Refused {
-        /// What the API said of it, cut, escaped and without secrets.
+        /// What the API said, cut, escaped and without secrets.
         detail: String,
     },
     /// 403 "Invalid request": too many token requests from this address. None is made for five minutes.
     TooMany {
-        /// What the API said of it, cut, escaped and without secrets.
+        /// What the API said, cut, escaped and without secrets.
         detail: String,
     },
     /// 429, 503 with `Retry-After`, or 403 with the code `too-many-requests`.
     Throttled {
-        /// What the API said of it, cut, escaped and without secrets.
+        /// What the API said, cut, escaped and without secrets.
         detail: String,
-        /// How long the token endpoint asked for, within `upstream.max_retry_after`.
+        /// How long the token endpoint wants to be left alone, within `upstream.max_retry_after`.
         retry_after: Option<Duration>,
     },
     /// No usable answer of the token endpoint.
@@ -54,12 +59,7 @@ impl TokenTrouble {
     /// The word counted.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Refused { .. } => "refused",
-            Self::TooMany { .. } => "too_many",
-            Self::Throttled { .. } => "throttled",
-            Self::Unavailable(_) => "unavailable",
-        }
+        self.into()
     }
 
     /// Whether it is a pause that the token endpoint asked for by itself.
@@ -67,7 +67,7 @@ impl TokenTrouble {
         matches!(self, Self::Throttled { .. })
     }
 
-    /// What was said of it.
+    /// What the API said, or why there is no answer.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
@@ -98,7 +98,7 @@ pub(super) struct Grant {
 }
 
 /// What every request for a token has.
-pub(super) struct Asking {
+pub(super) struct GrantRequest {
     key: HeaderValue,
     version: HeaderValue,
 }
@@ -110,7 +110,7 @@ struct TokenAnswer {
     expires_in: Value,
 }
 
-impl Asking {
+impl GrantRequest {
     pub(super) fn new(api_key: &SecretString, version: &str) -> Result<Self, UpstreamError> {
         let version = HeaderValue::try_from(version).map_err(|_| UpstreamError::Version)?;
         Ok(Self {
@@ -119,22 +119,18 @@ impl Asking {
         })
     }
 
-    /// Asks once, with this form, as soon as a connection can be opened.
-    pub(super) async fn ask(&self, http: &Http, form: &str) -> Result<Grant, TokenTrouble> {
-        let answer = loop {
-            let request = self.request(http, form);
-            match http.send(request, Some(&self.key), ANSWER, None).await {
-                Err(NoAnswer::Short(shortage)) => http.sockets.wait(shortage).await,
-                Err(NoAnswer::Trouble(trouble)) => return Err(TokenTrouble::Unavailable(trouble)),
-                Err(NoAnswer::ForeignOrigin) => {
-                    return Err(rubbish("the token URL is not the upstream's"));
-                }
-                Ok(answer) => break answer,
-            }
-        };
-        match answer {
-            Answer::Success(success) => granted(&success.body),
-            Answer::Other(refusal) => Err(self.meaning(refusal)),
+    /// Requests a token once, with this form, as soon as a connection can be opened.
+    pub(super) async fn send(&self, http: &Http, form: &str) -> Result<Grant, TokenTrouble> {
+        let request = || self.request(http, form);
+        let sent = http.send_when_possible(request, Some(&self.key), ANSWER, None);
+        match sent.await {
+            Ok(answer) if answer.is_success() => granted(&answer.body),
+            Ok(answer) => Err(meaning(answer)),
+            Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
+            Err(NoAnswer::Short(shortage)) => Err(TokenTrouble::Unavailable(Trouble {
+                class: TroubleClass::Connect,
+                detail: shortage.to_string(),
+            })),
         }
     }
 
@@ -149,20 +145,20 @@ impl Asking {
         *request.body_mut() = Some(form.to_owned().into());
         request
     }
+}
 
-    fn meaning(&self, refusal: Refusal) -> TokenTrouble {
-        let detail = refusal.detail(Some(&self.key));
-        match refusal.status {
-            403 if refusal.said.too_many_tokens() => TokenTrouble::TooMany { detail },
-            _ if refusal.throttles() => TokenTrouble::Throttled {
-                detail,
-                retry_after: refusal.retry_after,
-            },
-            401 => TokenTrouble::Refused { detail },
-            // A proxy's page, or a path that is not the API's, says nothing of the key.
-            400 | 403 | 404 if refusal.said.is_verdict() => TokenTrouble::Refused { detail },
-            _ => TokenTrouble::Unavailable(refusal.into_trouble(Some(&self.key))),
-        }
+fn meaning(answer: Answer) -> TokenTrouble {
+    let detail = answer.detail.clone();
+    match answer.status {
+        403 if answer.error.too_many_tokens() => TokenTrouble::TooMany { detail },
+        _ if answer.throttles() => TokenTrouble::Throttled {
+            detail,
+            retry_after: answer.retry_after,
+        },
+        401 => TokenTrouble::Refused { detail },
+        // A proxy's page, or a path that is not the API's, says nothing of the key.
+        400 | 403 | 404 if answer.error.is_verdict() => TokenTrouble::Refused { detail },
+        _ => TokenTrouble::Unavailable(answer.into_trouble()),
     }
 }
 
@@ -179,9 +175,9 @@ pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
 /// Says nothing of the body, for it may hold a token.
 fn granted(body: &[u8]) -> Result<Grant, TokenTrouble> {
     let answer: TokenAnswer = serde_json::from_str(&text_of(body))
-        .map_err(|_| rubbish("the answer is not a JSON object with an access_token"))?;
+        .map_err(|_| unusable("the answer is not a JSON object with an access_token"))?;
     let header = authorization("Bearer", &answer.access_token)
-        .ok_or_else(|| rubbish("the access_token is empty or cannot stand in a header"))?;
+        .ok_or_else(|| unusable("the access_token is empty or cannot stand in a header"))?;
     Ok(Grant {
         header,
         life: life(&answer.expires_in),
@@ -204,7 +200,7 @@ fn life(expires_in: &Value) -> Duration {
     }
 }
 
-fn rubbish(detail: &str) -> TokenTrouble {
+fn unusable(detail: &str) -> TokenTrouble {
     TokenTrouble::Unavailable(Trouble {
         class: TroubleClass::Rubbish,
         detail: detail.to_owned(),
@@ -243,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_usable_token_is_rubbish_and_its_text_is_not_shown() {
+    fn an_answer_without_a_usable_token_is_rubbish_and_its_text_is_not_repeated() {
         for body in [
             "",
             "[]",

@@ -1,43 +1,45 @@
 //! The API we poll: which URL, with which token, how often, and when to leave it alone.
 //!
 //! [`Upstream`] is the whole of it. Below it, from the pure to the wire: [`target`] decides which URLs are requested at
-//! all, [`gate`] when none is, [`budget`] how many per second; `poll` reads the answers, `answers` counts their memory, `token`
-//! keeps the token, `grant` asks for one, `said` makes the API's words fit for people, and `http` is the one place where a request and its secret
-//! leave.
+//! all, [`gate`] when none is, [`budget`] how many per second; `answers` counts the memory of answers, `api_error` reads the
+//! API's own words, `http` is the one place where a request and its secret leave, `grant` requests a token and `token`
+//! keeps it. `poll`, `relay` and `check` are what the client does with them.
 
 pub mod target;
 
-pub mod budget;
+mod settings;
+
+mod pauses;
 
 pub mod gate;
 
-mod check;
-
-mod client;
-
-mod poll;
+pub mod budget;
 
 mod answers;
 
-mod relay;
-
-mod token;
-
-mod grant;
-
-mod said;
+mod api_error;
 
 mod reading;
 
 mod http;
 
-mod settings;
+mod grant;
+
+mod token;
+
+mod client;
+
+mod poll;
+
+mod relay;
+
+mod check;
 
 pub use answers::AnswerMemory;
 pub use check::{CheckError, Checked};
-pub use client::{Upstream, UpstreamError};
+pub use client::Upstream;
 pub use grant::TokenTrouble;
 pub use poll::PollRequest;
 pub use relay::{NotRelayed, Relayed};
-pub use settings::{Auth, UpstreamSettings};
+pub use settings::{Auth, UpstreamError, UpstreamSettings};
 pub use token::TokenError;

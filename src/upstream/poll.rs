@@ -7,29 +7,31 @@ use std::time::Duration;
 use reqwest::{Method, Request};
 use url::Url;
 
-use super::answers::AnswerMemory;
-use super::client::Inner;
-use super::gate::Signal;
+use super::api_error::{MAX_ERROR_BODY, presentable};
+use super::client::{Answered, Inner, Upstream};
+use super::gate::{PollEnd, Signal};
 use super::grant::TokenTrouble;
-use super::http::{Answer, Limits, NoAnswer, Refusal, Success};
-use super::said::presentable;
+use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
-use super::token::{Blame, Token, TokenError};
+use super::token::{Attribution, Token, TokenError};
 use crate::core::job::JobId;
-use crate::core::poll::{MAX_BODY, MAX_TEXT, PollOutcome, Trouble, TroubleClass};
+use crate::core::poll::{MAX_BODY, MAX_TEXT, Poll, PollOutcome, Trouble, TroubleClass};
 use crate::core::resource::Snapshot;
 use crate::core::text::text_of;
 use crate::memory::Reservation;
 
 /// How much of an answer about a job is read.
-const POLL: Limits = Limits::of_success(MAX_BODY);
+const POLL: Limits = Limits {
+    success: MAX_BODY,
+    other: MAX_ERROR_BODY,
+};
 
-/// What is asked for.
+/// What is polled.
 #[derive(Debug, Clone, Copy)]
 pub struct PollRequest<'a> {
-    /// Where: a URL of [`Upstream::target`](super::Upstream::target).
+    /// Where: a URL of [`Upstream::target`].
     pub url: &'a Url,
-    /// The job that is followed there: what only this one is answered says nothing of the others.
+    /// The job that is followed there: an answer to this one alone says nothing of the others.
     pub job: &'a JobId,
     /// The id that the answer must have; `None` for a job with a `url` of its own (docs/jobs.md, "What is recorded").
     pub expected: Option<&'a JobId>,
@@ -38,277 +40,239 @@ pub struct PollRequest<'a> {
 }
 
 /// A poll that is over, and what it says about the upstream.
-pub(super) struct Finished {
-    pub(super) outcome: PollOutcome,
-    pub(super) signal: Signal,
-    /// Of a 4xx or 5xx.
-    pub(super) retry_after: Option<Duration>,
-    /// For what follows from a job that was read.
-    pub(super) memory: Option<Reservation>,
-}
-
-/// What one request to a job's URL brought.
-enum Asked {
-    Done(Finished),
-    TokenRefused(TokenRefused),
-}
-
-/// 401, or 403 that says the token has expired.
-struct TokenRefused {
-    status: u16,
+struct Finished {
+    outcome: PollOutcome,
+    signal: Signal,
+    /// What was wrong, in one line for people.
     detail: String,
+    /// Of a 4xx or 5xx.
     retry_after: Option<Duration>,
+    /// For what follows from a job that was read.
+    memory: Option<Reservation>,
+}
+
+impl Upstream {
+    /// Polls a job once; at most two requests, the second only after a refused token.
+    ///
+    /// It asks neither the gate nor, for the first request, the budget: whoever starts polls checks both before choosing
+    /// a job. A URL of another origin is `Rejected` without a request. The gate learns of the outcome here. Dropping the
+    /// future cancels the poll, and leaves no trace.
+    pub async fn poll(&self, request: &PollRequest<'_>) -> Poll {
+        self.poll_counted(request, &AtomicU32::new(0)).await.0
+    }
+
+    /// The same, and counts each request when it is sent, so that those of a poll that is dropped count too. A job that
+    /// was read comes with the memory for all that follows from it, to be kept until it is recorded.
+    pub async fn poll_counted(
+        &self,
+        request: &PollRequest<'_>,
+        requests: &AtomicU32,
+    ) -> (Poll, Option<Reservation>) {
+        let inner = &self.0;
+        let ticket = inner.gate.begin();
+        let finished = inner.poll(request, requests).await;
+        let finished = finished.unwrap_or_else(|finished| finished);
+        inner.gate.note(&PollEnd {
+            ticket,
+            job: request.job,
+            signal: finished.signal,
+            detail: &finished.detail,
+        });
+        let poll = Poll {
+            outcome: finished.outcome,
+            retry_after: finished.retry_after,
+            requests: requests.load(Ordering::Relaxed),
+        };
+        (poll, finished.memory)
+    }
 }
 
 impl Inner {
-    pub(super) async fn poll(
+    /// The error is a poll that is over before there was an answer.
+    async fn poll(
         &self,
         request: &PollRequest<'_>,
         requests: &AtomicU32,
-        memory: &AnswerMemory,
-    ) -> Finished {
+    ) -> Result<Finished, Finished> {
         if !self.http.base.owns(request.url) {
-            return foreign();
+            let detail = RefusedUrl::OtherOrigin.to_string();
+            let rejected = PollOutcome::Rejected { detail };
+            return Err(Finished::new(rejected, Signal::Nothing, String::new()));
         }
-        let token = match self.tokens.get(None, &self.http).await {
-            Ok(token) => token,
-            Err(error) => return without_token(&error),
-        };
-        let refused = match self.get(request, &token, requests, memory).await {
-            Asked::Done(finished) => return finished,
-            Asked::TokenRefused(refused) => refused,
-        };
-        match self.tokens.refused(&token, request.job) {
-            Blame::Job => refused.of_the_job(),
-            Blame::Credentials => refused.of_the_credentials(&token),
-            // On the heap: it is rare, and would make every poll's future twice as large.
-            Blame::Token => Box::pin(self.again(request, &token, requests, memory)).await,
-        }
-    }
-
-    /// The second request, with a fresh token, after `refused` was.
-    async fn again(
-        &self,
-        request: &PollRequest<'_>,
-        refused: &Token,
-        requests: &AtomicU32,
-        memory: &AnswerMemory,
-    ) -> Finished {
-        let token = match self.tokens.get(None, &self.http).await {
-            Ok(token) => token,
-            Err(error) => return without_token(&error),
-        };
-        self.budget.take().await;
-        match self.get(request, &token, requests, memory).await {
-            Asked::Done(finished) => finished,
-            Asked::TokenRefused(again) => {
-                match self.tokens.refused_again(refused, &token, request.job) {
-                    Blame::Job => again.of_the_job(),
-                    Blame::Token | Blame::Credentials => again.of_the_credentials(&token),
-                }
-            }
-        }
+        let answered = self.send_with_token(
+            None,
+            |token| self.get(request, token, requests),
+            |token| self.tokens.refused(token, request.job),
+        );
+        let answered = answered.await?;
+        Ok(if answered.answer.refuses_token() {
+            self.refused(request, answered)
+        } else if answered.answer.is_success() {
+            self.read(request, answered).await
+        } else {
+            self.meaning(answered)
+        })
     }
 
     async fn get(
         &self,
         request: &PollRequest<'_>,
-        token: &Token,
+        token: Token,
         requests: &AtomicU32,
-        memory: &AnswerMemory,
-    ) -> Asked {
+    ) -> Result<Answer, Finished> {
+        // Whoever starts polls has taken the first one from the budget.
+        if requests.load(Ordering::Relaxed) > 0 {
+            self.budget.take().await;
+        }
         requests.fetch_add(1, Ordering::Relaxed);
-        let authorization = token.header.as_ref();
         let get = Request::new(Method::GET, request.url.clone());
-        let reading = Some(&memory.reading);
-        Asked::Done(
-            match self.http.send(get, authorization, POLL, reading).await {
-                Ok(Answer::Success(success)) => {
-                    self.answered(request, success, token, memory).await
-                }
-                Ok(Answer::Other(refusal)) => {
-                    let detail = refusal.detail(authorization);
-                    if refusal.is_of_token() {
-                        return Asked::TokenRefused(TokenRefused {
-                            status: refusal.status,
-                            detail,
-                            retry_after: refusal.retry_after,
-                        });
-                    }
-                    self.meaning(refusal, detail, token)
-                }
-                Err(NoAnswer::Trouble(trouble)) => {
-                    let answered = matches!(
-                        trouble.class,
-                        TroubleClass::TooLarge | TroubleClass::Rubbish
-                    );
-                    of_trouble(trouble, !answered)
-                }
-                Err(NoAnswer::Short(shortage)) => {
-                    requests.fetch_sub(1, Ordering::Relaxed);
-                    // Whoever polls may ask again at once.
-                    self.http.sockets.wait(shortage).await;
-                    let detail = shortage.to_string();
-                    Finished::new(PollOutcome::NotSent { detail }, Signal::Nothing)
-                }
-                Err(NoAnswer::ForeignOrigin) => foreign(),
-            },
-        )
+        let (authorization, memory) = (token.header.as_ref(), Some(&self.memory.reading));
+        match self.http.send(get, authorization, POLL, memory).await {
+            Ok(answer) => Ok(answer),
+            Err(NoAnswer::Trouble(trouble)) => Err(Finished::trouble(trouble)),
+            Err(NoAnswer::Short(shortage)) => {
+                requests.fetch_sub(1, Ordering::Relaxed);
+                // Whoever polls may try again at once.
+                self.http.sockets.wait(shortage).await;
+                let detail = shortage.to_string();
+                let not_sent = PollOutcome::NotSent { detail };
+                Err(Finished::new(not_sent, Signal::Nothing, String::new()))
+            }
+        }
+    }
+
+    /// 401, or 403 that says the token has expired.
+    fn refused(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
+        let (answer, token) = (answered.answer, answered.token);
+        let (status, detail) = (answer.status, answer.detail);
+        let attribution = match answered.refused {
+            Some((first, Attribution::Token)) => {
+                self.tokens.refused_again(&first, &token, request.job)
+            }
+            Some((_, attribution)) => attribution,
+            None => Attribution::Credentials,
+        };
+        let line = detail.clone();
+        let (outcome, signal) = match attribution {
+            Attribution::Job => (PollOutcome::Forbidden { status, detail }, Signal::Unusable),
+            Attribution::Token | Attribution::Credentials => {
+                let generation = token.generation;
+                let refused = PollOutcome::CredentialsRefused { detail };
+                (refused, Signal::Refused { generation })
+            }
+        };
+        Finished {
+            retry_after: answer.retry_after,
+            ..Finished::new(outcome, signal, line)
+        }
     }
 
     /// Reads a 2xx: only the job itself, or what it was the last time, is a good answer.
-    async fn answered(
-        &self,
-        request: &PollRequest<'_>,
-        Success {
-            status,
-            body,
-            memory: reading,
-        }: Success,
-        token: &Token,
-        memory: &AnswerMemory,
-    ) -> Finished {
-        let hash = hash_of(&body);
-        let mut held = None;
-        let outcome = if request.known == Some(hash) {
-            PollOutcome::Unchanged
-        } else {
-            held = Some(memory.for_what_follows(&body).await);
-            drop(reading);
-            let text = text_of(&body);
+    async fn read(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
+        let (answer, token) = (answered.answer, answered.token);
+        let hash = hash_of(&answer.body);
+        let (mut memory, mut outcome) = (None, PollOutcome::Unchanged);
+        if request.known != Some(hash) {
+            memory = Some(self.memory.for_what_follows(&answer.body).await);
+            drop(answer.memory);
+            let text = text_of(&answer.body);
+            let unusable = |class, detail| Finished::trouble(Trouble { class, detail });
             if text.len() > MAX_TEXT {
                 let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
-                let class = TroubleClass::TooLarge;
-                return of_trouble(Trouble { class, detail }, false);
+                return unusable(TroubleClass::TooLarge, detail);
             }
             match Snapshot::parse(&text, request.expected) {
-                Ok(snapshot) => PollOutcome::Snapshot {
-                    snapshot: Box::new(snapshot),
-                    hash,
-                },
-                Err(rubbish) => {
-                    let detail = presentable(&format!("HTTP {status}, but {rubbish}"), &[]);
-                    let class = TroubleClass::Rubbish;
-                    return of_trouble(Trouble { class, detail }, false);
+                Ok(snapshot) => {
+                    let snapshot = Box::new(snapshot);
+                    outcome = PollOutcome::Snapshot { snapshot, hash };
+                }
+                Err(error) => {
+                    let detail = format!("HTTP {}, but {error}", answer.status);
+                    return unusable(TroubleClass::Rubbish, presentable(&detail, None));
                 }
             }
-        };
-        self.tokens.read(token, request.job);
+        }
+        self.tokens.read(&token, request.job);
         let generation = token.generation;
         Finished {
-            memory: held,
-            ..Finished::new(outcome, Signal::Good { generation })
+            memory,
+            ..Finished::new(outcome, Signal::Good { generation }, String::new())
         }
     }
 
     /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
-    fn meaning(&self, refusal: Refusal, detail: String, token: &Token) -> Finished {
-        let (status, retry_after) = (refusal.status, refusal.retry_after);
-        let verdict = refusal.said.is_verdict();
+    fn meaning(&self, Answered { answer, token, .. }: Answered) -> Finished {
+        let (status, retry_after) = (answer.status, answer.retry_after);
+        let line = answer.detail.clone();
+        let detail = line.clone();
+        let verdict = answer.error.is_verdict();
         let (outcome, signal) = match status {
             404 | 410 if verdict => (PollOutcome::Gone { status }, Signal::Answered),
             400 if verdict => (PollOutcome::Rejected { detail }, Signal::Answered),
-            _ if refusal.throttles() => {
-                let signal = Signal::Throttled {
-                    detail,
-                    retry_after,
-                };
-                (PollOutcome::Throttled { status }, signal)
+            _ if answer.throttles() => {
+                let throttled = Signal::Throttled { retry_after };
+                (PollOutcome::Throttled { status }, throttled)
             }
             403 => {
-                let signal = if self.tokens.has_read(token) {
-                    Signal::Unusable {
-                        detail: detail.clone(),
-                    }
-                } else {
-                    Signal::Forbidden {
-                        detail: detail.clone(),
-                        generation: token.generation,
-                    }
+                let generation = token.generation;
+                let signal = match self.tokens.has_read(&token) {
+                    true => Signal::Unusable,
+                    false => Signal::Forbidden { generation },
                 };
                 (PollOutcome::Forbidden { status, detail }, signal)
             }
             _ => {
-                let trouble = refusal.into_trouble(token.header.as_ref());
-                return Finished {
-                    retry_after,
-                    ..of_trouble(trouble, status >= 500)
+                let signal = match status {
+                    500.. => Signal::Trouble,
+                    _ => Signal::Unusable,
                 };
+                (PollOutcome::Trouble(answer.into_trouble()), signal)
             }
         };
         Finished {
             retry_after,
-            ..Finished::new(outcome, signal)
-        }
-    }
-}
-
-impl TokenRefused {
-    fn of_the_job(self) -> Finished {
-        let (status, detail) = (self.status, self.detail);
-        let signal = Signal::Unusable {
-            detail: detail.clone(),
-        };
-        Finished {
-            retry_after: self.retry_after,
-            ..Finished::new(PollOutcome::Forbidden { status, detail }, signal)
-        }
-    }
-
-    fn of_the_credentials(self, token: &Token) -> Finished {
-        let detail = self.detail;
-        let signal = Signal::Refused {
-            detail: detail.clone(),
-            generation: token.generation,
-        };
-        Finished {
-            retry_after: self.retry_after,
-            ..Finished::new(PollOutcome::CredentialsRefused { detail }, signal)
+            ..Finished::new(outcome, signal, line)
         }
     }
 }
 
 impl Finished {
-    fn new(outcome: PollOutcome, signal: Signal) -> Self {
+    fn new(outcome: PollOutcome, signal: Signal, detail: String) -> Self {
         Self {
             outcome,
             signal,
+            detail,
             retry_after: None,
             memory: None,
         }
     }
+
+    /// No answer, or a 2xx that is not the job: only without an answer may the upstream be down.
+    fn trouble(trouble: Trouble) -> Self {
+        let signal = match trouble.class {
+            TroubleClass::TooLarge | TroubleClass::Rubbish | TroubleClass::Foreign => {
+                Signal::Unusable
+            }
+            _ => Signal::Trouble,
+        };
+        let detail = trouble.detail.clone();
+        Self::new(PollOutcome::Trouble(trouble), signal, detail)
+    }
 }
 
-fn without_token(error: &TokenError) -> Finished {
-    let detail = presentable(&error.to_string(), &[]);
-    let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
-    let signal = Signal::NoToken {
-        detail: detail.clone(),
-        retry_at: error.retry_at,
-        refused,
-    };
-    let outcome = if refused {
-        PollOutcome::CredentialsRefused { detail }
-    } else {
-        PollOutcome::NotSent { detail }
-    };
-    Finished::new(outcome, signal)
-}
-
-fn foreign() -> Finished {
-    let detail = RefusedUrl::OtherOrigin.to_string();
-    Finished::new(PollOutcome::Rejected { detail }, Signal::Nothing)
-}
-
-/// `down`: it is of the kind that an upstream causes which is down.
-fn of_trouble(trouble: Trouble, down: bool) -> Finished {
-    let detail = trouble.detail.clone();
-    let signal = if down {
-        Signal::Trouble { detail }
-    } else {
-        Signal::Unusable { detail }
-    };
-    Finished::new(PollOutcome::Trouble(trouble), signal)
+impl From<TokenError> for Finished {
+    /// No token, so that nothing was sent to the job's URL.
+    fn from(error: TokenError) -> Self {
+        let detail = presentable(&error.to_string(), None);
+        let line = detail.clone();
+        let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
+        let retry_at = error.retry_at;
+        let outcome = match refused {
+            true => PollOutcome::CredentialsRefused { detail },
+            false => PollOutcome::NotSent { detail },
+        };
+        Self::new(outcome, Signal::NoToken { retry_at, refused }, line)
+    }
 }
 
 fn hash_of(body: &[u8]) -> u64 {

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use reqwest::Response;
 
 use super::answers::SMALL;
-use super::http::trouble_of;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::{GZIP, Unpackable, unpacked};
+use crate::sockets::cause;
 
 /// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
 const FIRST_ALLOCATION: usize = 64 << 10;
@@ -88,9 +88,30 @@ impl Reading {
 
     /// The whole body, decompressed if it was compressed.
     pub(super) fn unpacked(self) -> Result<Vec<u8>, Trouble> {
-        let mut body = unpacked(self.body, self.limit).map_err(of_packing)?;
+        let unpacked = unpacked(self.body, self.limit);
+        let mut body = unpacked.map_err(|error| Trouble {
+            class: match error {
+                Unpackable::TooLarge => TroubleClass::TooLarge,
+                Unpackable::Broken => TroubleClass::Rubbish,
+            },
+            detail: error.to_string(),
+        })?;
         body.shrink_to_fit();
         Ok(body)
+    }
+}
+
+pub(super) fn trouble_of(error: reqwest::Error) -> Trouble {
+    let class = if error.is_connect() {
+        TroubleClass::Connect
+    } else if error.is_timeout() {
+        TroubleClass::Timeout
+    } else {
+        TroubleClass::Broken
+    };
+    Trouble {
+        class,
+        detail: cause(&error.without_url()),
     }
 }
 
@@ -98,15 +119,5 @@ fn too_large(limit: usize) -> Trouble {
     Trouble {
         class: TroubleClass::TooLarge,
         detail: format!("a body above {} KiB", limit >> 10),
-    }
-}
-
-fn of_packing(error: Unpackable) -> Trouble {
-    Trouble {
-        class: match error {
-            Unpackable::TooLarge => TroubleClass::TooLarge,
-            Unpackable::Broken => TroubleClass::Rubbish,
-        },
-        detail: error.to_string(),
     }
 }

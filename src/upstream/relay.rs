@@ -1,16 +1,14 @@
-//! A user's answers to a challenge, on their way to the API: sent once, kept by nobody, and its word comes back as it is.
+//! A user's answers to a challenge, on their way to the API: sent once and not kept; the API's reply is handed back as it is.
 
 use std::fmt;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request};
-use tokio::time::Instant;
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::client::Upstream;
-use super::http::{Answer, Limits, NoAnswer, Success};
+use super::http::{Limits, NoAnswer};
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::job::JobId;
@@ -50,6 +48,15 @@ pub enum NotRelayed {
     Trouble(Trouble),
 }
 
+impl From<NoAnswer> for NotRelayed {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Short(shortage) => Self::Short(shortage),
+            NoAnswer::Trouble(trouble) => Self::Trouble(trouble),
+        }
+    }
+}
+
 impl fmt::Debug for Relayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An API that repeats what it was sent would put it here.
@@ -69,10 +76,10 @@ impl Relayed {
 
 impl Upstream {
     /// Posts a JSON body to `link`, a link of the API in a challenge of `job`, with the token of `user`, or the server's
-    /// own. Nothing is sent twice but after a refused token, where the API has not looked at it; `body` makes it each time anew, and its memory
-    /// is overwritten when the connection is done with it.
+    /// own. Nothing is sent twice but after a refused token, when the API has not read it; `body` makes it anew each time,
+    /// and its memory is overwritten when the connection is done with it.
     ///
-    /// It asks the gate nothing, for a user is waiting, and goes ahead of all polls in the budget.
+    /// It does not ask the gate, for a user is waiting, and goes ahead of all polls in the budget.
     ///
     /// # Errors
     /// [`NotRelayed`] when the API has not answered.
@@ -83,54 +90,33 @@ impl Upstream {
         user: Option<&UserId>,
         body: impl Fn() -> Zeroizing<Vec<u8>>,
     ) -> Result<Relayed, NotRelayed> {
-        let inner = &self.inner;
+        let inner = &self.0;
         let url = inner.http.base.link_url(link)?;
-        let token = inner.tokens.get(user, &inner.http).await?;
-        let answer = self.post(&url, &token, &body).await?;
-        let answer = match answer {
-            Answer::Other(refusal)
-                if refusal.is_of_token() && inner.tokens.replaces(user, &token, job) =>
-            {
-                let token = inner.tokens.get(user, &inner.http).await?;
-                self.post(&url, &token, &body).await?
-            }
-            answer => answer,
-        };
-        Ok(match answer {
-            Answer::Success(Success { status, body, .. }) => Relayed { status, body },
-            Answer::Other(refusal) => Relayed {
-                status: refusal.status,
-                body: refusal.body,
-            },
-        })
-    }
-
-    async fn post(
-        &self,
-        url: &Url,
-        token: &Token,
-        body: impl Fn() -> Zeroizing<Vec<u8>>,
-    ) -> Result<Answer, NotRelayed> {
-        let inner = &self.inner;
-        inner.budget.take_urgently().await;
-        let http = &inner.http;
-        let started = Instant::now();
-        loop {
+        let request = &|| {
             let mut request = Request::new(Method::POST, url.clone());
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
             *request.body_mut() = Some(Bytes::from_owner(body()).into());
-            let authorization = token.header.as_ref();
-            match http.send(request, authorization, WHOLE, None).await {
-                Ok(answer) => return Ok(answer),
-                Err(NoAnswer::ForeignOrigin) => Err(RefusedUrl::OtherOrigin)?,
-                Err(NoAnswer::Trouble(trouble)) => return Err(NotRelayed::Trouble(trouble)),
-                // A user waits, but not for ever.
-                Err(NoAnswer::Short(shortage)) if started.elapsed() >= http.timeout => {
-                    return Err(NotRelayed::Short(shortage));
-                }
-                Err(NoAnswer::Short(shortage)) => http.sockets.wait(shortage).await,
-            }
-        }
+            request
+        };
+        // A user waits, but not for ever.
+        let patience = Some(inner.http.timeout);
+        let answered = inner.send_with_token(
+            user,
+            |token: Token| async move {
+                inner.budget.take_urgently().await;
+                let authorization = token.header.as_ref();
+                let sent = inner
+                    .http
+                    .send_when_possible(request, authorization, WHOLE, patience);
+                Ok::<_, NotRelayed>(sent.await?)
+            },
+            |token| inner.tokens.refused_for_user(user, token, job),
+        );
+        let answer = answered.await?.answer;
+        Ok(Relayed {
+            status: answer.status,
+            body: answer.body,
+        })
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-/// The `[upstream]` section, validated (docs/configuration.md, "Keys").
+use super::target::UnusableBase;
+
+/// The `[upstream]` section, validated (contract, section 6).
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// Where the API is: https, or http on a loopback host or with `allow_http`; no userinfo, query or fragment.
@@ -31,7 +33,7 @@ pub enum Auth {
         api_key: SecretString,
         /// The `basiq-version` header of the token request.
         api_version: String,
-        /// The `scope` asked for.
+        /// The `scope` of the token.
         scope: String,
     },
     /// The key itself is the bearer token.
@@ -41,4 +43,23 @@ pub enum Auth {
     },
     /// No `Authorization` header at all.
     None,
+}
+
+/// Why there is no client for these settings. No secret is ever part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// `base_url` cannot be used.
+    #[error(transparent)]
+    Base(#[from] UnusableBase),
+    /// The API key or token is empty or has characters that no header can hold, such as a line break.
+    #[error(
+        "the upstream API key is empty or has characters that cannot stand in a header (a line break?)"
+    )]
+    Key,
+    /// The API version has characters that no header can hold.
+    #[error("upstream.api_version has characters that cannot stand in a header")]
+    Version,
+    /// The HTTP client could not be made, for instance without any root certificates.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
 }

@@ -10,7 +10,7 @@ pub const MAX_URL_LEN: usize = 2048;
 /// Where the API is: every URL that is requested has its origin.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// `base_url` with the path ending in one `/` more than it was given without.
+    /// `base_url` with a path that ends in `/`.
     root: Url,
     origin: Origin,
 }
@@ -95,7 +95,7 @@ impl Base {
     /// [`RefusedUrl`] says why the URL is never requested.
     pub fn job_url(&self, id: &JobId, url: Option<&str>) -> Result<Url, RefusedUrl> {
         match url {
-            Some(text) => self.given(text),
+            Some(text) => self.written(text),
             None => self.made_of(id),
         }
     }
@@ -105,19 +105,19 @@ impl Base {
     /// # Errors
     /// [`RefusedUrl`] says why it is never requested.
     pub fn link_url(&self, link: &str) -> Result<Url, RefusedUrl> {
-        self.given(link)
+        self.written(link)
     }
 
-    /// Where tokens are asked for: `{base_url}/token`.
+    /// Where tokens are requested: `{base_url}/token`.
     #[must_use]
     pub fn token_url(&self) -> Url {
         self.below(&["token"])
     }
 
-    /// Whether `url` has the origin of `base_url`: same scheme, host and port, default ports counted as given.
+    /// Whether `url` has the origin of `base_url`: same scheme, host and port, default ports filled in.
     #[must_use]
     pub fn owns(&self, url: &Url) -> bool {
-        // Asked several times per poll, so without `Url::origin`, which copies scheme and host.
+        // Called several times per poll, so without `Url::origin`, which copies scheme and host.
         url.scheme() == self.root.scheme()
             && url.host() == self.root.host()
             && url.port_or_known_default() == self.root.port_or_known_default()
@@ -125,7 +125,7 @@ impl Base {
 
     fn below(&self, segments: &[&str]) -> Url {
         let mut url = self.root.clone();
-        // The root was given a path when it was made, so this never is a URL without one.
+        // The root got a path when it was made, so this never is a URL without one.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
@@ -145,7 +145,7 @@ impl Base {
         }
     }
 
-    fn given(&self, text: &str) -> Result<Url, RefusedUrl> {
+    fn written(&self, text: &str) -> Result<Url, RefusedUrl> {
         check_characters(text)?;
         let absolute = if text.starts_with("//") {
             return Err(RefusedUrl::TwoSlashes);
@@ -185,7 +185,7 @@ fn check_characters(text: &str) -> Result<(), RefusedUrl> {
     Ok(())
 }
 
-/// Looks at the text itself, because a parser resolves dot segments and forgives missing slashes.
+/// Checks the text itself, because a parser resolves dot segments and forgives missing slashes.
 fn check_parts(absolute: &str) -> Result<(), RefusedUrl> {
     let (scheme, rest) = absolute.split_once("://").ok_or(RefusedUrl::NotAbsolute)?;
     let http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
@@ -197,7 +197,7 @@ fn check_parts(absolute: &str) -> Result<(), RefusedUrl> {
     if authority.contains('@') {
         return Err(RefusedUrl::Userinfo);
     }
-    // Some servers decode %2f and %5c before they look at segments.
+    // Some servers decode %2f and %5c before they split it into segments.
     let path = path
         .to_ascii_lowercase()
         .replace("%2e", ".")

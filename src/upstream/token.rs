@@ -1,7 +1,6 @@
-//! Tokens for the upstream: asked for once however many want one, renewed early, dropped when refused.
+//! Tokens for the upstream: requested once however many want one, renewed early, dropped when refused.
 
-mod clients;
-mod evidence;
+mod attribution;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,41 +9,26 @@ use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::client::UpstreamError;
-use super::grant::{Asking, Grant, TokenTrouble, authorization};
+use super::grant::{Grant, GrantRequest, TokenTrouble, authorization};
 use super::http::Http;
-use super::settings::Auth;
+use super::pauses::{self, grown, lengthened};
+use super::settings::{Auth, UpstreamError};
 use crate::clock::Jitter;
-use crate::core::backoff::{Backoff, lengthen};
 use crate::core::job::JobId;
 use crate::core::resource::UserId;
 use crate::core::time::millis;
 use crate::telemetry;
-use clients::Clients;
-pub(super) use evidence::Blame;
-use evidence::Evidence;
+pub(super) use attribution::Attribution;
+use attribution::Reads;
 
-/// Pauses after the token endpoint refused us (docs/jobs.md, "Errors of one job delay that job").
-const REFUSED_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_secs(5),
-    multiplier: 2.0,
-    max: Duration::from_secs(300),
-};
-
-/// Pauses after the token endpoint gave no usable answer or throttled us without saying for how long.
-const UNAVAILABLE_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_secs(1),
-    ..REFUSED_BACKOFF
-};
-
-/// No token is asked for so long after "too many token requests" (docs/api.md, fact 19).
+/// No token is requested for so long after "too many token requests" (contract, section 9).
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(300);
-
-/// How much of a pause is added at random.
-const JITTER: f64 = 0.1;
 
 /// A token is renewed when less than a fifth of its life is left, and never earlier than this before its end.
 const EARLIEST_RENEWAL: Duration = Duration::from_secs(300);
+
+/// Most users whose token is kept; the one that was not used for longest is dropped first.
+const MAX_USERS: usize = 256;
 
 /// What goes into the `Authorization` header of a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +39,7 @@ pub(super) struct Token {
     pub(super) generation: u64,
 }
 
-/// Why there is no token, and when one will be asked for again.
+/// Why there is no token, and when one will be requested again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{trouble}")]
 pub struct TokenError {
@@ -68,46 +52,47 @@ pub struct TokenError {
 /// The tokens, and what was read with those that all jobs share.
 pub(super) struct Tokens {
     source: Source,
-    evidence: Mutex<Evidence>,
+    reads: Mutex<Reads>,
 }
 
 enum Source {
     /// The same for ever: a bearer key, or none at all.
     Fixed(Token),
-    /// Asked for at the token endpoint.
-    Asked(Box<Asked>),
+    Granted(Box<Granted>),
 }
 
-struct Asked {
+/// Tokens that the token endpoint grants: the server's own, and those of users.
+struct Granted {
     endpoint: Endpoint,
-    server: Arc<Kept>,
-    clients: Clients,
+    server: Arc<Slot>,
+    /// The one used last is the last.
+    users: Mutex<Vec<(UserId, Arc<Slot>)>>,
 }
 
-/// The token endpoint, and what everybody who asks there has to respect.
+/// The token endpoint, and what every request to it has to respect.
 struct Endpoint {
-    asking: Asking,
+    request: GrantRequest,
     jitter: Jitter,
     /// The last refusal that was meant for our address and not for one kind of token.
     pause: Mutex<Option<TokenError>>,
 }
 
 /// One kind of token: the server's, or one user's.
-struct Kept {
-    /// The form it is asked for with.
+struct Slot {
+    /// The form it is requested with.
     form: String,
     cache: Mutex<Cache>,
-    /// Held by whoever is asking; everyone else waits here, or uses the token there is.
+    /// Held by whoever requests one; everyone else waits here, or uses the token there is.
     flight: tokio::sync::Mutex<()>,
 }
 
-/// What is known of tokens; decisions without I/O.
+/// The present token and how the last requests went; decisions without I/O.
 #[derive(Debug, Default)]
 struct Cache {
     current: Option<Current>,
     generation: u64,
     failures: u32,
-    /// Whether it was said that the present token cannot be renewed.
+    /// Whether it was logged that the present token cannot be renewed.
     unrenewed: bool,
     /// The last error, until a token was granted.
     failed: Option<TokenError>,
@@ -125,26 +110,52 @@ struct Current {
 enum Advice {
     /// Use this one.
     Use(Token),
-    /// Use this one, and it is time for somebody to ask for the next.
+    /// Use this one, and it is time for somebody to request the next.
     Renew(Token),
-    /// There is none: ask.
-    Ask,
-    /// There is none, and it is too early to ask again.
+    /// There is none: request one.
+    Request,
+    /// There is none, and it is too early to request one again.
     Wait(TokenError),
 }
 
 impl Tokens {
     pub(super) fn new(auth: &Auth, jitter: Jitter) -> Result<Self, UpstreamError> {
+        let fixed = |header| {
+            Source::Fixed(Token {
+                header,
+                generation: 0,
+            })
+        };
+        let source = match auth {
+            Auth::None => fixed(None),
+            Auth::Bearer { token } => {
+                let header = authorization("Bearer", token.expose_secret());
+                fixed(Some(header.ok_or(UpstreamError::Key)?))
+            }
+            Auth::Basiq {
+                api_key,
+                api_version,
+                scope,
+            } => Source::Granted(Box::new(Granted {
+                endpoint: Endpoint {
+                    request: GrantRequest::new(api_key, api_version)?,
+                    jitter,
+                    pause: Mutex::default(),
+                },
+                server: Arc::new(Slot::new(&[("scope", scope)])),
+                users: Mutex::default(),
+            })),
+        };
         Ok(Self {
-            source: Source::new(auth, jitter)?,
-            evidence: Mutex::default(),
+            source,
+            reads: Mutex::default(),
         })
     }
 
-    /// A token that is good as far as we know, for a user or for the server itself; a fixed one is the same for all. While
-    /// one is being renewed, or cannot be, a valid one is used.
+    /// A token that is good as far as can be told, for a user or for the server itself; a fixed one is the same for all.
+    /// While one is being renewed, or cannot be, a valid one is used.
     ///
-    /// Dropping the future leaves nothing half done: the next in line asks.
+    /// Dropping the future leaves nothing half done: the next in line requests one.
     pub(super) async fn get(
         &self,
         user: Option<&UserId>,
@@ -152,134 +163,106 @@ impl Tokens {
     ) -> Result<Token, TokenError> {
         match &self.source {
             Source::Fixed(token) => Ok(token.clone()),
-            Source::Asked(asked) => asked.kept(user).get(&asked.endpoint, http).await,
+            Source::Granted(granted) => granted.slot(user).get(&granted.endpoint, http).await,
         }
     }
 
     /// A job was read with the server's `token`.
     pub(super) fn read(&self, token: &Token, job: &JobId) {
-        self.evidence().read(token.generation, job);
+        lock(&self.reads).read(token.generation, job);
     }
 
     /// Whether any job was read with the server's `token`.
     pub(super) fn has_read(&self, token: &Token) -> bool {
-        self.evidence().has_read(token.generation)
+        lock(&self.reads).has_read(token.generation)
     }
 
-    /// A job was refused with the server's `token`, which is dropped if it is to blame.
-    pub(super) fn refused(&self, token: &Token, job: &JobId) -> Blame {
-        let blame = self.evidence().refused(token.generation, job);
-        match (blame, &self.source) {
-            (Blame::Token, Source::Fixed(_)) => {
-                self.evidence().keep();
-                Blame::Credentials
+    /// A job was refused with the server's `token`, which is dropped if the refusal is attributed to it.
+    pub(super) fn refused(&self, token: &Token, job: &JobId) -> Attribution {
+        let mut reads = lock(&self.reads);
+        let attribution = reads.refused(token.generation, job);
+        match (attribution, &self.source) {
+            (Attribution::Token, Source::Fixed(_)) => {
+                reads.keep();
+                Attribution::Credentials
             }
-            (Blame::Token, Source::Asked(asked)) => {
-                asked.server.cache().invalidate(token.generation);
-                Blame::Token
+            (Attribution::Token, Source::Granted(granted)) => {
+                lock(&granted.server.cache).invalidate(token.generation);
+                Attribution::Token
             }
-            (blame, _) => blame,
+            (attribution, _) => attribution,
         }
     }
 
     /// A job that was refused with `first` was refused with the fresh token `second` too.
-    pub(super) fn refused_again(&self, first: &Token, second: &Token, job: &JobId) -> Blame {
-        let (first, second) = (first.generation, second.generation);
-        self.evidence().refused_again(first, second, job)
+    pub(super) fn refused_again(&self, first: &Token, second: &Token, job: &JobId) -> Attribution {
+        lock(&self.reads).refused_again(first.generation, second.generation, job)
     }
 
-    /// After answers to a challenge of `job` were refused with `token`: drops it, and answers whether another one may be
-    /// had. Not one that other jobs are read with.
-    pub(super) fn replaces(&self, user: Option<&UserId>, token: &Token, job: &JobId) -> bool {
-        let Source::Asked(asked) = &self.source else {
-            return false;
+    /// Answers to a challenge of `job` were refused with the `token` of a user, or the server's. It is dropped, unless
+    /// other jobs are read with it.
+    pub(super) fn refused_for_user(
+        &self,
+        user: Option<&UserId>,
+        token: &Token,
+        job: &JobId,
+    ) -> Attribution {
+        let Source::Granted(granted) = &self.source else {
+            return Attribution::Credentials;
         };
-        if user.is_none() && self.evidence().vouches(token.generation, job) {
-            return false;
+        if user.is_none() && lock(&self.reads).is_still_good(token.generation, job) {
+            return Attribution::Job;
         }
-        asked.kept(user).cache().invalidate(token.generation);
-        true
+        lock(&granted.slot(user).cache).invalidate(token.generation);
+        Attribution::Token
     }
 
     /// The job is no longer followed.
     pub(super) fn forget(&self, job: &JobId) {
-        self.evidence().forget(job);
+        lock(&self.reads).forget(job);
     }
 
-    /// Takes no notice any more of how long the token endpoint wants to be left alone.
+    /// Ends the pauses that the token endpoint asked for.
     pub(super) fn resume(&self) {
-        if let Source::Asked(asked) = &self.source {
-            asked.endpoint.resume();
-            asked.server.cache().resume();
+        if let Source::Granted(granted) = &self.source {
+            let is_pause = |error: &mut TokenError| error.trouble.is_pause();
+            lock(&granted.endpoint.pause).take_if(is_pause);
+            lock(&granted.server.cache).failed.take_if(is_pause);
         }
     }
-
-    fn evidence(&self) -> MutexGuard<'_, Evidence> {
-        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Source {
-    fn new(auth: &Auth, jitter: Jitter) -> Result<Self, UpstreamError> {
-        let fixed = |header| {
-            Self::Fixed(Token {
-                header,
-                generation: 0,
-            })
+impl Granted {
+    /// The server's token, or that of a user; everybody who wants one for the same user gets the same.
+    fn slot(&self, user: Option<&UserId>) -> Arc<Slot> {
+        let Some(user) = user else {
+            return Arc::clone(&self.server);
         };
-        Ok(match auth {
-            Auth::None => fixed(None),
-            Auth::Bearer { token } => fixed(Some(
-                authorization("Bearer", token.expose_secret()).ok_or(UpstreamError::Key)?,
-            )),
-            Auth::Basiq {
-                api_key,
-                api_version,
-                scope,
-            } => Self::Asked(Box::new(Asked {
-                endpoint: Endpoint {
-                    asking: Asking::new(api_key, api_version)?,
-                    jitter,
-                    pause: Mutex::default(),
-                },
-                server: Arc::new(Kept::new(&[("scope", scope)])),
-                clients: Clients::default(),
-            })),
-        })
-    }
-}
-
-impl Asked {
-    fn kept(&self, user: Option<&UserId>) -> Arc<Kept> {
-        user.map_or_else(|| Arc::clone(&self.server), |user| self.clients.of(user))
+        let mut users = lock(&self.users);
+        let slot = match users.iter().position(|(known, _)| known == user) {
+            Some(at) => users.remove(at).1,
+            None => {
+                let fields = [("scope", "CLIENT_ACCESS"), ("userId", user.as_str())];
+                Arc::new(Slot::new(&fields))
+            }
+        };
+        users.push((user.clone(), Arc::clone(&slot)));
+        if users.len() > MAX_USERS {
+            users.remove(0);
+        }
+        slot
     }
 }
 
 impl Endpoint {
-    /// Why nobody may ask at `now`.
+    /// Why nobody may request a token at `now`.
     fn pause(&self, now: Instant) -> Option<TokenError> {
-        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let pause = lock(&self.pause);
         pause.clone().filter(|error| now < error.retry_at)
-    }
-
-    fn resume(&self) {
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        pause.take_if(|error| error.trouble.is_pause());
-    }
-
-    /// Too many requests are too many from our address, whatever they asked for.
-    fn note(&self, error: &TokenError) {
-        if matches!(
-            error.trouble,
-            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }
-        ) {
-            let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-            *pause = Some(error.clone());
-        }
     }
 }
 
-impl Kept {
+impl Slot {
     fn new(fields: &[(&str, &str)]) -> Self {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(fields);
@@ -292,20 +275,19 @@ impl Kept {
 
     fn advice(&self, endpoint: &Endpoint) -> Advice {
         let now = Instant::now();
-        let advice = self.cache().advice(now);
+        let advice = lock(&self.cache).advice(now);
         match (advice, endpoint.pause(now)) {
-            (Advice::Ask, Some(error)) => Advice::Wait(error),
+            (Advice::Request, Some(error)) => Advice::Wait(error),
             (Advice::Renew(token), Some(_)) => Advice::Use(token),
             (advice, _) => advice,
         }
     }
 
     async fn get(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
-        let advice = self.advice(endpoint);
-        let _flight = match advice {
+        let _flight = match self.advice(endpoint) {
             Advice::Use(token) => return Ok(token),
             Advice::Wait(error) => return Err(error),
-            Advice::Ask => self.flight.lock().await,
+            Advice::Request => self.flight.lock().await,
             Advice::Renew(token) => match self.flight.try_lock() {
                 Ok(flight) => flight,
                 Err(_) => return Ok(token),
@@ -316,30 +298,33 @@ impl Kept {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
             // On the heap: it is rare, and every poll's future would have room for it.
-            Advice::Ask | Advice::Renew(_) => Box::pin(self.ask(endpoint, http)).await,
+            Advice::Request | Advice::Renew(_) => Box::pin(self.request(endpoint, http)).await,
         }
     }
 
-    async fn ask(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
-        let asked_at = Instant::now();
-        let answer = endpoint.asking.ask(http, &self.form).await;
-        telemetry::token_asked(
-            answer
-                .as_ref()
-                .map_or_else(TokenTrouble::as_str, |_| "granted"),
-        );
+    async fn request(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
+        let sent_at = Instant::now();
+        let answer = endpoint.request.send(http, &self.form).await;
+        let result = answer.as_ref();
+        telemetry::token_asked(result.map_or_else(TokenTrouble::as_str, |_| "granted"));
         let now = Instant::now();
-        let mut cache = self.cache();
+        let mut cache = lock(&self.cache);
         let error = match answer {
             Ok(grant) => {
                 if std::mem::take(&mut cache.unrenewed) {
                     tracing::info!("the token was renewed");
                 }
-                return Ok(cache.granted(asked_at, grant));
+                return Ok(cache.granted(sent_at, grant));
             }
             Err(trouble) => cache.failed(now, trouble, endpoint.jitter.fraction()),
         };
-        endpoint.note(&error);
+        // Too many requests are too many from our address, whatever token they were for.
+        if matches!(
+            error.trouble,
+            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }
+        ) {
+            *lock(&endpoint.pause) = Some(error.clone());
+        }
         let Advice::Use(token) = cache.advice(now) else {
             return Err(error);
         };
@@ -351,10 +336,6 @@ impl Kept {
             );
         }
         Ok(token)
-    }
-
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -370,11 +351,11 @@ impl Cache {
                 }
             }
             (_, Some(error)) => Advice::Wait(error.clone()),
-            (_, None) => Advice::Ask,
+            (_, None) => Advice::Request,
         }
     }
 
-    fn granted(&mut self, asked_at: Instant, grant: Grant) -> Token {
+    fn granted(&mut self, sent_at: Instant, grant: Grant) -> Token {
         self.generation += 1;
         self.failures = 0;
         self.failed = None;
@@ -385,8 +366,8 @@ impl Cache {
         let early = (grant.life / 5).min(EARLIEST_RENEWAL);
         self.current = Some(Current {
             token: token.clone(),
-            renew_at: asked_at + (grant.life - early),
-            expires_at: asked_at + grant.life,
+            renew_at: sent_at + (grant.life - early),
+            expires_at: sent_at + grant.life,
         });
         token
     }
@@ -394,20 +375,17 @@ impl Cache {
     /// `random` in 0..1 lengthens the pause.
     fn failed(&mut self, now: Instant, trouble: TokenTrouble, random: f64) -> TokenError {
         self.failures = self.failures.saturating_add(1);
-        let grown = |backoff: Backoff| {
-            lengthen(backoff.delay(self.failures), JITTER, random).min(backoff.max)
-        };
+        let grown = |backoff| grown(backoff, self.failures, random);
         let pause = match &trouble {
-            TokenTrouble::Refused { .. } => grown(REFUSED_BACKOFF),
-            TokenTrouble::TooMany { .. } => lengthen(TOO_MANY_PAUSE, JITTER, random),
+            TokenTrouble::Refused { .. } => grown(pauses::REFUSED),
+            TokenTrouble::TooMany { .. } => lengthened(TOO_MANY_PAUSE, random),
             TokenTrouble::Throttled {
-                retry_after: Some(asked),
+                retry_after: Some(wanted),
                 ..
-            } => (*asked).max(UNAVAILABLE_BACKOFF.initial),
-            TokenTrouble::Throttled {
-                retry_after: None, ..
+            } => (*wanted).max(pauses::THROTTLED.initial),
+            TokenTrouble::Throttled { .. } | TokenTrouble::Unavailable(_) => {
+                grown(pauses::THROTTLED)
             }
-            | TokenTrouble::Unavailable(_) => grown(UNAVAILABLE_BACKOFF),
         };
         let error = TokenError {
             trouble,
@@ -417,14 +395,14 @@ impl Cache {
         error
     }
 
-    fn resume(&mut self) {
-        self.failed.take_if(|error| error.trouble.is_pause());
-    }
-
     fn invalidate(&mut self, generation: u64) {
         self.current
             .take_if(|current| current.token.generation == generation);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) async fn read(
         Err(_) => Some(Cut::TooSlow),
     };
     if is_encoded && !body.is_empty() {
-        // Nothing was asked to be compressed, and nothing is unpacked: a small body can be a large text.
+        // No compression was requested, and nothing is decompressed: a small body can be a large text.
         let text = "(compressed; not kept)".to_owned();
         return Some(Answer { text, cut });
     }

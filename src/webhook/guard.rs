@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether a webhook with this `allow_private` may be told at such an address.
+    /// Whether events may be sent to such an address with this `allow_private`.
     #[must_use]
     pub fn permits(self, allow_private: bool) -> bool {
         match self {
@@ -379,7 +379,7 @@ mod tests {
                 let url = Url::parse(&format!("https://{host}/")).unwrap();
                 prop_assert_eq!(judge_host(&url.host().unwrap()), Some(verdict), "{}", host);
             }
-            // Behind a tunnel it is at least private, and what is never told stays so.
+            // Behind a tunnel it is at least private, and what is never permitted stays so.
             let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
             for tunnelled in [
                 Ipv6Addr::new(0x2002, high, low, 0, 0, 0, 0, 1),

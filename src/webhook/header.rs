@@ -30,7 +30,7 @@ const RESERVED: [&str; 16] = [
 /// Beginnings of names that are ours or concern proxies.
 const RESERVED_BEGINNINGS: [&str; 2] = ["proxy-", "webhook-"];
 
-/// One header. Its value is a secret and never shown.
+/// One header. Its value is a secret and never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomHeader {
     name: HeaderName,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_one_line_of_bounded_length_and_are_not_shown() {
+    fn values_are_one_line_of_bounded_length_and_are_not_printed() {
         for value in ["a\r\nhost: evil", "a\0b", "\u{7f}", "naïve", "\u{a0}x"] {
             assert_eq!(
                 CustomHeader::parse("x-key", value),

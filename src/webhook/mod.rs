@@ -16,11 +16,11 @@ mod header;
 
 mod trust;
 
-mod shown;
+mod redacted;
 
 pub use guard::{Verdict, judge, judge_host};
 pub use header::{CustomHeader, InvalidHeader};
+pub use redacted::{PrintedRequest, holds_secrets, redacted_url};
 pub use sender::{AttemptReport, Message, Sender, SenderError};
 pub use settings::WebhookSettings;
-pub use shown::{Shown, holds_secrets, shown_url};
 pub use trust::{InvalidPem, Trust};

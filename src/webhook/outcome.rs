@@ -10,12 +10,11 @@ use url::Url;
 
 use super::guard::Verdict;
 use super::resolver::NoAddress;
-use super::sender::CONNECT_LIMIT;
 use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
 use crate::core::text::printable;
 use crate::core::time::UnixMillis;
-use crate::sockets::links;
+use crate::sockets::{CONNECT_LIMIT, cause, links};
 
 /// Longest detail that is kept, in characters.
 const MAX_DETAIL: usize = 200;
@@ -27,33 +26,36 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
     if status.is_success() {
         return AttemptResult::Delivered { status: code };
     }
-    match status {
-        StatusCode::GONE => AttemptResult::Gone,
+    let detail = match status {
+        StatusCode::GONE => return AttemptResult::Gone,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            match retry_after(response.headers(), now) {
-                Some(retry_after) => AttemptResult::Throttled {
+            if let Some(retry_after) = retry_after(response.headers(), now) {
+                return AttemptResult::Throttled {
                     status: code,
                     retry_after,
-                },
-                None => refused(status),
+                };
             }
+            name(status).to_owned()
         }
-        _ if status.is_redirection() => match redirect_target(response) {
-            Some(target) => AttemptResult::Refused {
-                status: code,
-                detail: printable(
-                    &format!("{}, which is not followed, to {target}", name(status)),
+        _ => match redirect_target(response).filter(|_| status.is_redirection()) {
+            Some(target) => {
+                let name = name(status);
+                printable(
+                    &format!("{name}, which is not followed, to {target}"),
                     MAX_DETAIL,
-                ),
-                too_slow: false,
-            },
-            None => refused(status),
+                )
+            }
+            None => name(status).to_owned(),
         },
-        _ => refused(status),
+    };
+    AttemptResult::Refused {
+        status: code,
+        detail,
+        too_slow: false,
     }
 }
 
-/// What `webhook-delivery` asks for; words nobody knows ask for nothing.
+/// What `webhook-delivery` asks for; an unknown word asks for nothing.
 pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
     let value = headers.get("webhook-delivery")?.to_str().ok()?;
     Wish::from_word(value.trim())
@@ -62,10 +64,8 @@ pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
 /// No status line within the webhook's limit.
 pub(super) fn of_silence(timeout: Duration) -> AttemptResult {
     let timeout = humantime::format_duration(timeout);
-    unreachable(
-        AttemptErrorClass::Timeout,
-        &format!("no status within {timeout}"),
-    )
+    let text = format!("no status within {timeout}");
+    unreachable(AttemptErrorClass::Timeout, &text)
 }
 
 /// The settings were read without the URL.
@@ -73,55 +73,40 @@ pub(super) fn of_no_url() -> AttemptResult {
     unreachable(AttemptErrorClass::Http, "the URL was not read")
 }
 
-/// The URL names an address that may not be told.
+/// The URL names an address that events may not be sent to.
 pub(super) fn of_forbidden_address(verdict: Verdict) -> AttemptResult {
     let error = NoAddress::Blocked(verdict);
     unreachable(AttemptErrorClass::BlockedAddress, &error.to_string())
 }
 
-/// Finds the class of a failed request and the shortest useful text in its chain. The outermost texts are passed over:
-/// they name the URL, and a URL can hold secrets.
+/// The class and the cause of a failed request.
 pub(super) fn of_error(error: reqwest::Error, webhook: &Url) -> AttemptResult {
     let error = error.without_url();
     let chain = || links(&error);
-    if let Some(none) = chain().find_map(|link| link.downcast_ref::<NoAddress>()) {
-        let class = match none {
-            NoAddress::Blocked(_) => AttemptErrorClass::BlockedAddress,
-            NoAddress::Lookup(_) | NoAddress::TooSlow | NoAddress::Empty => AttemptErrorClass::Dns,
-        };
-        return unreachable(class, &none.to_string());
-    }
-    if let Some(tls) = chain().find_map(as_tls) {
-        return unreachable(AttemptErrorClass::Tls, &tls.to_string());
-    }
-    let text = chain().last().map(ToString::to_string).unwrap_or_default();
-    if error.is_connect() {
-        if error.is_timeout() {
-            let limit = humantime::format_duration(CONNECT_LIMIT);
+    let no_address = chain().find_map(|link| link.downcast_ref::<NoAddress>());
+    let tls = chain().find_map(|link| link.downcast_ref::<rustls::Error>());
+    let limit = humantime::format_duration(CONNECT_LIMIT);
+    let (class, text) = match (no_address, tls) {
+        (Some(blocked @ NoAddress::Blocked(_)), _) => {
+            (AttemptErrorClass::BlockedAddress, blocked.to_string())
+        }
+        (Some(not_found), _) => (AttemptErrorClass::Dns, not_found.to_string()),
+        (None, Some(tls)) => (AttemptErrorClass::Tls, tls.to_string()),
+        (None, None) if error.is_connect() && error.is_timeout() => {
             let text = format!("no connection within {limit}");
-            return unreachable(AttemptErrorClass::Connect, &text);
+            (AttemptErrorClass::Connect, text)
         }
         // A refused connection says so; one that was made and broke before the request can only break in the handshake.
-        let in_handshake = webhook.scheme() == "https" && chain().any(is_broken);
-        let class = if in_handshake {
-            AttemptErrorClass::Tls
-        } else {
-            AttemptErrorClass::Connect
-        };
-        return unreachable(class, &text);
-    }
-    if error.is_timeout() {
-        return unreachable(AttemptErrorClass::Timeout, &text);
-    }
-    unreachable(AttemptErrorClass::Http, &text)
-}
-
-fn refused(status: StatusCode) -> AttemptResult {
-    AttemptResult::Refused {
-        status: status.as_u16(),
-        detail: name(status).to_owned(),
-        too_slow: false,
-    }
+        (None, None)
+            if error.is_connect() && webhook.scheme() == "https" && chain().any(is_broken) =>
+        {
+            (AttemptErrorClass::Tls, cause(&error))
+        }
+        (None, None) if error.is_connect() => (AttemptErrorClass::Connect, cause(&error)),
+        (None, None) if error.is_timeout() => (AttemptErrorClass::Timeout, cause(&error)),
+        (None, None) => (AttemptErrorClass::Http, cause(&error)),
+    };
+    unreachable(class, &text)
 }
 
 fn unreachable(class: AttemptErrorClass, text: &str) -> AttemptResult {
@@ -149,10 +134,6 @@ fn redirect_target(response: &Response) -> Option<String> {
     let target = response.url().join(location).ok()?;
     let host = target.host_str()?;
     Some(format!("{}://{host}", target.scheme()))
-}
-
-fn as_tls<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    link.downcast_ref::<rustls::Error>()
 }
 
 fn is_broken(link: &(dyn Error + 'static)) -> bool {

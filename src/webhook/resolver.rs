@@ -10,7 +10,7 @@ use super::guard::{Verdict, judge};
 use crate::core::text::printable;
 
 /// Longest lookup of a name. It runs inside the limit for a new connection and stays below it, so that a silent name
-/// server is told as a failed lookup.
+/// server counts as a failed lookup.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 
 /// Longest name written to the log, in characters; names of hosts have at most 253.
@@ -40,7 +40,7 @@ fn blocked_reason(verdict: Verdict) -> &'static str {
             "the address is a loopback, private or reserved one; allow_private permits those"
         }
         Verdict::Never => {
-            "the address is a link-local, metadata or multicast one; those are never told"
+            "the address is a link-local, metadata or multicast one; events are never sent to those"
         }
     }
 }
@@ -91,7 +91,7 @@ fn permitted(
         tracing::debug!(
             host = printable(name, MAX_NAME),
             addresses_dropped = all - found.len(),
-            "a webhook's name has addresses that may not be told; using the others"
+            "a webhook's name has addresses that events may not be sent to; using the others"
         );
     }
     Ok(found)

@@ -1,20 +1,20 @@
 //! One attempt: sign, POST, judge the status line.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, RequestBuilder, redirect, retry};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use tokio::time::{Instant, timeout};
 
 use super::answer;
 use super::guard::judge_host;
 use super::outcome;
+use super::redacted::PrintedRequest;
 use super::resolver::GuardedResolver;
 use super::settings::WebhookSettings;
-use super::shown::Shown;
 use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
@@ -23,22 +23,13 @@ use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
-use crate::sockets::{Shortage, Sockets, shortage_behind};
-
-/// Longest wait for a new connection: lookup, TCP and TLS together.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long the connections of one client are used: a busy one would never learn of another address of its host.
-const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
+use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_of};
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Most idle connections kept per origin. Webhooks at one origin share them.
 const MAX_IDLE_PER_HOST: usize = 32;
-
-/// How requests name their sender.
-pub(super) const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
 
 /// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
 ///
@@ -55,9 +46,9 @@ struct Clients {
     public_only: Renewed<Client>,
     with_private: Renewed<Client>,
     /// Of webhooks with TLS of their own.
-    own: HashMap<WebhookName, Renewed<Client>>,
+    own: BTreeMap<WebhookName, Renewed<Client>>,
     /// What of each webhook must not be kept; made once and not at every attempt.
-    redactors: HashMap<WebhookName, Arc<Redactor>>,
+    redactors: BTreeMap<WebhookName, Arc<Redactor>>,
 }
 
 /// What is sent.
@@ -88,23 +79,8 @@ pub struct AttemptReport {
     pub duration: Duration,
 }
 
-/// What became of one request.
-struct Exchanged {
-    result: AttemptResult,
-    wish: Option<Wish>,
-    answer: Option<Answer>,
-}
-
-impl From<AttemptResult> for Exchanged {
-    /// Without an answer.
-    fn from(result: AttemptResult) -> Self {
-        Self {
-            result,
-            wish: None,
-            answer: None,
-        }
-    }
-}
+/// What became of one request: its result, and of an answer what it asks for besides and the beginning of its body.
+type Exchanged = (AttemptResult, Option<Wish>, Option<Answer>);
 
 /// The sender could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -113,20 +89,23 @@ pub struct SenderError(#[from] reqwest::Error);
 
 impl Sender {
     /// Prepares the clients: one for webhooks that may be at private addresses and one for the others, as reqwest's
-    /// resolver is told a name only, so that the permission cannot be chosen by request; and one for each of `webhooks`
-    /// that has TLS of its own.
+    /// resolver gets a name only, so that the permission cannot be chosen by request; and one for each of `webhooks`
+    /// that has TLS of its own. `sockets` is shared with others: what connections are short of.
     ///
     /// Without any CA certificates on the system every https webhook fails with [`AttemptErrorClass::Tls`], and a warning
     /// says so now.
     ///
     /// # Errors
     /// [`SenderError`] when the HTTP library refuses.
-    pub fn new(clock: Clock, webhooks: &[WebhookSettings]) -> Result<Self, SenderError> {
-        crate::tls::install_provider();
+    pub fn new(
+        clock: Clock,
+        webhooks: &[WebhookSettings],
+        sockets: Sockets,
+    ) -> Result<Self, SenderError> {
         let plain = Trust::default();
         let (public_only, trusting) = renewed(false, &plain)?;
         let (with_private, _) = renewed(true, &plain)?;
-        let mut own = HashMap::new();
+        let mut own = BTreeMap::new();
         for webhook in webhooks.iter().filter(|webhook| !webhook.trust.is_plain()) {
             let (client, _) = renewed(webhook.allow_private, &webhook.trust)?;
             own.insert(webhook.name.clone(), client);
@@ -136,7 +115,7 @@ impl Sender {
             .map(|webhook| (webhook.name.clone(), Arc::new(webhook.redactor())));
         if !trusting {
             tracing::warn!(
-                "no CA certificates were found (package ca-certificates); https webhooks cannot be told"
+                "no CA certificates were found (package ca-certificates); https webhooks cannot be reached"
             );
         }
         Ok(Self {
@@ -147,14 +126,8 @@ impl Sender {
                 own,
                 redactors: redactors.collect(),
             }),
-            sockets: Sockets::default(),
+            sockets,
         })
-    }
-
-    /// The same sender, which notes with others what connections are short of.
-    #[must_use]
-    pub fn sharing(self, sockets: Sockets) -> Self {
-        Self { sockets, ..self }
     }
 
     /// Makes one attempt. It ends within `webhook.timeout`, and dropping the future cancels it.
@@ -180,41 +153,19 @@ impl Sender {
     ///
     /// # Errors
     /// As those of [`Sender::send`], without the pause.
-    pub async fn send_and_show(
+    pub async fn send_and_print(
         &self,
         webhook: &WebhookSettings,
         message: &Message<'_>,
-    ) -> Result<(AttemptReport, Shown), Shortage> {
+    ) -> Result<(AttemptReport, PrintedRequest), Shortage> {
         let started_at = self.clock.now();
         let request = self.request(webhook, message, started_at);
-        let shown = Shown::of(request.as_ref(), message.body.len());
+        let printed = PrintedRequest::of(request.as_ref(), message.body.len());
         let report = self.attempt(webhook, request, started_at).await?;
-        Ok((report, shown))
+        Ok((report, printed))
     }
 
-    async fn attempt(
-        &self,
-        webhook: &WebhookSettings,
-        request: Option<RequestBuilder>,
-        started_at: UnixMillis,
-    ) -> Result<AttemptReport, Shortage> {
-        let started = Instant::now();
-        let attempt = self.exchange(webhook, request, started);
-        let Exchanged {
-            result,
-            wish,
-            answer,
-        } = self.clock.held(attempt).await?;
-        Ok(AttemptReport {
-            result,
-            wish,
-            answer,
-            started_at,
-            duration: started.elapsed(),
-        })
-    }
-
-    /// Asks the webhook for its head (HEAD, which changes nothing) and answers with the status, whatever it is.
+    /// Sends HEAD, which changes nothing, and returns the status, whatever it is.
     ///
     /// # Errors
     /// Why no status came: a class and one line for people.
@@ -224,14 +175,38 @@ impl Sender {
     ) -> Result<u16, (AttemptErrorClass, String)> {
         let client = self.client_for(webhook);
         let request = webhook.url.clone().map(|url| client.head(url));
-        let started = Instant::now();
-        let asking = self.exchange(webhook, request, started);
-        let asked = self.clock.held(asking).await;
-        let asked = asked.map_err(|short| (AttemptErrorClass::Connect, short.to_string()))?;
-        match asked.result {
-            AttemptResult::Unreachable { class, detail } => Err((class, detail)),
-            answered => Ok(answered.status().unwrap_or_default()),
+        match self.attempt(webhook, request, self.clock.now()).await {
+            Ok(AttemptReport {
+                result: AttemptResult::Unreachable { class, detail },
+                ..
+            }) => Err((class, detail)),
+            Ok(report) => Ok(report.result.status().unwrap_or_default()),
+            Err(shortage) => Err((AttemptErrorClass::Connect, shortage.to_string())),
         }
+    }
+
+    async fn attempt(
+        &self,
+        webhook: &WebhookSettings,
+        request: Option<RequestBuilder>,
+        started_at: UnixMillis,
+    ) -> Result<AttemptReport, Shortage> {
+        let secrets = self.redactor_for(webhook);
+        let started = Instant::now();
+        let exchange = self.exchange(webhook, request, started, &secrets);
+        let (mut result, wish, answer) = self.clock.held(exchange).await?;
+        if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
+            &mut result
+        {
+            *detail = secrets.hide_text(detail);
+        }
+        Ok(AttemptReport {
+            result,
+            wish,
+            answer,
+            started_at,
+            duration: started.elapsed(),
+        })
     }
 
     async fn exchange(
@@ -239,63 +214,38 @@ impl Sender {
         webhook: &WebhookSettings,
         request: Option<RequestBuilder>,
         started: Instant,
-    ) -> Result<Exchanged, Shortage> {
-        let secrets = self.redactor_for(webhook);
-        let mut exchanged = self.exchanged(webhook, request, started, &secrets).await?;
-        if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
-            &mut exchanged.result
-        {
-            *detail = secrets.hide_text(detail);
-        }
-        Ok(exchanged)
-    }
-
-    async fn exchanged(
-        &self,
-        webhook: &WebhookSettings,
-        request: Option<RequestBuilder>,
-        started: Instant,
         secrets: &Redactor,
     ) -> Result<Exchanged, Shortage> {
+        let without_answer = |result| Ok((result, None, None));
         let (Some(url), Some(mut request)) = (&webhook.url, request) else {
-            return Ok(outcome::of_no_url().into());
+            return without_answer(outcome::of_no_url());
         };
         // An address in the URL never reaches the resolver.
         let verdict = url.host().as_ref().and_then(judge_host);
-        if let Some(verdict) = verdict
-            && !verdict.permits(webhook.allow_private)
-        {
-            return Ok(outcome::of_forbidden_address(verdict).into());
+        if let Some(verdict) = verdict.filter(|verdict| !verdict.permits(webhook.allow_private)) {
+            return without_answer(outcome::of_forbidden_address(verdict));
         }
         if self.sockets.shortage().is_some() {
             request = request.header(CONNECTION, "close");
         }
         let response = match timeout(webhook.timeout, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                let shortage = Some(&error).filter(|error| error.is_connect());
-                return match shortage.and_then(|error| shortage_behind(error)) {
-                    Some(shortage) => Err(shortage),
-                    None => Ok(outcome::of_error(error, url).into()),
-                };
-            }
-            Err(_) => return Ok(outcome::of_silence(webhook.timeout).into()),
+            Ok(Err(error)) => match shortage_of(&error) {
+                Some(shortage) => return Err(shortage),
+                None => return without_answer(outcome::of_error(error, url)),
+            },
+            Err(_) => return without_answer(outcome::of_silence(webhook.timeout)),
         };
         let mut result = outcome::of_answer(&response, self.clock.now());
         let wish = outcome::wish(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
-        // Whatever becomes of the body, the status line has decided; a body that drips is only told of.
+        // Whatever becomes of the body, the status line has decided; a body that drips is only mentioned.
         let answer = answer::read(response, secrets, left).await;
         if let AttemptResult::Refused { too_slow, .. } = &mut result {
-            *too_slow = answer
-                .as_ref()
-                .is_some_and(|answer| answer.cut == Some(Cut::TooSlow));
+            let cut = answer.as_ref().and_then(|answer| answer.cut);
+            *too_slow = cut == Some(Cut::TooSlow);
         }
-        Ok(Exchanged {
-            result,
-            wish,
-            answer,
-        })
+        Ok((result, wish, answer))
     }
 
     fn request(
@@ -353,7 +303,7 @@ impl Sender {
 fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
     let (first, trusting) = client(allow_private, trust)?;
     let trust = trust.clone();
-    // Certificates that cannot be read just now are no reason to trust none.
+    // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable just now.
     let again = move || match client(allow_private, &trust) {
         Ok((client, trusts)) if trusts || !trusting => Some(client),
         _ => None,
@@ -366,21 +316,12 @@ fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), reqwest:
     let builder = || trust.apply(builder(allow_private));
     match builder().build() {
         Ok(client) => Ok((client, true)),
-        Err(_) => {
-            let client = builder().tls_certs_only([]).build()?;
-            Ok((client, false))
-        }
+        Err(_) => Ok((builder().tls_certs_only([]).build()?, false)),
     }
 }
 
 fn builder(allow_private: bool) -> ClientBuilder {
-    Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .retry(retry::never())
-        .no_proxy()
-        .http1_only()
+    sockets::client_builder()
         .dns_resolver(Arc::new(GuardedResolver { allow_private }))
         .connect_timeout(CONNECT_LIMIT)
         .pool_idle_timeout(IDLE_LIMIT)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::header::CustomHeader;
-use super::shown::{secrets_of, shown_url};
+use super::redacted::{redacted_url, secrets_of};
 use super::trust::Trust;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
@@ -19,11 +19,11 @@ pub struct WebhookSettings {
     /// Its name.
     pub name: WebhookName,
     /// Where events are POSTed: https, or http on a loopback host or with `allow_http`; no userinfo, no fragment. `None`
-    /// where it stands in a file that was not read: such settings are good for being looked at only.
+    /// where it stands in a file that was not read: nothing can be sent then.
     pub url: Option<Url>,
     /// Keys that sign, at least one; all of them sign every request.
     pub keys: Vec<SigningKey>,
-    /// The types it is told.
+    /// The types of events it gets.
     pub events: Vec<EventType>,
     /// Limit for one request, the answer's body included.
     pub timeout: Duration,
@@ -31,13 +31,13 @@ pub struct WebhookSettings {
     pub max_in_flight: usize,
     /// Delays before the second, third … attempt.
     pub retry: Vec<Duration>,
-    /// Whether loopback and private addresses may be told; link-local ones never.
+    /// Whether events may be sent to loopback and private addresses; never to link-local ones.
     pub allow_private: bool,
     /// Headers that every request to it carries.
     pub headers: Vec<CustomHeader>,
     /// TLS of its own.
     pub trust: Trust,
-    /// Another webhook, told of a `job.action_required` that could not be delivered here in time.
+    /// Another webhook, which gets a `job.action_required` that could not be delivered here in time.
     pub fallback: Option<WebhookName>,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Debug for WebhookSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookSettings")
             .field("name", &self.name)
-            .field("url", &self.url.as_ref().map(shown_url))
+            .field("url", &self.url.as_ref().map(redacted_url))
             .field("keys", &self.keys)
             .field("events", &self.events)
             .field("timeout", &self.timeout)

@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::{Certificate, ClientBuilder, Identity};
 use zeroize::Zeroizing;
 
-/// What one webhook's connections trust and show. Nothing of it is shown: it may hold a private key.
+/// What one webhook's connections trust and present. Nothing of it is printed: it may hold a private key.
 #[derive(Clone, Default)]
 pub struct Trust {
     authorities: Vec<Certificate>,
@@ -19,7 +19,7 @@ pub enum InvalidPem {
     #[error("there is no certificate in PEM in it")]
     NoCertificate,
     /// No certificate, or no private key, or they cannot be read.
-    #[error("it is no certificate with its private key, both in PEM")]
+    #[error("it is not a certificate with its private key, both in PEM")]
     NoIdentity,
 }
 
@@ -28,23 +28,22 @@ impl Trust {
     ///
     /// # Errors
     /// [`InvalidPem::NoCertificate`].
-    pub fn trusting(mut self, pem: &[u8]) -> Result<Self, InvalidPem> {
-        let found = Certificate::from_pem_bundle(pem).map_err(|_| InvalidPem::NoCertificate)?;
-        if found.is_empty() {
-            return Err(InvalidPem::NoCertificate);
-        }
-        self.authorities = found;
-        Ok(self)
+    pub fn add_authorities(&mut self, pem: &[u8]) -> Result<(), InvalidPem> {
+        self.authorities = Certificate::from_pem_bundle(pem)
+            .ok()
+            .filter(|found| !found.is_empty())
+            .ok_or(InvalidPem::NoCertificate)?;
+        Ok(())
     }
 
-    /// Shows this certificate, given with its chain and private key in PEM.
+    /// Uses this client certificate, with its chain and private key in PEM.
     ///
     /// # Errors
     /// [`InvalidPem::NoIdentity`].
-    pub fn showing(mut self, pem: &Zeroizing<String>) -> Result<Self, InvalidPem> {
-        let found = Identity::from_pem(pem.as_bytes()).map_err(|_| InvalidPem::NoIdentity)?;
-        self.identity = Some(found);
-        Ok(self)
+    pub fn set_identity(&mut self, pem: &Zeroizing<String>) -> Result<(), InvalidPem> {
+        let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| InvalidPem::NoIdentity)?;
+        self.identity = Some(identity);
+        Ok(())
     }
 
     /// Whether it is nothing but what every webhook has.

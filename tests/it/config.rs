@@ -188,7 +188,7 @@ fn a_variable_that_could_mean_two_webhooks_is_refused_unless_it_is_exact() {
 }
 
 #[test]
-fn all_problems_of_a_file_are_told_at_once() {
+fn all_problems_of_a_file_are_reported_at_once() {
     let text = Folder::new().refusal(&format!(
         "base_url = \"x\"\n{NO_AUTH}base-url = \"https://a.example\"\ntimeout = 15\nmax_in_flight = \"8\"\n\
          [polling.jitter]\nx = 1\n[webhook.billing]\nurl = \"x\"\n\
@@ -200,7 +200,7 @@ fn all_problems_of_a_file_are_told_at_once() {
         &[
             "base_url: there is no such key; did you mean upstream.base_url?",
             "upstream.base-url: there is no such key; did you mean upstream.base_url?",
-            "upstream.timeout: a bare number is no duration",
+            "upstream.timeout: a bare number is not a duration",
             "upstream.max_in_flight: expected a whole number without quotes, not a text",
             "polling.jitter: expected a number without quotes, not a section",
             "webhook: there is no such section; did you mean webhooks?",

@@ -239,7 +239,7 @@ async fn a_bad_key_keeps_the_jobs_says_so_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_too_many_token_requests_nothing_is_asked_for_five_minutes() {
+async fn after_too_many_token_requests_none_is_made_for_five_minutes() {
     let mut world = World::running().await;
     let refusal = token_refusal(403, "request-not-valid", "Invalid request");
     world.control().inject(refusal.times(2)).unwrap();
@@ -302,7 +302,7 @@ async fn a_token_endpoint_that_is_down_degrades_and_the_present_token_is_used_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_authentication_no_token_is_asked_for_or_sent() {
+async fn without_authentication_no_token_is_requested_or_sent() {
     let mut world = World::new().await;
     world.upstream = "auth = \"none\"".to_owned();
     world.start().await;
@@ -342,7 +342,7 @@ async fn token(world: &World) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bearer_token_is_sent_as_it_is_and_shown_nowhere() {
+async fn a_bearer_token_is_sent_as_it_is_and_printed_nowhere() {
     let mut world = World::new().await;
     let token = token(&world).await;
     world.upstream = format!("auth = \"bearer\"\napi_key = \"{token}\"");

@@ -6,8 +6,10 @@ use std::time::Duration;
 use jobtrackd::app::Environment;
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::heartbeat::Heartbeat;
+use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
+use jobtrackd::upstream::AnswerMemory;
 use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
 use jobtrackd::writer::recorder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -148,7 +150,14 @@ fn upstream(clock: &Clock) -> Upstream {
         max_in_flight: 1,
         requests_per_second: None,
     };
-    Upstream::new(&settings, clock.clone(), Jitter::seeded(1)).unwrap()
+    Upstream::new(
+        &settings,
+        clock.clone(),
+        Jitter::seeded(1),
+        Sockets::default(),
+        AnswerMemory::default(),
+    )
+    .unwrap()
 }
 
 impl Alone {

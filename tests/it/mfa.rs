@@ -15,8 +15,8 @@ use crate::support::world::World;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many challenges of a job webhooks were told of.
-fn told(id: &str) -> String {
+/// How many challenges of a job were sent to webhooks.
+fn challenges_sent(id: &str) -> String {
     format!("SELECT count(*) FROM events WHERE job_id = '{id}' AND type = 'job.action_required'")
 }
 
@@ -49,18 +49,18 @@ fn relayed(world: &World) -> Vec<LoggedRequest> {
     log.filter(|each| each.path.ends_with("/mfa")).collect()
 }
 
-/// Follows a job of this story and user until it asks for something.
+/// Follows a job of this script and user until it has a challenge.
 async fn asking(world: &mut World, id: &str, scenario: Scenario, user: &str) {
     let mut job = NewJob::of(scenario).with_id(id);
     job.user = Some(user.to_owned());
     world.control().create(job).unwrap();
     world.enqueue(id).await;
-    world.until(MINUTE, &told(id), "1").await;
+    world.until(MINUTE, &challenges_sent(id), "1").await;
 }
 
-/// Follows a job that asks this until it was told.
+/// Follows a job with this challenge until it was sent.
 async fn follow_asking(world: &mut World, id: &str, mfa: &Value) {
     ask(&world.control(), id, None, mfa, &["1234"], done());
     world.enqueue(id).await;
-    world.until(MINUTE, &told(id), "1").await;
+    world.until(MINUTE, &challenges_sent(id), "1").await;
 }

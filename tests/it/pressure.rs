@@ -7,6 +7,7 @@ use jobtrackd::core::event::Subscriptions;
 use jobtrackd::core::job::JobId;
 use jobtrackd::memory::Memory;
 use jobtrackd::simulator::{Fault, FaultRule, Phase, Step};
+use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, NewJob, Store};
 use jobtrackd::tracker::intake::Notice;
 use jobtrackd::tracker::poller::{Poller, PollerError, PollerParts, PollerSettings};
@@ -123,9 +124,16 @@ impl Alone {
         assert!(store.enqueue(&job).await.unwrap());
         let row = store.job(&JobId::parse("j").unwrap()).await.unwrap();
         let (recorder, writer) = recorder(store.clone(), clock.clone(), Default::default());
-        let upstream = Upstream::new(&settings.upstream, clock.clone(), jitter.clone()).unwrap();
+        let upstream = Upstream::new(
+            &settings.upstream,
+            clock.clone(),
+            jitter.clone(),
+            Sockets::default(),
+            world.answers.clone(),
+        )
+        .unwrap();
         let settings = PollerSettings {
-            upstream: upstream.within(world.answers.clone()),
+            upstream,
             api_origin: world.simulator.base_url().to_owned(),
             subscriptions: Subscriptions::default(),
             policy: settings.polling,

@@ -13,16 +13,16 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("memory", &[]),
     ("heartbeat", &["store"]),
     ("tls", &[]),
-    ("sockets", &["core", "clock"]),
+    ("sockets", &["core", "clock", "tls"]),
     ("lifecycle", &[]),
     ("telemetry", &["core"]),
     ("config", &["core", "upstream", "webhook", "status"]),
     ("logging", &["config", "core", "clock"]),
     (
         "upstream",
-        &["core", "clock", "memory", "tls", "sockets", "telemetry"],
+        &["core", "clock", "memory", "sockets", "telemetry"],
     ),
-    ("webhook", &["core", "clock", "tls", "sockets"]),
+    ("webhook", &["core", "clock", "sockets"]),
     (
         "writer",
         &["core", "clock", "heartbeat", "store", "telemetry"],
@@ -73,7 +73,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 
 /// Crates that only some modules may name.
 const ONLY_IN: [(&str, &[&str]); 5] = [
-    ("reqwest", &["upstream", "webhook"]),
+    ("reqwest", &["sockets", "upstream", "webhook"]),
     ("axum", &["status"]),
     ("metrics", &["telemetry"]),
     ("metrics_util", &["telemetry"]),

@@ -6,7 +6,7 @@
 )]
 
 mod answers;
-mod blame;
+mod attribution;
 mod check;
 mod gate;
 mod log;
@@ -23,7 +23,10 @@ use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::{Poll, PollOutcome};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::upstream::{Auth, PollRequest, Upstream, UpstreamSettings};
+use jobtrackd::sockets::Sockets;
+use jobtrackd::upstream::{
+    AnswerMemory, Auth, PollRequest, Upstream, UpstreamError, UpstreamSettings,
+};
 use server::Server;
 use url::Url;
 
@@ -50,7 +53,15 @@ fn settings(base_url: &str, auth: Auth) -> UpstreamSettings {
 }
 
 fn client(settings: &UpstreamSettings) -> Upstream {
-    Upstream::new(settings, Clock::driven(START), Jitter::seeded(1)).unwrap()
+    try_client(settings, AnswerMemory::default()).unwrap()
+}
+
+fn try_client(
+    settings: &UpstreamSettings,
+    memory: AnswerMemory,
+) -> Result<Upstream, UpstreamError> {
+    let (clock, jitter) = (Clock::driven(START), Jitter::seeded(1));
+    Upstream::new(settings, clock, jitter, Sockets::default(), memory)
 }
 
 fn client_of(server: &Server, auth: Auth) -> Upstream {

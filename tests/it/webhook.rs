@@ -9,6 +9,7 @@ use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName};
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::signature::SigningKey;
 use jobtrackd::core::time::UnixMillis;
+use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{AttemptReport, CustomHeader, Message, Sender, Trust, WebhookSettings};
 use tokio::net::TcpListener;
 
@@ -57,7 +58,12 @@ fn message() -> Message<'static> {
 
 /// Makes one attempt in paused time.
 async fn send(webhook: &WebhookSettings) -> AttemptReport {
-    let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(webhook)).unwrap();
+    let sender = Sender::new(
+        Clock::driven(NOW),
+        std::slice::from_ref(webhook),
+        Sockets::default(),
+    )
+    .unwrap();
     sender.send(webhook, &message()).await.unwrap()
 }
 
@@ -116,7 +122,7 @@ async fn headers_of_the_operators_own_are_sent_beside_ours() {
 async fn the_official_library_verifies_what_was_sent() {
     let receiver = Receiver::answering("204 No Content", "").await;
     let clock = Clock::system();
-    let sender = Sender::new(clock.clone(), &[]).unwrap();
+    let sender = Sender::new(clock.clone(), &[], Sockets::default()).unwrap();
     let before = clock.now();
     let report = sender
         .send(&settings(&receiver.url()), &message())
@@ -308,7 +314,7 @@ async fn a_connection_is_used_again_after_a_body_within_the_limit_only() {
         let body = "x".repeat(length);
         let text = format!("{OK}content-length: {length}\r\n\r\n{body}");
         let receiver = Receiver::start(Reply::Whole(text)).await;
-        let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
+        let sender = Sender::new(Clock::driven(NOW), &[], Sockets::default()).unwrap();
         let webhook = settings(&receiver.url());
         sender.send(&webhook, &message()).await.unwrap();
         let (clone, same) = (sender.clone(), webhook.clone());
@@ -325,7 +331,7 @@ async fn a_connection_is_used_again_after_a_body_within_the_limit_only() {
 async fn a_kept_connection_that_the_receiver_closes_costs_no_attempt() {
     let reply = Reply::Reset(format!("{OK}content-length: 0\r\n\r\n"));
     let mut receiver = Receiver::start(reply).await;
-    let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
+    let sender = Sender::new(Clock::driven(NOW), &[], Sockets::default()).unwrap();
     let webhook = settings(&receiver.url());
     for connection in 1..=3 {
         let report = sender.send(&webhook, &message()).await.unwrap();
@@ -356,7 +362,7 @@ async fn a_connection_that_breaks_before_the_status_is_an_http_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_http_is_an_http_error() {
+async fn an_answer_that_is_not_http_is_an_http_error() {
     let garbage = Reply::Whole("SSH-2.0-canary\r\n\r\n".into());
     let (class, detail) = unreachable(reply_of(garbage).await.result);
     assert_eq!(class, AttemptErrorClass::Http);

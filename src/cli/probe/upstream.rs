@@ -12,7 +12,8 @@ use crate::cli::text::brief;
 use crate::clock::{Clock, Jitter};
 use crate::core::poll::TroubleClass;
 use crate::core::time::UnixMillis;
-use crate::upstream::{CheckError, TokenTrouble, Upstream, UpstreamSettings};
+use crate::sockets::Sockets;
+use crate::upstream::{AnswerMemory, CheckError, TokenTrouble, Upstream, UpstreamSettings};
 
 /// Longest wait for a name, and for a connection.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -46,7 +47,13 @@ pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) ->
             "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {base}"
         ))];
     }
-    let upstream = match Upstream::new(settings, clock.clone(), Jitter::system()) {
+    let upstream = match Upstream::new(
+        settings,
+        clock.clone(),
+        Jitter::system(),
+        Sockets::default(),
+        AnswerMemory::default(),
+    ) {
         Ok(upstream) => upstream,
         Err(error) => {
             let advice = "the daemon does not start; correct [upstream], or install the package ca-certificates";

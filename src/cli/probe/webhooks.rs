@@ -8,6 +8,7 @@ use super::{Finding, ok, problem, warning};
 use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
 use crate::core::delivery::{AttemptErrorClass, WebhookName};
+use crate::sockets::Sockets;
 use crate::store::{Store, StoreError};
 use crate::webhook::{Sender, WebhookSettings};
 
@@ -19,7 +20,7 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
     if webhooks.is_empty() {
         return vec![ok("webhooks.none", "none configured; no events are sent")];
     }
-    let sender = match Sender::new(clock.clone(), webhooks) {
+    let sender = match Sender::new(clock.clone(), webhooks, Sockets::default()) {
         Ok(sender) => sender,
         Err(error) => {
             let advice = "the daemon does not start; install the package ca-certificates";

@@ -19,7 +19,7 @@ use crate::record::webhook::{
     ConditionRecord, HealthWord, ListedWebhookRecord, SettingsRecord, WebhookRecord,
 };
 use crate::store::{AttemptView, Store, WebhookFigures, WebhookHealth};
-use crate::webhook::{WebhookSettings, shown_url};
+use crate::webhook::{WebhookSettings, redacted_url};
 
 /// Attempts that are shown.
 const ATTEMPTS: u32 = 10;
@@ -281,7 +281,7 @@ fn settings_record(settings: &WebhookSettings) -> SettingsRecord<'_> {
 }
 
 fn without_secrets(url: &Url) -> String {
-    outside(&shown_url(url), TEXT_CHARS)
+    outside(&redacted_url(url), TEXT_CHARS)
 }
 
 /// The types of events that are sent to it.

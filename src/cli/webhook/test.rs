@@ -16,8 +16,9 @@ use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::core::time::millis;
 use crate::record::command::{RequestRecord, TestRecord};
+use crate::sockets::Sockets;
 use crate::store::{Store, StoreError, TestAttempt};
-use crate::webhook::{AttemptReport, Message, Sender, Shown, WebhookSettings};
+use crate::webhook::{AttemptReport, Message, PrintedRequest, Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -51,14 +52,15 @@ pub(super) async fn run(
     let id = Jitter::system().id("test_");
     let event = sample(args.kind, &id, webhook.name.as_str(), clock.now())
         .ok_or_else(|| anyhow!("the sample cannot be made"))?;
-    let sender = Sender::new(clock.clone(), webhooks).context("the request cannot be made")?;
+    let sender = Sender::new(clock.clone(), webhooks, Sockets::default())
+        .context("the request cannot be made")?;
     let message = Message {
         id: &event.id,
         body: event.body.clone().into_bytes().into(),
         attempt: 1,
         is_replay: false,
     };
-    let (report, shown) = sender.send_and_show(webhook, &message).await?;
+    let (report, shown) = sender.send_and_print(webhook, &message).await?;
     let attempt = attempt(webhook, &event, &report);
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
@@ -107,7 +109,7 @@ fn record<'a>(
     attempt: &'a TestAttempt,
     event: &'a Event,
     report: &AttemptReport,
-    shown: &'a Shown,
+    shown: &'a PrintedRequest,
 ) -> TestRecord<'a> {
     TestRecord {
         webhook: attempt.webhook.as_str(),
@@ -130,7 +132,12 @@ fn is_delivered(report: &AttemptReport) -> bool {
     matches!(report.result, AttemptResult::Delivered { .. })
 }
 
-fn lines(event: &Event, report: &AttemptReport, shown: &Shown, view: &View) -> Vec<String> {
+fn lines(
+    event: &Event,
+    report: &AttemptReport,
+    shown: &PrintedRequest,
+    view: &View,
+) -> Vec<String> {
     let status = report.result.status();
     let status = status.map_or("no answer".to_owned(), |status| status.to_string());
     let tone = if is_delivered(report) {

@@ -62,7 +62,7 @@ fn urls_are_https_or_http_where_that_is_harmless() {
 }
 
 #[test]
-fn webhooks_at_private_addresses_are_told_only_when_that_is_meant() {
+fn webhooks_at_private_addresses_are_accepted_only_when_that_is_meant() {
     let key = "webhooks.billing.url";
     refused(&[
         (

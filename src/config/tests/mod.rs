@@ -4,7 +4,7 @@ mod values;
 
 mod addresses;
 
-mod given;
+mod sources;
 
 mod status;
 

@@ -34,7 +34,7 @@ fn an_address_that_others_can_reach_needs_a_token_and_the_refusal_says_how_to_gi
 }
 
 #[test]
-fn a_token_is_long_enough_in_one_place_and_never_shown() {
+fn a_token_is_long_enough_written_once_and_never_printed() {
     let long = "x".repeat(1025);
     for wrong in [
         "canary-7f3a-9c1",
@@ -108,10 +108,10 @@ fn sockets_and_names_are_checked() {
         (
             "status.hosts",
             "https://jobs.internal",
-            &["no host name", "without scheme"],
+            &["not a host name", "without scheme"],
         ),
-        ("status.hosts", "jobs.internal:80", &["no host name"]),
-        ("status.hosts", "*", &["no host name"]),
+        ("status.hosts", "jobs.internal:80", &["not a host name"]),
+        ("status.hosts", "*", &["not a host name"]),
     ]);
     let status = settings(&[("status.hosts", "Jobs.internal, b")]).status;
     assert_eq!(status.hosts, ["jobs.internal", "b"]);

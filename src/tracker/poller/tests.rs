@@ -36,7 +36,14 @@ impl Alone {
             requests_per_second: None,
         };
         let settings = watch::Sender::new(PollerSettings {
-            upstream: Upstream::new(&upstream, clock.clone(), jitter.clone()).unwrap(),
+            upstream: Upstream::new(
+                &upstream,
+                clock.clone(),
+                jitter.clone(),
+                Default::default(),
+                Default::default(),
+            )
+            .unwrap(),
             api_origin: "http://127.0.0.1:9".to_owned(),
             subscriptions: Subscriptions::default(),
             policy: PollingPolicy::default(),

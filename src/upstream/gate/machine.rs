@@ -1,75 +1,53 @@
 //! The gate's decisions: what each poll's end means for all the others. No I/O, no clock.
 
-mod throttle;
-
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Credentials, GateReason, GateReasonKind, GateState, Ticket, for_people};
-use crate::core::backoff::{Backoff, lengthen};
+use super::closure::{
+    Closure, Credentials, GateReason, GateReasonKind, GateState, Moment, Ticket, extend, is_later,
+};
+use super::throttle::{Throttled, Throttling};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
-use throttle::{Throttled, Throttling};
-
-/// Pauses after a 429 that does not say for how long.
-const THROTTLED_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_secs(1),
-    multiplier: 2.0,
-    max: Duration::from_secs(300),
-};
-
-/// Pauses after a job's URL refused a fresh token.
-const REFUSED_BACKOFF: Backoff = Backoff {
-    initial: Duration::from_secs(5),
-    ..THROTTLED_BACKOFF
-};
-
-/// How much of a pause is added at random, so that many daemons do not come back together.
-const JITTER: f64 = 0.1;
+use crate::upstream::pauses::{REFUSED, grown};
 
 /// So many polls in a row without an answer, or so many different jobs without a usable one, and the upstream counts as
 /// down.
 const DOWN_AFTER: usize = 3;
 
 /// What the end of one poll says about the upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) enum Signal {
     /// The job was read, with a token of this generation.
     Good { generation: u64 },
     /// The API's own word that the job is not there, or never will be.
     Answered,
     /// The job's URL asked for fewer requests.
-    Throttled {
-        detail: String,
-        retry_after: Option<Duration>,
-    },
+    Throttled { retry_after: Option<Duration> },
     /// The job's URL refused our credentials, lately with a token of this generation.
-    Refused { detail: String, generation: u64 },
-    /// There was no token, because the token endpoint refused us or for another reason; the next one may be asked for at
+    Refused { generation: u64 },
+    /// There was no token, because the token endpoint refused us or for another reason; the next one may be requested at
     /// `retry_at`.
-    NoToken {
-        detail: String,
-        retry_at: Instant,
-        refused: bool,
-    },
+    NoToken { retry_at: Instant, refused: bool },
     /// 403 on a job with a token of this generation, which no job was read with.
-    Forbidden { detail: String, generation: u64 },
+    Forbidden { generation: u64 },
     /// No answer of the job's URL, or 5xx: it may be down.
-    Trouble { detail: String },
+    Trouble,
     /// An answer that is not the job; that may be the fault of this job alone.
-    Unusable { detail: String },
-    /// Nothing was asked.
+    Unusable,
+    /// No request was sent.
     Nothing,
 }
 
-/// When a poll ended.
+/// The end of one poll.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    pub(super) time_of_day: UnixMillis,
-    /// In 0..1.
-    pub(super) random: f64,
+pub(in crate::upstream) struct PollEnd<'a> {
+    pub(in crate::upstream) ticket: Ticket,
+    pub(in crate::upstream) job: &'a JobId,
+    pub(in crate::upstream) signal: Signal,
+    /// What was wrong, in one line for people.
+    pub(in crate::upstream) detail: &'a str,
 }
 
 #[derive(Debug)]
@@ -80,7 +58,7 @@ pub(super) struct Machine {
     throttling: Throttling,
     unauthorized: Option<Closure>,
     refusals: u32,
-    credentials: Knowledge,
+    credentials: CredentialState,
     /// Polls in a row without an answer.
     troubles: usize,
     /// The first different jobs without a usable answer since the last good one.
@@ -89,19 +67,8 @@ pub(super) struct Machine {
     trouble: String,
 }
 
-/// The gate is closed until `until`; the record stays until a later poll succeeds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Closure {
-    pub(super) until: Instant,
-    pub(super) reason: GateReason,
-    /// The last ticket given out before it: polls up to it say nothing about the time after.
-    mark: Ticket,
-    /// The end the upstream itself asked for, which no success brings nearer; else when the gate was closed.
-    earliest: Instant,
-}
-
 #[derive(Debug)]
-struct Knowledge {
+struct CredentialState {
     credentials: Credentials,
     mark: Ticket,
     /// Who refused them.
@@ -116,7 +83,7 @@ enum Refuser {
     Job(JobId, u64),
 }
 
-impl Default for Knowledge {
+impl Default for CredentialState {
     fn default() -> Self {
         Self {
             credentials: Credentials::Unknown,
@@ -126,7 +93,7 @@ impl Default for Knowledge {
     }
 }
 
-/// What is going on, for the log.
+/// What is wrong just now, for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Episodes {
     pub(super) throttled: Option<Closure>,
@@ -143,7 +110,7 @@ impl Machine {
             throttling: Throttling::default(),
             unauthorized: None,
             refusals: 0,
-            credentials: Knowledge::default(),
+            credentials: CredentialState::default(),
             troubles: 0,
             unusable: Vec::new(),
             trouble: String::new(),
@@ -212,21 +179,16 @@ impl Machine {
 
     pub(super) fn degraded(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
-        for closure in self.closures() {
-            let reason = &closure.reason;
-            let sentence = reason.kind.sentence();
-            if now < closure.until {
-                let wait = for_people(closure.until - now);
-                let asked = self.throttling.pause(now) == Some(closure.until);
-                let remedy = if asked {
-                    " (jobtrackd resume ends that)"
-                } else {
-                    ""
+        for Closure { until, reason, .. } in self.closures() {
+            let (sentence, detail) = (reason.kind.sentence(), &reason.detail);
+            if now < *until {
+                let wait = for_people(*until - now);
+                let remedy = match self.throttling.pause(now) == Some(*until) {
+                    true => " (jobtrackd resume ends that)",
+                    false => "",
                 };
-                let detail = &reason.detail;
                 reasons.push(format!("{sentence}; no polls for {wait}{remedy}: {detail}"));
             } else if reason.kind == GateReasonKind::Throttled {
-                let detail = &reason.detail;
                 reasons.push(format!(
                     "{sentence}, and has answered no poll since: {detail}"
                 ));
@@ -239,72 +201,68 @@ impl Machine {
             reasons.push(format!("the upstream refused our credentials: {detail}"));
         }
         if self.is_down() {
-            reasons.push(format!(
-                "the upstream gives no usable answers: {}",
-                self.trouble
-            ));
+            let trouble = &self.trouble;
+            reasons.push(format!("the upstream gives no usable answers: {trouble}"));
         }
         reasons
     }
 
-    pub(super) fn note(&mut self, ticket: Ticket, job: &JobId, signal: &Signal, moment: &Moment) {
+    pub(super) fn note(&mut self, poll: &PollEnd<'_>, moment: &Moment) {
+        let PollEnd {
+            ticket,
+            job,
+            signal,
+            detail,
+        } = *poll;
         if !matches!(signal, Signal::NoToken { .. } | Signal::Nothing) {
             self.token_was_granted(ticket);
             if !matches!(signal, Signal::Throttled { .. }) {
                 self.throttling.answered(ticket, moment.now);
             }
-            if !matches!(signal, Signal::Trouble { .. } | Signal::Unusable { .. }) {
+            if !matches!(signal, Signal::Trouble | Signal::Unusable) {
                 self.troubles = 0;
             }
         }
         match signal {
             Signal::Good { generation } => {
                 self.unusable.clear();
-                self.read(ticket, Some((job, *generation)));
+                self.read(ticket, Some((job, generation)));
             }
             Signal::Answered => self.read(ticket, None),
-            Signal::Throttled {
-                detail,
-                retry_after,
-            } => {
+            Signal::Throttled { retry_after } => {
                 let poll = Throttled {
                     ticket,
                     job,
                     detail,
-                    retry_after: *retry_after,
+                    retry_after,
                     last: Ticket(self.last),
                 };
                 self.throttling.throttled(&poll, self.most, moment);
             }
-            Signal::Refused { detail, generation } => {
+            Signal::Refused { generation } => {
                 self.refuse(ticket, detail, moment);
-                let by = Refuser::Job(job.clone(), *generation);
+                let by = Refuser::Job(job.clone(), generation);
                 self.distrust(detail, moment.time_of_day, by);
             }
-            Signal::NoToken {
-                detail,
-                retry_at,
-                refused: false,
-            } => {
-                let kind = GateReasonKind::TokenUnavailable;
-                self.close_for_token(ticket, kind, detail, *retry_at);
+            Signal::NoToken { retry_at, refused } => {
+                let kind = match refused {
+                    true => GateReasonKind::CredentialsRefused,
+                    false => GateReasonKind::TokenUnavailable,
+                };
+                self.close_for_token(ticket, kind, detail, retry_at);
+                if refused {
+                    self.distrust(detail, moment.time_of_day, Refuser::TokenEndpoint);
+                }
             }
-            Signal::NoToken {
-                detail, retry_at, ..
-            } => {
-                let kind = GateReasonKind::CredentialsRefused;
-                self.close_for_token(ticket, kind, detail, *retry_at);
-                self.distrust(detail, moment.time_of_day, Refuser::TokenEndpoint);
-            }
-            Signal::Forbidden { detail, generation } => {
-                let by = Refuser::Job(job.clone(), *generation);
+            Signal::Forbidden { generation } => {
+                let by = Refuser::Job(job.clone(), generation);
                 self.distrust(detail, moment.time_of_day, by);
             }
-            Signal::Trouble { detail } => {
+            Signal::Trouble => {
                 self.troubles = self.troubles.saturating_add(1);
                 self.unusable(job, detail);
             }
-            Signal::Unusable { detail } => self.unusable(job, detail),
+            Signal::Unusable => self.unusable(job, detail),
             Signal::Nothing => {}
         }
     }
@@ -318,17 +276,17 @@ impl Machine {
 
     /// Our credentials were taken; `read`: for this job, with a token of this generation.
     fn read(&mut self, ticket: Ticket, read: Option<(&JobId, u64)>) {
-        let known = &mut self.credentials;
+        let state = &mut self.credentials;
         // What refused one job and reads another with the same token, in whatever order, is that job's trouble.
-        let of_one_job = match (&known.by, read) {
+        let of_one_job = match (&state.by, read) {
             (Some(Refuser::Job(refused, with)), Some((job, generation))) => {
                 refused != job && *with == generation
             }
             _ => false,
         };
-        if of_one_job || ticket > known.mark || known.credentials == Credentials::Unknown {
-            known.credentials = Credentials::Accepted;
-            known.by = None;
+        if of_one_job || ticket > state.mark || state.credentials == Credentials::Unknown {
+            state.credentials = Credentials::Accepted;
+            state.by = None;
         }
         if of_one_job || is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = 0;
@@ -340,7 +298,7 @@ impl Machine {
         if is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = self.refusals.saturating_add(1);
         }
-        let pause = grown(REFUSED_BACKOFF, self.refusals, moment.random);
+        let pause = grown(REFUSED, self.refusals, moment.random);
         let kind = GateReasonKind::CredentialsRefused;
         self.close_for_token(ticket, kind, detail, moment.now + pause);
     }
@@ -370,7 +328,7 @@ impl Machine {
             Credentials::Refused { since, .. } => *since,
             _ => time_of_day,
         };
-        self.credentials = Knowledge {
+        self.credentials = CredentialState {
             credentials: Credentials::Refused {
                 since,
                 detail: detail.to_owned(),
@@ -381,49 +339,17 @@ impl Machine {
     }
 
     fn token_was_granted(&mut self, ticket: Ticket) {
-        let known = &mut self.credentials;
-        if known.by == Some(Refuser::TokenEndpoint) && ticket > known.mark {
-            *known = Knowledge::default();
+        let state = &mut self.credentials;
+        if state.by == Some(Refuser::TokenEndpoint) && ticket > state.mark {
+            *state = CredentialState::default();
         }
     }
 }
 
-impl Closure {
-    fn state(&self) -> GateState {
-        GateState::Closed {
-            until: self.until,
-            reason: self.reason.clone(),
-        }
-    }
-}
-
-fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
-    lengthened(backoff.delay(failures), random).min(backoff.max)
-}
-
-fn lengthened(pause: Duration, random: f64) -> Duration {
-    lengthen(pause, JITTER, random)
-}
-
-/// Whether the poll with `ticket` was started after the gate had been closed (or it was not closed at all).
-fn is_later(ticket: Ticket, closure: Option<&Closure>) -> bool {
-    closure.is_none_or(|closure| ticket > closure.mark)
-}
-
-/// The latest end wins. Answers of one wave of polls are one closure, however many they are.
-fn extend(slot: &mut Option<Closure>, new: Closure, later: bool) {
-    let Some(old) = slot else {
-        *slot = Some(new);
-        return;
-    };
-    if later {
-        old.mark = new.mark;
-    }
-    old.earliest = old.earliest.max(new.earliest);
-    if new.until > old.until {
-        old.until = new.until;
-        old.reason = new.reason;
-    }
+/// A duration for people, in whole seconds, rounded up.
+fn for_people(duration: Duration) -> humantime::FormattedDuration {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    humantime::format_duration(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

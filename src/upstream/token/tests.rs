@@ -31,7 +31,7 @@ fn pauses(trouble: impl Fn() -> TokenTrouble, random: f64) -> Vec<u128> {
 async fn a_token_is_renewed_early_and_used_to_its_end() {
     for (life, renewed_after) in [(3600, 3300), (86_400, 86_100), (100, 80)] {
         let (mut cache, start) = (Cache::default(), Instant::now());
-        assert_eq!(cache.advice(start), Advice::Ask);
+        assert_eq!(cache.advice(start), Advice::Request);
         let token = cache.granted(start, grant(life));
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(
@@ -45,7 +45,7 @@ async fn a_token_is_renewed_early_and_used_to_its_end() {
         cache.failed(at(renewed_after), unavailable(), 0.0);
         assert_eq!(cache.advice(at(renewed_after)), Advice::Use(token.clone()));
         assert_eq!(cache.advice(at(renewed_after + 1)), Advice::Renew(token));
-        assert_eq!(cache.advice(at(life)), Advice::Ask);
+        assert_eq!(cache.advice(at(life)), Advice::Request);
     }
 }
 
@@ -57,7 +57,7 @@ async fn only_the_token_that_was_refused_is_dropped() {
     cache.invalidate(first.generation);
     assert_eq!(cache.advice(now), Advice::Use(second.clone()));
     cache.invalidate(second.generation);
-    assert_eq!(cache.advice(now), Advice::Ask);
+    assert_eq!(cache.advice(now), Advice::Request);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +96,41 @@ async fn until_the_next_try_callers_get_the_last_error_and_a_grant_forgets_it() 
         cache.advice(error.retry_at - Duration::from_millis(1)),
         Advice::Wait(error.clone())
     );
-    assert_eq!(cache.advice(error.retry_at), Advice::Ask);
+    assert_eq!(cache.advice(error.retry_at), Advice::Request);
     cache.granted(now, grant(3600));
     assert_eq!(
         cache.failed(now, refused(), 0.0).retry_at,
         now + Duration::from_secs(5)
     );
+}
+
+fn user(number: usize) -> UserId {
+    UserId::parse(&format!("u{number}")).unwrap()
+}
+
+#[test]
+fn a_user_meets_the_same_token_until_too_many_others_came_after() {
+    let auth = Auth::Basiq {
+        api_key: "key".into(),
+        api_version: "3.0".into(),
+        scope: "SERVER_ACCESS".into(),
+    };
+    let tokens = Tokens::new(&auth, Jitter::seeded(1)).unwrap();
+    let Source::Granted(clients) = tokens.source else {
+        panic!("they are granted")
+    };
+    let first = clients.slot(Some(&user(0)));
+    let second = clients.slot(Some(&user(1)));
+    assert_eq!(first.form, "scope=CLIENT_ACCESS&userId=u0");
+    for number in 2..MAX_USERS {
+        clients.slot(Some(&user(number)));
+    }
+    assert!(Arc::ptr_eq(&first, &clients.slot(Some(&user(0)))));
+    clients.slot(Some(&user(MAX_USERS)));
+    assert!(
+        Arc::ptr_eq(&first, &clients.slot(Some(&user(0)))),
+        "it was used again, so another one goes"
+    );
+    assert!(!Arc::ptr_eq(&second, &clients.slot(Some(&user(1)))));
+    assert_eq!(clients.users.lock().unwrap().len(), MAX_USERS);
 }

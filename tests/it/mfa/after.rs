@@ -3,7 +3,7 @@
 use jobtrackd::simulator::{Phase, Scenario, Script, Step};
 use serde_json::json;
 
-use super::{MINUTE, SECOND, answer, asking, relayed, told};
+use super::{MINUTE, SECOND, answer, asking, challenges_sent, relayed};
 use crate::support::asking::{ask, asking_steps, mfa};
 use crate::support::world::World;
 
@@ -26,7 +26,7 @@ async fn after_an_answer_the_job_is_polled_at_once_and_often_while_the_bank_work
     let accepted = Script::new(vec![Phase::steps(0, &works), Phase::steps(90_000, &done)]);
     ask(&world.control(), "j", None, &asked, &["1234"], accepted);
     world.enqueue("j").await;
-    world.until(MINUTE, &told("j"), "1").await;
+    world.until(MINUTE, &challenges_sent("j"), "1").await;
     world.pass(60 * MINUTE).await;
     let before = world.polled_at("j");
     let gap = before[before.len() - 1] - before[before.len() - 2];
@@ -44,7 +44,7 @@ async fn after_an_answer_the_job_is_polled_at_once_and_often_while_the_bank_work
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_leaves_the_challenge_as_it_is_tells_nobody_anything() {
+async fn an_answer_that_leaves_the_challenge_as_it_is_makes_no_event() {
     let mut world = World::running_with(SLOW).await;
     let asked = mfa("/jobs/j/mfa");
     // Taken, and for ten seconds the job shows the old question.
@@ -58,11 +58,11 @@ async fn an_answer_that_leaves_the_challenge_as_it_is_tells_nobody_anything() {
     ]);
     ask(&world.control(), "j", None, &asked, &["1234"], accepted);
     world.enqueue("j").await;
-    world.until(MINUTE, &told("j"), "1").await;
+    world.until(MINUTE, &challenges_sent("j"), "1").await;
     let polls = world.polled_at("j").len();
     assert_eq!(answer(&mut world, "j", json!(["1234"])).await.0, 202);
     world.until_ended(10 * MINUTE).await;
-    assert_eq!(world.value(&told("j")).await, "1");
+    assert_eq!(world.value(&challenges_sent("j")).await, "1");
     assert!(
         world.polled_at("j").len() - polls >= 10,
         "it is looked at often"
@@ -70,7 +70,7 @@ async fn an_answer_that_leaves_the_challenge_as_it_is_tells_nobody_anything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_answer_is_asked_again_and_told_again() {
+async fn a_challenge_that_returns_after_a_wrong_answer_is_sent_again() {
     let mut world = World::running().await;
     asking(&mut world, "j", Scenario::MfaToken, "u1").await;
     let first = world
@@ -78,7 +78,7 @@ async fn a_wrong_answer_is_asked_again_and_told_again() {
         .await;
     world.pass(90 * SECOND).await;
     assert_eq!(answer(&mut world, "j", json!(["9999"])).await.0, 202);
-    world.until(MINUTE, &told("j"), "2").await;
+    world.until(MINUTE, &challenges_sent("j"), "2").await;
     let bodies =
         "SELECT body FROM events WHERE type = 'job.action_required' ORDER BY sequence DESC";
     assert_ne!(world.value(bodies).await, first);
@@ -87,6 +87,6 @@ async fn a_wrong_answer_is_asked_again_and_told_again() {
     assert_eq!(answer(&mut world, "j", json!(["1234"])).await.0, 202);
     world.until_ended(10 * MINUTE).await;
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");
-    assert_eq!(world.value(&told("j")).await, "2");
+    assert_eq!(world.value(&challenges_sent("j")).await, "2");
     assert_eq!(relayed(&world).len(), 2);
 }

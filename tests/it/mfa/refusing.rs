@@ -3,7 +3,7 @@
 use jobtrackd::simulator::{Fault, FaultRule, Phase, Scenario, Step};
 use serde_json::{Value, json};
 
-use super::{MINUTE, SECOND, answer, asking, follow_asking, post, relayed, told};
+use super::{MINUTE, SECOND, answer, asking, challenges_sent, follow_asking, post, relayed};
 use crate::support::asking::mfa;
 use crate::support::world::World;
 
@@ -84,7 +84,7 @@ async fn a_challenge_counts_from_its_own_first_sight_and_without_expiry_never_en
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_number_of_answers_names_what_is_asked_for() {
+async fn a_wrong_number_of_answers_names_the_inputs() {
     let mut world = World::running().await;
     let mut two = mfa("/jobs/two/mfa");
     two["input"] = json!(["Your first pet?", "Your \u{1b}[2J company?"]);
@@ -104,7 +104,7 @@ async fn a_wrong_number_of_answers_names_what_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_list_of_short_texts_is_refused_and_not_repeated() {
+async fn what_is_not_a_list_of_short_texts_is_refused_and_not_repeated() {
     let mut world = World::running().await;
     follow_asking(&mut world, "j", &mfa("/jobs/j/mfa")).await;
     let long = format!("{{\"mfa-response\":[\"{}\"]}}", "canary".repeat(1000));
@@ -165,7 +165,7 @@ async fn without_a_token_for_the_user_nothing_is_sent() {
     let rule = FaultRule::new(refusal).on_path("/token");
     world.control().inject(rule).unwrap();
     refused(&mut world, "j", 503, "nothing was sent").await;
-    assert_eq!(world.value(&told("j")).await, "1");
+    assert_eq!(world.value(&challenges_sent("j")).await, "1");
     let (status, ready) = world.get("/readyz").await;
     assert_eq!(
         (status, &ready["status"]),

@@ -3,7 +3,7 @@
 use jobtrackd::simulator::{Fault, FaultRule, Scenario, SimulatorSettings};
 use serde_json::{Value, json};
 
-use super::{MINUTE, answer, asking, follow_asking, post, relayed, told};
+use super::{MINUTE, answer, asking, challenges_sent, follow_asking, post, relayed};
 use crate::support::asking::mfa;
 use crate::support::world::World;
 
@@ -116,7 +116,7 @@ async fn the_apis_refusals_come_back_word_for_word_and_the_job_is_polled_at_once
         assert_eq!(world.polled_at("j").len(), polls + 1, "{status}");
     }
     assert_eq!(
-        world.value(&told("j")).await,
+        world.value(&challenges_sent("j")).await,
         "1",
         "it is the same challenge"
     );

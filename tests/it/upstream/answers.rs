@@ -58,7 +58,7 @@ async fn assert_outcome(status: u16, headers: &'static str, body: &str, expected
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_about_the_job_is_no_trouble() {
+async fn an_answer_about_the_job_is_not_trouble() {
     let body = r#"{"id":"61723","x":"ä"}"#;
     for status in [200, 202] {
         assert_eq!(body_of(move || reply(status, "", body)).await, body);

@@ -21,7 +21,7 @@ fn closed_for(upstream: &jobtrackd::upstream::Upstream) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_closes_the_gate_for_all_as_long_as_it_says_once_two_jobs_are_told_so() {
+async fn retry_after_closes_the_gate_for_all_as_long_as_it_says_once_two_jobs_are_throttled() {
     for (status, headers, least, most) in [
         (429, "retry-after: 60\r\n", 60, 66),
         (503, "retry-after: 60\r\n", 60, 66),
@@ -89,7 +89,7 @@ async fn a_pause_of_our_own_doubles_per_wave_and_ends_with_a_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_the_gate_is_told_of_a_change_after_asking() {
+async fn whoever_waits_for_the_gate_wakes_at_a_change_after_the_call() {
     let server = Server::start(|_| reply(429, "retry-after: 9\r\n", "")).await;
     let upstream = client_of(&server, Auth::None);
     let changed = upstream.gate().changed();

@@ -58,7 +58,7 @@ pub(super) fn logged(level: tracing::Level) -> (Log, tracing::subscriber::Defaul
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_tells_once_of_a_pause_and_once_of_its_end() {
+async fn a_pause_is_logged_once_and_so_is_its_end() {
     let (log, _guard) = logged(tracing::Level::INFO);
     let throttled = Arc::new(AtomicBool::new(true));
     let answer = Arc::clone(&throttled);
@@ -89,7 +89,7 @@ async fn the_log_tells_once_of_a_pause_and_once_of_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_throttles_every_other_poll_for_an_hour_is_no_line_per_poll() {
+async fn an_upstream_that_throttles_every_other_poll_for_an_hour_is_not_a_line_per_poll() {
     let (log, _guard) = logged(tracing::Level::INFO);
     let asked = AtomicUsize::new(0);
     let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) % 2 {
@@ -141,7 +141,7 @@ async fn a_login_page_for_every_job_is_one_line_and_its_end_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_renewed_for_a_while_is_told_once_and_so_is_its_renewal() {
+async fn a_token_that_cannot_be_renewed_for_a_while_is_logged_once_and_so_is_its_renewal() {
     let (log, _guard) = logged(tracing::Level::INFO);
     let down = Arc::new(AtomicBool::new(false));
     let failing = Arc::clone(&down);

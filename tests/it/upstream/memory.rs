@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::server::{JOB, Reply, Request, Server, reply};
-use super::{assert_read, client, client_of, poll_job, settings};
+use super::{assert_read, client_of, poll_job, settings, try_client};
 
 /// So many of the largest answers take all the memory for reading.
 const ALL: usize = 32;
@@ -123,8 +123,9 @@ async fn the_time_before_and_after_the_wait_counts() {
 async fn clients_of_other_settings_share_the_memory() {
     let server = Server::start(script).await;
     let memory = AnswerMemory::default();
-    let with =
-        |memory: &AnswerMemory| client(&settings(&server.url(), Auth::None)).within(memory.clone());
+    let with = |memory: &AnswerMemory| {
+        try_client(&settings(&server.url(), Auth::None), memory.clone()).unwrap()
+    };
     let (before, after) = (with(&memory), with(&memory));
     let begun = Instant::now();
     let stuck = polling(&before, (0..ALL).map(|n| format!("stuck-{n}")));

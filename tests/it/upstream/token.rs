@@ -212,7 +212,7 @@ async fn a_fresh_token_that_is_refused_too_closes_the_gate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_key_is_asked_about_ever_more_rarely() {
+async fn a_bad_key_is_tried_ever_more_rarely() {
     let server = refusing(
         404,
         "",

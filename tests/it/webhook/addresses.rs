@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jobtrackd::clock::Clock;
 use jobtrackd::core::delivery::{AttemptErrorClass, AttemptResult};
+use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::Sender;
 
 use super::{NOW, message, send, settings, unreachable};
@@ -43,7 +44,7 @@ async fn private_addresses_and_names_of_them_are_not_dialled_without_permission(
 #[tokio::test(start_paused = true)]
 async fn permission_for_private_addresses_is_not_shared_through_kept_connections() {
     let receiver = Receiver::answering("200 OK", "").await;
-    let sender = Sender::new(Clock::driven(NOW), &[]).unwrap();
+    let sender = Sender::new(Clock::driven(NOW), &[], Sockets::default()).unwrap();
     let mut webhook = settings(&format!("http://localhost:{}/", receiver.address.port()));
     let report = sender.send(&webhook, &message()).await.unwrap();
     assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
@@ -75,7 +76,12 @@ async fn an_unknown_name_is_a_dns_error() {
 async fn a_busy_connection_is_replaced_after_five_minutes_so_that_another_address_is_found() {
     let server = KeptOpen::start("").await;
     let webhook = settings(&server.url());
-    let sender = Sender::new(Clock::driven(NOW), std::slice::from_ref(&webhook)).unwrap();
+    let sender = Sender::new(
+        Clock::driven(NOW),
+        std::slice::from_ref(&webhook),
+        Sockets::default(),
+    )
+    .unwrap();
     let mut connections = Vec::new();
     for second in 0..=900_u64 {
         let report = sender.send(&webhook, &message()).await.unwrap();

@@ -90,43 +90,42 @@ fn pem(path: &str) -> zeroize::Zeroizing<String> {
 async fn an_authority_of_its_own_is_trusted_for_that_webhook() {
     let (address, server) = tls_server();
     let mut webhook = settings(&format!("https://{address}/hook"));
-    webhook.trust = Trust::default()
-        .trusting(pem(CERTIFICATE).as_bytes())
-        .unwrap();
+    let trust = &mut webhook.trust;
+    trust.add_authorities(pem(CERTIFICATE).as_bytes()).unwrap();
     let report = send(&webhook).await;
     assert_eq!(report.result, AttemptResult::Delivered { status: 200 });
     assert!(server.join().unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_wants_a_certificate_is_told_by_who_shows_it() {
-    let trust = Trust::default()
-        .trusting(pem(CERTIFICATE).as_bytes())
-        .unwrap();
-    let showing = trust.clone().showing(&pem(CLIENT)).unwrap();
-    for (trust, told) in [(showing, true), (trust, false)] {
+async fn a_receiver_that_wants_a_certificate_is_sent_to_only_with_one() {
+    let mut trust = Trust::default();
+    trust.add_authorities(pem(CERTIFICATE).as_bytes()).unwrap();
+    let mut identified = trust.clone();
+    identified.set_identity(&pem(CLIENT)).unwrap();
+    for (trust, accepted) in [(identified, true), (trust, false)] {
         let (address, server) = tls_server_for(Some(CLIENT));
         let mut webhook = settings(&format!("https://{address}/hook"));
         webhook.trust = trust;
         let report = send(&webhook).await;
-        assert_eq!(server.join().unwrap(), told, "{report:?}");
+        assert_eq!(server.join().unwrap(), accepted, "{report:?}");
         let delivered = report.result == AttemptResult::Delivered { status: 200 };
-        assert_eq!(delivered, told, "{report:?}");
+        assert_eq!(delivered, accepted, "{report:?}");
     }
 }
 
 #[test]
-fn what_is_no_pem_is_refused_and_nothing_of_a_key_is_shown() {
-    let plain = Trust::default();
+fn what_is_not_pem_is_refused_and_nothing_of_a_key_is_printed() {
+    let mut trust = Trust::default();
     for text in ["", "canary", "-----BEGIN CERTIFICATE-----\ncanary"] {
-        let refused = plain.clone().trusting(text.as_bytes());
+        let refused = trust.add_authorities(text.as_bytes());
         assert_eq!(refused.err(), Some(InvalidPem::NoCertificate), "{text}");
-        let refused = plain.clone().showing(&text.to_owned().into());
+        let refused = trust.set_identity(&text.to_owned().into());
         assert_eq!(refused.err(), Some(InvalidPem::NoIdentity), "{text}");
     }
-    let showing = plain.showing(&pem(CLIENT)).unwrap();
+    trust.set_identity(&pem(CLIENT)).unwrap();
     assert_eq!(
-        format!("{showing:?}"),
+        format!("{trust:?}"),
         "Trust { authorities: 0, identity: true }"
     );
 }
@@ -144,10 +143,10 @@ fn a_certificate_the_system_trusts_is_accepted_for_its_own_host_only() {
             .env_remove("SSL_CERT_DIR")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&again.stdout);
+        let output = String::from_utf8_lossy(&again.stdout);
         assert!(
-            again.status.success() && told.contains("1 passed"),
-            "{told}"
+            again.status.success() && output.contains("1 passed"),
+            "{output}"
         );
         return;
     }

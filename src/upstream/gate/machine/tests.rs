@@ -36,7 +36,13 @@ impl Bench {
             random,
         };
         let job = JobId::parse(job).unwrap();
-        self.machine.note(ticket, &job, signal, &moment);
+        let end = PollEnd {
+            ticket,
+            job: &job,
+            signal: *signal,
+            detail: detail_of(*signal),
+        };
+        self.machine.note(&end, &moment);
     }
 
     fn poll(&mut self, job: &str, signal: &Signal) {
@@ -75,45 +81,41 @@ fn good(generation: u64) -> Signal {
     Signal::Good { generation }
 }
 
-fn throttled(seconds: Option<u64>) -> Signal {
-    Signal::Throttled {
-        detail: "HTTP 429".into(),
-        retry_after: seconds.map(Duration::from_secs),
+fn detail_of(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Throttled { .. } => "HTTP 429",
+        Signal::Refused { .. } => "HTTP 401",
+        Signal::NoToken { .. } => "HTTP 404",
+        Signal::Forbidden { .. } => "HTTP 403",
+        Signal::Trouble => "HTTP 502",
+        Signal::Unusable => "a login page",
+        Signal::Good { .. } | Signal::Answered | Signal::Nothing => "",
     }
+}
+
+fn throttled(seconds: Option<u64>) -> Signal {
+    let retry_after = seconds.map(Duration::from_secs);
+    Signal::Throttled { retry_after }
 }
 
 fn refused() -> Signal {
-    Signal::Refused {
-        detail: "HTTP 401".into(),
-        generation: 1,
-    }
+    Signal::Refused { generation: 1 }
 }
 
 fn no_token(retry_at: Instant, refused: bool) -> Signal {
-    Signal::NoToken {
-        detail: "HTTP 404".into(),
-        retry_at,
-        refused,
-    }
+    Signal::NoToken { retry_at, refused }
 }
 
 fn forbidden(generation: u64) -> Signal {
-    Signal::Forbidden {
-        detail: "HTTP 403".into(),
-        generation,
-    }
+    Signal::Forbidden { generation }
 }
 
 fn trouble() -> Signal {
-    Signal::Trouble {
-        detail: "HTTP 502".into(),
-    }
+    Signal::Trouble
 }
 
 fn unusable() -> Signal {
-    Signal::Unusable {
-        detail: "a login page".into(),
-    }
+    Signal::Unusable
 }
 
 fn is_refused(bench: &Bench) -> bool {

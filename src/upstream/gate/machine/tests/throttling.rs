@@ -34,7 +34,7 @@ fn one_throttled_job_is_a_second_for_the_others_and_the_next_answer_decides() {
 }
 
 #[test]
-fn the_same_job_throttled_again_is_no_second_evidence_nor_is_what_was_under_way() {
+fn the_same_job_throttled_again_confirms_nothing_nor_does_what_was_under_way() {
     let mut bench = Bench::new();
     let (first, second) = (bench.begin(), bench.begin());
     bench.note(first, "a", &throttled(Some(1800)));
@@ -50,7 +50,7 @@ fn the_same_job_throttled_again_is_no_second_evidence_nor_is_what_was_under_way(
 }
 
 #[test]
-fn a_pause_that_was_asked_for_is_kept_whole_and_the_latest_end_wins() {
+fn a_pause_that_the_upstream_wants_is_kept_whole_and_the_latest_end_wins() {
     let mut bench = Bench::new();
     bench.both(&throttled(Some(60)));
     assert_eq!(
@@ -69,7 +69,7 @@ fn a_pause_that_was_asked_for_is_kept_whole_and_the_latest_end_wins() {
 }
 
 #[test]
-fn an_answer_ends_our_own_pause_but_not_the_part_the_upstream_asked_for() {
+fn an_answer_ends_our_own_pause_but_not_the_part_the_upstream_wants() {
     let mut bench = Bench::new();
     bench.both(&throttled(None));
     for signal in [

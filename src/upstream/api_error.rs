@@ -1,10 +1,11 @@
 //! What the API says of an error, made fit for people: cut, escaped, without secrets.
 
+use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::core::text::printable;
 use crate::core::text::text_of;
-use crate::core::text::{cut, printable};
 
 /// Longest error text that leaves this module, in characters.
 pub(super) const MAX_DETAIL: usize = 200;
@@ -14,7 +15,7 @@ pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// The first error of the API's error envelope, `{"data":[{"code","title","detail"}]}`; empty texts where there is none.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ApiError {
     pub(super) code: String,
     pub(super) title: String,
     pub(super) detail: String,
@@ -28,8 +29,8 @@ struct Envelope {
     data: Vec<Value>,
 }
 
-impl Said {
-    /// Reads the body of an answer that is no success. Anything else than an envelope says nothing.
+impl ApiError {
+    /// Reads the body of an answer that is not a success. Anything else than an envelope says nothing.
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(envelope) = serde_json::from_str::<Envelope>(&text_of(body)) else {
             return Self::default();
@@ -38,28 +39,19 @@ impl Said {
             return Self::default();
         };
         let text = |key: &str| {
-            error
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .trim()
-                .to_owned()
+            let text = error.get(key).and_then(Value::as_str).map(str::trim);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let detail = text("detail");
         let has_code = |error: &Value| error.get("code").is_some_and(Value::is_string);
         Self {
-            code: text("code"),
-            title: text("title"),
-            detail: if detail.is_empty() {
-                text("details")
-            } else {
-                detail
-            },
+            code: text("code").unwrap_or_default(),
+            title: text("title").unwrap_or_default(),
+            detail: text("detail").or(text("details")).unwrap_or_default(),
             by_the_api: envelope.data.iter().all(has_code),
         }
     }
 
-    /// Whether this 400, 403, 404 or 410 is the API's word on what was asked for: not a proxy's page, and not about the route.
+    /// Whether this 400, 403, 404 or 410 is the API's word on the job: not a proxy's page, and not about the route.
     pub(super) fn is_verdict(&self) -> bool {
         let of_route = |text: &str| text.to_ascii_lowercase().starts_with("route not found");
         self.by_the_api && !of_route(&self.title) && !of_route(&self.detail)
@@ -88,54 +80,41 @@ impl Said {
     /// One line, `HTTP 403, code: title (detail)`, with what is there; not yet cut or cleared of secrets.
     pub(super) fn line(&self, status: u16) -> String {
         let mut line = format!("HTTP {status}");
-        for (text, before, after) in [
-            (&self.code, ", ", ""),
-            (
-                &self.title,
-                if self.code.is_empty() { ", " } else { ": " },
-                "",
-            ),
-            (&self.detail, " (", ")"),
-        ] {
-            let repeated = text == &self.detail && self.detail == self.title && before == " (";
-            if !text.is_empty() && !repeated {
-                line.extend([before, text, after]);
-            }
+        if !self.code.is_empty() {
+            line.extend([", ", &self.code]);
+        }
+        if !self.title.is_empty() {
+            let before = if self.code.is_empty() { ", " } else { ": " };
+            line.extend([before, &self.title]);
+        }
+        if !self.detail.is_empty() && self.detail != self.title {
+            line.extend([" (", &self.detail, ")"]);
         }
         line
     }
 }
 
-/// One line for people: secrets replaced by `***`, control characters escaped, at most [`MAX_DETAIL`] characters.
-pub(super) fn presentable(text: &str, secrets: &[&str]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, "***");
+/// One line for people: control characters escaped, at most [`MAX_DETAIL`] characters, and `***` for the secret in an
+/// `Authorization` header that was sent.
+pub(super) fn presentable(text: &str, authorization: Option<&HeaderValue>) -> String {
+    let sent = authorization.and_then(|value| value.to_str().ok());
+    let secret = sent.and_then(|value| value.split_once(' '));
+    let escaped = match secret {
+        Some((_, secret)) => printable(&text.replace(secret, "***"), MAX_DETAIL),
+        None => printable(text, MAX_DETAIL),
+    };
+    match escaped.char_indices().nth(MAX_DETAIL) {
+        None => escaped,
+        Some(_) => escaped.chars().take(MAX_DETAIL - 1).chain(['…']).collect(),
     }
-    cut(printable(&text, MAX_DETAIL), MAX_DETAIL)
-}
-
-/// The error and everything below it, `: ` between them.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(source) = below {
-        let line = source.to_string();
-        if !text.ends_with(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        below = source.source();
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(code: &str, title: &str, detail: &str) -> Said {
-        Said {
+    fn error(code: &str, title: &str, detail: &str) -> ApiError {
+        ApiError {
             code: code.into(),
             title: title.into(),
             detail: detail.into(),
@@ -148,8 +127,8 @@ mod tests {
         let body = br#"{"type":"list","correlationId":"x","data":[
             {"type":"error","code":"access-denied","title":"Token has expired","detail":null},{"code":"second"}]}"#;
         assert_eq!(
-            Said::read(body),
-            said("access-denied", "Token has expired", "")
+            ApiError::read(body),
+            error("access-denied", "Token has expired", "")
         );
         for body in [
             "",
@@ -161,15 +140,22 @@ mod tests {
             r#"{"data":[7]}"#,
             "\u{fffd}",
         ] {
-            assert_eq!(Said::read(body.as_bytes()), Said::default(), "{body:?}");
+            assert_eq!(
+                ApiError::read(body.as_bytes()),
+                ApiError::default(),
+                "{body:?}"
+            );
         }
-        assert_eq!(Said::read(&[0xff, 0xfe]), Said::default());
+        assert_eq!(ApiError::read(&[0xff, 0xfe]), ApiError::default());
         let loose = b"\xef\xbb\xbf{\"data\":[{\"code\":\"c\",\"title\":\"M\xfcller \\ud83d\"}]}";
-        assert_eq!(Said::read(loose), said("c", "M\u{fffd}ller \u{fffd}", ""));
+        assert_eq!(
+            ApiError::read(loose),
+            error("c", "M\u{fffd}ller \u{fffd}", "")
+        );
     }
 
     #[test]
-    fn only_the_api_s_own_words_on_what_was_asked_for_are_a_verdict() {
+    fn only_the_api_s_own_words_on_the_job_are_a_verdict() {
         for (body, verdict) in [
             (r#"{"data":[{"code":"resource-not-found"}]}"#, true),
             (r#"{"data":[{"code":"a"},{"code":"b","title":"t"}]}"#, true),
@@ -191,47 +177,52 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(Said::read(body.as_bytes()).is_verdict(), verdict, "{body}");
+            assert_eq!(
+                ApiError::read(body.as_bytes()).is_verdict(),
+                verdict,
+                "{body}"
+            );
         }
     }
 
     #[test]
-    fn expired_tokens_and_too_many_tokens_are_told_from_other_403s() {
-        assert!(said("access-denied", "", "").token_expired());
-        assert!(said("", "Token has expired", "").token_expired());
-        assert!(said("x", "", "the token EXPIRED").token_expired());
+    fn expired_tokens_and_too_many_tokens_are_distinguished_from_other_403s() {
+        assert!(error("access-denied", "", "").token_expired());
+        assert!(error("", "Token has expired", "").token_expired());
+        assert!(error("x", "", "the token EXPIRED").token_expired());
         assert!(
-            !said(
+            !error(
                 "forbidden-access",
                 "Forbidden Access",
                 "Access to this resource is forbidden."
             )
             .token_expired()
         );
-        assert!(said("request-not-valid", "", "").too_many_tokens());
-        assert!(said("", "Invalid request.", "").too_many_tokens());
-        assert!(!said("access-denied", "Your account has been disabled", "").too_many_tokens());
+        assert!(error("request-not-valid", "", "").too_many_tokens());
+        assert!(error("", "Invalid request.", "").too_many_tokens());
+        assert!(!error("access-denied", "Your account has been disabled", "").too_many_tokens());
     }
 
     #[test]
     fn a_line_holds_what_there_is() {
-        assert_eq!(Said::default().line(502), "HTTP 502");
-        assert_eq!(said("c", "t", "d").line(400), "HTTP 400, c: t (d)");
-        assert_eq!(said("", "t", "t").line(400), "HTTP 400, t");
-        assert_eq!(said("c", "", "").line(400), "HTTP 400, c");
-        assert_eq!(said("", "", "d").line(400), "HTTP 400 (d)");
+        assert_eq!(ApiError::default().line(502), "HTTP 502");
+        assert_eq!(error("c", "t", "d").line(400), "HTTP 400, c: t (d)");
+        assert_eq!(error("", "t", "t").line(400), "HTTP 400, t");
+        assert_eq!(error("c", "", "").line(400), "HTTP 400, c");
+        assert_eq!(error("", "", "d").line(400), "HTTP 400 (d)");
     }
 
     #[test]
     fn a_presentable_text_is_short_escaped_and_without_secrets() {
+        let sent = HeaderValue::from_static("Bearer s3cret");
         assert_eq!(
-            presentable("key s3cret\nand s3cret", &["s3cret", ""]),
+            presentable("key s3cret\nand s3cret", Some(&sent)),
             "key ***\\nand ***"
         );
         let hostile = "\u{1b}".repeat(500);
-        assert_eq!(presentable(&hostile, &[]).chars().count(), MAX_DETAIL);
+        assert_eq!(presentable(&hostile, None).chars().count(), MAX_DETAIL);
         assert_eq!(
-            presentable(&"ä".repeat(500), &[]).chars().count(),
+            presentable(&"ä".repeat(500), None).chars().count(),
             MAX_DETAIL
         );
     }

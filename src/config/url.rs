@@ -1,6 +1,8 @@
 //! URLs that requests are sent to, and which hosts they may name.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -9,42 +11,31 @@ use super::section::Section;
 /// Longest URL, in bytes.
 const URL_BYTES: usize = 2048;
 
-/// Which parts a URL may have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Query {
-    Allowed,
-    Refused,
-}
+/// Shortest and longest limit for one request.
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(10 * 60);
 
-/// A URL as it was written: the key that gives it, and its file as the start of a message.
+/// A URL as it was written: the key that is responsible, and its file as the start of a message.
 pub(super) struct Written<'a> {
     pub(super) key: &'a str,
-    pub(super) place: &'a str,
+    pub(super) file: &'a str,
     pub(super) text: &'a str,
-    /// The section's `allow_http`; `None` when that is wrong.
-    pub(super) allow_http: Option<bool>,
+    /// The section's `allow_http`.
+    pub(super) allow_http: bool,
 }
 
 /// The URL: https, or http on a loopback host or with `allow_http`; without userinfo and fragment. It is never repeated:
 /// it may hold a secret.
-pub(super) fn url(
-    section: &Section<'_>,
-    written: &Written<'_>,
-    example: &str,
-    query: Query,
-) -> Option<Url> {
+pub(super) fn url(section: &Section<'_>, written: &Written<'_>) -> Option<Url> {
     let Written {
-        key,
-        place,
-        text,
-        allow_http,
+        key, file, text, ..
     } = *written;
     let refuse = |wrong: &str, remedy: &str| {
-        section.refuse(key, format!("{place}{wrong}"), remedy);
+        section.refuse(key, format!("{file}{wrong}"), remedy);
         None
     };
-    let such_as = match place {
-        "" => format!("for example {key} = {example}"),
+    let such_as = match file {
+        "" => format!("for example {}", section.example(key)),
         _ => "the file holds the URL alone, without quotes".to_owned(),
     };
     if text.len() > URL_BYTES {
@@ -53,24 +44,19 @@ pub(super) fn url(
     }
     // The parser would drop or encode them.
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return refuse(
-            "a URL has no white space and no control characters",
-            &such_as,
-        );
+        let wrong = "a URL has no white space and no control characters";
+        return refuse(wrong, &such_as);
     }
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(error) => return refuse(&format!("not a valid URL: {error}"), &such_as),
     };
-    let host = url.host();
     match url.scheme() {
         "https" => {}
-        "http" if host.as_ref().is_some_and(is_loopback) || allow_http? => {}
+        "http" if written.allow_http || url.host().as_ref().is_some_and(is_loopback) => {}
         "http" => {
-            return refuse(
-                "http sends everything readable by others",
-                &format!("write https, or allow_http = true in [{}]", section.path()),
-            );
+            let remedy = format!("write https, or allow_http = true in [{}]", section.path);
+            return refuse("http sends everything readable by others", &remedy);
         }
         _ => return refuse("expected a URL that starts with https://", &such_as),
     }
@@ -79,9 +65,6 @@ pub(super) fn url(
     }
     if url.fragment().is_some() {
         return refuse("a URL here has no fragment (#…)", "leave it out");
-    }
-    if query == Query::Refused && url.query().is_some() {
-        return refuse("a URL here has no query (?…)", "leave it out");
     }
     Some(url)
 }
@@ -116,10 +99,7 @@ fn address(host: &Host<&str>) -> Option<IpAddr> {
     match host {
         Host::Domain(_) => None,
         Host::Ipv4(ip) => Some(IpAddr::V4(*ip)),
-        Host::Ipv6(ip) => Some(
-            ip.to_ipv4_mapped()
-                .map_or(IpAddr::V6(*ip), |ip: Ipv4Addr| ip.into()),
-        ),
+        Host::Ipv6(ip) => Some(IpAddr::V6(*ip).to_canonical()),
     }
 }
 

@@ -1,22 +1,22 @@
-//! Whose trouble a refused token is: the job's that was asked for, or that of all. Pure.
+//! What a refused token is attributed to: the job that was polled, the token, or the credentials of all. Pure.
 
 use crate::core::job::JobId;
 
 /// Most jobs that are remembered to have been read with a token.
-const WITNESSES: usize = 3;
+const REMEMBERED: usize = 3;
 
 /// So many different jobs refused in a row, with none read between, speak against a token that others were read with.
 const FEWEST_REFUSED: usize = 3;
 
-/// Most that it ever takes; it doubles each time a fresh token was of no use.
+/// Most that it ever takes; it doubles each time a fresh token did not help.
 const MOST_REFUSED: usize = 96;
 
-/// What a refusal is the fault of.
+/// What a refusal is attributed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) enum Blame {
+pub(in crate::upstream) enum Attribution {
     /// Others are read with the same token.
     Job,
-    /// It is of no use any more; the next one may be.
+    /// It is not good any more; the next one may be.
     Token,
     /// Another token would not help, or did not.
     Credentials,
@@ -24,10 +24,10 @@ pub(in crate::upstream) enum Blame {
 
 /// What was read with the tokens that all jobs share.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
-    current: Reads,
+pub(super) struct Reads {
+    current: ReadWith,
     /// Those of the token before.
-    previous: Reads,
+    previous: ReadWith,
     /// The different jobs refused since the last read, with the current token.
     refused: Vec<JobId>,
     /// How often [`FEWEST_REFUSED`] was doubled.
@@ -38,24 +38,17 @@ pub(super) struct Evidence {
     on_trial: Option<JobId>,
 }
 
-/// Who was read with one token.
+/// The jobs that were read with one token, and whether that was the last that was heard of each: not refused since.
 #[derive(Debug, Default, Clone)]
-struct Reads {
+struct ReadWith {
     generation: u64,
-    witnesses: Vec<Witness>,
+    jobs: Vec<(JobId, bool)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Witness {
-    job: JobId,
-    /// Whether it was not refused since.
-    stands: bool,
-}
-
-impl Evidence {
+impl Reads {
     /// A job was read with the token of this generation.
     pub(super) fn read(&mut self, generation: u64, job: &JobId) {
-        self.meet(generation);
+        self.advance_to(generation);
         if generation == self.current.generation {
             self.refused.clear();
             if self.on_trial.take_if(|trial| trial == job).is_some() {
@@ -67,57 +60,55 @@ impl Evidence {
         }
     }
 
-    /// A job was refused with the token of this generation. After [`Blame::Token`] that token is not to be used any more.
-    pub(super) fn refused(&mut self, generation: u64, job: &JobId) -> Blame {
-        self.meet(generation);
+    /// A job was refused with the token of this generation. After [`Attribution::Token`] that token must not be used any more.
+    pub(super) fn refused(&mut self, generation: u64, job: &JobId) -> Attribution {
+        self.advance_to(generation);
         if generation != self.current.generation || self.given_up {
-            return Blame::Token;
+            return Attribution::Token;
         }
         self.current.refused(job);
         if !self.refused.contains(job) {
             self.refused.push(job.clone());
         }
-        let others_stand = self.current.others(job).any(|witness| witness.stands);
-        if others_stand && self.refused.len() < self.too_many() {
-            return Blame::Job;
-        }
-        if others_stand {
+        if self.current.reads_others(job) {
+            let too_many = FEWEST_REFUSED << self.doubled.min(usize::BITS / 2);
+            if self.refused.len() < too_many.min(MOST_REFUSED) {
+                return Attribution::Job;
+            }
             self.doubled = self.doubled.saturating_add(1);
         }
         self.give_up();
         self.on_trial = Some(job.clone());
-        Blame::Token
+        Attribution::Token
     }
 
     /// A job that was refused with `first` was refused with the fresh token `second` too.
-    pub(super) fn refused_again(&mut self, first: u64, second: u64, job: &JobId) -> Blame {
-        self.meet(second);
+    pub(super) fn refused_again(&mut self, first: u64, second: u64, job: &JobId) -> Attribution {
+        self.advance_to(second);
         self.on_trial.take_if(|trial| trial == job);
         self.current.refused(job);
-        let reads = [&self.current, &self.previous];
-        let of_both = reads
-            .into_iter()
-            .filter(|reads| [first, second].contains(&reads.generation));
-        if of_both.flat_map(|reads| reads.others(job)).next().is_none() {
-            return Blame::Credentials;
+        let read_another = [&self.current, &self.previous].iter().any(|reads| {
+            [first, second].contains(&reads.generation)
+                && reads.jobs.iter().any(|(other, _)| other != job)
+        });
+        if !read_another {
+            return Attribution::Credentials;
         }
         // What refuses it with both tokens says nothing against the second, which is as good as the first was.
         if self.current.generation == second && self.previous.generation == first {
-            let Self {
-                current, previous, ..
-            } = self;
-            let standing = previous.witnesses.iter().filter(|witness| witness.stands);
-            standing.for_each(|witness| current.read_if_room(&witness.job));
+            for (job, _) in self.previous.jobs.iter().filter(|(_, is_good)| *is_good) {
+                self.current.add(job);
+            }
         }
-        Blame::Job
+        Attribution::Job
     }
 
     /// Whether a token of this generation that was refused for something else than a poll of `job` is still good.
-    pub(super) fn vouches(&mut self, generation: u64, job: &JobId) -> bool {
-        self.meet(generation);
-        let others_stand = self.current.others(job).any(|witness| witness.stands);
-        let good = generation == self.current.generation && !self.given_up && others_stand;
-        if !good && generation == self.current.generation {
+    pub(super) fn is_still_good(&mut self, generation: u64, job: &JobId) -> bool {
+        self.advance_to(generation);
+        let is_current = generation == self.current.generation;
+        let good = is_current && !self.given_up && self.current.reads_others(job);
+        if !good && is_current {
             self.give_up();
         }
         good
@@ -125,33 +116,18 @@ impl Evidence {
 
     /// Whether any job was read with the token of this generation.
     pub(super) fn has_read(&mut self, generation: u64) -> bool {
-        self.meet(generation);
-        let reads = [&self.current, &self.previous];
-        let mut of_it = reads
-            .into_iter()
-            .filter(|reads| reads.generation == generation);
-        of_it.any(|reads| !reads.witnesses.is_empty())
+        self.advance_to(generation);
+        let reads = [&self.current, &self.previous].into_iter();
+        let mut of_it = reads.filter(|reads| reads.generation == generation);
+        of_it.any(|reads| !reads.jobs.is_empty())
     }
 
     /// The job is no longer followed.
     pub(super) fn forget(&mut self, job: &JobId) {
         for reads in [&mut self.current, &mut self.previous] {
-            reads.witnesses.retain(|witness| witness.job != *job);
+            reads.jobs.retain(|(read, _)| read != job);
         }
         self.refused.retain(|refused| refused != job);
-    }
-
-    /// A generation that is newer than the current one takes its place. One that replaces a token that nothing was said
-    /// against is as good as that was.
-    fn meet(&mut self, generation: u64) {
-        if generation <= self.current.generation {
-            return;
-        }
-        self.previous = self.current.clone();
-        self.current.generation = generation;
-        if std::mem::take(&mut self.given_up) {
-            self.current.witnesses.clear();
-        }
     }
 
     /// The token was given up, but there will never be another one.
@@ -159,51 +135,55 @@ impl Evidence {
         self.given_up = false;
     }
 
+    /// A generation that is newer than the current one takes its place. One that replaces a token that was not given up is
+    /// as good as that was.
+    fn advance_to(&mut self, generation: u64) {
+        if generation <= self.current.generation {
+            return;
+        }
+        self.previous = self.current.clone();
+        self.current.generation = generation;
+        if std::mem::take(&mut self.given_up) {
+            self.current.jobs.clear();
+        }
+    }
+
     fn give_up(&mut self) {
         self.given_up = true;
         self.refused.clear();
     }
-
-    fn too_many(&self) -> usize {
-        (FEWEST_REFUSED << self.doubled.min(usize::BITS / 2)).min(MOST_REFUSED)
-    }
 }
 
-impl Reads {
+impl ReadWith {
     fn read(&mut self, job: &JobId) {
-        if let Some(known) = self.witnesses.iter_mut().find(|known| known.job == *job) {
-            known.stands = true;
-        } else if self.witnesses.len() < WITNESSES {
-            self.read_if_room(job);
-        } else if let Some(fallen) = self.witnesses.iter_mut().find(|known| !known.stands) {
-            *fallen = Witness {
-                job: job.clone(),
-                stands: true,
-            };
+        self.add(job);
+        let known = self.jobs.iter().position(|(known, _)| known == job);
+        let refused = || self.jobs.iter().position(|(_, is_good)| !is_good);
+        if let Some(at) = known.or_else(refused)
+            && let Some(entry) = self.jobs.get_mut(at)
+        {
+            *entry = (job.clone(), true);
         }
     }
 
-    fn read_if_room(&mut self, job: &JobId) {
-        let known = self.witnesses.iter().any(|known| known.job == *job);
-        if !known && self.witnesses.len() < WITNESSES {
-            self.witnesses.push(Witness {
-                job: job.clone(),
-                stands: true,
-            });
+    /// Adds a job if it is not there and there is room.
+    fn add(&mut self, job: &JobId) {
+        let known = self.jobs.iter().any(|(known, _)| known == job);
+        if !known && self.jobs.len() < REMEMBERED {
+            self.jobs.push((job.clone(), true));
         }
     }
 
     fn refused(&mut self, job: &JobId) {
-        let witness = self.witnesses.iter_mut().find(|known| known.job == *job);
-        if let Some(witness) = witness {
-            witness.stands = false;
+        for (_, is_good) in self.jobs.iter_mut().filter(|(known, _)| known == job) {
+            *is_good = false;
         }
     }
 
-    fn others<'a>(&'a self, job: &'a JobId) -> impl Iterator<Item = &'a Witness> {
-        self.witnesses
+    fn reads_others(&self, job: &JobId) -> bool {
+        self.jobs
             .iter()
-            .filter(move |witness| witness.job != *job)
+            .any(|(other, is_good)| other != job && *is_good)
     }
 }
 
@@ -211,49 +191,49 @@ impl Reads {
 mod tests {
     use super::*;
 
-    /// A step of a story: what was done with the token of a generation.
+    /// What was done with the token of a generation.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Read(u64, &'static str),
-        Refused(u64, &'static str, Blame),
-        Again(u64, u64, &'static str, Blame),
-        Vouches(u64, &'static str, bool),
+        Refused(u64, &'static str, Attribution),
+        Again(u64, u64, &'static str, Attribution),
+        StillGood(u64, &'static str, bool),
         HasRead(u64, bool),
         Forget(&'static str),
     }
 
-    use Blame::{Credentials, Job, Token};
-    use Step::{Again, Forget, HasRead, Read, Refused, Vouches};
+    use Attribution::{Credentials, Job, Token};
+    use Step::{Again, Forget, HasRead, Read, Refused, StillGood};
 
     #[track_caller]
-    fn told(story: &str, steps: &[Step]) {
-        let mut evidence = Evidence::default();
+    fn check(case: &str, steps: &[Step]) {
+        let mut reads = Reads::default();
         for (number, step) in steps.iter().enumerate() {
             let id = |text: &str| JobId::parse(text).unwrap();
-            let at = format!("{story}, step {number}: {step:?}");
+            let at = format!("{case}, step {number}: {step:?}");
             match *step {
-                Read(generation, job) => evidence.read(generation, &id(job)),
-                Refused(generation, job, blame) => {
-                    assert_eq!(evidence.refused(generation, &id(job)), blame, "{at}");
+                Read(generation, job) => reads.read(generation, &id(job)),
+                Refused(generation, job, attribution) => {
+                    assert_eq!(reads.refused(generation, &id(job)), attribution, "{at}");
                 }
-                Again(first, second, job, blame) => {
-                    let found = evidence.refused_again(first, second, &id(job));
-                    assert_eq!(found, blame, "{at}");
+                Again(first, second, job, attribution) => {
+                    let found = reads.refused_again(first, second, &id(job));
+                    assert_eq!(found, attribution, "{at}");
                 }
-                Vouches(generation, job, good) => {
-                    assert_eq!(evidence.vouches(generation, &id(job)), good, "{at}");
+                StillGood(generation, job, good) => {
+                    assert_eq!(reads.is_still_good(generation, &id(job)), good, "{at}");
                 }
                 HasRead(generation, read) => {
-                    assert_eq!(evidence.has_read(generation), read, "{at}");
+                    assert_eq!(reads.has_read(generation), read, "{at}");
                 }
-                Forget(job) => evidence.forget(&id(job)),
+                Forget(job) => reads.forget(&id(job)),
             }
         }
     }
 
     #[test]
     fn a_token_that_others_are_read_with_is_good() {
-        told(
+        check(
             "one is refused among others, for ever",
             &[
                 Read(1, "a"),
@@ -268,7 +248,7 @@ mod tests {
                 Refused(1, "bad", Job),
             ],
         );
-        told(
+        check(
             "renewed early, it is as good as it was",
             &[Read(1, "a"), Refused(2, "bad", Job), Refused(3, "bad", Job)],
         );
@@ -276,7 +256,7 @@ mod tests {
 
     #[test]
     fn with_a_single_job_a_fresh_token_is_tried_once() {
-        told(
+        check(
             "it helps",
             &[
                 Read(1, "a"),
@@ -285,7 +265,7 @@ mod tests {
                 Refused(2, "a", Token),
             ],
         );
-        told(
+        check(
             "it does not",
             &[
                 Read(1, "a"),
@@ -295,7 +275,7 @@ mod tests {
                 Again(2, 3, "a", Credentials),
             ],
         );
-        told(
+        check(
             "those who are not followed any longer prove nothing",
             &[
                 Read(1, "a"),
@@ -309,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_race_at_the_start_closes_nothing() {
-        told(
+        check(
             "the other is read with the first token, after it was given up",
             &[
                 Refused(1, "bad", Token),
@@ -318,7 +298,7 @@ mod tests {
                 Refused(2, "bad", Job),
             ],
         );
-        told(
+        check(
             "the other is read with the second",
             &[
                 Refused(1, "bad", Token),
@@ -327,7 +307,7 @@ mod tests {
                 Refused(2, "bad", Job),
             ],
         );
-        told(
+        check(
             "nobody is read at all",
             &[
                 Refused(1, "bad", Token),
@@ -340,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_token_that_was_revoked_is_given_up_after_three_jobs_at_most() {
-        told(
+        check(
             "three who were read",
             &[
                 Read(1, "a"),
@@ -355,7 +335,7 @@ mod tests {
                 Refused(2, "c", Token),
             ],
         );
-        told(
+        check(
             "three who were not",
             &[
                 Read(1, "a"),
@@ -366,7 +346,7 @@ mod tests {
                 Read(2, "z"),
             ],
         );
-        told(
+        check(
             "two, when there are no more",
             &[
                 Read(1, "a"),
@@ -376,7 +356,7 @@ mod tests {
                 Read(2, "b"),
             ],
         );
-        told(
+        check(
             "and when no token is any good, the credentials are refused with the next",
             &[
                 Read(1, "a"),
@@ -405,20 +385,20 @@ mod tests {
         steps.extend([Refused(2, "w", Token), Read(3, "w")]);
         steps.extend([Read(3, "a"), Refused(3, "x", Job), Refused(3, "y", Job)]);
         steps.push(Refused(3, "z", Token));
-        told("three bad jobs among good ones", &steps);
+        check("three bad jobs among good ones", &steps);
     }
 
     #[test]
     fn something_else_that_is_refused_does_not_cost_a_good_token() {
-        told(
+        check(
             "good",
-            &[Read(1, "a"), Vouches(1, "b", true), Refused(1, "b", Job)],
+            &[Read(1, "a"), StillGood(1, "b", true), Refused(1, "b", Job)],
         );
-        told(
+        check(
             "not proven",
             &[
                 Read(1, "a"),
-                Vouches(1, "a", false),
+                StillGood(1, "a", false),
                 Refused(1, "x", Token),
                 HasRead(2, false),
             ],
@@ -427,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_token_that_any_job_was_read_with_may_read_jobs() {
-        told(
+        check(
             "read",
             &[
                 HasRead(1, false),

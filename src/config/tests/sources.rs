@@ -80,7 +80,7 @@ fn other_variables_are_none_of_our_business_and_bytes_that_are_no_text_are_refus
 }
 
 #[test]
-fn a_variable_with_too_few_underscores_is_refused_and_its_right_name_is_told() {
+fn a_variable_with_too_few_underscores_is_refused_and_its_right_name_is_suggested() {
     for (variable, key, right) in [
         (
             "JOBTRACKD_UPSTREAM_BASE_URL",
@@ -159,7 +159,7 @@ fn a_number_of_threads_that_the_runtime_cannot_use_is_refused() {
 }
 
 #[test]
-fn secrets_are_given_once_and_are_whole() {
+fn secrets_are_written_once_and_are_whole() {
     refused(&[
         ("webhooks.billing.secret", "", &["nothing in it"]),
         ("webhooks.billing.secret", "whsec_canary!", &["not base64"]),

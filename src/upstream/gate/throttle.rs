@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Closure, Moment, THROTTLED_BACKOFF, grown, is_later, lengthened};
+use super::closure::{Closure, GateReason, GateReasonKind, Moment, Ticket, extend, is_later};
 use crate::core::job::JobId;
-use crate::upstream::gate::{GateReason, GateReasonKind, Ticket};
+use crate::upstream::pauses::{THROTTLED, grown, lengthened};
 
 /// The others wait so long when one job was throttled; then another one is polled on trial.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// Throttling since the last answer that was none.
+/// The throttling since the last answer that was not throttled.
 #[derive(Debug, Default)]
-pub(in crate::upstream::gate) struct Throttling {
+pub(super) struct Throttling {
     closure: Option<Closure>,
     /// The only job that was throttled, unless others were too.
     alone: Option<JobId>,
@@ -33,17 +33,17 @@ pub(super) struct Throttled<'a> {
 }
 
 impl Throttling {
-    pub(in crate::upstream::gate) fn closure(&self) -> Option<&Closure> {
+    pub(super) fn closure(&self) -> Option<&Closure> {
         self.closure.as_ref()
     }
 
     /// The job whose throttling nobody else has confirmed.
-    pub(in crate::upstream::gate) fn alone(&self) -> Option<&JobId> {
+    pub(super) fn alone(&self) -> Option<&JobId> {
         self.alone.as_ref()
     }
 
     /// Until when all wait at `now` because the upstream asked for that.
-    pub(in crate::upstream::gate) fn pause(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
         let closure = self.closure.as_ref().filter(|_| self.alone.is_none())?;
         (now < closure.until).then_some(closure.until)
     }
@@ -67,10 +67,8 @@ impl Throttling {
             self.pauses = self.pauses.saturating_add(1);
         }
         let pause = match poll.retry_after {
-            Some(asked) => {
-                lengthened(asked.max(THROTTLED_BACKOFF.initial), moment.random).min(most)
-            }
-            None => grown(THROTTLED_BACKOFF, self.pauses, moment.random),
+            Some(wanted) => lengthened(wanted.max(THROTTLED.initial), moment.random).min(most),
+            None => grown(THROTTLED, self.pauses, moment.random),
         };
         let until = moment.now + pause;
         let earliest = poll.retry_after.map_or(moment.now, |_| until);
@@ -116,7 +114,7 @@ impl Throttling {
             mark: poll.last,
             earliest,
         };
-        super::extend(&mut self.closure, new, later);
+        extend(&mut self.closure, new, later);
     }
 }
 

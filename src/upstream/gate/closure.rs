@@ -1,0 +1,131 @@
+//! What a closed gate is: why, until when, and which polls say nothing about the time after.
+
+use tokio::time::Instant;
+
+use crate::core::time::UnixMillis;
+
+/// Whether polls may be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateState {
+    /// They may.
+    Open,
+    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`](super::Gate::changed) resolves when it moves earlier or later.
+    Closed {
+        /// When it opens.
+        until: Instant,
+        /// Why it is closed.
+        reason: GateReason,
+    },
+}
+
+/// Why no polls are started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateReason {
+    /// Which rule closed the gate.
+    pub kind: GateReasonKind,
+    /// One line for people: escaped, cut, without secrets.
+    pub detail: String,
+}
+
+/// The rules that close the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum GateReasonKind {
+    /// 429, or 503 with `Retry-After`, on a job's URL. Ends after a second, for one job may have been meant; if another
+    /// one is answered like that then, with the pause that was asked for, or after our own of 1 s doubling to 5 min. A poll
+    /// that was started later and is answered otherwise ends what was not asked for.
+    Throttled,
+    /// The token endpoint or a job's URL refused our credentials. Ends after 5 s doubling to 5 min.
+    CredentialsRefused,
+    /// No token can be had just now. Ends when the next one may be asked for.
+    TokenUnavailable,
+}
+
+impl GateReasonKind {
+    /// The word in logs, JSON and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    pub(super) fn sentence(self) -> &'static str {
+        match self {
+            Self::Throttled => "the upstream throttles us",
+            Self::CredentialsRefused => "the upstream refuses our credentials",
+            Self::TokenUnavailable => "no token can be had",
+        }
+    }
+}
+
+/// Whether the upstream accepts our credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nothing yet. Also when the token endpoint grants a token after it had refused one.
+    Unknown,
+    /// The latest word: a poll was answered.
+    Accepted,
+    /// The latest word: refused by the token endpoint, by 401 with a fresh token too while no other job was read with
+    /// either, or by 403 on a job while none was read with the same token. Left by a poll that was started later and was
+    /// answered, or by one that read another job with the same token.
+    Refused {
+        /// Since when.
+        since: UnixMillis,
+        /// One line for people: escaped, cut, without secrets.
+        detail: String,
+    },
+}
+
+/// The number of a poll in the order in which polls were started. An answer to a poll that was in flight when the gate
+/// closed says nothing about the time after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::upstream) struct Ticket(pub(super) u64);
+
+/// When a poll ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Instant,
+    pub(super) time_of_day: UnixMillis,
+    /// In 0..1.
+    pub(super) random: f64,
+}
+
+/// The gate is closed until `until`; the record stays until a later poll succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Closure {
+    pub(super) until: Instant,
+    pub(super) reason: GateReason,
+    /// The last ticket given out before it: polls up to it say nothing about the time after.
+    pub(super) mark: Ticket,
+    /// The end the upstream itself asked for, which no success brings nearer; else when the gate was closed.
+    pub(super) earliest: Instant,
+}
+
+impl Closure {
+    pub(super) fn state(&self) -> GateState {
+        GateState::Closed {
+            until: self.until,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Whether the poll with `ticket` was started after the gate had been closed (or it was not closed at all).
+pub(super) fn is_later(ticket: Ticket, closure: Option<&Closure>) -> bool {
+    closure.is_none_or(|closure| ticket > closure.mark)
+}
+
+/// The latest end wins. Answers of one wave of polls are one closure, however many they are.
+pub(super) fn extend(slot: &mut Option<Closure>, new: Closure, later: bool) {
+    let Some(old) = slot else {
+        *slot = Some(new);
+        return;
+    };
+    if later {
+        old.mark = new.mark;
+    }
+    old.earliest = old.earliest.max(new.earliest);
+    if new.until > old.until {
+        old.until = new.until;
+        old.reason = new.reason;
+    }
+}

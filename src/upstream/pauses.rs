@@ -1,0 +1,30 @@
+//! How long the upstream is left alone when it does not say for how long (contract, section 9).
+
+use std::time::Duration;
+
+use crate::core::backoff::{Backoff, lengthen};
+
+/// After our credentials were refused.
+pub(super) const REFUSED: Backoff = Backoff {
+    initial: Duration::from_secs(5),
+    multiplier: 2.0,
+    max: Duration::from_secs(300),
+};
+
+/// After we were throttled, or the token endpoint gave no usable answer.
+pub(super) const THROTTLED: Backoff = Backoff {
+    initial: Duration::from_secs(1),
+    ..REFUSED
+};
+
+/// How much of a pause is added at random, so that many daemons do not come back together.
+const JITTER: f64 = 0.1;
+
+/// The pause after so many failures in a row; `random` in 0..1 lengthens it.
+pub(super) fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
+    lengthened(backoff.delay(failures), random).min(backoff.max)
+}
+
+pub(super) fn lengthened(pause: Duration, random: f64) -> Duration {
+    lengthen(pause, JITTER, random)
+}
