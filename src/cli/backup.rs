@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::privilege::{Owner, check_way};
 use super::screen::Screen;
 use super::style::Tone;
-use super::{block_on, place_of, text};
+use super::{block_on, database_file, text};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::lifecycle::{Request, Signals};
@@ -85,7 +85,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     let copying = || {
         block_on(async {
             let stop = CancellationToken::new();
-            let copying = Store::back_up(place_of(database), &target, clock, &stop);
+            let copying = Store::back_up(database_file(database), &target, clock, &stop);
             Ok(until_asked(copying, &stop).await??)
         })
     };

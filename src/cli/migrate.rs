@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::place_of;
+use super::database_file;
 use super::screen::Screen;
 use super::style::Tone;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{Place, Store, StoreError};
+use crate::store::{DatabaseFile, Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,7 +38,7 @@ struct Record<'a> {
 pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
     let path = &database.path;
-    let place = place_of(database);
+    let place = database_file(database);
     place.check()?;
     need_folder(path)?;
     let (store, outcome) = match Store::open(place, clock.clone()).await {
@@ -76,7 +76,7 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
     screen.finish()
 }
 
-async fn migrated(place: Place<'_>, clock: &Clock) -> Result<Store, StoreError> {
+async fn migrated(place: DatabaseFile<'_>, clock: &Clock) -> Result<Store, StoreError> {
     Store::create_or_migrate(place, clock.clone()).await
 }
 

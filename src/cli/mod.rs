@@ -61,7 +61,7 @@ use crate::clock::Clock;
 use crate::config::{
     ConfigError, DatabaseSettings, Sources, load_database, load_enqueue, load_upstream,
 };
-use crate::store::{Place, Store};
+use crate::store::{DatabaseFile, Store};
 use privilege::leave_to_owner;
 use screen::Screen;
 use style::{Style, Tone};
@@ -247,7 +247,7 @@ fn on_store(
 ) -> anyhow::Result<()> {
     as_owner(database, async {
         let clock = Clock::system();
-        let place = place_of(database);
+        let place = database_file(database);
         let store = Store::open(place, clock.clone()).await?;
         let mut screen = Screen::new(clock.now());
         let done = work(&store, &mut screen).await;
@@ -266,8 +266,8 @@ fn as_owner(
     block_on(work)
 }
 
-fn place_of(database: &DatabaseSettings) -> Place<'_> {
-    Place::new(&database.path, database.allow_network_filesystem)
+fn database_file(database: &DatabaseSettings) -> DatabaseFile<'_> {
+    DatabaseFile::new(&database.path, database.allow_network_filesystem)
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use jobtrackd_core::shortage::Shortage;
 
+/// Oldest SQLite without the WAL-reset bug (RELIABILITY, fact 9); an older one is refused at start.
+pub const OLDEST_SQLITE: &str = "3.51.3";
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -71,7 +74,7 @@ pub enum StoreError {
         known: i64,
     },
     /// The SQLite library is too old.
-    #[error("SQLite {0} has a bug that can corrupt the database; {oldest} or newer is needed", oldest = super::OLDEST_SQLITE)]
+    #[error("SQLite {0} has a bug that can corrupt the database; {oldest} or newer is needed", oldest = OLDEST_SQLITE)]
     OldSqlite(String),
     /// Another program holds the write lock.
     #[error("the database is locked by another program")]

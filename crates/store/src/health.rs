@@ -1,7 +1,5 @@
-//! The verbs for whoever wants to know how things are.
+//! How things are, for an operator.
 
-use super::{Store, StoreError};
-use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
 /// How the jobs that have not ended are.
@@ -34,52 +32,4 @@ pub struct Backlog {
     pub exhausted: u64,
     /// When the latest of these happened.
     pub exhausted_latest: Option<UnixMillis>,
-}
-
-impl Store {
-    /// How the unfinished jobs are: which of them were due before `due_before`, and which have failed `errors` polls in
-    /// a row.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn jobs_health(
-        &self,
-        due_before: UnixMillis,
-        errors: u32,
-    ) -> Result<JobsHealth, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.jobs_health(due_before, errors).await,
-        }
-    }
-
-    /// What a webhook has not been told.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.backlog(webhook).await,
-        }
-    }
-
-    /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] when another program keeps the lock, or why nothing can be written.
-    pub async fn writable(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(store) => store.writable().await,
-        }
-    }
-
-    /// What SQLite finds wrong with the structure of the file, at most five lines; none when all is well. Reads the
-    /// whole file.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.quick_check().await,
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Finding, bytes};
-use crate::cli::place_of;
+use crate::cli::database_file;
 use crate::cli::privilege::leave_to_owner;
 use crate::cli::text::outside;
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ pub(in crate::cli) async fn open(
     clock: &Clock,
 ) -> (Finding, Option<Store>) {
     let path = &database.path;
-    let place = place_of(database);
+    let place = database_file(database);
     let shown = path.display();
     if let Err(error) = leave_to_owner(path) {
         let advice = format!("root opens nothing there; see what it is: ls -ld {shown}*");

@@ -5,7 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::unknown;
-use crate::cli::place_of;
+use crate::cli::database_file;
 use crate::cli::screen::Screen;
 use crate::cli::style::Tone;
 use crate::cli::text;
@@ -116,7 +116,7 @@ async fn keep(
     database: &DatabaseSettings,
     clock: &Clock,
 ) -> Result<(), StoreError> {
-    let store = Store::open(place_of(database), clock.clone()).await?;
+    let store = Store::open(database_file(database), clock.clone()).await?;
     let answer = report.answer.as_ref();
     let attempt = TestAttempt {
         event_id: event.id.clone(),

@@ -6,13 +6,13 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
+use super::bulk::{Row as Piece, execute, execute_in_pieces};
 use super::deliveries::record_attempts;
 use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
-use super::pieces::{Row as Piece, execute_in_pieces};
+use super::store::Store;
 use super::users::record_users;
-use super::{SqliteStore, StoreError};
-use crate::{Batch, Committed, Recordable, ScheduleUpdate};
+use crate::{Batch, Committed, Recordable, ScheduleUpdate, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -110,8 +110,12 @@ pub(super) const PAUSE_UPSTREAM: &str = "
     INSERT INTO upstreams (origin, paused_until) VALUES (?1, ?2)
     ON CONFLICT (origin) DO UPDATE SET paused_until = excluded.paused_until";
 
-impl SqliteStore {
-    pub(crate) async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+impl Store {
+    /// Commits everything in the batch in one transaction.
+    ///
+    /// # Errors
+    /// Nothing of the batch is recorded then. [`StoreError::is_temporary`] says whether trying again makes sense.
+    pub async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
             let mut committed = record_observations(connection, &batch.observations, now).await?;
@@ -184,22 +188,6 @@ async fn record_observations(
         webhooks,
         ..Committed::default()
     })
-}
-
-pub(super) async fn execute<T: Serialize>(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    rows: &[T],
-) -> Result<u64, StoreError> {
-    let done = sqlx::query(sql)
-        .bind(json(rows)?)
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
-}
-
-pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
-    serde_json::to_string(rows).map_err(|error| StoreError::Other(error.to_string()))
 }
 
 #[derive(Serialize)]

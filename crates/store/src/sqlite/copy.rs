@@ -8,11 +8,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
-use super::identity::check_names;
+use super::files::check_names;
 use super::open::{plain_options, read_schema};
-use super::place::{Place, Staging, refused};
 use super::shortage::judge;
-use super::{LockError, StoreError, integer};
+use super::staging::{CopyError, Entry, Staging, refused};
+use super::store::integer;
+use crate::StoreError;
 
 /// So often, in steps of SQLite's virtual machine, it asks whether to go on.
 const STEPS: i32 = 10_000;
@@ -21,23 +22,6 @@ const STEPS: i32 = 10_000;
 const INTEGRITY: &str = "PRAGMA integrity_check(1)";
 
 const JOBS: &str = "SELECT count(*) FROM jobs";
-
-/// Why a database was not copied or restored. Nothing was changed, and no file is left behind.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// A database cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A daemon has the database, or its lock cannot be taken.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A file or folder cannot be used in this way; the text says why and how to go on.
-    #[error("{0}")]
-    Refused(String),
-    /// Somebody asked for the end.
-    #[error("stopped by a signal before it was done; nothing was changed, type it again")]
-    Stopped,
-}
 
 /// What a database holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +38,7 @@ pub struct Copied {
 /// makes it outlast a power cut. It is one file, which only its owner can read. Errors call it `target`, which it is to
 /// become.
 pub(super) async fn copy(
-    from: &Place,
+    from: &Entry,
     staged: &Staging,
     target: &Path,
     stop: &CancellationToken,
@@ -98,7 +82,7 @@ pub(super) async fn copy(
     })
 }
 
-fn options_of(from: &Place) -> Result<SqliteConnectOptions, CopyError> {
+fn options_of(from: &Entry) -> Result<SqliteConnectOptions, CopyError> {
     let path = &from.path;
     match from.found()? {
         None => return Err(StoreError::Absent(path.clone()).into()),

@@ -6,13 +6,13 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::commit::{execute, json};
+use super::bulk::{execute, json};
 use super::expiry::{Untold, tell_fallbacks};
 use super::lanes::Lane;
 use super::rows::{Reading, due_delivery, millis};
 use super::standing::affect_webhook;
-use super::{SqliteStore, StoreError};
-use crate::{AttemptRecord, DueDeliveries};
+use super::store::Store;
+use crate::{AttemptRecord, DueDeliveries, StoreError};
 use jobtrackd_core::answer::Cut;
 use jobtrackd_core::delivery::{AfterAttempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
@@ -105,8 +105,12 @@ pub(super) const RECORD_ATTEMPTS: &str = "
            value ->> 'answer', value ->> 'answer_cut'
     FROM json_each(?1)";
 
-impl SqliteStore {
-    pub(crate) async fn deliveries_due(
+impl Store {
+    /// The heads of a webhook's lanes that are due at `now`, longest due first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -115,7 +119,11 @@ impl SqliteStore {
         self.due(DUE, webhook, now, limit).await
     }
 
-    pub(crate) async fn fresh_deliveries_due(
+    /// Those of them that will expire, likewise.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn fresh_deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -124,7 +132,12 @@ impl SqliteStore {
         self.due(DUE_AND_FRESH, webhook, now, limit).await
     }
 
-    pub(crate) async fn deliveries_to_probe(
+    /// The heads of a webhook's lanes, due or not, in the order in which a held webhook is probed: those that were never
+    /// tried first, then those whose last attempt is longest ago. Those that have expired at `now` are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_to_probe(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -148,7 +161,12 @@ impl SqliteStore {
         Ok(readable(&rows))
     }
 
-    pub(crate) async fn body_to_send(
+    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it is not any more: it was given up,
+    /// disabled or deleted, or an earlier one goes first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn body_to_send(
         &self,
         webhook: &WebhookName,
         event_id: &str,
@@ -161,7 +179,12 @@ impl SqliteStore {
         Ok(row.map(|row| row.try_get_unchecked(0)).transpose()?)
     }
 
-    pub(crate) async fn unreadable_deliveries(
+    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another hand was in their rows, and why.
+    /// They are not sent.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unreadable_deliveries(
         &self,
         webhook: &WebhookName,
     ) -> Result<Vec<(String, String)>, StoreError> {
@@ -170,7 +193,11 @@ impl SqliteStore {
         Ok(readable(&rows).unreadable)
     }
 
-    pub(crate) async fn next_delivery(
+    /// When the webhook's next delivery falls due after `now`, if any waits.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_delivery(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -180,7 +207,11 @@ impl SqliteStore {
         Ok(row.try_get::<Option<i64>, _>(0)?.map(UnixMillis))
     }
 
-    pub(crate) async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+    /// How many deliveries are pending, counted up to `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
         let query = sqlx::query_scalar(PENDING).bind(limit);
         self.read(query.fetch_one(&self.shared.readers)).await
     }

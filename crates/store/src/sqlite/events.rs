@@ -4,8 +4,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::{EventFilter, EventPage, RecordedEvent};
+use super::store::{Store, integer};
+use crate::{EventFilter, EventPage, RecordedEvent, StoreError};
 
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
@@ -42,8 +42,12 @@ pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
      WHERE job_id = ?6 AND +cursor > ?1 AND +cursor <= ?2 AND (?5 IS NULL OR type = ?5) ORDER BY sequence LIMIT ?3"
 );
 
-impl SqliteStore {
-    pub(crate) async fn newest_event(&self) -> Result<i64, StoreError> {
+impl Store {
+    /// The place of the newest event, 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
         self.read(async {
             let mut connection = self.shared.readers.acquire().await?;
             integer(&mut connection, NEWEST_EVENT).await
@@ -51,7 +55,12 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+    /// A page of events in order of their commits, but none behind the one that brings it to the wanted bytes. A
+    /// search for one type goes through at most 10,000 events and says how far it came.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
         let kind = filter.kind.map(|kind| kind.as_str());
         let sql = match (&filter.job, kind) {
             (Some(_), _) => EVENTS_OF_JOB,

@@ -6,11 +6,11 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::commit::json;
+use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{AttemptRecord, ExpiredDelivery, Expiry};
+use super::store::Store;
+use crate::{AttemptRecord, ExpiredDelivery, Expiry, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
@@ -45,8 +45,12 @@ pub(super) const TELL_FALLBACKS: &str = "
     ON CONFLICT (event_id, webhook) DO NOTHING
     RETURNING webhook, job_id";
 
-impl SqliteStore {
-    pub(crate) async fn expired_deliveries(
+impl Store {
+    /// The webhook's undelivered events that have expired at `now`, heads or not, disabled ones too.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn expired_deliveries(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -68,7 +72,11 @@ impl SqliteStore {
         Ok(read.collect())
     }
 
-    pub(crate) async fn next_expiry(
+    /// When the next of the webhook's undelivered events expires after `now`, if any does.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_expiry(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,

@@ -3,8 +3,8 @@
 use sqlx::Row;
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{Backlog, JobsHealth};
+use super::store::Store;
+use crate::{Backlog, JobsHealth, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -52,8 +52,13 @@ pub(super) const GIVEN_UP: &str = "
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2 AND d.state = 'exhausted'";
 
-impl SqliteStore {
-    pub(crate) async fn jobs_health(
+impl Store {
+    /// How the unfinished jobs are: which of them were due before `due_before`, and which have failed `errors` polls in
+    /// a row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs_health(
         &self,
         due_before: UnixMillis,
         errors: u32,
@@ -91,7 +96,11 @@ impl SqliteStore {
         }
     }
 
-    pub(crate) async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
+    /// What a webhook has not been told.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
         self.read(async {
             let mut connection = self.shared.readers.acquire().await?;
             let waiting = sqlx::query(WAITING).bind(webhook.as_str());
@@ -112,12 +121,20 @@ impl SqliteStore {
         .await
     }
 
-    /// Takes the write lock for an instant and changes nothing.
-    pub(crate) async fn writable(&self) -> Result<(), StoreError> {
+    /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when another program keeps the lock, or why nothing can be written.
+    pub async fn writable(&self) -> Result<(), StoreError> {
         self.write(async |_| Ok(())).await
     }
 
-    pub(crate) async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
+    /// What SQLite finds wrong with the structure of the file, at most five lines; none when all is well. Reads the
+    /// whole file.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query(QUICK_CHECK);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
         let lines: Vec<String> = rows

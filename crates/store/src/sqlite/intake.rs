@@ -6,8 +6,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 
 use super::rows::{job, job_columns};
-use super::{Shared, SqliteStore, StoreError, integer};
-use crate::JobChange;
+use super::store::{Shared, Store, integer};
+use crate::{JobChange, StoreError};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
@@ -24,20 +24,20 @@ pub(super) const CHANGES: &str = concat!(
 const NEWEST_CHANGE: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
 
-impl SqliteStore {
-    pub(crate) async fn active_jobs(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
+impl Store {
+    /// A page of the jobs that have not ended, by row number; `after` is `i64::MIN` for the first page.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
         self.job_changes(ACTIVE_JOBS, after, limit).await
     }
 
-    pub(crate) async fn changes(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
+    /// A page of what outsiders changed, in commit order, after change number `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
         self.job_changes(CHANGES, after, limit).await
     }
 
@@ -52,7 +52,11 @@ impl SqliteStore {
         rows.iter().map(job_change).collect()
     }
 
-    pub(crate) async fn newest_change(&self) -> Result<i64, StoreError> {
+    /// The number of the newest change, 0 when there was never one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_change(&self) -> Result<i64, StoreError> {
         self.read(async {
             let mut connection = self.shared.readers.acquire().await?;
             integer(&mut connection, NEWEST_CHANGE).await
@@ -60,13 +64,17 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
+    /// A connection of its own that only watches for commits of others.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn watcher(&self) -> Result<Watcher, StoreError> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = &self.shared.clock;
         self.shared.files.check_known()?;
         let connecting = clock.held(SqliteConnection::connect_with(&options)).await;
         let connection = self.shared.judged(connecting.map_err(StoreError::from))?;
-        Ok(SqliteWatcher {
+        Ok(Watcher {
             shared: Arc::clone(&self.shared),
             connection,
             version: None,
@@ -93,14 +101,18 @@ fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
 /// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
 /// only be compared on one and the same connection.
 #[derive(Debug)]
-pub struct SqliteWatcher {
+pub struct Watcher {
     shared: Arc<Shared>,
     connection: SqliteConnection,
     version: Option<i64>,
 }
 
-impl SqliteWatcher {
-    pub(crate) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+impl Watcher {
+    /// Whether anybody has committed since the last call.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn saw_commit(&mut self) -> Result<bool, StoreError> {
         let reading = integer(&mut self.connection, "PRAGMA data_version");
         let read = self.shared.clock.held(reading).await;
         let version = self.shared.judged(read.map_err(StoreError::from))?;

@@ -3,8 +3,10 @@
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::rows::{self, Reading, job_columns};
-use super::{SqliteStore, StoreError};
-use crate::{Asking, JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
+use super::store::Store;
+use crate::{
+    Asking, Enqueued, JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView, StoreError,
+};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Tracked;
@@ -81,8 +83,12 @@ pub(super) const UNKNOWN_WEBHOOKS: &str = "
       AND webhook NOT IN (SELECT value FROM json_each(?1))
     GROUP BY webhook ORDER BY webhook";
 
-impl SqliteStore {
-    pub(crate) async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
+impl Store {
+    /// A job as it was last recorded; `None` when its row is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
         let rows = self
             .read(async {
                 // One read transaction, so that steps and counters belong together.
@@ -118,7 +124,11 @@ impl SqliteStore {
         }))
     }
 
-    pub(crate) async fn mirrored(&self, id: &JobId) -> Result<Option<Mirrored>, StoreError> {
+    /// The remote job as last seen; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn mirrored(&self, id: &JobId) -> Result<Option<Mirrored>, StoreError> {
         let query = sqlx::query(MIRRORED).bind(id.as_str());
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
@@ -133,7 +143,11 @@ impl SqliteStore {
         .transpose()
     }
 
-    pub(crate) async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
+    /// One job as it stands in a list.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
         let (job, steps) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
@@ -150,7 +164,11 @@ impl SqliteStore {
         job.map(|row| summary(&row, steps)).transpose()
     }
 
-    pub(crate) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+    /// One row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
         let query = sqlx::query(JOB).bind(id.as_str());
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
@@ -158,16 +176,51 @@ impl SqliteStore {
         row.as_ref().map(rows::job).transpose()
     }
 
-    pub(crate) async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+    /// Inserts a job; `false` when the id is there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with the reason when the row may not be inserted.
+    pub async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
         self.write(async |connection| Ok(insert(connection, job).await?))
             .await
     }
 
-    pub(crate) async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    /// Inserts jobs in one transaction and says of each what became of it, in order. A refused one keeps none of the
+    /// others out.
+    ///
+    /// # Errors
+    /// When the database cannot be written; none of them is inserted then.
+    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, StoreError> {
+        self.write(async |connection| {
+            let mut outcomes = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                // The triggers undo the refused statement only; the transaction goes on.
+                let inserted = insert(&mut *connection, job).await;
+                outcomes.push(match inserted.map_err(StoreError::from) {
+                    Ok(true) => Enqueued::New,
+                    Ok(false) => Enqueued::Known,
+                    Err(StoreError::Refused(reason)) => Enqueued::Refused(reason),
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
         self.request(CANCEL, id).await
     }
 
-    pub(crate) async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    /// Asks for a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
         self.request(POLL, id).await
     }
 
@@ -189,7 +242,11 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
+    /// What answering a job's challenge needs; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
         let (job, steps) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
@@ -211,7 +268,11 @@ impl SqliteStore {
         }))
     }
 
-    pub(crate) async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
+    /// What is known of one job, but for what may be large.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
         let found = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
@@ -257,12 +318,16 @@ impl SqliteStore {
         }))
     }
 
-    pub(crate) async fn unknown_webhooks(
+    /// Names in `jobs.webhook` of unfinished jobs that are not in `known`, with the number of those jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unknown_webhooks(
         &self,
         known: &[WebhookName],
     ) -> Result<Vec<(String, u64)>, StoreError> {
         let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
-        let names = super::commit::json(&names)?;
+        let names = super::bulk::json(&names)?;
         let query = sqlx::query(UNKNOWN_WEBHOOKS).bind(names);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
         rows.iter()

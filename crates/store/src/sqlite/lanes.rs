@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::StoreError;
-use super::commit::json;
+use super::bulk::json;
+use crate::StoreError;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;

@@ -10,8 +10,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 
 use super::jobs::{STEPS_OF_MANY, summary};
 use super::rows::{self, Reading, job_columns};
-use super::{SqliteStore, StoreError};
-use crate::{JobFilter, JobPage, PAGE_BYTES, StepView};
+use super::store::Store;
+use crate::{JobFilter, JobPage, PAGE_BYTES, StepView, StoreError};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
@@ -72,8 +72,13 @@ pub(super) const SEARCH_END_OF_STATE: &str = "
     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8
     ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
 
-impl SqliteStore {
-    pub(crate) async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
+impl Store {
+    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text looks at 100,000 jobs
+    /// of the state and time at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         let mut range = Range::of(filter);
         if let Some(end) = self.search_end(filter).await? {
             range.last = (end.0.0, end.1.to_string());
@@ -117,7 +122,11 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    /// The ids of the newest jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
         let query = sqlx::query(NEWEST_IDS).bind(limit);
         let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
         // Whatever its id: a row that cannot be read is left out.
@@ -127,7 +136,12 @@ impl SqliteStore {
         Ok(ids.filter_map(Result::ok).collect())
     }
 
-    pub(crate) async fn search_end(
+    /// Where a search by webhook or text ends although older jobs may match: the last job that is looked at. `None`
+    /// when all are looked at.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn search_end(
         &self,
         filter: &JobFilter,
     ) -> Result<Option<(UnixMillis, JobId)>, StoreError> {

@@ -4,8 +4,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::events::NEWEST_EVENT;
 use super::rows::{self, Reading};
-use super::{SqliteStore, StoreError, integer};
-use crate::{DeliveryFilter, DeliveryPage, ListedDelivery};
+use super::store::{Store, integer};
+use crate::{DeliveryFilter, DeliveryPage, ListedDelivery, StoreError};
 use jobtrackd_core::delivery::DeliveryState;
 
 /// Most events that one look goes through.
@@ -30,8 +30,12 @@ pub(super) const LIST_DELIVERIES: &str = listed!("e.cursor < ?1 AND e.cursor >= 
 pub(super) const DELIVERIES_OF_JOB: &str =
     listed!("e.job_id = ?7 AND +e.cursor < ?1 AND +e.cursor >= ?2");
 
-impl SqliteStore {
-    pub(crate) async fn list_deliveries(
+impl Store {
+    /// A page of deliveries, those of the newest events first. One look goes through 10,000 events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list_deliveries(
         &self,
         filter: &DeliveryFilter,
     ) -> Result<DeliveryPage, StoreError> {

@@ -7,8 +7,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{Prunable, Prune, Pruned};
+use super::store::Store;
+use crate::{Prunable, Prune, Pruned, StoreError};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -80,8 +80,14 @@ pub(super) const PRUNE_TESTS: &str = "
         SELECT event_id, webhook, number FROM attempts
         WHERE event_id >= 'test_' AND event_id < 'test`' AND started_at < ?1 LIMIT ?2)";
 
-impl SqliteStore {
-    pub(crate) async fn prunable(
+impl Store {
+    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be told,
+    /// in the order of their ends, behind `after`. Looks at 1000 such jobs at most; the second value is where it stopped,
+    /// if it did.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn prunable(
         &self,
         stage: Stage,
         before: UnixMillis,
@@ -115,7 +121,11 @@ impl SqliteStore {
         Ok((prunable, last.filter(|_| is_full)))
     }
 
-    pub(crate) async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
+    /// Deletes what is given, as far as the rows go. Whether it may be deleted is asked again in the same transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
         let ((jobs, rows), took) = self
             .write_timed(async |connection| {
                 let mut budget = Budget {
@@ -147,11 +157,11 @@ impl SqliteStore {
         Ok(Pruned { jobs, rows, took })
     }
 
-    pub(crate) async fn prune_tests(
-        &self,
-        before: UnixMillis,
-        rows: u32,
-    ) -> Result<Pruned, StoreError> {
+    /// Deletes attempts of tests that began before this moment, at most so many.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
         let (rows, took) = self
             .write_timed(async |connection| {
                 let deleted = sqlx::query(PRUNE_TESTS).bind(before.0).bind(rows);

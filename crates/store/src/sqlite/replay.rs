@@ -6,11 +6,11 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::commit::json;
+use super::bulk::json;
 use super::events::NEWEST_EVENT;
 use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::{Replay, ReplayFilter, ReplayPage, Replayable};
+use super::store::{Store, integer};
+use crate::{Replay, ReplayFilter, ReplayPage, Replayable, StoreError};
 use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::time::UnixMillis;
 
@@ -91,8 +91,12 @@ const ASK: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1)
     ON CONFLICT (name) DO UPDATE SET asks = asks + 1, probe_at = NULL";
 
-impl SqliteStore {
-    pub(crate) async fn replayable(
+impl Store {
+    /// What a replay would send, behind the event `after`. One look goes through 10,000 events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn replayable(
         &self,
         filter: &ReplayFilter,
         after: i64,
@@ -153,7 +157,11 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
+    /// Writes down that a replay begins.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
         let started_at = self.shared.clock.now();
         let asked = json(filter)?;
         let id = self
@@ -174,7 +182,12 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn replay(
+    /// Makes the deliveries of a page pending, and moves the replay on. `None` when it is not where it was: another
+    /// program goes on with it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn replay(
         &self,
         replay: &Replay,
         page: &ReplayPage,
@@ -204,7 +217,11 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
+    /// Replays that have been begun and not finished, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
         let rows = self
             .read(sqlx::query(UNFINISHED).fetch_all(&self.shared.readers))
             .await?;

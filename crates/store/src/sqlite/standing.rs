@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 
-use super::commit::json;
+use super::bulk::json;
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{AttemptRecord, HealthRecord, WebhookHealth};
+use super::store::Store;
+use crate::{AttemptRecord, HealthRecord, StoreError, WebhookHealth};
 use jobtrackd_core::backoff::MAX_RETRY_AFTER;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::health::{Failing, Health, Hold, PROBE_PACE};
@@ -57,11 +57,12 @@ const RECORD_HEALTH: &str = "
         ramp = excluded.ramp, rests = excluded.rests, revision = excluded.revision
     WHERE webhooks.generation = excluded.generation AND webhooks.revision < excluded.revision";
 
-impl SqliteStore {
-    pub(crate) async fn webhook_health(
-        &self,
-        webhook: &WebhookName,
-    ) -> Result<WebhookHealth, StoreError> {
+impl Store {
+    /// What is remembered of a webhook.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
         let query = sqlx::query(STANDING).bind(webhook.as_str());
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
@@ -78,8 +79,14 @@ impl SqliteStore {
     }
 }
 
-impl SqliteStore {
-    pub(crate) async fn clamp_waits(
+impl Store {
+    /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
+    /// pace, a rest to a day. A clock that was ahead may have put it years away. Answers how many deliveries were
+    /// shortened; there may be more until it is none.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clamp_waits(
         &self,
         webhook: &WebhookName,
         longest: Duration,

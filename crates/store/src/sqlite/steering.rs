@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::{self, Reading};
 use super::standing::DISABLE;
-use super::{SqliteStore, StoreError};
-use crate::{AttemptView, Page, TestAttempt};
+use super::store::Store;
+use crate::{AttemptView, Page, StoreError, TestAttempt};
 use jobtrackd_core::delivery::WebhookName;
 
 /// Deliveries changed in one transaction.
@@ -95,8 +95,13 @@ const RECORD_TEST: &str = "
     INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
     VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, 'test', ?7, ?8)";
 
-impl SqliteStore {
-    pub(crate) async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
+impl Store {
+    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to look at
+    /// each again.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
         let rows = self
             .read(sqlx::query(ASKS).fetch_all(&self.shared.readers))
             .await?;
@@ -108,7 +113,11 @@ impl SqliteStore {
         read.collect()
     }
 
-    pub(crate) async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
+    /// The names of webhooks that something waits for or of which anything is remembered, sorted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
         let rows = self
             .read(sqlx::query(NAMES).fetch_all(&self.shared.readers))
             .await?;
@@ -120,7 +129,11 @@ impl SqliteStore {
         read.collect()
     }
 
-    pub(crate) async fn latest_attempts(
+    /// The latest attempts at a webhook among those of the 10,000 latest events, the newest first, tests included.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn latest_attempts(
         &self,
         webhook: &WebhookName,
         limit: u32,
@@ -133,7 +146,12 @@ impl SqliteStore {
         found.iter().map(rows::attempt).collect()
     }
 
-    pub(crate) async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page, StoreError> {
+    /// Switches a webhook on: a page of its disabled deliveries becomes pending, in order, then what waits for a retry becomes
+    /// due, and with the last page its hold or rest is forgotten. A disabled one is sent nothing until then.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page, StoreError> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let flipped = sqlx::query(ENABLE_DELIVERIES)
@@ -164,7 +182,12 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn disable_webhook(
+    /// Switches a webhook off, from the first page on, for this reason unless it is off already; a page of its pending
+    /// deliveries becomes disabled.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn disable_webhook(
         &self,
         webhook: &WebhookName,
         reason: &str,
@@ -191,7 +214,11 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn record_test(&self, attempt: &TestAttempt) -> Result<(), StoreError> {
+    /// Keeps an attempt of a test.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn record_test(&self, attempt: &TestAttempt) -> Result<(), StoreError> {
         self.write(async |connection| {
             sqlx::query(RECORD_TEST)
                 .bind(&attempt.event_id)

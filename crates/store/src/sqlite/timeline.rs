@@ -4,8 +4,8 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::rows::{self, Reading};
-use super::{SqliteStore, StoreError};
-use crate::{Happened, PAGE_BYTES, TimelineEntry, TimelineKey, TimelinePage};
+use super::store::Store;
+use crate::{Happened, PAGE_BYTES, StoreError, TimelineEntry, TimelineKey, TimelinePage};
 use jobtrackd_core::job::JobId;
 
 const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
@@ -48,8 +48,13 @@ pub(super) const TIMELINE: &str = "
     WHERE page.up_to - page.bytes < ?8
     ORDER BY page.at, page.rank, page.n, page.webhook, page.number";
 
-impl SqliteStore {
-    pub(crate) async fn timeline(
+impl Store {
+    /// A part of a job's timeline behind `after`, at most 4 MiB and one entry more; `None` when there is no
+    /// such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn timeline(
         &self,
         id: &JobId,
         after: Option<&TimelineKey>,

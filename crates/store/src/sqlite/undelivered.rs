@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::commit::json;
+use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::Reading;
 use super::steering::waited_for;
-use super::{SqliteStore, StoreError};
-use crate::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
+use super::store::Store;
+use crate::{MOST_STRANDED, Moved, Page, StoreError, Stranded, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -123,11 +123,12 @@ pub(super) const RENAME_OTHERS: &str =
 const ASK: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
 
-impl SqliteStore {
-    pub(crate) async fn stranded(
-        &self,
-        known: &[WebhookName],
-    ) -> Result<Vec<Stranded>, StoreError> {
+impl Store {
+    /// Webhooks other than those in `known` for which events wait, pending or disabled; the first 100 by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>, StoreError> {
         let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
         let query = sqlx::query(STRANDED)
             .bind(json(&names)?)
@@ -145,12 +146,20 @@ impl SqliteStore {
         read.collect()
     }
 
-    pub(crate) async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+    /// Whether there is an event of this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
         let query = sqlx::query_scalar(HAS_EVENT).bind(id);
         self.read(query.fetch_one(&self.shared.readers)).await
     }
 
-    pub(crate) async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
+    /// Gives up a page of deliveries: they become exhausted, and their lanes go on. A request under way may still arrive.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
         self.write(async |connection| {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
@@ -179,7 +188,13 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn move_deliveries(
+    /// Hands a page of what one webhook was not told yet to another one, lane by lane in order, and with the last of a
+    /// lane its job, if it has not ended and names the old webhook. What the other one has already is not given to it
+    /// again.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn move_deliveries(
         &self,
         from: &WebhookName,
         to: &WebhookName,

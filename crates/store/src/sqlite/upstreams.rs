@@ -1,8 +1,8 @@
 //! What is remembered of the API, and how an operator has it forgotten.
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::Resumed;
+use super::store::{Store, integer};
+use crate::{Resumed, StoreError};
 use jobtrackd_core::time::UnixMillis;
 
 const PAUSE: &str = "SELECT origin, paused_until FROM upstreams WHERE origin = ?1";
@@ -24,11 +24,12 @@ const POLL_THROTTLED: &str = "
     UPDATE jobs SET poll_requested = 1
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
-impl SqliteStore {
-    pub(crate) async fn upstream_pause(
-        &self,
-        origin: &str,
-    ) -> Result<Option<UnixMillis>, StoreError> {
+impl Store {
+    /// Until when the API at this origin asked to be left alone, as last written down.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
         let query = sqlx::query(PAUSE).bind(origin);
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
@@ -37,7 +38,11 @@ impl SqliteStore {
             .transpose()
     }
 
-    pub(crate) async fn upstream_resumes(&self) -> Result<i64, StoreError> {
+    /// How often operators have ended pauses of APIs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_resumes(&self) -> Result<i64, StoreError> {
         self.read(async {
             let mut connection = self.shared.readers.acquire().await?;
             integer(&mut connection, RESUMES).await
@@ -45,7 +50,12 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
+    /// Ends every pause that an API asked for, here and in the daemon that has this database, and has the jobs polled that
+    /// wait because they were throttled.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let rows = sqlx::query(PAUSES)

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::commit::execute;
+use super::bulk::execute;
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{PAGE_BYTES, Recordable, UserFilter, UserPage};
+use super::store::Store;
+use crate::{PAGE_BYTES, Recordable, StoreError, UserFilter, UserPage};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::resource::{leads_to, users_of};
 use jobtrackd_core::time::UnixMillis;
@@ -67,8 +67,13 @@ pub(super) async fn record_users<'a>(
     Ok(())
 }
 
-impl SqliteStore {
-    pub(crate) async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
+impl Store {
+    /// Remote jobs whose source or results lead to a user, newest first; looks at 4 MiB of them at most and one job more,
+    /// and at 500 of them for those of one connection.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
         let (at, id) = filter
             .after
             .as_ref()

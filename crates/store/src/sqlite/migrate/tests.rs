@@ -10,7 +10,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType};
 
 use super::super::open::plain_options;
-use super::super::{SqliteStore, integer};
+use super::super::store::{Store, integer};
 use super::*;
 use jobtrackd_clock::Clock;
 
@@ -46,8 +46,7 @@ fn migrations(scripts: &[&'static str]) -> Migrator {
 
 async fn migrated(file: &Path, scripts: &[&'static str]) -> Result<(), StoreError> {
     let migrations = migrations(scripts);
-    let store =
-        SqliteStore::create_or_migrate_by(&migrations, file.into(), Clock::system()).await?;
+    let store = Store::create_or_migrate_by(&migrations, file.into(), Clock::system()).await?;
     store.close().await;
     Ok(())
 }

@@ -7,11 +7,11 @@ use crate::sqlite::commit::{
     FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
-use crate::sqlite::deliveries::DUE;
-use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
-use crate::sqlite::figures::{
+use crate::sqlite::counts::{
     JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK,
 };
+use crate::sqlite::deliveries::DUE;
+use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use crate::sqlite::health::{GIVEN_UP, JOBS_HEALTH, SPOILT, WAITING, WAITING_SINCE};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
@@ -30,10 +30,10 @@ use crate::sqlite::replay::REPLAYABLE;
 use crate::sqlite::steering::{DISABLE_PAGE, ENABLE_DELIVERIES};
 use crate::sqlite::timeline::TIMELINE;
 use crate::sqlite::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
-use crate::sqlite::watched::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
+use crate::sqlite::watch::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
 use deliveries::PLANS_OF_DELIVERIES;
 
-async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+async fn plan(store: &Store, sql: &str) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
     let mut writer = SqliteConnection::connect_with(&store.shared.options)
         .await

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use crate::StoreError;
 
 /// The log and its index, which are there while anybody has the database open.
 const LOG: [&str; 2] = ["-wal", "-shm"];

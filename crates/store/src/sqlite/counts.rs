@@ -6,8 +6,8 @@ use std::path::Path;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{SqliteStore, StoreError};
-use crate::{Figures, MOST_COUNTED, WebhookFigures};
+use super::store::Store;
+use crate::{Figures, MOST_COUNTED, StoreError, WebhookFigures};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -36,8 +36,12 @@ pub(super) const NOT_TOLD_OF_WEBHOOK: &str = "
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2";
 
-impl SqliteStore {
-    pub(crate) async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
+impl Store {
+    /// How much there is, of these webhooks too.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
         let (jobs, mut of_webhooks) = self
             .read(async {
                 let mut connection = self.shared.readers.acquire().await?;

@@ -6,8 +6,7 @@
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::StoreError;
-use super::commit::json;
+use crate::StoreError;
 
 /// Longest text that is part of the JSON, in bytes (4 KiB).
 const LONG: usize = 4 << 10;
@@ -37,21 +36,21 @@ pub(super) async fn execute_in_pieces<'a, R: Row<'a>>(
         let text = row.text().take_if(|text| text.len() > LONG);
         let more = row.text().map_or(0, str::len) + row.others();
         if text.is_some() || bytes + more > PIECE {
-            returned.extend(execute(connection, sql, &piece, None).await?);
+            returned.extend(execute_piece(connection, sql, &piece, None).await?);
             (piece, bytes) = (Vec::new(), 0);
         }
         if text.is_some() {
-            returned.extend(execute(connection, sql, &[row], text).await?);
+            returned.extend(execute_piece(connection, sql, &[row], text).await?);
         } else {
             piece.push(row);
             bytes += more;
         }
     }
-    returned.extend(execute(connection, sql, &piece, None).await?);
+    returned.extend(execute_piece(connection, sql, &piece, None).await?);
     Ok(returned)
 }
 
-async fn execute<R: Serialize>(
+async fn execute_piece<R: Serialize>(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: &[R],
@@ -62,4 +61,20 @@ async fn execute<R: Serialize>(
     }
     let query = sqlx::query(sql).bind(json(rows)?).bind(text);
     Ok(query.fetch_all(connection).await?)
+}
+
+pub(super) async fn execute<T: Serialize>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    rows: &[T],
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(sql)
+        .bind(json(rows)?)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(|error| StoreError::Other(error.to_string()))
 }

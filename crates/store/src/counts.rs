@@ -1,6 +1,5 @@
-//! The verb for whoever draws curves: how much there is of everything, counted within limits.
+//! How much there is of everything, counted within limits.
 
-use super::{Store, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -40,16 +39,4 @@ pub struct WebhookFigures {
     pub is_disabled: bool,
     /// Until when it rests.
     pub paused_until: Option<UnixMillis>,
-}
-
-impl Store {
-    /// How much there is, of these webhooks too.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.figures(webhooks).await,
-        }
-    }
 }

@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::jobs::summary;
 use super::rows::{self, Reading, job_columns};
-use super::{SqliteStore, StoreError};
-use crate::{Overview, Told, WatchedJob};
+use super::store::Store;
+use crate::{Overview, StoreError, Told, WatchedJob};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
@@ -81,8 +81,12 @@ pub(super) const TOLD: &str = "
     FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
     GROUP BY job_id, state, tried";
 
-impl SqliteStore {
-    pub(crate) async fn overview(&self, ended_since: UnixMillis) -> Result<Overview, StoreError> {
+impl Store {
+    /// How things are as a whole; ended jobs are counted from `ended_since` on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview, StoreError> {
         self.read(async {
             let mut snapshot = self.shared.readers.begin().await?;
             let running: i64 = sqlx::query_scalar(RUNNING)
@@ -108,7 +112,12 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn lively_jobs(
+    /// The jobs that run, and those that ended at `ended_since` or later: at most `limit`, the one that changed last
+    /// first. Of more than a few thousand that run, those that never changed may be missing.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn lively_jobs(
         &self,
         ended_since: UnixMillis,
         limit: u32,
@@ -123,9 +132,13 @@ impl SqliteStore {
             .collect()
     }
 
-    pub(crate) async fn watched(&self, ids: &[JobId]) -> Result<Vec<WatchedJob>, StoreError> {
+    /// These jobs, in this order; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn watched(&self, ids: &[JobId]) -> Result<Vec<WatchedJob>, StoreError> {
         let ids: Vec<&str> = ids.iter().map(JobId::as_str).collect();
-        let ids = super::commit::json(&ids)?;
+        let ids = super::bulk::json(&ids)?;
         let (jobs, steps, told) = self
             .read(async {
                 let mut snapshot = self.shared.readers.begin().await?;
