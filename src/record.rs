@@ -8,11 +8,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::core::answer::Cut;
+use crate::core::delivery::{DeliveryState, Trigger};
+use crate::core::event::EventType;
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
-    AttemptView, DeliveryView, JobDetail, JobSummary, RecordedEvent, StepView, TransitionView,
+    Attempt, DeliveryRow, JobDetail, JobSummary, RecordedEvent, StepRow, TransitionRow,
 };
 
 /// A job in a list.
@@ -57,7 +60,7 @@ pub struct DetailRecord<'a> {
     last_polled_at: Option<String>,
     resource: Option<Json<'a>>,
     /// `attempts`, or `events` with them, when these were deleted at their age.
-    pruned: Option<&'static str>,
+    pruned: Option<Stage>,
 }
 
 /// A step as last seen.
@@ -95,7 +98,7 @@ pub struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
     #[serde(rename = "type")]
-    kind: &'a str,
+    kind: EventType,
     created_at: String,
     body: Json<'a>,
 }
@@ -106,7 +109,7 @@ pub struct DeliveryRecord<'a> {
     event_id: &'a str,
     sequence: u32,
     webhook: &'a str,
-    state: &'static str,
+    state: DeliveryState,
     attempts: u32,
     next_attempt_at: Option<String>,
     delivered_at: Option<String>,
@@ -123,12 +126,12 @@ pub struct AttemptRecord<'a> {
     webhook: &'a str,
     number: u32,
     started_at: String,
-    duration_ms: i64,
+    duration_ms: u64,
     status: Option<u16>,
     error: Option<&'a str>,
-    trigger: &'a str,
+    trigger: Trigger,
     answer: Option<&'a str>,
-    answer_cut: Option<&'a str>,
+    answer_cut: Option<Cut>,
 }
 
 /// JSON that was recorded as text.
@@ -183,13 +186,13 @@ impl<'a> From<&'a JobDetail> for DetailRecord<'a> {
             consecutive_errors: row.progress.consecutive_errors,
             last_polled_at: time(row.progress.last_polled_at),
             resource: detail.resource.as_deref().map(Json::of),
-            pruned: detail.pruned.map(Stage::as_str),
+            pruned: detail.pruned,
         }
     }
 }
 
-impl<'a> From<&'a StepView> for StepRecord<'a> {
-    fn from(step: &'a StepView) -> Self {
+impl<'a> From<&'a StepRow> for StepRecord<'a> {
+    fn from(step: &'a StepRow) -> Self {
         Self {
             position: step.position,
             title: &step.title,
@@ -201,8 +204,8 @@ impl<'a> From<&'a StepView> for StepRecord<'a> {
     }
 }
 
-impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
-    fn from(transition: &'a TransitionView) -> Self {
+impl<'a> From<&'a TransitionRow> for TransitionRecord<'a> {
+    fn from(transition: &'a TransitionRow) -> Self {
         Self {
             seq: transition.seq,
             position: transition.position,
@@ -221,20 +224,20 @@ impl<'a> From<&'a RecordedEvent> for EventRecord<'a> {
         Self {
             id: &event.id,
             sequence: event.sequence,
-            kind: &event.kind,
+            kind: event.kind,
             created_at: event.created_at.rfc3339(),
             body: Json::of(&event.body),
         }
     }
 }
 
-impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
-    fn from(delivery: &'a DeliveryView) -> Self {
+impl<'a> From<&'a DeliveryRow> for DeliveryRecord<'a> {
+    fn from(delivery: &'a DeliveryRow) -> Self {
         Self {
             event_id: &delivery.event_id,
             sequence: delivery.sequence,
-            webhook: &delivery.webhook,
-            state: delivery.state.as_str(),
+            webhook: delivery.webhook.as_str(),
+            state: delivery.state,
             attempts: delivery.attempts,
             next_attempt_at: time(delivery.next_attempt_at),
             delivered_at: time(delivery.delivered_at),
@@ -246,19 +249,19 @@ impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
     }
 }
 
-impl<'a> From<&'a AttemptView> for AttemptRecord<'a> {
-    fn from(attempt: &'a AttemptView) -> Self {
+impl<'a> From<&'a Attempt> for AttemptRecord<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
         Self {
             event_id: &attempt.event_id,
-            webhook: &attempt.webhook,
+            webhook: attempt.webhook.as_str(),
             number: attempt.number,
             started_at: attempt.started_at.rfc3339(),
             duration_ms: attempt.duration_ms,
             status: attempt.status,
             error: attempt.error.as_deref(),
-            trigger: &attempt.trigger,
+            trigger: attempt.trigger,
             answer: attempt.answer.as_deref(),
-            answer_cut: attempt.answer_cut.as_deref(),
+            answer_cut: attempt.answer_cut,
         }
     }
 }

@@ -7,6 +7,7 @@ use jobtrackd::core::job::JobId;
 use jobtrackd::core::retention::{BatchSize, Retention, Stage};
 use jobtrackd::store::{Prune, Store};
 use sqlx::AssertSqlSafe;
+use strum::IntoEnumIterator;
 use tokio::time::Instant;
 
 use super::percentile;
@@ -69,7 +70,7 @@ async fn prune(store: &Store) -> anyhow::Result<(Vec<f64>, f64)> {
     let begun = Instant::now();
     let now = Clock::system().now();
     let (mut size, mut took, mut rows) = (BatchSize::default(), Vec::new(), 0);
-    for stage in Stage::ALL {
+    for stage in Stage::iter() {
         let before = Retention::default().before(stage, now).unwrap_or(now);
         let mut after = None;
         loop {

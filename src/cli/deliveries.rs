@@ -5,7 +5,7 @@ use super::style::Tone;
 use super::text;
 use crate::core::delivery::DeliveryState;
 use crate::core::time::UnixMillis;
-use crate::store::{DeliveryView, JobDetail, WebhookHealth};
+use crate::store::{DeliveryRow, JobDetail, WebhookHealth};
 
 /// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
 const MOST_UNDELIVERED: usize = 12;
@@ -38,14 +38,14 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
     let mut webhooks: Vec<&str> = Vec::new();
     for delivery in &detail.deliveries {
         if !webhooks.contains(&delivery.webhook.as_str()) {
-            webhooks.push(&delivery.webhook);
+            webhooks.push(delivery.webhook.as_str());
         }
     }
     for webhook in webhooks {
-        let mine: Vec<&DeliveryView> = detail
+        let mine: Vec<&DeliveryRow> = detail
             .deliveries
             .iter()
-            .filter(|delivery| delivery.webhook == webhook)
+            .filter(|delivery| delivery.webhook.as_str() == webhook)
             .collect();
         let health = healths.iter().find(|(name, _)| name == webhook);
         push_webhook(&mut out, webhook, &mine, detail, view);
@@ -59,7 +59,7 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
 fn push_webhook(
     out: &mut String,
     webhook: &str,
-    deliveries: &[&DeliveryView],
+    deliveries: &[&DeliveryRow],
     detail: &JobDetail,
     view: &View,
 ) {
@@ -112,11 +112,11 @@ fn standstill(health: &WebhookHealth, view: &View) -> Vec<String> {
 }
 
 /// The deliveries worth a line, in order of sequence.
-fn selection<'a>(deliveries: &[&'a DeliveryView]) -> Vec<&'a DeliveryView> {
-    let is_delivered = |delivery: &&&DeliveryView| delivery.state == DeliveryState::Delivered;
+fn selection<'a>(deliveries: &[&'a DeliveryRow]) -> Vec<&'a DeliveryRow> {
+    let is_delivered = |delivery: &&&DeliveryRow| delivery.state == DeliveryState::Delivered;
     let waiting = deliveries.iter().filter(|each| !is_delivered(each));
     let done = deliveries.iter().rev().filter(is_delivered);
-    let mut shown: Vec<&DeliveryView> = waiting
+    let mut shown: Vec<&DeliveryRow> = waiting
         .take(MOST_UNDELIVERED)
         .chain(done.take(MOST_DELIVERED))
         .copied()
@@ -127,8 +127,8 @@ fn selection<'a>(deliveries: &[&'a DeliveryView]) -> Vec<&'a DeliveryView> {
 
 fn push_delivery(
     out: &mut String,
-    delivery: &DeliveryView,
-    lane: &[&DeliveryView],
+    delivery: &DeliveryRow,
+    lane: &[&DeliveryRow],
     detail: &JobDetail,
     view: &View,
 ) {
@@ -176,7 +176,7 @@ fn push_delivery(
 }
 
 /// The attempts so far, what comes next, and in whose place it is told.
-fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+fn standing(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempted = attempted(delivery, lane, now);
     let in_place = delivery.fallback_for.as_deref().map(|webhook| {
         let webhook = text::outside(webhook, 64);
@@ -186,7 +186,7 @@ fn standing(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) ->
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn attempted(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+fn attempted(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = text::count(u64::from(delivery.attempts), "attempt");
     match (delivery.state, delivery.next_attempt_at) {
         (DeliveryState::Pending, Some(at)) if at > now => {

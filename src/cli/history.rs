@@ -3,9 +3,10 @@
 use super::screen::View;
 use super::style::Tone;
 use super::{steps, text};
+use crate::core::delivery::Trigger;
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptView, JobDetail};
+use crate::store::{Attempt, JobDetail};
 
 /// Most happenings that are listed: the latest.
 const MOST: usize = 40;
@@ -69,7 +70,7 @@ fn happenings(detail: &JobDetail) -> Vec<Happening> {
         .collect();
     // That a step changed is said already.
     let events = detail.events.iter();
-    let events = events.filter(|event| event.kind != EventType::StepChanged.as_str());
+    let events = events.filter(|event| event.kind != EventType::StepChanged);
     all.extend(events.map(|event| Happening {
         at: event.created_at,
         part: "event",
@@ -80,24 +81,23 @@ fn happenings(detail: &JobDetail) -> Vec<Happening> {
     all
 }
 
-fn attempt(attempt: &AttemptView, detail: &JobDetail) -> Happening {
+fn attempt(attempt: &Attempt, detail: &JobDetail) -> Happening {
     let mut events = detail.events.iter();
     let event = events.find(|event| event.id == attempt.event_id);
     let event = event.map_or(String::new(), |event| {
         format!("#{} {}", event.sequence, event.kind)
     });
-    let webhook = text::outside(&attempt.webhook, TEXT_CHARS);
-    let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
-    let took = text::brief(std::time::Duration::from_millis(took));
+    let webhook = text::outside(attempt.webhook.as_str(), TEXT_CHARS);
+    let took = text::brief(std::time::Duration::from_millis(attempt.duration_ms));
     let (said, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (text::outside(error, TEXT_CHARS), Tone::Warn),
         (None, Some(status)) => (status.to_string(), Tone::Good),
         (None, None) => ("no answer".to_owned(), Tone::Warn),
     };
     let number = attempt.number;
-    let why = match attempt.trigger.as_str() {
-        "schedule" => String::new(),
-        other => format!(", {}", text::outside(other, TEXT_CHARS)),
+    let why = match attempt.trigger {
+        Trigger::Schedule => String::new(),
+        other => format!(", {}", other.as_str()),
     };
     Happening {
         at: attempt.started_at,

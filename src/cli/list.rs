@@ -10,6 +10,7 @@ use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
 use crate::store::{JobFilter, JobSummary, Store};
+use strum::IntoEnumIterator;
 
 /// Jobs read at once.
 const PAGE: u32 = 200;
@@ -56,14 +57,10 @@ pub(super) struct Args {
 }
 
 fn states() -> impl TypedValueParser<Value = JobState> {
-    let states = [
-        JobState::Pending,
-        JobState::InProgress,
-        JobState::Success,
-        JobState::Failed,
-    ];
-    PossibleValuesParser::new(states.map(JobState::as_str)).try_map(|word| {
-        JobState::from_word(&word).ok_or_else(|| format!("there is no state {word}"))
+    let states = JobState::iter().map(JobState::as_str);
+    PossibleValuesParser::new(states.collect::<Vec<_>>()).try_map(|word| {
+        word.parse()
+            .map_err(|_| format!("there is no state {word}"))
     })
 }
 

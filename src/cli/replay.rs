@@ -10,6 +10,7 @@ use super::past::Past;
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::{text, told};
+use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
@@ -72,9 +73,9 @@ pub(super) struct Args {
 struct Tally {
     deliveries: u64,
     /// By webhook and type.
-    by_kind: BTreeMap<(String, String), u64>,
+    by_kind: BTreeMap<(WebhookName, &'static str), u64>,
     /// Left alone, by webhook.
-    disabled: BTreeMap<String, u64>,
+    disabled: BTreeMap<WebhookName, u64>,
     first: Option<UnixMillis>,
     last: Option<UnixMillis>,
     shown: Vec<Replayable>,
@@ -89,7 +90,7 @@ struct Record<'a> {
     first: Option<String>,
     last: Option<String>,
     by_type: Vec<KindRecord<'a>>,
-    left_alone: &'a BTreeMap<String, u64>,
+    left_alone: &'a BTreeMap<WebhookName, u64>,
 }
 
 #[derive(Serialize)]
@@ -146,7 +147,7 @@ impl Args {
             since: self.since.map(|past| past.before(now)),
             // What happens from now on is not sent twice.
             until: Some(self.until.map_or(now, |past| past.before(now))),
-            kind: self.kind.map(|kind| kind.as_str().to_owned()),
+            kind: self.kind,
             failed_only: self.failed_only,
             limit: self.limit,
         })
@@ -241,7 +242,7 @@ impl Tally {
                 continue;
             }
             self.deliveries += 1;
-            let key = (delivery.webhook.clone(), delivery.kind.clone());
+            let key = (delivery.webhook.clone(), delivery.kind.as_str());
             *self.by_kind.entry(key).or_default() += 1;
             self.first = self.first.or(Some(delivery.created_at));
             self.last = Some(delivery.created_at);
@@ -270,7 +271,7 @@ fn report(
             last: tally.last.map(UnixMillis::rfc3339),
             by_type: by_type
                 .map(|((webhook, kind), deliveries)| KindRecord {
-                    webhook,
+                    webhook: webhook.as_str(),
                     r#type: kind,
                     deliveries: *deliveries,
                 })
@@ -283,7 +284,7 @@ fn report(
         screen.text(&rows(&tally.shown, &view));
     }
     for ((webhook, kind), deliveries) in &tally.by_kind {
-        let webhook = text::outside(webhook, 64);
+        let webhook = text::outside(webhook.as_str(), 64);
         screen.line(&format!("{deliveries} × {kind} → {webhook}"));
     }
     let verb = if args.dry_run {
@@ -301,7 +302,7 @@ fn report(
     let mark = view.paint(Tone::Good, if args.dry_run { "·" } else { "✓" });
     screen.line(&format!("{mark} {events} {verb}{span}"));
     for (webhook, left) in &tally.disabled {
-        let webhook = text::outside(webhook, 64);
+        let webhook = text::outside(webhook.as_str(), 64);
         let events = text::count(*left, "event");
         let note = format!(
             "{events} of {webhook} left alone: it is disabled; jobtrackd webhook enable {webhook}"
@@ -327,8 +328,8 @@ fn rows(deliveries: &[Replayable], view: &View) -> String {
             vec![
                 plain(text::moment(each.created_at)),
                 plain(each.job_id.to_string()),
-                plain(each.kind.clone()),
-                plain(text::outside(&each.webhook, 64)),
+                plain(each.kind.to_string()),
+                plain(text::outside(each.webhook.as_str(), 64)),
                 (
                     each.state.as_str().to_owned(),
                     told::tone_of(each.state, false),

@@ -13,6 +13,7 @@ use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::store::{DeliveryFilter, ListedDelivery, Store};
+use strum::IntoEnumIterator;
 
 /// Looks at the table before it is said where they stopped; each goes through 10,000 events.
 const LOOKS: usize = 10;
@@ -60,25 +61,18 @@ enum Command {
 }
 
 fn states() -> impl TypedValueParser<Value = DeliveryState> {
-    let states = [
-        DeliveryState::Pending,
-        DeliveryState::Delivered,
-        DeliveryState::Exhausted,
-        DeliveryState::Disabled,
-    ];
-    PossibleValuesParser::new(states.map(DeliveryState::as_str)).try_map(|word| {
-        DeliveryState::from_word(&word).ok_or_else(|| format!("there is no state {word}"))
+    let states = DeliveryState::iter().map(DeliveryState::as_str);
+    PossibleValuesParser::new(states.collect::<Vec<_>>()).try_map(|word| {
+        word.parse()
+            .map_err(|_| format!("there is no state {word}"))
     })
 }
 
 /// The types of events that belong to jobs.
 pub(super) fn types() -> impl TypedValueParser<Value = EventType> {
-    let names = EventType::ALL
-        .into_iter()
-        .filter(|kind| *kind != EventType::Test);
-    PossibleValuesParser::new(names.map(EventType::as_str).collect::<Vec<_>>()).try_map(|name| {
-        EventType::from_name(&name).ok_or_else(|| format!("there is no type {name}"))
-    })
+    let names = EventType::iter().filter(|kind| *kind != EventType::Test);
+    PossibleValuesParser::new(names.map(EventType::as_str).collect::<Vec<_>>())
+        .try_map(|name| name.parse().map_err(|_| format!("there is no type {name}")))
 }
 
 #[derive(Serialize)]
@@ -109,9 +103,9 @@ impl<'a> From<&'a ListedDelivery> for Record<'a> {
             event_id: &delivery.event_id,
             job_id: &listed.job_id,
             sequence: delivery.sequence,
-            r#type: &listed.kind,
+            r#type: listed.kind.as_str(),
             created_at: listed.created_at.rfc3339(),
-            webhook: &delivery.webhook,
+            webhook: delivery.webhook.as_str(),
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             next_attempt_at: time(delivery.next_attempt_at),
@@ -214,7 +208,7 @@ fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
         plain(text::brief(view.now.since(listed.created_at))),
         plain(listed.job_id.to_string()),
         plain(format!("#{} {}", delivery.sequence, listed.kind)),
-        plain(text::outside(&delivery.webhook, 64)),
+        plain(text::outside(delivery.webhook.as_str(), 64)),
         (state, tone),
         plain(delivery.attempts.to_string()),
         plain(next),

@@ -18,7 +18,7 @@ use super::style::understands;
 use super::unknown::unknown;
 use crate::clock::Clock;
 use crate::core::job::{JobId, JobState};
-use crate::store::{Holder, InstanceLock, Overview, Store, StoreError, WatchedJob, Watcher};
+use crate::store::{Holder, InstanceLock, JobProgress, Overview, Store, StoreError, Watcher};
 use lines::Lines;
 use page::Frame;
 use signals::{Asked, Signals, is_hung_up};
@@ -74,7 +74,7 @@ enum End {
 /// What was seen at one moment.
 #[derive(Debug, Default)]
 struct Sight {
-    jobs: Vec<WatchedJob>,
+    jobs: Vec<JobProgress>,
     overview: Overview,
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn run(
         }
     }
     if let Some(first) = ids.first()
-        && store.watched(&ids).await?.is_empty()
+        && store.progress(&ids).await?.is_empty()
     {
         return Err(unknown(store, first).await?);
     }
@@ -263,7 +263,7 @@ impl Watch<'_> {
         let now = self.clock.now();
         let store = self.store;
         let ids = if self.ids.is_empty() {
-            let mut ids = store.lively_jobs(now.minus(LINGER), limit).await?;
+            let mut ids = store.recently_changed(now.minus(LINGER), limit).await?;
             more.retain(|id| !ids.contains(id));
             ids.append(&mut more);
             ids
@@ -271,7 +271,7 @@ impl Watch<'_> {
             self.ids.clone()
         };
         self.sight = Sight {
-            jobs: store.watched(&ids).await?,
+            jobs: store.progress(&ids).await?,
             overview: store.overview(now.minus(LATELY)).await?,
         };
         Ok(())
@@ -308,7 +308,7 @@ impl Watch<'_> {
     }
 
     fn all_ended(&self) -> bool {
-        let ended = |job: &WatchedJob| job.summary.row.state.is_final();
+        let ended = |job: &JobProgress| job.summary.row.state.is_final();
         let looked = !self.news;
         looked && !self.ids.is_empty() && self.sight.jobs.iter().all(ended)
     }

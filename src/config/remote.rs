@@ -15,6 +15,7 @@ use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::upstream::{Auth, UpstreamSettings};
 use crate::webhook::{Verdict, WebhookSettings, holds_secrets, judge_host};
+use strum::IntoEnumIterator;
 
 /// Most polls in flight at once.
 const UPSTREAM_IN_FLIGHT: u32 = 4096;
@@ -247,7 +248,7 @@ fn events(section: &Section<'_>) -> Option<Vec<EventType>> {
             section.refuse("events", "the list is empty", remedy);
             None
         }
-        ["*"] => Some(EventType::ALL.to_vec()),
+        ["*"] => Some(EventType::iter().collect()),
         names if names.contains(&"*") => {
             section.refuse("events", "\"*\" stands alone", "write events = [\"*\"]");
             None
@@ -263,11 +264,11 @@ fn events(section: &Section<'_>) -> Option<Vec<EventType>> {
 }
 
 fn event(section: &Section<'_>, name: &str) -> Option<EventType> {
-    let event = EventType::from_name(name);
+    let event = name.parse().ok();
     if event.is_none() {
-        let known = EventType::ALL.map(EventType::as_str);
+        let known: Vec<&str> = EventType::iter().map(EventType::as_str).collect();
         let otherwise = format!("the events are {}", known.join(", "));
-        let remedy = did_you_mean(nearest(name, known), &otherwise);
+        let remedy = did_you_mean(nearest(name, known.iter().copied()), &otherwise);
         let wrong = format!("there is no event {}", shown(name));
         section.refuse("events", wrong, remedy);
     }

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Json, time};
+use crate::core::answer::Cut;
 use crate::core::job::JobId;
-use crate::store::{Happened, RecordedEvent, TimelineEntry};
+use crate::store::{RecordedEvent, TimelineEntry, TimelineItem};
 
 /// One entry of a job's timeline.
 #[derive(Debug, Serialize, ToSchema)]
@@ -105,7 +106,7 @@ pub struct AttemptEntry<'a> {
     webhook: &'a str,
     /// 1, 2, 3 … per event and webhook.
     number: u32,
-    duration_ms: i64,
+    duration_ms: u64,
     /// The answer's status; null when there was none.
     #[schema(required)]
     status: Option<u16>,
@@ -145,8 +146,8 @@ pub struct CommittedEventRecord<'a> {
 impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
     fn from(entry: &'a TimelineEntry) -> Self {
         let at = entry.key.at.rfc3339();
-        match &entry.what {
-            Happened::Transition(transition) => Self::Transition(TransitionEntry {
+        match &entry.item {
+            TimelineItem::Transition(transition) => Self::Transition(TransitionEntry {
                 at,
                 kind: "transition",
                 seq: transition.seq,
@@ -157,19 +158,19 @@ impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
                 result: transition.result.as_deref().map(Json::of),
                 remote_updated: transition.remote_updated.as_deref(),
             }),
-            Happened::Event { id, sequence, kind } => Self::Event(EventEntry {
+            TimelineItem::Event(event) => Self::Event(EventEntry {
                 at,
                 kind: "event",
-                id,
-                sequence: *sequence,
-                r#type: kind,
+                id: &event.id,
+                sequence: event.sequence,
+                r#type: event.kind.as_str(),
             }),
-            Happened::Delivery(delivery) => Self::Delivery(DeliveryEntry {
+            TimelineItem::Delivery(delivery) => Self::Delivery(DeliveryEntry {
                 at,
                 kind: "delivery",
                 event_id: &delivery.event_id,
                 sequence: delivery.sequence,
-                webhook: &delivery.webhook,
+                webhook: delivery.webhook.as_str(),
                 state: delivery.state.as_str(),
                 attempts: delivery.attempts,
                 next_attempt_at: time(delivery.next_attempt_at),
@@ -179,18 +180,18 @@ impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
                 expired_at: time(delivery.expired_at),
                 fallback_for: delivery.fallback_for.as_deref(),
             }),
-            Happened::Attempt(attempt) => Self::Attempt(AttemptEntry {
+            TimelineItem::Attempt(attempt) => Self::Attempt(AttemptEntry {
                 at,
                 kind: "attempt",
                 event_id: &attempt.event_id,
-                webhook: &attempt.webhook,
+                webhook: attempt.webhook.as_str(),
                 number: attempt.number,
                 duration_ms: attempt.duration_ms,
                 status: attempt.status,
                 error: attempt.error.as_deref(),
-                trigger: &attempt.trigger,
+                trigger: attempt.trigger.as_str(),
                 answer: attempt.answer.as_deref(),
-                answer_cut: attempt.answer_cut.as_deref(),
+                answer_cut: attempt.answer_cut.map(Cut::as_str),
             }),
         }
     }
@@ -203,7 +204,7 @@ impl<'a> From<&'a RecordedEvent> for CommittedEventRecord<'a> {
             id: &event.id,
             job_id: &event.job_id,
             sequence: event.sequence,
-            r#type: &event.kind,
+            r#type: event.kind.as_str(),
             created_at: event.created_at.rfc3339(),
             body: Json::of(&event.body),
         }

@@ -102,7 +102,7 @@ impl Seen {
 
 async fn look(parts: &Parts, id: &JobId) -> Result<Seen, Refusal> {
     let reserved = parts.budget.job().await?;
-    let found = parts.store.mirrored(id).await;
+    let found = parts.store.resource(id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let found = found.ok_or_else(Refusal::no_such_job)?;
     let body = found.resource.unwrap_or_else(|| stub(id));

@@ -15,6 +15,7 @@ use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{Prune, Pruned, Store, StoreError};
 use crate::telemetry;
+use strum::IntoEnumIterator;
 
 /// Pause before the first look: the start has better things to do.
 const FIRST: Duration = Duration::from_secs(60);
@@ -79,7 +80,7 @@ impl Pruner {
     async fn look(&mut self, stop: &CancellationToken) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
         let mut size = BatchSize::default();
-        for stage in Stage::ALL {
+        for stage in Stage::iter() {
             let now = self.clock.now();
             let retention = *self.retention.borrow();
             let Some(before) = retention.before(stage, now) else {

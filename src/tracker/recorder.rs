@@ -15,7 +15,7 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::pulse::Pulse;
 use crate::store::{
-    AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Shortage, Store,
+    Batch, Committed, Expiry, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
     StoreError,
 };
 use crate::telemetry;
@@ -69,7 +69,7 @@ pub enum Recorded {
 #[derive(Debug)]
 enum Change {
     Seen(Box<Recordable>, oneshot::Sender<Recorded>),
-    Attempted(Box<AttemptRecord>, oneshot::Sender<bool>),
+    Attempted(Box<FinishedAttempt>, oneshot::Sender<bool>),
     Expired(Vec<Expiry>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
@@ -98,7 +98,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn attempted(&self, attempt: AttemptRecord) -> Result<bool, WriterGone> {
+    pub async fn attempted(&self, attempt: FinishedAttempt) -> Result<bool, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Attempted(Box::new(attempt), done))
             .await?;
@@ -205,7 +205,8 @@ struct Waiting {
 /// An attempt: event, webhook, number.
 type AttemptKey = (String, WebhookName, u32);
 
-fn key_of(attempt: &AttemptRecord) -> AttemptKey {
+fn key_of(finished: &FinishedAttempt) -> AttemptKey {
+    let attempt = &finished.attempt;
     let (event_id, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
     (event_id, webhook, attempt.number)
 }

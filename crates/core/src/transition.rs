@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::resource::{Snapshot, StepStatus, same_result};
 use super::time::UnixMillis;
 
 /// The word recorded for a step that vanished from the API's answer (contract, section 3). Ours, not the API's.
 pub const MISSING: &str = "missing";
 
-/// A step as it was last recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A step as it was last recorded. Serialized without its result, which may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownStep {
     /// Its title, verbatim.
     pub title: String,
@@ -20,6 +22,7 @@ pub struct KnownStep {
     /// The API's word, or [`MISSING`].
     pub status: String,
     /// The result's JSON, verbatim.
+    #[serde(skip)]
     pub result: Option<String>,
     /// Whether `job.delayed` was already told of it.
     pub delayed: bool,
@@ -28,7 +31,7 @@ pub struct KnownStep {
 }
 
 /// A challenge that was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownChallenge {
     /// [`Challenge::identity`](super::resource::Challenge::identity).
     pub identity: String,
@@ -38,8 +41,8 @@ pub struct KnownChallenge {
     pub response_url: Option<String>,
 }
 
-/// A change of one step's status or result. Append-only once recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A change of one step's status or result. Append-only once recorded. Serialized without its result, which may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transition {
     /// 1, 2, 3 … per job, without gaps.
     pub seq: u32,
@@ -54,6 +57,7 @@ pub struct Transition {
     /// The status after.
     pub to: String,
     /// The result after, verbatim.
+    #[serde(skip)]
     pub result: Option<String>,
 }
 

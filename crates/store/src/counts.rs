@@ -9,11 +9,11 @@ pub const MOST_COUNTED: u32 = 1_000_000;
 
 /// How much there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figures {
+pub struct Counts {
     /// Jobs in each state, up to [`MOST_COUNTED`].
     pub jobs: Vec<(JobState, u64)>,
     /// The webhooks that were asked for.
-    pub webhooks: Vec<WebhookFigures>,
+    pub webhooks: Vec<WebhookCounts>,
     /// Bytes of the database.
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -22,7 +22,7 @@ pub struct Figures {
 
 /// Where the deliveries of one webhook stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookFigures {
+pub struct WebhookCounts {
     /// The webhook.
     pub name: WebhookName,
     /// Deliveries that are pending, up to [`MOST_COUNTED`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobtrackd_core::delivery::DeliveryState;
+use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -18,8 +18,8 @@ pub struct DueDelivery {
     pub attempts: u32,
     /// Entries of the retry schedule used up.
     pub retries_used: u32,
-    /// The event's type, by name.
-    pub kind: String,
+    /// The event's type.
+    pub kind: EventType,
     /// The exact bytes to send, unless they are more than 16 KiB.
     pub body: Option<Vec<u8>>,
     /// When the event happened.
@@ -45,24 +45,15 @@ pub struct DueDeliveries {
     pub unreadable: Vec<(String, String)>,
 }
 
-/// An event that has expired before it was delivered.
+/// The delivery of one event to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpiredDelivery {
-    /// The event.
-    pub event_id: String,
-    /// Its job.
-    pub job_id: JobId,
-}
-
-/// Where telling one event to one webhook stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryView {
+pub struct DeliveryRow {
     /// The event.
     pub event_id: String,
     /// Its sequence in the job.
     pub sequence: u32,
     /// The webhook.
-    pub webhook: String,
+    pub webhook: WebhookName,
     /// Its state.
     pub state: DeliveryState,
     /// Attempts made.
@@ -77,33 +68,8 @@ pub struct DeliveryView {
     pub last_error: Option<String>,
     /// When it was given up because it had expired.
     pub expired_at: Option<UnixMillis>,
-    /// The webhook in whose place this one is told.
+    /// The webhook in whose place this one gets the event.
     pub fallback_for: Option<String>,
-}
-
-/// A recorded attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptView {
-    /// The event.
-    pub event_id: String,
-    /// The webhook.
-    pub webhook: String,
-    /// 1, 2, 3 … per event and webhook.
-    pub number: u32,
-    /// When it began.
-    pub started_at: UnixMillis,
-    /// How long it took, in milliseconds.
-    pub duration_ms: i64,
-    /// The answer's status.
-    pub status: Option<u16>,
-    /// What went wrong.
-    pub error: Option<String>,
-    /// Why it was made: `schedule`, `probe`, `manual` or `test`.
-    pub trigger: String,
-    /// The beginning of the answer's body, escaped.
-    pub answer: Option<String>,
-    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
-    pub answer_cut: Option<String>,
 }
 
 /// Which deliveries are listed: those that everything given here is true of.
@@ -130,12 +96,12 @@ pub struct ListedDelivery {
     pub cursor: i64,
     /// Its event's job.
     pub job_id: JobId,
-    /// Its event's type, by name.
-    pub kind: String,
+    /// Its event's type.
+    pub kind: EventType,
     /// When its event happened.
     pub created_at: UnixMillis,
-    /// Where it stands.
-    pub delivery: DeliveryView,
+    /// The delivery.
+    pub delivery: DeliveryRow,
 }
 
 /// A part of a list of deliveries.

@@ -24,13 +24,13 @@ pub struct EventFilter {
 
 /// A recorded event without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventView {
+pub struct EventRow {
     /// Its id.
     pub id: String,
     /// 1, 2, 3 … per job.
     pub sequence: u32,
-    /// Its type's name.
-    pub kind: String,
+    /// Its type.
+    pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
 }
@@ -46,8 +46,8 @@ pub struct RecordedEvent {
     pub job_id: JobId,
     /// 1, 2, 3 … per job.
     pub sequence: u32,
-    /// Its type's name.
-    pub kind: String,
+    /// Its type.
+    pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
     /// The bytes that are sent.

@@ -1,12 +1,13 @@
 //! Jobs: their rows, and what is read and listed of them.
 
 use jobtrackd_core::cadence::Progress;
+use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::{Failure, JobId, JobState};
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
 
-use super::deliveries::{AttemptView, DeliveryView};
-use super::events::EventView;
+use super::deliveries::DeliveryRow;
+use super::events::EventRow;
 
 /// A row of `jobs` as the tracker's loops need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct JobRow {
     pub id: JobId,
     /// Where to poll, when not at `/jobs/{id}`.
     pub url: Option<String>,
-    /// The one webhook to tell; `None`: all that subscribe.
+    /// The one webhook that gets its events; `None`: all that subscribe.
     pub webhook: Option<String>,
     /// Higher is polled first.
     pub priority: i64,
@@ -55,7 +56,7 @@ pub struct NewJob {
     pub url: Option<String>,
     /// A JSON object.
     pub metadata: Option<String>,
-    /// The one webhook to tell.
+    /// The one webhook that gets its events.
     pub webhook: Option<String>,
     /// Higher is polled first.
     pub priority: i64,
@@ -85,7 +86,7 @@ pub struct JobFilter {
     pub since: Option<UnixMillis>,
     /// Only those inserted then or earlier.
     pub until: Option<UnixMillis>,
-    /// Only those that this webhook alone is told of, or that have an event for it.
+    /// Only those whose events go to this webhook alone, or that have an event for it.
     pub webhook: Option<String>,
     /// Only those with this text in id, metadata, last error or failure; ASCII letters in either case.
     pub text: Option<String>,
@@ -96,7 +97,7 @@ pub struct JobFilter {
 }
 
 impl JobFilter {
-    /// Whether jobs have to be looked at one by one, since no index has what is asked for.
+    /// Whether jobs have to be read one by one, since no index has what is wanted.
     #[must_use]
     pub fn is_search(&self) -> bool {
         self.webhook.is_some() || self.text.is_some()
@@ -124,12 +125,12 @@ pub struct JobSummary {
     /// When it ended.
     pub finished_at: Option<UnixMillis>,
     /// Its steps in order of position.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<StepRow>,
 }
 
 /// A step as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepView {
+pub struct StepRow {
     /// Index in the API's array.
     pub position: u32,
     /// Its title.
@@ -150,7 +151,7 @@ pub struct StepView {
 
 /// A recorded transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransitionView {
+pub struct TransitionRow {
     /// 1, 2, 3 … per job.
     pub seq: u32,
     /// Index in the API's array.
@@ -181,29 +182,29 @@ pub struct JobDetail {
     /// What was deleted of it at its age.
     pub pruned: Option<Stage>,
     /// In order, without their results.
-    pub transitions: Vec<TransitionView>,
+    pub transitions: Vec<TransitionRow>,
     /// In order.
-    pub events: Vec<EventView>,
+    pub events: Vec<EventRow>,
     /// In order of sequence, then webhook.
-    pub deliveries: Vec<DeliveryView>,
+    pub deliveries: Vec<DeliveryRow>,
     /// In order of time, without their answers.
-    pub attempts: Vec<AttemptView>,
+    pub attempts: Vec<Attempt>,
 }
 
 /// What answering a job's challenge needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asking {
+pub struct JobChallenge {
     /// The job's state.
     pub state: JobState,
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
     /// The steps in progress, in order of position.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<StepRow>,
 }
 
 /// The remote job as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mirrored {
+pub struct JobResource {
     /// The tracker's state of it.
     pub state: JobState,
     /// The API's text, verbatim; `None` before the first good poll.

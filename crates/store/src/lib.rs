@@ -24,20 +24,21 @@ mod webhooks;
 use std::time::Duration;
 
 pub use batch::{
-    AttemptRecord, Batch, Committed, Expiry, HealthRecord, NewDelivery, Recordable, ScheduleUpdate,
+    Batch, Committed, Expiry, FinishedAttempt, HealthUpdate, NewDelivery, Recordable,
+    ScheduleUpdate,
 };
-pub use counts::{Figures, MOST_COUNTED, WebhookFigures};
+pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
 pub use deliveries::{
-    AttemptView, DeliveryFilter, DeliveryPage, DeliveryView, DueDeliveries, DueDelivery,
-    ExpiredDelivery, ListedDelivery,
+    DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
 };
 pub use error::{OLDEST_SQLITE, StoreError};
-pub use events::{EventFilter, EventPage, EventView, PAGE_BYTES, RecordedEvent};
+pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
 pub use health::{Backlog, JobsHealth};
 pub use jobs::{
-    Asking, Enqueued, JobChange, JobDetail, JobFilter, JobPage, JobRow, JobSummary, Mirrored,
-    NewJob, StepView, TransitionView,
+    Enqueued, JobChallenge, JobChange, JobDetail, JobFilter, JobPage, JobResource, JobRow,
+    JobSummary, NewJob, StepRow, TransitionRow,
 };
+pub use jobtrackd_core::delivery::Attempt;
 pub use jobtrackd_core::shortage::Shortage;
 pub use prune::{Prunable, Prune, Pruned};
 pub use replay::{Replay, ReplayFilter, ReplayPage, Replayable};
@@ -45,12 +46,12 @@ pub use sqlite::{
     BackupFile, BackupTarget, Copied, CopyError, DatabaseFile, Filesystem, FilesystemKind, Holder,
     InstanceLock, LockError, Restored, Store, Watcher, folder_of, real_path, sqlite_version,
 };
-pub use timeline::{Happened, TimelineEntry, TimelineKey, TimelinePage};
+pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage};
 pub use undelivered::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
 pub use upstreams::Resumed;
 pub use users::{UserFilter, UserPage};
-pub use watch::{Overview, Told, WatchedJob};
-pub use webhooks::{TestAttempt, WebhookHealth};
+pub use watch::{DeliveryCounts, JobProgress, Overview};
+pub use webhooks::WebhookHealth;
 
 /// Pause before a read that found the database busy is tried again.
 const READ_RETRY: Duration = Duration::from_millis(500);

@@ -1,6 +1,7 @@
 //! Deliveries that an operator has made again.
 
-use jobtrackd_core::delivery::DeliveryState;
+use jobtrackd_core::delivery::{DeliveryState, WebhookName};
+use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -23,9 +24,9 @@ pub struct ReplayFilter {
     /// Only what happened then or earlier.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<UnixMillis>,
-    /// Only events of this type, by name.
+    /// Only events of this type.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub kind: Option<String>,
+    pub kind: Option<EventType>,
     /// Only what was given up.
     #[serde(default)]
     pub failed_only: bool,
@@ -34,7 +35,7 @@ pub struct ReplayFilter {
 }
 
 /// A delivery that is to be made again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replayable {
     /// Its event's place in the order of commits.
     pub cursor: i64,
@@ -42,13 +43,13 @@ pub struct Replayable {
     pub event_id: String,
     /// The event's job.
     pub job_id: JobId,
-    /// The event's type, by name.
-    pub kind: String,
+    /// The event's type.
+    pub kind: EventType,
     /// When the event happened.
     pub created_at: UnixMillis,
     /// The webhook.
-    pub webhook: String,
-    /// Where it stands now.
+    pub webhook: WebhookName,
+    /// Its state.
     pub state: DeliveryState,
     /// Whether the webhook is disabled: it is left alone then.
     pub is_disabled: bool,

@@ -1,9 +1,11 @@
 //! A job's history, in pages.
 
+use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::time::UnixMillis;
 
-use super::deliveries::{AttemptView, DeliveryView};
-use super::jobs::TransitionView;
+use super::deliveries::DeliveryRow;
+use super::events::EventRow;
+use super::jobs::TransitionRow;
 
 /// The place of an entry in a job's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,22 +24,15 @@ pub struct TimelineKey {
 
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happened {
+pub enum TimelineItem {
     /// A step changed.
-    Transition(TransitionView),
-    /// There was something to tell.
-    Event {
-        /// The event's id.
-        id: String,
-        /// 1, 2, 3 … per job.
-        sequence: u32,
-        /// Its type's name.
-        kind: String,
-    },
-    /// A webhook is to be told; how that stands now.
-    Delivery(DeliveryView),
-    /// A webhook was told, or not.
-    Attempt(AttemptView),
+    Transition(TransitionRow),
+    /// An event was recorded.
+    Event(EventRow),
+    /// The delivery of an event to a webhook, as it is now.
+    Delivery(DeliveryRow),
+    /// An attempt at a delivery.
+    Attempt(Attempt),
 }
 
 /// One entry of a job's timeline.
@@ -46,7 +41,7 @@ pub struct TimelineEntry {
     /// Its place.
     pub key: TimelineKey,
     /// What it was.
-    pub what: Happened,
+    pub item: TimelineItem,
 }
 
 /// A part of a job's timeline.

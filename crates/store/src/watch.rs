@@ -21,7 +21,7 @@ pub struct Overview {
 
 /// What became of a job's events, over all webhooks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct DeliveryCounts {
     /// Answered with 2xx.
     pub delivered: u64,
     /// Wait for their turn or for another attempt.
@@ -36,15 +36,15 @@ pub struct Told {
     pub attempts: u64,
 }
 
-/// A job as a watcher sees it.
+/// A job, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchedJob {
+pub struct JobProgress {
     /// The job and its steps; those that are over without their results.
     pub summary: JobSummary,
     /// The number of its latest transition, 0 before the first one.
     pub last_seq: u32,
     /// When that was observed; before the first one, when the job was inserted.
     pub changed_at: UnixMillis,
-    /// What its webhooks were told.
-    pub told: Told,
+    /// What became of its events.
+    pub deliveries: DeliveryCounts,
 }

@@ -191,7 +191,7 @@ fn number_of(detail: &JobDetail, kind: &str) -> usize {
     detail
         .events
         .iter()
-        .filter(|event| event.kind == kind)
+        .filter(|event| event.kind.as_str() == kind)
         .count()
 }
 
@@ -217,7 +217,7 @@ fn challenges(case: &Case) -> Vec<String> {
     };
     let posed = match case.role.user {
         User::Silent => {
-            let asks = |transition: &&crate::store::TransitionView| {
+            let asks = |transition: &&crate::store::TransitionRow| {
                 transition.to == "in-progress"
                     && transition.result.as_deref().is_some_and(holds_challenge)
             };
@@ -278,7 +278,7 @@ fn deliveries(case: &Case, hook: &str) -> Vec<String> {
         let made = detail
             .attempts
             .iter()
-            .filter(|attempt| attempt.webhook == hook && attempt.event_id == event.id);
+            .filter(|attempt| attempt.webhook.as_str() == hook && attempt.event_id == event.id);
         let (requests, made) = (requests.count(), made.count());
         if requests != made {
             let kind = &event.kind;
@@ -289,7 +289,7 @@ fn deliveries(case: &Case, hook: &str) -> Vec<String> {
         let row = detail
             .deliveries
             .iter()
-            .find(|row| row.webhook == hook && row.event_id == event.id);
+            .find(|row| row.webhook.as_str() == hook && row.event_id == event.id);
         let state = row.map_or("not there", |row| row.state.as_str());
         if state != DeliveryState::Delivered.as_str() {
             problems.push(format!("{} for {hook} is {state}", event.kind));
@@ -299,7 +299,7 @@ fn deliveries(case: &Case, hook: &str) -> Vec<String> {
         && taken.iter().zip(&due).all(|(request, event)| {
             request.id == event.id
                 && request.sequence == u64::from(event.sequence)
-                && request.event == event.kind
+                && request.event == event.kind.as_str()
                 && request.body == event.body.as_bytes()
         });
     if !right {

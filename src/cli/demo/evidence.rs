@@ -8,7 +8,7 @@ use crate::core::job::JobId;
 use crate::simulator::{
     ActiveFault, Control, Inbox, LoggedRequest, Received, Refusal, Totals, Truth,
 };
-use crate::store::{Happened, JobDetail, RecordedEvent, Store, TransitionView};
+use crate::store::{JobDetail, RecordedEvent, Store, TimelineItem, TransitionRow};
 
 /// Everything, when all is over.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Case {
     /// `None` when its row was never inserted, or is gone.
     pub(super) detail: Option<JobDetail>,
     /// Its transitions, with their results.
-    pub(super) transitions: Vec<TransitionView>,
+    pub(super) transitions: Vec<TransitionRow>,
     /// Its events, with their bodies.
     pub(super) events: Vec<RecordedEvent>,
     /// `None` when the API knows no such job.
@@ -59,7 +59,7 @@ impl Evidence {
             let id = JobId::parse(role.id)?;
             let (mut transitions, mut events) = (Vec::new(), Vec::new());
             let reading = pages::timeline(outside, &id, |entry| {
-                if let Happened::Transition(transition) = entry.what {
+                if let TimelineItem::Transition(transition) = entry.item {
                     transitions.push(transition);
                 }
             });
@@ -105,7 +105,7 @@ impl Case {
             _ => false,
         };
         let events = self.events.iter();
-        events.filter(|event| wants(&event.kind)).collect()
+        events.filter(|event| wants(event.kind.as_str())).collect()
     }
 
     /// The requests that reached this webhook.

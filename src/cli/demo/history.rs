@@ -9,7 +9,7 @@ use super::evidence::Case;
 use crate::core::job::FailureKind;
 use crate::core::time::UnixMillis;
 use crate::simulator::TrueMoment;
-use crate::store::TransitionView;
+use crate::store::TransitionRow;
 
 /// A poll so close to a change of the API's answer may have seen either side of it.
 const BLUR: Duration = Duration::from_millis(40);
@@ -58,12 +58,12 @@ pub(super) fn problems(case: &Case) -> Vec<String> {
 }
 
 /// The pictures that the transitions lead through, one for each observation.
-fn replay(transitions: &[TransitionView]) -> Result<Vec<(UnixMillis, Picture)>, String> {
+fn replay(transitions: &[TransitionRow]) -> Result<Vec<(UnixMillis, Picture)>, String> {
     let mut pictures: Vec<(UnixMillis, Picture)> = Vec::new();
     let mut now = Picture::new();
     let mut words: BTreeMap<&str, &str> = BTreeMap::new();
     for (transition, number) in transitions.iter().zip(1..) {
-        let TransitionView {
+        let TransitionRow {
             seq,
             title,
             from,
@@ -141,8 +141,8 @@ fn moment_at(moments: &[TrueMoment], at: UnixMillis) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionView {
-        TransitionView {
+    fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionRow {
+        TransitionRow {
             seq,
             position: 0,
             title: "a".to_owned(),

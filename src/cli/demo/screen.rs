@@ -8,7 +8,7 @@ use super::paint::{Paint, holds_challenge, kind_word, symbol};
 use super::play::{Actor, Happening, Play, What};
 use crate::clock::Clock;
 use crate::core::time::UnixMillis;
-use crate::store::StepView;
+use crate::store::StepRow;
 
 /// The most running jobs that are shown at once.
 const MAX_LINES: usize = 14;
@@ -252,7 +252,7 @@ fn moving_line(actor: &Actor, turn: &str, now: UnixMillis, paint: Paint) -> Stri
     )
 }
 
-fn waits(step: &StepView) -> bool {
+fn waits(step: &StepRow) -> bool {
     step.status == "in-progress" && step.result.as_deref().is_some_and(holds_challenge)
 }
 

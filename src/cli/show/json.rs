@@ -9,7 +9,7 @@ use crate::cli::pages;
 use crate::cli::screen::Screen;
 use crate::core::time::UnixMillis;
 use crate::record::{AttemptRecord, DeliveryRecord, DetailRecord, EventRecord, TransitionRecord};
-use crate::store::{Happened, JobDetail, Store, WebhookHealth};
+use crate::store::{JobDetail, Store, TimelineItem, WebhookHealth};
 
 #[derive(Serialize)]
 struct WebhookRecord<'a> {
@@ -48,8 +48,10 @@ pub(super) async fn print(
     screen.piece(job.strip_suffix('}').unwrap_or(&job));
     let mut list = List::begin(screen, "transitions");
     let last = detail.transitions.last().map_or(0, |last| last.seq);
-    let reading = pages::timeline(store, id, |entry| match &entry.what {
-        Happened::Transition(step) if step.seq <= last => list.add(&TransitionRecord::from(step)),
+    let reading = pages::timeline(store, id, |entry| match &entry.item {
+        TimelineItem::Transition(step) if step.seq <= last => {
+            list.add(&TransitionRecord::from(step))
+        }
         _ => {}
     });
     reading.await?;
@@ -73,8 +75,8 @@ pub(super) async fn print(
     let known: HashSet<_> = attempts
         .map(|each| (&each.event_id, &each.webhook, each.number))
         .collect();
-    let reading = pages::timeline(store, id, |entry| match &entry.what {
-        Happened::Attempt(each)
+    let reading = pages::timeline(store, id, |entry| match &entry.item {
+        TimelineItem::Attempt(each)
             if known.contains(&(&each.event_id, &each.webhook, each.number)) =>
         {
             list.add(&AttemptRecord::from(each));

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::Sight;
 use crate::cli::screen::Screen;
 use crate::cli::{steps, text};
-use crate::core::delivery::DeliveryState;
+use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptView, JobDetail, Store, Told, TransitionView, WatchedJob};
+use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store, TransitionRow};
 
 /// Most jobs that have ended and are still looked at, since a webhook is still to be told of them.
 const MOST_OPEN: usize = 1000;
@@ -60,8 +60,8 @@ struct Known {
     state: JobState,
     last_error: Option<String>,
     last_seq: u32,
-    told: Told,
-    attempts: HashSet<(String, String, u32)>,
+    told: DeliveryCounts,
+    attempts: HashSet<(String, WebhookName, u32)>,
 }
 
 /// What was told so far.
@@ -101,9 +101,10 @@ impl Lines {
         for job in &sight.jobs {
             let id = &job.summary.row.id;
             let known = self.known.get(id);
-            let is_new_inside =
-                known.is_none_or(|known| known.last_seq != job.last_seq || known.told != job.told);
-            let inside = is_new_inside && (job.last_seq > 0 || job.told != Told::default());
+            let is_new_inside = known
+                .is_none_or(|known| known.last_seq != job.last_seq || known.told != job.deliveries);
+            let inside =
+                is_new_inside && (job.last_seq > 0 || job.deliveries != DeliveryCounts::default());
             let detail = if inside {
                 store.detail(id).await?
             } else {
@@ -127,7 +128,7 @@ impl Lines {
 
     fn changes<'a>(
         &self,
-        job: &'a WatchedJob,
+        job: &'a JobProgress,
         detail: Option<&'a JobDetail>,
         now: UnixMillis,
     ) -> Vec<Change<'a>> {
@@ -177,11 +178,11 @@ impl Lines {
         changes
     }
 
-    fn remember(&mut self, job: &WatchedJob, detail: Option<&JobDetail>) {
+    fn remember(&mut self, job: &JobProgress, detail: Option<&JobDetail>) {
         let row = &job.summary.row;
         let before = self.known.remove(&row.id);
         let mut attempts = before.map(|known| known.attempts).unwrap_or_default();
-        let (mut last_seq, mut told) = (job.last_seq, job.told);
+        let (mut last_seq, mut told) = (job.last_seq, job.deliveries);
         if let Some(detail) = detail {
             attempts.extend(detail.attempts.iter().map(key));
             // The details are younger than the rest, and are what was told.
@@ -204,18 +205,18 @@ fn is_open(known: &Known) -> bool {
 }
 
 /// Why the latest poll failed.
-fn last_error(job: &WatchedJob) -> Option<&str> {
+fn last_error(job: &JobProgress) -> Option<&str> {
     let progress = &job.summary.row.progress;
     let error = progress.last_error.as_deref();
     error.filter(|_| progress.consecutive_errors > 0)
 }
 
-fn key(attempt: &AttemptView) -> (String, String, u32) {
+fn key(attempt: &Attempt) -> (String, WebhookName, u32) {
     let (event, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
     (event, webhook, attempt.number)
 }
 
-fn step<'a>(job_id: &'a JobId, transition: &'a TransitionView) -> Change<'a> {
+fn step<'a>(job_id: &'a JobId, transition: &'a TransitionRow) -> Change<'a> {
     Change::Step {
         at: transition.observed_at.rfc3339(),
         job_id,
@@ -229,7 +230,7 @@ fn step<'a>(job_id: &'a JobId, transition: &'a TransitionView) -> Change<'a> {
 
 fn delivery<'a>(
     job_id: &'a JobId,
-    attempt: &'a AttemptView,
+    attempt: &'a Attempt,
     detail: &'a JobDetail,
 ) -> Option<Change<'a>> {
     let delivery = detail
@@ -246,17 +247,13 @@ fn delivery<'a>(
     } else {
         delivery.state
     };
-    let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
-    let at = attempt
-        .started_at
-        .plus(std::time::Duration::from_millis(took));
     Some(Change::Delivery {
-        at: at.rfc3339(),
+        at: attempt.ended_at().rfc3339(),
         job_id,
         event_id: &attempt.event_id,
-        event: &event.kind,
+        event: event.kind.as_str(),
         sequence: event.sequence,
-        webhook: &attempt.webhook,
+        webhook: attempt.webhook.as_str(),
         attempt: attempt.number,
         state: state.as_str(),
         status: attempt.status,

@@ -6,7 +6,7 @@ use crate::cli::screen::View;
 use crate::cli::style::Tone;
 use crate::cli::{steps, table, text};
 use crate::core::job::{JobId, JobState};
-use crate::store::{Overview, Told, WatchedJob};
+use crate::store::{DeliveryCounts, JobProgress, Overview};
 
 /// What is said when nobody follows the jobs.
 pub(super) const LONELY: &str =
@@ -33,7 +33,7 @@ const TEXT_CHARS: usize = 300;
 pub(super) struct Frame<'a> {
     /// The jobs that were asked for; empty for all that run.
     pub(super) ids: &'a [JobId],
-    pub(super) jobs: &'a [WatchedJob],
+    pub(super) jobs: &'a [JobProgress],
     pub(super) overview: &'a Overview,
     /// No daemon follows them.
     pub(super) lonely: bool,
@@ -157,7 +157,7 @@ fn summary(frame: &Frame<'_>) -> String {
     said
 }
 
-fn of_job(job: &WatchedJob, columns: &[(Column, usize)], view: &View) -> Vec<String> {
+fn of_job(job: &JobProgress, columns: &[(Column, usize)], view: &View) -> Vec<String> {
     let cells = columns.iter().map(|(column, width)| match column {
         Column::Bar => (String::new(), Tone::Plain),
         column => {
@@ -185,7 +185,7 @@ fn of_job(job: &WatchedJob, columns: &[(Column, usize)], view: &View) -> Vec<Str
 }
 
 /// Why the latest polls failed.
-fn trouble(job: &WatchedJob) -> Option<String> {
+fn trouble(job: &JobProgress) -> Option<String> {
     let row = &job.summary.row;
     let error = row.progress.last_error.as_deref()?;
     let error = text::outside(error, TEXT_CHARS);
@@ -197,7 +197,7 @@ fn trouble(job: &WatchedJob) -> Option<String> {
     }
 }
 
-fn bar(job: &WatchedJob, width: usize, view: &View) -> String {
+fn bar(job: &JobProgress, width: usize, view: &View) -> String {
     let (done, all) = steps::done_of(&job.summary);
     let full = (done * width).checked_div(all).unwrap_or_default();
     let tone = match job.summary.row.state {
@@ -213,7 +213,7 @@ fn bar(job: &WatchedJob, width: usize, view: &View) -> String {
 }
 
 /// What was told: delivered, still to come, given up.
-fn told(told: &Told) -> Cell {
+fn told(told: &DeliveryCounts) -> Cell {
     let parts: Vec<String> = [
         (told.delivered, "✓"),
         (told.pending - told.refused, "○"),
@@ -260,7 +260,7 @@ impl Column {
         matches!(self, Self::Since | Self::Polls)
     }
 
-    fn cell(self, job: &WatchedJob, view: &View, width: usize) -> Cell {
+    fn cell(self, job: &JobProgress, view: &View, width: usize) -> Cell {
         let summary = &job.summary;
         let row = &summary.row;
         match self {
@@ -297,13 +297,13 @@ impl Column {
                 None => table::next_poll(row, view),
             },
             Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
-            Self::Told => told(&job.told),
+            Self::Told => told(&job.deliveries),
         }
     }
 }
 
 /// The columns that fit, with the width of each.
-fn columns(jobs: &[WatchedJob], view: &View) -> Vec<(Column, usize)> {
+fn columns(jobs: &[JobProgress], view: &View) -> Vec<(Column, usize)> {
     let natural = |column: Column| match column {
         Column::Bar if view.width >= LARGE => LARGE_BAR,
         Column::Bar => BAR,

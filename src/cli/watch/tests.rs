@@ -4,18 +4,18 @@ use super::page::{Frame, draw};
 use crate::cli::sample::{Story, later, step, view};
 use crate::cli::text;
 use crate::core::job::{FailureKind, JobId};
-use crate::store::{Overview, Told, WatchedJob};
+use crate::store::{DeliveryCounts, JobProgress, Overview};
 
 const NOTHING: Value = Value::Null;
 
-fn watched(story: Story, told: Told) -> WatchedJob {
+fn watched(story: Story, told: DeliveryCounts) -> JobProgress {
     let detail = story.detail;
     let last = detail.transitions.last();
-    WatchedJob {
+    JobProgress {
         last_seq: last.map_or(0, |last| last.seq),
         changed_at: last.map_or(detail.summary.row.created_at, |last| last.observed_at),
         summary: detail.summary,
-        told,
+        deliveries: told,
     }
 }
 
@@ -27,7 +27,7 @@ fn steps(first: &str, second: &str) -> [Value; 2] {
 }
 
 /// One that runs, one in trouble, one that asks, one that nobody has seen, one that failed and one that succeeded.
-fn all_kinds() -> Vec<WatchedJob> {
+fn all_kinds() -> Vec<JobProgress> {
     let mut running = Story::of("61723");
     running.seen(1.0, &steps("success", "in-progress"));
     running.detail.summary.row.next_poll_at = Some(later(21.0));
@@ -52,20 +52,20 @@ fn all_kinds() -> Vec<WatchedJob> {
     let mut succeeded = Story::of("61727");
     succeeded.seen(6.0, &steps("success", "skipped"));
 
-    let told = |delivered, pending, refused, exhausted| Told {
+    let told = |delivered, pending, refused, exhausted| DeliveryCounts {
         delivered,
         pending,
         refused,
         exhausted,
-        ..Told::default()
+        ..DeliveryCounts::default()
     };
     vec![
         watched(running, told(4, 0, 0, 0)),
-        watched(troubled, Told::default()),
+        watched(troubled, DeliveryCounts::default()),
         watched(asking, told(3, 2, 1, 0)),
-        watched(Story::of("new"), Told::default()),
+        watched(Story::of("new"), DeliveryCounts::default()),
         watched(failed, told(1, 0, 0, 1)),
-        watched(expired, Told::default()),
+        watched(expired, DeliveryCounts::default()),
         watched(succeeded, told(7, 1, 0, 0)),
     ]
 }
@@ -80,7 +80,7 @@ fn overview() -> Overview {
     }
 }
 
-fn page(jobs: &[WatchedJob], width: usize, height: usize) -> String {
+fn page(jobs: &[JobProgress], width: usize, height: usize) -> String {
     let overview = overview();
     let frame = Frame {
         ids: &[],
@@ -150,7 +150,7 @@ fn a_low_terminal_shows_the_first_jobs_and_counts_the_others() {
 #[test]
 fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named() {
     let overview = overview();
-    let jobs: Vec<WatchedJob> = all_kinds().drain(4..5).collect();
+    let jobs: Vec<JobProgress> = all_kinds().drain(4..5).collect();
     let ids = ["61725", "99"].map(|id| JobId::parse(id).unwrap());
     let frame = Frame {
         ids: &ids,
@@ -174,7 +174,7 @@ fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     story.seen(1.0, &[step(evil, evil, &NOTHING)]);
     story.detail.summary.row.progress.last_error = Some(evil.to_owned());
     story.detail.summary.row.progress.consecutive_errors = 1;
-    let jobs = [watched(story, Told::default())];
+    let jobs = [watched(story, DeliveryCounts::default())];
     let mut overview = overview();
     overview.disabled.push(evil.to_owned());
     let frame = Frame {

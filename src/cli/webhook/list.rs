@@ -12,7 +12,7 @@ use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
-use crate::store::{Store, WebhookFigures, WebhookHealth};
+use crate::store::{Store, WebhookCounts, WebhookHealth};
 use crate::webhook::{WebhookSettings, shown_url};
 
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(super) async fn run(
         return Ok(());
     }
     let asked: Vec<WebhookName> = names.keys().cloned().collect();
-    let figures = store.figures(&asked).await?;
+    let figures = store.counts(&asked).await?;
     let mut rows = Vec::new();
     for (name, settings) in &names {
         let health = store.webhook_health(name).await?;
@@ -86,7 +86,7 @@ fn cells(
     name: &WebhookName,
     settings: Option<&WebhookSettings>,
     health: &WebhookHealth,
-    figures: Option<&WebhookFigures>,
+    figures: Option<&WebhookCounts>,
     view: &View,
 ) -> Vec<Cell> {
     let (state, more, tone) = words(health, view);

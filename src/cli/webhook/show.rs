@@ -11,8 +11,9 @@ use crate::cli::columns::{self, Cell};
 use crate::cli::screen::{Screen, View};
 use crate::cli::style::Tone;
 use crate::cli::text;
+use crate::core::answer::Cut;
 use crate::core::delivery::WebhookName;
-use crate::store::{AttemptView, Store, WebhookFigures, WebhookHealth};
+use crate::store::{Attempt, Store, WebhookCounts, WebhookHealth};
 use crate::webhook::WebhookSettings;
 
 /// Attempts that are shown.
@@ -57,7 +58,7 @@ struct AttemptRecord<'a> {
     event_id: &'a str,
     number: u32,
     started_at: String,
-    duration_ms: i64,
+    duration_ms: u64,
     status: Option<u16>,
     error: Option<&'a str>,
     trigger: &'a str,
@@ -74,7 +75,7 @@ pub(super) async fn run(
     let name = known(&args.name, webhooks, store).await?;
     let settings = webhooks.iter().find(|each| each.name == name);
     let health = store.webhook_health(&name).await?;
-    let figures = store.figures(std::slice::from_ref(&name)).await?;
+    let figures = store.counts(std::slice::from_ref(&name)).await?;
     let figures = figures.webhooks.first();
     let attempts = store.latest_attempts(&name, ATTEMPTS).await?;
     let view = screen.view;
@@ -106,7 +107,7 @@ fn draw(
     name: &WebhookName,
     settings: Option<&WebhookSettings>,
     health: &WebhookHealth,
-    figures: Option<&WebhookFigures>,
+    figures: Option<&WebhookCounts>,
     view: &View,
 ) -> String {
     let (state, more, tone) = words(health, view);
@@ -157,8 +158,8 @@ fn draw(
     lines.join("\n") + "\n\n"
 }
 
-fn cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
-    let took = Duration::from_millis(attempt.duration_ms.unsigned_abs());
+fn cells(attempt: &Attempt, view: &View) -> Vec<Cell> {
+    let took = Duration::from_millis(attempt.duration_ms);
     let (said, tone) = match (&attempt.error, &attempt.answer) {
         (Some(error), Some(answer)) if !answer.is_empty() => {
             (format!("{error}: {answer}"), Tone::Warn)
@@ -172,7 +173,7 @@ fn cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
         plain(text::ago(view.now.since(attempt.started_at))),
         plain(attempt.event_id.clone()),
         plain(format!("#{}", attempt.number)),
-        plain(text::outside(&attempt.trigger, 16)),
+        plain(attempt.trigger.as_str().to_owned()),
         plain(text::brief(took)),
         plain(
             attempt
@@ -200,7 +201,7 @@ impl<'a> SettingsRecord<'a> {
 }
 
 impl<'a> AttemptRecord<'a> {
-    fn of(attempt: &'a AttemptView) -> Self {
+    fn of(attempt: &'a Attempt) -> Self {
         Self {
             event_id: &attempt.event_id,
             number: attempt.number,
@@ -208,9 +209,9 @@ impl<'a> AttemptRecord<'a> {
             duration_ms: attempt.duration_ms,
             status: attempt.status,
             error: attempt.error.as_deref(),
-            trigger: &attempt.trigger,
+            trigger: attempt.trigger.as_str(),
             answer: attempt.answer.as_deref(),
-            answer_cut: attempt.answer_cut.as_deref(),
+            answer_cut: attempt.answer_cut.map(Cut::as_str),
         }
     }
 }

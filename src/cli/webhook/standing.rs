@@ -7,7 +7,7 @@ use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::health::Health;
 use crate::core::time::UnixMillis;
-use crate::store::{WebhookFigures, WebhookHealth};
+use crate::store::{WebhookCounts, WebhookHealth};
 
 /// Longest reason that is shown, in characters.
 const REASON_CHARS: usize = 200;
@@ -69,7 +69,7 @@ pub(super) struct Standing<'a> {
 impl<'a> Standing<'a> {
     pub(super) fn of(
         health: &'a WebhookHealth,
-        figures: Option<&WebhookFigures>,
+        figures: Option<&WebhookCounts>,
         view: &View,
     ) -> Self {
         let time = |at: Option<UnixMillis>| at.map(UnixMillis::rfc3339);

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
+use strum::IntoEnumIterator;
 
 use super::unknown;
 use crate::cli::database_file;
@@ -12,11 +13,11 @@ use crate::cli::text;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::{Answer, Cut};
-use crate::core::delivery::{AttemptResult, WebhookName, Wish};
+use crate::core::delivery::{AttemptResult, Trigger, WebhookName, Wish};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::core::time::millis;
-use crate::store::{Store, StoreError, TestAttempt};
+use crate::store::{Store, StoreError};
 use crate::webhook::{AttemptReport, Message, Sender, Shown, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
@@ -38,10 +39,9 @@ pub(in crate::cli) struct Args {
 }
 
 fn types() -> impl TypedValueParser<Value = EventType> {
-    let names = EventType::ALL.map(EventType::as_str);
-    PossibleValuesParser::new(names).try_map(|name| {
-        EventType::from_name(&name).ok_or_else(|| format!("there is no type {name}"))
-    })
+    let names = EventType::iter().map(EventType::as_str);
+    PossibleValuesParser::new(names.collect::<Vec<_>>())
+        .try_map(|name| name.parse().map_err(|_| format!("there is no type {name}")))
 }
 
 #[derive(Serialize)]
@@ -117,17 +117,7 @@ async fn keep(
     clock: &Clock,
 ) -> Result<(), StoreError> {
     let store = Store::open(database_file(database), clock.clone()).await?;
-    let answer = report.answer.as_ref();
-    let attempt = TestAttempt {
-        event_id: event.id.clone(),
-        webhook: webhook.name.clone(),
-        started_at: report.started_at,
-        duration_ms: millis(report.duration),
-        status: report.result.status(),
-        error: report.result.error(),
-        answer: answer.map(|answer| answer.text.clone()),
-        answer_cut: cut_of(answer),
-    };
+    let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
     let kept = store.record_test(&attempt).await;
     store.leave().await;
     kept

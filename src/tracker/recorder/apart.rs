@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::{Recorded, Waiting, Writer};
+use super::{Recorded, Waiting, Writer, key_of};
 use crate::core::time::UnixMillis;
 use crate::store::{Batch, Expiry, StoreError};
 
@@ -37,8 +37,8 @@ impl Writer {
             }
         }
         for (attempt, waits) in batch.attempts.into_iter().zip(waiting.attempted) {
-            let event_id = attempt.event_id.clone();
-            let (job_id, webhook) = (attempt.job_id.clone(), attempt.webhook.clone());
+            let (event_id, webhook, _) = key_of(&attempt);
+            let job_id = attempt.job_id.clone();
             let alone = Batch {
                 attempts: vec![attempt],
                 now,

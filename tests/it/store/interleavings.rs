@@ -164,7 +164,7 @@ async fn check(bench: &Bench, model: &Model) {
             assert_eq!(states, expected, "{name} {job}");
         }
         for delivery in &detail.deliveries {
-            let same = |a: &&jobtrackd::store::AttemptView| {
+            let same = |a: &&jobtrackd::store::Attempt| {
                 a.event_id == delivery.event_id && a.webhook == delivery.webhook
             };
             let mut numbers: Vec<u32> = detail
@@ -177,7 +177,7 @@ async fn check(bench: &Bench, model: &Model) {
             assert_eq!(numbers, (1..=delivery.attempts).collect::<Vec<_>>());
             let webhook = WEBHOOKS
                 .iter()
-                .position(|name| *name == delivery.webhook)
+                .position(|name| delivery.webhook == *name)
                 .unwrap();
             let made = model
                 .attempts

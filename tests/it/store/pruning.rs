@@ -6,6 +6,7 @@ use jobtrackd::core::retention::{Retention, Stage};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Prunable, Prune, Pruned};
 use proptest::prelude::*;
+use strum::IntoEnumIterator;
 
 use super::bench::Bench;
 
@@ -87,7 +88,7 @@ impl Bench {
 
     /// What the daemon does at one look, with transactions of this size.
     async fn look(&self, retention: &Retention, now: UnixMillis, rows: u32) {
-        for stage in Stage::ALL {
+        for stage in Stage::iter() {
             let Some(before) = retention.before(stage, now) else {
                 continue;
             };
@@ -226,7 +227,7 @@ async fn a_job_with_thousands_of_events_goes_in_pieces_and_a_kill_in_between_los
         .await
         .unwrap();
     let mut transactions = 0;
-    for stage in Stage::ALL {
+    for stage in Stage::iter() {
         let found = bench.prunable(stage, day(300)).await;
         assert_eq!(found.len(), 1, "{stage:?}");
         loop {

@@ -2,7 +2,7 @@
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::store::{Happened, JobFilter, JobSummary};
+use jobtrackd::store::{JobFilter, JobSummary, TimelineItem};
 
 use super::bench::Bench;
 use super::given::{body, id};
@@ -187,8 +187,8 @@ async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more(
     loop {
         let page = bench.store.timeline(&id("1"), after.as_ref(), 500).await;
         let page = page.unwrap().unwrap();
-        let answers = page.entries.iter().filter_map(|entry| match &entry.what {
-            Happened::Attempt(attempt) => attempt.answer.as_ref(),
+        let answers = page.entries.iter().filter_map(|entry| match &entry.item {
+            TimelineItem::Attempt(attempt) => attempt.answer.as_ref(),
             _ => None,
         });
         let bytes: usize = answers.map(String::len).sum();

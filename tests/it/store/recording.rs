@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Committed, Happened, StoreError};
+use jobtrackd::store::{Committed, StoreError, TimelineItem};
 
 use super::bench::Bench;
 use super::given::{T0, body, expired, id, schedule, seen, t, told};
@@ -173,7 +173,7 @@ async fn each_job_has_exactly_one_terminal_event() {
             .filter(|kind| ["job.completed", "job.failed"].contains(kind))
             .collect();
         assert_eq!(ends, [last]);
-        assert_eq!(events.last().unwrap().kind, last);
+        assert_eq!(events.last().unwrap().kind.as_str(), last);
     }
     let mut twice = told(
         seen(&bench.tracked("twice").await, &body(&[("a", "failed")])),
@@ -271,7 +271,7 @@ async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte() {
     let detail = bench.detail("odd").await;
     assert_eq!(detail.resource.as_deref(), Some(odd.as_str()));
     let page = bench.store.timeline(&id("odd"), None, 1).await.unwrap();
-    let Happened::Transition(transition) = &page.unwrap().entries[0].what else {
+    let TimelineItem::Transition(transition) = &page.unwrap().entries[0].item else {
         panic!("a step came first");
     };
     assert_eq!(transition.result.as_deref(), Some(result));

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
+use strum::IntoEnumIterator;
 
-use super::store::Store;
-use crate::{Figures, MOST_COUNTED, StoreError, WebhookFigures};
+use super::files::beside;
+use super::store::{Store, query};
+use crate::{Counts, MOST_COUNTED, StoreError, WebhookCounts};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -31,7 +33,7 @@ pub(super) const OLDEST_OF_WEBHOOK: &str = "
          ORDER BY next_attempt_at LIMIT ?2) AS head
     JOIN events AS e ON e.id = head.event_id";
 
-pub(super) const NOT_TOLD_OF_WEBHOOK: &str = "
+pub(super) const UNDELIVERED_OF_WEBHOOK: &str = "
     SELECT coalesce(sum(d.state = 'exhausted'), 0), coalesce(sum(d.state = 'disabled'), 0)
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2";
@@ -41,40 +43,29 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
-        let (jobs, mut of_webhooks) = self
-            .read(async {
-                let mut connection = self.shared.readers.acquire().await?;
-                let mut jobs = Vec::new();
-                for state in JobState::ALL {
-                    let query = sqlx::query(JOBS_OF_STATE).bind(state.as_str());
-                    let row = query.bind(MOST_COUNTED).fetch_one(&mut *connection).await?;
-                    jobs.push((state, row.try_get::<i64, _>(0)?.unsigned_abs()));
-                }
-                let mut figures = Vec::new();
-                for webhook in webhooks {
-                    figures.push(of_webhook(&mut connection, webhook).await?);
-                }
-                Ok((jobs, figures))
-            })
-            .await?;
-        for figures in &mut of_webhooks {
-            let health = self.webhook_health(&figures.name).await?;
-            figures.is_held = health.health.hold().is_some();
-            figures.is_disabled = health.disabled.is_some();
-            figures.paused_until = health.paused_until;
+    pub async fn counts(&self, webhooks: &[WebhookName]) -> Result<Counts, StoreError> {
+        let mut jobs = Vec::new();
+        for state in JobState::iter() {
+            let count = query!(JOBS_OF_STATE, state.as_str(), MOST_COUNTED);
+            jobs.push((state, self.value::<i64>(count).await?.unsigned_abs()));
         }
-        let file = self.shared.options.get_filename();
-        let log = file.with_file_name({
-            let mut name = file.file_name().unwrap_or_default().to_owned();
-            name.push("-wal");
-            name
-        });
-        Ok(Figures {
+        let mut of_webhooks = Vec::new();
+        for webhook in webhooks {
+            let health = self.webhook_health(webhook).await?;
+            let count = async |snapshot: &mut _| of_webhook(snapshot, webhook).await;
+            of_webhooks.push(WebhookCounts {
+                is_held: health.health.hold().is_some(),
+                is_disabled: health.disabled.is_some(),
+                paused_until: health.paused_until,
+                ..self.snapshot(count).await?
+            });
+        }
+        let file = self.shared.files.database();
+        Ok(Counts {
             jobs,
             webhooks: of_webhooks,
             database_bytes: bytes_of(file),
-            wal_bytes: bytes_of(&log),
+            wal_bytes: bytes_of(&beside(file, "-wal")),
         })
     }
 }
@@ -82,22 +73,19 @@ impl Store {
 async fn of_webhook(
     connection: &mut SqliteConnection,
     name: &WebhookName,
-) -> Result<WebhookFigures, sqlx::Error> {
-    let pending = sqlx::query(PENDING_OF_WEBHOOK).bind(name.as_str());
-    let pending = pending
-        .bind(MOST_COUNTED)
-        .fetch_one(&mut *connection)
-        .await?;
-    let oldest = sqlx::query(OLDEST_OF_WEBHOOK).bind(name.as_str());
-    let oldest = oldest.bind(SEARCHED).fetch_one(&mut *connection).await?;
-    let not_told = sqlx::query(NOT_TOLD_OF_WEBHOOK).bind(name.as_str());
-    let not_told = not_told.bind(SEARCHED).fetch_one(&mut *connection).await?;
-    Ok(WebhookFigures {
+) -> Result<WebhookCounts, sqlx::Error> {
+    let pending = query!(PENDING_OF_WEBHOOK, name.as_str(), MOST_COUNTED);
+    let pending = pending.fetch_one(&mut *connection).await?;
+    let oldest = query!(OLDEST_OF_WEBHOOK, name.as_str(), SEARCHED);
+    let oldest = oldest.fetch_one(&mut *connection).await?;
+    let undelivered = query!(UNDELIVERED_OF_WEBHOOK, name.as_str(), SEARCHED);
+    let undelivered = undelivered.fetch_one(connection).await?;
+    Ok(WebhookCounts {
         name: name.clone(),
         pending: pending.try_get::<i64, _>(0)?.unsigned_abs(),
         oldest_pending: oldest.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
-        exhausted: not_told.try_get::<i64, _>(0)?.unsigned_abs(),
-        disabled: not_told.try_get::<i64, _>(1)?.unsigned_abs(),
+        exhausted: undelivered.try_get::<i64, _>(0)?.unsigned_abs(),
+        disabled: undelivered.try_get::<i64, _>(1)?.unsigned_abs(),
         is_held: false,
         is_disabled: false,
         paused_until: None,

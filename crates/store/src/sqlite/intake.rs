@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::rows::{job, job_columns};
-use super::store::{Shared, Store, integer};
-use crate::{JobChange, StoreError};
+use super::jobs::job_columns;
+use super::rows::{FromRow, Reading};
+use super::store::{Shared, Store, integer, query};
+use crate::{JobChange, JobRow, StoreError};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
@@ -30,7 +31,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
-        self.job_changes(ACTIVE_JOBS, after, limit).await
+        self.all(query!(ACTIVE_JOBS, after, limit)).await
     }
 
     /// A page of what outsiders changed, in commit order, after change number `after`.
@@ -38,18 +39,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
-        self.job_changes(CHANGES, after, limit).await
-    }
-
-    async fn job_changes(
-        &self,
-        sql: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
-        let query = sqlx::query(sql).bind(after).bind(i64::from(limit));
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        rows.iter().map(job_change).collect()
+        self.all(query!(CHANGES, after, limit)).await
     }
 
     /// The number of the newest change, 0 when there was never one.
@@ -57,11 +47,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn newest_change(&self) -> Result<i64, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            integer(&mut connection, NEWEST_CHANGE).await
-        })
-        .await
+        self.value(query!(NEWEST_CHANGE)).await
     }
 
     /// A connection of its own that only watches for commits of others.
@@ -82,20 +68,24 @@ impl Store {
     }
 }
 
-/// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
-fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
-    let number = row.try_get("number")?;
-    let id: Option<String> = row.try_get("id")?;
-    let read = id.as_ref().map(|_| job(row));
-    let job = match read {
-        Some(Ok(job)) => Some(job),
-        Some(Err(error)) => {
-            tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
-            None
-        }
-        None => None,
-    };
-    Ok(JobChange { number, job })
+impl FromRow for JobChange {
+    const TABLE: &'static str = "jobs";
+    const KEY: &'static str = "id";
+
+    /// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let id: Option<String> = r.row.try_get("id")?;
+        let job = id.and_then(|id| {
+            let log = |error: &StoreError| {
+                tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
+            };
+            JobRow::read(r).inspect_err(log).ok()
+        });
+        Ok(Self {
+            number: r.row.try_get("number")?,
+            job,
+        })
+    }
 }
 
 /// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can

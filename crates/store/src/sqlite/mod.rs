@@ -1,5 +1,6 @@
 //! The SQLite backend.
 
+mod attempts;
 mod backup;
 mod bulk;
 mod commit;
@@ -15,7 +16,6 @@ mod intake;
 mod jobs;
 mod lanes;
 mod list;
-mod listing;
 mod lock;
 mod lost_log;
 mod migrate;
@@ -26,14 +26,13 @@ mod restore;
 mod rows;
 mod shortage;
 mod staging;
-mod standing;
-mod steering;
 mod store;
 mod timeline;
 mod undelivered;
 mod upstreams;
 mod users;
 mod watch;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use super::filesystem::{DatabaseFile, real_path};
 use super::migrate;
 use super::migrate::{MIGRATIONS, newest};
 use super::shortage::judge;
-use super::store::{Shared, Store, integer};
+use super::store::{Shared, Store, integer, query};
 use crate::{OLDEST_SQLITE, StoreError};
 use jobtrackd_clock::Clock;
 
@@ -134,11 +134,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn schema(&self) -> Result<i64, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            integer(&mut connection, SCHEMA).await
-        })
-        .await
+        self.value(query!(SCHEMA)).await
     }
 
     /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.

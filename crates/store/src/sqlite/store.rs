@@ -5,12 +5,16 @@ use std::future::Future;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
-use sqlx::{Connection, Row};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool, SqliteRow,
+};
+use sqlx::{Connection, Decode, Row, Type};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::files::Files;
+use super::rows::{FromRow, read_all};
 use super::shortage::judge;
 
 use crate::{Shortage, StoreError};
@@ -45,7 +49,7 @@ pub(super) struct Shared {
     /// How long a write waits in all before it is [`StoreError::Busy`]; `None`: as long as SQLite waits for a foreign lock.
     pub(super) patience: Option<Duration>,
     pub(super) clock: Clock,
-    /// What readers were short of, and whether that was told.
+    /// What readers are short of, so that it is logged once.
     pub(super) shortage: StdMutex<Recurring<Shortage>>,
 }
 
@@ -133,6 +137,50 @@ impl Store {
         self.shared.judged(read.map_err(StoreError::from))
     }
 
+    /// Runs `work` in one read transaction, so that what its statements read belongs together.
+    pub(super) async fn snapshot<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        self.read(async {
+            let mut snapshot = self.shared.readers.begin().await?;
+            let value = work(&mut snapshot).await?;
+            snapshot.commit().await?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// All rows of one statement.
+    pub(super) async fn rows(&self, query: Statement<'_>) -> Result<Vec<SqliteRow>, StoreError> {
+        self.read(query.fetch_all(&self.shared.readers)).await
+    }
+
+    /// All rows of one statement, as one type.
+    pub(super) async fn all<T: FromRow>(&self, query: Statement<'_>) -> Result<Vec<T>, StoreError> {
+        read_all(&self.rows(query).await?)
+    }
+
+    /// The one row of a statement, if there is one.
+    pub(super) async fn optional<T: FromRow>(
+        &self,
+        query: Statement<'_>,
+    ) -> Result<Option<T>, StoreError> {
+        let row = self
+            .read(query.fetch_optional(&self.shared.readers))
+            .await?;
+        row.as_ref().map(T::from_row).transpose()
+    }
+
+    /// The single value of a statement's single row.
+    pub(super) async fn value<T>(&self, query: Statement<'_>) -> Result<T, StoreError>
+    where
+        T: for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
+    {
+        let row = self.read(query.fetch_one(&self.shared.readers)).await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// Closes all connections and leaves the write-ahead log to whoever else has the database open: cutting it would make
     /// a daemon that is writing wait.
     pub async fn leave(&self) {
@@ -205,8 +253,8 @@ impl Shared {
             Err(_) => return read,
             Ok(_) => None,
         };
-        let mut told = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.note(short, self.clock.now()) {
+        let mut shortage = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        match shortage.note(short, self.clock.now()) {
             Some(Tell::Begun(shortage)) => {
                 tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");
             }
@@ -238,6 +286,17 @@ where
     transaction.commit().await?;
     Ok((value, began.elapsed()))
 }
+
+/// A statement with its parameters.
+pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// A statement with its parameters, `?1` first.
+macro_rules! query {
+    ($sql:expr $(, $parameter:expr)* $(,)?) => {
+        sqlx::query($sql)$(.bind($parameter))*
+    };
+}
+pub(super) use query;
 
 /// A row's single integer.
 pub(super) async fn integer(

@@ -1,14 +1,15 @@
-//! Many jobs at a glance. Every statement reads a bounded number of rows, however many jobs there are.
-
-use std::collections::HashMap;
+//! Many jobs at once. Every statement reads a bounded number of rows, however many jobs there are.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::jobs::summary;
-use super::rows::{self, Reading, job_columns};
-use super::store::Store;
-use crate::{Overview, StoreError, Told, WatchedJob};
+use super::bulk::json;
+use super::deliveries::PENDING;
+use super::jobs::{by_job, job_columns, summary, summary_columns};
+use super::rows::{FromRow, Reading};
+use super::store::{Store, query};
+use crate::{DeliveryCounts, JobProgress, Overview, StoreError};
+use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
@@ -28,7 +29,7 @@ pub(super) const RUNNING: &str = "SELECT count(*) FROM jobs WHERE finished_at IS
 
 pub(super) const ENDED: &str = "SELECT count(*) FROM jobs WHERE finished_at >= ?1";
 
-/// The names come one by one from the index, without a look at the deliveries between them.
+/// The names come one by one from the index, without reading the deliveries between them.
 pub(super) const FAILING: &str = "
     WITH RECURSIVE names (name) AS (
         SELECT min(webhook) FROM deliveries WHERE state = 'pending'
@@ -46,7 +47,7 @@ pub(super) const FAILING: &str = "
 const DISABLED: &str =
     "SELECT name FROM webhooks WHERE disabled_at IS NOT NULL ORDER BY name LIMIT ?1";
 
-pub(super) const LIVELY: &str = "
+pub(super) const RECENTLY_CHANGED: &str = "
     SELECT id, coalesce((SELECT observed_at FROM transitions WHERE job_id = found.id ORDER BY seq DESC LIMIT 1),
                         created_at) AS changed_at
     FROM (
@@ -60,23 +61,22 @@ pub(super) const LIVELY: &str = "
     ) AS found
     ORDER BY changed_at DESC, id DESC LIMIT ?2";
 
-pub(super) const WATCHED: &str = concat!(
+pub(super) const PROGRESS: &str = concat!(
     "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at,
-     (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = j.id) AS last_seq,
+    summary_columns!(),
+    ", (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = j.id) AS last_seq,
      coalesce((SELECT observed_at FROM transitions WHERE job_id = j.id ORDER BY seq DESC LIMIT 1),
               j.created_at) AS changed_at
      FROM json_each(?1) AS wanted JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
-/// How a step stands is seen in its result only while it is not over.
-pub(super) const STEPS_WATCHED: &str = "
+/// The result says how a step goes only while it is not over.
+pub(super) const STEPS_OF_PROGRESS: &str = "
     SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
            first_seen_at, updated_at, challenge_expires_at, challenge_response_url
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
-pub(super) const TOLD: &str = "
+pub(super) const DELIVERY_COUNTS: &str = "
     SELECT job_id, state, last_error IS NOT NULL AS tried, count(*) AS events, sum(attempts) AS attempts
     FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
     GROUP BY job_id, state, tried";
@@ -87,24 +87,22 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview, StoreError> {
-        self.read(async {
-            let mut snapshot = self.shared.readers.begin().await?;
-            let running: i64 = sqlx::query_scalar(RUNNING)
+        self.snapshot(async |snapshot| {
+            let running = query!(RUNNING).fetch_one(&mut *snapshot).await?;
+            let ended = query!(ENDED, ended_since.0)
                 .fetch_one(&mut *snapshot)
                 .await?;
-            let ended = sqlx::query_scalar(ENDED).bind(ended_since.0);
-            let ended: i64 = ended.fetch_one(&mut *snapshot).await?;
-            let pending = sqlx::query_scalar(super::deliveries::PENDING).bind(MOST_PENDING);
-            let pending = pending.fetch_one(&mut *snapshot).await?;
-            let failing = sqlx::query(FAILING).bind(MOST_NAMES).bind(HEADS);
-            let failing = failing.fetch_all(&mut *snapshot).await?;
-            let disabled = sqlx::query(DISABLED).bind(MOST_NAMES);
-            let disabled = disabled.fetch_all(&mut *snapshot).await?;
-            snapshot.commit().await?;
+            let pending = query!(PENDING, MOST_PENDING)
+                .fetch_one(&mut *snapshot)
+                .await?;
+            let failing = query!(FAILING, MOST_NAMES, HEADS)
+                .fetch_all(&mut *snapshot)
+                .await?;
+            let disabled = query!(DISABLED, MOST_NAMES).fetch_all(snapshot).await?;
             Ok(Overview {
-                running: running.unsigned_abs(),
-                ended: ended.unsigned_abs(),
-                pending,
+                running: running.try_get::<i64, _>(0)?.unsigned_abs(),
+                ended: ended.try_get::<i64, _>(0)?.unsigned_abs(),
+                pending: pending.try_get(0)?,
                 failing: names(&failing)?,
                 disabled: names(&disabled)?,
             })
@@ -117,18 +115,15 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn lively_jobs(
+    pub async fn recently_changed(
         &self,
         ended_since: UnixMillis,
         limit: u32,
     ) -> Result<Vec<JobId>, StoreError> {
-        let query = sqlx::query(LIVELY)
-            .bind(ended_since.0)
-            .bind(i64::from(limit))
-            .bind(LATEST_TRANSITIONS);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let query = query!(RECENTLY_CHANGED, ended_since.0, limit, LATEST_TRANSITIONS);
+        let rows = self.rows(query).await?;
         rows.iter()
-            .map(|row| Reading::new(row, "jobs", "id").job_id("id"))
+            .map(|row| Reading::new(row, "jobs", "id").get("id"))
             .collect()
     }
 
@@ -136,35 +131,31 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn watched(&self, ids: &[JobId]) -> Result<Vec<WatchedJob>, StoreError> {
-        let ids: Vec<&str> = ids.iter().map(JobId::as_str).collect();
-        let ids = super::bulk::json(&ids)?;
-        let (jobs, steps, told) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let mut parts = Vec::new();
-                for sql in [WATCHED, STEPS_WATCHED, TOLD] {
-                    let query = sqlx::query(sql).bind(&ids);
-                    parts.push(query.fetch_all(&mut *snapshot).await?);
-                }
-                snapshot.commit().await?;
-                let mut parts = parts.into_iter();
-                let mut next = || parts.next().unwrap_or_default();
-                Ok((next(), next(), next()))
+    pub async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>, StoreError> {
+        let ids = json(ids)?;
+        let (jobs, steps, deliveries) = self
+            .snapshot(async |snapshot| {
+                Ok((
+                    query!(PROGRESS, &ids).fetch_all(&mut *snapshot).await?,
+                    query!(STEPS_OF_PROGRESS, &ids)
+                        .fetch_all(&mut *snapshot)
+                        .await?,
+                    query!(DELIVERY_COUNTS, &ids).fetch_all(snapshot).await?,
+                ))
             })
             .await?;
-        let mut steps = by_job(&steps, rows::step)?;
-        let mut told = by_job(&told, part)?;
+        let mut steps = by_job(&steps)?;
+        let mut deliveries = by_job(&deliveries)?;
         jobs.iter()
             .map(|row| {
                 let r = Reading::new(row, "jobs", "id");
-                let id = r.text("id")?;
-                let parts = told.remove(&id).unwrap_or_default();
-                Ok(WatchedJob {
+                let id: String = r.get("id")?;
+                let counts = deliveries.remove(&id).unwrap_or_default();
+                Ok(JobProgress {
                     summary: summary(row, steps.remove(&id).unwrap_or_default())?,
-                    last_seq: r.number("last_seq")?,
-                    changed_at: r.time("changed_at")?,
-                    told: parts.into_iter().fold(Told::default(), sum),
+                    last_seq: r.get("last_seq")?,
+                    changed_at: r.get("changed_at")?,
+                    deliveries: counts.into_iter().fold(DeliveryCounts::default(), sum),
                 })
             })
             .collect()
@@ -178,39 +169,32 @@ fn names(rows: &[SqliteRow]) -> Result<Vec<String>, sqlx::Error> {
         .collect()
 }
 
-fn by_job<T>(
-    rows: &[SqliteRow],
-    read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
-) -> Result<HashMap<String, Vec<T>>, StoreError> {
-    let mut found: HashMap<String, Vec<T>> = HashMap::new();
-    for row in rows {
-        let job: String = row.try_get("job_id")?;
-        found.entry(job).or_default().push(read(row)?);
-    }
-    Ok(found)
-}
+/// One row has those of one state, tried in vain or not.
+impl FromRow for DeliveryCounts {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "job_id";
 
-fn part(row: &SqliteRow) -> Result<Told, StoreError> {
-    let r = Reading::new(row, "deliveries", "job_id");
-    let events = r.number("events")?;
-    let mut told = Told {
-        attempts: r.number("attempts")?,
-        ..Told::default()
-    };
-    match r.text("state")?.as_str() {
-        "delivered" => told.delivered = events,
-        "exhausted" => told.exhausted = events,
-        "disabled" => told.disabled = events,
-        _ => {
-            told.pending = events;
-            told.refused = if r.flag("tried")? { events } else { 0 };
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let events = r.get("events")?;
+        let mut counts = Self {
+            attempts: r.get("attempts")?,
+            ..Self::default()
+        };
+        match r.get("state")? {
+            DeliveryState::Delivered => counts.delivered = events,
+            DeliveryState::Exhausted => counts.exhausted = events,
+            DeliveryState::Disabled => counts.disabled = events,
+            DeliveryState::Pending => {
+                counts.pending = events;
+                counts.refused = if r.get("tried")? { events } else { 0 };
+            }
         }
+        Ok(counts)
     }
-    Ok(told)
 }
 
-fn sum(all: Told, part: Told) -> Told {
-    Told {
+fn sum(all: DeliveryCounts, part: DeliveryCounts) -> DeliveryCounts {
+    DeliveryCounts {
         delivered: all.delivered + part.delivered,
         pending: all.pending + part.pending,
         refused: all.refused + part.refused,

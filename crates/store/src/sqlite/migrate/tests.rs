@@ -149,7 +149,7 @@ async fn of_two_programs_that_migrate_at_once_both_go_on() {
 }
 
 const NAME: &str = concat!(
-    "store::sqlite::migrate::tests::",
+    "sqlite::migrate::tests::",
     "a_process_killed_in_the_middle_leaves_the_file_as_it_was"
 );
 const FILE: &str = "JOBTRACKD_TEST_FILE";
