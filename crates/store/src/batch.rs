@@ -27,7 +27,7 @@ pub struct Batch {
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
-    /// Until when the API at this origin asked to be left alone.
+    /// Until when the API at this origin asked for a pause.
     pub upstream_paused: Option<(String, UnixMillis)>,
     /// When the batch is committed; new heads of lanes are due then.
     pub now: Option<UnixMillis>,

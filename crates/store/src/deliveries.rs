@@ -32,14 +32,14 @@ pub struct DueDelivery {
     pub rested: Duration,
     /// Whether an earlier attempt failed.
     pub failed_before: bool,
-    /// Whether an operator has asked for it again.
+    /// Whether it is a replay.
     pub is_replay: bool,
 }
 
 /// Deliveries that were read, and those that were found and hold what no version of this program writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueDeliveries {
-    /// In the order that was asked for.
+    /// In the order of the query.
     pub deliveries: Vec<DueDelivery>,
     /// The event of each that cannot be read, and why; outsiders' text.
     pub unreadable: Vec<(String, String)>,
@@ -72,7 +72,7 @@ pub struct DeliveryRow {
     pub fallback_for: Option<String>,
 }
 
-/// Which deliveries are listed: those that everything given here is true of.
+/// Which deliveries are listed: those that match every condition.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
     /// Only those in this state.

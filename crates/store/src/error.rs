@@ -1,4 +1,4 @@
-//! What can go wrong with the database, told apart by what helps.
+//! What can go wrong with the database, by what helps against it.
 
 use std::path::PathBuf;
 
@@ -82,10 +82,10 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
-    /// The system refuses for want of something.
+    /// The system is short of something.
     #[error("{0}")]
     Short(Shortage),
-    /// A system call failed, and SQLite does not say why: what it was short of, if anything, is still to be found out.
+    /// A system call failed, and SQLite does not say why: `judge` finds out what the system is short of, if anything.
     #[error("the database cannot be trusted any more: {message}")]
     Failed {
         /// SQLite's extended result code.

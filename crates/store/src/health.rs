@@ -7,21 +7,21 @@ use jobtrackd_core::time::UnixMillis;
 pub struct JobsHealth {
     /// Jobs that have not ended.
     pub unfinished: u64,
-    /// Those of them whose latest polls failed, as many in a row as was asked for or more.
+    /// Those of them whose latest polls failed, at least as many in a row as the caller names.
     pub failing: u64,
-    /// The id of the one with the most failed polls in a row, and what was said at the last; outsiders' text.
+    /// The id of the one with the most failed polls in a row, and the error of the last; outsiders' text.
     pub worst: Option<(String, String)>,
     /// Those that have passed a bound, so that only their end is recorded.
     pub limited: u64,
-    /// Those whose next poll was due before the moment that was asked for.
+    /// Those whose next poll was due before the moment the caller names.
     pub overdue: u64,
     /// When the first of these was due.
     pub overdue_since: Option<UnixMillis>,
-    /// What is wrong with the first hundred that cannot be followed or recorded, because another hand was in their rows.
+    /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their rows.
     pub spoilt: Vec<String>,
 }
 
-/// What one webhook has not been told.
+/// What one webhook has not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
     /// Events that wait.

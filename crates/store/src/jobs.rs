@@ -20,7 +20,7 @@ pub struct JobRow {
     pub webhook: Option<String>,
     /// Higher is polled first.
     pub priority: i64,
-    /// When it expires, if the enqueuer said so.
+    /// When it expires, if the enqueuer set it.
     pub deadline_at: Option<UnixMillis>,
     /// No poll earlier.
     pub not_before: Option<UnixMillis>,
@@ -77,7 +77,7 @@ pub enum Enqueued {
     Refused(String),
 }
 
-/// Which jobs are listed: those that everything given here is true of.
+/// Which jobs are listed: those that match every condition.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Only those in this state.

@@ -6,7 +6,7 @@ use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-/// Which events are sent again: those that everything given here is true of.
+/// Which events are sent again: those that match every condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayFilter {
     /// Only this event.

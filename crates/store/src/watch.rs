@@ -9,7 +9,7 @@ use super::jobs::JobSummary;
 pub struct Overview {
     /// Jobs that have not ended.
     pub running: u64,
-    /// Jobs that ended since the moment that was asked for.
+    /// Jobs that ended since the moment the caller names.
     pub ended: u64,
     /// Deliveries that wait, counted up to 100,000.
     pub pending: u32,

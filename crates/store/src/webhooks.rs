@@ -18,7 +18,7 @@ pub struct WebhookHealth {
     pub revision: i64,
     /// How often an operator has had the health forgotten.
     pub generation: i64,
-    /// How often an operator has asked the daemon to look again.
+    /// How often an operator has asked the daemon to read the row again.
     pub asks: i64,
     /// Why the row cannot be read, if it cannot; all else is as if there were none.
     pub unreadable: Option<String>,

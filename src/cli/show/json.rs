@@ -50,7 +50,7 @@ pub(super) async fn print(
     let last = detail.transitions.last().map_or(0, |last| last.seq);
     let reading = pages::timeline(store, id, |entry| match &entry.item {
         TimelineItem::Transition(step) if step.seq <= last => {
-            list.add(&TransitionRecord::from(step))
+            list.add(&TransitionRecord::from(step));
         }
         _ => {}
     });

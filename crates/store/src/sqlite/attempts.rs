@@ -16,11 +16,11 @@ use crate::{FinishedAttempt, StoreError};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
 
-/// Latest events whose attempts are looked at.
+/// Latest events whose attempts are read.
 const LATEST_EVENTS: i64 = 10_000;
 
 /// A 2xx counts even when the webhook was disabled or the event given up while it was under way. One that is not a head any
-/// more, because an earlier event was asked for again meanwhile, waits for that one.
+/// more, because an earlier event is replayed meanwhile, waits for that one.
 pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
         state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'

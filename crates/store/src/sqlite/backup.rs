@@ -68,7 +68,7 @@ impl BackupTarget {
             self.staging.give(user, group)?;
             let path = &self.staging.file.path;
             let file = self.staging.file.open()?;
-            let dressing = || {
+            let finish = || {
                 if let Some(reason) = unfit(&file.metadata()?) {
                     return Err(std::io::Error::other(reason));
                 }
@@ -76,7 +76,7 @@ impl BackupTarget {
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.sync_all()
             };
-            dressing().map_err(|error| refused(path, &error))?;
+            finish().map_err(|error| refused(path, &error))?;
         }
         self.place.take(&self.staging, self.replace)
     }

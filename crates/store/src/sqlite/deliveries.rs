@@ -73,7 +73,7 @@ pub(super) const NEXT: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
 
-/// Most events that one search goes through.
+/// Most events that one call searches.
 const WINDOW: i64 = 10_000;
 
 macro_rules! listed {
@@ -141,7 +141,7 @@ impl Store {
         Ok(readable(&self.rows(query).await?))
     }
 
-    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another hand was in their rows, and why.
+    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another program has changed their rows, and why.
     /// They are not sent.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Store {
         self.value(query!(PENDING, limit)).await
     }
 
-    /// A page of deliveries, those of the newest events first. One look goes through 10,000 events at most.
+    /// A page of deliveries, those of the newest events first. One call searches 10,000 events at most.
     ///
     /// # Errors
     /// When the database cannot be read.

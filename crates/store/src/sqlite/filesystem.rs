@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::StoreError;
 
-/// A database file, and what its owner takes upon himself.
+/// A database file, and what the configuration allows of it.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseFile<'a> {
     /// The file; it need not be there.
@@ -27,7 +27,7 @@ impl<'a> DatabaseFile<'a> {
         }
     }
 
-    /// Refuses a network file system, unless it is allowed. What cannot be looked at is left to whoever opens the file.
+    /// Refuses a network file system, unless it is allowed. What cannot be examined is left to whoever opens the file.
     ///
     /// # Errors
     /// [`StoreError::NetworkFilesystem`].
@@ -76,7 +76,7 @@ impl Filesystem {
     /// The file system of a file or, when it is not there, of its folder.
     ///
     /// # Errors
-    /// When neither is there, or neither may be looked at.
+    /// When neither is there, or neither may be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let folder = folder_of(path);
         let (there, found) = match rustix::fs::statfs(path) {

@@ -95,7 +95,7 @@ impl Store {
         }
     }
 
-    /// What a webhook has not been told.
+    /// What a webhook has not received.
     ///
     /// # Errors
     /// When the database cannot be read.

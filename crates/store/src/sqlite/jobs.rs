@@ -150,7 +150,7 @@ impl Store {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
-    /// One job as it stands in a list.
+    /// One job as it is in a list.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -25,7 +25,7 @@ pub(super) const PROMOTE: &str = "
             WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
               AND first.state = 'pending'))";
 
-/// What stands behind the first pending delivery of its lane has no due time, also when that one came later.
+/// What comes behind the first pending delivery of its lane has no due time, also when that one came later.
 pub(super) const DEMOTE: &str = "
     UPDATE deliveries SET next_attempt_at = NULL
     WHERE state = 'pending' AND next_attempt_at IS NOT NULL AND (event_id, webhook) IN (
@@ -69,7 +69,7 @@ pub(super) async fn promote_heads(
     Ok(())
 }
 
-/// Takes the due time of every pending delivery that stands behind another one of its lane.
+/// Takes the due time of every pending delivery that comes behind another one of its lane.
 pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
     lanes: &HashSet<Lane>,

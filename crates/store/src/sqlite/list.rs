@@ -12,10 +12,10 @@ use crate::{JobFilter, JobPage, PAGE_BYTES, StoreError};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
-/// Most jobs that a search by webhook or text looks at.
+/// Most jobs that a search by webhook or text reads.
 const SEARCHED_JOBS: i64 = 100_000;
 
-/// What is asked of a listed job beyond its place: the webhook, and the text. The text is looked for in metadata as it is
+/// The conditions on a listed job besides its position: the webhook, and the text. The text is searched in metadata as it is
 /// written and, where escapes stand in it (`M\u00fcller`), in what it means.
 macro_rules! listed {
     () => {
@@ -57,7 +57,7 @@ pub(super) const LISTED: &str = concat!(
 pub(super) const NEWEST_IDS: &str =
     "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
 
-/// The last job that a search looks at.
+/// The last job that a search reads.
 pub(super) const SEARCH_END: &str = "
     SELECT j.created_at, j.id FROM jobs AS j
     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)
@@ -69,7 +69,7 @@ pub(super) const SEARCH_END_OF_STATE: &str = "
     ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
 
 impl Store {
-    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text looks at 100,000 jobs
+    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text reads 100,000 jobs
     /// of the state and time at most.
     ///
     /// # Errors
@@ -121,8 +121,8 @@ impl Store {
         Ok(ids.flatten().flatten().collect())
     }
 
-    /// Where a search by webhook or text ends although older jobs may match: the last job that is looked at. `None`
-    /// when all are looked at.
+    /// Where a search by webhook or text ends although older jobs may match: the last job that is read. `None`
+    /// when all are read.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -169,9 +169,9 @@ async fn keys(
 
 /// Where in the list's order jobs are read.
 struct Range {
-    /// The first one stands behind this place.
+    /// The first one comes after this position.
     before: (i64, String),
-    /// The last one stands here or before.
+    /// The last one is here or before.
     last: (i64, String),
 }
 

@@ -53,7 +53,7 @@ impl Store {
                 );
             }
             LogState::Parted => Err(StoreError::Other("there is another log now".to_owned())),
-            LogState::Movable => self.shared.clock.held(self.salvage()).await,
+            LogState::Movable => self.shared.clock.held(self.save_rows()).await,
         };
         Some(match moved {
             Ok(()) => {
@@ -66,7 +66,7 @@ impl Store {
 
     /// Moves the removed log into the database, through two readers that have it open. A third connection might open
     /// another log.
-    async fn salvage(&self) -> Result<(), StoreError> {
+    async fn save_rows(&self) -> Result<(), StoreError> {
         let mut holder = self.idle_reader().await?;
         let mut mover = self.idle_reader().await?;
         sqlx::raw_sql(HOLD).execute(&mut *holder).await?;

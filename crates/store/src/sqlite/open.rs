@@ -156,7 +156,7 @@ impl Store {
         shared.files.check()
     }
 
-    /// `name` is how it was asked for, `path` the file itself.
+    /// `name` is the configured path, `path` the file itself.
     async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let files = Arc::new(Files::of(name, path)?);
         let options = plain_options(path)
@@ -189,7 +189,7 @@ impl Store {
     /// When they cannot be opened.
     pub async fn for_requests(&self) -> Result<Self, StoreError> {
         let shared = &self.shared;
-        // A lock is asked for and not waited for, so that no request keeps the turn while it waits.
+        // A lock is tried and not waited for, so that no request keeps the turn while it waits.
         let options = shared.options.clone().busy_timeout(Duration::ZERO);
         let connecting = shared.clock.held(SqliteConnection::connect_with(&options));
         let writer = connecting.await.map_err(StoreError::from);

@@ -83,8 +83,8 @@ pub(super) const PRUNE_TESTS: &str = "
 const HAS_EVENTS: &str = "SELECT 1 FROM events WHERE job_id = ?1 LIMIT 1";
 
 impl Store {
-    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be told,
-    /// in the order of their ends, behind `after`. Looks at 1000 such jobs at most; the second value is where it stopped,
+    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be delivered,
+    /// in the order of their ends, behind `after`. Searches 1000 such jobs at most; the second value is where it stopped,
     /// if it did.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Store {
         Ok((prunable, last.filter(|_| is_full)))
     }
 
-    /// Deletes what is given, as far as the rows go. Whether it may be deleted is asked again in the same transaction.
+    /// Deletes these parts, as far as the rows go. Whether they may be deleted is checked again in the same transaction.
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.

@@ -20,7 +20,7 @@ use jobtrackd_core::time::UnixMillis;
 /// Deliveries made pending in one transaction. An event with more deliveries than that is not parted.
 const PAGE: usize = 500;
 
-/// Most events that one search goes through.
+/// Most events that one call searches.
 const WINDOW: i64 = 10_000;
 
 macro_rules! replayable {
@@ -95,7 +95,7 @@ const PROBE_AT_ONCE: &str = "
     ON CONFLICT (name) DO UPDATE SET asks = asks + 1, probe_at = NULL";
 
 impl Store {
-    /// What a replay would send, behind the event `after`. One look goes through 10,000 events at most.
+    /// What a replay would send, behind the event `after`. One call searches 10,000 events at most.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -158,7 +158,7 @@ impl Store {
         })
     }
 
-    /// Writes down that a replay begins.
+    /// Records that a replay begins.
     ///
     /// # Errors
     /// When the database cannot be written.

@@ -4,8 +4,8 @@
 //! name, and never one beside the log of the other:
 //!
 //! 1. The instance lock is taken: no daemon starts meanwhile.
-//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database, looked
-//!    at, dressed with the old file's owner and mode, and flushed.
+//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database,
+//!    checked, given the old file's owner and mode, and flushed.
 //! 3. The old database's log is folded into its file, and the file is locked for good: SQLite grants that only if nobody
 //!    else has it open. Whoever opens it now waits, and is refused when it writes, since the file has moved.
 //! 4. What is beside a file too damaged for step 3 is moved to the name that it is going to have, and flushed.
@@ -169,7 +169,7 @@ impl Store {
                 known: newest,
             }));
         }
-        owner.dress(&staged.file.open()?)?;
+        owner.apply(&staged.file.open()?)?;
         let held = settle(&place).await?;
         if stop.is_cancelled() {
             return Err(CopyError::Stopped);
@@ -225,15 +225,15 @@ impl Owner {
         }
     }
 
-    fn dress(&self, file: &File) -> Result<(), CopyError> {
-        let dressing = || {
+    fn apply(&self, file: &File) -> Result<(), CopyError> {
+        let applying = || {
             let now = file.metadata()?;
             if (now.uid(), now.gid()) != (self.user, self.group) {
                 fchown(file, Some(self.user), Some(self.group))?;
             }
             file.set_permissions(Permissions::from_mode(self.mode))
         };
-        dressing().map_err(|error: io::Error| {
+        applying().map_err(|error: io::Error| {
             CopyError::Refused(format!(
                 "the database cannot be given to user {} and group {}: {error}; run it as that user, or as root",
                 self.user, self.group
@@ -347,7 +347,7 @@ fn replace_with_copy(
     let mut copy = staged.create("-old")?;
     let copied = io::copy(&mut old, &mut copy).and_then(|_| copy.sync_all());
     copied.map_err(|error| refused(&aside.path, &error))?;
-    owner.dress(&copy)?;
+    owner.apply(&copy)?;
     staged.file.beside("-old").give_name(aside)?;
     place.take(staged, true)
 }

@@ -1,4 +1,4 @@
-//! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system is asked again.
+//! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system call is tried again.
 
 use std::fs::{self, File};
 use std::io;

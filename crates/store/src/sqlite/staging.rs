@@ -44,7 +44,7 @@ pub enum CopyError {
     /// A file or folder cannot be used in this way; the text says why and how to go on.
     #[error("{0}")]
     Refused(String),
-    /// Somebody asked for the end.
+    /// The program was told to stop.
     #[error("stopped by a signal before it was done; nothing was changed, type it again")]
     Stopped,
 }
@@ -159,7 +159,7 @@ impl Entry {
         Ok(false)
     }
 
-    /// An empty folder in the file's folder, which only its owner can look into.
+    /// An empty folder in the file's folder, which only its owner can read.
     pub(super) fn staging(&self, prefix: &str) -> Result<Staging, CopyError> {
         Staging::within(self, prefix).map_err(|error| {
             CopyError::Refused(format!(
@@ -283,7 +283,7 @@ impl Drop for Staging {
                 let _ = self.file.beside(ending).remove();
             }
         }
-        // What is left of it after all is told of in the README; it stands in nobody's way.
+        // What is left of it after all is harmless; the documents say how to remove it.
         let _ = unlinkat(&*self.within, &self.name, AtFlags::REMOVEDIR);
     }
 }

@@ -160,9 +160,8 @@ impl Store {
         .await
     }
 
-    /// Hands a page of what one webhook was not told yet to another one, lane by lane in order, and with the last of a
-    /// lane its job, if it has not ended and names the old webhook. What the other one has already is not given to it
-    /// again.
+    /// Moves a page of what one webhook has not received yet to another one, lane by lane in order, and with the last of a
+    /// lane its job, if it has not ended and names the old webhook. The other one does not get again what it has.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.

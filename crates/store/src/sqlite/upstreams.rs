@@ -14,7 +14,7 @@ const RESUMES: &str = "SELECT coalesce((SELECT resumes FROM upstreams WHERE orig
 
 const RESUME: &str = "UPDATE upstreams SET paused_until = 0";
 
-/// The row of no origin, since a pause need not have been written down.
+/// The row of no origin, since a pause need not have been recorded.
 const COUNT_RESUME: &str = "
     INSERT INTO upstreams (origin, paused_until, resumes) VALUES ('', 0, 1)
     ON CONFLICT (origin) DO UPDATE SET resumes = resumes + 1";
@@ -25,7 +25,7 @@ const POLL_THROTTLED: &str = "
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
 impl Store {
-    /// Until when the API at this origin asked to be left alone, as last written down.
+    /// Until when the API at this origin asked for a pause, as last recorded.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -9,7 +9,7 @@ use super::store::{Store, query};
 use crate::{PAGE_BYTES, Recordable, StoreError, UserFilter, UserPage};
 use jobtrackd_core::resource::{leads_to, users_of};
 
-/// Most jobs of the user that one request for those of a connection looks at: the connection stands in the resource alone.
+/// Most jobs of the user that one request for those of a connection reads: only the resource names the connection.
 const SEARCHED: u32 = 500;
 
 /// Whoever the job no longer leads to.
@@ -69,7 +69,7 @@ pub(super) async fn record_users<'a>(
 }
 
 impl Store {
-    /// Remote jobs whose source or results lead to a user, newest first; looks at 4 MiB of them at most and one job more,
+    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more,
     /// and at 500 of them for those of one connection.
     ///
     /// # Errors

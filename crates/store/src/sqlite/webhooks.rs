@@ -95,7 +95,7 @@ const RECORD_HEALTH: &str = "
         ramp = excluded.ramp, rests = excluded.rests, revision = excluded.revision
     WHERE webhooks.generation = excluded.generation AND webhooks.revision < excluded.revision";
 
-/// Those that have expired meanwhile are given up by the daemon, which knows who stands in.
+/// Those that have expired meanwhile are given up by the daemon, which knows the fallback.
 pub(super) const ENABLE_DELIVERIES: &str = "
     UPDATE deliveries SET state = 'pending', retries_used = 0, rested_ms = 0
     WHERE state = 'disabled' AND (event_id, webhook) IN (
@@ -145,7 +145,7 @@ impl Store {
         }))
     }
 
-    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to look at
+    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to read
     /// each again.
     ///
     /// # Errors
