@@ -208,13 +208,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_failure_is_logged_with_the_word_that_is_stored() {
-        for kind in [
-            FailureKind::Step,
-            FailureKind::NotFound,
-            FailureKind::Rejected,
-            FailureKind::Expired,
-            FailureKind::Cancelled,
-        ] {
+        for kind in FailureKind::iter() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

@@ -24,7 +24,7 @@ pub struct Prune<'a> {
     pub stage: Stage,
     /// What was over before this moment.
     pub before: UnixMillis,
-    /// The jobs, as [`Store::prunable`] has found them.
+    /// The jobs, as [`Store::prunable`](crate::Store::prunable) has found them.
     pub jobs: &'a [Prunable],
     /// At most so many rows in this transaction.
     pub rows: u32,

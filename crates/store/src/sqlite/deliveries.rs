@@ -19,7 +19,7 @@ use jobtrackd_core::time::UnixMillis;
 /// Most heads that are searched for such as cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
-/// What [`due_delivery`] reads, of all heads for which what follows is true. Bodies of more than 16 KiB are left out: a page
+/// What a [`DueDelivery`] is read from, of all heads that meet the condition. Bodies of more than 16 KiB are left out: a page
 /// of them is more than is sent at once.
 macro_rules! due {
     ($condition:literal) => {
