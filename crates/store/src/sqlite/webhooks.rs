@@ -152,9 +152,10 @@ impl Store {
     /// When the database cannot be read.
     pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
         let rows = self.rows(query!(ASKS)).await?;
-        let read = rows
-            .iter()
-            .map(|row| Ok((name(row)?, row.try_get("asks")?)));
+        let read = rows.iter().map(|row| {
+            let asks = Reading::new(row, "webhooks", "name").get("asks")?;
+            Ok((name(row)?, asks))
+        });
         read.collect()
     }
 
