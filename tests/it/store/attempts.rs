@@ -7,7 +7,7 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, WebhookHealth};
 
 use super::bench::Bench;
-use super::given::{T0, TOOK, attempt, body, t, with_result};
+use super::fixtures::{T0, TOOK, attempt, body, t, with_result};
 
 async fn two_events() -> Bench {
     let bench = Bench::with_jobs(&["1"]).await;

@@ -7,7 +7,7 @@ use jobtrackd::store::{Batch, DueDelivery};
 use proptest::prelude::*;
 
 use super::bench::Bench;
-use super::given::{T0, attempt, body, seen, t, told};
+use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
 
 const JOBS: [&str; 2] = ["1", "2"];
 const WEBHOOKS: [&str; 2] = ["w", "v"];
@@ -122,7 +122,9 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
             let observation = seen(&bench.tracked(JOBS[*job]).await, &body(&changed));
             model.tells(*job, observation.events.len());
             model.steps[*job] += 1;
-            batch.observations.push(told(observation, &WEBHOOKS));
+            batch
+                .observations
+                .push(with_deliveries(observation, &WEBHOOKS));
         }
         Act::Tried(webhook, how) => {
             for (due, how) in bench.heads(WEBHOOKS[*webhook]).await.iter().zip(how) {

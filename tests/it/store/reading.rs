@@ -5,7 +5,7 @@ use jobtrackd::core::job::{FailureKind, JobState};
 use jobtrackd::store::{JobFilter, JobSummary, TimelineItem};
 
 use super::bench::Bench;
-use super::given::{body, id};
+use super::fixtures::{body, id};
 
 /// Jobs `j0`, `j1` … of which every second ended, inserted at three different times.
 async fn many_jobs(count: usize) -> Bench {
@@ -179,7 +179,7 @@ async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more(
         "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
          INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, \"trigger\", answer)
          SELECT (SELECT id FROM events WHERE sequence = 1), 'w', i, {}, 1, 500, 'manual', '{}' FROM n",
-        super::given::T0.0 + 1,
+        super::fixtures::T0.0 + 1,
         "x".repeat(16 << 10)
     );
     bench.outsider.run(&script).await.unwrap();

@@ -3,11 +3,18 @@
 use jobtrackd::core::event::EventType;
 
 use super::bench::Bench;
-use super::given::{T0, body, seen_at, t, told};
+use super::fixtures::{T0, body, seen_at, t, with_deliveries};
 
 async fn sees_at(bench: &Bench, text: &str, seconds: u64) {
     let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
-    assert_eq!(bench.record(vec![told(seen, &[])]).await.recorded.len(), 1);
+    assert_eq!(
+        bench
+            .record(vec![with_deliveries(seen, &[])])
+            .await
+            .recorded
+            .len(),
+        1
+    );
 }
 
 /// The steps as `position title status first_seen updated`, times in seconds after `T0`.

@@ -4,7 +4,7 @@ use jobtrackd::core::delivery::{AfterAttempt, AttemptErrorClass, AttemptResult};
 use jobtrackd::store::Batch;
 
 use super::bench::Bench;
-use super::given::{attempt, seen_at, t, told, with_result};
+use super::fixtures::{attempt, seen_at, t, with_deliveries, with_result};
 
 #[tokio::test]
 async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
@@ -14,9 +14,9 @@ async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
     for (text, seconds) in [(first, 0), (last, 10)] {
         let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
         let recordable = if seconds == 0 {
-            told(seen, &[])
+            with_deliveries(seen, &[])
         } else {
-            told(seen, &["w"])
+            with_deliveries(seen, &["w"])
         };
         bench.record(vec![recordable]).await;
     }

@@ -5,7 +5,7 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{DeliveryCounts, Overview};
 
 use super::bench::Bench;
-use super::given::{T0, body, id, t};
+use super::fixtures::{T0, body, id, t};
 
 async fn lively(bench: &Bench, ended_since: UnixMillis, limit: u32) -> Vec<String> {
     let jobs = bench

@@ -49,7 +49,7 @@ pub(crate) fn expired(job: &Tracked) -> Observation {
 }
 
 /// An observation whose events all go to these webhooks.
-pub(crate) fn told(observation: Observation, webhooks: &[&str]) -> Recordable {
+pub(crate) fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordable {
     let deliveries = observation.events.iter().flat_map(|event| {
         webhooks.iter().map(|webhook| NewDelivery {
             event_id: event.id.clone(),
