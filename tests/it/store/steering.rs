@@ -70,10 +70,8 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             steps[*job] += 1;
             let status = format!("s{}", steps[*job]);
             let titles = ["a", "b", "c"].map(|title| (title, status.as_str()));
-            let observation = seen(&bench.tracked(id).await, &body(&titles[..*count]));
-            bench
-                .record(vec![with_deliveries(observation, &WEBHOOKS)])
-                .await;
+            let seen = seen(&bench.tracked(id).await, &body(&titles[..*count]));
+            bench.record(vec![with_deliveries(seen, &WEBHOOKS)]).await;
         }
         Act::Tried(webhook, how) => tried(bench, *webhook, *how).await,
         Act::Expired(webhook) => {
