@@ -11,12 +11,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::core::answer::Cut;
+use crate::core::delivery::{DeliveryState, Trigger};
+use crate::core::event::EventType;
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
-    AttemptView, DeliveryView, JobDetail, JobSummary, ListedDelivery, RecordedEvent, StepView,
-    TransitionView,
+    Attempt, DeliveryRow, JobDetail, JobSummary, ListedDelivery, RecordedEvent, StepRow,
+    TransitionRow,
 };
 
 /// A job in a list.
@@ -61,7 +64,7 @@ pub struct DetailRecord<'a> {
     last_polled_at: Option<String>,
     resource: Option<Json<'a>>,
     /// `attempts`, or `events` with them, when these were deleted at their age.
-    pruned: Option<&'static str>,
+    pruned: Option<Stage>,
 }
 
 /// A step as last seen.
@@ -113,7 +116,7 @@ pub struct ObservedRecord<'a> {
 pub struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
-    r#type: &'a str,
+    r#type: EventType,
     created_at: String,
     body: Json<'a>,
 }
@@ -125,9 +128,8 @@ pub struct DeliveryRecord<'a> {
     /// The event's.
     sequence: u32,
     webhook: &'a str,
-    /// `pending`, `delivered`, `exhausted` or `disabled`, as of now.
-    #[schema(pattern = "^(pending|delivered|exhausted|disabled)$")]
-    state: &'static str,
+    #[schema(value_type = String, pattern = "^(pending|delivered|exhausted|disabled)$")]
+    state: DeliveryState,
     attempts: u32,
     #[schema(required, format = DateTime)]
     next_attempt_at: Option<String>,
@@ -150,7 +152,7 @@ pub struct DeliveryRecord<'a> {
 pub struct ListedDeliveryRecord<'a> {
     cursor: String,
     job_id: &'a JobId,
-    r#type: &'a str,
+    r#type: EventType,
     created_at: String,
     #[serde(flatten)]
     delivery: DeliveryRecord<'a>,
@@ -162,20 +164,20 @@ pub struct AttemptRecord<'a> {
     event_id: &'a str,
     /// 1, 2, 3 … per event and webhook.
     number: u32,
-    duration_ms: i64,
+    duration_ms: u64,
     /// The answer's status; null when there was none.
     #[schema(required)]
     status: Option<u16>,
     #[schema(required)]
     error: Option<&'a str>,
-    #[schema(pattern = "^(schedule|probe|manual|test)$")]
-    trigger: &'a str,
+    #[schema(value_type = String, pattern = "^(schedule|probe|manual|test)$")]
+    trigger: Trigger,
     /// The beginning of the answer's body, escaped, up to 16 KiB.
     #[schema(required)]
     answer: Option<&'a str>,
     /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
-    #[schema(required, pattern = "^(too_large|too_slow|broken)$")]
-    answer_cut: Option<&'a str>,
+    #[schema(required, value_type = Option<String>, pattern = "^(too_large|too_slow|broken)$")]
+    answer_cut: Option<Cut>,
 }
 
 /// An attempt in the list of a webhook's.
@@ -246,13 +248,13 @@ impl<'a> From<&'a JobDetail> for DetailRecord<'a> {
             consecutive_errors: row.progress.consecutive_errors,
             last_polled_at: time(row.progress.last_polled_at),
             resource: detail.resource.as_deref().map(Json::of),
-            pruned: detail.pruned.map(Stage::as_str),
+            pruned: detail.pruned,
         }
     }
 }
 
-impl<'a> From<&'a StepView> for StepRecord<'a> {
-    fn from(step: &'a StepView) -> Self {
+impl<'a> From<&'a StepRow> for StepRecord<'a> {
+    fn from(step: &'a StepRow) -> Self {
         Self {
             position: step.position,
             title: &step.title,
@@ -264,8 +266,8 @@ impl<'a> From<&'a StepView> for StepRecord<'a> {
     }
 }
 
-impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
-    fn from(transition: &'a TransitionView) -> Self {
+impl<'a> From<&'a TransitionRow> for TransitionRecord<'a> {
+    fn from(transition: &'a TransitionRow) -> Self {
         Self {
             seq: transition.seq,
             position: transition.position,
@@ -278,8 +280,8 @@ impl<'a> From<&'a TransitionView> for TransitionRecord<'a> {
     }
 }
 
-impl<'a> From<&'a TransitionView> for ObservedRecord<'a> {
-    fn from(transition: &'a TransitionView) -> Self {
+impl<'a> From<&'a TransitionRow> for ObservedRecord<'a> {
+    fn from(transition: &'a TransitionRow) -> Self {
         Self {
             observed_at: transition.observed_at.rfc3339(),
             transition: transition.into(),
@@ -292,20 +294,20 @@ impl<'a> From<&'a RecordedEvent> for EventRecord<'a> {
         Self {
             id: &event.id,
             sequence: event.sequence,
-            r#type: &event.kind,
+            r#type: event.kind,
             created_at: event.created_at.rfc3339(),
             body: Json::of(&event.body),
         }
     }
 }
 
-impl<'a> From<&'a DeliveryView> for DeliveryRecord<'a> {
-    fn from(delivery: &'a DeliveryView) -> Self {
+impl<'a> From<&'a DeliveryRow> for DeliveryRecord<'a> {
+    fn from(delivery: &'a DeliveryRow) -> Self {
         Self {
             event_id: &delivery.event_id,
             sequence: delivery.sequence,
-            webhook: &delivery.webhook,
-            state: delivery.state.as_str(),
+            webhook: delivery.webhook.as_str(),
+            state: delivery.state,
             attempts: delivery.attempts,
             next_attempt_at: time(delivery.next_attempt_at),
             delivered_at: time(delivery.delivered_at),
@@ -322,30 +324,30 @@ impl<'a> From<&'a ListedDelivery> for ListedDeliveryRecord<'a> {
         Self {
             cursor: listed.cursor.to_string(),
             job_id: &listed.job_id,
-            r#type: &listed.kind,
+            r#type: listed.kind,
             created_at: listed.created_at.rfc3339(),
             delivery: (&listed.delivery).into(),
         }
     }
 }
 
-impl<'a> From<&'a AttemptView> for AttemptRecord<'a> {
-    fn from(attempt: &'a AttemptView) -> Self {
+impl<'a> From<&'a Attempt> for AttemptRecord<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
         Self {
             event_id: &attempt.event_id,
             number: attempt.number,
             duration_ms: attempt.duration_ms,
             status: attempt.status,
             error: attempt.error.as_deref(),
-            trigger: &attempt.trigger,
+            trigger: attempt.trigger,
             answer: attempt.answer.as_deref(),
-            answer_cut: attempt.answer_cut.as_deref(),
+            answer_cut: attempt.answer_cut,
         }
     }
 }
 
-impl<'a> From<&'a AttemptView> for StartedRecord<'a> {
-    fn from(attempt: &'a AttemptView) -> Self {
+impl<'a> From<&'a Attempt> for StartedRecord<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
         Self {
             started_at: attempt.started_at.rfc3339(),
             attempt: attempt.into(),
@@ -353,10 +355,10 @@ impl<'a> From<&'a AttemptView> for StartedRecord<'a> {
     }
 }
 
-impl<'a> From<&'a AttemptView> for SentRecord<'a> {
-    fn from(attempt: &'a AttemptView) -> Self {
+impl<'a> From<&'a Attempt> for SentRecord<'a> {
+    fn from(attempt: &'a Attempt) -> Self {
         Self {
-            webhook: &attempt.webhook,
+            webhook: attempt.webhook.as_str(),
             started: attempt.into(),
         }
     }

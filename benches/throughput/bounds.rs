@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::daemon::Daemon;
 use super::peers::Peer;
-use super::place::Place;
+use super::place::DatabaseFile;
 
 /// How often it is polled.
 const OFTEN: &str = "initial_delay = \"100ms\"\nmax_delay = \"100ms\"\njitter = 0.0\n";
@@ -23,7 +23,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     for shape in ["steps", "challenges", "numbers"] {
         let mut api = Peer::start(&["api", shape])?;
         let base_url = api.line().await?;
-        let place = Place::new()?;
+        let place = DatabaseFile::new()?;
         place.store().await?.close().await;
         place.configure(&base_url, "", OFTEN)?;
         let daemon = Daemon::start(&place).await?;

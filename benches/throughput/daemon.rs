@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixDatagram;
 use tokio::time::{Instant, timeout};
 
-use super::place::Place;
+use super::place::DatabaseFile;
 
 /// How long the daemon may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Starts it with the configuration of `place` and waits until it says that it is ready.
-    pub(crate) async fn start(place: &Place) -> anyhow::Result<Self> {
+    pub(crate) async fn start(place: &DatabaseFile) -> anyhow::Result<Self> {
         let path = place.path("notify");
         // The socket of an earlier one may be there.
         drop(fs::remove_file(&path));

@@ -14,7 +14,7 @@ use sqlx::AssertSqlSafe;
 use super::daemon::Daemon;
 use super::median;
 use super::noticing::LAZY;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::receiver::Receivers;
 
 /// Requests to one webhook at once: the default.
@@ -37,9 +37,9 @@ struct Case {
 }
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let empty = Place::new()?;
+    let empty = DatabaseFile::new()?;
     empty.store().await?.close().await;
-    let full = Place::new()?;
+    let full = DatabaseFile::new()?;
     full.store().await?.close().await;
     fill(&full).await?;
     println!("deliveries/s, {IN_FLIGHT} requests at once to each webhook, bodies of {BODY} bytes:");
@@ -60,7 +60,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// The bare loop, the daemon over an empty table, and the daemon over a full one, in turn.
-async fn compare(case: &Case, empty: &Place, full: &Place) -> anyhow::Result<()> {
+async fn compare(case: &Case, empty: &DatabaseFile, full: &DatabaseFile) -> anyhow::Result<()> {
     let webhooks = usize::try_from(case.webhooks)?;
     let receivers = Receivers::start(webhooks, Some(case.latency)).await?;
     let (mut bare, mut over_empty, mut over_full) = (Vec::new(), Vec::new(), Vec::new());
@@ -83,7 +83,7 @@ async fn compare(case: &Case, empty: &Place, full: &Place) -> anyhow::Result<()>
 }
 
 /// What others lose when one more webhook hangs.
-async fn hanging(place: &Place) -> anyhow::Result<()> {
+async fn hanging(place: &DatabaseFile) -> anyhow::Result<()> {
     let case = Case {
         webhooks: 4,
         latency: Duration::from_millis(5),
@@ -109,7 +109,7 @@ async fn hanging(place: &Place) -> anyhow::Result<()> {
 
 /// Webhooks w0, w1 … at these receivers, and "dead0" at those.
 fn configure(
-    place: &Place,
+    place: &DatabaseFile,
     receivers: &Receivers,
     dead: &[std::net::SocketAddr],
 ) -> anyhow::Result<Vec<WebhookSettings>> {
@@ -130,7 +130,12 @@ fn configure(
 }
 
 /// Jobs that are over, with an event each for one of the webhooks, due now.
-async fn prepare(place: &Place, name: &str, webhooks: u64, deliveries: u64) -> anyhow::Result<()> {
+async fn prepare(
+    place: &DatabaseFile,
+    name: &str,
+    webhooks: u64,
+    deliveries: u64,
+) -> anyhow::Result<()> {
     static RUN: AtomicU64 = AtomicU64::new(0);
     let run = RUN.fetch_add(1, Ordering::Relaxed);
     let now = Clock::system().now().0;
@@ -156,7 +161,7 @@ async fn prepare(place: &Place, name: &str, webhooks: u64, deliveries: u64) -> a
 }
 
 /// A thousand jobs with a thousand events each, all of them delivered.
-async fn fill(place: &Place) -> anyhow::Result<()> {
+async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
     let now = Clock::system().now().0;
     let mut outsider = place.outsider().await?;
     let jobs = OLD / 1000;
@@ -180,7 +185,7 @@ async fn fill(place: &Place) -> anyhow::Result<()> {
 }
 
 /// The daemon tells everything that waits; deliveries per second, by the receivers' clock.
-async fn told(case: &Case, place: &Place, receivers: &Receivers) -> anyhow::Result<f64> {
+async fn told(case: &Case, place: &DatabaseFile, receivers: &Receivers) -> anyhow::Result<f64> {
     prepare(place, "w", case.webhooks, case.deliveries).await?;
     receivers.clear();
     let daemon = Daemon::start(place).await?;

@@ -12,7 +12,7 @@ use super::answers;
 use super::daemon::Daemon;
 use super::noticing::LAZY;
 use super::peers::Peer;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::receiver::Receivers;
 
 /// Jobs whose steps hold 1 MiB each.
@@ -53,7 +53,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 
 async fn requests() -> anyhow::Result<()> {
     let api = Receivers::start(1, Some(Duration::ZERO)).await?;
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     place.store().await?.close().await;
     fill(&place).await?;
     let address = place.configure_listening(&format!("http://{}", api.addresses[0]), LAZY)?;
@@ -107,7 +107,7 @@ async fn answers() -> anyhow::Result<()> {
         for jobs in [24, 256] {
             let mut api = Peer::start(&["api", shape])?;
             let base_url = api.line().await?;
-            let place = Place::new()?;
+            let place = DatabaseFile::new()?;
             place.store().await?.close().await;
             place.configure(&base_url, "", &webhook)?;
             let daemon = Daemon::start(&place).await?;
@@ -127,7 +127,7 @@ async fn answers() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn fill(place: &Place) -> anyhow::Result<()> {
+async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
     let now = Clock::system().now().0;
     let mut outsider = place.outsider().await?;
     let sql = format!(

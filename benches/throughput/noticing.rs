@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::daemon::Daemon;
 use super::percentile;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::upstream::Upstream;
 
 /// Rows that are inserted, one at a time.
@@ -29,7 +29,7 @@ pub(crate) const LAZY: &str =
 pub(crate) async fn run() -> anyhow::Result<()> {
     let (seen, requests) = mpsc::unbounded_channel();
     let upstream = Upstream::start(Some(seen)).await?;
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     place.store().await?.close().await;
     place.configure(&upstream.base_url(), "", LAZY)?;
     let daemon = Daemon::start(&place).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// When each row was committed.
-async fn insert_one_by_one(place: &Place) -> anyhow::Result<HashMap<String, Instant>> {
+async fn insert_one_by_one(place: &DatabaseFile) -> anyhow::Result<HashMap<String, Instant>> {
     let jitter = Jitter::system();
     let mut outsider = place.outsider().await?;
     let mut committed = HashMap::new();

@@ -18,9 +18,9 @@ use tempfile::TempDir;
 const DISK: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A folder with a database and a configuration, gone when it is dropped.
-pub(crate) struct Place(TempDir);
+pub(crate) struct DatabaseFile(TempDir);
 
-impl Place {
+impl DatabaseFile {
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self(TempDir::new_in(DISK)?))
     }

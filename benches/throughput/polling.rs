@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemon::cpu;
 use super::median;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::upstream::Upstream;
 
 const JOBS: usize = 2000;
@@ -95,8 +95,8 @@ async fn daemon_round(in_flight: usize, upstream: &Upstream) -> anyhow::Result<R
 
 /// A daemon with jobs of its own, all of them recorded. An old table would not do: what is overdue at start is spread
 /// over some seconds.
-async fn started(in_flight: usize, upstream: &Upstream) -> anyhow::Result<(Place, Daemon)> {
-    let place = Place::new()?;
+async fn started(in_flight: usize, upstream: &Upstream) -> anyhow::Result<(DatabaseFile, Daemon)> {
+    let place = DatabaseFile::new()?;
     place.store().await?.close().await;
     let mut outsider = place.outsider().await?;
     outsider.insert_many("job", JOBS, None).await?;

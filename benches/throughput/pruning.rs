@@ -7,10 +7,11 @@ use jobtrackd::core::job::JobId;
 use jobtrackd::core::retention::{BatchSize, Retention, Stage};
 use jobtrackd::store::{Prune, Store};
 use sqlx::AssertSqlSafe;
+use strum::IntoEnumIterator;
 use tokio::time::Instant;
 
 use super::percentile;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::writer::schedule_batch;
 
 /// How long it is deleted, and how long not.
@@ -20,7 +21,7 @@ const SPAN: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     let store = place.store().await?;
     fill(&place).await?;
     let mut calm = commits(&store, SPAN).await?;
@@ -69,7 +70,7 @@ async fn prune(store: &Store) -> anyhow::Result<(Vec<f64>, f64)> {
     let begun = Instant::now();
     let now = Clock::system().now();
     let (mut size, mut took, mut rows) = (BatchSize::default(), Vec::new(), 0);
-    for stage in Stage::ALL {
+    for stage in Stage::iter() {
         let before = Retention::default().before(stage, now).unwrap_or(now);
         let mut after = None;
         loop {
@@ -102,7 +103,7 @@ async fn prune(store: &Store) -> anyhow::Result<(Vec<f64>, f64)> {
 }
 
 /// 100,000 jobs with ten events each, delivered with one attempt, that ended a year ago; and one job that runs.
-async fn fill(place: &Place) -> anyhow::Result<()> {
+async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
     let then = Clock::system().now().0 - 365 * 86_400_000;
     let mut outsider = place.outsider().await?;
     let sql = format!(

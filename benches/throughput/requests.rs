@@ -12,7 +12,7 @@ use super::daemon::Daemon;
 use super::noticing::LAZY;
 use super::peers::{NAMES, Peer};
 use super::percentile;
-use super::place::Place;
+use super::place::DatabaseFile;
 
 /// Clients that ask for a user's jobs without a pause.
 const CLIENTS: usize = 40;
@@ -37,7 +37,7 @@ const SPAN: Duration = Duration::from_secs(25);
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut upstream = Peer::start(&["upstream"])?;
     let base_url = upstream.line().await?;
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     place.store().await?.close().await;
     fill(&place).await?;
     let address = place.configure_listening(&base_url, LAZY)?;
@@ -65,7 +65,11 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// Milliseconds from the commit of each row to the request for its job.
-async fn delays(place: &Place, upstream: &mut Peer, prefix: &str) -> anyhow::Result<Vec<f64>> {
+async fn delays(
+    place: &DatabaseFile,
+    upstream: &mut Peer,
+    prefix: &str,
+) -> anyhow::Result<Vec<f64>> {
     let (clock, jitter) = (Clock::system(), Jitter::system());
     let mut outsider = place.outsider().await?;
     let mut committed = HashMap::new();
@@ -92,7 +96,7 @@ async fn delays(place: &Place, upstream: &mut Peer, prefix: &str) -> anyhow::Res
 }
 
 /// Jobs that have ended, each with what the API said of it, and whom they belong to.
-async fn fill(place: &Place) -> anyhow::Result<()> {
+async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
     let now = Clock::system().now().0;
     let mut outsider = place.outsider().await?;
     let sql = format!(

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::daemon::Daemon;
 use super::noticing::LAZY;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::upstream::Upstream;
 use super::writer::schedule_batch;
 
@@ -19,7 +19,7 @@ const BUSY: usize = 50;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let upstream = Upstream::start(None).await?;
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     let store = place.store().await?;
     place.configure(&upstream.base_url(), "", LAZY)?;
     let empty = Daemon::start(&place).await?;

@@ -11,7 +11,7 @@ use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
 use tokio::time::Instant;
 
-use super::place::{Outsider, Place};
+use super::place::{DatabaseFile, Outsider};
 use super::{median, upstream};
 
 /// Rows of one transaction, as many as the daemon puts into one.
@@ -32,7 +32,7 @@ const ONE_SCHEDULE: &str = "UPDATE jobs SET polls = max(polls, ?2), quiet_polls 
     WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let place = Place::new()?;
+    let place = DatabaseFile::new()?;
     let store = place.store().await?;
     let mut outsider = place.outsider().await?;
     outsider.insert_many("job", JOBS, None).await?;

@@ -31,7 +31,7 @@ use crate::sockets::Sockets;
 use crate::status::{
     self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
 };
-use crate::store::{InstanceLock, Place, Store, StoreError};
+use crate::store::{DatabaseFile, InstanceLock, Store, StoreError};
 use crate::telemetry::Exporter;
 use crate::tracker::intake;
 use crate::upstream::AnswerMemory;
@@ -316,9 +316,9 @@ async fn open(
     environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<(InstanceLock, Store)> {
-    let place = Place {
+    let place = DatabaseFile {
         create: database.create,
-        ..Place::new(&database.path, database.allow_network_filesystem)
+        ..DatabaseFile::new(&database.path, database.allow_network_filesystem)
     };
     // Before the lock, which such a file system may refuse with less to say.
     place.check()?;
@@ -334,7 +334,7 @@ async fn open(
 }
 
 async fn open_patiently(
-    place: Place<'_>,
+    place: DatabaseFile<'_>,
     environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {

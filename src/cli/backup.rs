@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::privilege::{Owner, check_way};
 use super::screen::Screen;
-use super::session::{block_on, place_of};
+use super::session::{block_on, database_file};
 use super::text;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -79,7 +79,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     let copying = || {
         block_on(async {
             let stop = CancellationToken::new();
-            let copying = Store::back_up(place_of(database), &target, clock, &stop);
+            let copying = Store::back_up(database_file(database), &target, clock, &stop);
             Ok(until_stopped(copying, &stop).await??)
         })
     };

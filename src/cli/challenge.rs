@@ -8,13 +8,13 @@ use super::text;
 use crate::core::resource::{Challenge, challenge_of};
 use crate::core::time::UnixMillis;
 use crate::mfa::IMPLAUSIBLE;
-use crate::store::StepView;
+use crate::store::StepRow;
 
 /// Most questions that are listed.
 const MOST_INPUTS: usize = 20;
 
 /// The facts of a step's challenge, each with its name; nothing when it has none.
-pub(super) fn facts(step: &StepView, view: &View) -> Vec<(&'static str, String, Tone)> {
+pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, Tone)> {
     let Some(challenge) = challenge_of(step.result.as_deref()) else {
         return Vec::new();
     };

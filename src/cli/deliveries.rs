@@ -148,7 +148,7 @@ fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
         plain(text::brief(view.now.since(listed.created_at))),
         plain(&listed.job_id),
         plain(format!("#{} {}", delivery.sequence, listed.kind)),
-        plain(text::outside(&delivery.webhook, 64)),
+        plain(text::outside(delivery.webhook.as_str(), 64)),
         (format!("{}{expired}", delivery.state.as_str()), tone),
         plain(delivery.attempts),
         plain(next),

@@ -216,10 +216,10 @@ fn is_temporary(error: &anyhow::Error) -> bool {
 
 /// When, where in the order, which job, what.
 fn line(event: &RecordedEvent, view: &View) -> String {
-    let tone = match EventType::from_name(&event.kind) {
-        Some(EventType::Completed) => Tone::Good,
-        Some(EventType::Failed) => Tone::Bad,
-        Some(EventType::ActionRequired | EventType::Delayed) => Tone::Warn,
+    let tone = match event.kind {
+        EventType::Completed => Tone::Good,
+        EventType::Failed => Tone::Bad,
+        EventType::ActionRequired | EventType::Delayed => Tone::Warn,
         _ => Tone::Plain,
     };
     let detail = detail(&event.body).unwrap_or_default();
@@ -229,7 +229,7 @@ fn line(event: &RecordedEvent, view: &View) -> String {
         view.paint(Tone::Dim, &event.cursor.to_string()),
         event.job_id,
         event.sequence,
-        view.paint(tone, &text::outside(&event.kind, 32)),
+        view.paint(tone, event.kind.as_str()),
     );
     line.trim_end().to_owned()
 }

@@ -1,5 +1,7 @@
 //! `list`: many jobs in a table.
 
+use strum::IntoEnumIterator as _;
+
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::table::{self, Cell, Columns, plain};
@@ -46,7 +48,7 @@ const COLUMNS: Columns<'_> = Columns {
 )]
 pub(super) struct Args {
     /// Only jobs in this state
-    #[arg(long, value_parser = options::words(JobState::ALL, JobState::as_str))]
+    #[arg(long, value_parser = options::words(JobState::iter(), JobState::as_str))]
     state: Option<JobState>,
     /// Only jobs that were enqueued then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(

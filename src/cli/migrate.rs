@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 
 use super::screen::Screen;
-use super::session::place_of;
+use super::session::database_file;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::record::command::MigrateRecord;
@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let place = place_of(database);
+    let place = database_file(database);
     place.check()?;
     need_folder(&database.path)?;
     let (store, outcome, done) = match Store::open(place, clock.clone()).await {

@@ -2,6 +2,8 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use strum::IntoEnumIterator as _;
+
 use crate::core::event::EventType;
 
 /// One of these values, written as its word.
@@ -23,7 +25,7 @@ where
 
 /// The types of events that belong to jobs.
 pub(super) fn job_events() -> impl TypedValueParser<Value = EventType> {
-    let all = EventType::ALL.into_iter();
+    let all = EventType::iter();
     words(
         all.filter(|kind| *kind != EventType::Test),
         EventType::as_str,

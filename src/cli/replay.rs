@@ -11,6 +11,7 @@ use super::style::Tone;
 use super::table::{self, plain};
 use super::when::When;
 use super::{options, text};
+use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
@@ -74,9 +75,9 @@ pub(super) struct Args {
 struct Tally {
     deliveries: u64,
     /// By webhook and type.
-    by_kind: BTreeMap<(String, String), u64>,
+    by_kind: BTreeMap<(WebhookName, EventType), u64>,
     /// Left alone, by webhook.
-    disabled: BTreeMap<String, u64>,
+    disabled: BTreeMap<WebhookName, u64>,
     first: Option<UnixMillis>,
     last: Option<UnixMillis>,
     /// There are more than may be sent.
@@ -128,7 +129,7 @@ impl Args {
             since: self.since.map(|past| past.before(now)),
             // What happens from now on is not sent twice.
             until: Some(self.until.map_or(now, |past| past.before(now))),
-            kind: self.kind.map(|kind| kind.as_str().to_owned()),
+            kind: self.kind,
             failed_only: self.failed_only,
             limit: self.limit,
         })
@@ -213,7 +214,7 @@ impl Tally {
                 continue;
             }
             self.deliveries += 1;
-            let key = (delivery.webhook.clone(), delivery.kind.clone());
+            let key = (delivery.webhook.clone(), delivery.kind);
             *self.by_kind.entry(key).or_default() += 1;
             self.first = self.first.or(Some(delivery.created_at));
             self.last = Some(delivery.created_at);
@@ -225,7 +226,10 @@ impl Tally {
 
     fn lines(&self, dry_run: bool, view: &View) -> Vec<String> {
         let by_kind = self.by_kind.iter().map(|((webhook, kind), deliveries)| {
-            format!("{deliveries} × {kind} → {}", text::outside(webhook, 64))
+            format!(
+                "{deliveries} × {kind} → {}",
+                text::outside(webhook.as_str(), 64)
+            )
         });
         let mut lines: Vec<String> = by_kind.collect();
         let span = self
@@ -243,7 +247,7 @@ impl Tally {
         let line = format!("{events} {verb} sent again{span}");
         lines.push(view.marked(Tone::Good, mark, &line));
         lines.extend(self.disabled.iter().map(|(webhook, left)| {
-            let (events, webhook) = (text::count(*left, "event"), text::outside(webhook, 64));
+            let (events, webhook) = (text::count(*left, "event"), text::outside(webhook.as_str(), 64));
             let note = format!(
                 "{events} of {webhook} left alone: it is disabled; jobtrackd webhook enable {webhook}"
             );
@@ -263,8 +267,8 @@ fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> a
         .by_kind
         .iter()
         .map(|((webhook, kind), deliveries)| ReplayedRecord {
-            webhook,
-            r#type: kind,
+            webhook: webhook.as_str(),
+            r#type: *kind,
             deliveries: *deliveries,
         });
     let record = ReplayRecord {
@@ -291,7 +295,7 @@ fn table_of(deliveries: &[Replayable], view: &View) -> String {
             plain(text::moment(each.created_at)),
             plain(&each.job_id),
             plain(&each.kind),
-            plain(text::outside(&each.webhook, 64)),
+            plain(text::outside(each.webhook.as_str(), 64)),
             (each.state.as_str().to_owned(), tone_of(each.state, false)),
             plain(&each.event_id),
         ]

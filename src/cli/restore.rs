@@ -10,7 +10,7 @@ use super::backup::{file, record, summary, until_stopped};
 use super::migrate::need_folder;
 use super::privilege::{check_way, leave_to_owner};
 use super::screen::Screen;
-use super::session::{block_on, place_of};
+use super::session::{block_on, database_file};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::record::command::RestoreRecord;
@@ -80,7 +80,7 @@ fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::
     leave_to_owner(&database.path)?;
     block_on(async {
         let stop = CancellationToken::new();
-        let restoring = Store::restore(place_of(database), &file, clock, &stop);
+        let restoring = Store::restore(database_file(database), &file, clock, &stop);
         Ok(until_stopped(restoring, &stop).await??)
     })
 }

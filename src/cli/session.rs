@@ -6,7 +6,7 @@ use super::privilege::leave_to_owner;
 use super::screen::Screen;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{Place, Store};
+use crate::store::{DatabaseFile, Store};
 
 /// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
 pub(super) fn on_store(
@@ -15,7 +15,7 @@ pub(super) fn on_store(
 ) -> anyhow::Result<()> {
     as_owner(database, async {
         let clock = Clock::system();
-        let store = Store::open(place_of(database), clock.clone()).await?;
+        let store = Store::open(database_file(database), clock.clone()).await?;
         let mut screen = Screen::new(clock.now());
         let done = work(&store, &mut screen).await;
         let printed = screen.finish();
@@ -33,8 +33,8 @@ pub(super) fn as_owner(
     block_on(work)
 }
 
-pub(super) fn place_of(database: &DatabaseSettings) -> Place<'_> {
-    Place::new(&database.path, database.allow_network_filesystem)
+pub(super) fn database_file(database: &DatabaseSettings) -> DatabaseFile<'_> {
+    DatabaseFile::new(&database.path, database.allow_network_filesystem)
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

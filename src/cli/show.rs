@@ -51,7 +51,7 @@ async fn webhooks(
     let mut names: Vec<&str> = detail.summary.row.webhook.as_deref().into_iter().collect();
     for delivery in &detail.deliveries {
         if !names.contains(&delivery.webhook.as_str()) {
-            names.push(&delivery.webhook);
+            names.push(delivery.webhook.as_str());
         }
     }
     let mut webhooks = Vec::new();

@@ -5,7 +5,7 @@ use super::text;
 use crate::core::job::{Failure, FailureKind, JobState};
 use crate::core::resource::{StepStatus, challenge_of, is_queued};
 use crate::core::transition::MISSING;
-use crate::store::{JobSummary, StepView};
+use crate::store::{JobSummary, StepRow};
 
 /// Longest title or status of a step that is shown, in characters.
 const NAME_CHARS: usize = 200;
@@ -38,7 +38,7 @@ pub(super) enum Standing {
 
 impl Standing {
     /// How a step of a job in this state stands.
-    pub(super) fn of(step: &StepView, job: JobState) -> Self {
+    pub(super) fn of(step: &StepRow, job: JobState) -> Self {
         if step.status == MISSING {
             return Self::Missing;
         }
@@ -99,7 +99,7 @@ pub(super) fn title(step: &str) -> String {
 }
 
 /// A step's status as the API wrote it.
-pub(super) fn status(step: &StepView) -> String {
+pub(super) fn status(step: &StepRow) -> String {
     if step.status.trim().is_empty() {
         "(none)".to_owned()
     } else {
@@ -158,14 +158,14 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
 }
 
 /// The step that says most of how a job stands: one that failed, one that asks, or the first that is not done.
-pub(super) fn current(job: &JobSummary) -> Option<(&StepView, Standing)> {
+pub(super) fn current(job: &JobSummary) -> Option<(&StepRow, Standing)> {
     let find = |wanted: fn(Standing) -> bool| standings(job).find(|(_, found)| wanted(*found));
     find(|found| found == Standing::Failed)
         .or_else(|| find(|found| found == Standing::Asking))
         .or_else(|| find(|found| !found.is_done() && found != Standing::Missing))
 }
 
-fn standings(job: &JobSummary) -> impl Iterator<Item = (&StepView, Standing)> {
+fn standings(job: &JobSummary) -> impl Iterator<Item = (&StepRow, Standing)> {
     let state = job.row.state;
     job.steps
         .iter()

@@ -125,7 +125,7 @@ pub(super) async fn run(
         }
     }
     if let Some(first) = ids.first()
-        && store.watched(&ids).await?.is_empty()
+        && store.progress(&ids).await?.is_empty()
     {
         return Err(unknown(store, first).await?);
     }
@@ -295,14 +295,14 @@ impl<'a> Watch<'a> {
         let now = self.clock.now();
         let ids = if self.frame.ids.is_empty() {
             let recent = now.minus(LINGER);
-            let mut ids = self.store.lively_jobs(recent, limit.into()).await?;
+            let mut ids = self.store.recently_changed(recent, limit.into()).await?;
             more.retain(|id| !ids.contains(id));
             ids.append(&mut more);
             ids
         } else {
             self.frame.ids.clone()
         };
-        self.frame.jobs = self.store.watched(&ids).await?;
+        self.frame.jobs = self.store.progress(&ids).await?;
         self.frame.overview = self.store.overview(now.minus(COUNTED)).await?;
         Ok(())
     }

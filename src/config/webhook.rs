@@ -7,6 +7,8 @@ use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
 
+use strum::IntoEnumIterator as _;
+
 use super::error::{did_you_mean, nearest, quoted};
 use super::secret::{Found, Secrets, credentials};
 use super::url::{TIMEOUT, Written, reaches, url};
@@ -111,7 +113,7 @@ impl Webhook<'_> {
         let section = &self.secrets.section;
         let names = section.texts("events", EVENTS);
         if names == ["*"] {
-            return EventType::ALL.to_vec();
+            return EventType::iter().collect();
         }
         if names.is_empty() && !section.problems.any_of(&format!("{}.events", section.path)) {
             let remedy = "leave the key out for the default, or write [\"*\"] for all";
@@ -122,9 +124,9 @@ impl Webhook<'_> {
             return Vec::new();
         }
         let read = names.iter().filter_map(|name| {
-            let event = EventType::from_name(name);
+            let event = name.parse::<EventType>().ok();
             if event.is_none() {
-                let all = EventType::ALL.map(EventType::as_str);
+                let all: Vec<&str> = EventType::iter().map(EventType::as_str).collect();
                 let otherwise = format!("the events are {}", all.join(", "));
                 let remedy = did_you_mean(nearest(name, all), &otherwise);
                 let wrong = format!("there is no event {}", quoted(name));

@@ -16,7 +16,7 @@ use crate::core::health::{Health, Tried};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::sockets::Shortage;
-use crate::store::{AttemptRecord, DueDelivery, HealthRecord, patiently};
+use crate::store::{DueDelivery, FinishedAttempt, HealthUpdate, patiently};
 use crate::telemetry;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
 
@@ -101,7 +101,7 @@ pub(super) async fn attempt(
     drop(permit);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
-    let is_undelivered = is_undelivered_challenge(&delivery.kind, delivery.expires_at, after);
+    let is_undelivered = is_undelivered_challenge(delivery.kind, delivery.expires_at, after);
     let fallback = webhook.fallback.clone().filter(|_| is_undelivered);
     let disables = disables(&report.result, report.wish);
     let mut attempted = Attempted {
@@ -118,20 +118,16 @@ pub(super) async fn attempt(
         fallback: fallback.clone(),
         health: health.as_ref().map(|record| record.health.clone()),
     };
-    let record = AttemptRecord {
-        event_id: attempted.event_id.clone(),
+    let trigger = match (delivery.is_replay, probe) {
+        (true, _) => Trigger::Manual,
+        (false, Some(_)) => Trigger::Probe,
+        (false, None) => Trigger::Schedule,
+    };
+    let mut recorded = report.attempt(&attempted.event_id, &webhook.name, number, trigger);
+    recorded.error = recorded.error.map(|error| with_end(error, after));
+    let record = FinishedAttempt {
+        attempt: recorded,
         job_id: attempted.job_id.clone(),
-        webhook: webhook.name.clone(),
-        number,
-        started_at: report.started_at,
-        duration: report.duration,
-        trigger: match (delivery.is_replay, probe) {
-            (true, _) => Trigger::Manual,
-            (false, Some(_)) => Trigger::Probe,
-            (false, None) => Trigger::Schedule,
-        },
-        result: report.result,
-        answer: report.answer,
         after,
         rest,
         disables,
@@ -171,7 +167,7 @@ impl Judging<'_> {
         &self,
         report: &AttemptReport,
         ended_at: UnixMillis,
-    ) -> (Decision, Option<HealthRecord>) {
+    ) -> (Decision, Option<HealthUpdate>) {
         let (parts, delivery) = (self.parts, self.delivery);
         // A clock that was just set says nothing of the time that is left.
         let is_settled = parts.clock.stability().is_settled;
@@ -203,9 +199,9 @@ impl Judging<'_> {
     }
 }
 
-/// Whether this webhook will not be change of the challenge any more.
+/// Whether this webhook will not get the challenge any more.
 fn is_undelivered_challenge(
-    kind: &str,
+    kind: EventType,
     expires_at: Option<UnixMillis>,
     after: AfterAttempt,
 ) -> bool {
@@ -215,7 +211,7 @@ fn is_undelivered_challenge(
         AfterAttempt::Disabled => expires_at.is_none(),
         AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Again(_) => false,
     };
-    is_over && kind == EventType::ActionRequired.as_str()
+    is_over && kind == EventType::ActionRequired
 }
 
 /// Why nothing more is to be sent to a webhook, if its answer says so.
@@ -224,5 +220,14 @@ fn disables(result: &AttemptResult, wish: Option<Wish>) -> Option<&'static str> 
         (AttemptResult::Gone, _) => Some("the webhook answered 410"),
         (_, Some(Wish::Disable)) => Some("the webhook asked for it (webhook-delivery: disable)"),
         _ => None,
+    }
+}
+
+/// What went wrong, and that there will be no further attempt where the schedule alone does not say so.
+fn with_end(error: String, after: AfterAttempt) -> String {
+    match after {
+        AfterAttempt::Expired => format!("{error}; it expires before it could be tried again"),
+        AfterAttempt::Aborted => format!("{error}; the webhook wants this event no more"),
+        _ => error,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::core::delivery::AfterAttempt;
 use crate::core::health::{Health, Hold, Tried};
 use crate::core::time::UnixMillis;
-use crate::store::{HealthRecord, WebhookHealth};
+use crate::store::{HealthUpdate, WebhookHealth};
 
 /// Shared by clones.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl SharedHealth {
         is_empty_rest: bool,
         max_in_flight: usize,
         now: UnixMillis,
-    ) -> Option<HealthRecord> {
+    ) -> Option<HealthUpdate> {
         let mut known = self.known();
         let health = known.health.clone().after(tried, max_in_flight, now);
         let rests = match tried.after {
@@ -77,7 +77,7 @@ impl SharedHealth {
         known.health = health.clone();
         known.rests = rests;
         known.revision += 1;
-        Some(HealthRecord {
+        Some(HealthUpdate {
             health,
             rests,
             revision: known.revision,

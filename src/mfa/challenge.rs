@@ -7,7 +7,7 @@ use crate::core::job::JobId;
 use crate::core::resource::{Challenge, challenge_of};
 use crate::core::text::printable;
 use crate::core::time::UnixMillis;
-use crate::store::Asking;
+use crate::store::JobChallenge;
 
 /// An expiry below this is hardly meant as it is written: some of the API's own examples hold seconds.
 pub const IMPLAUSIBLE: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub struct OpenChallenge {
 }
 
 impl OpenChallenge {
-    pub(super) fn of(asking: &Asking) -> Option<Self> {
+    pub(super) fn of(asking: &JobChallenge) -> Option<Self> {
         asking.steps.iter().find_map(|step| {
             Some(Self {
                 step: step.title.clone(),

@@ -118,7 +118,7 @@ impl Challenges<'_> {
 
     /// The open challenge, and the remote job as last seen.
     async fn read(&self, id: &JobId) -> Result<(OpenChallenge, Option<String>), Refused> {
-        let asking = self.store.asking(id).await?;
+        let asking = self.store.challenge(id).await?;
         let asking = asking.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
         if asking.state.is_final() {
             return Err(Refused::Ended(id.clone()));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::core::delivery::WebhookName;
+use crate::core::event::EventType;
 use crate::core::job::JobId;
 
 /// An id that was handed to `enqueue`.
@@ -56,14 +58,14 @@ pub(crate) struct ReplayRecord<'a> {
     pub(crate) last: Option<String>,
     pub(crate) by_type: Vec<ReplayedRecord<'a>>,
     /// Deliveries of disabled webhooks.
-    pub(crate) left_alone: &'a BTreeMap<String, u64>,
+    pub(crate) left_alone: &'a BTreeMap<WebhookName, u64>,
 }
 
 /// What a replay sends of one type to one webhook.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReplayedRecord<'a> {
     pub(crate) webhook: &'a str,
-    pub(crate) r#type: &'a str,
+    pub(crate) r#type: EventType,
     pub(crate) deliveries: u64,
 }
 

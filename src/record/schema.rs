@@ -6,6 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::core::event::EventType;
 use crate::core::job::{self, MAX_ID_LEN};
+use strum::IntoEnumIterator;
 
 /// [`job::JobId`].
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl ToSchema for JobId {}
 
 impl PartialSchema for JobState {
     fn schema() -> RefOr<Schema> {
-        words(job::JobState::ALL.map(job::JobState::as_str))
+        words(job::JobState::iter().map(job::JobState::as_str))
     }
 }
 
@@ -70,7 +71,7 @@ impl ToSchema for JobState {}
 
 impl PartialSchema for FailureKind {
     fn schema() -> RefOr<Schema> {
-        words(job::FailureKind::ALL.map(job::FailureKind::as_str))
+        words(job::FailureKind::iter().map(job::FailureKind::as_str))
     }
 }
 
@@ -78,9 +79,7 @@ impl ToSchema for FailureKind {}
 
 impl PartialSchema for EventTypes {
     fn schema() -> RefOr<Schema> {
-        let of_jobs = EventType::ALL
-            .into_iter()
-            .filter(|kind| *kind != EventType::Test);
+        let of_jobs = EventType::iter().filter(|kind| *kind != EventType::Test);
         words(of_jobs.map(EventType::as_str))
     }
 }

@@ -82,7 +82,7 @@ impl<'a> ErrorEnvelope<'a> {
 /// The process answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Alive)]
-pub struct HealthRecord {
+pub struct HealthUpdate {
     /// `ok`
     #[schema(pattern = "^ok$")]
     pub status: &'static str,

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{AttemptRecord, DeliveryRecord, Json, TransitionRecord};
+use crate::core::event::EventType;
 use crate::core::job::JobId;
-use crate::store::{Happened, RecordedEvent, TimelineEntry};
+use crate::store::{RecordedEvent, TimelineEntry, TimelineItem};
 
 /// One entry of a job's timeline.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,7 +29,7 @@ enum Entry<'a> {
         /// 1, 2, 3 … per job.
         sequence: u32,
         #[schema(value_type = super::schema::EventTypes)]
-        r#type: &'a str,
+        r#type: EventType,
     },
     /// The event is for this webhook.
     Delivery(DeliveryRecord<'a>),
@@ -53,7 +54,7 @@ pub struct CommittedEventRecord<'a> {
     /// 1, 2, 3 … per job.
     sequence: u32,
     #[schema(value_type = super::schema::EventTypes)]
-    r#type: &'a str,
+    r#type: EventType,
     #[schema(format = DateTime)]
     created_at: String,
     /// What webhooks are sent, byte for byte.
@@ -65,16 +66,16 @@ impl<'a> From<&'a TimelineEntry> for TimelineRecord<'a> {
     fn from(entry: &'a TimelineEntry) -> Self {
         Self {
             at: entry.key.at.rfc3339(),
-            entry: match &entry.what {
-                Happened::Transition(transition) => Entry::Transition(transition.into()),
-                Happened::Event { id, sequence, kind } => Entry::Event {
-                    id,
-                    sequence: *sequence,
-                    r#type: kind,
+            entry: match &entry.item {
+                TimelineItem::Transition(transition) => Entry::Transition(transition.into()),
+                TimelineItem::Event(event) => Entry::Event {
+                    id: &event.id,
+                    sequence: event.sequence,
+                    r#type: event.kind,
                 },
-                Happened::Delivery(delivery) => Entry::Delivery(delivery.into()),
-                Happened::Attempt(attempt) => Entry::Attempt {
-                    webhook: &attempt.webhook,
+                TimelineItem::Delivery(delivery) => Entry::Delivery(delivery.into()),
+                TimelineItem::Attempt(attempt) => Entry::Attempt {
+                    webhook: attempt.webhook.as_str(),
                     attempt: attempt.into(),
                 },
             },
@@ -89,7 +90,7 @@ impl<'a> From<&'a RecordedEvent> for CommittedEventRecord<'a> {
             id: &event.id,
             job_id: &event.job_id,
             sequence: event.sequence,
-            r#type: &event.kind,
+            r#type: event.kind,
             created_at: event.created_at.rfc3339(),
             body: Json::of(&event.body),
         }

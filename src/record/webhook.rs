@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{StartedRecord, time};
 use crate::core::health::Health;
 use crate::core::time::UnixMillis;
-use crate::store::{WebhookFigures, WebhookHealth};
+use crate::store::{WebhookCounts, WebhookHealth};
 
 /// The health of a webhook in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ impl fmt::Display for HealthWord {
 
 /// What decides whether events are sent to a webhook.
 #[derive(Debug, Serialize)]
-pub(crate) struct HealthRecord<'a> {
+pub(crate) struct HealthUpdate<'a> {
     disabled_at: Option<String>,
     disabled_reason: Option<&'a str>,
     paused_until: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct HealthRecord<'a> {
 pub(crate) struct JobWebhookRecord<'a> {
     name: &'a str,
     #[serde(flatten)]
-    health: HealthRecord<'a>,
+    health: HealthUpdate<'a>,
 }
 
 /// The health of a webhook, and what waits for it.
@@ -71,7 +71,7 @@ pub(crate) struct JobWebhookRecord<'a> {
 pub(crate) struct ConditionRecord<'a> {
     state: HealthWord,
     #[serde(flatten)]
-    health: HealthRecord<'a>,
+    health: HealthUpdate<'a>,
     probe_at: Option<String>,
     allowed: Option<u32>,
     pending: Option<u64>,
@@ -114,7 +114,7 @@ pub(crate) struct SettingsRecord<'a> {
     pub(crate) fallback: Option<&'a str>,
 }
 
-impl<'a> From<&'a WebhookHealth> for HealthRecord<'a> {
+impl<'a> From<&'a WebhookHealth> for HealthUpdate<'a> {
     fn from(health: &'a WebhookHealth) -> Self {
         let disabled = health.disabled.as_ref();
         Self {
@@ -137,7 +137,7 @@ impl<'a> JobWebhookRecord<'a> {
 impl<'a> ConditionRecord<'a> {
     pub(crate) fn new(
         health: &'a WebhookHealth,
-        figures: Option<&WebhookFigures>,
+        figures: Option<&WebhookCounts>,
         now: UnixMillis,
     ) -> Self {
         Self {

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use super::Parts;
 use super::envelope::json_of;
 use super::guard::Trusted;
-use crate::record::status::{HealthRecord, ReadinessRecord};
+use crate::record::status::{HealthUpdate, ReadinessRecord};
 use crate::telemetry::GaugeValues;
 use crate::tracker::poller::Gauge;
 
@@ -95,10 +95,10 @@ pub struct Report {
     get,
     path = "/healthz",
     tag = "health",
-    responses((status = 200, description = "It answers", body = HealthRecord))
+    responses((status = 200, description = "It answers", body = HealthUpdate))
 )]
 pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Response {
-    json_of(&HealthRecord {
+    json_of(&HealthUpdate {
         status: "ok",
         version: trusted.map(|_| env!("CARGO_PKG_VERSION")),
     })

@@ -14,7 +14,7 @@ use super::budget::{Budget, Memory};
 use super::refusal::Refusal;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
-use crate::store::{Figures, Store};
+use crate::store::{Counts, Store};
 use crate::telemetry::{self, Exporter, GaugeValues};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -42,7 +42,7 @@ pub struct Scrape {
 
 #[derive(Debug, Default)]
 struct Counted {
-    figures: Option<Figures>,
+    figures: Option<Counts>,
     webhooks: Vec<WebhookName>,
     next_at: Option<Instant>,
 }
@@ -105,7 +105,7 @@ impl Counted {
         };
         let began = Instant::now();
         self.next_at = Some(began + ABANDONED);
-        self.figures = match store.figures(&webhooks).await {
+        self.figures = match store.counts(&webhooks).await {
             Ok(figures) => Some(figures),
             Err(error) => {
                 tracing::debug!(%error, "the database cannot be counted just now; its metrics are left out");
@@ -124,7 +124,7 @@ fn of_loops(parts: &Parts) -> GaugeValues {
     gauges
 }
 
-fn of_database(figures: &Figures, now: UnixMillis) {
+fn of_database(figures: &Counts, now: UnixMillis) {
     for (state, jobs) in &figures.jobs {
         telemetry::jobs(*state, *jobs);
     }

@@ -103,7 +103,7 @@ impl Mirrored {
 
 async fn read(parts: &Parts, id: &JobId) -> Result<Mirrored, Refusal> {
     let reserved = parts.budget.job().await?;
-    let found = parts.store.mirrored(id).await;
+    let found = parts.store.resource(id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let found = found.ok_or_else(Refusal::no_such_job)?;
     let body = found.resource.unwrap_or_else(|| stub(id));

@@ -121,7 +121,7 @@ impl TryFrom<String> for Kind {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let kind = EventType::from_name(&text).filter(|kind| *kind != EventType::Test);
+        let kind = text.parse().ok().filter(|kind| *kind != EventType::Test);
         kind.map(Self).ok_or_else(|| {
             "type is job.completed, job.failed, job.action_required, job.delayed or job.step_changed"
                 .to_owned()

@@ -258,8 +258,7 @@ impl Stream {
                 "id: {}\nevent: {}\ndata: {body}\n\n",
                 event.cursor, event.kind
             );
-            let kind = EventType::from_name(&event.kind);
-            let end = matches!(kind, Some(EventType::Completed | EventType::Failed));
+            let end = matches!(event.kind, EventType::Completed | EventType::Failed);
             self.ended = self.ended || (end && self.filter.job.is_some());
         }
         text

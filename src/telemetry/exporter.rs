@@ -12,6 +12,7 @@ use super::{Kind, names, words};
 use crate::core::event::EventType;
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
+use strum::IntoEnumIterator;
 
 /// How often observations are put into their buckets; until then each of them takes some bytes.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -132,9 +133,12 @@ fn start_at_zero() {
     zero(&names::TOKEN_REQUESTS, "outcome", &words::TOKENS);
     zero(&names::STALLS, "part", &words::PARTS);
     zero(&names::RELOADS, "outcome", &words::RELOADS);
-    zero(&names::PRUNED, "what", &Stage::ALL.map(Stage::as_str));
-    let told = EventType::ALL
-        .into_iter()
+    zero(
+        &names::PRUNED,
+        "what",
+        &Stage::iter().map(Stage::as_str).collect::<Vec<_>>(),
+    );
+    let told = EventType::iter()
         .filter(|kind| *kind != EventType::Test)
         .map(EventType::as_str)
         .collect::<Vec<_>>();

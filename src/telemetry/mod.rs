@@ -11,6 +11,7 @@ mod words;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use strum::IntoEnumIterator;
 
 pub use exporter::{Exporter, InstallError};
 pub use names::{ALL, Kind, Metric};
@@ -150,7 +151,7 @@ pub fn reloaded(taken: bool) {
 pub fn loops(signs: &GaugeValues, ready: bool) {
     set(&names::READY, u64::from(ready));
     set(&names::UPSTREAM_PAUSED, u64::from(signs.upstream_paused));
-    for problem in Problem::ALL {
+    for problem in Problem::iter() {
         let is = signs.problems.contains(&problem);
         gauge!(names::PROBLEM.name, "problem" => problem.as_str()).set(f64::from(u8::from(is)));
     }

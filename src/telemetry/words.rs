@@ -1,9 +1,12 @@
 //! The values of labels: words of the program, none from outside.
 
+use strum::{EnumIter, IntoStaticStr};
+
 use crate::core::delivery::{AfterAttempt, AttemptResult};
 
 /// A reason of `/readyz`, as a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Problem {
     /// The disk is full, or what this process may write of it.
     DiskFull,
@@ -24,28 +27,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub(super) const ALL: [Self; 8] = [
-        Self::DiskFull,
-        Self::OutOfResources,
-        Self::DatabaseLocked,
-        Self::CredentialsRefused,
-        Self::Stalled,
-        Self::Throttled,
-        Self::TokenUnavailable,
-        Self::NoUsableAnswers,
-    ];
-
     pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::DiskFull => "disk_full",
-            Self::OutOfResources => "out_of_resources",
-            Self::DatabaseLocked => "database_locked",
-            Self::CredentialsRefused => "credentials_refused",
-            Self::Stalled => "stalled",
-            Self::Throttled => "throttled",
-            Self::TokenUnavailable => "token_unavailable",
-            Self::NoUsableAnswers => "no_usable_answers",
-        }
+        self.into()
     }
 }
 

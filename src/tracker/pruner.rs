@@ -14,6 +14,7 @@ use crate::heartbeat::Heartbeat;
 use crate::store::{Prune, Pruned, Store, StoreError};
 use crate::telemetry;
 use crate::writer::Writable;
+use strum::IntoEnumIterator;
 
 /// Pause before the first pass: at start other work comes first.
 const FIRST: Duration = Duration::from_secs(60);
@@ -78,7 +79,7 @@ impl Pruner {
     async fn pass(&mut self, stop: &CancellationToken) -> Result<Deleted, StoreError> {
         let mut deleted = Deleted::default();
         let mut size = BatchSize::default();
-        for stage in Stage::ALL {
+        for stage in Stage::iter() {
             let now = self.clock.now();
             let retention = *self.retention.borrow();
             let Some(before) = retention.before(stage, now) else {

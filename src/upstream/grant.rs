@@ -29,7 +29,7 @@ const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 
-/// Why there is no token (API-FACTS, section 1).
+/// Why there is no token (docs/api.md, fact 19).
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TokenTrouble {

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::target::UnusableBase;
 
-/// The `[upstream]` section, validated (contract, section 6).
+/// The `[upstream]` section, validated (docs/configuration.md, "Keys").
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// Where the API is: https, or http on a loopback host or with `allow_http`; no userinfo, query or fragment.

@@ -18,7 +18,9 @@ use super::settings::WebhookSettings;
 use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
-use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
+use crate::core::delivery::{
+    Attempt, AttemptErrorClass, AttemptResult, Trigger, WebhookName, Wish,
+};
 use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
@@ -77,6 +79,32 @@ pub struct AttemptReport {
     pub started_at: UnixMillis,
     /// How long it took, the answer's body included.
     pub duration: Duration,
+}
+
+impl AttemptReport {
+    /// The attempt as it is recorded.
+    #[must_use]
+    pub fn attempt(
+        &self,
+        event_id: &str,
+        webhook: &WebhookName,
+        number: u32,
+        trigger: Trigger,
+    ) -> Attempt {
+        let answer = self.answer.as_ref();
+        Attempt {
+            event_id: event_id.to_owned(),
+            webhook: webhook.clone(),
+            number,
+            started_at: self.started_at,
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            status: self.result.status(),
+            error: self.result.error(),
+            trigger,
+            answer: answer.map(|answer| answer.text.clone()),
+            answer_cut: answer.and_then(|answer| answer.cut),
+        }
+    }
 }
 
 /// What became of one request: its result, and of an answer what it asks for besides and the beginning of its body.

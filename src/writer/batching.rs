@@ -69,10 +69,9 @@ pub(super) fn gather(
                 later.push(Change::Attempted(attempt, done));
             }
             Change::Attempted(attempt, done) => {
-                let (event_id, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
-                waiting
-                    .attempted
-                    .push(((event_id, webhook, attempt.number), done));
+                let sent = &attempt.attempt;
+                let key = (sent.event_id.clone(), sent.webhook.clone(), sent.number);
+                waiting.attempted.push((key, done));
                 batch.attempts.push(*attempt);
             }
             Change::Expired(expiries, done) => {

@@ -22,7 +22,7 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
-    AttemptRecord, Batch, Committed, Expiry, Recordable, ScheduleUpdate, Shortage, Store,
+    Batch, Committed, Expiry, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
     StoreError,
 };
 use crate::telemetry;
@@ -71,7 +71,7 @@ pub enum Recorded {
 #[derive(Debug)]
 enum Change {
     Seen(Box<Recordable>, oneshot::Sender<Recorded>),
-    Attempted(Box<AttemptRecord>, oneshot::Sender<bool>),
+    Attempted(Box<FinishedAttempt>, oneshot::Sender<bool>),
     Expired(Vec<Expiry>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
@@ -100,7 +100,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn attempted(&self, attempt: AttemptRecord) -> Result<bool, WriterGone> {
+    pub async fn attempted(&self, attempt: FinishedAttempt) -> Result<bool, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Attempted(Box::new(attempt), done))
             .await?;

@@ -2,8 +2,8 @@ use tempfile::TempDir;
 
 use super::batching::MAX_BATCH_BYTES;
 use super::*;
-use crate::core::answer::{Answer, MAX_ANSWER};
-use crate::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
+use crate::core::answer::MAX_ANSWER;
+use crate::core::delivery::{AfterAttempt, Attempt, Trigger, WebhookName};
 use crate::core::job::JobState;
 use crate::core::observe::{Evidence, Tracked, observe};
 use crate::core::resource::Snapshot;
@@ -47,20 +47,21 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
     }
 }
 
-fn attempt(number: u32) -> AttemptRecord {
-    AttemptRecord {
-        event_id: "evt_1".to_owned(),
+fn attempt(number: u32) -> FinishedAttempt {
+    FinishedAttempt {
+        attempt: Attempt {
+            event_id: "evt_1".to_owned(),
+            webhook: WebhookName::new("w"),
+            number,
+            started_at: UnixMillis(1),
+            duration_ms: 0,
+            status: Some(410),
+            error: None,
+            trigger: Trigger::Schedule,
+            answer: Some("x".repeat(MAX_ANSWER)),
+            answer_cut: None,
+        },
         job_id: JobId::parse("j").unwrap(),
-        webhook: WebhookName::new("w"),
-        number,
-        started_at: UnixMillis(1),
-        duration: Duration::ZERO,
-        trigger: Trigger::Schedule,
-        result: AttemptResult::Gone,
-        answer: Some(Answer {
-            text: "x".repeat(MAX_ANSWER),
-            cut: None,
-        }),
         after: AfterAttempt::Delivered,
         rest: None,
         disables: None,
@@ -82,7 +83,7 @@ fn gathered(writer: &mut Writer, mut next: Vec<Change>) -> Vec<Batch> {
 
 fn bytes(batch: &Batch) -> usize {
     let observations = batch.observations.iter().map(Recordable::bytes);
-    let attempts = batch.attempts.iter().map(AttemptRecord::bytes);
+    let attempts = batch.attempts.iter().map(FinishedAttempt::bytes);
     observations.chain(attempts).sum()
 }
 
@@ -128,7 +129,10 @@ async fn answers_of_webhooks_count() {
     let batches = gathered(&mut writer, changes.collect());
     assert!(batches.iter().all(|batch| bytes(batch) <= MAX_BATCH_BYTES));
     let numbers = batches.iter().flat_map(|batch| &batch.attempts);
-    assert!(numbers.map(|attempt| attempt.number).eq(0..600), "in order");
+    assert!(
+        numbers.map(|each| each.attempt.number).eq(0..600),
+        "in order"
+    );
     assert_eq!(batches.len(), 3);
 }
 

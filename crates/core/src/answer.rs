@@ -1,5 +1,8 @@
 //! What a webhook answered, fit to be kept and shown: escaped, bounded, without our secrets.
 
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
+
 use super::redact::Redactor;
 use super::text::push_printable;
 
@@ -17,7 +20,9 @@ pub struct Answer {
 }
 
 /// Why an answer was not kept whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cut {
     /// There is more than is kept.
     TooLarge,
@@ -31,11 +36,7 @@ impl Cut {
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
-            Self::Broken => "broken",
-        }
+        self.into()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::backoff::{Backoff, spread};
 use super::time::UnixMillis;
 
@@ -86,7 +88,7 @@ const HOT: Duration = Duration::from_secs(2 * 60);
 const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
 
 /// How polling one job has gone so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Requests made for it.
     pub polls: u64,
@@ -105,10 +107,13 @@ pub struct Progress {
     /// Whether the job has passed a bound (docs/jobs.md, "Bounds of one job").
     pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
+    #[serde(skip)]
     pub has_challenge: bool,
     /// Until when the delay does not grow, because the user has answered and the bank works.
+    #[serde(skip)]
     pub hot_until: Option<UnixMillis>,
     /// The fingerprint of the last answer, if it was stale, and how many in a row had it.
+    #[serde(skip)]
     pub stale: Option<(u64, u32)>,
 }
 

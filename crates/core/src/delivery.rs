@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use strum::{EnumIter, EnumString, IntoStaticStr};
+
+use super::answer::Cut;
 use super::backoff::{Backoff, lengthen};
 use super::time::UnixMillis;
 
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
 pub struct WebhookName(Arc<str>);
 
 impl WebhookName {
@@ -23,6 +28,12 @@ impl WebhookName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq<&str> for WebhookName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
     }
 }
 
@@ -69,7 +80,8 @@ pub enum AttemptResult {
 }
 
 /// Why an attempt brought no status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum AttemptErrorClass {
     /// The name could not be resolved.
     Dns,
@@ -89,19 +101,13 @@ impl AttemptErrorClass {
     /// The word stored, shown and counted.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Http => "http",
-            Self::BlockedAddress => "blocked_address",
-        }
+        self.into()
     }
 }
 
 /// What an answer asks for beyond its status, in the header `webhook-delivery` (an open proposal to Standard Webhooks).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Wish {
     /// `disable`: nothing is to be sent to this webhook any more, as after a 410.
     Disable,
@@ -109,20 +115,10 @@ pub enum Wish {
     AbortMessage,
 }
 
-impl Wish {
-    /// The wish with this word, if it is one.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "disable" => Some(Self::Disable),
-            "abort-message" => Some(Self::AbortMessage),
-            _ => None,
-        }
-    }
-}
-
 /// Why an attempt was made (docs/tables.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, Serialize)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
 pub enum Trigger {
     /// Its time had come.
     Schedule,
@@ -138,20 +134,41 @@ impl Trigger {
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Probe => "probe",
-            Self::Manual => "manual",
-            Self::Test => "test",
-        }
+        self.into()
     }
+}
 
-    /// The trigger with this word, if it is one.
+/// One attempt at a delivery, as it is recorded. Append-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// The event; `test_…` for `jobtrackd webhook test`, which belongs to no delivery.
+    pub event_id: String,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// 1, 2, 3 … per event and webhook.
+    pub number: u32,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// The beginning of the answer's body, escaped.
+    pub answer: Option<String>,
+    /// Why that is not all of it.
+    pub answer_cut: Option<Cut>,
+}
+
+impl Attempt {
+    /// When it ended.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Schedule, Self::Probe, Self::Manual, Self::Test]
-            .into_iter()
-            .find(|trigger| trigger.as_str() == word)
+    pub fn ended_at(&self) -> UnixMillis {
+        self.started_at
+            .plus(Duration::from_millis(self.duration_ms))
     }
 }
 
@@ -177,7 +194,11 @@ const FRESH_RETRIES: u32 = 60;
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Where a *delivery* stands (docs/tables.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, EnumIter, Serialize,
+)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
 pub enum DeliveryState {
     /// Waiting for its next attempt, or for an earlier event of the same job. Left by an attempt.
     Pending,
@@ -194,25 +215,7 @@ impl DeliveryState {
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Exhausted => "exhausted",
-            Self::Disabled => "disabled",
-        }
-    }
-
-    /// The state with this word, if it is one.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [
-            Self::Pending,
-            Self::Delivered,
-            Self::Exhausted,
-            Self::Disabled,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == word)
+        self.into()
     }
 }
 

@@ -1,10 +1,9 @@
 //! Events: what webhooks are told.
 
-use std::fmt;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
@@ -13,33 +12,45 @@ use super::time::UnixMillis;
 use super::transition::Transition;
 
 /// The types of events (docs/events-and-receiving.md, "The events").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+    Serialize,
+    Deserialize,
+)]
+#[serde(try_from = "&str", into = "&'static str")]
 pub enum EventType {
     /// The job's state became success.
+    #[strum(serialize = "job.completed")]
     Completed,
     /// The job's state became failed.
+    #[strum(serialize = "job.failed")]
     Failed,
     /// An MFA challenge waits for an answer; once per challenge.
+    #[strum(serialize = "job.action_required")]
     ActionRequired,
     /// A step was queued by the API for a later retry; once per job and step.
+    #[strum(serialize = "job.delayed")]
     Delayed,
     /// A step changed; every transition.
+    #[strum(serialize = "job.step_changed")]
     StepChanged,
     /// Sent by hand to try a webhook; belongs to no job.
+    #[strum(serialize = "webhook.test")]
     Test,
 }
 
 impl EventType {
-    /// All types.
-    pub const ALL: [Self; 6] = [
-        Self::Completed,
-        Self::Failed,
-        Self::ActionRequired,
-        Self::Delayed,
-        Self::StepChanged,
-        Self::Test,
-    ];
-
     /// What a webhook is told when its `events` says nothing (docs/configuration.md, "Keys").
     pub const DEFAULT: [Self; 4] = [
         Self::Completed,
@@ -51,26 +62,7 @@ impl EventType {
     /// The name sent as `type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "job.completed",
-            Self::Failed => "job.failed",
-            Self::ActionRequired => "job.action_required",
-            Self::Delayed => "job.delayed",
-            Self::StepChanged => "job.step_changed",
-            Self::Test => "webhook.test",
-        }
-    }
-
-    /// The type with this name, if there is one.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-}
-
-impl fmt::Display for EventType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into()
     }
 }
 
@@ -109,20 +101,22 @@ impl Subscriptions {
     }
 }
 
-/// An event, ready to be recorded. Its body's bytes never change again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An event, ready to be recorded. Its body's bytes never change again. Serialized without the body, which may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// `evt_` and 32 hexadecimal digits; the same fact always has the same id. Sent as `webhook-id`.
     pub id: String,
     /// 1, 2, 3 … per job, over all types.
     pub sequence: u32,
     /// Its type.
+    #[serde(rename = "type")]
     pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
-    /// When it is worth nothing any more: the expiry of the challenge it tells of.
+    /// When it expires: the expiry of the challenge it tells of.
     pub expires_at: Option<UnixMillis>,
     /// The exact bytes that are sent.
+    #[serde(skip)]
     pub body: String,
 }
 

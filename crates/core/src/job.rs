@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use super::json::Verbatim;
 
@@ -57,8 +58,22 @@ pub(super) fn is_segment(text: &str) -> bool {
 
 /// What the tracker thinks of a job (docs/tables.md). Not to be mixed up with what the remote says of a step
 /// ([`StepStatus`](super::resource::StepStatus)) or where a delivery stands ([`DeliveryState`](super::delivery::DeliveryState)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    EnumIter,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum JobState {
     /// No poll has succeeded yet. Entered by the INSERT; left by the first good answer or an end.
     Pending,
@@ -71,24 +86,10 @@ pub enum JobState {
 }
 
 impl JobState {
-    /// All states.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::InProgress, Self::Success, Self::Failed];
-
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::InProgress => "in-progress",
-            Self::Success => "success",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// The state with this word, if it is one.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+        self.into()
     }
 
     /// Whether nothing follows: no poll and no transition after it.
@@ -98,15 +99,12 @@ impl JobState {
     }
 }
 
-impl fmt::Display for JobState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// The kinds of failure (docs/jobs.md, "How a job ends").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, EnumIter,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
     /// A step failed; what the API said of it is passed through.
     Step,
@@ -121,25 +119,10 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] = [
-        Self::Step,
-        Self::NotFound,
-        Self::Rejected,
-        Self::Expired,
-        Self::Cancelled,
-    ];
-
     /// The word stored, sent and logged.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Step => "step",
-            Self::NotFound => "not_found",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 }
 
@@ -176,6 +159,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     #[test]
@@ -214,27 +199,16 @@ mod tests {
 
     #[test]
     fn every_state_is_found_again_by_its_word() {
-        for state in [
-            JobState::Pending,
-            JobState::InProgress,
-            JobState::Success,
-            JobState::Failed,
-        ] {
-            assert_eq!(JobState::from_word(state.as_str()), Some(state));
+        for state in JobState::iter() {
+            assert_eq!(state.as_str().parse(), Ok(state));
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
-        assert_eq!(JobState::from_word("running"), None);
+        assert!("running".parse::<JobState>().is_err());
     }
 
     #[test]
     fn a_kind_of_failure_is_logged_with_the_word_that_is_stored() {
-        for kind in [
-            FailureKind::Step,
-            FailureKind::NotFound,
-            FailureKind::Rejected,
-            FailureKind::Expired,
-            FailureKind::Cancelled,
-        ] {
+        for kind in FailureKind::iter() {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

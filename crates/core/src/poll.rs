@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 use super::resource::Snapshot;
 
 /// One poll of one job, over and done with.
@@ -96,7 +98,8 @@ pub struct Trouble {
 }
 
 /// Classes of trouble with the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TroubleClass {
     /// No connection: refused, unreachable, name not found, TLS not agreed.
     Connect,
@@ -120,16 +123,7 @@ impl TroubleClass {
     /// The word shown and counted.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Broken => "broken",
-            Self::Redirect => "redirect",
-            Self::Status => "status",
-            Self::Foreign => "foreign",
-            Self::Rubbish => "rubbish",
-            Self::TooLarge => "too_large",
-        }
+        self.into()
     }
 }
 

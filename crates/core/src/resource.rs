@@ -6,13 +6,13 @@
 mod user;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use strum::{AsRefStr, Display, EnumString};
 pub use user::{MOST_USERS, UserId, leads_to, user_of, users_of};
 
 use super::job::JobId;
@@ -54,7 +54,8 @@ pub struct Step {
 }
 
 /// What the *remote* says of a step.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, AsRefStr, Display, EnumString)]
+#[strum(serialize_all = "kebab-case")]
 pub enum StepStatus {
     /// Waiting to be started. With a queued result: waiting to be tried again.
     Pending,
@@ -67,6 +68,7 @@ pub enum StepStatus {
     /// Was not needed; counts as done.
     Skipped,
     /// Any other word, kept verbatim. The job goes on.
+    #[strum(default, transparent)]
     Other(String),
 }
 
@@ -74,39 +76,20 @@ impl StepStatus {
     /// The status with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
-        match word {
-            "pending" => Self::Pending,
-            "in-progress" => Self::InProgress,
-            "success" => Self::Success,
-            "failed" => Self::Failed,
-            "skipped" => Self::Skipped,
-            other => Self::Other(other.to_owned()),
-        }
+        word.parse()
+            .unwrap_or_else(|_| Self::Other(word.to_owned()))
     }
 
     /// The word, verbatim.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::Pending => "pending",
-            Self::InProgress => "in-progress",
-            Self::Success => "success",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Other(word) => word,
-        }
+        self.as_ref()
     }
 
     /// Whether the step needs nothing more: success or skipped (docs/jobs.md, "How a job ends").
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Success | Self::Skipped)
-    }
-}
-
-impl fmt::Display for StepStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

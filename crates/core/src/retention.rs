@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+use strum::{EnumIter, IntoStaticStr};
+
 use super::time::UnixMillis;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,7 +33,11 @@ impl Default for Retention {
 }
 
 /// What is deleted of a finished job. Each holds those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumIter, Serialize,
+)]
+#[serde(into = "&'static str")]
+#[strum(serialize_all = "snake_case")]
 pub enum Stage {
     /// The attempts.
     Attempts,
@@ -41,17 +48,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// In the order of their ages.
-    pub const ALL: [Self; 3] = [Self::Attempts, Self::Events, Self::Jobs];
-
     /// The word counted and shown, which is the key of the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Attempts => "attempts",
-            Self::Events => "events",
-            Self::Jobs => "jobs",
-        }
+        self.into()
     }
 }
 
@@ -111,6 +111,8 @@ impl BatchSize {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     #[test]
@@ -118,7 +120,8 @@ mod tests {
         let now = UnixMillis(100 * 86_400_000);
         let day = |days: i64| Some(UnixMillis(days * 86_400_000));
         let retention = Retention::default();
-        let before = Stage::ALL.map(|stage| retention.before(stage, now));
+        let before = Stage::iter().map(|stage| retention.before(stage, now));
+        let before: Vec<_> = before.collect();
         assert_eq!(before, [day(86), day(70), day(10)]);
         let endless = Retention {
             jobs: None,

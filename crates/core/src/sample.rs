@@ -83,11 +83,13 @@ fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     #[test]
     fn there_is_a_sample_of_every_type_and_it_says_that_it_is_one() {
-        for kind in EventType::ALL {
+        for kind in EventType::iter() {
             let event = sample(kind, "test_1", "billing", UnixMillis(1_795_359_845_000)).unwrap();
             let body: Value = serde_json::from_str(&event.body).unwrap();
             assert_eq!((event.id.as_str(), event.kind), ("test_1", kind));

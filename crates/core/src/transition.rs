@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::resource::{Snapshot, StepStatus, same_result};
 use super::time::UnixMillis;
 
@@ -9,8 +11,8 @@ use super::time::UnixMillis;
 /// API's.
 pub const MISSING: &str = "missing";
 
-/// A step as it was last recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A step as it was last recorded. Serialized without its result, which may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownStep {
     /// Its title, verbatim.
     pub title: String,
@@ -21,6 +23,7 @@ pub struct KnownStep {
     /// The API's word, or [`MISSING`].
     pub status: String,
     /// The result's JSON, verbatim.
+    #[serde(skip)]
     pub result: Option<String>,
     /// Whether `job.delayed` was already told of it.
     pub delayed: bool,
@@ -29,7 +32,7 @@ pub struct KnownStep {
 }
 
 /// A challenge that was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownChallenge {
     /// [`Challenge::identity`](super::resource::Challenge::identity).
     pub identity: String,
@@ -39,8 +42,8 @@ pub struct KnownChallenge {
     pub response_url: Option<String>,
 }
 
-/// A change of one step's status or result. Append-only once recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A change of one step's status or result. Append-only once recorded. Serialized without its result, which may be large.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transition {
     /// 1, 2, 3 … per job, without gaps.
     pub seq: u32,
@@ -55,6 +58,7 @@ pub struct Transition {
     /// The status after.
     pub to: String,
     /// The result after, verbatim.
+    #[serde(skip)]
     pub result: Option<String>,
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jobtrackd_core::answer::Answer;
 use jobtrackd_core::cadence::Progress;
-use jobtrackd_core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
+use jobtrackd_core::delivery::{AfterAttempt, Attempt, WebhookName};
 use jobtrackd_core::health::Health;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
+use serde::Serialize;
 
 /// Many jobs' changes, recorded together. Holds at most one observation per job. Of the attempts at one delivery only the
 /// one with the next number is recorded.
@@ -19,21 +19,21 @@ pub struct Batch {
     pub observations: Vec<Recordable>,
     /// Bookkeeping that is only informative.
     pub schedules: Vec<ScheduleUpdate>,
-    /// Attempts at telling webhooks, with what follows from them.
-    pub attempts: Vec<AttemptRecord>,
+    /// Attempts at deliveries, with what follows from them.
+    pub attempts: Vec<FinishedAttempt>,
     /// Events that have expired undelivered.
     pub expiries: Vec<Expiry>,
     /// Jobs whose `poll_requested` has been noticed.
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
-    /// Until when the API at this origin asked to be left alone.
+    /// Until when the API at this origin asked for a pause.
     pub upstream_paused: Option<(String, UnixMillis)>,
     /// When the batch is committed; new heads of lanes are due then.
     pub now: Option<UnixMillis>,
 }
 
-/// An observation with who is to be told.
+/// An observation with the deliveries of its events.
 #[derive(Debug, Clone)]
 pub struct Recordable {
     /// What was seen and decided.
@@ -80,24 +80,25 @@ fn length(text: Option<&String>) -> usize {
 }
 
 /// An event on its way to a webhook.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct NewDelivery {
     /// The event.
     pub event_id: String,
     /// Its sequence in the job.
     pub sequence: u32,
-    /// Who is told.
+    /// The webhook.
     pub webhook: WebhookName,
-    /// When it is worth nothing any more.
+    /// When it expires.
     pub expires_at: Option<UnixMillis>,
 }
 
 /// Where polling a job stands, for people and for the next start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScheduleUpdate {
     /// The job.
     pub job_id: JobId,
     /// How polling it has gone so far.
+    #[serde(flatten)]
     pub progress: Progress,
     /// When it is polled next; `None` once it has ended.
     pub next_poll_at: Option<UnixMillis>,
@@ -105,49 +106,34 @@ pub struct ScheduleUpdate {
 
 /// One attempt, and what follows from it.
 #[derive(Debug, Clone)]
-pub struct AttemptRecord {
-    /// The event.
-    pub event_id: String,
-    /// Its job.
+pub struct FinishedAttempt {
+    /// The attempt itself.
+    pub attempt: Attempt,
+    /// The event's job.
     pub job_id: JobId,
-    /// The webhook.
-    pub webhook: WebhookName,
-    /// 1, 2, 3 … per event and webhook.
-    pub number: u32,
-    /// When it began.
-    pub started_at: UnixMillis,
-    /// How long it took.
-    pub duration: Duration,
-    /// Why it was made.
-    pub trigger: Trigger,
-    /// What it brought.
-    pub result: AttemptResult,
-    /// The beginning of the answer's body.
-    pub answer: Option<Answer>,
     /// What follows for the event.
     pub after: AfterAttempt,
     /// How long nothing is sent to the webhook, because it asked for that.
     pub rest: Option<Duration>,
     /// Why nothing more is to be sent to the webhook, if so.
     pub disables: Option<&'static str>,
-    /// Who is told in the webhook's place, now that it will not be.
+    /// Who gets the event in the webhook's place, now that the webhook will not.
     pub fallback: Option<WebhookName>,
     /// The webhook's health after it, if that has changed.
-    pub health: Option<HealthRecord>,
+    pub health: Option<HealthUpdate>,
 }
 
-impl AttemptRecord {
+impl FinishedAttempt {
     /// Bytes of memory it takes, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let answer = self.answer.as_ref().map_or(0, |answer| answer.text.len());
-        size_of::<Self>() + answer
+        size_of::<Self>() + length(self.attempt.answer.as_ref())
     }
 }
 
 /// A webhook's health at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthRecord {
+pub struct HealthUpdate {
     /// How it is.
     pub health: Health,
     /// Rests of no length that it asked for in a row.
@@ -158,27 +144,27 @@ pub struct HealthRecord {
     pub generation: i64,
 }
 
-/// An event that was not delivered while it was worth anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An event that expired before it was delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Expiry {
     /// The event.
     pub event_id: String,
     /// Its job.
     pub job_id: JobId,
-    /// The webhook that was not told.
+    /// The webhook that did not get it.
     pub webhook: WebhookName,
-    /// Who is told in its place.
+    /// Who gets the event in its place.
     pub fallback: Option<WebhookName>,
 }
 
 /// What a commit did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// The jobs whose observation was recorded. The others had changed meanwhile and are to be looked at again.
+    /// The jobs whose observation was recorded. The others had changed meanwhile and are to be polled again.
     pub recorded: HashSet<JobId>,
     /// Webhooks that have new deliveries to make.
     pub webhooks: HashSet<WebhookName>,
-    /// Attempts that were not the next ones of their deliveries, as other hands may leave them: event, webhook, number.
+    /// Attempts that were not the next ones of their deliveries, as another program may leave them: event, webhook, number.
     pub strange_attempts: HashSet<(String, WebhookName, u32)>,
 }
 
@@ -186,8 +172,8 @@ impl Batch {
     /// How many changes it holds: observations, attempts and bookkeeping.
     #[must_use]
     pub fn changes(&self) -> usize {
-        let told = self.attempts.len() + self.expiries.len();
-        let rows = self.observations.len() + told + self.schedules.len();
+        let attempts = self.attempts.len() + self.expiries.len();
+        let rows = self.observations.len() + attempts + self.schedules.len();
         let noted = self.changes_seen.is_some() || self.upstream_paused.is_some();
         rows + self.poll_requests_taken.len() + usize::from(noted)
     }
@@ -195,12 +181,6 @@ impl Batch {
     /// Whether there is nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.observations.is_empty()
-            && self.schedules.is_empty()
-            && self.attempts.is_empty()
-            && self.expiries.is_empty()
-            && self.poll_requests_taken.is_empty()
-            && self.changes_seen.is_none()
-            && self.upstream_paused.is_none()
+        self.changes() == 0
     }
 }

@@ -1,8 +1,11 @@
-//! What can go wrong with the database, told apart by what helps.
+//! What can go wrong with the database, by what helps against it.
 
 use std::path::PathBuf;
 
 use jobtrackd_core::shortage::Shortage;
+
+/// Oldest SQLite without the WAL-reset bug (docs/development.md, fact 8); an older one is refused at start.
+pub const OLDEST_SQLITE: &str = "3.51.3";
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,7 @@ pub enum StoreError {
         known: i64,
     },
     /// The SQLite library is too old.
-    #[error("SQLite {0} has a bug that can corrupt the database; {oldest} or newer is needed", oldest = super::OLDEST_SQLITE)]
+    #[error("SQLite {0} has a bug that can corrupt the database; {oldest} or newer is needed", oldest = OLDEST_SQLITE)]
     OldSqlite(String),
     /// Another program holds the write lock.
     #[error("the database is locked by another program")]
@@ -79,10 +82,10 @@ pub enum StoreError {
     /// No space is left.
     #[error("the disk is full")]
     Full,
-    /// The system refuses for want of something.
+    /// The system is short of something.
     #[error("{0}")]
     Short(Shortage),
-    /// A system call failed, and SQLite does not say why: what it was short of, if anything, is still to be found out.
+    /// A system call failed, and SQLite does not say why: `judge` finds out what the system is short of, if anything.
     #[error("the database cannot be trusted any more: {message}")]
     Failed {
         /// SQLite's extended result code.

@@ -1,8 +1,7 @@
-//! The verbs of retention.
+//! What is deleted at its age.
 
 use std::time::Duration;
 
-use super::{Store, StoreError};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -25,7 +24,7 @@ pub struct Prune<'a> {
     pub stage: Stage,
     /// What was over before this moment.
     pub before: UnixMillis,
-    /// The jobs, as [`Store::prunable`] has found them.
+    /// The jobs, as [`Store::prunable`](crate::Store::prunable) has found them.
     pub jobs: &'a [Prunable],
     /// At most so many rows in this transaction.
     pub rows: u32,
@@ -40,43 +39,4 @@ pub struct Pruned {
     pub rows: u64,
     /// How long nobody else could write.
     pub took: Duration,
-}
-
-impl Store {
-    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be told,
-    /// in the order of their ends, behind `after`. Looks at 1000 such jobs at most; the second value is where it stopped,
-    /// if it did.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn prunable(
-        &self,
-        stage: Stage,
-        before: UnixMillis,
-        after: Option<(UnixMillis, i64)>,
-    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>), StoreError> {
-        match self {
-            Self::Sqlite(store) => store.prunable(stage, before, after).await,
-        }
-    }
-
-    /// Deletes what is given, as far as the rows go. Whether it may be deleted is asked again in the same transaction.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.prune(prune).await,
-        }
-    }
-
-    /// Deletes attempts of tests that began before this moment, at most so many.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.prune_tests(before, rows).await,
-        }
-    }
 }

@@ -1,6 +1,5 @@
-//! Events that could not be told: given up, handed to another webhook, or waiting for one that nobody configured.
+//! Deliveries that are given up, moved to another webhook, or wait for one that is not configured.
 
-use super::{Page, Store, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 
 /// The events of one webhook are counted up to this many.
@@ -40,52 +39,13 @@ impl Stranded {
     }
 }
 
-impl Store {
-    /// Webhooks other than those in `known` for which events wait, pending or disabled; the first 100 by name.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.stranded(known).await,
-        }
-    }
-
-    /// Whether there is an event of this id.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.has_event(id).await,
-        }
-    }
-
-    /// Gives up a page of deliveries: they become exhausted, and their lanes go on. A request under way may still arrive.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.give_up(unwanted).await,
-        }
-    }
-
-    /// Hands a page of what one webhook was not told yet to another one, lane by lane in order, and with the last of a
-    /// lane its job, if it has not ended and names the old webhook. What the other one has already is not given to it
-    /// again.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn move_deliveries(
-        &self,
-        from: &WebhookName,
-        to: &WebhookName,
-    ) -> Result<Moved, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.move_deliveries(from, to).await,
-        }
-    }
+/// What one transaction of a longer piece of work did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// So many deliveries.
+    pub deliveries: u64,
+    /// Whether nothing is left to do.
+    pub is_last: bool,
 }
 
 /// What one page of a move did.

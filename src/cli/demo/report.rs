@@ -225,7 +225,7 @@ fn undelivered(case: &Case) -> Vec<String> {
         if delivery.state != DeliveryState::Delivered {
             let mut events = detail.events.iter();
             let event = events.find(|event| event.id == delivery.event_id);
-            let kind = event.map_or("an event", |event| &event.kind);
+            let kind = event.map_or("an event", |event| event.kind.as_str());
             let (webhook, state) = (&delivery.webhook, delivery.state.as_str());
             problems.push(format!("{kind} for {webhook} is {state}"));
         }

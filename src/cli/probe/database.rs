@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, StatVfs, StatVfsMountFlags, accessat, sta
 
 use super::{Finding, Level, bytes, note, ok, problem, size_of, warning};
 use crate::cli::privilege::leave_to_owner;
-use crate::cli::session::place_of;
+use crate::cli::session::database_file;
 use crate::cli::text::outside;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -143,7 +143,7 @@ pub(in crate::cli) async fn open(
         let advice = format!("root opens nothing there; see what it is: ls -ld {shown}*");
         return (problem(check, format!("{error:#}")).advise(advice), None);
     }
-    match Store::open(place_of(database), clock.clone()).await {
+    match Store::open(database_file(database), clock.clone()).await {
         Ok(store) => (ok(check, shown.to_string()), Some(store)),
         Err(error) => (unopened(&error, database), None),
     }

@@ -5,7 +5,7 @@ use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::delivery::DeliveryState;
 use crate::core::time::UnixMillis;
-use crate::store::{DeliveryView, JobDetail, WebhookHealth};
+use crate::store::{DeliveryRow, JobDetail, WebhookHealth};
 
 /// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
 const MOST_UNDELIVERED: usize = 12;
@@ -36,7 +36,7 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
     let mut webhooks: Vec<&str> = Vec::new();
     for delivery in &detail.deliveries {
         if !webhooks.contains(&delivery.webhook.as_str()) {
-            webhooks.push(&delivery.webhook);
+            webhooks.push(delivery.webhook.as_str());
         }
     }
     for webhook in webhooks {
@@ -61,11 +61,11 @@ fn push_wrapped(out: &mut String, text: &str, indent: usize, tone: Tone, view: &
 fn push_webhook(
     out: &mut String,
     webhook: &str,
-    lane: &[&DeliveryView],
+    lane: &[&DeliveryRow],
     detail: &JobDetail,
     view: &View,
 ) {
-    let is_delivered = |delivery: &&&DeliveryView| delivery.state == DeliveryState::Delivered;
+    let is_delivered = |delivery: &&&DeliveryRow| delivery.state == DeliveryState::Delivered;
     let delivered = lane.iter().filter(is_delivered).count();
     let note = view.dim(&format!("{delivered} of {} delivered", lane.len()));
     let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
@@ -76,7 +76,7 @@ fn push_webhook(
         .filter(|each| !is_delivered(each))
         .take(MOST_UNDELIVERED);
     let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
-    let mut shown: Vec<&DeliveryView> = waiting.chain(done).copied().collect();
+    let mut shown: Vec<&DeliveryRow> = waiting.chain(done).copied().collect();
     shown.sort_by_key(|delivery| delivery.sequence);
     for delivery in &shown {
         push_delivery(out, delivery, lane, detail, view);
@@ -121,8 +121,8 @@ fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
 
 fn push_delivery(
     out: &mut String,
-    delivery: &DeliveryView,
-    lane: &[&DeliveryView],
+    delivery: &DeliveryRow,
+    lane: &[&DeliveryRow],
     detail: &JobDetail,
     view: &View,
 ) {
@@ -135,7 +135,7 @@ fn push_delivery(
     };
     let mut events = detail.events.iter();
     let event = events.find(|each| each.id == delivery.event_id);
-    let kind = text::pad(event.map_or("", |event| &event.kind), TYPE_WIDTH);
+    let kind = text::pad(event.map_or("", |event| event.kind.as_str()), TYPE_WIDTH);
     let sequence = text::pad(&format!("#{}", delivery.sequence), 4);
     let progress = progress(delivery, lane, view.now);
     let fixed = INDENT + TYPE_WIDTH + 2 + STATE_WIDTH + 2;
@@ -156,7 +156,7 @@ fn push_delivery(
 }
 
 /// The attempts so far, what comes next, and for which webhook it stands in.
-fn progress(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = attempts(delivery, lane, now);
     match delivery
         .fallback_for
@@ -169,7 +169,7 @@ fn progress(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) ->
     }
 }
 
-fn attempts(delivery: &DeliveryView, lane: &[&DeliveryView], now: UnixMillis) -> String {
+fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = text::count(u64::from(delivery.attempts), "attempt");
     match (delivery.state, delivery.next_attempt_at) {
         (DeliveryState::Pending, Some(at)) if at > now => {

@@ -8,7 +8,7 @@ use crate::cli::style::Tone;
 use crate::cli::{steps, text};
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptView, JobDetail};
+use crate::store::{Attempt, JobDetail};
 
 /// Most entries that are listed: the latest.
 const MOST: usize = 40;
@@ -56,8 +56,8 @@ fn entries(detail: &JobDetail) -> Vec<Entry> {
         )
     });
     // The transition says already that a step changed.
-    let is_news = |kind: &str| kind != EventType::StepChanged.as_str();
-    let events = detail.events.iter().filter(|event| is_news(&event.kind));
+    let events = detail.events.iter();
+    let events = events.filter(|event| event.kind != EventType::StepChanged);
     let events = events.map(|event| {
         let what = format!("#{} {}", event.sequence, event.kind);
         (event.created_at, "event", what, Tone::Plain)
@@ -66,13 +66,13 @@ fn entries(detail: &JobDetail) -> Vec<Entry> {
     transitions.chain(events).chain(attempts).collect()
 }
 
-fn attempt(attempt: &AttemptView, detail: &JobDetail) -> Entry {
+fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
     let mut events = detail.events.iter();
     let event = events.find(|event| event.id == attempt.event_id);
     let event = event.map_or(String::new(), |event| {
         format!("#{} {}", event.sequence, event.kind)
     });
-    let webhook = text::outside(&attempt.webhook, TEXT_CHARS);
+    let webhook = text::outside(attempt.webhook.as_str(), TEXT_CHARS);
     let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
     let took = text::brief(Duration::from_millis(took));
     let (outcome, tone) = match (&attempt.error, attempt.status) {

@@ -9,7 +9,7 @@ use crate::cli::pages;
 use crate::cli::screen::Screen;
 use crate::record::webhook::JobWebhookRecord;
 use crate::record::{DeliveryRecord, DetailRecord, EventRecord, ObservedRecord, SentRecord};
-use crate::store::{Happened, JobDetail, Store, WebhookHealth};
+use crate::store::{JobDetail, Store, TimelineItem, WebhookHealth};
 
 /// Prints the object. What has happened since `detail` was read is left out, so that its parts fit each other.
 pub(super) async fn print(
@@ -24,8 +24,8 @@ pub(super) async fn print(
     screen.piece(job.strip_suffix('}').unwrap_or(&job));
     let mut list = List::begin(screen, "transitions");
     let last = detail.transitions.last().map_or(0, |last| last.seq);
-    let reading = pages::timeline(store, id, |entry| match &entry.what {
-        Happened::Transition(step) if step.seq <= last => list.add(&ObservedRecord::from(step)),
+    let reading = pages::timeline(store, id, |entry| match &entry.item {
+        TimelineItem::Transition(step) if step.seq <= last => list.add(&ObservedRecord::from(step)),
         _ => {}
     });
     reading.await?;
@@ -49,8 +49,8 @@ pub(super) async fn print(
     let shown: HashSet<_> = attempts
         .map(|each| (&each.event_id, &each.webhook, each.number))
         .collect();
-    let reading = pages::timeline(store, id, |entry| match &entry.what {
-        Happened::Attempt(each)
+    let reading = pages::timeline(store, id, |entry| match &entry.item {
+        TimelineItem::Attempt(each)
             if shown.contains(&(&each.event_id, &each.webhook, each.number)) =>
         {
             list.add(&SentRecord::from(each));

@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::tests::fixture::{Followed, later, step, view};
-use crate::core::delivery::DeliveryState;
+use crate::core::delivery::{DeliveryState, Trigger, WebhookName};
 use crate::core::job::FailureKind;
-use crate::store::AttemptView;
+use crate::store::Attempt;
 
 const NOTHING: Value = Value::Null;
 
@@ -36,7 +36,7 @@ fn waits_for_an_answer() -> JobDetail {
     let asked = |webhook: &str, sequence| webhook == "audit" || sequence > 5;
     detail
         .deliveries
-        .retain(|each| each.sequence > 4 && asked(&each.webhook, each.sequence));
+        .retain(|each| each.sequence > 4 && asked(each.webhook.as_str(), each.sequence));
     let row = &mut detail.summary.row;
     row.deadline_at = Some(later(7200.0));
     row.next_poll_at = Some(later(21.0));
@@ -209,15 +209,15 @@ fn hostile_text_is_escaped_wherever_it_stands() {
 fn a_webhook_that_stands_still_says_why_and_every_attempt_is_in_the_history() {
     let mut detail = waits_for_an_answer();
     let event = detail.events[4].id.clone();
-    let attempt = |number, seconds: f64, status: Option<u16>, error: Option<&str>| AttemptView {
+    let attempt = |number, seconds: f64, status: Option<u16>, error: Option<&str>| Attempt {
         event_id: event.clone(),
-        webhook: "audit".to_owned(),
+        webhook: WebhookName::new("audit"),
         number,
         started_at: later(seconds),
         duration_ms: 250,
         status,
         error: error.map(str::to_owned),
-        trigger: "schedule".to_owned(),
+        trigger: Trigger::Schedule,
         answer: None,
         answer_cut: None,
     };

@@ -12,7 +12,7 @@ use crate::core::job::{Failure, FailureKind};
 use crate::core::resource::{StepStatus, error_of};
 use crate::core::time::UnixMillis;
 use crate::core::transition::MISSING;
-use crate::store::{JobDetail, StepView, TransitionView};
+use crate::store::{JobDetail, StepRow, TransitionRow};
 
 /// Columns before a step's title.
 const MARGIN: usize = 4;
@@ -47,7 +47,7 @@ struct Span {
 
 /// One line of the timeline.
 struct Line<'a> {
-    step: &'a StepView,
+    step: &'a StepRow,
     standing: Standing,
     title: String,
     status: String,
@@ -199,7 +199,7 @@ impl Shape {
 }
 
 /// When a step was worked on, as far as it was seen; nothing for one that waits, was skipped, or was done at first sight.
-fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
+fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let job = &detail.summary;
     let open_end = job.finished_at.unwrap_or(now);
     let seen = history(step, detail);
@@ -232,10 +232,10 @@ fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
 
 /// The transitions of one step. A transition does not say which of several steps of one title it belongs to; then the
 /// position tells them apart.
-fn history<'a>(step: &StepView, detail: &'a JobDetail) -> Vec<&'a TransitionView> {
+fn history<'a>(step: &StepRow, detail: &'a JobDetail) -> Vec<&'a TransitionRow> {
     let steps = detail.summary.steps.iter();
     let is_alone = steps.filter(|other| other.title == step.title).count() == 1;
-    let is_its = |transition: &&TransitionView| {
+    let is_its = |transition: &&TransitionRow| {
         transition.title == step.title && (is_alone || transition.position == step.position)
     };
     detail.transitions.iter().filter(is_its).collect()
@@ -252,7 +252,7 @@ fn is_over(status: &str) -> bool {
 
 type Fact = (&'static str, String, Tone);
 
-fn queued(step: &StepView) -> Vec<Fact> {
+fn queued(step: &StepRow) -> Vec<Fact> {
     let why = "by the API, which tries again by itself; polls are rare meanwhile".to_owned();
     let mut facts = vec![("queued", why, Tone::Warn)];
     if let Some(error) = error_of(step.result.as_deref()) {

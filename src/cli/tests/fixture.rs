@@ -5,14 +5,12 @@ use serde_json::{Value, json};
 use crate::cli::screen::View;
 use crate::cli::style::Style;
 use crate::core::cadence::Progress;
-use crate::core::delivery::DeliveryState;
+use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Evidence, Observation, Tracked, observe};
 use crate::core::resource::Snapshot;
 use crate::core::time::UnixMillis;
-use crate::store::{
-    DeliveryView, EventView, JobDetail, JobRow, JobSummary, StepView, TransitionView,
-};
+use crate::store::{DeliveryRow, EventRow, JobDetail, JobRow, JobSummary, StepRow, TransitionRow};
 
 /// When the jobs were inserted: 2026-11-22T15:04:05.120Z.
 pub(in crate::cli) const START: UnixMillis = UnixMillis(1_795_359_845_120);
@@ -132,7 +130,7 @@ impl Followed {
                     let known = before.iter().find(|known| known.title == step.title);
                     let same = known
                         .filter(|known| known.status == step.status && known.result == step.result);
-                    StepView {
+                    StepRow {
                         position: step.position,
                         title: step.title.clone(),
                         status: step.status.clone(),
@@ -150,7 +148,7 @@ impl Followed {
         }
         detail
             .transitions
-            .extend(seen.transitions.iter().map(|each| TransitionView {
+            .extend(seen.transitions.iter().map(|each| TransitionRow {
                 seq: each.seq,
                 position: each.position,
                 title: each.title.clone(),
@@ -162,20 +160,20 @@ impl Followed {
             }));
         detail
             .events
-            .extend(seen.events.iter().map(|event| EventView {
+            .extend(seen.events.iter().map(|event| EventRow {
                 id: event.id.clone(),
                 sequence: event.sequence,
-                kind: event.kind.as_str().to_owned(),
+                kind: event.kind,
                 created_at: event.created_at,
             }));
     }
 
     /// A delivery of every event so far to this webhook, all in one state.
     pub(in crate::cli) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
-        let deliveries = self.detail.events.iter().map(|event| DeliveryView {
+        let deliveries = self.detail.events.iter().map(|event| DeliveryRow {
             event_id: event.id.clone(),
             sequence: event.sequence,
-            webhook: webhook.to_owned(),
+            webhook: WebhookName::new(webhook),
             state,
             attempts: u32::from(state == DeliveryState::Delivered),
             next_attempt_at: None,

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::cli::screen::Screen;
 use crate::cli::{steps, text};
-use crate::core::delivery::DeliveryState;
+use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::store::{AttemptView, JobDetail, Store, Told, TransitionView, WatchedJob};
+use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store, TransitionRow};
 
 /// Most jobs that have ended and are still read, since deliveries of theirs are pending.
 const MAX_OPEN: usize = 1000;
@@ -59,8 +59,8 @@ struct Printed {
     state: JobState,
     last_error: Option<String>,
     last_seq: u32,
-    deliveries: Told,
-    attempts: HashSet<(String, String, u32)>,
+    deliveries: DeliveryCounts,
+    attempts: HashSet<(String, WebhookName, u32)>,
 }
 
 impl Printed {
@@ -99,16 +99,16 @@ impl Lines {
     pub(super) async fn print(
         &mut self,
         store: &Store,
-        jobs: &[WatchedJob],
+        jobs: &[JobProgress],
         now: UnixMillis,
         screen: &mut Screen,
     ) -> anyhow::Result<()> {
         for job in jobs {
             let id = &job.summary.row.id;
             let is_same = self.printed.get(id).is_some_and(|printed| {
-                (printed.last_seq, printed.deliveries) == (job.last_seq, job.told)
+                (printed.last_seq, printed.deliveries) == (job.last_seq, job.deliveries)
             });
-            let has_detail = job.last_seq > 0 || job.told != Told::default();
+            let has_detail = job.last_seq > 0 || job.deliveries != DeliveryCounts::default();
             let detail = if has_detail && !is_same {
                 store.detail(id).await?
             } else {
@@ -132,7 +132,7 @@ impl Lines {
 
     fn changes<'a>(
         &self,
-        job: &'a WatchedJob,
+        job: &'a JobProgress,
         detail: Option<&'a JobDetail>,
         now: UnixMillis,
     ) -> Vec<Change<'a>> {
@@ -182,11 +182,11 @@ impl Lines {
         changes
     }
 
-    fn remember(&mut self, job: &WatchedJob, detail: Option<&JobDetail>) {
+    fn remember(&mut self, job: &JobProgress, detail: Option<&JobDetail>) {
         let row = &job.summary.row;
         let before = self.printed.remove(&row.id);
         let mut attempts = before.map(|printed| printed.attempts).unwrap_or_default();
-        let (mut last_seq, mut deliveries) = (job.last_seq, job.told);
+        let (mut last_seq, mut deliveries) = (job.last_seq, job.deliveries);
         if let Some(detail) = detail {
             attempts.extend(detail.attempts.iter().map(key));
             // The details are younger than the rest, and are what was printed.
@@ -205,18 +205,18 @@ impl Lines {
 }
 
 /// Why the latest poll failed.
-fn last_error(job: &WatchedJob) -> Option<&str> {
+fn last_error(job: &JobProgress) -> Option<&str> {
     let progress = &job.summary.row.progress;
     let error = progress.last_error.as_deref();
     error.filter(|_| progress.consecutive_errors > 0)
 }
 
-fn key(attempt: &AttemptView) -> (String, String, u32) {
+fn key(attempt: &Attempt) -> (String, WebhookName, u32) {
     let (event, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
     (event, webhook, attempt.number)
 }
 
-fn step<'a>(job_id: &'a JobId, transition: &'a TransitionView) -> Change<'a> {
+fn step<'a>(job_id: &'a JobId, transition: &'a TransitionRow) -> Change<'a> {
     Change::Step {
         at: transition.observed_at.rfc3339(),
         job_id,
@@ -230,7 +230,7 @@ fn step<'a>(job_id: &'a JobId, transition: &'a TransitionView) -> Change<'a> {
 
 fn delivery<'a>(
     job_id: &'a JobId,
-    attempt: &'a AttemptView,
+    attempt: &'a Attempt,
     detail: &'a JobDetail,
 ) -> Option<Change<'a>> {
     let delivery = detail
@@ -247,17 +247,16 @@ fn delivery<'a>(
     } else {
         delivery.state
     };
-    let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
     let at = attempt
         .started_at
-        .plus(std::time::Duration::from_millis(took));
+        .plus(std::time::Duration::from_millis(attempt.duration_ms));
     Some(Change::Delivery {
         at: at.rfc3339(),
         job_id,
         event_id: &attempt.event_id,
-        event: &event.kind,
+        event: event.kind.as_str(),
         sequence: event.sequence,
-        webhook: &attempt.webhook,
+        webhook: attempt.webhook.as_str(),
         attempt: attempt.number,
         state: state.as_str(),
         status: attempt.status,

@@ -6,7 +6,7 @@ use crate::cli::screen::View;
 use crate::cli::style::Tone;
 use crate::cli::{list, steps, text};
 use crate::core::job::{JobId, JobState};
-use crate::store::{Overview, Told, WatchedJob};
+use crate::store::{DeliveryCounts, JobProgress, Overview};
 
 /// Shown while no daemon runs.
 pub(super) const NO_DAEMON: &str =
@@ -33,7 +33,7 @@ const TEXT_CHARS: usize = 300;
 pub(super) struct Frame {
     /// The jobs that were named on the command line; empty for all that run.
     pub(super) ids: Vec<JobId>,
-    pub(super) jobs: Vec<WatchedJob>,
+    pub(super) jobs: Vec<JobProgress>,
     pub(super) overview: Overview,
     /// No daemon follows them.
     pub(super) no_daemon: bool,
@@ -146,7 +146,7 @@ fn summary(frame: &Frame) -> String {
     summary
 }
 
-fn of_job(job: &WatchedJob, columns: &[(Column, usize)], view: &View) -> Vec<String> {
+fn of_job(job: &JobProgress, columns: &[(Column, usize)], view: &View) -> Vec<String> {
     let mut lines = vec![row(columns, |column, width| match column {
         Column::Bar => bar(job, width, view),
         column => {
@@ -168,7 +168,7 @@ fn row(columns: &[(Column, usize)], cell: impl Fn(Column, usize) -> String) -> S
 }
 
 /// Why the latest polls failed.
-fn trouble(job: &WatchedJob) -> Option<String> {
+fn trouble(job: &JobProgress) -> Option<String> {
     let row = &job.summary.row;
     let error = row.progress.last_error.as_deref()?;
     let error = text::outside(error, TEXT_CHARS);
@@ -180,7 +180,7 @@ fn trouble(job: &WatchedJob) -> Option<String> {
     }
 }
 
-fn bar(job: &WatchedJob, width: usize, view: &View) -> String {
+fn bar(job: &JobProgress, width: usize, view: &View) -> String {
     let (done, all) = steps::done_of(&job.summary);
     let full = (done * width).checked_div(all).unwrap_or_default();
     let tone = match job.summary.row.state {
@@ -196,7 +196,7 @@ fn bar(job: &WatchedJob, width: usize, view: &View) -> String {
 }
 
 /// How many deliveries are delivered, still to come, refused so far, exhausted, disabled.
-fn deliveries(told: &Told) -> (String, Tone) {
+fn deliveries(told: &DeliveryCounts) -> (String, Tone) {
     let counts = [
         (told.delivered, "✓"),
         (told.pending - told.refused, "○"),
@@ -244,7 +244,7 @@ impl Column {
         matches!(self, Self::Since | Self::Polls)
     }
 
-    fn cell(self, job: &WatchedJob, view: &View, width: usize) -> (String, Tone) {
+    fn cell(self, job: &JobProgress, view: &View, width: usize) -> (String, Tone) {
         let summary = &job.summary;
         let row = &summary.row;
         match self {
@@ -281,13 +281,13 @@ impl Column {
                 None => list::next_poll(row, view),
             },
             Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
-            Self::Deliveries => deliveries(&job.told),
+            Self::Deliveries => deliveries(&job.deliveries),
         }
     }
 }
 
 /// The columns that fit, with the width of each.
-fn columns(jobs: &[WatchedJob], view: &View) -> Vec<(Column, usize)> {
+fn columns(jobs: &[JobProgress], view: &View) -> Vec<(Column, usize)> {
     let natural = |column: Column| match column {
         Column::Bar if view.width >= WIDE => WIDE_BAR,
         Column::Bar => BAR,

@@ -4,18 +4,18 @@ use super::page::{Frame, draw};
 use crate::cli::tests::fixture::{Followed, later, step, view};
 use crate::cli::text;
 use crate::core::job::{FailureKind, JobId};
-use crate::store::{Overview, Told, WatchedJob};
+use crate::store::{DeliveryCounts, JobProgress, Overview};
 
 const NOTHING: Value = Value::Null;
 
-fn watched(story: Followed, told: Told) -> WatchedJob {
-    let detail = story.detail;
+fn progress(followed: Followed, deliveries: DeliveryCounts) -> JobProgress {
+    let detail = followed.detail;
     let last = detail.transitions.last();
-    WatchedJob {
+    JobProgress {
         last_seq: last.map_or(0, |last| last.seq),
         changed_at: last.map_or(detail.summary.row.created_at, |last| last.observed_at),
         summary: detail.summary,
-        told,
+        deliveries,
     }
 }
 
@@ -27,7 +27,7 @@ fn steps(first: &str, second: &str) -> [Value; 2] {
 }
 
 /// One that runs, one in trouble, one that asks, one that nobody has seen, one that failed and one that succeeded.
-fn all_kinds() -> Vec<WatchedJob> {
+fn all_kinds() -> Vec<JobProgress> {
     let mut running = Followed::of("61723");
     running.seen(1.0, &steps("success", "in-progress"));
     running.detail.summary.row.next_poll_at = Some(later(21.0));
@@ -52,21 +52,21 @@ fn all_kinds() -> Vec<WatchedJob> {
     let mut succeeded = Followed::of("61727");
     succeeded.seen(6.0, &steps("success", "skipped"));
 
-    let told = |delivered, pending, refused, exhausted| Told {
+    let told = |delivered, pending, refused, exhausted| DeliveryCounts {
         delivered,
         pending,
         refused,
         exhausted,
-        ..Told::default()
+        ..DeliveryCounts::default()
     };
     vec![
-        watched(running, told(4, 0, 0, 0)),
-        watched(troubled, Told::default()),
-        watched(asking, told(3, 2, 1, 0)),
-        watched(Followed::of("new"), Told::default()),
-        watched(failed, told(1, 0, 0, 1)),
-        watched(expired, Told::default()),
-        watched(succeeded, told(7, 1, 0, 0)),
+        progress(running, told(4, 0, 0, 0)),
+        progress(troubled, DeliveryCounts::default()),
+        progress(asking, told(3, 2, 1, 0)),
+        progress(Followed::of("new"), DeliveryCounts::default()),
+        progress(failed, told(1, 0, 0, 1)),
+        progress(expired, DeliveryCounts::default()),
+        progress(succeeded, told(7, 1, 0, 0)),
     ]
 }
 
@@ -80,7 +80,7 @@ fn overview() -> Overview {
     }
 }
 
-fn page(jobs: &[WatchedJob], width: usize, height: usize) -> String {
+fn page(jobs: &[JobProgress], width: usize, height: usize) -> String {
     let frame = Frame {
         jobs: jobs.to_vec(),
         overview: overview(),
@@ -170,7 +170,7 @@ fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     story.detail.summary.row.progress.last_error = Some(evil.to_owned());
     story.detail.summary.row.progress.consecutive_errors = 1;
     let mut frame = Frame {
-        jobs: vec![watched(story, Told::default())],
+        jobs: vec![progress(story, DeliveryCounts::default())],
         overview: overview(),
         no_daemon: true,
         ..Frame::default()

@@ -18,7 +18,7 @@ use crate::record::StartedRecord;
 use crate::record::webhook::{
     ConditionRecord, HealthWord, ListedWebhookRecord, SettingsRecord, WebhookRecord,
 };
-use crate::store::{AttemptView, Store, WebhookFigures, WebhookHealth};
+use crate::store::{Attempt, Store, WebhookCounts, WebhookHealth};
 use crate::webhook::{WebhookSettings, redacted_url};
 
 /// Attempts that are shown.
@@ -54,7 +54,7 @@ struct Webhook<'a> {
     name: &'a WebhookName,
     settings: Option<&'a WebhookSettings>,
     health: &'a WebhookHealth,
-    figures: Option<&'a WebhookFigures>,
+    figures: Option<&'a WebhookCounts>,
 }
 
 pub(super) async fn list(
@@ -74,7 +74,7 @@ pub(super) async fn list(
         return Ok(());
     }
     let all: Vec<WebhookName> = names.keys().cloned().collect();
-    let figures = store.figures(&all).await?.webhooks;
+    let figures = store.counts(&all).await?.webhooks;
     let mut rows = Vec::new();
     for (name, settings) in names {
         let webhook = Webhook {
@@ -112,7 +112,7 @@ pub(super) async fn show(
 ) -> anyhow::Result<()> {
     let view = screen.view;
     let name = &known_webhook(&args.name, webhooks, store).await?;
-    let figures = store.figures(std::slice::from_ref(name)).await?;
+    let figures = store.counts(std::slice::from_ref(name)).await?;
     let webhook = Webhook {
         name,
         settings: webhooks.iter().find(|each| each.name == *name),
@@ -193,7 +193,7 @@ impl<'a> Webhook<'a> {
     /// Its line in the list.
     fn cells(&self, view: &View) -> Vec<Cell> {
         let (word, more) = self.health(view);
-        let number = |of: fn(&WebhookFigures) -> u64| {
+        let number = |of: fn(&WebhookCounts) -> u64| {
             let number = self.figures.map(of).filter(|number| *number > 0);
             plain(number.map_or(String::new(), |number| number.to_string()))
         };
@@ -294,7 +294,7 @@ fn types(settings: &WebhookSettings) -> Vec<&'static str> {
         .collect()
 }
 
-fn attempt_cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
+fn attempt_cells(attempt: &Attempt, view: &View) -> Vec<Cell> {
     let answer = attempt
         .answer
         .as_deref()
@@ -304,13 +304,13 @@ fn attempt_cells(attempt: &AttemptView, view: &View) -> Vec<Cell> {
         (Some(error), None) => (error.to_owned(), Tone::Warn),
         (None, answer) => (answer.unwrap_or_default().to_owned(), Tone::Dim),
     };
-    let took = Duration::from_millis(attempt.duration_ms.unsigned_abs());
+    let took = Duration::from_millis(attempt.duration_ms);
     let status = attempt.status.map(|status| status.to_string());
     vec![
         plain(text::ago(view.now.since(attempt.started_at))),
         plain(&attempt.event_id),
         plain(format!("#{}", attempt.number)),
-        plain(outside(&attempt.trigger, 16)),
+        plain(attempt.trigger.as_str()),
         plain(text::brief(took)),
         plain(status.as_deref().unwrap_or("-")),
         (outside(&said, TEXT_CHARS), tone),

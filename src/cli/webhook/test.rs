@@ -2,22 +2,23 @@
 
 use anyhow::{Context as _, anyhow, bail};
 
+use strum::IntoEnumIterator as _;
+
 use crate::cli::options;
 use crate::cli::screen::{Screen, View};
-use crate::cli::session::place_of;
+use crate::cli::session::database_file;
 use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::cli::unknown::unknown_webhook;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::Cut;
-use crate::core::delivery::{AttemptResult, WebhookName, Wish};
+use crate::core::delivery::{AttemptResult, Trigger, WebhookName, Wish};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
-use crate::core::time::millis;
 use crate::record::command::{RequestRecord, TestRecord};
 use crate::sockets::Sockets;
-use crate::store::{Store, StoreError, TestAttempt};
+use crate::store::{Attempt, Store, StoreError};
 use crate::webhook::{AttemptReport, Message, PrintedRequest, Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub(super) struct Args {
     #[arg(value_name = "NAME")]
     name: String,
     /// The type of the sample
-    #[arg(long = "type", value_name = "TYPE", default_value = EventType::Test.as_str(), value_parser = options::words(EventType::ALL, EventType::as_str))]
+    #[arg(long = "type", value_name = "TYPE", default_value = EventType::Test.as_str(), value_parser = options::words(EventType::iter(), EventType::as_str))]
     kind: EventType,
     /// Print one JSON object
     #[arg(long)]
@@ -61,7 +62,7 @@ pub(super) async fn run(
         is_replay: false,
     };
     let (report, shown) = sender.send_and_print(webhook, &message).await?;
-    let attempt = attempt(webhook, &event, &report);
+    let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
     let printed = screen.answer(
@@ -79,34 +80,20 @@ pub(super) async fn run(
     }
 }
 
-fn attempt(webhook: &WebhookSettings, event: &Event, report: &AttemptReport) -> TestAttempt {
-    let answer = report.answer.as_ref();
-    TestAttempt {
-        event_id: event.id.clone(),
-        webhook: webhook.name.clone(),
-        started_at: report.started_at,
-        duration_ms: millis(report.duration),
-        status: report.result.status(),
-        error: report.result.error(),
-        answer: answer.map(|answer| answer.text.clone()),
-        answer_cut: answer.and_then(|answer| answer.cut).map(Cut::as_str),
-    }
-}
-
 /// Records the attempt where there is a database.
 async fn record_test(
-    attempt: &TestAttempt,
+    attempt: &Attempt,
     database: &DatabaseSettings,
     clock: &Clock,
 ) -> Result<(), StoreError> {
-    let store = Store::open(place_of(database), clock.clone()).await?;
+    let store = Store::open(database_file(database), clock.clone()).await?;
     let recorded = store.record_test(attempt).await;
     store.leave().await;
     recorded
 }
 
 fn record<'a>(
-    attempt: &'a TestAttempt,
+    attempt: &'a Attempt,
     event: &'a Event,
     report: &AttemptReport,
     shown: &'a PrintedRequest,
@@ -123,7 +110,7 @@ fn record<'a>(
         error: attempt.error.clone(),
         duration_ms: attempt.duration_ms,
         answer: attempt.answer.as_deref(),
-        answer_cut: attempt.answer_cut,
+        answer_cut: attempt.answer_cut.map(Cut::as_str),
         delivered: is_delivered(report),
     }
 }

@@ -183,7 +183,7 @@ fn deliveries(case: &Case, hook: &str) -> Vec<String> {
         && taken.iter().zip(&due).all(|(request, event)| {
             request.id == event.id
                 && request.sequence == u64::from(event.sequence)
-                && request.event == event.kind
+                && request.event == event.kind.as_str()
                 && request.body == event.body.as_bytes()
         });
     if !is_right {

@@ -9,7 +9,7 @@ use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobId;
 use jobtrackd::simulator::{LoggedRequest, Received, Truth};
 use jobtrackd::store::{
-    EventFilter, Happened, JobDetail, PAGE_BYTES, RecordedEvent, Store, TransitionView,
+    EventFilter, JobDetail, PAGE_BYTES, RecordedEvent, Store, TimelineItem, TransitionRow,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
@@ -29,7 +29,7 @@ pub(super) struct Case {
     pub(super) job: DemoJob,
     pub(super) detail: JobDetail,
     /// Its transitions, with their results.
-    pub(super) transitions: Vec<TransitionView>,
+    pub(super) transitions: Vec<TransitionRow>,
     /// Its events, with their bodies.
     pub(super) events: Vec<RecordedEvent>,
     /// `None` when the API knows no such job.
@@ -59,13 +59,13 @@ impl Case {
         let mut received = sandbox.receiver.inbox().received();
         received.retain(|request| request.job == job.id);
         let transition = |what| match what {
-            Happened::Transition(transition) => Some(transition),
+            TimelineItem::Transition(transition) => Some(transition),
             _ => None,
         };
         let transitions = timeline
             .entries
             .into_iter()
-            .filter_map(|entry| transition(entry.what));
+            .filter_map(|entry| transition(entry.item));
         Self {
             detail: store.detail(&id).await.unwrap().unwrap(),
             transitions: transitions.collect(),
@@ -80,17 +80,15 @@ impl Case {
     /// The events of this job that this webhook wants, by the rules of the contract.
     pub(super) fn due_at(&self, hook: &str) -> Vec<&RecordedEvent> {
         let is_elsewhere = self.job.webhook.is_some_and(|only| only != hook);
-        let wants = |kind: &str| match hook {
+        let wants = |kind: EventType| match hook {
             _ if is_elsewhere => false,
             AUDIT => true,
-            BILLING => EventType::DEFAULT
-                .iter()
-                .any(|known| known.as_str() == kind),
+            BILLING => EventType::DEFAULT.contains(&kind),
             _ => false,
         };
         self.events
             .iter()
-            .filter(|event| wants(&event.kind))
+            .filter(|event| wants(event.kind))
             .collect()
     }
 
@@ -105,7 +103,7 @@ impl Case {
     pub(super) fn count(&self, kind: &str) -> usize {
         self.events
             .iter()
-            .filter(|event| event.kind == kind)
+            .filter(|event| event.kind.as_str() == kind)
             .count()
     }
 }

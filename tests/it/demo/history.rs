@@ -6,7 +6,7 @@ use std::time::Duration;
 use jobtrackd::core::job::FailureKind;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::TrueMoment;
-use jobtrackd::store::TransitionView;
+use jobtrackd::store::TransitionRow;
 use serde_json::Value;
 
 use super::end_to_end::Case;
@@ -58,12 +58,12 @@ pub(super) fn problems(case: &Case) -> Vec<String> {
 }
 
 /// The pictures that the transitions lead through, one for each observation.
-fn replay(transitions: &[TransitionView]) -> Result<Vec<(UnixMillis, Picture)>, String> {
+fn replay(transitions: &[TransitionRow]) -> Result<Vec<(UnixMillis, Picture)>, String> {
     let mut pictures: Vec<(UnixMillis, Picture)> = Vec::new();
     let mut now = Picture::new();
     let mut words: BTreeMap<&str, &str> = BTreeMap::new();
     for (transition, number) in transitions.iter().zip(1..) {
-        let TransitionView {
+        let TransitionRow {
             seq,
             title,
             from,
@@ -134,8 +134,8 @@ fn moment_at(moments: &[TrueMoment], at: UnixMillis) -> Option<usize> {
     before.filter(|_| before == after)
 }
 
-fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionView {
-    TransitionView {
+fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionRow {
+    TransitionRow {
         seq,
         position: 0,
         title: "a".to_owned(),

@@ -7,7 +7,7 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, WebhookHealth};
 
 use super::bench::Bench;
-use super::given::{T0, TOOK, attempt, body, t};
+use super::fixtures::{T0, TOOK, attempt, body, t, with_result};
 
 async fn two_events() -> Bench {
     let bench = Bench::with_jobs(&["1"]).await;
@@ -32,11 +32,14 @@ async fn every_attempt_is_kept_and_the_delivery_shows_the_last() {
     bench.attempts("w", &head, AfterAttempt::Retry(t(5))).await;
     head.attempts = 1;
     let mut second = attempt("w", &head, AfterAttempt::Retry(t(30)));
-    second.started_at = t(5);
-    second.result = AttemptResult::Unreachable {
-        class: AttemptErrorClass::Tls,
-        detail: "it's \"expired\" ü".to_owned(),
-    };
+    second.attempt.started_at = t(5);
+    second.attempt = with_result(
+        second.attempt,
+        &AttemptResult::Unreachable {
+            class: AttemptErrorClass::Tls,
+            detail: "it's \"expired\" ü".to_owned(),
+        },
+    );
     let batch = Batch {
         attempts: vec![second],
         ..Batch::default()
@@ -207,9 +210,9 @@ async fn an_attempt_is_recorded_once_however_often_it_is_told() {
     let first = attempt("w", &head, AfterAttempt::Retry(t(5)));
     let mut other = first.clone();
     other.after = AfterAttempt::Delivered;
-    other.result = AttemptResult::Delivered { status: 200 };
+    other.attempt = with_result(other.attempt, &AttemptResult::Delivered { status: 200 });
     let mut later = first.clone();
-    later.number = 2;
+    later.attempt.number = 2;
     let batch = Batch {
         attempts: vec![later, first.clone(), other.clone(), first.clone()],
         now: Some(T0),
@@ -230,7 +233,7 @@ async fn an_attempt_is_recorded_once_however_often_it_is_told() {
         assert_eq!(bench.detail("1").await, once);
     }
     let mut skipped = first;
-    skipped.number = 3;
+    skipped.attempt.number = 3;
     let batch = Batch {
         attempts: vec![skipped],
         ..Batch::default()

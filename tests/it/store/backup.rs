@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::apart;
 use super::bench::{Bench, Outsider};
 use super::files::{made_by, place};
-use super::given;
+use super::fixtures;
 
 pub(super) async fn back_up(database: &Path, target: &Path) -> Result<Copied, CopyError> {
     back_up_over(database, target, false).await
@@ -50,7 +50,7 @@ pub(super) fn elsewhere() -> (TempDir, PathBuf) {
     (folder, file)
 }
 
-/// What is 0 in every committed state of jobs that are told to one webhook.
+/// What is 0 in every committed state of jobs whose events go to one webhook.
 const TORN: [&str; 3] = [
     "SELECT (SELECT count(*) FROM transitions)
           - (SELECT count(*) FROM events WHERE type = 'job.step_changed')",
@@ -75,7 +75,7 @@ async fn a_copy_made_while_others_write_is_one_moment_of_the_database() {
             outsider.run(&row).await.unwrap();
             for states in [["success", "pending"], ["success", "success"]] {
                 let steps = [("a", states[0]), ("b", states[1])];
-                bench.sees(&id, &given::body(&steps), &["billing"]).await;
+                bench.sees(&id, &fixtures::body(&steps), &["billing"]).await;
             }
             ended.fetch_add(1, Ordering::Relaxed);
         }
@@ -110,7 +110,7 @@ async fn a_copy_made_while_others_write_is_one_moment_of_the_database() {
 async fn a_copy_needs_nothing_beside_it_and_has_everything_of_the_original() {
     let mut bench = Bench::with_jobs(&["1", "2", "3"]).await;
     bench
-        .sees("2", &given::body(&[("a", "success")]), &["billing"])
+        .sees("2", &fixtures::body(&[("a", "success")]), &["billing"])
         .await;
     // Numbers that must not come again, and gaps that must stay.
     let script = "DELETE FROM job_changes; UPDATE jobs SET cancel_requested = 1 WHERE id = '3';

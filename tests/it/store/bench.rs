@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, ValueRef};
 use tempfile::TempDir;
 
-use super::given;
+use super::fixtures;
 
 /// A fresh store, and somebody else who uses its database.
 pub(crate) struct Bench {
@@ -88,7 +88,7 @@ impl Bench {
     ) -> Result<Committed, StoreError> {
         let batch = Batch {
             observations,
-            now: Some(given::T0),
+            now: Some(fixtures::T0),
             ..Batch::default()
         };
         self.store.commit(&batch).await
@@ -96,8 +96,9 @@ impl Bench {
 
     /// Records what an answer with this body means, and tells all its events to these webhooks.
     pub(crate) async fn sees(&self, id: &str, body: &str, webhooks: &[&str]) -> Committed {
-        let seen = given::seen(&self.tracked(id).await, body);
-        self.record(vec![given::told(seen, webhooks)]).await
+        let seen = fixtures::seen(&self.tracked(id).await, body);
+        self.record(vec![fixtures::with_deliveries(seen, webhooks)])
+            .await
     }
 
     /// What is due at the end of time: every head of a lane.
@@ -134,8 +135,8 @@ impl Bench {
     /// Records the next attempt at a delivery.
     pub(crate) async fn attempts(&self, webhook: &str, due: &DueDelivery, after: AfterAttempt) {
         let batch = Batch {
-            attempts: vec![given::attempt(webhook, due, after)],
-            now: Some(given::T0),
+            attempts: vec![fixtures::attempt(webhook, due, after)],
+            now: Some(fixtures::T0),
             ..Batch::default()
         };
         self.store.commit(&batch).await.unwrap();

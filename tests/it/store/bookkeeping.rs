@@ -4,7 +4,7 @@ use jobtrackd::core::job::JobState;
 use jobtrackd::store::Batch;
 
 use super::bench::Bench;
-use super::given::{T0, body, id, schedule, seen, t, told};
+use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
 
 async fn flush(bench: &Bench, jobs: &[(&str, u64)]) {
     let schedules = jobs.iter().map(|(job, polls)| schedule(job, *polls));
@@ -68,7 +68,7 @@ async fn a_late_flush_does_not_touch_an_ended_job() {
     flush(&bench, &[("1", 99)]).await;
     assert_eq!(bench.detail("1").await, before);
 
-    let end = told(
+    let end = with_deliveries(
         seen(&bench.tracked("2").await, &body(&[("a", "failed")])),
         &[],
     );

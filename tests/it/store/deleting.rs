@@ -3,7 +3,7 @@
 use jobtrackd::core::delivery::AfterAttempt;
 
 use super::bench::Bench;
-use super::given::{body, t};
+use super::fixtures::{body, t};
 
 const TABLES: [&str; 6] = [
     "jobs",
@@ -86,7 +86,11 @@ async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
         assert_eq!(bench.outsider.count("attempts").await, 4);
         assert_eq!(bench.detail("2").await, kept);
         assert_eq!(
-            bench.store.tracked(&super::given::id("1")).await.unwrap(),
+            bench
+                .store
+                .tracked(&super::fixtures::id("1"))
+                .await
+                .unwrap(),
             None
         );
     }

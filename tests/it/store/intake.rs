@@ -1,7 +1,7 @@
 //! Noticing what outsiders did: pages of jobs, changes in commit order, the watcher.
 
 use super::bench::Bench;
-use super::given::{body, id, schedule, seen, t, told};
+use super::fixtures::{body, id, schedule, seen, t, with_deliveries};
 use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::store::{Batch, JobChange, NewJob};
 
@@ -206,6 +206,6 @@ async fn cancelling_says_whether_there_is_something_to_cancel() {
     let last = bench.store.changes(2, 10).await.unwrap();
     assert_eq!(ids(&last), ["1"]);
     assert!(last[0].job.as_ref().unwrap().cancel_requested);
-    let seen = told(seen(&bench.tracked("1").await, &body(&[("a", "x")])), &[]);
+    let seen = with_deliveries(seen(&bench.tracked("1").await, &body(&[("a", "x")])), &[]);
     assert_eq!(bench.record(vec![seen]).await.recorded.len(), 1);
 }

@@ -7,7 +7,7 @@ use jobtrackd::store::{Batch, DueDelivery};
 use proptest::prelude::*;
 
 use super::bench::Bench;
-use super::given::{T0, attempt, body, seen, t, told};
+use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
 
 const JOBS: [&str; 2] = ["1", "2"];
 const WEBHOOKS: [&str; 2] = ["w", "v"];
@@ -122,7 +122,9 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
             let observation = seen(&bench.tracked(JOBS[*job]).await, &body(&changed));
             model.tells(*job, observation.events.len());
             model.steps[*job] += 1;
-            batch.observations.push(told(observation, &WEBHOOKS));
+            batch
+                .observations
+                .push(with_deliveries(observation, &WEBHOOKS));
         }
         Act::Tried(webhook, how) => {
             for (due, how) in bench.heads(WEBHOOKS[*webhook]).await.iter().zip(how) {
@@ -164,7 +166,7 @@ async fn check(bench: &Bench, model: &Model) {
             assert_eq!(states, expected, "{name} {job}");
         }
         for delivery in &detail.deliveries {
-            let same = |a: &&jobtrackd::store::AttemptView| {
+            let same = |a: &&jobtrackd::store::Attempt| {
                 a.event_id == delivery.event_id && a.webhook == delivery.webhook
             };
             let mut numbers: Vec<u32> = detail
@@ -177,7 +179,7 @@ async fn check(bench: &Bench, model: &Model) {
             assert_eq!(numbers, (1..=delivery.attempts).collect::<Vec<_>>());
             let webhook = WEBHOOKS
                 .iter()
-                .position(|name| *name == delivery.webhook)
+                .position(|name| delivery.webhook == *name)
                 .unwrap();
             let made = model
                 .attempts

@@ -1,11 +1,11 @@
-//! Lanes: the deliveries of one job to one webhook, told in order.
+//! Lanes: the deliveries of one job to one webhook, sent in order.
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::Batch;
 
 use super::bench::Bench;
-use super::given::{T0, attempt, body, seen, t, told};
+use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
 
 /// A bench whose job `1` has three events for `w`.
 async fn three_events() -> Bench {
@@ -99,7 +99,7 @@ async fn an_event_and_the_delivery_of_the_one_before_may_come_in_one_commit() {
         &body(&[("a", "y"), ("b", "x"), ("c", "x")]),
     );
     let batch = Batch {
-        observations: vec![told(more, &["w"])],
+        observations: vec![with_deliveries(more, &["w"])],
         attempts: vec![attempt("w", &last, AfterAttempt::Delivered)],
         now: Some(t(9)),
         ..Batch::default()

@@ -1,58 +1,32 @@
-//! Conformance of the store's verbs: what every backend has to do, told through [`bench::Bench`], and what only SQLite
+//! Conformance of the store's verbs: what every backend has to do, shown through [`bench::Bench`], and what only SQLite
 //! promises to the programs that share its file.
 
+mod apart;
+mod attempts;
+mod backup;
 mod bench;
-mod given;
-
-mod rows;
-
-mod row_urls;
-
+mod bookkeeping;
+mod deleting;
+mod faults;
+mod files;
+mod fixtures;
+mod intake;
+mod interleavings;
+mod lanes;
+mod lock;
+mod pruning;
+mod reading;
+mod recording;
+mod refusals;
+mod released;
+mod restore;
 mod row_metadata;
-
+mod row_urls;
+mod rows;
 mod schema;
-
+mod steering;
+mod steps;
+mod timeline;
 mod updates;
 mod users;
-
-mod intake;
-
-mod recording;
-
-mod steps;
-
-mod lanes;
-
-mod attempts;
-
-mod interleavings;
-
-mod bookkeeping;
-
-mod reading;
-
 mod watching;
-
-mod timeline;
-
-mod deleting;
-
-mod pruning;
-
-mod steering;
-
-mod apart;
-
-mod files;
-
-mod released;
-
-mod backup;
-
-mod restore;
-
-mod refusals;
-
-mod faults;
-
-mod lock;

@@ -6,6 +6,7 @@ use jobtrackd::core::retention::{Retention, Stage};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Prunable, Prune, Pruned};
 use proptest::prelude::*;
+use strum::IntoEnumIterator;
 
 use super::bench::Bench;
 
@@ -23,7 +24,7 @@ struct Told {
 }
 
 impl Bench {
-    /// A job that ended on this day, with an event that webhooks w0, w1 … were told so.
+    /// A job that ended on this day, with an event whose deliveries to w0, w1 … are as given.
     async fn ended(&mut self, id: &str, on: Option<i64>, told: &[Told]) {
         let mut sql = format!("INSERT INTO jobs (id) VALUES ('{id}');");
         if let Some(on) = on {
@@ -87,7 +88,7 @@ impl Bench {
 
     /// What the daemon does at one look, with transactions of this size.
     async fn look(&self, retention: &Retention, now: UnixMillis, rows: u32) {
-        for stage in Stage::ALL {
+        for stage in Stage::iter() {
             let Some(before) = retention.before(stage, now) else {
                 continue;
             };
@@ -125,7 +126,7 @@ const DELIVERED: Told = Told {
     tried: Some(100),
 };
 
-fn told(state: &'static str, tried: Option<i64>) -> Told {
+fn with_deliveries(state: &'static str, tried: Option<i64>) -> Told {
     Told { state, tried }
 }
 
@@ -162,7 +163,7 @@ async fn nothing_goes_while_anything_is_to_be_told_and_what_was_given_up_goes() 
         ("disabled", "disabled"),
         ("exhausted", "exhausted"),
     ] {
-        let undelivered = told(state, Some(100));
+        let undelivered = with_deliveries(state, Some(100));
         bench.ended(id, Some(100), &[DELIVERED, undelivered]).await;
     }
     bench.look(&Retention::default(), day(5000), 100).await;
@@ -177,10 +178,18 @@ async fn nothing_goes_while_anything_is_to_be_told_and_what_was_given_up_goes() 
 async fn a_late_delivery_keeps_its_attempts_as_long_as_any_other() {
     let mut bench = Bench::fresh().await;
     bench
-        .ended("late", Some(100), &[told("delivered", Some(110))])
+        .ended(
+            "late",
+            Some(100),
+            &[with_deliveries("delivered", Some(110))],
+        )
         .await;
     bench
-        .ended("lost", Some(100), &[told("exhausted", Some(110))])
+        .ended(
+            "lost",
+            Some(100),
+            &[with_deliveries("exhausted", Some(110))],
+        )
         .await;
     let retention = Retention::default();
     bench.look(&retention, day(120), 100).await;
@@ -226,7 +235,7 @@ async fn a_job_with_thousands_of_events_goes_in_pieces_and_a_kill_in_between_los
         .await
         .unwrap();
     let mut transactions = 0;
-    for stage in Stage::ALL {
+    for stage in Stage::iter() {
         let found = bench.prunable(stage, day(300)).await;
         assert_eq!(found.len(), 1, "{stage:?}");
         loop {
@@ -300,10 +309,10 @@ async fn attempts_of_tests_go_at_their_age_too() {
 
 fn some_told() -> impl Strategy<Value = Told> {
     prop_oneof![
-        6 => (95_i64..140).prop_map(|on| told("delivered", Some(on))),
-        2 => (95_i64..140).prop_map(|on| told("exhausted", Some(on))),
-        1 => prop::option::of(95_i64..140).prop_map(|on| told("pending", on)),
-        1 => prop::option::of(95_i64..140).prop_map(|on| told("disabled", on)),
+        6 => (95_i64..140).prop_map(|on| with_deliveries("delivered", Some(on))),
+        2 => (95_i64..140).prop_map(|on| with_deliveries("exhausted", Some(on))),
+        1 => prop::option::of(95_i64..140).prop_map(|on| with_deliveries("pending", on)),
+        1 => prop::option::of(95_i64..140).prop_map(|on| with_deliveries("disabled", on)),
     ]
 }
 

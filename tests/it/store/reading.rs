@@ -2,10 +2,10 @@
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::store::{Happened, JobFilter, JobSummary};
+use jobtrackd::store::{JobFilter, JobSummary, TimelineItem};
 
 use super::bench::Bench;
-use super::given::{body, id};
+use super::fixtures::{body, id};
 
 /// Jobs `j0`, `j1` … of which every second ended, inserted at three different times.
 async fn many_jobs(count: usize) -> Bench {
@@ -179,7 +179,7 @@ async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more(
         "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
          INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, \"trigger\", answer)
          SELECT (SELECT id FROM events WHERE sequence = 1), 'w', i, {}, 1, 500, 'manual', '{}' FROM n",
-        super::given::T0.0 + 1,
+        super::fixtures::T0.0 + 1,
         "x".repeat(16 << 10)
     );
     bench.outsider.run(&script).await.unwrap();
@@ -187,8 +187,8 @@ async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more(
     loop {
         let page = bench.store.timeline(&id("1"), after.as_ref(), 500).await;
         let page = page.unwrap().unwrap();
-        let answers = page.entries.iter().filter_map(|entry| match &entry.what {
-            Happened::Attempt(attempt) => attempt.answer.as_ref(),
+        let answers = page.entries.iter().filter_map(|entry| match &entry.item {
+            TimelineItem::Attempt(attempt) => attempt.answer.as_ref(),
             _ => None,
         });
         let bytes: usize = answers.map(String::len).sum();

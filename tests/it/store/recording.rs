@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Committed, Happened, StoreError};
+use jobtrackd::store::{Committed, StoreError, TimelineItem};
 
 use super::bench::Bench;
-use super::given::{T0, body, expired, id, schedule, seen, t, told};
+use super::fixtures::{T0, body, expired, id, schedule, seen, t, with_deliveries};
 
 #[tokio::test]
 async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries() {
@@ -86,11 +86,11 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
 #[tokio::test]
 async fn a_batch_that_cannot_be_recorded_whole_is_not_recorded_at_all() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    let good = told(
+    let good = with_deliveries(
         seen(&bench.tracked("1").await, &body(&[("a", "success")])),
         &["w"],
     );
-    let mut bad = told(
+    let mut bad = with_deliveries(
         seen(&bench.tracked("2").await, &body(&[("a", "success")])),
         &["w"],
     );
@@ -115,7 +115,10 @@ async fn a_stale_observation_writes_nothing_while_others_of_its_batch_do() {
     let before = bench.detail("1").await;
     let fresh = seen(&bench.tracked("2").await, &body(&[("a", "pending")]));
     let committed = bench
-        .record(vec![told(stale, &["w"]), told(fresh, &["v"])])
+        .record(vec![
+            with_deliveries(stale, &["w"]),
+            with_deliveries(fresh, &["v"]),
+        ])
         .await;
     assert_eq!(committed.recorded, HashSet::from([id("2")]));
     assert_eq!(committed.webhooks, HashSet::from([WebhookName::new("v")]));
@@ -129,7 +132,7 @@ async fn an_observation_of_a_job_that_is_gone_writes_nothing() {
     bench.sees("1", &body(&[("a", "success")]), &[]).await;
     let late = seen(&bench.tracked("1").await, &body(&[("b", "success")]));
     bench.outsider.run("DELETE FROM jobs").await.unwrap();
-    let committed = bench.record(vec![told(late, &["w"])]).await;
+    let committed = bench.record(vec![with_deliveries(late, &["w"])]).await;
     assert_eq!(committed, Committed::default());
     assert_eq!(bench.outsider.count("transitions").await, 0);
 }
@@ -148,7 +151,7 @@ async fn ended_jobs_take_no_more_observations() {
         for text in [body(&[("a", "pending")]), body(&[("a", "failed")])] {
             assert_eq!(bench.sees(job, &text, &["w"]).await, Committed::default());
         }
-        let end = told(expired(&bench.tracked(job).await), &["w"]);
+        let end = with_deliveries(expired(&bench.tracked(job).await), &["w"]);
         assert_eq!(bench.record(vec![end]).await, Committed::default());
         assert_eq!(bench.detail(job).await, before);
     }
@@ -159,7 +162,7 @@ async fn each_job_has_exactly_one_terminal_event() {
     let bench = Bench::with_jobs(&["good", "bad", "late", "twice"]).await;
     bench.sees("good", &body(&[("a", "success")]), &[]).await;
     bench.sees("bad", &body(&[("a", "failed")]), &[]).await;
-    let late = told(expired(&bench.tracked("late").await), &[]);
+    let late = with_deliveries(expired(&bench.tracked("late").await), &[]);
     bench.record(vec![late]).await;
     for (job, last) in [
         ("good", "job.completed"),
@@ -173,9 +176,9 @@ async fn each_job_has_exactly_one_terminal_event() {
             .filter(|kind| ["job.completed", "job.failed"].contains(kind))
             .collect();
         assert_eq!(ends, [last]);
-        assert_eq!(events.last().unwrap().kind, last);
+        assert_eq!(events.last().unwrap().kind.as_str(), last);
     }
-    let mut twice = told(
+    let mut twice = with_deliveries(
         seen(&bench.tracked("twice").await, &body(&[("a", "failed")])),
         &[],
     );
@@ -202,7 +205,7 @@ async fn a_thousand_jobs_are_recorded_in_one_batch() {
     for n in 1..=1000_u32 {
         let status = ["success", "failed", "pending"][n as usize % 3];
         let text = body(&[(format!("step {n}").as_str(), status)]);
-        let mut each = told(seen(&bench.tracked(&format!("j{n}")).await, &text), &["w"]);
+        let mut each = with_deliveries(seen(&bench.tracked(&format!("j{n}")).await, &text), &["w"]);
         each.schedule = schedule(&format!("j{n}"), u64::from(n));
         batch.push(each);
     }
@@ -229,7 +232,7 @@ async fn the_resource_stays_when_the_tracker_ends_the_job() {
     let text = body(&[("a", "pending")]);
     bench.sees("1", &text, &[]).await;
     let steps = bench.detail("1").await.summary.steps;
-    let end = told(expired(&bench.tracked("1").await), &["w"]);
+    let end = with_deliveries(expired(&bench.tracked("1").await), &["w"]);
     bench.record(vec![end]).await;
     let detail = bench.detail("1").await;
     assert_eq!(detail.resource.as_deref(), Some(text.as_str()));
@@ -271,7 +274,7 @@ async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte() {
     let detail = bench.detail("odd").await;
     assert_eq!(detail.resource.as_deref(), Some(odd.as_str()));
     let page = bench.store.timeline(&id("odd"), None, 1).await.unwrap();
-    let Happened::Transition(transition) = &page.unwrap().entries[0].what else {
+    let TimelineItem::Transition(transition) = &page.unwrap().entries[0].item else {
         panic!("a step came first");
     };
     assert_eq!(transition.result.as_deref(), Some(result));

@@ -1,7 +1,7 @@
 //! What may stand in `jobs.metadata`.
 
 use super::bench::Bench;
-use super::given::body;
+use super::fixtures::body;
 use super::rows::{bytes, quoted, refused};
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What an outsider may insert, and what it is told otherwise.
 
 use super::bench::Bench;
-use super::given::body;
+use super::fixtures::body;
 
 /// What stands before `INTO` when rows come in.
 const WAYS: [&str; 4] = [

@@ -7,7 +7,7 @@ use jobtrackd::store::{Batch, Expiry, ReplayFilter, Unwanted};
 use proptest::prelude::*;
 
 use super::bench::Bench;
-use super::given::{T0, attempt, body, seen, t, told};
+use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
 
 const JOBS: [&str; 2] = ["1", "2"];
 const WEBHOOKS: [&str; 2] = ["w", "v"];
@@ -70,8 +70,8 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             steps[*job] += 1;
             let status = format!("s{}", steps[*job]);
             let titles = ["a", "b", "c"].map(|title| (title, status.as_str()));
-            let observation = seen(&bench.tracked(id).await, &body(&titles[..*count]));
-            bench.record(vec![told(observation, &WEBHOOKS)]).await;
+            let seen = seen(&bench.tracked(id).await, &body(&titles[..*count]));
+            bench.record(vec![with_deliveries(seen, &WEBHOOKS)]).await;
         }
         Act::Tried(webhook, how) => tried(bench, *webhook, *how).await,
         Act::Expired(webhook) => {

@@ -1,17 +1,26 @@
 //! What is known of steps from one observation to the next.
 
+use jobtrackd::core::event::EventType;
+
 use super::bench::Bench;
-use super::given::{T0, body, seen_at, t, told};
+use super::fixtures::{T0, body, seen_at, t, with_deliveries};
 
 async fn sees_at(bench: &Bench, text: &str, seconds: u64) {
     let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
-    assert_eq!(bench.record(vec![told(seen, &[])]).await.recorded.len(), 1);
+    assert_eq!(
+        bench
+            .record(vec![with_deliveries(seen, &[])])
+            .await
+            .recorded
+            .len(),
+        1
+    );
 }
 
 /// The steps as `position title status first_seen updated`, times in seconds after `T0`.
 async fn known(bench: &Bench) -> Vec<String> {
     let steps = bench.detail("1").await.summary.steps;
-    let line = |step: &jobtrackd::store::StepView| {
+    let line = |step: &jobtrackd::store::StepRow| {
         let (first, updated) = (step.first_seen_at.since(T0), step.updated_at.since(T0));
         format!(
             "{} {} {} {} {}",
@@ -158,7 +167,7 @@ async fn being_told_of_a_delay_is_remembered() {
     assert_eq!(
         events
             .iter()
-            .filter(|event| event.kind == "job.delayed")
+            .filter(|event| event.kind == EventType::Delayed)
             .count(),
         1
     );

@@ -4,7 +4,7 @@ use jobtrackd::core::delivery::{AfterAttempt, AttemptErrorClass, AttemptResult};
 use jobtrackd::store::Batch;
 
 use super::bench::Bench;
-use super::given::{attempt, seen_at, t, told};
+use super::fixtures::{attempt, seen_at, t, with_deliveries, with_result};
 
 #[tokio::test]
 async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
@@ -14,22 +14,25 @@ async fn the_timeline_tells_transitions_events_and_attempts_in_one_order() {
     for (text, seconds) in [(first, 0), (last, 10)] {
         let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
         let recordable = if seconds == 0 {
-            told(seen, &[])
+            with_deliveries(seen, &[])
         } else {
-            told(seen, &["w"])
+            with_deliveries(seen, &["w"])
         };
         bench.record(vec![recordable]).await;
     }
     bench.sees("2", first, &[]).await;
     let head = bench.heads("w").await.remove(0);
     let mut refused = attempt("w", &head, AfterAttempt::Retry(t(20)));
-    refused.started_at = t(10);
-    refused.result = AttemptResult::Unreachable {
-        class: AttemptErrorClass::Timeout,
-        detail: "no answer".to_owned(),
-    };
+    refused.attempt.started_at = t(10);
+    refused.attempt = with_result(
+        refused.attempt,
+        &AttemptResult::Unreachable {
+            class: AttemptErrorClass::Timeout,
+            detail: "no answer".to_owned(),
+        },
+    );
     let mut accepted = attempt("w", &head, AfterAttempt::Delivered);
-    (accepted.number, accepted.started_at) = (2, t(20));
+    (accepted.attempt.number, accepted.attempt.started_at) = (2, t(20));
     for each in [refused, accepted] {
         let batch = Batch {
             attempts: vec![each],

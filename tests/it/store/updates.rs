@@ -1,7 +1,7 @@
 //! What may become of a row by UPDATE, and what may not.
 
 use super::bench::Bench;
-use super::given::{body, expired, told};
+use super::fixtures::{body, expired, with_deliveries};
 
 #[tokio::test]
 async fn requests_and_times_are_changes_and_nothing_else_is() {
@@ -70,7 +70,7 @@ async fn an_ended_job_stays_as_it_ended() {
     let mut bench = Bench::with_jobs(&["good", "bad", "late"]).await;
     bench.sees("good", &body(&[("a", "success")]), &[]).await;
     bench.sees("bad", &body(&[("a", "failed")]), &[]).await;
-    let late = told(expired(&bench.tracked("late").await), &[]);
+    let late = with_deliveries(expired(&bench.tracked("late").await), &[]);
     bench.record(vec![late]).await;
     let before = bench.outsider.rows("SELECT * FROM jobs").await;
     for set in [

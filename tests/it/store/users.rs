@@ -69,8 +69,10 @@ async fn what_is_not_recorded_changes_nobody_s_jobs() {
     let mut bench = Bench::with_jobs(&["1"]).await;
     let before = bench.tracked("1").await;
     bench.sees("1", &job("1", "/users/u1", ""), &[]).await;
-    let stale = super::given::seen(&before, &job("1", "/users/u2", ""));
-    bench.record(vec![super::given::told(stale, &[])]).await;
+    let stale = super::fixtures::seen(&before, &job("1", "/users/u2", ""));
+    bench
+        .record(vec![super::fixtures::with_deliveries(stale, &[])])
+        .await;
     assert_eq!(bench.outsider.rows(USERS).await, ["u1|1"]);
 }
 

@@ -2,13 +2,17 @@
 
 use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Overview, Told};
+use jobtrackd::store::{DeliveryCounts, Overview};
 
 use super::bench::Bench;
-use super::given::{T0, body, id, t};
+use super::fixtures::{T0, body, id, t};
 
 async fn lively(bench: &Bench, ended_since: UnixMillis, limit: u32) -> Vec<String> {
-    let jobs = bench.store.lively_jobs(ended_since, limit).await.unwrap();
+    let jobs = bench
+        .store
+        .recently_changed(ended_since, limit)
+        .await
+        .unwrap();
     jobs.iter().map(ToString::to_string).collect()
 }
 
@@ -38,26 +42,29 @@ async fn a_watched_job_has_its_steps_its_latest_change_and_what_was_told() {
     let head = bench.heads("w").await.remove(0);
     bench.attempts("w", &head, AfterAttempt::Delivered).await;
     let ids = ["2", "nobody", "1"].map(id);
-    let watched = bench.store.watched(&ids).await.unwrap();
+    let watched = bench.store.progress(&ids).await.unwrap();
     let found: Vec<_> = watched
         .iter()
         .map(|job| job.summary.row.id.as_str())
         .collect();
     assert_eq!(found, ["2", "1"]);
     let (waits, failed) = (&watched[0], &watched[1]);
-    assert_eq!((waits.last_seq, waits.told), (0, Told::default()));
+    assert_eq!(
+        (waits.last_seq, waits.deliveries),
+        (0, DeliveryCounts::default())
+    );
     assert_eq!(waits.changed_at, waits.summary.row.created_at);
     assert_eq!((failed.last_seq, failed.changed_at), (2, T0));
     assert_eq!(failed.summary, bench.detail("1").await.summary);
-    let told = Told {
+    let told = DeliveryCounts {
         delivered: 1,
-        pending: failed.told.pending,
+        pending: failed.deliveries.pending,
         attempts: 1,
-        ..Told::default()
+        ..DeliveryCounts::default()
     };
-    assert_eq!(failed.told, told);
+    assert_eq!(failed.deliveries, told);
     assert_eq!(
-        failed.told.pending + 1,
+        failed.deliveries.pending + 1,
         bench.detail("1").await.deliveries.len() as u64
     );
 }

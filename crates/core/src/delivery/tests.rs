@@ -138,9 +138,9 @@ fn a_wish_of_the_answer_stops_the_event_or_the_webhook_and_takes_no_success_back
         assert_eq!(after(delivered, wish), AfterAttempt::Delivered);
         assert_eq!(after(AttemptResult::Gone, wish), AfterAttempt::Disabled);
     }
-    assert_eq!(Wish::from_word("disable"), Some(Wish::Disable));
-    assert_eq!(Wish::from_word("abort-message"), Some(Wish::AbortMessage));
-    assert_eq!(Wish::from_word("Disable it"), None);
+    assert_eq!("disable".parse(), Ok(Wish::Disable));
+    assert_eq!("abort-message".parse(), Ok(Wish::AbortMessage));
+    assert!("Disable it".parse::<Wish>().is_err());
 }
 
 /// The delays, in milliseconds, of an event that is refused again and again and expires after `life` seconds.

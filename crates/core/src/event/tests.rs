@@ -1,12 +1,14 @@
 use crate::json::Verbatim;
 
+use strum::IntoEnumIterator;
+
 use super::*;
 
 #[test]
 fn a_job_s_webhook_narrows_the_subscribers_to_one() {
     let name = |name: &str| WebhookName::new(name);
     let subscriptions = Subscriptions::new(vec![
-        (name("all"), EventType::ALL.to_vec()),
+        (name("all"), EventType::iter().collect()),
         (name("ends"), vec![EventType::Completed]),
     ]);
     let webhooks = |kind, only| {

@@ -10,10 +10,12 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::SqliteStore;
-use super::copy::{Copied, CopyError, copy};
-use super::identity::unfit;
-use super::place::{Place, Staging, refused};
+use super::copy::{Copied, copy};
+use super::files::unfit;
+use super::filesystem::DatabaseFile;
+use super::staging::{CopyError, Entry, Staging, refused};
+use super::store::Store;
+use jobtrackd_clock::Clock;
 
 /// How the folder's name begins in which a copy is made; a process that is killed leaves it behind.
 const STAGING: &str = ".jobtrackd-backup-";
@@ -21,7 +23,7 @@ const STAGING: &str = ".jobtrackd-backup-";
 /// Where a copy is to be, and a folder beside it in which it is made. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct BackupTarget {
-    place: Place,
+    place: Entry,
     replace: bool,
     staging: Staging,
     /// Whose the copy is to be.
@@ -40,8 +42,8 @@ impl BackupTarget {
         replace: bool,
         writer: Option<(u32, u32)>,
     ) -> Result<Self, CopyError> {
-        let place = Place::of(target)?;
-        check(&place, &Place::behind(database)?, replace)?;
+        let place = Entry::of(target)?;
+        check(&place, &Entry::behind(database)?, replace)?;
         let staging = place.staging(STAGING)?;
         let owner = staging.owner()?;
         if let Some((user, group)) = writer {
@@ -66,7 +68,7 @@ impl BackupTarget {
             self.staging.give(user, group)?;
             let path = &self.staging.file.path;
             let file = self.staging.file.open()?;
-            let dressing = || {
+            let finish = || {
                 if let Some(reason) = unfit(&file.metadata()?) {
                     return Err(std::io::Error::other(reason));
                 }
@@ -74,24 +76,34 @@ impl BackupTarget {
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.sync_all()
             };
-            dressing().map_err(|error| refused(path, &error))?;
+            finish().map_err(|error| refused(path, &error))?;
         }
         self.place.take(&self.staging, self.replace)
     }
 }
 
-impl SqliteStore {
-    pub(crate) async fn back_up(
-        database: &Path,
+impl Store {
+    /// Makes the copy of the database in `database` for `target`, beside whoever reads and writes it. The copy is one file
+    /// that needs nothing beside it; [`BackupTarget::put`] gives it its name. Ends early once `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When there is no database of jobtrackd, or the copy cannot be written or is not whole.
+    pub async fn back_up(
+        database: DatabaseFile<'_>,
         target: &BackupTarget,
+        clock: &Clock,
         stop: &CancellationToken,
     ) -> Result<Copied, CopyError> {
-        let database = Place::behind(database)?;
-        copy(&database, &target.staging, &target.place.path, stop).await
+        database.check()?;
+        let copying = async {
+            let database = Entry::behind(database.path)?;
+            copy(&database, &target.staging, &target.place.path, stop).await
+        };
+        clock.held(copying).await
     }
 }
 
-fn check(target: &Place, database: &Place, replace: bool) -> Result<(), CopyError> {
+fn check(target: &Entry, database: &Entry, replace: bool) -> Result<(), CopyError> {
     let path = target.path.display();
     if database.owns(target)? {
         return Err(CopyError::Refused(format!(

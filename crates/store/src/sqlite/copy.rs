@@ -1,4 +1,4 @@
-//! Copies of SQLite files, and what is looked at before they are trusted: one of the database in use, whoever is writing to
+//! Copies of SQLite files, and what is checked before they are trusted: one of the database in use, whoever is writing to
 //! it meanwhile, and one of a file that nobody uses.
 
 use std::path::Path;
@@ -8,36 +8,20 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
-use super::identity::check_names;
+use super::files::check_names;
 use super::open::{plain_options, read_schema};
-use super::place::{Place, Staging, refused};
 use super::shortage::judge;
-use super::{LockError, StoreError, integer};
+use super::staging::{CopyError, Entry, Staging, refused};
+use super::store::integer;
+use crate::StoreError;
 
-/// So often, in steps of SQLite's virtual machine, it asks whether to go on.
+/// So often, in steps of SQLite's virtual machine, it checks whether to go on.
 const STEPS: i32 = 10_000;
 
 /// One row with "ok", or the first thing that is wrong.
 const INTEGRITY: &str = "PRAGMA integrity_check(1)";
 
 const JOBS: &str = "SELECT count(*) FROM jobs";
-
-/// Why a database was not copied or restored. Nothing was changed, and no file is left behind.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// A database cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A daemon has the database, or its lock cannot be taken.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A file or folder cannot be used in this way; the text says why and how to go on.
-    #[error("{0}")]
-    Refused(String),
-    /// Somebody asked for the end.
-    #[error("stopped by a signal before it was done; nothing was changed, type it again")]
-    Stopped,
-}
 
 /// What a database holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +34,11 @@ pub struct Copied {
     pub schema: i64,
 }
 
-/// Copies the database in use at `from` into `staged`, beside whoever has it open, looks whether the copy is whole and
+/// Copies the database in use at `from` into `staged`, beside whoever has it open, checks that the copy is whole and
 /// makes it outlast a power cut. It is one file, which only its owner can read. Errors call it `target`, which it is to
 /// become.
 pub(super) async fn copy(
-    from: &Place,
+    from: &Entry,
     staged: &Staging,
     target: &Path,
     stop: &CancellationToken,
@@ -64,7 +48,7 @@ pub(super) async fn copy(
     let (schema, _) = examine(&original, &from.path, false, stop)
         .await
         .map_err(|error| {
-            told(error, &from.path, target, |reason| {
+            explained(error, &from.path, target, |reason| {
                 format!(
                     "{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE"
                 )
@@ -73,13 +57,13 @@ pub(super) async fn copy(
     let into = &staged.file.path;
     let file = staged.create("")?;
     vacuum(&original, into, stop).await.map_err(|error| {
-        told(error, &from.path, target, |reason| {
+        explained(error, &from.path, target, |reason| {
             format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
         })
     })?;
     let copied = plain_options(into).read_only(true);
     let (found, jobs) = examine(&copied, into, true, stop).await.map_err(|error| {
-        told(error, &from.path, target, |reason| {
+        explained(error, &from.path, target, |reason| {
             format!(
                 "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
             )
@@ -98,7 +82,7 @@ pub(super) async fn copy(
     })
 }
 
-fn options_of(from: &Place) -> Result<SqliteConnectOptions, CopyError> {
+fn options_of(from: &Entry) -> Result<SqliteConnectOptions, CopyError> {
     let path = &from.path;
     match from.found()? {
         None => return Err(StoreError::Absent(path.clone()).into()),
@@ -115,7 +99,7 @@ fn options_of(from: &Place) -> Result<SqliteConnectOptions, CopyError> {
     Ok(plain_options(path))
 }
 
-/// Folds the log of the staged copy of `from` into its file, and looks whether it is a whole database of ours. Errors
+/// Folds the log of the staged copy of `from` into its file, and checks that it is a whole database of ours. Errors
 /// call it `from`, and `target` what it is to become.
 pub(super) async fn settle_copy(
     staged: &Staging,
@@ -143,7 +127,7 @@ pub(super) async fn settle_copy(
         Ok((schema, jobs))
     };
     let alone = alone.await;
-    let (schema, jobs) = alone.map_err(|error| told(error, from, target, damaged))?;
+    let (schema, jobs) = alone.map_err(|error| explained(error, from, target, damaged))?;
     let file = staged.file.open()?;
     let flushed = file.sync_all().and_then(|()| file.metadata());
     Ok(Copied {
@@ -166,12 +150,12 @@ async fn examine(
             return Err(StoreError::Foreign(path.to_owned()));
         }
         if thoroughly {
-            let said: String = sqlx::query(INTEGRITY)
+            let found: String = sqlx::query(INTEGRITY)
                 .fetch_one(&mut *connection)
                 .await?
                 .try_get(0)?;
-            if said != "ok" {
-                return Err(StoreError::Damaged(said));
+            if found != "ok" {
+                return Err(StoreError::Damaged(found));
             }
         }
         Ok((schema, integer(connection, JOBS).await?))
@@ -208,11 +192,11 @@ async fn with<T>(
 ) -> Result<T, CopyError> {
     let working = async {
         let mut connection = SqliteConnection::connect_with(options).await?;
-        let asked = stop.clone();
+        let stop = stop.clone();
         connection
             .lock_handle()
             .await?
-            .set_progress_handler(STEPS, move || !asked.is_cancelled());
+            .set_progress_handler(STEPS, move || !stop.is_cancelled());
         let done = work(&mut connection).await;
         let closed = connection.close().await;
         let value = done?;
@@ -227,7 +211,7 @@ async fn with<T>(
 }
 
 /// The error with the files' names and what to do about it; `damaged` says it for the reasons that SQLite gives.
-fn told(
+fn explained(
     error: CopyError,
     from: &Path,
     target: &Path,

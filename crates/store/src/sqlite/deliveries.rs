@@ -1,26 +1,25 @@
-//! Deliveries: which are due, and what attempts do to them.
+//! Deliveries: which are due, and lists of them.
 
-use std::collections::HashSet;
+use std::time::Duration;
 
-use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
-use super::commit::{execute, json};
-use super::expiry::{Untold, tell_fallbacks};
-use super::lanes::Lane;
-use super::rows::{Reading, due_delivery, millis};
-use super::standing::affect_webhook;
-use super::{SqliteStore, StoreError};
-use crate::{AttemptRecord, DueDeliveries};
-use jobtrackd_core::answer::Cut;
-use jobtrackd_core::delivery::{AfterAttempt, DeliveryState, WebhookName};
+use super::events::NEWEST_EVENT;
+use super::rows::{FromRow, Reading};
+use super::store::{Store, integer, query};
+use crate::{
+    DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
+    StoreError,
+};
+use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
+use jobtrackd_core::event::EventType;
 use jobtrackd_core::time::UnixMillis;
 
 /// Most heads that are searched for such as cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
-/// What [`due_delivery`] reads, of all heads for which what follows is true. Bodies of more than 16 KiB are left out: a page
+/// What a [`DueDelivery`] is read from, of all heads that meet the condition. Bodies of more than 16 KiB are left out: a page
 /// of them is more than is sent at once.
 macro_rules! due {
     ($condition:literal) => {
@@ -74,123 +73,180 @@ pub(super) const NEXT: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
 
-/// A 2xx counts even when the webhook was disabled or the event given up while it was under way. One that is not a head any
-/// more, because an earlier event was asked for again meanwhile, waits for that one.
-pub(super) const RECORD_OUTCOMES: &str = "
-    UPDATE deliveries SET
-        state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'
-                     THEN deliveries.state ELSE v.value ->> 'state' END,
-        attempts = v.value ->> 'number',
-        last_attempt_at = v.value ->> 'started_at',
-        retries_used = retries_used + (v.value ->> 'entries'),
-        rested_ms = rested_ms + (v.value ->> 'rest_ms'),
-        next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
-                               THEN v.value ->> 'next_attempt_at' END,
-        expired_at = CASE WHEN v.value ->> 'state' = 'delivered' THEN NULL
-                          WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' ELSE expired_at END,
-        delivered_at = v.value ->> 'delivered_at',
-        last_status = v.value ->> 'status',
-        last_error = CASE WHEN deliveries.state = 'exhausted' AND v.value ->> 'state' <> 'delivered'
-                          THEN last_error ELSE v.value ->> 'error' END
-    FROM json_each(?1) AS v
-    WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
-      AND deliveries.state <> 'delivered' AND deliveries.attempts = (v.value ->> 'number') - 1
-    RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
+/// Most events that one call searches.
+const WINDOW: i64 = 10_000;
 
-pub(super) const RECORD_ATTEMPTS: &str = "
-    INSERT INTO attempts
-        (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
-    SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
-           value ->> 'duration_ms', value ->> 'status', value ->> 'error', value ->> 'trigger',
-           value ->> 'answer', value ->> 'answer_cut'
-    FROM json_each(?1)";
+macro_rules! listed {
+    ($condition:literal) => {
+        concat!(
+            "SELECT e.cursor, e.type, e.created_at, d.*
+             FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+             WHERE ",
+            $condition,
+            " AND (?3 IS NULL OR d.webhook = ?3) AND (?4 IS NULL OR d.state = ?4)
+              AND (?5 IS NULL OR e.type = ?5)
+             ORDER BY e.cursor DESC, d.webhook LIMIT ?6"
+        )
+    };
+}
 
-impl SqliteStore {
-    pub(crate) async fn deliveries_due(
+pub(super) const LIST_DELIVERIES: &str = listed!("e.cursor < ?1 AND e.cursor >= ?2");
+
+pub(super) const DELIVERIES_OF_JOB: &str =
+    listed!("e.job_id = ?7 AND +e.cursor < ?1 AND +e.cursor >= ?2");
+
+impl Store {
+    /// The heads of a webhook's lanes that are due at `now`, longest due first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
     ) -> Result<DueDeliveries, StoreError> {
-        self.due(DUE, webhook, now, limit).await
-    }
-
-    pub(crate) async fn fresh_deliveries_due(
-        &self,
-        webhook: &WebhookName,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        self.due(DUE_AND_FRESH, webhook, now, limit).await
-    }
-
-    pub(crate) async fn deliveries_to_probe(
-        &self,
-        webhook: &WebhookName,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        self.due(TO_PROBE, webhook, now, limit).await
-    }
-
-    async fn due(
-        &self,
-        sql: &'static str,
-        webhook: &WebhookName,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        let query = sqlx::query(sql)
-            .bind(webhook.as_str())
-            .bind(now.0)
-            .bind(limit);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let rows = self
+            .rows(query!(DUE, webhook.as_str(), now.0, limit))
+            .await?;
         Ok(readable(&rows))
     }
 
-    pub(crate) async fn body_to_send(
+    /// Those of them that will expire, likewise.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn fresh_deliveries_due(
+        &self,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<DueDeliveries, StoreError> {
+        let query = query!(DUE_AND_FRESH, webhook.as_str(), now.0, limit);
+        Ok(readable(&self.rows(query).await?))
+    }
+
+    /// The heads of a webhook's lanes, due or not, in the order in which a held webhook is probed: those that were never
+    /// tried first, then those whose last attempt is longest ago. Those that have expired at `now` are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_to_probe(
+        &self,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<DueDeliveries, StoreError> {
+        let query = query!(TO_PROBE, webhook.as_str(), now.0, limit);
+        Ok(readable(&self.rows(query).await?))
+    }
+
+    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another program has changed their rows, and why.
+    /// They are not sent.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unreadable_deliveries(
+        &self,
+        webhook: &WebhookName,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let rows = self
+            .rows(query!(HEADS, webhook.as_str(), MOST_HEADS))
+            .await?;
+        Ok(readable(&rows).unreadable)
+    }
+
+    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it is not any more: it was given up,
+    /// disabled or deleted, or an earlier one goes first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn body_to_send(
         &self,
         webhook: &WebhookName,
         event_id: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let query = sqlx::query(BODY).bind(event_id).bind(webhook.as_str());
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        // As bytes: the body is sent as it stands, UTF-8 or not.
-        Ok(row.map(|row| row.try_get_unchecked(0)).transpose()?)
+        let rows = self.rows(query!(BODY, event_id, webhook.as_str())).await?;
+        // As bytes: the body is sent as it is, UTF-8 or not.
+        Ok(rows
+            .first()
+            .map(|row| row.try_get_unchecked(0))
+            .transpose()?)
     }
 
-    pub(crate) async fn unreadable_deliveries(
-        &self,
-        webhook: &WebhookName,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let query = sqlx::query(HEADS).bind(webhook.as_str()).bind(MOST_HEADS);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        Ok(readable(&rows).unreadable)
-    }
-
-    pub(crate) async fn next_delivery(
+    /// When the webhook's next delivery falls due after `now`, if any waits.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_delivery(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
     ) -> Result<Option<UnixMillis>, StoreError> {
-        let query = sqlx::query(NEXT).bind(webhook.as_str()).bind(now.0);
-        let row = self.read(query.fetch_one(&self.shared.readers)).await?;
-        Ok(row.try_get::<Option<i64>, _>(0)?.map(UnixMillis))
+        let next: Option<i64> = self.value(query!(NEXT, webhook.as_str(), now.0)).await?;
+        Ok(next.map(UnixMillis))
     }
 
-    pub(crate) async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
-        let query = sqlx::query_scalar(PENDING).bind(limit);
-        self.read(query.fetch_one(&self.shared.readers)).await
+    /// How many deliveries are pending, counted up to `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+        self.value(query!(PENDING, limit)).await
+    }
+
+    /// A page of deliveries, those of the newest events first. One call searches 10,000 events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+    ) -> Result<DeliveryPage, StoreError> {
+        let (found, first) = self
+            .snapshot(async |snapshot| {
+                let newest = integer(snapshot, NEWEST_EVENT).await?;
+                let before = filter.before.unwrap_or(newest + 1);
+                let (sql, first) = match filter.job {
+                    Some(_) => (DELIVERIES_OF_JOB, 0),
+                    None => (LIST_DELIVERIES, before.saturating_sub(WINDOW).max(0)),
+                };
+                let mut query = query!(
+                    sql,
+                    before,
+                    first,
+                    &filter.webhook,
+                    filter.state.map(DeliveryState::as_str),
+                    filter.kind.map(EventType::as_str),
+                    filter.limit
+                );
+                if let Some(job) = &filter.job {
+                    query = query.bind(job.as_str());
+                }
+                Ok((query.fetch_all(snapshot).await?, first))
+            })
+            .await?;
+        let mut page = DeliveryPage {
+            deliveries: Vec::new(),
+            unreadable: Vec::new(),
+            // Cursors begin with 1.
+            stopped: (first > 1).then_some(first),
+        };
+        for row in &found {
+            match ListedDelivery::from_row(row) {
+                Ok(delivery) => page.deliveries.push(delivery),
+                Err(error) => page.unreadable.push(error.to_string()),
+            }
+        }
+        Ok(page)
     }
 }
 
-/// Another hand may have been in a row; the other deliveries must not suffer for it.
+/// Another program may have changed a row; the other deliveries must not suffer for it.
 fn readable(rows: &[SqliteRow]) -> DueDeliveries {
     let mut found = DueDeliveries::default();
     for row in rows {
-        match due_delivery(row) {
+        match DueDelivery::from_row(row) {
             Ok(delivery) => found.deliveries.push(delivery),
             Err(error) => {
                 let event = Reading::new(row, "deliveries", "event_id").name;
@@ -201,146 +257,60 @@ fn readable(rows: &[SqliteRow]) -> DueDeliveries {
     found
 }
 
-/// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.
-pub(super) async fn record_attempts(
-    connection: &mut SqliteConnection,
-    attempts: &[AttemptRecord],
-) -> Result<RecordedAttempts, StoreError> {
-    let mut recorded = RecordedAttempts::default();
-    if attempts.is_empty() {
-        return Ok(recorded);
-    }
-    let mut known = HashSet::new();
-    let firsts: Vec<&AttemptRecord> = attempts
-        .iter()
-        .filter(|attempt| known.insert(key(attempt)))
-        .collect();
-    let outcomes: Vec<OutcomeRow<'_>> = firsts.iter().copied().map(OutcomeRow::new).collect();
-    let returned = sqlx::query(RECORD_OUTCOMES)
-        .bind(json(&outcomes)?)
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
-    for row in &returned {
-        taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
-    }
-    let (counted, strange): (Vec<&AttemptRecord>, Vec<&AttemptRecord>) = firsts
-        .into_iter()
-        .partition(|attempt| taken.contains(&key(attempt)));
-    recorded.strange = strange
-        .iter()
-        .map(|each| (each.event_id.clone(), each.webhook.clone(), each.number))
-        .collect();
-    let rows: Vec<AttemptRow<'_>> = counted.iter().copied().map(AttemptRow::new).collect();
-    execute(connection, RECORD_ATTEMPTS, &rows).await?;
-    for attempt in &counted {
-        affect_webhook(connection, attempt).await?;
-        recorded.lanes.insert(Lane {
-            webhook: attempt.webhook.clone(),
-            job_id: attempt.job_id.clone(),
-        });
-    }
-    let untold: Vec<Untold<'_>> = counted.iter().filter_map(|each| Untold::of(each)).collect();
-    let fallbacks = tell_fallbacks(connection, &untold).await?;
-    recorded.lanes.extend(fallbacks);
-    Ok(recorded)
-}
+impl FromRow for DueDelivery {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "event_id";
 
-/// What became of the attempts of a batch.
-#[derive(Default)]
-pub(super) struct RecordedAttempts {
-    /// The lanes whose head may have changed.
-    pub(super) lanes: HashSet<Lane>,
-    /// Those that were not the next ones of their deliveries.
-    pub(super) strange: HashSet<(String, WebhookName, u32)>,
-}
-
-fn key(attempt: &AttemptRecord) -> (&str, &str, u32) {
-    (
-        attempt.event_id.as_str(),
-        attempt.webhook.as_str(),
-        attempt.number,
-    )
-}
-
-#[derive(Serialize)]
-struct OutcomeRow<'a> {
-    state: &'static str,
-    entries: u8,
-    rest_ms: i64,
-    next_attempt_at: Option<UnixMillis>,
-    delivered_at: Option<UnixMillis>,
-    expired_at: Option<UnixMillis>,
-    #[serde(flatten)]
-    attempt: AttemptRow<'a>,
-}
-
-impl<'a> OutcomeRow<'a> {
-    fn new(attempt: &'a AttemptRecord) -> Self {
-        let (state, entries, next_attempt_at) = match attempt.after {
-            AfterAttempt::Delivered => (DeliveryState::Delivered, 0, None),
-            AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
-            AfterAttempt::Again(at) => (DeliveryState::Pending, 0, Some(at)),
-            AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
-                (DeliveryState::Exhausted, 0, None)
-            }
-            AfterAttempt::Disabled => (DeliveryState::Disabled, 0, None),
-        };
-        let ended_at = attempt.started_at.plus(attempt.duration);
-        Self {
-            state: state.as_str(),
-            entries,
-            rest_ms: millis(attempt.rest.unwrap_or_default()),
-            next_attempt_at,
-            delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
-            expired_at: (attempt.after == AfterAttempt::Expired).then_some(ended_at),
-            // The row of the attempt has it.
-            attempt: AttemptRow {
-                answer: None,
-                ..AttemptRow::new(attempt)
-            },
-        }
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            event_id: r.get("event_id")?,
+            job_id: r.get("job_id")?,
+            attempts: r.get("attempts")?,
+            retries_used: r.get("retries_used")?,
+            kind: r.get("type")?,
+            body: r.row.try_get_unchecked("body")?,
+            created_at: r.get("created_at")?,
+            expires_at: r.get("expires_at")?,
+            due: r.get("next_attempt_at")?,
+            rested: r.get::<Duration>("rested_ms")?,
+            failed_before: r.get("failed_before")?,
+            is_replay: r.get::<Trigger>("trigger")? == Trigger::Manual,
+        })
     }
 }
 
-#[derive(Serialize)]
-struct AttemptRow<'a> {
-    event_id: &'a str,
-    webhook: &'a str,
-    number: u32,
-    started_at: UnixMillis,
-    duration_ms: i64,
-    status: Option<u16>,
-    error: Option<String>,
-    trigger: &'static str,
-    answer: Option<&'a str>,
-    answer_cut: Option<&'static str>,
-}
+impl FromRow for DeliveryRow {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "event_id";
 
-impl<'a> AttemptRow<'a> {
-    fn new(attempt: &'a AttemptRecord) -> Self {
-        let answer = attempt.answer.as_ref();
-        Self {
-            event_id: &attempt.event_id,
-            webhook: attempt.webhook.as_str(),
-            number: attempt.number,
-            started_at: attempt.started_at,
-            duration_ms: millis(attempt.duration),
-            status: attempt.result.status(),
-            error: error_of(attempt),
-            trigger: attempt.trigger.as_str(),
-            answer: answer.map(|answer| answer.text.as_str()),
-            answer_cut: answer.and_then(|answer| answer.cut).map(Cut::as_str),
-        }
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            event_id: r.get("event_id")?,
+            sequence: r.get("sequence")?,
+            webhook: r.get("webhook")?,
+            state: r.get("state")?,
+            attempts: r.get("attempts")?,
+            next_attempt_at: r.get("next_attempt_at")?,
+            delivered_at: r.get("delivered_at")?,
+            last_status: r.get("last_status")?,
+            last_error: r.get("last_error")?,
+            expired_at: r.get("expired_at")?,
+            fallback_for: r.get("fallback_for")?,
+        })
     }
 }
 
-/// What went wrong, and that there will be no further attempt where the schedule alone does not say so.
-fn error_of(attempt: &AttemptRecord) -> Option<String> {
-    let error = attempt.result.error()?;
-    Some(match attempt.after {
-        AfterAttempt::Expired => format!("{error}; it expires before it could be tried again"),
-        AfterAttempt::Aborted => format!("{error}; the webhook wants this event no more"),
-        _ => error,
-    })
+impl FromRow for ListedDelivery {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "event_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            cursor: r.get("cursor")?,
+            job_id: r.get("job_id")?,
+            kind: r.get("type")?,
+            created_at: r.get("created_at")?,
+            delivery: DeliveryRow::read(r)?,
+        })
+    }
 }

@@ -1,11 +1,9 @@
 //! Events in the order of their commits, for receivers that catch up.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::{EventFilter, EventPage, RecordedEvent};
+use super::rows::{FromRow, Reading, read_all};
+use super::store::{Store, integer, query};
+use crate::{EventFilter, EventPage, EventRow, RecordedEvent, StoreError};
+use jobtrackd_core::event::EventType;
 
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
@@ -42,48 +40,49 @@ pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
      WHERE job_id = ?6 AND +cursor > ?1 AND +cursor <= ?2 AND (?5 IS NULL OR type = ?5) ORDER BY sequence LIMIT ?3"
 );
 
-impl SqliteStore {
-    pub(crate) async fn newest_event(&self) -> Result<i64, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            integer(&mut connection, NEWEST_EVENT).await
-        })
-        .await
+const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
+
+impl Store {
+    /// The place of the newest event, 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+        self.value(query!(NEWEST_EVENT)).await
     }
 
-    pub(crate) async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
-        let kind = filter.kind.map(|kind| kind.as_str());
-        let sql = match (&filter.job, kind) {
-            (Some(_), _) => EVENTS_OF_JOB,
-            (None, Some(_)) => EVENTS_OF_TYPE,
-            (None, None) => EVENTS_AFTER,
-        };
+    /// Whether there is an event of this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+        self.value(query!(HAS_EVENT, id)).await
+    }
+
+    /// A page of events in order of their commits, but none behind the one that brings it to the wanted bytes. A
+    /// search for one type goes through at most 10,000 events and says how far it came.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+        let kind = filter.kind.map(EventType::as_str);
         let (rows, newest, last) = self
-            .read(async {
-                // One read transaction: what is up to `newest` is all there.
-                let mut snapshot = self.shared.readers.begin().await?;
-                let newest = integer(&mut snapshot, NEWEST_EVENT).await?;
+            .snapshot(async |snapshot| {
+                let newest = integer(snapshot, NEWEST_EVENT).await?;
                 let last = match (&filter.job, kind) {
                     (None, Some(_)) => newest.min(filter.after.saturating_add(WINDOW)),
                     _ => newest,
                 };
-                let mut query = sqlx::query(sql)
-                    .bind(filter.after)
-                    .bind(last)
-                    .bind(i64::from(filter.limit))
-                    .bind(i64::from(filter.bytes));
-                if sql != EVENTS_AFTER {
-                    query = query.bind(kind);
-                }
-                if let Some(job) = &filter.job {
-                    query = query.bind(job.as_str());
-                }
-                let rows = query.fetch_all(&mut *snapshot).await?;
-                snapshot.commit().await?;
-                Ok((rows, newest, last))
+                let page = |sql| query!(sql, filter.after, last, filter.limit, filter.bytes);
+                let query = match (&filter.job, kind) {
+                    (Some(job), _) => page(EVENTS_OF_JOB).bind(kind).bind(job.as_str()),
+                    (None, Some(_)) => page(EVENTS_OF_TYPE).bind(kind),
+                    (None, None) => page(EVENTS_AFTER),
+                };
+                Ok((query.fetch_all(snapshot).await?, newest, last))
             })
             .await?;
-        let events: Vec<RecordedEvent> = rows.iter().map(event).collect::<Result<_, _>>()?;
+        let events: Vec<RecordedEvent> = read_all(&rows)?;
         let bytes: usize = events.iter().map(|event| event.body.len()).sum();
         let full = events.len() >= filter.limit as usize || bytes >= filter.bytes as usize;
         let reached = match events.last() {
@@ -98,15 +97,33 @@ impl SqliteStore {
     }
 }
 
-fn event(row: &SqliteRow) -> Result<RecordedEvent, StoreError> {
-    let r = Reading::new(row, "events", "id");
-    Ok(RecordedEvent {
-        cursor: row.try_get("cursor")?,
-        id: r.text("id")?,
-        job_id: r.job_id("job_id")?,
-        sequence: r.number("sequence")?,
-        kind: r.text("type")?,
-        created_at: r.time("created_at")?,
-        body: r.text("body")?,
-    })
+impl FromRow for EventRow {
+    const TABLE: &'static str = "events";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: r.get("id")?,
+            sequence: r.get("sequence")?,
+            kind: r.get("type")?,
+            created_at: r.get("created_at")?,
+        })
+    }
+}
+
+impl FromRow for RecordedEvent {
+    const TABLE: &'static str = "events";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            cursor: r.get("cursor")?,
+            id: r.get("id")?,
+            job_id: r.get("job_id")?,
+            sequence: r.get("sequence")?,
+            kind: r.get("type")?,
+            created_at: r.get("created_at")?,
+            body: r.get("body")?,
+        })
+    }
 }

@@ -1,10 +1,10 @@
-//! What tells an operator how things are: of jobs, of what is told to webhooks, and of the file itself.
+//! How things are, for an operator: jobs, what waits for webhooks, and the file itself.
 
 use sqlx::Row;
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{Backlog, JobsHealth};
+use super::store::{Store, query};
+use crate::{Backlog, JobsHealth, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -12,7 +12,7 @@ use jobtrackd_core::time::UnixMillis;
 /// How many of the newest events are searched for deliveries that were given up: they are in no index.
 const LATEST_EVENTS: i64 = 10_000;
 
-/// Most findings of a check of the file that are told.
+/// Most findings of a check of the file.
 const QUICK_CHECK: &str = "PRAGMA quick_check(5)";
 
 /// A job that was never polled is due from its insertion on.
@@ -52,30 +52,34 @@ pub(super) const GIVEN_UP: &str = "
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2 AND d.state = 'exhausted'";
 
-impl SqliteStore {
-    pub(crate) async fn jobs_health(
+impl Store {
+    /// How the unfinished jobs are: which of them were due before `due_before`, and which have failed `errors` polls in
+    /// a row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs_health(
         &self,
         due_before: UnixMillis,
         errors: u32,
     ) -> Result<JobsHealth, StoreError> {
-        let query = sqlx::query(JOBS_HEALTH).bind(due_before.0).bind(errors);
+        let query = query!(JOBS_HEALTH, due_before.0, errors);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
-        let spoilt = sqlx::query_scalar(SPOILT).fetch_all(&self.shared.readers);
-        let mut wrong = Vec::new();
-        for id in self.read(spoilt).await? {
-            wrong.push(self.what_is_wrong(id).await);
+        let mut spoilt = Vec::new();
+        for row in self.rows(query!(SPOILT)).await? {
+            spoilt.push(self.what_is_wrong(row.try_get(0)?).await);
         }
         let r = Reading::new(&row, "jobs", "failing_id");
-        let failing = r.foreign_text("failing_id")?;
-        let said = r.foreign_text("failing_error")?.unwrap_or_default();
+        let failing = r.lossy_text("failing_id")?;
+        let error = r.lossy_text("failing_error")?.unwrap_or_default();
         Ok(JobsHealth {
-            unfinished: r.number("unfinished")?,
-            failing: r.number("failing")?,
-            worst: failing.map(|id| (id, said)),
-            limited: r.number("limited")?,
-            overdue: r.number("overdue")?,
-            overdue_since: r.maybe_time("overdue_since")?,
-            spoilt: wrong,
+            unfinished: r.get("unfinished")?,
+            failing: r.get("failing")?,
+            worst: failing.map(|id| (id, error)),
+            limited: r.get("limited")?,
+            overdue: r.get("overdue")?,
+            overdue_since: r.get("overdue_since")?,
+            spoilt,
         })
     }
 
@@ -91,17 +95,20 @@ impl SqliteStore {
         }
     }
 
-    pub(crate) async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            let waiting = sqlx::query(WAITING).bind(webhook.as_str());
-            let waiting = waiting.fetch_one(&mut *connection).await?;
-            let since = sqlx::query(WAITING_SINCE).bind(webhook.as_str());
-            let since = since.fetch_one(&mut *connection).await?;
-            let given_up = sqlx::query(GIVEN_UP)
-                .bind(webhook.as_str())
-                .bind(LATEST_EVENTS);
-            let given_up = given_up.fetch_one(&mut *connection).await?;
+    /// What a webhook has not received.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
+        let name = webhook.as_str();
+        self.snapshot(async |snapshot| {
+            let waiting = query!(WAITING, name).fetch_one(&mut *snapshot).await?;
+            let since = query!(WAITING_SINCE, name)
+                .fetch_one(&mut *snapshot)
+                .await?;
+            let given_up = query!(GIVEN_UP, name, LATEST_EVENTS)
+                .fetch_one(snapshot)
+                .await?;
             Ok(Backlog {
                 pending: waiting.try_get::<i64, _>(0)?.unsigned_abs(),
                 pending_since: since.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
@@ -112,18 +119,23 @@ impl SqliteStore {
         .await
     }
 
-    /// Takes the write lock for an instant and changes nothing.
-    pub(crate) async fn writable(&self) -> Result<(), StoreError> {
+    /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when another program keeps the lock, or why nothing can be written.
+    pub async fn writable(&self) -> Result<(), StoreError> {
         self.write(async |_| Ok(())).await
     }
 
-    pub(crate) async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
-        let query = sqlx::query(QUICK_CHECK);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        let lines: Vec<String> = rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?;
+    /// What SQLite finds wrong with the structure of the file, at most five lines; none when all is well. Reads the
+    /// whole file.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
+        let rows = self.rows(query!(QUICK_CHECK)).await?;
+        let lines = rows.iter().map(|row| row.try_get(0));
+        let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 }

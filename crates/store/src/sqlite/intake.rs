@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::rows::{job, job_columns};
-use super::{Shared, SqliteStore, StoreError, integer};
-use crate::JobChange;
+use super::jobs::job_columns;
+use super::rows::{FromRow, Reading};
+use super::store::{Shared, Store, integer, query};
+use crate::{JobChange, JobRow, StoreError};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
@@ -24,49 +25,42 @@ pub(super) const CHANGES: &str = concat!(
 const NEWEST_CHANGE: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
 
-impl SqliteStore {
-    pub(crate) async fn active_jobs(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
-        self.job_changes(ACTIVE_JOBS, after, limit).await
+impl Store {
+    /// A page of the jobs that have not ended, by row number; `after` is `i64::MIN` for the first page.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+        self.all(query!(ACTIVE_JOBS, after, limit)).await
     }
 
-    pub(crate) async fn changes(
-        &self,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
-        self.job_changes(CHANGES, after, limit).await
+    /// A page of what outsiders changed, in commit order, after change number `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+        self.all(query!(CHANGES, after, limit)).await
     }
 
-    async fn job_changes(
-        &self,
-        sql: &'static str,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<JobChange>, StoreError> {
-        let query = sqlx::query(sql).bind(after).bind(i64::from(limit));
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        rows.iter().map(job_change).collect()
+    /// The number of the newest change, 0 when there was never one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_change(&self) -> Result<i64, StoreError> {
+        self.value(query!(NEWEST_CHANGE)).await
     }
 
-    pub(crate) async fn newest_change(&self) -> Result<i64, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            integer(&mut connection, NEWEST_CHANGE).await
-        })
-        .await
-    }
-
-    pub(crate) async fn watcher(&self) -> Result<SqliteWatcher, StoreError> {
+    /// A connection of its own that only watches for commits of others.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn watcher(&self) -> Result<Watcher, StoreError> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = &self.shared.clock;
         self.shared.files.check_known()?;
         let connecting = clock.held(SqliteConnection::connect_with(&options)).await;
         let connection = self.shared.judged(connecting.map_err(StoreError::from))?;
-        Ok(SqliteWatcher {
+        Ok(Watcher {
             shared: Arc::clone(&self.shared),
             connection,
             version: None,
@@ -74,33 +68,41 @@ impl SqliteStore {
     }
 }
 
-/// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
-fn job_change(row: &SqliteRow) -> Result<JobChange, StoreError> {
-    let number = row.try_get("number")?;
-    let id: Option<String> = row.try_get("id")?;
-    let read = id.as_ref().map(|_| job(row));
-    let job = match read {
-        Some(Ok(job)) => Some(job),
-        Some(Err(error)) => {
-            tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
-            None
-        }
-        None => None,
-    };
-    Ok(JobChange { number, job })
+impl FromRow for JobChange {
+    const TABLE: &'static str = "jobs";
+    const KEY: &'static str = "id";
+
+    /// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let id: Option<String> = r.row.try_get("id")?;
+        let job = id.and_then(|id| {
+            let log = |error: &StoreError| {
+                tracing::error!(job_id = id, %error, "a row of jobs cannot be read and is not followed");
+            };
+            JobRow::read(r).inspect_err(log).ok()
+        });
+        Ok(Self {
+            number: r.row.try_get("number")?,
+            job,
+        })
+    }
 }
 
 /// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
 /// only be compared on one and the same connection.
 #[derive(Debug)]
-pub struct SqliteWatcher {
+pub struct Watcher {
     shared: Arc<Shared>,
     connection: SqliteConnection,
     version: Option<i64>,
 }
 
-impl SqliteWatcher {
-    pub(crate) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+impl Watcher {
+    /// Whether anybody has committed since the last call.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn saw_commit(&mut self) -> Result<bool, StoreError> {
         let reading = integer(&mut self.connection, "PRAGMA data_version");
         let read = self.shared.clock.held(reading).await;
         let version = self.shared.judged(read.map_err(StoreError::from))?;

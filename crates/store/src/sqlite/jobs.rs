@@ -1,14 +1,41 @@
 //! Jobs one by one, for the tracker, the commands and the status server.
 
+use std::collections::HashMap;
+
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::rows::{self, Reading, job_columns};
-use super::{SqliteStore, StoreError};
-use crate::{Asking, JobDetail, JobRow, JobSummary, Mirrored, NewJob, StepView};
+use super::bulk::json;
+use super::rows::{FromRow, Reading, read_all};
+use super::store::{Store, query};
+use crate::{
+    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, StepRow,
+    StoreError, TransitionRow,
+};
+use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
+use jobtrackd_core::transition::{KnownChallenge, KnownStep};
+
+/// The columns of `jobs` that a [`JobRow`] is read from.
+macro_rules! job_columns {
+    () => {
+        "j.id, j.url, j.webhook, j.priority, j.deadline_at, j.not_before, j.cancel_requested, j.poll_requested, \
+         j.state, j.polls, j.quiet_polls, j.consecutive_errors, j.last_error, j.last_polled_at, j.next_poll_at, \
+         j.not_found_since, j.queued, j.limited, j.created_at"
+    };
+}
+pub(super) use job_columns;
+
+/// The columns of `jobs` that a [`JobSummary`] is read from; its steps come beside.
+macro_rules! summary_columns {
+    () => {
+        concat!(job_columns!(), ", j.metadata, j.failure, j.finished_at")
+    };
+}
+pub(super) use summary_columns;
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource, event_bytes, limited,
@@ -18,12 +45,12 @@ pub(super) const TRACKED: &str = "
 
 const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
 
-pub(super) const MIRRORED: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
+pub(super) const RESOURCE: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
 
 pub(super) const SUMMARY: &str = concat!(
     "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at FROM jobs AS j WHERE j.id = ?1"
+    summary_columns!(),
+    " FROM jobs AS j WHERE j.id = ?1"
 );
 
 pub(super) const STEPS: &str = "
@@ -41,12 +68,12 @@ pub(super) const CANCEL: &str =
 pub(super) const POLL: &str =
     "UPDATE jobs SET poll_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
-const STATE: &str = "SELECT id, state FROM jobs WHERE id = ?1";
+pub(super) const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
 
 pub(super) const DETAIL: &str = concat!(
     "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at, j.resource, j.pruned FROM jobs AS j WHERE j.id = ?1"
+    summary_columns!(),
+    ", j.resource, j.pruned FROM jobs AS j WHERE j.id = ?1"
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
@@ -81,236 +108,348 @@ pub(super) const UNKNOWN_WEBHOOKS: &str = "
       AND webhook NOT IN (SELECT value FROM json_each(?1))
     GROUP BY webhook ORDER BY webhook";
 
-impl SqliteStore {
-    pub(crate) async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
-        let rows = self
-            .read(async {
-                // One read transaction, so that steps and counters belong together.
-                let mut snapshot = self.shared.readers.begin().await?;
-                let job = sqlx::query(TRACKED)
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *snapshot)
-                    .await?;
-                let steps = many(&mut snapshot, STEPS, id).await?;
-                snapshot.commit().await?;
-                Ok((job, steps))
-            })
-            .await?;
-        let (Some(job), steps) = rows else {
+impl Store {
+    /// A job as it was last recorded; `None` when its row is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
+        let (job, steps) = self.with_steps(TRACKED, STEPS, id).await?;
+        let Some(job) = job else {
             return Ok(None);
         };
         let r = Reading::new(&job, "jobs", "id");
         Ok(Some(Tracked {
             id: id.clone(),
-            state: r.job_state()?,
-            revision: r.integer("revision")?,
-            created_at: r.time("created_at")?,
+            state: r.get("state")?,
+            revision: r.get("revision")?,
+            created_at: r.get("created_at")?,
             metadata: r.metadata()?,
-            resource: r.maybe_text("resource")?,
-            steps: steps
-                .iter()
-                .map(rows::known_step)
-                .collect::<Result<_, _>>()?,
-            last_seq: r.number("last_seq")?,
-            last_sequence: r.number("last_sequence")?,
-            event_bytes: r.number("event_bytes")?,
-            limited: r.flag("limited")?,
+            resource: r.get("resource")?,
+            steps: read_all(&steps)?,
+            last_seq: r.get("last_seq")?,
+            last_sequence: r.get("last_sequence")?,
+            event_bytes: r.get("event_bytes")?,
+            limited: r.get("limited")?,
         }))
     }
 
-    pub(crate) async fn mirrored(&self, id: &JobId) -> Result<Option<Mirrored>, StoreError> {
-        let query = sqlx::query(MIRRORED).bind(id.as_str());
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.map(|row| {
-            let r = Reading::new(&row, "jobs", "id");
-            Ok(Mirrored {
-                state: r.job_state()?,
-                resource: r.maybe_text("resource")?,
-            })
-        })
-        .transpose()
+    /// One row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+        self.optional(query!(JOB, id.as_str())).await
     }
 
-    pub(crate) async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
-        let (job, steps) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let job = sqlx::query(SUMMARY)
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *snapshot)
-                    .await?;
-                let steps = many(&mut snapshot, STEPS, id).await?;
-                snapshot.commit().await?;
-                Ok((job, steps))
-            })
-            .await?;
-        let steps = steps.iter().map(rows::step).collect::<Result<_, _>>()?;
+    /// The remote job as last seen; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>, StoreError> {
+        self.optional(query!(RESOURCE, id.as_str())).await
+    }
+
+    /// One job as it is in a list.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
+        let (job, steps) = self.with_steps(SUMMARY, STEPS, id).await?;
+        let steps = read_all(&steps)?;
         job.map(|row| summary(&row, steps)).transpose()
     }
 
-    pub(crate) async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
-        let query = sqlx::query(JOB).bind(id.as_str());
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.as_ref().map(rows::job).transpose()
+    /// What answering a job's challenge needs; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>, StoreError> {
+        let (job, steps) = self.with_steps(RESOURCE, STEPS_IN_PROGRESS, id).await?;
+        let Some(job) = job else {
+            return Ok(None);
+        };
+        let JobResource { state, resource } = JobResource::from_row(&job)?;
+        Ok(Some(JobChallenge {
+            state,
+            resource,
+            steps: read_all(&steps)?,
+        }))
     }
 
-    pub(crate) async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
-        self.write(async |connection| Ok(insert(connection, job).await?))
-            .await
-    }
-
-    pub(crate) async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
-        self.request(CANCEL, id).await
-    }
-
-    pub(crate) async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
-        self.request(POLL, id).await
-    }
-
-    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
-        self.write(async |connection| {
-            let requested = sqlx::query(sql)
-                .bind(id.as_str())
-                .execute(&mut *connection)
+    /// A row of the job and its steps, as they are at one moment.
+    async fn with_steps(
+        &self,
+        job: &'static str,
+        steps: &'static str,
+        id: &JobId,
+    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>), StoreError> {
+        self.snapshot(async |snapshot| {
+            let job = query!(job, id.as_str())
+                .fetch_optional(&mut *snapshot)
                 .await?;
-            if requested.rows_affected() == 1 {
-                return Ok(Some(true));
-            }
-            let row = sqlx::query(STATE)
-                .bind(id.as_str())
-                .fetch_optional(connection)
-                .await?;
-            Ok(row.map(|_| false))
+            let steps = query!(steps, id.as_str()).fetch_all(snapshot).await?;
+            Ok((job, steps))
         })
         .await
     }
 
-    pub(crate) async fn asking(&self, id: &JobId) -> Result<Option<Asking>, StoreError> {
-        let (job, steps) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let job = sqlx::query(MIRRORED).bind(id.as_str());
-                let job = job.fetch_optional(&mut *snapshot).await?;
-                let steps = many(&mut snapshot, STEPS_IN_PROGRESS, id).await?;
-                snapshot.commit().await?;
-                Ok((job, steps))
+    /// What is known of one job, but for what may be large.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
+        let id = id.as_str();
+        let (job, steps, transitions, events, deliveries, attempts) = self
+            .snapshot(async |snapshot| {
+                Ok((
+                    query!(DETAIL, id).fetch_optional(&mut *snapshot).await?,
+                    query!(STEPS, id).fetch_all(&mut *snapshot).await?,
+                    query!(TRANSITIONS, id).fetch_all(&mut *snapshot).await?,
+                    query!(EVENTS, id).fetch_all(&mut *snapshot).await?,
+                    query!(DELIVERIES, id).fetch_all(&mut *snapshot).await?,
+                    query!(ATTEMPTS, id).fetch_all(&mut *snapshot).await?,
+                ))
             })
             .await?;
         let Some(job) = job else {
             return Ok(None);
         };
         let r = Reading::new(&job, "jobs", "id");
-        Ok(Some(Asking {
-            state: r.job_state()?,
-            resource: r.maybe_text("resource")?,
-            steps: steps.iter().map(rows::step).collect::<Result<_, _>>()?,
-        }))
-    }
-
-    pub(crate) async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
-        let found = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let job = sqlx::query(DETAIL)
-                    .bind(id.as_str())
-                    .fetch_optional(&mut *snapshot)
-                    .await?;
-                let mut parts = Vec::new();
-                for sql in [STEPS, TRANSITIONS, EVENTS, DELIVERIES, ATTEMPTS] {
-                    parts.push(many(&mut snapshot, sql, id).await?);
-                }
-                snapshot.commit().await?;
-                Ok((job, parts))
-            })
-            .await?;
-        let (Some(job), parts) = found else {
-            return Ok(None);
-        };
-        let mut parts = parts.into_iter();
-        let mut next = || parts.next().unwrap_or_default();
-        let r = Reading::new(&job, "jobs", "id");
         Ok(Some(JobDetail {
-            summary: summary(
-                &job,
-                next().iter().map(rows::step).collect::<Result<_, _>>()?,
-            )?,
-            resource: r.maybe_text("resource")?,
-            pruned: match r.integer("pruned")? {
+            summary: summary(&job, read_all(&steps)?)?,
+            resource: r.get("resource")?,
+            pruned: match r.get::<u8>("pruned")? {
                 0 => None,
                 1 => Some(Stage::Attempts),
-                _ => Some(Stage::Events),
+                2 => Some(Stage::Events),
+                _ => return Err(r.broken("pruned")),
             },
-            transitions: next()
-                .iter()
-                .map(rows::transition)
-                .collect::<Result<_, _>>()?,
-            events: next().iter().map(rows::event).collect::<Result<_, _>>()?,
-            deliveries: next()
-                .iter()
-                .map(rows::delivery)
-                .collect::<Result<_, _>>()?,
-            attempts: next().iter().map(rows::attempt).collect::<Result<_, _>>()?,
+            transitions: read_all(&transitions)?,
+            events: read_all(&events)?,
+            deliveries: read_all(&deliveries)?,
+            attempts: read_all(&attempts)?,
         }))
     }
 
-    pub(crate) async fn unknown_webhooks(
+    /// Inserts a job; `false` when the id is there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] with the reason when the row may not be inserted.
+    pub async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+        self.write(async |connection| Ok(insert(connection, job).await?))
+            .await
+    }
+
+    /// Inserts jobs in one transaction and says of each what became of it, in order. A refused one keeps none of the
+    /// others out.
+    ///
+    /// # Errors
+    /// When the database cannot be written; none of them is inserted then.
+    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, StoreError> {
+        self.write(async |connection| {
+            let mut outcomes = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                // The triggers undo the refused statement only; the transaction goes on.
+                let inserted = insert(&mut *connection, job).await;
+                outcomes.push(match inserted.map_err(StoreError::from) {
+                    Ok(true) => Enqueued::New,
+                    Ok(false) => Enqueued::Known,
+                    Err(StoreError::Refused(reason)) => Enqueued::Refused(reason),
+                    Err(error) => return Err(error),
+                });
+            }
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+        self.request(CANCEL, id).await
+    }
+
+    /// Asks for a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+        self.request(POLL, id).await
+    }
+
+    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
+        self.write(async |connection| {
+            let requested = query!(sql, id.as_str()).execute(&mut *connection).await?;
+            if requested.rows_affected() == 1 {
+                return Ok(Some(true));
+            }
+            let known = query!(KNOWN, id.as_str())
+                .fetch_optional(connection)
+                .await?;
+            Ok(known.map(|_| false))
+        })
+        .await
+    }
+
+    /// Names in `jobs.webhook` of unfinished jobs that are not in `known`, with the number of those jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unknown_webhooks(
         &self,
         known: &[WebhookName],
     ) -> Result<Vec<(String, u64)>, StoreError> {
-        let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
-        let names = super::commit::json(&names)?;
-        let query = sqlx::query(UNKNOWN_WEBHOOKS).bind(names);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let rows = self.rows(query!(UNKNOWN_WEBHOOKS, json(known)?)).await?;
         rows.iter()
             .map(|row| {
                 let r = Reading::new(row, "jobs", "webhook");
-                Ok((
-                    r.foreign_text("webhook")?.unwrap_or_default(),
-                    r.number("jobs")?,
-                ))
+                Ok((r.lossy_text("webhook")?.unwrap_or_default(), r.get("jobs")?))
             })
             .collect()
     }
 }
 
 /// Inserts a job's row; `false` when its id is there already.
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    job: &NewJob,
-) -> Result<bool, sqlx::Error> {
-    let insert = sqlx::query(ENQUEUE)
-        .bind(&job.id)
-        .bind(&job.url)
-        .bind(&job.metadata)
-        .bind(&job.webhook)
-        .bind(job.priority)
-        .bind(job.deadline_at.map(|at| at.0))
-        .bind(job.not_before.map(|at| at.0));
+async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool, sqlx::Error> {
+    let insert = query!(
+        ENQUEUE,
+        &job.id,
+        &job.url,
+        &job.metadata,
+        &job.webhook,
+        job.priority,
+        job.deadline_at.map(|at| at.0),
+        job.not_before.map(|at| at.0)
+    );
     Ok(insert.execute(connection).await?.rows_affected() == 1)
 }
 
-async fn many(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    id: &JobId,
-) -> Result<Vec<SqliteRow>, sqlx::Error> {
-    sqlx::query(sql)
-        .bind(id.as_str())
-        .fetch_all(connection)
-        .await
-}
-
-pub(super) fn summary(row: &SqliteRow, steps: Vec<StepView>) -> Result<JobSummary, StoreError> {
+pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary, StoreError> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
-        row: rows::job(row)?,
+        row: JobRow::read(&r)?,
         metadata: r.metadata()?,
-        failure: r.failure()?,
-        finished_at: r.maybe_time("finished_at")?,
+        failure: r.get("failure")?,
+        finished_at: r.get("finished_at")?,
         steps,
     })
+}
+
+/// Rows of several jobs, by job.
+pub(super) fn by_job<T: FromRow>(
+    rows: &[SqliteRow],
+) -> Result<HashMap<String, Vec<T>>, StoreError> {
+    let mut found: HashMap<String, Vec<T>> = HashMap::new();
+    for row in rows {
+        let of_job = found.entry(row.try_get("job_id")?).or_default();
+        of_job.push(T::from_row(row)?);
+    }
+    Ok(found)
+}
+
+impl FromRow for JobRow {
+    const TABLE: &'static str = "jobs";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: r.get("id")?,
+            url: r.lossy_text("url")?,
+            webhook: r.lossy_text("webhook")?,
+            priority: r.get("priority")?,
+            deadline_at: r.get("deadline_at")?,
+            not_before: r.get("not_before")?,
+            cancel_requested: r.get("cancel_requested")?,
+            poll_requested: r.get("poll_requested")?,
+            state: r.get("state")?,
+            progress: Progress {
+                polls: r.get("polls")?,
+                quiet_polls: r.get("quiet_polls")?,
+                consecutive_errors: r.get("consecutive_errors")?,
+                last_error: r.get("last_error")?,
+                last_polled_at: r.get("last_polled_at")?,
+                not_found_since: r.get("not_found_since")?,
+                queued: r.get("queued")?,
+                limited: r.get("limited")?,
+                ..Progress::default()
+            },
+            next_poll_at: r.get("next_poll_at")?,
+            created_at: r.get("created_at")?,
+        })
+    }
+}
+
+impl FromRow for JobResource {
+    const TABLE: &'static str = "jobs";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            state: r.get("state")?,
+            resource: r.get("resource")?,
+        })
+    }
+}
+
+impl FromRow for KnownStep {
+    const TABLE: &'static str = "steps";
+    const KEY: &'static str = "title";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            title: r.get("title")?,
+            occurrence: r.get("occurrence")?,
+            position: r.get("position")?,
+            status: r.get("status")?,
+            result: r.get("result")?,
+            delayed: r.get("delayed")?,
+            challenge: match r.get("challenge")? {
+                Some(identity) => Some(KnownChallenge {
+                    identity,
+                    expires_at: r.get("challenge_expires_at")?,
+                    response_url: r.get("challenge_response_url")?,
+                }),
+                None => None,
+            },
+        })
+    }
+}
+
+impl FromRow for StepRow {
+    const TABLE: &'static str = "steps";
+    const KEY: &'static str = "title";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            position: r.get("position")?,
+            title: r.get("title")?,
+            status: r.get("status")?,
+            result: r.get("result")?,
+            first_seen_at: r.get("first_seen_at")?,
+            updated_at: r.get("updated_at")?,
+            expires_at: r.get("challenge_expires_at")?,
+            response_url: r.get("challenge_response_url")?,
+        })
+    }
+}
+
+impl FromRow for TransitionRow {
+    const TABLE: &'static str = "transitions";
+    const KEY: &'static str = "job_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            seq: r.get("seq")?,
+            position: r.get("position")?,
+            title: r.get("title")?,
+            from: r.get("from_status")?,
+            to: r.get("to_status")?,
+            result: r.get("result")?,
+            observed_at: r.get("observed_at")?,
+            remote_updated: r.get("remote_updated")?,
+        })
+    }
 }

@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::StoreError;
-use super::commit::json;
+use super::bulk::json;
+use super::rows::{FromRow, Reading};
+use super::store::query;
+use crate::StoreError;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -23,7 +25,7 @@ pub(super) const PROMOTE: &str = "
             WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
               AND first.state = 'pending'))";
 
-/// What stands behind the first pending delivery of its lane has no due time, also when that one came later.
+/// What comes behind the first pending delivery of its lane has no due time, also when that one came later.
 pub(super) const DEMOTE: &str = "
     UPDATE deliveries SET next_attempt_at = NULL
     WHERE state = 'pending' AND next_attempt_at IS NOT NULL AND (event_id, webhook) IN (
@@ -35,26 +37,22 @@ pub(super) const DEMOTE: &str = "
             WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
               AND first.state = 'pending'))";
 
-/// The deliveries of one job to one webhook, told in order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The deliveries of one job to one webhook, sent in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Lane {
     pub(super) webhook: WebhookName,
     pub(super) job_id: JobId,
 }
 
-/// A lane as statements take it.
-#[derive(Serialize)]
-struct LaneRow<'a> {
-    webhook: &'a str,
-    job_id: &'a str,
-}
+impl FromRow for Lane {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "webhook";
 
-impl<'a> LaneRow<'a> {
-    fn of(lane: &'a Lane) -> Self {
-        Self {
-            webhook: lane.webhook.as_str(),
-            job_id: lane.job_id.as_str(),
-        }
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            webhook: r.get("webhook")?,
+            job_id: r.get("job_id")?,
+        })
     }
 }
 
@@ -64,25 +62,18 @@ pub(super) async fn promote_heads(
     lanes: &HashSet<Lane>,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    if lanes.is_empty() {
-        return Ok(());
+    if !lanes.is_empty() {
+        let promote = query!(PROMOTE, json(lanes)?, now.0);
+        promote.execute(connection).await?;
     }
-    let rows: Vec<LaneRow<'_>> = lanes.iter().map(LaneRow::of).collect();
-    sqlx::query(PROMOTE)
-        .bind(json(&rows)?)
-        .bind(now.0)
-        .execute(connection)
-        .await?;
     Ok(())
 }
 
-/// Takes the due time of every pending delivery that stands behind another one of its lane.
+/// Takes the due time of every pending delivery that comes behind another one of its lane.
 pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
     lanes: &HashSet<Lane>,
 ) -> Result<(), StoreError> {
-    let rows: Vec<LaneRow<'_>> = lanes.iter().map(LaneRow::of).collect();
-    let demote = sqlx::query(DEMOTE).bind(json(&rows)?);
-    demote.execute(connection).await?;
+    query!(DEMOTE, json(lanes)?).execute(connection).await?;
     Ok(())
 }

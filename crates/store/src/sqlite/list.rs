@@ -1,24 +1,21 @@
 //! Jobs in pages, the newest first, and the search among them.
 
-use std::collections::HashMap;
-
 use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
 use sqlx::Row;
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
-use super::jobs::{STEPS_OF_MANY, summary};
-use super::rows::{self, Reading, job_columns};
-use super::{SqliteStore, StoreError};
-use crate::{JobFilter, JobPage, PAGE_BYTES, StepView};
+use super::jobs::{STEPS_OF_MANY, by_job, job_columns, summary, summary_columns};
+use super::rows::Reading;
+use super::store::{Statement, Store, query};
+use crate::{JobFilter, JobPage, PAGE_BYTES, StoreError};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
-/// Most jobs that a search by webhook or text looks at.
+/// Most jobs that a search by webhook or text reads.
 const SEARCHED_JOBS: i64 = 100_000;
 
-/// What is asked of a listed job beyond its place: the webhook, and the text. The text is looked for in metadata as it is
+/// The conditions on a listed job besides its position: the webhook, and the text. The text is searched in metadata as it is
 /// written and, where escapes stand in it (`M\u00fcller`), in what it means.
 macro_rules! listed {
     () => {
@@ -53,15 +50,14 @@ pub(super) const LIST_OF_STATE: &str = concat!(key_of_listed!(), " AND j.state =
 
 pub(super) const LISTED: &str = concat!(
     "SELECT ",
-    job_columns!(),
-    ", j.metadata, j.failure, j.finished_at
-     FROM json_each(?1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
+    summary_columns!(),
+    " FROM json_each(?1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
 pub(super) const NEWEST_IDS: &str =
     "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
 
-/// The last job that a search looks at.
+/// The last job that a search reads.
 pub(super) const SEARCH_END: &str = "
     SELECT j.created_at, j.id FROM jobs AS j
     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)
@@ -72,8 +68,13 @@ pub(super) const SEARCH_END_OF_STATE: &str = "
     WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8
     ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
 
-impl SqliteStore {
-    pub(crate) async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
+impl Store {
+    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text reads 100,000 jobs
+    /// of the state and time at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
         let mut range = Range::of(filter);
         if let Some(end) = self.search_end(filter).await? {
             range.last = (end.0.0, end.1.to_string());
@@ -90,26 +91,18 @@ impl SqliteStore {
             .bind(text)
             .bind(filter.state.map(JobState::as_str));
         let (jobs, steps, more) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
+            .snapshot(async |snapshot| {
                 let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
                 let ids = serde_json::to_string(&ids).unwrap_or_default();
-                let jobs = sqlx::query(LISTED).bind(&ids);
-                let jobs = jobs.fetch_all(&mut *snapshot).await?;
-                let steps = sqlx::query(STEPS_OF_MANY).bind(ids);
-                let steps = steps.fetch_all(&mut *snapshot).await?;
-                snapshot.commit().await?;
+                let jobs = query!(LISTED, &ids).fetch_all(&mut *snapshot).await?;
+                let steps = query!(STEPS_OF_MANY, ids).fetch_all(snapshot).await?;
                 Ok((jobs, steps, more))
             })
             .await?;
-        let mut steps_of: HashMap<String, Vec<StepView>> = HashMap::new();
-        for step in steps {
-            let mine = steps_of.entry(step.try_get("job_id")?).or_default();
-            mine.push(rows::step(&step)?);
-        }
+        let mut steps = by_job(&steps)?;
         let jobs = jobs.iter().map(|row| {
-            let id: String = row.try_get("id")?;
-            summary(row, steps_of.remove(&id).unwrap_or_default())
+            let id: &str = row.try_get("id")?;
+            summary(row, steps.remove(id).unwrap_or_default())
         });
         Ok(JobPage {
             jobs: jobs.collect::<Result<_, StoreError>>()?,
@@ -117,41 +110,44 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
-        let query = sqlx::query(NEWEST_IDS).bind(limit);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+    /// The ids of the newest jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+        let rows = self.rows(query!(NEWEST_IDS, limit)).await?;
         // Whatever its id: a row that cannot be read is left out.
-        let ids = rows
-            .iter()
-            .map(|row| Reading::new(row, "jobs", "id").job_id("id"));
-        Ok(ids.filter_map(Result::ok).collect())
+        let ids = rows.iter().map(|row| row.try_get("id").map(JobId::parse));
+        Ok(ids.flatten().flatten().collect())
     }
 
-    pub(crate) async fn search_end(
+    /// Where a search by webhook or text ends although older jobs may match: the last job that is read. `None`
+    /// when all are read.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn search_end(
         &self,
         filter: &JobFilter,
     ) -> Result<Option<(UnixMillis, JobId)>, StoreError> {
         if !filter.is_search() {
             return Ok(None);
         }
-        let range = Range::of(filter);
         let sql = match filter.state {
             Some(_) => SEARCH_END_OF_STATE,
             None => SEARCH_END,
         };
-        let query = range
+        let query = Range::of(filter)
             .bound(sql, SEARCHED_JOBS - 1)
             .bind(None::<&str>)
             .bind(None::<&str>)
             .bind(filter.state.map(JobState::as_str));
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.map(|row| {
-            let r = Reading::new(&row, "jobs", "id");
-            Ok((r.time("created_at")?, r.job_id("id")?))
-        })
-        .transpose()
+        let rows = self.rows(query).await?;
+        let end = rows.first().map(|row| {
+            let r = Reading::new(row, "jobs", "id");
+            Ok((r.get("created_at")?, r.get("id")?))
+        });
+        end.transpose()
     }
 }
 
@@ -173,9 +169,9 @@ async fn keys(
 
 /// Where in the list's order jobs are read.
 struct Range {
-    /// The first one stands behind this place.
+    /// The first one comes after this position.
     before: (i64, String),
-    /// The last one stands here or before.
+    /// The last one is here or before.
     last: (i64, String),
 }
 
@@ -194,12 +190,8 @@ impl Range {
         }
     }
 
-    fn bound(self, sql: &'static str, limit: i64) -> Query<'static, Sqlite, SqliteArguments> {
-        sqlx::query(sql)
-            .bind(self.before.0)
-            .bind(self.before.1)
-            .bind(limit)
-            .bind(self.last.0)
-            .bind(self.last.1)
+    fn bound(self, sql: &'static str, limit: i64) -> Statement<'static> {
+        let (before, last) = (self.before, self.last);
+        query!(sql, before.0, before.1, limit, last.0, last.1)
     }
 }

@@ -12,8 +12,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::identity::{beside, unfit};
-use crate::{Filesystem, FilesystemKind, folder_of, real_path};
+use super::files::{beside, unfit};
+use super::filesystem::{Filesystem, FilesystemKind, folder_of, real_path};
 
 /// What the lock file's name ends with.
 pub(super) const LOCK: &str = ".lock";

@@ -1,272 +1,48 @@
-//! The SQLite backend: one connection writes, a pool reads, a third kind only watches. Requests have a writer and readers
-//! of their own.
+//! The SQLite backend.
 
+mod attempts;
 mod backup;
-mod command;
+mod bulk;
 mod commit;
 mod copy;
+mod counts;
 mod deliveries;
 mod events;
 mod expiry;
-mod figures;
+mod files;
+mod filesystem;
 mod health;
-mod identity;
 mod intake;
 mod jobs;
 mod lanes;
 mod list;
-mod listing;
 mod lock;
+mod lost_log;
 mod migrate;
 mod open;
-mod pieces;
-mod place;
 mod prune;
 mod replay;
 mod restore;
 mod rows;
-mod salvage;
 mod shortage;
-mod standing;
-mod steering;
+mod staging;
+mod store;
 mod timeline;
 mod undelivered;
 mod upstreams;
 mod users;
-mod watched;
+mod watch;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
-use std::time::Duration;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
-use sqlx::{Connection, Row};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
-
 pub use backup::BackupTarget;
-pub use copy::{Copied, CopyError};
-pub(super) use intake::SqliteWatcher;
+pub use copy::Copied;
+pub use filesystem::{DatabaseFile, Filesystem, FilesystemKind, MOST_LINKS, folder_of, real_path};
+pub use intake::Watcher;
 pub use lock::{Holder, InstanceLock, LockError};
 pub use open::sqlite_version;
 pub use restore::{BackupFile, Restored};
-
-use identity::Files;
-use shortage::judge;
-
-use super::{Shortage, StoreError};
-use jobtrackd_clock::Clock;
-use jobtrackd_core::recurring::{Recurring, Report};
-
-/// Moves what the log holds into the database. The read comes first: SQLite opens the log with the first read, and a
-/// checkpoint that has to open it waits for itself.
-const TIDY: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
-
-/// The same without waiting for others.
-const TIDY_AT_ONCE: &str =
-    "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
-
-/// One SQLite file.
-#[derive(Debug, Clone)]
-pub struct SqliteStore {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    options: SqliteConnectOptions,
-    files: Arc<Files>,
-    readers: SqlitePool,
-    /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
-    /// rolled back and sqlx has not (docs/development.md, fact 2); the next write opens a new one.
-    writer: Mutex<Option<SqliteConnection>>,
-    /// Held during a transaction. The writers of one process take turns in order: at SQLite's own lock, which knows none,
-    /// one that commits without a pause would keep the other out for seconds.
-    turn: Arc<Mutex<()>>,
-    /// How long a write waits in all before it is [`StoreError::Busy`]; `None`: as long as SQLite waits for a foreign lock.
-    patience: Option<Duration>,
-    clock: Clock,
-    /// What readers were short of, and whether that was told.
-    shortage: StdMutex<Recurring<Shortage>>,
-}
-
-/// Pause between two tries of a write that has patience of its own.
-const TRY_AGAIN: Duration = Duration::from_millis(50);
-
-impl SqliteStore {
-    /// Runs `work` in one `BEGIN IMMEDIATE` transaction of the writer connection.
-    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
-    where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-    {
-        let (value, _) = self.write_timed(work).await?;
-        Ok(value)
-    }
-
-    /// The same, with how long nobody else could write. The wait for others is not in it.
-    async fn write_timed<T, F>(&self, work: F) -> Result<(T, Duration), StoreError>
-    where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-    {
-        let (shared, mut work) = (&self.shared, Some(work));
-        let Some(patience) = shared.patience else {
-            let writing = async {
-                let mut slot = shared.writer.lock().await;
-                let _turn = shared.turn.lock().await;
-                self.attempt(&mut slot, &mut work).await
-            };
-            let written = shared.clock.held(writing).await;
-            return written.map_err(|error| shared.meaning(error));
-        };
-        let deadline = Instant::now() + patience;
-        let late = |_| StoreError::Busy;
-        let mut slot = timeout_at(deadline, shared.writer.lock())
-            .await
-            .map_err(late)?;
-        loop {
-            let turn = timeout_at(deadline, shared.turn.lock())
-                .await
-                .map_err(late)?;
-            let result = shared.clock.held(self.attempt(&mut slot, &mut work)).await;
-            drop(turn);
-            let locked = matches!(result, Err(StoreError::Busy)) && work.is_some();
-            if !locked || Instant::now() + TRY_AGAIN >= deadline {
-                return result.map_err(|error| shared.meaning(error));
-            }
-            sleep(TRY_AGAIN).await;
-        }
-    }
-
-    /// Takes `work` once the transaction has begun.
-    async fn attempt<T, F>(
-        &self,
-        slot: &mut Option<SqliteConnection>,
-        work: &mut Option<F>,
-    ) -> Result<(T, Duration), StoreError>
-    where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-    {
-        let files = &self.shared.files;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => {
-                // Opening would make a new log where ours was taken away.
-                files.check_known()?;
-                SqliteConnection::connect_with(&self.shared.options).await?
-            }
-        };
-        let result = in_transaction(&mut connection, files, work).await;
-        match &result {
-            Ok(_) => *slot = Some(connection),
-            // No other connection finds the log that this one has open.
-            Err(_) if files.check_known().is_err() => *slot = Some(connection),
-            Err(_) => drop(connection.close().await),
-        }
-        result
-    }
-
-    /// Runs `work` on a reader. Paused time stands still meanwhile.
-    async fn read<T>(
-        &self,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
-        let read = self.shared.clock.held(work).await;
-        self.shared.judged(read.map_err(StoreError::from))
-    }
-
-    pub(super) async fn close(&self) {
-        if self.is_kept_open() {
-            return;
-        }
-        let writer = self.shared.writer.lock().await.take();
-        let closing = async {
-            self.shared.readers.close().await;
-            if let Some(mut writer) = writer {
-                // Best effort, and no waiting for others: what stays in the log is read from there at the next start,
-                // unless the log was taken away.
-                let is_there = self.shared.files.check_known().is_ok();
-                let tidying = if is_there { TIDY_AT_ONCE } else { TIDY };
-                let tidied = sqlx::raw_sql(tidying).execute(&mut writer).await;
-                if let Err(error) = tidied {
-                    tracing::debug!(%error, "the write-ahead log was not tidied");
-                }
-                drop(writer.close().await);
-            }
-        };
-        self.shared.clock.held(closing).await;
-    }
-
-    /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
-    /// ours holds into the database, where it would be mixed with what they have written. The same once it is known what
-    /// became of ours: closing would also remove what then has its name.
-    fn is_kept_open(&self) -> bool {
-        let files = &self.shared.files;
-        let kept = files.are_parted() || matches!(files.fate.get(), Some(Some(_)));
-        if kept {
-            std::mem::forget(Arc::clone(&self.shared));
-        }
-        kept
-    }
-}
-
-impl Shared {
-    /// What an error means. Files that were taken away are the reason for whatever SQLite makes of it.
-    fn meaning(&self, error: StoreError) -> StoreError {
-        match judge(error, self.files.database(), true) {
-            StoreError::Damaged(reason) => {
-                let taken = self.files.check_known().err();
-                taken.unwrap_or(StoreError::Damaged(reason))
-            }
-            other => other,
-        }
-    }
-
-    /// What the error of a reader means; a shortage is logged once as long as it lasts.
-    fn judged<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
-        let read = read.map_err(|error| self.meaning(error));
-        let short = match &read {
-            Err(StoreError::Short(shortage)) => Some(*shortage),
-            Err(_) => return read,
-            Ok(_) => None,
-        };
-        let mut told = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
-        match told.note(short, self.clock.now()) {
-            Some(Report::Begun(shortage)) => {
-                tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");
-            }
-            Some(Report::Ended(shortage)) => {
-                tracing::info!(%shortage, "the database can be read again");
-            }
-            None => {}
-        }
-        read
-    }
-}
-
-async fn in_transaction<T, F>(
-    connection: &mut SqliteConnection,
-    files: &Files,
-    work: &mut Option<F>,
-) -> Result<(T, Duration), StoreError>
-where
-    F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
-{
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    // The log is open now. In one that nobody else finds a commit would be lost.
-    files.check()?;
-    let began = Instant::now();
-    let work = work
-        .take()
-        .ok_or_else(|| StoreError::Other("the work was done before".to_owned()))?;
-    let value = work(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok((value, began.elapsed()))
-}
-
-/// A row's single integer.
-async fn integer(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
-    sqlx::query(sql).fetch_one(connection).await?.try_get(0)
-}
+pub use staging::CopyError;
+pub use store::Store;

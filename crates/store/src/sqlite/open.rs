@@ -15,11 +15,13 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::Mutex;
 
-use super::identity::{Files, check_names};
+use super::files::{Files, check_names};
+use super::filesystem::{DatabaseFile, real_path};
+use super::migrate;
 use super::migrate::{MIGRATIONS, newest};
 use super::shortage::judge;
-use super::{Shared, SqliteStore, StoreError, integer, migrate};
-use crate::{Place, real_path};
+use super::store::{Shared, Store, integer, query};
+use crate::{OLDEST_SQLITE, StoreError};
 use jobtrackd_clock::Clock;
 
 /// `PRAGMA application_id` of our files: "JOBT".
@@ -46,24 +48,30 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a request waits for a reader.
 const REQUEST_READ_PATIENCE: Duration = Duration::from_secs(2);
 
-impl SqliteStore {
-    pub(crate) async fn create_or_migrate(
-        place: Place<'_>,
+impl Store {
+    /// Creates the file if there is none, brings its schema up to date and opens it.
+    ///
+    /// # Errors
+    /// When the file is no database of jobtrackd, is newer than this program, or cannot be written, and
+    /// [`StoreError::NetworkFilesystem`].
+    pub async fn create_or_migrate<'a>(
+        file: impl Into<DatabaseFile<'a>>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        place.check()?;
-        Self::create_or_migrate_by(&MIGRATIONS, place, clock).await
+        let file = file.into();
+        file.check()?;
+        Self::create_or_migrate_by(&MIGRATIONS, file, clock).await
     }
 
     pub(super) async fn create_or_migrate_by(
         migrations: &Migrator,
-        place: Place<'_>,
+        file: DatabaseFile<'_>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let path =
-            &real_path(place.path).map_err(|error| unusable(place.path, &error.to_string()))?;
-        if !place.create && !exists(path)? {
-            return Err(StoreError::Missing(place.path.to_owned()));
+            &real_path(file.path).map_err(|error| unusable(file.path, &error.to_string()))?;
+        if !file.create && !exists(path)? {
+            return Err(StoreError::Missing(file.path.to_owned()));
         }
         check_names(path)?;
         if create_file(path).map_err(|error| unusable(path, &error.to_string()))? {
@@ -78,7 +86,7 @@ impl SqliteStore {
         if found > known {
             return Err(StoreError::Newer { found, known });
         }
-        let store = Self::connect(place.path, path, clock.clone()).await?;
+        let store = Self::connect(file.path, path, clock.clone()).await?;
         if found < known {
             let migrated = clock
                 .held(migrate::run(&store.shared.options, migrations))
@@ -89,14 +97,23 @@ impl SqliteStore {
         Ok(store)
     }
 
-    pub(crate) async fn open(place: Place<'_>, clock: Clock) -> Result<Self, StoreError> {
-        place.check()?;
-        let path = &match real_path(place.path) {
+    /// Opens a file whose schema is up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`,
+    /// [`StoreError::NetworkFilesystem`] where that is not allowed.
+    pub async fn open<'a>(
+        file: impl Into<DatabaseFile<'a>>,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let file = file.into();
+        file.check()?;
+        let path = &match real_path(file.path) {
             Ok(path) if exists(&path)? => path,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unusable(place.path, &error.to_string()));
+                return Err(unusable(file.path, &error.to_string()));
             }
-            _ => return Err(StoreError::Absent(place.path.to_owned())),
+            _ => return Err(StoreError::Absent(file.path.to_owned())),
         };
         regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
         check_names(path)?;
@@ -108,8 +125,16 @@ impl SqliteStore {
                 known: wanted,
             }),
             found if found < wanted => Err(StoreError::Outdated { found, wanted }),
-            _ => Self::connect(place.path, path, clock).await,
+            _ => Self::connect(file.path, path, clock).await,
         }
+    }
+
+    /// The number of the file's schema.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn schema(&self) -> Result<i64, StoreError> {
+        self.value(query!(SCHEMA)).await
     }
 
     /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
@@ -131,7 +156,7 @@ impl SqliteStore {
         shared.files.check()
     }
 
-    /// `name` is how it was asked for, `path` the file itself.
+    /// `name` is the configured path, `path` the file itself.
     async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let files = Arc::new(Files::of(name, path)?);
         let options = plain_options(path)
@@ -157,9 +182,14 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn for_requests(&self) -> Result<Self, StoreError> {
+    /// The same database through connections of its own, for requests: they wait neither for the loops' readers nor the
+    /// loops for theirs, and a write is [`StoreError::Busy`] after 3 s, however many wait. To be closed before this one.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub async fn for_requests(&self) -> Result<Self, StoreError> {
         let shared = &self.shared;
-        // A lock is asked for and not waited for, so that no request keeps the turn while it waits.
+        // A lock is tried and not waited for, so that no request keeps the turn while it waits.
         let options = shared.options.clone().busy_timeout(Duration::ZERO);
         let connecting = shared.clock.held(SqliteConnection::connect_with(&options));
         let writer = connecting.await.map_err(StoreError::from);
@@ -207,7 +237,7 @@ pub(super) async fn read_schema(
     // One read transaction: another program may be bringing the schema up to date just now.
     let mut snapshot = connection.begin().await?;
     let version = version_of(&mut snapshot).await?;
-    if version_numbers(&version) < version_numbers(crate::OLDEST_SQLITE) {
+    if version_numbers(&version) < version_numbers(OLDEST_SQLITE) {
         return Err(StoreError::OldSqlite(version));
     }
     let application = integer(&mut snapshot, "PRAGMA application_id").await?;

@@ -7,19 +7,19 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{Prunable, Prune, Pruned};
+use super::store::{Store, query};
+use crate::{Prunable, Prune, Pruned, StoreError};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
 
-/// Jobs that one look goes through.
-const LOOKED_AT: i64 = 1000;
+/// Jobs that one search goes through.
+const SEARCHED: i64 = 1000;
 
 /// Most bytes of bodies that one transaction deletes (1 MiB), unless a single event has more.
 const BYTES: i64 = 1 << 20;
 
-/// Nothing is left to be told, and nothing was lately.
+/// Nothing is left to be delivered, and nothing was tried lately.
 macro_rules! is_over {
     () => {
         "NOT EXISTS (
@@ -80,42 +80,48 @@ pub(super) const PRUNE_TESTS: &str = "
         SELECT event_id, webhook, number FROM attempts
         WHERE event_id >= 'test_' AND event_id < 'test`' AND started_at < ?1 LIMIT ?2)";
 
-impl SqliteStore {
-    pub(crate) async fn prunable(
+const HAS_EVENTS: &str = "SELECT 1 FROM events WHERE job_id = ?1 LIMIT 1";
+
+impl Store {
+    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be delivered,
+    /// in the order of their ends, behind `after`. Searches 1000 such jobs at most; the second value is where it stopped,
+    /// if it did.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn prunable(
         &self,
         stage: Stage,
         before: UnixMillis,
         after: Option<(UnixMillis, i64)>,
     ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>), StoreError> {
         let (at, row) = after.map_or((i64::MIN, i64::MIN), |(at, row)| (at.0, row));
-        let query = sqlx::query(PRUNABLE)
-            .bind(marked_before(stage))
-            .bind(before.0)
-            .bind(at)
-            .bind(row)
-            .bind(LOOKED_AT);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
+        let query = query!(PRUNABLE, marked_before(stage), before.0, at, row, SEARCHED);
+        let rows = self.rows(query).await?;
         let mut prunable = Vec::new();
         let mut last = None;
         for row in &rows {
             let r = Reading::new(row, "jobs", "id");
-            let (finished_at, number) = (r.time("finished_at")?, r.integer("row")?);
-            last = Some((finished_at, number));
+            let (finished_at, row) = (r.get("finished_at")?, r.get("row")?);
+            last = Some((finished_at, row));
             // Whatever its id: a row that cannot be read is left alone.
-            let over = r.flag("is_over")?;
-            if let (true, Ok(job_id)) = (over, r.job_id("id")) {
+            if let (true, Ok(job_id)) = (r.get("is_over")?, r.get("id")) {
                 prunable.push(Prunable {
                     job_id,
                     finished_at,
-                    row: number,
+                    row,
                 });
             }
         }
-        let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= LOOKED_AT);
+        let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows >= SEARCHED);
         Ok((prunable, last.filter(|_| is_full)))
     }
 
-    pub(crate) async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
+    /// Deletes these parts, as far as the rows go. Whether they may be deleted is checked again in the same transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
         let ((jobs, rows), took) = self
             .write_timed(async |connection| {
                 let mut budget = Budget {
@@ -123,19 +129,16 @@ impl SqliteStore {
                     bytes: BYTES,
                 };
                 let (mut jobs, mut rows) = (0, 0);
-                for job in prune.jobs {
-                    let may = sqlx::query(MAY_BE_PRUNED)
-                        .bind(job.job_id.as_str())
-                        .bind(prune.before.0);
+                for Prunable { job_id, .. } in prune.jobs {
+                    let may = query!(MAY_BE_PRUNED, job_id.as_str(), prune.before.0);
                     let mut is_done = true;
                     if may.fetch_optional(&mut *connection).await?.is_some() {
                         let before = budget.rows;
-                        is_done =
-                            prune_job(connection, &job.job_id, prune.stage, &mut budget).await?;
+                        is_done = prune_job(connection, job_id, prune.stage, &mut budget).await?;
                         rows += (before - budget.rows).unsigned_abs();
                     }
                     jobs += usize::from(is_done);
-                    // The looks are bounded too.
+                    // A job of which nothing is deleted costs something too.
                     budget.rows -= 1;
                     if !is_done || budget.is_used_up() {
                         break;
@@ -147,15 +150,15 @@ impl SqliteStore {
         Ok(Pruned { jobs, rows, took })
     }
 
-    pub(crate) async fn prune_tests(
-        &self,
-        before: UnixMillis,
-        rows: u32,
-    ) -> Result<Pruned, StoreError> {
+    /// Deletes attempts of tests that began before this moment, at most so many.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
         let (rows, took) = self
             .write_timed(async |connection| {
-                let deleted = sqlx::query(PRUNE_TESTS).bind(before.0).bind(rows);
-                Ok(deleted.execute(connection).await?.rows_affected())
+                let delete = query!(PRUNE_TESTS, before.0, rows);
+                Ok(delete.execute(connection).await?.rows_affected())
             })
             .await?;
         Ok(Pruned {
@@ -185,62 +188,65 @@ impl Budget {
     fn is_used_up(&self) -> bool {
         self.rows <= 0 || self.bytes <= 0
     }
+
+    /// Deletes rows of a job, as many as the budget has; answers whether it has some left.
+    async fn delete(
+        &mut self,
+        connection: &mut SqliteConnection,
+        sql: &'static str,
+        job: &JobId,
+    ) -> Result<bool, StoreError> {
+        let delete = query!(sql, job.as_str(), self.rows);
+        let deleted = delete.execute(connection).await?.rows_affected();
+        self.rows = self.rows.saturating_sub_unsigned(deleted);
+        Ok(!self.is_used_up())
+    }
+
+    /// The same of events, whose bodies count too; `false` as well when events are left.
+    async fn delete_events(
+        &mut self,
+        connection: &mut SqliteConnection,
+        job: &JobId,
+    ) -> Result<bool, StoreError> {
+        let delete = query!(PRUNE_EVENTS, job.as_str(), self.rows, self.bytes);
+        for row in &delete.fetch_all(&mut *connection).await? {
+            self.rows -= 1;
+            self.bytes -= row.try_get::<i64, _>(0)?;
+        }
+        let left = query!(HAS_EVENTS, job.as_str())
+            .fetch_optional(connection)
+            .await?;
+        Ok(left.is_none() && !self.is_used_up())
+    }
 }
 
-/// Deletes rows of a job as far as the budget goes; answers whether nothing of this stage is there any more.
+/// Deletes rows of a job as far as the budget goes; answers whether nothing of this stage is there any more. What was
+/// deleted to the last row of the budget may have left others.
 async fn prune_job(
     connection: &mut SqliteConnection,
     job: &JobId,
     stage: Stage,
     budget: &mut Budget,
 ) -> Result<bool, StoreError> {
-    let parts: &[&'static str] = match stage {
-        Stage::Attempts => &[PRUNE_ATTEMPTS],
-        Stage::Events => &[PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS],
-        Stage::Jobs => &[
-            PRUNE_ATTEMPTS,
-            PRUNE_DELIVERIES,
-            PRUNE_EVENTS,
-            PRUNE_TRANSITIONS,
-            PRUNE_STEPS,
-        ],
-    };
-    for sql in parts {
-        if budget.is_used_up() {
-            return Ok(false);
-        }
-        let query = sqlx::query(*sql).bind(job.as_str()).bind(budget.rows);
-        if *sql == PRUNE_EVENTS {
-            let deleted = query.bind(budget.bytes).fetch_all(&mut *connection).await?;
-            for row in &deleted {
-                budget.rows -= 1;
-                budget.bytes -= row.try_get::<i64, _>(0)?;
-            }
-            if !deleted.is_empty() && has_events(connection, job).await? {
-                return Ok(false);
-            }
-        } else {
-            let wanted = budget.rows;
-            let deleted = query.execute(&mut *connection).await?.rows_affected();
-            budget.rows = wanted.saturating_sub_unsigned(deleted);
-        }
-    }
-    // What was deleted to the last row of the budget may have left others.
-    if budget.is_used_up() {
+    if !budget.delete(connection, PRUNE_ATTEMPTS, job).await? {
         return Ok(false);
     }
-    let query = match stage {
-        Stage::Attempts | Stage::Events => sqlx::query(MARK)
-            .bind(job.as_str())
-            .bind(marked_before(stage) + 1),
-        Stage::Jobs => sqlx::query(PRUNE_JOB).bind(job.as_str()),
+    if stage >= Stage::Events
+        && !(budget.delete(connection, PRUNE_DELIVERIES, job).await?
+            && budget.delete_events(connection, job).await?)
+    {
+        return Ok(false);
+    }
+    if stage == Stage::Jobs
+        && !(budget.delete(connection, PRUNE_TRANSITIONS, job).await?
+            && budget.delete(connection, PRUNE_STEPS, job).await?)
+    {
+        return Ok(false);
+    }
+    let end = match stage {
+        Stage::Attempts | Stage::Events => query!(MARK, job.as_str(), marked_before(stage) + 1),
+        Stage::Jobs => query!(PRUNE_JOB, job.as_str()),
     };
-    query.execute(connection).await?;
+    end.execute(connection).await?;
     Ok(true)
-}
-
-async fn has_events(connection: &mut SqliteConnection, job: &JobId) -> Result<bool, StoreError> {
-    let query = sqlx::query("SELECT EXISTS (SELECT 1 FROM events WHERE job_id = ?1)");
-    let row = query.bind(job.as_str()).fetch_one(connection).await?;
-    Ok(row.try_get::<i64, _>(0)? != 0)
 }

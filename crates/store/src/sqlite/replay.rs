@@ -1,23 +1,26 @@
 //! Events sent again: found in windows, made pending in pages.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
-use super::commit::json;
+use super::bulk::json;
 use super::events::NEWEST_EVENT;
-use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::{Replay, ReplayFilter, ReplayPage, Replayable};
-use jobtrackd_core::delivery::DeliveryState;
+use super::lanes::Lane;
+use super::rows::{FromRow, Reading, read_all};
+use super::store::{Store, integer, query};
+use crate::{Replay, ReplayFilter, ReplayPage, Replayable, StoreError};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// Deliveries made pending in one transaction. An event told to more webhooks than that is not parted.
+/// Deliveries made pending in one transaction. An event with more deliveries than that is not parted.
 const PAGE: usize = 500;
 
-/// Most events that one look goes through.
+/// Most events that one call searches.
 const WINDOW: i64 = 10_000;
 
 macro_rules! replayable {
@@ -52,7 +55,7 @@ pub(super) const FIRST_SINCE: &str =
     "SELECT coalesce(min(+cursor), 0) FROM events WHERE created_at >= ?1";
 
 const BEGIN: &str = "
-    INSERT INTO replays (asked, started_at, reached) VALUES (?1, ?2, ?3) RETURNING id";
+    INSERT INTO replays (asked, started_at, reached) VALUES (?1, ?2, 0) RETURNING id";
 
 const MOVE_ON: &str = "
     UPDATE replays SET reached = ?3, finished_at = ?4
@@ -87,12 +90,16 @@ pub(super) const LINE_UP: &str = "
       AND (deliveries.next_attempt_at IS NULL) = (deliveries.sequence = lane.first)";
 
 /// The next probe of a held webhook comes at once.
-const ASK: &str = "
+const PROBE_AT_ONCE: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1)
     ON CONFLICT (name) DO UPDATE SET asks = asks + 1, probe_at = NULL";
 
-impl SqliteStore {
-    pub(crate) async fn replayable(
+impl Store {
+    /// What a replay would send, behind the event `after`. One call searches 10,000 events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn replayable(
         &self,
         filter: &ReplayFilter,
         after: i64,
@@ -103,12 +110,11 @@ impl SqliteStore {
             (None, None) => (REPLAYABLE, None),
         };
         let (found, newest, last) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let newest = integer(&mut snapshot, NEWEST_EVENT).await?;
+            .snapshot(async |snapshot| {
+                let newest = integer(snapshot, NEWEST_EVENT).await?;
                 let after = match filter.since {
                     Some(since) if only.is_none() && after == 0 => {
-                        after.max(first_since(&mut snapshot, since).await? - 1)
+                        after.max(first_since(snapshot, since).await? - 1)
                     }
                     _ => after,
                 };
@@ -116,25 +122,24 @@ impl SqliteStore {
                     None => newest.min(after.saturating_add(WINDOW)),
                     Some(_) => newest,
                 };
-                let mut query = sqlx::query(sql)
-                    .bind(after)
-                    .bind(last)
-                    .bind(&filter.webhook)
-                    .bind(filter.since.map(|at| at.0))
-                    .bind(filter.until.map(|at| at.0))
-                    .bind(&filter.kind)
-                    .bind(filter.failed_only)
-                    .bind(i64::try_from(PAGE).unwrap_or(i64::MAX));
+                let mut query = query!(
+                    sql,
+                    after,
+                    last,
+                    &filter.webhook,
+                    filter.since.map(|at| at.0),
+                    filter.until.map(|at| at.0),
+                    filter.kind.map(EventType::as_str),
+                    filter.failed_only,
+                    PAGE as i64
+                );
                 if let Some(only) = only {
                     query = query.bind(only);
                 }
-                let found = query.fetch_all(&mut *snapshot).await?;
-                snapshot.commit().await?;
-                Ok((found, newest, last))
+                Ok((query.fetch_all(snapshot).await?, newest, last))
             })
             .await?;
-        let mut deliveries: Vec<Replayable> =
-            found.iter().map(replayable).collect::<Result<_, _>>()?;
+        let mut deliveries: Vec<Replayable> = read_all(&found)?;
         let mut reached = last;
         if deliveries.len() >= PAGE
             && let Some(end) = deliveries.last().map(|last| last.cursor)
@@ -153,16 +158,17 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
+    /// Records that a replay begins.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
         let started_at = self.shared.clock.now();
         let asked = json(filter)?;
         let id = self
             .write(async |connection| {
-                let begun = sqlx::query(BEGIN)
-                    .bind(asked)
-                    .bind(started_at.0)
-                    .bind(0_i64);
-                Ok(begun.fetch_one(connection).await?.try_get(0)?)
+                let begin = query!(BEGIN, asked, started_at.0);
+                Ok(begin.fetch_one(connection).await?.try_get(0)?)
             })
             .await?;
         Ok(Replay {
@@ -174,26 +180,31 @@ impl SqliteStore {
         })
     }
 
-    pub(crate) async fn replay(
+    /// Makes the deliveries of a page pending, and moves the replay on. `None` when it is not where it was: another
+    /// program goes on with it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn replay(
         &self,
         replay: &Replay,
         page: &ReplayPage,
     ) -> Result<Option<Replay>, StoreError> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let moved = sqlx::query(MOVE_ON)
-                .bind(replay.id)
-                .bind(replay.reached)
-                .bind(page.reached)
-                .bind(page.is_last.then_some(now.0))
-                .execute(&mut *connection)
-                .await?;
-            if moved.rows_affected() == 0 {
+            let finished_at = page.is_last.then_some(now.0);
+            let move_on = query!(
+                MOVE_ON,
+                replay.id,
+                replay.reached,
+                page.reached,
+                finished_at
+            );
+            if move_on.execute(&mut *connection).await?.rows_affected() == 0 {
                 return Ok(None);
             }
             let made = make_pending(connection, replay, &page.deliveries).await?;
-            let count = sqlx::query(COUNT).bind(replay.id);
-            let count = count.bind(i64::try_from(made).unwrap_or(i64::MAX));
+            let count = query!(COUNT, replay.id, i64::try_from(made).unwrap_or(i64::MAX));
             count.execute(connection).await?;
             Ok(Some(Replay {
                 reached: page.reached,
@@ -204,22 +215,28 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
-        let rows = self
-            .read(sqlx::query(UNFINISHED).fetch_all(&self.shared.readers))
-            .await?;
-        let read = rows.iter().map(|row| {
-            let r = Reading::new(row, "replays", "asked");
-            let filter = serde_json::from_str(&r.text("asked")?);
-            Ok(Replay {
-                id: r.integer("id")?,
-                filter: filter.map_err(|error| StoreError::Other(error.to_string()))?,
-                started_at: r.time("started_at")?,
-                reached: r.integer("reached")?,
-                deliveries: r.number("deliveries")?,
-            })
-        });
-        read.collect()
+    /// Replays that have been begun and not finished, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
+        self.all(query!(UNFINISHED)).await
+    }
+}
+
+impl FromRow for Replay {
+    const TABLE: &'static str = "replays";
+    const KEY: &'static str = "asked";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let filter = serde_json::from_str(&r.get::<String>("asked")?);
+        Ok(Self {
+            id: r.get("id")?,
+            filter: filter.map_err(|error| StoreError::Other(error.to_string()))?,
+            started_at: r.get("started_at")?,
+            reached: r.get("reached")?,
+            deliveries: r.get("deliveries")?,
+        })
     }
 }
 
@@ -227,25 +244,27 @@ async fn first_since(
     connection: &mut SqliteConnection,
     since: UnixMillis,
 ) -> Result<i64, sqlx::Error> {
-    let first = sqlx::query(FIRST_SINCE).bind(since.0);
+    let first = query!(FIRST_SINCE, since.0);
     let first: i64 = first.fetch_one(connection).await?.try_get(0)?;
     Ok(if first == 0 { i64::MAX } else { first })
 }
 
-fn replayable(row: &SqliteRow) -> Result<Replayable, StoreError> {
-    let r = Reading::new(row, "deliveries", "id");
-    let state = r.text("state")?;
-    Ok(Replayable {
-        cursor: r.integer("cursor")?,
-        event_id: r.text("id")?,
-        job_id: r.job_id("job_id")?,
-        kind: r.text("type")?,
-        created_at: r.time("created_at")?,
-        webhook: r.text("webhook")?,
-        state: DeliveryState::from_word(&state)
-            .ok_or_else(|| StoreError::Other(format!("{state} is no state of a delivery")))?,
-        is_disabled: r.flag("is_disabled")?,
-    })
+impl FromRow for Replayable {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            cursor: r.get("cursor")?,
+            event_id: r.get("id")?,
+            job_id: r.get("job_id")?,
+            kind: r.get("type")?,
+            created_at: r.get("created_at")?,
+            webhook: r.get("webhook")?,
+            state: r.get("state")?,
+            is_disabled: r.get("is_disabled")?,
+        })
+    }
 }
 
 /// Makes deliveries pending again, and their lanes right; answers how many.
@@ -254,15 +273,12 @@ async fn make_pending(
     replay: &Replay,
     deliveries: &[Replayable],
 ) -> Result<u64, StoreError> {
-    let rows: Vec<DeliveryRow<'_>> = deliveries.iter().map(DeliveryRow::of).collect();
-    let made = sqlx::query(MAKE_PENDING)
-        .bind(json(&rows)?)
-        .fetch_all(&mut *connection)
-        .await?;
+    let make = query!(MAKE_PENDING, json(deliveries)?);
+    let made = make.fetch_all(&mut *connection).await?;
     // Each lane is due at a moment of its own, in the order in which events are sent again, none in the future.
-    let mut order: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut order: HashMap<(&WebhookName, &JobId), usize> = HashMap::new();
     for delivery in deliveries {
-        let lane = (delivery.webhook.as_str(), delivery.job_id.as_str());
+        let lane = (&delivery.webhook, &delivery.job_id);
         let next = order.len();
         order.entry(lane).or_insert(next);
     }
@@ -271,54 +287,32 @@ async fn make_pending(
         .0
         .saturating_add_unsigned(replay.deliveries);
     let begin = begin.saturating_sub_unsigned(replay.filter.limit);
-    let mut webhooks: Vec<String> = Vec::new();
-    let mut lanes: Vec<LaneRow> = Vec::new();
+    let mut lanes: Vec<DueLane> = Vec::new();
     for row in &made {
-        let (webhook, job_id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let place = order
-            .get(&(webhook.as_str(), job_id.as_str()))
-            .copied()
-            .unwrap_or_default();
-        webhooks.push(webhook.clone());
-        lanes.push(LaneRow {
-            webhook,
-            job_id,
-            at: begin + i64::try_from(place).unwrap_or(0),
+        let lane = Lane::from_row(row)?;
+        let position = order.get(&(&lane.webhook, &lane.job_id)).copied();
+        lanes.push(DueLane {
+            at: begin + i64::try_from(position.unwrap_or_default()).unwrap_or(0),
+            lane,
         });
     }
     lanes.sort_by_key(|lane| lane.at);
     lanes.dedup_by_key(|lane| lane.at);
-    let line_up = sqlx::query(LINE_UP).bind(json(&lanes)?);
-    line_up.execute(&mut *connection).await?;
-    webhooks.sort_unstable();
-    webhooks.dedup();
+    query!(LINE_UP, json(&lanes)?)
+        .execute(&mut *connection)
+        .await?;
+    let webhooks: BTreeSet<&WebhookName> = lanes.iter().map(|each| &each.lane.webhook).collect();
     for webhook in webhooks {
-        let ask = sqlx::query(ASK).bind(webhook);
-        ask.execute(&mut *connection).await?;
+        query!(PROBE_AT_ONCE, webhook.as_str())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(made.len() as u64)
 }
 
 #[derive(Serialize)]
-struct DeliveryRow<'a> {
-    event_id: &'a str,
-    webhook: &'a str,
-    state: &'static str,
-}
-
-impl<'a> DeliveryRow<'a> {
-    fn of(delivery: &'a Replayable) -> Self {
-        Self {
-            event_id: &delivery.event_id,
-            webhook: &delivery.webhook,
-            state: delivery.state.as_str(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct LaneRow {
-    webhook: String,
-    job_id: String,
+struct DueLane {
+    #[serde(flatten)]
+    lane: Lane,
     at: i64,
 }

@@ -4,8 +4,8 @@
 //! name, and never one beside the log of the other:
 //!
 //! 1. The instance lock is taken: no daemon starts meanwhile.
-//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database, looked
-//!    at, dressed with the old file's owner and mode, and flushed.
+//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database,
+//!    checked, given the old file's owner and mode, and flushed.
 //! 3. The old database's log is folded into its file, and the file is locked for good: SQLite grants that only if nobody
 //!    else has it open. Whoever opens it now waits, and is refused when it writes, since the file has moved.
 //! 4. What is beside a file too damaged for step 3 is moved to the name that it is going to have, and flushed.
@@ -23,13 +23,17 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
-use super::copy::{Copied, CopyError, settle_copy};
-use super::identity::check_names;
+use super::copy::{Copied, settle_copy};
+use super::files::check_names;
+use super::filesystem::DatabaseFile;
+use super::lock::InstanceLock;
 use super::migrate::{MIGRATIONS, newest};
 use super::open::{plain_options, read_schema};
-use super::place::{CONTENT, Place, Staging, refused};
 use super::shortage::judge;
-use super::{InstanceLock, SqliteStore, StoreError};
+use super::staging::{CONTENT, CopyError, Entry, Staging, refused};
+use super::store::Store;
+use crate::StoreError;
+use jobtrackd_clock::Clock;
 use jobtrackd_core::time::UnixMillis;
 
 /// How the folder's name begins in which the new file is made; a process that is killed leaves it behind.
@@ -41,7 +45,7 @@ const PIECE: u64 = 8 << 20;
 /// A file to restore, and the log or journal beside it, if there are any: open, so that another user can copy them.
 #[derive(Debug)]
 pub struct BackupFile {
-    place: Place,
+    place: Entry,
     parts: Vec<(&'static str, File)>,
 }
 
@@ -51,7 +55,7 @@ impl BackupFile {
     /// # Errors
     /// When there is no such file, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, CopyError> {
-        let place = Place::behind(path)?;
+        let place = Entry::behind(path)?;
         let mut parts = Vec::new();
         for ending in [""].into_iter().chain(CONTENT) {
             let part = place.beside(ending);
@@ -121,14 +125,30 @@ pub struct Restored {
     pub newest: i64,
 }
 
-impl SqliteStore {
-    pub(crate) async fn restore(
+impl Store {
+    /// Puts a copy of `from` in the place of the database in `database`, which is kept under another name. Its schema
+    /// stays as it is. Ends early, with nothing changed, once `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When a daemon or another program has the database, or `from` is no whole database of jobtrackd, or a newer one.
+    pub async fn restore(
+        database: DatabaseFile<'_>,
+        from: &BackupFile,
+        clock: &Clock,
+        stop: &CancellationToken,
+    ) -> Result<Restored, CopyError> {
+        database.check()?;
+        let restoring = Self::restore_at(database.path, from, clock.now(), stop);
+        clock.held(restoring).await
+    }
+
+    async fn restore_at(
         database: &Path,
         from: &BackupFile,
         now: UnixMillis,
         stop: &CancellationToken,
     ) -> Result<Restored, CopyError> {
-        let place = Place::behind(database)?;
+        let place = Entry::behind(database)?;
         let owner = Owner::of(&place)?;
         check_names(&place.path)?;
         let note = format!("pid {}, restoring since {now}", std::process::id());
@@ -149,7 +169,7 @@ impl SqliteStore {
                 known: newest,
             }));
         }
-        owner.dress(&staged.file.open()?)?;
+        owner.apply(&staged.file.open()?)?;
         let held = settle(&place).await?;
         if stop.is_cancelled() {
             return Err(CopyError::Stopped);
@@ -174,7 +194,7 @@ struct Owner {
 }
 
 impl Owner {
-    fn of(place: &Place) -> Result<Self, CopyError> {
+    fn of(place: &Entry) -> Result<Self, CopyError> {
         let (folder, me) = (place.folder()?, geteuid());
         let keeper = if me.is_root() {
             folder.uid()
@@ -205,15 +225,15 @@ impl Owner {
         }
     }
 
-    fn dress(&self, file: &File) -> Result<(), CopyError> {
-        let dressing = || {
+    fn apply(&self, file: &File) -> Result<(), CopyError> {
+        let applying = || {
             let now = file.metadata()?;
             if (now.uid(), now.gid()) != (self.user, self.group) {
                 fchown(file, Some(self.user), Some(self.group))?;
             }
             file.set_permissions(Permissions::from_mode(self.mode))
         };
-        dressing().map_err(|error: io::Error| {
+        applying().map_err(|error: io::Error| {
             CopyError::Refused(format!(
                 "the database cannot be given to user {} and group {}: {error}; run it as that user, or as root",
                 self.user, self.group
@@ -225,7 +245,7 @@ impl Owner {
 /// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. Of a
 /// database that SQLite can make nothing of the connection lives as well: closing it would take the log away. `None` when
 /// there is no database.
-async fn settle(place: &Place) -> Result<Option<SqliteConnection>, CopyError> {
+async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
     let path = &place.path;
     if place.found()?.is_none() {
         return Ok(None);
@@ -278,7 +298,7 @@ async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), Stor
 }
 
 fn put_in_place(
-    place: &Place,
+    place: &Entry,
     mut staged: Staging,
     owner: &Owner,
     now: UnixMillis,
@@ -317,17 +337,17 @@ fn put_in_place(
 
 /// The same in steps: a copy of the old file gets the new name before the new file takes its place.
 fn replace_with_copy(
-    place: &Place,
+    place: &Entry,
     staged: &Staging,
     owner: &Owner,
-    aside: &Place,
+    aside: &Entry,
 ) -> Result<(), CopyError> {
     // Closing it ends the locks that SQLite has on it in this process, so it stays open until it is replaced.
     let mut old = place.open()?;
     let mut copy = staged.create("-old")?;
     let copied = io::copy(&mut old, &mut copy).and_then(|_| copy.sync_all());
     copied.map_err(|error| refused(&aside.path, &error))?;
-    owner.dress(&copy)?;
+    owner.apply(&copy)?;
     staged.file.beside("-old").give_name(aside)?;
     place.take(staged, true)
 }

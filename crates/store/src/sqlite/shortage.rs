@@ -1,4 +1,4 @@
-//! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system is asked again.
+//! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system call is tried again.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,9 +8,10 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{Resource, getrlimit};
 
-use super::identity::beside;
+use super::files::beside;
+use super::filesystem::folder_of;
 use crate::error::code;
-use crate::{Shortage, StoreError, folder_of};
+use crate::{Shortage, StoreError};
 
 /// So much must go into the folder of the database, in bytes (1 MiB), or what failed there is put down to want of space.
 const ENOUGH: usize = 1 << 20;

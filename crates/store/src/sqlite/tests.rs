@@ -3,15 +3,22 @@
 mod limits;
 mod plans;
 
+use std::sync::{Arc, Mutex as StdMutex};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection, Row};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 
-use super::*;
-use crate::Place;
+use super::files::Files;
+use super::store::{Shared, Store};
+use crate::StoreError;
+use jobtrackd_clock::Clock;
 
-async fn fresh() -> (TempDir, SqliteStore) {
+async fn fresh() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jobs.db");
-    let store = SqliteStore::create_or_migrate(Place::from(&file), Clock::system())
+    let store = Store::create_or_migrate(&file, Clock::system())
         .await
         .unwrap();
     (folder, store)

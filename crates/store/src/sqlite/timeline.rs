@@ -1,20 +1,22 @@
 //! A job's history in one order, in pages.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::rows::{self, Reading};
-use super::{SqliteStore, StoreError};
-use crate::{Happened, PAGE_BYTES, TimelineEntry, TimelineKey, TimelinePage};
+use super::jobs::KNOWN;
+use super::rows::{FromRow, Reading};
+use super::store::{Store, query};
+use crate::{
+    DeliveryRow, EventRow, PAGE_BYTES, StoreError, TimelineEntry, TimelineItem, TimelineKey,
+    TimelinePage, TransitionRow,
+};
+use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::JobId;
-
-const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
 
 /// First the keys, which are small, of all that belongs to the job, with about the bytes that each takes in JSON; then the
 /// rows of those on the page.
 pub(super) const TIMELINE: &str = "
     SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
-           page.event_id AS id, page.type, ?1 AS job_id,
+           page.event_id AS id, page.type, page.at AS created_at, ?1 AS job_id,
            t.position, t.title, t.from_status, t.to_status, t.result, t.observed_at, t.remote_updated,
            d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error, d.expired_at, d.fallback_for,
            a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\", a.answer, a.answer_cut, page.up_to
@@ -48,73 +50,72 @@ pub(super) const TIMELINE: &str = "
     WHERE page.up_to - page.bytes < ?8
     ORDER BY page.at, page.rank, page.n, page.webhook, page.number";
 
-impl SqliteStore {
-    pub(crate) async fn timeline(
+impl Store {
+    /// A part of a job's timeline behind `after`, at most 4 MiB and one entry more; `None` when there is no
+    /// such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn timeline(
         &self,
         id: &JobId,
         after: Option<&TimelineKey>,
         limit: u32,
     ) -> Result<Option<TimelinePage>, StoreError> {
+        // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
+        let query = query!(
+            TIMELINE,
+            id.as_str(),
+            after.map_or(i64::MIN, |key| key.at.0),
+            after.map_or(0, |key| key.rank),
+            after.map_or(0, |key| key.n),
+            after.map_or("", |key| key.webhook.as_str()),
+            after.map_or(0, |key| key.number),
+            i64::from(limit) + 1,
+            PAGE_BYTES
+        );
         let (known, rows) = self
-            .read(async {
-                let mut snapshot = self.shared.readers.begin().await?;
-                let known = sqlx::query(KNOWN)
-                    .bind(id.as_str())
+            .snapshot(async |snapshot| {
+                let known = query!(KNOWN, id.as_str())
                     .fetch_optional(&mut *snapshot)
                     .await?;
-                // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
-                let rows = sqlx::query(TIMELINE)
-                    .bind(id.as_str())
-                    .bind(after.map_or(i64::MIN, |key| key.at.0))
-                    .bind(after.map_or(0, |key| key.rank))
-                    .bind(after.map_or(0, |key| key.n))
-                    .bind(after.map_or("", |key| key.webhook.as_str()))
-                    .bind(after.map_or(0, |key| key.number))
-                    .bind(i64::from(limit) + 1)
-                    .bind(PAGE_BYTES)
-                    .fetch_all(&mut *snapshot)
-                    .await?;
-                snapshot.commit().await?;
-                Ok((known.is_some(), rows))
+                Ok((known.is_some(), query.fetch_all(snapshot).await?))
             })
             .await?;
         if !known {
             return Ok(None);
         }
         let wanted = limit as usize;
-        let entries: Vec<TimelineEntry> = rows
-            .iter()
-            .take(wanted)
-            .map(entry)
-            .collect::<Result<_, _>>()?;
+        let entries = rows.iter().take(wanted).map(TimelineEntry::from_row);
         let bytes: Option<i64> = rows.last().map(|row| row.try_get("up_to")).transpose()?;
         let is_full = bytes.is_some_and(|bytes| bytes >= i64::from(PAGE_BYTES));
         Ok(Some(TimelinePage {
+            entries: entries.collect::<Result<_, _>>()?,
             more: rows.len() > wanted || is_full,
-            entries,
         }))
     }
 }
 
-fn entry(row: &SqliteRow) -> Result<TimelineEntry, StoreError> {
-    let r = Reading::new(row, "timeline", "job_id");
-    let rank: u8 = r.number("rank")?;
-    let what = match rank {
-        0 => Happened::Transition(rows::transition(row)?),
-        1 => Happened::Event {
-            id: r.text("id")?,
-            sequence: r.number("sequence")?,
-            kind: r.text("type")?,
-        },
-        2 => Happened::Delivery(rows::delivery(row)?),
-        _ => Happened::Attempt(rows::attempt(row)?),
-    };
-    let key = TimelineKey {
-        at: r.time("at")?,
-        rank,
-        n: r.number("seq")?,
-        webhook: row.try_get("webhook")?,
-        number: r.number("number")?,
-    };
-    Ok(TimelineEntry { key, what })
+impl FromRow for TimelineEntry {
+    const TABLE: &'static str = "timeline";
+    const KEY: &'static str = "job_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let rank: u8 = r.get("rank")?;
+        Ok(Self {
+            item: match rank {
+                0 => TimelineItem::Transition(TransitionRow::from_row(r.row)?),
+                1 => TimelineItem::Event(EventRow::from_row(r.row)?),
+                2 => TimelineItem::Delivery(DeliveryRow::from_row(r.row)?),
+                _ => TimelineItem::Attempt(Attempt::from_row(r.row)?),
+            },
+            key: TimelineKey {
+                at: r.get("at")?,
+                rank,
+                n: r.get("seq")?,
+                webhook: r.get("webhook")?,
+                number: r.get("number")?,
+            },
+        })
+    }
 }

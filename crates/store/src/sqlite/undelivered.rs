@@ -1,4 +1,4 @@
-//! Events that could not be told: given up, handed to another webhook, or waiting for one that nobody configured.
+//! Deliveries that are given up, moved to another webhook, or wait for one that is not configured.
 //!
 //! Each page is a transaction of its own, so that the daemon's writer never waits long; killed in between, the same command
 //! again finishes the work.
@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::commit::json;
+use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
-use super::rows::Reading;
-use super::steering::waited_for;
-use super::{SqliteStore, StoreError};
-use crate::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
+use super::rows::{FromRow, Reading};
+use super::store::{Store, query};
+use super::webhooks::{request_attention, waited_for};
+use crate::{MOST_STRANDED, Moved, Page, StoreError, Stranded, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -34,8 +34,6 @@ pub(super) const STRANDED: &str = concat!(
     WHERE name IS NOT NULL AND name NOT IN (SELECT value FROM json_each(?1))
     ORDER BY name LIMIT ?3"
 );
-
-const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
 
 macro_rules! give_up {
     ($condition:literal) => {
@@ -101,7 +99,7 @@ pub(super) const DUE_SINCE: &str = "
     WHERE deliveries.webhook = v.value ->> 'webhook' AND deliveries.job_id = v.value ->> 'job_id'
       AND deliveries.state = 'pending' AND deliveries.next_attempt_at = ?2";
 
-/// A look that was begun under the old name is not recorded: the revision has gone on.
+/// A poll that was begun under the old name is not recorded: the revision has gone on.
 macro_rules! rename_jobs {
     ($which:literal) => {
         concat!(
@@ -119,57 +117,40 @@ pub(super) const RENAME_THESE: &str = rename_jobs!("SELECT value FROM json_each(
 pub(super) const RENAME_OTHERS: &str =
     rename_jobs!("SELECT id FROM jobs WHERE finished_at IS NULL AND webhook = ?1 LIMIT ?3");
 
-/// The daemon looks at both again.
-const ASK: &str = "
-    INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
-
-impl SqliteStore {
-    pub(crate) async fn stranded(
-        &self,
-        known: &[WebhookName],
-    ) -> Result<Vec<Stranded>, StoreError> {
-        let names: Vec<&str> = known.iter().map(WebhookName::as_str).collect();
-        let query = sqlx::query(STRANDED)
-            .bind(json(&names)?)
-            .bind(MOST_STRANDED)
-            .bind(MOST_NAMES);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        let read = rows.iter().map(|row| {
-            let r = Reading::new(row, "deliveries", "name");
-            let name = r.foreign_text("name")?.unwrap_or_default();
-            Ok(Stranded {
-                webhook: WebhookName::new(&name),
-                events: r.number::<u64>("events")?.min(u64::from(MOST_STRANDED)),
-            })
-        });
-        read.collect()
+impl Store {
+    /// Webhooks other than those in `known` for which events wait, pending or disabled; the first 100 by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>, StoreError> {
+        let query = query!(STRANDED, json(known)?, MOST_STRANDED, MOST_NAMES);
+        self.all(query).await
     }
 
-    pub(crate) async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar(HAS_EVENT).bind(id);
-        self.read(query.fetch_one(&self.shared.readers)).await
-    }
-
-    pub(crate) async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
+    /// Gives up a page of deliveries: they become exhausted, and their lanes go on. A request under way may still arrive.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
         self.write(async |connection| {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
-                    let query = sqlx::query(GIVE_UP_EVENT).bind(event);
+                    let query = query!(GIVE_UP_EVENT, event);
                     (query.fetch_all(&mut *connection).await?, true)
                 }
                 Unwanted::EventOf(event, webhook) => {
-                    let query = sqlx::query(GIVE_UP_EVENT_OF).bind(event);
-                    let query = query.bind(webhook.as_str());
+                    let query = query!(GIVE_UP_EVENT_OF, event, webhook.as_str());
                     (query.fetch_all(&mut *connection).await?, true)
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
-            // Rows that another hand has spoilt are in no lane.
-            let lanes: HashSet<Lane> = rows.iter().filter_map(|row| lane(row).ok()).collect();
+            // Rows that another program has spoilt are in no lane.
+            let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
+            let lanes: HashSet<Lane> = lanes.collect();
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
             let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
-                ask(connection, webhook).await?;
+                request_attention(connection, webhook).await?;
             }
             Ok(Page {
                 deliveries: rows.len() as u64,
@@ -179,19 +160,24 @@ impl SqliteStore {
         .await
     }
 
-    pub(crate) async fn move_deliveries(
+    /// Moves a page of what one webhook has not received yet to another one, lane by lane in order, and with the last of a
+    /// lane its job, if it has not ended and names the old webhook. The other one does not get again what it has.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn move_deliveries(
         &self,
         from: &WebhookName,
         to: &WebhookName,
     ) -> Result<Moved, StoreError> {
         self.write(async |connection| {
-            let page = sqlx::query(UNDELIVERED).bind(from.as_str()).bind(PAGE);
+            let page = query!(UNDELIVERED, from.as_str(), PAGE);
             let page = page.fetch_all(&mut *connection).await?;
-            // Rows that another hand has spoilt stay where they are.
-            let deliveries: Vec<Undelivered> = page
+            // Rows that another program has spoilt stay where they are.
+            let deliveries = page
                 .iter()
-                .filter_map(|row| undelivered(row).ok())
-                .collect();
+                .filter_map(|row| Undelivered::from_row(row).ok());
+            let deliveries: Vec<Undelivered> = deliveries.collect();
             let mut jobs = 0;
             if !deliveries.is_empty() {
                 let now = self.shared.clock.now();
@@ -199,16 +185,13 @@ impl SqliteStore {
             }
             let mut is_last = page.len() < PAGE as usize || deliveries.is_empty();
             if is_last {
-                let rename = sqlx::query(RENAME_OTHERS)
-                    .bind(from.as_str())
-                    .bind(to.as_str())
-                    .bind(PAGE);
+                let rename = query!(RENAME_OTHERS, from.as_str(), to.as_str(), PAGE);
                 let others = rename.execute(&mut *connection).await?.rows_affected();
                 is_last = others < u64::from(PAGE);
                 jobs += others;
             }
             for webhook in [from, to] {
-                ask(connection, webhook).await?;
+                request_attention(connection, webhook).await?;
             }
             Ok(Moved {
                 deliveries: deliveries.len() as u64,
@@ -220,6 +203,19 @@ impl SqliteStore {
     }
 }
 
+impl FromRow for Stranded {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "name";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let name = r.lossy_text("name")?.unwrap_or_default();
+        Ok(Self {
+            webhook: WebhookName::new(&name),
+            events: r.get::<u64>("events")?.min(u64::from(MOST_STRANDED)),
+        })
+    }
+}
+
 /// A page of what waits for a webhook, and whether it was the last one.
 async fn give_up_all(
     connection: &mut SqliteConnection,
@@ -227,8 +223,8 @@ async fn give_up_all(
 ) -> Result<(Vec<SqliteRow>, bool), StoreError> {
     let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
-        let query = sqlx::query(sql).bind(webhook.as_str()).bind(PAGE);
-        let rows = query.fetch_all(&mut *connection).await?;
+        let give_up = query!(sql, webhook.as_str(), PAGE);
+        let rows = give_up.fetch_all(&mut *connection).await?;
         // More events may come all the while: a page that is not full is the last one.
         let is_full = rows.len() == PAGE as usize;
         given_up.extend(rows);
@@ -246,13 +242,17 @@ struct Undelivered {
     created_at: UnixMillis,
 }
 
-fn undelivered(row: &SqliteRow) -> Result<Undelivered, StoreError> {
-    let r = Reading::new(row, "deliveries", "event_id");
-    Ok(Undelivered {
-        event_id: r.text("event_id")?,
-        job_id: r.job_id("job_id")?,
-        created_at: r.time("created_at")?,
-    })
+impl FromRow for Undelivered {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "event_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            event_id: r.get("event_id")?,
+            job_id: r.get("job_id")?,
+            created_at: r.get("created_at")?,
+        })
+    }
 }
 
 /// Hands these over, which are in the order of their lanes; answers how many jobs have another webhook now.
@@ -269,59 +269,33 @@ async fn hand_over(
         .collect();
     let events = json(&events)?;
     for sql in [HAND_OVER, HANDED_OVER] {
-        sqlx::query(sql)
-            .bind(from.as_str())
-            .bind(to.as_str())
-            .bind(&events)
-            .execute(&mut *connection)
-            .await?;
+        let query = query!(sql, from.as_str(), to.as_str(), &events);
+        query.execute(&mut *connection).await?;
     }
     let mut oldest: Vec<&Undelivered> = deliveries.iter().collect();
     oldest.dedup_by_key(|each| &each.job_id);
-    let lanes: HashSet<Lane> = oldest
-        .iter()
-        .map(|each| Lane {
-            webhook: to.clone(),
-            job_id: each.job_id.clone(),
-        })
-        .collect();
+    let lanes = oldest.iter().map(|each| Lane {
+        webhook: to.clone(),
+        job_id: each.job_id.clone(),
+    });
+    let lanes: HashSet<Lane> = lanes.collect();
     demote_others(connection, &lanes).await?;
     promote_heads(connection, &lanes, now).await?;
-    let since: Vec<DueRow<'_>> = oldest
-        .iter()
-        .map(|each| DueRow {
-            webhook: to.as_str(),
-            job_id: each.job_id.as_str(),
-            since: each.created_at.min(now),
-        })
-        .collect();
-    let due = sqlx::query(DUE_SINCE).bind(json(&since)?).bind(now.0);
+    let due = oldest.iter().map(|each| DueLane {
+        webhook: to,
+        job_id: &each.job_id,
+        since: each.created_at.min(now),
+    });
+    let due = query!(DUE_SINCE, json(&due.collect::<Vec<_>>())?, now.0);
     due.execute(&mut *connection).await?;
-    let jobs: Vec<&str> = oldest.iter().map(|each| each.job_id.as_str()).collect();
-    let rename = sqlx::query(RENAME_THESE)
-        .bind(from.as_str())
-        .bind(to.as_str())
-        .bind(json(&jobs)?);
+    let jobs: Vec<&JobId> = oldest.iter().map(|each| &each.job_id).collect();
+    let rename = query!(RENAME_THESE, from.as_str(), to.as_str(), json(&jobs)?);
     Ok(rename.execute(connection).await?.rows_affected())
 }
 
 #[derive(Serialize)]
-struct DueRow<'a> {
-    webhook: &'a str,
-    job_id: &'a str,
+struct DueLane<'a> {
+    webhook: &'a WebhookName,
+    job_id: &'a JobId,
     since: UnixMillis,
-}
-
-fn lane(row: &SqliteRow) -> Result<Lane, StoreError> {
-    let r = Reading::new(row, "deliveries", "webhook");
-    Ok(Lane {
-        webhook: WebhookName::new(&r.text("webhook")?),
-        job_id: r.job_id("job_id")?,
-    })
-}
-
-async fn ask(connection: &mut SqliteConnection, webhook: &WebhookName) -> Result<(), StoreError> {
-    let ask = sqlx::query(ASK).bind(webhook.as_str());
-    ask.execute(connection).await?;
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! What is remembered of the API, and how an operator has it forgotten.
 
 use super::rows::Reading;
-use super::{SqliteStore, StoreError, integer};
-use crate::Resumed;
+use super::store::{Store, query};
+use crate::{Resumed, StoreError};
 use jobtrackd_core::time::UnixMillis;
 
-const PAUSE: &str = "SELECT origin, paused_until FROM upstreams WHERE origin = ?1";
+const PAUSE: &str = "SELECT max(paused_until) FROM upstreams WHERE origin = ?1";
 
 const PAUSES: &str =
     "SELECT origin, paused_until FROM upstreams WHERE paused_until > ?1 ORDER BY origin";
@@ -14,8 +14,8 @@ const RESUMES: &str = "SELECT coalesce((SELECT resumes FROM upstreams WHERE orig
 
 const RESUME: &str = "UPDATE upstreams SET paused_until = 0";
 
-/// The row of no origin, since a pause need not have been written down.
-const ASK: &str = "
+/// The row of no origin, since a pause need not have been recorded.
+const COUNT_RESUME: &str = "
     INSERT INTO upstreams (origin, paused_until, resumes) VALUES ('', 0, 1)
     ON CONFLICT (origin) DO UPDATE SET resumes = resumes + 1";
 
@@ -24,43 +24,42 @@ const POLL_THROTTLED: &str = "
     UPDATE jobs SET poll_requested = 1
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
-impl SqliteStore {
-    pub(crate) async fn upstream_pause(
-        &self,
-        origin: &str,
-    ) -> Result<Option<UnixMillis>, StoreError> {
-        let query = sqlx::query(PAUSE).bind(origin);
-        let row = self
-            .read(query.fetch_optional(&self.shared.readers))
-            .await?;
-        row.map(|row| Reading::new(&row, "upstreams", "origin").time("paused_until"))
-            .transpose()
+impl Store {
+    /// Until when the API at this origin asked for a pause, as last recorded.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
+        let until: Option<i64> = self.value(query!(PAUSE, origin)).await?;
+        Ok(until.map(UnixMillis))
     }
 
-    pub(crate) async fn upstream_resumes(&self) -> Result<i64, StoreError> {
-        self.read(async {
-            let mut connection = self.shared.readers.acquire().await?;
-            integer(&mut connection, RESUMES).await
-        })
-        .await
+    /// How often operators have ended pauses of APIs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn upstream_resumes(&self) -> Result<i64, StoreError> {
+        self.value(query!(RESUMES)).await
     }
 
-    pub(crate) async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
+    /// Ends every pause that an API asked for, here and in the daemon that has this database, and has the jobs polled that
+    /// wait because they were throttled.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let rows = sqlx::query(PAUSES)
-                .bind(now.0)
-                .fetch_all(&mut *connection)
-                .await?;
+            let rows = query!(PAUSES, now.0).fetch_all(&mut *connection).await?;
             let pauses = rows.iter().map(|row| {
                 let r = Reading::new(row, "upstreams", "origin");
-                Ok((r.text("origin")?, r.time("paused_until")?))
+                Ok((r.get("origin")?, r.get("paused_until")?))
             });
             let pauses = pauses.collect::<Result<_, StoreError>>()?;
-            for sql in [RESUME, ASK] {
-                sqlx::query(sql).execute(&mut *connection).await?;
+            for sql in [RESUME, COUNT_RESUME] {
+                query!(sql).execute(&mut *connection).await?;
             }
-            let throttled = sqlx::query(POLL_THROTTLED).execute(connection).await?;
+            let throttled = query!(POLL_THROTTLED).execute(connection).await?;
             Ok(Resumed {
                 pauses,
                 jobs: throttled.rows_affected(),

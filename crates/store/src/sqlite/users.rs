@@ -1,18 +1,16 @@
 //! The remote jobs of one user, found by the table of whom jobs belong to.
 
 use serde::Serialize;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::SqliteConnection;
 
-use super::commit::execute;
+use super::bulk::json;
 use super::rows::Reading;
-use super::{SqliteStore, StoreError};
-use crate::{PAGE_BYTES, Recordable, UserFilter, UserPage};
-use jobtrackd_core::job::JobId;
+use super::store::{Store, query};
+use crate::{PAGE_BYTES, Recordable, StoreError, UserFilter, UserPage};
 use jobtrackd_core::resource::{leads_to, users_of};
-use jobtrackd_core::time::UnixMillis;
 
-/// Most jobs of the user that one request for those of a connection looks at: the connection stands in the resource alone.
-const LOOKED_AT: u32 = 500;
+/// Most jobs of the user that one request for those of a connection reads: only the resource names the connection.
+const SEARCHED: u32 = 500;
 
 /// Whoever the job no longer leads to.
 pub(super) const FORGET_USERS: &str = "
@@ -47,7 +45,7 @@ struct UsersRow<'a> {
     users: Vec<String>,
 }
 
-/// Records whom the jobs belong to by what was seen of them.
+/// Records to which users the jobs belong, by what was seen of them.
 pub(super) async fn record_users<'a>(
     connection: &mut SqliteConnection,
     seen: impl Iterator<Item = &'a Recordable>,
@@ -60,40 +58,43 @@ pub(super) async fn record_users<'a>(
             Some(UsersRow { job_id, users })
         })
         .collect();
-    if !rows.is_empty() {
-        execute(connection, FORGET_USERS, &rows).await?;
-        execute(connection, RECORD_USERS, &rows).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = json(&rows)?;
+    for sql in [FORGET_USERS, RECORD_USERS] {
+        query!(sql, &rows).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-impl SqliteStore {
-    pub(crate) async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
-        let (at, id) = filter
-            .after
-            .as_ref()
-            .map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
-        let looked_at = match filter.connection {
-            Some(_) => LOOKED_AT,
+impl Store {
+    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more,
+    /// and at 500 of them for those of one connection.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
+        let after = filter.after.as_ref();
+        let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
+        let searched = match filter.connection {
+            Some(_) => SEARCHED,
             None => filter.limit,
         };
         // One job more than wanted tells whether there are more.
-        let query = sqlx::query(JOBS_OF_USER)
-            .bind(&filter.user)
-            .bind(at)
-            .bind(id)
-            .bind(i64::from(looked_at) + 1)
-            .bind(PAGE_BYTES);
-        let rows = self.read(query.fetch_all(&self.shared.readers)).await?;
-        let mut more = rows.len() > looked_at as usize;
+        let limit = i64::from(searched) + 1;
+        let query = query!(JOBS_OF_USER, &filter.user, at, id, limit, PAGE_BYTES);
+        let rows = self.rows(query).await?;
+        let mut more = rows.len() > searched as usize;
         let (mut resources, mut last, mut bytes) = (Vec::new(), None, 0);
-        for row in rows.into_iter().take(looked_at as usize) {
+        for row in rows.into_iter().take(searched as usize) {
             if resources.len() >= filter.limit as usize {
                 more = true;
                 break;
             }
-            let (place, resource) = listed(&row)?;
-            last = Some(place);
+            let r = Reading::new(&row, "jobs", "id");
+            last = Some((r.get("created_at")?, r.get("id")?));
+            let resource = r.lossy_text("resource")?.unwrap_or_default();
             bytes += resource.len();
             let connection = filter.connection.as_deref();
             if connection.is_none_or(|wanted| leads_to(&resource, &filter.user, wanted)) {
@@ -106,10 +107,4 @@ impl SqliteStore {
             next: last.filter(|_| more),
         })
     }
-}
-
-fn listed(row: &SqliteRow) -> Result<((UnixMillis, JobId), String), StoreError> {
-    let r = Reading::new(row, "jobs", "id");
-    let place = (r.time("created_at")?, r.job_id("id")?);
-    Ok((place, r.foreign_text("resource")?.unwrap_or_default()))
 }

@@ -10,7 +10,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType};
 
 use super::super::open::plain_options;
-use super::super::{SqliteStore, integer};
+use super::super::store::{Store, integer};
 use super::*;
 use jobtrackd_clock::Clock;
 
@@ -46,8 +46,7 @@ fn migrations(scripts: &[&'static str]) -> Migrator {
 
 async fn migrated(file: &Path, scripts: &[&'static str]) -> Result<(), StoreError> {
     let migrations = migrations(scripts);
-    let store =
-        SqliteStore::create_or_migrate_by(&migrations, file.into(), Clock::system()).await?;
+    let store = Store::create_or_migrate_by(&migrations, file.into(), Clock::system()).await?;
     store.close().await;
     Ok(())
 }
@@ -150,7 +149,7 @@ async fn of_two_programs_that_migrate_at_once_both_go_on() {
 }
 
 const NAME: &str = concat!(
-    "store::sqlite::migrate::tests::",
+    "sqlite::migrate::tests::",
     "a_process_killed_in_the_middle_leaves_the_file_as_it_was"
 );
 const FILE: &str = "JOBTRACKD_TEST_FILE";

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
+use super::super::store::integer;
 use super::*;
 use crate::NewJob;
 
-impl SqliteStore {
+impl Store {
     /// The same file with a writer of other settings.
     fn with(&self, set: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions) -> Self {
         let file = self.shared.files.database();
@@ -141,7 +144,7 @@ async fn requests_wait_3_s_for_a_foreign_lock_however_many_there_are_and_the_loo
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jobs.db");
     let clock = Clock::driven(jobtrackd_core::time::UnixMillis(0));
-    let store = SqliteStore::create_or_migrate(Place::from(&file), clock.clone());
+    let store = Store::create_or_migrate(&file, clock.clone());
     let store = store.await.unwrap();
     let loops = store.with(|options| options.busy_timeout(Duration::from_millis(1)));
     let requests = loops.for_requests().await.unwrap();

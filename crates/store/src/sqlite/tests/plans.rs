@@ -7,33 +7,34 @@ use crate::sqlite::commit::{
     FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
     RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
 };
-use crate::sqlite::deliveries::DUE;
-use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
-use crate::sqlite::figures::{
-    JOBS_OF_STATE, NOT_TOLD_OF_WEBHOOK, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK,
+use crate::sqlite::counts::{
+    JOBS_OF_STATE, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK, UNDELIVERED_OF_WEBHOOK,
 };
+use crate::sqlite::deliveries::{DUE, LIST_DELIVERIES};
+use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
 use crate::sqlite::health::{GIVEN_UP, JOBS_HEALTH, SPOILT, WAITING, WAITING_SINCE};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, MIRRORED, POLL, STEPS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, RESOURCE, STEPS,
     STEPS_IN_PROGRESS, STEPS_OF_MANY, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::sqlite::list::{
     LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
 };
-use crate::sqlite::listing::LIST_DELIVERIES;
 use crate::sqlite::prune::{
     MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
     PRUNE_TESTS, PRUNE_TRANSITIONS,
 };
 use crate::sqlite::replay::REPLAYABLE;
-use crate::sqlite::steering::{DISABLE_PAGE, ENABLE_DELIVERIES};
 use crate::sqlite::timeline::TIMELINE;
 use crate::sqlite::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
-use crate::sqlite::watched::{ENDED, FAILING, LIVELY, RUNNING, STEPS_WATCHED, TOLD, WATCHED};
+use crate::sqlite::watch::{
+    DELIVERY_COUNTS, ENDED, FAILING, PROGRESS, RECENTLY_CHANGED, RUNNING, STEPS_OF_PROGRESS,
+};
+use crate::sqlite::webhooks::{DISABLE_PAGE, ENABLE_DELIVERIES};
 use deliveries::PLANS_OF_DELIVERIES;
 
-async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+async fn plan(store: &Store, sql: &str) -> Vec<String> {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
     let mut writer = SqliteConnection::connect_with(&store.shared.options)
         .await
@@ -113,11 +114,11 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (OLDEST_OF_WEBHOOK, "SEARCH e USING INDEX"),
     (
-        NOT_TOLD_OF_WEBHOOK,
+        UNDELIVERED_OF_WEBHOOK,
         "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
     ),
     (
-        NOT_TOLD_OF_WEBHOOK,
+        UNDELIVERED_OF_WEBHOOK,
         "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (
@@ -158,23 +159,23 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at>?)",
     ),
     (
-        LIVELY,
+        RECENTLY_CHANGED,
         "SEARCH jobs USING INDEX jobs_finished (finished_at>?)",
     ),
     (
-        LIVELY,
+        RECENTLY_CHANGED,
         "SEARCH jobs USING INDEX jobs_active (finished_at=?)",
     ),
     (
-        LIVELY,
+        RECENTLY_CHANGED,
         "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
     (
-        WATCHED,
+        PROGRESS,
         "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
-    (TOLD, BY_JOB),
-    (STEPS_WATCHED, BY_JOB),
+    (DELIVERY_COUNTS, BY_JOB),
+    (STEPS_OF_PROGRESS, BY_JOB),
     (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
     (
         TRACKED,
@@ -187,7 +188,7 @@ const PLANS: &[(&str, &str)] = &[
     (ENQUEUE, "sqlite_autoindex_jobs_1 (id=?)"),
     (CANCEL, "sqlite_autoindex_jobs_1 (id=?)"),
     (POLL, "sqlite_autoindex_jobs_1 (id=?)"),
-    (MIRRORED, "sqlite_autoindex_jobs_1 (id=?)"),
+    (RESOURCE, "sqlite_autoindex_jobs_1 (id=?)"),
     (SUMMARY, "sqlite_autoindex_jobs_1 (id=?)"),
     (NEWEST_EVENT, "SEARCH events"),
     (EVENTS_AFTER, EVENTS_BY_CURSOR),

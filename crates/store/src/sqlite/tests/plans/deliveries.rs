@@ -1,20 +1,19 @@
 //! The statements of deliveries and of those who steer them.
 
+use crate::sqlite::attempts::{LATEST_ATTEMPTS, RECORD_ATTEMPTS, RECORD_OUTCOMES};
 use crate::sqlite::deliveries::{
-    BODY, DUE, DUE_AND_FRESH, HEADS, NEXT, PENDING, RECORD_ATTEMPTS, RECORD_OUTCOMES, TO_PROBE,
+    BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_FRESH, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
 };
-use crate::sqlite::expiry::{EXPIRED, NEXT_EXPIRY, RECORD_EXPIRIES, TELL_FALLBACKS};
+use crate::sqlite::expiry::{EXPIRED, GIVE_TO_FALLBACKS, NEXT_EXPIRY, RECORD_EXPIRIES};
 use crate::sqlite::lanes::{DEMOTE, PROMOTE};
-use crate::sqlite::listing::{DELIVERIES_OF_JOB, LIST_DELIVERIES};
 use crate::sqlite::replay::{
     FIRST_SINCE, LINE_UP, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB,
 };
-use crate::sqlite::standing::DISABLE_DELIVERIES;
-use crate::sqlite::steering::{DISABLE_PAGE, ENABLE_DELIVERIES, LATEST_ATTEMPTS, NAMES};
 use crate::sqlite::undelivered::{
     DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
     HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
 };
+use crate::sqlite::webhooks::{DISABLE_DELIVERIES, DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
 
 use super::*;
 
@@ -42,7 +41,7 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (
-        TELL_FALLBACKS,
+        GIVE_TO_FALLBACKS,
         "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (

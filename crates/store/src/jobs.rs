@@ -1,13 +1,13 @@
-//! What is read from the database.
-
-use std::time::Duration;
+//! Jobs: their rows, and what is read and listed of them.
 
 use jobtrackd_core::cadence::Progress;
-use jobtrackd_core::delivery::DeliveryState;
-use jobtrackd_core::health::Health;
+use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::{Failure, JobId, JobState};
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
+
+use super::deliveries::DeliveryRow;
+use super::events::EventRow;
 
 /// A row of `jobs` as the tracker's loops need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub struct JobRow {
     pub id: JobId,
     /// Where to poll, when not at `/jobs/{id}`.
     pub url: Option<String>,
-    /// The one webhook to tell; `None`: all that subscribe.
+    /// The one webhook that gets its events; `None`: all that subscribe.
     pub webhook: Option<String>,
     /// Higher is polled first.
     pub priority: i64,
-    /// When it expires, if the enqueuer said so.
+    /// When it expires, if the enqueuer set it.
     pub deadline_at: Option<UnixMillis>,
     /// No poll earlier.
     pub not_before: Option<UnixMillis>,
@@ -47,74 +47,6 @@ pub struct JobChange {
     pub job: Option<JobRow>,
 }
 
-/// A delivery that is due, with all an attempt needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueDelivery {
-    /// The event, sent as `webhook-id`.
-    pub event_id: String,
-    /// Its job.
-    pub job_id: JobId,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Entries of the retry schedule used up.
-    pub retries_used: u32,
-    /// The event's type, by name.
-    pub kind: String,
-    /// The exact bytes to send, unless they are more than 16 KiB.
-    pub body: Option<Vec<u8>>,
-    /// When the event happened.
-    pub created_at: UnixMillis,
-    /// When it expires.
-    pub expires_at: Option<UnixMillis>,
-    /// When it is due.
-    pub due: UnixMillis,
-    /// The rests that the webhook asked for at it so far, together.
-    pub rested: Duration,
-    /// Whether an earlier attempt failed.
-    pub failed_before: bool,
-    /// Whether an operator has asked for it again.
-    pub is_replay: bool,
-}
-
-/// Deliveries that were read, and those that were found and hold what no version of this program writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DueDeliveries {
-    /// In the order that was asked for.
-    pub deliveries: Vec<DueDelivery>,
-    /// The event of each that cannot be read, and why; outsiders' text.
-    pub unreadable: Vec<(String, String)>,
-}
-
-/// What is remembered of a webhook over a restart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WebhookHealth {
-    /// Since when it is disabled, and why.
-    pub disabled: Option<(UnixMillis, String)>,
-    /// Until when it rests.
-    pub paused_until: Option<UnixMillis>,
-    /// Whether it is held or ramps up.
-    pub health: Health,
-    /// Rests of no length that it asked for in a row.
-    pub rests: u32,
-    /// The number of that health; later ones have higher numbers.
-    pub revision: i64,
-    /// How often an operator has had the health forgotten.
-    pub generation: i64,
-    /// How often an operator has asked the daemon to look again.
-    pub asks: i64,
-    /// Why the row cannot be read, if it cannot; all else is as if there were none.
-    pub unreadable: Option<String>,
-}
-
-/// An event that has expired before it was delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpiredDelivery {
-    /// The event.
-    pub event_id: String,
-    /// Its job.
-    pub job_id: JobId,
-}
-
 /// A job to insert. The schema says what is allowed.
 #[derive(Debug, Clone, Default)]
 pub struct NewJob {
@@ -124,7 +56,7 @@ pub struct NewJob {
     pub url: Option<String>,
     /// A JSON object.
     pub metadata: Option<String>,
-    /// The one webhook to tell.
+    /// The one webhook that gets its events.
     pub webhook: Option<String>,
     /// Higher is polled first.
     pub priority: i64,
@@ -145,7 +77,7 @@ pub enum Enqueued {
     Refused(String),
 }
 
-/// Which jobs are listed: those that everything given here is true of.
+/// Which jobs are listed: those that match every condition.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
     /// Only those in this state.
@@ -154,7 +86,7 @@ pub struct JobFilter {
     pub since: Option<UnixMillis>,
     /// Only those inserted then or earlier.
     pub until: Option<UnixMillis>,
-    /// Only those that this webhook alone is told of, or that have an event for it.
+    /// Only those whose events go to this webhook alone, or that have an event for it.
     pub webhook: Option<String>,
     /// Only those with this text in id, metadata, last error or failure; ASCII letters in either case.
     pub text: Option<String>,
@@ -164,6 +96,14 @@ pub struct JobFilter {
     pub limit: u32,
 }
 
+impl JobFilter {
+    /// Whether jobs have to be read one by one, since no index has what is wanted.
+    #[must_use]
+    pub fn is_search(&self) -> bool {
+        self.webhook.is_some() || self.text.is_some()
+    }
+}
+
 /// Jobs of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobPage {
@@ -171,14 +111,6 @@ pub struct JobPage {
     pub jobs: Vec<JobSummary>,
     /// Whether there are more.
     pub more: bool,
-}
-
-impl JobFilter {
-    /// Whether jobs have to be looked at one by one, since no index has what is asked for.
-    #[must_use]
-    pub fn is_search(&self) -> bool {
-        self.webhook.is_some() || self.text.is_some()
-    }
 }
 
 /// A job in a list.
@@ -193,12 +125,12 @@ pub struct JobSummary {
     /// When it ended.
     pub finished_at: Option<UnixMillis>,
     /// Its steps in order of position.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<StepRow>,
 }
 
 /// A step as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepView {
+pub struct StepRow {
     /// Index in the API's array.
     pub position: u32,
     /// Its title.
@@ -219,7 +151,7 @@ pub struct StepView {
 
 /// A recorded transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransitionView {
+pub struct TransitionRow {
     /// 1, 2, 3 … per job.
     pub seq: u32,
     /// Index in the API's array.
@@ -238,71 +170,6 @@ pub struct TransitionView {
     pub remote_updated: Option<String>,
 }
 
-/// A recorded event without its body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventView {
-    /// Its id.
-    pub id: String,
-    /// 1, 2, 3 … per job.
-    pub sequence: u32,
-    /// Its type's name.
-    pub kind: String,
-    /// When it happened.
-    pub created_at: UnixMillis,
-}
-
-/// Where telling one event to one webhook stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeliveryView {
-    /// The event.
-    pub event_id: String,
-    /// Its sequence in the job.
-    pub sequence: u32,
-    /// The webhook.
-    pub webhook: String,
-    /// Its state.
-    pub state: DeliveryState,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When the next one is due.
-    pub next_attempt_at: Option<UnixMillis>,
-    /// When it was answered with 2xx.
-    pub delivered_at: Option<UnixMillis>,
-    /// The last answer's status.
-    pub last_status: Option<u16>,
-    /// What went wrong last.
-    pub last_error: Option<String>,
-    /// When it was given up because it had expired.
-    pub expired_at: Option<UnixMillis>,
-    /// The webhook in whose place this one is told.
-    pub fallback_for: Option<String>,
-}
-
-/// A recorded attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptView {
-    /// The event.
-    pub event_id: String,
-    /// The webhook.
-    pub webhook: String,
-    /// 1, 2, 3 … per event and webhook.
-    pub number: u32,
-    /// When it began.
-    pub started_at: UnixMillis,
-    /// How long it took, in milliseconds.
-    pub duration_ms: i64,
-    /// The answer's status.
-    pub status: Option<u16>,
-    /// What went wrong.
-    pub error: Option<String>,
-    /// Why it was made: `schedule`, `probe`, `manual` or `test`.
-    pub trigger: String,
-    /// The beginning of the answer's body, escaped.
-    pub answer: Option<String>,
-    /// Why that is not all of it: `too_large`, `too_slow` or `broken`.
-    pub answer_cut: Option<String>,
-}
-
 /// What is known of one job, but for what may be large however short the job is: bodies of events, results of transitions
 /// and answers of attempts. [`Store::events`](super::Store::events) and [`Store::timeline`](super::Store::timeline) have
 /// those, in pages.
@@ -315,22 +182,31 @@ pub struct JobDetail {
     /// What was deleted of it at its age.
     pub pruned: Option<Stage>,
     /// In order, without their results.
-    pub transitions: Vec<TransitionView>,
+    pub transitions: Vec<TransitionRow>,
     /// In order.
-    pub events: Vec<EventView>,
+    pub events: Vec<EventRow>,
     /// In order of sequence, then webhook.
-    pub deliveries: Vec<DeliveryView>,
+    pub deliveries: Vec<DeliveryRow>,
     /// In order of time, without their answers.
-    pub attempts: Vec<AttemptView>,
+    pub attempts: Vec<Attempt>,
 }
 
 /// What answering a job's challenge needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asking {
+pub struct JobChallenge {
     /// The job's state.
     pub state: JobState,
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
     /// The steps in progress, in order of position.
-    pub steps: Vec<StepView>,
+    pub steps: Vec<StepRow>,
+}
+
+/// The remote job as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobResource {
+    /// The tracker's state of it.
+    pub state: JobState,
+    /// The API's text, verbatim; `None` before the first good poll.
+    pub resource: Option<String>,
 }

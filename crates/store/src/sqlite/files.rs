@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use crate::StoreError;
 
 /// The log and its index, which are there while anybody has the database open.
 const LOG: [&str; 2] = ["-wal", "-shm"];
@@ -22,8 +22,8 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Refuses a database with a second name, and what lies beside it but is no file of its own. What cannot be looked at is
-/// left to whoever opens it.
+/// Refuses a database with a second name, and what lies beside it but is not a file of its own. What cannot be
+/// examined is left to whoever opens it.
 pub(super) fn check_names(database: &Path) -> Result<(), StoreError> {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let path = beside(database, ending);
@@ -57,7 +57,7 @@ pub(super) fn unfit(found: &Metadata) -> Option<String> {
 /// The files of an open database.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// As it was asked for, perhaps through links: where other programs look for it.
+    /// The configured name, perhaps through links: where other programs find it.
     name: PathBuf,
     real: PathBuf,
     database: FileId,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use jobtrackd::core::cadence::Progress;
-use jobtrackd::core::delivery::{AfterAttempt, AttemptResult, Trigger, WebhookName};
+use jobtrackd::core::delivery::{AfterAttempt, Attempt, AttemptResult, Trigger, WebhookName};
 use jobtrackd::core::job::{Failure, FailureKind, JobId};
 use jobtrackd::core::observe::{Evidence, Observation, Tracked, observe};
 use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{AttemptRecord, DueDelivery, NewDelivery, Recordable, ScheduleUpdate};
+use jobtrackd::store::{DueDelivery, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate};
 
 /// 2026-11-22T15:04:05.123Z.
 pub(crate) const T0: UnixMillis = UnixMillis(1_795_359_845_123);
@@ -55,7 +55,7 @@ pub(crate) fn expired(job: &Tracked) -> Observation {
 }
 
 /// An observation whose events all go to these webhooks.
-pub(crate) fn told(observation: Observation, webhooks: &[&str]) -> Recordable {
+pub(crate) fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordable {
     let deliveries = observation.events.iter().flat_map(|event| {
         webhooks.iter().map(|webhook| NewDelivery {
             event_id: event.id.clone(),
@@ -89,7 +89,7 @@ pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
 }
 
 /// The next attempt at a delivery, with a result that fits what follows.
-pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> AttemptRecord {
+pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> FinishedAttempt {
     let result = match after {
         AfterAttempt::Delivered => AttemptResult::Delivered { status: 204 },
         AfterAttempt::Retry(_)
@@ -106,16 +106,20 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
         },
         AfterAttempt::Disabled => AttemptResult::Gone,
     };
-    AttemptRecord {
-        event_id: due.event_id.clone(),
+    FinishedAttempt {
+        attempt: Attempt {
+            event_id: due.event_id.clone(),
+            webhook: WebhookName::new(webhook),
+            number: due.attempts + 1,
+            started_at: T0,
+            duration_ms: TOOK.as_millis().try_into().unwrap(),
+            status: result.status(),
+            error: result.error(),
+            trigger: Trigger::Schedule,
+            answer: None,
+            answer_cut: None,
+        },
         job_id: due.job_id.clone(),
-        webhook: WebhookName::new(webhook),
-        number: due.attempts + 1,
-        started_at: T0,
-        duration: TOOK,
-        trigger: Trigger::Schedule,
-        result,
-        answer: None,
         after,
         rest: match after {
             AfterAttempt::Again(until) => Some(until.since(T0.plus(TOOK))),
@@ -124,5 +128,14 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
         disables: (after == AfterAttempt::Disabled).then_some("the webhook answered 410"),
         fallback: None,
         health: None,
+    }
+}
+
+/// The same attempt with another result.
+pub(crate) fn with_result(attempt: Attempt, result: &AttemptResult) -> Attempt {
+    Attempt {
+        status: result.status(),
+        error: result.error(),
+        ..attempt
     }
 }

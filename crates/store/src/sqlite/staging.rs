@@ -16,9 +16,9 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::getpid;
 
-use super::copy::CopyError;
-use super::lock::LOCK;
-use crate::real_path;
+use super::filesystem::real_path;
+use super::lock::{LOCK, LockError};
+use crate::StoreError;
 
 /// What SQLite keeps beside a file and reads with it: the log and the rollback journal.
 pub(super) const CONTENT: [&str; 2] = ["-wal", "-journal"];
@@ -32,15 +32,32 @@ const STAGED: &str = "jobs.db";
 /// Most staging folders of earlier processes with this process id that are passed over.
 const MOST_LEFT: u32 = 1000;
 
+/// Why a database was not copied or restored. Nothing was changed, and no file is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// A database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A daemon has the database, or its lock cannot be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file or folder cannot be used in this way; the text says why and how to go on.
+    #[error("{0}")]
+    Refused(String),
+    /// The program was told to stop.
+    #[error("stopped by a signal before it was done; nothing was changed, type it again")]
+    Stopped,
+}
+
 /// A path without links in it. The file need not be there, its folder is.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Entry {
     folder: Arc<File>,
     pub(super) path: PathBuf,
     name: OsString,
 }
 
-impl Place {
+impl Entry {
     /// The place of `path`; a link at its end is not followed.
     pub(super) fn of(path: &Path) -> Result<Self, CopyError> {
         let absolute = std::path::absolute(path).map_err(|error| refused(path, &error))?;
@@ -142,7 +159,7 @@ impl Place {
         Ok(false)
     }
 
-    /// An empty folder in the file's folder, which only its owner can look into.
+    /// An empty folder in the file's folder, which only its owner can read.
     pub(super) fn staging(&self, prefix: &str) -> Result<Staging, CopyError> {
         Staging::within(self, prefix).map_err(|error| {
             CopyError::Refused(format!(
@@ -201,12 +218,12 @@ pub(super) struct Staging {
     name: OsString,
     folder: Arc<File>,
     /// The file in it, and what SQLite keeps beside that.
-    pub(super) file: Place,
+    pub(super) file: Entry,
     stays: bool,
 }
 
 impl Staging {
-    fn within(place: &Place, prefix: &str) -> io::Result<Self> {
+    fn within(place: &Entry, prefix: &str) -> io::Result<Self> {
         let mut number = 0;
         let name = loop {
             let name = OsString::from(format!("{prefix}{}-{number}", getpid()));
@@ -222,7 +239,7 @@ impl Staging {
         Ok(Self {
             within: Arc::clone(&place.folder),
             name,
-            file: Place {
+            file: Entry {
                 folder: Arc::clone(&folder),
                 path,
                 name: OsString::from(STAGED),
@@ -266,7 +283,7 @@ impl Drop for Staging {
                 let _ = self.file.beside(ending).remove();
             }
         }
-        // A rest of it does no harm (docs/operating.md, "Backup and restore").
+        // What is left of it after all is harmless; the documents say how to remove it.
         let _ = unlinkat(&*self.within, &self.name, AtFlags::REMOVEDIR);
     }
 }

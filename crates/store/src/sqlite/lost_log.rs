@@ -6,9 +6,10 @@ use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Row, pool::PoolConnection};
 use tokio::time::{Instant, sleep};
 
-use super::identity::LogState;
+use super::files::LogState;
 use super::shortage::write_beside;
-use super::{SqliteStore, StoreError, TRY_AGAIN};
+use super::store::{Store, TRY_AGAIN};
+use crate::StoreError;
 
 /// How long other programs are waited for that still read an older state of the database, or write.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,9 +23,13 @@ const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma
 
 const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
-impl SqliteStore {
-    /// The first call that finds the log removed moves what it held into the database.
-    pub(crate) async fn verify_files(&self) -> Result<(), StoreError> {
+impl Store {
+    /// Whether the files are still those that were opened. A log that was removed is moved into the database, if nobody has
+    /// another one by now; then and otherwise this store is only to be closed.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with what was taken away, and whether committed rows may be lost.
+    pub async fn verify_files(&self) -> Result<(), StoreError> {
         let files = &self.shared.files;
         let Err(taken) = files.check_known() else {
             return Ok(());
@@ -48,7 +53,7 @@ impl SqliteStore {
                 );
             }
             LogState::Parted => Err(StoreError::Other("there is another log now".to_owned())),
-            LogState::Movable => self.shared.clock.held(self.salvage()).await,
+            LogState::Movable => self.shared.clock.held(self.save_rows()).await,
         };
         Some(match moved {
             Ok(()) => {
@@ -61,7 +66,7 @@ impl SqliteStore {
 
     /// Moves the removed log into the database, through two readers that have it open. A third connection might open
     /// another log.
-    async fn salvage(&self) -> Result<(), StoreError> {
+    async fn save_rows(&self) -> Result<(), StoreError> {
         let mut holder = self.idle_reader().await?;
         let mut mover = self.idle_reader().await?;
         sqlx::raw_sql(HOLD).execute(&mut *holder).await?;

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::StoreError;
+use crate::StoreError;
 
-/// A database file, and what its owner takes upon himself.
+/// A database file, and what the configuration allows of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct DatabaseFile<'a> {
     /// The file; it need not be there.
     pub path: &'a Path,
     /// Whether it may lie on a network file system.
@@ -17,7 +17,7 @@ pub struct Place<'a> {
     pub create: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> DatabaseFile<'a> {
     /// A file that may be made, and whether it may lie on a network file system.
     pub fn new(path: &'a Path, allow_network: bool) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Refuses a network file system, unless it is allowed. What cannot be looked at is left to whoever opens the file.
+    /// Refuses a network file system, unless it is allowed. What cannot be examined is left to whoever opens the file.
     ///
     /// # Errors
     /// [`StoreError::NetworkFilesystem`].
@@ -44,7 +44,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for Place<'a> {
+impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for DatabaseFile<'a> {
     /// On a local disk only.
     fn from(path: &'a P) -> Self {
         Self::new(path.as_ref(), false)
@@ -76,7 +76,7 @@ impl Filesystem {
     /// The file system of a file or, when it is not there, of its folder.
     ///
     /// # Errors
-    /// When neither is there, or neither may be looked at.
+    /// When neither is there, or neither may be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let folder = folder_of(path);
         let (there, found) = match rustix::fs::statfs(path) {

@@ -1,6 +1,5 @@
-//! The verb for whoever draws curves: how much there is of everything, counted within limits.
+//! How much there is of everything, counted within limits.
 
-use super::{Store, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -10,11 +9,11 @@ pub const MOST_COUNTED: u32 = 1_000_000;
 
 /// How much there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Figures {
+pub struct Counts {
     /// Jobs in each state, up to [`MOST_COUNTED`].
     pub jobs: Vec<(JobState, u64)>,
     /// The webhooks that were asked for.
-    pub webhooks: Vec<WebhookFigures>,
+    pub webhooks: Vec<WebhookCounts>,
     /// Bytes of the database.
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.
@@ -23,7 +22,7 @@ pub struct Figures {
 
 /// Where the deliveries of one webhook stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WebhookFigures {
+pub struct WebhookCounts {
     /// The webhook.
     pub name: WebhookName,
     /// Deliveries that are pending, up to [`MOST_COUNTED`].
@@ -40,16 +39,4 @@ pub struct WebhookFigures {
     pub is_disabled: bool,
     /// Until when it rests.
     pub paused_until: Option<UnixMillis>,
-}
-
-impl Store {
-    /// How much there is, of these webhooks too.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn figures(&self, webhooks: &[WebhookName]) -> Result<Figures, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.figures(webhooks).await,
-        }
-    }
 }

@@ -1,0 +1,116 @@
+//! Deliveries and attempts at them.
+
+use std::time::Duration;
+
+use jobtrackd_core::delivery::{DeliveryState, WebhookName};
+use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// A delivery that is due, with all an attempt needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueDelivery {
+    /// The event, sent as `webhook-id`.
+    pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Entries of the retry schedule used up.
+    pub retries_used: u32,
+    /// The event's type.
+    pub kind: EventType,
+    /// The exact bytes to send, unless they are more than 16 KiB.
+    pub body: Option<Vec<u8>>,
+    /// When the event happened.
+    pub created_at: UnixMillis,
+    /// When it expires.
+    pub expires_at: Option<UnixMillis>,
+    /// When it is due.
+    pub due: UnixMillis,
+    /// The rests that the webhook asked for at it so far, together.
+    pub rested: Duration,
+    /// Whether an earlier attempt failed.
+    pub failed_before: bool,
+    /// Whether it is a replay.
+    pub is_replay: bool,
+}
+
+/// Deliveries that were read, and those that were found and hold what no version of this program writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueDeliveries {
+    /// In the order of the query.
+    pub deliveries: Vec<DueDelivery>,
+    /// The event of each that cannot be read, and why; outsiders' text.
+    pub unreadable: Vec<(String, String)>,
+}
+
+/// The delivery of one event to one webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRow {
+    /// The event.
+    pub event_id: String,
+    /// Its sequence in the job.
+    pub sequence: u32,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// Its state.
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the next one is due.
+    pub next_attempt_at: Option<UnixMillis>,
+    /// When it was answered with 2xx.
+    pub delivered_at: Option<UnixMillis>,
+    /// The last answer's status.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When it was given up because it had expired.
+    pub expired_at: Option<UnixMillis>,
+    /// The webhook in whose place this one gets the event.
+    pub fallback_for: Option<String>,
+}
+
+/// Which deliveries are listed: those that match every condition.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    /// Only those in this state.
+    pub state: Option<DeliveryState>,
+    /// Only those to this webhook.
+    pub webhook: Option<String>,
+    /// Only those of this job.
+    pub job: Option<JobId>,
+    /// Only those of events of this type.
+    pub kind: Option<EventType>,
+    /// Only those of events before this place.
+    pub before: Option<i64>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// A delivery in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedDelivery {
+    /// Its event's place in the order of commits.
+    pub cursor: i64,
+    /// Its event's job.
+    pub job_id: JobId,
+    /// Its event's type.
+    pub kind: EventType,
+    /// When its event happened.
+    pub created_at: UnixMillis,
+    /// The delivery.
+    pub delivery: DeliveryRow,
+}
+
+/// A part of a list of deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryPage {
+    /// The newest events first.
+    pub deliveries: Vec<ListedDelivery>,
+    /// Why others that belong there cannot be read.
+    pub unreadable: Vec<String>,
+    /// The event that the search has come to; `None` when it has seen everything.
+    pub stopped: Option<i64>,
+}

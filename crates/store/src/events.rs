@@ -1,0 +1,66 @@
+//! Events in the order of their commits.
+
+use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// Most bytes of what is read at once for one answer, but for its last row: 4 MiB.
+pub const PAGE_BYTES: u32 = 4 << 20;
+
+/// Which events are read.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only those committed after this one.
+    pub after: i64,
+    /// Only of this type.
+    pub kind: Option<EventType>,
+    /// Only of this job.
+    pub job: Option<JobId>,
+    /// At most this many.
+    pub limit: u32,
+    /// At most this many bytes of bodies, and one event more.
+    pub bytes: u32,
+}
+
+/// A recorded event without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// Its id.
+    pub id: String,
+    /// 1, 2, 3 … per job.
+    pub sequence: u32,
+    /// Its type.
+    pub kind: EventType,
+    /// When it happened.
+    pub created_at: UnixMillis,
+}
+
+/// A recorded event with its place in the order of commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its place: later events have higher ones, and none comes again.
+    pub cursor: i64,
+    /// Its id.
+    pub id: String,
+    /// Its job.
+    pub job_id: JobId,
+    /// 1, 2, 3 … per job.
+    pub sequence: u32,
+    /// Its type.
+    pub kind: EventType,
+    /// When it happened.
+    pub created_at: UnixMillis,
+    /// The bytes that are sent.
+    pub body: String,
+}
+
+/// Events in order of their commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// Those that were asked for.
+    pub events: Vec<RecordedEvent>,
+    /// Where to go on: no event up to here is left out.
+    pub reached: i64,
+    /// Whether there was nothing behind `reached`.
+    pub complete: bool,
+}

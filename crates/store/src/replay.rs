@@ -1,0 +1,82 @@
+//! Deliveries that an operator has made again.
+
+use jobtrackd_core::delivery::{DeliveryState, WebhookName};
+use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// Which events are sent again: those that match every condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayFilter {
+    /// Only this event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event: Option<String>,
+    /// Only events of this job.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub job: Option<String>,
+    /// Only to this webhook.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub webhook: Option<String>,
+    /// Only what happened then or later.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<UnixMillis>,
+    /// Only what happened then or earlier.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<UnixMillis>,
+    /// Only events of this type.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kind: Option<EventType>,
+    /// Only what was given up.
+    #[serde(default)]
+    pub failed_only: bool,
+    /// At most this many deliveries.
+    pub limit: u64,
+}
+
+/// A delivery that is to be made again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replayable {
+    /// Its event's place in the order of commits.
+    pub cursor: i64,
+    /// Its event.
+    pub event_id: String,
+    /// The event's job.
+    pub job_id: JobId,
+    /// The event's type.
+    pub kind: EventType,
+    /// When the event happened.
+    pub created_at: UnixMillis,
+    /// The webhook.
+    pub webhook: WebhookName,
+    /// Its state.
+    pub state: DeliveryState,
+    /// Whether the webhook is disabled: it is left alone then.
+    pub is_disabled: bool,
+}
+
+/// A part of what a replay sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayPage {
+    /// In the order of commits, all deliveries of an event together.
+    pub deliveries: Vec<Replayable>,
+    /// The event to go on behind.
+    pub reached: i64,
+    /// Whether there is nothing behind it.
+    pub is_last: bool,
+}
+
+/// A replay that has been begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// Its number.
+    pub id: i64,
+    /// What it sends.
+    pub filter: ReplayFilter,
+    /// When it was begun.
+    pub started_at: UnixMillis,
+    /// The event it has come to.
+    pub reached: i64,
+    /// Deliveries it has made pending.
+    pub deliveries: u64,
+}

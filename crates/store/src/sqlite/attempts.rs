@@ -1,0 +1,234 @@
+//! Attempts at deliveries, and what follows from them.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::bulk::json;
+use super::expiry::{Undelivered, give_to_fallbacks};
+use super::lanes::Lane;
+use super::rows::{FromRow, Reading, millis};
+use super::store::{Store, query};
+use super::webhooks::affect_webhook;
+use crate::{FinishedAttempt, StoreError};
+use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
+use jobtrackd_core::time::UnixMillis;
+
+/// Latest events whose attempts are read.
+const LATEST_EVENTS: i64 = 10_000;
+
+/// A 2xx counts even when the webhook was disabled or the event given up while it was under way. One that is not a head any
+/// more, because an earlier event is replayed meanwhile, waits for that one.
+pub(super) const RECORD_OUTCOMES: &str = "
+    UPDATE deliveries SET
+        state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'
+                     THEN deliveries.state ELSE v.value ->> 'state' END,
+        attempts = v.value ->> 'number',
+        last_attempt_at = v.value ->> 'started_at',
+        retries_used = retries_used + (v.value ->> 'entries'),
+        rested_ms = rested_ms + (v.value ->> 'rest_ms'),
+        next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
+                               THEN v.value ->> 'next_attempt_at' END,
+        expired_at = CASE WHEN v.value ->> 'state' = 'delivered' THEN NULL
+                          WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' ELSE expired_at END,
+        delivered_at = v.value ->> 'delivered_at',
+        last_status = v.value ->> 'status',
+        last_error = CASE WHEN deliveries.state = 'exhausted' AND v.value ->> 'state' <> 'delivered'
+                          THEN last_error ELSE v.value ->> 'error' END
+    FROM json_each(?1) AS v
+    WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
+      AND deliveries.state <> 'delivered' AND deliveries.attempts = (v.value ->> 'number') - 1
+    RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
+
+pub(super) const RECORD_ATTEMPTS: &str = "
+    INSERT INTO attempts
+        (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
+    SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
+           value ->> 'duration_ms', value ->> 'status', value ->> 'error', value ->> 'trigger',
+           value ->> 'answer', value ->> 'answer_cut'
+    FROM json_each(?1)";
+
+/// The parts are bounded each by an index; a test's attempts are few and found by the beginning of their ids.
+pub(super) const LATEST_ATTEMPTS: &str = "
+    SELECT * FROM (
+        SELECT a.* FROM events AS e CROSS JOIN attempts AS a ON a.event_id = e.id AND a.webhook = ?1
+        WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2
+        UNION ALL
+        SELECT * FROM attempts WHERE event_id >= 'test_' AND event_id < 'test`' AND webhook = ?1
+    )
+    ORDER BY started_at DESC, number DESC LIMIT ?3";
+
+impl Store {
+    /// The latest attempts at a webhook among those of the 10,000 latest events, the newest first, tests included.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn latest_attempts(
+        &self,
+        webhook: &WebhookName,
+        limit: u32,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        let query = query!(LATEST_ATTEMPTS, webhook.as_str(), LATEST_EVENTS, limit);
+        self.all(query).await
+    }
+
+    /// Keeps an attempt of a test.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn record_test(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        self.write(async |connection| insert(connection, &[attempt]).await)
+            .await
+    }
+}
+
+/// What became of the attempts of a batch.
+#[derive(Default)]
+pub(super) struct RecordedAttempts {
+    /// The lanes whose head may have changed.
+    pub(super) lanes: HashSet<Lane>,
+    /// Those that were not the next ones of their deliveries.
+    pub(super) strange: HashSet<(String, WebhookName, u32)>,
+}
+
+/// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.
+pub(super) async fn record_attempts(
+    connection: &mut SqliteConnection,
+    attempts: &[FinishedAttempt],
+) -> Result<RecordedAttempts, StoreError> {
+    let mut recorded = RecordedAttempts::default();
+    if attempts.is_empty() {
+        return Ok(recorded);
+    }
+    let mut seen = HashSet::new();
+    let firsts: Vec<&FinishedAttempt> = attempts
+        .iter()
+        .filter(|each| seen.insert(key(&each.attempt)))
+        .collect();
+    let outcomes: Vec<Outcome<'_>> = firsts.iter().copied().map(Outcome::of).collect();
+    let record = query!(RECORD_OUTCOMES, json(&outcomes)?);
+    let returned = record.fetch_all(&mut *connection).await?;
+    let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
+    for row in &returned {
+        taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+    }
+    let (counted, strange): (Vec<&FinishedAttempt>, Vec<&FinishedAttempt>) = firsts
+        .into_iter()
+        .partition(|each| taken.contains(&key(&each.attempt)));
+    recorded.strange = strange
+        .iter()
+        .map(|FinishedAttempt { attempt, .. }| {
+            (
+                attempt.event_id.clone(),
+                attempt.webhook.clone(),
+                attempt.number,
+            )
+        })
+        .collect();
+    let rows: Vec<&Attempt> = counted.iter().map(|each| &each.attempt).collect();
+    insert(connection, &rows).await?;
+    for each in &counted {
+        affect_webhook(connection, each).await?;
+        recorded.lanes.insert(Lane {
+            webhook: each.attempt.webhook.clone(),
+            job_id: each.job_id.clone(),
+        });
+    }
+    let undelivered = counted.iter().filter_map(|each| {
+        Some(Undelivered {
+            event_id: &each.attempt.event_id,
+            webhook: &each.attempt.webhook,
+            fallback: each.fallback.as_ref()?,
+        })
+    });
+    let undelivered: Vec<Undelivered<'_>> = undelivered.collect();
+    let fallbacks = give_to_fallbacks(connection, &undelivered).await?;
+    recorded.lanes.extend(fallbacks);
+    Ok(recorded)
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    attempts: &[&Attempt],
+) -> Result<(), StoreError> {
+    let record = query!(RECORD_ATTEMPTS, json(attempts)?);
+    record.execute(connection).await?;
+    Ok(())
+}
+
+fn key(attempt: &Attempt) -> (&str, &str, u32) {
+    (
+        attempt.event_id.as_str(),
+        attempt.webhook.as_str(),
+        attempt.number,
+    )
+}
+
+/// What an attempt makes of its delivery.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    event_id: &'a str,
+    webhook: &'a WebhookName,
+    number: u32,
+    started_at: UnixMillis,
+    status: Option<u16>,
+    error: Option<&'a str>,
+    state: DeliveryState,
+    entries: u8,
+    rest_ms: i64,
+    next_attempt_at: Option<UnixMillis>,
+    delivered_at: Option<UnixMillis>,
+    expired_at: Option<UnixMillis>,
+}
+
+impl<'a> Outcome<'a> {
+    fn of(finished: &'a FinishedAttempt) -> Self {
+        let FinishedAttempt { attempt, after, .. } = finished;
+        let (state, entries, next_attempt_at) = match *after {
+            AfterAttempt::Delivered => (DeliveryState::Delivered, 0, None),
+            AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
+            AfterAttempt::Again(at) => (DeliveryState::Pending, 0, Some(at)),
+            AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
+                (DeliveryState::Exhausted, 0, None)
+            }
+            AfterAttempt::Disabled => (DeliveryState::Disabled, 0, None),
+        };
+        let ended_at = attempt.ended_at();
+        Self {
+            event_id: &attempt.event_id,
+            webhook: &attempt.webhook,
+            number: attempt.number,
+            started_at: attempt.started_at,
+            status: attempt.status,
+            error: attempt.error.as_deref(),
+            state,
+            entries,
+            rest_ms: millis(finished.rest.unwrap_or_default()),
+            next_attempt_at,
+            delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
+            expired_at: (*after == AfterAttempt::Expired).then_some(ended_at),
+        }
+    }
+}
+
+impl FromRow for Attempt {
+    const TABLE: &'static str = "attempts";
+    const KEY: &'static str = "event_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            event_id: r.get("event_id")?,
+            webhook: r.get("webhook")?,
+            number: r.get("number")?,
+            started_at: r.get("started_at")?,
+            duration_ms: r.get("duration_ms")?,
+            status: r.get("status")?,
+            error: r.get("error")?,
+            trigger: r.get("trigger")?,
+            answer: r.get("answer")?,
+            answer_cut: r.get("answer_cut")?,
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Many jobs at once. Every statement reads a bounded number of rows, however many jobs there are.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::bulk::json;
+use super::deliveries::PENDING;
+use super::jobs::{by_job, job_columns, summary, summary_columns};
+use super::rows::{FromRow, Reading};
+use super::store::{Store, query};
+use crate::{DeliveryCounts, JobProgress, Overview, StoreError};
+use jobtrackd_core::delivery::DeliveryState;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// The latest transitions in which jobs that changed lately are found.
+const LATEST_TRANSITIONS: i64 = 5000;
+
+/// Most pending deliveries that are counted.
+const MOST_PENDING: i64 = 100_000;
+
+/// Most webhooks that are named.
+const MOST_NAMES: i64 = 20;
+
+/// The latest attempts of a webhook that are still to be repeated lie farthest ahead.
+const HEADS: i64 = 100;
+
+pub(super) const RUNNING: &str = "SELECT count(*) FROM jobs WHERE finished_at IS NULL";
+
+pub(super) const ENDED: &str = "SELECT count(*) FROM jobs WHERE finished_at >= ?1";
+
+/// The names come one by one from the index, without reading the deliveries between them.
+pub(super) const FAILING: &str = "
+    WITH RECURSIVE names (name) AS (
+        SELECT min(webhook) FROM deliveries WHERE state = 'pending'
+        UNION ALL
+        SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'pending' AND webhook > names.name)
+        FROM names WHERE names.name IS NOT NULL LIMIT 1000)
+    SELECT name FROM names WHERE EXISTS (
+        SELECT 1 FROM (
+            SELECT d.last_error FROM deliveries AS d
+            WHERE d.webhook = names.name AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL
+            ORDER BY d.next_attempt_at DESC LIMIT ?2)
+        WHERE last_error IS NOT NULL)
+    LIMIT ?1";
+
+const DISABLED: &str =
+    "SELECT name FROM webhooks WHERE disabled_at IS NOT NULL ORDER BY name LIMIT ?1";
+
+pub(super) const RECENTLY_CHANGED: &str = "
+    SELECT id, coalesce((SELECT observed_at FROM transitions WHERE job_id = found.id ORDER BY seq DESC LIMIT 1),
+                        created_at) AS changed_at
+    FROM (
+        SELECT j.id, j.created_at FROM (
+            SELECT DISTINCT job_id FROM (SELECT job_id FROM transitions ORDER BY rowid DESC LIMIT ?3)) AS lately
+        CROSS JOIN jobs AS j ON j.id = lately.job_id WHERE +j.finished_at IS NULL
+        UNION
+        SELECT * FROM (SELECT id, created_at FROM jobs WHERE finished_at IS NULL ORDER BY rowid DESC LIMIT ?2)
+        UNION
+        SELECT * FROM (SELECT id, created_at FROM jobs WHERE finished_at >= ?1 ORDER BY finished_at DESC LIMIT ?2)
+    ) AS found
+    ORDER BY changed_at DESC, id DESC LIMIT ?2";
+
+pub(super) const PROGRESS: &str = concat!(
+    "SELECT ",
+    summary_columns!(),
+    ", (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = j.id) AS last_seq,
+     coalesce((SELECT observed_at FROM transitions WHERE job_id = j.id ORDER BY seq DESC LIMIT 1),
+              j.created_at) AS changed_at
+     FROM json_each(?1) AS wanted JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
+);
+
+/// The result says how a step goes only while it is not over.
+pub(super) const STEPS_OF_PROGRESS: &str = "
+    SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
+           first_seen_at, updated_at, challenge_expires_at, challenge_response_url
+    FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+
+pub(super) const DELIVERY_COUNTS: &str = "
+    SELECT job_id, state, last_error IS NOT NULL AS tried, count(*) AS events, sum(attempts) AS attempts
+    FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
+    GROUP BY job_id, state, tried";
+
+impl Store {
+    /// How things are as a whole; ended jobs are counted from `ended_since` on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview, StoreError> {
+        self.snapshot(async |snapshot| {
+            let running = query!(RUNNING).fetch_one(&mut *snapshot).await?;
+            let ended = query!(ENDED, ended_since.0)
+                .fetch_one(&mut *snapshot)
+                .await?;
+            let pending = query!(PENDING, MOST_PENDING)
+                .fetch_one(&mut *snapshot)
+                .await?;
+            let failing = query!(FAILING, MOST_NAMES, HEADS)
+                .fetch_all(&mut *snapshot)
+                .await?;
+            let disabled = query!(DISABLED, MOST_NAMES).fetch_all(snapshot).await?;
+            Ok(Overview {
+                running: running.try_get::<i64, _>(0)?.unsigned_abs(),
+                ended: ended.try_get::<i64, _>(0)?.unsigned_abs(),
+                pending: pending.try_get(0)?,
+                failing: names(&failing)?,
+                disabled: names(&disabled)?,
+            })
+        })
+        .await
+    }
+
+    /// The jobs that run, and those that ended at `ended_since` or later: at most `limit`, the one that changed last
+    /// first. Of more than a few thousand that run, those that never changed may be missing.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn recently_changed(
+        &self,
+        ended_since: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let query = query!(RECENTLY_CHANGED, ended_since.0, limit, LATEST_TRANSITIONS);
+        let rows = self.rows(query).await?;
+        rows.iter()
+            .map(|row| Reading::new(row, "jobs", "id").get("id"))
+            .collect()
+    }
+
+    /// These jobs, in this order; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>, StoreError> {
+        let ids = json(ids)?;
+        let (jobs, steps, deliveries) = self
+            .snapshot(async |snapshot| {
+                Ok((
+                    query!(PROGRESS, &ids).fetch_all(&mut *snapshot).await?,
+                    query!(STEPS_OF_PROGRESS, &ids)
+                        .fetch_all(&mut *snapshot)
+                        .await?,
+                    query!(DELIVERY_COUNTS, &ids).fetch_all(snapshot).await?,
+                ))
+            })
+            .await?;
+        let mut steps = by_job(&steps)?;
+        let mut deliveries = by_job(&deliveries)?;
+        jobs.iter()
+            .map(|row| {
+                let r = Reading::new(row, "jobs", "id");
+                let id: String = r.get("id")?;
+                let counts = deliveries.remove(&id).unwrap_or_default();
+                Ok(JobProgress {
+                    summary: summary(row, steps.remove(&id).unwrap_or_default())?,
+                    last_seq: r.get("last_seq")?,
+                    changed_at: r.get("changed_at")?,
+                    deliveries: counts.into_iter().fold(DeliveryCounts::default(), sum),
+                })
+            })
+            .collect()
+    }
+}
+
+fn names(rows: &[SqliteRow]) -> Result<Vec<String>, sqlx::Error> {
+    let bytes = rows.iter().map(|row| row.try_get::<&[u8], _>("name"));
+    bytes
+        .map(|name| Ok(String::from_utf8_lossy(name?).into_owned()))
+        .collect()
+}
+
+/// One row has those of one state, tried in vain or not.
+impl FromRow for DeliveryCounts {
+    const TABLE: &'static str = "deliveries";
+    const KEY: &'static str = "job_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let events = r.get("events")?;
+        let mut counts = Self {
+            attempts: r.get("attempts")?,
+            ..Self::default()
+        };
+        match r.get("state")? {
+            DeliveryState::Delivered => counts.delivered = events,
+            DeliveryState::Exhausted => counts.exhausted = events,
+            DeliveryState::Disabled => counts.disabled = events,
+            DeliveryState::Pending => {
+                counts.pending = events;
+                counts.refused = if r.get("tried")? { events } else { 0 };
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn sum(all: DeliveryCounts, part: DeliveryCounts) -> DeliveryCounts {
+    DeliveryCounts {
+        delivered: all.delivered + part.delivered,
+        pending: all.pending + part.pending,
+        refused: all.refused + part.refused,
+        exhausted: all.exhausted + part.exhausted,
+        disabled: all.disabled + part.disabled,
+        attempts: all.attempts + part.attempts,
+    }
+}

@@ -1,0 +1,389 @@
+//! Webhooks as a whole: what is remembered of them, and how operators switch them off and on, beside a daemon or without.
+//!
+//! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
+//! is off, and killed in between it stays so; the same command again finishes the work.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::bulk::json;
+use super::lanes::{Lane, demote_others, promote_heads};
+use super::rows::{FromRow, Reading};
+use super::store::{Store, query};
+use crate::{FinishedAttempt, HealthUpdate, Page, StoreError, WebhookHealth};
+use jobtrackd_core::backoff::MAX_RETRY_AFTER;
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::health::{Failing, Health, Hold, PROBE_PACE};
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// Deliveries changed in one transaction.
+const PAGE: u32 = 1000;
+
+const ASKS: &str = "SELECT name, asks FROM webhooks";
+
+/// Names of webhooks that something waits for, pending in `names` and disabled in `disabled`; from name to name by the
+/// indexes.
+macro_rules! waited_for {
+    () => {
+        "
+    WITH RECURSIVE names (name) AS (
+        SELECT min(webhook) FROM deliveries WHERE state = 'pending'
+        UNION ALL
+        SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'pending' AND webhook > names.name)
+        FROM names WHERE names.name IS NOT NULL
+    ), disabled (name) AS (
+        SELECT min(webhook) FROM deliveries WHERE state = 'disabled'
+        UNION ALL
+        SELECT (SELECT min(webhook) FROM deliveries WHERE state = 'disabled' AND webhook > disabled.name)
+        FROM disabled WHERE disabled.name IS NOT NULL
+    )
+    "
+    };
+}
+pub(super) use waited_for;
+
+pub(super) const NAMES: &str = concat!(
+    waited_for!(),
+    "SELECT name FROM names WHERE name IS NOT NULL
+    UNION SELECT name FROM disabled WHERE name IS NOT NULL
+    UNION SELECT name FROM webhooks
+    ORDER BY name"
+);
+
+const WEBHOOK: &str = "SELECT * FROM webhooks WHERE name = ?1";
+
+const REST: &str = "
+    INSERT INTO webhooks (name, paused_until) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET paused_until = max(coalesce(paused_until, 0), excluded.paused_until)";
+
+pub(super) const DISABLE: &str = "
+    INSERT INTO webhooks (name, disabled_at, disabled_reason) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET
+        disabled_at = coalesce(disabled_at, excluded.disabled_at),
+        disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
+
+pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
+
+/// A rest has put its event off for up to a day, whatever the schedule.
+pub(super) const FAR_DELIVERIES: &str = "
+    SELECT event_id FROM deliveries
+    WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2
+      AND next_attempt_at > CASE WHEN rested_ms > 0 THEN max(?2, ?3) ELSE ?2 END
+    LIMIT ?4";
+
+const CLAMP_DELIVERIES: &str = "
+    UPDATE deliveries SET next_attempt_at = CASE WHEN rested_ms > 0 THEN max(?3, ?4) ELSE ?3 END
+    WHERE webhook = ?1 AND state = 'pending' AND event_id IN (SELECT value FROM json_each(?2))";
+
+const CLAMP_WEBHOOK: &str = "
+    UPDATE webhooks SET paused_until = min(paused_until, ?2), probe_at = min(probe_at, ?3)
+    WHERE name = ?1 AND (paused_until > ?2 OR probe_at > ?3)";
+
+/// Attempts end in any order; of two the later one's health is kept. What began before an operator had the health
+/// forgotten says nothing of the time after.
+const RECORD_HEALTH: &str = "
+    INSERT INTO webhooks
+        (name, failures, failing_jobs, held_since, probes, probe_at, probe_event, ramp, rests, revision, generation)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT (name) DO UPDATE SET
+        failures = excluded.failures, failing_jobs = excluded.failing_jobs, held_since = excluded.held_since,
+        probes = excluded.probes, probe_at = excluded.probe_at, probe_event = excluded.probe_event,
+        ramp = excluded.ramp, rests = excluded.rests, revision = excluded.revision
+    WHERE webhooks.generation = excluded.generation AND webhooks.revision < excluded.revision";
+
+/// Those that have expired meanwhile are given up by the daemon, which knows the fallback.
+pub(super) const ENABLE_DELIVERIES: &str = "
+    UPDATE deliveries SET state = 'pending', retries_used = 0, rested_ms = 0
+    WHERE state = 'disabled' AND (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'disabled' ORDER BY job_id, sequence LIMIT ?2)
+    RETURNING webhook, job_id";
+
+/// What had failed before and waits for its retry is due at once, with the retries it has left.
+pub(super) const MAKE_DUE: &str = "
+    UPDATE deliveries SET next_attempt_at = ?2
+    WHERE (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2 LIMIT ?3)";
+
+const ENABLE: &str = "
+    INSERT INTO webhooks (name, generation, asks) VALUES (?1, 1, 1)
+    ON CONFLICT (name) DO UPDATE SET
+        disabled_at = NULL, disabled_reason = NULL, paused_until = NULL, rests = 0, failures = 0, failing_jobs = NULL,
+        held_since = NULL, probes = 0, probe_at = NULL, probe_event = NULL, ramp = NULL, revision = 0,
+        generation = generation + 1, asks = asks + 1";
+
+pub(super) const DISABLE_PAGE: &str = "
+    UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL
+    WHERE state = 'pending' AND (event_id, webhook) IN (
+        SELECT event_id, webhook FROM deliveries
+        WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)";
+
+/// The row may not be there yet.
+const ASK: &str = "
+    INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
+
+impl Store {
+    /// What is remembered of a webhook.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
+        let rows = self.rows(query!(WEBHOOK, webhook.as_str())).await?;
+        let Some(row) = rows.first() else {
+            return Ok(WebhookHealth::default());
+        };
+        // A webhook whose row another program has spoilt is treated like one of which nothing is remembered.
+        let health = WebhookHealth::from_row(row);
+        Ok(health.unwrap_or_else(|error| WebhookHealth {
+            unreadable: Some(error.to_string()),
+            ..WebhookHealth::default()
+        }))
+    }
+
+    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to read
+    /// each again.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
+        let rows = self.rows(query!(ASKS)).await?;
+        let read = rows.iter().map(|row| {
+            let asks = Reading::new(row, "webhooks", "name").get("asks")?;
+            Ok((name(row)?, asks))
+        });
+        read.collect()
+    }
+
+    /// The names of webhooks that something waits for or of which anything is remembered, sorted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
+        self.rows(query!(NAMES)).await?.iter().map(name).collect()
+    }
+
+    /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
+    /// pace, a rest to a day. A clock that was ahead may have put it years away. Answers how many deliveries were
+    /// shortened; there may be more until it is none.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn clamp_waits(
+        &self,
+        webhook: &WebhookName,
+        longest: Duration,
+    ) -> Result<u64, StoreError> {
+        let now = self.shared.clock.now();
+        let (retry, rest) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
+        let name = webhook.as_str();
+        let far = self
+            .rows(query!(FAR_DELIVERIES, name, retry.0, rest.0, PAGE))
+            .await?;
+        let far: Vec<&str> = far
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?;
+        let health = self.webhook_health(webhook).await?;
+        let probe = now.plus(PROBE_PACE.max);
+        let is_far = health.paused_until.is_some_and(|at| at > rest)
+            || health.health.hold().and_then(|hold| hold.probe_at) > Some(probe);
+        if far.is_empty() && !is_far {
+            return Ok(0);
+        }
+        self.write(async |connection| {
+            let clamp = query!(CLAMP_WEBHOOK, name, rest.0, probe.0);
+            clamp.execute(&mut *connection).await?;
+            let clamp = query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0);
+            Ok(clamp.execute(connection).await?.rows_affected())
+        })
+        .await
+    }
+
+    /// Switches a webhook on: a page of its disabled deliveries becomes pending, in order, then what waits for a retry becomes
+    /// due, and with the last page its hold or rest is forgotten. A disabled one is sent nothing until then.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page, StoreError> {
+        let name = webhook.as_str();
+        self.write(async |connection| {
+            let now = self.shared.clock.now();
+            let enable = query!(ENABLE_DELIVERIES, name, PAGE);
+            let enabled = enable.fetch_all(&mut *connection).await?;
+            // Rows that another program has spoilt are in no lane.
+            let lanes = enabled.iter().filter_map(|row| Lane::from_row(row).ok());
+            let lanes: HashSet<Lane> = lanes.collect();
+            demote_others(connection, &lanes).await?;
+            promote_heads(connection, &lanes, now).await?;
+            let mut is_last = enabled.len() < PAGE as usize;
+            if is_last {
+                let due = query!(MAKE_DUE, name, now.0, PAGE);
+                is_last = due.execute(&mut *connection).await?.rows_affected() < u64::from(PAGE);
+            }
+            if is_last {
+                query!(ENABLE, name).execute(connection).await?;
+            }
+            Ok(Page {
+                deliveries: enabled.len() as u64,
+                is_last,
+            })
+        })
+        .await
+    }
+
+    /// Switches a webhook off, from the first page on, for this reason unless it is off already; a page of its pending
+    /// deliveries becomes disabled.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    pub async fn disable_webhook(
+        &self,
+        webhook: &WebhookName,
+        reason: &str,
+    ) -> Result<Page, StoreError> {
+        let name = webhook.as_str();
+        self.write(async |connection| {
+            let now = self.shared.clock.now();
+            query!(DISABLE, name, now.0, reason)
+                .execute(&mut *connection)
+                .await?;
+            request_attention(connection, webhook).await?;
+            let withdraw = query!(DISABLE_PAGE, name, PAGE);
+            let deliveries = withdraw.execute(connection).await?.rows_affected();
+            Ok(Page {
+                deliveries,
+                is_last: deliveries < u64::from(PAGE),
+            })
+        })
+        .await
+    }
+}
+
+fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
+    let name = Reading::new(row, "webhooks", "name").lossy_text("name")?;
+    Ok(WebhookName::new(&name.unwrap_or_default()))
+}
+
+/// Has the daemon read again what is remembered of a webhook, and try it.
+pub(super) async fn request_attention(
+    connection: &mut SqliteConnection,
+    webhook: &WebhookName,
+) -> Result<(), StoreError> {
+    query!(ASK, webhook.as_str()).execute(connection).await?;
+    Ok(())
+}
+
+impl FromRow for WebhookHealth {
+    const TABLE: &'static str = "webhooks";
+    const KEY: &'static str = "name";
+
+    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+        let disabled_at: Option<UnixMillis> = r.get("disabled_at")?;
+        Ok(Self {
+            disabled: disabled_at.zip(r.get("disabled_reason")?),
+            paused_until: r.get("paused_until")?,
+            health: health(r)?,
+            rests: r.get("rests")?,
+            revision: r.get("revision")?,
+            generation: r.get("generation")?,
+            asks: r.get("asks")?,
+            unreadable: None,
+        })
+    }
+}
+
+fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
+    let failures = r.get("failures")?;
+    if let Some(since) = r.get("held_since")? {
+        return Ok(Health::Held(Hold {
+            since,
+            failures,
+            probes: r.get("probes")?,
+            probe_at: r.get("probe_at")?,
+            event_id: r.get("probe_event")?,
+        }));
+    }
+    let jobs = failing_jobs(r)?;
+    let failing = Failing { failures, jobs };
+    Ok(match r.get("ramp")? {
+        Some(allowed) => Health::Ramping {
+            allowed,
+            taken: 0,
+            failing,
+        },
+        None => Health::Ready(failing),
+    })
+}
+
+fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>, StoreError> {
+    let Some(text) = r.get::<Option<String>>("failing_jobs")? else {
+        return Ok(Vec::new());
+    };
+    let broken = || r.broken("failing_jobs");
+    let ids: Vec<String> = serde_json::from_str(&text).map_err(|_| broken())?;
+    let ids = ids.iter().map(|id| JobId::parse(id).map_err(|_| broken()));
+    ids.collect()
+}
+
+/// Records what an attempt means for its webhook as a whole.
+pub(super) async fn affect_webhook(
+    connection: &mut SqliteConnection,
+    finished: &FinishedAttempt,
+) -> Result<(), StoreError> {
+    let webhook = finished.attempt.webhook.as_str();
+    let ended_at = finished.attempt.ended_at();
+    if let Some(rest) = finished.rest {
+        let rest = query!(REST, webhook, ended_at.plus(rest).0);
+        rest.execute(&mut *connection).await?;
+    }
+    if let Some(update) = &finished.health {
+        record_health(connection, webhook, update).await?;
+    }
+    if let Some(reason) = finished.disables {
+        let disable = query!(DISABLE, webhook, ended_at.0, reason);
+        disable.execute(&mut *connection).await?;
+        query!(DISABLE_DELIVERIES, webhook)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn record_health(
+    connection: &mut SqliteConnection,
+    webhook: &str,
+    update: &HealthUpdate,
+) -> Result<(), StoreError> {
+    let (mut hold, mut ramp, mut failing) = (None, None, None);
+    match &update.health {
+        Health::Ready(of) => failing = Some(&of.jobs),
+        Health::Held(of) => hold = Some(of),
+        Health::Ramping {
+            allowed,
+            failing: of,
+            ..
+        } => (ramp, failing) = (Some(*allowed), Some(&of.jobs)),
+    }
+    let failing = failing.filter(|jobs| !jobs.is_empty());
+    let record = query!(
+        RECORD_HEALTH,
+        webhook,
+        update.health.failures(),
+        failing.map(json).transpose()?,
+        hold.map(|hold| hold.since.0),
+        hold.map_or(0, |hold| hold.probes),
+        hold.and_then(|hold| hold.probe_at).map(|at| at.0),
+        hold.and_then(|hold| hold.event_id.as_deref()),
+        ramp,
+        update.rests,
+        update.revision,
+        update.generation
+    );
+    record.execute(connection).await?;
+    Ok(())
+}

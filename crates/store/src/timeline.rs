@@ -1,0 +1,54 @@
+//! A job's history, in pages.
+
+use jobtrackd_core::delivery::Attempt;
+use jobtrackd_core::time::UnixMillis;
+
+use super::deliveries::DeliveryRow;
+use super::events::EventRow;
+use super::jobs::TransitionRow;
+
+/// The place of an entry in a job's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineKey {
+    /// When it happened.
+    pub at: UnixMillis,
+    /// What is before what at the same moment: transitions, events, deliveries, attempts.
+    pub rank: u8,
+    /// The transition's or the event's number in its job.
+    pub n: u32,
+    /// The webhook of a delivery or an attempt, else empty.
+    pub webhook: String,
+    /// The attempt's number, else 0.
+    pub number: u32,
+}
+
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimelineItem {
+    /// A step changed.
+    Transition(TransitionRow),
+    /// An event was recorded.
+    Event(EventRow),
+    /// The delivery of an event to a webhook, as it is now.
+    Delivery(DeliveryRow),
+    /// An attempt at a delivery.
+    Attempt(Attempt),
+}
+
+/// One entry of a job's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelineEntry {
+    /// Its place.
+    pub key: TimelineKey,
+    /// What it was.
+    pub item: TimelineItem,
+}
+
+/// A part of a job's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelinePage {
+    /// In order.
+    pub entries: Vec<TimelineEntry>,
+    /// Whether there are more.
+    pub more: bool,
+}

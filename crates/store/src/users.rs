@@ -1,0 +1,26 @@
+//! The remote jobs of one user.
+
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+
+/// Which jobs of a user are read.
+#[derive(Debug, Clone)]
+pub struct UserFilter {
+    /// The user's id at the API.
+    pub user: String,
+    /// Only jobs of this connection.
+    pub connection: Option<String>,
+    /// Only jobs inserted before this one: its time and id.
+    pub after: Option<(UnixMillis, JobId)>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// Remote jobs of one user, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    /// The API's texts, verbatim.
+    pub resources: Vec<String>,
+    /// Where to go on; `None` when all jobs of the user have been looked at.
+    pub next: Option<(UnixMillis, JobId)>,
+}

@@ -1,0 +1,50 @@
+//! Jobs as `jobtrackd watch` shows them.
+
+use jobtrackd_core::time::UnixMillis;
+
+use super::jobs::JobSummary;
+
+/// How things are as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// Jobs that have not ended.
+    pub running: u64,
+    /// Jobs that ended since the moment the caller names.
+    pub ended: u64,
+    /// Deliveries that wait, counted up to 100,000.
+    pub pending: u32,
+    /// Webhooks with events that wait after a failed attempt, at most 20; outsiders' text.
+    pub failing: Vec<String>,
+    /// Webhooks that are disabled, at most 20; outsiders' text.
+    pub disabled: Vec<String>,
+}
+
+/// What became of a job's events, over all webhooks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeliveryCounts {
+    /// Answered with 2xx.
+    pub delivered: u64,
+    /// Wait for their turn or for another attempt.
+    pub pending: u64,
+    /// Those of them that were tried in vain.
+    pub refused: u64,
+    /// Given up.
+    pub exhausted: u64,
+    /// Kept back, since the webhook is disabled.
+    pub disabled: u64,
+    /// Attempts that were made.
+    pub attempts: u64,
+}
+
+/// A job, and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobProgress {
+    /// The job and its steps; those that are over without their results.
+    pub summary: JobSummary,
+    /// The number of its latest transition, 0 before the first one.
+    pub last_seq: u32,
+    /// When that was observed; before the first one, when the job was inserted.
+    pub changed_at: UnixMillis,
+    /// What became of its events.
+    pub deliveries: DeliveryCounts,
+}
