@@ -37,6 +37,7 @@ use super::watch::signals::{Request, Signals};
 use super::watch::{Display, End, Watch};
 use crate::app::{Daemon, Surroundings};
 use crate::clock::Clock;
+use crate::core::job::JobId;
 use crate::logging;
 use crate::store::Store;
 use report::{Check, Report};
@@ -185,6 +186,15 @@ async fn show(
         shown = watching => shown.map(|_| Finish::Interrupted)?,
     };
     watch.update(&mut display, &mut screen).await?;
+    drop(display);
+    if finish != Finish::Interrupted {
+        let ids: Result<_, _> = jobs().iter().map(|job| JobId::parse(job.id)).collect();
+        let mut all = Watch::new(store, database, ids?).await?;
+        all.read(0_u32, Vec::new()).await?;
+        let mut screen = Screen::new(now);
+        all.print(&mut screen);
+        screen.finish()?;
+    }
     Ok(finish)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::challenge;
 use super::screen::View;
-use super::steps::{self, Standing};
+use super::steps::{self, StepState};
 use super::style::Tone;
 use super::text;
 use crate::core::job::{Failure, FailureKind};
@@ -53,7 +53,7 @@ impl Span {
 /// One line of the timeline.
 struct Line<'a> {
     step: &'a StepView,
-    standing: Standing,
+    standing: StepState,
     title: String,
     status: String,
     span: Option<Span>,
@@ -67,7 +67,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         .iter()
         .map(|step| Line {
             step,
-            standing: Standing::of(step, job.row.state),
+            standing: StepState::of(step, job.row.state),
             title: steps::title(&step.title),
             status: steps::status(step),
             span: span(step, detail, view.now),
@@ -82,7 +82,8 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         .filter(|failure| failure.kind == FailureKind::Step)
         .and_then(|failure| {
             lines.iter().position(|line| {
-                line.standing == Standing::Failed && Some(&line.step.title) == failure.step.as_ref()
+                line.standing == StepState::Failed
+                    && Some(&line.step.title) == failure.step.as_ref()
             })
         });
     for (index, line) in lines.iter().enumerate() {
@@ -90,8 +91,8 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         let rail = if is_last { " " } else { "│" };
         out.push_str(&shape.line(line, view));
         let mut facts = match line.standing {
-            Standing::Asking => challenge::facts(line.step, view),
-            Standing::Queued => queued(line.step),
+            StepState::NeedsAnswer => challenge::facts(line.step, view),
+            StepState::Queued => queued(line.step),
             _ => Vec::new(),
         };
         if let Some(failure) = job.failure.as_ref().filter(|_| failed == Some(index)) {
@@ -103,7 +104,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         }
     }
     if let Some(failure) = job.failure.as_ref().filter(|_| failed.is_none()) {
-        let end = steps::kind(failure);
+        let end = failure.kind.as_str();
         out.push_str(&format!(
             "  {} {}\n",
             view.paint(Tone::Bad, "✗"),
@@ -211,7 +212,7 @@ impl Shape {
 /// When a step was worked on, as far as it was seen; nothing for one that waits, was skipped, or was done at first sight.
 fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let job = &detail.summary;
-    let standing = Standing::of(step, job.row.state);
+    let standing = StepState::of(step, job.row.state);
     let open_end = job.finished_at.unwrap_or(now);
     let spanned = |start: UnixMillis, end: UnixMillis, at_most| {
         Some(Span {
@@ -228,12 +229,12 @@ fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
         is_over(&transition.to) && transition.from.as_deref().is_none_or(|from| !is_over(from))
     });
     match standing {
-        Standing::Queued => spanned(step.updated_at, open_end, false),
-        Standing::Running | Standing::Asking | Standing::Strange => {
+        StepState::Queued => spanned(step.updated_at, open_end, false),
+        StepState::Running | StepState::NeedsAnswer | StepState::Unknown => {
             let start = began.map_or(step.first_seen_at, |began| began.observed_at);
             spanned(start, open_end, false)
         }
-        Standing::Done | Standing::Failed => {
+        StepState::Done | StepState::Failed => {
             let ended = ended?;
             match began {
                 Some(began) => spanned(began.observed_at, ended.observed_at, false),
@@ -242,7 +243,7 @@ fn span(step: &StepView, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
                 None => spanned(step.first_seen_at, ended.observed_at, true),
             }
         }
-        Standing::Skipped | Standing::Waiting | Standing::Missing => None,
+        StepState::Skipped | StepState::Waiting | StepState::Missing => None,
     }
 }
 
@@ -295,7 +296,7 @@ fn queued(step: &StepView) -> Vec<Fact> {
 fn failure_facts(failure: &Failure) -> Vec<Fact> {
     let mut facts = Vec::new();
     if failure.kind == FailureKind::Step {
-        facts.push(("kind", steps::kind(failure).to_owned(), Tone::Plain));
+        facts.push(("kind", failure.kind.as_str().to_owned(), Tone::Plain));
     }
     for (name, part) in [
         ("code", &failure.code),

@@ -205,7 +205,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_known() {
         (&["enqueue", "1", "2", "--url", "/x"], "goes with one ID"),
         (&["enqueue", "-", "--url", "/x"], "goes with one ID"),
         (&["enqueue", "1", "-"], "stands alone"),
-        (&["enqueue", "1", "--deadline", "soon"], "90s, 2h or 8d"),
+        (&["enqueue", "1", "--deadline", "soon"], "15m, 2h or 8d"),
         (&["show", "a/b"], "not only dots"),
         (&["cancel", ".."], "not only dots"),
         (&["lsit"], "list"),

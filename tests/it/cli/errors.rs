@@ -137,7 +137,7 @@ const CASES: &[Case] = &[
         "jobs",
         &["enqueue", "1", "--deadline", "soon"],
         2,
-        &["'soon'", "90s, 2h or 8d"],
+        &["'soon'", "15m, 2h or 8d"],
     ),
     (
         "jobs",
