@@ -289,7 +289,7 @@ fn table_of(deliveries: &[Replayable], view: &View) -> String {
     let rows = deliveries.iter().map(|each| {
         vec![
             plain(text::moment(each.created_at)),
-            plain(&each.job_id),
+            plain(each.job_id.as_str()),
             plain(&each.kind),
             plain(text::outside(&each.webhook, 64)),
             (each.state.as_str().to_owned(), tone_of(each.state, false)),
