@@ -19,12 +19,12 @@ pub(super) fn on(error: &anyhow::Error) -> Option<String> {
 fn of_store(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Absent(_) => {
-            "if it lies elsewhere, name the configuration that says where: jobtrackd --config FILE"
+            "if it is elsewhere, name the configuration with its path: jobtrackd --config FILE"
                 .to_owned()
         }
         StoreError::Unusable { path, .. } if is_denied(path) => denied(path),
         StoreError::Unusable { path, .. } => format!(
-            "look at the file, and at all the rest: ls -l {}; jobtrackd doctor",
+            "see who may use the file, and what else is wrong: ls -l {}; jobtrackd doctor",
             path.display()
         ),
         StoreError::Foreign(_) => {

@@ -146,11 +146,11 @@ fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
     };
     vec![
         plain(text::brief(view.now.since(listed.created_at))),
-        plain(&listed.job_id),
+        plain(listed.job_id.as_str()),
         plain(format!("#{} {}", delivery.sequence, listed.kind)),
         plain(text::outside(delivery.webhook.as_str(), 64)),
         (format!("{}{expired}", delivery.state.as_str()), tone),
-        plain(delivery.attempts),
+        plain(delivery.attempts.to_string()),
         plain(next),
         last,
     ]

@@ -30,13 +30,14 @@ pub use driver::Driver;
 pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
 pub use sandbox::Sandbox;
 
-use super::note;
+use super::print::note;
 use super::screen::Screen;
 use super::style::Style;
 use super::watch::signals::{Request, Signals};
 use super::watch::{Display, End, Watch};
 use crate::app::{Daemon, Environment};
 use crate::clock::Clock;
+use crate::core::job::JobId;
 use crate::logging;
 use crate::store::Store;
 use report::{Check, Report};
@@ -185,6 +186,15 @@ async fn show(
         shown = watching => shown.map(|_| Finish::Interrupted)?,
     };
     watch.update(&mut display, &mut screen).await?;
+    drop(display);
+    if finish != Finish::Interrupted {
+        let ids: Result<_, _> = jobs().iter().map(|job| JobId::parse(job.id)).collect();
+        let mut all = Watch::new(store, database, ids?).await?;
+        all.read(0_u32, Vec::new()).await?;
+        let mut screen = Screen::new(now);
+        all.print(&mut screen);
+        screen.finish()?;
+    }
     Ok(finish)
 }
 

@@ -178,14 +178,14 @@ fn draw(jobs: &[JobSummary], view: &View) -> String {
 fn cell(job: &JobSummary, column: usize, width: usize, view: &View) -> Cell {
     let row = &job.row;
     match column {
-        0 => plain(&row.id),
+        0 => plain(row.id.as_str()),
         1 => {
             let state = format!("{} {}", steps::state_symbol(row.state), row.state);
             (state, Tone::of_state(row.state))
         }
         2 => steps::progress(job, width),
         3 => plain(text::brief(view.now.since(row.created_at))),
-        4 => plain(row.progress.polls),
+        4 => plain(row.progress.polls.to_string()),
         5 => next_poll(row, view),
         _ => last_error(job),
     }

@@ -36,7 +36,7 @@ pub(super) struct Args {
     id: JobId,
     /// One answer per input, in order; `-` reads them from standard input, one per line
     #[arg(value_name = "ANSWER", allow_negative_numbers = true)]
-    answers: Vec<Given>,
+    answers: Vec<Answer>,
     /// Send the answers though the challenge has expired by our reckoning
     #[arg(long)]
     late: bool,
@@ -47,15 +47,15 @@ pub(super) struct Args {
 
 /// An answer from the command line.
 #[derive(Clone)]
-struct Given(Zeroizing<String>);
+struct Answer(Zeroizing<String>);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-impl From<&str> for Given {
+impl From<&str> for Answer {
     fn from(text: &str) -> Self {
         Self(Zeroizing::new(text.to_owned()))
     }
@@ -122,7 +122,7 @@ async fn answer(
             body: body(&relayed),
         })?;
     } else {
-        screen.line(&said(&relayed, &screen.view));
+        screen.line(&summary(&relayed, &screen.view));
     }
     let id = &args.id;
     if !relayed.is_success() {
@@ -136,16 +136,16 @@ async fn answer(
 
 async fn texts(args: &Args, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
     match args.answers.as_slice() {
-        [] => asked(&args.id, open).await,
-        [Given(only)] if only.as_str() == STDIN => {
+        [] => prompted(&args.id, open).await,
+        [Answer(only)] if only.as_str() == STDIN => {
             let limit = MOST_ANSWERS * (LONGEST_ANSWER + 1);
             read_lines(std::io::stdin(), limit)
         }
-        given => Ok(given.iter().map(|Given(text)| text.clone()).collect()),
+        answers => Ok(answers.iter().map(|Answer(text)| text.clone()).collect()),
     }
 }
 
-async fn asked(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
+async fn prompted(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
     let mut answers = Vec::new();
     let inputs = open.challenge.inputs();
     if inputs.is_empty() {
@@ -158,9 +158,9 @@ async fn asked(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing
         )
     })?;
     let step = text::outside(&open.step, text::TEXT_LIMIT);
-    terminal.say(&format!("{step} of job {id}"))?;
+    terminal.print(&format!("{step} of job {id}"))?;
     if let Some(description) = text::raw(&open.challenge.description) {
-        terminal.say(&description)?;
+        terminal.print(&description)?;
     }
     for (number, input) in (1..).zip(inputs).take(MOST_ANSWERS) {
         let input = text::raw(input).unwrap_or_else(|| format!("answer {number}"));
@@ -169,7 +169,7 @@ async fn asked(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing
     Ok(answers)
 }
 
-/// Resolves when the process is told to end.
+/// Resolves when a signal is to end the process.
 async fn broken_off() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -182,7 +182,7 @@ async fn broken_off() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn said(relayed: &Relayed, view: &View) -> String {
+fn summary(relayed: &Relayed, view: &View) -> String {
     let (tone, mark, words) = if relayed.is_success() {
         (Tone::Good, "✓", "the API took the answers")
     } else {

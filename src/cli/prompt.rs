@@ -34,7 +34,7 @@ impl Terminal {
     }
 
     /// Writes a line.
-    pub(super) fn say(&self, text: &str) -> anyhow::Result<()> {
+    pub(super) fn print(&self, text: &str) -> anyhow::Result<()> {
         writeln!(&*self.tty, "{text}").context("the terminal cannot be written to")
     }
 
@@ -72,7 +72,7 @@ pub(super) fn read_lines(input: impl AsFd, limit: usize) -> anyhow::Result<Vec<T
     read_until(input, limit, |_| false)
 }
 
-/// Reads into one piece of memory that never moves, past every buffer of the standard library.
+/// Reads into memory that never moves, so that no copy of an answer is left in a buffer of the standard library.
 fn read_until(
     input: impl AsFd,
     limit: usize,
@@ -92,6 +92,6 @@ fn read_until(
         }
     }
     let text = std::str::from_utf8(&bytes[..length]).ok();
-    let text = text.context("the answers are no text in UTF-8")?;
+    let text = text.context("the answers are not UTF-8")?;
     Ok(text.lines().map(|line| line.to_owned().into()).collect())
 }

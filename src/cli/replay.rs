@@ -293,8 +293,8 @@ fn table_of(deliveries: &[Replayable], view: &View) -> String {
     let rows = deliveries.iter().map(|each| {
         vec![
             plain(text::moment(each.created_at)),
-            plain(&each.job_id),
-            plain(&each.kind),
+            plain(each.job_id.as_str()),
+            plain(each.kind.as_str()),
             plain(text::outside(each.webhook.as_str(), 64)),
             (each.state.as_str().to_owned(), tone_of(each.state, false)),
             plain(&each.event_id),

@@ -25,7 +25,7 @@ pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
     (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
 }
 
-/// How things are to look.
+/// Colours, width and time of what is printed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
     /// Colours.
@@ -47,7 +47,7 @@ impl View {
 pub(super) struct Screen {
     out: BufWriter<Box<dyn Write>>,
     failed: Option<io::Error>,
-    /// How things are to look.
+    /// Colours, width and time of what is printed.
     pub(super) view: View,
 }
 
@@ -98,9 +98,9 @@ impl Screen {
         Ok(())
     }
 
-    /// Writes a part of JSON that stands on one line.
+    /// Writes a part of a line of JSON.
     pub(super) fn piece(&mut self, json: &str) {
-        // A line break in JSON that is handed on verbatim stands between tokens, where a blank is as good.
+        // A line break in JSON is between tokens, where a blank means the same.
         self.text(&json.replace(['\n', '\r'], " "));
     }
 

@@ -1,4 +1,4 @@
-//! What a step or a failure looks like, in a table and in a timeline.
+//! Steps and failures in words, symbols and tones, for tables and timelines.
 
 use super::style::Tone;
 use super::text;
@@ -10,12 +10,12 @@ use crate::store::{JobSummary, StepRow};
 /// Longest title or status of a step that is shown, in characters.
 const NAME_CHARS: usize = 200;
 
-/// Columns below which a cut title says nothing.
-const LEAST_TITLE: usize = 5;
+/// Columns below which a cut title is of no use.
+const MIN_TITLE: usize = 5;
 
-/// How a step stands, for people.
+/// The state of a step, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum StepState {
     /// Success.
     Done,
     /// Not needed.
@@ -23,7 +23,7 @@ pub(super) enum Standing {
     /// In progress.
     Running,
     /// In progress, with a challenge that waits for the user.
-    Asking,
+    NeedsAnswer,
     /// Pending.
     Waiting,
     /// Pending in the API's own retry queue.
@@ -33,11 +33,11 @@ pub(super) enum Standing {
     /// No longer in the API's answer.
     Missing,
     /// A word that is not known.
-    Strange,
+    Unknown,
 }
 
-impl Standing {
-    /// How a step of a job in this state stands.
+impl StepState {
+    /// The state of a step of a job in this state.
     pub(super) fn of(step: &StepRow, job: JobState) -> Self {
         if step.status == MISSING {
             return Self::Missing;
@@ -49,12 +49,12 @@ impl Standing {
             StepStatus::Skipped => Self::Skipped,
             StepStatus::Failed => Self::Failed,
             StepStatus::InProgress if !job.is_final() && challenge_of(result).is_some() => {
-                Self::Asking
+                Self::NeedsAnswer
             }
             StepStatus::InProgress => Self::Running,
             StepStatus::Pending if !job.is_final() && is_queued(&status, result) => Self::Queued,
             StepStatus::Pending => Self::Waiting,
-            StepStatus::Other(_) => Self::Strange,
+            StepStatus::Other(_) => Self::Unknown,
         }
     }
 
@@ -64,12 +64,12 @@ impl Standing {
             Self::Done => "✓",
             Self::Skipped => "–",
             Self::Running => "◐",
-            Self::Asking => "?",
+            Self::NeedsAnswer => "?",
             Self::Waiting => "○",
             Self::Queued => "◷",
             Self::Failed => "✗",
             Self::Missing => "·",
-            Self::Strange => "◇",
+            Self::Unknown => "◇",
         }
     }
 
@@ -79,7 +79,7 @@ impl Standing {
             Self::Done => Tone::Good,
             Self::Skipped | Self::Waiting | Self::Missing => Tone::Dim,
             Self::Running => Tone::Busy,
-            Self::Asking | Self::Queued | Self::Strange => Tone::Warn,
+            Self::NeedsAnswer | Self::Queued | Self::Unknown => Tone::Warn,
             Self::Failed => Tone::Bad,
         }
     }
@@ -119,9 +119,9 @@ pub(super) fn state_symbol(state: JobState) -> &'static str {
 
 /// How many steps of the latest answer are done, and how many there are.
 pub(super) fn done_of(job: &JobSummary) -> (usize, usize) {
-    let present = standings(job).filter(|(_, standing)| *standing != Standing::Missing);
-    present.fold((0, 0), |(done, all), (_, standing)| {
-        (done + usize::from(standing.is_done()), all + 1)
+    let present = states(job).filter(|(_, state)| *state != StepState::Missing);
+    present.fold((0, 0), |(done, all), (_, state)| {
+        (done + usize::from(state.is_done()), all + 1)
     })
 }
 
@@ -132,23 +132,23 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     if all == 0 {
         return ("–".to_owned(), Tone::Dim);
     }
-    let Some((step, standing)) = current(job) else {
+    let Some((step, state)) = current(job) else {
         return (format!("{done}/{all}"), Tone::Good);
     };
-    let says = match standing {
-        Standing::Asking => "needs an answer".to_owned(),
-        Standing::Queued => "queued".to_owned(),
+    let word = match state {
+        StepState::NeedsAnswer => "needs an answer".to_owned(),
+        StepState::Queued => "queued".to_owned(),
         _ => status(step),
     };
-    let tone = match standing {
-        Standing::Waiting | Standing::Running => Tone::Plain,
+    let tone = match state {
+        StepState::Waiting | StepState::Running => Tone::Plain,
         other => other.tone(),
     };
     let counts = format!("{done}/{all}");
-    let short = format!("{counts} {says}");
+    let short = format!("{counts} {word}");
     let room = width.saturating_sub(text::columns(&short) + 1);
-    let text = if room >= LEAST_TITLE {
-        format!("{counts} {} {says}", text::fit(&title(&step.title), room))
+    let text = if room >= MIN_TITLE {
+        format!("{counts} {} {word}", text::fit(&title(&step.title), room))
     } else if text::columns(&short) <= width {
         short
     } else {
@@ -157,41 +157,31 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     (text, tone)
 }
 
-/// The step that says most of how a job stands: one that failed, one that asks, or the first that is not done.
-pub(super) fn current(job: &JobSummary) -> Option<(&StepRow, Standing)> {
-    let find = |wanted: fn(Standing) -> bool| standings(job).find(|(_, found)| wanted(*found));
-    find(|found| found == Standing::Failed)
-        .or_else(|| find(|found| found == Standing::Asking))
-        .or_else(|| find(|found| !found.is_done() && found != Standing::Missing))
+/// The step that matters most: one that failed, one that needs an answer, or the first that is not done.
+pub(super) fn current(job: &JobSummary) -> Option<(&StepRow, StepState)> {
+    let find = |wanted: fn(StepState) -> bool| states(job).find(|(_, state)| wanted(*state));
+    find(|state| state == StepState::Failed)
+        .or_else(|| find(|state| state == StepState::NeedsAnswer))
+        .or_else(|| find(|state| !state.is_done() && state != StepState::Missing))
 }
 
-fn standings(job: &JobSummary) -> impl Iterator<Item = (&StepRow, Standing)> {
+fn states(job: &JobSummary) -> impl Iterator<Item = (&StepRow, StepState)> {
     let state = job.row.state;
     job.steps
         .iter()
-        .map(move |step| (step, Standing::of(step, state)))
-}
-
-/// A failure's kind as the database has it.
-pub(super) fn kind(failure: &Failure) -> &'static str {
-    match failure.kind {
-        FailureKind::Step => "step",
-        FailureKind::NotFound => "not_found",
-        FailureKind::Rejected => "rejected",
-        FailureKind::Expired => "expired",
-        FailureKind::Cancelled => "cancelled",
-    }
+        .map(move |step| (step, StepState::of(step, state)))
 }
 
 /// A failure in one line: code and title, or at least its kind.
 pub(super) fn failure_line(failure: &Failure) -> String {
-    let said: Vec<String> = [&failure.code, &failure.title]
+    let words: Vec<String> = [&failure.code, &failure.title]
         .into_iter()
         .filter_map(|part| text::raw(part.raw()))
         .collect();
-    match (failure.kind, said.is_empty()) {
-        (FailureKind::Step, false) => said.join(": "),
-        (_, false) => format!("{}: {}", kind(failure), said.join(": ")),
-        (_, true) => kind(failure).to_owned(),
+    let (kind, words) = (failure.kind, words.join(": "));
+    match kind {
+        _ if words.is_empty() => kind.as_str().to_owned(),
+        FailureKind::Step => words,
+        _ => format!("{}: {words}", kind.as_str()),
     }
 }

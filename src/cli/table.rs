@@ -22,8 +22,8 @@ const SMALLEST_LAST: usize = 20;
 pub(super) type Cell = (String, Tone);
 
 /// A cell without a tone of its own.
-pub(super) fn plain(text: impl ToString) -> Cell {
-    (text.to_string(), Tone::Plain)
+pub(super) fn plain(text: impl Into<String>) -> Cell {
+    (text.into(), Tone::Plain)
 }
 
 /// The columns of a table, and which of them give way where it is too wide.
@@ -182,8 +182,13 @@ mod tests {
             now: UnixMillis(0),
         };
         let lines = [
-            vec![plain("a"), plain(""), plain(12), plain("short")],
-            vec![plain("longer"), plain(""), plain(3), plain("x".repeat(60))],
+            vec![plain("a"), plain(""), plain("12"), plain("short")],
+            vec![
+                plain("longer"),
+                plain(""),
+                plain("3"),
+                plain("x".repeat(60)),
+            ],
         ];
         let table = rows(&["NAME", "NONE", "N", "LAST"], &lines, &view);
         let lines: Vec<&str> = table.lines().collect();

@@ -1,4 +1,4 @@
-//! Text for people: from outside made harmless, cut, padded and wrapped to columns; times as they are spoken.
+//! Text for people: values from outside, text cut, padded and wrapped to columns, durations and times in words.
 
 use std::time::Duration;
 

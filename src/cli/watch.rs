@@ -145,10 +145,7 @@ pub(super) async fn run(
     drop(display);
     let end = end?;
     if is_page && !watch.frame.ids.is_empty() {
-        screen.view.now = watch.clock.now();
-        for line in page::draw(&watch.frame, &screen.view, usize::MAX) {
-            screen.line(&line);
-        }
+        watch.print(screen);
     }
     watch.verdict(end)
 }
@@ -252,6 +249,14 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Prints the jobs as they were shown last, all of them.
+    pub(super) fn print(&self, screen: &mut Screen) {
+        screen.view.now = self.clock.now();
+        for line in page::draw(&self.frame, &screen.view, usize::MAX) {
+            screen.line(&line);
+        }
+    }
+
     /// Waits until there is something to show.
     async fn wait(
         &mut self,
@@ -291,7 +296,15 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn read(&mut self, limit: impl Into<u32>, mut more: Vec<JobId>) -> anyhow::Result<()> {
+    /// Reads the jobs as they are now: those that were named, or at most `limit` that run, and `more`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn read(
+        &mut self,
+        limit: impl Into<u32>,
+        mut more: Vec<JobId>,
+    ) -> anyhow::Result<()> {
         let now = self.clock.now();
         let ids = if self.frame.ids.is_empty() {
             let recent = now.minus(LINGER);
@@ -346,7 +359,7 @@ impl<'a> Watch<'a> {
         let absent = all - frame.jobs.len();
         if end == End::Interrupted && running > 0 {
             bail!(
-                "interrupted while {running} of {all} jobs ran; they are followed all the same, look again with: jobtrackd watch"
+                "interrupted while {running} of {all} jobs ran; they are still followed; watch them again with: jobtrackd watch"
             );
         }
         if absent > 0 {

@@ -84,7 +84,7 @@ mod tests {
             let Some(crate::simulator::Content::Verbatim(last)) =
                 script.phases.last().map(|phase| &phase.content)
             else {
-                panic!("the documents are told word for word");
+                panic!("the documents are served word for word");
             };
             let job: Value = serde_json::from_str(last).unwrap();
             let steps = job["steps"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The end of a demo: a table of its jobs, sums, and a few checks of what the daemon promises.
+//! The end of a demo: sums, and a few checks of what the daemon promises.
 //!
 //! The checks compare the simulator's and the receiver's own records with the database.
 
@@ -7,21 +7,14 @@ use std::fmt::Write as _;
 use super::jobs::{AUDIT, BILLING, DemoJob, jobs};
 use super::sandbox::Sandbox;
 use crate::cli::screen::View;
-use crate::cli::steps;
 use crate::cli::style::Tone;
-use crate::cli::table::{self, Cell};
 use crate::core::delivery::DeliveryState;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::simulator::{Ending, Received, Totals};
-use crate::store::{JobDetail, Store};
+use crate::store::{DeliveryRow, JobDetail, Store};
 
 /// The most lines printed of one check that failed.
 const MAX_PROBLEMS: usize = 10;
-
-/// The columns; a screen of less than [`WIDE`] columns has no room for two of them.
-const COLUMNS: &str = "JOB,KIND,END,STEPS,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
-const NARROW: &str = "JOB,END,TRANSITIONS,POLLS,EVENTS,DELIVERED,VERIFIED";
-const WIDE: usize = 130;
 
 /// One promise, and what breaks it.
 #[derive(Debug)]
@@ -46,8 +39,6 @@ struct Case {
     detail: JobDetail,
     /// How it ended at the API.
     ending: Option<Ending>,
-    /// What the API was asked about it.
-    requests: usize,
     /// What reached the webhooks about it.
     received: Vec<Received>,
 }
@@ -61,20 +52,18 @@ impl Report {
             received: sandbox.receiver.inbox().received(),
             absent: Vec::new(),
         };
-        let requests = control.requests();
         for job in jobs() {
             let Some(detail) = store.detail(&JobId::parse(job.id)?).await? else {
                 report.absent.push(format!("{}: was not enqueued", job.id));
                 continue;
             };
-            let remote = job.remote_id();
             let mut received = report.received.clone();
             received.retain(|request| request.job == job.id);
-            let requests = requests.iter().filter_map(|request| request.job.as_deref());
             report.cases.push(Case {
                 detail,
-                ending: control.truth(remote).and_then(|truth| truth.ending()),
-                requests: requests.filter(|job| *job == remote).count(),
+                ending: control
+                    .truth(job.remote_id())
+                    .and_then(|truth| truth.ending()),
                 received,
                 job,
             });
@@ -103,27 +92,27 @@ impl Report {
     }
 
     pub(super) fn text(&self, checks: &[Check], view: &View) -> String {
-        let is_wide = view.width >= WIDE;
-        let columns = if is_wide { COLUMNS } else { NARROW };
-        let headings: Vec<&str> = columns.split(',').collect();
-        let rows: Vec<_> = self.cases.iter().map(|case| case.row(is_wide)).collect();
         let sum = |of: fn(&JobDetail) -> usize| -> usize {
             self.cases.iter().map(|case| of(&case.detail)).sum()
         };
-        let (delivered, attempts) = (sum(delivered), sum(|detail| detail.attempts.len()));
-        let mut text = table::rows(&headings, &rows, view);
-        // Writing to a String never fails.
-        let _ = writeln!(
-            text,
+        let is_delivered = |delivery: &&DeliveryRow| delivery.state == DeliveryState::Delivered;
+        let deliveries = self.cases.iter().flat_map(|case| &case.detail.deliveries);
+        let delivered = deliveries.filter(is_delivered).count();
+        let attempts = sum(|detail| detail.attempts.len());
+        let verified = self
+            .received
+            .iter()
+            .filter(|request| request.signature.is_ok());
+        let mut text = format!(
             "\n{} jobs, {} transitions, {} events; {} requests to the API with {} tokens\n\
-             {delivered} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n",
+             {delivered} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n\n",
             self.cases.len(),
             sum(|detail| detail.transitions.len()),
             sum(|detail| detail.events.len()),
             self.totals.requests,
             self.totals.tokens,
             attempts.saturating_sub(delivered),
-            verified(&self.received),
+            verified.count(),
             self.received.len(),
         );
         for Check { promise, problems } in checks {
@@ -131,6 +120,7 @@ impl Report {
                 true => view.paint(Tone::Good, "✓"),
                 false => view.paint(Tone::Bad, "✗"),
             };
+            // Writing to a String never fails.
             let _ = writeln!(text, "{mark} {promise}");
             for problem in problems.iter().take(MAX_PROBLEMS) {
                 let _ = writeln!(text, "    {problem}");
@@ -141,53 +131,6 @@ impl Report {
         }
         text
     }
-}
-
-impl Case {
-    fn row(&self, is_wide: bool) -> Vec<Cell> {
-        let plain = |text: String| (text, Tone::Plain);
-        let detail = &self.detail;
-        let state = detail.summary.row.state;
-        let (done, all) = steps::done_of(&detail.summary);
-        let deliveries = detail.deliveries.len();
-        let mut row = vec![plain(self.job.id.to_owned())];
-        if is_wide {
-            row.push(plain(self.job.about.to_owned()));
-        }
-        row.push(match &detail.summary.failure {
-            Some(failure) => (format!("failed: {}", failure.kind.as_str()), Tone::Warn),
-            None => (state.to_string(), Tone::of_state(state)),
-        });
-        if is_wide {
-            row.push(plain(format!("{done}/{all}")));
-        }
-        row.extend([
-            plain(detail.transitions.len().to_string()),
-            plain(self.requests.to_string()),
-            plain(detail.events.len().to_string()),
-            plain(format!("{}/{deliveries}", delivered(detail))),
-            plain(format!(
-                "{}/{}",
-                verified(&self.received),
-                self.received.len()
-            )),
-        ]);
-        row
-    }
-}
-
-fn delivered(detail: &JobDetail) -> usize {
-    let states = detail.deliveries.iter().map(|delivery| delivery.state);
-    states
-        .filter(|state| *state == DeliveryState::Delivered)
-        .count()
-}
-
-fn verified(received: &[Received]) -> usize {
-    received
-        .iter()
-        .filter(|request| request.signature.is_ok())
-        .count()
 }
 
 fn end(case: &Case) -> Option<String> {
@@ -207,11 +150,11 @@ fn end(case: &Case) -> Option<String> {
         None => state.to_string(),
     };
     let is_end = |kind: &str| matches!(kind, "job.completed" | "job.failed");
-    let events = detail.events.iter().map(|event| event.kind.as_str());
+    let mut events = detail.events.iter().map(|event| event.kind.as_str());
     let ends = events.clone().filter(|kind| is_end(kind)).count();
     if is != expected {
         Some(format!("is {}, not {}", word(is), word(expected)))
-    } else if ends != 1 || !events.last().is_some_and(is_end) {
+    } else if ends != 1 || !events.next_back().is_some_and(is_end) {
         Some(format!("has {ends} events of its end, or others after it"))
     } else {
         None

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::challenge;
 use crate::cli::print::facts;
 use crate::cli::screen::View;
-use crate::cli::steps::{self, Standing};
+use crate::cli::steps::{self, StepState};
 use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::job::{Failure, FailureKind};
@@ -48,7 +48,7 @@ struct Span {
 /// One line of the timeline.
 struct Line<'a> {
     step: &'a StepRow,
-    standing: Standing,
+    state: StepState,
     title: String,
     status: String,
     span: Option<Span>,
@@ -62,7 +62,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         .iter()
         .map(|step| Line {
             step,
-            standing: Standing::of(step, job.row.state),
+            state: StepState::of(step, job.row.state),
             title: steps::title(&step.title),
             status: steps::status(step),
             span: span(step, detail, view.now),
@@ -74,7 +74,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
     let is_step = |failure: &&Failure| failure.kind == FailureKind::Step;
     let failed = job.failure.as_ref().filter(is_step).and_then(|failure| {
         let is_it = |line: &Line<'_>| {
-            line.standing == Standing::Failed && Some(&line.step.title) == failure.step.as_ref()
+            line.state == StepState::Failed && Some(&line.step.title) == failure.step.as_ref()
         };
         Some((lines.iter().position(is_it)?, failure))
     });
@@ -83,9 +83,9 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         let is_last = index + 1 == lines.len() && (failed.is_some() || job.failure.is_none());
         let rail = if is_last { " " } else { "│" };
         out.push_str(&shape.line(line, view));
-        let mut below = match line.standing {
-            Standing::Asking => challenge::facts(line.step, view),
-            Standing::Queued => queued(line.step),
+        let mut below = match line.state {
+            StepState::NeedsAnswer => challenge::facts(line.step, view),
+            StepState::Queued => queued(line.step),
             _ => Vec::new(),
         };
         if let Some((_, failure)) = failed.filter(|(failed, _)| *failed == index) {
@@ -97,7 +97,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         }
     }
     if let Some(failure) = job.failure.as_ref().filter(|_| failed.is_none()) {
-        let end = view.paint(Tone::Bad, steps::kind(failure));
+        let end = view.paint(Tone::Bad, failure.kind.as_str());
         out.push_str(&format!("  {}\n", view.marked(Tone::Bad, "✗", &end)));
         out.push_str(&facts(&failure_facts(failure), "      ", NAME_WIDTH, view));
     }
@@ -158,14 +158,14 @@ impl Shape {
     }
 
     fn line(&self, line: &Line<'_>, view: &View) -> String {
-        let tone = line.standing.tone();
+        let tone = line.state.tone();
         let title = text::pad(&line.title, self.title);
         let title = if tone == Tone::Dim {
             view.dim(&title)
         } else {
             title
         };
-        let symbol = view.paint(tone, line.standing.symbol());
+        let symbol = view.paint(tone, line.state.symbol());
         let Some(span) = line.span else {
             let status = view.paint(tone, &text::fit(&line.status, self.status));
             return format!("  {symbol} {title}  {status}\n");
@@ -210,18 +210,18 @@ fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let ended = seen.iter().rev().find(|transition| {
         is_over(&transition.to) && transition.from.as_deref().is_none_or(|from| !is_over(from))
     });
-    let (start, end, at_most) = match Standing::of(step, job.row.state) {
-        Standing::Queued => (step.updated_at, open_end, false),
-        Standing::Running | Standing::Asking | Standing::Strange => {
+    let (start, end, at_most) = match StepState::of(step, job.row.state) {
+        StepState::Queued => (step.updated_at, open_end, false),
+        StepState::Running | StepState::NeedsAnswer | StepState::Unknown => {
             (began.unwrap_or(step.first_seen_at), open_end, false)
         }
-        Standing::Done | Standing::Failed => match (began, ended?) {
+        StepState::Done | StepState::Failed => match (began, ended?) {
             (Some(began), ended) => (began, ended.observed_at, false),
             // At first sight it was over: how long it took is not known.
             (None, ended) if ended.from.is_none() => return None,
             (None, ended) => (step.first_seen_at, ended.observed_at, true),
         },
-        Standing::Skipped | Standing::Waiting | Standing::Missing => return None,
+        StepState::Skipped | StepState::Waiting | StepState::Missing => return None,
     };
     Some(Span {
         start,
@@ -264,7 +264,7 @@ fn queued(step: &StepRow) -> Vec<Fact> {
 }
 
 fn failure_facts(failure: &Failure) -> Vec<Fact> {
-    let kind = (failure.kind == FailureKind::Step).then(|| steps::kind(failure).to_owned());
+    let kind = (failure.kind == FailureKind::Step).then(|| failure.kind.as_str().to_owned());
     let facts = [
         ("kind", kind),
         ("code", text::raw(failure.code.raw())),

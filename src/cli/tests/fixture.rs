@@ -1,4 +1,4 @@
-//! Jobs for tests of what is printed, made by the core from what an API could have answered.
+//! Jobs for tests of what is printed, observed by the core in what an API could have answered.
 
 use serde_json::{Value, json};
 

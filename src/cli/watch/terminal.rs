@@ -81,7 +81,7 @@ impl Terminal {
             .unwrap_or(USUAL)
     }
 
-    /// How lines for the size as it is now are to look.
+    /// The view for lines that fit the size as it is now.
     pub(super) fn view(&self, now: UnixMillis) -> View {
         View {
             style: self.style,

@@ -8,8 +8,8 @@ use crate::store::{DeliveryCounts, JobProgress, Overview};
 
 const NOTHING: Value = Value::Null;
 
-fn progress(followed: Followed, deliveries: DeliveryCounts) -> JobProgress {
-    let detail = followed.detail;
+fn progress(job: Followed, deliveries: DeliveryCounts) -> JobProgress {
+    let detail = job.detail;
     let last = detail.transitions.last();
     JobProgress {
         last_seq: last.map_or(0, |last| last.seq),
@@ -90,7 +90,7 @@ fn page(jobs: &[JobProgress], width: usize, height: usize) -> String {
 }
 
 #[test]
-fn the_screen_shows_how_far_each_job_is_what_it_waits_for_and_who_was_told() {
+fn the_screen_shows_how_far_each_job_is_what_it_waits_for_and_its_deliveries() {
     insta::assert_snapshot!(page(&all_kinds(), 120, 24), @r#"
     12 running, 3 ended in the last minute, 2 deliveries pending, 1 webhook failing: audit\u{1b}
 
@@ -165,12 +165,12 @@ fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named()
 #[test]
 fn nothing_from_outside_reaches_the_terminal_and_colours_only_when_wanted() {
     let evil = "\u{1b}[2J\u{202e}\u{9b}x";
-    let mut story = Followed::of("1");
-    story.seen(1.0, &[step(evil, evil, &NOTHING)]);
-    story.detail.summary.row.progress.last_error = Some(evil.to_owned());
-    story.detail.summary.row.progress.consecutive_errors = 1;
+    let mut job = Followed::of("1");
+    job.seen(1.0, &[step(evil, evil, &NOTHING)]);
+    job.detail.summary.row.progress.last_error = Some(evil.to_owned());
+    job.detail.summary.row.progress.consecutive_errors = 1;
     let mut frame = Frame {
-        jobs: vec![progress(story, DeliveryCounts::default())],
+        jobs: vec![progress(job, DeliveryCounts::default())],
         overview: overview(),
         no_daemon: true,
         ..Frame::default()

@@ -102,7 +102,7 @@ async fn a_terminal_is_clean_after_sigterm_and_while_the_program_is_suspended() 
 }
 
 #[tokio::test]
-async fn jobs_that_were_asked_for_are_watched_to_their_end_and_the_exit_code_tells_it() {
+async fn jobs_that_were_asked_for_are_watched_to_their_end_and_the_exit_code_says_how() {
     let house = House::new().await;
     let daemon = house.running().await;
     let phases: [(u64, &[(&str, &str)]); 2] = [
@@ -217,11 +217,11 @@ async fn without_a_terminal_each_change_is_a_line_with_keys_to_rely_on() {
     assert!(shown.is_some_and(|line| line.contains("\"before\"")));
     house.follow("61723", &phases).await;
     let mut seen: Vec<Value> = Vec::new();
-    let told = |seen: &[Value]| {
-        let told = |each: &&Value| each["type"] == "delivery" && each["state"] == "delivered";
-        seen.iter().filter(told).count()
+    let delivered = |seen: &[Value]| {
+        let seen = seen.iter().filter(|each| each["type"] == "delivery");
+        seen.filter(|each| each["state"] == "delivered").count()
     };
-    // The webhook is told of two transitions and of the end.
+    // Two transitions and the end.
     until("all changes", || {
         seen.extend(
             lines
@@ -229,7 +229,7 @@ async fn without_a_terminal_each_change_is_a_line_with_keys_to_rely_on() {
                 .map(|line| serde_json::from_str::<Value>(&line).unwrap())
                 .filter(|each| each["job_id"] == "61723"),
         );
-        told(&seen) == 3
+        delivered(&seen) == 3
     })
     .await;
     let of =
@@ -269,7 +269,7 @@ async fn a_reader_that_goes_away_ends_it_though_nothing_happens() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It listens to signals, and has looked for a daemon.
+    // It listens to signals, and has tried the lock of the daemon.
     let mut note = String::new();
     BufReader::new(child.stderr.take().unwrap())
         .read_line(&mut note)
