@@ -23,16 +23,12 @@ const MAX_HEADER: usize = 4096;
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
     /// The path begins so; any path when absent.
-    #[serde(default)]
     pub path: Option<String>,
     /// The path names this job (`/jobs/ID…`).
-    #[serde(default)]
     pub job: Option<String>,
     /// `GET`, `POST`…
-    #[serde(default)]
     pub method: Option<String>,
     /// It strikes so many times, then the rule is gone; for ever when absent.
-    #[serde(default)]
     pub times: Option<u64>,
     /// 0 to 1, drawn from the seed; 1 when absent.
     #[serde(default = "always")]
@@ -42,18 +38,17 @@ pub struct FaultRule {
 }
 
 /// What can go wrong. Times here are real milliseconds: the simulator's speed does not change them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// This status, with the error envelope or the given body.
     Status {
         /// 100 to 599 as HTTP allows, answered instead of the genuine one.
         status: u16,
         /// Adds `Retry-After`.
-        #[serde(default)]
         retry_after: Option<RetryAfter>,
         /// Instead of the error envelope.
-        #[serde(default)]
         body: Option<String>,
     },
     /// The genuine answer, this much later.
@@ -89,7 +84,6 @@ pub enum Fault {
         /// The `Location`.
         to: String,
         /// 302 when absent.
-        #[serde(default)]
         status: Option<u16>,
     },
     /// The genuine body with another job's `id`.
@@ -109,7 +103,6 @@ pub enum Fault {
         /// Let through in each second.
         per_second: u32,
         /// Adds `Retry-After`.
-        #[serde(default)]
         retry_after: Option<RetryAfter>,
     },
 }
@@ -253,25 +246,9 @@ impl Fault {
     /// Its name in the request log and in JSON.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Status { .. } => "status",
-            Self::Delay { .. } => "delay",
-            Self::Hang => "hang",
-            Self::Drip { .. } => "drip",
-            Self::Reset { .. } => "reset",
-            Self::Html => "html",
-            Self::Truncated => "truncated",
-            Self::Padded { .. } => "padded",
-            Self::Redirect { .. } => "redirect",
-            Self::WrongId { .. } => "wrong-id",
-            Self::Empty => "empty",
-            Self::NotFoundFor { .. } => "not-found-for",
-            Self::RateLimit { .. } => "rate-limit",
-        }
+        self.into()
     }
-}
 
-impl Fault {
     /// The text that it puts into a header.
     fn header(&self) -> Option<&str> {
         match self {
