@@ -12,7 +12,7 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::webhook::{AttemptReport, CustomHeader, Message, Sender, Trust, WebhookSettings};
 use tokio::net::TcpListener;
 
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::hostile::{Receiver, Reply};
 
 mod addresses;
 mod answers;

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::log::LoggedRequest;
 use jobtrackd_core::time::UnixMillis;
 
 /// The most rules at the same time.
@@ -152,16 +153,6 @@ pub enum FaultError {
     TooMany,
 }
 
-/// What the rules look at.
-pub(super) struct Target<'a> {
-    pub(super) now: UnixMillis,
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) job: Option<&'a str>,
-    /// When the job in the path was made, if there is one.
-    pub(super) created: Option<UnixMillis>,
-}
-
 #[derive(Debug)]
 pub(super) struct Faults {
     active: Vec<ActiveFault>,
@@ -233,12 +224,12 @@ impl FaultRule {
         }
     }
 
-    fn fits(&self, target: &Target<'_>) -> bool {
-        let path = |prefix: &String| target.path.starts_with(prefix.as_str());
-        let method = |method: &String| method.eq_ignore_ascii_case(target.method);
+    fn fits(&self, request: &LoggedRequest) -> bool {
+        let path = |prefix: &String| request.path.starts_with(prefix.as_str());
+        let method = |method: &String| method.eq_ignore_ascii_case(&request.method);
         self.path.as_ref().is_none_or(path)
             && self.method.as_ref().is_none_or(method)
-            && (self.job.is_none() || self.job.as_deref() == target.job)
+            && (self.job.is_none() || self.job == request.job)
     }
 }
 
@@ -322,12 +313,16 @@ impl Faults {
         self.active.len() < before
     }
 
-    /// The fault that strikes this request.
-    pub(super) fn strike(&mut self, target: &Target<'_>) -> Option<Fault> {
+    /// The fault that strikes this request, which names a job made at `created`, if any.
+    pub(super) fn strike(
+        &mut self,
+        request: &LoggedRequest,
+        created: Option<UnixMillis>,
+    ) -> Option<Fault> {
         let rng = &mut self.rng;
         let index = self.active.iter_mut().position(|active| {
-            active.rule.fits(target)
-                && active.is_due(target)
+            active.rule.fits(request)
+                && active.is_due(request.at, created)
                 && (active.rule.probability >= 1.0 || rng.f64() < active.rule.probability)
         })?;
         let active = self.active.get_mut(index)?;
@@ -345,16 +340,17 @@ impl Faults {
 }
 
 impl ActiveFault {
-    fn is_due(&mut self, target: &Target<'_>) -> bool {
+    fn is_due(&mut self, now: UnixMillis, created: Option<UnixMillis>) -> bool {
         match &self.rule.fault {
-            Fault::NotFoundFor { ms } => target
-                .created
-                .is_some_and(|created| target.now < created.plus(Duration::from_millis(*ms))),
+            Fault::NotFoundFor { ms } => {
+                let until = created.map(|created| created.plus(Duration::from_millis(*ms)));
+                until.is_some_and(|until| now < until)
+            }
             Fault::RateLimit { per_second, .. } => {
                 let (start, count) = self
                     .window
-                    .filter(|(start, _)| target.now.since(*start) < Duration::from_secs(1))
-                    .unwrap_or((target.now, 0));
+                    .filter(|(start, _)| now.since(*start) < Duration::from_secs(1))
+                    .unwrap_or((now, 0));
                 self.window = Some((start, count.saturating_add(1)));
                 count >= *per_second
             }

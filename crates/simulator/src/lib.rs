@@ -54,6 +54,7 @@ mod routes;
 mod scenario;
 mod scenario_script;
 mod script;
+mod signature;
 mod socket;
 mod step_errors;
 mod timeline;
@@ -74,9 +75,10 @@ pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES,
 pub use format::JobFormat;
 pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob, TrueMoment, Truth};
 pub use log::{LoggedRequest, Totals};
-pub use receiver::{Hook, Inbox, Received, Receiver, ReceiverSettings, Refusal, SignatureError};
+pub use receiver::{HANG, Hook, Inbox, Received, Receiver, ReceiverSettings, Reply};
 pub use scenario::Scenario;
 pub use script::{Challenge, Content, MAX_PHASES, Phase, Script, ScriptError, Step};
+pub use signature::SignatureError;
 pub use timeline::{AnswerError, Ending};
 
 /// How a simulator behaves. `SimulatorSettings::default()` listens on a free port of the loopback interface.

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::api_error::{ApiError, json_text};
 use super::control::Control;
-use super::faults::{Fault, RetryAfter, Target};
+use super::faults::{Fault, RetryAfter};
 use super::format::IdStyle;
 use super::log::LoggedRequest;
 use super::socket::{Pace, PaceHandle};
@@ -107,7 +107,7 @@ fn arrive(control: &Control, request: &Request) -> (u64, Access, Option<Fault>) 
     let mut state = control.state();
     let access = state.tokens.access(request.headers(), now);
     let whole = request.uri().path_and_query();
-    let number = state.log.arrived(LoggedRequest {
+    let mut entry = LoggedRequest {
         number: 0,
         at: now,
         method: request.method().to_string(),
@@ -120,18 +120,11 @@ fn arrive(control: &Control, request: &Request) -> (u64, Access, Option<Fault>) 
         job: job.map(str::to_owned),
         status: None,
         fault: None,
-    });
+    };
     let created = job.and_then(|id| state.jobs.created(id));
-    let fault = state.faults.strike(&Target {
-        now,
-        method: request.method().as_str(),
-        path,
-        job,
-        created,
-    });
-    if let Some(fault) = &fault {
-        state.log.struck(number, fault.name());
-    }
+    let fault = state.faults.strike(&entry, created);
+    entry.fault = fault.as_ref().map(Fault::name);
+    let number = state.log.arrived(entry);
     (number, access, fault)
 }
 
@@ -157,7 +150,10 @@ async fn answer(
             let kind = [(header::CONTENT_TYPE, "text/html")];
             (StatusCode::BAD_GATEWAY, kind, HTML).into_response()
         }
-        Fault::Redirect { to, status } => redirect(&to, status.unwrap_or(302)),
+        Fault::Redirect { to, status } => {
+            let status = StatusCode::from_u16(status.unwrap_or(302)).unwrap_or(StatusCode::FOUND);
+            (status, [(header::LOCATION, to)]).into_response()
+        }
         Fault::Hang => std::future::pending().await,
         Fault::Delay { ms } => {
             sleep(Duration::from_millis(ms)).await;
@@ -225,15 +221,6 @@ fn failure(
     let value = retry_after.map(|after| after.header(control.now()));
     if let Some(value) = value.and_then(|text| HeaderValue::try_from(text).ok()) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
-    }
-    response
-}
-
-fn redirect(to: &str, status: u16) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-    let mut response = status.into_response();
-    if let Ok(location) = HeaderValue::try_from(to) {
-        response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }

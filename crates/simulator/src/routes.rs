@@ -222,16 +222,17 @@ fn scope(version: &str, headers: &HeaderMap, body: &[u8]) -> Result<Option<Strin
     if !is_form && version == "3.0" {
         return Err(ApiError::CONTENT_TYPE);
     }
-    let fields: HashMap<_, _> = match is_form {
-        true => form_urlencoded::parse(body).collect(),
-        false => HashMap::new(),
+    let field = |name: &str| {
+        let mut fields = form_urlencoded::parse(if is_form { body } else { b"" });
+        let found = fields.find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
     };
-    match fields.get("scope").map(AsRef::as_ref) {
+    match field("scope").as_deref() {
         Some("SERVER_ACCESS") => Ok(None),
         Some("CLIENT_ACCESS") => {
-            let user = fields.get("userId").filter(|user| !user.is_empty());
+            let user = field("userId").filter(|user| !user.is_empty());
             let missing = ApiError::missing("userId", "CLIENT_ACCESS needs a userId.");
-            user.map(|user| Some(user.to_string())).ok_or(missing)
+            user.map(Some).ok_or(missing)
         }
         Some(_) => Err(ApiError::invalid(
             "scope",

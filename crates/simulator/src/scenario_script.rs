@@ -435,8 +435,9 @@ mod tests {
             step_errors::BANK,
             step_errors::STATEMENT,
         ];
-        let known = lists.concat().iter().map(|error| error[1].to_owned());
-        assert_eq!(seen, known.collect());
+        let known = lists.concat().into_iter();
+        let known: HashSet<String> = known.map(|error| error[1].to_owned()).collect();
+        assert_eq!(seen, known);
     }
 
     #[test]

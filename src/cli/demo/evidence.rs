@@ -6,7 +6,7 @@ use crate::cli::pages;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::simulator::{
-    ActiveFault, Control, Inbox, LoggedRequest, Received, Refusal, Totals, Truth,
+    ActiveFault, Control, Inbox, LoggedRequest, Received, Reply, Totals, Truth,
 };
 use crate::store::{Happened, JobDetail, RecordedEvent, Store, TransitionView};
 
@@ -19,7 +19,7 @@ pub(super) struct Evidence {
     /// Faults of the API that have not struck.
     pub(super) faults_left: Vec<ActiveFault>,
     /// Refusals of the webhooks that have not struck.
-    pub(super) refusals_left: Vec<Refusal>,
+    pub(super) refusals_left: Vec<Reply>,
     /// Requests at the webhooks that belong to no job.
     pub(super) strays: Vec<Received>,
 }
@@ -79,7 +79,7 @@ impl Evidence {
         Ok(Self {
             totals: control.totals(),
             faults_left: control.faults(),
-            refusals_left: inbox.refusals(),
+            refusals_left: inbox.replies(),
             strays: received.iter().filter(|it| !known(it)).cloned().collect(),
             cases,
         })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::seed;
 use crate::core::job::FailureKind;
-use crate::simulator::{Fault, FaultRule, NewJob, Refusal, RetryAfter, Scenario, Script};
+use crate::simulator::{Fault, FaultRule, NewJob, Reply, RetryAfter, Scenario, Script};
 
 /// The webhook that is told everything.
 pub(super) const AUDIT: &str = "audit";
@@ -271,21 +271,21 @@ pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
 }
 
 /// What goes wrong at the webhooks.
-pub(super) fn refusals(pace: f64) -> Vec<Refusal> {
-    let refusal = |hook: &str, job: &str, event: &str, times, status| Refusal {
+pub(super) fn refusals(pace: f64) -> Vec<Reply> {
+    let refusal = |hook: &str, job: &str, event: &str, times, status| Reply {
         hook: Some(hook.to_owned()),
         job: Some(job.to_owned()),
         event: Some(event.to_owned()),
         times: Some(times),
         status,
-        retry_after: None,
+        ..Reply::default()
     };
     vec![
         refusal(AUDIT, "instant", "job.completed", 2, 500),
         refusal(AUDIT, "61723", "job.action_required", 1, 500),
         refusal(BILLING, "failed", "job.failed", 1, 502),
-        Refusal {
-            retry_after: Some(if pace > 1.0 { 0 } else { 1 }),
+        Reply {
+            header: Some(("retry-after", u8::from(pace <= 1.0).to_string())),
             ..refusal(BILLING, "report-failed", "job.failed", 1, 503)
         },
     ]

@@ -16,7 +16,7 @@ use super::plan::{self, AUDIT, BILLING, at_pace};
 use crate::app::{Daemon, Surroundings};
 use crate::clock::{Clock, Jitter};
 use crate::config::{self, Settings, Sources};
-use crate::simulator::{Hook, Receiver, ReceiverSettings, Refusal, Simulator, SimulatorSettings};
+use crate::simulator::{Hook, Receiver, ReceiverSettings, Reply, Simulator, SimulatorSettings};
 use crate::store::Store;
 
 /// How long a token lives; the API counts in seconds.
@@ -82,13 +82,13 @@ impl Stage {
         })
         .await
         .context("failed to start the webhook receiver")?;
-        let never = refused.map(|event| Refusal {
+        let never = refused.map(|event| Reply {
             event: Some(event.to_owned()),
             status: 500,
-            ..Refusal::default()
+            ..Reply::default()
         });
         for refusal in never.into_iter().chain(plan::refusals(pace)) {
-            receiver.inbox().refuse(refusal);
+            receiver.inbox().reply(refusal);
         }
         let text = configuration(
             folder.path(),

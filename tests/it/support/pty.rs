@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::patience::{PATIENCE, found, until};
+use super::waiting::{PATIENCE, found, until};
 
 /// A program on a terminal of its own.
 pub(crate) struct Pty {

@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, tcgetattr};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::patience::PATIENCE;
+use super::waiting::PATIENCE;
 
 /// The side of a terminal where the keys and the screen are.
 pub(crate) struct Tty {
