@@ -49,7 +49,7 @@ impl IntoResponse for Refused {
     }
 }
 
-fn bad_request(why: impl ToString) -> Refused {
+fn bad_request<E: std::error::Error>(why: E) -> Refused {
     Refused(StatusCode::BAD_REQUEST, why.to_string())
 }
 

@@ -181,7 +181,7 @@ fn ending_of(content: &Content) -> Option<Ending> {
         Content::Error(_) => return None,
         Content::Verbatim(text) => serde_json::from_str::<Statuses>(text).ok()?.steps,
         Content::Steps(steps) => {
-            let read = |step: &Box<RawValue>| serde_json::from_str(step.get()).ok();
+            let read = |step: &RawValue| serde_json::from_str(step.get()).ok();
             let unreadable = || StepStatus { status: None };
             steps
                 .iter()
