@@ -1,4 +1,5 @@
-//! Webhooks: the smallest HTTP/1.1 server there can be, at as many origins as there are webhooks.
+//! Webhooks at as many origins as there are: raw sockets, because a server that costs as much as the daemon would be what is
+//! measured.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::sink::Received;
+use jobtrackd::simulator::Received;
+
 use crate::support::world::World;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,7 +18,7 @@ async fn killed_at(at: u64) -> u64 {
         &[(0, &[("a", "in-progress")]), (1500, &[("a", "success")])],
     );
     world.make("bad", &[(0, &[("a", "failed"), ("b", "pending")])]);
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     let (clock, halt) = world.clock.halting(at);
     let halted = {
         // The start itself may be cut, too.
@@ -90,22 +91,25 @@ async fn check_what_was_told(world: &World, at: u64) {
         .await;
     let mut first: BTreeMap<String, Received> = BTreeMap::new();
     let mut told: Vec<[String; 4]> = Vec::new();
+    let mut repeats = 0;
     for each in world.sink.received() {
         let fact = [
-            each.job().to_owned(),
-            each.sequence().to_string(),
+            each.job.as_str().to_owned(),
+            each.sequence.to_string(),
             each.id.clone(),
-            each.text.clone(),
+            each.text(),
         ];
         if let Some(before) = first.get(&each.id) {
-            assert_eq!(before.text, each.text, "killed at {at}: one id, one text");
-            assert!(before.timestamp <= each.timestamp);
+            assert_eq!(before.body, each.body, "killed at {at}: one id, one text");
+            assert!(before.timestamp() <= each.timestamp());
+            repeats += 1;
         }
         first.entry(each.id.clone()).or_insert(each.clone());
         if each.status == 204 && !told.contains(&fact) {
             told.push(fact);
         }
     }
+    assert!(repeats > 0, "killed at {at}: the refused one came again");
     for job in ["good", "bad"] {
         let in_order = |facts: &[[String; 4]]| {
             facts

@@ -12,7 +12,9 @@ mod spoilt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::sink::{HANG, Received, Sink};
+use jobtrackd::simulator::HANG;
+
+use crate::support::receiver::{kinds, receiver_at};
 use crate::support::world::World;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -38,11 +40,6 @@ pub(crate) async fn told(all: &str, more: &str) -> World {
 /// Follows a job that is done when first looked at; with `events = ["*"]` it is told in two events.
 pub(crate) async fn done(world: &mut World, id: &str) {
     world.follow(id, &[(0, &[("a", "success")])]).await;
-}
-
-/// The types of what came for a webhook.
-fn kinds(received: &[Received]) -> Vec<&str> {
-    received.iter().map(Received::kind).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +75,7 @@ async fn each_webhook_is_told_what_it_subscribes_to() {
         .value("SELECT body FROM events WHERE type = 'job.completed'")
         .await;
     assert!(
-        sent.iter().any(|each| each.text == same),
+        sent.iter().any(|each| each.body == same),
         "the bytes are those of the row"
     );
 }
@@ -93,7 +90,7 @@ async fn a_job_with_a_webhook_tells_only_that_one() {
     world.until_ended(MINUTE).await;
     let received = world.sink.received();
     assert_eq!(kinds(&received), ["job.completed"]);
-    assert_eq!(received[0].webhook, "billing");
+    assert_eq!(received[0].hook, "billing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +127,7 @@ async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
     let mut world = told("events = [\"*\"]\nretry = [\"5s\", \"30s\", \"5m\"]", "").await;
     world
         .sink
-        .answers("all", &[(500, ""), (302, ""), (404, ""), (503, "")]);
+        .reply_in_turn("all", &[(500, ""), (302, ""), (404, ""), (503, "")]);
     done(&mut world, "j").await;
     world.until_ended(HOUR).await;
     let requests = world.sink.requests("all");
@@ -141,8 +138,8 @@ async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
         "then the next one goes"
     );
     for each in &requests[1..4] {
-        assert_eq!((&each.id, &each.text), (&requests[0].id, &requests[0].text));
-        assert!(each.timestamp > requests[0].timestamp);
+        assert_eq!((&each.id, &each.body), (&requests[0].id, &requests[0].body));
+        assert!(each.timestamp() > requests[0].timestamp());
     }
     let rows = world
         .rows("SELECT number, started_at, status, error, trigger FROM attempts JOIN events ON id = event_id WHERE sequence = 1 ORDER BY number")
@@ -167,7 +164,7 @@ async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
     ];
     assert_eq!(brief, expected);
     assert!(rows.iter().all(|row| row[3] != "-"));
-    assert_eq!(requests[3].timestamp, times[3].div_euclid(1000));
+    assert_eq!(requests[3].timestamp(), times[3].div_euclid(1000));
     let states = world
         .rows("SELECT state, attempts, last_status, next_attempt_at, delivered_at IS NULL, last_error IS NULL FROM deliveries ORDER BY sequence")
         .await;
@@ -178,10 +175,10 @@ async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_answers_410_is_disabled_and_the_others_go_on() {
     let mut world = told("events = [\"*\"]", &webhook("other", "events = [\"*\"]")).await;
-    world.sink.answers("all", &[(204, ""), (500, "")]);
+    world.sink.reply_in_turn("all", &[(204, ""), (500, "")]);
     done(&mut world, "waiting").await;
     world.pass(SECOND).await;
-    world.sink.answers("all", &[(410, "")]);
+    world.sink.reply_in_turn("all", &[(410, "")]);
     done(&mut world, "first").await;
     world.pass(MINUTE).await;
     done(&mut world, "later").await;
@@ -209,7 +206,7 @@ async fn a_webhook_that_answers_410_is_disabled_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_hangs_delays_no_other_and_is_cut_off() {
     let mut world = told("events = [\"*\"]\ntimeout = \"20s\"", &webhook("quick", "")).await;
-    world.sink.answers("all", &[(HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "a").await;
     world.pass(2 * SECOND).await;
     done(&mut world, "b").await;
@@ -232,7 +229,7 @@ async fn a_webhook_that_hangs_delays_no_other_and_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn no_more_requests_are_open_to_a_webhook_than_its_max_in_flight() {
     let mut world = told("max_in_flight = 2\ntimeout = \"10s\"", &webhook("free", "")).await;
-    world.sink.answers("all", &[(HANG, ""), (HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, ""), (HANG, "")]);
     for id in ["a", "b", "c", "d", "e"] {
         done(&mut world, id).await;
     }
@@ -262,9 +259,9 @@ async fn a_receiver_that_was_away_is_told_when_it_is_back() {
             .all(|row| row[1] == "-" && row[2].starts_with("connect")),
         "{rows:?}"
     );
-    let back = Sink::start_at(address).await;
+    let back = receiver_at(address, world.clock.clone()).await;
     world.until_ended(5 * MINUTE).await;
-    assert_eq!(back.kinds("away", "j"), ["job.completed"]);
+    assert_eq!(back.inbox().kinds("away", "j"), ["job.completed"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -276,7 +273,7 @@ async fn a_reload_reads_the_files_of_headers_and_urls_again() {
         "[webhooks.filed]\nurl_file = {url:?}\nheaders_file = {headers:?}\nsecret = \"SECRET\"\nallow_private = true\n"
     );
     let write = |world: &World, part: &str| {
-        let place = format!("http://{}/{part}", world.sink.address);
+        let place = format!("http://{}/{part}", world.receiver.address());
         std::fs::write(&url, place).unwrap();
         std::fs::write(&headers, format!("x-part: {part}\n")).unwrap();
     };
@@ -291,8 +288,14 @@ async fn a_reload_reads_the_files_of_headers_and_urls_again() {
     let received = world.sink.received();
     let sent: Vec<_> = received
         .iter()
-        .filter(|event| event.webhook != "all")
-        .map(|event| (event.job(), event.webhook.as_str(), event.header("x-part")))
+        .filter(|event| event.hook != "all")
+        .map(|event| {
+            (
+                event.job.as_str(),
+                event.hook.as_str(),
+                event.header("x-part"),
+            )
+        })
         .collect();
     assert_eq!(sent, [("1", "one", "one"), ("2", "two", "two")]);
 }

@@ -14,8 +14,8 @@ use jobtrackd::config::{self, Sources};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
-use crate::support::patience::found;
 use crate::support::pty::Pty;
+use crate::support::waiting::found;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_jobtrackd");

@@ -12,10 +12,9 @@ mod urls;
 use std::time::Duration;
 
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::simulator::Phase;
+use jobtrackd::simulator::{Phase, Received};
 use serde_json::{Value, json};
 
-use crate::support::sink::Received;
 use crate::support::world::World;
 use documents::{SEED, SEED_MFA};
 
@@ -24,7 +23,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The bodies of the events of one type that webhook "all" was sent.
 fn events(world: &World, kind: &str) -> Vec<Value> {
     let received = world.sink.received().into_iter();
-    let bodies = received.map(|event| event.body);
+    let bodies = received.map(|event| event.json());
     bodies.filter(|body| body["type"] == kind).collect()
 }
 
@@ -76,15 +75,15 @@ async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {
     kinds.push("job.completed");
     assert_eq!(world.sink.kinds("all", "61723"), kinds);
     let received = world.sink.received();
-    let sequences: Vec<u64> = received.iter().map(Received::sequence).collect();
+    let sequences: Vec<u64> = received.iter().map(|each| each.sequence).collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6]);
-    let end = &received[5].body["data"];
+    let end = &received[5].json()["data"];
     assert_eq!(
         (&end["state"], &end["metadata"]),
         (&json!("success"), &json!({"customer": "c_9"}))
     );
     assert_eq!(end["job"]["steps"][1]["status"], "success");
-    assert_eq!(received[0].body["data"]["job"], json!(null));
+    assert_eq!(received[0].json()["data"]["job"], json!(null));
     let polls = world.value("SELECT polls FROM jobs").await;
     assert_eq!(polls, world.polled_at("61723").len().to_string());
 }
@@ -135,9 +134,9 @@ async fn the_page_s_first_example_is_kept_and_told_word_for_word() {
     );
     assert_eq!(transitions[3][1..3], ["success", "[]"]);
     let end = world.sink.received().pop().unwrap();
-    assert_eq!(end.kind(), "job.completed");
-    assert!(end.text.ends_with(&format!("\"job\":{done}}}}}")));
-    assert_eq!(end.body["data"]["metadata"], Value::Null);
+    assert_eq!(end.event, "job.completed");
+    assert!(end.body.ends_with(format!("\"job\":{done}}}}}").as_bytes()));
+    assert_eq!(end.json()["data"]["metadata"], Value::Null);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +155,7 @@ async fn the_page_s_second_example_asks_for_action_once_with_absolute_time_and_u
     let told: Vec<Received> = world.sink.accepted("all");
     let asked: Vec<&Received> = told
         .iter()
-        .filter(|each| each.kind() == "job.action_required")
+        .filter(|each| each.event == "job.action_required")
         .collect();
     assert_eq!(asked.len(), 1, "{asked:#?}");
     let first_seen = world
@@ -171,8 +170,8 @@ async fn the_page_s_second_example_asks_for_action_once_with_absolute_time_and_u
         "expires_at": expires.rfc3339(),
         "response_url": format!("{}/jobs/61723/mfa", world.simulator.base_url()),
     });
-    assert_eq!(asked[0].body["data"]["challenge"], challenge);
-    assert_eq!(asked[0].body["data"]["state"], "in-progress");
-    assert!(asked[0].text.contains(SEED_MFA));
-    assert_eq!(told.last().unwrap().kind(), "job.completed");
+    assert_eq!(asked[0].json()["data"]["challenge"], challenge);
+    assert_eq!(asked[0].json()["data"]["state"], "in-progress");
+    assert!(asked[0].text().contains(SEED_MFA));
+    assert_eq!(told.last().unwrap().event, "job.completed");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jobtrackd::simulator::{LoggedRequest, NewJob, Scenario};
 use serde_json::{Value, json};
 
-use crate::support::asking::{ask, done};
+use crate::support::challenges::{ask, done};
 use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -115,6 +115,7 @@ fn labels_of_questions_are_labels_of_the_metrics_they_are_asked_of() {
             .filter(|line| line.trim_start().starts_with("expr: "))
             .map(str::to_owned),
     );
+    let mut labels = 0;
     for expression in &asked {
         for (at, _) in expression.match_indices("jobtrackd_") {
             let name: String = expression[at..]
@@ -134,9 +135,11 @@ fn labels_of_questions_are_labels_of_the_metrics_they_are_asked_of() {
                     common || metric.labels.contains(&label),
                     "{label} in {expression}"
                 );
+                labels += 1;
             }
         }
     }
+    assert!(labels > 0, "no label was found");
 }
 
 #[test]

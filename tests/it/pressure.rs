@@ -38,14 +38,14 @@ async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
     let mut world = World::new().await;
     world.all.clear();
     world.start().await;
-    world.sink.answers("all", &[(429, "0"); 20]);
+    world.sink.reply_in_turn("all", &[(429, "0"); 20]);
     world.follow("j", DONE).await;
     world.until_ended(2 * 60 * MINUTE).await;
     let times: Vec<i64> = world
         .sink
         .received()
         .iter()
-        .map(|each| each.timestamp)
+        .map(|each| each.timestamp())
         .collect();
     assert_eq!(times.len(), 21);
     let gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();

@@ -1,9 +1,8 @@
 //! Other settings while work goes on: nothing stops, nothing waits, nothing is done twice.
 
-use jobtrackd::simulator::{Fault, FaultRule};
+use jobtrackd::simulator::{Fault, FaultRule, HANG, Received};
 
 use crate::delivering::{HOUR, MINUTE, SECOND, done, told, webhook};
-use crate::support::sink::{HANG, Received};
 use crate::support::world::World;
 
 /// A world in which a poll and a delivery hang until their timeouts, an hour away.
@@ -15,7 +14,7 @@ async fn hanging() -> World {
     let hang = FaultRule::new(Fault::Hang).on_job("hung");
     world.control().inject(hang).unwrap();
     world.follow("hung", &[(0, &[("a", "success")])]).await;
-    world.sink.answers("all", &[(HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "stuck").await;
     world.pass(SECOND).await;
     assert_eq!(world.polled_at("hung").len(), 1);
@@ -36,7 +35,7 @@ async fn polls_and_deliveries_of_others_go_on_while_a_request_hangs_through_relo
         assert_eq!(world.sink.kinds("all", &job), ["job.completed"]);
     }
     assert_eq!(world.polled_at("hung").len(), 1, "it is under way once");
-    let stuck = |received: &Received| received.job() == "stuck";
+    let stuck = |received: &Received| received.job == "stuck";
     let requests = world.sink.requests("all");
     assert_eq!(requests.iter().filter(|each| stuck(each)).count(), 1);
     // What was under way ends by its own timeout, and goes on under the new settings.
@@ -51,7 +50,7 @@ async fn a_webhook_that_is_taken_out_is_sent_nothing_and_goes_on_in_order_when_i
     let all = "events = [\"*\"]";
     let other = webhook("other", all);
     let mut world = told(all, &other).await;
-    world.sink.answers("other", &[(HANG, "")]);
+    world.sink.reply_in_turn("other", &[(HANG, "")]);
     world
         .follow(
             "j",
@@ -69,7 +68,7 @@ async fn a_webhook_that_is_taken_out_is_sent_nothing_and_goes_on_in_order_when_i
     world.pass(MINUTE).await;
     let sequences = |world: &World| -> Vec<u64> {
         let accepted = world.sink.accepted("other");
-        accepted.iter().map(Received::sequence).collect()
+        accepted.iter().map(|each| each.sequence).collect()
     };
     // What happened while it was not configured was never meant for it.
     assert_eq!(sequences(&world), [1]);

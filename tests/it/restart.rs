@@ -5,10 +5,9 @@ mod mirror;
 use std::time::Duration;
 
 use jobtrackd::app::{Daemon, Environment};
-use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
+use jobtrackd::simulator::{Fault, FaultRule, HANG, RetryAfter};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::sink::{HANG, Received};
 use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -202,7 +201,7 @@ async fn deliveries_go_on_where_they_were() {
     let mut world = World::new().await;
     world.all = "events = [\"*\"]\nretry = [\"10m\", \"10m\"]".to_owned();
     world.start().await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     world.follow("j", &[(0, &[("a", "success")])]).await;
     world.pass(10 * SECOND).await;
     world.stop().await;
@@ -212,11 +211,11 @@ async fn deliveries_go_on_where_they_were() {
     assert_eq!(world.sink.received().len(), 1, "not before its time");
     world.until_ended(10 * MINUTE).await;
     let received = world.sink.received();
-    let sequences: Vec<u64> = received.iter().map(Received::sequence).collect();
+    let sequences: Vec<u64> = received.iter().map(|each| each.sequence).collect();
     assert_eq!(sequences, [1, 1, 2]);
     assert_eq!(
-        (&received[0].id, &received[0].text),
-        (&received[1].id, &received[1].text)
+        (&received[0].id, &received[0].body),
+        (&received[1].id, &received[1].body)
     );
     let attempts = "SELECT sequence || '.' || number FROM attempts JOIN events ON id = event_id ORDER BY sequence, number";
     assert_eq!(world.rows(attempts).await.concat(), ["1.1", "1.2", "2.1"]);
@@ -225,7 +224,7 @@ async fn deliveries_go_on_where_they_were() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_delivery_is_given_back_without_an_attempt() {
     let mut world = World::running().await;
-    world.sink.answers("all", &[(HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, "")]);
     world.follow("j", &[(0, &[("a", "success")])]).await;
     world.pass(SECOND).await;
     let before = world.elapsed();
@@ -291,8 +290,8 @@ async fn a_kill_loses_nothing_and_tells_nothing_under_a_new_id() {
         let accepted = world.sink.accepted("all");
         let mut seen: Vec<(u64, &str)> = accepted
             .iter()
-            .filter(|each| each.job() == id)
-            .map(|each| (each.sequence(), each.id.as_str()))
+            .filter(|each| each.job == id)
+            .map(|each| (each.sequence, each.id.as_str()))
             .collect();
         assert!(
             seen.is_sorted_by_key(|(sequence, _)| *sequence),

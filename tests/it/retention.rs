@@ -22,7 +22,7 @@ async fn a_job_goes_in_parts_at_the_ages_of_the_configuration_and_what_is_undeli
     ]
     .concat();
     let mut world = told("", &more).await;
-    world.sink.answers("stuck", &[(500, ""); 9]);
+    world.sink.reply_in_turn("stuck", &[(500, ""); 9]);
     done(&mut world, "good").await;
     world.follow("bad", &[(0, &[("a", "failed")])]).await;
     world.pass(3 * HOUR).await;

@@ -13,7 +13,7 @@ use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{AttemptReport, CustomHeader, Message, Sender, Trust, WebhookSettings};
 use tokio::net::TcpListener;
 
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::hostile::{Receiver, Reply};
 
 mod addresses;
 mod answers;

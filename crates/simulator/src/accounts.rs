@@ -1,10 +1,9 @@
-//! The accounts of a connection, the same whenever they are asked for.
+//! The accounts of a connection, the same at every request.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::dress::IdStyle;
-use super::jobs::invent_id;
+use super::format::IdStyle;
 use jobtrackd_core::time::UnixMillis;
 
 /// What a bank has, by `class.type`, product and name.
@@ -26,45 +25,38 @@ pub(super) struct Owner<'a> {
     pub(super) fetched: UnixMillis,
 }
 
-/// A list of accounts, as the API embeds it in a connection.
-pub(super) fn list(owner: Option<&Owner<'_>>) -> Value {
-    let data: Vec<Value> = owner.map(accounts).unwrap_or_default();
-    json!({"type": "list", "data": data})
-}
+impl Owner<'_> {
+    pub(super) fn accounts(&self) -> Vec<Value> {
+        let seed = self.connection.bytes().fold(7_u64, |seed, byte| {
+            seed.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..=KINDS.len());
+        let kinds = KINDS.into_iter().take(count);
+        kinds.map(|kind| self.account(kind, &mut rng)).collect()
+    }
 
-fn accounts(owner: &Owner<'_>) -> Vec<Value> {
-    let seed = owner.connection.bytes().fold(7_u64, |seed, byte| {
-        seed.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    let mut rng = Rng::with_seed(seed);
-    let count = rng.usize(1..=KINDS.len());
-    KINDS
-        .iter()
-        .take(count)
-        .map(|kind| account(owner, *kind, &mut rng))
-        .collect()
-}
-
-fn account(owner: &Owner<'_>, [class, product, name]: [&str; 3], rng: &mut Rng) -> Value {
-    let id = invent_id(rng, IdStyle::Uuid);
-    let owes = matches!(class, "credit-card" | "mortgage");
-    let (balance, limit) = (rng.u32(1_000..900_000), 1_000_000);
-    let money = |cents: u32| format!("{}.{:02}", cents / 100, cents % 100);
-    let sign = if owes { "-" } else { "" };
-    let available = if owes { limit - balance } else { balance };
-    json!({
-        "type": "account", "id": id, "name": name, "status": "available",
-        "accountNo": format!("{:012}", rng.u64(..1_000_000_000_000)),
-        "class": {"type": class, "product": product},
-        "currency": "AUD",
-        "balance": format!("{sign}{}", money(balance)),
-        "availableFunds": money(available),
-        "creditLimit": owes.then(|| money(limit)),
-        "connection": owner.connection, "institution": owner.institution,
-        "lastUpdated": owner.fetched.rfc3339(),
-        "links": {
-            "self": format!("{}/accounts/{id}", owner.user),
-            "transactions": format!("{}/transactions?filter=account.id.eq('{id}')", owner.user),
-        },
-    })
+    fn account(&self, [class, product, name]: [&str; 3], rng: &mut Rng) -> Value {
+        let id = IdStyle::Uuid.draw(rng);
+        let owes = matches!(class, "credit-card" | "mortgage");
+        let (balance, limit) = (rng.u32(1_000..900_000), 1_000_000);
+        let money = |cents: u32| format!("{}.{:02}", cents / 100, cents % 100);
+        let sign = if owes { "-" } else { "" };
+        let available = if owes { limit - balance } else { balance };
+        json!({
+            "type": "account", "id": id, "name": name, "status": "available",
+            "accountNo": format!("{:012}", rng.u64(..1_000_000_000_000)),
+            "class": {"type": class, "product": product},
+            "currency": "AUD",
+            "balance": format!("{sign}{}", money(balance)),
+            "availableFunds": money(available),
+            "creditLimit": owes.then(|| money(limit)),
+            "connection": self.connection, "institution": self.institution,
+            "lastUpdated": self.fetched.rfc3339(),
+            "links": {
+                "self": format!("{}/accounts/{id}", self.user),
+                "transactions": format!("{}/transactions?filter=account.id.eq('{id}')", self.user),
+            },
+        })
+    }
 }

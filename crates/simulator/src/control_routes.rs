@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use serde_json::json;
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::control::Control;
-use super::envelope::json_text;
-use super::faults::FaultRule;
-use super::front::plainly;
-use super::jobs::{CreateError, NewJob};
+use super::faults::ActiveFault;
+use super::jobs::{CreateError, Truth};
+use super::log::LoggedRequest;
+use super::middleware::plain_pace;
 use super::scenario::Scenario;
-use super::shared::Shared;
 
 /// The longest script, in bytes: 4 MiB.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -25,10 +25,10 @@ const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Requests in one answer, when the client does not say how many.
 const PAGE: usize = 1000;
 
-pub(super) fn routes() -> Router<Shared> {
+pub(super) fn routes() -> Router<Control> {
     Router::new()
         .route("/_control", get(overview))
-        .route("/_control/scenarios", get(scenarios))
+        .route("/_control/scenarios", get(async || Json(Scenario::ALL)))
         .route("/_control/jobs", post(create))
         .route("/_control/jobs/{id}", get(truth))
         .route("/_control/faults", post(inject).get(faults).delete(clear))
@@ -37,25 +37,31 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/_control/tokens", delete(revoke))
         .route("/_control/tokens/expire", post(expire))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .layer(from_fn(plainly))
+        .layer(from_fn(plain_pace))
 }
 
-fn refuse(status: StatusCode, why: impl std::fmt::Display) -> Response {
-    json_text(status, json!({"error": why.to_string()}).to_string())
-}
+/// A request that is refused, and why.
+struct Refused(StatusCode, String);
 
-fn ok(value: &impl serde::Serialize) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => json_text(StatusCode::OK, text),
-        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"error": self.1}))).into_response()
     }
 }
 
-async fn overview(State(shared): State<Shared>) -> Response {
-    let settings = shared.settings();
-    let totals = Control::new(shared.clone()).totals();
-    ok(&json!({
-        "base_url": shared.base_url(), "seed": settings.seed, "speed": settings.speed, "totals": totals,
+fn bad_request<E: std::error::Error>(why: E) -> Refused {
+    Refused(StatusCode::BAD_REQUEST, why.to_string())
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(body).map_err(bad_request)
+}
+
+async fn overview(State(control): State<Control>) -> Json<Value> {
+    let settings = control.settings();
+    Json(json!({
+        "base_url": control.base_url(), "seed": settings.seed, "speed": settings.speed,
+        "totals": control.totals(),
         "routes": [
             "GET /_control", "GET /_control/scenarios", "POST /_control/jobs", "GET /_control/jobs/{id}",
             "POST /_control/faults", "GET /_control/faults", "DELETE /_control/faults", "DELETE /_control/faults/{id}",
@@ -64,57 +70,49 @@ async fn overview(State(shared): State<Shared>) -> Response {
     }))
 }
 
-async fn scenarios() -> Response {
-    ok(&Scenario::ALL)
+async fn create(
+    State(control): State<Control>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Option<Truth>>), Refused> {
+    let new = read(if body.is_empty() { b"{}" } else { &body })?;
+    let id = control.create(new).map_err(|error| {
+        let status = match error {
+            CreateError::Taken(_) => StatusCode::CONFLICT,
+            CreateError::Full => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Refused(status, error.to_string())
+    })?;
+    Ok((StatusCode::CREATED, Json(control.truth(&id))))
 }
 
-async fn create(State(shared): State<Shared>, body: Bytes) -> Response {
-    let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    let new: NewJob = match serde_json::from_slice(text) {
-        Ok(new) => new,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, error),
-    };
-    let control = Control::new(shared);
-    match control.create(new) {
-        Ok(id) => match serde_json::to_string(&control.truth(&id)) {
-            Ok(text) => json_text(StatusCode::CREATED, text),
-            Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error),
-        },
-        Err(error @ CreateError::Taken(_)) => refuse(StatusCode::CONFLICT, error),
-        Err(error @ CreateError::Full) => refuse(StatusCode::TOO_MANY_REQUESTS, error),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
-    }
+async fn truth(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+) -> Result<Json<Truth>, Refused> {
+    let missing = || Refused(StatusCode::NOT_FOUND, format!("there is no job {id}"));
+    control.truth(&id).map(Json).ok_or_else(missing)
 }
 
-async fn truth(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
-    match Control::new(shared).truth(&id) {
-        Some(truth) => ok(&truth),
-        None => refuse(StatusCode::NOT_FOUND, format!("there is no job {id}")),
-    }
+async fn inject(
+    State(control): State<Control>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Refused> {
+    let id = control.inject(read(&body)?).map_err(bad_request)?;
+    Ok((StatusCode::CREATED, Json(json!({"id": id}))))
 }
 
-async fn inject(State(shared): State<Shared>, body: Bytes) -> Response {
-    let rule: FaultRule = match serde_json::from_slice(&body) {
-        Ok(rule) => rule,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, error),
-    };
-    match Control::new(shared).inject(rule) {
-        Ok(id) => json_text(StatusCode::CREATED, json!({"id": id}).to_string()),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
-    }
+async fn faults(State(control): State<Control>) -> Json<Vec<ActiveFault>> {
+    Json(control.faults())
 }
 
-async fn faults(State(shared): State<Shared>) -> Response {
-    ok(&Control::new(shared).faults())
-}
-
-async fn clear(State(shared): State<Shared>) -> StatusCode {
-    Control::new(shared).clear_faults();
+async fn clear(State(control): State<Control>) -> StatusCode {
+    control.clear_faults();
     StatusCode::NO_CONTENT
 }
 
-async fn remove(State(shared): State<Shared>, Path(id): Path<u64>) -> StatusCode {
-    if Control::new(shared).remove_fault(id) {
+async fn remove(State(control): State<Control>, Path(id): Path<u64>) -> StatusCode {
+    if control.remove_fault(id) {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::NOT_FOUND
@@ -122,23 +120,20 @@ async fn remove(State(shared): State<Shared>, Path(id): Path<u64>) -> StatusCode
 }
 
 async fn requests(
-    State(shared): State<Shared>,
+    State(control): State<Control>,
     Query(query): Query<HashMap<String, u64>>,
-) -> Response {
+) -> Json<Vec<LoggedRequest>> {
     let after = query.get("after").copied().unwrap_or(0);
-    let limit = query
-        .get("limit")
-        .and_then(|limit| usize::try_from(*limit).ok())
-        .unwrap_or(PAGE);
-    ok(&Control::new(shared).requests_after(after, limit))
+    let limit = query.get("limit").and_then(|&limit| limit.try_into().ok());
+    Json(control.requests_after(after, limit.unwrap_or(PAGE)))
 }
 
-async fn expire(State(shared): State<Shared>) -> StatusCode {
-    Control::new(shared).expire_tokens();
+async fn expire(State(control): State<Control>) -> StatusCode {
+    control.expire_tokens();
     StatusCode::NO_CONTENT
 }
 
-async fn revoke(State(shared): State<Shared>) -> StatusCode {
-    Control::new(shared).revoke_tokens();
+async fn revoke(State(control): State<Control>) -> StatusCode {
+    control.revoke_tokens();
     StatusCode::NO_CONTENT
 }

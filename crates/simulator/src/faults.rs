@@ -6,6 +6,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::log::LoggedRequest;
 use jobtrackd_core::time::UnixMillis;
 
 /// The most rules at the same time.
@@ -23,16 +24,12 @@ const MAX_HEADER: usize = 4096;
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
     /// The path begins so; any path when absent.
-    #[serde(default)]
     pub path: Option<String>,
     /// The path names this job (`/jobs/ID…`).
-    #[serde(default)]
     pub job: Option<String>,
     /// `GET`, `POST`…
-    #[serde(default)]
     pub method: Option<String>,
     /// It strikes so many times, then the rule is gone; for ever when absent.
-    #[serde(default)]
     pub times: Option<u64>,
     /// 0 to 1, drawn from the seed; 1 when absent.
     #[serde(default = "always")]
@@ -42,18 +39,17 @@ pub struct FaultRule {
 }
 
 /// What can go wrong. Times here are real milliseconds: the simulator's speed does not change them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// This status, with the error envelope or the given body.
     Status {
         /// 100 to 599 as HTTP allows, answered instead of the genuine one.
         status: u16,
         /// Adds `Retry-After`.
-        #[serde(default)]
         retry_after: Option<RetryAfter>,
         /// Instead of the error envelope.
-        #[serde(default)]
         body: Option<String>,
     },
     /// The genuine answer, this much later.
@@ -89,7 +85,6 @@ pub enum Fault {
         /// The `Location`.
         to: String,
         /// 302 when absent.
-        #[serde(default)]
         status: Option<u16>,
     },
     /// The genuine body with another job's `id`.
@@ -109,7 +104,6 @@ pub enum Fault {
         /// Let through in each second.
         per_second: u32,
         /// Adds `Retry-After`.
-        #[serde(default)]
         retry_after: Option<RetryAfter>,
     },
 }
@@ -157,16 +151,6 @@ pub enum FaultError {
     /// [`MAX_RULES`] are there already.
     #[error("there are {MAX_RULES} fault rules already")]
     TooMany,
-}
-
-/// What the rules look at.
-pub(super) struct Target<'a> {
-    pub(super) now: UnixMillis,
-    pub(super) method: &'a str,
-    pub(super) path: &'a str,
-    pub(super) job: Option<&'a str>,
-    /// When the job in the path was made, if there is one.
-    pub(super) created: Option<UnixMillis>,
 }
 
 #[derive(Debug)]
@@ -240,12 +224,12 @@ impl FaultRule {
         }
     }
 
-    fn fits(&self, target: &Target<'_>) -> bool {
-        let path = |prefix: &String| target.path.starts_with(prefix.as_str());
-        let method = |method: &String| method.eq_ignore_ascii_case(target.method);
+    fn fits(&self, request: &LoggedRequest) -> bool {
+        let path = |prefix: &String| request.path.starts_with(prefix.as_str());
+        let method = |method: &String| method.eq_ignore_ascii_case(&request.method);
         self.path.as_ref().is_none_or(path)
             && self.method.as_ref().is_none_or(method)
-            && (self.job.is_none() || self.job.as_deref() == target.job)
+            && (self.job.is_none() || self.job == request.job)
     }
 }
 
@@ -253,25 +237,9 @@ impl Fault {
     /// Its name in the request log and in JSON.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Status { .. } => "status",
-            Self::Delay { .. } => "delay",
-            Self::Hang => "hang",
-            Self::Drip { .. } => "drip",
-            Self::Reset { .. } => "reset",
-            Self::Html => "html",
-            Self::Truncated => "truncated",
-            Self::Padded { .. } => "padded",
-            Self::Redirect { .. } => "redirect",
-            Self::WrongId { .. } => "wrong-id",
-            Self::Empty => "empty",
-            Self::NotFoundFor { .. } => "not-found-for",
-            Self::RateLimit { .. } => "rate-limit",
-        }
+        self.into()
     }
-}
 
-impl Fault {
     /// The text that it puts into a header.
     fn header(&self) -> Option<&str> {
         match self {
@@ -345,12 +313,16 @@ impl Faults {
         self.active.len() < before
     }
 
-    /// The fault that strikes this request.
-    pub(super) fn strike(&mut self, target: &Target<'_>) -> Option<Fault> {
+    /// The fault that strikes this request, which names a job made at `created`, if any.
+    pub(super) fn strike(
+        &mut self,
+        request: &LoggedRequest,
+        created: Option<UnixMillis>,
+    ) -> Option<Fault> {
         let rng = &mut self.rng;
         let index = self.active.iter_mut().position(|active| {
-            active.rule.fits(target)
-                && active.is_due(target)
+            active.rule.fits(request)
+                && active.is_due(request.at, created)
                 && (active.rule.probability >= 1.0 || rng.f64() < active.rule.probability)
         })?;
         let active = self.active.get_mut(index)?;
@@ -368,16 +340,17 @@ impl Faults {
 }
 
 impl ActiveFault {
-    fn is_due(&mut self, target: &Target<'_>) -> bool {
+    fn is_due(&mut self, now: UnixMillis, created: Option<UnixMillis>) -> bool {
         match &self.rule.fault {
-            Fault::NotFoundFor { ms } => target
-                .created
-                .is_some_and(|created| target.now < created.plus(Duration::from_millis(*ms))),
+            Fault::NotFoundFor { ms } => {
+                let until = created.map(|created| created.plus(Duration::from_millis(*ms)));
+                until.is_some_and(|until| now < until)
+            }
             Fault::RateLimit { per_second, .. } => {
                 let (start, count) = self
                     .window
-                    .filter(|(start, _)| target.now.since(*start) < Duration::from_secs(1))
-                    .unwrap_or((target.now, 0));
+                    .filter(|(start, _)| now.since(*start) < Duration::from_secs(1))
+                    .unwrap_or((now, 0));
                 self.window = Some((start, count.saturating_add(1)));
                 count >= *per_second
             }

@@ -1,70 +1,64 @@
-//! The jobs there are, and how new ones come to be.
+//! The jobs there are, and how new ones are made.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::dress::{Dress, Head, IdStyle};
+use super::format::{Head, IdStyle, JobFormat};
 use super::scenario::Scenario;
+use super::scenario_script::{ScriptWriter, Subject};
 use super::script::{Content, Script, ScriptError};
-use super::story::Look;
-use super::telling::Telling;
-use super::timeline::{Ending, Timeline};
-use jobtrackd_core::time::UnixMillis;
+use super::timeline::{Ending, Moment, Timeline};
+use jobtrackd_core::time::{UnixMillis, millis};
 
 /// The longest job id, in characters.
 pub const MAX_ID: usize = 200;
 
-/// A job to be made. With neither `scenario` nor `script` the story is drawn from the seed.
+/// The bank of jobs and connections that name none.
+pub(super) const ANY_BANK: &str = "AU00000";
+
+/// A job to be made. With neither `scenario` nor `script` the scenario is drawn from the seed.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
     /// 1 to [`MAX_ID`] characters of `A-Za-z0-9._~-`, not only dots; drawn when absent.
-    #[serde(default)]
     pub id: Option<String>,
     /// Whose it is; drawn when absent.
-    #[serde(default)]
     pub user: Option<String>,
     /// The connection, report or payment it works on; drawn when absent.
-    #[serde(default)]
     pub connection: Option<String>,
     /// The bank, for links and lists; `AU00000` when absent.
-    #[serde(default)]
     pub institution: Option<String>,
-    /// The outer shape; the story's own when absent, `v3` for a script.
-    #[serde(default)]
-    pub dress: Option<Dress>,
-    /// A story by name.
-    #[serde(default)]
+    /// The outer shape; the scenario's own when absent, `v3` for a script.
+    #[serde(rename = "dress")]
+    pub format: Option<JobFormat>,
+    /// What it goes through, by name.
     pub scenario: Option<Scenario>,
-    /// For the `…failed` stories: the title of the step that fails.
-    #[serde(default)]
+    /// For the `…failed` scenarios: the title of the step that fails.
     pub step: Option<String>,
-    /// For the `…failed` stories: the error code.
-    #[serde(default)]
+    /// For the `…failed` scenarios: the error code.
     pub code: Option<String>,
-    /// A story of your own.
-    #[serde(default)]
+    /// What it goes through, phase by phase.
     pub script: Option<Script>,
-    /// The whole story, without the waiting for answers, is over after so many real milliseconds, whatever the
-    /// simulator's speed; a challenge nobody answers runs out in time for that too.
-    #[serde(default)]
+    /// All phases, without the waiting for answers, are over after so many real milliseconds, whatever the simulator's
+    /// speed; a challenge nobody answers runs out in time for that too.
     pub within_ms: Option<u64>,
 }
 
 /// Why a job was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The id cannot be one.
+    /// Not valid as an id.
     #[error("a job id has 1 to {MAX_ID} characters of A-Za-z0-9._~- and is not only dots")]
     InvalidId,
     /// There is one with this id.
     #[error("there is a job {0} already")]
     Taken(String),
-    /// Both a scenario and a script were given.
+    /// Both a scenario and a script were named.
     #[error("a job has a scenario or a script, not both")]
-    TwoStories,
+    ScenarioAndScript,
     /// The script cannot be played.
     #[error(transparent)]
     Script(#[from] ScriptError),
@@ -73,7 +67,7 @@ pub enum CreateError {
     Full,
 }
 
-/// How often a job was asked for, and when.
+/// How often a job was polled and answered, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct JobCounts {
     /// `GET /jobs/{id}` that were answered by the job itself; faults that answer in its place do not count.
@@ -86,17 +80,53 @@ pub struct JobCounts {
     pub answers: u64,
 }
 
+/// What is really so with a job, whatever was polled.
+#[derive(Debug, Clone, Serialize)]
+pub struct Truth {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub user: String,
+    /// What it goes through; `None` for a script.
+    pub scenario: Option<Scenario>,
+    /// When it was made.
+    pub created: UnixMillis,
+    /// The right answers to the challenge that is open or comes next.
+    pub expected_answers: Option<Vec<String>>,
+    /// Whether a challenge is open now.
+    pub asks: bool,
+    /// Whether nothing will change any more.
+    pub finished: bool,
+    /// Every body with the moment from which it is shown, oldest first, up to the next challenge: past and future.
+    pub moments: Vec<TrueMoment>,
+    /// How often it was polled and answered.
+    pub counts: JobCounts,
+}
+
+/// One body of a job, shown from `at` until the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrueMoment {
+    /// From when.
+    pub at: UnixMillis,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, with links under the simulator's own address; `None` where the error envelope is answered.
+    pub body: Option<String>,
+    /// How it ends the job; `None` while it runs.
+    pub ending: Option<Ending>,
+}
+
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) user: String,
     pub(super) connection: Option<String>,
-    pub(super) institution: String,
-    pub(super) scenario: Option<Scenario>,
     pub(super) created: UnixMillis,
     pub(super) timeline: Timeline,
     pub(super) counts: JobCounts,
-    pub(super) dress: Dress,
+    pub(super) format: JobFormat,
+    institution: String,
+    scenario: Option<Scenario>,
     source: String,
 }
 
@@ -104,40 +134,19 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     speed: f64,
     limit: usize,
-    rng: Rng,
+    pub(super) rng: Rng,
     map: HashMap<String, Job>,
     order: VecDeque<String>,
 }
 
-/// Whether a job, user or connection may be called so.
+/// Whether a job, user or connection may have this id.
 pub(super) fn is_id(id: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(fits) && !id.bytes().all(|byte| byte == b'.')
 }
 
-pub(super) fn invent_id(rng: &mut Rng, style: IdStyle) -> String {
-    match style {
-        IdStyle::Numeric => rng.u32(10_000..1_000_000).to_string(),
-        IdStyle::ShortHex => format!("{:08x}", rng.u32(..)),
-        IdStyle::Uuid => {
-            let bits = rng.u128(..);
-            let hex = format!("{bits:032x}");
-            let (a, rest) = hex.split_at(8);
-            let (b, rest) = rest.split_at(4);
-            let (c, rest) = rest.split_at(4);
-            let (d, e) = rest.split_at(4);
-            format!(
-                "{a}-{b}-4{}-{}{}-{e}",
-                c.get(1..).unwrap_or_default(),
-                rng.choice(['8', '9', 'a', 'b']).unwrap_or('8'),
-                d.get(1..).unwrap_or_default()
-            )
-        }
-    }
-}
-
 impl NewJob {
-    /// A story by name.
+    /// A job that goes through this.
     #[must_use]
     pub fn of(scenario: Scenario) -> Self {
         Self {
@@ -146,7 +155,7 @@ impl NewJob {
         }
     }
 
-    /// A story of your own.
+    /// A job that answers these phases.
     #[must_use]
     pub fn scripted(script: Script) -> Self {
         Self {
@@ -164,8 +173,8 @@ impl NewJob {
 
     /// In this shape.
     #[must_use]
-    pub fn dressed(mut self, dress: Dress) -> Self {
-        self.dress = Some(dress);
+    pub fn in_format(mut self, format: JobFormat) -> Self {
+        self.format = Some(format);
         self
     }
 
@@ -174,6 +183,14 @@ impl NewJob {
     pub fn within_ms(mut self, ms: u64) -> Self {
         self.within_ms = Some(ms);
         self
+    }
+}
+
+impl Truth {
+    /// How the last body ends the job; `None` when it does not, or when a challenge is still to be answered.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.moments.last().and_then(|moment| moment.ending)
     }
 }
 
@@ -188,7 +205,7 @@ impl Jobs {
         }
     }
 
-    /// The job as it stands at `now`: challenges that ran out by then are over.
+    /// The job as it is at `now`: challenges that ran out by then are over.
     pub(super) fn get(&mut self, id: &str, now: UnixMillis) -> Option<&mut Job> {
         let job = self.map.get_mut(id)?;
         job.timeline.settle(now);
@@ -204,13 +221,17 @@ impl Jobs {
         self.map.get(id).map(|job| job.created)
     }
 
-    pub(super) fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
+    /// Whether the job is there and not at its end.
+    pub(super) fn is_running(&mut self, id: &str, now: UnixMillis) -> bool {
+        self.get(id, now).is_some_and(|job| {
+            let shown = job.timeline.shown(now);
+            shown.is_none_or(|moment| moment.ending.is_none())
+        })
     }
 
-    pub(super) fn create(&mut self, new: NewJob, now: UnixMillis) -> Result<String, CreateError> {
+    pub(super) fn create(&mut self, new: NewJob, now: UnixMillis) -> Result<&Job, CreateError> {
         if new.scenario.is_some() && new.script.is_some() {
-            return Err(CreateError::TwoStories);
+            return Err(CreateError::ScenarioAndScript);
         }
         let names = [&new.id, &new.user, &new.connection, &new.institution];
         if names.into_iter().flatten().any(|name| !is_id(name)) {
@@ -224,75 +245,62 @@ impl Jobs {
         }
         self.make_room(now)?;
         let job = self.compose(new, now);
-        let id = job.id.clone();
-        self.order.push_back(id.clone());
-        self.map.insert(id.clone(), job);
-        Ok(id)
+        self.order.push_back(job.id.clone());
+        Ok(self.map.entry(job.id.clone()).insert_entry(job).into_mut())
     }
 
     fn compose(&mut self, new: NewJob, now: UnixMillis) -> Job {
         let mut rng = self.rng.fork();
-        let scenario = match (&new.script, new.scenario) {
-            (Some(_), _) => None,
-            (None, Some(scenario)) => Some(scenario),
-            (None, None) => Some(Scenario::drawn(&mut rng)),
+        let scenario = match new.script {
+            Some(_) => None,
+            None => Some(new.scenario.unwrap_or_else(|| Scenario::draw(&mut rng))),
         };
-        let own = scenario.map_or(Dress::V3, |scenario| scenario.dress(&mut rng));
-        let dress = new.dress.unwrap_or(own);
-        let seed_page = matches!(
-            scenario,
-            Some(Scenario::SeedExample | Scenario::SeedMfaExample)
-        );
-        let thing_of = |rng: &mut Rng, name: &str| {
-            if seed_page {
-                name.to_owned()
-            } else {
-                invent_id(rng, IdStyle::Uuid)
-            }
+        let own = scenario.map_or(JobFormat::V3, |scenario| scenario.draw_format(&mut rng));
+        let format = new.format.unwrap_or(own);
+        let seed_page = scenario.is_some_and(Scenario::is_seed_page);
+        let mut id_or = |on_seed_page: &str| match seed_page {
+            true => on_seed_page.to_owned(),
+            false => IdStyle::Uuid.draw(&mut rng),
         };
-        let drawn_user = thing_of(&mut rng, "ea3a81");
-        let drawn_thing = thing_of(&mut rng, "8fce3b");
-        let look = Look {
-            dress,
+        let (drawn_user, drawn_resource) = (id_or("ea3a81"), id_or("8fce3b"));
+        let subject = Subject {
+            format,
             user: new.user.unwrap_or(drawn_user),
-            thing: new.connection.clone().unwrap_or(drawn_thing),
-            institution: new.institution.unwrap_or_else(|| "AU00000".to_owned()),
+            resource: new.connection.clone().unwrap_or(drawn_resource),
+            institution: new.institution.unwrap_or_else(|| ANY_BANK.to_owned()),
             no_nulls: rng.u8(0..10) == 0 && !seed_page,
             details: rng.u8(0..10) == 0 && !seed_page,
         };
-        let id = new.id.unwrap_or_else(|| self.free_id(dress.id_style()));
-        let source = match dress {
-            Dress::Report => format!("/reports/{}", look.thing),
-            _ => format!("/users/{}/connections/{}", look.user, look.thing),
+        let id = new.id.unwrap_or_else(|| self.draw_id(format.id_style()));
+        let source = match format {
+            JobFormat::Report => format!("/reports/{}", subject.resource),
+            _ => format!("/users/{}/connections/{}", subject.user, subject.resource),
         };
-        let telling = Telling {
-            scenario: scenario.unwrap_or(Scenario::Success),
-            step: new.step.as_deref(),
-            code: new.code.as_deref(),
-        };
-        let mut script = new
-            .script
-            .unwrap_or_else(|| telling.script(rng, look.clone()));
+        let (user, institution) = (subject.user.clone(), subject.institution.clone());
+        let mut script = new.script.unwrap_or_else(|| {
+            let writer = ScriptWriter::new(scenario.unwrap_or(Scenario::Success), rng, subject);
+            writer.write(new.step.as_deref(), new.code.as_deref())
+        });
         if let Some(ms) = new.within_ms {
             script.fit(at_speed(ms, self.speed));
         }
         Job {
             id,
-            user: look.user,
+            user,
             connection: new.connection,
-            institution: look.institution,
+            institution,
             scenario,
             created: now,
             timeline: Timeline::new(script, now, self.speed),
             counts: JobCounts::default(),
-            dress,
+            format,
             source,
         }
     }
 
-    fn free_id(&mut self, style: IdStyle) -> String {
+    fn draw_id(&mut self, style: IdStyle) -> String {
         loop {
-            let id = invent_id(&mut self.rng, style);
+            let id = style.draw(&mut self.rng);
             if !self.map.contains_key(&id) {
                 return id;
             }
@@ -318,10 +326,8 @@ impl Jobs {
 }
 
 fn at_speed(ms: u64, speed: f64) -> u64 {
-    let seconds = std::time::Duration::from_millis(ms).as_secs_f64() * speed;
-    std::time::Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |time| {
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-    })
+    let seconds = Duration::from_millis(ms).as_secs_f64() * speed;
+    Duration::try_from_secs_f64(seconds).map_or(u64::MAX, millis)
 }
 
 impl Job {
@@ -332,32 +338,47 @@ impl Job {
         base: &str,
         listed: bool,
     ) -> (u16, Option<String>) {
-        match self.timeline.shown(now) {
-            Some(moment) => self.render(&moment.content, moment.at, moment.ending, base, listed),
-            None => (404, None),
+        let shown = self.timeline.shown(now);
+        shown.map_or((404, None), |moment| self.render(moment, base, listed))
+    }
+
+    /// What is so with it at `now`, with links under `base`.
+    pub(super) fn truth(&self, now: UnixMillis, base: &str) -> Truth {
+        let moments = self.timeline.moments().iter().map(|moment| {
+            let (status, body) = self.render(moment, base, false);
+            TrueMoment {
+                at: moment.at,
+                status,
+                body,
+                ending: moment.ending,
+            }
+        });
+        Truth {
+            id: self.id.clone(),
+            user: self.user.clone(),
+            scenario: self.scenario,
+            created: self.created,
+            expected_answers: self.timeline.expected().map(<[String]>::to_vec),
+            asks: self.timeline.asks(now),
+            finished: self.timeline.finished(now),
+            moments: moments.collect(),
+            counts: self.counts,
         }
     }
 
-    pub(super) fn render(
-        &self,
-        content: &Content,
-        at: UnixMillis,
-        ending: Option<Ending>,
-        base: &str,
-        listed: bool,
-    ) -> (u16, Option<String>) {
+    fn render(&self, moment: &Moment, base: &str, listed: bool) -> (u16, Option<String>) {
         let head = Head {
             id: &self.id,
             base,
             source: &self.source,
             created: self.created,
-            updated: at,
-            ending,
+            updated: moment.at,
+            ending: moment.ending,
             institution: listed.then_some(self.institution.as_str()),
         };
-        match content {
+        match &moment.content {
             Content::Verbatim(text) => (200, Some(text.clone())),
-            Content::Steps(steps) => (200, Some(self.dress.render(&head, steps))),
+            Content::Steps(steps) => (200, Some(self.format.render(&head, steps))),
             Content::Error(status) => (*status, None),
         }
     }

@@ -39,26 +39,26 @@
 //! Refusals are `{"error":"…"}` with 400, 404 (no such job), 409 (the id is taken) or 429 (full).
 
 mod accounts;
-mod auth;
+mod api_error;
+mod connections;
 mod control;
 mod control_routes;
-mod dress;
-mod envelope;
-mod errors;
+mod creating;
 mod faults;
-mod front;
+mod format;
 mod jobs;
 mod log;
-mod makers;
+mod middleware;
 mod receiver;
 mod routes;
 mod scenario;
+mod scenario_script;
 mod script;
-mod shared;
-mod story;
-mod telling;
+mod signature;
+mod socket;
+mod step_errors;
 mod timeline;
-mod wire;
+mod tokens;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,15 +70,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use jobtrackd_clock::Clock;
 
-pub use control::{AnswerError, Control, TrueMoment, Truth};
-pub use dress::Dress;
+pub use control::Control;
 pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES, RetryAfter};
-pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob};
+pub use format::JobFormat;
+pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob, TrueMoment, Truth};
 pub use log::{LoggedRequest, Totals};
-pub use receiver::{Hook, Inbox, Received, Receiver, ReceiverSettings, Refusal, SignatureError};
+pub use receiver::{HANG, Hook, Inbox, Received, Receiver, ReceiverSettings, Reply};
 pub use scenario::Scenario;
 pub use script::{Challenge, Content, MAX_PHASES, Phase, Script, ScriptError, Step};
-pub use timeline::Ending;
+pub use signature::SignatureError;
+pub use timeline::{AnswerError, Ending};
 
 /// How a simulator behaves. `SimulatorSettings::default()` listens on a free port of the loopback interface.
 #[derive(Debug, Clone)]
@@ -149,12 +150,12 @@ impl Simulator {
         let inner = TcpListener::bind(settings.listen).await?;
         let address = inner.local_addr()?;
         let stop = CancellationToken::new();
-        let shared = shared::Shared::new(settings, format!("http://{address}"), stop.clone());
-        let router = routes::api(&shared)
+        let control = Control::new(settings, format!("http://{address}"), stop.clone());
+        let router = routes::api(&control)
             .merge(control_routes::routes())
-            .with_state(shared.clone())
-            .into_make_service_with_connect_info::<wire::WireHandle>();
-        let listener = wire::WireListener {
+            .with_state(control.clone())
+            .into_make_service_with_connect_info::<socket::PaceHandle>();
+        let listener = socket::Acceptor {
             inner,
             stop: stop.clone(),
         };
@@ -162,7 +163,7 @@ impl Simulator {
         let serve = axum::serve(listener, router).with_graceful_shutdown(stopped);
         Ok(Self {
             address,
-            control: Control::new(shared),
+            control,
             stop: stop.drop_guard(),
             server: tokio::spawn(serve.into_future()),
         })

@@ -75,12 +75,6 @@ impl Log {
         self.totals.requests
     }
 
-    pub(super) fn struck(&mut self, number: u64, fault: &'static str) {
-        if let Some(entry) = self.entry(number) {
-            entry.fault = Some(fault);
-        }
-    }
-
     pub(super) fn left(&mut self, number: u64, status: Option<u16>) {
         self.open = self.open.saturating_sub(1);
         if let Some(entry) = self.entry(number) {

@@ -1,26 +1,27 @@
-//! `GET /jobs/{id}`, its challenge, and the list of a user's jobs.
+//! `POST /token`, `GET /jobs/{id}`, its challenge, and the list of a user's jobs.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Router, middleware};
-use serde::Deserialize;
-use serde_json::json;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use url::form_urlencoded;
 
-use super::auth::{self, Access};
-use super::envelope::{ApiError, json_text};
-use super::front::{front, guard};
+use super::api_error::{ApiError, json_text};
+use super::control::Control;
+use super::creating;
 use super::jobs::is_id;
-use super::makers;
-use super::shared::Shared;
-use super::timeline::Verdict;
+use super::middleware::{self, Call};
+use super::timeline::AnswerError;
+use super::tokens::{Access, credentials};
 
 /// The longest request body, in bytes: 16 MiB, room for a statement.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
@@ -34,36 +35,24 @@ const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Deserialize)]
 struct Answers {
     #[serde(rename = "mfa-response")]
-    given: Vec<String>,
+    answers: Vec<String>,
 }
 
 /// Everything but the control routes.
-pub(super) fn api(shared: &Shared) -> Router<Shared> {
+pub(super) fn api(control: &Control) -> Router<Control> {
+    let no_id = async || ApiError::missing("id", "Job ID not supplied");
     Router::new()
         .route("/jobs/{id}", get(job))
         .route("/jobs/{id}/mfa", post(answer))
         .route("/users/{user}/jobs", get(jobs_of_user))
-        .merge(makers::routes())
-        .route_layer(from_fn(guard))
-        .route("/token", post(auth::token))
+        .merge(creating::routes())
+        .route("/token", post(token))
         .route("/jobs", get(no_id))
         .route("/jobs/", get(no_id))
-        .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method)
+        .fallback(async || ApiError::NO_ROUTE)
+        .method_not_allowed_fallback(async || ApiError::METHOD)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .layer(middleware::from_fn_with_state(shared.clone(), front))
-}
-
-async fn no_route() -> ApiError {
-    ApiError::NO_ROUTE
-}
-
-async fn wrong_method() -> ApiError {
-    ApiError::METHOD
-}
-
-async fn no_id() -> ApiError {
-    ApiError::missing("id", "Job ID not supplied")
+        .layer(from_fn_with_state(control.clone(), middleware::api))
 }
 
 fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -82,26 +71,18 @@ fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn job(
-    State(shared): State<Shared>,
-    Extension(access): Extension<Access>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
+async fn job(call: Call, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     if !is_id(&id) {
         return Err(ApiError::invalid("id", "Job ID value is not valid"));
     }
     check_accept(&headers)?;
-    let base = shared.base_for(&headers);
-    let now = shared.now();
-    let mut world = shared.world();
-    let job = world.jobs.get(&id, now).ok_or(ApiError::NOT_FOUND)?;
-    access.allow(&job.user)?;
+    let mut state = call.control.state();
+    let job = state.jobs.get(&id, call.now).ok_or(ApiError::NOT_FOUND)?;
+    call.access.allow(&job.user)?;
     job.counts.polls += 1;
-    job.counts.first_poll.get_or_insert(now);
-    job.counts.last_poll = Some(now);
-    let (status, body) = job.answer(now, &base, false);
-    drop(world);
+    job.counts.first_poll.get_or_insert(call.now);
+    job.counts.last_poll = Some(call.now);
+    let (status, body) = job.answer(call.now, &call.base, false);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Ok(match body {
         Some(body) => json_text(status, body),
@@ -109,74 +90,59 @@ async fn job(
     })
 }
 
-async fn answer(
-    State(shared): State<Shared>,
-    Extension(access): Extension<Access>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
+async fn answer(call: Call, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
     if !is_id(&id) {
         return Err(ApiError::invalid("id", "Job ID value is not valid"));
     }
-    let answers: Answers = serde_json::from_slice(&body).map_err(|_| {
+    let body: Answers = serde_json::from_slice(&body).map_err(|_| {
         ApiError::missing("mfa-response", "mfa-response is required, a list of texts.")
     })?;
-    if shared.settings().client_token_for_mfa && access == Access::Server {
+    if call.control.settings().client_token_for_mfa && call.access == Access::Server {
         return Err(ApiError::FORBIDDEN);
     }
-    let now = shared.now();
-    let mut world = shared.world();
-    let job = world.jobs.get(&id, now).ok_or(ApiError::NOT_FOUND)?;
-    access.allow(&job.user)?;
+    let mut state = call.control.state();
+    let job = state.jobs.get(&id, call.now).ok_or(ApiError::NOT_FOUND)?;
+    call.access.allow(&job.user)?;
     job.counts.answers += 1;
-    match job.timeline.answer(now, &answers.given) {
-        Verdict::Right | Verdict::Wrong => {
-            let stub = makers::stub(job, &shared.base_for(&headers));
-            Ok(json_text(StatusCode::ACCEPTED, stub.to_string()))
-        }
-        Verdict::NotAsked => Err(ApiError::invalid("id", "The job waits for no answer.")),
-        Verdict::Count => Err(ApiError::invalid(
+    match job.timeline.answer(call.now, &body.answers) {
+        Ok(_) => Ok(creating::accepted(creating::stub(job, &call.base))),
+        Err(AnswerError::Count) => Err(ApiError::invalid(
             "mfa-response",
             "mfa-response needs one text for each input.",
         )),
+        Err(_) => Err(ApiError::invalid("id", "The job waits for no answer.")),
     }
 }
 
 async fn jobs_of_user(
-    State(shared): State<Shared>,
-    Extension(access): Extension<Access>,
+    call: Call,
     Path(user): Path<String>,
     Query(query): Query<HashMap<String, String>>,
-    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    access.allow(&user)?;
-    let wanted = match query.get("filter") {
-        None => None,
-        Some(filter) => Some(
-            filter
-                .strip_prefix("connection.id.eq('")
-                .and_then(|rest| rest.strip_suffix("')"))
-                .ok_or(ApiError::invalid("filter", "The filter cannot be read."))?,
-        ),
+    call.access.allow(&user)?;
+    let by_connection = |filter: &String| -> Option<String> {
+        let rest = filter.strip_prefix("connection.id.eq('")?;
+        Some(rest.strip_suffix("')")?.to_owned())
     };
-    let base = shared.base_for(&headers);
-    let now = shared.now();
-    let mut world = shared.world();
+    let unreadable = ApiError::invalid("filter", "The filter cannot be read.");
+    let filter = query.get("filter");
+    let wanted = filter.map(|filter| by_connection(filter).ok_or(unreadable));
+    let wanted = wanted.transpose()?;
+    let (now, base) = (call.now, &call.base);
+    let mut state = call.control.state();
     let oldest = now.minus(LISTED_FOR);
-    let newest = world.jobs.iter().rev();
+    let newest = state.jobs.iter().rev();
     let ids: Vec<String> = newest
         .filter(|job| job.user == user && job.created > oldest)
-        .filter(|job| wanted.is_none() || job.connection.as_deref() == wanted)
+        .filter(|job| wanted.is_none() || job.connection == wanted)
         .take(MAX_LISTED)
         .map(|job| job.id.clone())
         .collect();
     let data: Vec<Box<RawValue>> = ids
         .iter()
-        .filter_map(|id| world.jobs.get(id, now)?.answer(now, &base, true).1)
+        .filter_map(|id| state.jobs.get(id, now)?.answer(now, base, true).1)
         .filter_map(|body| RawValue::from_string(body).ok())
         .collect();
-    drop(world);
     let links = json!({"self": format!("{base}/users/{user}/jobs")});
     let list = List {
         r#type: "list",
@@ -184,14 +150,95 @@ async fn jobs_of_user(
         data,
         links,
     };
-    let body = serde_json::to_string(&list).unwrap_or_default();
-    Ok(json_text(StatusCode::OK, body))
+    Ok(Json(list).into_response())
 }
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct List {
     r#type: &'static str,
     size: usize,
     data: Vec<Box<RawValue>>,
-    links: serde_json::Value,
+    links: Value,
+}
+
+async fn token(
+    State(control): State<Control>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        let detail = "Authorization header parameter is required";
+        return Err(ApiError::missing("authorization", detail));
+    }
+    let key = credentials(&headers, "basic").ok_or(ApiError::TOKEN_SCHEME)?;
+    let version = version(&headers)?;
+    let (settings, now) = (control.settings(), control.now());
+    let mut state = control.state();
+    let limit = settings.token_calls_per_5_minutes;
+    if !state.tokens.allows_call(now, limit) {
+        return Err(ApiError::TOKEN_LIMIT);
+    }
+    if settings
+        .api_key
+        .as_ref()
+        .is_some_and(|expected| expected != key)
+    {
+        return Err(ApiError::TOKEN_KEY);
+    }
+    let user = scope(version, &headers, &body)?;
+    let token = state.tokens.issue(user, now.plus(settings.token_life));
+    state.log.totals.tokens += 1;
+    Ok(Json(json!({
+        "access_token": token, "token_type": "Bearer",
+        "expires_in": settings.token_life.as_secs(),
+    })))
+}
+
+fn version(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let name = "basiq-version";
+    let version = headers.get(name).and_then(|value| value.to_str().ok());
+    match version {
+        Some(version @ ("1.0" | "2.0" | "2.1" | "3.0")) => Ok(version),
+        Some("0.9") => Err(ApiError::invalid(
+            name,
+            "Version 0.9 is no longer supported. Use a later one.",
+        )),
+        Some(_) => Err(ApiError::invalid(
+            name,
+            "The basiq-version is not one of 1.0, 2.0, 2.1 and 3.0.",
+        )),
+        None => Err(ApiError::missing(
+            name,
+            "Basiq-version must be specified in HTTP request header",
+        )),
+    }
+}
+
+/// The user whose token is wanted; `None`: the server's own.
+fn scope(version: &str, headers: &HeaderMap, body: &[u8]) -> Result<Option<String>, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let form_type = b"application/x-www-form-urlencoded";
+    let is_form = kind.is_some_and(|kind| kind.as_bytes().starts_with(form_type));
+    if !is_form && version == "3.0" {
+        return Err(ApiError::CONTENT_TYPE);
+    }
+    let field = |name: &str| {
+        let mut fields = form_urlencoded::parse(if is_form { body } else { b"" });
+        let found = fields.find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
+    };
+    match field("scope").as_deref() {
+        Some("SERVER_ACCESS") => Ok(None),
+        Some("CLIENT_ACCESS") => {
+            let user = field("userId").filter(|user| !user.is_empty());
+            let missing = ApiError::missing("userId", "CLIENT_ACCESS needs a userId.");
+            user.map(Some).ok_or(missing)
+        }
+        Some(_) => Err(ApiError::invalid(
+            "scope",
+            "The scope is SERVER_ACCESS or CLIENT_ACCESS.",
+        )),
+        None if version == "3.0" => Err(ApiError::missing("scope", "Scope is required.")),
+        None => Ok(None),
+    }
 }

@@ -1,101 +1,96 @@
-//! The stories a job can tell, by name, and how often each is drawn.
-
-use std::fmt;
+//! The scenarios: what a job can go through, by name, and how often each is drawn.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
-use super::dress::Dress;
+use super::format::JobFormat;
 
-macro_rules! scenarios {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// A story by name. In JSON and in control requests the names are in kebab case, as [`Scenario::name`] gives them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Scenario {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
-        }
-
-        impl Scenario {
-            /// Every story.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// Its name in control requests.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-scenarios! {
+/// What a job goes through, by name. In JSON and in control requests the names are in kebab case.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Scenario {
     /// Three steps, one after the other, in 3 to 15 s.
-    Success = "success",
+    Success,
     /// As `success`, twenty times slower: minutes.
-    Slow = "slow",
-    /// Done when first looked at.
-    Instant = "instant",
+    Slow,
+    /// Done at the first poll.
+    Instant,
     /// A step fails and the later ones stay pending. `step` and `code` choose which and why, else they are drawn.
-    Failed = "failed",
+    Failed,
     /// A text message's token; right answer `["1234"]`; wrong ones are asked again twice, then the step fails.
-    MfaToken = "mfa-token",
+    MfaToken,
     /// Two security questions; right answers `["Basiq","AU00002"]`.
-    MfaQuestions = "mfa-questions",
+    MfaQuestions,
     /// Approval in the bank's app; answered with `["confirmed"]`.
-    MfaApproval = "mfa-approval",
+    MfaApproval,
     /// As `mfa-token`, but the first wrong answer fails the step, with a null result.
-    MfaStrict = "mfa-strict",
+    MfaStrict,
     /// Nobody's answer comes in time, even the right one is late after 5 s: fails with `job-timed-out`.
-    MfaExpired = "mfa-expired",
+    MfaExpired,
     /// Version 3, five steps: the challenge stays in the result after success.
-    MfaKept = "mfa-kept",
+    MfaKept,
     /// The challenge step turns out not to be needed: `skipped`.
-    MfaSkipped = "mfa-skipped",
+    MfaSkipped,
     /// As `mfa-skipped`, with the step's title misspelt as in the API's own documents.
-    MfaMisspelt = "mfa-misspelt",
+    MfaMisspelt,
     /// Pending with `temporary-unavailable-queued` for two to six hours, then success.
-    QueuedSuccess = "queued-success",
+    QueuedSuccess,
     /// Pending with `temporary-unavailable-queued` for two to six hours, then failed `temporary-unavailable`.
-    QueuedFailed = "queued-failed",
+    QueuedFailed,
     /// A statement's three steps.
-    Statement = "statement",
+    Statement,
     /// A statement that cannot be used; `code` chooses why.
-    StatementFailed = "statement-failed",
+    StatementFailed,
     /// A report's one step.
-    Report = "report",
+    Report,
     /// A report that fails: null result, null links.
-    ReportFailed = "report-failed",
+    ReportFailed,
     /// A payment's three steps.
-    Payment = "payment",
+    Payment,
     /// A payment that fails at its second step.
-    PaymentFailed = "payment-failed",
+    PaymentFailed,
     /// The seed page's first example: stands still for 3 s where the page shows it, then succeeds.
-    SeedExample = "seed-example",
+    SeedExample,
     /// The seed page's example with a challenge; right answer `["1234"]`.
-    SeedMfaExample = "seed-mfa-example",
+    SeedMfaExample,
     /// A status nobody has heard of for a while, then success.
-    UnknownStatus = "unknown-status",
+    UnknownStatus,
     /// A challenge step appears between two others when the job is already running; right answer `["1234"]`.
-    StepAppears = "step-appears",
+    StepAppears,
     /// The last step vanishes, and the job is done without it.
-    StepVanishes = "step-vanishes",
+    StepVanishes,
     /// A step falls back from in-progress to pending, and succeeds at its second try.
-    GoesBack = "goes-back",
+    GoesBack,
     /// Stays in progress for ever.
-    NeverEnds = "never-ends",
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    NeverEnds,
 }
 
 impl Scenario {
+    /// Every scenario.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Its name in control requests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// A refresh, or a connection at an institution without a rule of its own.
-    pub(super) fn drawn(rng: &mut Rng) -> Self {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
         match rng.u8(0..100) {
             0..68 => Self::Success,
             68..72 => Self::Instant,
@@ -112,19 +107,63 @@ impl Scenario {
         }
     }
 
-    pub(super) fn dress(self, rng: &mut Rng) -> Dress {
+    pub(super) fn draw_format(self, rng: &mut Rng) -> JobFormat {
         match self {
-            Self::SeedExample | Self::SeedMfaExample => Dress::Seed,
-            Self::MfaKept => Dress::V3,
-            Self::Statement | Self::StatementFailed if rng.u8(0..10) < 3 => Dress::BankStatement,
-            Self::Statement | Self::StatementFailed => Dress::Statement,
-            Self::Report | Self::ReportFailed => Dress::Report,
-            Self::Payment | Self::PaymentFailed => Dress::Payment,
+            Self::SeedExample | Self::SeedMfaExample => JobFormat::Seed,
+            Self::MfaKept => JobFormat::V3,
+            Self::Statement | Self::StatementFailed if rng.u8(0..10) < 3 => {
+                JobFormat::BankStatement
+            }
+            Self::Statement | Self::StatementFailed => JobFormat::Statement,
+            Self::Report | Self::ReportFailed => JobFormat::Report,
+            Self::Payment | Self::PaymentFailed => JobFormat::Payment,
             _ => match rng.u8(0..10) {
-                0..2 => Dress::Seed,
-                2..5 => Dress::Live,
-                _ => Dress::V3,
+                0..2 => JobFormat::Seed,
+                2..5 => JobFormat::Live,
+                _ => JobFormat::V3,
             },
+        }
+    }
+
+    /// Whether it is an example of the seed page, which is shown as it stands there.
+    pub(super) fn is_seed_page(self) -> bool {
+        matches!(self, Self::SeedExample | Self::SeedMfaExample)
+    }
+
+    pub(super) fn titles(self) -> &'static [&'static str] {
+        const MYGOV: [&str; 5] = [
+            "verify-credentials",
+            "mfa-challenge",
+            "retrieve-accounts",
+            "retrieve-transactions",
+            "retrieve-statements",
+        ];
+        match self {
+            Self::MfaToken
+            | Self::MfaQuestions
+            | Self::MfaApproval
+            | Self::MfaStrict
+            | Self::MfaExpired
+            | Self::MfaSkipped
+            | Self::SeedMfaExample => MYGOV.get(..4).unwrap_or_default(),
+            Self::MfaMisspelt => &[
+                "verify-credentials",
+                "mfa-challenege",
+                "retrieve-accounts",
+                "retrieve-transactions",
+            ],
+            Self::MfaKept => &MYGOV,
+            Self::Report | Self::ReportFailed => &["create-report"],
+            Self::Payment | Self::PaymentFailed => &[
+                "validate-payment",
+                "external-processing",
+                "payment-completed",
+            ],
+            _ => &[
+                "verify-credentials",
+                "retrieve-accounts",
+                "retrieve-transactions",
+            ],
         }
     }
 }

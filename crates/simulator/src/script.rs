@@ -1,4 +1,4 @@
-//! Scripted timelines: what a job says, and when.
+//! Scripts: what a job answers, and when.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,6 @@ pub struct Script {
     /// At least one; `at_ms` never goes down.
     pub phases: Vec<Phase>,
     /// Asked while the last phase is shown, from its beginning.
-    #[serde(default)]
     pub challenge: Option<Box<Challenge>>,
 }
 
@@ -64,22 +63,19 @@ pub struct Challenge {
     /// The right answers, one per input, in order.
     pub expected: Vec<String>,
     /// How long it may be answered, in milliseconds at speed 1; for ever when absent.
-    #[serde(default)]
     pub expires_ms: Option<u64>,
     /// After the right answers.
     pub accepted: Script,
     /// After wrong ones; absent: wrong answers are taken and change nothing.
-    #[serde(default)]
     pub refused: Option<Script>,
     /// After `expires_ms` without an answer; absent: nothing changes, but no answer is taken any more.
-    #[serde(default)]
     pub expired: Option<Script>,
 }
 
 /// Why a script was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// A script or one of its branches says nothing.
+    /// A script or one of its branches is empty.
     #[error("a script needs at least one phase")]
     NoPhases,
     /// More than [`MAX_PHASES`].
@@ -128,34 +124,23 @@ impl Script {
     /// # Errors
     /// Says what is wrong with it.
     pub fn check(&self) -> Result<(), ScriptError> {
-        self.count().and_then(|phases| {
-            if phases > MAX_PHASES {
-                Err(ScriptError::TooManyPhases)
-            } else {
-                Ok(())
-            }
-        })
+        if self.count()? > MAX_PHASES {
+            return Err(ScriptError::TooManyPhases);
+        }
+        Ok(())
     }
 
     fn count(&self) -> Result<usize, ScriptError> {
         if self.phases.is_empty() {
             return Err(ScriptError::NoPhases);
         }
-        for pair in self.phases.windows(2) {
-            if let [before, after] = pair
-                && before.at_ms > after.at_ms
-            {
-                return Err(ScriptError::OutOfOrder {
-                    before: before.at_ms,
-                    after: after.at_ms,
-                });
-            }
+        let times = self.phases.iter().map(|phase| phase.at_ms);
+        let mut pairs = times.clone().zip(times.skip(1));
+        if let Some((before, after)) = pairs.find(|(before, after)| before > after) {
+            return Err(ScriptError::OutOfOrder { before, after });
         }
-        let mut phases = self.phases.len();
-        for branch in self.branches() {
-            phases += branch.count()?;
-        }
-        Ok(phases)
+        let branches = self.branches().map(Self::count).sum::<Result<usize, _>>()?;
+        Ok(self.phases.len() + branches)
     }
 
     /// Squeezes the phases, so that the longest way through takes at most `budget_ms` without the waiting for answers,
@@ -223,27 +208,21 @@ impl Phase {
     #[must_use]
     pub fn steps(at_ms: u64, steps: &[Step]) -> Self {
         let steps = steps.iter().filter_map(|step| to_raw_value(step).ok());
-        Self {
-            at_ms,
-            content: Content::Steps(steps.collect()),
-        }
+        let content = Content::Steps(steps.collect());
+        Self { at_ms, content }
     }
 
     /// This text, word for word.
     pub fn verbatim(at_ms: u64, text: impl Into<String>) -> Self {
-        Self {
-            at_ms,
-            content: Content::Verbatim(text.into()),
-        }
+        let content = Content::Verbatim(text.into());
+        Self { at_ms, content }
     }
 
     /// The error envelope with this status.
     #[must_use]
     pub fn error(at_ms: u64, status: u16) -> Self {
-        Self {
-            at_ms,
-            content: Content::Error(status),
-        }
+        let content = Content::Error(status);
+        Self { at_ms, content }
     }
 }
 
@@ -273,15 +252,11 @@ impl TryFrom<PhaseText> for Phase {
             (Some(body), None, None, None) => Content::Verbatim(body.get().to_owned()),
             (None, Some(text), None, None) => Content::Verbatim(text),
             (None, None, Some(steps), None) => Content::Steps(steps),
-            (None, None, None, Some(status)) if (400..600).contains(&status) => {
-                Content::Error(status)
-            }
+            (None, None, None, Some(status @ 400..600)) => Content::Error(status),
             (None, None, None, Some(_)) => return Err("a phase's error is a status of 400 to 599"),
             _ => return Err("a phase has exactly one of body, text, steps and error"),
         };
-        Ok(Self {
-            at_ms: text.at_ms,
-            content,
-        })
+        let at_ms = text.at_ms;
+        Ok(Self { at_ms, content })
     }
 }

@@ -19,14 +19,17 @@ pub enum Ending {
     Failed,
 }
 
-/// What became of an answer to a challenge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Right,
-    Wrong,
-    /// No challenge is open.
+/// Why an answer to a challenge was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// There is no job with that id.
+    #[error("there is no such job")]
+    NoJob,
+    /// The job waits for no answer.
+    #[error("the job waits for no answer")]
     NotAsked,
-    /// Not one answer per input.
+    /// Not one text for each input.
+    #[error("a challenge takes one text for each of its inputs")]
     Count,
 }
 
@@ -38,7 +41,7 @@ pub(super) struct Moment {
     pub(super) ending: Option<Ending>,
 }
 
-/// Everything known of a job's past and future, up to the next open question.
+/// A job's past and future, up to the next open question.
 #[derive(Debug)]
 pub(super) struct Timeline {
     speed: f64,
@@ -46,6 +49,7 @@ pub(super) struct Timeline {
     gate: Option<Gate>,
 }
 
+/// The open question, or the next one.
 #[derive(Debug)]
 struct Gate {
     opens: UnixMillis,
@@ -53,14 +57,14 @@ struct Gate {
     challenge: Box<Challenge>,
 }
 
-#[derive(Deserialize)]
-struct StatusOnly {
-    status: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct StepsOnly {
-    steps: Vec<StatusOnly>,
+impl Ending {
+    /// The word for it in a body.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Timeline {
@@ -92,26 +96,29 @@ impl Timeline {
         }
     }
 
-    pub(super) fn answer(&mut self, now: UnixMillis, answers: &[String]) -> Verdict {
+    /// Answers the open challenge, and says whether the answers were right.
+    pub(super) fn answer(
+        &mut self,
+        now: UnixMillis,
+        answers: &[String],
+    ) -> Result<bool, AnswerError> {
         self.settle(now);
-        let Some(gate) = self.gate.take_if(|gate| gate.opens <= now) else {
-            return Verdict::NotAsked;
-        };
-        if gate.challenge.expected.len() != answers.len() {
-            self.gate = Some(gate);
-            return Verdict::Count;
-        }
+        let open = self.gate.take_if(|gate| gate.opens <= now);
+        let mut gate = open.ok_or(AnswerError::NotAsked)?;
+        let counted = gate.challenge.expected.len() == answers.len();
         let right = gate.challenge.expected == answers;
         if right {
             self.enter(gate.challenge.accepted, now);
-            return Verdict::Right;
-        }
-        if gate.challenge.refused.is_none() {
-            self.gate = Some(gate);
-        } else if let Some(refused) = gate.challenge.refused {
+        } else if let Some(refused) = gate.challenge.refused.take_if(|_| counted) {
             self.enter(refused, now);
+        } else {
+            self.gate = Some(gate);
         }
-        Verdict::Wrong
+        if counted {
+            Ok(right)
+        } else {
+            Err(AnswerError::Count)
+        }
     }
 
     /// The right answers to the question that is open or comes next.
@@ -158,30 +165,34 @@ impl Timeline {
     }
 }
 
+#[derive(Deserialize)]
+struct StepStatus {
+    status: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Statuses {
+    steps: Vec<StepStatus>,
+}
+
+/// How a body ends the job.
 fn ending_of(content: &Content) -> Option<Ending> {
-    match content {
-        Content::Error(_) => None,
-        Content::Verbatim(text) => {
-            let body: StepsOnly = serde_json::from_str(text).ok()?;
-            ending(body.steps.into_iter())
+    let steps = match content {
+        Content::Error(_) => return None,
+        Content::Verbatim(text) => serde_json::from_str::<Statuses>(text).ok()?.steps,
+        Content::Steps(steps) => {
+            let read = |step: &RawValue| serde_json::from_str(step.get()).ok();
+            let unreadable = || StepStatus { status: None };
+            steps
+                .iter()
+                .map(|step| read(step).unwrap_or_else(unreadable))
+                .collect()
         }
-        Content::Steps(steps) => ending(steps.iter().map(|step| read_status(step))),
+    };
+    let mut statuses = steps.iter().map(|step| step.status.as_ref()?.as_str());
+    if statuses.clone().any(|status| status == Some("failed")) {
+        return Some(Ending::Failed);
     }
-}
-
-fn read_status(step: &RawValue) -> StatusOnly {
-    serde_json::from_str(step.get()).unwrap_or(StatusOnly { status: None })
-}
-
-fn ending(steps: impl Iterator<Item = StatusOnly>) -> Option<Ending> {
-    let mut ending = None;
-    let mut running = false;
-    for step in steps {
-        match step.status.as_ref().and_then(Value::as_str) {
-            Some("failed") => return Some(Ending::Failed),
-            Some("success" | "skipped") => ending = Some(Ending::Success),
-            _ => running = true,
-        }
-    }
-    if running { None } else { ending }
+    let done = |status| matches!(status, Some("success" | "skipped"));
+    (!steps.is_empty() && statuses.all(done)).then_some(Ending::Success)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::documents;
 use crate::core::job::FailureKind;
-use crate::simulator::{Fault, FaultRule, NewJob, Refusal, RetryAfter, Scenario};
+use crate::simulator::{Fault, FaultRule, NewJob, Reply, RetryAfter, Scenario};
 
 /// The webhook that wants every event.
 pub const AUDIT: &str = "audit";
@@ -229,21 +229,21 @@ pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
 }
 
 /// What goes wrong at the webhooks.
-pub(super) fn refusals(pace: f64) -> [Refusal; 4] {
-    let refusal = |hook: &str, job: &str, event: &str, times, status| Refusal {
+pub(super) fn refusals(pace: f64) -> [Reply; 4] {
+    let refusal = |hook: &str, job: &str, event: &str, times, status| Reply {
         hook: Some(hook.to_owned()),
         job: Some(job.to_owned()),
         event: Some(event.to_owned()),
         times: Some(times),
         status,
-        retry_after: None,
+        ..Reply::default()
     };
     [
         refusal(AUDIT, "instant", "job.completed", 2, 500),
         refusal(AUDIT, "61723", "job.action_required", 1, 500),
         refusal(BILLING, "failed", "job.failed", 1, 502),
-        Refusal {
-            retry_after: Some(u64::from(pace <= 1.0)),
+        Reply {
+            header: Some(("retry-after", u8::from(pace <= 1.0).to_string())),
             ..refusal(BILLING, "report-failed", "job.failed", 1, 503)
         },
     ]

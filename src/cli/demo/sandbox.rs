@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::jobs::{AUDIT, BILLING, faults, refusals};
 use crate::config::{self, Settings, Sources};
-use crate::simulator::{Hook, Receiver, ReceiverSettings, Refusal, Simulator, SimulatorSettings};
+use crate::simulator::{Hook, Receiver, ReceiverSettings, Reply, Simulator, SimulatorSettings};
 
 /// The configuration inside the folder.
 pub(super) const CONFIG_FILE: &str = "jobtrackd.toml";
@@ -78,13 +78,13 @@ impl Sandbox {
         })
         .await
         .context("failed to start the webhook receiver")?;
-        let never = refused.map(|event| Refusal {
+        let never = refused.map(|event| Reply {
             event: Some(event.to_owned()),
             status: 500,
-            ..Refusal::default()
+            ..Reply::default()
         });
         for refusal in never.into_iter().chain(refusals(pace)) {
-            receiver.inbox().refuse(refusal);
+            receiver.inbox().reply(refusal);
         }
         let sandbox = Self {
             pace,

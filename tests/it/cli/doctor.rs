@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Desk, Said, run_sql};
-use crate::support::sink::SECRET;
+use crate::support::receiver::SECRET;
 
 /// A desk, and what its commands find in their environment.
 struct Patient {

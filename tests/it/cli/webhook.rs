@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::{Desk, Said};
-use crate::support::receiver::{Receiver, Reply};
-use crate::support::sink::SECRET;
+use crate::support::hostile::{Receiver, Reply};
+use crate::support::receiver::SECRET;
 
 impl Desk {
     /// The program with a webhook "billing" at this URL.

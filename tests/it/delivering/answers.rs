@@ -1,19 +1,19 @@
 //! What a webhook's answer may ask for, and what is kept of it.
 
+use jobtrackd::simulator::Reply;
+
 use super::{HOUR, MINUTE, SECOND, done, told, webhook};
 
-const DISABLE: Option<(&str, &str)> = Some(("webhook-delivery", "disable"));
-const ABORT: Option<(&str, &str)> = Some(("webhook-delivery", "abort-message"));
-
-fn owned(header: Option<(&'static str, &str)>) -> Option<(&'static str, String)> {
-    header.map(|(name, value)| (name, value.to_owned()))
+/// An answer that asks for this.
+fn wish(status: u16, wish: &str) -> Reply {
+    Reply::once("all", status).with_header("webhook-delivery", wish)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_asks_to_be_disabled_is_whatever_the_status() {
     for (status, first) in [(200, "delivered"), (500, "disabled"), (429, "disabled")] {
         let mut world = told("events = [\"*\"]", "").await;
-        world.sink.says("all", status, owned(DISABLE), "");
+        world.sink.reply(wish(status, "disable"));
         done(&mut world, "j").await;
         world.pass(SECOND).await;
         done(&mut world, "later").await;
@@ -32,8 +32,8 @@ async fn a_webhook_that_asks_to_be_disabled_is_whatever_the_status() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_not_wanted_is_given_up_and_the_next_one_goes() {
     let mut world = told("events = [\"*\"]", "").await;
-    world.sink.says("all", 422, owned(ABORT), "");
-    world.sink.says("all", 200, owned(ABORT), "");
+    world.sink.reply(wish(422, "abort-message"));
+    world.sink.reply(wish(200, "abort-message"));
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;
     let rows = world
@@ -53,8 +53,9 @@ async fn the_answer_is_kept_escaped_and_without_what_we_sent_as_secrets() {
     let lines = "events = [\"job.completed\"]\nheaders = { x-api-key = \"canary-in-a-header\" }";
     let mut world = told(lines, &webhook("other", "events = [\"job.completed\"]")).await;
     let echo = "you sent canary-in-a-header\n\u{1b}[31mred\u{202e}";
-    world.sink.says("all", 500, None, echo);
-    world.sink.says("other", 200, None, &"x".repeat(20_000));
+    world.sink.reply(Reply::once("all", 500).with_body(echo));
+    let long = Reply::once("other", 200).with_body(&"x".repeat(20_000));
+    world.sink.reply(long);
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;
     let rows = world
@@ -75,7 +76,7 @@ async fn the_answer_is_kept_escaped_and_without_what_we_sent_as_secrets() {
 #[tokio::test(start_paused = true)]
 async fn attempts_say_which_they_are_and_belong_to_one_trace() {
     let mut world = told("events = [\"job.completed\"]", "").await;
-    world.sink.answers("all", &[(500, ""), (500, "")]);
+    world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;
     let sent = world.sink.requests("all");

@@ -15,7 +15,7 @@ async fn a_retry_a_hold_and_a_rest_wait_no_longer_than_they_can_at_most() {
         for restarts in [false, true] {
             let lines = "events = [\"job.completed\"]\nretry = [\"1m\", \"1m\", \"1m\"]";
             let mut world = told(lines, "").await;
-            world.sink.answers("all", answers);
+            world.sink.reply_in_turn("all", answers);
             world.clock.set_ahead(YEAR_MS);
             world.pass(10 * MINUTE).await;
             for job in 0..jobs {

@@ -1,13 +1,15 @@
 //! Challenges: told fast, given up when they have expired, and then told to whoever stands in.
 
+use jobtrackd::simulator::Reply;
+
 use super::{HOUR, MINUTE, SECOND, told, webhook};
-use crate::support::asking::{ask, mfa};
+use crate::support::challenges::{ask, mfa};
 use crate::support::world::World;
 
 /// Follows a job that asks for a code from its beginning, for two minutes.
 async fn asks(world: &mut World, id: &str) {
     let challenge = mfa(&format!("/jobs/{id}/mfa"));
-    let accepted = crate::support::asking::done();
+    let accepted = crate::support::challenges::done();
     ask(&world.control(), id, None, &challenge, &["1234"], accepted);
     world.enqueue(id).await;
 }
@@ -34,7 +36,7 @@ async fn with_stand_in(lines: &str) -> World {
 #[tokio::test(start_paused = true)]
 async fn a_challenge_is_retried_fast_until_it_expires_and_is_then_shown_as_expired() {
     let mut world = told("retry = [\"30s\", \"1h\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 100]);
+    world.sink.reply_in_turn("all", &[(500, ""); 100]);
     asks(&mut world, "j").await;
     world.pass(3 * MINUTE).await;
     let times: Vec<i64> = world
@@ -70,7 +72,7 @@ async fn a_challenge_is_retried_fast_until_it_expires_and_is_then_shown_as_expir
 #[tokio::test(start_paused = true)]
 async fn a_challenge_that_is_taken_in_time_is_told_to_nobody_else() {
     let mut world = with_stand_in("").await;
-    world.sink.answers("all", &[(500, ""), (500, "")]);
+    world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     asks(&mut world, "j").await;
     world.pass(HOUR).await;
     assert_eq!(world.sink.kinds("all", "j"), ["job.action_required"]);
@@ -84,8 +86,8 @@ async fn a_challenge_that_is_taken_in_time_is_told_to_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
     let mut world = with_stand_in("").await;
-    world.sink.answers("all", &[(500, ""); 100]);
-    world.sink.answers("second", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, ""); 100]);
+    world.sink.reply_in_turn("second", &[(500, "")]);
     asks(&mut world, "j").await;
     world.pass(100 * SECOND).await;
     assert!(
@@ -96,7 +98,7 @@ async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
     let told = world.sink.requests("second");
     assert_eq!(told.len(), 2, "by its own schedule");
     let first = &world.sink.requests("all")[0];
-    assert_eq!((&told[1].id, &told[1].text), (&first.id, &first.text));
+    assert_eq!((&told[1].id, &told[1].body), (&first.id, &first.body));
     let row = world
         .rows("SELECT state, fallback_for, expires_at, attempts FROM deliveries WHERE webhook = 'second'")
         .await;
@@ -106,7 +108,7 @@ async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_that_was_told_by_itself_is_not_told_again() {
     let mut world = told(STAND_IN, &webhook("second", "")).await;
-    world.sink.answers("all", &[(500, ""); 100]);
+    world.sink.reply_in_turn("all", &[(500, ""); 100]);
     asks(&mut world, "j").await;
     world.pass(HOUR).await;
     assert_eq!(world.sink.requests("second").len(), 1);
@@ -116,7 +118,7 @@ async fn a_stand_in_that_was_told_by_itself_is_not_told_again() {
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_behind_a_failing_event_expires_without_an_attempt() {
     let mut world = with_stand_in("events = [\"*\"]\nretry = [\"1h\"]").await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     asks(&mut world, "j").await;
     world.pass(119 * SECOND).await;
     assert!(world.sink.requests("second").is_empty());
@@ -147,9 +149,8 @@ async fn a_webhook_that_cannot_be_told_in_time_has_its_stand_in_told_at_once() {
     ] {
         let mut world = with_stand_in("").await;
         let (name, value) = header;
-        world
-            .sink
-            .says("all", status, Some((name, value.to_owned())), "");
+        let reply = Reply::once("all", status).with_header(name, value);
+        world.sink.reply(reply);
         asks(&mut world, "j").await;
         world.pass(5 * SECOND).await;
         assert_eq!(
@@ -166,7 +167,7 @@ async fn a_webhook_that_cannot_be_told_in_time_has_its_stand_in_told_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_challenge_of_a_disabled_webhook_expires_too() {
     let mut world = with_stand_in("").await;
-    world.sink.answers("all", &[(410, "")]);
+    world.sink.reply_in_turn("all", &[(410, "")]);
     asks(&mut world, "first").await;
     world.pass(SECOND).await;
     asks(&mut world, "second").await;
@@ -191,7 +192,7 @@ async fn a_challenge_of_a_disabled_webhook_expires_too() {
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_while_the_daemon_was_down_is_not_sent_but_given_up() {
     let mut world = with_stand_in("").await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     asks(&mut world, "j").await;
     world.pass(SECOND / 2).await;
     assert_eq!(world.sink.requests("all").len(), 1);

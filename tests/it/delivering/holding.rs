@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use jobtrackd::simulator::Reply;
+
 use super::{HOUR, MINUTE, SECOND, done, told, webhook};
-use crate::support::asking::{ask, mfa};
-use crate::support::sink::Received;
+use crate::support::challenges::{ask, mfa};
 use crate::support::world::World;
 
 /// How the webhook "all" stands, as its row says.
@@ -21,7 +22,7 @@ async fn standing(world: &World) -> Vec<String> {
 /// A world whose webhook "all" refuses everything, with that many jobs that have one event each for it.
 async fn refused(jobs: usize, lines: &str) -> World {
     let mut world = told(&format!("events = [\"job.completed\"]\n{lines}"), "").await;
-    world.sink.answers("all", &[(500, ""); 2000]);
+    world.sink.reply_in_turn("all", &[(500, ""); 2000]);
     for job in 0..jobs {
         done(&mut world, &format!("j{job}")).await;
     }
@@ -43,7 +44,7 @@ async fn an_outage_of_six_hours_costs_a_probe_every_five_minutes_and_no_event() 
     assert!(first >= 2 && last <= first + 2, "all alike: {attempts:?}");
     assert_eq!(standing(&world).await[1], "1");
 
-    world.sink.recovers("all");
+    world.sink.forget_replies("all");
     world.until_ended(6 * HOUR).await;
     let states = world.rows("SELECT DISTINCT state FROM deliveries").await;
     assert_eq!(states, [["delivered"]]);
@@ -88,7 +89,7 @@ async fn a_probe_before_its_event_s_own_time_uses_up_none_of_its_retries() {
         .rows("SELECT DISTINCT retries_used, attempts > 4, state FROM deliveries")
         .await;
     assert_eq!(found, [["1", "1", "pending"]]);
-    world.sink.recovers("all");
+    world.sink.forget_replies("all");
     world.pass(6 * MINUTE).await;
     let accepted = world.sink.accepted("all").len();
     assert_eq!(accepted, 1, "the next probe, long before its own time");
@@ -105,7 +106,7 @@ async fn failed(world: &mut World, id: &str) {
 async fn events_that_a_webhook_refuses_delay_no_events_of_other_jobs() {
     let lines = "events = [\"job.completed\", \"job.failed\"]\nretry = [\"100ms\", \"500ms\", \"3s\", \"10s\"]";
     let mut world = told(lines, "").await;
-    world.sink.refuses("all", "job.failed");
+    world.sink.reply(Reply::always("all", "job.failed", 500));
     failed(&mut world, "bad").await;
     world.pass(2 * MINUTE).await;
     let bad = world
@@ -128,15 +129,15 @@ async fn while_it_recovers_an_event_that_had_failed_before_holds_nothing() {
     let lines =
         "events = [\"job.completed\", \"job.failed\"]\nretry = [\"2s\", \"2s\", \"2s\", \"1h\"]";
     let mut world = told(lines, "").await;
-    world.sink.answers("all", &[(500, ""); 8]);
+    world.sink.reply_in_turn("all", &[(500, ""); 8]);
     for job in 0..4 {
         failed(&mut world, &format!("bad{job}")).await;
         done(&mut world, &format!("good{job}")).await;
     }
     world.pass(SECOND).await;
     assert_eq!(standing(&world).await[1], "1");
-    world.sink.recovers("all");
-    world.sink.refuses("all", "job.failed");
+    world.sink.forget_replies("all");
+    world.sink.reply(Reply::always("all", "job.failed", 500));
     // The probe is a good one sooner or later; from then on the bad ones fail again and again, and hold nothing.
     world
         .until(MINUTE, "SELECT held_since FROM webhooks", "-")
@@ -152,8 +153,8 @@ async fn while_it_recovers_an_event_that_had_failed_before_holds_nothing() {
 async fn one_success_in_between_and_it_is_not_held() {
     let mut world = told("events = [\"job.completed\"]\nmax_in_flight = 1", "").await;
     for round in 0..4 {
-        world.sink.answers("all", &[(500, ""); 2]);
-        world.sink.answers("all", &[(204, "")]);
+        world.sink.reply_in_turn("all", &[(500, ""); 2]);
+        world.sink.reply_in_turn("all", &[(204, "")]);
         for job in 0..5 {
             done(&mut world, &format!("{round}-{job}")).await;
         }
@@ -181,10 +182,10 @@ async fn a_hold_survives_a_restart_and_a_recovery_too() {
     assert_eq!(standing(&world).await[1..], ["1", "-"]);
 
     // The probe is taken, and the next one hangs until the daemon is gone.
-    world.sink.recovers("all");
+    world.sink.forget_replies("all");
     world
         .sink
-        .answers("all", &[(204, ""), (crate::support::sink::HANG, "")]);
+        .reply_in_turn("all", &[(204, ""), (jobtrackd::simulator::HANG, "")]);
     world
         .until(2 * HOUR, "SELECT ramp FROM webhooks", "1")
         .await;
@@ -209,7 +210,7 @@ async fn a_webhook_that_is_held_delays_no_other() {
         &webhook("quick", "events = [\"job.completed\"]"),
     )
     .await;
-    world.sink.answers("all", &[(500, ""); 200]);
+    world.sink.reply_in_turn("all", &[(500, ""); 200]);
     for job in 0..20 {
         done(&mut world, &format!("j{job}")).await;
     }
@@ -221,7 +222,7 @@ async fn a_webhook_that_is_held_delays_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
     let mut world = told("retry = [\"1h\", \"1h\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 12]);
+    world.sink.reply_in_turn("all", &[(500, ""); 12]);
     for job in 0..12 {
         done(&mut world, &format!("j{job}")).await;
     }
@@ -231,20 +232,24 @@ async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
     let due = "SELECT count(*) FROM deliveries WHERE attempts = 0";
     let due: usize = world.value(due).await.parse().unwrap();
     assert!(due > 0);
-    world.sink.recovers("all");
-    world.sink.answers("all", &[(500, ""), (500, "")]);
+    world.sink.forget_replies("all");
+    world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     ask(
         &world.control(),
         "asks",
         None,
         &mfa("/jobs/asks/mfa"),
         &["1234"],
-        crate::support::asking::done(),
+        crate::support::challenges::done(),
     );
     world.enqueue("asks").await;
     world.pass(10 * SECOND).await;
     let after = &world.sink.requests("all")[before..];
-    let kinds: Vec<&str> = after.iter().take(2).map(Received::kind).collect();
+    let kinds: Vec<&str> = after
+        .iter()
+        .take(2)
+        .map(|each| each.event.as_str())
+        .collect();
     assert_eq!(
         kinds, ["job.action_required"; 2],
         "it does not keep to the pace"
@@ -259,8 +264,8 @@ async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
 async fn a_held_webhook_that_asks_for_a_rest_is_probed_when_it_is_over() {
     let lines = "events = [\"job.completed\"]\nretry = [\"5s\", \"5s\"]\nmax_in_flight = 1";
     let mut world = told(lines, "").await;
-    world.sink.answers("all", &[(500, ""); 5]);
-    world.sink.answers("all", &[(503, "600")]);
+    world.sink.reply_in_turn("all", &[(500, ""); 5]);
+    world.sink.reply_in_turn("all", &[(503, "600")]);
     for job in 0..8 {
         done(&mut world, &format!("j{job}")).await;
     }

@@ -1,7 +1,7 @@
 //! Receivers that do everything wrong beside one that does not.
 
 use super::{MINUTE, SECOND, done, told, webhook};
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::hostile::{Receiver, Reply};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 

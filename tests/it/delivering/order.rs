@@ -1,28 +1,25 @@
 //! Order: per job and webhook one after the other, and nobody else waits.
 
-use super::{HOUR, MINUTE, SECOND, done, told, webhook};
-use crate::support::sink::{HANG, Received};
+use jobtrackd::simulator::HANG;
 
-fn sequences(received: &[Received], job: &str) -> Vec<u64> {
-    let mine = received.iter().filter(|each| each.job() == job);
-    mine.map(Received::sequence).collect()
-}
+use super::{HOUR, MINUTE, SECOND, done, told, webhook};
+use crate::support::receiver::sequences_of;
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_event_holds_back_its_own_job_and_webhook_only() {
     let retry = "events = [\"*\"]\nretry = [\"1m\", \"1m\"]";
     let mut world = told(retry, &webhook("other", "events = [\"*\"]")).await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "held").await;
     world.pass(10 * SECOND).await;
     done(&mut world, "free").await;
     world.pass(10 * SECOND).await;
     let all = world.sink.accepted("all");
     assert_eq!(
-        (sequences(&all, "held"), sequences(&all, "free")),
+        (sequences_of(&all, "held"), sequences_of(&all, "free")),
         (vec![], vec![1, 2])
     );
-    assert_eq!(sequences(&world.sink.accepted("other"), "held"), [1, 2]);
+    assert_eq!(sequences_of(&world.sink.accepted("other"), "held"), [1, 2]);
     let waiting = world
         .rows("SELECT sequence, next_attempt_at IS NULL FROM deliveries WHERE state = 'pending' ORDER BY sequence")
         .await;
@@ -32,7 +29,7 @@ async fn a_failing_event_holds_back_its_own_job_and_webhook_only() {
         "only the head of a lane is due"
     );
     world.until_ended(5 * MINUTE).await;
-    assert_eq!(sequences(&world.sink.accepted("all"), "held"), [1, 2]);
+    assert_eq!(sequences_of(&world.sink.accepted("all"), "held"), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +44,7 @@ async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
             _ => (302, ""),
         })
         .collect();
-    world.sink.answers("all", &answers);
+    world.sink.reply_in_turn("all", &answers);
     for id in ["a", "b", "c", "d"] {
         let phases: &[(u64, &[(&str, &str)])] = &[
             (0, &[("x", "pending"), ("y", "pending")]),
@@ -59,9 +56,9 @@ async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
     world.until_ended(HOUR).await;
     let received = world.sink.received();
     for id in ["a", "b", "c", "d"] {
-        let all = sequences(&received, id);
+        let all = sequences_of(&received, id);
         assert!(all.is_sorted(), "{id}: {all:?}");
-        let accepted = sequences(&world.sink.accepted("all"), id);
+        let accepted = sequences_of(&world.sink.accepted("all"), id);
         assert!(
             accepted.windows(2).all(|pair| pair[0] < pair[1]),
             "{id}: {accepted:?}"
@@ -87,10 +84,10 @@ async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
 #[tokio::test(start_paused = true)]
 async fn one_request_at_a_time_per_job_and_webhook() {
     let mut world = told("events = [\"*\"]\ntimeout = \"10s\"", "").await;
-    world.sink.answers("all", &[(HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "j").await;
     world.pass(9 * SECOND).await;
     assert_eq!(world.sink.requests("all").len(), 1);
     world.until_ended(MINUTE).await;
-    assert_eq!(sequences(&world.sink.accepted("all"), "j"), [1, 2]);
+    assert_eq!(sequences_of(&world.sink.accepted("all"), "j"), [1, 2]);
 }

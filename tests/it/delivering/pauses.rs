@@ -35,7 +35,7 @@ async fn a_retry_after_pauses_the_webhook_as_a_whole_and_costs_no_entry() {
         };
         world
             .sink
-            .answers("all", &[(status, &wish), (status, "60")]);
+            .reply_in_turn("all", &[(status, &wish), (status, "60")]);
         done(&mut world, "a").await;
         world.pass(10 * SECOND).await;
         done(&mut world, "b").await;
@@ -77,7 +77,7 @@ async fn a_pause_of_nothing_is_not_a_loop_without_a_pause() {
     for wish in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
         let mut world = told("", "").await;
         let answers = vec![(429, wish); 100];
-        world.sink.answers("all", &answers);
+        world.sink.reply_in_turn("all", &answers);
         done(&mut world, "j").await;
         world.pass(10 * SECOND).await;
         let requests = world.sink.requests("all").len();
@@ -91,7 +91,7 @@ async fn a_pause_of_nothing_is_not_a_loop_without_a_pause() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_outlives_a_restart() {
     let mut world = told("", "").await;
-    world.sink.answers("all", &[(429, "600")]);
+    world.sink.reply_in_turn("all", &[(429, "600")]);
     done(&mut world, "a").await;
     world.pass(10 * SECOND).await;
     world.stop().await;
@@ -107,7 +107,7 @@ async fn a_pause_outlives_a_restart() {
 async fn throttling_without_a_readable_wish_uses_the_schedule() {
     for wish in ["", "soon", "-5", "1.5"] {
         let mut world = told("retry = [\"7s\"]", "").await;
-        world.sink.answers("all", &[(429, wish), (503, wish)]);
+        world.sink.reply_in_turn("all", &[(429, wish), (503, wish)]);
         done(&mut world, "j").await;
         world.until_ended(MINUTE).await;
         assert_eq!(

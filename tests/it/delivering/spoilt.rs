@@ -6,7 +6,7 @@ use crate::support::world::World;
 /// Three jobs whose events the webhook "all" refuses at first.
 async fn three() -> World {
     let mut world = told("events = [\"job.completed\"]\nretry = [\"1h\", \"1h\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 2]);
+    world.sink.reply_in_turn("all", &[(500, ""); 2]);
     for job in ["a", "b"] {
         done(&mut world, job).await;
     }

@@ -16,7 +16,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::{PACE, PATIENCE, PROGRAM, checks};
-use crate::support::patience::found;
+use crate::support::waiting::found;
 
 /// The fewest tokens the daemon must have asked for: the first lives only for a part of the demo.
 const TOKENS: u64 = 2;
@@ -171,7 +171,7 @@ fn check_peers(sandbox: &Sandbox, cases: &[Case]) {
         );
     }
     assert!(control.faults().is_empty(), "{:?}", control.faults());
-    assert!(inbox.refusals().is_empty(), "{:?}", inbox.refusals());
+    assert!(inbox.replies().is_empty(), "{:?}", inbox.replies());
     assert!(control.totals().tokens >= TOKENS);
     let mut requests = cases.iter().flat_map(|case| &case.requests);
     assert!(

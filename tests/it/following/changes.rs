@@ -79,7 +79,7 @@ async fn a_result_alone_is_a_transition_and_the_order_of_its_keys_is_not() {
     assert!(lines[1].starts_with("0 a: in-progress > in-progress {"));
     let told = world.sink.accepted("all").pop().unwrap();
     assert_eq!(
-        told.body["data"]["transition"],
+        told.json()["data"]["transition"],
         json!({"seq": 3, "position": 0, "title": "a", "from": "in-progress", "to": "in-progress",
                "result": {"x": 1, "y": [2, 3]}})
     );
@@ -147,7 +147,7 @@ async fn only_the_latest_steps_decide_success() {
     );
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");
     let end = world.sink.accepted("all").pop().unwrap();
-    assert_eq!((end.kind(), end.sequence()), ("job.completed", 6));
+    assert_eq!((end.event.as_str(), end.sequence), ("job.completed", 6));
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,14 +226,10 @@ async fn each_new_challenge_is_told_and_the_same_one_only_once() {
     ])
     .await;
     let told = world.sink.accepted("all");
-    let asked: Vec<&str> = told
+    let asked: Vec<Value> = told
         .iter()
-        .filter(|each| each.kind() == "job.action_required")
-        .map(|each| {
-            each.body["data"]["challenge"]["description"]
-                .as_str()
-                .unwrap()
-        })
+        .filter(|each| each.event == "job.action_required")
+        .map(|each| each.json()["data"]["challenge"]["description"].clone())
         .collect();
     assert_eq!(asked, ["first", "first", "changed"]);
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");
@@ -254,8 +250,8 @@ async fn metadata_and_numbers_reach_the_receiver_as_they_were_written() {
     let told = world.sink.accepted("all");
     assert!(
         told.iter()
-            .all(|each| each.text.contains(&format!("\"metadata\":{metadata}")))
+            .all(|each| each.text().contains(&format!("\"metadata\":{metadata}")))
     );
-    assert!(told[0].text.contains("\"result\":{\"n\":1e400}"));
-    assert!(told[1].text.contains(body));
+    assert!(told[0].text().contains("\"result\":{\"n\":1e400}"));
+    assert!(told[1].text().contains(body));
 }

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use jobtrackd::simulator::Phase;
+
 use super::{MINUTE, events};
 use crate::support::world::World;
-use jobtrackd::simulator::Phase;
 
 #[tokio::test(start_paused = true)]
 async fn half_a_pair_of_surrogates_costs_neither_the_challenge_nor_the_code_nor_the_slow_lane() {

@@ -147,10 +147,10 @@ async fn what_the_api_says_of_a_failure_is_passed_through_untouched() {
         );
         let end = told
             .iter()
-            .find(|each| each.job() == format!("job-{number:02}") && each.kind() == "job.failed")
+            .find(|each| each.job == format!("job-{number:02}") && each.event == "job.failed")
             .unwrap();
-        assert_eq!(end.body["data"]["failure"], expected);
-        assert_eq!(end.body["data"]["state"], "failed");
+        assert_eq!(end.json()["data"]["failure"], expected);
+        assert_eq!(end.json()["data"]["state"], "failed");
     }
 }
 
@@ -208,14 +208,14 @@ async fn a_challenge_in_an_object_and_a_queued_step_are_told_once() {
     world.pass(3 * MINUTE).await;
     let told = world.sink.accepted("all");
     let of = |kind: &str| {
-        let mut found = told.iter().filter(|each| each.kind() == kind);
+        let mut found = told.iter().filter(|each| each.event == kind);
         let only = found.next().unwrap().clone();
         assert!(found.next().is_none(), "{kind} twice");
         only
     };
     let asked = of("job.action_required");
-    let challenge = &asked.body["data"]["challenge"];
-    assert_eq!(asked.job(), "job-00");
+    let challenge = &asked.json()["data"]["challenge"];
+    assert_eq!(asked.job, "job-00");
     assert_eq!(
         challenge["response_url"],
         "https://au-api.basiq.io/jobs/61723/mfa"
@@ -223,10 +223,10 @@ async fn a_challenge_in_an_object_and_a_queued_step_are_told_once() {
     assert_eq!(challenge["method"], "security-questions");
     assert_eq!(challenge["input"].as_array().unwrap().len(), 2);
     let delayed = of("job.delayed");
-    assert_eq!(delayed.job(), "job-01");
-    assert_eq!(delayed.body["data"]["step"], "verify-credentials");
+    assert_eq!(delayed.job, "job-01");
+    assert_eq!(delayed.json()["data"]["step"], "verify-credentials");
     assert_eq!(
-        delayed.body["data"]["reason"],
+        delayed.json()["data"]["reason"],
         json!({
             "code": "temporary-unavailable-queued",
             "title": "Institution temporary unavailable, retry pending",

@@ -55,7 +55,7 @@ async fn a_url_of_the_row_is_polled_instead_and_its_answer_may_have_another_id()
         ]
     );
     for received in world.sink.received() {
-        assert!(["by-path", "absolute", "shouting"].contains(&received.job()));
+        assert!(["by-path", "absolute", "shouting"].contains(&received.job.as_str()));
     }
 }
 

@@ -4,7 +4,7 @@ use jobtrackd::simulator::{Phase, Scenario, Script, Step};
 use serde_json::json;
 
 use super::{MINUTE, SECOND, answer, asking, challenges_sent, relayed};
-use crate::support::asking::{ask, asking_steps, mfa};
+use crate::support::challenges::{ask, asking_steps, mfa};
 use crate::support::world::World;
 
 const SLOW: &str = "[polling]\nmax_delay = \"5m\"\njitter = 0.0";

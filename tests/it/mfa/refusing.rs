@@ -4,7 +4,7 @@ use jobtrackd::simulator::{Fault, FaultRule, Phase, Scenario, Step};
 use serde_json::{Value, json};
 
 use super::{MINUTE, SECOND, answer, asking, challenges_sent, follow_asking, post, relayed};
-use crate::support::asking::mfa;
+use crate::support::challenges::mfa;
 use crate::support::world::World;
 
 /// What an answer of ours says, in the API's envelope.

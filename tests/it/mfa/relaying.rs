@@ -4,7 +4,7 @@ use jobtrackd::simulator::{Fault, FaultRule, Scenario, SimulatorSettings};
 use serde_json::{Value, json};
 
 use super::{MINUTE, answer, asking, challenges_sent, follow_asking, post, relayed};
-use crate::support::asking::mfa;
+use crate::support::challenges::mfa;
 use crate::support::world::World;
 
 /// An API that takes answers with the token of the job's user only, as its documents say.

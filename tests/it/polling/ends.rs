@@ -37,10 +37,10 @@ pub(super) async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) 
     let told = world.sink.accepted("all");
     let ends: Vec<_> = told
         .iter()
-        .filter(|each| each.job() == id && each.kind() == "job.failed")
+        .filter(|each| each.job == id && each.event == "job.failed")
         .collect();
     assert_eq!(ends.len(), 1, "{id}");
-    assert_eq!(ends[0].body["data"]["failure"], failure);
+    assert_eq!(ends[0].json()["data"]["failure"], failure);
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,10 +101,11 @@ async fn a_job_that_stays_unknown_fails_when_the_grace_is_over() {
         .sink
         .accepted("all")
         .into_iter()
-        .rfind(|each| each.job() == "deleted")
+        .rfind(|each| each.job == "deleted")
         .unwrap();
     assert_eq!(
-        end.body["data"]["job"]["id"], "deleted",
+        end.json()["data"]["job"]["id"],
+        "deleted",
         "what was last seen is told"
     );
     assert!(world.polled_at("nowhere").len() > 5);
@@ -183,9 +184,9 @@ async fn a_cancelled_job_ends_also_while_its_poll_hangs_and_before_its_first_pol
         .sink
         .accepted("all")
         .into_iter()
-        .rfind(|each| each.job() == "well")
+        .rfind(|each| each.job == "well")
         .unwrap();
-    assert_eq!(well.body["data"]["job"]["id"], "well");
+    assert_eq!(well.json()["data"]["job"]["id"], "well");
     let requests = world.control().requests().len();
     world.pass(5 * MINUTE).await;
     assert_eq!(

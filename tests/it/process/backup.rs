@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::house::{House, PROGRAM, rows};
 use super::program::{Ended, Program};
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 /// A user and a group that no file here belongs to.
 const STRANGER: u32 = 65534;
@@ -123,8 +123,8 @@ async fn a_daemon_goes_on_while_it_is_backed_up_and_follows_on_from_the_backup()
     house.sql("INSERT INTO jobs (id) VALUES ('late')").await;
     house.until_ended().await;
     program.stop().await;
-    let end = |lane: &[crate::support::sink::Received]| {
-        let mine = lane.iter().filter(|each| each.job() == "open");
+    let end = |lane: &[jobtrackd::simulator::Received]| {
+        let mine = lane.iter().filter(|each| each.job == "open");
         mine.map(|each| each.id.clone()).next_back().unwrap()
     };
     let all = house.sink.received();
@@ -137,7 +137,7 @@ async fn a_daemon_goes_on_while_it_is_backed_up_and_follows_on_from_the_backup()
         house.sink.kinds("all", "late").last().unwrap(),
         "job.completed"
     );
-    let once = all.iter().filter(|each| each.job() == "early").count();
+    let once = all.iter().filter(|each| each.job == "early").count();
     assert_eq!(
         once, 2,
         "what was delivered before the backup is not told again"

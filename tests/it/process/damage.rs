@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::house::House;
 use super::program::{Ended, Program};
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 fn assert_not_trusted(ended: &Ended) {
     assert_eq!(ended.code, Some(1), "{}", ended.text);

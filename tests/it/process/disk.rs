@@ -8,7 +8,7 @@ use jobtrackd::simulator::{NewJob, Phase, Script, Step};
 
 use super::house::{House, PROGRAM, UNFINISHED, get, readyz, rows};
 use super::program::Program;
-use crate::support::patience::{PATIENCE, found, until};
+use crate::support::waiting::{PATIENCE, found, until};
 
 /// Mounts a small disk on the folder `$1`, which nobody outside sees, and keeps it there.
 const SMALL_DISK: &str =

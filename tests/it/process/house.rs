@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use jobtrackd::clock::Clock;
 use jobtrackd::simulator::{
-    Control, Fault, FaultRule, NewJob, Phase, Script, Simulator, SimulatorSettings, Step,
+    Control, Fault, FaultRule, Inbox, NewJob, Phase, Receiver, Script, Simulator,
+    SimulatorSettings, Step,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
@@ -17,8 +19,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tempfile::TempDir;
 
 use super::program::Program;
-use crate::support::patience::{PATIENCE, found};
-use crate::support::sink::{SECRET, Sink};
+use crate::support::receiver::{SECRET, receiver};
+use crate::support::waiting::{PATIENCE, found};
 
 /// The program under test.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_jobtrackd");
@@ -26,7 +28,9 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_jobtrackd");
 pub(super) struct House {
     pub(super) folder: TempDir,
     pub(super) simulator: Simulator,
-    pub(super) sink: Sink,
+    pub(super) receiver: Receiver,
+    /// What the receiver received.
+    pub(super) sink: Inbox,
     /// Sections, and in each of them keys with their values as TOML.
     settings: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -38,10 +42,12 @@ impl House {
             api_key: Some("the-api-key".to_owned()),
             ..SimulatorSettings::default()
         };
+        let receiver = receiver(Clock::system()).await;
         let mut house = Self {
             folder: TempDir::new().unwrap(),
             simulator: Simulator::start(settings).await.unwrap(),
-            sink: Sink::start().await,
+            sink: receiver.inbox(),
+            receiver,
             settings: BTreeMap::new(),
         };
         let database = format!("sqlite://{}", house.database().display());
@@ -59,7 +65,7 @@ impl House {
     /// Adds a webhook of the receiver that is told everything.
     pub(super) fn webhook(&mut self, name: &str) {
         let section = format!("webhooks.{name}");
-        let url = format!("http://{}/{name}", self.sink.address);
+        let url = format!("http://{}/{name}", self.receiver.address());
         self.set(&section, "url", &url);
         self.set(&section, "secret", SECRET);
         self.raw(&section, "events", "[\"*\"]");

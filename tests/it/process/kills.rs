@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use jobtrackd::simulator::{Ending, Fault, FaultRule};
+use jobtrackd::simulator::{Ending, Fault, FaultRule, Received};
 
 use super::house::{House, UNFINISHED};
 use super::program::Program;
-use crate::support::patience::until;
-use crate::support::sink::Received;
+use crate::support::waiting::until;
 
 /// When the process is killed.
 #[derive(Debug, Clone, Copy)]
@@ -166,25 +165,30 @@ async fn check_events(house: &House) {
         .await;
     let mut told: BTreeMap<String, Vec<Received>> = BTreeMap::new();
     for each in house.sink.received() {
-        let lane = told.entry(each.job().to_owned()).or_default();
-        let before = lane.last().map_or(0, Received::sequence);
-        match each.sequence() {
+        let lane = told.entry(each.job.as_str().to_owned()).or_default();
+        let before = lane.last().map_or(0, |each| each.sequence);
+        match each.sequence {
             again if again == before => {
                 let last = lane.last().unwrap();
-                assert_eq!((&last.id, &last.text), (&each.id, &each.text));
+                assert_eq!((&last.id, &last.body), (&each.id, &each.body));
             }
             next => {
-                assert_eq!(next, before + 1, "{}: in order, without a gap", each.job());
+                assert_eq!(
+                    next,
+                    before + 1,
+                    "{}: in order, without a gap",
+                    each.job.as_str()
+                );
                 lane.push(each);
             }
         }
     }
     let facts = told.values().flatten().map(|each| {
         vec![
-            each.job().to_owned(),
-            each.sequence().to_string(),
+            each.job.as_str().to_owned(),
+            each.sequence.to_string(),
             each.id.clone(),
-            each.text.clone(),
+            each.text(),
         ]
     });
     assert_eq!(facts.collect::<Vec<_>>(), recorded);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::house::{House, get, readyz};
 use super::program::Program;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 /// One wait for a foreign lock takes 5 s.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
@@ -154,7 +154,7 @@ async fn while_another_program_keeps_the_lock_nothing_is_polled_or_sent() {
         "retry",
         &format!("[{}]", ["\"50ms\""; 40].join(", ")),
     );
-    house.sink.answers("all", &[(500, ""); 20]);
+    house.sink.reply_in_turn("all", &[(500, ""); 20]);
     let program = house.running().await;
     let status = program.ready().await;
     house.follow("told", &[(0, &[("a", "success")])]).await;

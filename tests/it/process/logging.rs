@@ -1,11 +1,11 @@
 //! What an operator reads: one line for each thing worth knowing, and none for each poll or attempt.
 
-use jobtrackd::simulator::{Fault, FaultRule};
+use jobtrackd::simulator::{Fault, FaultRule, Reply};
 use serde_json::Value;
 
 use super::house::House;
 use super::program::Program;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 /// The lines with these words, as objects.
 fn lines(text: &str, words: &str) -> Vec<Value> {
@@ -124,14 +124,15 @@ async fn a_webhook_that_fails_for_three_jobs_is_one_warning_one_hold_and_one_rec
     let retry = ["\"100ms\""; 50].join(", ");
     house.raw("webhooks.all", "retry", &format!("[{retry}]"));
     house.raw("webhooks.all", "events", "[\"job.completed\"]");
-    house.sink.refuses("all", "job.completed");
+    let refusal = Reply::always("all", "job.completed", 500);
+    house.sink.reply(refusal);
     let program = house.running().await;
     for job in ["1", "2", "3"] {
         house.follow(job, &[(0, &[("a", "success")])]).await;
     }
     let held = "SELECT count(held_since) FROM webhooks";
     house.until(held, "1").await;
-    house.sink.recovers("all");
+    house.sink.forget_replies("all");
     house.until_ended().await;
     let text = program.stop().await.text;
     assert_eq!(
@@ -158,7 +159,7 @@ async fn at_debug_each_poll_and_each_attempt_is_a_line_with_its_outcome_and_dura
     let mut house = House::new().await;
     house.set("log", "level", "debug");
     house.raw("webhooks.all", "events", "[\"job.completed\"]");
-    house.sink.answers("all", &[(503, ""), (500, "")]);
+    house.sink.reply_in_turn("all", &[(503, ""), (500, "")]);
     let program = house.running().await;
     let script: [(u64, &[(&str, &str)]); 2] =
         [(0, &[("a", "in-progress")]), (200, &[("a", "success")])];

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::house::{House, get};
 use super::program::Program;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 /// Everything the program has told so far: one text per datagram.
 struct Manager {

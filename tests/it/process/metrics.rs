@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::exposition::Exposition;
 use super::house::House;
-use crate::support::patience::{PATIENCE, found};
+use crate::support::waiting::{PATIENCE, found};
 
 /// One scrape, read strictly.
 async fn scrape(address: &str) -> Exposition {
@@ -171,10 +171,10 @@ async fn trouble_of_receivers_and_rows_is_counted_by_webhook() {
         house.raw(&format!("webhooks.{name}"), "events", "[\"job.completed\"]");
     }
     house.raw("webhooks.dead", "retry", "[]");
-    house.sink.answers("all", &[(500, ""), (302, "")]);
-    house.sink.answers("gone", &[(410, "")]);
-    house.sink.answers("busy", &[(429, "3600")]);
-    house.sink.answers("dead", &[(503, "")]);
+    house.sink.reply_in_turn("all", &[(500, ""), (302, "")]);
+    house.sink.reply_in_turn("gone", &[(410, "")]);
+    house.sink.reply_in_turn("busy", &[(429, "3600")]);
+    house.sink.reply_in_turn("dead", &[(503, "")]);
     let program = house.run();
     let address = program.ready().await;
     house.follow("1", &[(0, &[("a", "success")])]).await;

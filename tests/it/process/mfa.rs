@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::house::House;
-use crate::support::asking::{ask, done, mfa};
-use crate::support::patience::until;
+use crate::support::challenges::{ask, done, mfa};
 use crate::support::pty::Pty;
-use crate::support::sink::SECRET;
+use crate::support::receiver::SECRET;
+use crate::support::waiting::until;
 
 const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
 

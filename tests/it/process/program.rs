@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::support::patience::PATIENCE;
+use crate::support::waiting::PATIENCE;
 
 /// A child process. Signals go through a handle on it, so that they never reach another one with the same number.
 pub(super) struct Program {

@@ -168,7 +168,7 @@ async fn a_database_of_a_newer_version_is_left_alone_and_both_numbers_are_told()
 #[tokio::test]
 async fn a_status_address_that_is_taken_ends_with_1_and_is_named() {
     let mut house = House::new().await;
-    let address = house.sink.address.to_string();
+    let address = house.receiver.address().to_string();
     house.set("status", "listen", &address);
     // The sink's own address may not be told events then.
     house.unset_section("webhooks.all");

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use super::house::{House, get};
 use super::program::Program;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 const TAKEN: &str = "the configuration was read again";
 const REFUSED: &str = "the configuration was not taken; the old one stays";
@@ -51,8 +51,8 @@ async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
             .sink
             .received()
             .iter()
-            .filter(|each| each.webhook == webhook)
-            .map(|each| (each.job().to_owned(), each.sequence(), each.id.clone()))
+            .filter(|each| each.hook == webhook)
+            .map(|each| (each.job.as_str().to_owned(), each.sequence, each.id.clone()))
             .collect();
         // Stable: within a job the order of arrival stays.
         told.sort_by(|one, other| one.0.cmp(&other.0));
@@ -67,7 +67,7 @@ async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
     let ends = house.sink.received();
     let ends = ends
         .iter()
-        .filter(|each| each.webhook == "second" && each.kind() == "job.completed");
+        .filter(|each| each.hook == "second" && each.event == "job.completed");
     assert_eq!(ends.count(), 6);
 }
 

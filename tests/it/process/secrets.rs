@@ -8,7 +8,7 @@ use axum::routing::{get as on_get, post};
 use serde_json::json;
 
 use super::house::{House, get, readyz};
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 const KEY: &str = "Y2FuYXJ5LWtleS01ZjJhOmNhbmFyeS1rZXktNWYyYQ==";
 const TOKEN: &str = "canary-token-91bc.e30.sig";

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::backup::cannot_be_traced;
 use super::house::{House, PROGRAM, get, readyz};
 use super::program::Program;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 /// Sets the soft limit of a program, and answers the one before.
 fn limit(program: &Program, resource: Resource, current: Option<u64>) -> Rlimit {

@@ -4,7 +4,7 @@ use jobtrackd::simulator::{Fault, FaultRule};
 use rustix::process::Signal;
 
 use super::house::House;
-use crate::support::patience::until;
+use crate::support::waiting::until;
 
 #[tokio::test]
 async fn an_idle_daemon_stops_at_once_on_either_signal() {

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::house::House;
-use crate::support::patience::{PATIENCE, found, until};
 use crate::support::pty::{Glass, Pty};
+use crate::support::waiting::{PATIENCE, found, until};
 
 /// A job that goes on for ever.
 const RUNNING: [(u64, &[(&str, &str)]); 1] =

@@ -1,7 +1,7 @@
 //! The webhook receiver: whom it believes, what it knows again, what it refuses.
 
 use jobtrackd::clock::Clock;
-use jobtrackd::simulator::{Hook, Receiver, ReceiverSettings, Refusal, SignatureError};
+use jobtrackd::simulator::{Hook, Receiver, ReceiverSettings, Reply, SignatureError};
 use reqwest::StatusCode;
 use standardwebhooks::Webhook;
 
@@ -79,26 +79,26 @@ async fn a_forged_a_stale_and_an_unsigned_event_are_not_believed() {
 }
 
 #[tokio::test]
-async fn what_fits_a_refusal_is_refused_as_often_as_it_says() {
+async fn what_fits_a_reply_is_answered_with_it_as_often_as_it_says() {
     let receiver = receiver().await;
-    receiver.inbox().refuse(Refusal {
+    receiver.inbox().reply(Reply {
         job: Some("61723".to_owned()),
         times: Some(1),
         status: 503,
-        retry_after: Some(7),
-        ..Refusal::default()
+        header: Some(("retry-after", "7".to_owned())),
+        ..Reply::default()
     });
-    let other = Refusal {
+    let other = Reply {
         event: Some("job.failed".to_owned()),
         status: 500,
-        ..Refusal::default()
+        ..Reply::default()
     };
-    receiver.inbox().refuse(other);
+    receiver.inbox().reply(other);
     let refused = tell(&receiver, "evt_1", BODY, 0).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers()["retry-after"], "7");
     let taken = tell(&receiver, "evt_1", BODY, 0).await;
     assert_eq!(taken.status(), StatusCode::NO_CONTENT);
     assert!(!receiver.inbox().received()[1].again);
-    assert_eq!(receiver.inbox().refusals().len(), 1);
+    assert_eq!(receiver.inbox().replies().len(), 1);
 }

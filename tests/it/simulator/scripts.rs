@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobtrackd::simulator::{
-    Challenge, Dress, NewJob, Phase, Scenario, Script, Simulator, SimulatorSettings,
+    Challenge, JobFormat, NewJob, Phase, Scenario, Script, Simulator, SimulatorSettings,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -93,13 +93,13 @@ async fn jobs_wear_the_shapes_of_their_versions_and_kinds() {
             Phase::steps(0, &one_step("in-progress")),
             Phase::steps(1000, &one_step("failed")),
         ]))
-        .dressed(dress)
+        .in_format(dress)
     };
     for (id, dress) in [
-        ("v3", Dress::V3),
-        ("seed", Dress::Seed),
-        ("rep", Dress::Report),
-        ("pdf", Dress::BankStatement),
+        ("v3", JobFormat::V3),
+        ("seed", JobFormat::Seed),
+        ("rep", JobFormat::Report),
+        ("pdf", JobFormat::BankStatement),
     ] {
         stage.control.create(running(dress).with_id(id)).unwrap();
     }
@@ -134,7 +134,7 @@ async fn links_lead_to_the_host_the_client_called() {
     let stage = Stage::plain().await;
     let new = NewJob::of(Scenario::NeverEnds)
         .with_id("1")
-        .dressed(Dress::V3);
+        .in_format(JobFormat::V3);
     stage.control.create(new).unwrap();
     let request = stage
         .request(Method::GET, "/jobs/1")

@@ -1,6 +1,6 @@
 //! Jobs by story: from the sandbox, from the seed, by name; and challenges.
 
-use jobtrackd::simulator::{Dress, Ending, NewJob, Scenario, SimulatorSettings};
+use jobtrackd::simulator::{Ending, JobFormat, NewJob, Scenario, SimulatorSettings};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -190,7 +190,7 @@ async fn a_challenge_is_asked_again_after_a_wrong_answer_and_goes_on_after_the_r
     let stage = Stage::plain().await;
     let new = NewJob::of(Scenario::MfaToken)
         .with_id("m")
-        .dressed(Dress::Seed);
+        .in_format(JobFormat::Seed);
     stage.control.create(new).unwrap();
     let answer = |words: Value| json!({ "mfa-response": words });
     assert_eq!(

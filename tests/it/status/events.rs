@@ -77,7 +77,7 @@ async fn an_event_comes_with_the_bytes_its_webhooks_were_sent() {
     world.until_ended(Duration::from_secs(60)).await;
     let page = get(&mut world, "/events").await;
     for (received, cursor) in world.sink.accepted("all").iter().zip(page.column("cursor")) {
-        assert!(page.text.contains(&format!("\"body\":{}", received.text)));
+        assert!(page.text.contains(&format!("\"body\":{}", received.text())));
         let event = format!(
             "\"cursor\":\"{cursor}\",\"id\":\"{}\",\"job_id\":\"j\"",
             received.id

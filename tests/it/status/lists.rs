@@ -154,7 +154,7 @@ async fn what_is_no_page_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_timeline_has_all_that_happened_to_a_job_in_one_order_however_it_is_cut() {
     let mut world = World::running().await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     world
         .follow(
             "j",

@@ -3,18 +3,13 @@
 use jobtrackd::core::delivery::WebhookName;
 
 use super::{HOUR, MINUTE, SECOND, disable, done, enable, outsider, told};
-use crate::support::asking::{ask, mfa};
-use crate::support::sink::Received;
-
-fn told_of(received: &[Received], job: &str) -> Vec<u64> {
-    let mine = received.iter().filter(|each| each.job() == job);
-    mine.map(Received::sequence).collect()
-}
+use crate::support::challenges::{ask, mfa};
+use crate::support::receiver::sequences_of;
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_answered_410_is_told_everything_in_order_once_it_is_enabled() {
     let mut world = told("events = [\"*\"]", "").await;
-    world.sink.answers("all", &[(204, ""), (410, "")]);
+    world.sink.reply_in_turn("all", &[(204, ""), (410, "")]);
     done(&mut world, "a").await;
     world.pass(SECOND).await;
     for job in ["b", "c"] {
@@ -33,7 +28,7 @@ async fn a_webhook_that_answered_410_is_told_everything_in_order_once_it_is_enab
     world.until_ended(MINUTE).await;
     let accepted = world.sink.accepted("all");
     for job in ["a", "b", "c"] {
-        assert_eq!(told_of(&accepted, job), [1, 2], "{job}");
+        assert_eq!(sequences_of(&accepted, job), [1, 2], "{job}");
     }
     let row = world
         .rows("SELECT disabled_at, failures, held_since, generation, asks FROM webhooks")
@@ -44,7 +39,7 @@ async fn a_webhook_that_answered_410_is_told_everything_in_order_once_it_is_enab
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled() {
     let mut world = told("events = [\"*\"]", "").await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "a").await;
     world.pass(SECOND).await;
     assert_eq!(disable(&world, "all").await, 2);
@@ -66,7 +61,7 @@ async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
     for answer in [(500, ""), (429, "86400")] {
         let lines = "events = [\"job.completed\"]\nretry = [\"1d\"]\nmax_in_flight = 1";
         let mut world = told(lines, "").await;
-        world.sink.answers("all", &[answer; 100]);
+        world.sink.reply_in_turn("all", &[answer; 100]);
         for job in 0..12 {
             done(&mut world, &format!("j{job}")).await;
         }
@@ -74,7 +69,7 @@ async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
         // Three that fail, and the probes of an hour.
         let before = world.sink.requests("all").len();
         assert!(before <= 3 + 19, "{before}");
-        world.sink.recovers("all");
+        world.sink.forget_replies("all");
         enable(&world, "all").await;
         world.daemon().wakeup();
         world.pass(SECOND).await;
@@ -86,7 +81,7 @@ async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
 #[tokio::test(start_paused = true)]
 async fn enabling_that_is_killed_in_the_middle_leaves_it_disabled_and_can_be_finished() {
     let mut world = told("events = [\"job.completed\"]", "").await;
-    world.sink.answers("all", &[(410, "")]);
+    world.sink.reply_in_turn("all", &[(410, "")]);
     done(&mut world, "first").await;
     world.pass(SECOND).await;
     // More than one page, written as the daemon would have.
@@ -129,16 +124,16 @@ async fn enabling_that_is_killed_in_the_middle_leaves_it_disabled_and_can_be_fin
     let accepted = world.sink.accepted("all");
     let many = accepted
         .iter()
-        .filter(|each| each.kind() == "job.step_changed");
+        .filter(|each| each.event == "job.step_changed");
     assert_eq!(many.count(), 1500);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_challenge_that_has_expired_meanwhile_is_not_sent_but_given_up() {
     let mut world = told("", "").await;
-    world.sink.answers("all", &[(410, "")]);
+    world.sink.reply_in_turn("all", &[(410, "")]);
     let challenge = mfa("/jobs/asks/mfa");
-    let accepted = crate::support::asking::done();
+    let accepted = crate::support::challenges::done();
     ask(&world.control(), "asks", None, &challenge, &["1"], accepted);
     world.enqueue("asks").await;
     world.pass(SECOND).await;

@@ -3,9 +3,11 @@
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::store::Unwanted;
 
+use jobtrackd::simulator::HANG;
+
 use super::{HOUR, MINUTE, SECOND, all_pages, disable, done, enable, outsider, told};
 use crate::delivering::webhook;
-use crate::support::sink::{HANG, Received};
+use crate::support::receiver::sequences;
 use crate::support::world::World;
 
 async fn give_up(world: &mut World, unwanted: Unwanted) -> u64 {
@@ -21,14 +23,10 @@ async fn event(world: &World, job: &str, sequence: u32) -> String {
     world.value(&sql).await
 }
 
-fn sequences(received: &[Received]) -> Vec<u64> {
-    received.iter().map(Received::sequence).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_given_up_blocks_its_job_no_more() {
     let mut world = told("events = [\"*\"]\nretry = [\"1d\"]", "").await;
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "j").await;
     world.pass(MINUTE).await;
     assert_eq!(world.sink.requests("all").len(), 1);
@@ -56,8 +54,8 @@ async fn an_event_that_is_given_up_blocks_its_job_no_more() {
 #[tokio::test(start_paused = true)]
 async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_when_it_is() {
     let mut world = told("events = [\"job.completed\"]", &webhook("other", "")).await;
-    world.sink.answers("all", &[(500, ""); 9]);
-    world.sink.answers("other", &[(500, ""); 9]);
+    world.sink.reply_in_turn("all", &[(500, ""); 9]);
+    world.sink.reply_in_turn("other", &[(500, ""); 9]);
     done(&mut world, "j").await;
     world.pass(SECOND).await;
     disable(&world, "other").await;
@@ -85,7 +83,7 @@ async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_whe
 #[tokio::test(start_paused = true)]
 async fn what_arrives_after_it_was_given_up_has_arrived() {
     let mut world = told("events = [\"job.completed\"]\ntimeout = \"1m\"", "").await;
-    world.sink.answers("all", &[(HANG, "")]);
+    world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "lost").await;
     world.pass(SECOND).await;
     let lost = event(&world, "lost", 2).await;
@@ -99,7 +97,7 @@ async fn what_arrives_after_it_was_given_up_has_arrived() {
 #[tokio::test(start_paused = true)]
 async fn everything_that_waits_for_a_webhook_is_given_up_at_once() {
     let mut world = told("events = [\"*\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 100]);
+    world.sink.reply_in_turn("all", &[(500, ""); 100]);
     for job in ["a", "b", "c"] {
         done(&mut world, job).await;
     }
@@ -117,7 +115,7 @@ async fn everything_that_waits_for_a_webhook_is_given_up_at_once() {
 async fn a_row_that_another_hand_has_spoilt_stands_in_the_way_of_no_command() {
     for disabled in [false, true] {
         let mut world = told("retry = [\"1d\"]", "").await;
-        world.sink.answers("all", &[(500, ""); 2]);
+        world.sink.reply_in_turn("all", &[(500, ""); 2]);
         for job in ["a", "b"] {
             done(&mut world, job).await;
         }

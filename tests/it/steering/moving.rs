@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{HOUR, MINUTE, SECOND, done, outsider, told};
 use crate::delivering::webhook;
-use crate::support::sink::Received;
+use crate::support::receiver::sequences_of;
 use crate::support::world::World;
 
 /// Hands over what waits for one webhook to another, and answers how many deliveries and how many jobs that were.
@@ -31,16 +31,11 @@ async fn readiness(world: &mut World) -> (String, String) {
     (text(&body["status"]), body["reasons"].to_string())
 }
 
-fn of(received: &[Received], job: &str) -> Vec<u64> {
-    let mine = received.iter().filter(|each| each.job() == job);
-    mine.map(Received::sequence).collect()
-}
-
 #[tokio::test(start_paused = true)]
 async fn events_of_a_webhook_that_got_another_name_are_seen_to_wait_and_handed_over_in_order() {
     let everything = "events = [\"*\"]";
     let mut world = told("events = [\"job.failed\"]", &webhook("old", everything)).await;
-    world.sink.answers("old", &[(500, ""); 100]);
+    world.sink.reply_in_turn("old", &[(500, ""); 100]);
     for job in ["a", "b", "c"] {
         done(&mut world, job).await;
         world.pass(SECOND).await;
@@ -75,14 +70,14 @@ async fn events_of_a_webhook_that_got_another_name_are_seen_to_wait_and_handed_o
     world.until_ended(MINUTE).await;
     let accepted = world.sink.accepted("new");
     for job in ["a", "b", "c"] {
-        assert_eq!(of(&accepted, job), [1, 2], "{job}");
+        assert_eq!(sequences_of(&accepted, job), [1, 2], "{job}");
     }
     // Of a webhook that is not there it is not known what it wants; the default is what it gets.
-    assert_eq!(of(&accepted, "d"), [1, 3]);
+    assert_eq!(sequences_of(&accepted, "d"), [1, 3]);
     let jobs: Vec<String> = accepted
         .iter()
         .take(3)
-        .map(|each| each.job().to_owned())
+        .map(|each| each.job.as_str().to_owned())
         .collect();
     assert_eq!(jobs, ["a", "b", "c"], "the oldest first");
     world.pass(5 * SECOND).await;
@@ -107,7 +102,7 @@ async fn a_job_that_goes_on_names_the_other_webhook_and_keeps_its_order() {
     assert_eq!(hand_over(&mut world, "old", "all").await, (0, 1));
     assert_eq!(world.value("SELECT webhook FROM jobs").await, "all");
     world.until_ended(5 * MINUTE).await;
-    assert_eq!(of(&world.sink.accepted("all"), "j"), [3]);
+    assert_eq!(sequences_of(&world.sink.accepted("all"), "j"), [3]);
     assert_eq!(
         hand_over(&mut world, "old", "all").await,
         (0, 0),
@@ -118,7 +113,7 @@ async fn a_job_that_goes_on_names_the_other_webhook_and_keeps_its_order() {
 #[tokio::test(start_paused = true)]
 async fn what_was_handed_over_by_mistake_can_be_handed_back() {
     let mut world = told("events = [\"*\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 3]);
+    world.sink.reply_in_turn("all", &[(500, ""); 3]);
     done(&mut world, "j").await;
     world.pass(SECOND / 100).await;
     assert_eq!(hand_over(&mut world, "all", "wrong").await.0, 2);
@@ -126,7 +121,7 @@ async fn what_was_handed_over_by_mistake_can_be_handed_back() {
     assert!(world.sink.accepted("all").is_empty());
     assert_eq!(hand_over(&mut world, "wrong", "all").await.0, 2);
     world.until_ended(HOUR).await;
-    assert_eq!(of(&world.sink.accepted("all"), "j"), [1, 2]);
+    assert_eq!(sequences_of(&world.sink.accepted("all"), "j"), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +141,7 @@ async fn a_webhook_that_was_never_there_gets_what_waited_for_it_once_it_is() {
     world.more = webhook("late", "");
     world.reload();
     world.until_ended(MINUTE).await;
-    assert_eq!(of(&world.sink.accepted("late"), "j"), [2]);
+    assert_eq!(sequences_of(&world.sink.accepted("late"), "j"), [2]);
     world.pass(5 * SECOND).await;
     assert_eq!(readiness(&mut world).await.0, "ok");
 }

@@ -2,9 +2,10 @@
 
 use jobtrackd::store::ReplayFilter;
 
+use jobtrackd::simulator::{HANG, Received};
+
 use super::{HOUR, MINUTE, SECOND, disable, done, everything, outsider, replay, told};
 use crate::delivering::webhook;
-use crate::support::sink::{HANG, Received};
 use crate::support::world::World;
 
 fn of(job: &str) -> ReplayFilter {
@@ -19,7 +20,7 @@ fn since(world: &World, before: usize) -> Vec<(String, u64, bool)> {
     let requests = world.sink.requests("all");
     let each = |each: &Received| {
         let is_replay = each.header("webhook-replay") == "true";
-        (each.job().to_owned(), each.sequence(), is_replay)
+        (each.job.as_str().to_owned(), each.sequence, is_replay)
     };
     requests[before..].iter().map(each).collect()
 }
@@ -51,7 +52,7 @@ async fn delivered_events_are_sent_again_with_the_same_bytes_and_say_so() {
     assert_eq!(since(&world, first.len()), expected);
     for again in &world.sink.requests("all")[first.len()..] {
         let before = first.iter().find(|each| each.id == again.id).unwrap();
-        assert_eq!(before.text, again.text);
+        assert_eq!(before.body, again.body);
         assert_eq!(again.header("webhook-attempt"), "2");
     }
     let attempts = world
@@ -71,7 +72,7 @@ async fn delivered_events_are_sent_again_with_the_same_bytes_and_say_so() {
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_asked_so() {
     let mut world = told("events = [\"job.completed\"]\nretry = [\"1s\"]", "").await;
-    world.sink.answers("all", &[(500, ""), (500, "")]);
+    world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     done(&mut world, "lost").await;
     world.until_ended(MINUTE).await;
     done(&mut world, "told").await;
@@ -80,7 +81,7 @@ async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_aske
         failed_only: true,
         ..everything()
     };
-    world.sink.answers("all", &[(500, "")]);
+    world.sink.reply_in_turn("all", &[(500, "")]);
     assert_eq!(replay(&world, &failed).await, 1);
     world.daemon().wakeup();
     world.pass(2 * MINUTE).await;
@@ -95,7 +96,7 @@ async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_aske
 #[tokio::test(start_paused = true)]
 async fn an_earlier_event_that_is_asked_for_goes_before_those_that_wait() {
     let mut world = told("events = [\"*\"]\nretry = [\"10m\", \"10m\"]", "").await;
-    world.sink.answers("all", &[(204, ""), (500, "")]);
+    world.sink.reply_in_turn("all", &[(204, ""), (500, "")]);
     done(&mut world, "j").await;
     world.pass(SECOND).await;
     assert_eq!(world.sink.requests("all").len(), 2);
@@ -116,7 +117,7 @@ async fn an_earlier_event_that_is_asked_for_goes_before_those_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn an_event_under_way_and_an_earlier_one_asked_for_are_never_sent_at_once() {
     let mut world = told("events = [\"*\"]\ntimeout = \"1m\"\nretry = [\"5m\"]", "").await;
-    world.sink.answers("all", &[(204, ""), (HANG, "")]);
+    world.sink.reply_in_turn("all", &[(204, ""), (HANG, "")]);
     done(&mut world, "j").await;
     world.pass(5 * SECOND).await;
     assert_eq!(replay(&world, &of("j")).await, 2);
@@ -229,13 +230,13 @@ async fn webhooks_that_are_disabled_and_those_that_never_had_an_event_are_left_a
 #[tokio::test(start_paused = true)]
 async fn a_replay_to_a_held_webhook_is_tried_at_once() {
     let mut world = told("events = [\"job.completed\"]\nretry = [\"1d\"]", "").await;
-    world.sink.answers("all", &[(500, ""); 8]);
+    world.sink.reply_in_turn("all", &[(500, ""); 8]);
     for job in 0..8 {
         done(&mut world, &format!("j{job}")).await;
     }
     world.pass(HOUR).await;
     let before = world.sink.requests("all").len();
-    world.sink.recovers("all");
+    world.sink.forget_replies("all");
     assert_eq!(replay(&world, &of("j3")).await, 1);
     world.daemon().wakeup();
     world.pass(SECOND).await;

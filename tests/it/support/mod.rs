@@ -1,9 +1,9 @@
-//! Peers that tests talk to, and the world they live in.
+//! Peers that tests talk to, and a daemon between them.
 
-pub(crate) mod asking;
-pub(crate) mod kept;
-pub(crate) mod patience;
+pub(crate) mod challenges;
+pub(crate) mod hostile;
+pub(crate) mod kept_open;
 pub(crate) mod pty;
 pub(crate) mod receiver;
-pub(crate) mod sink;
+pub(crate) mod waiting;
 pub(crate) mod world;

@@ -16,7 +16,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use vt100::{Color, Parser, Screen};
 
-use super::patience::{PATIENCE, found, until};
+use super::waiting::{PATIENCE, found, until};
 
 /// A program on a terminal of its own.
 pub(crate) struct Pty {

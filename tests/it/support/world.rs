@@ -11,7 +11,9 @@ use jobtrackd::app::{Daemon, Environment};
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::config::{Settings, Sources, load};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::simulator::{Control, NewJob, Phase, Script, Simulator, SimulatorSettings, Step};
+use jobtrackd::simulator::{
+    Control, Inbox, NewJob, Phase, Receiver, Script, Simulator, SimulatorSettings, Step,
+};
 use jobtrackd::status::Limits;
 use jobtrackd::store::LockError;
 use jobtrackd::upstream::AnswerMemory;
@@ -21,7 +23,7 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::sink::{SECRET, Sink};
+use super::receiver::{SECRET, receiver};
 
 /// Where the daemon finds its upstream's key, unless a test says otherwise.
 const API_KEY: &str = "api_key = \"the-api-key\"";
@@ -31,7 +33,9 @@ pub(crate) struct World {
     pub(crate) epoch: UnixMillis,
     pub(crate) clock: Clock,
     pub(crate) simulator: Simulator,
-    pub(crate) sink: Sink,
+    pub(crate) receiver: Receiver,
+    /// What the receiver received.
+    pub(crate) sink: Inbox,
     folder: TempDir,
     /// Lines of `[upstream]` besides `base_url`.
     pub(crate) upstream: String,
@@ -66,10 +70,12 @@ impl World {
             ..SimulatorSettings::default()
         };
         change(&mut settings);
+        let receiver = receiver(clock.clone()).await;
         Self {
             epoch,
             simulator: Simulator::start(settings).await.unwrap(),
-            sink: Sink::start().await,
+            sink: receiver.inbox(),
+            receiver,
             folder: TempDir::new().unwrap(),
             upstream: API_KEY.to_owned(),
             all: "events = [\"*\"]".to_owned(),
@@ -115,10 +121,10 @@ impl World {
             self.status,
             self.simulator.base_url(),
             self.upstream,
-            self.sink.address,
+            self.receiver.address(),
             self.all,
             self.more
-                .replace("SINK", &self.sink.address.to_string())
+                .replace("SINK", &self.receiver.address().to_string())
                 .replace("SECRET", SECRET),
         );
         let file = self.folder.path().join("jobtrackd.toml");

@@ -10,7 +10,7 @@ use jobtrackd::upstream::{Auth, PollRequest};
 
 use super::server::{JOB, Reply, Server, envelope, reply};
 use super::{client, client_of, poll, settings};
-use crate::support::kept::KeptOpen;
+use crate::support::kept_open::KeptOpen;
 
 async fn poll_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> Poll {
     let server = Server::start(move |_| script()).await;

@@ -8,8 +8,8 @@ use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::Sender;
 
 use super::{NOW, message, send, settings, unreachable};
-use crate::support::kept::KeptOpen;
-use crate::support::receiver::Receiver;
+use crate::support::hostile::Receiver;
+use crate::support::kept_open::KeptOpen;
 
 #[tokio::test(start_paused = true)]
 async fn private_addresses_and_names_of_them_are_not_dialled_without_permission() {

@@ -9,7 +9,7 @@ use jobtrackd::core::delivery::{AttemptResult, Wish};
 use jobtrackd::webhook::{CustomHeader, WebhookSettings};
 
 use super::{OK, TIMEOUT, refused, reply_of, send, settings};
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::hostile::{Receiver, Reply};
 
 const BAD: &str = "HTTP/1.1 500 Internal Server Error\r\n";
 

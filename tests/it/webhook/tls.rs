@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{send, settings, unreachable};
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::hostile::{Receiver, Reply};
 
 /// A self-signed certificate for 127.0.0.1 with its key.
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/loopback.pem");

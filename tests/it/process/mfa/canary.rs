@@ -13,8 +13,8 @@ use serde_json::json;
 use super::run;
 use crate::process::house::House;
 use crate::process::program::Program;
-use crate::support::asking::mfa;
-use crate::support::patience::until;
+use crate::support::challenges::mfa;
+use crate::support::waiting::until;
 
 const CANARY: &str = "canary-4711";
 /// What a JSON writer may make of it, and what a form or header may.
@@ -167,6 +167,6 @@ async fn left_behind(house: &House, daemon: Program) {
     let bytes = std::fs::read(house.database()).unwrap();
     assert_clean("the database", &String::from_utf8_lossy(&bytes));
     for event in house.sink.received() {
-        assert_clean("an event", &event.text);
+        assert_clean("an event", &event.text());
     }
 }

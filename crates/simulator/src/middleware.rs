@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::auth::Access;
-use super::dress::IdStyle;
-use super::envelope::{ApiError, json_text};
-use super::faults::{Fault, RetryAfter, Target};
-use super::jobs::invent_id;
+use super::api_error::{ApiError, json_text};
+use super::control::Control;
+use super::faults::{Fault, RetryAfter};
+use super::format::IdStyle;
 use super::log::LoggedRequest;
-use super::shared::Shared;
-use super::wire::{Manner, WireHandle};
+use super::socket::{Pace, PaceHandle};
+use super::tokens::Access;
+use jobtrackd_core::time::UnixMillis;
 
 /// No answer of the API's own is longer.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -25,70 +26,88 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
     <center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n";
 
+/// A request whose token is valid.
+pub(super) struct Call {
+    pub(super) control: Control,
+    pub(super) access: Access,
+    /// Where links lead.
+    pub(super) base: String,
+    pub(super) now: UnixMillis,
+}
+
+impl FromRequestParts<Control> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, control: &Control) -> Result<Self, ApiError> {
+        let access = parts.extensions.get::<Access>();
+        let access = access.cloned().unwrap_or(Access::Missing);
+        access.check()?;
+        Ok(Self {
+            base: control.base_for(&parts.headers),
+            now: control.now(),
+            control: control.clone(),
+            access,
+        })
+    }
+}
+
 /// Counts the request out, also when the client leaves and the handler is dropped.
-struct Visit {
-    shared: Shared,
+struct OpenRequest {
+    control: Control,
     number: u64,
     status: Option<u16>,
 }
 
-impl Drop for Visit {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.shared.world().log.left(self.number, self.status);
+        self.control.state().log.left(self.number, self.status);
     }
 }
 
-pub(super) async fn front(
-    State(shared): State<Shared>,
-    ConnectInfo(wire): ConnectInfo<WireHandle>,
+pub(super) async fn api(
+    State(control): State<Control>,
+    ConnectInfo(pace): ConnectInfo<PaceHandle>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    wire.set(Manner::Plain);
-    let (number, access, fault) = arrive(&shared, &request);
-    let mut visit = Visit {
-        shared: shared.clone(),
+    pace.set(Pace::Plain);
+    let (number, access, fault) = arrive(&control, &request);
+    let mut open = OpenRequest {
+        control: control.clone(),
         number,
         status: None,
     };
     request.extensions_mut().insert(access);
-    let stopped = shared.stop().cancelled();
+    let stopped = control.stop().cancelled();
     let response = tokio::select! {
-        response = answer(&shared, &wire, fault, request, next) => response,
+        response = answer(&control, &pace, fault, request, next) => response,
         () = stopped => ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
     };
-    let response = finish(&shared, response);
-    visit.status = Some(response.status().as_u16());
+    let response = finish(&control, response);
+    open.status = Some(response.status().as_u16());
     response
 }
 
-/// An earlier answer on this connection may have been written in a manner of its own.
-pub(super) async fn plainly(
-    ConnectInfo(wire): ConnectInfo<WireHandle>,
+/// An earlier answer on this connection may have been written at a pace of its own.
+pub(super) async fn plain_pace(
+    ConnectInfo(pace): ConnectInfo<PaceHandle>,
     request: Request,
     next: Next,
 ) -> Response {
-    wire.set(Manner::Plain);
+    pace.set(Pace::Plain);
     next.run(request).await
 }
 
-/// Lets in only requests with a token that is valid now.
-pub(super) async fn guard(request: Request, next: Next) -> Result<Response, ApiError> {
-    let access = request.extensions().get::<Access>();
-    access.unwrap_or(&Access::Missing).check()?;
-    Ok(next.run(request).await)
-}
-
-fn arrive(shared: &Shared, request: &Request) -> (u64, Access, Option<Fault>) {
-    let now = shared.now();
+fn arrive(control: &Control, request: &Request) -> (u64, Access, Option<Fault>) {
+    let now = control.now();
     let path = request.uri().path();
     let job = path
         .strip_prefix("/jobs/")
         .and_then(|rest| rest.split('/').next());
-    let mut world = shared.world();
-    let access = world.tokens.access(request.headers(), now);
+    let mut state = control.state();
+    let access = state.tokens.access(request.headers(), now);
     let whole = request.uri().path_and_query();
-    let number = world.log.arrived(LoggedRequest {
+    let mut entry = LoggedRequest {
         number: 0,
         at: now,
         method: request.method().to_string(),
@@ -101,24 +120,17 @@ fn arrive(shared: &Shared, request: &Request) -> (u64, Access, Option<Fault>) {
         job: job.map(str::to_owned),
         status: None,
         fault: None,
-    });
-    let created = job.and_then(|id| world.jobs.created(id));
-    let fault = world.faults.strike(&Target {
-        now,
-        method: request.method().as_str(),
-        path,
-        job,
-        created,
-    });
-    if let Some(fault) = &fault {
-        world.log.struck(number, fault.name());
-    }
+    };
+    let created = job.and_then(|id| state.jobs.created(id));
+    let fault = state.faults.strike(&entry, created);
+    entry.fault = fault.as_ref().map(Fault::name);
+    let number = state.log.arrived(entry);
     (number, access, fault)
 }
 
 async fn answer(
-    shared: &Shared,
-    wire: &WireHandle,
+    control: &Control,
+    pace: &PaceHandle,
     fault: Option<Fault>,
     request: Request,
     next: Next,
@@ -131,49 +143,50 @@ async fn answer(
             status,
             retry_after,
             body,
-        } => failure(shared, status, retry_after.as_ref(), body),
-        Fault::RateLimit { retry_after, .. } => failure(shared, 429, retry_after.as_ref(), None),
+        } => failure(control, status, retry_after.as_ref(), body),
+        Fault::RateLimit { retry_after, .. } => failure(control, 429, retry_after.as_ref(), None),
         Fault::NotFoundFor { .. } => ApiError::NOT_FOUND.into_response(),
-        Fault::Html => (
-            StatusCode::BAD_GATEWAY,
-            [(header::CONTENT_TYPE, "text/html")],
-            HTML,
-        )
-            .into_response(),
-        Fault::Redirect { to, status } => redirect(&to, status.unwrap_or(302)),
+        Fault::Html => {
+            let kind = [(header::CONTENT_TYPE, "text/html")];
+            (StatusCode::BAD_GATEWAY, kind, HTML).into_response()
+        }
+        Fault::Redirect { to, status } => {
+            let status = StatusCode::from_u16(status.unwrap_or(302)).unwrap_or(StatusCode::FOUND);
+            (status, [(header::LOCATION, to)]).into_response()
+        }
         Fault::Hang => std::future::pending().await,
         Fault::Delay { ms } => {
             sleep(Duration::from_millis(ms)).await;
             next.run(request).await
         }
         Fault::Drip { bytes, every_ms } => {
-            let response = finish(shared, next.run(request).await);
+            let response = finish(control, next.run(request).await);
             let every = Duration::from_millis(every_ms);
-            wire.set(Manner::Drip { bytes, every });
+            pace.set(Pace::Drip { bytes, every });
             response
         }
         Fault::Reset { after_bytes } => {
-            let response = finish(shared, next.run(request).await);
-            wire.set(Manner::Cut {
+            let response = finish(control, next.run(request).await);
+            pace.set(Pace::Cut {
                 left: after_bytes,
-                head: 0,
+                in_body: false,
             });
             response
         }
         Fault::Empty | Fault::Truncated | Fault::Padded { .. } | Fault::WrongId { .. } => {
-            let response = finish(shared, next.run(request).await);
+            let response = finish(control, next.run(request).await);
             distort(&fault, response).await
         }
     }
 }
 
 /// Gives a refusal its body.
-fn finish(shared: &Shared, mut response: Response) -> Response {
+fn finish(control: &Control, mut response: Response) -> Response {
     let refusal = response.extensions_mut().remove::<ApiError>();
     match refusal.or_else(|| refused_by_the_framework(&response)) {
         None => response,
         Some(error) => {
-            let correlation = invent_id(&mut shared.world().trivia, IdStyle::Uuid);
+            let correlation = IdStyle::Uuid.draw(&mut control.state().rng);
             let mut full = error.respond(&correlation);
             if let Some(value) = response.headers_mut().remove(header::RETRY_AFTER) {
                 full.headers_mut().insert(header::RETRY_AFTER, value);
@@ -192,7 +205,7 @@ fn refused_by_the_framework(response: &Response) -> Option<ApiError> {
 }
 
 fn failure(
-    shared: &Shared,
+    control: &Control,
     status: u16,
     retry_after: Option<&RetryAfter>,
     body: Option<String>,
@@ -205,18 +218,9 @@ fn failure(
         }
         None => status.into_response(),
     };
-    let value = retry_after.map(|after| after.header(shared.now()));
+    let value = retry_after.map(|after| after.header(control.now()));
     if let Some(value) = value.and_then(|text| HeaderValue::try_from(text).ok()) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
-    }
-    response
-}
-
-fn redirect(to: &str, status: u16) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-    let mut response = status.into_response();
-    if let Ok(location) = HeaderValue::try_from(to) {
-        response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }

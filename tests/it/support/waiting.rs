@@ -7,25 +7,25 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 /// How long anything may take that takes milliseconds on an idle computer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether it has happened.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often it is checked whether it has happened.
+const TICK: Duration = Duration::from_millis(2);
 
-/// Waits for at most `patience` until `look` finds something; `None` when it did not.
+/// Waits for at most `patience` until `find` returns something; `None` when it did not.
 pub(crate) async fn found<T>(
     patience: Duration,
-    mut look: impl AsyncFnMut() -> Option<T>,
+    mut find: impl AsyncFnMut() -> Option<T>,
 ) -> Option<T> {
-    let looking = async {
-        let mut ticks = interval(LOOK);
+    let finding = async {
+        let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Some(found) = look().await {
+            if let Some(found) = find().await {
                 return found;
             }
         }
     };
-    timeout(patience, looking).await.ok()
+    timeout(patience, finding).await.ok()
 }
 
 /// Waits until `happened`; it must within [`PATIENCE`].

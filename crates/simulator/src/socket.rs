@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How the next answer of a connection is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Pace {
     Plain,
     /// `bytes` at a time, with a pause after each.
     Drip {
@@ -26,74 +26,69 @@ pub(super) enum Manner {
     /// A TCP reset once this many bytes of the body are out.
     Cut {
         left: usize,
-        head: usize,
+        in_body: bool,
     },
 }
 
 /// A handler's hold on the connection its request came by.
 #[derive(Debug, Clone)]
-pub(super) struct WireHandle(Arc<Mutex<Manner>>);
+pub(super) struct PaceHandle(Arc<Mutex<Pace>>);
 
-impl WireHandle {
-    pub(super) fn set(&self, manner: Manner) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+impl PaceHandle {
+    pub(super) fn set(&self, pace: Pace) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 
-    fn get(&self) -> Manner {
+    fn get(&self) -> Pace {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Connected<IncomingStream<'_, WireListener>> for WireHandle {
-    fn connect_info(stream: IncomingStream<'_, WireListener>) -> Self {
-        stream.io().manner.clone()
+impl Connected<IncomingStream<'_, Acceptor>> for PaceHandle {
+    fn connect_info(stream: IncomingStream<'_, Acceptor>) -> Self {
+        stream.io().pace.clone()
     }
 }
 
-/// A TCP listener whose connections are [`Wire`]s and end with the simulator.
+/// A TCP listener whose connections are [`Socket`]s and end with the simulator.
 #[derive(Debug)]
-pub(super) struct WireListener {
+pub(super) struct Acceptor {
     pub(super) inner: TcpListener,
     pub(super) stop: CancellationToken,
 }
 
-impl Listener for WireListener {
-    type Io = Wire;
+impl Listener for Acceptor {
+    type Io = Socket;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Wire, SocketAddr) {
-        loop {
-            if let Ok((stream, address)) = self.inner.accept().await {
-                // Without it only small answers are slower.
-                let _ = stream.set_nodelay(true);
-                let wire = Wire {
-                    stream,
-                    manner: WireHandle(Arc::new(Mutex::new(Manner::Plain))),
-                    pause: None,
-                    stopped: Box::pin(self.stop.clone().cancelled_owned()),
-                };
-                return (wire, address);
-            }
-            // Out of file descriptors, as a rule: waiting is all that helps.
-            sleep(Duration::from_millis(100)).await;
-        }
+    async fn accept(&mut self) -> (Socket, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.inner).await;
+        // Without it only small answers are slower.
+        let _ = stream.set_nodelay(true);
+        let socket = Socket {
+            stream,
+            pace: PaceHandle(Arc::new(Mutex::new(Pace::Plain))),
+            pause: None,
+            stopped: Box::pin(self.stop.clone().cancelled_owned()),
+        };
+        (socket, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        Listener::local_addr(&self.inner)
     }
 }
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct Socket {
     stream: TcpStream,
-    manner: WireHandle,
+    pace: PaceHandle,
     pause: Option<Pin<Box<Sleep>>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Wire {
+impl Socket {
     fn write_some(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, data)
     }
@@ -109,60 +104,41 @@ impl Wire {
             ready!(pause.as_mut().poll(context));
             self.pause = None;
         }
-        let drop = data.get(..bytes.max(1)).unwrap_or(data);
-        let written = ready!(self.write_some(context, drop))?;
+        let part = data.get(..bytes.max(1)).unwrap_or(data);
+        let written = ready!(self.write_some(context, part))?;
         self.pause = Some(Box::pin(sleep(every)));
         Poll::Ready(Ok(written))
     }
 
+    /// `left` bytes may still be written; the server hands over the head of an answer in one piece, and it does not count.
     fn cut(
         &mut self,
         context: &mut Context<'_>,
         data: &[u8],
         left: usize,
-        head: usize,
+        in_body: bool,
     ) -> Poll<io::Result<usize>> {
-        let (header, body) = split_head(data, head);
-        let allowed = header.len() + body.len().min(left);
+        let head_end = || data.windows(4).position(|four| four == b"\r\n\r\n");
+        let head = if in_body {
+            0
+        } else {
+            head_end().map_or(data.len(), |at| at + 4)
+        };
+        let allowed = head.saturating_add(left).min(data.len());
         let Some(part) = data.get(..allowed).filter(|part| !part.is_empty()) else {
             self.stream.set_zero_linger()?;
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
         let written = ready!(self.write_some(context, part))?;
-        let (header, body) = split_head(data.get(..written).unwrap_or(data), head);
-        self.manner.set(Manner::Cut {
-            left: left - body.len(),
-            head: matched(head, header),
+        self.pace.set(Pace::Cut {
+            left: left - written.saturating_sub(head),
+            in_body: in_body || written >= head,
         });
         Poll::Ready(Ok(written))
     }
 }
 
-const BLANK_LINE: &[u8; 4] = b"\r\n\r\n";
-
-/// How much of the blank line is seen after `bytes`, when `seen` of it was seen before.
-fn matched(seen: usize, bytes: &[u8]) -> usize {
-    bytes.iter().fold(seen, |seen, byte| {
-        if seen == BLANK_LINE.len() || BLANK_LINE.get(seen) == Some(byte) {
-            (seen + 1).min(BLANK_LINE.len())
-        } else {
-            usize::from(*byte == b'\r')
-        }
-    })
-}
-
-fn split_head(data: &[u8], seen: usize) -> (&[u8], &[u8]) {
-    let mut seen = seen;
-    for (index, byte) in data.iter().enumerate() {
-        if seen == BLANK_LINE.len() {
-            return data.split_at(index);
-        }
-        seen = matched(seen, &[*byte]);
-    }
-    (data, &[])
-}
-
-impl AsyncRead for Wire {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -175,19 +151,19 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.manner.get() {
-            Manner::Plain => self.write_some(context, data),
+        match self.pace.get() {
+            Pace::Plain => self.write_some(context, data),
             _ if self.stopped.as_mut().poll(context).is_ready() => {
                 Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
             }
-            Manner::Drip { bytes, every } => self.drip(context, data, bytes, every),
-            Manner::Cut { left, head } => self.cut(context, data, left, head),
+            Pace::Drip { bytes, every } => self.drip(context, data, bytes, every),
+            Pace::Cut { left, in_body } => self.cut(context, data, left, in_body),
         }
     }
 

@@ -1,0 +1,135 @@
+//! The tokens that `POST /token` gives, and what each allows.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use fastrand::Rng;
+
+use super::api_error::ApiError;
+use super::format::IdStyle;
+use jobtrackd_core::time::UnixMillis;
+
+/// The most tokens remembered; the oldest is forgotten first, and is then unknown rather than expired.
+const MAX_TOKENS: usize = 10_000;
+
+const CALL_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// What a request may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Access {
+    /// No `Authorization: Bearer …` at all.
+    Missing,
+    /// A token nobody gave out.
+    Unknown,
+    /// A token past its life.
+    Expired,
+    /// `SERVER_ACCESS`.
+    Server,
+    /// `CLIENT_ACCESS` of this user.
+    Client(String),
+}
+
+#[derive(Debug)]
+struct Token {
+    user: Option<String>,
+    expires: UnixMillis,
+}
+
+#[derive(Debug)]
+pub(super) struct Tokens {
+    rng: Rng,
+    map: HashMap<String, Token>,
+    order: VecDeque<String>,
+    calls: VecDeque<UnixMillis>,
+}
+
+impl Access {
+    /// Whether it may touch what belongs to `user`.
+    pub(super) fn allow(&self, user: &str) -> Result<(), ApiError> {
+        match self {
+            Self::Client(own) if own != user => Err(ApiError::FORBIDDEN),
+            _ => self.check(),
+        }
+    }
+
+    /// Whether the token is valid.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Missing => Err(ApiError::UNAUTHORIZED),
+            Self::Unknown => Err(ApiError::UNKNOWN_TOKEN),
+            Self::Expired => Err(ApiError::EXPIRED_TOKEN),
+            Self::Server | Self::Client(_) => Ok(()),
+        }
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            map: HashMap::new(),
+            order: VecDeque::new(),
+            calls: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn access(&self, headers: &HeaderMap, now: UnixMillis) -> Access {
+        let Some(token) = credentials(headers, "bearer") else {
+            return Access::Missing;
+        };
+        match self.map.get(token) {
+            None => Access::Unknown,
+            Some(token) if token.expires <= now => Access::Expired,
+            Some(token) => token.user.clone().map_or(Access::Server, Access::Client),
+        }
+    }
+
+    /// Every token is expired from now on.
+    pub(super) fn expire(&mut self, now: UnixMillis) {
+        for token in self.map.values_mut() {
+            token.expires = token.expires.min(now);
+        }
+    }
+
+    /// Every token is unknown from now on.
+    pub(super) fn revoke(&mut self) {
+        self.map.clear();
+        self.order.clear();
+    }
+
+    /// Counts a call of `POST /token`; whether there were fewer than `limit` in the last five minutes.
+    pub(super) fn allows_call(&mut self, now: UnixMillis, limit: usize) -> bool {
+        let is_old = |call: &mut UnixMillis| now.since(*call) >= CALL_WINDOW;
+        while self.calls.pop_front_if(is_old).is_some() {}
+        let is_allowed = self.calls.len() < limit;
+        if is_allowed {
+            self.calls.push_back(now);
+        }
+        is_allowed
+    }
+
+    pub(super) fn issue(&mut self, user: Option<String>, expires: UnixMillis) -> String {
+        let (long, short) = (
+            IdStyle::Uuid.draw(&mut self.rng),
+            IdStyle::ShortHex.draw(&mut self.rng),
+        );
+        let text = format!("sim.{long}.{short}");
+        if self.order.len() >= MAX_TOKENS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.map.remove(&oldest);
+        }
+        self.order.push_back(text.clone());
+        self.map.insert(text.clone(), Token { user, expires });
+        text
+    }
+}
+
+/// What an `Authorization` header of this scheme carries.
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (named, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    (named.eq_ignore_ascii_case(scheme) && !rest.is_empty()).then_some(rest)
+}
