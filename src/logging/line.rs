@@ -1,5 +1,6 @@
 //! What one event says: its values escaped and cut, so that none of them can forge a line or fill a disk.
 
+use anstyle::{AnsiColor, Style};
 use std::fmt::{self, Write as _};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -16,9 +17,6 @@ const MAX_VALUE: usize = 2000;
 /// All texts of an event together. Escaped and written twice, as a field and as part of the message, they fit into one
 /// datagram to journald.
 const MAX_LINE: usize = 8000;
-
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
 
 /// Names with a meaning in one of the formats, so that a field must not have them. Ours do not; a library's may.
 const RESERVED: [&str; 12] = [
@@ -75,16 +73,17 @@ impl Line {
     /// A line for people at a terminal: time, level, message and fields.
     pub(super) fn text(&self, colours: bool) -> String {
         let (time, level, words) = (self.time, self.level, self.words());
-        let colour = match level {
-            Level::ERROR => "\x1b[31m",
-            Level::WARN => "\x1b[33m",
-            Level::INFO => "\x1b[32m",
-            _ => "\x1b[34m",
-        };
-        match colours {
-            true => format!("{DIM}{time}{PLAIN} {colour}{level:>5}{PLAIN} {words}\n"),
-            false => format!("{time} {level:>5} {words}\n"),
+        if !colours {
+            return format!("{time} {level:>5} {words}\n");
         }
+        let colour = match level {
+            Level::ERROR => AnsiColor::Red,
+            Level::WARN => AnsiColor::Yellow,
+            Level::INFO => AnsiColor::Green,
+            _ => AnsiColor::Blue,
+        };
+        let (dim, colour) = (Style::new().dimmed(), colour.on_default());
+        format!("{dim}{time}{dim:#} {colour}{level:>5}{colour:#} {words}\n")
     }
 
     /// A line for programs: one flat JSON object.
@@ -96,7 +95,7 @@ impl Line {
     /// The message and all fields in one line for people.
     pub(super) fn words(&self) -> String {
         let mut words = String::new();
-        let ours = self.target.split("::").next() == Some(env!("CARGO_PKG_NAME"));
+        let ours = self.target.starts_with(env!("CARGO_PKG_NAME"));
         if !ours {
             words.extend([&self.target, ": "]);
         }
