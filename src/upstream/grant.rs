@@ -206,7 +206,7 @@ fn life(expires_in: &Value) -> Duration {
 
 fn rubbish(detail: &str) -> TokenTrouble {
     TokenTrouble::Unavailable(Trouble {
-        class: TroubleClass::Rubbish,
+        class: TroubleClass::Unusable,
         detail: detail.to_owned(),
     })
 }

@@ -140,7 +140,7 @@ impl Inner {
                 Err(NoAnswer::Trouble(trouble)) => {
                     let answered = matches!(
                         trouble.class,
-                        TroubleClass::TooLarge | TroubleClass::Rubbish
+                        TroubleClass::TooLarge | TroubleClass::Unusable
                     );
                     of_trouble(trouble, !answered)
                 }
@@ -188,7 +188,7 @@ impl Inner {
                 },
                 Err(rubbish) => {
                     let detail = presentable(&format!("HTTP {status}, but {rubbish}"), &[]);
-                    let class = TroubleClass::Rubbish;
+                    let class = TroubleClass::Unusable;
                     return of_trouble(Trouble { class, detail }, false);
                 }
             }

@@ -6,7 +6,7 @@ use reqwest::Response;
 use super::answers::SMALL;
 use super::http::trouble_of;
 use crate::core::poll::{Trouble, TroubleClass};
-use crate::core::text::{GZIP, Unpackable, unpacked};
+use crate::core::text::{DecompressError, GZIP, decompressed};
 
 /// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
 const FIRST_ALLOCATION: usize = 64 << 10;
@@ -78,7 +78,8 @@ impl Reading {
             .piece
             .as_ref()
             .map_or(0, |_| self.announced.unwrap_or(self.limit));
-        let fits = |body: &[u8]| unpacked(body.to_vec(), SMALL) != Err(Unpackable::TooLarge);
+        let fits =
+            |body: &[u8]| decompressed(body.to_vec(), SMALL) != Err(DecompressError::TooLarge);
         if is_packed && (rest > 0 || !fits(&self.body)) {
             // What comes out grows by doubling.
             return rest + 2 * self.limit;
@@ -88,7 +89,7 @@ impl Reading {
 
     /// The whole body, decompressed if it was compressed.
     pub(super) fn unpacked(self) -> Result<Vec<u8>, Trouble> {
-        let mut body = unpacked(self.body, self.limit).map_err(of_packing)?;
+        let mut body = decompressed(self.body, self.limit).map_err(of_packing)?;
         body.shrink_to_fit();
         Ok(body)
     }
@@ -101,11 +102,11 @@ fn too_large(limit: usize) -> Trouble {
     }
 }
 
-fn of_packing(error: Unpackable) -> Trouble {
+fn of_packing(error: DecompressError) -> Trouble {
     Trouble {
         class: match error {
-            Unpackable::TooLarge => TroubleClass::TooLarge,
-            Unpackable::Broken => TroubleClass::Rubbish,
+            DecompressError::TooLarge => TroubleClass::TooLarge,
+            DecompressError::Broken => TroubleClass::Unusable,
         },
         detail: error.to_string(),
     }

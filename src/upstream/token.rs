@@ -323,7 +323,7 @@ impl Kept {
     async fn ask(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
         let asked_at = Instant::now();
         let answer = endpoint.asking.ask(http, &self.form).await;
-        telemetry::token_asked(
+        telemetry::token_requested(
             answer
                 .as_ref()
                 .map_or_else(TokenTrouble::as_str, |_| "granted"),

@@ -12,7 +12,7 @@ use super::guard::Verdict;
 use super::resolver::NoAddress;
 use super::sender::CONNECT_LIMIT;
 use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
-use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, Directive};
 use crate::core::poll::printable;
 use crate::core::time::UnixMillis;
 use crate::sockets::links;
@@ -54,9 +54,9 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
 }
 
 /// What `webhook-delivery` asks for; words nobody knows ask for nothing.
-pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
+pub(super) fn directive(headers: &HeaderMap) -> Option<Directive> {
     let value = headers.get("webhook-delivery")?.to_str().ok()?;
-    Wish::from_word(value.trim())
+    Directive::from_word(value.trim())
 }
 
 /// No status line within the webhook's limit.

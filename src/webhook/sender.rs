@@ -18,7 +18,7 @@ use super::shown::Shown;
 use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
-use crate::core::delivery::{AttemptErrorClass, AttemptResult, WebhookName, Wish};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, Directive, WebhookName};
 use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
@@ -79,7 +79,7 @@ pub struct AttemptReport {
     /// What it brought.
     pub result: AttemptResult,
     /// What the answer asks for besides.
-    pub wish: Option<Wish>,
+    pub directive: Option<Directive>,
     /// The beginning of the answer's body.
     pub answer: Option<Answer>,
     /// When it began; its second is the `webhook-timestamp`.
@@ -91,7 +91,7 @@ pub struct AttemptReport {
 /// What became of one request.
 struct Exchanged {
     result: AttemptResult,
-    wish: Option<Wish>,
+    directive: Option<Directive>,
     answer: Option<Answer>,
 }
 
@@ -100,7 +100,7 @@ impl From<AttemptResult> for Exchanged {
     fn from(result: AttemptResult) -> Self {
         Self {
             result,
-            wish: None,
+            directive: None,
             answer: None,
         }
     }
@@ -202,12 +202,12 @@ impl Sender {
         let attempt = self.exchange(webhook, request, started);
         let Exchanged {
             result,
-            wish,
+            directive,
             answer,
         } = self.clock.held(attempt).await?;
         Ok(AttemptReport {
             result,
-            wish,
+            directive,
             answer,
             started_at,
             duration: started.elapsed(),
@@ -282,7 +282,7 @@ impl Sender {
             Err(_) => return Ok(outcome::of_silence(webhook.timeout).into()),
         };
         let mut result = outcome::of_answer(&response, self.clock.now());
-        let wish = outcome::wish(response.headers());
+        let directive = outcome::directive(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
         // Whatever becomes of the body, the status line has decided; a body that drips is only told of.
         let answer = answer::read(response, secrets, left).await;
@@ -293,7 +293,7 @@ impl Sender {
         }
         Ok(Exchanged {
             result,
-            wish,
+            directive,
             answer,
         })
     }

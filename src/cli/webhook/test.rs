@@ -12,7 +12,7 @@ use crate::cli::text;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::{Answer, Cut};
-use crate::core::delivery::{AttemptResult, WebhookName, Wish};
+use crate::core::delivery::{AttemptResult, Directive, WebhookName};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::core::time::millis;
@@ -199,13 +199,13 @@ fn draw(screen: &mut Screen, event: &Event, report: &AttemptReport, shown: &Show
 
 /// What such an answer would mean for an event.
 fn meaning(report: &AttemptReport) -> &'static str {
-    match (&report.result, report.wish) {
-        (AttemptResult::Delivered { .. }, Some(Wish::Disable)) => {
+    match (&report.result, report.directive) {
+        (AttemptResult::Delivered { .. }, Some(Directive::Disable)) => {
             "an event would be delivered, and the webhook disabled, as it asks for"
         }
         (AttemptResult::Delivered { .. }, _) => "an event would be delivered",
-        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => "the webhook would be disabled",
-        (_, Some(Wish::AbortMessage)) => "the event would be given up, and the next one sent",
+        (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => "the webhook would be disabled",
+        (_, Some(Directive::AbortMessage)) => "the event would be given up, and the next one sent",
         (AttemptResult::Throttled { .. }, None) => "the webhook would be left alone for so long",
         _ => "the event would be tried again by the schedule",
     }
