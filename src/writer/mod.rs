@@ -137,7 +137,7 @@ impl Recorder {
         self.send(Change::PollRequestsTaken(jobs)).await
     }
 
-    /// Deletes the notes of changes up to this number, with the next transaction.
+    /// Deletes the recorded row changes up to this number, with the next transaction.
     ///
     /// # Errors
     /// [`WriterGone`].

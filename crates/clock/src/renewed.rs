@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_made_anew_when_its_life_is_over_and_kept_where_that_fails() {
+    async fn it_is_replaced_when_its_life_is_over_and_kept_if_that_fails() {
         let minute = Duration::from_secs(60);
         let made = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&made);
