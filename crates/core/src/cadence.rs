@@ -157,7 +157,7 @@ impl Progress {
     }
 
     /// Records a request to poll at once. While a challenge is open that means that it was answered, so delays are short
-    /// for [`HOT`].
+    /// for two minutes.
     pub fn poll_requested(&mut self, now: UnixMillis) {
         if self.has_challenge {
             self.hot_until = Some(now.plus(HOT));
