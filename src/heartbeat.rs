@@ -1,5 +1,5 @@
-//! Whether a loop still advances: a beat is requested of it now and then, and it gives one whenever it comes round to wait
-//! for something to happen.
+//! Detects loops that have stalled: the watchdog requests a beat of each, and a loop beats each time it comes back to
+//! waiting for events.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use crate::store::{StoreError, patiently};
 
-/// A loop that owes a beat for longer than this has stalled. Above every limit inside the loops: a
-/// statement that waits for a foreign lock gives up after 5 s.
+/// A loop has stalled if a request for a beat is open for longer than this. Above every limit inside the loops: a
+/// statement that waits for another program's lock fails after 5 s.
 pub const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Shared between a loop and those who watch it. Cheap to clone.
+/// Shared by a loop and the watchdog. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     shared: Arc<Shared>,
@@ -24,7 +24,7 @@ pub struct Heartbeat {
 #[derive(Debug)]
 struct Shared {
     origin: Instant,
-    /// Milliseconds from `origin` to the oldest request without a beat, plus one; 0 without one.
+    /// Milliseconds from `origin` to the oldest open request, plus one; 0 if none is open.
     requested_at: AtomicU64,
     wake: Notify,
 }
@@ -42,7 +42,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// Requests a beat. A request that is still open stays the older one.
+    /// Requests a beat. An open request keeps its time.
     pub fn request(&self) {
         let now = self.shared.millis() + 1;
         let requested_at = &self.shared.requested_at;
@@ -52,18 +52,18 @@ impl Heartbeat {
         }
     }
 
-    /// Called by the loop when it comes round.
+    /// Answers the open request; called by the loop in each round.
     pub fn beat(&self) {
         self.shared.requested_at.store(0, Ordering::Release);
     }
 
-    /// One of the things the loop waits for: resolves when a beat is requested, and has given it then.
+    /// Waits for a request and beats; one branch of the loop's `select!`.
     pub async fn requested(&self) {
         self.shared.wake.notified().await;
         self.beat();
     }
 
-    /// Awaits another loop, which has a heartbeat of its own, and goes on beating meanwhile.
+    /// Awaits `work` and beats meanwhile; for work that depends on another loop, which has a heartbeat of its own.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -74,10 +74,10 @@ impl Heartbeat {
         }
     }
 
-    /// Reads as [`patiently`] does: a database that is locked for long is not a stall.
+    /// Reads as [`patiently`] does and beats at each try: a database that is locked for long is not a stall.
     ///
     /// # Errors
-    /// Those of the read that do not pass.
+    /// Those of the read that are not temporary.
     pub async fn read<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -124,7 +124,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert!(
             heartbeat.is_stalled(),
-            "requesting again does not make the first request younger"
+            "another request does not reset the time of the first"
         );
         heartbeat.beat();
         assert!(!heartbeat.is_stalled());

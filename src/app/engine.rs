@@ -1,4 +1,4 @@
-//! The loops, wired to each other. They live as long as the daemon: a reload hands them other settings and stops nothing.
+//! The loops and their connections. They live as long as the daemon: a reload sends them other settings and stops nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::writer::commits::Commits;
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Recorder, recorder};
 
-/// Pages of rows that may wait for the poller.
+/// Most pages of rows in the poller's queue.
 const NOTICES: usize = 16;
 
 /// Intake, poller, writer, pruner, and one dispatcher per webhook that was ever configured.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) tasks: Tasks,
-    /// Unfinished jobs that were there at the start.
+    /// Unfinished jobs in the table at start.
     pub(super) adopted: u64,
     environment: Environment,
     store: Store,
@@ -47,20 +47,20 @@ pub(super) struct Engine {
     upstream: watch::Sender<Upstream>,
     polling: watch::Sender<PollerSettings>,
     retention: watch::Sender<Retention>,
-    webhooks: BTreeMap<WebhookName, Sending>,
+    webhooks: BTreeMap<WebhookName, DispatcherHandle>,
     configured: watch::Sender<Vec<WebhookName>>,
     gauges: Gauges,
     stop: CancellationToken,
 }
 
-/// Where a dispatcher is told what it sends to, and that there is something to send.
+/// Changes the target of a dispatcher, and wakes it.
 #[derive(Debug)]
-struct Sending {
+struct DispatcherHandle {
     target: watch::Sender<Option<Arc<Target>>>,
     wakeup: Arc<Notify>,
 }
 
-/// What is made of settings before anything changes; whatever is wrong with them is found here.
+/// What is made from settings before anything changes, so that errors in them are found in time.
 pub(super) struct Prepared {
     upstream: Upstream,
     polling: PollerSettings,
@@ -102,7 +102,8 @@ impl Prepared {
 }
 
 impl Engine {
-    /// Starts the loops and waits until the backlog has been taken up. `upstream` is the API as these loops know it.
+    /// Starts the loops and waits until the backlog has been read. Returns the API client too, which a reload replaces, and
+    /// the health of the loops.
     pub(super) async fn start(
         prepared: Prepared,
         environment: &Environment,
@@ -146,11 +147,11 @@ impl Engine {
         let gauge = engine.poller(noticed);
         engine.pruner();
         let stranded = engine.stranded();
-        engine.attend_sockets();
+        engine.sockets();
         let (adopted, ready) = oneshot::channel();
         engine.intake(notices, wakeup, adopted);
         loops.watch(engine.heartbeats.clone());
-        // Intake answers once it has read the backlog; if it ends instead, its error says why.
+        // Intake sends this when it has read the backlog; if it ends instead, its error is returned.
         let Ok(adopted) = ready.await else {
             return Err(engine.tasks.first_end().await);
         };
@@ -167,7 +168,7 @@ impl Engine {
         Ok((engine, upstream.subscribe(), health))
     }
 
-    /// Goes on with other settings. What is under way stays under way, and nothing waits for it.
+    /// Applies the settings of a reload, without waiting for requests in flight.
     pub(super) fn renew(&mut self, prepared: Prepared) {
         let before = self.polling.borrow();
         if before.api_origin == prepared.polling.api_origin {
@@ -181,8 +182,8 @@ impl Engine {
         self.loops.watch(self.heartbeats.clone());
     }
 
-    /// Stops in order: no loop begins anything new, what is in flight is finished, and the writer ends when nobody has
-    /// anything left to record.
+    /// Stops in order: no loop begins anything new, requests in flight are finished, and the writer ends when the last
+    /// recorder is dropped.
     pub(super) async fn finish(self, hurry: &CancellationToken) -> anyhow::Result<()> {
         self.stop.cancel();
         let Self {
@@ -202,24 +203,24 @@ impl Engine {
         self.tasks.spawn(name, task);
     }
 
-    /// From now on events go to these webhooks, and to no others.
+    /// From now on events are sent to these webhooks only.
     fn send_to(&mut self, targets: Vec<Target>) {
         let names: Vec<WebhookName> = targets
             .iter()
             .map(|target| target.webhook.name.clone())
             .collect();
-        for (name, sending) in &self.webhooks {
+        for (name, dispatcher) in &self.webhooks {
             if !names.contains(name) {
                 self.wakeups.remove(name);
-                sending.target.send_replace(None);
+                dispatcher.target.send_replace(None);
             }
         }
         for target in targets.into_iter().map(Arc::new) {
             let name = target.webhook.name.clone();
             match self.webhooks.get(&name) {
-                Some(configured) => {
-                    self.wakeups.add(name, Arc::clone(&configured.wakeup));
-                    configured.target.send_replace(Some(target));
+                Some(dispatcher) => {
+                    self.wakeups.add(name, Arc::clone(&dispatcher.wakeup));
+                    dispatcher.target.send_replace(Some(target));
                 }
                 None => self.dispatcher(name, Some(target)),
             }
@@ -228,7 +229,7 @@ impl Engine {
     }
 
     fn dispatcher(&mut self, name: WebhookName, target: Option<Arc<Target>>) {
-        let (target, targeted) = watch::channel(target);
+        let (target, target_receiver) = watch::channel(target);
         let parts = dispatcher::Parts {
             name: name.clone(),
             store: self.store.clone(),
@@ -237,10 +238,11 @@ impl Engine {
             jitter: self.environment.jitter.clone(),
         };
         let wakeup = Arc::new(Notify::new());
-        let dispatcher = Dispatcher::new(parts, targeted, Arc::clone(&wakeup));
+        let dispatcher = Dispatcher::new(parts, target_receiver, Arc::clone(&wakeup));
         self.gauges.add(name.clone(), dispatcher.gauge());
         self.wakeups.add(name.clone(), Arc::clone(&wakeup));
-        self.webhooks.insert(name, Sending { target, wakeup });
+        self.webhooks
+            .insert(name, DispatcherHandle { target, wakeup });
         let stop = self.stop.clone();
         self.spawn("a dispatcher", dispatcher.heartbeat(), async move {
             Ok(dispatcher.run(stop).await?)
@@ -277,12 +279,12 @@ impl Engine {
         found
     }
 
-    fn attend_sockets(&mut self) {
+    fn sockets(&mut self) {
         let Environment { sockets, clock, .. } = self.environment.clone();
-        let attending = sockets.watch(clock);
+        let reporting = sockets.watch(clock);
         let stop = self.stop.clone();
         self.tasks.spawn("the sockets", async move {
-            stop.run_until_cancelled(attending).await;
+            stop.run_until_cancelled(reporting).await;
             Ok(())
         });
     }
@@ -326,7 +328,7 @@ impl Engine {
     }
 }
 
-/// A pause that the API requests for is the API's, whatever settings it is polled with.
+/// A pause that the API has requested stays, whatever settings it is polled with.
 fn keep_pause(before: &Upstream, now: &Upstream) {
     let at = Instant::now();
     if let Some(until) = before.gate().pause(at) {

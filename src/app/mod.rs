@@ -1,4 +1,4 @@
-//! The composition root: makes the parts, wires them, and runs them as one daemon.
+//! The composition root: makes the parts, connects them, and runs them as one daemon.
 
 mod engine;
 
@@ -42,27 +42,27 @@ use watchdog::{Loops, Watchdog};
 /// Pause before a database that is locked at start is tried again.
 const START_RETRY: Duration = Duration::from_secs(1);
 
-/// How long a part that others miss may take to say why it ended.
+/// How long to wait for the error of the store, after a part has ended because of another one.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
-/// What differs between a daemon in production and one under test.
+/// What differs between a daemon in production and one in a test.
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// The time of day.
     pub clock: Clock,
     /// Randomness of delays.
     pub jitter: Jitter,
-    /// How often foreign commits are looked for.
+    /// How often commits of other programs are checked for.
     pub intake_tick: Duration,
-    /// What the status server grants its peers.
+    /// Limits of the status server.
     pub status_limits: Limits,
     /// Memory for the API's answers.
     pub answers: AnswerMemory,
-    /// What connections are short of.
+    /// Opens connections, and reports a shortage of sockets.
     pub sockets: Sockets,
-    /// Who is told how the start and the stop go.
+    /// The service manager, notified of start and stop.
     pub manager: ServiceManager,
-    /// What records metrics, if anything does.
+    /// The recorder of metrics, if one is installed.
     pub exporter: Option<Exporter>,
 }
 
@@ -89,15 +89,15 @@ pub struct Daemon {
     store: Store,
     wakeup: Arc<Notify>,
     engine: Engine,
-    /// The requests at the status server that wait for something to happen.
+    /// The requests at the status server that wait for a change.
     waiting: Waiting,
     health: Arc<Health>,
     rules: watch::Sender<EnqueueRules>,
     loops: Loops,
-    /// Why the last reload was not taken, until one is.
-    refused: Arc<RwLock<Option<String>>>,
+    /// The error of the last reload, if it was refused.
+    reload_error: Arc<RwLock<Option<String>>>,
     status: Tasks,
-    /// What the status server reads and writes with, if there is one.
+    /// The status server's own connections to the database, if there is a status server.
     status_store: Option<Store>,
     status_stop: CancellationToken,
     status_address: Option<Listen>,
@@ -105,17 +105,17 @@ pub struct Daemon {
     _lock: InstanceLock,
 }
 
-/// The new settings cannot be used; the old ones stay.
+/// The new settings cannot be used; the old ones stay in force.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ReloadRefused(String);
 
 impl Daemon {
-    /// Takes the lock, brings the schema up to date, takes up what is there and starts to follow it. While another
-    /// program holds the database's lock it waits, until `stop`.
+    /// Takes the lock, brings the schema up to date, and starts to follow the jobs in the database. While another program
+    /// holds the database's lock it waits, until `stop`.
     ///
     /// # Errors
-    /// When another daemon has the database, the database cannot be used, or the status address cannot be listened to.
+    /// When another daemon uses the database, the database cannot be used, or the status server cannot listen on its address.
     pub async fn start(
         settings: Settings,
         environment: Environment,
@@ -172,7 +172,7 @@ impl Daemon {
             health,
             rules,
             loops,
-            refused: Arc::default(),
+            reload_error: Arc::default(),
             status,
             status_store,
             status_stop,
@@ -188,41 +188,42 @@ impl Daemon {
         self.status_address.clone()
     }
 
-    /// The requests at the status server that wait for something to happen.
+    /// The requests at the status server that wait for a change.
     #[must_use]
     pub fn waiting(&self) -> &Waiting {
         &self.waiting
     }
 
-    /// What the daemon knows.
+    /// The daemon's database.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// What asks the loops and tells the service manager how they are, until it is dropped.
+    /// The task that checks the loops and notifies the service manager, until it is dropped.
     fn watchdog(&self) -> impl Future<Output = ()> + Send + 'static {
-        let attendant = Watchdog {
+        let watchdog = Watchdog {
             loops: self.loops.clone(),
             health: Arc::clone(&self.health),
             store: self.store.clone(),
             manager: self.environment.manager.clone(),
-            refused: Arc::clone(&self.refused),
+            reload_error: Arc::clone(&self.reload_error),
         };
-        attendant.attend()
+        watchdog.run()
     }
 
-    /// Remembers why a reload was not taken, or that one was.
-    fn reload_was(&self, refused: Option<String>) {
-        *self.refused.write().unwrap_or_else(PoisonError::into_inner) = refused;
+    /// Keeps the error of a reload for the status line; `None` after one that was accepted.
+    fn set_reload_error(&self, error: Option<String>) {
+        let last = self.reload_error.write();
+        *last.unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// Makes the daemon look for new rows at once.
+    /// Makes the daemon check for new rows at once.
     pub fn wakeup(&self) {
         self.wakeup.notify_one();
     }
 
-    /// Resolves when a part ends that was not requests to; the daemon is to be stopped then.
+    /// Resolves with the error of a part that has ended without a stop; the daemon is to be stopped then.
     pub async fn failed(&mut self) -> anyhow::Error {
         tokio::select! {
             error = self.engine.tasks.first_end() => error,
@@ -230,12 +231,12 @@ impl Daemon {
         }
     }
 
-    /// Why a part ended that ended with `error`. Those that miss another part may be heard before it, so the database's own
-    /// word is waited for. Files that were taken away are the reason of whatever ended, and are was_logged first: before another
-    /// program makes a new log, the old one is to be saved.
+    /// The cause of `error`, with which a part has ended. It may have ended because of another part, so an error of the store
+    /// is waited for. Database files that were moved or deleted come first: the operator must save the old write-ahead log
+    /// before another program creates a new one.
     pub async fn reason_of(&mut self, error: anyhow::Error) -> anyhow::Error {
-        if let Err(taken) = self.store.verify_files().await {
-            return taken.into();
+        if let Err(missing) = self.store.verify_files().await {
+            return missing.into();
         }
         let is_of_store =
             |error: &anyhow::Error| error.chain().any(|cause| cause.is::<StoreError>());
@@ -253,11 +254,11 @@ impl Daemon {
         timeout(REASON_WAIT, of_store).await.unwrap_or(error)
     }
 
-    /// Goes on with other settings. Requests under way stay under way beside them, and nothing waits. Settings that only a
-    /// restart can change keep their old value, and are named in the log.
+    /// Applies other settings, without waiting for requests in flight. Settings that need a restart keep their old value and
+    /// are logged.
     ///
     /// # Errors
-    /// Settings that nobody can use are refused before anything changes.
+    /// When the settings cannot be used; nothing has changed then.
     pub fn reload(&mut self, new: Settings) -> Result<(), ReloadRefused> {
         for key in self.settings.restart_needed(&new) {
             warn!(
@@ -275,17 +276,17 @@ impl Daemon {
         Ok(())
     }
 
-    /// Stops in order: nothing new is begun, what is in flight is finished or, after the grace, given back, what is
-    /// configured is written down. `hurry` cuts the waiting short.
+    /// Stops in order: nothing new is begun, requests in flight are finished or dropped after the grace, and their outcomes
+    /// are recorded. `hurry` cuts the waiting short.
     ///
     /// # Errors
-    /// The first error that a part ended with.
+    /// The first error with which a part has ended.
     pub async fn stop(self, hurry: &CancellationToken) -> anyhow::Result<()> {
         self.waiting.end();
         let engine = self.engine.finish(hurry).await;
         self.status_stop.cancel();
         let status = self.status.finish(hurry).await;
-        // The last one out tidies the write-ahead log.
+        // The last connection to be closed checkpoints the write-ahead log.
         let closing = async {
             if let Some(store) = &self.status_store {
                 store.close().await;
@@ -320,7 +321,7 @@ async fn open(
         create: database.create,
         ..DatabaseFile::new(&database.path, database.allow_network_filesystem)
     };
-    // Before the lock, which such a file system may refuse with less to say.
+    // Before the lock, which an unsuitable file system may refuse with a less clear error.
     place.check()?;
     let note = format!(
         "pid {}, since {}",

@@ -1,4 +1,4 @@
-//! How the loops are: in sentences for people, as words and numbers for metrics.
+//! The state of the loops: in sentences for `/readyz`, as words and numbers for metrics.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,11 +19,11 @@ use crate::upstream::Upstream;
 use crate::upstream::gate::{Credentials, GateReasonKind, GateState};
 use crate::writer::Writable;
 
-/// The attempts under way of each webhook; a reload adds to it. Cheap to clone.
+/// The gauge of each webhook's dispatcher; a reload adds to it. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gauges(Arc<RwLock<Vec<Sending>>>);
+pub(super) struct Gauges(Arc<RwLock<Vec<WebhookGauge>>>);
 
-type Sending = (WebhookName, Arc<dispatcher::Gauge>);
+type WebhookGauge = (WebhookName, Arc<dispatcher::Gauge>);
 
 impl Gauges {
     pub(super) fn add(&self, name: WebhookName, gauge: Arc<dispatcher::Gauge>) {
@@ -39,7 +39,7 @@ impl Gauges {
     }
 }
 
-/// Those that are requests.
+/// Where the state of the loops is read.
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) loops: Loops,
@@ -51,7 +51,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// What the status server and the service manager are told.
+    /// The state of the loops for the status server and the service manager.
     pub(super) fn health(self, gauge: Arc<poller::Gauge>) -> Health {
         let for_metrics = self.clone();
         Health::new(move || self.problems(), gauge).with_gauges(move || for_metrics.gauge_values())
@@ -61,7 +61,7 @@ impl Sources {
         self.upstream.borrow().clone()
     }
 
-    /// What is wrong just now: what makes the daemon unready, and what is merely degraded (docs/operating.md, "What
+    /// The present problems: what makes the daemon unready, and what is merely degraded (docs/operating.md, "What
     /// /readyz says").
     fn problems(&self) -> Problems {
         let upstream = self.upstream();

@@ -12,10 +12,10 @@ use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
 use crate::telemetry::{self, Exporter};
 
-/// Runs the daemon until it is told to stop. `reread` reads the configuration anew on SIGHUP.
+/// Runs the daemon until a signal stops it. `reread` reads the configuration again on SIGHUP.
 ///
 /// # Errors
-/// When it cannot start, a part of it fails, or a second signal cuts the stopping short.
+/// When it cannot start, a part of it fails, or a second signal cuts the stop short.
 pub async fn run(
     settings: Settings,
     mut signals: Signals,
@@ -92,7 +92,7 @@ async fn end(daemon: Daemon, mut requests: Requests, mut signals: Signals) -> an
     info!("stopping");
     requests.stop.cancel();
     let hurry = requests.hurry.clone();
-    let stopped = requests.while_in(&mut signals, daemon.stop(&hurry)).await;
+    let stopped = requests.during(&mut signals, daemon.stop(&hurry)).await;
     info!(
         duration_ms = millis(began.elapsed()),
         cut_short = hurry.is_cancelled(),
@@ -107,7 +107,7 @@ async fn end(daemon: Daemon, mut requests: Requests, mut signals: Signals) -> an
     Ok(())
 }
 
-/// What the signals so far ask for.
+/// What the signals so far request.
 #[derive(Debug, Default)]
 struct Requests {
     /// The first signal to stop.
@@ -126,8 +126,8 @@ impl Requests {
         }
     }
 
-    /// Awaits `work`, and notes what is requests for meanwhile.
-    async fn while_in<T>(&mut self, signals: &mut Signals, work: impl Future<Output = T>) -> T {
+    /// Awaits `work` and notes the signals meanwhile.
+    async fn during<T>(&mut self, signals: &mut Signals, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -143,15 +143,15 @@ fn reload(
     verbosity: &Verbosity,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
-    let taken = reread().and_then(|new| {
+    let accepted = reread().and_then(|new| {
         let level = new.log.level.clone();
         daemon.reload(new)?;
         Ok(level)
     });
-    match taken {
+    match accepted {
         Ok(level) => {
             verbosity.set(&level)?;
-            daemon.reload_was(None);
+            daemon.set_reload_error(None);
             telemetry::reloaded(true);
             info!("the configuration was read again");
         }
@@ -164,10 +164,10 @@ fn refuse(daemon: &Daemon, error: &anyhow::Error) {
     let error = format!("{error:#}");
     error!(error, "the configuration was not taken; the old one stays");
     telemetry::reloaded(false);
-    daemon.reload_was(Some(error));
+    daemon.set_reload_error(Some(error));
 }
 
-/// Awaits `work`, which may take as long as it needs: killed in the middle it would only begin anew.
+/// Awaits `work` and keeps extending the service manager's start time-out: after a kill it would only start over.
 async fn with_time<T>(manager: &ServiceManager, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let mut tick = tokio::time::interval(MORE_TIME / 3);

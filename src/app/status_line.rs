@@ -1,15 +1,15 @@
-//! The one line of `systemctl status`: what is wrong, and what the daemon is busy with.
+//! The line in `systemctl status`: problems, and numbers of jobs, polls and deliveries.
 
 use crate::status::Report;
 
-/// Deliveries are counted up to this many.
+/// Pending deliveries are counted up to this number.
 pub(super) const COUNTED: u32 = 10_000;
 
-/// Most characters of the line; systemd shows it whole, people do not read more.
+/// Most characters of the line; systemd would show more, but it has to stay readable.
 const LONGEST: usize = 300;
 
-/// Troubles first, worst first, then the numbers.
-pub(super) fn status(report: &Report, pending: Option<u32>, refused: Option<&str>) -> String {
+/// Problems first, worst first, then the numbers.
+pub(super) fn status(report: &Report, pending: Option<u32>, reload_error: Option<&str>) -> String {
     let mut parts = Vec::new();
     let problems = &report.problems;
     if !problems.unready.is_empty() {
@@ -18,11 +18,11 @@ pub(super) fn status(report: &Report, pending: Option<u32>, refused: Option<&str
     if !problems.degraded.is_empty() {
         parts.push(format!("Degraded: {}", problems.degraded.join("; ")));
     }
-    if let Some(refused) = refused {
-        let refused: Vec<&str> = refused.lines().map(str::trim).collect();
-        let refused = refused.join("; ");
+    if let Some(error) = reload_error {
+        let lines: Vec<&str> = error.lines().map(str::trim).collect();
+        let error = lines.join("; ");
         parts.push(format!(
-            "The last reload was refused, the old settings stay: {refused}"
+            "The last reload was refused, the old settings stay: {error}"
         ));
     }
     let mut work = format!(
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_is_well_says_what_it_does() {
+    fn without_problems_the_line_has_the_numbers_alone() {
         assert_eq!(
             status(&report(&[], &[]), Some(2), None),
             "Following 1204 jobs, 1 poll in flight; 2 deliveries pending"
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_comes_first_and_on_one_line() {
+    fn problems_come_first_and_on_one_line() {
         let report = report(&["the disk is full"], &["no token can be had\nsince noon"]);
         assert_eq!(
             status(&report, None, Some("bad configuration\n  a: unknown key")),

@@ -1,4 +1,4 @@
-//! Who looks after events that wait for a webhook which is not configured: nobody sends them, so somebody must say so.
+//! Reports stranded events: those that wait for a webhook that is not configured.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,49 +13,49 @@ use crate::core::text::printable;
 use crate::store::{Store, Stranded};
 use crate::writer::wakeups::Wakeups;
 
-/// Rows that other hands have changed wake nobody; they are found by a look as rare as this.
+/// Longest pause between two checks; changes by other programs are found only by them.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Between two looks, however much happens.
+/// Shortest pause between two checks.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Most webhooks that are remembered; rows may name any.
+/// Most webhooks that stay in the metrics; rows may name any number.
 const MAX_REMEMBERED: usize = 100;
 
-/// Longest name that is was_logged, in characters.
+/// Longest name that is logged, in characters.
 const NAME_CHARS: usize = 64;
 
-/// What was found last. Cheap to clone.
+/// The result of the last check. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StrandedEvents(Arc<RwLock<Found>>);
 
 #[derive(Debug, Default)]
 struct Found {
     now: Vec<Stranded>,
-    /// These too were found once: metrics go on with them, so that they come down to zero.
+    /// All webhooks found since the start: their metrics go on, so that they return to zero.
     ever: BTreeSet<WebhookName>,
 }
 
 impl StrandedEvents {
-    /// What is wrong, in sentences.
+    /// The problems that `/readyz` shows.
     pub(super) fn problems(&self) -> Vec<String> {
         let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
         found.now.iter().map(sentence).collect()
     }
 
-    /// How many events wait.
+    /// Number of stranded events.
     pub(super) fn events(&self) -> u64 {
         let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
         found.now.iter().map(|each| each.events).sum()
     }
 
-    /// The webhooks that events have waited for since the start, those that metrics tell of.
+    /// The webhooks for which events have waited since the start, up to [`MAX_REMEMBERED`].
     pub(super) fn webhooks(&self) -> Vec<WebhookName> {
         let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
         found.ever.iter().cloned().collect()
     }
 
-    fn now_is(&self, now: Vec<Stranded>) {
+    fn update(&self, now: Vec<Stranded>) {
         let mut found = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let names = |stranded: &[Stranded]| -> BTreeSet<WebhookName> {
             stranded.iter().map(|each| each.webhook.clone()).collect()
@@ -77,8 +77,8 @@ impl StrandedEvents {
             );
         }
         let room = MAX_REMEMBERED.saturating_sub(found.ever.len());
-        let fresh: Vec<WebhookName> = after.difference(&found.ever).take(room).cloned().collect();
-        found.ever.extend(fresh);
+        let new: Vec<WebhookName> = after.difference(&found.ever).take(room).cloned().collect();
+        found.ever.extend(new);
         found.now = now;
     }
 }
@@ -89,7 +89,7 @@ fn sentence(stranded: &Stranded) -> String {
     format!("{events} for the webhook \"{webhook}\", which is not configured")
 }
 
-/// The loop that looks.
+/// The loop that checks for stranded events.
 #[derive(Debug)]
 pub(super) struct StrandedCheck {
     pub(super) store: Store,
@@ -99,13 +99,13 @@ pub(super) struct StrandedCheck {
 }
 
 impl StrandedCheck {
-    /// Looks until `stop`.
+    /// Checks until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let configured = self.configured.borrow_and_update().clone();
             match self.store.stranded(&configured).await {
-                Ok(now) => self.found.now_is(now),
-                // Others say that the database cannot be read; this is looked at again.
+                Ok(now) => self.found.update(now),
+                // The other loops report a database that cannot be read; this one tries again.
                 Err(error) => debug!(%error, "whether events are stranded cannot be read just now"),
             }
             let wait = async {

@@ -1,4 +1,4 @@
-//! Whether all loops advance, and what the service manager is told of it.
+//! The watchdog: checks that all loops advance, and notifies the service manager.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,29 +12,29 @@ use crate::status::Health;
 use crate::store::Store;
 use crate::telemetry;
 
-/// How often the loops are requests for a sign of life, and the status line is made anew.
+/// How often a beat is requested of the loops and the status line is updated.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The loops that have to advance, by name. Cheap to clone.
+/// The names and heartbeats of the loops. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Loops {
     loops: Arc<RwLock<Vec<(String, Heartbeat)>>>,
 }
 
 impl Loops {
-    /// From now on it is these loops.
+    /// From now on these loops are checked.
     pub(super) fn watch(&self, loops: Vec<(String, Heartbeat)>) {
         *self.loops.write().unwrap_or_else(PoisonError::into_inner) = loops;
     }
 
-    /// The names of those that have stalled.
+    /// The names of the loops that have stalled.
     pub(super) fn stalled(&self) -> Vec<String> {
         let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
         let stalled = loops.iter().filter(|(_, heartbeat)| heartbeat.is_stalled());
         stalled.map(|(name, _)| name.clone()).collect()
     }
 
-    fn ask(&self) {
+    fn request_beats(&self) {
         let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
         for (_, heartbeat) in loops.iter() {
             heartbeat.request();
@@ -42,20 +42,21 @@ impl Loops {
     }
 }
 
-/// Asks the loops, feeds the watchdog while all of them answer, and keeps the status line true.
+/// Requests beats of the loops, notifies the service manager's watchdog while all of them advance, and updates the status
+/// line.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     pub(super) loops: Loops,
     pub(super) health: Arc<Health>,
     pub(super) store: Store,
     pub(super) manager: ServiceManager,
-    /// Why the last reload was not taken, until one is.
-    pub(super) refused: Arc<RwLock<Option<String>>>,
+    /// The error of the last reload, if it was refused.
+    pub(super) reload_error: Arc<RwLock<Option<String>>>,
 }
 
 impl Watchdog {
-    /// Goes on until it is dropped.
-    pub(super) async fn attend(self) {
+    /// Runs until it is dropped.
+    pub(super) async fn run(self) {
         let mut stalled = Vec::new();
         let watchdog = self.manager.watchdog();
         let mut beat = tokio::time::interval(interval_for(watchdog));
@@ -69,7 +70,7 @@ impl Watchdog {
         }
     }
 
-    /// Whether no loop has stalled, as of the questions requests before; then asks anew.
+    /// Whether all loops have answered the requests of the last time; logs changes and requests new beats.
     fn all_advance(&self, stalled: &mut Vec<String>) -> bool {
         let now = self.loops.stalled();
         for name in now.iter().filter(|name| !stalled.contains(name)) {
@@ -83,24 +84,27 @@ impl Watchdog {
             info!(part = name, "a part that had stalled goes on");
         }
         *stalled = now;
-        self.loops.ask();
+        self.loops.request_beats();
         stalled.is_empty()
     }
 
     async fn line(&self) -> String {
         let report = self.health.report();
-        // What cannot be read just now is left out; the problems say why.
+        // Left out if the database cannot be read; the report shows why.
         let pending = self
             .store
             .pending_deliveries(status_line::COUNTED)
             .await
             .ok();
-        let refused = self.refused.read().unwrap_or_else(PoisonError::into_inner);
-        status_line::status(&report, pending, refused.as_deref())
+        let error = self
+            .reload_error
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        status_line::status(&report, pending, error.as_deref())
     }
 }
 
-/// Well within the time the watchdog allows.
+/// The interval of checks: several within the time that the service manager allows.
 fn interval_for(watchdog: Option<Duration>) -> Duration {
     watchdog
         .map_or(INTERVAL, |every| INTERVAL.min(every / 4))
@@ -113,7 +117,7 @@ mod tests {
     use crate::heartbeat::STALLED_AFTER;
 
     #[test]
-    fn the_beat_fits_the_watchdog() {
+    fn the_interval_fits_the_time_that_the_service_manager_allows() {
         assert_eq!(interval_for(None), INTERVAL);
         assert_eq!(interval_for(Some(Duration::from_secs(30))), INTERVAL);
         assert_eq!(
@@ -127,7 +131,7 @@ mod tests {
         let (loops, quick, stuck) = (Loops::default(), Heartbeat::default(), Heartbeat::default());
         let named = |name: &str, heartbeat: &Heartbeat| (name.to_owned(), heartbeat.clone());
         loops.watch(vec![named("intake", &quick), named("the writer", &stuck)]);
-        loops.ask();
+        loops.request_beats();
         quick.beat();
         tokio::time::sleep(STALLED_AFTER).await;
         assert_eq!(loops.stalled(), Vec::<String>::new());

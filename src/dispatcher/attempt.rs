@@ -1,4 +1,4 @@
-//! One attempt: sent, judged, recorded.
+//! One attempt: sent, decided upon, recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use super::health::SharedHealth;
 use super::permit::Permit;
 use super::{DispatcherError, Parts, Target};
 use crate::core::delivery::{
-    AfterAttempt, AttemptResult, Decision, Retrying, Trigger, WebhookName, Wish, after_attempt,
+    AfterAttempt, AttemptResult, Decision, Directive, RetryContext, Trigger, WebhookName,
+    after_attempt,
 };
 use crate::core::event::EventType;
-use crate::core::health::{Health, Tried};
+use crate::core::health::{Health, HealthEvidence};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::sockets::Shortage;
@@ -20,16 +21,16 @@ use crate::store::{DueDelivery, FinishedAttempt, HealthUpdate, patiently};
 use crate::telemetry;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
 
-/// What became of a delivery that was due.
+/// How the task of a due delivery ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It was tried.
+    /// A request was sent.
     Attempted(Box<Attempted>),
-    /// Nothing was sent: the event of this job is not to be sent any more, or not yet.
+    /// Nothing was sent: the delivery to this job's lane is no longer pending, or cannot be sent now.
     Skipped(JobId),
 }
 
-/// An attempt that is over.
+/// A finished attempt.
 #[derive(Debug)]
 pub(super) struct Attempted {
     pub(super) event_id: String,
@@ -40,19 +41,19 @@ pub(super) struct Attempted {
     /// Whether it is recorded.
     pub(super) recorded: bool,
     pub(super) after: AfterAttempt,
-    /// How long nothing is sent to the webhook, because it asked for that.
+    /// How long the webhook is paused at its request.
     pub(super) rest: Option<Duration>,
     pub(super) disables: bool,
     pub(super) error: Option<String>,
-    /// Who is change in the webhook's permit.
+    /// The webhook that gets the event instead.
     pub(super) fallback: Option<WebhookName>,
     /// The webhook's health, if the attempt has changed it.
     pub(super) health: Option<Health>,
 }
 
 impl Attempted {
-    /// Whether it means something for the webhook as a whole that stands in its row.
-    pub(super) fn concerns_all(&self) -> bool {
+    /// Whether it changes the webhook's row.
+    pub(super) fn changes_row(&self) -> bool {
         self.disables || self.rest.is_some()
     }
 }
@@ -60,10 +61,10 @@ impl Attempted {
 /// Why an attempt is made while the webhook is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
-    /// The time of the hold's next probe has come.
+    /// The next probe of the hold is due.
     Paced,
-    /// What it tells expires too soon to keep to the pace.
-    Fresh,
+    /// The event expires, so it does not wait for the next probe.
+    Expiring,
 }
 
 pub(super) async fn attempt(
@@ -77,33 +78,33 @@ pub(super) async fn attempt(
     let webhook = &target.webhook;
     let number = delivery.attempts + 1;
     let body = match delivery.body.take() {
-        // A large one only now: it is in memory as long as it is sent, and no longer.
+        // A large body is read only now and is in memory only while it is sent.
         None => patiently(|| parts.store.body_to_send(&webhook.name, &delivery.event_id)).await?,
         small => small,
     };
     let Some(body) = body else {
         return Ok(Ended::Skipped(delivery.job_id));
     };
-    // Nothing was sent and nothing is recorded: it is due as it was.
+    // For lack of sockets nothing was sent; the delivery stays due.
     let Ok(report) = send(&target, &delivery, body.into()).await else {
         return Ok(Ended::Skipped(delivery.job_id));
     };
     let ended_at = parts.clock.now();
-    // The health only now: how many more may be under way depends on it.
-    let judging = Judging {
+    let request = Request {
         parts: &parts,
         webhook,
         health: &health,
         delivery: &delivery,
         probe,
     };
-    let (Decision { after, rest }, health) = judging.judge(&report, ended_at);
+    let (Decision { after, rest }, health) = request.decide(&report, ended_at);
+    // Only after the health is updated, which limits the requests in flight.
     drop(permit);
     let lag = ended_at.since(delivery.created_at);
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
     let is_undelivered = is_undelivered_challenge(delivery.kind, delivery.expires_at, after);
     let fallback = webhook.fallback.clone().filter(|_| is_undelivered);
-    let disables = disables(&report.result, report.wish);
+    let disables = disables(&report.result, report.directive);
     let mut attempted = Attempted {
         event_id: delivery.event_id,
         job_id: delivery.job_id,
@@ -152,8 +153,8 @@ async fn send(
     target.sender.send(&target.webhook, &message).await
 }
 
-/// What is known of an attempt before it is judged.
-struct Judging<'a> {
+/// The request of an attempt, on whose answer is to be decided.
+struct Request<'a> {
     parts: &'a Parts,
     webhook: &'a WebhookSettings,
     health: &'a SharedHealth,
@@ -161,17 +162,17 @@ struct Judging<'a> {
     probe: Option<Probe>,
 }
 
-impl Judging<'_> {
-    /// What follows for the event, and for the health of the webhook if that changes.
-    fn judge(
+impl Request<'_> {
+    /// Decides what follows for the event, and for the webhook's health if that changes.
+    fn decide(
         &self,
         report: &AttemptReport,
         ended_at: UnixMillis,
     ) -> (Decision, Option<HealthUpdate>) {
         let (parts, delivery) = (self.parts, self.delivery);
-        // A clock that was just set says nothing of the time that is left.
+        // Right after a jump of the clock nothing expires.
         let is_settled = parts.clock.stability().is_settled;
-        let retrying = Retrying {
+        let context = RetryContext {
             used: delivery.retries_used,
             schedule: &self.webhook.retry,
             expires_at: delivery.expires_at.filter(|_| is_settled),
@@ -180,8 +181,8 @@ impl Judging<'_> {
             empty_rests: self.health.rests(),
         };
         let random = parts.jitter.fraction();
-        let decision = after_attempt(&report.result, report.wish, &retrying, ended_at, random);
-        let tried = Tried {
+        let decision = after_attempt(&report.result, report.directive, &context, ended_at, random);
+        let evidence = HealthEvidence {
             job_id: &delivery.job_id,
             event_id: &delivery.event_id,
             is_probe: self.probe == Some(Probe::Paced),
@@ -194,12 +195,12 @@ impl Judging<'_> {
             AttemptResult::Throttled { retry_after, .. } if retry_after.is_zero()
         );
         let limit = self.webhook.max_in_flight;
-        let health = self.health.after(&tried, is_empty_rest, limit, ended_at);
+        let health = self.health.after(&evidence, is_empty_rest, limit, ended_at);
         (decision, health)
     }
 }
 
-/// Whether this webhook will not get the challenge any more.
+/// Whether the event is of a challenge and is given up for this webhook.
 fn is_undelivered_challenge(
     kind: EventType,
     expires_at: Option<UnixMillis>,
@@ -207,18 +208,20 @@ fn is_undelivered_challenge(
 ) -> bool {
     let is_over = match after {
         AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => true,
-        // One that is disabled and expires is given up when its time has come.
+        // A disabled delivery with an expiry is given up when it expires.
         AfterAttempt::Disabled => expires_at.is_none(),
         AfterAttempt::Delivered | AfterAttempt::Retry(_) | AfterAttempt::Again(_) => false,
     };
     is_over && kind == EventType::ActionRequired
 }
 
-/// Why nothing more is to be sent to a webhook, if its answer says so.
-fn disables(result: &AttemptResult, wish: Option<Wish>) -> Option<&'static str> {
-    match (result, wish) {
+/// Why the answer disables the webhook, if it does.
+fn disables(result: &AttemptResult, directive: Option<Directive>) -> Option<&'static str> {
+    match (result, directive) {
         (AttemptResult::Gone, _) => Some("the webhook answered 410"),
-        (_, Some(Wish::Disable)) => Some("the webhook asked for it (webhook-delivery: disable)"),
+        (_, Some(Directive::Disable)) => {
+            Some("the webhook asked for it (webhook-delivery: disable)")
+        }
         _ => None,
     }
 }

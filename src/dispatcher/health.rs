@@ -1,9 +1,9 @@
-//! The webhook's health as its dispatcher and the attempts under way share it.
+//! The webhook's health, shared by its dispatcher and the attempts in flight.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::delivery::AfterAttempt;
-use crate::core::health::{Health, Hold, Tried};
+use crate::core::health::{Health, HealthEvidence, Hold};
 use crate::core::time::UnixMillis;
 use crate::store::{HealthUpdate, WebhookHealth};
 
@@ -14,7 +14,7 @@ pub(super) struct SharedHealth(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     health: Health,
-    /// Rests of no length in a row.
+    /// Pauses of zero length that the webhook requested in a row.
     rests: u32,
     revision: i64,
     generation: i64,
@@ -25,67 +25,67 @@ struct State {
 
 impl SharedHealth {
     pub(super) fn health(&self) -> Health {
-        self.known().health.clone()
+        self.state().health.clone()
     }
 
     pub(super) fn rests(&self) -> u32 {
-        self.known().rests
+        self.state().rests
     }
 
-    /// Takes over what the row says and this process cannot know: what was before its start, and what an operator has
-    /// done since. Answers whether there was any of it.
+    /// Takes over from the row what this process does not know: the state before its start, and what an operator has done
+    /// since. Returns whether there was anything.
     pub(super) fn adopt(&self, row: &WebhookHealth, now: UnixMillis) -> bool {
-        let mut known = self.known();
-        let is_new = !known.is_read || known.generation != row.generation;
-        let is_asked = known.asks != row.asks;
+        let mut state = self.state();
+        let is_new = !state.is_read || state.generation != row.generation;
+        let is_requested = state.asks != row.asks;
         if is_new {
-            known.health = row.health.clone();
-            known.rests = row.rests;
-            known.revision = row.revision;
-            known.generation = row.generation;
-        } else if is_asked && let Health::Held(hold) = &mut known.health {
-            // Somebody wants to see it tried.
+            state.health = row.health.clone();
+            state.rests = row.rests;
+            state.revision = row.revision;
+            state.generation = row.generation;
+        } else if is_requested && let Health::Held(hold) = &mut state.health {
+            // An operator's request makes the next probe due at once.
             *hold = Hold {
                 probe_at: None,
                 ..hold.clone()
             };
         }
-        let health = std::mem::take(&mut known.health);
-        known.health = health.clamped(now);
-        known.asks = row.asks;
-        known.is_read = true;
-        is_new || is_asked
+        let health = std::mem::take(&mut state.health);
+        state.health = health.clamped(now);
+        state.asks = row.asks;
+        state.is_read = true;
+        is_new || is_requested
     }
 
-    /// Takes an attempt into account; answers with what is to be recorded of it.
+    /// Updates the health after an attempt; returns what is to be recorded, if it has changed.
     pub(super) fn after(
         &self,
-        tried: &Tried<'_>,
+        attempt: &HealthEvidence<'_>,
         is_empty_rest: bool,
         max_in_flight: usize,
         now: UnixMillis,
     ) -> Option<HealthUpdate> {
-        let mut known = self.known();
-        let health = known.health.clone().after(tried, max_in_flight, now);
-        let rests = match tried.after {
+        let mut state = self.state();
+        let health = state.health.clone().after(attempt, max_in_flight, now);
+        let rests = match attempt.after {
             AfterAttempt::Delivered => 0,
-            _ => known.rests.saturating_add(u32::from(is_empty_rest)),
+            _ => state.rests.saturating_add(u32::from(is_empty_rest)),
         };
-        if (&health, rests) == (&known.health, known.rests) {
+        if (&health, rests) == (&state.health, state.rests) {
             return None;
         }
-        known.health = health.clone();
-        known.rests = rests;
-        known.revision += 1;
+        state.health = health.clone();
+        state.rests = rests;
+        state.revision += 1;
         Some(HealthUpdate {
             health,
             rests,
-            revision: known.revision,
-            generation: known.generation,
+            revision: state.revision,
+            generation: state.generation,
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the log says of a webhook: trouble and its end once each, and what an operator must know.
+//! Log lines of one webhook: trouble and its end once each, and everything an operator must act upon.
 
 use tracing::{debug, error, info, warn};
 
@@ -12,18 +12,15 @@ use crate::core::time::{UnixMillis, millis};
 use crate::store::{Expiry, WebhookHealth};
 use crate::telemetry;
 
-/// Longest id of an event that is logged, in characters; those of ours are shorter.
+/// Longest event id that is logged, in characters; our own are shorter.
 const MAX_ID: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Log {
     webhook: WebhookName,
     trouble: Recurring<()>,
-    /// Whether it was said that the webhook is disabled.
     disabled_logged: bool,
-    /// Whether it was said that the webhook is held.
     hold_logged: bool,
-    /// Whether it was said that the webhook's row cannot be read.
     unreadable_logged: bool,
 }
 
@@ -38,12 +35,12 @@ impl Log {
         }
     }
 
-    /// How the webhook stands as a whole, as its row says.
+    /// Logs what has changed in the webhook's row.
     pub(super) fn row(&mut self, row: &WebhookHealth) {
         let webhook = &self.webhook;
         let was_logged = std::mem::replace(&mut self.unreadable_logged, row.unreadable.is_some());
         if let Some(error) = row.unreadable.as_ref().filter(|_| !was_logged) {
-            error!(%webhook, error, "what is remembered of the webhook cannot be read and is left out; see: jobtrackd doctor");
+            error!(%webhook, error, "the recorded state of the webhook cannot be read and is ignored; see: jobtrackd doctor");
         }
         match &row.disabled {
             Some((since, reason)) => {
@@ -59,7 +56,7 @@ impl Log {
         }
     }
 
-    /// Another hand was in the row of a delivery.
+    /// Another program has changed the row of a delivery.
     pub(super) fn unreadable(&self, event_id: &str, error: &str) {
         let webhook = &self.webhook;
         let event_id = printable(event_id, MAX_ID);
@@ -69,12 +66,8 @@ impl Log {
     /// Events that expired.
     pub(super) fn expired(&self, expiries: &[Expiry]) {
         for expiry in expiries {
-            self.not_in_time(
-                &expiry.job_id,
-                &expiry.event_id,
-                expiry.fallback.as_ref(),
-                None,
-            );
+            let fallback = expiry.fallback.as_ref();
+            self.event_expired(&expiry.job_id, &expiry.event_id, fallback, None);
         }
     }
 
@@ -110,11 +103,11 @@ impl Log {
             }
             AfterAttempt::Expired => {
                 let (fallback, error) = (attempted.fallback.as_ref(), error.as_deref());
-                self.not_in_time(job_id, event_id, fallback, error);
+                self.event_expired(job_id, event_id, fallback, error);
                 None
             }
             AfterAttempt::Aborted => {
-                warn!(%webhook, %job_id, event_id, error, "an event was given up, as the webhook asked for; it is kept");
+                warn!(%webhook, %job_id, event_id, error, "an event was given up at the webhook's request; it is kept");
                 None
             }
             AfterAttempt::Disabled => None,
@@ -138,7 +131,7 @@ impl Log {
         }
     }
 
-    fn not_in_time(
+    fn event_expired(
         &self,
         job_id: &JobId,
         event_id: &str,

@@ -1,9 +1,9 @@
-//! The loop of stage 6: tells webhooks what was recorded, in order per job, at least once.
+//! Sends recorded events to webhooks, in order per job, at least once.
 //!
 //! One loop per webhook, so that a slow or dead one never delays another. The database is the queue: of the pending
-//! deliveries of one job only the first has a due time, so lanes are in order by construction, and a restart goes on where it
-//! was. Memory is bounded by a page of small bodies and by `max_in_flight` large ones, each read when its attempt begins. How the
-//! webhook as a whole is (`core::health`) decides how many requests may be under way.
+//! deliveries of one job only the first has a due time, so lanes are in order by construction and survive a restart. Memory
+//! is bounded by a page of small bodies and by `max_in_flight` large ones, each read when its attempt begins. The webhook's
+//! health (`core::health`) limits the requests in flight.
 
 mod attempt;
 
@@ -40,20 +40,20 @@ use health::SharedHealth;
 use log::Log;
 use permit::Permit;
 
-/// A webhook with nothing due is looked at again at least this often, wakeup or not.
+/// Longest pause between two reads of the database while nothing is due.
 const IDLE_CHECK: Duration = Duration::from_secs(60);
 
-/// Deliveries read at once, beside those under way. They wait in memory for a free permit.
+/// Deliveries read at once, beside those in flight. They wait in memory until the webhook's limit allows them.
 const PAGE: u32 = 32;
 
-/// Requests that are over and whose outcome is not recorded yet, beside those under way. More of them make transactions
-/// larger and fewer; after a crash they are sent again.
+/// Most finished requests whose outcome is not recorded yet, beside those in flight. A higher limit makes fewer and larger
+/// transactions, but after a crash these requests are sent again.
 const UNRECORDED: usize = 64;
 
-/// Expired deliveries given up at once.
+/// Expired deliveries that are given up at once.
 const EXPIRY_PAGE: u32 = 100;
 
-/// Most deliveries that cannot be read and are passed over; behind more of them others may wait.
+/// Most unreadable deliveries that are skipped; more of them may block the deliveries after them.
 const MAX_UNREADABLE: usize = 10_000;
 
 /// The loop of one webhook.
@@ -65,14 +65,14 @@ pub struct Dispatcher {
     wakeup: Arc<Notify>,
     writable: watch::Receiver<Writable>,
     attempts: JoinSet<Result<Ended, DispatcherError>>,
-    /// Jobs with a request under way, and its event: at most one per lane. Those whose outcome could not be recorded stay
-    /// here until the next start: sending again and again without ever recording it would be worse.
+    /// Jobs with a request in flight, and its event: at most one per lane. A lane whose outcome could not be recorded stays
+    /// here until the next start: sending the event again and again without a record would be worse.
     lanes: HashMap<JobId, String>,
-    /// Events of deliveries that cannot be read, said and left out.
+    /// Events of deliveries that cannot be read; logged once and skipped.
     unreadable: HashSet<String>,
-    /// Due, and read already.
+    /// Due deliveries that have been read.
     queue: VecDeque<DueDelivery>,
-    /// Whether more than the queue holds may be due.
+    /// Whether deliveries may be due that are not in the queue.
     more: bool,
     /// Whether the webhook's row may have changed.
     row_changed: bool,
@@ -80,21 +80,21 @@ pub struct Dispatcher {
     health: SharedHealth,
     /// When the next undelivered event expires.
     expires_at: Option<UnixMillis>,
-    /// The jumps of the wall clock up to which everything that waits was shortened to what it can be.
+    /// The number of clock jumps at the last [`Dispatcher::clamp`].
     clamped: Option<u64>,
     gauge: Arc<Gauge>,
-    /// Told when a request is over.
+    /// Notified when a request has ended.
     over: Arc<Notify>,
     heartbeat: Heartbeat,
     log: Log,
 }
 
-/// A webhook, and who sends to it.
+/// A webhook and the client that sends to it.
 #[derive(Debug)]
 pub struct Target {
     /// Its settings.
     pub webhook: WebhookSettings,
-    /// Prepared for it.
+    /// The client.
     pub sender: Sender,
 }
 
@@ -131,15 +131,15 @@ impl From<WriterGone> for DispatcherError {
 }
 
 impl Dispatcher {
-    /// Makes the loop; `wakeup` tells it that something new was recorded, or that an operator wants something. While `target`
-    /// is `None` the webhook is not configured, and nothing is sent.
+    /// Makes the loop. `wakeup` is notified when something new was recorded, or an operator has changed something. While
+    /// `target` is `None` the webhook is not configured, and nothing is sent.
     #[must_use]
     pub fn new(
         parts: Parts,
         target: watch::Receiver<Option<Arc<Target>>>,
         wakeup: Arc<Notify>,
     ) -> Self {
-        telemetry::webhook(&parts.name);
+        telemetry::webhook_configured(&parts.name);
         Self {
             writable: parts.recorder.writable(),
             log: Log::of(&parts.name),
@@ -162,19 +162,19 @@ impl Dispatcher {
         }
     }
 
-    /// Whether it advances.
+    /// Shows whether the loop advances.
     #[must_use]
     pub fn heartbeat(&self) -> Heartbeat {
         self.heartbeat.clone()
     }
 
-    /// Numbers that others may read.
+    /// Numbers for the status server and for metrics.
     #[must_use]
     pub fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.gauge)
     }
 
-    /// Delivers until `stop`, then finishes the attempts under way.
+    /// Delivers until `stop`, then finishes the attempts in flight.
     ///
     /// # Errors
     /// [`DispatcherError`] when it cannot go on; the process ends then.
@@ -212,7 +212,7 @@ impl Dispatcher {
         }
     }
 
-    /// Starts what is due and allowed; answers how long there is nothing more to do.
+    /// Starts the attempts that are due and allowed; returns how long to wait for the next.
     async fn start_attempts(&mut self) -> Result<Duration, DispatcherError> {
         if *self.writable.borrow_and_update() != Writable::Yes {
             return Ok(IDLE_CHECK);
@@ -220,17 +220,17 @@ impl Dispatcher {
         let Some(target) = self.target.borrow_and_update().clone() else {
             return Ok(IDLE_CHECK);
         };
-        let steady = self.parts.clock.stability();
-        if self.clamped != Some(steady.jumps) {
+        let stability = self.parts.clock.stability();
+        if self.clamped != Some(stability.jumps) {
             self.clamp(&target).await?;
-            self.clamped = Some(steady.jumps);
+            self.clamped = Some(stability.jumps);
             self.row_changed = true;
         }
         let now = self.parts.clock.now();
         if std::mem::take(&mut self.row_changed) {
             self.read_row().await?;
         }
-        if steady.is_settled && self.expires_at.is_some_and(|at| at <= now) {
+        if stability.is_settled && self.expires_at.is_some_and(|at| at <= now) {
             self.expire(&target, now).await?;
         }
         let next = if self.row.disabled.is_some() {
@@ -246,7 +246,7 @@ impl Dispatcher {
         Ok(next.map_or(IDLE_CHECK, |at| wait_until(at, now)))
     }
 
-    /// Shortens what waits to what it can be at most: a clock that was ahead may have put it years away.
+    /// Shortens waiting times to what they can be at most: a clock that was ahead may have set them years ahead.
     async fn clamp(&self, target: &Target) -> Result<(), DispatcherError> {
         let retry = target.webhook.retry.iter().max().copied();
         let longest = longest_retry(retry.unwrap_or_default());
@@ -260,11 +260,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Reads how the webhook stands. What was read of deliveries before is read again: an operator may have changed it.
+    /// Reads the webhook's row. Deliveries are read again if an operator has changed something.
     async fn read_row(&mut self) -> Result<(), DispatcherError> {
         let (store, name) = (&self.parts.store, &self.parts.name);
         let row = self.heartbeat.read(|| store.webhook_health(name)).await?;
-        // What has expired already comes first.
+        // Includes deliveries that have expired already.
         let ever = UnixMillis(i64::MIN);
         self.expires_at = self
             .heartbeat
@@ -280,7 +280,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Gives up what has expired and is not under way.
+    /// Gives up expired deliveries that are not in flight.
     async fn expire(&mut self, target: &Target, now: UnixMillis) -> Result<(), DispatcherError> {
         let (store, name) = (&self.parts.store, &self.parts.name);
         let limit = EXPIRY_PAGE + u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
@@ -310,7 +310,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts as many attempts as the webhook's health allows; answers when there is more to do.
+    /// Starts as many attempts as the webhook's health allows; returns when the next delivery is due.
     async fn start_allowed(
         &mut self,
         target: &Arc<Target>,
@@ -319,16 +319,16 @@ impl Dispatcher {
         let health = self.health.health();
         let allowed = health.allowed(target.webhook.max_in_flight);
         if let Some(hold) = health.hold() {
-            // What the last one has shown is recorded before the next one is chosen.
+            // The outcome of the last probe is recorded before the next one is chosen.
             return match self.attempts.is_empty() {
                 true => self.start_probe(target, hold, now).await,
                 false => Ok(None),
             };
         }
-        let under_way = self.gauge.in_flight.load(Ordering::Relaxed);
-        let unrecorded = self.attempts.len().saturating_sub(under_way);
+        let in_flight = self.gauge.in_flight.load(Ordering::Relaxed);
+        let unrecorded = self.attempts.len().saturating_sub(in_flight);
         let free = allowed
-            .saturating_sub(under_way)
+            .saturating_sub(in_flight)
             .min(UNRECORDED.saturating_sub(unrecorded));
         if free == 0 {
             return Ok(None);
@@ -346,7 +346,7 @@ impl Dispatcher {
             while free > 0
                 && let Some(delivery) = self.queue.pop_front()
             {
-                if self.may_be_sent(&delivery, now) {
+                if self.is_sendable(&delivery, now) {
                     self.start(target, delivery, None);
                     free -= 1;
                 }
@@ -361,21 +361,21 @@ impl Dispatcher {
                     .read(|| store.next_delivery(name, now))
                     .await?);
             }
-            let limit = PAGE + self.passed_over();
+            let limit = PAGE + self.skipped();
             let found = self
                 .heartbeat
                 .read(|| store.deliveries_due(name, now, limit))
                 .await?;
             let is_full = found.deliveries.len() + found.unreadable.len() >= limit as usize;
             let mut due = self.readable(found);
-            due.retain(|delivery| self.may_be_sent(delivery, now));
+            due.retain(|delivery| self.is_sendable(delivery, now));
             self.more = is_full && !due.is_empty();
             self.queue.extend(due);
         }
     }
 
-    /// Tries whether a held webhook accepts events again: with one that expires, as soon as it is due; else, at the pace of
-    /// the hold, with the heads of the lanes one after the other, those that were never tried first.
+    /// Probes a held webhook: with an event that expires as soon as that is due; otherwise, when the next probe is due, with
+    /// the first events of the lanes in turn, those never sent before first.
     async fn start_probe(
         &mut self,
         target: &Arc<Target>,
@@ -386,13 +386,13 @@ impl Dispatcher {
         self.more = true;
         let parts = Arc::clone(&self.parts);
         let (store, name) = (&parts.store, &parts.name);
-        let limit = 1 + self.passed_over();
-        let fresh = self
+        let limit = 1 + self.skipped();
+        let expiring = self
             .heartbeat
             .read(|| store.fresh_deliveries_due(name, now, limit))
             .await?;
-        if let Some(fresh) = self.first_to_send(fresh, now) {
-            self.start(target, fresh, Some(Probe::Fresh));
+        if let Some(delivery) = self.first_to_send(expiring, now) {
+            self.start(target, delivery, Some(Probe::Expiring));
             return Ok(None);
         }
         if let Some(early) = hold.probe_at.filter(|at| *at > now) {
@@ -402,7 +402,7 @@ impl Dispatcher {
                 .await?;
             return Ok(next.into_iter().chain([early]).min());
         }
-        // While the clock settles nothing expires, and nothing is passed over because it has.
+        // While the clock settles nothing expires, so nothing is skipped as expired.
         let ever = UnixMillis(i64::MIN);
         let is_settled = self.parts.clock.stability().is_settled;
         let expired = if is_settled { now } else { ever };
@@ -419,33 +419,32 @@ impl Dispatcher {
     fn first_to_send(&mut self, found: DueDeliveries, now: UnixMillis) -> Option<DueDelivery> {
         let deliveries = self.readable(found);
         let mut deliveries = deliveries.into_iter();
-        deliveries.find(|delivery| self.may_be_sent(delivery, now))
+        deliveries.find(|delivery| self.is_sendable(delivery, now))
     }
 
-    /// How many rows more than wanted are read: those under way are still pending and may be among them, and so may those
-    /// that cannot be read.
-    fn passed_over(&self) -> u32 {
+    /// Rows to read beyond those wanted: deliveries in flight are still pending, and unreadable ones are in the table too.
+    fn skipped(&self) -> u32 {
         u32::try_from(self.lanes.len() + self.unreadable.len()).unwrap_or(u32::MAX)
     }
 
-    /// The deliveries that could be read; the others are said once.
+    /// The deliveries that could be read; the others are logged once.
     fn readable(&mut self, found: DueDeliveries) -> Vec<DueDelivery> {
         for (event_id, error) in found.unreadable {
             if self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(event_id.clone()) {
                 self.log.unreadable(&event_id, &error);
-                // The page had one good row fewer than it could have.
+                // The page held one row less than its limit.
                 self.more = true;
             }
         }
         found.deliveries
     }
 
-    fn may_be_sent(&self, delivery: &DueDelivery, now: UnixMillis) -> bool {
-        let is_fresh = || {
-            let has_expired = delivery.expires_at.is_some_and(|at| at <= now);
-            !has_expired || !self.parts.clock.stability().is_settled
+    fn is_sendable(&self, delivery: &DueDelivery, now: UnixMillis) -> bool {
+        let has_expired = || {
+            delivery.expires_at.is_some_and(|at| at <= now)
+                && self.parts.clock.stability().is_settled
         };
-        !self.lanes.contains_key(&delivery.job_id) && is_fresh()
+        !self.lanes.contains_key(&delivery.job_id) && !has_expired()
     }
 
     fn start(&mut self, target: &Arc<Target>, delivery: DueDelivery, probe: Option<Probe>) {
@@ -465,7 +464,7 @@ impl Dispatcher {
         let attempted = match ended {
             Ok(Ok(Ended::Attempted(attempted))) => attempted,
             Ok(Ok(Ended::Skipped(job_id))) => {
-                // Another hand was there since it was read.
+                // The row has changed since it was read.
                 self.lanes.remove(&job_id);
                 self.row_changed = true;
                 return Ok(());
@@ -477,13 +476,13 @@ impl Dispatcher {
             self.lanes.remove(&attempted.job_id);
         }
         self.more = true;
-        self.row_changed |= attempted.concerns_all();
+        self.row_changed |= attempted.changes_row();
         self.log.attempted(&attempted, self.parts.clock.now());
         Ok(())
     }
 }
 
-/// A due time may lie between two milliseconds of the clock; one more makes sure it has come.
+/// One millisecond more than the difference, since the clock is rounded down to milliseconds.
 fn wait_until(at: UnixMillis, now: UnixMillis) -> Duration {
     (at.since(now) + Duration::from_millis(1)).min(IDLE_CHECK)
 }

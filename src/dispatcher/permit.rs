@@ -1,18 +1,18 @@
-//! The requests of one webhook that are under way.
+//! Counts the requests of one webhook that are in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Numbers that others may read at any time.
+/// Numbers for the status server and for metrics.
 #[derive(Debug, Default)]
 pub struct Gauge {
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: AtomicUsize,
 }
 
-/// One of the requests that may be under way; free again when it is dropped.
+/// One request in flight; dropping it ends that and notifies the dispatcher.
 #[derive(Debug)]
 pub(super) struct Permit {
     gauge: Arc<Gauge>,

@@ -137,13 +137,13 @@ fn of_database(figures: &Counts, now: UnixMillis) {
             .oldest_pending
             .map_or(Duration::ZERO, |at| now.since(at));
         let paused = webhook.paused_until.is_some_and(|until| until > now);
-        let standing = telemetry::Standing {
+        let gauges = telemetry::WebhookGauges {
             oldest_pending: oldest,
             disabled: webhook.is_disabled,
             held: webhook.is_held,
             paused,
         };
-        telemetry::standing(name, standing);
+        telemetry::webhook(name, gauges);
     }
     telemetry::files(figures.database_bytes, figures.wal_bytes);
 }

@@ -212,7 +212,7 @@ impl Stream {
                 }
                 Ok(None) => {}
                 Err(error) if error.is_temporary() => {
-                    // Tried again after a pause, which a commit does not cut short.
+                    // HealthEvidence again after a pause, which a commit does not cut short.
                     tokio::time::sleep(READ_RETRY).await;
                     if Instant::now() < heartbeat {
                         continue;

@@ -1,4 +1,4 @@
-//! The recorder, and the text it gives Prometheus.
+//! The recorder, and the text for Prometheus.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use metrics_util::MetricKindMask;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::process::Process;
-use super::{Kind, names, words};
+use super::{Kind, labels, names};
 use crate::core::event::EventType;
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use strum::IntoEnumIterator;
 
-/// How often observations are put into their buckets; until then each of them takes some bytes.
+/// How often the values of histograms are put into their buckets; until then each of them takes some bytes.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// A gauge that no scrape has set for so long is gone: that of a webhook that is configured no more, or of a database
-/// that cannot be read.
+/// A gauge that no scrape has set for this long is dropped: of a webhook that is no longer configured, or of a database that
+/// cannot be read.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// The recorder of this process. Cheap to clone.
@@ -29,16 +29,16 @@ pub struct Exporter {
     sqlite: String,
 }
 
-/// Why there are no metrics.
+/// The recorder cannot be installed.
 #[derive(Debug, thiserror::Error)]
 #[error("metrics cannot be recorded")]
 pub struct InstallError(#[from] BuildError);
 
 impl Exporter {
-    /// Makes this process record what it is told from now on; once per process. `sqlite` is the version of SQLite.
+    /// Installs the recorder of this process, once. `sqlite` is the version of SQLite.
     ///
     /// # Errors
-    /// When there is a recorder already.
+    /// When a recorder is already installed.
     pub fn install(started_at: UnixMillis, sqlite: String) -> Result<Self, InstallError> {
         let mut builder =
             PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN_AFTER));
@@ -58,7 +58,7 @@ impl Exporter {
         })
     }
 
-    /// Keeps the memory of the recorder bounded, until it is dropped.
+    /// Keeps the memory of the recorder bounded; runs until it is dropped.
     pub async fn keep_up(self) {
         let mut tick = interval(UPKEEP);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,7 +68,7 @@ impl Exporter {
         }
     }
 
-    /// Everything that was told so far, and what is known of the process, as Prometheus text.
+    /// All metrics, including those of the process, as Prometheus text.
     #[must_use]
     pub fn render(&self) -> String {
         let process = Process::read();
@@ -95,10 +95,10 @@ impl Exporter {
     }
 }
 
-/// Counts and sizes as Prometheus has them: exact up to 2^53.
+/// A count or size as a Prometheus number, exact up to 2^53.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "Prometheus knows no other numbers"
+    reason = "Prometheus has no other numbers"
 )]
 pub(super) fn float(number: u64) -> f64 {
     number as f64
@@ -114,7 +114,7 @@ fn describe() {
     }
 }
 
-/// What has not happened yet is 0 and not absent, so that its first time is seen as a change.
+/// Counters start at 0 and are not absent, so that Prometheus sees their first increment.
 fn start_at_zero() {
     for metric in names::ALL.iter().filter(|metric| metric.labels.is_empty()) {
         match metric.kind {
@@ -128,19 +128,16 @@ fn start_at_zero() {
             counter!(metric.name, label => *word).increment(0);
         }
     };
-    zero(&names::POLLS, "outcome", &words::POLLS);
-    zero(&names::JOBS_FINISHED, "outcome", &words::ENDS);
-    zero(&names::TOKEN_REQUESTS, "outcome", &words::TOKENS);
-    zero(&names::STALLS, "part", &words::PARTS);
-    zero(&names::RELOADS, "outcome", &words::RELOADS);
-    zero(
-        &names::PRUNED,
-        "what",
-        &Stage::iter().map(Stage::as_str).collect::<Vec<_>>(),
-    );
-    let told = EventType::iter()
+    zero(&names::POLLS, "outcome", &labels::POLLS);
+    zero(&names::JOBS_FINISHED, "outcome", &labels::ENDS);
+    zero(&names::TOKEN_REQUESTS, "outcome", &labels::TOKENS);
+    zero(&names::STALLS, "part", &labels::PARTS);
+    zero(&names::RELOADS, "outcome", &labels::RELOADS);
+    let stages: Vec<&str> = Stage::iter().map(Stage::as_str).collect();
+    zero(&names::PRUNED, "what", &stages);
+    let types = EventType::iter()
         .filter(|kind| *kind != EventType::Test)
         .map(EventType::as_str)
         .collect::<Vec<_>>();
-    zero(&names::EVENTS, "type", &told);
+    zero(&names::EVENTS, "type", &types);
 }

@@ -1,12 +1,12 @@
-//! Numbers for Prometheus: every metric there is, and one small function for each fact that is counted.
+//! Metrics for Prometheus: the list of all metrics, and one small function for each fact that is counted.
 //!
-//! Facts are told to the process' recorder. Only the `run` command installs one ([`Exporter::install`]); without it
-//! each of these functions does nothing.
+//! The functions write to the recorder of the process. Only the `run` command installs one ([`Exporter::install`]); without
+//! it each of them does nothing.
 
 mod exporter;
+mod labels;
 mod names;
 mod process;
-mod words;
 
 use std::time::Duration;
 
@@ -14,53 +14,53 @@ use metrics::{counter, gauge, histogram};
 use strum::IntoEnumIterator;
 
 pub use exporter::{Exporter, InstallError};
+pub use labels::Problem;
 pub use names::{ALL, Kind, Metric};
-pub use words::Problem;
 
 use crate::core::delivery::{AfterAttempt, AttemptResult, DeliveryState, WebhookName};
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobState};
 use crate::core::retention::Stage;
 
-/// What is true of the loops at the moment somebody asks.
+/// The state of the loops at a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct GaugeValues {
-    /// What is wrong; the same as `/readyz` says in sentences.
+    /// The problems that `/readyz` shows, but for stranded events.
     pub problems: Vec<Problem>,
-    /// Whether polls are held back.
+    /// Whether no poll may start because the API is paused.
     pub upstream_paused: bool,
-    /// The configured webhooks, with the number of attempts under way.
+    /// The configured webhooks, with the number of attempts in flight.
     pub webhooks: Vec<(WebhookName, usize)>,
-    /// Webhooks that are not configured and that events wait for, or have waited for.
+    /// Webhooks that are not configured and for which events wait, or have waited.
     pub stranded: Vec<WebhookName>,
-    /// How many events wait for such.
+    /// Number of events that wait for such webhooks.
     pub events_stranded: u64,
 }
 
-/// A poll that is over. `outcome` is a word of [`crate::core::poll::PollOutcome`]; `usable` is false when it was
-/// answered with what is no job, or what cannot be recorded.
+/// A poll has ended. `outcome` is a word of [`crate::core::poll::PollOutcome`]; `usable` is false if the answer could not be
+/// recorded.
 pub fn polled(outcome: &'static str, usable: bool, duration: Duration) {
-    let outcome = if usable || outcome != words::ANSWERED {
+    let outcome = if usable || outcome != labels::ANSWERED {
         outcome
     } else {
-        words::UNUSABLE
+        labels::UNUSABLE
     };
     counter!(names::POLLS.name, "outcome" => outcome).increment(1);
     histogram!(names::POLL_DURATION.name).record(duration);
 }
 
-/// A poll begins, so long after it was due.
-pub fn begun(lag: Duration) {
+/// A poll starts, this long after it was due.
+pub fn poll_started(lag: Duration) {
     histogram!(names::SCHEDULE_LAG.name).record(lag);
 }
 
-/// Polls were held back for so many more seconds.
+/// The API was paused for so many more seconds.
 pub fn paused(seconds: u64) {
     counter!(names::UPSTREAM_PAUSED_SECONDS.name).increment(seconds);
 }
 
-/// A token was asked for; `outcome` is `granted` or a word of `TokenTrouble`.
-pub fn token_asked(outcome: &'static str) {
+/// A token was requested; `outcome` is `granted` or a word of `TokenTrouble`.
+pub fn token_requested(outcome: &'static str) {
     counter!(names::TOKEN_REQUESTS.name, "outcome" => outcome).increment(1);
 }
 
@@ -82,7 +82,7 @@ pub fn recorded(transitions: usize, events: &[EventType], delay: Option<Duration
 
 /// A job has ended, with success or with this failure, after so many requests.
 pub fn finished(failure: Option<FailureKind>, requests: u64) {
-    let outcome = failure.map_or(words::SUCCESS, FailureKind::as_str);
+    let outcome = failure.map_or(labels::SUCCESS, FailureKind::as_str);
     counter!(names::JOBS_FINISHED.name, "outcome" => outcome).increment(1);
     histogram!(names::JOB_REQUESTS.name).record(exporter::float(requests));
 }
@@ -93,27 +93,27 @@ pub fn committed(changes: usize, duration: Duration) {
     histogram!(names::COMMIT_DURATION.name).record(duration);
 }
 
-/// A part of so many jobs was deleted in one transaction.
+/// This stage of so many jobs was deleted in one transaction.
 pub fn pruned(stage: Stage, jobs: u64, took: Duration) {
     counter!(names::PRUNED.name, "what" => stage.as_str()).increment(jobs);
     histogram!(names::PRUNE_DURATION.name).record(took);
 }
 
-/// A webhook is configured: whoever looks for what it has not done yet finds zeros.
-pub fn webhook(name: &WebhookName) {
-    for (outcome, error) in words::attempts() {
+/// A webhook is configured; its counters start at zero.
+pub fn webhook_configured(name: &WebhookName) {
+    for (outcome, error) in labels::attempts() {
         attempts(name, outcome, error, 0);
     }
     expired(name, 0);
 }
 
-/// Events expired before the webhook took them.
+/// Events expired before they were delivered.
 pub fn expired(webhook: &WebhookName, events: u64) {
     let webhook = webhook.as_str().to_owned();
     counter!(names::DELIVERIES_EXPIRED.name, "webhook" => webhook).increment(events);
 }
 
-/// An attempt is over; `lag` is the time since the event.
+/// An attempt has ended; `lag` is the time since the event.
 pub fn attempted(
     webhook: &WebhookName,
     result: &AttemptResult,
@@ -121,8 +121,8 @@ pub fn attempted(
     duration: Duration,
     lag: Duration,
 ) {
-    let error = result.class().unwrap_or(words::NO_ERROR);
-    attempts(webhook, words::of_attempt(result, after), error, 1);
+    let error = result.class().unwrap_or(labels::NO_ERROR);
+    attempts(webhook, labels::of_attempt(result, after), error, 1);
     let name = webhook.as_str().to_owned();
     histogram!(names::DELIVERY_ATTEMPT_DURATION.name, "webhook" => name.clone()).record(duration);
     if after == AfterAttempt::Delivered {
@@ -138,68 +138,69 @@ fn attempts(webhook: &WebhookName, outcome: &'static str, error: &'static str, c
 
 /// A part of the daemon, such as `the writer`, has stalled.
 pub fn stalled(part: &str) {
-    counter!(names::STALLS.name, "part" => words::part(part)).increment(1);
+    counter!(names::STALLS.name, "part" => labels::part(part)).increment(1);
 }
 
-/// A reload was taken, or refused.
+/// A reload was accepted (`taken`) or refused.
 pub fn reloaded(taken: bool) {
-    let outcome = words::RELOADS[usize::from(!taken)];
+    let outcome = labels::RELOADS[usize::from(!taken)];
     counter!(names::RELOADS.name, "outcome" => outcome).increment(1);
 }
 
-/// How the loops are now.
-pub fn loops(signs: &GaugeValues, ready: bool) {
+/// The state of the loops now.
+pub fn loops(values: &GaugeValues, ready: bool) {
     set(&names::READY, u64::from(ready));
-    set(&names::UPSTREAM_PAUSED, u64::from(signs.upstream_paused));
+    set(&names::UPSTREAM_PAUSED, u64::from(values.upstream_paused));
     for problem in Problem::iter() {
-        let is = signs.problems.contains(&problem);
-        gauge!(names::PROBLEM.name, "problem" => problem.as_str()).set(f64::from(u8::from(is)));
+        let is_present = values.problems.contains(&problem);
+        gauge!(names::PROBLEM.name, "problem" => problem.as_str())
+            .set(f64::from(u8::from(is_present)));
     }
-    set(&names::DELIVERIES_STRANDED, signs.events_stranded);
-    for (webhook, in_flight) in &signs.webhooks {
+    set(&names::DELIVERIES_STRANDED, values.events_stranded);
+    for (webhook, in_flight) in &values.webhooks {
         of_webhook(&names::DELIVERIES_IN_FLIGHT, webhook, *in_flight as u64);
     }
 }
 
-/// How many jobs are followed, are being polled, and name a webhook that is not configured.
+/// Jobs that are followed, that are being polled, and that name a webhook that is not configured.
 pub fn followed(jobs: usize, polls_in_flight: usize, unknown_webhook: usize) {
     set(&names::JOBS_FOLLOWED, jobs as u64);
     set(&names::POLLS_IN_FLIGHT, polls_in_flight as u64);
     set(&names::JOBS_UNKNOWN_WEBHOOK, unknown_webhook as u64);
 }
 
-/// How many jobs are in this state.
+/// Jobs in this state.
 pub fn jobs(state: JobState, jobs: u64) {
     gauge!(names::JOBS.name, "state" => state.as_str()).set(exporter::float(jobs));
 }
 
-/// How many deliveries to a webhook are in this state.
+/// Deliveries to a webhook in this state.
 pub fn deliveries(webhook: &WebhookName, state: DeliveryState, deliveries: u64) {
     let webhook = webhook.as_str().to_owned();
     gauge!(names::DELIVERIES.name, "webhook" => webhook, "state" => state.as_str())
         .set(exporter::float(deliveries));
 }
 
-/// How a webhook stands.
+/// The gauges of one webhook.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct WebhookGauges {
     /// The age of its oldest pending event.
     pub oldest_pending: Duration,
     /// Whether it is disabled.
     pub disabled: bool,
     /// Whether it is held.
     pub held: bool,
-    /// Whether it wants to be left alone.
+    /// Whether it is paused at its request.
     pub paused: bool,
 }
 
-/// How a webhook stands.
-pub fn standing(webhook: &WebhookName, standing: Standing) {
+/// The state of one webhook now.
+pub fn webhook(webhook: &WebhookName, gauges: WebhookGauges) {
     let name = webhook.as_str().to_owned();
-    gauge!(names::OLDEST_PENDING.name, "webhook" => name).set(standing.oldest_pending);
-    of_webhook(&names::WEBHOOK_DISABLED, webhook, standing.disabled.into());
-    of_webhook(&names::WEBHOOK_HELD, webhook, standing.held.into());
-    of_webhook(&names::WEBHOOK_PAUSED, webhook, standing.paused.into());
+    gauge!(names::OLDEST_PENDING.name, "webhook" => name).set(gauges.oldest_pending);
+    of_webhook(&names::WEBHOOK_DISABLED, webhook, gauges.disabled.into());
+    of_webhook(&names::WEBHOOK_HELD, webhook, gauges.held.into());
+    of_webhook(&names::WEBHOOK_PAUSED, webhook, gauges.paused.into());
 }
 
 /// The bytes of the database and of its write-ahead log.

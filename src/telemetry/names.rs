@@ -1,26 +1,26 @@
-//! Every metric there is: name, kind, labels, help, buckets. Nothing else in the program writes such a name.
+//! The list of all metrics: name, kind, labels, help, buckets. No other file writes the name of a metric.
 
-/// What a metric is to Prometheus.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     /// Only grows, from 0 at the start of the process.
     Counter,
-    /// Is as it is when it is asked for.
+    /// The value at the time of a scrape.
     Gauge,
-    /// Counts observations up to each of these bounds, in the metric's unit.
+    /// Counts values up to each of these bounds, in the metric's unit.
     Histogram(&'static [f64]),
 }
 
-/// A metric. Its name and its labels stay as they are; what changes them is a new metric.
+/// A metric. Its name and labels never change; a change makes a new metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
     /// Its name, with the unit at its end: seconds, bytes, or none.
     pub name: &'static str,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// The names of its labels. Their values are words of the program, or names of configured webhooks.
     pub labels: &'static [&'static str],
-    /// What it tells, in one line.
+    /// Its meaning, in one line.
     pub help: &'static str,
 }
 
@@ -46,7 +46,7 @@ const LAG: Kind = Kind::Histogram(&[
     0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 ]);
 
-/// 0.1 s to 1 h: from a change to its notice.
+/// 0.1 s to 1 h: from a change to its record.
 const DETECTION: Kind = Kind::Histogram(&[
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
 ]);

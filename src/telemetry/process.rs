@@ -1,8 +1,8 @@
-//! What Linux says of this process.
+//! Memory and open files of this process, from `/proc`.
 
 use std::fs;
 
-/// What is known of the process; nothing where `/proc` does not say.
+/// Numbers of this process; `None` if `/proc` does not show them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Process {
     pub(super) resident_bytes: Option<u64>,
@@ -11,11 +11,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Reads a few lines of `/proc`, which touches no disk.
+    /// Reads a few lines of `/proc`; no disk is accessed.
     pub(super) fn read() -> Self {
         let text =
             |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
-        // The folder is open itself while it is read.
+        // The folder itself is open while it is read.
         let open = fs::read_dir("/proc/self/fd").map(|entries| entries.count().saturating_sub(1));
         Self {
             resident_bytes: resident_bytes(&text("status")),
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_proc_are_read_and_others_are_nothing() {
+    fn lines_of_proc_are_read_and_others_are_ignored() {
         let status = "Name:\tjobtrackd\nVmHWM:\t   14000 kB\nVmRSS:\t   13312 kB\nThreads:\t4\n";
         assert_eq!(resident_bytes(status), Some(13_631_488));
         assert_eq!(resident_bytes("VmRSS:\t13312 MB\n"), None);

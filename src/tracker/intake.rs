@@ -1,6 +1,6 @@
-//! Noticing rows: those that are there at start, and those that others insert or change.
+//! Notices rows: those in the table at start, and those that other programs insert or change.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,37 +23,37 @@ pub const TICK: Duration = Duration::from_millis(40);
 /// Rows read at once.
 const PAGE: u32 = 500;
 
-/// What the poller gets.
+/// A message to the poller.
 #[derive(Debug)]
 pub enum Notice {
     /// Rows that are new or have changed.
     Rows(Vec<JobRow>),
-    /// Rows that were there at start; those overdue are spread over a short window.
+    /// Rows in the table at start; the polls of overdue ones are spread over a short window.
     Backlog(Vec<JobRow>),
 }
 
-/// The loop of stage 2.
+/// The loop that notices rows.
 #[derive(Debug)]
 pub struct Intake {
     /// Where rows are read.
     pub store: Store,
-    /// Where noticed requests are noted.
+    /// Where noticed requests are recorded.
     pub recorder: Recorder,
-    /// Who follows the rows.
+    /// Where noticed rows are sent.
     pub poller: mpsc::Sender<Notice>,
     /// Notified when this process has inserted or changed a row itself, so that it is noticed at once.
     pub wakeup: Arc<Notify>,
     /// Wakes the dispatcher of a webhook when an operator has changed something.
     pub wakeups: Wakeups,
-    /// The API as it is polled just now, to be polled again when an operator ends a pause that it asked for.
+    /// The API client in use, to resume polling when an operator ends a pause that the API has requested.
     pub upstream: watch::Receiver<Upstream>,
     /// How often commits of other programs are checked for.
     pub tick: Duration,
-    /// Whether it advances.
+    /// Shows whether the loop advances.
     pub heartbeat: Heartbeat,
 }
 
-/// Why intake ended.
+/// Why intake has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// The database cannot be read.
@@ -68,7 +68,7 @@ pub enum IntakeError {
 }
 
 impl Intake {
-    /// Adopts what is there, answers how many jobs that were on `adopted`, then notices changes until `stop`.
+    /// Reads the backlog, sends its size to `adopted`, then notices changes until `stop`.
     ///
     /// # Errors
     /// [`IntakeError`] when it cannot go on; the process ends then.
@@ -78,7 +78,7 @@ impl Intake {
         stop: CancellationToken,
     ) -> Result<(), IntakeError> {
         match self.notice_until(adopted, &stop).await {
-            // They were asked to stop as well, and were quicker; what they did not get is read at the next start.
+            // At a stop the others may end first; rows that they did not get are read at the next start.
             Err(IntakeError::PollerGone | IntakeError::WriterGone(_)) if stop.is_cancelled() => {
                 Ok(())
             }
@@ -91,13 +91,13 @@ impl Intake {
         adopted: oneshot::Sender<u64>,
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
-        // The watcher and the number come first: what is committed while the backlog is read is noticed again.
+        // The watcher and the number come first, so that commits during the reading of the backlog are noticed too.
         let mut watcher = self.heartbeat.read(|| self.store.watcher()).await?;
         let mut newest = self.heartbeat.read(|| self.store.newest_change()).await?;
         let mut requests = self.operator_requests().await?;
         let mut resumes = self.resumes().await?;
         let jobs = self.adopt_backlog().await?;
-        // Nobody waits for it when the start was cancelled.
+        // Fails if the start was cancelled.
         let _ = adopted.send(jobs);
         loop {
             self.heartbeat.beat();
@@ -115,7 +115,7 @@ impl Intake {
                     }
                 }
                 Ok(false) => {}
-                // It is checked again at the next tick.
+                // Checked again at the next tick.
                 Err(error) if error.is_temporary() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -127,13 +127,13 @@ impl Intake {
         }
     }
 
-    /// How often operators have changed something of each webhook.
-    async fn operator_requests(&self) -> Result<HashMap<WebhookName, i64>, IntakeError> {
+    /// Number of operators' requests so far, per webhook.
+    async fn operator_requests(&self) -> Result<BTreeMap<WebhookName, i64>, IntakeError> {
         let requests = self.heartbeat.read(|| self.store.webhook_asks()).await?;
         Ok(requests.into_iter().collect())
     }
 
-    /// How often operators have ended pauses of the API.
+    /// Number of pauses of the API that operators have ended so far.
     async fn resumes(&self) -> Result<i64, IntakeError> {
         Ok(self
             .heartbeat
@@ -141,11 +141,11 @@ impl Intake {
             .await?)
     }
 
-    /// Wakes the dispatchers of webhooks that an operator has enabled, disabled or replayed events of.
+    /// Wakes the dispatchers of webhooks with new requests: enabled, disabled, or events replayed.
     fn wake_changed(
         &self,
-        before: &HashMap<WebhookName, i64>,
-        requests: &HashMap<WebhookName, i64>,
+        before: &BTreeMap<WebhookName, i64>,
+        requests: &BTreeMap<WebhookName, i64>,
     ) {
         for (name, count) in requests {
             if before.get(name).unwrap_or(&0) != count {
@@ -156,7 +156,7 @@ impl Intake {
 
     async fn adopt_backlog(&self) -> Result<u64, IntakeError> {
         let mut jobs = 0;
-        // Whoever inserts may choose the row number, below zero too.
+        // Another program may insert a row with a negative number.
         let mut after = i64::MIN;
         loop {
             let page = self
@@ -167,7 +167,7 @@ impl Intake {
                 return Ok(jobs);
             };
             after = last.number;
-            jobs += self.hand_over(page, Notice::Backlog).await?;
+            jobs += self.send(page, Notice::Backlog).await?;
         }
     }
 
@@ -180,17 +180,18 @@ impl Intake {
                 .await?;
             let Some(last) = page.last() else {
                 if newest > before {
-                    let noting = self.recorder.changes_seen(newest);
-                    self.heartbeat.during(noting).await?;
+                    let recording = self.recorder.changes_seen(newest);
+                    self.heartbeat.during(recording).await?;
                 }
                 return Ok(newest);
             };
             newest = last.number;
-            self.hand_over(page, Notice::Rows).await?;
+            self.send(page, Notice::Rows).await?;
         }
     }
 
-    async fn hand_over(
+    /// Sends the rows to the poller, then has their `poll_requested` reset; returns their number.
+    async fn send(
         &self,
         page: Vec<JobChange>,
         notice: fn(Vec<JobRow>) -> Notice,
@@ -206,14 +207,14 @@ impl Intake {
         if rows.is_empty() {
             return Ok(count);
         }
-        let handing = self.poller.send(notice(rows));
+        let sending = self.poller.send(notice(rows));
         self.heartbeat
-            .during(handing)
+            .during(sending)
             .await
             .map_err(|_| IntakeError::PollerGone)?;
         if !requested.is_empty() {
-            let noting = self.recorder.poll_requests_taken(requested);
-            self.heartbeat.during(noting).await?;
+            let recording = self.recorder.poll_requests_taken(requested);
+            self.heartbeat.during(recording).await?;
         }
         Ok(count)
     }

@@ -1,7 +1,8 @@
-//! The loops that follow jobs: intake notices rows, the poller asks the API; what they saw goes to the [writer](crate::writer).
+//! The loops that follow jobs: intake notices rows, the poller polls the API; their observations go to the
+//! [writer](crate::writer), and the pruner deletes old rows.
 //!
-//! *When* to poll lives in memory and is rebuilt from the table at start; what is true lives in the database and is
-//! written only when something changed. Reading order: [`intake`], [`poller`].
+//! The schedule of polls is in memory and is rebuilt from the table at start; the state of jobs is in the database and is
+//! written only when something has changed. Reading order: [`intake`], [`poller`].
 
 pub mod intake;
 

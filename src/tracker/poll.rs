@@ -1,4 +1,4 @@
-//! One poll of one job: ask the API, observe, record. Runs as a task of its own; nothing is open in the database meanwhile.
+//! One poll of one job: request, observe, record. Runs as a task of its own, with no transaction open during the request.
 
 mod log;
 
@@ -25,10 +25,10 @@ use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
 use log::{PollLine, Summary};
 
-/// Longest delay between polls after the deadline, while no answer could be had.
+/// Longest delay between polls after the deadline, until one has a usable answer.
 const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
 
-/// What every poll needs.
+/// What all polls share.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) store: Store,
@@ -50,27 +50,27 @@ pub(super) struct PollTask {
     pub(super) progress: Progress,
     /// The hash of the body that was recorded last.
     pub(super) hash: Option<u64>,
-    /// Whether the row has a url of its own; the answer may have another id then.
+    /// Whether the row has a url of its own, so that the answer may have another id.
     pub(super) own_url: bool,
-    /// When the row was inserted; one of another time is another job of the same id.
+    /// When the row was inserted; distinguishes two jobs of the same id.
     pub(super) created_at: UnixMillis,
-    /// When the job expires; after that an answer is wanted soon.
+    /// When the job expires; polls after it have shorter delays.
     pub(super) deadline: UnixMillis,
     pub(super) work: Work,
 }
 
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Ask the API, unless the end comes first.
+    /// Poll the API, unless the end comes first.
     Poll {
         url: Url,
         end: oneshot::Receiver<Failure>,
     },
-    /// End the job without asking.
+    /// End the job without a poll.
     End(Failure),
 }
 
-/// A task that has ended.
+/// A finished task.
 #[derive(Debug)]
 pub(super) struct Polled {
     pub(super) id: JobId,
@@ -80,32 +80,32 @@ pub(super) struct Polled {
     pub(super) next: Next,
 }
 
-/// What is known of the job before and after a poll.
+/// What a poll starts from and updates.
 #[derive(Debug)]
 pub(super) struct PollState {
     pub(super) progress: Progress,
     /// The hash of the body that was recorded last.
     pub(super) hash: Option<u64>,
-    /// Whether there was an answer that is the job as it is now.
+    /// Whether the poll had a usable answer that is not stale.
     pub(super) is_current: bool,
-    /// How long the API wants the job to be left alone.
+    /// How long the job is not polled because of a `Retry-After`.
     pub(super) rest: Duration,
 }
 
-/// What the poller does with the job now.
+/// What the poller does with the job after the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     /// Poll again after this long.
     After(Duration),
-    /// Poll again as soon as the upstream may be polled: it was no fault of the job.
+    /// Poll again as soon as the gate is open: the job was not the cause.
     WhenOpen,
-    /// Nothing more: the job has ended, or its row is gone.
+    /// Stop following it: it has ended, or its row is gone.
     Forget,
-    /// Read the row again: it changed during the poll.
+    /// Read its row again, which has changed during the poll.
     Reread,
 }
 
-/// Why a task could not be finished. The process ends then.
+/// Why a task could not be finished; the process ends then.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollError {
     #[error(transparent)]
@@ -115,7 +115,7 @@ pub(super) enum PollError {
 }
 
 impl Context {
-    /// The next poll of a job is no further away than this, unless its row says so.
+    /// Upper bound of the delay before a job's next poll, `not_before` aside.
     pub(super) fn longest_wait(&self, progress: &Progress) -> Duration {
         progress.longest_delay(&self.policy, self.upstream.max_retry_after())
     }
@@ -146,8 +146,8 @@ impl Context {
         let ended = matches!(work, Work::End(_));
         let next = match work {
             Work::End(failure) => self.end(&job, &mut poll_state.progress, failure).await?,
-            // It was not polled since its row was read, and the row may have been read before it ended.
-            Work::Poll { .. } if hash.is_none() && self.is_over(&id).await? => Next::Forget,
+            // Before the first poll: the job may have ended after its row was read.
+            Work::Poll { .. } if hash.is_none() && self.has_ended(&id).await? => Next::Forget,
             Work::Poll { url, end } => {
                 let (started, requests) = (Instant::now(), AtomicU32::new(0));
                 let request = PollRequest {
@@ -164,20 +164,20 @@ impl Context {
                 let (duration, requests) = (started.elapsed(), requests.into_inner());
                 poll_state.progress.count(requests, self.clock.now());
                 match polled {
-                    // The memory is kept until what follows is recorded.
+                    // The memory for the answer is released only after the record.
                     Ok((poll, _memory)) => {
                         let word = poll.outcome.as_str();
-                        let next = self.judge(&job, &mut poll_state, poll).await?;
+                        let next = self.apply(&job, &mut poll_state, poll).await?;
                         let progress = &poll_state.progress;
-                        let well = word == "answered" && progress.consecutive_errors == 0;
+                        let usable = word == "answered" && progress.consecutive_errors == 0;
                         let line = PollLine {
                             outcome: word,
                             requests,
                             duration,
-                            error: progress.last_error.as_deref().filter(|_| !well),
+                            error: progress.last_error.as_deref().filter(|_| !usable),
                         };
                         line.log(&id, &next);
-                        telemetry::polled(word, well || word != "answered", duration);
+                        telemetry::polled(word, usable || word != "answered", duration);
                         next
                     }
                     Err(failure) => self.end(&job, &mut poll_state.progress, failure).await?,
@@ -192,14 +192,15 @@ impl Context {
         })
     }
 
-    async fn is_over(&self, id: &JobId) -> Result<bool, PollError> {
+    async fn has_ended(&self, id: &JobId) -> Result<bool, PollError> {
         match patiently(|| self.store.job(id)).await {
             Err(StoreError::Inconsistent { .. }) => Ok(false),
             row => Ok(row?.is_none_or(|row| row.state.is_final())),
         }
     }
 
-    async fn judge(
+    /// Updates the progress with the outcome of a poll, and records what follows from it.
+    async fn apply(
         &self,
         job: &Job<'_>,
         poll_state: &mut PollState,
@@ -218,7 +219,7 @@ impl Context {
                 return self.answered(job, poll_state, *snapshot, hash).await;
             }
             PollOutcome::Gone { status } => {
-                // How long it has not been there cannot be said of a clock that was just set.
+                // Right after a jump of the clock the grace starts again.
                 if !self.clock.stability().is_settled {
                     progress.not_found_since = None;
                 }
@@ -252,13 +253,13 @@ impl Context {
                 progress.failed(format!("{}: {}", trouble.class.as_str(), trouble.detail));
             }
         }
-        // A Retry-After is this job's own, and nothing is polled earlier than it says.
+        // This Retry-After is about the job alone; the job is not polled before it is over.
         let delay = self.delay(job, progress);
         poll_state.rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
         Ok(Next::After(delay.max(poll_state.rest)))
     }
 
-    /// What a `Retry-After` comes to.
+    /// The pause for a `Retry-After`: with jitter, and bounded.
     fn rest(&self, retry_after: Duration) -> Duration {
         let rest = lengthen(retry_after, self.policy.jitter, self.jitter.fraction());
         rest.min(self.upstream.max_retry_after())
@@ -272,9 +273,9 @@ impl Context {
         hash: u64,
     ) -> Result<Next, PollError> {
         let evidence = Evidence::Snapshot(snapshot);
-        // On the heap: most polls find nothing new, and every task would have room for it.
+        // On the heap, to keep the tasks small: most polls find nothing new.
         let next = Box::pin(self.record(job, &mut poll_state.progress, evidence)).await?;
-        // What could not be recorded, or was not to be, must not count as unchanged next time.
+        // An answer that was not recorded must not count as unchanged next time.
         poll_state.is_current = next != Next::Reread
             && poll_state.progress.consecutive_errors == 0
             && poll_state.progress.stale.is_none();
@@ -301,7 +302,7 @@ impl Context {
         evidence: Evidence,
     ) -> Result<Next, PollError> {
         let read = match patiently(|| self.store.tracked(job.id)).await {
-            // Another program has spoilt the job's rows; the other jobs go on.
+            // Another program has damaged the job's rows; the other jobs go on.
             Err(error @ StoreError::Inconsistent { .. }) => {
                 let error = error.to_string();
                 log::cannot_record(job.id, &error, progress.consecutive_errors);
@@ -347,11 +348,11 @@ impl Context {
             }
             let changed = tracked.state == JobState::Pending || !observation.events.is_empty();
             if !changed && tracked.resource == observation.resource {
-                // The same answer as before a restart, or again after an unusable one.
+                // The same answer as before a restart or before an unusable one.
                 return Ok(self.later(job, progress));
             }
         }
-        // They may be many times as large as the observation, and need not wait for its commit.
+        // They may be many times as large as the observation and are not needed for its commit.
         drop((tracked, evidence));
         self.commit(job, progress, observation, errors_before).await
     }

@@ -1,10 +1,10 @@
-//! The poller: knows when each followed job is due, and polls the due ones within the limits.
+//! The poller: schedules the followed jobs and polls the due ones, within the gate, the budget and the limit of tasks.
 
 mod bookkeeping;
 mod deadlines;
 mod followed;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,14 +33,13 @@ use followed::{Followed, State, Then};
 /// How often the progress of jobs is recorded, for people and for the next start.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The wall clock may be set; deadlines are polled at again at least this often.
+/// Deadlines are checked at least this often, since the wall clock may be set.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 
-/// Most ends of our own that are recorded at once. Each reads its job before it is handed to the writer, and thousands
-/// may be asked for at the same moment.
+/// Most ends of our own that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
-/// The loop of stages 3 to 5.
+/// The loop that polls jobs.
 #[derive(Debug)]
 pub struct Poller {
     context: Arc<Context>,
@@ -50,7 +49,7 @@ pub struct Poller {
     writable: watch::Receiver<Writable>,
     jobs: HashMap<JobId, Followed>,
     /// Jobs with progress that is not recorded yet.
-    unwritten: HashSet<JobId>,
+    unwritten: BTreeSet<JobId>,
     schedule: Schedule,
     tasks: JoinSet<Result<Polled, PollError>>,
     /// Jobs whose end waits to be recorded, [`State::Ending`].
@@ -61,14 +60,14 @@ pub struct Poller {
     wake_at: Option<Instant>,
     /// Names of unconfigured webhooks that were logged.
     unknown_logged: HashSet<String>,
-    /// Jobs found overdue at start, so far.
+    /// Number of overdue jobs in the backlog so far.
     overdue: usize,
-    /// Until when the upstream wants to be left alone, as last recorded.
+    /// The end of the API's pause as last recorded.
     recorded_pause: UnixMillis,
     paused_time: PausedTime,
-    /// The job that goes ahead of the others after a pause.
+    /// The job that is polled alone after a pause.
     trial: Option<JobId>,
-    /// How often the wall clock was set, as far as this loop has taken note.
+    /// The number of clock jumps at the last step.
     jumps: u64,
     gauge: Arc<Gauge>,
     heartbeat: Heartbeat,
@@ -87,7 +86,7 @@ pub struct PollerParts {
     pub jitter: Jitter,
 }
 
-/// What a reload may change; polls under way go on with what they began with.
+/// What a reload may change; polls in flight keep the settings with which they began.
 #[derive(Debug, Clone)]
 pub struct PollerSettings {
     /// The API.
@@ -98,34 +97,34 @@ pub struct PollerSettings {
     pub subscriptions: Subscriptions,
     /// When to poll.
     pub policy: PollingPolicy,
-    /// How many tasks may be taken at once, at least 1.
+    /// Most polls in flight, at least 1.
     pub max_in_flight: usize,
 }
 
-/// Numbers that others may read at any time.
+/// Numbers for the status server and for metrics.
 #[derive(Debug, Default)]
 pub struct Gauge {
     /// Jobs that are followed.
     pub followed: AtomicUsize,
-    /// Looks that are being taken.
+    /// Polls in flight, and ends that are being recorded.
     pub in_flight: AtomicUsize,
-    /// Followed jobs that name a webhook nobody configured.
+    /// Followed jobs that name a webhook that is not configured.
     pub unknown_webhooks: AtomicUsize,
 }
 
-/// Why the poller ended.
+/// Why the poller has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum PollerError {
     /// A poll or an end could not be recorded.
     #[error("a job cannot be recorded: {0}")]
     Task(String),
-    /// A row cannot be read again.
+    /// A row that has changed cannot be read.
     #[error("a row cannot be read")]
     Store(#[from] StoreError),
 }
 
 impl Poller {
-    /// Makes a poller that gets rows through `notices`.
+    /// Makes a poller that receives rows through `notices`.
     #[must_use]
     pub fn new(
         parts: PollerParts,
@@ -150,7 +149,7 @@ impl Poller {
             notices,
             writable,
             jobs: HashMap::new(),
-            unwritten: HashSet::new(),
+            unwritten: BTreeSet::new(),
             schedule: Schedule::default(),
             tasks: JoinSet::new(),
             ends: VecDeque::new(),
@@ -168,19 +167,19 @@ impl Poller {
         }
     }
 
-    /// Whether it advances.
+    /// Shows whether the loop advances.
     #[must_use]
     pub fn heartbeat(&self) -> Heartbeat {
         self.heartbeat.clone()
     }
 
-    /// Numbers that others may read.
+    /// Numbers for the status server and for metrics.
     #[must_use]
     pub fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.gauge)
     }
 
-    /// Follows jobs until `stop`, then finishes the tasks that are being taken.
+    /// Follows jobs until `stop`, then finishes the tasks in flight.
     ///
     /// # Errors
     /// [`PollerError`] when it cannot go on; the process ends then.
@@ -188,7 +187,7 @@ impl Poller {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
         }
-        // Polls that hang are dropped after the grace, and this loop with them: progress is recorded before.
+        // Progress is recorded first, since this loop is dropped if polls hang beyond the grace.
         self.flush();
         while let Some(polled) = self.tasks.join_next().await {
             self.finish(polled).await?;
@@ -197,24 +196,24 @@ impl Poller {
         Ok(())
     }
 
-    /// Waits for whatever comes first, and deals with it.
+    /// Does what is due, then waits for the next event and handles it.
     async fn step(&mut self, stop: &CancellationToken) -> Result<(), PollerError> {
-        // Subscribed before the gate is read: a change in between must not be missed.
+        // Subscribed before the gate is read, so that no change is missed.
         let upstream = self.context.upstream.clone();
         let gate_changed = upstream.gate().changed();
         self.heartbeat.beat();
         self.count_paused_time();
         self.record_pause();
-        let steady = self.context.clock.stability();
-        if std::mem::replace(&mut self.jumps, steady.jumps) != steady.jumps {
+        let stability = self.context.clock.stability();
+        if std::mem::replace(&mut self.jumps, stability.jumps) != stability.jumps {
             self.retime();
         }
         // A clock that was just set may be set again; nothing ends because of it (docs/operating.md, "Clock").
-        if steady.is_settled {
+        if stability.is_settled {
             self.expire();
         }
         self.start_polls();
-        // After the polls, which find the jobs whose url may not be requested.
+        // After the polls, which end the jobs whose url may not be requested.
         self.start_ends();
         if self.flush_at.is_some_and(|at| at <= Instant::now()) {
             self.flush();
@@ -225,7 +224,7 @@ impl Poller {
         self.gauge
             .in_flight
             .store(self.tasks.len(), Ordering::Relaxed);
-        let wake_at = self.wake_at(steady.is_settled);
+        let wake_at = self.wake_at(stability.is_settled);
         tokio::select! {
             () = stop.cancelled() => {}
             Some(polled) = self.tasks.join_next() => {
@@ -238,7 +237,7 @@ impl Poller {
             () = tokio::time::sleep_until(wake_at) => {}
             () = gate_changed => {}
             () = self.heartbeat.requested() => {}
-            // An error means that the writer is gone; its own error ends the process.
+            // If the writer has ended, its own error ends the process.
             Ok(()) = self.writable.changed() => {}
             Ok(()) = self.settings.changed() => self.renew(),
         }
@@ -252,7 +251,7 @@ impl Poller {
             true => now + at.since(wall).min(DEADLINE_CHECK),
             false => now + DEADLINE_CHECK,
         });
-        // Jobs that are due already wait for a free state, the gate or the budget, not for the time.
+        // Jobs that are due already wait for a free task, the gate or the budget, not for a time.
         [
             self.schedule.next_due(),
             deadline,
@@ -282,7 +281,7 @@ impl Poller {
         self.tasks.len() - self.ending
     }
 
-    /// Starts as many polls as the limits allow, best priority first.
+    /// Starts as many polls as the limits allow, best rank first.
     fn start_polls(&mut self) {
         let now = Instant::now();
         let jobs = &self.jobs;
@@ -298,7 +297,7 @@ impl Poller {
             if !on_trial {
                 self.trial = None;
             } else if self.trial.is_some() {
-                // After a pause one poll goes ahead; its outcome wakes this loop.
+                // After a pause one job is polled alone; its outcome wakes this loop.
                 return;
             }
             if let GateState::Closed { until, .. } = self.context.upstream.gate().state(now) {
@@ -309,8 +308,8 @@ impl Poller {
                 self.wake_at = Some(now + wait);
                 return;
             }
-            // An important job that is refused by itself must not go ahead after every pause, and who was throttled alone
-            // cannot show that all are.
+            // The longest due job, not the best rank: a job that is always refused must not be the trial of every pause. Nor
+            // may the suspect be, a job that was throttled alone: it does not show whether the others are.
             let next = if on_trial {
                 let suspect = self.context.upstream.gate().suspect();
                 self.trial = self.schedule.pop_longest_due(suspect.as_ref());
@@ -331,7 +330,7 @@ impl Poller {
         job.urgent = false;
         match self.context.upstream.target(id, job.url.as_deref()) {
             Ok(url) => {
-                job.begins();
+                job.count_lag();
                 let (end, ended) = oneshot::channel();
                 self.spawn(id, Work::Poll { url, end: ended }, Some(end));
             }
@@ -351,11 +350,11 @@ impl Poller {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
-        let last = job.final_poll_until.is_some();
+        let is_final = job.final_poll_until.is_some();
         job.state = State::Polling {
             end,
             then: Then::Nothing,
-            last,
+            is_final,
         };
         let task = PollTask {
             id: id.clone(),
@@ -382,7 +381,7 @@ impl Poller {
         self.ending -= usize::from(polled.ended);
         self.trial.take_if(|trial| *trial == polled.id);
         let wall = self.context.clock.now();
-        let (then, last) = self.take_followup(&polled.id);
+        let (then, is_final) = self.take_followup(&polled.id);
         if let Then::Follow(row) = then {
             self.forget(&polled.id);
             self.adopt(*row, Duration::ZERO);
@@ -418,8 +417,8 @@ impl Poller {
         job.hash = polled.poll_state.hash;
         job.rest_until = wall.plus(polled.poll_state.rest);
         self.unwritten.insert(polled.id.clone());
-        // A poll that began before the deadline is not the final one.
-        let is_over = last && polled.poll_state.is_current;
+        let is_over = is_final && polled.poll_state.is_current;
+        // A poll that began before the deadline is not the final one, which then follows at once.
         let again = job.final_poll_until.is_some() && polled.poll_state.is_current;
         let wanted = if again { wall } else { next_poll_at };
         job.next_poll_at = wanted.max(job.not_before.unwrap_or(wanted));
@@ -442,11 +441,11 @@ impl Poller {
         Ok(())
     }
 
-    /// What is to follow the task of a job that has ended, and whether it began after the deadline.
+    /// Takes what is to follow the finished task of a job, and whether the task was its final poll.
     fn take_followup(&mut self, id: &JobId) -> (Then, bool) {
         match self.jobs.get_mut(id).map(|job| &mut job.state) {
-            Some(State::Polling { then, last, .. }) => {
-                (std::mem::replace(then, Then::Nothing), *last)
+            Some(State::Polling { then, is_final, .. }) => {
+                (std::mem::replace(then, Then::Nothing), *is_final)
             }
             _ => (Then::Nothing, false),
         }

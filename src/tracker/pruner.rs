@@ -1,4 +1,4 @@
-//! Retention: deletes what has reached its age, a little at a time, and gives way to the other loops.
+//! Retention: deletes what has reached its age in small transactions with pauses between, so that the other loops can write.
 
 use std::time::Duration;
 
@@ -16,31 +16,31 @@ use crate::telemetry;
 use crate::writer::Writable;
 use strum::IntoEnumIterator;
 
-/// Pause before the first pass: at start other work comes first.
+/// Pause before the first pass, since the other loops are busy at start.
 const FIRST: Duration = Duration::from_secs(60);
 
 /// Pause between the end of one pass and the next.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Shortest pause between two transactions; it is at least twice as long as the one before.
+/// Shortest pause after a transaction; a pause is at least twice as long as the transaction.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The loop of retention.
 #[derive(Debug)]
 pub struct Pruner {
-    /// What is pruned.
+    /// The database.
     pub store: Store,
-    /// Whether anything can be written; if not, nothing is deleted.
+    /// Whether the database can be written; otherwise nothing is deleted.
     pub writable: watch::Receiver<Writable>,
     /// The ages; a reload may change them.
     pub retention: watch::Receiver<Retention>,
     /// The time of day.
     pub clock: Clock,
-    /// Whether it advances.
+    /// Shows whether the loop advances.
     pub heartbeat: Heartbeat,
 }
 
-/// What one pass has deleted.
+/// Numbers of what one pass has deleted.
 #[derive(Debug, Default)]
 struct Deleted {
     jobs: u64,
@@ -59,7 +59,7 @@ impl Pruner {
                 return Ok(());
             }
             pause = EVERY;
-            // A clock that has just jumped may be wrong, and what is deleted is gone.
+            // Right after a jump the clock may be wrong, and a deletion cannot be undone.
             if !self.clock.stability().is_settled {
                 pause = SETTLING;
                 continue;
@@ -69,7 +69,7 @@ impl Pruner {
                 Ok(Deleted { jobs, rows }) => {
                     info!(jobs, rows, "what had reached its age was deleted");
                 }
-                // Another program may hold the lock for long; there is no hurry.
+                // Another program holds the lock; the next pass is soon enough.
                 Err(error) if error.is_temporary() => debug!(%error, "nothing could be deleted"),
                 Err(error) => return Err(error),
             }
@@ -98,7 +98,7 @@ impl Pruner {
         Ok(deleted)
     }
 
-    /// Deletes one part of all jobs that are old enough; `false` at a stop.
+    /// Runs one stage on all jobs that are old enough; `false` at a stop.
     async fn stage(
         &mut self,
         stage: Stage,
@@ -129,7 +129,7 @@ impl Pruner {
                 if stage == Stage::Jobs {
                     deleted.jobs += pruned.jobs as u64;
                 }
-                if !self.give_way(pruned, size, stop).await {
+                if !self.pause(pruned, size, stop).await {
                     return Ok(false);
                 }
             }
@@ -153,14 +153,14 @@ impl Pruner {
             if pruned.rows < u64::from(rows) {
                 return Ok(true);
             }
-            if !self.give_way(pruned, size, stop).await {
+            if !self.pause(pruned, size, stop).await {
                 return Ok(false);
             }
         }
     }
 
-    /// Lets others go first, and waits while nothing can be written; `false` at a stop.
-    async fn give_way(
+    /// Pauses after a transaction, and while the database cannot be written; `false` at a stop.
+    async fn pause(
         &mut self,
         pruned: Pruned,
         size: &mut BatchSize,

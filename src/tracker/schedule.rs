@@ -1,4 +1,4 @@
-//! The timers: which job is due when, and which of the due ones goes first. Pure; time is an argument.
+//! The schedule: when each job is due, and which of the due jobs goes first. Pure; time is an argument.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -15,12 +15,11 @@ pub(super) struct Entry {
     rank: Rank,
 }
 
-/// Which of the due jobs go first: those that somebody waits for, then those whose deadline has passed, then those of the
-/// higher priority.
+/// The order of due jobs: those with a requested poll, then those whose final poll is due, then by priority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) urgent: bool,
-    pub(super) last: bool,
+    pub(super) is_final: bool,
     pub(super) priority: i64,
 }
 
@@ -31,17 +30,17 @@ impl Entry {
     }
 }
 
-/// Jobs that wait for their time, jobs that are due, and deadlines.
+/// Jobs that are not due yet, jobs that are due, and deadlines.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     waiting: BTreeSet<(Instant, JobId)>,
-    /// Best rank first, then the one that is due longest.
+    /// Best rank first, then the longest due.
     ready: BTreeSet<(Reverse<Rank>, Instant, JobId)>,
     deadlines: BTreeSet<(UnixMillis, JobId)>,
 }
 
 impl Schedule {
-    /// Adds a job, which must not be there already.
+    /// Adds a job that has no entry.
     pub(super) fn insert(&mut self, id: &JobId, due: Instant, rank: Rank) -> Entry {
         self.waiting.insert((due, id.clone()));
         Entry { due, rank }
@@ -70,7 +69,7 @@ impl Schedule {
         }
     }
 
-    /// Moves the jobs that are due at `now` to the ready ones. `rank_of` knows each job's rank.
+    /// Moves the jobs that are due at `now` to the ready ones, with the rank that `rank_of` returns.
     pub(super) fn advance(&mut self, now: Instant, rank_of: impl Fn(&JobId) -> Rank) {
         while let Some((due, _)) = self.waiting.first()
             && *due <= now
@@ -81,17 +80,17 @@ impl Schedule {
         }
     }
 
-    /// Takes the best of the ready jobs.
+    /// Takes the ready job of the best rank.
     pub(super) fn pop_ready(&mut self) -> Option<JobId> {
         self.ready.pop_first().map(|(_, _, id)| id)
     }
 
-    /// Takes the ready job that is due longest, whatever its rank; `last` only if there is no other.
-    pub(super) fn pop_longest_due(&mut self, last: Option<&JobId>) -> Option<JobId> {
+    /// Takes the longest due of the ready jobs, whatever its rank; `except` only if it is the only one.
+    pub(super) fn pop_longest_due(&mut self, except: Option<&JobId>) -> Option<JobId> {
         let longest = self
             .ready
             .iter()
-            .min_by_key(|(_, due, id)| (Some(id) == last, *due))?
+            .min_by_key(|(_, due, id)| (Some(id) == except, *due))?
             .clone();
         self.ready.remove(&longest);
         Some(longest.2)
@@ -132,14 +131,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_due_ones_go_by_priority_then_by_how_long_they_are_due() {
+    async fn due_jobs_go_by_rank_then_by_how_long_they_are_due() {
         let mut schedule = Schedule::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let id = |text: &str| JobId::parse(text).unwrap();
         let ranks = |id: &JobId| Rank {
             urgent: id.as_str() == "urgent",
-            last: id.as_str() == "last",
+            is_final: id.as_str() == "final",
             priority: if id.as_str().starts_with("high") {
                 5
             } else {
@@ -153,7 +152,7 @@ mod tests {
             ("late", 9),
             ("first", 0),
             ("urgent", 2),
-            ("last", 2),
+            ("final", 2),
         ] {
             let name = id(name);
             schedule.insert(&name, at(due), ranks(&name));
@@ -167,7 +166,7 @@ mod tests {
         let order: Vec<String> = std::iter::from_fn(|| schedule.pop_ready())
             .map(|id| id.to_string())
             .collect();
-        assert_eq!(order, ["urgent", "last", "high2", "low1"]);
+        assert_eq!(order, ["urgent", "final", "high2", "low1"]);
         assert_eq!(schedule.pop_longest_due(Some(&id("low1"))), None);
         schedule.insert(&id("only"), at(3), Rank::default());
         schedule.advance(at(3), ranks);

@@ -107,7 +107,7 @@ impl Upstream {
 fn is_of_another(class: TroubleClass) -> bool {
     matches!(
         class,
-        TroubleClass::Foreign | TroubleClass::Redirect | TroubleClass::Rubbish
+        TroubleClass::Foreign | TroubleClass::Redirect | TroubleClass::Unusable
     )
 }
 

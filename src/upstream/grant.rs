@@ -202,7 +202,7 @@ fn life(expires_in: &Value) -> Duration {
 
 fn unusable(detail: &str) -> TokenTrouble {
     TokenTrouble::Unavailable(Trouble {
-        class: TroubleClass::Rubbish,
+        class: TroubleClass::Unusable,
         detail: detail.to_owned(),
     })
 }

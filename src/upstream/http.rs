@@ -228,7 +228,7 @@ impl Http {
             let rest = self.clock.held(rest).await;
             rest.map_err(|_| self.timed_out())??;
         }
-        let body = reading.unpacked()?;
+        let body = reading.decompressed()?;
         if let Some(taken) = &mut taken {
             taken.resize(body.len()).await;
         }

@@ -1,4 +1,4 @@
-//! How long the upstream is left alone when it does not say for how long (contract, section 9).
+//! How long the upstream is paused when it does not say for how long (docs/jobs.md, "Errors of one job delay that job").
 
 use std::time::Duration;
 

@@ -188,7 +188,7 @@ impl Inner {
                 }
                 Err(error) => {
                     let detail = format!("HTTP {}, but {error}", answer.status);
-                    return unusable(TroubleClass::Rubbish, presentable(&detail, None));
+                    return unusable(TroubleClass::Unusable, presentable(&detail, None));
                 }
             }
         }
@@ -250,7 +250,7 @@ impl Finished {
     /// No answer, or a 2xx that is not the job: only without an answer may the upstream be down.
     fn trouble(trouble: Trouble) -> Self {
         let signal = match trouble.class {
-            TroubleClass::TooLarge | TroubleClass::Rubbish | TroubleClass::Foreign => {
+            TroubleClass::TooLarge | TroubleClass::Unusable | TroubleClass::Foreign => {
                 Signal::Unusable
             }
             _ => Signal::Trouble,

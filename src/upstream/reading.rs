@@ -5,7 +5,7 @@ use reqwest::Response;
 
 use super::answers::SMALL;
 use crate::core::poll::{Trouble, TroubleClass};
-use crate::core::text::{GZIP, Unpackable, unpacked};
+use crate::core::text::{DecompressError, GZIP, decompressed};
 use crate::sockets::cause;
 
 /// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
@@ -78,7 +78,8 @@ impl Reading {
             .piece
             .as_ref()
             .map_or(0, |_| self.announced.unwrap_or(self.limit));
-        let fits = |body: &[u8]| unpacked(body.to_vec(), SMALL) != Err(Unpackable::TooLarge);
+        let fits =
+            |body: &[u8]| decompressed(body.to_vec(), SMALL) != Err(DecompressError::TooLarge);
         if is_packed && (rest > 0 || !fits(&self.body)) {
             // What comes out grows by doubling.
             return rest + 2 * self.limit;
@@ -87,12 +88,12 @@ impl Reading {
     }
 
     /// The whole body, decompressed if it was compressed.
-    pub(super) fn unpacked(self) -> Result<Vec<u8>, Trouble> {
-        let unpacked = unpacked(self.body, self.limit);
-        let mut body = unpacked.map_err(|error| Trouble {
+    pub(super) fn decompressed(self) -> Result<Vec<u8>, Trouble> {
+        let decompressed = decompressed(self.body, self.limit);
+        let mut body = decompressed.map_err(|error| Trouble {
             class: match error {
-                Unpackable::TooLarge => TroubleClass::TooLarge,
-                Unpackable::Broken => TroubleClass::Rubbish,
+                DecompressError::TooLarge => TroubleClass::TooLarge,
+                DecompressError::Broken => TroubleClass::Unusable,
             },
             detail: error.to_string(),
         })?;

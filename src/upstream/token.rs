@@ -21,7 +21,7 @@ use crate::telemetry;
 pub(super) use attribution::Attribution;
 use attribution::Reads;
 
-/// No token is requested for so long after "too many token requests" (contract, section 9).
+/// No token is requested for so long after "too many token requests" (docs/api.md, fact 19).
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(300);
 
 /// A token is renewed when less than a fifth of its life is left, and never earlier than this before its end.
@@ -306,7 +306,7 @@ impl Slot {
         let sent_at = Instant::now();
         let answer = endpoint.request.send(http, &self.form).await;
         let result = answer.as_ref();
-        telemetry::token_asked(result.map_or_else(TokenTrouble::as_str, |_| "granted"));
+        telemetry::token_requested(result.map_or_else(TokenTrouble::as_str, |_| "granted"));
         let now = Instant::now();
         let mut cache = lock(&self.cache);
         let error = match answer {

@@ -11,7 +11,7 @@ use url::Url;
 use super::guard::Verdict;
 use super::resolver::NoAddress;
 use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
-use crate::core::delivery::{AttemptErrorClass, AttemptResult, Wish};
+use crate::core::delivery::{AttemptErrorClass, AttemptResult, Directive};
 use crate::core::text::printable;
 use crate::core::time::UnixMillis;
 use crate::sockets::{CONNECT_LIMIT, cause, links};
@@ -56,7 +56,7 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
 }
 
 /// What `webhook-delivery` asks for; an unknown word asks for nothing.
-pub(super) fn wish(headers: &HeaderMap) -> Option<Wish> {
+pub(super) fn directive(headers: &HeaderMap) -> Option<Directive> {
     let value = headers.get("webhook-delivery")?.to_str().ok()?;
     value.trim().parse().ok()
 }

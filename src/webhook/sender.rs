@@ -19,7 +19,7 @@ use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
 use crate::core::delivery::{
-    Attempt, AttemptErrorClass, AttemptResult, Trigger, WebhookName, Wish,
+    Attempt, AttemptErrorClass, AttemptResult, Directive, Trigger, WebhookName,
 };
 use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
@@ -72,7 +72,7 @@ pub struct AttemptReport {
     /// What it brought.
     pub result: AttemptResult,
     /// What the answer asks for besides.
-    pub wish: Option<Wish>,
+    pub directive: Option<Directive>,
     /// The beginning of the answer's body.
     pub answer: Option<Answer>,
     /// When it began; its second is the `webhook-timestamp`.
@@ -108,7 +108,7 @@ impl AttemptReport {
 }
 
 /// What became of one request: its result, and of an answer what it asks for besides and the beginning of its body.
-type Exchanged = (AttemptResult, Option<Wish>, Option<Answer>);
+type Exchanged = (AttemptResult, Option<Directive>, Option<Answer>);
 
 /// The sender could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -222,7 +222,7 @@ impl Sender {
         let secrets = self.redactor_for(webhook);
         let started = Instant::now();
         let exchange = self.exchange(webhook, request, started, &secrets);
-        let (mut result, wish, answer) = self.clock.held(exchange).await?;
+        let (mut result, directive, answer) = self.clock.held(exchange).await?;
         if let AttemptResult::Refused { detail, .. } | AttemptResult::Unreachable { detail, .. } =
             &mut result
         {
@@ -230,7 +230,7 @@ impl Sender {
         }
         Ok(AttemptReport {
             result,
-            wish,
+            directive,
             answer,
             started_at,
             duration: started.elapsed(),
@@ -265,7 +265,7 @@ impl Sender {
             Err(_) => return without_answer(outcome::of_silence(webhook.timeout)),
         };
         let mut result = outcome::of_answer(&response, self.clock.now());
-        let wish = outcome::wish(response.headers());
+        let directive = outcome::directive(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
         // Whatever becomes of the body, the status line has decided; a body that drips is only mentioned.
         let answer = answer::read(response, secrets, left).await;
@@ -273,7 +273,7 @@ impl Sender {
             let cut = answer.as_ref().and_then(|answer| answer.cut);
             *too_slow = cut == Some(Cut::TooSlow);
         }
-        Ok((result, wish, answer))
+        Ok((result, directive, answer))
     }
 
     fn request(

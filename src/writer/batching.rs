@@ -1,5 +1,5 @@
-//! What one transaction holds: within bounds, one observation per job, and in what parts it is committed when a rule of
-//! the schema refuses the whole.
+//! Puts changes into transactions, within bounds and with one observation per job, and splits a transaction that a rule of
+//! the schema refuses.
 
 use std::collections::HashSet;
 
@@ -11,21 +11,21 @@ use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::store::Batch;
 
-/// Most changes of one transaction. More of them wait for the next one.
+/// Most changes of one transaction; further ones wait for the next.
 pub(super) const MAX_BATCH: usize = 1000;
 
-/// Most bytes of observations and attempts in one transaction (4 MiB), unless a single one has more. What is recorded stays in
-/// memory until its commit, and others wait as long as that takes.
+/// Most bytes of observations and attempts in one transaction (4 MiB), unless a single one has more. It bounds the memory
+/// until the commit and the time for which other programs cannot write.
 pub(super) const MAX_BATCH_BYTES: usize = 4 << 20;
 
-/// A batch, and those who wait for its commit.
+/// A batch, and the answers to send after its commit.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     pub(super) batch: Batch,
     pub(super) waiting: Waiting,
 }
 
-/// Those who wait for a transaction; `seen` and `attempted` in the order of the batch.
+/// The answers to send after a commit; `seen` and `attempted` in the order of the batch.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) seen: Vec<(JobId, oneshot::Sender<Recorded>)>,
@@ -33,10 +33,11 @@ pub(super) struct Waiting {
     pub(super) expired: Vec<oneshot::Sender<bool>>,
 }
 
-/// An attempt: event, webhook, number.
+/// Event, webhook and number of an attempt.
 type AttemptKey = (String, WebhookName, u32);
 
-/// Takes what fits into one transaction; the rest goes to `later`.
+/// Takes what fits into one transaction; the rest goes to `later`. A second observation of a job waits too, since it is based
+/// on the job before the first.
 pub(super) fn gather(
     changes: &mut Vec<Change>,
     later: &mut Vec<Change>,
@@ -78,7 +79,7 @@ pub(super) fn gather(
                 batch.expiries.extend(expiries);
                 waiting.expired.push(done);
             }
-            // A page a transaction: many thousand rows of bookkeeping must not hold up what happened.
+            // One page of progress per transaction, so that many thousand rows do not delay observations.
             Change::Scheduled(schedules) if batch.schedules.is_empty() => {
                 batch.schedules = schedules;
             }
@@ -96,11 +97,11 @@ pub(super) fn gather(
 }
 
 impl Transaction {
-    /// What is left to commit after a rule of the schema refused this: each change by itself, and the bookkeeping last. One
-    /// that cannot be split is answered as refused.
+    /// Splits a transaction that a rule of the schema refused: each change by itself, and the bookkeeping last. A single
+    /// change is answered as refused.
     ///
     /// # Errors
-    /// The rule, when it refuses bookkeeping: that has no rule to break, so nothing can be trusted any more.
+    /// The rule, if it refuses bookkeeping, which breaks no rule of an intact database.
     pub(super) fn split(self, rule: &str) -> Result<Vec<Self>, String> {
         let Self { batch, waiting } = self;
         let units = batch.observations.len()
@@ -160,7 +161,7 @@ impl Transaction {
 }
 
 impl Waiting {
-    /// Says that a rule of the schema refuses what these wait for.
+    /// Answers that a rule of the schema refuses the changes.
     fn refuse(self, rule: &str) {
         for (_, done) in self.seen {
             let _ = done.send(Recorded::Refused(rule.to_owned()));
@@ -178,7 +179,7 @@ impl Waiting {
         for done in self.expired {
             error!(
                 error = rule,
-                "what has expired cannot be given up; its rows were changed by another program"
+                "expired events cannot be given up; their rows were changed by another program"
             );
             let _ = done.send(false);
         }

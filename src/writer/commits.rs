@@ -1,14 +1,14 @@
-//! Who waits for the next commit: requests at the status server.
+//! Subscriptions to commits, for requests at the status server that wait for a change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::core::job::JobId;
 
-/// Wakes those who wait when something was committed. What it was, they read for themselves, so a slow one misses
-/// nothing. Outlives the loops of one configuration. Cheap to clone.
+/// Wakes its subscribers at each commit. They read the changes from the database, so a slow one misses nothing. Cheap to
+/// clone.
 #[derive(Debug, Clone, Default)]
 pub struct Commits {
     shared: Arc<Shared>,
@@ -20,7 +20,7 @@ struct Shared {
     jobs: Mutex<HashMap<JobId, JobCommits>>,
 }
 
-/// One job that somebody waits for.
+/// The subscribers of one job.
 #[derive(Debug, Default)]
 struct JobCommits {
     waiting: usize,
@@ -28,7 +28,7 @@ struct JobCommits {
 }
 
 impl Commits {
-    /// Woken by every commit from now on.
+    /// A subscription to every commit from now on.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         Subscription {
@@ -37,7 +37,7 @@ impl Commits {
         }
     }
 
-    /// Woken by the commits that concern one job, from now on.
+    /// A subscription to the commits of one job from now on.
     #[must_use]
     pub fn subscribe_job(&self, id: &JobId) -> Subscription {
         let mut jobs = self.shared.jobs();
@@ -49,15 +49,15 @@ impl Commits {
         }
     }
 
-    /// These jobs' observations are committed.
-    pub(super) fn notify(&self, recorded: &HashSet<JobId>) {
+    /// Wakes the subscribers of these jobs, in this order, and those of every commit.
+    pub(super) fn notify(&self, recorded: &[&JobId]) {
         if recorded.is_empty() {
             return;
         }
         let increment = |count: &mut u64| *count = count.wrapping_add(1);
         let jobs = self.shared.jobs();
         if !jobs.is_empty() {
-            for job in recorded.iter().filter_map(|id| jobs.get(id)) {
+            for job in recorded.iter().filter_map(|id| jobs.get(*id)) {
                 job.count.send_modify(increment);
             }
         }
@@ -72,7 +72,7 @@ impl Shared {
     }
 }
 
-/// Woken by commits until it is dropped.
+/// A subscription; dropping it ends it.
 #[derive(Debug)]
 pub struct Subscription {
     count: watch::Receiver<u64>,
@@ -80,10 +80,10 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Resolves when there was a commit since the last call, or since the beginning. May be cancelled.
+    /// Resolves when there was a commit since the last call, or since the subscription. Cancel safe.
     pub async fn changed(&mut self) {
         if self.count.changed().await.is_err() {
-            // The sender lives as long as anybody can commit.
+            // Never reached while the daemon runs: the sender lives as long as the writer.
             std::future::pending::<()>().await;
         }
     }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_wait_hsubscription_of_their_job_and_nothing_is_kept_of_those_who_left() {
+    async fn subscribers_of_a_job_are_woken_by_its_commits_and_nothing_is_kept_of_those_who_left() {
         let commits = Commits::default();
         let id = |text| JobId::parse(text).unwrap();
         let mut any = commits.subscribe();
@@ -126,13 +126,13 @@ mod tests {
             commits.subscribe_job(&id("a")),
             commits.subscribe_job(&id("a")),
         );
-        commits.notify(&HashSet::from([id("b")]));
+        commits.notify(&[&id("b")]);
         assert!(was_woken(&mut any).await && !was_woken(&mut first).await);
-        commits.notify(&HashSet::from([id("b"), id("a")]));
+        commits.notify(&[&id("b"), &id("a")]);
         assert!(was_woken(&mut first).await && was_woken(&mut any).await);
         drop(first);
-        assert!(was_woken(&mut second).await, "what came before it listened");
-        commits.notify(&HashSet::new());
+        assert!(was_woken(&mut second).await, "by a commit before it waited");
+        commits.notify(&[]);
         assert!(!was_woken(&mut second).await && !was_woken(&mut any).await);
         drop(second);
         assert!(commits.shared.jobs().is_empty());

@@ -1,8 +1,7 @@
-//! The one writer: commits many jobs' changes together, and nothing leaves the process before its commit.
+//! The writer: commits the changes of many jobs together. Nothing is sent before it is committed.
 //!
-//! Changes come from the loops through a [`Recorder`]; [`batching`] puts them into transactions; [`Writer`] commits them
-//! to the store, answers the loops, and wakes those who wait: dispatchers ([`wakeups`]) and requests at the status server
-//! ([`commits`]).
+//! Changes come from the loops through a [`Recorder`]; `batching` puts them into transactions; [`Writer`] commits them
+//! to the store, answers the loops, and wakes dispatchers ([`wakeups`]) and requests at the status server ([`commits`]).
 
 mod batching;
 
@@ -10,7 +9,7 @@ pub mod commits;
 
 pub mod wakeups;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,13 +29,13 @@ use batching::{MAX_BATCH, Transaction, Waiting, gather};
 use commits::Commits;
 use wakeups::Wakeups;
 
-/// Changes that may wait for the writer before those who make them wait.
+/// Most changes in the queue; beyond that the loops wait.
 const QUEUE: usize = 2 * MAX_BATCH;
 
-/// Pause before a transaction that found the disk full or the database locked is tried again.
+/// Pause before a transaction is tried again after a full disk or a locked database.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A handle for those who have something to record. Cheap to clone; the writer ends when the last one is dropped.
+/// Sends changes to the writer. Cheap to clone; the writer ends when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Change>,
@@ -47,24 +46,24 @@ pub struct Recorder {
 /// and clocks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writable {
-    /// The last transaction was committed, or none was needed yet.
+    /// The last transaction was committed, or there was none yet.
     Yes,
     /// The disk is full; a transaction waits for space.
     DiskFull,
     /// Another program holds the lock; a transaction waits for it.
     Locked,
-    /// This process lacks something; a transaction waits until it has it.
+    /// This process has run out of a resource; a transaction waits for it.
     Short(Shortage),
 }
 
-/// What became of an observation.
+/// The result of recording an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recorded {
     /// It is committed.
     Yes,
-    /// The job had changed meanwhile, and must be polled again.
+    /// The job has changed meanwhile and must be read and polled again.
     Stale,
-    /// A rule of the schema, named here, forbids it.
+    /// This rule of the schema forbids it.
     Refused(String),
 }
 
@@ -95,7 +94,7 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Records an attempt and what follows from it; `false` when a rule of the schema forbids it, or it is not the next one
+    /// Records an attempt and what follows from it; `false` if a rule of the schema forbids it, or it is not the next attempt
     /// of its delivery.
     ///
     /// # Errors
@@ -107,7 +106,7 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Gives up what has expired; `false` when a rule of the schema forbids it.
+    /// Gives up expired deliveries; `false` if a rule of the schema forbids it.
     ///
     /// # Errors
     /// [`WriterGone`].
@@ -117,14 +116,13 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Records the progress of jobs. Informative: `false` when the writer is too busy to take it just now.
+    /// Records the progress of jobs without waiting; `false` if the queue is full.
     #[must_use]
     pub fn scheduled(&self, schedules: Vec<ScheduleUpdate>) -> bool {
         self.queue.try_send(Change::Scheduled(schedules)).is_ok()
     }
 
-    /// Records until when the API at this origin is paused, so that a restart does not forget it. `false` when
-    /// the writer is too busy to take it just now.
+    /// Records until when the API at this origin is paused, so that the pause survives a restart; `false` if the queue is full.
     #[must_use]
     pub fn upstream_paused(&self, origin: String, until: UnixMillis) -> bool {
         self.queue
@@ -132,7 +130,7 @@ impl Recorder {
             .is_ok()
     }
 
-    /// Notes that `poll_requested` of these jobs was noticed.
+    /// Resets `poll_requested` of these jobs.
     ///
     /// # Errors
     /// [`WriterGone`].
@@ -140,7 +138,7 @@ impl Recorder {
         self.send(Change::PollRequestsTaken(jobs)).await
     }
 
-    /// Notes that changes up to this number were noticed; forgotten with the next transaction.
+    /// Deletes the recorded row changes up to this number, with the next transaction.
     ///
     /// # Errors
     /// [`WriterGone`].
@@ -148,7 +146,7 @@ impl Recorder {
         self.send(Change::ChangesSeen(newest)).await
     }
 
-    /// Whether outcomes can be recorded, and when that changes.
+    /// Whether outcomes can be recorded, now and when that changes.
     #[must_use]
     pub fn writable(&self) -> watch::Receiver<Writable> {
         self.writable.clone()
@@ -172,7 +170,7 @@ pub struct Writer {
     heartbeat: Heartbeat,
 }
 
-/// Makes the writer and a first handle. Those who send to a webhook are woken when it has something new to deliver.
+/// Makes the writer and a first handle. The dispatchers in `wakeups` are woken when they have something new to deliver.
 #[must_use]
 pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writer) {
     let (queue, changes) = mpsc::channel(QUEUE);
@@ -197,14 +195,14 @@ pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writ
 }
 
 impl Writer {
-    /// Has this writer wake those who wait for commits.
+    /// Has this writer notify `commits` of each commit.
     #[must_use]
     pub fn waking(mut self, commits: Commits) -> Self {
         self.commits = commits;
         self
     }
 
-    /// Whether it advances.
+    /// Shows whether the loop advances.
     #[must_use]
     pub fn heartbeat(&self) -> Heartbeat {
         self.heartbeat.clone()
@@ -213,12 +211,11 @@ impl Writer {
     /// Commits until the last handle is dropped.
     ///
     /// # Errors
-    /// When the database cannot be trusted any more; the process has to start afresh then.
+    /// When the database cannot be used any more; the process has to be started again.
     pub async fn run(mut self) -> Result<(), StoreError> {
         let mut next = Vec::with_capacity(MAX_BATCH);
         while self.receive(&mut next).await > 0 {
-            // A second observation of one job waits, as it was decided upon what the first one changes; so does what
-            // would make the transaction too large.
+            // What does not fit into the transaction waits for the next one.
             while !next.is_empty() {
                 let mut later = Vec::new();
                 let transaction = gather(&mut next, &mut later, &mut self.changes_seen);
@@ -229,7 +226,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for changes; 0 when nobody can send any more.
+    /// Waits for changes; returns 0 when the last handle was dropped.
     async fn receive(&mut self, next: &mut Vec<Change>) -> usize {
         loop {
             tokio::select! {
@@ -239,8 +236,8 @@ impl Writer {
         }
     }
 
-    /// Commits a transaction. One that a rule of the schema refuses has rows of one job that somebody else has changed; the
-    /// others must not suffer for it, so each of its changes is committed by itself then.
+    /// Commits a transaction. If a rule of the schema refuses it, another program has changed rows of some job; then each
+    /// change is committed by itself, so that the other jobs go on.
     async fn commit(&mut self, mut transaction: Transaction) -> Result<(), StoreError> {
         if transaction.batch.is_empty() {
             return Ok(());
@@ -251,7 +248,7 @@ impl Writer {
         while let Some(Transaction { batch, waiting }) = left.pop_front() {
             match self.commit_patiently(&batch).await {
                 Ok(committed) => {
-                    // Its memory is counted until those who wait are answered.
+                    // Freed before the answers, which let the loops make new changes.
                     drop(batch);
                     self.answer(waiting, &committed);
                 }
@@ -265,10 +262,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Answers those who wait, and wakes the webhooks that have something new to send. Nobody waits only when the process
-    /// is going down.
+    /// Answers the loops that wait, and wakes the dispatchers that have something new to send. An answer that cannot be sent
+    /// is dropped: its loop has been stopped.
     fn answer(&self, waiting: Waiting, committed: &Committed) {
-        self.commits.notify(&committed.recorded);
+        let seen = waiting.seen.iter().map(|(id, _)| id);
+        let recorded: Vec<&JobId> = seen.filter(|id| committed.recorded.contains(*id)).collect();
+        self.commits.notify(&recorded);
         for (id, done) in waiting.seen {
             let recorded = match committed.recorded.contains(&id) {
                 true => Recorded::Yes,
@@ -287,12 +286,13 @@ impl Writer {
         for done in waiting.expired {
             let _ = done.send(true);
         }
-        for webhook in &committed.webhooks {
+        // Sorted, so that the order is fixed.
+        for webhook in committed.webhooks.iter().collect::<BTreeSet<_>>() {
             self.wakeups.wake(webhook);
         }
     }
 
-    /// Tries until it works, or cannot work any more.
+    /// Tries to commit until it succeeds or fails permanently.
     async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
         loop {
             self.heartbeat.beat();

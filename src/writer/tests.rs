@@ -19,7 +19,7 @@ async fn writer() -> (Writer, TempDir) {
     )
 }
 
-/// What follows from the first answer about a job, whose only step has this status and result.
+/// The observation of a job's first answer, whose only step has this status and result.
 fn seen(id: &str, status: &str, result: &str) -> Recordable {
     let job = Tracked {
         id: JobId::parse(id).unwrap(),
@@ -35,9 +35,9 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
         limited: false,
     };
     let body = format!(r#"{{"steps":[{{"title":"a","status":"{status}","result":{result}}}]}}"#);
-    let sighting = Evidence::Snapshot(Snapshot::parse(&body, None).unwrap());
+    let evidence = Evidence::Snapshot(Snapshot::parse(&body, None).unwrap());
     Recordable {
-        observation: observe(&job, &sighting, UnixMillis(2), "https://a").unwrap(),
+        observation: observe(&job, &evidence, UnixMillis(2), "https://a").unwrap(),
         deliveries: Vec::new(),
         schedule: ScheduleUpdate {
             job_id: job.id,
@@ -70,7 +70,7 @@ fn attempt(number: u32) -> FinishedAttempt {
     }
 }
 
-/// Everything that is gathered, a transaction at a time.
+/// The batches that the changes are put into.
 fn gathered(writer: &mut Writer, mut next: Vec<Change>) -> Vec<Batch> {
     let mut batches = Vec::new();
     while !next.is_empty() {
@@ -102,7 +102,7 @@ async fn a_transaction_holds_four_mebibytes_or_one_change_and_small_ones_wait_fo
         let change = seen(&format!("small-{n}"), "in-progress", "1");
         Change::Seen(Box::new(change), oneshot::channel().0)
     };
-    // Text, step, transition and event: four times the result.
+    // The result is held four times: in the text, the step, the transition and the event.
     let changes = (0..4)
         .map(|n| large(n, 900))
         .chain((4..6).map(|n| large(n, 450)))
@@ -141,12 +141,12 @@ fn everything_a_change_holds_counts() {
     let text = "x".repeat(1000);
     let plain = seen("j", "in-progress", "1").bytes();
     let more = |status: &str, result: &str| seen("j", status, result).bytes() - plain;
-    // Text, step, transition and event.
+    // The text, the step, the transition and the event.
     assert_eq!(more("in-progress", &format!("\"{text}\"")), 4 * 1001);
     let challenge = format!(r#"{{"type":"mfa","description":"{text}"}}"#);
-    // And the challenge as it is known, and in its event beside the text.
+    // Also the recorded challenge, and the challenge in its event beside the text.
     assert!(more("in-progress", &challenge) > 7 * 1000);
-    // And the failure, and its event with both.
+    // Also the failure, and its event with both.
     let error = format!(r#"{{"code":"{text}","title":"{text}","detail":"{text}"}}"#);
     assert!(more("failed", &error) > 7 * 3 * 1000);
     let mut with_deliveries = seen("j", "in-progress", "1");

@@ -1,8 +1,8 @@
 //! The only place that reads the wall clock or draws random numbers.
 //!
 //! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every
-//! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime has nothing to do, and
-//! SQLite and sockets are then "nothing to do" too: [`Clock::held`] keeps it still around such a call.
+//! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime is idle, and the runtime
+//! is idle while SQLite or a socket works: [`Clock::held`] stops paused time around such a call.
 
 mod renewed;
 
@@ -20,13 +20,13 @@ use jobtrackd_core::time::UnixMillis;
 
 pub use renewed::Renewed;
 
-/// How long, in real time, held work may be silent before paused time moves on without it.
+/// Longest real time for which held work stops paused time.
 ///
-/// Work that waits for a peer that never answers ends at a deadline of the paused clock, and that deadline would never
-/// come while the clock is held. Loopback sockets and SQLite answer in milliseconds, so two seconds of silence mean "hung".
+/// Work that waits for a silent peer ends at a deadline of the paused clock, which would never come while that is held.
+/// Loopback sockets and SQLite answer in milliseconds, so work that takes two seconds hangs.
 const HOLD_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where the time of day comes from. Clones share what was seen of its jumps.
+/// The time of day. Clones share the record of its jumps.
 #[derive(Debug, Clone)]
 pub struct Clock {
     source: Source,
@@ -46,19 +46,19 @@ enum Source {
 struct Driven {
     start: UnixMillis,
     origin: Instant,
-    /// By how many milliseconds a test has set it ahead.
+    /// Milliseconds by which a test has set it ahead.
     ahead: AtomicI64,
     hold: Mutex<Hold>,
 }
 
-/// What is held just now, and the watch that keeps paused time from jumping meanwhile.
+/// The work that holds paused time now, and the blocking task (the watch) that keeps it from jumping.
 #[derive(Debug, Default)]
 struct Hold {
     /// Holders of the current generation.
     holders: usize,
-    /// Moves on when a watch gives up; the holders it had no longer count.
+    /// Incremented when a watch gives up; the holders of earlier generations no longer count.
     generation: u64,
-    /// Tells the watch of each new holder; dropped when the last one leaves.
+    /// Notifies the watch of each new holder; dropped when the last one leaves.
     watch: Option<Sender<()>>,
 }
 
@@ -89,8 +89,8 @@ impl Clock {
         }
     }
 
-    /// Sets a driven clock ahead by so many milliseconds, back by negative ones; tokio's time stays as it is. The
-    /// computer's own clock is never set.
+    /// Sets a driven clock ahead by so many milliseconds, or back if negative; tokio's time stays as it is. No effect on
+    /// the computer's own clock.
     pub fn set_ahead(&self, millis: i64) {
         if let Source::Driven(driven) = &self.source {
             driven.ahead.fetch_add(millis, Ordering::Relaxed);
@@ -109,10 +109,10 @@ impl Clock {
         }
     }
 
-    /// Whether the time of day can be believed just now. Whoever is about to act on it for good asks first.
+    /// Whether the time of day can be relied on now. To be checked before a decision that cannot be undone.
     #[must_use]
     pub fn stability(&self) -> Stability {
-        // Under the lock, so that nobody else's later look comes between the two readings.
+        // Both clocks are read under the lock, so that no later reading is recorded first.
         let mut clock_jumps = self
             .clock_jumps
             .lock()
@@ -120,8 +120,8 @@ impl Clock {
         clock_jumps.observe(self.origin.elapsed(), self.now())
     }
 
-    /// Awaits `work` with paused time standing still, for as long as new work begins within two seconds of real time; after
-    /// that paused time moves on, so that hung work meets its deadline. With the system's clock it only awaits.
+    /// Awaits `work` and stops paused time meanwhile, as long as new work begins at least every two seconds of real time;
+    /// after that paused time moves on, so that hung work reaches its deadline. With the system's clock it only awaits.
     pub async fn held<F: Future>(&self, work: F) -> F::Output {
         let _guard = match &self.source {
             Source::System => None,
@@ -136,9 +136,8 @@ impl Clock {
         output
     }
 
-    /// The same clock, with a halt: whoever holds it passes one point before each piece of held work and one after it,
-    /// and at point number `at`, counted from 1, everything that holds this clock stands still for ever. That is what
-    /// a kill looks like from outside: with the loops dropped, what was done is done, and nobody knows of it.
+    /// The same clock with a halt, which simulates a kill: held work passes one point before it begins and one after it
+    /// ends, and from point number `at` on, counted from 1, all work held by this clock waits for ever.
     #[must_use]
     pub fn halting(&self, at: u64) -> (Self, Arc<Halt>) {
         let halt = Arc::new(Halt {
@@ -154,7 +153,7 @@ impl Clock {
     }
 }
 
-/// A point at which everything that holds a [`Clock`] stands still; see [`Clock::halting`].
+/// A point from which all work held by a [`Clock`] waits for ever; see [`Clock::halting`].
 #[derive(Debug)]
 pub struct Halt {
     at: u64,
@@ -193,7 +192,7 @@ impl HoldGuard {
             let mut hold = driven.lock();
             hold.holders += 1;
             match &hold.watch {
-                // The watch only goes away under the lock, after taking its sender out.
+                // The watch ends only under the lock, after it has removed its sender.
                 Some(watch) => drop(watch.send(())),
                 None => {
                     let (watch, begun) = std::sync::mpsc::channel();
@@ -225,8 +224,8 @@ impl Driven {
         self.hold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs as a blocking task, which is what stops paused time, until nothing is held or [`HOLD_LIMIT`] has passed
-    /// since the latest holder began.
+    /// Ends when nothing is held, or [`HOLD_LIMIT`] after the latest holder began. Paused time stops because this runs as
+    /// a blocking task.
     fn watch(&self, begun: &Receiver<()>) {
         loop {
             match begun.recv_timeout(HOLD_LIMIT) {
@@ -290,7 +289,7 @@ impl Jitter {
         }
     }
 
-    /// An id of its own: the prefix and 32 hexadecimal digits.
+    /// A random id: the prefix and 32 hexadecimal digits.
     #[must_use]
     pub fn id(&self, prefix: &str) -> String {
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);

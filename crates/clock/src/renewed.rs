@@ -1,4 +1,4 @@
-//! What is made anew when it has been in use for long enough.
+//! A value that is replaced when it is old enough.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A value with a longest life. What was handed out goes on as it is; the next to ask gets a new one.
+/// A value with a maximum age. Clones already in use stay as they are; the next [`Renewed::get`] returns a new value.
 pub struct Renewed<T> {
     life: Duration,
     make: Box<dyn Fn() -> Option<T> + Send + Sync>,
@@ -14,8 +14,8 @@ pub struct Renewed<T> {
 }
 
 impl<T: Clone> Renewed<T> {
-    /// Hands out `first` until its `life` is over, then what `make` makes. Where that fails, the value there is is kept for
-    /// another life.
+    /// Starts with `first`; a value older than `life` is replaced by `make`. If that returns `None`, the old value is kept
+    /// for another `life`.
     pub fn new(
         life: Duration,
         first: T,
@@ -28,7 +28,7 @@ impl<T: Clone> Renewed<T> {
         }
     }
 
-    /// The value as it is now.
+    /// The current value; makes a new one if it is too old.
     pub fn get(&self) -> T {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let (value, made) = &mut *current;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_made_anew_when_its_life_is_over_and_kept_where_that_fails() {
+    async fn it_is_replaced_when_its_life_is_over_and_kept_if_that_fails() {
         let minute = Duration::from_secs(60);
         let made = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&made);

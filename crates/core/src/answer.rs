@@ -1,4 +1,4 @@
-//! What a webhook answered, fit to be kept and shown: escaped, bounded, without our secrets.
+//! The answer of a webhook as it is stored and shown: escaped, bounded, without our secrets.
 
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
@@ -13,9 +13,9 @@ pub const MAX_ANSWER: usize = 16 << 10;
 /// The beginning of an answer's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The text: control and invisible characters and bytes that are no UTF-8 are escaped, at most [`MAX_ANSWER`] bytes.
+    /// The text, at most [`MAX_ANSWER`] bytes: control and invisible characters and bytes that are not UTF-8 are escaped.
     pub text: String,
-    /// Why it is not all of it.
+    /// Why the rest of it is missing.
     pub cut: Option<Cut>,
 }
 
@@ -24,7 +24,7 @@ pub struct Answer {
 #[serde(into = "&'static str")]
 #[strum(serialize_all = "snake_case")]
 pub enum Cut {
-    /// There is more than is kept.
+    /// It is longer than [`MAX_ANSWER`].
     TooLarge,
     /// It had not ended when the webhook's `timeout` was over.
     TooSlow,
@@ -41,8 +41,8 @@ impl Cut {
 }
 
 impl Answer {
-    /// Makes an answer of the first bytes of a body, without `secrets`; `None` when there is nothing to keep. Receivers
-    /// that echo what they are sent are common.
+    /// An answer from the first bytes of a body, without `secrets`, since many receivers echo the request; `None` if the
+    /// body is empty and whole.
     #[must_use]
     pub fn of(body: &[u8], cut: Option<Cut>, secrets: &Redactor) -> Option<Self> {
         if body.is_empty() && cut.is_none() {
@@ -116,7 +116,7 @@ mod tests {
         let echoed = of(b"x canary-token y canary z abc", &secrets);
         assert_eq!(
             echoed.text, "x *** y *** z abc",
-            "too short to be told from any text"
+            "a secret of three bytes is too short to hide"
         );
         let mut long = vec![b'x'; MAX_ANSWER - 6];
         long.extend_from_slice(b"canary-token");

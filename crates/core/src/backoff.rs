@@ -1,10 +1,10 @@
-//! Delays after trouble: exponential backoff, and what a remote asks for in `Retry-After`.
+//! Delays after failures: exponential backoff, and the `Retry-After` of an answer.
 
 use std::time::Duration;
 
 use super::time::UnixMillis;
 
-/// Longest rest that a webhook's `Retry-After` can cause; a larger wish is cut to this (docs/events-and-receiving.md,
+/// Longest pause that a webhook's `Retry-After` can cause; a longer one is cut to this (docs/events-and-receiving.md,
 /// "What an answer causes").
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -47,11 +47,11 @@ pub fn lengthen(delay: Duration, fraction: f64, random: f64) -> Duration {
     Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(delay)
 }
 
-/// A number of seconds above this is a Unix time: nobody means thirty years.
+/// A number of seconds above this is read as a Unix time; as a wait it would be over thirty years.
 const UNIX_TIME: u64 = 1_000_000_000;
 
 /// Reads the values of `Retry-After`: whole seconds, a Unix time, or one of the three dates of HTTP (RFC 9110, sections
-/// 10.2.3 and 5.6.7). Of several, in a line or in lines, the longest wait counts, and what cannot be read counts nothing.
+/// 10.2.3 and 5.6.7). Of several, in one line or more, the longest wait counts; what cannot be read is ignored.
 ///
 /// A moment in the past is a wait of zero, and a wait above `most` is cut to it.
 #[must_use]
@@ -68,7 +68,7 @@ pub fn parse_retry_after<'a>(
     Some(longest.min(most))
 }
 
-/// The entries of a list. The comma behind the name of a day separates none.
+/// The entries of a comma-separated list. A comma after the name of a day belongs to the date.
 fn entries(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = value;
     std::iter::from_fn(move || {
@@ -123,7 +123,7 @@ fn http_date(text: &str, now: UnixMillis) -> Option<UnixMillis> {
         day.parse().ok()?,
         hour,
         minute,
-        // A leap second, which Unix time does not know.
+        // Unix time has no leap seconds.
         second.min(59),
         0,
     );
@@ -131,7 +131,7 @@ fn http_date(text: &str, now: UnixMillis) -> Option<UnixMillis> {
     Some(UnixMillis::from(utc.timestamp()))
 }
 
-/// Two digits are the year that is nearest, at most fifty years from now.
+/// A year; two digits mean the nearest year that ends in them, at most fifty years from now.
 fn full_year(text: &str, now: UnixMillis) -> Option<i16> {
     let year: i16 = text.parse().ok()?;
     if text.len() != 2 {

@@ -14,7 +14,7 @@ pub struct PollingPolicy {
     pub initial_delay: Duration,
     /// Growth of the delay while nothing happens, at least 1.
     pub multiplier: f64,
-    /// Largest delay while all is well.
+    /// Largest delay while polls succeed.
     pub max_delay: Duration,
     /// Part of a delay by which it is randomly shortened or lengthened, 0 to 1.
     pub jitter: f64,
@@ -43,7 +43,7 @@ impl Default for PollingPolicy {
     }
 }
 
-/// Growth of the delay after polls that failed; the cadence's own multiplier may be as small as 1.
+/// Growth of the delay after polls that failed; the configured multiplier may be as small as 1.
 const ERROR_MULTIPLIER: f64 = 2.0;
 
 impl PollingPolicy {
@@ -81,10 +81,11 @@ impl PollingPolicy {
     }
 }
 
-/// How long a job is polled often after it was asked for while a challenge was open: a bank takes seconds, rarely minutes.
+/// How long a job is polled often after a poll was requested while a challenge was open: a bank takes seconds, rarely
+/// minutes.
 const HOT: Duration = Duration::from_secs(2 * 60);
 
-/// Most requests that are counted; a column holds no more.
+/// Most requests that are counted: the maximum of the column.
 const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
 
 /// How polling one job has gone so far.
@@ -96,17 +97,17 @@ pub struct Progress {
     pub quiet_polls: u32,
     /// Failed polls in a row.
     pub consecutive_errors: u32,
-    /// What the last failed poll said; kept after a success.
+    /// The error of the last failed poll; kept after a success.
     pub last_error: Option<String>,
     /// When it was last polled.
     pub last_polled_at: Option<UnixMillis>,
-    /// Since when it is not found.
+    /// When the API first answered 404 or 410 without a good answer since.
     pub not_found_since: Option<UnixMillis>,
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
     /// Whether the job has passed a bound (docs/jobs.md, "Bounds of one job").
     pub limited: bool,
-    /// Whether a step waits for the user. In memory only, like the next: the next good answer knows it again.
+    /// Whether a step waits for the user. In memory only, like the next two: the next good answer sets it again.
     #[serde(skip)]
     pub has_challenge: bool,
     /// Until when the delay does not grow, because the user has answered and the bank works.
@@ -120,12 +121,12 @@ pub struct Progress {
 /// So many equal stale answers in a row are believed (docs/jobs.md, "Stale answers").
 const BELIEVED: u32 = 3;
 
-/// What `last_error` says of a job that has passed a bound.
+/// The `last_error` of a job that has passed a bound.
 const LIMITED: &str = "the job has passed a bound (10,000 transitions, 10,000 events, 1,000 vanished steps, 64 MiB of events); \
                        only its end is recorded";
 
 impl Progress {
-    /// Counts the requests of a poll that ended at `now`, whatever it brought.
+    /// Counts the requests of a poll that ended at `now`, whatever its outcome.
     pub fn count(&mut self, requests: u32, now: UnixMillis) {
         if requests > 0 {
             let polls = self.polls.saturating_add(u64::from(requests));
@@ -134,7 +135,7 @@ impl Progress {
         }
     }
 
-    /// Notes a good poll. `moved`: it saw a transition, or the job for the first time.
+    /// Records a good poll. `moved`: it saw a transition, or the job for the first time.
     pub fn good(&mut self, moved: bool, queued: bool) {
         self.quiet_polls = if moved {
             0
@@ -146,7 +147,7 @@ impl Progress {
         self.queued = queued;
     }
 
-    /// Notes a stale answer; answers whether it is to be believed all the same.
+    /// Records a stale answer; returns whether it is believed, because it came often enough in a row.
     pub fn stale(&mut self, fingerprint: u64) -> bool {
         let again = self.stale.filter(|(before, _)| *before == fingerprint);
         let times = again.map_or(1, |(_, times)| times + 1);
@@ -154,37 +155,37 @@ impl Progress {
         times >= BELIEVED
     }
 
-    /// Notes that only the job's end is recorded; answers whether that is new.
+    /// Records that the job has passed a bound; returns whether that is new.
     pub fn limit(&mut self) -> bool {
         self.last_error = Some(LIMITED.to_owned());
         !std::mem::replace(&mut self.limited, true)
     }
 
-    /// Notes that somebody wants to know at once. With a challenge open that means that it was answered: delays are short
-    /// for a while.
+    /// Records a request to poll at once. While a challenge is open that means that it was answered, so delays are short
+    /// for two minutes.
     pub fn poll_requested(&mut self, now: UnixMillis) {
         if self.has_challenge {
             self.hot_until = Some(now.plus(HOT));
         }
     }
 
-    /// Notes a poll that failed.
+    /// Records a poll that failed.
     pub fn failed(&mut self, error: String) {
         self.consecutive_errors = self.consecutive_errors.saturating_add(1);
         self.last_error = Some(error);
     }
 
-    /// Notes a 404 or 410 seen at `now`; answers whether the grace is over.
+    /// Records a 404 or 410 seen at `now`; returns whether the grace is over.
     pub fn not_found(&mut self, error: String, now: UnixMillis, policy: &PollingPolicy) -> bool {
-        // A clock that was ahead has written down what has not come yet.
+        // A time in the future was recorded by a clock that was ahead.
         let since = self.not_found_since.filter(|since| *since <= now);
         let since = *self.not_found_since.insert(since.unwrap_or(now));
         self.failed(error);
         now.since(since) >= policy.not_found_grace
     }
 
-    /// The next poll is put off for no longer than this, jitter included; `longest_rest` is what the API may ask for when a poll
-    /// fails.
+    /// Upper bound of the delay before the next poll, jitter included; `longest_rest` is the longest `Retry-After` accepted
+    /// after a failed poll.
     #[must_use]
     pub fn longest_delay(&self, policy: &PollingPolicy, longest_rest: Duration) -> Duration {
         let longest = |delay| spread(delay, policy.jitter, 1.0);
@@ -200,8 +201,7 @@ impl Progress {
     pub fn next_delay(&self, now: UnixMillis, policy: &PollingPolicy, random: f64) -> Duration {
         if self.consecutive_errors > 0 {
             let delay = policy.error_delay(self.consecutive_errors, random);
-            // The grace ends with a last look, not somewhere after it. If that look brings trouble of another kind, the
-            // job backs off like any other.
+            // One poll comes exactly at the end of the grace. If that fails in another way, the job backs off as usual.
             let left = self
                 .not_found_since
                 .map(|since| since.plus(policy.not_found_grace).since(now))
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_of_a_404_ends_with_a_last_look_and_starts_again_after_a_good_poll() {
+    fn the_grace_of_a_404_ends_with_a_poll_and_starts_again_after_a_good_one() {
         let policy = PollingPolicy {
             not_found_grace: Duration::from_millis(2500),
             ..PollingPolicy::default()
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_that_outlasts_the_grace_of_a_404_is_met_with_backoff() {
+    fn an_outage_that_outlasts_the_grace_of_a_404_leads_to_backoff() {
         let policy = PollingPolicy::default();
         let mut progress = Progress::default();
         let mut now = UnixMillis(0);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_while_a_challenge_is_open_keeps_the_delays_short_for_a_while() {
+    fn a_request_to_poll_while_a_challenge_is_open_keeps_the_delays_short_for_a_while() {
         let policy = PollingPolicy::default();
         let mut progress = Progress::default();
         let quiet = |progress: &mut Progress, now: u64| {
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_clock_that_was_ahead_has_written_down_counts_for_nothing() {
+    fn times_recorded_by_a_clock_that_was_ahead_are_ignored() {
         let policy = PollingPolicy::default();
         let now = UnixMillis(0);
         let ahead = now.plus(Duration::from_secs(365 * 24 * 60 * 60));

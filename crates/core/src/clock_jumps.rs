@@ -1,37 +1,37 @@
-//! Whether the wall clock can be believed: it may be set while the daemon runs, wrongly for a moment or rightly for good.
-//! A verdict that cannot be taken back is never passed right after that (docs/operating.md, "Clock").
+//! Jumps of the wall clock: it may be set while the daemon runs, wrongly for a moment or correctly and permanently.
+//! No decision that cannot be undone is made right after a jump (docs/operating.md, "Clock").
 
 use std::time::Duration;
 
 use super::time::UnixMillis;
 
-/// A change of the wall clock against the monotonic one that counts as a jump; smaller ones are followed.
+/// Smallest change of the wall clock against the monotonic one that counts as a jump; smaller ones are followed.
 const JUMP: Duration = Duration::from_secs(60);
 
-/// How long after a jump nothing expires. Then the new time is believed.
+/// How long after a jump nothing expires. After that the new time is accepted.
 pub const SETTLING: Duration = Duration::from_secs(5 * 60);
 
-/// Compares the two clocks whenever somebody asks.
+/// Detects jumps by comparing the wall clock with the monotonic one at each call.
 #[derive(Debug, Default)]
 pub struct ClockJumps {
-    /// The wall clock minus the monotonic one, in milliseconds, as of the last look.
+    /// The wall clock minus the monotonic one at the last call, in milliseconds.
     offset: Option<i64>,
     jumps: u64,
-    /// Since when it settles, by the monotonic clock.
+    /// The monotonic time of the last jump, until [`SETTLING`] has passed.
     settles_since: Option<Duration>,
 }
 
-/// What is known of the wall clock at one moment.
+/// Whether the wall clock can be relied on at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stability {
-    /// Jumps seen so far.
+    /// Jumps detected so far.
     pub jumps: u64,
-    /// Whether the last one is long enough ago, so that things may expire.
+    /// Whether the last jump is at least [`SETTLING`] ago, so that jobs and events may expire.
     pub is_settled: bool,
 }
 
 impl ClockJumps {
-    /// Compares the wall clock with `monotonic`, the time since a fixed moment that no setting of clocks moves.
+    /// Compares the wall clock with `monotonic`, the time since a fixed moment, which setting the clock does not change.
     pub fn observe(&mut self, monotonic: Duration, wall: UnixMillis) -> Stability {
         let elapsed = i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX);
         let offset = wall.0.saturating_sub(elapsed);
@@ -58,21 +58,21 @@ mod tests {
 
     const EPOCH: i64 = 1_800_000_000_000;
 
-    /// What is seen at these seconds of the monotonic clock, with the wall clock so many seconds ahead.
-    fn seen(samples: &[(u64, i64)]) -> Vec<(u64, bool)> {
+    /// Jumps and settledness at these seconds of the monotonic clock, with the wall clock so many seconds ahead.
+    fn observed(samples: &[(u64, i64)]) -> Vec<(u64, bool)> {
         let mut clock_jumps = ClockJumps::default();
         let mut each = |&(second, ahead): &(u64, i64)| {
             let wall = UnixMillis(EPOCH + (second.cast_signed() + ahead) * 1000);
-            let steady = clock_jumps.observe(Duration::from_secs(second), wall);
-            (steady.jumps, steady.is_settled)
+            let stability = clock_jumps.observe(Duration::from_secs(second), wall);
+            (stability.jumps, stability.is_settled)
         };
         samples.iter().map(&mut each).collect()
     }
 
     #[test]
-    fn a_clock_that_drifts_or_is_set_by_less_than_a_minute_is_believed() {
+    fn a_clock_that_drifts_or_is_set_by_less_than_a_minute_has_not_jumped() {
         let samples = [(0, 0), (1, 59), (2, 0), (3, -59), (4000, 0), (4001, 59)];
-        assert!(seen(&samples).iter().all(|found| *found == (0, true)));
+        assert!(observed(&samples).iter().all(|found| *found == (0, true)));
     }
 
     #[test]
@@ -80,14 +80,14 @@ mod tests {
         for jump in [60, -60, 365 * 24 * 3600] {
             let samples = [(10, 0), (11, jump), (310, jump), (311, jump), (9999, jump)];
             let expected = [(0, true), (1, false), (1, false), (1, true), (1, true)];
-            assert_eq!(seen(&samples), expected, "{jump}");
+            assert_eq!(observed(&samples), expected, "{jump}");
         }
     }
 
     #[test]
-    fn a_clock_that_jumps_and_is_put_right_settles_anew() {
+    fn a_clock_that_jumps_and_is_set_back_settles_again() {
         let samples = [(0, 0), (1, 7200), (3, 0), (302, 0), (303, 0)];
         let expected = [(0, true), (1, false), (2, false), (2, false), (2, true)];
-        assert_eq!(seen(&samples), expected);
+        assert_eq!(observed(&samples), expected);
     }
 }

@@ -17,8 +17,7 @@ use super::time::UnixMillis;
 pub struct WebhookName(Arc<str>);
 
 impl WebhookName {
-    /// Takes a name as it is; names come from the configuration, which has checked them, or from rows, which may name
-    /// webhooks that do not exist.
+    /// Takes a name unchecked: names in the configuration are checked there, and rows may name webhooks that do not exist.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(Arc::from(name))
@@ -43,7 +42,7 @@ impl fmt::Display for WebhookName {
     }
 }
 
-/// What one attempt brought, decided by the status line alone (docs/events-and-receiving.md, "What an answer causes").
+/// The outcome of one attempt, decided by the status line alone (docs/events-and-receiving.md, "What an answer causes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptResult {
     /// 2xx.
@@ -51,23 +50,22 @@ pub enum AttemptResult {
         /// The status.
         status: u16,
     },
-    /// 429 or 503 with `Retry-After`: the webhook as a whole is left alone for that long.
+    /// 429 or 503 with `Retry-After`: the webhook as a whole is paused for that long.
     Throttled {
         /// 429 or 503.
         status: u16,
-        /// How long, cut to a day.
+        /// How long, at most a day.
         retry_after: Duration,
     },
-    /// 410: the webhook wants no more.
+    /// 410: the webhook wants no more events.
     Gone,
     /// Any other status, 3xx included.
     Refused {
         /// The status.
         status: u16,
-        /// One line for people: where a redirect pointed, or the status' name.
+        /// One line for people: the target of a redirect, or the name of the status.
         detail: String,
-        /// Whether the answer had not come to its end when the webhook's `timeout` was over. That changes the class of the
-        /// error and nothing else.
+        /// Whether the answer had not ended within the webhook's `timeout`; changes only the class of the error.
         too_slow: bool,
     },
     /// No status at all.
@@ -79,7 +77,7 @@ pub enum AttemptResult {
     },
 }
 
-/// Why an attempt brought no status.
+/// Why an attempt got no status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum AttemptErrorClass {
@@ -87,13 +85,13 @@ pub enum AttemptErrorClass {
     Dns,
     /// No connection.
     Connect,
-    /// TLS was not agreed: an expired, self-signed or foreign certificate among others.
+    /// The TLS handshake failed, for example because of an expired or self-signed certificate.
     Tls,
     /// No status line within the webhook's `timeout`.
     Timeout,
-    /// The connection broke, or what came was no HTTP.
+    /// The connection broke, or the answer was not HTTP.
     Http,
-    /// The address may not be told (private, loopback, link-local …).
+    /// Nothing may be sent to the address (private, loopback, link-local …).
     BlockedAddress,
 }
 
@@ -105,13 +103,13 @@ impl AttemptErrorClass {
     }
 }
 
-/// What an answer asks for beyond its status, in the header `webhook-delivery` (an open proposal to Standard Webhooks).
+/// What an answer requests in the header `webhook-delivery` (an open proposal to Standard Webhooks).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Wish {
-    /// `disable`: nothing is to be sent to this webhook any more, as after a 410.
+pub enum Directive {
+    /// `disable`: send nothing more to this webhook, as after a 410.
     Disable,
-    /// `abort-message`: this event is not to be tried again.
+    /// `abort-message`: do not send this event again.
     AbortMessage,
 }
 
@@ -120,11 +118,11 @@ pub enum Wish {
 #[serde(into = "&'static str")]
 #[strum(serialize_all = "snake_case")]
 pub enum Trigger {
-    /// Its time had come.
+    /// It was due by its schedule.
     Schedule,
-    /// The webhook is held, and this one shows whether it takes events again.
+    /// The webhook is held, and the attempt shows whether it accepts events again.
     Probe,
-    /// An operator has asked for a replay.
+    /// An operator has requested a replay.
     Manual,
     /// `jobtrackd webhook test`.
     Test,
@@ -172,28 +170,28 @@ impl Attempt {
     }
 }
 
-/// Part of a delay by which a retry may come later; it never comes earlier (docs/configuration.md, "Keys").
+/// Fraction of a delay by which a retry may come later; it never comes earlier (docs/configuration.md, "Keys").
 const RETRY_JITTER: f64 = 0.15;
 
-/// Rests of a webhook that asks for one of no length, or until a moment that has passed, while nothing succeeds: a rest
-/// uses up no entry of the schedule, so without this it would be sent to without end or pause.
+/// Pauses after `Retry-After` values of zero or in the past, while nothing succeeds: a pause uses up no entry of the
+/// schedule, so without these a webhook would be sent to without pause and without end.
 const EMPTY_RESTS: Backoff = Backoff {
     initial: Duration::from_secs(1),
     multiplier: 2.0,
     max: Duration::from_secs(5 * 60),
 };
 
-/// Longest delays before the second, third … attempt at an event that expires, in seconds; the last one is kept to. An
-/// entry of the webhook's `retry` that is shorter goes first.
-const FRESH_DELAYS: [u64; 5] = [1, 2, 4, 8, 15];
+/// Longest delays before the second, third … attempt at an event that expires, in seconds; the last one repeats. A shorter
+/// entry of the webhook's `retry` is used instead.
+const EXPIRING_DELAYS: [u64; 5] = [1, 2, 4, 8, 15];
 
-/// Most retries of that kind, about a quarter of an hour; behind them the webhook's `retry` goes on where it is.
-const FRESH_RETRIES: u32 = 60;
+/// Most retries with these delays, about a quarter of an hour; after them only the webhook's `retry` counts.
+const EXPIRING_RETRIES: u32 = 60;
 
-/// The last attempt comes so long before the expiry, so that an answer still helps.
+/// The last attempt is made this long before the expiry, so that the user can still answer.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Where a *delivery* stands (docs/tables.md).
+/// The state of a *delivery* (docs/tables.md).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, EnumIter, Serialize,
 )]
@@ -204,10 +202,10 @@ pub enum DeliveryState {
     Pending,
     /// Answered with 2xx. Final.
     Delivered,
-    /// Given up: the last attempt of the schedule failed, what it tells has expired, or the webhook wants it no more. Kept,
-    /// and left by a replay only.
+    /// Given up: the last attempt of the schedule failed, the event has expired, or the webhook aborted it. Kept; left by a
+    /// replay only.
     Exhausted,
-    /// The webhook is disabled: by a 410, by its own wish or by an operator. Left when an operator enables the webhook.
+    /// The webhook is disabled: by a 410, by its own directive or by an operator. Left when an operator enables the webhook.
     Disabled,
 }
 
@@ -224,44 +222,44 @@ impl DeliveryState {
 pub enum AfterAttempt {
     /// The delivery is done.
     Delivered,
-    /// Tried again at this moment; one entry of the schedule is used up.
+    /// Sent again at this time; one entry of the schedule is used up.
     Retry(UnixMillis),
-    /// Tried again at this moment, and no entry is used up: the webhook asked for a rest, or a probe came before the event's
-    /// own time.
+    /// Sent again at this time without using up an entry: the webhook requested a pause, or a probe came before the event
+    /// was due.
     Again(UnixMillis),
     /// No entry is left.
     Exhausted,
-    /// What it tells expires before another attempt could be made.
+    /// The event expires before another attempt could be made.
     Expired,
-    /// The webhook wants this event no more.
+    /// The webhook does not want this event.
     Aborted,
     /// The webhook wants no more events: all its undelivered deliveries are disabled.
     Disabled,
 }
 
-/// How an event may be tried again.
+/// The retries of a delivery so far, and what limits the next one.
 #[derive(Debug, Clone, Copy)]
-pub struct Retrying<'a> {
+pub struct RetryContext<'a> {
     /// Entries of the schedule used up before.
     pub used: u32,
     /// The webhook's `retry`.
     pub schedule: &'a [Duration],
     /// When the event expires.
     pub expires_at: Option<UnixMillis>,
-    /// When it was due by its own schedule; later than the attempt for a probe that came before its time.
+    /// When it was due by its own schedule; later than the attempt if that was an early probe.
     pub due: UnixMillis,
-    /// The rests that the webhook asked for at this event so far, together.
+    /// Sum of the pauses that the webhook requested at this event so far.
     pub rested: Duration,
-    /// Rests of no length that the webhook asked for in a row.
+    /// Pauses of zero length that the webhook requested in a row.
     pub empty_rests: u32,
 }
 
 /// What follows from an attempt: for the event, and for the webhook as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// What becomes of the event.
+    /// What follows for the event.
     pub after: AfterAttempt,
-    /// How long nothing is sent to the webhook, because it asked for that.
+    /// How long the webhook is paused at its request.
     pub rest: Option<Duration>,
 }
 
@@ -269,73 +267,78 @@ pub struct Decision {
 #[must_use]
 pub fn after_attempt(
     result: &AttemptResult,
-    wish: Option<Wish>,
-    retrying: &Retrying<'_>,
+    directive: Option<Directive>,
+    context: &RetryContext<'_>,
     now: UnixMillis,
     random: f64,
 ) -> Decision {
     let decided = |after| Decision { after, rest: None };
-    match (result, wish) {
+    match (result, directive) {
         (AttemptResult::Delivered { .. }, _) => decided(AfterAttempt::Delivered),
-        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => decided(AfterAttempt::Disabled),
-        (_, Some(Wish::AbortMessage)) => decided(AfterAttempt::Aborted),
+        (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => decided(AfterAttempt::Disabled),
+        (_, Some(Directive::AbortMessage)) => decided(AfterAttempt::Aborted),
         (AttemptResult::Throttled { retry_after, .. }, None) => {
             let rest = match retry_after.is_zero() {
-                true => EMPTY_RESTS.delay(retrying.empty_rests.saturating_add(1)),
+                true => EMPTY_RESTS.delay(context.empty_rests.saturating_add(1)),
                 false => *retry_after,
             };
             Decision {
-                after: rested(rest, retrying, now, random),
+                after: rested(rest, context, now, random),
                 rest: Some(rest),
             }
         }
         (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
-            decided(match retrying.due > now {
-                true => AfterAttempt::Again(retrying.due),
-                false => retried(retrying, now, random),
+            decided(match context.due > now {
+                true => AfterAttempt::Again(context.due),
+                false => retried(context, now, random),
             })
         }
     }
 }
 
-/// Rests use up no entry while those before them are together shorter than the whole schedule; from then on each does
-/// (docs/events-and-receiving.md, "What an answer causes"), so that a webhook that rests for ever is given up like one
+/// Pauses use up no entry until their sum reaches the length of the whole schedule; from then on each does
+/// (docs/events-and-receiving.md, "What an answer causes"), so that a webhook that pauses for ever is given up like one
 /// that fails for ever.
-fn rested(rest: Duration, retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
+fn rested(
+    rest: Duration,
+    context: &RetryContext<'_>,
+    now: UnixMillis,
+    random: f64,
+) -> AfterAttempt {
     let until = now.plus(rest);
-    if retrying.expires_at.is_some_and(|end| until >= end) {
+    if context.expires_at.is_some_and(|end| until >= end) {
         return AfterAttempt::Expired;
     }
-    let whole: Duration = retrying.schedule.iter().sum();
-    if retrying.rested < whole {
+    let whole: Duration = context.schedule.iter().sum();
+    if context.rested < whole {
         return AfterAttempt::Again(until);
     }
-    match retried(retrying, now, random) {
+    match retried(context, now, random) {
         AfterAttempt::Retry(at) => AfterAttempt::Retry(at.max(until)),
         end => end,
     }
 }
 
-/// The longest time after which a delivery is tried again whose schedule has this longest entry.
+/// The longest delay before a retry when this is the longest entry of the schedule.
 #[must_use]
 pub fn longest_retry(entry: Duration) -> Duration {
     lengthen(entry, RETRY_JITTER, 1.0)
 }
 
-fn retried(retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
-    let used = usize::try_from(retrying.used).unwrap_or(usize::MAX);
-    let entry = retrying.schedule.get(used).copied();
+fn retried(context: &RetryContext<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
+    let used = usize::try_from(context.used).unwrap_or(usize::MAX);
+    let entry = context.schedule.get(used).copied();
     let at = |delay| now.plus(lengthen(delay, RETRY_JITTER, random));
-    let Some(end) = retrying.expires_at else {
+    let Some(end) = context.expires_at else {
         return entry.map_or(AfterAttempt::Exhausted, |delay| {
             AfterAttempt::Retry(at(delay))
         });
     };
-    let fresh = (retrying.used < FRESH_RETRIES).then(|| {
-        let [.., last] = FRESH_DELAYS;
-        Duration::from_secs(FRESH_DELAYS.get(used).copied().unwrap_or(last))
+    let expiring = (context.used < EXPIRING_RETRIES).then(|| {
+        let [.., last] = EXPIRING_DELAYS;
+        Duration::from_secs(EXPIRING_DELAYS.get(used).copied().unwrap_or(last))
     });
-    let Some(delay) = entry.into_iter().chain(fresh).min() else {
+    let Some(delay) = entry.into_iter().chain(expiring).min() else {
         return AfterAttempt::Exhausted;
     };
     let last_chance = end.minus(LAST_MOMENT);
@@ -347,7 +350,7 @@ fn retried(retrying: &Retrying<'_>, now: UnixMillis, random: f64) -> AfterAttemp
 }
 
 impl AttemptResult {
-    /// The answer's status, when there was one.
+    /// The answer's status, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -359,7 +362,7 @@ impl AttemptResult {
         }
     }
 
-    /// The class of what went wrong, one of a few words; `None` for a success.
+    /// The class of the error, one of a few words; `None` for a success.
     #[must_use]
     pub fn class(&self) -> Option<&'static str> {
         match self {
@@ -373,7 +376,7 @@ impl AttemptResult {
         }
     }
 
-    /// What went wrong in one line, `None` for a success: a class and a text.
+    /// The error in one line, a class and a text; `None` for a success.
     #[must_use]
     pub fn error(&self) -> Option<String> {
         let class = self.class()?;

@@ -1,4 +1,4 @@
-//! What is not taken from an enqueuer though the table would: rules that need the configuration or the time of day.
+//! Checks of a job before its insertion that the table cannot make: they need the configuration or the time of day.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use super::delivery::WebhookName;
 use super::text::printable;
 use super::time::UnixMillis;
 
-/// Most characters of a name that are repeated.
+/// Most characters of a name that an error repeats.
 const SHOWN: usize = 64;
 
-/// Most configured names that are listed.
+/// Most configured names that an error lists.
 const LISTED: usize = 10;
 
-/// The earliest time a row may have, in 2001: what is before is taken for seconds, and the table says so.
+/// The earliest time a row may have, in 2001: the table refuses earlier ones, which are probably seconds.
 pub const EARLIEST: UnixMillis = UnixMillis(1_000_000_000_000);
 
 /// What a job is checked against before it is inserted.
@@ -37,10 +37,10 @@ pub enum NotEnqueued {
     UnknownWebhook {
         /// The name, escaped and cut.
         name: String,
-        /// The nearest name, or those there are.
+        /// The most similar name, or all names.
         remedy: String,
     },
-    /// The job would expire as soon as it is seen.
+    /// The job would expire at once.
     #[error("the deadline {0} has passed; give a later one")]
     DeadlinePassed(UnixMillis),
     /// The job would expire before its first poll.
@@ -49,11 +49,11 @@ pub enum NotEnqueued {
          deadline"
     )]
     NoTimeForPolls {
-        /// No poll earlier.
+        /// The earliest time of a poll.
         not_before: UnixMillis,
-        /// The end.
+        /// The deadline.
         deadline: UnixMillis,
-        /// Where it comes from, in brackets, unless it was given.
+        /// The source of the deadline, in brackets, if that is the configuration.
         default: &'static str,
     },
 }
@@ -91,15 +91,15 @@ impl EnqueueRules {
         if name.is_empty() {
             return Err(NotEnqueued::EmptyWebhook);
         }
-        let known = || self.webhooks.iter().map(WebhookName::as_str);
-        if known().any(|known| known == name) {
+        let names = || self.webhooks.iter().map(WebhookName::as_str);
+        if names().any(|configured| configured == name) {
             return Ok(());
         }
-        let remedy = match (nearest_name(name, known()), self.webhooks.len()) {
+        let remedy = match (nearest_name(name, names()), self.webhooks.len()) {
             (Some(near), _) => format!("did you mean {near}?"),
             (None, 0) => "there is none: write a [webhooks.NAME] section first".to_owned(),
             (None, count) => {
-                let listed: Vec<&str> = known().take(LISTED).collect();
+                let listed: Vec<&str> = names().take(LISTED).collect();
                 let more = if count > LISTED { ", …" } else { "" };
                 format!("the names are {}{more}", listed.join(", "))
             }
@@ -111,7 +111,7 @@ impl EnqueueRules {
     }
 }
 
-/// Checks the times that were given. Earlier ones than [`EARLIEST`] are left to the table.
+/// Checks the row's own times, except those before [`EARLIEST`], which the table refuses.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -134,17 +134,17 @@ pub fn check_times(
     }
 }
 
-/// The known name that was most likely meant, when one is near enough; case is ignored.
-pub fn nearest_name<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate most similar to `name`, if it is similar enough; case is ignored.
+pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(SHOWN).collect::<String>().to_lowercase();
-    known
-        .map(|known| {
-            let distance = strsim::damerau_levenshtein(&name, &known.to_lowercase());
-            (distance, known)
+    candidates
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
+            (distance, candidate)
         })
-        .filter(|(distance, known)| *distance <= (known.chars().count() / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -160,16 +160,16 @@ mod tests {
         }
     }
 
-    fn said(webhook: Option<&str>, webhooks: &[&str]) -> String {
+    fn message(webhook: Option<&str>, webhooks: &[&str]) -> String {
         let checked = rules(webhooks).check(webhook, None, None, NOW);
-        checked.map_or_else(|wrong| wrong.to_string(), |()| "taken".to_owned())
+        checked.map_or_else(|wrong| wrong.to_string(), |()| "accepted".to_owned())
     }
 
     #[test]
-    fn only_configured_webhooks_are_taken_and_the_nearest_is_named() {
-        let known = ["audit", "billing"];
-        assert_eq!(said(None, &known), "taken");
-        assert_eq!(said(Some("billing"), &known), "taken");
+    fn only_configured_webhooks_are_accepted_and_the_most_similar_is_named() {
+        let configured = ["audit", "billing"];
+        assert_eq!(message(None, &configured), "accepted");
+        assert_eq!(message(Some("billing"), &configured), "accepted");
         for (name, expected) in [
             (
                 "bilings",
@@ -184,11 +184,11 @@ mod tests {
                 "no webhook crm\\u{1b} is configured; the names are audit, billing",
             ),
         ] {
-            assert_eq!(said(Some(name), &known), expected);
+            assert_eq!(message(Some(name), &configured), expected);
         }
-        assert!(said(Some(""), &known).contains("name is empty"));
-        assert!(said(Some("x"), &[]).ends_with("write a [webhooks.NAME] section first"));
-        assert!(said(Some(&"x".repeat(100_000)), &known).len() < 200);
+        assert!(message(Some(""), &configured).contains("name is empty"));
+        assert!(message(Some("x"), &[]).ends_with("write a [webhooks.NAME] section first"));
+        assert!(message(Some(&"x".repeat(100_000)), &configured).len() < 200);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Events: what webhooks are told.
+//! Events: what is sent to webhooks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -45,13 +45,13 @@ pub enum EventType {
     /// A step changed; every transition.
     #[strum(serialize = "job.step_changed")]
     StepChanged,
-    /// Sent by hand to try a webhook; belongs to no job.
+    /// Sent by an operator to test a webhook; has no job.
     #[strum(serialize = "webhook.test")]
     Test,
 }
 
 impl EventType {
-    /// What a webhook is told when its `events` says nothing (docs/configuration.md, "Keys").
+    /// The types sent to a webhook without `events` (docs/configuration.md, "Keys").
     pub const DEFAULT: [Self; 4] = [
         Self::Completed,
         Self::Failed,
@@ -66,7 +66,7 @@ impl EventType {
     }
 }
 
-/// Which webhooks are told what.
+/// Which webhooks get which types of events.
 #[derive(Debug, Clone, Default)]
 pub struct Subscriptions(Vec<(WebhookName, Vec<EventType>)>);
 
@@ -77,8 +77,8 @@ impl Subscriptions {
         Self(webhooks)
     }
 
-    /// The webhooks told of an event of this type; with `only` (the job's `webhook` column) at most that one. If it is not
-    /// there, what a webhook is told by default waits for it.
+    /// The webhooks that get an event of this type; with `only` (the job's `webhook` column) at most that one. If that one is
+    /// not configured, the default types wait for it.
     #[must_use]
     pub fn webhooks(&self, kind: EventType, only: Option<&str>) -> Vec<WebhookName> {
         if let Some(absent) = only.filter(|only| !self.contains(only)) {
@@ -88,16 +88,16 @@ impl Subscriptions {
                 .into_iter()
                 .collect();
         }
-        let told = self.0.iter().filter(|(name, kinds)| {
+        let subscribed = self.0.iter().filter(|(name, kinds)| {
             only.is_none_or(|only| only == name.as_str()) && kinds.contains(&kind)
         });
-        told.map(|(name, _)| name.clone()).collect()
+        subscribed.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether there is a webhook of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known.as_str() == name)
+        self.0.iter().any(|(webhook, _)| webhook.as_str() == name)
     }
 }
 
@@ -113,7 +113,7 @@ pub struct Event {
     pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
-    /// When it expires: the expiry of the challenge it tells of.
+    /// The expiry of its challenge; it is not sent after that.
     pub expires_at: Option<UnixMillis>,
     /// The exact bytes that are sent.
     #[serde(skip)]
@@ -125,8 +125,8 @@ pub struct Event {
 pub struct Subject<'a> {
     /// The job.
     pub job_id: &'a JobId,
-    /// When the job's row was inserted. Part of the ids, so that an id that is enqueued again after its rows were
-    /// pruned tells new events, which receivers do not take for old ones.
+    /// When the job's row was inserted. Part of the ids: a job enqueued again after its rows were pruned has new event ids,
+    /// so receivers do not discard its events as duplicates.
     pub inserted_at: UnixMillis,
     /// The job's state after the observation.
     pub state: JobState,
@@ -138,9 +138,9 @@ pub struct Subject<'a> {
     pub at: UnixMillis,
 }
 
-/// What an event has to tell beyond its subject.
+/// What an event reports beyond its subject.
 #[derive(Debug, Clone)]
-pub enum Tale<'a> {
+pub enum EventContent<'a> {
     /// `job.completed`.
     Completed,
     /// `job.failed`.
@@ -151,9 +151,9 @@ pub enum Tale<'a> {
         step: &'a str,
         /// Its challenge.
         challenge: &'a Challenge,
-        /// Absolute expiry, where the API gave one.
+        /// Absolute expiry, if the API gave one.
         expires_at: Option<UnixMillis>,
-        /// Absolute URL for the answers, where the API gave one.
+        /// Absolute URL for the answers, if the API gave one.
         response_url: Option<String>,
     },
     /// `job.delayed`.
@@ -167,7 +167,7 @@ pub enum Tale<'a> {
     StepChanged(&'a Transition),
 }
 
-impl Tale<'_> {
+impl EventContent<'_> {
     fn kind(&self) -> EventType {
         match self {
             Self::Completed => EventType::Completed,
@@ -193,9 +193,9 @@ impl Tale<'_> {
 pub fn event(
     subject: &Subject<'_>,
     sequence: u32,
-    tale: &Tale<'_>,
+    content: &EventContent<'_>,
 ) -> Result<Event, serde_json::Error> {
-    let kind = tale.kind();
+    let kind = content.kind();
     let body = Body {
         kind: kind.as_str(),
         timestamp: subject.at.rfc3339(),
@@ -204,7 +204,7 @@ pub fn event(
             sequence,
             state: subject.state,
             metadata: subject.metadata,
-            more: More::of(tale)?,
+            extra: ExtraKeys::of(content)?,
             job: subject.job.filter(|_| kind != EventType::StepChanged),
         },
     };
@@ -213,7 +213,7 @@ pub fn event(
         sequence,
         kind,
         created_at: subject.at,
-        expires_at: tale.expires_at(),
+        expires_at: content.expires_at(),
         body: serde_json::to_string(&body)?,
     })
 }
@@ -243,13 +243,13 @@ struct Data<'a> {
     state: JobState,
     metadata: Option<&'a RawValue>,
     #[serde(flatten)]
-    more: More,
+    extra: ExtraKeys,
     job: Option<&'a RawValue>,
 }
 
-/// The keys that only some types have, as raw JSON under their names.
+/// The keys that only some types have, as raw JSON.
 #[derive(Default, Serialize)]
-struct More {
+struct ExtraKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,19 +262,19 @@ struct More {
     transition: Option<Box<RawValue>>,
 }
 
-impl More {
-    fn of(tale: &Tale<'_>) -> Result<Self, serde_json::Error> {
-        let mut more = Self::default();
-        match tale {
-            Tale::Completed => {}
-            Tale::Failed(failure) => more.failure = Some(to_raw_value(failure)?),
-            Tale::ActionRequired {
+impl ExtraKeys {
+    fn of(content: &EventContent<'_>) -> Result<Self, serde_json::Error> {
+        let mut extra = Self::default();
+        match content {
+            EventContent::Completed => {}
+            EventContent::Failed(failure) => extra.failure = Some(to_raw_value(failure)?),
+            EventContent::ActionRequired {
                 step,
                 challenge,
                 expires_at,
                 response_url,
             } => {
-                more.challenge = Some(to_raw_value(&ChallengeBody {
+                extra.challenge = Some(to_raw_value(&ChallengeBody {
                     step,
                     method: &challenge.method,
                     description: &challenge.description,
@@ -283,17 +283,17 @@ impl More {
                     response_url: response_url.as_deref(),
                 })?);
             }
-            Tale::Delayed { step, error } => {
-                more.step = Some((*step).to_owned());
-                more.reason = Some(to_raw_value(error)?);
+            EventContent::Delayed { step, error } => {
+                extra.step = Some((*step).to_owned());
+                extra.reason = Some(to_raw_value(error)?);
             }
-            Tale::StepChanged(transition) => {
+            EventContent::StepChanged(transition) => {
                 let result = transition
                     .result
                     .as_deref()
                     .map(serde_json::from_str::<&RawValue>)
                     .transpose()?;
-                more.transition = Some(to_raw_value(&TransitionBody {
+                extra.transition = Some(to_raw_value(&TransitionBody {
                     seq: transition.seq,
                     position: transition.position,
                     title: &transition.title,
@@ -303,7 +303,7 @@ impl More {
                 })?);
             }
         }
-        Ok(more)
+        Ok(extra)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The health of a webhook as a whole: after failures of several jobs in a row it is held, probed with one event at a time,
 //! and ramped up again once it accepts one (docs/events-and-receiving.md, "After an outage").
 //!
-//! One event's failures, however many, are that event's. What waits for a held webhook uses up nothing of its schedule.
+//! Failures of one event alone, however many, do not hold a webhook. Events that wait for a held webhook use up no entry of
+//! their schedule.
 
 use std::time::Duration;
 
@@ -10,20 +11,20 @@ use super::delivery::AfterAttempt;
 use super::job::JobId;
 use super::time::UnixMillis;
 
-/// So many different jobs have events that failed in a row, with no success between, before a webhook is held.
+/// Number of jobs whose events fail in a row, with no success between, until the webhook is held.
 pub const HOLD_AFTER_JOBS: usize = 3;
 
-/// The pace of probes: it belongs to the hold, never to the events that are sent.
+/// Delays between the probes of a hold, independent of the schedules of the events that are sent.
 pub const PROBE_PACE: Backoff = Backoff {
     initial: Duration::from_secs(1),
     multiplier: 2.0,
     max: Duration::from_secs(5 * 60),
 };
 
-/// How a webhook is.
+/// The health of a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It accepts events, as far as is known. Left when [`HOLD_AFTER_JOBS`] jobs have failed in a row.
+    /// Events are sent without limits of the hold. Left when [`HOLD_AFTER_JOBS`] jobs have failed in a row.
     Ready(Failing),
     /// Nothing but probes is sent, one at a time. Left by any success.
     Held(Hold),
@@ -57,7 +58,7 @@ pub struct Hold {
     pub failures: u32,
     /// Probes of this hold that failed.
     pub probes: u32,
-    /// No probe earlier; `None`: at once.
+    /// The earliest time of the next probe; `None`: at once.
     pub probe_at: Option<UnixMillis>,
     /// The event of the last probe.
     pub event_id: Option<String>,
@@ -69,43 +70,48 @@ impl Default for Health {
     }
 }
 
-/// An attempt, as far as the webhook's health is concerned.
+/// The facts of an attempt that change the webhook's health.
 #[derive(Debug, Clone, Copy)]
-pub struct Tried<'a> {
+pub struct HealthEvidence<'a> {
     /// The event's job.
     pub job_id: &'a JobId,
     /// The event that was sent.
     pub event_id: &'a str,
-    /// Whether it was sent as a probe, at the pace of the hold.
+    /// Whether it was sent as a probe of the hold.
     pub is_probe: bool,
     /// Whether an earlier attempt at the event failed.
     pub failed_before: bool,
     /// What follows for the event.
     pub after: AfterAttempt,
-    /// Until when the webhook asked to be left alone.
+    /// Until when the webhook is paused at its request.
     pub rest: Option<UnixMillis>,
 }
 
 impl Health {
-    /// The health after an attempt that ended at `now`. A webhook that asks for a rest neither fails nor succeeds.
+    /// The health after an attempt that ended at `now`. An answer that requests a pause is neither a failure nor a success.
     #[must_use]
-    pub fn after(self, tried: &Tried<'_>, max_in_flight: usize, now: UnixMillis) -> Self {
-        if tried.after == AfterAttempt::Delivered {
+    pub fn after(
+        self,
+        attempt: &HealthEvidence<'_>,
+        max_in_flight: usize,
+        now: UnixMillis,
+    ) -> Self {
+        if attempt.after == AfterAttempt::Delivered {
             return self.succeeded(max_in_flight);
         }
-        if let Some(until) = tried.rest {
+        if let Some(until) = attempt.rest {
             return match self {
-                Self::Held(hold) if tried.is_probe => Self::Held(Hold {
+                Self::Held(hold) if attempt.is_probe => Self::Held(Hold {
                     probe_at: Some(until),
                     ..hold
                 }),
                 other => other,
             };
         }
-        self.failed(tried, now)
+        self.failed(attempt, now)
     }
 
-    /// Most requests that may be under way at once.
+    /// Most requests that may be in flight at once.
     #[must_use]
     pub fn allowed(&self, max_in_flight: usize) -> usize {
         match self {
@@ -136,7 +142,7 @@ impl Health {
         }
     }
 
-    /// The same, with no probe farther away than the pace allows: the clock may have been ahead when it was set.
+    /// The same, with the next probe no later than [`PROBE_PACE`] allows: a clock that was ahead may have set it.
     #[must_use]
     pub fn clamped(self, now: UnixMillis) -> Self {
         match self {
@@ -167,28 +173,28 @@ impl Health {
         }
     }
 
-    fn failed(self, tried: &Tried<'_>, now: UnixMillis) -> Self {
+    fn failed(self, attempt: &HealthEvidence<'_>, now: UnixMillis) -> Self {
         match self {
-            Self::Ready(failing) => failing.and(tried.job_id, now),
-            Self::Held(hold) if tried.is_probe => {
+            Self::Ready(failing) => failing.and(attempt.job_id, now),
+            Self::Held(hold) if attempt.is_probe => {
                 let probes = hold.probes.saturating_add(1);
                 Self::Held(Hold {
                     failures: hold.failures.saturating_add(1),
                     probes,
                     probe_at: Some(now.plus(PROBE_PACE.delay(probes.saturating_add(1)))),
-                    event_id: Some(tried.event_id.to_owned()),
+                    event_id: Some(attempt.event_id.to_owned()),
                     ..hold
                 })
             }
-            // It was under way when the hold began, or expires too soon to keep to its pace.
+            // It was in flight when the hold began, or expires before the next probe.
             Self::Held(hold) => Self::Held(Hold {
                 failures: hold.failures.saturating_add(1),
                 ..hold
             }),
-            ramping @ Self::Ramping { .. } if tried.failed_before => ramping,
+            ramping @ Self::Ramping { .. } if attempt.failed_before => ramping,
             Self::Ramping {
                 allowed, failing, ..
-            } => match failing.and(tried.job_id, now) {
+            } => match failing.and(attempt.job_id, now) {
                 Self::Ready(failing) => Self::Ramping {
                     allowed,
                     taken: 0,

@@ -1,4 +1,4 @@
-//! A job as the tracker sees it: its id, its state, and why it failed.
+//! A job as it is recorded: its id, its state, and why it failed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,15 +49,15 @@ impl fmt::Display for JobId {
     }
 }
 
-/// Whether a text is one segment of a path, as it is and by no reading more or less than one.
+/// Whether every reader of a URL takes the text for exactly one path segment.
 pub(super) fn is_segment(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
     let right_length = (1..=MAX_ID_LEN).contains(&text.len());
     right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
 }
 
-/// What the tracker thinks of a job (docs/tables.md). Not to be mixed up with what the remote says of a step
-/// ([`StepStatus`](super::resource::StepStatus)) or where a delivery stands ([`DeliveryState`](super::delivery::DeliveryState)).
+/// The state of a job (docs/tables.md). Not the API's status of a step
+/// ([`StepStatus`](super::resource::StepStatus)) nor the state of a delivery ([`DeliveryState`](super::delivery::DeliveryState)).
 #[derive(
     Debug,
     Clone,
@@ -92,7 +92,7 @@ impl JobState {
         self.into()
     }
 
-    /// Whether nothing follows: no poll and no transition after it.
+    /// Whether the job has ended: it is not polled any more and has no further transitions.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Success | Self::Failed)
@@ -106,11 +106,11 @@ impl JobState {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum FailureKind {
-    /// A step failed; what the API said of it is passed through.
+    /// A step failed; the API's error is passed through.
     Step,
     /// 404 or 410 for longer than `polling.not_found_grace`.
     NotFound,
-    /// 400 on the job, or a url that may not be requested.
+    /// The API answered 400, or the job's url may not be requested.
     Rejected,
     /// The deadline passed.
     Expired,
@@ -128,12 +128,12 @@ impl FailureKind {
 
 /// Why a job failed, as stored in `jobs.failure` and sent in `job.failed`.
 ///
-/// `code`, `title` and `detail` of a failed step are the API's own JSON values, untouched; null where it gave none.
+/// `code`, `title` and `detail` of a failed step are the API's own JSON values, unchanged; null if it gave none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Which rule ended the job.
     pub kind: FailureKind,
-    /// Title of the failed step; null for the tracker's own kinds.
+    /// Title of the failed step; null for the other kinds.
     pub step: Option<String>,
     /// The API's error code.
     pub code: Verbatim,
@@ -144,7 +144,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure the tracker itself decides, with a title and a detail for people.
+    /// A failure that the tracker itself decides, with a title and a detail for people.
     #[must_use]
     pub fn decided(kind: FailureKind, title: &str, detail: String) -> Self {
         Self {

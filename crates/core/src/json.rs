@@ -1,5 +1,5 @@
-//! JSON texts that are kept and compared without building their values: an answer of 1 MiB can have half a million of them,
-//! and take eighty times its bytes.
+//! JSON texts that are kept and compared without building their values: an answer of 1 MiB can hold half a million values,
+//! which would take eighty times its bytes.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -53,7 +53,7 @@ impl From<&str> for Verbatim {
     }
 }
 
-/// Letter by letter.
+/// Compares byte by byte.
 impl PartialEq for Verbatim {
     fn eq(&self, other: &Self) -> bool {
         self.0.get() == other.0.get()
@@ -62,19 +62,18 @@ impl PartialEq for Verbatim {
 
 impl Eq for Verbatim {}
 
-/// Two hashes of 64 bits, with keys of this process that nobody outside knows.
+/// Two hashes of 64 bits with secret random keys, so that an answer cannot be built to collide.
 static KEYS: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
 /// Whether both are the same JSON value; the order of keys is no difference (docs/jobs.md, "What is recorded"). Texts
-/// that are not JSON are
-/// the same only letter by letter.
+/// that are not JSON are compared byte by byte.
 #[must_use]
 pub fn same_value(a: &str, b: &str) -> bool {
     a == b || digest(a).is_some_and(|of_a| Some(of_a) == digest(b))
 }
 
-/// A number that two texts share if they are the same JSON value; `None` for what is not JSON.
+/// A hash that is equal for two texts of the same JSON value; `None` for a text that is not JSON.
 #[must_use]
 pub fn digest(text: &str) -> Option<u128> {
     let mut reader = serde_json::Deserializer::from_str(text);
@@ -87,7 +86,7 @@ fn mix(kind: u8, value: impl Hash) -> u128 {
     (u128::from(high) << 64) | u128::from(low)
 }
 
-/// Reads one value and answers its digest.
+/// Reads one value and returns its digest.
 struct Digest;
 
 impl<'de> DeserializeSeed<'de> for Digest {
@@ -138,7 +137,7 @@ impl<'de> Visitor<'de> for Digest {
         let mut whole = 0_u128;
         while let Some(key) = entries.next_key_seed(Digest)? {
             let value = entries.next_value_seed(Digest)?;
-            // A sum has no order.
+            // A sum does not depend on the order of keys.
             whole = whole.wrapping_add(mix(4, (key, value)));
         }
         Ok(mix(5, whole))

@@ -1,4 +1,4 @@
-//! The pure core: what a job, a snapshot, a transition, an event and a delivery are, and every decision about them.
+//! The pure core: the types of jobs, snapshots, transitions, events and deliveries, and every decision about them.
 //!
 //! Nothing here does I/O, reads a clock or draws a random number; time, jitter and policy are arguments, so every rule
 //! of the documents can be tested as a table. Reading order is the order of the modules below.

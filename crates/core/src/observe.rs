@@ -1,10 +1,10 @@
-//! The heart of the tracker: what follows from what was seen of a job.
+//! The central decision: which state, transitions, steps and events follow from a snapshot or from an end of our own.
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::event::{Event, Subject, Tale, event};
+use super::event::{Event, EventContent, Subject, event};
 use super::job::{Failure, FailureKind, JobId, JobState};
 use super::json::same_value;
 use super::resource::{
@@ -19,13 +19,13 @@ pub const MAX_TRANSITIONS: usize = 10_000;
 /// Most events of a job, its end included (docs/jobs.md, "Bounds of one job").
 pub const MAX_EVENTS: usize = 10_000;
 
-/// Most steps that have vanished from the API's answers and are remembered (docs/jobs.md, "Bounds of one job").
+/// Most recorded steps that are missing from the API's answers (docs/jobs.md, "Bounds of one job").
 pub const MAX_MISSING: usize = 1000;
 
 /// Most bytes of all events of a job, its end aside (64 MiB).
 pub const MAX_EVENT_BYTES: u64 = 64 << 20;
 
-/// Most bytes of the events of one answer (8 MiB): each challenge and each queued step has one that holds the whole answer.
+/// Most bytes of the events of one answer (8 MiB): the event of each challenge and of each queued step holds the whole answer.
 pub const MAX_BYTES_AT_ONCE: usize = 8 << 20;
 
 /// A job as it was last recorded.
@@ -35,7 +35,7 @@ pub struct Tracked {
     pub id: JobId,
     /// Its state.
     pub state: JobState,
-    /// Counts the recorded observations; the next one is recorded only if it is still the same.
+    /// Number of recorded observations; the next one is recorded only if this has not changed.
     pub revision: i64,
     /// When the row was inserted.
     pub created_at: UnixMillis,
@@ -43,19 +43,19 @@ pub struct Tracked {
     pub metadata: Option<String>,
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
-    /// The steps, those that are missing now included.
+    /// The steps, including those that are missing now.
     pub steps: Vec<KnownStep>,
-    /// Number of the last transition, 0 when there is none.
+    /// Number of the last transition, 0 before the first.
     pub last_seq: u32,
-    /// Sequence of the last event, 0 when there is none.
+    /// Sequence of the last event, 0 before the first.
     pub last_sequence: u32,
-    /// Bytes of its events' bodies, those that were pruned included.
+    /// Bytes of its events' bodies, including pruned ones.
     pub event_bytes: u64,
     /// Whether it has passed a bound.
     pub limited: bool,
 }
 
-/// What happened to a job.
+/// What an observation is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// The API answered with the job.
@@ -64,34 +64,34 @@ pub enum Evidence {
     End(Failure),
 }
 
-/// Everything that is to be recorded of one sighting, in one transaction.
+/// Everything that follows from one piece of evidence; recorded in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// The job.
     pub job_id: JobId,
-    /// The revision it was decided upon.
+    /// The revision of the job on which it is based.
     pub revision: i64,
     /// When it was observed.
     pub at: UnixMillis,
     /// The state from now on.
     pub state: JobState,
-    /// Why it failed, when it did.
+    /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// The remote job, when it was seen.
+    /// The remote job, verbatim; `None` for an end of our own.
     pub resource: Option<String>,
     /// The API's own time of the last change, verbatim.
     pub remote_updated: Option<String>,
     /// What changed.
     pub transitions: Vec<Transition>,
-    /// The steps from now on; only when the job was seen.
+    /// The steps from now on; empty for an end of our own.
     pub steps: Vec<KnownStep>,
-    /// What webhooks are told, in order.
+    /// The events to be sent, in order.
     pub events: Vec<Event>,
     /// Whether a step waits in the API's retry queue, so that polling can be slow.
     pub queued: bool,
     /// Whether the job has passed a bound, now or before, so that only its end is recorded.
     pub limited: bool,
-    /// Whether more than results has changed, so that polling is to be quick.
+    /// Whether more than results has changed, so that the next poll comes soon.
     pub moved: bool,
 }
 
@@ -115,17 +115,17 @@ pub fn is_stale(job: &Tracked, snapshot: &Snapshot) -> bool {
         .is_some_and(|(theirs, recorded)| theirs < recorded)
 }
 
-/// Decides what follows from a sighting. `api_origin` (`https://host[:port]`) makes relative response URLs absolute.
+/// Decides what follows from the evidence. `api_origin` (`https://host[:port]`) makes relative response URLs absolute.
 ///
 /// # Errors
 /// When recorded JSON cannot be read back, which only a damaged database can cause.
 pub fn observe(
     job: &Tracked,
-    sighting: &Evidence,
+    evidence: &Evidence,
     at: UnixMillis,
     api_origin: &str,
 ) -> Result<Observation, serde_json::Error> {
-    match sighting {
+    match evidence {
         Evidence::Snapshot(snapshot) => seen(job, snapshot, at, api_origin),
         Evidence::End(failure) => ended(job, failure, at),
     }
@@ -142,37 +142,37 @@ fn seen(
     let delays = new_delays(&mut change.steps);
     let challenges = new_challenges(&mut change.steps, at, api_origin);
     let limited = job.limited || {
-        let telling = delays.len() + challenges.len();
-        passes_a_bound(job, &change, telling, snapshot.body.len())
+        let with_body = delays.len() + challenges.len();
+        passes_a_bound(job, &change, with_body, snapshot.body.len())
     };
     let moved = job.state == JobState::Pending
         || !(delays.is_empty() && challenges.is_empty())
         || change.transitions.iter().any(Transition::moves);
-    let mut teller = Teller::new(job, state, Some(&snapshot.body), at)?;
+    let mut events = Events::new(job, state, Some(&snapshot.body), at)?;
     if limited {
         change = Diff::default();
     } else {
         for transition in &change.transitions {
-            teller.tell(&Tale::StepChanged(transition))?;
+            events.add(&EventContent::StepChanged(transition))?;
         }
         for (index, error) in &delays {
             let step = &change.steps[*index].title;
-            teller.tell(&Tale::Delayed { step, error })?;
+            events.add(&EventContent::Delayed { step, error })?;
         }
         for (index, challenge) in &challenges {
             let step = &change.steps[*index];
-            let known = step.challenge.as_ref();
-            teller.tell(&Tale::ActionRequired {
+            let recorded = step.challenge.as_ref();
+            events.add(&EventContent::ActionRequired {
                 step: &step.title,
                 challenge,
-                expires_at: known.and_then(|known| known.expires_at),
-                response_url: known.and_then(|known| known.response_url.clone()),
+                expires_at: recorded.and_then(|recorded| recorded.expires_at),
+                response_url: recorded.and_then(|recorded| recorded.response_url.clone()),
             })?;
         }
     }
     match (&failure, state) {
-        (Some(failure), _) => teller.tell(&Tale::Failed(failure))?,
-        (None, JobState::Success) => teller.tell(&Tale::Completed)?,
+        (Some(failure), _) => events.add(&EventContent::Failed(failure))?,
+        (None, JobState::Success) => events.add(&EventContent::Completed)?,
         _ => {}
     }
     Ok(Observation {
@@ -189,7 +189,7 @@ fn seen(
             .iter()
             .any(|step| is_queued(&step.status, step.result.as_deref())),
         steps: change.steps,
-        events: teller.events,
+        events: events.made,
         limited,
         moved: moved && !limited,
     })
@@ -200,8 +200,8 @@ fn ended(
     failure: &Failure,
     at: UnixMillis,
 ) -> Result<Observation, serde_json::Error> {
-    let mut teller = Teller::new(job, JobState::Failed, job.resource.as_deref(), at)?;
-    teller.tell(&Tale::Failed(failure))?;
+    let mut events = Events::new(job, JobState::Failed, job.resource.as_deref(), at)?;
+    events.add(&EventContent::Failed(failure))?;
     Ok(Observation {
         job_id: job.id.clone(),
         revision: job.revision,
@@ -212,31 +212,32 @@ fn ended(
         remote_updated: None,
         transitions: Vec::new(),
         steps: Vec::new(),
-        events: teller.events,
+        events: events.made,
         queued: false,
         limited: job.limited,
         moved: false,
     })
 }
 
-/// Whether recording this would take the job beyond one of its bounds; `telling` of its events hold the whole body.
-fn passes_a_bound(job: &Tracked, change: &Diff, telling: usize, body: usize) -> bool {
+/// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of so many
+/// bytes.
+fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -> bool {
     let length = |text: Option<&String>| text.map_or(0, String::len);
     let (transitions, metadata) = (change.transitions.len(), length(job.metadata.as_ref()));
     let results = change.transitions.iter();
     let results: usize = results.map(|each| length(each.result.as_ref())).sum();
-    let bytes = telling * body + results + (telling + transitions) * metadata;
+    let bytes = with_body * body + results + (with_body + transitions) * metadata;
     let missing = change.steps.iter().filter(|step| step.status == MISSING);
-    let events = job.last_sequence as usize + transitions + telling;
+    let events = job.last_sequence as usize + transitions + with_body;
     job.last_seq as usize + transitions > MAX_TRANSITIONS
-        // One more is its end.
+        // One is left for its end.
         || events >= MAX_EVENTS
         || missing.count() > MAX_MISSING
         || bytes > MAX_BYTES_AT_ONCE
         || job.event_bytes.saturating_add(bytes as u64) > MAX_EVENT_BYTES
 }
 
-/// Steps that the API has queued and that nobody was told of; from now on they are told.
+/// Steps that the API has queued and that had no `job.delayed` yet; marks them as delayed.
 fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
     let mut delays = Vec::new();
     for (index, step) in steps
@@ -255,8 +256,7 @@ fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
 }
 
 /// Challenges that were not there, or were different, when the step was last seen (docs/jobs.md, "What is recorded");
-/// from now on they are
-/// known. One whose step is missing meanwhile stays known, as nothing was seen of it.
+/// puts them into the steps. The challenge of a missing step stays.
 fn new_challenges(
     steps: &mut [KnownStep],
     at: UnixMillis,
@@ -267,8 +267,9 @@ fn new_challenges(
         let Some(status) = step.remote_status() else {
             continue;
         };
-        let asks = status == StepStatus::InProgress;
-        let challenge = asks.then(|| challenge_of(step.result.as_deref())).flatten();
+        let may_wait = status == StepStatus::InProgress;
+        let challenge = may_wait.then(|| challenge_of(step.result.as_deref()));
+        let challenge = challenge.flatten();
         let Some(challenge) = challenge else {
             step.challenge = None;
             continue;
@@ -276,10 +277,10 @@ fn new_challenges(
         let link = challenge.response.as_deref();
         let response_url = link.and_then(|link| absolute(api_origin, link));
         let identity = challenge.identity(response_url.as_deref().or(link));
-        let same = |known: &KnownChallenge| {
-            same_value(&known.identity, &identity)
-                // Taken over from a database without identities, where links are as the API wrote them.
-                || same_value(&known.identity, &challenge.identity(link))
+        let same = |recorded: &KnownChallenge| {
+            same_value(&recorded.identity, &identity)
+                // Recorded by an older version, with the link as the API wrote it.
+                || same_value(&recorded.identity, &challenge.identity(link))
         };
         if step.challenge.as_ref().is_some_and(same) {
             continue;
@@ -333,13 +334,14 @@ fn raw(text: Option<&str>) -> Result<Option<&RawValue>, serde_json::Error> {
     text.map(serde_json::from_str).transpose()
 }
 
-struct Teller<'a> {
+/// Numbers and makes the events of one observation.
+struct Events<'a> {
     subject: Subject<'a>,
     last_sequence: u32,
-    events: Vec<Event>,
+    made: Vec<Event>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> Events<'a> {
     fn new(
         job: &'a Tracked,
         state: JobState,
@@ -356,14 +358,14 @@ impl<'a> Teller<'a> {
                 at,
             },
             last_sequence: job.last_sequence,
-            events: Vec::new(),
+            made: Vec::new(),
         })
     }
 
-    fn tell(&mut self, tale: &Tale<'_>) -> Result<(), serde_json::Error> {
+    fn add(&mut self, content: &EventContent<'_>) -> Result<(), serde_json::Error> {
         self.last_sequence += 1;
-        self.events
-            .push(event(&self.subject, self.last_sequence, tale)?);
+        self.made
+            .push(event(&self.subject, self.last_sequence, content)?);
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
-//! Our secrets taken out of what a receiver answers, in whatever form it repeats them.
+//! Removes our secrets from what a receiver answers, in whatever form it repeats them.
 //!
-//! An answer may hold a secret, or the part of one behind its scheme word, as it was sent, percent-encoded, escaped as JSON or
-//! HTML does, some of these in one another, or as base64 or hexadecimal digits. So the answer is searched as it is and
-//! decoded, up to three times; each decoded byte knows where it stands in the answer.
+//! An answer may hold a secret, or the part after its scheme word, as it was sent, percent-encoded, escaped as in JSON or
+//! HTML, several of these nested, or as base64 or hexadecimal digits. So the answer is searched as it is and decoded up to
+//! three times; each decoded byte keeps its range in the answer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -10,10 +10,10 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-/// Shortest secret that is looked for, in bytes; shorter ones are found in anything.
+/// Shortest secret that is searched for, in bytes; shorter ones occur in any text.
 const SHORTEST: usize = 4;
 
-/// Shortest secret whose base64 and digits are looked for, in bytes.
+/// Shortest secret whose base64 and hexadecimal digits are searched for, in bytes.
 const SHORTEST_ENCODED: usize = 8;
 
 /// How often an answer is decoded.
@@ -22,10 +22,10 @@ const LEVELS: usize = 3;
 /// Longest `&…;` of HTML, in bytes.
 const ENTITY: usize = 10;
 
-/// Stands for a secret.
+/// Replaces a secret.
 pub const HIDDEN: &str = "***";
 
-/// Words before a secret, in lower case, that are no secrets themselves.
+/// Words before a secret, in lower case, that are not secret themselves.
 const SCHEMES: [&str; 12] = [
     "api-key",
     "apikey",
@@ -44,9 +44,9 @@ const SCHEMES: [&str; 12] = [
 /// Hides a set of secrets.
 #[derive(Default)]
 pub struct Redactor {
-    /// What is looked for, by its first bytes.
+    /// The byte strings to hide, by their first four bytes.
     forms: HashMap<[u8; SHORTEST], Vec<Vec<u8>>>,
-    /// Their first bytes, which most bytes of an answer are none of.
+    /// Their first bytes; rules out most positions of an answer quickly.
     first: BTreeSet<u8>,
     longest: usize,
 }
@@ -57,26 +57,26 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// An answer, decoded so and so often.
+/// An answer, decoded a number of times.
 struct Level {
     bytes: Vec<u8>,
-    /// Where each byte stands in the answer.
-    places: Vec<(usize, usize)>,
-    /// Where the last escape stands, if the answer was cut in it.
+    /// The range of each byte in the answer.
+    ranges: Vec<(usize, usize)>,
+    /// The position of the last escape, if the answer was cut within it.
     open: Option<usize>,
 }
 
-/// What begins at some place of a text.
+/// The escape at the start of a text.
 enum Escape {
     None,
-    /// Perhaps one, if the text went on.
+    /// The text ends before it is complete.
     Open,
-    /// So many bytes that mean these.
+    /// An escape of this length, and the bytes it means.
     Of(usize, Vec<u8>),
 }
 
 impl Redactor {
-    /// Of the values of these headers and the words in them, and of these texts, all as they are sent.
+    /// Hides the values of these headers, the words in them, and these texts, all as they are sent.
     #[must_use]
     pub fn new<'a>(
         headers: impl IntoIterator<Item = &'a [u8]>,
@@ -100,8 +100,8 @@ impl Redactor {
         redactor
     }
 
-    /// The answer with three asterisks wherever a secret stood; where it may go on (it is not `whole`), without the
-    /// beginning of one at its end.
+    /// The answer with [`HIDDEN`] in place of each secret. If it is not `whole`, a beginning of a secret at its end is cut
+    /// off.
     #[must_use]
     pub fn hide(&self, answer: &[u8], whole: bool) -> Vec<u8> {
         if self.forms.is_empty() {
@@ -134,7 +134,7 @@ impl Redactor {
         out
     }
 
-    /// The same for a text that is whole.
+    /// The same for a whole text.
     #[must_use]
     pub fn hide_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.hide(text.as_bytes(), true)).into_owned()
@@ -153,13 +153,13 @@ impl Redactor {
             let Some(length) = found.max() else { continue };
             let from = at.max(done);
             done = at + length;
-            for (start, end) in level.places.get(from..done).unwrap_or_default() {
+            for (start, end) in level.ranges.get(from..done).unwrap_or_default() {
                 hidden.get_mut(*start..*end).unwrap_or_default().fill(true);
             }
         }
     }
 
-    /// Where the beginning of a secret stands at the end of a text that may go on.
+    /// The position of a beginning of a secret at the end of a text that was cut.
     fn beginning(&self, level: &Level) -> Option<usize> {
         let first = level.bytes.len().saturating_sub(self.longest);
         let at = (first..level.bytes.len()).find(|at| {
@@ -173,7 +173,7 @@ impl Redactor {
                 None => self.forms.values().flatten().any(begins),
             }
         })?;
-        level.places.get(at).map(|(start, _)| *start)
+        level.ranges.get(at).map(|(start, _)| *start)
     }
 }
 
@@ -181,24 +181,24 @@ impl Level {
     fn of(answer: &[u8]) -> Self {
         Self {
             bytes: answer.to_vec(),
-            places: (0..answer.len()).map(|at| (at, at + 1)).collect(),
+            ranges: (0..answer.len()).map(|at| (at, at + 1)).collect(),
             open: None,
         }
     }
 
-    /// The next level, unless nothing is escaped. A text that is not `whole` ends before an escape that is not.
+    /// The text decoded once more, unless it has no escapes. If it is not `whole`, it ends before an incomplete escape.
     fn decoded(&self, whole: bool) -> Option<Self> {
         if !self.bytes.iter().any(|byte| b"\\%&".contains(byte)) {
             return None;
         }
         let mut next = Self {
             bytes: Vec::with_capacity(self.bytes.len()),
-            places: Vec::with_capacity(self.bytes.len()),
+            ranges: Vec::with_capacity(self.bytes.len()),
             open: None,
         };
         let mut at = 0;
         while let Some(byte) = self.bytes.get(at) {
-            let start = self.places.get(at).map_or(0, |(start, _)| *start);
+            let start = self.ranges.get(at).map_or(0, |(start, _)| *start);
             let (length, meant) = match escape(self.bytes.get(at..).unwrap_or_default()) {
                 Escape::Open if !whole => {
                     next.open = Some(start);
@@ -207,10 +207,10 @@ impl Level {
                 Escape::None | Escape::Open => (1, None),
                 Escape::Of(length, meant) => (length, Some(meant)),
             };
-            let last = self.places.get(at + length - 1);
+            let last = self.ranges.get(at + length - 1);
             let end = last.map_or(start, |(_, end)| *end);
             let meant = meant.as_deref().unwrap_or(std::slice::from_ref(byte));
-            next.places.extend(meant.iter().map(|_| (start, end)));
+            next.ranges.extend(meant.iter().map(|_| (start, end)));
             next.bytes.extend(meant);
             at += length;
         }
@@ -218,13 +218,13 @@ impl Level {
     }
 }
 
-/// Everything a value is looked for as, beside what decoding an answer finds.
+/// Adds every form of a value that decoding the answer does not find.
 fn add_forms(value: &[u8], parts: impl Fn(&[u8]) -> Vec<Vec<u8>>, forms: &mut BTreeSet<Vec<u8>>) {
     let mut level = Some(Level::of(value));
     for _ in 0..=LEVELS {
         let Some(this) = level else { break };
         for part in parts(&this.bytes) {
-            // Forms and queries have plus signs for blanks.
+            // HTML forms and queries write a blank as a plus sign.
             for (from, to) in [(b' ', b'+'), (b'+', b' ')] {
                 let swap = |byte: &u8| if *byte == from { to } else { *byte };
                 forms.insert(part.iter().map(swap).collect());
@@ -236,7 +236,7 @@ fn add_forms(value: &[u8], parts: impl Fn(&[u8]) -> Vec<Vec<u8>>, forms: &mut BT
     }
 }
 
-/// The value, its words without a scheme's, and what is given in them: `key="this"`.
+/// The value, its words without the scheme, and the values in them: `key="this"`.
 fn parts(value: &[u8]) -> Vec<Vec<u8>> {
     let mut parts = vec![value.to_vec()];
     let mut scheme = None;
@@ -251,8 +251,8 @@ fn parts(value: &[u8]) -> Vec<Vec<u8>> {
         }
         parts.push(word.to_vec());
         for item in word.split(|byte| b",;".contains(byte)) {
-            let given = item.splitn(2, |byte| *byte == b'=').nth(1);
-            for text in given.into_iter().chain([item]) {
+            let value = item.splitn(2, |byte| *byte == b'=').nth(1);
+            for text in value.into_iter().chain([item]) {
                 parts.push(trimmed(text, b"\"'"));
                 parts.push(trimmed(text, b"\"'="));
             }
@@ -275,7 +275,7 @@ fn trimmed(text: &[u8], of: &[u8]) -> Vec<u8> {
     text.get(start..end).unwrap_or_default().to_vec()
 }
 
-/// Its hexadecimal digits, and what its base64 has in it, wherever in a longer text it begins, in both alphabets.
+/// Its hexadecimal digits, and its part of the base64 of a longer text at each of three offsets, in both alphabets.
 fn encoded(part: &[u8]) -> Vec<Vec<u8>> {
     if part.len() < SHORTEST_ENCODED {
         return Vec::new();
@@ -285,7 +285,7 @@ fn encoded(part: &[u8]) -> Vec<Vec<u8>> {
     for before in 0..3_usize {
         let shifted = [vec![0; before], part.to_vec()].concat();
         let text = STANDARD_NO_PAD.encode(&shifted);
-        // Characters at the ends also depend on what stands beside it.
+        // The characters at the ends also depend on the neighbouring bytes.
         let inner = (before * 8).div_ceil(6)..shifted.len() * 8 / 6;
         let inner = text.get(inner).unwrap_or_default();
         forms.push(inner.replace('+', "-").replace('/', "_").into_bytes());
@@ -303,7 +303,7 @@ fn escape(text: &[u8]) -> Escape {
     }
 }
 
-/// Behind a backslash, as in JSON and the languages around it.
+/// The rest of an escape after a backslash, as in JSON and similar languages.
 fn backslash(rest: &[u8]) -> Escape {
     let meant = match rest {
         [] => return Escape::Open,
@@ -320,7 +320,7 @@ fn backslash(rest: &[u8]) -> Escape {
     Escape::Of(2, vec![meant])
 }
 
-/// So many digits behind so many bytes, which are a byte.
+/// A byte written as so many hexadecimal digits after so many other bytes.
 fn number(rest: &[u8], digits: usize, before: usize) -> Escape {
     match hex(rest, digits) {
         Ok(number) => Escape::Of(
@@ -331,7 +331,7 @@ fn number(rest: &[u8], digits: usize, before: usize) -> Escape {
     }
 }
 
-/// A character behind `\u`, or two halves of one.
+/// A character written as `\uXXXX`, or as two of them for a surrogate pair.
 fn unicode(rest: &[u8]) -> Escape {
     let first = match hex(rest, 4) {
         Ok(first) => first,
@@ -358,18 +358,18 @@ fn unicode(rest: &[u8]) -> Escape {
 }
 
 fn hex(rest: &[u8], digits: usize) -> Result<u32, Escape> {
-    let given = rest.get(..digits.min(rest.len())).unwrap_or_default();
-    if !given.iter().all(u8::is_ascii_hexdigit) {
+    let written = rest.get(..digits.min(rest.len())).unwrap_or_default();
+    if !written.iter().all(u8::is_ascii_hexdigit) {
         return Err(Escape::None);
     }
-    if given.len() < digits {
+    if written.len() < digits {
         return Err(Escape::Open);
     }
-    let digits = std::str::from_utf8(given).map_err(|_| Escape::None)?;
+    let digits = std::str::from_utf8(written).map_err(|_| Escape::None)?;
     u32::from_str_radix(digits, 16).map_err(|_| Escape::None)
 }
 
-/// Behind the ampersand of HTML.
+/// The rest of an HTML entity after the ampersand.
 fn entity(rest: &[u8]) -> Escape {
     let near = rest.get(..ENTITY.min(rest.len())).unwrap_or_default();
     let Some(length) = near.iter().position(|byte| *byte == b';') else {

@@ -19,18 +19,18 @@ use super::job::JobId;
 use super::json::{Verbatim, digest, same_value};
 use super::time::UnixMillis;
 
-/// Most steps of one job that are followed; an answer with more is refused as rubbish.
+/// Most steps of one job; an answer with more is refused as unusable.
 pub const MAX_STEPS: usize = 10_000;
 
-/// Deepest nesting of lists and objects in an answer; a deeper one is refused as rubbish.
+/// Deepest nesting of lists and objects in an answer; a deeper one is refused as unusable.
 ///
-/// Common libraries of receivers read no more than a hundred levels, and an event adds its own.
+/// Common JSON libraries read at most a hundred levels, and an event adds levels of its own.
 pub const MAX_DEPTH: usize = 96;
 
-/// One look at the remote job.
+/// The remote job in one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The body, verbatim but for white space around it.
+    /// The body, verbatim except for white space around it.
     pub body: String,
     /// The steps in the API's order.
     pub steps: Vec<Step>,
@@ -41,19 +41,19 @@ pub struct Snapshot {
 /// One step of a snapshot. Identified by title, and by occurrence where a title comes twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The title, verbatim; empty where the API gave none.
+    /// The title, verbatim; empty if the API gave none.
     pub title: String,
     /// 0 for the first step with this title, 1 for the second …
     pub occurrence: u32,
     /// Index in the API's array, from 0.
     pub position: u32,
-    /// What the remote says of it.
+    /// The API's status.
     pub status: StepStatus,
     /// The result's JSON, verbatim; `None` for null or no key at all.
     pub result: Option<String>,
 }
 
-/// What the *remote* says of a step.
+/// The *API's* status of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, AsRefStr, Display, EnumString)]
 #[strum(serialize_all = "kebab-case")]
 pub enum StepStatus {
@@ -102,13 +102,13 @@ pub struct Challenge {
     pub description: Box<RawValue>,
     /// What the user has to enter, in order.
     pub input: Box<RawValue>,
-    /// Time the user has, in milliseconds from the first sight, where the API says so.
+    /// How long the user has to answer, in milliseconds since the challenge was first seen, if the API gives that.
     pub expiry_ms: Option<u64>,
-    /// Where the answers go: relative or absolute, as the API wrote it.
+    /// URL for the answers: relative or absolute, as the API wrote it.
     pub response: Option<String>,
 }
 
-/// What the API says of a step that failed or was put off; null where it says nothing.
+/// The API's error of a step that failed or was delayed; null for what it does not give.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ApiError {
     /// `code`.
@@ -119,16 +119,16 @@ pub struct ApiError {
     pub detail: Verbatim,
 }
 
-/// Why an answer is no job. Tracking goes on; the next answer may be better.
+/// Why an answer cannot be used as the job. Tracking goes on; the next answer may be better.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rubbish {
+pub enum UnusableAnswer {
     /// Not JSON, or nested deeper than [`MAX_DEPTH`].
     #[error("the answer is not JSON: {0}")]
     NotJson(String),
-    /// JSON, but no job.
-    #[error("the answer is no job: {0}")]
+    /// JSON, but not a job.
+    #[error("the answer is not a job: {0}")]
     NotAJob(&'static str),
-    /// Another job than the one asked for.
+    /// Another job than the requested one.
     #[error("the answer is another job")]
     OtherJob,
 }
@@ -141,32 +141,34 @@ impl Snapshot {
     /// row another id is rubbish).
     ///
     /// # Errors
-    /// [`Rubbish`] when the body is no job, or another one.
-    pub fn parse(body: &str, expected: Option<&JobId>) -> Result<Self, Rubbish> {
+    /// [`UnusableAnswer`] when the body is not a job, or another one.
+    pub fn parse(body: &str, expected: Option<&JobId>) -> Result<Self, UnusableAnswer> {
         let body = body.trim();
         if depth_of(body) > MAX_DEPTH {
-            return Err(Rubbish::NotJson("it is nested too deeply".to_owned()));
+            return Err(UnusableAnswer::NotJson(
+                "it is nested too deeply".to_owned(),
+            ));
         }
-        let not_json = |error: serde_json::Error| Rubbish::NotJson(error.to_string());
+        let not_json = |error: serde_json::Error| UnusableAnswer::NotJson(error.to_string());
         if !body.starts_with('{') {
             serde_json::from_str::<&RawValue>(body).map_err(not_json)?;
-            return Err(Rubbish::NotAJob("it is not an object"));
+            return Err(UnusableAnswer::NotAJob("it is not an object"));
         }
         let object: RawObject<'_> = serde_json::from_str(body).map_err(not_json)?;
-        // A proxy's word that says nothing of a job must not make all its steps vanish.
+        // The JSON of a proxy must not be taken for a job without steps.
         if !["type", "id", "steps"]
             .iter()
             .any(|key| object.contains_key(*key))
         {
-            return Err(Rubbish::NotAJob("it has no type, id or steps"));
+            return Err(UnusableAnswer::NotAJob("it has no type, id or steps"));
         }
         if text_of(&object, "type").is_some_and(|kind| kind != "job") {
-            return Err(Rubbish::NotAJob("its type is not \"job\""));
+            return Err(UnusableAnswer::NotAJob("its type is not \"job\""));
         }
         if let (Some(expected), Some(id)) = (expected, text_of(&object, "id"))
             && !same_id(&id, expected.as_str())
         {
-            return Err(Rubbish::OtherJob);
+            return Err(UnusableAnswer::OtherJob);
         }
         Ok(Self {
             body: body.to_owned(),
@@ -175,7 +177,7 @@ impl Snapshot {
         })
     }
 
-    /// A number that two answers share if they say the same of the job; times in challenges are no difference.
+    /// A hash that is equal for two answers that describe the job alike; times in challenges are ignored.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -195,7 +197,7 @@ impl Snapshot {
     }
 }
 
-/// When the API says that a recorded job changed last.
+/// The API's time of the last change of a recorded job.
 #[must_use]
 pub fn updated_of(resource: &str) -> Option<UnixMillis> {
     let job: RawObject<'_> = serde_json::from_str(resource).ok()?;
@@ -203,7 +205,7 @@ pub fn updated_of(resource: &str) -> Option<UnixMillis> {
     UnixMillis::parse_rfc3339(&updated?)
 }
 
-/// Whether two ids are one: as they are, or but for the case of a UUID.
+/// Whether two ids are the same; the case of a UUID is ignored.
 fn same_id(a: &str, b: &str) -> bool {
     a == b || (is_uuid(a) && a.eq_ignore_ascii_case(b))
 }
@@ -216,7 +218,7 @@ fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.bytes().enumerate().all(right)
 }
 
-/// How deep the text's lists and objects are nested, whatever else it is.
+/// Depth of the nesting of lists and objects in a text, JSON or not.
 fn depth_of(text: &str) -> usize {
     let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text.bytes() {
@@ -235,14 +237,14 @@ fn depth_of(text: &str) -> usize {
     deepest
 }
 
-fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, Rubbish> {
+fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, UnusableAnswer> {
     let Some(raw) = object.get("steps").filter(|raw| raw.get() != "null") else {
         return Ok(Vec::new());
     };
     let items: Vec<RawObject<'_>> = serde_json::from_str(raw.get())
-        .map_err(|_| Rubbish::NotAJob("its steps are not a list of objects"))?;
+        .map_err(|_| UnusableAnswer::NotAJob("its steps are not a list of objects"))?;
     if items.len() > MAX_STEPS {
-        return Err(Rubbish::NotAJob("it has more than 10,000 steps"));
+        return Err(UnusableAnswer::NotAJob("it has more than 10,000 steps"));
     }
     let mut seen: HashMap<String, u32> = HashMap::new();
     let mut steps = Vec::with_capacity(items.len());
@@ -265,13 +267,13 @@ fn read_steps(object: &RawObject<'_>) -> Result<Vec<Step>, Rubbish> {
     Ok(steps)
 }
 
-/// A field as text: a string's content, any other value's JSON, `None` for null or nothing.
+/// A field as text: a string's content, any other value's JSON, `None` if it is null or absent.
 fn text_of(object: &RawObject<'_>, key: &str) -> Option<String> {
     match object.get(key)?.get() {
         "null" => None,
         raw if raw.starts_with('"') => {
             let text: String = serde_json::from_str(raw).ok()?;
-            // SQLite cuts a text at a NUL, and a cut title would never be found again.
+            // SQLite cuts a text at a NUL, and a step with a cut title would not be found again.
             Some(text.replace('\0', "\\u0000"))
         }
         raw => Some(raw.to_owned()),
@@ -283,12 +285,13 @@ fn string_of(object: &RawObject<'_>, key: &str) -> Option<String> {
     serde_json::from_str(object.get(key)?.get()).ok()
 }
 
-/// A field's JSON; null where there is none.
+/// A field's JSON; null if it is absent.
 fn field<'a>(object: &RawObject<'a>, key: &str) -> &'a RawValue {
     object.get(key).copied().unwrap_or(RawValue::NULL)
 }
 
-/// What `pick` makes of the first object that a result is or holds and that it takes. One object at a time is in memory.
+/// The first value that `pick` returns for the object that a result is, or for one in its list. Only one object at a time is
+/// parsed in memory.
 fn find_object<'a, T>(result: &'a str, pick: impl Fn(&RawObject<'a>) -> Option<T>) -> Option<T> {
     let pick = |text: &'a str| {
         let object = text.starts_with('{').then(|| serde_json::from_str(text));
@@ -323,7 +326,7 @@ pub fn error_of(result: Option<&str>) -> Option<ApiError> {
     with(&["code"]).or_else(|| with(&["title", "detail", "details"]))
 }
 
-/// The code of a pending step that the API has queued for a later try.
+/// The error code of a pending step that the API has queued to try again later.
 pub const QUEUED_CODE: &str = "temporary-unavailable-queued";
 
 /// Whether a step waits in the API's own retry queue.
@@ -362,8 +365,7 @@ impl Challenge {
     }
 
     /// What identifies it, as a JSON object: times in it are no part (docs/jobs.md, "What is recorded"). `link` is its
-    /// response link, which
-    /// the API writes with its origin or without.
+    /// response link, which the API writes with or without its origin.
     #[must_use]
     pub fn identity(&self, link: Option<&str>) -> String {
         format!(
@@ -375,7 +377,7 @@ impl Challenge {
         )
     }
 
-    /// What the user has to enter, in order; nothing where the API asks for nothing.
+    /// What the user has to enter, in order; empty if the API wants no input.
     #[must_use]
     pub fn inputs(&self) -> Vec<&RawValue> {
         match self.input.get() {
@@ -386,7 +388,7 @@ impl Challenge {
     }
 }
 
-/// Any number above zero, or a text with one, rounded up to whole milliseconds; all else is as if not given.
+/// Any number above zero, or a text with one, rounded up to whole milliseconds; anything else is ignored.
 fn expiry(json: &str) -> Option<u64> {
     let text: Option<String> = serde_json::from_str(json).ok();
     let number: f64 = text.as_deref().unwrap_or(json).trim().parse().ok()?;

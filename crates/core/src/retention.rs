@@ -1,4 +1,4 @@
-//! How long what is over is kept.
+//! How long the rows of ended jobs are kept, and how many are deleted at once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::time::UnixMillis;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The ages at which parts of a finished job are deleted; `None`: never. The job's counts from its end, the others' from the
+/// The ages at which parts of an ended job are deleted; `None`: never. The job's age counts from its end, the others' from the
 /// last attempt if that came later. A part is never kept longer than the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -32,7 +32,7 @@ impl Default for Retention {
     }
 }
 
-/// What is deleted of a finished job. Each holds those before it.
+/// The stages in which an ended job is deleted. Each includes those before it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, EnumIter, Serialize,
 )]
@@ -56,7 +56,7 @@ impl Stage {
 }
 
 impl Retention {
-    /// What was over before this moment is deleted at `now`; `None`: nothing is.
+    /// Jobs that ended before this time have reached the age of the stage at `now`; `None`: the stage never comes.
     #[must_use]
     pub fn before(&self, stage: Stage, now: UnixMillis) -> Option<UnixMillis> {
         let age = match stage {
@@ -71,12 +71,12 @@ impl Retention {
 /// Fewest and most rows that one transaction deletes.
 const BATCH: std::ops::RangeInclusive<u32> = 10..=2000;
 
-/// A transaction that took longer makes the next one smaller, one that was shorter makes it larger: both well below the
-/// 50 ms that nobody else is to wait for.
+/// A transaction longer than [`LONG`] makes the next one smaller, one shorter than [`SHORT`] makes it larger: other writers
+/// are to wait well below 50 ms.
 const LONG: Duration = Duration::from_millis(15);
 const SHORT: Duration = Duration::from_millis(4);
 
-/// How many rows the next transaction deletes, so that it keeps others waiting for a moment only.
+/// How many rows the next transaction deletes, so that other writers wait only briefly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSize(u32);
 
@@ -87,7 +87,7 @@ impl Default for BatchSize {
 }
 
 impl BatchSize {
-    /// In rows.
+    /// Number of rows.
     #[must_use]
     pub fn rows(self) -> u32 {
         self.0
@@ -97,7 +97,7 @@ impl BatchSize {
     #[must_use]
     pub fn after(self, took: Duration) -> Self {
         let rows = if took > LONG {
-            // In one step to where it would have been short enough.
+            // Shrinks in one step to a size that would have been short enough.
             let parts = took.as_millis() / LONG.as_millis() + 1;
             self.0 / u32::try_from(parts).unwrap_or(u32::MAX)
         } else if took < SHORT {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stage_has_its_age_and_none_is_for_ever() {
+    fn each_stage_has_its_age_and_without_one_never_comes() {
         let now = UnixMillis(100 * 86_400_000);
         let day = |days: i64| Some(UnixMillis(days * 86_400_000));
         let retention = Retention::default();

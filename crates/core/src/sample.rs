@@ -1,4 +1,4 @@
-//! Events that are sent to try a webhook, and tell of nothing.
+//! Sample events for testing a webhook; they report nothing that happened.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use super::observe::{Evidence, Tracked, observe};
 use super::resource::Snapshot;
 use super::time::UnixMillis;
 
-/// The job that samples tell of.
+/// The job id in samples.
 const JOB: &str = "test-sample";
 
-/// An event of this type under this id. `webhook.test` names the webhook; the others tell of a job `test-sample` with
-/// metadata `{"test":true}`, in the words of the real ones. `None` never comes, since a sample can always be made.
+/// A sample of this type with this id. `webhook.test` names the webhook; the others are about a job `test-sample` with
+/// metadata `{"test":true}` and have the shape of real ones. Never `None` in practice.
 #[must_use]
 pub fn sample(kind: EventType, id: &str, webhook: &str, at: UnixMillis) -> Option<Event> {
     let event = match kind {
@@ -37,7 +37,7 @@ pub fn sample(kind: EventType, id: &str, webhook: &str, at: UnixMillis) -> Optio
     })
 }
 
-/// What a job with one step would have been told of.
+/// The event of this type from a job with one step.
 fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
     let error = |code: &str| json!({"code": code, "title": "This is a test", "detail": "Nothing has happened."});
     let (status, result) = match kind {

@@ -1,10 +1,10 @@
-//! What this process may have too little of, for files and for connections.
+//! Resources that this process may run out of, for files and for connections.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What this process may have too little of. It passes, or somebody raises the limit.
+/// A resource that this process has run out of. It lasts until others free the resource or an operator raises the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Shortage {
     /// `EMFILE`, `ENFILE`: no file can be opened, and no connection.
@@ -25,7 +25,7 @@ pub enum Shortage {
 }
 
 impl Shortage {
-    /// What a failed system call was short of, as far as its error says so.
+    /// The shortage that made a system call fail, if its error is one.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error)? {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Shortest and longest decoded key in bytes (Standard Webhooks 1.0, symmetric keys).
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Secrets printed in the specification's own tests. Anybody knows them, so no configuration may use them.
+/// Secrets printed in the specification's own tests; they are public, so a configuration with one is refused.
 const PUBLIC_SECRETS: [&str; 3] = [
     "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
@@ -44,11 +44,11 @@ pub enum InvalidSecret {
     )]
     NotBase64,
     /// Decoded length outside 24..=64 bytes.
-    #[error("the secret decodes to {0} bytes; Standard Webhooks wants 24 to 64")]
+    #[error("the secret decodes to {0} bytes; Standard Webhooks requires 24 to 64")]
     Length(usize),
-    /// A `whsk_` key that is no ed25519 key.
+    /// A `whsk_` key that is not an ed25519 key.
     #[error(
-        "the key is no ed25519 key; it is written as whsk_ followed by standard base64 of the seed (32 bytes) or of seed \
+        "the key is not an ed25519 key; it is written as whsk_ followed by standard base64 of the seed (32 bytes) or of seed \
          and public key (64 bytes)"
     )]
     NoPair,
@@ -102,8 +102,8 @@ impl SigningKey {
         Ok(Self::Pair(secret))
     }
 
-    /// The signature of one request as it stands in `webhook-signature`: the version, a comma, and the base64 of what
-    /// signs `{id}.{timestamp}.{body}`. `timestamp` is in whole Unix seconds.
+    /// The signature of one request for the header `webhook-signature`: the version, a comma, and the base64 of the signature
+    /// of `{id}.{timestamp}.{body}`. `timestamp` is in whole Unix seconds.
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let head = format!("{id}.{timestamp}.");
@@ -123,7 +123,7 @@ impl SigningKey {
         }
     }
 
-    /// What must not be kept of it: its bytes, and their base64 as it is configured.
+    /// The texts that must not be stored or shown: its bytes, and their base64 as configured.
     #[must_use]
     pub fn secrets(&self) -> [Zeroizing<Vec<u8>>; 2] {
         let (Self::Shared(secret) | Self::Pair(secret)) = self;
@@ -133,8 +133,8 @@ impl SigningKey {
         ]
     }
 
-    /// What a receiver needs to verify signatures of a key pair: `whpk_` and the base64 of the public key. `None` for a
-    /// secret, which the receiver has to be given itself.
+    /// The public key with which a receiver verifies: `whpk_` and its base64. `None` for a shared secret, which the receiver
+    /// needs itself.
     #[must_use]
     pub fn public(&self) -> Option<String> {
         match self {
@@ -155,11 +155,11 @@ impl Secret {
         Ok(Self(Zeroizing::new(bytes)))
     }
 
-    /// Made anew for each signature: what ring keeps is not wiped.
+    /// Made anew for each signature, since ring does not wipe its copy.
     fn key_pair(&self) -> Ed25519KeyPair {
         match Ed25519KeyPair::from_seed_unchecked(&self.0) {
             Ok(pair) => pair,
-            Err(_) => unreachable!("a seed was looked at when it was read"),
+            Err(_) => unreachable!("the seed was checked when it was read"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Text from outside. The bytes of an answer become text, forgiving where the wire is loose and changing nothing else;
-//! and any text becomes one that may stand in a log line, a table or a terminal.
+//! Text from outside. The bytes of an answer become text, tolerant of compression and of broken Unicode, without any other
+//! change; and any text becomes one that is safe in a log line, a table or a terminal.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -8,41 +8,41 @@ use flate2::bufread::GzDecoder;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a compressed body begins with.
+/// The first bytes of a gzip body.
 pub const GZIP: &[u8] = b"\x1f\x8b\x08";
 
-/// What a lone surrogate escape is replaced by: U+FFFD as an escape of the same length.
+/// Replaces a lone surrogate escape: U+FFFD as an escape of the same length.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";
 
 /// Why a compressed body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unpackable {
-    /// More than the limit comes out.
+pub enum DecompressError {
+    /// The decompressed body is above the limit.
     #[error("a body above the limit once decompressed")]
     TooLarge,
-    /// Not gzip after all, or not all of it.
+    /// Not valid gzip, or cut short.
     #[error("a body that begins like gzip and cannot be decompressed")]
     Broken,
 }
 
-/// Undoes the gzip that nobody asked for; any other body stays as it is. What stands behind the compressed part is
-/// left out. At most `limit` bytes are decompressed.
+/// Decompresses a gzip body (some servers send one without being asked to); any other body stays as it is. Bytes after the
+/// compressed part are ignored. At most `limit` bytes are decompressed.
 ///
 /// # Errors
-/// [`Unpackable`].
-pub fn unpacked(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, Unpackable> {
+/// [`DecompressError`].
+pub fn decompressed(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, DecompressError> {
     if !body.starts_with(GZIP) {
         return Ok(body);
     }
     let (mut plain, mut rest) = (Vec::new(), body.as_slice());
-    // It may have several members.
+    // A gzip body may have several members.
     while rest.starts_with(GZIP) {
         let mut member = GzDecoder::new(rest);
         let beyond = u64::try_from(limit + 1 - plain.len()).unwrap_or(u64::MAX);
         let read = member.by_ref().take(beyond).read_to_end(&mut plain);
-        read.map_err(|_| Unpackable::Broken)?;
+        read.map_err(|_| DecompressError::Broken)?;
         if plain.len() > limit {
-            return Err(Unpackable::TooLarge);
+            return Err(DecompressError::TooLarge);
         }
         rest = member.into_inner();
     }
@@ -68,7 +68,7 @@ pub fn text_of(body: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&mended).into_owned())
 }
 
-/// A text from outside as it may stand in a log line, a table or a terminal: cut to `limit` characters, then escaped by
+/// A text from outside, safe for a log line, a table or a terminal: cut to `limit` characters, then escaped by
 /// [`push_printable`].
 #[must_use]
 pub fn printable(text: &str, limit: usize) -> String {
@@ -85,7 +85,7 @@ pub fn printable(text: &str, limit: usize) -> String {
 }
 
 /// Appends a character; one that is a control character, invisible, or turns the direction of writing is escaped, since
-/// a text with it would not be what it seems.
+/// it can disguise a text.
 pub fn push_printable(out: &mut String, c: char) {
     if c.is_control() || is_deceptive(c) {
         out.extend(c.escape_default());
@@ -116,7 +116,7 @@ pub fn is_deceptive(c: char) -> bool {
         | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Where the escapes are that stand for one half of a pair without the other.
+/// The positions of escapes that are one half of a surrogate pair without the other.
 fn lone_surrogates(body: &[u8]) -> Vec<usize> {
     let mut lone = Vec::new();
     let mut at = 0;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_pairs_are_replaced_wherever_they_stand_and_nothing_else_is() {
+    fn lone_surrogates_are_replaced_anywhere_and_nothing_else_is() {
         for (body, text) in [
             (r#"{"a":"cut \ud83d"}"#, r#"{"a":"cut \ufffd"}"#),
             (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
@@ -222,33 +222,33 @@ mod tests {
     fn gzip_is_undone_up_to_the_limit_and_a_bomb_stops_there() {
         let plain = br#"{"type":"job"}"#;
         assert_eq!(
-            unpacked(plain.to_vec(), 1),
+            decompressed(plain.to_vec(), 1),
             Ok(plain.to_vec()),
-            "not packed, not counted"
+            "not compressed, not counted"
         );
-        assert_eq!(unpacked(packed(plain), plain.len()), Ok(plain.to_vec()));
-        let too_large = Err(Unpackable::TooLarge);
-        assert_eq!(unpacked(packed(plain), plain.len() - 1), too_large);
+        assert_eq!(decompressed(packed(plain), plain.len()), Ok(plain.to_vec()));
+        let too_large = Err(DecompressError::TooLarge);
+        assert_eq!(decompressed(packed(plain), plain.len() - 1), too_large);
         let two = [packed(plain), packed(plain)].concat();
-        assert_eq!(unpacked(two.clone(), 99), Ok(plain.repeat(2)));
-        assert_eq!(unpacked(two, 2 * plain.len() - 1), too_large);
+        assert_eq!(decompressed(two.clone(), 99), Ok(plain.repeat(2)));
+        assert_eq!(decompressed(two, 2 * plain.len() - 1), too_large);
         for behind in [&b"\0\0\0"[..], b"\r\n", b"junk"] {
             let padded = [&packed(plain), behind].concat();
-            assert_eq!(unpacked(padded, plain.len()), Ok(plain.to_vec()));
+            assert_eq!(decompressed(padded, plain.len()), Ok(plain.to_vec()));
         }
         let bomb = packed(&vec![b' '; 300 << 20]);
         assert!(bomb.len() < 1 << 20);
-        assert_eq!(unpacked(bomb, 1 << 20), too_large);
+        assert_eq!(decompressed(bomb, 1 << 20), too_large);
         let mut cut = packed(plain);
         cut.truncate(cut.len() - 9);
         for broken in [cut, GZIP.to_vec(), b"\x1f\x8b\x08 not gzip at all".to_vec()] {
-            assert_eq!(unpacked(broken, 99), Err(Unpackable::Broken));
+            assert_eq!(decompressed(broken, 99), Err(DecompressError::Broken));
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_comes_a_sound_text_stays_as_it_is_and_the_result_is_read_by_every_parser(
+        fn a_sound_text_stays_as_it_is_and_every_result_is_read_by_every_parser(
             text in "(\\\\u[dD][89ab][0-9a-f]{2}|\\\\u[dD][c-f][0-9a-f]{2}|\\\\u00e9|\\\\\\\\|\\\\n|u|d8|é|😀){0,9}",
             bytes in prop::collection::vec(any::<u8>(), 0..60),
         ) {

@@ -1,4 +1,4 @@
-//! Wall-clock time as the database and the events carry it.
+//! Wall-clock time as it is stored in the database and sent in events.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use serde::{Deserialize, Serialize};
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The latest moment that can be shown: 9999-12-30T21:59:59.999Z, just below jiff's own limit.
+    /// The latest time that can be shown: 9999-12-30T21:59:59.999Z, just below jiff's own limit.
     pub const MAX: Self = Self(253_402_207_199_999);
 
-    /// This moment plus `delay`, at most [`UnixMillis::MAX`].
+    /// This time plus `delay`, at most [`UnixMillis::MAX`].
     #[must_use]
     pub fn plus(self, delay: Duration) -> Self {
         let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis).min(Self::MAX.0))
     }
 
-    /// This moment minus `delay`, never before 1970.
+    /// This time minus `delay`, never before 1970.
     #[must_use]
     pub fn minus(self, delay: Duration) -> Self {
         let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(millis).max(0))
     }
 
-    /// How long from `earlier` to this moment; zero when `earlier` is later.
+    /// The duration from `earlier` to this time; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The moment as an RFC 3339 text in UTC with milliseconds, `2026-11-22T15:04:05.123Z`.
+    /// The time as an RFC 3339 text in UTC with milliseconds, `2026-11-22T15:04:05.123Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
         let clamped = self.0.clamp(0, Self::MAX.0);
@@ -43,13 +43,13 @@ impl UnixMillis {
         format!("{timestamp:.3}")
     }
 
-    /// The moment that an RFC 3339 text with an offset tells; `None` for any other text.
+    /// The time in an RFC 3339 text with an offset; `None` for any other text.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         text.parse::<Timestamp>().ok().map(Self::from)
     }
 
-    /// Whole seconds since 1970, as signatures and HTTP carry them.
+    /// Whole seconds since 1970, as in signatures and HTTP headers.
     #[must_use]
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
@@ -68,7 +68,7 @@ impl From<Timestamp> for UnixMillis {
     }
 }
 
-/// Whole milliseconds of a duration, as logs and tables carry it.
+/// Whole milliseconds of a duration, as in logs and tables.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -1,12 +1,12 @@
-//! What connects the attempts at one event in a receiver's traces (W3C Trace Context, version 00).
+//! The trace context that connects the attempts at one event in a receiver's traces (W3C Trace Context, version 00).
 
 use sha2::{Digest, Sha256};
 
-/// Hexadecimal digits of a trace's id, and of an event's behind its prefix.
+/// Hexadecimal digits of a trace id, and of an event id after its prefix.
 const TRACE_DIGITS: usize = 32;
 
-/// The `traceparent` of an attempt: all attempts at an event are one trace, each of them a span of its own, and the same
-/// attempt always the same one. `None` for an id that is not of our making.
+/// The `traceparent` of an attempt: all attempts at an event are one trace and each attempt is one span; the same attempt
+/// always has the same span id. `None` for an event id that is not ours.
 #[must_use]
 pub fn traceparent(event_id: &str, webhook: &str, attempt: u32) -> Option<String> {
     let (_, trace) = event_id.split_once('_')?;

@@ -1,4 +1,4 @@
-//! What changed between the steps last recorded and a snapshot.
+//! The changes between the recorded steps and a snapshot.
 
 use std::collections::HashMap;
 
@@ -18,27 +18,27 @@ pub struct KnownStep {
     pub title: String,
     /// 0 for the first step with this title, 1 for the second …
     pub occurrence: u32,
-    /// Index in the API's array when it was last there.
+    /// Index in the API's array when the step was last seen.
     pub position: u32,
     /// The API's word, or [`MISSING`].
     pub status: String,
     /// The result's JSON, verbatim.
     #[serde(skip)]
     pub result: Option<String>,
-    /// Whether `job.delayed` was already told of it.
+    /// Whether it has had its `job.delayed` event.
     pub delayed: bool,
-    /// The challenge that was told of it last, as long as the step shows it.
+    /// The challenge of its last `job.action_required` event, as long as the step shows it.
     pub challenge: Option<KnownChallenge>,
 }
 
-/// A challenge that was told.
+/// A challenge that has had its `job.action_required` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownChallenge {
     /// [`Challenge::identity`](super::resource::Challenge::identity).
     pub identity: String,
-    /// When it expires, counted from the first sight.
+    /// When it expires, counted from when it was first seen.
     pub expires_at: Option<UnixMillis>,
-    /// Where the answers go, absolute.
+    /// Absolute URL for the answers.
     pub response_url: Option<String>,
 }
 
@@ -53,7 +53,7 @@ pub struct Transition {
     pub title: String,
     /// The step's occurrence.
     pub occurrence: u32,
-    /// The status before; `None` at first sight.
+    /// The status before; `None` for a new step.
     pub from: Option<String>,
     /// The status after.
     pub to: String,
@@ -70,7 +70,7 @@ impl Transition {
     }
 }
 
-/// Everything that differs, and the steps as they are to be known from now on.
+/// The changes, and the steps to be recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diff {
     /// In the order of the answer, then the steps that vanished.
@@ -79,17 +79,17 @@ pub struct Diff {
     pub steps: Vec<KnownStep>,
 }
 
-/// Compares what is known with what was seen. `last_seq` is the last transition's number, 0 when there is none.
+/// Compares the recorded steps with a snapshot. `last_seq` is the number of the last transition, 0 before the first.
 ///
 /// A mere reorder moves positions and is no transition (docs/jobs.md, "What is recorded").
 #[must_use]
-pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
+pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
     let mut diff = Diff {
         transitions: Vec::new(),
         steps: Vec::with_capacity(snapshot.steps.len()),
     };
     let mut seq = last_seq;
-    let mut unseen: HashMap<(&str, u32), &KnownStep> = known
+    let mut unseen: HashMap<(&str, u32), &KnownStep> = recorded
         .iter()
         .map(|step| ((step.title.as_str(), step.occurrence), step))
         .collect();
@@ -110,12 +110,12 @@ pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
         };
         if !unchanged {
             seq += 1;
-            diff.transitions.push(arrival(seq, before, &now));
+            diff.transitions.push(transition(seq, before, &now));
         }
         diff.steps.push(now);
     }
     let is_gone = |step: &&KnownStep| unseen.contains_key(&(step.title.as_str(), step.occurrence));
-    for before in known.iter().filter(is_gone) {
+    for before in recorded.iter().filter(is_gone) {
         let gone = KnownStep {
             status: MISSING.to_owned(),
             result: None,
@@ -123,14 +123,14 @@ pub fn diff(known: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
         };
         if before.status != MISSING {
             seq += 1;
-            diff.transitions.push(arrival(seq, Some(before), &gone));
+            diff.transitions.push(transition(seq, Some(before), &gone));
         }
         diff.steps.push(gone);
     }
     diff
 }
 
-fn arrival(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition {
+fn transition(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition {
     Transition {
         seq,
         position: now.position,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reorder_moves_positions_and_is_no_transition() {
+    fn a_reorder_moves_positions_and_is_not_a_transition() {
         let first = diff(
             &[],
             &snapshot(&[("a", "success", None), ("b", "pending", None)]),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_titles_are_told_apart_by_occurrence() {
+    fn equal_titles_are_distinguished_by_occurrence() {
         let first = diff(
             &[],
             &snapshot(&[("a", "success", None), ("a", "pending", None)]),
@@ -289,21 +289,21 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_have_no_gaps_and_the_same_answer_twice_changes_nothing(history in proptest::collection::vec(any_snapshot(), 1..8)) {
-            let (mut known, mut last) = (Vec::new(), 0);
+            let (mut recorded, mut last) = (Vec::new(), 0);
             for steps in &history {
                 let steps: Vec<_> = steps.iter().map(|(t, s, r)| (t.as_str(), s.as_str(), r.as_deref())).collect();
                 let seen = snapshot(&steps);
-                let change = diff(&known, &seen, last);
+                let change = diff(&recorded, &seen, last);
                 for transition in &change.transitions {
                     prop_assert_eq!(transition.seq, last + 1);
                     last = transition.seq;
-                    let before = known.iter().find(|k: &&KnownStep| k.title == transition.title && k.occurrence == transition.occurrence);
+                    let before = recorded.iter().find(|k: &&KnownStep| k.title == transition.title && k.occurrence == transition.occurrence);
                     prop_assert_eq!(before.map(|k| k.status.clone()), transition.from.clone());
                 }
                 prop_assert_eq!(&diff(&change.steps, &seen, last).transitions, &[]);
                 let present = change.steps.iter().filter(|s| s.remote_status().is_some()).count();
                 prop_assert_eq!(present, steps.len());
-                known = change.steps;
+                recorded = change.steps;
             }
         }
     }

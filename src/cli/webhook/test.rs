@@ -13,7 +13,7 @@ use crate::cli::unknown::unknown_webhook;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::Cut;
-use crate::core::delivery::{AttemptResult, Trigger, WebhookName, Wish};
+use crate::core::delivery::{AttemptResult, Directive, Trigger, WebhookName};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::record::command::{RequestRecord, TestRecord};
@@ -151,13 +151,13 @@ fn lines(
 
 /// What such an answer would mean for an event.
 fn meaning(report: &AttemptReport) -> &'static str {
-    match (&report.result, report.wish) {
-        (AttemptResult::Delivered { .. }, Some(Wish::Disable)) => {
+    match (&report.result, report.directive) {
+        (AttemptResult::Delivered { .. }, Some(Directive::Disable)) => {
             "an event would be delivered, and the webhook disabled, as it asks for"
         }
         (AttemptResult::Delivered { .. }, _) => "an event would be delivered",
-        (AttemptResult::Gone, _) | (_, Some(Wish::Disable)) => "the webhook would be disabled",
-        (_, Some(Wish::AbortMessage)) => "the event would be given up, and the next one sent",
+        (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => "the webhook would be disabled",
+        (_, Some(Directive::AbortMessage)) => "the event would be given up, and the next one sent",
         (AttemptResult::Throttled { .. }, None) => "the webhook would be left alone for so long",
         _ => "the event would be tried again by the schedule",
     }

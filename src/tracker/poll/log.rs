@@ -1,4 +1,4 @@
-//! Log lines of polls: one at the end of a job at `info`, the rest at `debug`.
+//! Log lines of polls: the end of a job at `info`, everything else at `debug`.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
 use crate::telemetry;
 
-/// Longest error code of the API that is logged, in characters.
+/// Longest error code of the API in a log line, in characters.
 const MAX_CODE: usize = 100;
 
-/// What is logged and counted of an observation once it is recorded.
+/// What is logged and counted of an observation after its commit.
 pub(super) struct Summary {
     state: JobState,
     failure: Option<(FailureKind, Option<String>)>,
     transitions: usize,
     events: Vec<EventType>,
-    /// How long the change was there before it was seen.
+    /// Time from the change until it was observed.
     delay: Option<Duration>,
 }
 
@@ -56,8 +56,8 @@ impl Summary {
     }
 }
 
-/// The time between the API's own time of the change and the moment it was seen, or since the job was inserted if that
-/// was later. `None` when nothing changed, or the API gives no time, or one that has not come yet by our clock.
+/// The time from the API's own time of the change, or from the job's insertion if that was later, until it was observed.
+/// `None` when nothing has changed, or the API gives no time, or a time in the future by our clock.
 fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Duration> {
     if observation.transitions.is_empty() {
         return None;
@@ -66,12 +66,12 @@ fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Durati
     (updated <= observation.at).then(|| observation.at.since(updated.max(inserted_at)))
 }
 
-/// One poll, over and done with.
+/// The log line of one finished poll.
 pub(super) struct PollLine<'a> {
     pub(super) outcome: &'static str,
     pub(super) requests: u32,
     pub(super) duration: Duration,
-    /// What was wrong with the answer.
+    /// The error, if the answer was not usable.
     pub(super) error: Option<&'a str>,
 }
 
@@ -93,7 +93,7 @@ impl PollLine<'_> {
     }
 }
 
-/// Another program has spoilt the job's rows. Every poll finds that again; the first one logs it as an error.
+/// Another program has damaged the job's rows. Every poll finds that again, so only the first logs it as an error.
 pub(super) fn cannot_record(id: &JobId, error: &str, errors_before: u32) {
     if errors_before == 0 {
         tracing::error!(job_id = %id, error, "what was seen of the job cannot be recorded; its rows were changed by another program");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_late_since_the_api_s_own_time_or_the_insertion() {
+    fn the_delay_of_a_change_counts_from_the_api_s_own_time_or_the_insertion() {
         let updated = Some("2026-11-22T15:04:05Z");
         let delay = |observation: &Observation, inserted_at| {
             delay_of(observation, UnixMillis(inserted_at)).map(|delay| delay.as_millis())
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_change_or_a_time_that_can_be_there_is_no_delay() {
+    fn without_a_change_or_a_plausible_time_there_is_no_delay() {
         let updated = Some("2026-11-22T15:04:05Z");
         for none in [
             seen(CHANGED + 2500, updated, false),

@@ -1,4 +1,4 @@
-//! What the poller records of itself, for people and for the next start.
+//! The poller's own records: paused time for metrics, the API's pause and the progress of jobs for the next start.
 
 use std::time::Duration;
 
@@ -11,45 +11,45 @@ use crate::telemetry;
 use crate::tracker::poll::schedule_update;
 use crate::upstream::gate::GateState;
 
-/// A pause of the upstream is recorded again only when it ends this much later.
+/// A pause of the API is recorded again only if its end has moved by more than this.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
 
-/// Rows of bookkeeping handed to the writer at once; more of them would delay observations.
+/// Rows of progress sent to the writer at once; more would delay observations.
 const FLUSH_PAGE: usize = 5000;
 
-/// The time in which no poll may be started, counted as it goes by.
+/// Counts the time for which the gate is closed.
 #[derive(Debug, Default)]
 pub(super) struct PausedTime {
-    /// From when on, and until when at most, as of the last call.
+    /// The time of the last call and the end of the closure, if the gate was closed then.
     open: Option<(Instant, Instant)>,
-    /// Less than a second, not counted yet.
-    rest: Duration,
+    /// Time not counted yet, less than a second.
+    remainder: Duration,
 }
 
 impl PausedTime {
-    /// Whole seconds since the last call, when the gate is in this state now.
+    /// Whole seconds of closure since the last call, given the present state of the gate.
     fn count(&mut self, gate: &GateState, now: Instant) -> u64 {
         if let Some((since, until)) = self.open.take() {
-            self.rest += now.min(until).saturating_duration_since(since);
+            self.remainder += now.min(until).saturating_duration_since(since);
         }
         if let GateState::Closed { until, .. } = gate {
             self.open = Some((now, *until));
         }
-        let seconds = self.rest.as_secs();
-        self.rest -= Duration::from_secs(seconds);
+        let seconds = self.remainder.as_secs();
+        self.remainder -= Duration::from_secs(seconds);
         seconds
     }
 }
 
 impl Poller {
-    /// Counts the time since the last call, if the gate was closed.
+    /// Counts the time since the last call if the gate was closed.
     pub(super) fn count_paused_time(&mut self) {
         let now = Instant::now();
         let gate = self.context.upstream.gate().state(now);
         telemetry::paused(self.paused_time.count(&gate, now));
     }
 
-    /// Records until when the upstream is paused, once per pause, so that a restart does not forget it.
+    /// Records the end of the API's pause, once per pause, so that it survives a restart.
     pub(super) fn record_pause(&mut self) {
         let now = Instant::now();
         let Some(pause) = self.context.upstream.gate().pause(now) else {
@@ -65,14 +65,14 @@ impl Poller {
         }
     }
 
-    /// Hands the progress that is not recorded yet to the writer; tries again later if that is busy.
+    /// Sends the unrecorded progress to the writer; tries again later if the writer is busy.
     pub(super) fn flush(&mut self) {
         self.flush_at = None;
-        let written = |id| {
+        let update = |id| {
             let job = self.jobs.get(id)?;
             Some(schedule_update(id, &job.progress, Some(job.next_poll_at)))
         };
-        let updates: Vec<_> = self.unwritten.iter().filter_map(written).collect();
+        let updates: Vec<_> = self.unwritten.iter().filter_map(update).collect();
         for page in updates.chunks(FLUSH_PAGE) {
             if !self.context.recorder.scheduled(page.to_vec()) {
                 self.flush_at = Some(Instant::now() + FLUSH);
@@ -90,8 +90,8 @@ mod tests {
     use crate::upstream::gate::{GateReason, GateReasonKind};
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_is_counted_as_it_goes_by_and_no_longer_than_it_lasts() {
-        let (mut held, start) = (PausedTime::default(), Instant::now());
+    async fn a_pause_is_counted_while_it_lasts_and_no_longer() {
+        let (mut paused, start) = (PausedTime::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let closed = |until| GateState::Closed {
             until: at(until),
@@ -100,16 +100,20 @@ mod tests {
                 detail: String::new(),
             },
         };
-        assert_eq!(held.count(&GateState::Open, at(0)), 0);
-        assert_eq!(held.count(&closed(5000), at(3000)), 0, "it was open before");
-        assert_eq!(held.count(&closed(6000), at(4400)), 1);
+        assert_eq!(paused.count(&GateState::Open, at(0)), 0);
         assert_eq!(
-            held.count(&GateState::Open, at(60_000)),
+            paused.count(&closed(5000), at(3000)),
+            0,
+            "it was open before"
+        );
+        assert_eq!(paused.count(&closed(6000), at(4400)), 1);
+        assert_eq!(
+            paused.count(&GateState::Open, at(60_000)),
             2,
             "0.4 s and 1.6 s"
         );
-        assert_eq!(held.count(&closed(99_000), at(61_000)), 0);
-        assert_eq!(held.count(&GateState::Open, at(62_500)), 1, "cut short");
-        assert_eq!(held.count(&GateState::Open, at(90_000)), 0);
+        assert_eq!(paused.count(&closed(99_000), at(61_000)), 0);
+        assert_eq!(paused.count(&GateState::Open, at(62_500)), 1, "cut short");
+        assert_eq!(paused.count(&GateState::Open, at(90_000)), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines and the wall clock: when a job expires, and what a clock that was set changes.
+//! Deadlines and the wall clock: when a job expires, and what changes when the clock is set.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::core::time::UnixMillis;
 /// How long after its deadline an answer about a job is waited for (docs/jobs.md, "The poll at the deadline").
 const FINAL_POLL_WINDOW: Duration = Duration::from_secs(5 * 60);
 
-/// A deadline noticed this much late passed while the daemon was down or stalled.
+/// A deadline noticed this late passed while the daemon was down or stalled.
 const LATE: Duration = Duration::from_secs(60);
 
 impl Followed {
-    /// When something is to be done about its deadline.
-    pub(super) fn alarm(&self) -> UnixMillis {
+    /// Its entry among the deadlines: the deadline, or after that the end of the final poll's window.
+    pub(super) fn deadline_entry(&self) -> UnixMillis {
         self.final_poll_until.unwrap_or(self.deadline)
     }
 
-    /// The end of one whose deadline has passed.
-    pub(super) fn expired(&self, shown: bool) -> Failure {
-        let unseen = if shown {
+    /// The failure of a job whose deadline has passed; `polled`: its final poll had a usable answer.
+    pub(super) fn expired(&self, polled: bool) -> Failure {
+        let unseen = if polled {
             ""
         } else {
             ", and no answer could be had after that"
@@ -34,14 +34,14 @@ impl Followed {
 }
 
 impl Poller {
-    /// Polls the jobs whose deadline has passed once more, and ends those for which that took too long.
+    /// Starts the final poll of jobs whose deadline has passed, and ends those whose window for it is over.
     pub(super) fn expire(&mut self) {
         let now = self.context.clock.now();
         while let Some(id) = self.schedule.pop_expired(now) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
             };
-            // One that was down when the deadline passed has as long.
+            // A daemon that was down at the deadline waits as long from now on.
             let late = now.since(job.deadline) > LATE;
             let begins = if late { now } else { job.deadline };
             let until = begins.plus(FINAL_POLL_WINDOW);
@@ -60,12 +60,12 @@ impl Poller {
         }
     }
 
-    /// Gives a job another deadline; a final poll for an earlier one is called off.
+    /// Changes a job's deadline; cancels the final poll for an earlier one.
     pub(super) fn set_deadline(&mut self, id: &JobId, deadline: UnixMillis) {
         if let Some(job) = self.jobs.get_mut(id)
             && job.deadline != deadline
         {
-            let before = job.alarm();
+            let before = job.deadline_entry();
             job.deadline = deadline;
             job.final_poll_until = None;
             self.schedule.set_deadline(id, Some(before), Some(deadline));
@@ -73,11 +73,10 @@ impl Poller {
         }
     }
 
-    /// The wall clock was set. Delays go on as they were; what waits for a time of day waits for the new one.
+    /// The wall clock was set. Delays stay as they were; times of day (`not_before`, deadlines) follow the new clock.
     pub(super) fn retime(&mut self) {
         let (now, wall) = (Instant::now(), self.context.clock.now());
-        let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
-        for id in ids {
+        for id in self.sorted_ids() {
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
             };

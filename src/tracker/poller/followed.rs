@@ -1,4 +1,4 @@
-//! Which jobs are followed: taking up rows, changing them, ending them.
+//! The followed jobs: adds them from rows, updates them, ends them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,13 +19,13 @@ use crate::tracker::intake::Notice;
 use crate::tracker::poll::Context;
 use crate::tracker::schedule::{Entry, Rank};
 
-/// Jobs that are overdue at start are spread over this long at most …
+/// Longest window over which the polls of jobs overdue at start are spread …
 const SPREAD: Duration = Duration::from_secs(10);
 
-/// … which is reached with this many of them.
+/// … and the number of such jobs from which on it is used in full.
 const SPREAD_JOBS: f64 = 1000.0;
 
-/// Most names of unconfigured webhooks that are logged; rows may name any number of them.
+/// Most names of unconfigured webhooks that are logged; rows may name any number.
 const MAX_UNKNOWN_LOGGED: usize = 100;
 
 /// A job that is followed.
@@ -34,7 +34,7 @@ pub(super) struct Followed {
     pub(super) url: Option<Arc<str>>,
     pub(super) webhook: Option<Arc<str>>,
     pub(super) priority: i64,
-    /// Whether somebody waits for its next poll.
+    /// Whether its next poll was requested.
     pub(super) urgent: bool,
     pub(super) not_before: Option<UnixMillis>,
     /// When the row was inserted.
@@ -42,30 +42,30 @@ pub(super) struct Followed {
     /// The row's own deadline.
     pub(super) deadline_at: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
-    /// Once the deadline has passed: until when an answer is waited for.
+    /// After the deadline: the end of the window for the final poll.
     pub(super) final_poll_until: Option<UnixMillis>,
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
-    /// Until when the API wants it to be left alone.
+    /// Until when it is not polled because of a `Retry-After`.
     pub(super) rest_until: UnixMillis,
     pub(super) next_poll_at: UnixMillis,
     pub(super) state: State,
 }
 
 impl Followed {
-    /// Which due jobs it goes ahead of.
+    /// Its order among the due jobs.
     pub(super) fn rank(&self) -> Rank {
         Rank {
             urgent: self.urgent,
-            last: self.final_poll_until.is_some(),
+            is_final: self.final_poll_until.is_some(),
             priority: self.priority,
         }
     }
 
-    /// A poll of it is to begin: counts how late.
-    pub(super) fn begins(&self) {
+    /// Counts how late the poll starts that is due.
+    pub(super) fn count_lag(&self) {
         if let State::Scheduled(entry) = &self.state {
-            telemetry::begun(Instant::now().saturating_duration_since(entry.due()));
+            telemetry::poll_started(Instant::now().saturating_duration_since(entry.due()));
         }
     }
 }
@@ -74,18 +74,18 @@ impl Followed {
 pub(super) enum State {
     /// Waits for its next poll.
     Scheduled(Entry),
-    /// To be ended for this reason as soon as few enough other ends are being recorded.
+    /// Waits for its end to be recorded, until fewer other ends are in work.
     Ending(Failure),
-    /// Being polled or ended. `end` cuts a poll short; `then` is what follows right after it; `last` says that it began after
-    /// the deadline.
+    /// Being polled or ended. `end` cuts the poll short, `then` follows right after it, `is_final`: it began after the
+    /// deadline.
     Polling {
         end: Option<oneshot::Sender<Failure>>,
         then: Then,
-        last: bool,
+        is_final: bool,
     },
 }
 
-/// What is to follow a poll that is under way.
+/// What follows the poll in flight.
 #[derive(Debug)]
 pub(super) enum Then {
     Nothing,
@@ -127,7 +127,7 @@ impl Poller {
         }
     }
 
-    /// Follows a row that is new or has changed. An overdue job is polled after `spread`.
+    /// Handles a row that is new or has changed. An overdue job is polled after `spread`.
     pub(super) fn adopt(&mut self, row: JobRow, spread: Duration) {
         if row.state.is_final() {
             self.forget(&row.id);
@@ -168,7 +168,7 @@ impl Poller {
             .unwrap_or(row.created_at.plus(self.context.policy.deadline));
         let longest = self.context.longest_wait(&row.progress);
         let next_poll_at = match row.next_poll_at {
-            // Recorded by a clock that was ahead, or under other settings, it may be years away.
+            // A clock that was ahead, or other settings, may have set it years ahead.
             Some(at) if at > wall => at.min(wall.plus(longest)),
             _ => wall.plus(spread),
         };
@@ -219,7 +219,7 @@ impl Poller {
         let deadline = row.deadline_at.unwrap_or(default_deadline);
         let retimed = (job.priority, job.not_before) != (row.priority, row.not_before);
         if job.not_before != row.not_before {
-            // A job that was held back until a later time is due at the new one.
+            // A job that waited for its `not_before` is due at the new one.
             let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
             let wanted = if held { wall } else { job.next_poll_at };
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
@@ -235,7 +235,7 @@ impl Poller {
         self.set_deadline(&row.id, deadline);
     }
 
-    /// Goes on with other settings; polls under way end with those they began with.
+    /// Applies the settings of a reload; polls in flight keep those with which they began.
     pub(super) fn renew(&mut self) {
         let new = self.settings.borrow_and_update().clone();
         self.max_in_flight = new.max_in_flight.max(1);
@@ -254,13 +254,19 @@ impl Poller {
         self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
         self.unknown_logged.clear();
         self.trial = None;
-        let ids: Vec<JobId> = self.jobs.keys().cloned().collect();
-        for id in ids {
+        for id in self.sorted_ids() {
             self.renew_job(&id);
         }
     }
 
-    /// Applies other settings to one job: another deadline, and no poll later than they allow unless its row says so.
+    /// The followed jobs in a fixed order, since the map has none.
+    pub(super) fn sorted_ids(&self) -> Vec<JobId> {
+        let mut ids: Vec<JobId> = self.jobs.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Applies other settings to one job: its deadline, and the longest delay of its next poll, `not_before` aside.
     fn renew_job(&mut self, id: &JobId) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
@@ -280,7 +286,7 @@ impl Poller {
         self.count_unknown_webhook(id, None, webhook.as_deref());
     }
 
-    /// Schedules a job anew after its next poll or its priority has changed.
+    /// Updates a job's entry after the time of its next poll, or its rank, has changed.
     pub(super) fn reschedule(&mut self, id: &JobId) {
         let wall = self.context.clock.now();
         let Some(job) = self.jobs.get_mut(id) else {
@@ -294,7 +300,7 @@ impl Poller {
         }
     }
 
-    /// Counts the followed jobs that name a webhook nobody configured: this one named `before` and names `now`.
+    /// Counts the followed jobs that name a webhook that is not configured: this one named `before` and names `now`.
     fn count_unknown_webhook(&mut self, id: &JobId, before: Option<&str>, now: Option<&str>) {
         let unknown = |name: &&str| !self.context.subscriptions.contains(name);
         if before.filter(unknown).is_some() {
@@ -303,7 +309,7 @@ impl Poller {
         if let Some(webhook) = now.filter(unknown) {
             self.gauge.unknown_webhooks.fetch_add(1, Ordering::Relaxed);
             let named = printable(webhook, 64);
-            // Logged for the first job that names it: thousands may.
+            // Logged once per name, since thousands of jobs may have it.
             let logged = &mut self.unknown_logged;
             if logged.len() < MAX_UNKNOWN_LOGGED && logged.insert(named.clone()) {
                 warn!(job_id = %id, webhook = named, "the job names a webhook that is not configured; its events wait until it is");
@@ -334,7 +340,7 @@ impl Poller {
         }
     }
 
-    /// Ends a job by our own decision: a poll under way is cut short, a commit under way is awaited.
+    /// Ends a job by our own decision: a poll in flight is cut short, a commit is awaited.
     pub(super) fn end(&mut self, id: &JobId, failure: Failure) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
@@ -343,7 +349,7 @@ impl Poller {
             State::Polling { end, then, .. } => {
                 *then = Then::End(failure.clone());
                 if let Some(end) = end.take() {
-                    // The poll may just have ended; `then` says what follows all the same.
+                    // Fails if the poll has just ended; then `then` ends the job.
                     let _ = end.send(failure);
                 }
             }
@@ -363,7 +369,8 @@ impl Poller {
         self.unwritten.remove(id);
         self.context.upstream.forget(id);
         self.count_unknown_webhook(id, job.webhook.as_deref(), None);
-        self.schedule.set_deadline(id, Some(job.alarm()), None);
+        self.schedule
+            .set_deadline(id, Some(job.deadline_entry()), None);
         if let State::Scheduled(entry) = job.state {
             self.schedule.remove(id, entry);
         }

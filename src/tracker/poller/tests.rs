@@ -10,7 +10,7 @@ use crate::upstream::{Auth, UpstreamSettings};
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Writer, recorder};
 
-/// A poller of an API that nobody answers for, over a real file.
+/// A poller of an API that does not answer, over a real file.
 struct Alone {
     poller: Poller,
     store: Store,
@@ -76,13 +76,13 @@ impl Alone {
         self.store.job(id).await.unwrap().unwrap()
     }
 
-    /// Has a job polled at, as if its poll had begun.
+    /// Puts a job into the state of a poll in flight.
     fn polling(&mut self, id: &JobId) {
         let job = self.poller.jobs.get_mut(id).unwrap();
         job.state = State::Polling {
             end: None,
             then: Then::Nothing,
-            last: false,
+            is_final: false,
         };
     }
 }
@@ -158,7 +158,7 @@ async fn the_end_of_a_row_that_was_replaced_is_not_that_of_the_new_one() {
     let failure = Failure::decided(FailureKind::Cancelled, "", String::new());
     alone.poller.end(&id, failure);
     alone.poller.start_ends();
-    // Whatever would be recorded now fails.
+    // Without the writer every record fails.
     drop(alone.writer);
     let ended = alone.poller.tasks.join_next().await.unwrap();
     alone.poller.finish(ended).await.unwrap();
@@ -166,7 +166,7 @@ async fn the_end_of_a_row_that_was_replaced_is_not_that_of_the_new_one() {
 }
 
 #[tokio::test]
-async fn what_a_clock_that_was_ahead_has_written_down_is_cut_to_what_each_job_may_wait() {
+async fn a_next_poll_recorded_by_a_clock_that_was_ahead_is_cut_to_the_longest_delay() {
     let policy = PollingPolicy::default();
     let jittered = |delay: Duration| delay.mul_f64(1.0 + policy.jitter);
     let running = Progress::default();
@@ -195,6 +195,6 @@ async fn what_a_clock_that_was_ahead_has_written_down_is_cut_to_what_each_job_ma
         let over = wait.checked_sub(jittered(longest));
         assert!(over < Some(Duration::from_secs(60)), "{wait:?}");
         assert!(over.is_some());
-        assert!(alone.poller.unwritten.contains(&id), "the table says so");
+        assert!(alone.poller.unwritten.contains(&id), "it is recorded");
     }
 }

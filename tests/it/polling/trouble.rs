@@ -30,7 +30,7 @@ fn faults() -> Vec<(&'static str, Fault, &'static str)> {
         ("s418", status(418, None), "418"),
         ("html", Fault::Html, "502"),
         ("reset", Fault::Reset { after_bytes: 10 }, ""),
-        ("truncated", Fault::Truncated, "rubbish"),
+        ("truncated", Fault::Truncated, "unusable"),
         (
             "redirect",
             Fault::Redirect {
@@ -46,7 +46,7 @@ fn faults() -> Vec<(&'static str, Fault, &'static str)> {
             },
             "another job",
         ),
-        ("empty", Fault::Empty, "rubbish"),
+        ("empty", Fault::Empty, "unusable"),
         (
             "large",
             Fault::Padded {
@@ -55,24 +55,24 @@ fn faults() -> Vec<(&'static str, Fault, &'static str)> {
             "too_large",
         ),
         ("text", body("good morning"), "not JSON"),
-        ("list", body("[]"), "rubbish"),
-        ("kind", body(r#"{"type":"list","data":[]}"#), "rubbish"),
+        ("list", body("[]"), "unusable"),
+        ("kind", body(r#"{"type":"list","data":[]}"#), "unusable"),
         (
             "steps",
             body(r#"{"type":"job","steps":{"a":1}}"#),
-            "rubbish",
+            "unusable",
         ),
         (
             "deep",
             body(&format!(r#"{{"type":"job","steps":[],"x":{deep}}}"#)),
-            "rubbish",
+            "unusable",
         ),
         ("s403", status(403, None), "403"),
     ]
 }
 
 #[tokio::test(start_paused = true)]
-async fn rubbish_of_every_kind_is_tried_again_with_a_backoff_of_its_own() {
+async fn unusable_answers_of_every_kind_are_tried_again_with_a_backoff_of_its_own() {
     let mut world = World::running().await;
     let faults = faults();
     for (id, fault, _) in &faults {

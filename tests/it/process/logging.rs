@@ -220,7 +220,7 @@ async fn a_webhook_that_nobody_configured_is_said_once_for_all_jobs_that_name_it
 }
 
 #[tokio::test]
-async fn rows_that_another_hand_spoilt_are_said_once_and_not_at_every_poll() {
+async fn rows_that_another_program_damaged_are_logged_once_and_not_at_every_poll() {
     let mut house = House::new().await;
     house.set("polling", "error_max_delay", "50ms");
     house.migrate().await;
@@ -237,7 +237,7 @@ async fn rows_that_another_hand_spoilt_are_said_once_and_not_at_every_poll() {
     assert_eq!(
         story(&text),
         [
-            "ERROR what was seen of the job cannot be recorded; its rows were changed by another hand"
+            "ERROR what was seen of the job cannot be recorded; its rows were changed by another program"
         ],
         "{text}"
     );

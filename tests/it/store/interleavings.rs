@@ -17,7 +17,7 @@ enum Act {
     /// A job shows some changed steps.
     Seen(usize, usize),
     /// Attempts at due deliveries of a webhook end.
-    Tried(usize, Vec<u8>),
+    HealthEvidence(usize, Vec<u8>),
     /// An attempt is recorded that has been recorded already.
     Repeated(usize),
 }
@@ -25,7 +25,7 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         2 => (0..JOBS.len(), 1..4_usize).prop_map(|(job, steps)| Act::Seen(job, steps)),
-        5 => (0..WEBHOOKS.len(), proptest::collection::vec(0..12_u8, 1..3)).prop_map(|(w, how)| Act::Tried(w, how)),
+        5 => (0..WEBHOOKS.len(), proptest::collection::vec(0..12_u8, 1..3)).prop_map(|(w, how)| Act::HealthEvidence(w, how)),
         1 => (0..100_usize).prop_map(Act::Repeated),
     ]
 }
@@ -126,7 +126,7 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
                 .observations
                 .push(with_deliveries(observation, &WEBHOOKS));
         }
-        Act::Tried(webhook, how) => {
+        Act::HealthEvidence(webhook, how) => {
             for (due, how) in bench.heads(WEBHOOKS[*webhook]).await.iter().zip(how) {
                 let after = outcome(*how);
                 batch.attempts.push(attempt(WEBHOOKS[*webhook], due, after));

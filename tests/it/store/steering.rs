@@ -17,7 +17,7 @@ enum Act {
     /// A job shows some changed steps.
     Seen(usize, usize),
     /// The first due delivery of a webhook is attempted, with this outcome.
-    Tried(usize, u8),
+    HealthEvidence(usize, u8),
     /// Everything of a webhook that may expire has expired; the other one stands in.
     Expired(usize),
     /// An operator switches a webhook off.
@@ -38,7 +38,7 @@ fn act() -> impl Strategy<Value = Act> {
     let (jobs, webhooks) = (0..JOBS.len(), 0..WEBHOOKS.len());
     prop_oneof![
         4 => (jobs.clone(), 1..4_usize).prop_map(|(job, steps)| Act::Seen(job, steps)),
-        8 => (webhooks.clone(), 0..14_u8).prop_map(|(webhook, how)| Act::Tried(webhook, how)),
+        8 => (webhooks.clone(), 0..14_u8).prop_map(|(webhook, how)| Act::HealthEvidence(webhook, how)),
         2 => webhooks.clone().prop_map(Act::Expired),
         1 => webhooks.clone().prop_map(Act::Disabled),
         2 => webhooks.clone().prop_map(Act::Enabled),
@@ -73,7 +73,7 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
             let seen = seen(&bench.tracked(id).await, &body(&titles[..*count]));
             bench.record(vec![with_deliveries(seen, &WEBHOOKS)]).await;
         }
-        Act::Tried(webhook, how) => tried(bench, *webhook, *how).await,
+        Act::HealthEvidence(webhook, how) => tried(bench, *webhook, *how).await,
         Act::Expired(webhook) => {
             let name = WebhookName::new(WEBHOOKS[*webhook]);
             let found = bench

@@ -297,12 +297,12 @@ async fn what_is_compressed_stops_at_the_limit_and_is_rubbish_when_broken() {
             [0x1f, 0x8b, 0x08, 0x00, 0xff],
         )
     };
-    assert_eq!(trouble_of(broken).await.class, TroubleClass::Rubbish);
+    assert_eq!(trouble_of(broken).await.class, TroubleClass::Unusable);
     let other = || reply(200, "content-encoding: br\r\n", [0x8b, 0x02, 0x80]);
-    assert_eq!(trouble_of(other).await.class, TroubleClass::Rubbish);
+    assert_eq!(trouble_of(other).await.class, TroubleClass::Unusable);
     assert_eq!(
         trouble_of(|| reply(204, "", "")).await.class,
-        TroubleClass::Rubbish
+        TroubleClass::Unusable
     );
 }
 

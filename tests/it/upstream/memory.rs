@@ -211,7 +211,7 @@ async fn bytes_that_are_not_utf_8_are_read_until_the_text_is_too_large() {
     .await;
     let upstream = client_of(&server, Auth::None);
     let url = |id: &str| upstream.target(&JobId::parse(id).unwrap(), None).unwrap();
-    for (id, class) in [("0", TroubleClass::Rubbish), ("1", TroubleClass::TooLarge)] {
+    for (id, class) in [("0", TroubleClass::Unusable), ("1", TroubleClass::TooLarge)] {
         let id = JobId::parse(id).unwrap();
         let request = PollRequest {
             url: &url(id.as_str()),

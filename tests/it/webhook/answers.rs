@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jobtrackd::core::answer::{Answer, Cut, MAX_ANSWER};
-use jobtrackd::core::delivery::{AttemptResult, Wish};
+use jobtrackd::core::delivery::{AttemptResult, Directive};
 use jobtrackd::webhook::{CustomHeader, WebhookSettings};
 
 use super::{OK, TIMEOUT, refused, reply_of, send, settings};
@@ -176,9 +176,9 @@ fn secretive(receiver: &Receiver) -> WebhookSettings {
 
 #[tokio::test(start_paused = true)]
 async fn wishes_are_heard_at_any_status_and_unknown_ones_are_none() {
-    for (value, wish) in [
-        ("disable", Some(Wish::Disable)),
-        ("abort-message", Some(Wish::AbortMessage)),
+    for (value, directive) in [
+        ("disable", Some(Directive::Disable)),
+        ("abort-message", Some(Directive::AbortMessage)),
         ("abort", None),
         ("", None),
     ] {
@@ -186,10 +186,10 @@ async fn wishes_are_heard_at_any_status_and_unknown_ones_are_none() {
             let header = format!("webhook-delivery: {value}\r\n");
             let receiver = Receiver::answering(status, &header).await;
             let report = send(&settings(&receiver.url())).await;
-            assert_eq!(report.wish, wish, "{status} {value}");
+            assert_eq!(report.directive, directive, "{status} {value}");
         }
     }
     let refusal = reply_of(Reply::Whole(format!("{BAD}content-length: 0\r\n\r\n"))).await;
     assert_eq!(refusal.result, refused(500, "Internal Server Error"));
-    assert_eq!(refusal.wish, None);
+    assert_eq!(refusal.directive, None);
 }

@@ -23,9 +23,9 @@ fn later(seconds: u64) -> UnixMillis {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-/// Of an event that is due, does not expire, and was granted no rest yet.
-fn retrying(used: u32, schedule: &[Duration]) -> Retrying<'_> {
-    Retrying {
+/// The context of an event that is due, does not expire, and has had no pause.
+fn context(used: u32, schedule: &[Duration]) -> RetryContext<'_> {
+    RetryContext {
         used,
         schedule,
         expires_at: None,
@@ -41,14 +41,14 @@ fn seconds(schedule: &[u64]) -> Vec<Duration> {
 
 fn after(result: &AttemptResult, used: u32, schedule: &[u64]) -> AfterAttempt {
     let schedule = seconds(schedule);
-    after_attempt(result, None, &retrying(used, &schedule), NOW, 0.0).after
+    after_attempt(result, None, &context(used, &schedule), NOW, 0.0).after
 }
 
 #[test]
 fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
     let schedule = [Duration::from_secs(5), Duration::from_secs(30)];
     let after = |used, random| {
-        after_attempt(&refused(), None, &retrying(used, &schedule), NOW, random).after
+        after_attempt(&refused(), None, &context(used, &schedule), NOW, random).after
     };
     assert_eq!(after(0, 0.0), AfterAttempt::Retry(later(5)));
     assert_eq!(after(1, 0.0), AfterAttempt::Retry(later(30)));
@@ -61,12 +61,12 @@ fn one_attempt_follows_per_entry_and_then_the_delivery_is_exhausted() {
 }
 
 #[test]
-fn a_probe_before_the_event_s_own_time_costs_no_entry_and_moves_nothing() {
+fn a_probe_before_the_event_is_due_uses_up_no_entry_and_changes_no_time() {
     let schedule = seconds(&[5, 3600]);
     for used in [0, 1, 2] {
-        let early = Retrying {
+        let early = RetryContext {
             due: later(40),
-            ..retrying(used, &schedule)
+            ..context(used, &schedule)
         };
         let decision = after_attempt(&refused(), None, &early, NOW, 0.0);
         assert_eq!(decision.after, AfterAttempt::Again(later(40)));
@@ -74,41 +74,41 @@ fn a_probe_before_the_event_s_own_time_costs_no_entry_and_moves_nothing() {
 }
 
 #[test]
-fn a_rest_costs_no_entry_and_is_never_shortened() {
+fn a_pause_uses_up_no_entry_and_is_never_shortened() {
     let schedule = seconds(&[60, 3600]);
-    let decision = after_attempt(&throttled(120), None, &retrying(2, &schedule), NOW, 0.0);
+    let decision = after_attempt(&throttled(120), None, &context(2, &schedule), NOW, 0.0);
     let rest = Some(Duration::from_secs(120));
     let after = AfterAttempt::Again(later(120));
     assert_eq!(decision, Decision { after, rest });
 }
 
 #[test]
-fn rests_as_long_as_the_whole_schedule_use_up_its_entries() {
+fn pauses_as_long_as_the_whole_schedule_use_up_its_entries() {
     let schedule = seconds(&[60, 240]);
     let after = |used, rested| {
-        let retrying = Retrying {
+        let context = RetryContext {
             rested: Duration::from_secs(rested),
-            ..retrying(used, &schedule)
+            ..context(used, &schedule)
         };
-        after_attempt(&throttled(100), None, &retrying, NOW, 0.0).after
+        after_attempt(&throttled(100), None, &context, NOW, 0.0).after
     };
     assert_eq!(after(0, 299), AfterAttempt::Again(later(100)));
     assert_eq!(after(0, 300), AfterAttempt::Retry(later(100)));
     assert_eq!(after(1, 300), AfterAttempt::Retry(later(240)), "the later");
     assert_eq!(after(2, 300), AfterAttempt::Exhausted);
-    let one_attempt = after_attempt(&throttled(9), None, &retrying(0, &[]), NOW, 0.0);
+    let one_attempt = after_attempt(&throttled(9), None, &context(0, &[]), NOW, 0.0);
     assert_eq!(one_attempt.after, AfterAttempt::Exhausted);
 }
 
 #[test]
-fn rests_of_no_length_double_up_to_five_minutes() {
+fn pauses_of_zero_length_double_up_to_five_minutes() {
     let schedule = seconds(&[86_400]);
     let rests = (0..11).map(|empty_rests| {
-        let retrying = Retrying {
+        let context = RetryContext {
             empty_rests,
-            ..retrying(0, &schedule)
+            ..context(0, &schedule)
         };
-        let decision = after_attempt(&throttled(0), None, &retrying, NOW, 0.0);
+        let decision = after_attempt(&throttled(0), None, &context, NOW, 0.0);
         decision.rest.unwrap().as_secs()
     });
     let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300];
@@ -125,34 +125,44 @@ fn success_and_410_are_decided_by_the_status_alone() {
 }
 
 #[test]
-fn a_wish_of_the_answer_stops_the_event_or_the_webhook_and_takes_no_success_back() {
+fn a_directive_stops_the_event_or_the_webhook_and_does_not_revoke_a_success() {
     let schedule = seconds(&[5]);
-    let after =
-        |result, wish| after_attempt(&result, Some(wish), &retrying(0, &schedule), NOW, 0.0).after;
+    let after = |result, directive| {
+        after_attempt(&result, Some(directive), &context(0, &schedule), NOW, 0.0).after
+    };
     for result in [refused(), throttled(5)] {
-        assert_eq!(after(result.clone(), Wish::Disable), AfterAttempt::Disabled);
-        assert_eq!(after(result, Wish::AbortMessage), AfterAttempt::Aborted);
+        assert_eq!(
+            after(result.clone(), Directive::Disable),
+            AfterAttempt::Disabled
+        );
+        assert_eq!(
+            after(result, Directive::AbortMessage),
+            AfterAttempt::Aborted
+        );
     }
-    for wish in [Wish::Disable, Wish::AbortMessage] {
+    for directive in [Directive::Disable, Directive::AbortMessage] {
         let delivered = AttemptResult::Delivered { status: 200 };
-        assert_eq!(after(delivered, wish), AfterAttempt::Delivered);
-        assert_eq!(after(AttemptResult::Gone, wish), AfterAttempt::Disabled);
+        assert_eq!(after(delivered, directive), AfterAttempt::Delivered);
+        assert_eq!(
+            after(AttemptResult::Gone, directive),
+            AfterAttempt::Disabled
+        );
     }
-    assert_eq!("disable".parse(), Ok(Wish::Disable));
-    assert_eq!("abort-message".parse(), Ok(Wish::AbortMessage));
-    assert!("Disable it".parse::<Wish>().is_err());
+    assert_eq!("disable".parse(), Ok(Directive::Disable));
+    assert_eq!("abort-message".parse(), Ok(Directive::AbortMessage));
+    assert!("Disable it".parse::<Directive>().is_err());
 }
 
-/// The delays, in milliseconds, of an event that is refused again and again and expires after `life` seconds.
+/// The delays, in milliseconds, of an event that is always refused and expires after `life` seconds.
 fn delays_until_expiry(schedule: &[Duration], life: u64) -> (Vec<i64>, AfterAttempt) {
     let mut now = NOW;
     let mut delays = Vec::new();
     loop {
-        let retrying = Retrying {
+        let context = RetryContext {
             expires_at: Some(later(life)),
-            ..retrying(u32::try_from(delays.len()).unwrap(), schedule)
+            ..context(u32::try_from(delays.len()).unwrap(), schedule)
         };
-        match after_attempt(&refused(), None, &retrying, now, 0.0).after {
+        match after_attempt(&refused(), None, &context, now, 0.0).after {
             AfterAttempt::Retry(at) => {
                 delays.push(at.0 - now.0);
                 now = at;
@@ -163,7 +173,7 @@ fn delays_until_expiry(schedule: &[Duration], life: u64) -> (Vec<i64>, AfterAtte
 }
 
 #[test]
-fn what_expires_is_tried_fast_until_a_second_before_its_expiry() {
+fn an_event_that_expires_is_retried_fast_until_a_second_before_its_expiry() {
     let slow = [Duration::from_secs(5), Duration::from_secs(3600)];
     let (delays, end) = delays_until_expiry(&slow, 60);
     let expected = [1000, 2000, 4000, 8000, 15_000, 15_000, 14_000];
@@ -187,7 +197,7 @@ fn what_expires_is_tried_fast_until_a_second_before_its_expiry() {
 #[test]
 fn fast_retries_have_an_end_even_if_the_expiry_is_far_away() {
     let (delays, end) = delays_until_expiry(&[], 10_000_000);
-    assert_eq!(delays.len(), FRESH_RETRIES as usize);
+    assert_eq!(delays.len(), EXPIRING_RETRIES as usize);
     assert_eq!(end, AfterAttempt::Exhausted);
     let hours = [Duration::from_secs(3600); 62];
     let (delays, end) = delays_until_expiry(&hours, 10_000_000);
@@ -196,14 +206,14 @@ fn fast_retries_have_an_end_even_if_the_expiry_is_far_away() {
 }
 
 #[test]
-fn a_rest_beyond_the_expiry_expires_at_once() {
+fn a_pause_beyond_the_expiry_expires_the_event_at_once() {
     let schedule = seconds(&[3600]);
     let after = |seconds| {
-        let retrying = Retrying {
+        let context = RetryContext {
             expires_at: Some(later(seconds)),
-            ..retrying(0, &schedule)
+            ..context(0, &schedule)
         };
-        after_attempt(&throttled(30), None, &retrying, NOW, 0.0).after
+        after_attempt(&throttled(30), None, &context, NOW, 0.0).after
     };
     assert_eq!(after(30), AfterAttempt::Expired);
     assert_eq!(after(31), AfterAttempt::Again(later(30)));
@@ -219,9 +229,9 @@ proptest! {
     ) {
         let schedule: Vec<Duration> = schedule.into_iter().map(Duration::from_millis).collect();
         let expires_at = life.map(|life| NOW.plus(Duration::from_millis(life)));
-        let retrying = Retrying { expires_at, ..retrying(used, &schedule) };
+        let context = RetryContext { expires_at, ..context(used, &schedule) };
         let entry = schedule.get(used as usize);
-        match after_attempt(&refused(), None, &retrying, NOW, random).after {
+        match after_attempt(&refused(), None, &context, NOW, random).after {
             AfterAttempt::Retry(at) => {
                 let delay = at.since(NOW);
                 match (entry, expires_at) {
@@ -230,10 +240,10 @@ proptest! {
                         prop_assert!(delay <= entry.mul_f64(1.0 + RETRY_JITTER));
                     }
                     (_, Some(end)) => {
-                        prop_assert!(at < end && used < FRESH_RETRIES.max(schedule.len() as u32));
+                        prop_assert!(at < end && used < EXPIRING_RETRIES.max(schedule.len() as u32));
                         let longest = entry.copied().unwrap_or(Duration::MAX);
                         prop_assert!(delay <= longest.saturating_mul(2).max(Duration::from_secs(1)));
-                        prop_assert!(used >= FRESH_RETRIES || delay <= Duration::from_millis(17_250));
+                        prop_assert!(used >= EXPIRING_RETRIES || delay <= Duration::from_millis(17_250));
                     }
                     (None, None) => prop_assert!(false, "a retry without an entry"),
                 }

@@ -20,11 +20,11 @@ fn a_job_s_webhook_narrows_the_subscribers_to_one() {
     assert_eq!(webhooks(EventType::Completed, None), ["all", "ends"]);
     assert_eq!(webhooks(EventType::StepChanged, None), ["all"]);
     assert_eq!(webhooks(EventType::Completed, Some("ends")), ["ends"]);
-    let nobody = Vec::<String>::new();
-    assert_eq!(webhooks(EventType::StepChanged, Some("ends")), nobody);
-    // Of one that is not there, what a webhook is webhooks by default.
+    let none = Vec::<String>::new();
+    assert_eq!(webhooks(EventType::StepChanged, Some("ends")), none);
+    // One that is not configured gets the default types.
     assert_eq!(webhooks(EventType::Completed, Some("late")), ["late"]);
-    assert_eq!(webhooks(EventType::StepChanged, Some("late")), nobody);
+    assert_eq!(webhooks(EventType::StepChanged, Some("late")), none);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_body_of_a_failure_is_that_of_the_documents_to_the_letter() {
         job: Some(&job),
         at: UnixMillis(1_795_359_845_123),
     };
-    let event = event(&subject, 4, &Tale::Failed(&failure)).unwrap();
+    let event = event(&subject, 4, &EventContent::Failed(&failure)).unwrap();
     assert_eq!(
         event.body,
         concat!(

@@ -8,8 +8,8 @@ fn job(name: &str) -> JobId {
     JobId::parse(name).unwrap()
 }
 
-fn tried(job_id: &JobId, after: AfterAttempt, is_probe: bool) -> Tried<'_> {
-    Tried {
+fn attempt(job_id: &JobId, after: AfterAttempt, is_probe: bool) -> HealthEvidence<'_> {
+    HealthEvidence {
         job_id,
         event_id: "evt_a",
         is_probe,
@@ -21,7 +21,7 @@ fn tried(job_id: &JobId, after: AfterAttempt, is_probe: bool) -> Tried<'_> {
 
 fn step(health: Health, name: &str, after: AfterAttempt) -> Health {
     let is_probe = health.hold().is_some();
-    health.after(&tried(&job(name), after, is_probe), 8, NOW)
+    health.after(&attempt(&job(name), after, is_probe), 8, NOW)
 }
 
 fn later(seconds: u64) -> UnixMillis {
@@ -98,12 +98,12 @@ fn probes_keep_to_the_pace_of_the_hold_whatever_their_events_wait_for() {
 }
 
 #[test]
-fn what_was_under_way_when_the_hold_began_moves_no_probe_but_its_success_ends_the_hold() {
+fn attempts_in_flight_when_the_hold_began_move_no_probe_but_their_success_ends_the_hold() {
     let (before, late) = (held(), job("late"));
-    let after = before.clone().after(&tried(&late, RETRY, false), 8, NOW);
+    let after = before.clone().after(&attempt(&late, RETRY, false), 8, NOW);
     let (was, is) = (before.hold().unwrap(), after.hold().unwrap());
     assert_eq!((was.probe_at, was.probes), (is.probe_at, is.probes));
-    let delivered = tried(&late, AfterAttempt::Delivered, false);
+    let delivered = attempt(&late, AfterAttempt::Delivered, false);
     assert_eq!(before.after(&delivered, 8, NOW), ramping(1, 0));
 }
 
@@ -126,26 +126,26 @@ fn it_ramps_up_in_powers_of_two_and_failures_of_three_jobs_in_a_row_hold_it_agai
         let spared = step(failed, "b", AfterAttempt::Delivered);
         assert_eq!(step(spared, "c", RETRY).hold(), None, "a success between");
         let again = job("a");
-        let again = Tried {
+        let again = HealthEvidence {
             failed_before: true,
-            ..tried(&again, RETRY, false)
+            ..attempt(&again, RETRY, false)
         };
         assert_eq!(health.clone().after(&again, 8, NOW), health);
         health = step(health, "a", AfterAttempt::Delivered);
     }
     assert_eq!(allowed, [1, 2, 2, 4, 4, 4, 4]);
-    let one = held().after(&tried(&job("a"), AfterAttempt::Delivered, true), 1, NOW);
+    let one = held().after(&attempt(&job("a"), AfterAttempt::Delivered, true), 1, NOW);
     assert_eq!(one, Health::default(), "one at once is all it ever gets");
 }
 
 #[test]
-fn a_rest_is_neither_failure_nor_success() {
+fn a_pause_is_neither_failure_nor_success() {
     let rest = |health: Health| {
         let is_probe = health.hold().is_some();
         let job = job("a");
-        let rested = Tried {
+        let rested = HealthEvidence {
             rest: Some(later(120)),
-            ..tried(&job, AfterAttempt::Again(later(120)), is_probe)
+            ..attempt(&job, AfterAttempt::Again(later(120)), is_probe)
         };
         health.after(&rested, 8, NOW)
     };
@@ -158,7 +158,7 @@ fn a_rest_is_neither_failure_nor_success() {
 }
 
 #[test]
-fn a_probe_that_a_clock_put_years_away_comes_within_the_pace() {
+fn a_probe_that_a_clock_set_years_ahead_comes_within_the_pace() {
     let Health::Held(hold) = held() else {
         panic!("not held")
     };
@@ -188,7 +188,7 @@ fn outcome() -> impl Strategy<Value = (u8, AfterAttempt, bool, bool)> {
 
 proptest! {
     #[test]
-    fn however_attempts_go_limits_hold_and_one_success_is_all_it_takes_to_go_on(
+    fn whatever_attempts_bring_limits_are_kept_and_one_success_ends_a_hold(
         max in 1_usize..=256,
         outcomes in prop::collection::vec(outcome(), 0..60),
     ) {
@@ -197,9 +197,9 @@ proptest! {
         for (number, after, is_late, failed_before) in outcomes {
             let was_held = health.hold().is_some();
             let job = job(&format!("j{number}"));
-            let one = Tried {
+            let one = HealthEvidence {
                 failed_before,
-                ..tried(&job, after, was_held && !is_late)
+                ..attempt(&job, after, was_held && !is_late)
             };
             health = health.after(&one, max, NOW);
             if after == AfterAttempt::Delivered {
@@ -216,9 +216,9 @@ proptest! {
             prop_assert!(after != AfterAttempt::Delivered || health.hold().is_none());
             prop_assert!(!was_held || after == AfterAttempt::Delivered || health.hold().is_some());
         }
-        // As many successes as it takes to double 1 up to the most, and it is as if nothing had been.
+        // Enough successes to double 1 up to the most make it ready again.
         for _ in 0..2 * max + 2 {
-            health = health.after(&tried(&job("a"), AfterAttempt::Delivered, false), max, NOW);
+            health = health.after(&attempt(&job("a"), AfterAttempt::Delivered, false), max, NOW);
         }
         prop_assert_eq!(health, Health::default());
     }

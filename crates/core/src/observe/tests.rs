@@ -22,7 +22,7 @@ fn fresh() -> Tracked {
     }
 }
 
-/// Shows the tracker an answer and takes over what it records.
+/// Observes an answer with these steps, and updates the job as the record would.
 fn show(job: &mut Tracked, steps: &Value) -> Observation {
     let body = json!({"type": "job", "id": "61723", "steps": steps}).to_string();
     let snapshot = Snapshot::parse(&body, Some(&job.id)).unwrap();
@@ -93,7 +93,7 @@ fn the_terminal_rules_are_those_of_the_documents() {
 }
 
 #[test]
-fn a_failed_step_is_passed_on_untouched_whether_object_array_or_nothing() {
+fn a_failed_step_is_passed_on_unchanged_whether_object_array_or_nothing() {
     let error = json!({"code": "invalid-credentials", "title": "T", "detail": "D"});
     let table = [
         (error.clone(), json!(["invalid-credentials", "T", "D"])),
@@ -124,7 +124,7 @@ fn a_failed_step_is_passed_on_untouched_whether_object_array_or_nothing() {
 }
 
 #[test]
-fn steps_that_are_missing_do_not_stand_in_the_way_of_success() {
+fn steps_that_are_missing_do_not_prevent_success() {
     let mut job = fresh();
     show(
         &mut job,
@@ -136,7 +136,7 @@ fn steps_that_are_missing_do_not_stand_in_the_way_of_success() {
 }
 
 #[test]
-fn a_challenge_is_told_once_and_again_only_when_it_is_new() {
+fn a_challenge_has_one_event_and_another_only_when_it_is_new() {
     let mfa = |input: &str| json!({"type": "mfa", "method": "token", "input": [input], "expiryMs": 120_000, "links": {"response": "/jobs/61723/mfa"}});
     let waits = |result: Value| json!([step("verify-credentials", "success"), {"title": "mfa-challenge", "status": "in-progress", "result": result}]);
     let mut job = fresh();
@@ -147,43 +147,51 @@ fn a_challenge_is_told_once_and_again_only_when_it_is_new() {
         json!({"step": "mfa-challenge", "method": "token", "description": null, "input": ["OTP"],
                "expires_at": "1970-01-01T00:02:01.000Z", "response_url": "https://au-api.basiq.io/jobs/61723/mfa"})
     );
-    let told = |observation: &Observation| {
+    let action_required = |observation: &Observation| {
         kinds(observation)
             .iter()
             .filter(|kind| **kind == "job.action_required")
             .count()
     };
     assert_eq!(
-        told(&show(&mut job, &waits(json!([mfa("OTP")])))),
+        action_required(&show(&mut job, &waits(json!([mfa("OTP")])))),
         0,
         "unchanged"
     );
     assert_eq!(
-        told(&show(&mut job, &waits(mfa("OTP")))),
+        action_required(&show(&mut job, &waits(mfa("OTP")))),
         0,
         "the same object without its array"
     );
     assert_eq!(
-        told(&show(&mut job, &waits(mfa("Another code")))),
+        action_required(&show(&mut job, &waits(mfa("Another code")))),
         1,
         "changed"
     );
-    assert_eq!(told(&show(&mut job, &waits(Value::Null))), 0, "answered");
     assert_eq!(
-        told(&show(&mut job, &waits(mfa("Another code")))),
+        action_required(&show(&mut job, &waits(Value::Null))),
+        0,
+        "answered"
+    );
+    assert_eq!(
+        action_required(&show(&mut job, &waits(mfa("Another code")))),
         1,
-        "asked again"
+        "it comes again"
     );
     let done = show(
         &mut job,
         &json!([step("verify-credentials", "success"), {"title": "mfa-challenge", "status": "success", "result": mfa("Another code")}]),
     );
-    assert_eq!(told(&done), 0, "an old challenge on a step that is done");
+    assert_eq!(
+        action_required(&done),
+        0,
+        "an old challenge on a step that is done"
+    );
     assert_eq!(done.state, JobState::Success);
 }
 
 #[test]
-fn a_queued_step_is_told_once_per_step_and_slows_polling_while_it_lasts() {
+fn a_queued_step_has_one_event_and_slows_polling_while_it_lasts() {
     let queued = |title: &str| json!({"title": title, "status": "pending", "result": {"code": "temporary-unavailable-queued", "title": "T", "detail": "D"}});
     let mut job = fresh();
     let first = show(&mut job, &json!([queued("a"), step("b", "pending")]));
@@ -207,7 +215,7 @@ fn a_queued_step_is_told_once_per_step_and_slows_polling_while_it_lasts() {
 }
 
 #[test]
-fn an_end_decided_by_the_tracker_tells_what_was_last_seen() {
+fn the_event_of_an_end_decided_by_the_tracker_holds_the_job_as_last_seen() {
     let mut job = fresh();
     show(&mut job, &json!([step("a", "in-progress")]));
     let failure = Failure::decided(FailureKind::Expired, "deadline passed", "D".to_owned());
@@ -249,7 +257,7 @@ fn challenge(parts: &Value) -> Value {
 }
 
 #[test]
-fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sight() {
+fn a_challenge_is_the_same_whatever_its_times_and_keeps_its_first_expiry() {
     let mut job = fresh();
     let first = show(&mut job, &challenge(&json!({})));
     let expires = data(&first, "job.action_required")["challenge"]["expires_at"].take();
@@ -263,13 +271,13 @@ fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sig
         let again = show(&mut job, &challenge(&parts));
         assert_eq!(kinds(&again), ["job.step_changed"], "{parts}");
         assert!(!again.moved && again.has_challenge(), "{parts}");
-        let known = again.steps[0].challenge.as_ref().unwrap();
-        assert_eq!(known.expires_at.unwrap().rfc3339(), expires);
+        let recorded = again.steps[0].challenge.as_ref().unwrap();
+        assert_eq!(recorded.expires_at.unwrap().rfc3339(), expires);
     }
-    // Taken over from a database without identities: the link is as the API wrote it.
-    let known = job.steps[0].challenge.as_mut().unwrap();
-    assert!(known.identity.contains(ORIGIN));
-    known.identity = known.identity.replace(ORIGIN, "");
+    // Recorded by an older version: the link is as the API wrote it.
+    let recorded = job.steps[0].challenge.as_mut().unwrap();
+    assert!(recorded.identity.contains(ORIGIN));
+    recorded.identity = recorded.identity.replace(ORIGIN, "");
     assert_eq!(
         kinds(&show(&mut job, &challenge(&json!({"expiryMs": 1})))),
         ["job.step_changed"]
@@ -288,17 +296,18 @@ fn a_challenge_is_the_same_whatever_times_it_has_and_expires_as_at_the_first_sig
 }
 
 #[test]
-fn a_challenge_that_comes_back_is_told_again_unless_its_step_was_not_there_at_all() {
-    let told = |observation: &Observation| kinds(observation).contains(&"job.action_required");
+fn a_challenge_that_comes_back_has_another_event_unless_its_step_was_missing_meanwhile() {
+    let action_required =
+        |observation: &Observation| kinds(observation).contains(&"job.action_required");
     let mut job = fresh();
-    assert!(told(&show(&mut job, &challenge(&json!({})))));
+    assert!(action_required(&show(&mut job, &challenge(&json!({})))));
     show(&mut job, &json!([step("other", "pending")]));
     assert_eq!(job.steps[1].status, MISSING);
     assert!(!job.steps[1].has_challenge());
-    assert!(!told(&show(&mut job, &challenge(&json!({})))));
+    assert!(!action_required(&show(&mut job, &challenge(&json!({})))));
     show(&mut job, &json!([step("mfa", "in-progress")]));
     assert!(
-        told(&show(&mut job, &challenge(&json!({})))),
+        action_required(&show(&mut job, &challenge(&json!({})))),
         "it was answered"
     );
 }

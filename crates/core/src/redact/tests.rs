@@ -1,4 +1,4 @@
-//! Secrets in every form.
+//! Secrets are hidden in every form.
 
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn a_secret_is_hidden_however_it_is_escaped() {
         "a%2Fb%22c%5Cd%2541%C3%A9%26%2b1",
         "a%2fb%22c%5cd%2541%c3%a9&+1",
         "a&#x2F;b&quot;c\\d%41&#233;&amp;&#43;1",
-        // One in the other: JSON in JSON, a URL in JSON, JSON in a form.
+        // Nested: JSON in JSON, a URL in JSON, JSON in a form.
         r#"a\\\/b\\\"c\\\\d%41é&+1"#,
         r#"\u0061%2Fb%22c%5Cd%2541%C3%A9%26%2b1"#,
         "a%5C%2Fb%5C%22c%5C%5Cd%2541%C3%A9%26%2B1",
@@ -97,7 +97,7 @@ fn base64_of_a_secret_is_hidden_wherever_in_a_text_it_begins() {
         for text in [text.clone(), text.replace('+', "-").replace('/', "_")] {
             let shown = of_header(&format!("Bearer {secret}"), &text);
             assert!(shown.contains(HIDDEN), "{text}: {shown}");
-            // Of the characters at its ends two or three bits are left.
+            // The characters at its ends hold two or three bits of it.
             let left: Vec<&str> = shown.trim_end_matches('=').split(HIDDEN).collect();
             let bytes = (left[0].len() * 6 / 8, left[1].len() * 6 / 8);
             assert!(
@@ -117,7 +117,7 @@ fn the_digits_of_a_secret_are_hidden() {
 }
 
 #[test]
-fn what_may_go_on_ends_before_the_beginning_of_a_secret() {
+fn an_answer_that_was_cut_ends_before_the_beginning_of_a_secret() {
     let redactor = Redactor::new([&b"Bearer 12/345678"[..]], []);
     for (answer, expected) in [
         ("xx 12/3", "xx "),
@@ -139,7 +139,7 @@ fn what_may_go_on_ends_before_the_beginning_of_a_secret() {
 }
 
 #[test]
-fn answers_that_are_made_to_be_slow_are_not() {
+fn answers_built_to_be_slow_to_search_are_not_slow() {
     let secret = "a".repeat(4096);
     let redactor = Redactor::new([secret.as_bytes()], []);
     let answer = "a".repeat(16 << 10);

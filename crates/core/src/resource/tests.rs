@@ -32,7 +32,7 @@ fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
 }
 
 #[test]
-fn what_is_no_job_is_rubbish() {
+fn an_answer_that_is_not_a_job_is_unusable() {
     let id = JobId::parse("1").unwrap();
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     for body in [
@@ -56,7 +56,7 @@ fn what_is_no_job_is_rubbish() {
     }
     assert_eq!(
         Snapshot::parse(r#"{"id":"2"}"#, Some(&id)),
-        Err(Rubbish::OtherJob)
+        Err(UnusableAnswer::OtherJob)
     );
     assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
     let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
@@ -139,7 +139,7 @@ fn an_id_in_another_case_is_the_same_only_as_a_uuid() {
 
 #[test]
 fn the_expiry_of_a_challenge_is_any_number_above_zero_or_a_text_with_one() {
-    for (given, millis) in [
+    for (written, millis) in [
         ("120000", Some(120_000)),
         ("120000.0", Some(120_000)),
         ("1.2e5", Some(120_000)),
@@ -162,9 +162,9 @@ fn the_expiry_of_a_challenge_is_any_number_above_zero_or_a_text_with_one() {
         ("null", None),
         ("[120000]", None),
     ] {
-        let mfa = format!(r#"{{"type":"mfa","expiryMs":{given}}}"#);
+        let mfa = format!(r#"{{"type":"mfa","expiryMs":{written}}}"#);
         let challenge = challenge_of(Some(&mfa)).unwrap();
-        assert_eq!(challenge.expiry_ms, millis, "{given}");
+        assert_eq!(challenge.expiry_ms, millis, "{written}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose job it is, as far as the job says.
+//! The users of a job, as far as its links name them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ impl fmt::Display for UserId {
     }
 }
 
-/// The user of a job: `links.source` (`/users/{u}/connections/{c}`), or else the `url` of the first result that leads
-/// below a user. Links may be relative or absolute.
+/// The user of a job: from `links.source` (`/users/{u}/connections/{c}`), or else from the `url` of the first result that
+/// is below a user. Links may be relative or absolute.
 #[must_use]
 pub fn user_of(resource: &str) -> Option<UserId> {
     source_of(resource)
@@ -41,11 +41,11 @@ pub fn user_of(resource: &str) -> Option<UserId> {
         .or_else(|| user_of_results(resource))
 }
 
-/// Most users that a job belongs to; further ones are left out.
+/// Most users of one job; further ones are left out.
 pub const MOST_USERS: usize = 32;
 
-/// Every user that `links.source` or the `url` of a result leads to, the first [`MOST_USERS`] of them: the segment of its
-/// path behind `users`, wherever that stands.
+/// The users in `links.source` and in the `url` of each result, at most [`MOST_USERS`]: the path segments that follow a
+/// segment `users`, anywhere in the path.
 #[must_use]
 pub fn users_of(resource: &str) -> Vec<UserId> {
     let mut users = Vec::new();
@@ -61,7 +61,7 @@ pub fn users_of(resource: &str) -> Vec<UserId> {
     users
 }
 
-/// Whether one of these links leads to this connection of the user, or to something below it.
+/// Whether one of these links is this connection of the user, or below it.
 #[must_use]
 pub fn leads_to(resource: &str, user: &str, connection: &str) -> bool {
     let wanted = ["users", user, "connections", connection];
@@ -70,7 +70,7 @@ pub fn leads_to(resource: &str, user: &str, connection: &str) -> bool {
     paths.any(|segments| segments.windows(wanted.len()).any(|part| part == wanted))
 }
 
-/// `links.source` and the `url` of each result, which is an object or a list of them.
+/// `links.source` and the `url` of each result; a result is an object or a list of objects.
 fn links_of(resource: &str) -> Vec<String> {
     let Ok(job) = serde_json::from_str::<RawObject<'_>>(resource) else {
         return Vec::new();
@@ -86,13 +86,13 @@ fn links_of(resource: &str) -> Vec<String> {
     source.into_iter().chain(urls).collect()
 }
 
-/// The text of a field, if this is an object that has it.
+/// The text of a field, if `raw` is an object with that field.
 fn link_in(raw: &RawValue, key: &str) -> Option<String> {
     let object: RawObject<'_> = serde_json::from_str(raw.get()).ok()?;
     serde_json::from_str(object.get(key)?.get()).ok()
 }
 
-/// What a list holds, or else the value itself.
+/// The items of a list, or the value itself if it is not a list.
 fn items_of(raw: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw])
 }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_user_is_the_one_of_the_source_or_else_of_the_first_result_below_a_user() {
-        let result = r#""steps":[{"title":"a","status":"success","result":RESULT}]"#;
+        let steps = r#""steps":[{"title":"a","status":"success","result":RESULT}]"#;
         for (job, user) in [
             (
                 r#"{"links":{"source":"/users/ea3a81/connections/8fce3b"}}"#,
@@ -165,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(found(job).as_deref(), user, "{job}");
         }
-        for (given, user) in [
+        for (result, user) in [
             (
                 r#"{"type":"link","url":"/users/u1/accounts?filter=x"}"#,
                 Some("u1"),
@@ -181,18 +181,18 @@ mod tests {
             (r#"{"url":null}"#, None),
             ("null", None),
         ] {
-            let job = format!("{{{}}}", result.replace("RESULT", given));
-            assert_eq!(found(&job).as_deref(), user, "{given}");
+            let job = format!("{{{}}}", steps.replace("RESULT", result));
+            assert_eq!(found(&job).as_deref(), user, "{result}");
         }
         let both = format!(
             r#"{{{},"links":{{"source":"/users/first/connections/c"}}}}"#,
-            result.replace("RESULT", r#"{"url":"/users/second/x"}"#)
+            steps.replace("RESULT", r#"{"url":"/users/second/x"}"#)
         );
         assert_eq!(found(&both).as_deref(), Some("first"));
     }
 
     #[test]
-    fn what_is_no_plain_segment_is_no_user() {
+    fn only_a_plain_path_segment_is_a_user() {
         let long = "u".repeat(201);
         for user in [
             "",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_belongs_to_everybody_its_source_or_a_result_leads_to() {
+    fn a_job_has_every_user_in_its_source_and_its_results() {
         let source = r#"{"links":{"source":"https://api/users/u1/connections/c1"}}"#;
         let object = r#"{"steps":[{"result":null},{"result":{"url":"/users/u1/accounts?filter=x"}}],"links":null}"#;
         let list = r#"{"steps":[7,{"result":[{"type":"link","url":"/v3/users/u1/connections/c1/x"},"y"]}]}"#;
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(connected, resource != object, "{resource}");
             assert!(!leads_to(resource, "u1", "c"), "{resource}");
         }
-        for nobody in [
+        for without_user in [
             r#"{"links":{"source":"/reports?of=/users/u1/x"}}"#,
             r#"{"links":{"source":"https://users/u1/x"}}"#,
             r#"{"links":{"source":{"x":"/users/u1/x"}}}"#,
@@ -243,7 +243,7 @@ mod tests {
             "not json, /users/u1/x",
             "[]",
         ] {
-            assert_eq!(users_of(nobody), [], "{nobody}");
+            assert_eq!(users_of(without_user), [], "{without_user}");
         }
         let several = r#"{"links":{"source":"/users/u11/connections/u1"},"steps":[
             {"result":[{"url":"users/u2"},{"url":"/a/users/users/u3#/users/u4"},{"url":"/users/u11"}]}]}"#;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_leads_to_very_many_users_belongs_to_the_first_of_them() {
+    fn of_very_many_users_of_a_job_the_first_count() {
         let urls: Vec<String> = (0..100)
             .map(|n| format!(r#"{{"url":"/users/u{n}"}}"#))
             .collect();

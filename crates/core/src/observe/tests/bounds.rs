@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// Shows what `answer` makes of the number of the poll, until the job is limited; answers how many polls that took.
+/// Observes what `answer` makes of the number of the poll, until the job is limited; returns the number of that poll.
 fn until_limited(job: &mut Tracked, answer: impl Fn(usize) -> Value) -> usize {
     let polls = (0..20_000).find(|poll| show(job, &answer(*poll)).limited);
     polls.expect("there is a bound")
 }
 
 #[test]
-fn from_a_bound_on_only_the_end_is_told_and_nothing_of_it_is_lost() {
+fn beyond_a_bound_only_the_end_has_an_event_and_it_is_complete() {
     let mut job = fresh();
     let flip = |poll: usize| {
         all(
@@ -61,7 +61,7 @@ fn ten_thousand_events_are_the_most_and_the_last_one_is_the_end() {
 }
 
 #[test]
-fn a_thousand_vanished_steps_are_remembered_and_no_more() {
+fn a_thousand_missing_steps_are_recorded_and_no_more() {
     let mut job = fresh();
     let polls = until_limited(&mut job, |poll| {
         all(poll * 100..poll * 100 + 100, "pending")
@@ -84,14 +84,14 @@ fn events_are_bounded_in_bytes_per_job_and_per_answer() {
     assert_eq!(polls, 4);
     assert!(job.event_bytes <= MAX_EVENT_BYTES);
     // An answer of 100 KB with a hundred challenges: each event would hold all of it.
-    let asking = |result: Value| -> Value {
+    let with_challenges = |result: Value| -> Value {
         let steps = (0..100)
             .map(|n| json!({"title": n.to_string(), "status": "in-progress", "result": result}));
         steps.collect()
     };
     let mut job = fresh();
     let mfa = json!({"type": "mfa", "description": "d".repeat(1000)});
-    assert!(show(&mut job, &asking(mfa)).limited);
+    assert!(show(&mut job, &with_challenges(mfa)).limited);
     let mut job = fresh();
-    assert!(!show(&mut job, &asking(json!({"type": "mfa"}))).limited);
+    assert!(!show(&mut job, &with_challenges(json!({"type": "mfa"}))).limited);
 }

@@ -1,14 +1,14 @@
-//! The values of labels: words of the program, none from outside.
+//! The values of labels: fixed words of the program, never text from outside.
 
 use strum::{EnumIter, IntoStaticStr};
 
 use crate::core::delivery::{AfterAttempt, AttemptResult};
 
-/// A reason of `/readyz`, as a word.
+/// A problem that `/readyz` shows, as a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Problem {
-    /// The disk is full, or what this process may write of it.
+    /// The disk is full, or a quota or file size limit of this process is reached.
     DiskFull,
     /// Too few file descriptors, threads, or too little memory.
     OutOfResources,
@@ -20,7 +20,7 @@ pub enum Problem {
     Stalled,
     /// The upstream throttles us.
     Throttled,
-    /// No token can be had.
+    /// No token is available.
     TokenUnavailable,
     /// The upstream gives no usable answers.
     NoUsableAnswers,
@@ -34,7 +34,7 @@ impl Problem {
 
 pub(super) const ANSWERED: &str = "answered";
 
-/// Answered, but with what is no job.
+/// Answered, but not with the job, or with one that cannot be recorded.
 pub(super) const UNUSABLE: &str = "unusable";
 
 pub(super) const POLLS: [&str; 15] = [
@@ -75,7 +75,7 @@ pub(super) const RELOADS: [&str; 2] = ["taken", "refused"];
 /// The `error` of a delivered attempt.
 pub(super) const NO_ERROR: &str = "none";
 
-/// What can be wrong with an attempt that is followed by another one, or by none.
+/// The errors after which an event is sent again or given up.
 const ATTEMPT_ERRORS: [&str; 9] = [
     "status",
     "too_slow",
@@ -88,7 +88,7 @@ const ATTEMPT_ERRORS: [&str; 9] = [
     "blocked_address",
 ];
 
-/// Each pair of what followed from an attempt and what was wrong with it.
+/// Each pair of an outcome of an attempt and its error.
 pub(super) fn attempts() -> impl Iterator<Item = (&'static str, &'static str)> {
     let failed = ["retry", "exhausted", "expired", "aborted", "disabled"]
         .into_iter()
@@ -118,9 +118,9 @@ pub(super) fn of_attempt(result: &AttemptResult, after: AfterAttempt) -> &'stati
     }
 }
 
-/// The word for a part of the daemon that is called `the writer`, `a dispatcher` and so on.
-pub(super) fn part(called: &str) -> &'static str {
-    let word = called.rsplit(' ').next().unwrap_or(called);
+/// The word for a part of the daemon whose name is `the writer`, `a dispatcher` and so on.
+pub(super) fn part(name: &str) -> &'static str {
+    let word = name.rsplit(' ').next().unwrap_or(name);
     PARTS
         .into_iter()
         .find(|part| *part == word)
@@ -132,13 +132,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::delivery::{AttemptErrorClass, AttemptResult, Retrying, Wish, after_attempt};
+    use crate::core::delivery::{
+        AttemptErrorClass, AttemptResult, Directive, RetryContext, after_attempt,
+    };
     use crate::core::job::FailureKind;
     use crate::core::poll::{PollOutcome, Trouble, TroubleClass};
     use crate::core::time::UnixMillis;
 
     fn text() -> String {
-        "said".to_owned()
+        "text".to_owned()
     }
 
     #[test]
@@ -150,7 +152,7 @@ mod tests {
             TroubleClass::Redirect,
             TroubleClass::Status,
             TroubleClass::Foreign,
-            TroubleClass::Rubbish,
+            TroubleClass::Unusable,
             TroubleClass::TooLarge,
         ];
         let trouble = |class| {
@@ -220,10 +222,14 @@ mod tests {
             too_slow,
         };
         results.extend([(302, false), (500, false), (500, true)].map(refused));
-        let wishes = [None, Some(Wish::Disable), Some(Wish::AbortMessage)];
-        for (result, wish) in results
+        let directives = [
+            None,
+            Some(Directive::Disable),
+            Some(Directive::AbortMessage),
+        ];
+        for (result, directive) in results
             .iter()
-            .flat_map(|result| wishes.map(|wish| (result, wish)))
+            .flat_map(|result| directives.map(|directive| (result, directive)))
         {
             for (schedule, expires_at, due) in [
                 (&[][..], None, 0),
@@ -231,7 +237,7 @@ mod tests {
                 (&[Duration::from_secs(60)], None, 9),
                 (&[], Some(UnixMillis(1)), 0),
             ] {
-                let retrying = Retrying {
+                let context = RetryContext {
                     used: 0,
                     schedule,
                     expires_at,
@@ -239,10 +245,10 @@ mod tests {
                     rested: Duration::ZERO,
                     empty_rests: 0,
                 };
-                let after = after_attempt(result, wish, &retrying, UnixMillis(0), 0.0).after;
+                let after = after_attempt(result, directive, &context, UnixMillis(0), 0.0).after;
                 let word = of_attempt(result, after);
                 let pair = (word, result.class().unwrap_or(NO_ERROR));
-                assert!(attempts().any(|known| known == pair), "{pair:?}");
+                assert!(attempts().any(|each| each == pair), "{pair:?}");
             }
         }
     }
