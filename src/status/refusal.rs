@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::envelope::json_of;
@@ -42,7 +42,7 @@ pub(super) struct Refusal {
     code: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -53,7 +53,7 @@ impl Refusal {
             code,
             title,
             detail: detail.into(),
-            header: None,
+            retry_after: None,
         }
     }
 
@@ -74,8 +74,7 @@ impl Refusal {
     /// 401, with the scheme to use.
     pub(super) fn token() -> Self {
         let detail = "Send the header Authorization: Bearer with the token of status.token_file.";
-        let scheme = HeaderValue::from_static("Bearer");
-        Self::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, scheme)
+        Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
     /// 404: the job is not tracked here.
@@ -89,8 +88,9 @@ impl Refusal {
     }
 
     /// The same, with a `Retry-After` in whole seconds.
-    pub(super) fn retry_after(self, delay: Duration) -> Self {
-        self.with(header::RETRY_AFTER, delay.as_secs().into())
+    pub(super) fn retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
     }
 
     /// 503: too many requests at once; the client may come again soon.
@@ -113,11 +113,6 @@ impl Refusal {
             _ => "The database cannot be written.",
         })
     }
-
-    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
-        self
-    }
 }
 
 /// Trouble that passes is logged at `debug` only, as clients may ask often.
@@ -133,7 +128,14 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let error = ErrorRecord::new(self.code, self.title, &self.detail);
         let mut response = (self.status, json_of(&ErrorEnvelope::of(error))).into_response();
-        response.headers_mut().extend(self.header);
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(delay) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, delay.as_secs().into());
+        }
         response
     }
 }

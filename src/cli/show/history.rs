@@ -73,7 +73,7 @@ fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
         format!("#{} {}", event.sequence, event.kind)
     });
     let webhook = text::outside(attempt.webhook.as_str(), TEXT_CHARS);
-    let took = u64::try_from(attempt.duration_ms).unwrap_or_default();
+    let took = attempt.duration_ms;
     let took = text::brief(Duration::from_millis(took));
     let (outcome, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (text::outside(error, TEXT_CHARS), Tone::Warn),
