@@ -93,17 +93,17 @@ metrics! {
     ROWS_NOTICED "rows_noticed_total" Kind::Counter, [],
         "Rows that others inserted or changed, and those that were there at start";
     TRANSITIONS "transitions_total" Kind::Counter, [], "Changes of steps that were recorded";
-    EVENTS "events_total" Kind::Counter, ["type"], "Events that were recorded, told to a webhook or not";
+    EVENTS "events_total" Kind::Counter, ["type"], "Events that were recorded, sent to a webhook or not";
     DETECTION_DELAY "detection_delay_seconds" DETECTION, [],
         "From the API's own time of a change, or the insertion of the row if that is later, to its record";
     POLLS "polls_total" Kind::Counter, ["outcome"], "Polls by what they brought";
     POLL_DURATION "poll_duration_seconds" REQUEST, [],
-        "How long polls took, with the token if one had to be asked for";
+        "How long polls took, with the token if one had to be requested";
     POLLS_IN_FLIGHT "polls_in_flight" Kind::Gauge, [], "Polls under way";
     SCHEDULE_LAG "schedule_lag_seconds" LAG, [],
-        "How late polls began: they wait for a free place, the budget, the end of a pause, or the database";
+        "How late polls began: they wait for a free task, the budget, the end of a pause, or the database";
     TOKEN_REQUESTS "token_requests_total" Kind::Counter, ["outcome"], "Requests for a token by what they brought";
-    UPSTREAM_PAUSED "upstream_paused" Kind::Gauge, [], "1 while no poll is started because the API wants none";
+    UPSTREAM_PAUSED "upstream_paused" Kind::Gauge, [], "1 while no poll is started because the API is paused";
     UPSTREAM_PAUSED_SECONDS "upstream_paused_seconds_total" Kind::Counter, [], "Time in such pauses";
     DELIVERY_ATTEMPTS "delivery_attempts_total" Kind::Counter, ["webhook", "outcome", "error"],
         "Attempts by what followed (delivered, retry, paused, exhausted, expired, aborted, disabled) and what was wrong (none)";
@@ -120,15 +120,15 @@ metrics! {
         "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";
     WEBHOOK_DISABLED "webhook_disabled" Kind::Gauge, ["webhook"], "1 if the webhook is disabled";
     WEBHOOK_HELD "webhook_held" Kind::Gauge, ["webhook"], "1 while the webhook is held after failures in a row";
-    WEBHOOK_PAUSED "webhook_paused" Kind::Gauge, ["webhook"], "1 while the webhook wants to be left alone";
+    WEBHOOK_PAUSED "webhook_paused" Kind::Gauge, ["webhook"], "1 while the webhook is paused at its request";
     COMMIT_DURATION "commit_duration_seconds" COMMIT, [], "How long transactions took";
     COMMIT_CHANGES "commit_changes" CHANGES, [], "Changes of one transaction, bookkeeping included";
     PRUNED "pruned_total" Kind::Counter, ["what"], "Jobs of which this part was deleted at its age";
-    PRUNE_DURATION "prune_duration_seconds" COMMIT, [], "How long nobody else could write while something was deleted";
+    PRUNE_DURATION "prune_duration_seconds" COMMIT, [], "How long deletions blocked other writers";
     DATABASE_BYTES "database_bytes" Kind::Gauge, [], "Size of the database";
     WAL_BYTES "wal_bytes" Kind::Gauge, [], "Size of the write-ahead log";
     READY "ready" Kind::Gauge, [], "1 unless /readyz answers 503";
-    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz tells of it, but for events that are stranded";
+    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz shows it, but for events that are stranded";
     STALLS "stalls_total" Kind::Counter, ["part"], "Times that a part of the daemon has stalled";
     RELOADS "reloads_total" Kind::Counter, ["outcome"], "Reloads that were taken or refused";
     BUILD_INFO "build_info" Kind::Gauge, ["version", "commit", "sqlite"], "Always 1; the labels say what runs";

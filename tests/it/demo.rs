@@ -167,7 +167,7 @@ async fn a_signal_stops_it_and_it_removes_its_folder() {
 #[tokio::test]
 async fn the_daemons_log_is_shown_on_request() {
     let ended = run(&["--logs"], Some(Signal::INT)).await;
-    let log = "WARN jobtrackd_store::sqlite::open: there was no database";
+    let log = "WARN there was no database";
     assert!(ended.progress.contains(log), "{}", ended.progress);
 }
 
