@@ -35,7 +35,7 @@ enum Shape {
     Steps,
     /// One step that waits with an error whose code is a list of objects.
     Errors,
-    /// Fifteen steps that wait with a challenge, another one at each poll; half as large, so that their events are told.
+    /// Fifteen steps that wait with a challenge, another one at each poll; half as large, so that their events are sent.
     Challenges,
     /// Bytes that are not UTF-8, three times as long once they are a text; as many of them as are read.
     Bytes,

@@ -20,7 +20,7 @@ use super::receiver::Receivers;
 /// Requests to one webhook at once: the default.
 const IN_FLIGHT: u64 = 8;
 
-/// Runs of which the middle one is told.
+/// Runs of which the median is reported.
 const RUNS: u32 = 3;
 
 /// Deliveries in the table that are over.
@@ -67,9 +67,9 @@ async fn compare(case: &Case, empty: &DatabaseFile, full: &DatabaseFile) -> anyh
     for _ in 0..RUNS {
         let settings = configure(empty, &receivers, &[])?;
         bare.push(bare_loop(case, &settings, &receivers).await?);
-        over_empty.push(told(case, empty, &receivers).await?);
+        over_empty.push(delivering_world(case, empty, &receivers).await?);
         configure(full, &receivers, &[])?;
-        over_full.push(told(case, full, &receivers).await?);
+        over_full.push(delivering_world(case, full, &receivers).await?);
     }
     let (bare, over_empty, over_full) = (median(bare), median(over_empty), median(over_full));
     println!(
@@ -94,10 +94,10 @@ async fn hanging(place: &DatabaseFile) -> anyhow::Result<()> {
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         configure(place, &receivers, &[])?;
-        alone.push(told(&case, place, &receivers).await?);
+        alone.push(delivering_world(&case, place, &receivers).await?);
         configure(place, &receivers, &dead.addresses)?;
         prepare(place, "dead", 1, 4000).await?;
-        beside.push(told(&case, place, &receivers).await?);
+        beside.push(delivering_world(&case, place, &receivers).await?);
     }
     let (alone, beside) = (median(alone), median(beside));
     println!(
@@ -185,7 +185,11 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
 }
 
 /// The daemon tells everything that waits; deliveries per second, by the receivers' clock.
-async fn told(case: &Case, place: &DatabaseFile, receivers: &Receivers) -> anyhow::Result<f64> {
+async fn delivering_world(
+    case: &Case,
+    place: &DatabaseFile,
+    receivers: &Receivers,
+) -> anyhow::Result<f64> {
     prepare(place, "w", case.webhooks, case.deliveries).await?;
     receivers.clear();
     let daemon = Daemon::start(place).await?;

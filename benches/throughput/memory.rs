@@ -95,7 +95,7 @@ async fn requests() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Jobs whose answers are large and differ at every poll, small ones among them, and a slow webhook that is told everything.
+/// Jobs whose answers are large and differ at every poll, small ones among them, and a slow webhook that gets every event.
 async fn answers() -> anyhow::Result<()> {
     let receivers = Receivers::start(1, Some(SLOW)).await?;
     let webhook = format!(

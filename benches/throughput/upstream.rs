@@ -23,7 +23,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Listens at a free port. `seen` is told of each request.
+    /// Listens at a free port. `seen` gets each request.
     pub(crate) async fn start(seen: Option<mpsc::UnboundedSender<Seen>>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_listened_on_is_told_apart() {
+    fn each_unusable_address_has_its_own_error() {
         let long = format!("unix:/{}", "x".repeat(PATH_BYTES));
         for (text, expected) in [
             ("localhost:1", InvalidListen::NoAddress),

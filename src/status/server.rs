@@ -110,7 +110,7 @@ pub(super) async fn serve_routes(
     }
 }
 
-/// A permit for one more connection. While there is none, connections that have answered a request are told to end
+/// A permit for one more connection. While there is none, connections that have answered a request are asked to end
 /// after the one they are at.
 async fn free_permit(
     permits: &Arc<Semaphore>,

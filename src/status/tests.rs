@@ -123,7 +123,7 @@ async fn a_stop_waits_for_requests_under_way_only_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_nothing_of_its_answer_is_cut_off_and_one_that_is_told_nothing_is_not() {
+async fn a_peer_that_takes_nothing_of_its_answer_is_cut_off_and_one_that_is_sent_nothing_is_not() {
     let limits = Limits {
         connections: 2,
         ..Limits::default()

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_usable_token_is_rubbish_and_its_text_is_not_repeated() {
+    fn an_answer_without_a_usable_token_is_unusable_and_its_text_is_not_repeated() {
         for body in [
             "",
             "[]",

@@ -152,7 +152,7 @@ impl Tokens {
         })
     }
 
-    /// A token that is good as far as can be told, for a user or for the server itself; a fixed one is the same for all.
+    /// A token that is valid as far as is known, for a user or for the server itself; a fixed one is the same for all.
     /// While one is being renewed, or cannot be, a valid one is used.
     ///
     /// Dropping the future leaves nothing half done: the next in line requests one.

@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
 /// A folder for a database, and the program beside it.
-struct Desk {
+struct Shell {
     folder: TempDir,
 }
 
@@ -59,16 +59,16 @@ impl Said {
     }
 }
 
-impl Desk {
+impl Shell {
     fn empty() -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         Self { folder }
     }
 
     fn migrated() -> Self {
-        let desk = Self::empty();
-        desk.run(&["migrate"]).done();
-        desk
+        let shell = Self::empty();
+        shell.run(&["migrate"]).done();
+        shell
     }
 
     fn path(&self) -> PathBuf {
@@ -126,23 +126,23 @@ async fn run_sql(connection: &mut SqliteConnection, sql: &str) {
 
 #[test]
 fn migrate_creates_the_database_and_says_which_schema_it_has() {
-    let desk = Desk::empty();
-    let created = desk.run(&["migrate", "--json"]).done().json();
+    let shell = Shell::empty();
+    let created = shell.run(&["migrate", "--json"]).done().json();
     assert_eq!(
         created,
-        [json!({"path": desk.path(), "schema": 3, "outcome": "created"})]
+        [json!({"path": shell.path(), "schema": 3, "outcome": "created"})]
     );
-    let again = desk.run(&["migrate"]).done();
+    let again = shell.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);
     assert!(again.out.contains("schema 3"), "{}", again.out);
 }
 
 #[test]
 fn migrate_makes_no_folders_and_says_how_to() {
-    let desk = Desk::empty();
-    let absent = desk.folder.path().join("absent");
+    let shell = Shell::empty();
+    let absent = shell.folder.path().join("absent");
     let url = format!("sqlite://{}", absent.join("jobs.db").display());
-    let mut command = desk.command(&["migrate"]);
+    let mut command = shell.command(&["migrate"]);
     let said = Said::from(
         command
             .env("JOBTRACKD__DATABASE__URL", url)
@@ -161,14 +161,14 @@ fn migrate_makes_no_folders_and_says_how_to() {
 
 #[test]
 fn without_a_database_every_command_says_what_to_type() {
-    let desk = Desk::empty();
+    let shell = Shell::empty();
     for arguments in [
         &["enqueue", "1"][..],
         &["list"],
         &["show", "1"],
         &["cancel", "1"],
     ] {
-        let said = desk.run(arguments);
+        let said = shell.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{arguments:?}");
         assert!(said.err.contains("jobtrackd migrate"), "{}", said.err);
     }
@@ -176,12 +176,12 @@ fn without_a_database_every_command_says_what_to_type() {
 
 #[test]
 fn a_bad_configuration_ends_with_78_and_names_the_key() {
-    let desk = Desk::migrated();
-    let file = desk.folder.path().join("jobtrackd.toml");
+    let shell = Shell::migrated();
+    let file = shell.folder.path().join("jobtrackd.toml");
     std::fs::write(&file, "[polling]\nintial_delay = \"1s\"\n").unwrap();
     let file = file.to_str().unwrap();
     for arguments in [["--config", file, "list"], ["list", "--config", file]] {
-        let said = desk.run(&arguments);
+        let said = shell.run(&arguments);
         assert_eq!(said.code, 78);
         assert!(
             said.err.starts_with("error: bad configuration in "),
@@ -194,7 +194,7 @@ fn a_bad_configuration_ends_with_78_and_names_the_key() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_says_what_is_known() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (arguments, expected) in [
         (
             &["list", "--state", "running"][..],
@@ -210,17 +210,17 @@ fn wrong_usage_ends_with_2_and_says_what_is_known() {
         (&["cancel", ".."], "not only dots"),
         (&["lsit"], "list"),
     ] {
-        let said = desk.run(arguments);
+        let said = shell.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}");
         assert!(said.err.contains(expected), "{}", said.err);
     }
-    assert_eq!(desk.run(&["list", "--json"]).done().out, "");
+    assert_eq!(shell.run(&["list", "--json"]).done().out, "");
 }
 
 #[test]
 fn good_ids_are_enqueued_beside_refused_ones() {
-    let desk = Desk::migrated();
-    let said = desk.run(&["enqueue", "1", "../token", "1", "2", "a\u{1b}[2J"]);
+    let shell = Shell::migrated();
+    let said = shell.run(&["enqueue", "1", "../token", "1", "2", "a\u{1b}[2J"]);
     assert_eq!(said.code, 1);
     assert_eq!(
         said.out.lines().collect::<Vec<_>>(),
@@ -240,7 +240,7 @@ fn good_ids_are_enqueued_beside_refused_ones() {
     }
     assert_eq!(lines.len(), 3);
 
-    let again = desk.run(&["enqueue", "--json", "2", "3", "..."]);
+    let again = shell.run(&["enqueue", "--json", "2", "3", "..."]);
     let outcomes: Vec<_> = again.json();
     assert_eq!(
         outcomes[0],
@@ -248,30 +248,31 @@ fn good_ids_are_enqueued_beside_refused_ones() {
     );
     assert_eq!(outcomes[1]["outcome"], "enqueued");
     assert_eq!(outcomes[2]["outcome"], "refused");
-    assert_eq!(desk.run(&["list", "--json"]).done().json().len(), 3);
+    assert_eq!(shell.run(&["list", "--json"]).done().json().len(), 3);
 }
 
 #[test]
 fn what_is_said_of_a_job_when_it_is_enqueued_is_kept() {
-    let desk = Desk::migrated();
-    desk.billing(&[
-        "enqueue",
-        "61724",
-        "--url",
-        "/users/u/jobs/61724",
-        "--metadata",
-        "{\"customer\":\n\"c_9\",\"n\":1e400}",
-        "--webhook",
-        "billing",
-        "--priority",
-        "-5",
-        "--deadline",
-        "2099-11-22T15:04:05Z",
-        "--not-before",
-        "1h",
-    ])
-    .done();
-    let shown = &desk.run(&["show", "61724", "--json"]).done().json()[0];
+    let shell = Shell::migrated();
+    shell
+        .billing(&[
+            "enqueue",
+            "61724",
+            "--url",
+            "/users/u/jobs/61724",
+            "--metadata",
+            "{\"customer\":\n\"c_9\",\"n\":1e400}",
+            "--webhook",
+            "billing",
+            "--priority",
+            "-5",
+            "--deadline",
+            "2099-11-22T15:04:05Z",
+            "--not-before",
+            "1h",
+        ])
+        .done();
+    let shown = &shell.run(&["show", "61724", "--json"]).done().json()[0];
     assert_eq!(shown["url"], "/users/u/jobs/61724");
     assert_eq!(shown["metadata"]["customer"], "c_9");
     assert_eq!(shown["webhook"], "billing");
@@ -281,7 +282,7 @@ fn what_is_said_of_a_job_when_it_is_enqueued_is_kept() {
     let wait = not_before.as_millisecond() - Clock::system().now().0;
     assert!((3_500_000..=3_600_000).contains(&wait), "{wait}");
 
-    let refused = desk.run(&["enqueue", "1", "--metadata", "[1]"]);
+    let refused = shell.run(&["enqueue", "1", "--metadata", "[1]"]);
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
     assert_eq!(
         refused.err,
@@ -291,16 +292,16 @@ fn what_is_said_of_a_job_when_it_is_enqueued_is_kept() {
 
 #[test]
 fn ids_are_read_from_standard_input_one_per_line() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let ids: String = (0..1200).map(|id| format!("{id}\r\n\n")).collect();
-    let said = desk
+    let said = shell
         .piped(&["enqueue", "-", "--json"], (ids + "last").as_bytes())
         .done();
     assert_eq!(said.json().len(), 1201);
-    let listed = desk.run(&["list", "--json", "--limit", "5000"]).done();
+    let listed = shell.run(&["list", "--json", "--limit", "5000"]).done();
     assert_eq!(listed.json().len(), 1201);
 
-    let bad = desk.piped(&["enqueue", "-"], b"ok\n\xff\xfe\n");
+    let bad = shell.piped(&["enqueue", "-"], b"ok\n\xff\xfe\n");
     assert_eq!((bad.code, bad.out.as_str()), (1, "✓ ok  enqueued\n"));
     assert!(
         bad.err
@@ -308,7 +309,7 @@ fn ids_are_read_from_standard_input_one_per_line() {
         "{}",
         bad.err
     );
-    let long = desk.piped(
+    let long = shell.piped(
         &["enqueue", "-"],
         format!("fine\n{}\n", "x".repeat(5000)).as_bytes(),
     );
@@ -319,21 +320,21 @@ fn ids_are_read_from_standard_input_one_per_line() {
         "{}",
         long.err
     );
-    let none = desk.piped(&["enqueue", "-"], b"\n \n");
+    let none = shell.piped(&["enqueue", "-"], b"\n \n");
     assert!(none.err.contains("held no id"), "{}", none.err);
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let ids: String = (0..3000).map(|id| format!("job-{id}\n")).collect();
-    desk.piped(&["enqueue", "-"], ids.as_bytes()).done();
+    shell.piped(&["enqueue", "-"], ids.as_bytes()).done();
     for arguments in [
         &["list", "--json", "--limit", "3000"][..],
         &["list", "--limit", "3000"],
         &["--help"],
     ] {
-        let mut child = desk
+        let mut child = shell
             .command(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -347,13 +348,13 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "1"]).done();
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "1"]).done();
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")
         .unwrap();
-    let said = Said::from(desk.command(&["list"]).stdout(full).output().unwrap());
+    let said = Said::from(shell.command(&["list"]).stdout(full).output().unwrap());
     assert_eq!(said.code, 1);
     assert!(
         said.err

@@ -81,16 +81,16 @@ async fn check(world: &World, at: u64) {
         "killed at {at}"
     );
 
-    check_what_was_told(world, at).await;
+    check_what_was_sent(world, at).await;
 }
 
 /// Every recorded event was accepted in its job's order, and came with one text under one id, however often.
-async fn check_what_was_told(world: &World, at: u64) {
+async fn check_what_was_sent(world: &World, at: u64) {
     let recorded = world
         .rows("SELECT job_id, sequence, id, body FROM events ORDER BY job_id, sequence")
         .await;
     let mut first: BTreeMap<String, Received> = BTreeMap::new();
-    let mut told: Vec<[String; 4]> = Vec::new();
+    let mut delivered: Vec<[String; 4]> = Vec::new();
     let mut repeats = 0;
     for each in world.sink.received() {
         let fact = [
@@ -105,8 +105,8 @@ async fn check_what_was_told(world: &World, at: u64) {
             repeats += 1;
         }
         first.entry(each.id.clone()).or_insert(each.clone());
-        if each.status == 204 && !told.contains(&fact) {
-            told.push(fact);
+        if each.status == 204 && !delivered.contains(&fact) {
+            delivered.push(fact);
         }
     }
     assert!(repeats > 0, "killed at {at}: the refused one came again");
@@ -120,7 +120,7 @@ async fn check_what_was_told(world: &World, at: u64) {
         };
         let expected: Vec<_> = recorded.iter().filter(|fact| fact[0] == job).collect();
         assert_eq!(
-            in_order(&told)
+            in_order(&delivered)
                 .iter()
                 .map(|fact| fact.to_vec())
                 .collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! Who is told what, in which order, and what happens when a webhook does not take it.
+//! Who is delivered what, in which order, and what happens when a webhook does not take it.
 
 mod answers;
 mod clocks;
@@ -29,7 +29,7 @@ pub(crate) fn webhook(name: &str, lines: &str) -> String {
 }
 
 /// A world in which "all" has these lines, with more sections.
-pub(crate) async fn told(all: &str, more: &str) -> World {
+pub(crate) async fn delivering_world(all: &str, more: &str) -> World {
     let mut world = World::new().await;
     all.clone_into(&mut world.all);
     more.clone_into(&mut world.more);
@@ -37,13 +37,13 @@ pub(crate) async fn told(all: &str, more: &str) -> World {
     world
 }
 
-/// Follows a job that is done when first looked at; with `events = ["*"]` it is told in two events.
+/// Follows a job that is done when first looked at; with `events = ["*"]` it has two events.
 pub(crate) async fn done(world: &mut World, id: &str) {
     world.follow(id, &[(0, &[("a", "success")])]).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_webhook_is_told_what_it_subscribes_to() {
+async fn each_webhook_gets_what_it_subscribes_to() {
     let more = [
         webhook("usual", ""),
         webhook("steps", "events = [\"job.step_changed\"]"),
@@ -51,7 +51,7 @@ async fn each_webhook_is_told_what_it_subscribes_to() {
         webhook("none", "events = [\"job.delayed\"]"),
     ]
     .concat();
-    let mut world = told("events = [\"*\"]", &more).await;
+    let mut world = delivering_world("events = [\"*\"]", &more).await;
     done(&mut world, "good").await;
     world.follow("bad", &[(0, &[("a", "failed")])]).await;
     world.until_ended(MINUTE).await;
@@ -82,7 +82,7 @@ async fn each_webhook_is_told_what_it_subscribes_to() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_with_a_webhook_tells_only_that_one() {
-    let mut world = told("events = [\"*\"]", &webhook("billing", "")).await;
+    let mut world = delivering_world("events = [\"*\"]", &webhook("billing", "")).await;
     world.make("mine", &[(0, &[("a", "success")])]);
     world
         .sql("INSERT INTO jobs (id, webhook) VALUES ('mine', 'billing')")
@@ -124,7 +124,8 @@ async fn a_job_with_an_unknown_webhook_is_tracked_and_the_problem_shown() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
-    let mut world = told("events = [\"*\"]\nretry = [\"5s\", \"30s\", \"5m\"]", "").await;
+    let mut world =
+        delivering_world("events = [\"*\"]\nretry = [\"5s\", \"30s\", \"5m\"]", "").await;
     world
         .sink
         .reply_in_turn("all", &[(500, ""), (302, ""), (404, ""), (503, "")]);
@@ -174,7 +175,8 @@ async fn retries_follow_the_schedule_with_the_same_bytes_and_end_exhausted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_answers_410_is_disabled_and_the_others_go_on() {
-    let mut world = told("events = [\"*\"]", &webhook("other", "events = [\"*\"]")).await;
+    let mut world =
+        delivering_world("events = [\"*\"]", &webhook("other", "events = [\"*\"]")).await;
     world.sink.reply_in_turn("all", &[(204, ""), (500, "")]);
     done(&mut world, "waiting").await;
     world.pass(SECOND).await;
@@ -205,7 +207,8 @@ async fn a_webhook_that_answers_410_is_disabled_and_the_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_hangs_delays_no_other_and_is_cut_off() {
-    let mut world = told("events = [\"*\"]\ntimeout = \"20s\"", &webhook("quick", "")).await;
+    let mut world =
+        delivering_world("events = [\"*\"]\ntimeout = \"20s\"", &webhook("quick", "")).await;
     world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "a").await;
     world.pass(2 * SECOND).await;
@@ -228,7 +231,8 @@ async fn a_webhook_that_hangs_delays_no_other_and_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_requests_are_open_to_a_webhook_than_its_max_in_flight() {
-    let mut world = told("max_in_flight = 2\ntimeout = \"10s\"", &webhook("free", "")).await;
+    let mut world =
+        delivering_world("max_in_flight = 2\ntimeout = \"10s\"", &webhook("free", "")).await;
     world.sink.reply_in_turn("all", &[(HANG, ""), (HANG, "")]);
     for id in ["a", "b", "c", "d", "e"] {
         done(&mut world, id).await;
@@ -241,13 +245,13 @@ async fn no_more_requests_are_open_to_a_webhook_than_its_max_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receiver_that_was_away_is_told_when_it_is_back() {
+async fn a_receiver_that_was_away_gets_its_events_when_it_is_back() {
     let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = place.local_addr().unwrap();
     drop(place);
     let away =
         webhook("away", "retry = [\"5s\", \"1m\", \"1m\"]").replace("SINK", &address.to_string());
-    let mut world = told("events = [\"*\"]", &away).await;
+    let mut world = delivering_world("events = [\"*\"]", &away).await;
     done(&mut world, "j").await;
     world.pass(30 * SECOND).await;
     let rows = world

@@ -28,7 +28,7 @@ fn events(world: &World, kind: &str) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {
+async fn a_row_is_followed_to_its_end_and_a_webhook_gets_its_events_in_order() {
     let mut world = World::running().await;
     world.make(
         "61723",
@@ -89,7 +89,7 @@ async fn a_row_is_followed_to_its_end_and_a_webhook_is_told_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_page_s_first_example_is_kept_and_told_word_for_word() {
+async fn the_page_s_first_example_is_kept_and_sent_word_for_word() {
     let mut world = World::running().await;
     let done = SEED.replace(
         "\"status\": \"in-progress\",\n      \"result\": null",
@@ -152,8 +152,8 @@ async fn the_page_s_second_example_asks_for_action_once_with_absolute_time_and_u
     world.tell("61723", phases);
     world.enqueue("61723").await;
     world.until_ended(MINUTE).await;
-    let told: Vec<Received> = world.sink.accepted("all");
-    let asked: Vec<&Received> = told
+    let delivered: Vec<Received> = world.sink.accepted("all");
+    let asked: Vec<&Received> = delivered
         .iter()
         .filter(|each| each.event == "job.action_required")
         .collect();
@@ -173,5 +173,5 @@ async fn the_page_s_second_example_asks_for_action_once_with_absolute_time_and_u
     assert_eq!(asked[0].json()["data"]["challenge"], challenge);
     assert_eq!(asked[0].json()["data"]["state"], "in-progress");
     assert!(asked[0].text().contains(SEED_MFA));
-    assert_eq!(told.last().unwrap().event, "job.completed");
+    assert_eq!(delivered.last().unwrap().event, "job.completed");
 }

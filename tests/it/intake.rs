@@ -111,7 +111,7 @@ async fn what_is_asked_of_a_row_is_noticed_as_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_webhook_is_the_one_that_is_told() {
+async fn a_changed_webhook_is_the_one_that_gets_the_events() {
     let other = "[webhooks.other]\nurl = \"http://SINK/other\"\nsecret = \"SECRET\"\n\
                  events = [\"*\"]\nallow_private = true\n";
     let mut world = attentive(other).await;
@@ -251,7 +251,7 @@ async fn ten_thousand_rows_of_one_transaction_are_read_in_pages_and_in_order() {
     assert_pages(&pages, false, "new");
     assert!(alone.clock.now().since(before) <= SOON);
 
-    // Nothing is told twice.
+    // Nothing is delivered twice.
     let quiet = tokio::time::timeout(Duration::from_secs(1), alone.notices.recv()).await;
     assert!(quiet.is_err(), "{quiet:?}");
     alone.stop.cancel();

@@ -131,10 +131,10 @@ fn bash_takes_its_completions() {
 #[test]
 fn the_manual_has_every_command_with_its_options() {
     let manual = said(&["manual"]);
-    let (_, told) = manual.split_once("\n.SH COMMANDS\n").unwrap();
-    let (told, _) = told.split_once("\n.SH ").unwrap();
+    let (_, delivered) = manual.split_once("\n.SH COMMANDS\n").unwrap();
+    let (delivered, _) = delivered.split_once("\n.SH ").unwrap();
     for command in commands() {
-        let section = told
+        let section = delivered
             .split(".SS ")
             .find(|section| {
                 section
@@ -145,7 +145,7 @@ fn the_manual_has_every_command_with_its_options() {
             })
             .unwrap_or_else(|| panic!("{command} is missing:\n{manual}"));
         for option in options(&command) {
-            // These two go anywhere and are told once.
+            // These two go anywhere and are delivered once.
             let place = match option.as_str() {
                 "config" | "help" => &manual,
                 _ => section,
@@ -157,7 +157,7 @@ fn the_manual_has_every_command_with_its_options() {
             );
         }
     }
-    assert!(!told.contains("jobtrackd manual"), "it is hidden");
+    assert!(!delivered.contains("jobtrackd manual"), "it is hidden");
 }
 
 #[test]

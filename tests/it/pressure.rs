@@ -1,4 +1,4 @@
-//! Under pressure: nothing is asked or told in a hot loop, nobody starves, and an end stays an end.
+//! Under pressure: nothing is asked or delivered in a hot loop, nobody starves, and an end stays an end.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn throttled() -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_asks_for_no_rest_at_all_is_not_told_in_a_hot_loop() {
+async fn a_webhook_that_asks_for_no_rest_at_all_is_not_sent_to_in_a_hot_loop() {
     let mut world = World::new().await;
     world.all.clear();
     world.start().await;
@@ -285,7 +285,7 @@ async fn a_request_that_a_cancellation_cuts_short_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_webhook_named_later_is_the_one_that_is_told() {
+async fn another_webhook_named_later_is_the_one_that_gets_the_events() {
     let mut world = World::running().await;
     world.make(
         "j",

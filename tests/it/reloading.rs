@@ -2,7 +2,7 @@
 
 use jobtrackd::simulator::{Fault, FaultRule, HANG, Received};
 
-use crate::delivering::{HOUR, MINUTE, SECOND, done, told, webhook};
+use crate::delivering::{HOUR, MINUTE, SECOND, delivering_world, done, webhook};
 use crate::support::world::World;
 
 /// A world in which a poll and a delivery hang until their timeouts, an hour away.
@@ -49,7 +49,7 @@ async fn polls_and_deliveries_of_others_go_on_while_a_request_hangs_through_relo
 async fn a_webhook_that_is_taken_out_is_sent_nothing_and_goes_on_in_order_when_it_is_back() {
     let all = "events = [\"*\"]";
     let other = webhook("other", all);
-    let mut world = told(all, &other).await;
+    let mut world = delivering_world(all, &other).await;
     world.sink.reply_in_turn("other", &[(HANG, "")]);
     world
         .follow(
@@ -105,7 +105,7 @@ async fn limits_and_delays_of_a_reload_are_those_of_the_next_poll() {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_that_name_a_webhook_are_counted_anew_when_it_appears_or_goes() {
-    let mut world = told("events = [\"*\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.make("j", &[(0, &[("a", "pending")])]);
     world
         .sql("INSERT INTO jobs (id, webhook) VALUES ('j', 'late')")

@@ -86,7 +86,7 @@ async fn what_a_stop_knows_is_written_down_even_when_a_poll_hangs() {
 #[tokio::test(start_paused = true)]
 async fn overdue_jobs_are_spread_and_no_stampede_follows_a_start() {
     let mut world = World::new().await;
-    // A small limit so that the answers of one moment can be told from those of another.
+    // A small limit so that the answers of one moment can be distinguished from those of another.
     world.more = "[polling]\nmax_delay = \"20s\"".to_owned();
     world.start().await;
     for number in 0..300 {
@@ -303,15 +303,15 @@ async fn a_kill_loses_nothing_and_tells_nothing_under_a_new_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_daemon_on_the_same_database_is_refused_and_told_who_has_it() {
+async fn a_second_daemon_on_the_same_database_is_refused_and_named_the_owner_of_the_lock() {
     let mut world = World::running().await;
-    let surroundings = Environment {
+    let environment = Environment {
         clock: world.clock.clone(),
         ..Environment::default()
     };
     let second = Daemon::start(
         world.settings(),
-        surroundings.clone(),
+        environment.clone(),
         &CancellationToken::new(),
     )
     .await;
@@ -321,7 +321,7 @@ async fn a_second_daemon_on_the_same_database_is_refused_and_told_who_has_it() {
         "{error}"
     );
     world.stop().await;
-    let third = Daemon::start(world.settings(), surroundings, &CancellationToken::new()).await;
+    let third = Daemon::start(world.settings(), environment, &CancellationToken::new()).await;
     third
         .unwrap()
         .stop(&CancellationToken::new())

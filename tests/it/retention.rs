@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::delivering::{done, told, webhook};
+use crate::delivering::{delivering_world, done, webhook};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -21,7 +21,7 @@ async fn a_job_goes_in_parts_at_the_ages_of_the_configuration_and_what_is_undeli
         "[retention]\njobs = \"12h\"\nevents = \"8h\"\nattempts = \"4h\"\n".to_owned(),
     ]
     .concat();
-    let mut world = told("", &more).await;
+    let mut world = delivering_world("", &more).await;
     world.sink.reply_in_turn("stuck", &[(500, ""); 9]);
     done(&mut world, "good").await;
     world.follow("bad", &[(0, &[("a", "failed")])]).await;
@@ -57,7 +57,7 @@ async fn a_job_goes_in_parts_at_the_ages_of_the_configuration_and_what_is_undeli
 #[tokio::test(start_paused = true)]
 async fn for_ever_is_for_ever() {
     let forever = "[retention]\njobs = \"forever\"\nevents = \"forever\"\nattempts = \"forever\"\n";
-    let mut world = told("", forever).await;
+    let mut world = delivering_world("", forever).await;
     done(&mut world, "j").await;
     world.pass(48 * HOUR).await;
     assert_eq!(world.value(COUNTS).await, "1 2 1 1");
@@ -66,7 +66,7 @@ async fn for_ever_is_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_catches_up_goes_on_behind_what_was_deleted_and_numbers_never_come_again() {
     let short = "[retention]\njobs = \"2h\"\nevents = \"2h\"\nattempts = \"1h\"\n";
-    let mut world = told("", short).await;
+    let mut world = delivering_world("", short).await;
     done(&mut world, "a").await;
     world.pass(HOUR).await;
     let (_, page) = world.get("/events?limit=1").await;
@@ -92,7 +92,7 @@ async fn a_receiver_that_catches_up_goes_on_behind_what_was_deleted_and_numbers_
 
 #[tokio::test(start_paused = true)]
 async fn other_ages_come_into_force_by_a_reload() {
-    let mut world = told("", "").await;
+    let mut world = delivering_world("", "").await;
     done(&mut world, "j").await;
     world.pass(4 * HOUR).await;
     assert_eq!(world.value(COUNTS).await, "1 2 1 1");

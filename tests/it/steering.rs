@@ -10,7 +10,7 @@ use std::time::Duration;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::store::{Page, ReplayFilter, Store};
 
-use crate::delivering::{done, told};
+use crate::delivering::{delivering_world, done};
 use crate::support::world::World;
 
 const SECOND: Duration = Duration::from_secs(1);

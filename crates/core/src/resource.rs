@@ -138,7 +138,7 @@ type RawObject<'a> = HashMap<String, &'a RawValue>;
 impl Snapshot {
     /// Reads a body. With `expected`, an answer with another id is refused (docs/jobs.md, "What is recorded": without
     /// `url` in the
-    /// row another id is rubbish).
+    /// row another id is unusable).
     ///
     /// # Errors
     /// [`UnusableAnswer`] when the body is not a job, or another one.

@@ -32,7 +32,7 @@
 //! | `POST /_control/faults` | a [`FaultRule`]: `{"job":"61723","times":2,"fault":{"status":{"status":503,"retry_after":{"seconds":5}}}}`, `{"path":"/jobs","probability":0.1,"fault":"html"}`. 201 and its number |
 //! | `GET /_control/faults` | the faults still to strike |
 //! | `DELETE /_control/faults`, `/_control/faults/{id}` | 204 |
-//! | `GET /_control/requests?after=N&limit=N` | [`LoggedRequest`]s, oldest first; 1000 unless told |
+//! | `GET /_control/requests?after=N&limit=N` | [`LoggedRequest`]s, oldest first; 1000 by default |
 //! | `POST /_control/tokens/expire` | every token given out so far is expired (403) |
 //! | `DELETE /_control/tokens` | every token given out so far is unknown (401) |
 //!

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_system_call_was_short_of_is_told_from_what_is_broken() {
+    fn a_shortage_is_distinguished_from_damage() {
         for (errno, expected) in [
             (Errno::MFILE, Some(Shortage::Descriptors)),
             (Errno::NFILE, Some(Shortage::Descriptors)),

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Desk, Said};
+use super::{Said, Shell};
 
-impl Desk {
+impl Shell {
     /// The name of a file in its folder, to be typed.
     fn named(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
@@ -19,10 +19,10 @@ fn size(path: &str) -> u64 {
 
 #[test]
 fn backup_and_restore_say_what_they_did() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "1", "2"]).done();
-    let copy = desk.named("copy.db");
-    let said = desk.run(&["backup", &copy]).done();
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "1", "2"]).done();
+    let copy = shell.named("copy.db");
+    let said = shell.run(&["backup", &copy]).done();
     let (first, second) = said.out.trim_end().split_once('\n').unwrap();
     assert_eq!(first, format!("✓ {copy} written"));
     assert!(second.starts_with("  2 jobs, schema 3, 1"), "{second}");
@@ -31,10 +31,10 @@ fn backup_and_restore_say_what_they_did() {
         "{second}"
     );
 
-    desk.run(&["enqueue", "3"]).done();
-    let said = desk.run(&["restore", &copy]).done();
+    shell.run(&["enqueue", "3"]).done();
+    let said = shell.run(&["restore", &copy]).done();
     let lines: Vec<&str> = said.out.lines().collect();
-    let path = desk.path().display().to_string();
+    let path = shell.path().display().to_string();
     assert_eq!(lines[0], format!("✓ {path} restored from {copy}"));
     assert!(lines[1].starts_with("  2 jobs, schema 3, "), "{}", lines[1]);
     let kept = format!("  the database before it is {path}.before-restore-20");
@@ -43,29 +43,29 @@ fn backup_and_restore_say_what_they_did() {
         "{}",
         said.out
     );
-    assert_eq!(desk.run(&["list", "--json"]).done().json().len(), 2);
+    assert_eq!(shell.run(&["list", "--json"]).done().json().len(), 2);
 }
 
 #[test]
 fn their_json_is_one_object() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "1"]).done();
-    let copy = desk.named("copy.db");
-    let mut made = desk.run(&["backup", "--json", &copy]).done().json();
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "1"]).done();
+    let copy = shell.named("copy.db");
+    let mut made = shell.run(&["backup", "--json", &copy]).done().json();
     assert!(made[0]["took_ms"].take().is_u64());
     let bytes = size(&copy);
     let expected = json!({"path": copy, "bytes": bytes, "jobs": 1, "schema": 3, "took_ms": null});
     assert_eq!(made, [expected]);
 
-    let mut done = desk.run(&["restore", &copy, "--json"]).done().json();
+    let mut done = shell.run(&["restore", &copy, "--json"]).done().json();
     assert!(done[0]["took_ms"].take().is_u64());
     let previous = done[0]["previous"].take();
     assert!(Path::new(previous.as_str().unwrap()).is_file());
-    let expected = json!({"path": desk.path(), "from": copy, "bytes": bytes, "jobs": 1, "schema": 3,
+    let expected = json!({"path": shell.path(), "from": copy, "bytes": bytes, "jobs": 1, "schema": 3,
                           "previous": null, "took_ms": null});
     assert_eq!(done, [expected]);
 
-    let empty = Desk::empty();
+    let empty = Shell::empty();
     let done = empty.run(&["restore", &copy, "--json"]).done().json();
     assert!(done[0]["previous"].is_null());
     assert_eq!(empty.run(&["list", "--json"]).done().json().len(), 1);
@@ -73,11 +73,11 @@ fn their_json_is_one_object() {
 
 #[test]
 fn what_cannot_be_backed_up_or_restored_ends_with_1_and_says_what_to_type() {
-    let desk = Desk::migrated();
-    let (copy, absent) = (desk.named("copy.db"), desk.named("absent/copy.db"));
-    desk.run(&["backup", &copy]).done();
+    let shell = Shell::migrated();
+    let (copy, absent) = (shell.named("copy.db"), shell.named("absent/copy.db"));
+    shell.run(&["backup", &copy]).done();
     let before = std::fs::read(&copy).unwrap();
-    let itself = desk.path().display().to_string();
+    let itself = shell.path().display().to_string();
     for (arguments, expected) in [
         (["backup", &copy], "exists already; replace it with --force"),
         (
@@ -94,21 +94,21 @@ fn what_cannot_be_backed_up_or_restored_ends_with_1_and_says_what_to_type() {
             "is the database itself; name a backup of it",
         ),
     ] {
-        let said = desk.run(&arguments);
+        let said = shell.run(&arguments);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{arguments:?}");
         assert!(said.err.contains(expected), "{}", said.err);
     }
     assert_eq!(std::fs::read(&copy).unwrap(), before);
-    desk.run(&["enqueue", "1"]).done();
-    desk.run(&["backup", "--force", &copy]).done();
+    shell.run(&["enqueue", "1"]).done();
+    shell.run(&["backup", "--force", &copy]).done();
     assert_ne!(std::fs::read(&copy).unwrap(), before);
 
-    let empty = Desk::empty();
+    let empty = Shell::empty();
     let said = empty.run(&["backup", &empty.named("copy.db")]);
     assert_eq!(said.code, 1);
     assert!(said.err.contains("jobtrackd migrate"), "{}", said.err);
     for arguments in [["backup", "-"], ["restore", "-"], ["backup", ""]] {
-        let said = desk.run(&arguments);
+        let said = shell.run(&arguments);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}");
         assert!(said.err.contains("name a file"), "{}", said.err);
     }
@@ -116,9 +116,9 @@ fn what_cannot_be_backed_up_or_restored_ends_with_1_and_says_what_to_type() {
 
 #[test]
 fn a_relative_name_lies_in_the_working_directory() {
-    let desk = Desk::migrated();
-    let mut command = desk.command(&["backup", "copy.db"]);
-    let output = command.current_dir(desk.folder.path()).output().unwrap();
+    let shell = Shell::migrated();
+    let mut command = shell.command(&["backup", "copy.db"]);
+    let output = command.current_dir(shell.folder.path()).output().unwrap();
     Said::from(output).done();
-    assert!(Path::new(&desk.named("copy.db")).is_file());
+    assert!(Path::new(&shell.named("copy.db")).is_file());
 }

@@ -1,4 +1,4 @@
-//! `deliveries`, and what becomes of events that were not told: given up, or moved to another webhook.
+//! `deliveries`, and what becomes of events that were not delivered: given up, or moved to another webhook.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use super::webhook::{steps, two_ended};
 
 #[tokio::test]
 async fn deliveries_are_listed_newest_first_and_filtered() {
-    let desk = two_ended().await;
-    let all = desk.run(&["deliveries", "--json"]).done().json();
+    let shell = two_ended().await;
+    let all = shell.run(&["deliveries", "--json"]).done().json();
     let jobs: Vec<&str> = all
         .iter()
         .map(|each| each["job_id"].as_str().unwrap())
@@ -29,30 +29,30 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
     ] {
         let arguments = [&["deliveries", "--json"], filter].concat();
         assert_eq!(
-            desk.run(&arguments).done().json().len(),
+            shell.run(&arguments).done().json().len(),
             count,
             "{filter:?}"
         );
     }
-    let table = desk.run(&["deliveries"]).done().out;
+    let table = shell.run(&["deliveries"]).done().out;
     assert!(
         table.starts_with("AGE") && table.contains("#2 job.failed"),
         "{table}"
     );
-    assert_eq!(desk.run(&["deliveries", "--state", "lost"]).code, 2);
+    assert_eq!(shell.run(&["deliveries", "--state", "lost"]).code, 2);
 }
 
 #[tokio::test]
 async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name() {
-    let desk = two_ended().await;
-    let id = desk
+    let shell = two_ended().await;
+    let id = shell
         .run(&["deliveries", "--job", "1", "--json"])
         .done()
         .json()[0]["event_id"]
         .as_str()
         .unwrap()
         .to_owned();
-    let said = desk
+    let said = shell
         .run(&[
             "deliveries",
             "give-up",
@@ -64,14 +64,14 @@ async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name(
         .done();
     let expected = json!({"event_id": id, "webhook": "billing", "deliveries": 1});
     assert_eq!(said.json(), [expected]);
-    let again = desk.run(&["deliveries", "give-up", &id]).done();
+    let again = shell.run(&["deliveries", "give-up", &id]).done();
     assert!(again.out.contains("nothing of that waits"), "{}", again.out);
-    let listed = desk
+    let listed = shell
         .run(&["deliveries", "--state", "exhausted", "--json"])
         .done()
         .json();
     assert_eq!(listed[0]["last_error"], "given up by an operator");
-    let unknown = desk.run(&["deliveries", "give-up", "evt_nothing"]);
+    let unknown = shell.run(&["deliveries", "give-up", "evt_nothing"]);
     assert_eq!(unknown.code, 1);
     assert!(
         unknown.err.contains("there is no event evt_nothing"),
@@ -79,7 +79,7 @@ async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name(
         unknown.err
     );
     for what in [id.as_str(), "--all"] {
-        let misspelt = desk.run(&["deliveries", "give-up", what, "--webhook", "biling"]);
+        let misspelt = shell.run(&["deliveries", "give-up", what, "--webhook", "biling"]);
         assert_eq!(misspelt.code, 1);
         let expected = "a webhook biling has no deliveries; did you mean billing?";
         assert!(misspelt.err.contains(expected), "{}", misspelt.err);
@@ -97,33 +97,34 @@ async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name(
             "billing",
         ],
     ] {
-        assert_eq!(desk.run(wrong).code, 2, "{wrong:?}");
+        assert_eq!(shell.run(wrong).code, 2, "{wrong:?}");
     }
-    let all = desk
+    let all = shell
         .run(&["deliveries", "give-up", "--all", "--webhook", "billing"])
         .done();
     assert!(all.out.contains("1 delivery given up"), "{}", all.out);
-    let pending = desk.run(&["deliveries", "--state", "pending", "--json"]);
+    let pending = shell.run(&["deliveries", "--state", "pending", "--json"]);
     assert_eq!(pending.done().json(), [] as [Value; 0]);
 }
 
 #[tokio::test]
 async fn what_waits_for_a_webhook_is_moved_to_one_that_is_configured() {
-    let desk = two_ended().await;
+    let shell = two_ended().await;
     let invoices = |arguments: &[&str]| -> Said {
-        let mut command = desk.command(arguments);
+        let mut command = shell.command(arguments);
         let url = "https://invoices.example/hooks";
         command.env("JOBTRACKD__WEBHOOKS__INVOICES__URL", url);
         command.output().unwrap().into()
     };
-    desk.run(&["enqueue", "3"]).done();
-    desk.seen("3", &steps("in-progress")).await;
-    desk.sql("UPDATE jobs SET webhook = 'billing' WHERE id = '3'")
+    shell.run(&["enqueue", "3"]).done();
+    shell.seen("3", &steps("in-progress")).await;
+    shell
+        .sql("UPDATE jobs SET webhook = 'billing' WHERE id = '3'")
         .await;
     let moved = invoices(&["webhook", "move", "billing", "invoices", "--json"]).done();
     let expected = json!({"from": "billing", "to": "invoices", "deliveries": 2, "jobs": 1});
     assert_eq!(moved.json(), [expected]);
-    let pending = desk
+    let pending = shell
         .run(&["deliveries", "--state", "pending", "--json"])
         .done()
         .json();
@@ -153,12 +154,12 @@ async fn what_waits_for_a_webhook_is_moved_to_one_that_is_configured() {
         assert_eq!(said.code, 1);
         assert!(said.err.contains(says), "{}", said.err);
     }
-    let back = desk
+    let back = shell
         .billing(&["webhook", "move", "invoices", "billing"])
         .done();
     assert!(
         back.out
-            .contains("billing is told instead of invoices: 2 events, 1 running job"),
+            .contains("billing is delivered instead of invoices: 2 events, 1 running job"),
         "{}",
         back.out
     );

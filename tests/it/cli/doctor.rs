@@ -14,22 +14,22 @@ use jobtrackd::store::InstanceLock;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Desk, Said, run_sql};
+use super::{Said, Shell, run_sql};
 use crate::support::receiver::SECRET;
 
-/// A desk, and what its commands find in their environment.
+/// A shell, and what its commands find in their environment.
 struct Patient {
-    desk: Desk,
+    shell: Shell,
     environment: Vec<(String, String)>,
 }
 
 impl Patient {
     /// Without a database; an API that is never asked, no webhook, no status server.
     fn new() -> Self {
-        let desk = Desk::empty();
-        chmod(desk.folder.path(), 0o2770);
+        let shell = Shell::empty();
+        chmod(shell.folder.path(), 0o2770);
         let mut patient = Self {
-            desk,
+            shell,
             environment: Vec::new(),
         };
         patient.set("UPSTREAM__AUTH", "none");
@@ -40,7 +40,7 @@ impl Patient {
 
     fn migrated() -> Self {
         let patient = Self::new();
-        patient.desk.run(&["migrate"]).done();
+        patient.shell.run(&["migrate"]).done();
         patient
     }
 
@@ -55,7 +55,7 @@ impl Patient {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.desk.command(arguments);
+        let mut command = self.shell.command(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -77,16 +77,16 @@ impl Patient {
     }
 
     async fn outsider(&self) -> SqliteConnection {
-        self.desk.outsider().await
+        self.shell.outsider().await
     }
 
     async fn sql(&self, sql: &str) {
-        self.desk.sql(sql).await;
+        self.shell.sql(sql).await;
     }
 
     fn locked(&self) -> InstanceLock {
         let note = format!("pid {}, since now", std::process::id());
-        InstanceLock::take(&self.desk.path(), &note).unwrap()
+        InstanceLock::take(&self.shell.path(), &note).unwrap()
     }
 }
 
@@ -186,7 +186,7 @@ fn people_get_parts_signs_advice_below_and_a_verdict_and_no_colours_in_a_pipe() 
     assert!(lines.last().unwrap().ends_with("1 warning"), "{}", said.out);
     assert!(!said.out.contains('\u{1b}'));
 
-    chmod(&patient.desk.path(), 0o666);
+    chmod(&patient.shell.path(), 0o666);
     let said = patient.run(&["doctor", "--offline"]);
     assert_eq!(said.code, 1);
     assert!(said.out.ends_with("1 problem, 1 warning\n"), "{}", said.out);
@@ -226,7 +226,7 @@ fn with_a_bad_configuration_the_host_is_looked_at_all_the_same() {
 #[test]
 fn other_sqlite_libraries_are_asked_for_their_version() {
     let mut patient = Patient::migrated();
-    let tools = patient.desk.folder.path().join("tools");
+    let tools = patient.shell.folder.path().join("tools");
     fs::create_dir(&tools).unwrap();
     let write = |name: &str, says: &str| {
         let file = tools.join(name);

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::Desk;
+use super::Shell;
 
-impl Desk {
+impl Shell {
     fn count(&self) -> usize {
         self.run(&["list", "--json"]).done().json().len()
     }
@@ -12,17 +12,17 @@ impl Desk {
 
 #[test]
 fn each_refused_id_is_named_on_standard_error_with_its_reason() {
-    let desk = Desk::migrated();
-    let said = desk.run(&["enqueue", "a/b"]);
+    let shell = Shell::migrated();
+    let said = shell.run(&["enqueue", "a/b"]);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
     assert_eq!(
         said.err,
         "✗ a/b  refused: jobs.id must be 1 to 200 characters of A-Z a-z 0-9 . _ ~ - and not only dots\n\
          error: the job was refused\n"
     );
-    let said = desk.piped(&["enqueue", "-", "--json"], b"1\n\na/b\n2\n..\n");
+    let said = shell.piped(&["enqueue", "-", "--json"], b"1\n\na/b\n2\n..\n");
     let outcomes: Vec<_> = said.json();
-    assert_eq!((said.code, outcomes.len(), desk.count()), (1, 4, 2));
+    assert_eq!((said.code, outcomes.len(), shell.count()), (1, 4, 2));
     assert_eq!(outcomes[1]["outcome"], "refused");
     let err: Vec<&str> = said.err.lines().collect();
     assert!(
@@ -41,7 +41,7 @@ fn each_refused_id_is_named_on_standard_error_with_its_reason() {
 
 #[test]
 fn a_webhook_that_is_not_configured_is_refused_and_the_nearest_is_named() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (webhook, expected) in [
         (
             "bilings",
@@ -51,7 +51,7 @@ fn a_webhook_that_is_not_configured_is_refused_and_the_nearest_is_named() {
         ("crm", "no webhook crm is configured; the names are billing"),
         ("", "the webhook's name is empty; leave it out"),
     ] {
-        let said = desk.billing(&["enqueue", "1", "2", "--webhook", webhook]);
+        let said = shell.billing(&["enqueue", "1", "2", "--webhook", webhook]);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{webhook}");
         assert!(said.err.contains(expected), "{}", said.err);
         assert!(
@@ -60,27 +60,28 @@ fn a_webhook_that_is_not_configured_is_refused_and_the_nearest_is_named() {
             said.err
         );
     }
-    let said = desk.billing(&["enqueue", "1", "--json", "--webhook", "bilings"]);
+    let said = shell.billing(&["enqueue", "1", "--json", "--webhook", "bilings"]);
     assert_eq!(
         said.json(),
         [json!({"id": "1", "outcome": "refused",
                 "reason": "no webhook bilings is configured; did you mean billing?"})]
     );
-    let none = desk.run(&["enqueue", "1", "--webhook", "billing"]);
+    let none = shell.run(&["enqueue", "1", "--webhook", "billing"]);
     assert!(
         none.err
             .contains("there is none: write a [webhooks.NAME] section"),
         "{}",
         none.err
     );
-    assert_eq!(desk.count(), 0);
-    desk.billing(&["enqueue", "1", "--webhook", "billing"])
+    assert_eq!(shell.count(), 0);
+    shell
+        .billing(&["enqueue", "1", "--webhook", "billing"])
         .done();
 }
 
 #[test]
 fn a_url_that_would_never_be_requested_is_refused_with_the_reason() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (url, expected) in [
         (
             "https://evil.example/jobs/1",
@@ -99,7 +100,7 @@ fn a_url_that_would_never_be_requested_is_refused_with_the_reason() {
         ("jobs/1", "neither a path"),
         ("https://au-api.basiq.io:99999/", "cannot be parsed"),
     ] {
-        let said = desk.run(&["enqueue", "1", "--url", url]);
+        let said = shell.run(&["enqueue", "1", "--url", url]);
         assert_eq!((said.code, said.out.as_str()), (1, ""), "{url}");
         assert!(
             said.err.starts_with("✗ 1  refused: the ") && said.err.contains(expected),
@@ -107,14 +108,15 @@ fn a_url_that_would_never_be_requested_is_refused_with_the_reason() {
             said.err
         );
     }
-    assert_eq!(desk.count(), 0);
-    desk.run(&["enqueue", "1", "--url", "https://au-api.basiq.io/v2/jobs/1"])
+    assert_eq!(shell.count(), 0);
+    shell
+        .run(&["enqueue", "1", "--url", "https://au-api.basiq.io/v2/jobs/1"])
         .done();
 }
 
 #[test]
 fn a_deadline_that_leaves_no_time_for_a_poll_is_wrong_usage() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (arguments, expected) in [
         (
             &["--deadline", "2020-01-01T00:00:00Z"][..],
@@ -132,27 +134,29 @@ fn a_deadline_that_leaves_no_time_for_a_poll_is_wrong_usage() {
         (&["--not-before", "1999-12-31T00:00:00Z"], "later than 2001"),
     ] {
         let arguments = [&["enqueue", "1"], arguments].concat();
-        let said = desk.run(&arguments);
+        let said = shell.run(&arguments);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}");
         assert!(said.err.contains(expected), "{}", said.err);
     }
-    let said = desk.run(&["enqueue", "1", "--not-before", "9d"]);
+    let said = shell.run(&["enqueue", "1", "--not-before", "9d"]);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
     assert!(
         said.err.contains("(polling.deadline) is not later"),
         "{}",
         said.err
     );
-    assert_eq!(desk.count(), 0);
-    desk.run(&["enqueue", "1", "--not-before", "9d", "--deadline", "10d"])
+    assert_eq!(shell.count(), 0);
+    shell
+        .run(&["enqueue", "1", "--not-before", "9d", "--deadline", "10d"])
         .done();
-    desk.run(&["enqueue", "2", "--not-before", "2020-01-01T00:00:00Z"])
+    shell
+        .run(&["enqueue", "2", "--not-before", "2020-01-01T00:00:00Z"])
         .done();
 }
 
 #[test]
 fn metadata_that_is_nested_too_deep_is_refused() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let nested = |levels: usize| {
         format!(
             "{{\"a\":{}1{}}}",
@@ -160,9 +164,10 @@ fn metadata_that_is_nested_too_deep_is_refused() {
             "]".repeat(levels - 1)
         )
     };
-    let said = desk.run(&["enqueue", "1", "--metadata", &nested(33)]);
+    let said = shell.run(&["enqueue", "1", "--metadata", &nested(33)]);
     assert_eq!(said.code, 1);
     assert!(said.err.contains("at most 32 levels deep"), "{}", said.err);
-    desk.run(&["enqueue", "1", "--metadata", &nested(32)])
+    shell
+        .run(&["enqueue", "1", "--metadata", &nested(32)])
         .done();
 }

@@ -8,7 +8,7 @@ use jobtrackd::store::InstanceLock;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::{Desk, Said};
+use super::{Said, Shell};
 
 /// A user without any right.
 const NOBODY: u32 = 65534;
@@ -156,11 +156,11 @@ const CASES: &[Case] = &[
     ),
 ];
 
-async fn state(desk: &Desk, state: &str) {
-    let file = desk.path();
+async fn state(shell: &Shell, state: &str) {
+    let file = shell.path();
     if ["odd", "jobs", "held", "newer"].contains(&state) {
-        desk.run(&["migrate"]).done();
-        desk.run(&["enqueue", "1", "61723"]).done();
+        shell.run(&["migrate"]).done();
+        shell.run(&["enqueue", "1", "61723"]).done();
     }
     let script = match state {
         "odd" => "PRAGMA ignore_check_constraints = ON; UPDATE jobs SET state = 'odd' WHERE id = '1'",
@@ -188,10 +188,10 @@ async fn state(desk: &Desk, state: &str) {
 #[tokio::test]
 async fn every_error_says_what_happened_why_and_what_to_type_next() {
     for (before, arguments, code, expected) in CASES {
-        let desk = Desk::empty();
-        state(&desk, before).await;
-        let lock = (*before == "held").then(|| InstanceLock::take(&desk.path(), "pid 1").unwrap());
-        let mut command = desk.command(arguments);
+        let shell = Shell::empty();
+        state(&shell, before).await;
+        let lock = (*before == "held").then(|| InstanceLock::take(&shell.path(), "pid 1").unwrap());
+        let mut command = shell.command(arguments);
         command.env("JOBTRACKD__UPSTREAM__AUTH", "none");
         let said = Said::from(command.output().unwrap());
         drop(lock);
@@ -212,16 +212,16 @@ async fn a_user_who_may_not_read_the_database_learns_which_group_may() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let desk = Desk::migrated();
-    let program = desk.folder.path().join("jobtrackd");
+    let shell = Shell::migrated();
+    let program = shell.folder.path().join("jobtrackd");
     fs::copy(env!("CARGO_BIN_EXE_jobtrackd"), &program).unwrap();
     for (path, mode) in [
-        (desk.folder.path().to_owned(), 0o755),
+        (shell.folder.path().to_owned(), 0o755),
         (program.clone(), 0o755),
     ] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    let url = format!("sqlite://{}", desk.path().display());
+    let url = format!("sqlite://{}", shell.path().display());
     let mut command = std::process::Command::new(program);
     command
         .arg("list")

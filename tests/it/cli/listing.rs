@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::Desk;
+use super::Shell;
 
 fn ids(jobs: &[Value]) -> Vec<&str> {
     let mut ids: Vec<&str> = jobs.iter().map(|job| job["id"].as_str().unwrap()).collect();
@@ -12,7 +12,7 @@ fn ids(jobs: &[Value]) -> Vec<&str> {
     ids
 }
 
-impl Desk {
+impl Shell {
     fn listed(&self, arguments: &[&str]) -> Vec<String> {
         let mut all = vec!["list", "--json"];
         all.extend(arguments);
@@ -22,26 +22,29 @@ impl Desk {
 }
 
 /// `failed` has an event for the webhook `billing`, `only` is for it alone, `sleepy` has metadata, `x-100` nothing.
-async fn four_jobs() -> Desk {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "failed", "x-100"]).done();
-    desk.billing(&["enqueue", "only", "--webhook", "billing"])
+async fn four_jobs() -> Shell {
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "failed", "x-100"]).done();
+    shell
+        .billing(&["enqueue", "only", "--webhook", "billing"])
         .done();
     let metadata = r#"{"Customer":"c_9","note":"100% Ärger"}"#;
-    desk.run(&["enqueue", "sleepy", "--metadata", metadata])
+    shell
+        .run(&["enqueue", "sleepy", "--metadata", metadata])
         .done();
     let error = json!({"code": "invalid-credentials", "title": "Cannot login \"twice\""});
-    desk.seen(
-        "failed",
-        &json!([{"title": "verify", "status": "failed", "result": error}]),
-    )
-    .await;
-    desk
+    shell
+        .seen(
+            "failed",
+            &json!([{"title": "verify", "status": "failed", "result": error}]),
+        )
+        .await;
+    shell
 }
 
 #[tokio::test]
 async fn a_list_holds_the_jobs_of_which_everything_that_was_asked_for_is_true() {
-    let desk = four_jobs().await;
+    let shell = four_jobs().await;
     let all = ["failed", "only", "sleepy", "x-100"];
     for (asked, expected) in [
         (&["--text", "INVALID-cred"][..], &["failed"][..]),
@@ -66,25 +69,25 @@ async fn a_list_holds_the_jobs_of_which_everything_that_was_asked_for_is_true() 
         (&["--since", "2020-01-01T00:00:00Z", "--until", "0s"], &all),
         (&["--since", "2100-01-01T00:00:00Z"], &[]),
     ] {
-        assert_eq!(desk.listed(asked), expected, "{asked:?}");
+        assert_eq!(shell.listed(asked), expected, "{asked:?}");
     }
-    let nothing = desk.run(&["list", "--state", "failed", "--text", "nowhere"]);
+    let nothing = shell.run(&["list", "--state", "failed", "--text", "nowhere"]);
     assert_eq!(nothing.done().out, "no job matches --state and --text\n");
     // Both ends of a time belong to it.
-    let one = &desk
+    let one = &shell
         .run(&["list", "--text", "sleepy", "--json"])
         .done()
         .json()[0];
     let at = one["created_at"].as_str().unwrap();
     assert_eq!(
-        desk.listed(&["--since", at, "--until", at, "--text", "sleepy"]),
+        shell.listed(&["--since", at, "--until", at, "--text", "sleepy"]),
         ["sleepy"]
     );
 }
 
 #[tokio::test]
 async fn a_text_is_found_in_metadata_however_its_characters_are_written() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (id, metadata) in [
         ("plain", r#"{"name":"Müller 😀 a/b","list":[1]}"#),
         ("dumps", r#"{"name":"M\u00fcller \ud83d\ude00"}"#),
@@ -95,7 +98,7 @@ async fn a_text_is_found_in_metadata_however_its_characters_are_written() {
         ),
         ("half", r#"{"name":"\ud83d"}"#),
     ] {
-        desk.run(&["enqueue", id, "--metadata", metadata]).done();
+        shell.run(&["enqueue", id, "--metadata", metadata]).done();
     }
     for (text, expected) in [
         ("Müller", &["dumps", "plain", "upper"][..]),
@@ -109,28 +112,31 @@ async fn a_text_is_found_in_metadata_however_its_characters_are_written() {
         (r"\u00fc", &["dumps", "php", "upper"]),
         ("0", &["dumps", "php", "upper"]),
     ] {
-        assert_eq!(desk.listed(&["--text", text]), expected, "{text}");
+        assert_eq!(shell.listed(&["--text", text]), expected, "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_filtered_list_comes_page_by_page_without_gaps() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let ids: String = (0..700).map(|n| format!("job-{n}\n")).collect();
-    desk.piped(&["enqueue", "-"], ids.as_bytes()).done();
+    shell.piped(&["enqueue", "-"], ids.as_bytes()).done();
     // 20 with two digits or one, and 200 with three.
-    assert_eq!(desk.listed(&["--text", "-1", "--limit", "1000"]).len(), 111);
-    assert_eq!(desk.listed(&["--text", "5", "--limit", "201"]).len(), 201);
     assert_eq!(
-        desk.listed(&["--text", "job", "--limit", "1000"]).len(),
+        shell.listed(&["--text", "-1", "--limit", "1000"]).len(),
+        111
+    );
+    assert_eq!(shell.listed(&["--text", "5", "--limit", "201"]).len(), 201);
+    assert_eq!(
+        shell.listed(&["--text", "job", "--limit", "1000"]).len(),
         700
     );
 }
 
 #[tokio::test]
 async fn a_search_that_stops_says_where_and_how_to_go_on() {
-    let desk = Desk::migrated();
-    let options = SqliteConnectOptions::new().filename(desk.path());
+    let shell = Shell::migrated();
+    let options = SqliteConnectOptions::new().filename(shell.path());
     let mut outsider = SqliteConnection::connect_with(&options).await.unwrap();
     let insert = "INSERT INTO jobs (id, created_at)
         WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100001)
@@ -142,7 +148,7 @@ async fn a_search_that_stops_says_where_and_how_to_go_on() {
         .unwrap();
     outsider.close().await.unwrap();
 
-    let said = desk.run(&["list", "--text", "needle", "--json"]);
+    let said = shell.run(&["list", "--text", "needle", "--json"]);
     assert_eq!((said.code, said.out.as_str()), (0, ""));
     assert!(
         said.err.starts_with("note: no job enqueued before "),
@@ -150,12 +156,12 @@ async fn a_search_that_stops_says_where_and_how_to_go_on() {
         said.err
     );
     let until = said.err.trim_end().rsplit(' ').next().unwrap();
-    let found = desk.run(&["list", "--text", "needle", "--json", "--until", until]);
+    let found = shell.run(&["list", "--text", "needle", "--json", "--until", until]);
     // The hundred thousand share a moment with the end of the first search, so that they may come again.
     assert_eq!(found.code, 0);
     assert_eq!(
-        desk.listed(&["--text", "needle", "--until", "4s"]),
+        shell.listed(&["--text", "needle", "--until", "4s"]),
         ["needle"]
     );
-    assert_eq!(desk.listed(&["--limit", "1"]).len(), 1);
+    assert_eq!(shell.listed(&["--limit", "1"]).len(), 1);
 }

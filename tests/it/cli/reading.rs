@@ -11,9 +11,9 @@ use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::Shell;
 
-impl Desk {
+impl Shell {
     /// Records what the API could have answered for a job, now.
     pub(super) async fn seen(&self, id: &str, steps: &Value) {
         let store = Store::open(&self.path(), Clock::system()).await.unwrap();
@@ -80,11 +80,11 @@ fn two_steps(second: &str) -> Value {
 
 #[tokio::test]
 async fn the_list_shows_progress_and_escapes_what_came_from_outside() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "61723", "61724"]).done();
-    desk.seen("61723", &two_steps("in-progress")).await;
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "61723", "61724"]).done();
+    shell.seen("61723", &two_steps("in-progress")).await;
 
-    let said = desk.run(&["list"]).done();
+    let said = shell.run(&["list"]).done();
     assert!(
         said.out.contains("◐ in-progress  1/2 retrieve-acc"),
         "{}",
@@ -94,18 +94,18 @@ async fn the_list_shows_progress_and_escapes_what_came_from_outside() {
     assert!(said.out.contains(r"status: 500\u{1b}[2J"), "{}", said.out);
     assert!(!said.out.contains('\u{1b}'), "{}", said.out);
 
-    let pending = desk
+    let pending = shell
         .run(&["list", "--state", "pending", "--json"])
         .done()
         .json();
     let ids: Vec<_> = pending.iter().map(|job| &job["id"]).collect();
     assert_eq!(ids, ["61724"]);
     assert_eq!(
-        desk.run(&["list", "--state", "failed"]).done().out,
+        shell.run(&["list", "--state", "failed"]).done().out,
         "no job is failed\n"
     );
 
-    let all = desk.run(&["list", "--json"]).done().json();
+    let all = shell.run(&["list", "--json"]).done().json();
     let job = all.iter().find(|job| job["id"] == "61723").unwrap();
     assert_eq!(job["state"], "in-progress");
     assert_eq!(job["polls"], 3);
@@ -121,16 +121,16 @@ async fn the_list_shows_progress_and_escapes_what_came_from_outside() {
 
 #[tokio::test]
 async fn show_draws_what_happened_and_its_json_holds_everything() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "61723"]).done();
-    desk.seen("61723", &two_steps("in-progress")).await;
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "61723"]).done();
+    shell.seen("61723", &two_steps("in-progress")).await;
     let error =
         json!({"code": "invalid-credentials", "title": "Cannot login\u{202e}", "detail": "again"});
     let mut failed = two_steps("failed");
     failed[1]["result"] = error;
-    desk.seen("61723", &failed).await;
+    shell.seen("61723", &failed).await;
 
-    let page = desk.run(&["show", "61723"]).done().out;
+    let page = shell.run(&["show", "61723"]).done().out;
     for expected in [
         "✗ 61723  failed",
         "Steps  1 of 2 done",
@@ -144,7 +144,7 @@ async fn show_draws_what_happened_and_its_json_holds_everything() {
         assert!(page.contains(expected), "{expected} is missing in\n{page}");
     }
 
-    let shown = &desk.run(&["show", "61723", "--json"]).done().json()[0];
+    let shown = &shell.run(&["show", "61723", "--json"]).done().json()[0];
     assert_eq!(shown["failure"]["kind"], "step");
     assert_eq!(shown["resource"]["steps"], failed);
     let count = |key: &str| shown[key].as_array().unwrap().len();
@@ -155,7 +155,7 @@ async fn show_draws_what_happened_and_its_json_holds_everything() {
     assert_eq!(shown["events"][3]["body"]["type"], "job.failed");
     assert_eq!(shown["deliveries"][0]["state"], "pending");
 
-    let unknown = desk.run(&["show", "61724"]);
+    let unknown = shell.run(&["show", "61724"]);
     assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
     assert!(
         unknown.err.contains("there is no job 61724"),
@@ -166,20 +166,20 @@ async fn show_draws_what_happened_and_its_json_holds_everything() {
 
 #[tokio::test]
 async fn cancel_asks_for_the_end_of_those_that_still_run() {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "1", "2"]).done();
-    desk.seen("2", &two_steps("success")).await;
-    let said = desk.run(&["cancel", "1", "2", "3"]);
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "1", "2"]).done();
+    shell.seen("2", &two_steps("success")).await;
+    let said = shell.run(&["cancel", "1", "2", "3"]);
     assert_eq!(said.code, 1);
     assert_eq!(
         said.out,
         "✓ 1  will be cancelled\n· 2  has ended already\n✗ 3  no such job\n"
     );
     assert!(said.err.contains("jobtrackd list"), "{}", said.err);
-    let again = desk.run(&["cancel", "1", "2", "--json"]).done().json();
+    let again = shell.run(&["cancel", "1", "2", "--json"]).done().json();
     assert_eq!(again[0], json!({"id": "1", "outcome": "requested"}));
     assert_eq!(again[1], json!({"id": "2", "outcome": "ended"}));
-    let shown = &desk.run(&["show", "1", "--json"]).done().json()[0];
+    let shown = &shell.run(&["show", "1", "--json"]).done().json()[0];
     assert_eq!(shown["cancel_requested"], true);
-    assert!(desk.run(&["list"]).done().out.contains("cancelling"));
+    assert!(shell.run(&["list"]).done().out.contains("cancelling"));
 }

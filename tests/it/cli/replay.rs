@@ -4,14 +4,14 @@ use jobtrackd::clock::Clock;
 use jobtrackd::store::{ReplayFilter, Store};
 use serde_json::json;
 
-use super::Desk;
+use super::Shell;
 use super::webhook::two_ended;
 
 #[tokio::test]
 async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
-    let desk = two_ended().await;
-    let before = std::fs::read(desk.path()).unwrap();
-    let dry = desk
+    let shell = two_ended().await;
+    let before = std::fs::read(shell.path()).unwrap();
+    let dry = shell
         .run(&[
             "replay",
             "--webhook",
@@ -27,7 +27,7 @@ async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
         "{}",
         dry.out
     );
-    let record = desk
+    let record = shell
         .run(&[
             "replay",
             "--webhook",
@@ -45,23 +45,23 @@ async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
         (&record[0]["deliveries"], &record[0]["more"]),
         (&json!(1), &json!(true))
     );
-    assert!(std::fs::read(desk.path()).unwrap() == before);
+    assert!(std::fs::read(shell.path()).unwrap() == before);
 }
 
 #[tokio::test]
 async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with() {
-    let desk = two_ended().await;
-    let done = desk.run(&["replay", "--job", "1", "--json"]).done().json();
+    let shell = two_ended().await;
+    let done = shell.run(&["replay", "--job", "1", "--json"]).done().json();
     assert_eq!(
         (&done[0]["deliveries"], &done[0]["dry_run"]),
         (&json!(1), &json!(false))
     );
-    let event = desk
+    let event = shell
         .run(&["deliveries", "--job", "2", "--json"])
         .done()
         .json()[0]["event_id"]
         .clone();
-    let said = desk
+    let said = shell
         .run(&["replay", "--event", event.as_str().unwrap()])
         .done();
     assert!(
@@ -70,7 +70,7 @@ async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with(
         said.out
     );
 
-    let store = Store::open(&desk.path(), Clock::system()).await.unwrap();
+    let store = Store::open(&shell.path(), Clock::system()).await.unwrap();
     let filter = ReplayFilter {
         limit: 10,
         webhook: Some("billing".to_owned()),
@@ -78,13 +78,13 @@ async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with(
     };
     store.begin_replay(&filter).await.unwrap();
     store.close().await;
-    let again = desk.run(&["replay", "--resume"]).done();
+    let again = shell.run(&["replay", "--resume"]).done();
     assert!(
         again.out.contains("2 events will be sent again"),
         "{}",
         again.out
     );
-    let nothing = desk.run(&["replay", "--resume"]);
+    let nothing = shell.run(&["replay", "--resume"]);
     assert_eq!(nothing.code, 1);
     assert!(
         nothing.err.contains("no replay was broken off"),
@@ -95,7 +95,7 @@ async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with(
 
 #[test]
 fn replays_that_make_no_sense_say_how_to_write_them() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for (arguments, said) in [
         (&[][..], "--event <ID>"),
         (&["--webhook", "billing"], "--webhook needs --since"),
@@ -106,11 +106,11 @@ fn replays_that_make_no_sense_say_how_to_write_them() {
         (&["--job", "1", "--type", "webhook.test"], "invalid value"),
     ] {
         let arguments = [&["replay"], arguments].concat();
-        let refused = desk.run(&arguments);
+        let refused = shell.run(&arguments);
         assert_eq!(refused.code, 2, "{arguments:?}: {}", refused.err);
         assert!(refused.err.contains(said), "{arguments:?}: {}", refused.err);
     }
-    let nothing = desk.run(&["replay", "--job", "1"]);
+    let nothing = shell.run(&["replay", "--job", "1"]);
     assert_eq!(nothing.code, 1);
     assert!(
         nothing.err.contains("no delivery is like that"),

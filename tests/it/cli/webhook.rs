@@ -5,11 +5,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::{Desk, Said};
+use super::{Said, Shell};
 use crate::support::hostile::{Receiver, Reply};
 use crate::support::receiver::SECRET;
 
-impl Desk {
+impl Shell {
     /// The program with a webhook "billing" at this URL.
     fn with_billing(&self, url: &str, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
@@ -39,12 +39,12 @@ pub(super) fn steps(status: &str) -> Value {
 }
 
 /// Two jobs that have ended, with an event each for "billing", pending.
-pub(super) async fn two_ended() -> Desk {
-    let desk = Desk::migrated();
-    desk.run(&["enqueue", "1", "2"]).done();
-    desk.seen("1", &steps("success")).await;
-    desk.seen("2", &steps("failed")).await;
-    desk
+pub(super) async fn two_ended() -> Shell {
+    let shell = Shell::migrated();
+    shell.run(&["enqueue", "1", "2"]).done();
+    shell.seen("1", &steps("success")).await;
+    shell.seen("2", &steps("failed")).await;
+    shell
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,9 +55,9 @@ async fn a_test_shows_the_very_bytes_that_the_receiver_got_and_what_it_said() {
         body.len()
     );
     let receiver = Receiver::start(Reply::Whole(reply)).await;
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let url = format!("http://{}/hook?token=canary&v", receiver.address);
-    let said = desk.test(&url, &["billing"]).done();
+    let said = shell.test(&url, &["billing"]).done();
     let [request] = receiver.requests().try_into().unwrap();
     let sent = String::from_utf8(request.body.clone()).unwrap();
     let mut lines = said.out.lines();
@@ -89,7 +89,7 @@ async fn a_test_shows_the_very_bytes_that_the_receiver_got_and_what_it_said() {
     assert_eq!(event["type"], "webhook.test");
     assert_eq!(event["data"], json!({"webhook": "billing"}));
 
-    let shown = desk
+    let shown = shell
         .billing(&["webhook", "show", "billing", "--json"])
         .done()
         .json();
@@ -105,7 +105,7 @@ async fn a_test_shows_the_very_bytes_that_the_receiver_got_and_what_it_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_of_each_type_is_sent_and_says_that_it_is_one() {
     let receiver = Receiver::answering("204 No Content", "").await;
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     for kind in [
         "job.completed",
         "job.failed",
@@ -113,7 +113,7 @@ async fn a_test_of_each_type_is_sent_and_says_that_it_is_one() {
         "job.delayed",
         "job.step_changed",
     ] {
-        let said = desk
+        let said = shell
             .test(&receiver.url(), &["billing", "--type", kind, "--json"])
             .done();
         let record = &said.json()[0];
@@ -132,8 +132,8 @@ async fn a_test_of_each_type_is_sent_and_says_that_it_is_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_that_is_not_taken_is_a_failure_that_says_why() {
     let refusing = Receiver::answering("401 Unauthorized", "").await;
-    let desk = Desk::empty();
-    let said = desk.test(&refusing.url(), &["billing"]);
+    let shell = Shell::empty();
+    let said = shell.test(&refusing.url(), &["billing"]);
     assert_eq!(said.code, 1);
     assert!(
         said.err
@@ -151,27 +151,27 @@ async fn a_test_that_is_not_taken_is_a_failure_that_says_why() {
         "{}",
         said.out
     );
-    let said = desk.test("http://127.0.0.1:1/", &["billing"]);
+    let said = shell.test("http://127.0.0.1:1/", &["billing"]);
     assert_eq!(said.code, 1);
     assert!(said.err.contains("connect: "), "{}", said.err);
     for said in [
-        desk.test(&refusing.url(), &["bilking"]),
-        desk.billing(&["webhook", "show", "bilking"]),
+        shell.test(&refusing.url(), &["bilking"]),
+        shell.billing(&["webhook", "show", "bilking"]),
     ] {
         assert_ne!(said.code, 0);
         assert!(!said.err.contains("canary"), "{}", said.err);
     }
-    let said = desk.test(&refusing.url(), &["bilking"]);
+    let said = shell.test(&refusing.url(), &["bilking"]);
     assert!(said.err.contains("did you mean billing?"), "{}", said.err);
-    let said = desk.test(&refusing.url(), &["billing", "--type", "job.ended"]);
+    let said = shell.test(&refusing.url(), &["billing", "--type", "job.ended"]);
     assert_eq!(said.code, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_own_headers_are_sent_and_not_shown() {
     let receiver = Receiver::answering("200 OK", "").await;
-    let desk = Desk::migrated();
-    let file = desk.folder.path().join("jobtrackd.toml");
+    let shell = Shell::migrated();
+    let file = shell.folder.path().join("jobtrackd.toml");
     let text = format!(
         "[webhooks.billing]\nurl = \"{}\"\nsecret = \"{SECRET}\"\nallow_private = true\nheaders = {{ x-api-key = \"canary-value\" }}\n",
         receiver.url()
@@ -179,14 +179,14 @@ async fn values_of_own_headers_are_sent_and_not_shown() {
     std::fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let said =
-        block_in_place(|| desk.run(&["--config", config, "webhook", "test", "billing"])).done();
+        block_in_place(|| shell.run(&["--config", config, "webhook", "test", "billing"])).done();
     assert!(
         said.out.contains("x-api-key: ***\n") && !said.out.contains("canary"),
         "{}",
         said.out
     );
     assert_eq!(receiver.requests()[0].headers["x-api-key"], "canary-value");
-    let shown = desk
+    let shown = shell
         .run(&["--config", config, "webhook", "show", "billing"])
         .done();
     assert!(
@@ -198,62 +198,62 @@ async fn values_of_own_headers_are_sent_and_not_shown() {
 
 #[tokio::test]
 async fn webhooks_are_listed_with_what_waits_for_them_and_need_no_secret() {
-    let desk = two_ended().await;
-    let said = desk.billing(&["webhook", "list"]).done();
+    let shell = two_ended().await;
+    let said = shell.billing(&["webhook", "list"]).done();
     let line = said.out.lines().nth(1).unwrap();
     for part in ["billing", "ready", "2", "https://billing.example/hooks"] {
         assert!(line.contains(part), "{part}: {}", said.out);
     }
     assert!(!said.out.contains("canary"), "{}", said.out);
-    let record = &desk.billing(&["webhook", "list", "--json"]).done().json()[0];
+    let record = &shell.billing(&["webhook", "list", "--json"]).done().json()[0];
     assert_eq!(record["name"], "billing");
     assert_eq!(
         (&record["state"], &record["pending"]),
         (&json!("ready"), &json!(2))
     );
     // One that is in the configuration no more still shows what waits for it.
-    let gone = desk.run(&["webhook", "list"]).done();
+    let gone = shell.run(&["webhook", "list"]).done();
     assert!(gone.out.contains("not configured"), "{}", gone.out);
-    let none = Desk::migrated().run(&["webhook", "list"]).done();
+    let none = Shell::migrated().run(&["webhook", "list"]).done();
     assert!(none.out.contains("no webhooks"), "{}", none.out);
 }
 
 #[tokio::test]
 async fn a_webhook_is_disabled_and_enabled_and_what_waits_shows_it() {
-    let desk = two_ended().await;
-    let off = desk
+    let shell = two_ended().await;
+    let off = shell
         .billing(&["webhook", "disable", "billing", "--reason", "they move"])
         .done();
     assert!(off.out.contains("2 events will wait"), "{}", off.out);
-    let listed = desk.billing(&["webhook", "list"]).done();
+    let listed = shell.billing(&["webhook", "list"]).done();
     assert!(
         listed.out.contains("disabled") && listed.out.contains("by an operator: they move"),
         "{}",
         listed.out
     );
-    let parked = desk
+    let parked = shell
         .run(&["deliveries", "--state", "disabled", "--json"])
         .done();
     assert_eq!(parked.json().len(), 2);
-    let replay = desk.billing(&["replay", "--job", "1"]);
+    let replay = shell.billing(&["replay", "--job", "1"]);
     assert_eq!(replay.code, 1);
     assert!(
         replay.err.contains("jobtrackd webhook enable billing"),
         "{}",
         replay.err
     );
-    let on = desk
+    let on = shell
         .billing(&["webhook", "enable", "billing", "--json"])
         .done();
     assert_eq!(
         on.json(),
         [json!({"name": "billing", "state": "enabled", "deliveries": 2})]
     );
-    let pending = desk
+    let pending = shell
         .run(&["deliveries", "--state", "pending", "--json"])
         .done();
     assert_eq!(pending.json().len(), 2);
-    let unknown = desk.billing(&["webhook", "enable", "bulling"]);
+    let unknown = shell.billing(&["webhook", "enable", "bulling"]);
     assert_eq!(unknown.code, 1);
     assert!(
         unknown.err.contains("did you mean billing?"),
@@ -264,10 +264,11 @@ async fn a_webhook_is_disabled_and_enabled_and_what_waits_shows_it() {
 
 #[tokio::test]
 async fn a_url_is_shown_without_its_secrets_and_one_in_a_file_is_not_read() {
-    let desk = Desk::migrated();
+    let shell = Shell::migrated();
     let url = "https://billing.example/hooks/T0Pabcdef0123456789/jobs?token=canary";
-    let run =
-        |arguments: &[&str]| Said::from(desk.with_billing(url, arguments).output().unwrap()).done();
+    let run = |arguments: &[&str]| {
+        Said::from(shell.with_billing(url, arguments).output().unwrap()).done()
+    };
     let list = run(&["webhook", "list", "--json"]).json();
     assert_eq!(list[0]["url"], "https://billing.example/hooks/***/jobs");
     let shown = run(&["webhook", "show", "billing"]).out;
@@ -276,7 +277,7 @@ async fn a_url_is_shown_without_its_secrets_and_one_in_a_file_is_not_read() {
         "{shown}"
     );
     let in_file = |arguments: &[&str]| {
-        let mut command = desk.command(arguments);
+        let mut command = shell.command(arguments);
         command.env("JOBTRACKD__WEBHOOKS__BILLING__URL_FILE", "/nowhere");
         Said::from(command.output().unwrap()).done()
     };
@@ -300,13 +301,13 @@ async fn a_test_hides_what_the_receiver_repeats_and_the_secret_in_the_path() {
         body.len()
     );
     let receiver = Receiver::start(Reply::Whole(reply)).await;
-    let desk = Desk::migrated();
-    let headers = desk.folder.path().join("headers");
+    let shell = Shell::migrated();
+    let headers = shell.folder.path().join("headers");
     std::fs::write(&headers, "Authorization: Bearer canary-7f3a\n").unwrap();
-    let url = desk.folder.path().join("url");
+    let url = shell.folder.path().join("url");
     let place = format!("http://{}/hooks/T0Pabcdef0123456789", receiver.address);
     std::fs::write(&url, place).unwrap();
-    let mut command = desk.command(&["webhook", "test", "billing"]);
+    let mut command = shell.command(&["webhook", "test", "billing"]);
     command
         .env("JOBTRACKD__WEBHOOKS__BILLING__SECRET", SECRET)
         .env("JOBTRACKD__WEBHOOKS__BILLING__ALLOW_PRIVATE", "true")

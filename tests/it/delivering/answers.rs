@@ -2,7 +2,7 @@
 
 use jobtrackd::simulator::Reply;
 
-use super::{HOUR, MINUTE, SECOND, done, told, webhook};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done, webhook};
 
 /// An answer that asks for this.
 fn wish(status: u16, wish: &str) -> Reply {
@@ -12,7 +12,7 @@ fn wish(status: u16, wish: &str) -> Reply {
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_asks_to_be_disabled_is_whatever_the_status() {
     for (status, first) in [(200, "delivered"), (500, "disabled"), (429, "disabled")] {
-        let mut world = told("events = [\"*\"]", "").await;
+        let mut world = delivering_world("events = [\"*\"]", "").await;
         world.sink.reply(wish(status, "disable"));
         done(&mut world, "j").await;
         world.pass(SECOND).await;
@@ -31,7 +31,7 @@ async fn a_webhook_that_asks_to_be_disabled_is_whatever_the_status() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_not_wanted_is_given_up_and_the_next_one_goes() {
-    let mut world = told("events = [\"*\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.sink.reply(wish(422, "abort-message"));
     world.sink.reply(wish(200, "abort-message"));
     done(&mut world, "j").await;
@@ -51,7 +51,8 @@ async fn an_event_that_is_not_wanted_is_given_up_and_the_next_one_goes() {
 #[tokio::test(start_paused = true)]
 async fn the_answer_is_kept_escaped_and_without_what_we_sent_as_secrets() {
     let lines = "events = [\"job.completed\"]\nheaders = { x-api-key = \"canary-in-a-header\" }";
-    let mut world = told(lines, &webhook("other", "events = [\"job.completed\"]")).await;
+    let mut world =
+        delivering_world(lines, &webhook("other", "events = [\"job.completed\"]")).await;
     let echo = "you sent canary-in-a-header\n\u{1b}[31mred\u{202e}";
     world.sink.reply(Reply::once("all", 500).with_body(echo));
     let long = Reply::once("other", 200).with_body(&"x".repeat(20_000));
@@ -75,7 +76,7 @@ async fn the_answer_is_kept_escaped_and_without_what_we_sent_as_secrets() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_say_which_they_are_and_belong_to_one_trace() {
-    let mut world = told("events = [\"job.completed\"]", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;

@@ -1,6 +1,6 @@
 //! What waits for a time of day when the clock that has set it was a year ahead, and is put right.
 
-use super::{HOUR, MINUTE, SECOND, done, told};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done};
 
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 
@@ -14,7 +14,7 @@ async fn a_retry_a_hold_and_a_rest_wait_no_longer_than_they_can_at_most() {
     ] {
         for restarts in [false, true] {
             let lines = "events = [\"job.completed\"]\nretry = [\"1m\", \"1m\", \"1m\"]";
-            let mut world = told(lines, "").await;
+            let mut world = delivering_world(lines, "").await;
             world.sink.reply_in_turn("all", answers);
             world.clock.set_ahead(YEAR_MS);
             world.pass(10 * MINUTE).await;

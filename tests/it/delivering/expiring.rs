@@ -1,8 +1,8 @@
-//! Challenges: told fast, given up when they have expired, and then told to whoever stands in.
+//! Challenges: delivered fast, given up when they have expired, and then delivered to whoever stands in.
 
 use jobtrackd::simulator::Reply;
 
-use super::{HOUR, MINUTE, SECOND, told, webhook};
+use super::{HOUR, MINUTE, SECOND, delivering_world, webhook};
 use crate::support::challenges::{ask, mfa};
 use crate::support::world::World;
 
@@ -27,15 +27,15 @@ async fn challenge(world: &World, columns: &str) -> Vec<String> {
 
 const STAND_IN: &str = "fallback = \"second\"";
 
-/// A world in which "second" stands in for "all" and is told of nothing by itself.
+/// A world in which "second" stands in for "all" and is delivered of nothing by itself.
 async fn with_stand_in(lines: &str) -> World {
     let second = webhook("second", "events = [\"job.delayed\"]\nretry = [\"1m\"]");
-    told(&format!("{STAND_IN}\n{lines}"), &second).await
+    delivering_world(&format!("{STAND_IN}\n{lines}"), &second).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_challenge_is_retried_fast_until_it_expires_and_is_then_shown_as_expired() {
-    let mut world = told("retry = [\"30s\", \"1h\"]", "").await;
+    let mut world = delivering_world("retry = [\"30s\", \"1h\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 100]);
     asks(&mut world, "j").await;
     world.pass(3 * MINUTE).await;
@@ -70,7 +70,7 @@ async fn a_challenge_is_retried_fast_until_it_expires_and_is_then_shown_as_expir
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_that_is_taken_in_time_is_told_to_nobody_else() {
+async fn a_challenge_that_is_taken_in_time_is_sent_to_nobody_else() {
     let mut world = with_stand_in("").await;
     world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     asks(&mut world, "j").await;
@@ -84,7 +84,7 @@ async fn a_challenge_that_is_taken_in_time_is_told_to_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
+async fn a_fallback_gets_the_same_event_once_it_has_expired() {
     let mut world = with_stand_in("").await;
     world.sink.reply_in_turn("all", &[(500, ""); 100]);
     world.sink.reply_in_turn("second", &[(500, "")]);
@@ -95,10 +95,13 @@ async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
         "not before it has expired"
     );
     world.pass(2 * MINUTE).await;
-    let told = world.sink.requests("second");
-    assert_eq!(told.len(), 2, "by its own schedule");
+    let delivered = world.sink.requests("second");
+    assert_eq!(delivered.len(), 2, "by its own schedule");
     let first = &world.sink.requests("all")[0];
-    assert_eq!((&told[1].id, &told[1].body), (&first.id, &first.body));
+    assert_eq!(
+        (&delivered[1].id, &delivered[1].body),
+        (&first.id, &first.body)
+    );
     let row = world
         .rows("SELECT state, fallback_for, expires_at, attempts FROM deliveries WHERE webhook = 'second'")
         .await;
@@ -106,8 +109,8 @@ async fn a_stand_in_is_told_the_same_event_once_it_has_expired() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stand_in_that_was_told_by_itself_is_not_told_again() {
-    let mut world = told(STAND_IN, &webhook("second", "")).await;
+async fn a_fallback_that_has_the_event_already_is_not_sent_it_again() {
+    let mut world = delivering_world(STAND_IN, &webhook("second", "")).await;
     world.sink.reply_in_turn("all", &[(500, ""); 100]);
     asks(&mut world, "j").await;
     world.pass(HOUR).await;
@@ -133,15 +136,15 @@ async fn one_that_waits_behind_a_failing_event_expires_without_an_attempt() {
     assert!(row[3].starts_with("expired: "), "{row:?}");
     // What stood behind it goes on when the failing one is through.
     world.pass(2 * HOUR).await;
-    let told = world.sink.kinds("all", "j");
+    let delivered = world.sink.kinds("all", "j");
     assert!(
-        !told.contains(&"job.action_required".to_owned()) && told.len() >= 2,
-        "{told:?}"
+        !delivered.contains(&"job.action_required".to_owned()) && delivered.len() >= 2,
+        "{delivered:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_cannot_be_told_in_time_has_its_stand_in_told_at_once() {
+async fn the_fallback_of_a_webhook_that_cannot_get_an_event_in_time_gets_it_at_once() {
     // A rest beyond the expiry, and a wish to hear no more of it.
     for (status, header) in [
         (429, ("retry-after", "3600")),

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use jobtrackd::simulator::Reply;
 
-use super::{HOUR, MINUTE, SECOND, done, told, webhook};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done, webhook};
 use crate::support::challenges::{ask, mfa};
 use crate::support::world::World;
 
 /// How the webhook "all" stands, as its row says.
-async fn standing(world: &World) -> Vec<String> {
+async fn webhook_row(world: &World) -> Vec<String> {
     let columns = "failures, held_since IS NOT NULL, coalesce(ramp, '-')";
     let mut rows = world
         .rows(&format!(
@@ -21,7 +21,7 @@ async fn standing(world: &World) -> Vec<String> {
 
 /// A world whose webhook "all" refuses everything, with that many jobs that have one event each for it.
 async fn refused(jobs: usize, lines: &str) -> World {
-    let mut world = told(&format!("events = [\"job.completed\"]\n{lines}"), "").await;
+    let mut world = delivering_world(&format!("events = [\"job.completed\"]\n{lines}"), "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 2000]);
     for job in 0..jobs {
         done(&mut world, &format!("j{job}")).await;
@@ -42,14 +42,14 @@ async fn an_outage_of_six_hours_costs_a_probe_every_five_minutes_and_no_event() 
     let first = attempts[0][0].parse::<i64>().unwrap();
     let last = attempts.last().unwrap()[0].parse::<i64>().unwrap();
     assert!(first >= 2 && last <= first + 2, "all alike: {attempts:?}");
-    assert_eq!(standing(&world).await[1], "1");
+    assert_eq!(webhook_row(&world).await[1], "1");
 
     world.sink.forget_replies("all");
     world.until_ended(6 * HOUR).await;
     let states = world.rows("SELECT DISTINCT state FROM deliveries").await;
     assert_eq!(states, [["delivered"]]);
     assert_eq!(world.sink.accepted("all").len(), 30);
-    assert_eq!(standing(&world).await, ["0", "0", "-"]);
+    assert_eq!(webhook_row(&world).await, ["0", "0", "-"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn a_probe_before_its_event_s_own_time_uses_up_none_of_its_retries() {
     assert_eq!(world.sink.accepted("all").len(), 3);
 }
 
-/// Makes a job that fails, which "all" is told of with `job.failed`.
+/// Makes a job that fails, which "all" is delivered of with `job.failed`.
 async fn failed(world: &mut World, id: &str) {
     world.follow(id, &[(0, &[("a", "failed")])]).await;
 }
@@ -105,7 +105,7 @@ async fn failed(world: &mut World, id: &str) {
 #[tokio::test(start_paused = true)]
 async fn events_that_a_webhook_refuses_delay_no_events_of_other_jobs() {
     let lines = "events = [\"job.completed\", \"job.failed\"]\nretry = [\"100ms\", \"500ms\", \"3s\", \"10s\"]";
-    let mut world = told(lines, "").await;
+    let mut world = delivering_world(lines, "").await;
     world.sink.reply(Reply::always("all", "job.failed", 500));
     failed(&mut world, "bad").await;
     world.pass(2 * MINUTE).await;
@@ -113,7 +113,7 @@ async fn events_that_a_webhook_refuses_delay_no_events_of_other_jobs() {
         .rows("SELECT DISTINCT state, attempts FROM deliveries")
         .await;
     assert_eq!(bad, [["exhausted", "5"]], "its schedule, and no more");
-    assert_eq!(standing(&world).await, ["5", "0", "-"]);
+    assert_eq!(webhook_row(&world).await, ["5", "0", "-"]);
     for job in 0..20 {
         failed(&mut world, &format!("worse{job}")).await;
         done(&mut world, &format!("good{job}")).await;
@@ -128,14 +128,14 @@ async fn events_that_a_webhook_refuses_delay_no_events_of_other_jobs() {
 async fn while_it_recovers_an_event_that_had_failed_before_holds_nothing() {
     let lines =
         "events = [\"job.completed\", \"job.failed\"]\nretry = [\"2s\", \"2s\", \"2s\", \"1h\"]";
-    let mut world = told(lines, "").await;
+    let mut world = delivering_world(lines, "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 8]);
     for job in 0..4 {
         failed(&mut world, &format!("bad{job}")).await;
         done(&mut world, &format!("good{job}")).await;
     }
     world.pass(SECOND).await;
-    assert_eq!(standing(&world).await[1], "1");
+    assert_eq!(webhook_row(&world).await[1], "1");
     world.sink.forget_replies("all");
     world.sink.reply(Reply::always("all", "job.failed", 500));
     // The probe is a good one sooner or later; from then on the bad ones fail again and again, and hold nothing.
@@ -144,14 +144,14 @@ async fn while_it_recovers_an_event_that_had_failed_before_holds_nothing() {
         .await;
     for _ in 0..100 {
         world.pass(SECOND / 10).await;
-        assert_eq!(standing(&world).await[1], "0");
+        assert_eq!(webhook_row(&world).await[1], "0");
     }
     assert_eq!(world.sink.accepted("all").len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_success_in_between_and_it_is_not_held() {
-    let mut world = told("events = [\"job.completed\"]\nmax_in_flight = 1", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]\nmax_in_flight = 1", "").await;
     for round in 0..4 {
         world.sink.reply_in_turn("all", &[(500, ""); 2]);
         world.sink.reply_in_turn("all", &[(204, "")]);
@@ -162,7 +162,7 @@ async fn one_success_in_between_and_it_is_not_held() {
     }
     let probes = "SELECT count(*) FROM attempts WHERE trigger = 'probe'";
     assert_eq!(world.value(probes).await, "0");
-    assert_eq!(standing(&world).await, ["0", "0", "-"]);
+    assert_eq!(webhook_row(&world).await, ["0", "0", "-"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -179,7 +179,7 @@ async fn a_hold_survives_a_restart_and_a_recovery_too() {
         world.sink.requests("all").len() <= before + 1,
         "the pace is kept"
     );
-    assert_eq!(standing(&world).await[1..], ["1", "-"]);
+    assert_eq!(webhook_row(&world).await[1..], ["1", "-"]);
 
     // The probe is taken, and the next one hangs until the daemon is gone.
     world.sink.forget_replies("all");
@@ -200,12 +200,12 @@ async fn a_hold_survives_a_restart_and_a_recovery_too() {
     );
     world.sink.hold(false);
     world.until_ended(6 * HOUR).await;
-    assert_eq!(standing(&world).await, ["0", "0", "-"]);
+    assert_eq!(webhook_row(&world).await, ["0", "0", "-"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_is_held_delays_no_other() {
-    let mut world = told(
+    let mut world = delivering_world(
         "events = [\"job.completed\"]",
         &webhook("quick", "events = [\"job.completed\"]"),
     )
@@ -216,18 +216,18 @@ async fn a_webhook_that_is_held_delays_no_other() {
     }
     world.pass(2 * SECOND).await;
     assert_eq!(world.sink.accepted("quick").len(), 20);
-    assert_eq!(standing(&world).await[1], "1");
+    assert_eq!(webhook_row(&world).await[1], "1");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
-    let mut world = told("retry = [\"1h\", \"1h\"]", "").await;
+    let mut world = delivering_world("retry = [\"1h\", \"1h\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 12]);
     for job in 0..12 {
         done(&mut world, &format!("j{job}")).await;
     }
     world.pass(MINUTE).await;
-    assert_eq!(standing(&world).await[1], "1");
+    assert_eq!(webhook_row(&world).await[1], "1");
     let before = world.sink.requests("all").len();
     let due = "SELECT count(*) FROM deliveries WHERE attempts = 0";
     let due: usize = world.value(due).await.parse().unwrap();
@@ -263,7 +263,7 @@ async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
 #[tokio::test(start_paused = true)]
 async fn a_held_webhook_that_asks_for_a_rest_is_probed_when_it_is_over() {
     let lines = "events = [\"job.completed\"]\nretry = [\"5s\", \"5s\"]\nmax_in_flight = 1";
-    let mut world = told(lines, "").await;
+    let mut world = delivering_world(lines, "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 5]);
     world.sink.reply_in_turn("all", &[(503, "600")]);
     for job in 0..8 {
@@ -271,7 +271,7 @@ async fn a_held_webhook_that_asks_for_a_rest_is_probed_when_it_is_over() {
     }
     world.pass(9 * MINUTE).await;
     assert_eq!(world.sink.requests("all").len(), 6);
-    assert_eq!(standing(&world).await[1], "1");
+    assert_eq!(webhook_row(&world).await[1], "1");
     world.until_ended(5 * MINUTE).await;
     assert_eq!(world.sink.accepted("all").len(), 8);
 }

@@ -1,6 +1,6 @@
 //! Receivers that do everything wrong beside one that does not.
 
-use super::{MINUTE, SECOND, done, told, webhook};
+use super::{MINUTE, SECOND, delivering_world, done, webhook};
 use crate::support::hostile::{Receiver, Reply};
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -91,7 +91,7 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
         sections.push_str(&section);
         listening.push(receiver);
     }
-    let mut world = told("events = [\"job.completed\"]", &sections).await;
+    let mut world = delivering_world("events = [\"job.completed\"]", &sections).await;
     done(&mut world, "a").await;
     world.pass(5 * SECOND).await;
     assert_eq!(world.sink.accepted("all").len(), 1);
@@ -125,5 +125,5 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
     assert_eq!(of("rests-for-ever"), "pending");
     assert_eq!(of("drips"), "delivered");
     let resets = listening[6].requests();
-    assert_eq!(resets.len(), 3, "it had them, and is told again");
+    assert_eq!(resets.len(), 3, "it had them, and is delivered again");
 }

@@ -2,13 +2,13 @@
 
 use jobtrackd::simulator::HANG;
 
-use super::{HOUR, MINUTE, SECOND, done, told, webhook};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done, webhook};
 use crate::support::receiver::sequences_of;
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_event_holds_back_its_own_job_and_webhook_only() {
     let retry = "events = [\"*\"]\nretry = [\"1m\", \"1m\"]";
-    let mut world = told(retry, &webhook("other", "events = [\"*\"]")).await;
+    let mut world = delivering_world(retry, &webhook("other", "events = [\"*\"]")).await;
     world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "held").await;
     world.pass(10 * SECOND).await;
@@ -34,7 +34,8 @@ async fn a_failing_event_holds_back_its_own_job_and_webhook_only() {
 
 #[tokio::test(start_paused = true)]
 async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
-    let mut world = told("events = [\"*\"]\nretry = [\"2s\", \"4s\", \"8s\"]", "").await;
+    let mut world =
+        delivering_world("events = [\"*\"]\nretry = [\"2s\", \"4s\", \"8s\"]", "").await;
     let answers: Vec<(u16, &str)> = (0..40)
         .map(|n| match n % 5 {
             0 => (500, ""),
@@ -83,7 +84,7 @@ async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn one_request_at_a_time_per_job_and_webhook() {
-    let mut world = told("events = [\"*\"]\ntimeout = \"10s\"", "").await;
+    let mut world = delivering_world("events = [\"*\"]\ntimeout = \"10s\"", "").await;
     world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "j").await;
     world.pass(9 * SECOND).await;

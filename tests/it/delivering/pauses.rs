@@ -2,7 +2,7 @@
 
 use jobtrackd::core::time::UnixMillis;
 
-use super::{HOUR, MINUTE, SECOND, done, told, webhook};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done, webhook};
 
 /// A moment as an HTTP date.
 fn http_date(at: UnixMillis) -> String {
@@ -26,7 +26,7 @@ fn http_date(at: UnixMillis) -> String {
 async fn a_retry_after_pauses_the_webhook_as_a_whole_and_costs_no_entry() {
     for (status, by_date) in [(429, false), (503, false), (429, true), (503, true)] {
         // Not a single retry comes in time.
-        let mut world = told("retry = [\"1d\"]", &webhook("other", "")).await;
+        let mut world = delivering_world("retry = [\"1d\"]", &webhook("other", "")).await;
         let until = world.clock.now().plus(2 * MINUTE);
         let wish = if by_date {
             http_date(until)
@@ -75,7 +75,7 @@ async fn a_retry_after_pauses_the_webhook_as_a_whole_and_costs_no_entry() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_of_nothing_is_not_a_loop_without_a_pause() {
     for wish in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
-        let mut world = told("", "").await;
+        let mut world = delivering_world("", "").await;
         let answers = vec![(429, wish); 100];
         world.sink.reply_in_turn("all", &answers);
         done(&mut world, "j").await;
@@ -90,7 +90,7 @@ async fn a_pause_of_nothing_is_not_a_loop_without_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_outlives_a_restart() {
-    let mut world = told("", "").await;
+    let mut world = delivering_world("", "").await;
     world.sink.reply_in_turn("all", &[(429, "600")]);
     done(&mut world, "a").await;
     world.pass(10 * SECOND).await;
@@ -106,7 +106,7 @@ async fn a_pause_outlives_a_restart() {
 #[tokio::test(start_paused = true)]
 async fn throttling_without_a_readable_wish_uses_the_schedule() {
     for wish in ["", "soon", "-5", "1.5"] {
-        let mut world = told("retry = [\"7s\"]", "").await;
+        let mut world = delivering_world("retry = [\"7s\"]", "").await;
         world.sink.reply_in_turn("all", &[(429, wish), (503, wish)]);
         done(&mut world, "j").await;
         world.until_ended(MINUTE).await;

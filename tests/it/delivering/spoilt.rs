@@ -1,11 +1,12 @@
-//! Rows that another hand has spoilt are left out, said once, and cost the others nothing.
+//! Rows that another program has spoilt are left out, logged once, and cost the others nothing.
 
-use super::{HOUR, MINUTE, SECOND, done, told};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done};
 use crate::support::world::World;
 
 /// Three jobs whose events the webhook "all" refuses at first.
 async fn three() -> World {
-    let mut world = told("events = [\"job.completed\"]\nretry = [\"1h\", \"1h\"]", "").await;
+    let mut world =
+        delivering_world("events = [\"job.completed\"]\nretry = [\"1h\", \"1h\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 2]);
     for job in ["a", "b"] {
         done(&mut world, job).await;

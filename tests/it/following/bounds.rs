@@ -1,4 +1,4 @@
-//! One job that changes for ever costs a bounded number of rows, and its end is told all the same.
+//! One job that changes for ever costs a bounded number of rows, and its end is delivered all the same.
 
 use jobtrackd::simulator::{Phase, Step};
 use serde_json::json;

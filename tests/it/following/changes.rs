@@ -77,9 +77,9 @@ async fn a_result_alone_is_a_transition_and_the_order_of_its_keys_is_not() {
     .await;
     assert_eq!(lines[1..].len(), 2, "{lines:?}");
     assert!(lines[1].starts_with("0 a: in-progress > in-progress {"));
-    let told = world.sink.accepted("all").pop().unwrap();
+    let delivered = world.sink.accepted("all").pop().unwrap();
     assert_eq!(
-        told.json()["data"]["transition"],
+        delivered.json()["data"]["transition"],
         json!({"seq": 3, "position": 0, "title": "a", "from": "in-progress", "to": "in-progress",
                "result": {"x": 1, "y": [2, 3]}})
     );
@@ -106,7 +106,7 @@ async fn a_result_alone_is_a_transition_and_the_order_of_its_keys_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_that_appear_vanish_and_come_back_are_told_apart_from_a_reorder() {
+async fn steps_that_appear_vanish_and_come_back_are_distinguished_from_a_reorder() {
     let (world, lines) = transitions(&[
         steps(&[("a", "success"), ("b", "pending")]),
         steps(&[("b", "pending"), ("a", "success")]),
@@ -208,7 +208,7 @@ async fn an_end_is_final_whatever_the_api_says_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_new_challenge_is_told_and_the_same_one_only_once() {
+async fn each_new_challenge_is_sent_and_the_same_one_only_once() {
     let mfa = |text: &str| {
         let mfa = json!({"type": "mfa", "method": "token", "description": text, "input": ["OTP"],
                          "expiryMs": 120_000, "links": {"response": "/jobs/j/mfa"}});
@@ -225,8 +225,8 @@ async fn each_new_challenge_is_told_and_the_same_one_only_once() {
         steps(&[("mfa-challenge", "success")]),
     ])
     .await;
-    let told = world.sink.accepted("all");
-    let asked: Vec<Value> = told
+    let delivered = world.sink.accepted("all");
+    let asked: Vec<Value> = delivered
         .iter()
         .filter(|each| each.event == "job.action_required")
         .map(|each| each.json()["data"]["challenge"]["description"].clone())
@@ -247,11 +247,12 @@ async fn metadata_and_numbers_reach_the_receiver_as_they_were_written() {
         ))
         .await;
     world.until_ended(MINUTE).await;
-    let told = world.sink.accepted("all");
+    let delivered = world.sink.accepted("all");
     assert!(
-        told.iter()
+        delivered
+            .iter()
             .all(|each| each.text().contains(&format!("\"metadata\":{metadata}")))
     );
-    assert!(told[0].text().contains("\"result\":{\"n\":1e400}"));
-    assert!(told[1].text().contains(body));
+    assert!(delivered[0].text().contains("\"result\":{\"n\":1e400}"));
+    assert!(delivered[1].text().contains(body));
 }

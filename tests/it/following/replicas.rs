@@ -37,7 +37,7 @@ fn works() -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_that_counts_down_is_told_once_beside_replicas_that_lag() {
+async fn a_challenge_that_counts_down_is_sent_once_beside_replicas_that_lag() {
     let answers: Vec<(String, Value)> = (0..40)
         .map(|second| match second % 2 {
             0 => (at(second + 1), asks(120_000 - second * 1000)),
@@ -50,9 +50,9 @@ async fn a_challenge_that_counts_down_is_told_once_beside_replicas_that_lag() {
         .collect();
     let world = seen(&answers).await;
     assert!(world.polled_at("j").len() >= 39);
-    let told = events(&world, "job.action_required");
-    assert_eq!(told.len(), 1);
-    let expires = &told[0]["data"]["challenge"]["expires_at"];
+    let delivered = events(&world, "job.action_required");
+    assert_eq!(delivered.len(), 1);
+    let expires = &delivered[0]["data"]["challenge"]["expires_at"];
     let kept = world
         .value("SELECT challenge_expires_at FROM steps WHERE title = 'mfa'")
         .await;

@@ -127,7 +127,7 @@ async fn what_the_api_says_of_a_failure_is_passed_through_untouched() {
     let mut world = seen(&bodies).await;
     world.until_ended(MINUTE).await;
     let failures = world.rows("SELECT failure FROM jobs ORDER BY id").await;
-    let told = world.sink.accepted("all");
+    let delivered = world.sink.accepted("all");
     for (number, (sent, failure)) in steps.iter().zip(&failures).enumerate() {
         let sent: Value = serde_json::from_str(sent).unwrap();
         let expected = match number {
@@ -145,7 +145,7 @@ async fn what_the_api_says_of_a_failure_is_passed_through_untouched() {
             expected,
             "{number}"
         );
-        let end = told
+        let end = delivered
             .iter()
             .find(|each| each.job == format!("job-{number:02}") && each.event == "job.failed")
             .unwrap();
@@ -197,7 +197,7 @@ async fn other_dates_null_links_and_odd_values_do_not_stand_in_the_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_challenge_in_an_object_and_a_queued_step_are_told_once() {
+async fn a_challenge_in_an_object_and_a_queued_step_are_sent_once() {
     let mut world = seen(&[
         around("", QUESTIONS_STEP),
         around("", QUEUED_STEP),
@@ -206,9 +206,9 @@ async fn a_challenge_in_an_object_and_a_queued_step_are_told_once() {
     ])
     .await;
     world.pass(3 * MINUTE).await;
-    let told = world.sink.accepted("all");
+    let delivered = world.sink.accepted("all");
     let of = |kind: &str| {
-        let mut found = told.iter().filter(|each| each.event == kind);
+        let mut found = delivered.iter().filter(|each| each.event == kind);
         let only = found.next().unwrap().clone();
         assert!(found.next().is_none(), "{kind} twice");
         only

@@ -17,7 +17,7 @@ pub(super) async fn failure(world: &World, id: &str) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
-/// That a job has failed with this kind, at about this moment (ms), and that its webhook was told so once.
+/// That a job has failed with this kind, at about this moment (ms), and that its webhook was delivered so once.
 pub(super) async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) {
     let failure = failure(world, id).await;
     assert_eq!(failure["kind"], kind, "{id}");
@@ -34,8 +34,8 @@ pub(super) async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) 
         (finished - at).abs() <= 100,
         "{id} ended at {finished} and not {at}"
     );
-    let told = world.sink.accepted("all");
-    let ends: Vec<_> = told
+    let delivered = world.sink.accepted("all");
+    let ends: Vec<_> = delivered
         .iter()
         .filter(|each| each.job == id && each.event == "job.failed")
         .collect();
@@ -106,7 +106,7 @@ async fn a_job_that_stays_unknown_fails_when_the_grace_is_over() {
     assert_eq!(
         end.json()["data"]["job"]["id"],
         "deleted",
-        "what was last seen is told"
+        "what was last seen is delivered"
     );
     assert!(world.polled_at("nowhere").len() > 5);
 }

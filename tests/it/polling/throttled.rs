@@ -1,4 +1,4 @@
-//! 429 and its kin: one job's wait is its own, and what two jobs are told is for all.
+//! 429 and its kin: one job's wait is its own, and what two jobs are delivered is for all.
 
 use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
 use jobtrackd::store::Store;
@@ -123,7 +123,7 @@ async fn a_job_that_is_throttled_for_ever_does_not_slow_the_others_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_second_job_is_told_is_kept_by_all() {
+async fn a_pause_named_to_a_second_job_is_kept_by_all() {
     for (retry_after, pause) in [
         (RetryAfter::Seconds(60), 60_000),
         (RetryAfter::DateInSeconds(60), 59_000),

@@ -131,7 +131,7 @@ async fn a_daemon_goes_on_while_it_is_backed_up_and_follows_on_from_the_backup()
     assert_eq!(
         end(&all[first.len()..]),
         end(&first),
-        "told again under the same id"
+        "delivered again under the same id"
     );
     assert_eq!(
         house.sink.kinds("all", "late").last().unwrap(),
@@ -140,7 +140,7 @@ async fn a_daemon_goes_on_while_it_is_backed_up_and_follows_on_from_the_backup()
     let once = all.iter().filter(|each| each.job == "early").count();
     assert_eq!(
         once, 2,
-        "what was delivered before the backup is not told again"
+        "what was delivered before the backup is not delivered again"
     );
 }
 

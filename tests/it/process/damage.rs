@@ -66,7 +66,7 @@ async fn a_deleted_database_ends_the_process() {
     assert_not_trusted(&program.ended().await);
 }
 
-/// A daemon that has followed a job and told one event, all of it only in the log.
+/// A daemon that has followed a job and delivered one event, all of it only in the log.
 async fn with_rows_in_the_log(house: &House) -> Program {
     let program = house.running().await;
     house.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;

@@ -111,14 +111,14 @@ async fn a_full_disk_stops_polling_and_sending_until_there_is_space_and_loses_no
     let body = readyz(status, 503).await;
     let reason = "the database cannot be written: the disk is full";
     assert_eq!(body["reasons"], serde_json::json!([reason]));
-    let (asked, told) = (house.asked("steady"), house.sink.received().len());
+    let (asked, delivered) = (house.asked("steady"), house.sink.received().len());
     for _ in 0..50 {
         assert_eq!(get(status, "/readyz").await.unwrap().0, 503);
         assert_eq!(get(status, "/healthz").await.unwrap().0, 200);
     }
     assert_eq!(
         (house.asked("steady"), house.sink.received().len()),
-        (asked, told)
+        (asked, delivered)
     );
 
     island.make_space();

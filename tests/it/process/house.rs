@@ -36,7 +36,7 @@ pub(super) struct House {
 }
 
 impl House {
-    /// With a fast configuration in which the webhook `all` is told everything.
+    /// With a fast configuration in which the webhook `all` gets every event.
     pub(super) async fn new() -> Self {
         let settings = SimulatorSettings {
             api_key: Some("the-api-key".to_owned()),
@@ -62,7 +62,7 @@ impl House {
         house
     }
 
-    /// Adds a webhook of the receiver that is told everything.
+    /// Adds a webhook of the receiver that gets every event.
     pub(super) fn webhook(&mut self, name: &str) {
         let section = format!("webhooks.{name}");
         let url = format!("http://{}/{name}", self.receiver.address());

@@ -14,7 +14,7 @@ enum Moment {
     /// The upstream has a poll that it has not answered.
     Asked,
     /// The receiver has an event that it has not answered.
-    Told,
+    DeliverySpec,
     /// The receiver has just answered an event.
     Answered,
     /// The backlog has just been taken up.
@@ -23,7 +23,7 @@ enum Moment {
 
 const MOMENTS: [Moment; 4] = [
     Moment::Asked,
-    Moment::Told,
+    Moment::DeliverySpec,
     Moment::Answered,
     Moment::Started,
 ];
@@ -91,7 +91,7 @@ async fn enqueue(house: &House, round: usize, when: &str) -> String {
 }
 
 async fn reach(house: &House, program: &Program, moment: Moment) {
-    let (control, told) = (house.control(), house.sink.received().len());
+    let (control, delivered) = (house.control(), house.sink.received().len());
     let asked = control.totals().requests;
     match moment {
         Moment::Asked => {
@@ -103,11 +103,11 @@ async fn reach(house: &House, program: &Program, moment: Moment) {
             };
             until("a poll in flight", polled).await;
         }
-        Moment::Told => {
+        Moment::DeliverySpec => {
             house.sink.hold(true);
-            until("an event", || house.sink.received().len() > told).await;
+            until("an event", || house.sink.received().len() > delivered).await;
         }
-        Moment::Answered => until("an event", || house.sink.received().len() > told).await,
+        Moment::Answered => until("an event", || house.sink.received().len() > delivered).await,
         Moment::Started => {
             program.ready().await;
         }
@@ -163,9 +163,9 @@ async fn check_events(house: &House) {
     let recorded = house
         .rows("SELECT job_id, sequence, id, body FROM events ORDER BY job_id, sequence")
         .await;
-    let mut told: BTreeMap<String, Vec<Received>> = BTreeMap::new();
+    let mut delivered: BTreeMap<String, Vec<Received>> = BTreeMap::new();
     for each in house.sink.received() {
-        let lane = told.entry(each.job.as_str().to_owned()).or_default();
+        let lane = delivered.entry(each.job.as_str().to_owned()).or_default();
         let before = lane.last().map_or(0, |each| each.sequence);
         match each.sequence {
             again if again == before => {
@@ -183,7 +183,7 @@ async fn check_events(house: &House) {
             }
         }
     }
-    let facts = told.values().flatten().map(|each| {
+    let facts = delivered.values().flatten().map(|each| {
         vec![
             each.job.as_str().to_owned(),
             each.sequence.to_string(),

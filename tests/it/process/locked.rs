@@ -157,7 +157,7 @@ async fn while_another_program_keeps_the_lock_nothing_is_polled_or_sent() {
     house.sink.reply_in_turn("all", &[(500, ""); 20]);
     let program = house.running().await;
     let status = program.ready().await;
-    house.follow("told", &[(0, &[("a", "success")])]).await;
+    house.follow("delivered", &[(0, &[("a", "success")])]).await;
     house
         .follow("steady", &[(0, &[("a", "in-progress")])])
         .await;
@@ -175,14 +175,14 @@ async fn while_another_program_keeps_the_lock_nothing_is_polled_or_sent() {
     let body = readyz(&status, 503).await;
     let reason = "the database cannot be written: another program holds its lock";
     assert_eq!(body["reasons"], serde_json::json!([reason]));
-    let (asked, told) = (house.asked("steady"), house.sink.received().len());
+    let (asked, delivered) = (house.asked("steady"), house.sink.received().len());
     for _ in 0..100 {
         assert_eq!(get(&status, "/readyz").await.unwrap().0, 503);
         assert_eq!(get(&status, "/healthz").await.unwrap().0, 200);
     }
     assert_eq!(
         (house.asked("steady"), house.sink.received().len()),
-        (asked, told)
+        (asked, delivered)
     );
 
     sqlx::raw_sql("ROLLBACK")

@@ -17,7 +17,7 @@ fn lines(text: &str, words: &str) -> Vec<Value> {
 
 /// The levels and messages of everything but the start and the stop, sorted: which of two lines about one moment comes
 /// first is not promised.
-fn story(text: &str) -> Vec<String> {
+fn messages(text: &str) -> Vec<String> {
     let frame = |line: &Value| {
         let target = line["target"].as_str().unwrap();
         let frames = [
@@ -50,7 +50,7 @@ async fn at_info_a_job_is_one_line_however_often_it_is_polled() {
     house.until_ended().await;
     let text = program.stop().await.text;
     assert_eq!(
-        story(&text),
+        messages(&text),
         ["INFO job completed", "INFO job failed"],
         "{text}"
     );
@@ -102,7 +102,7 @@ async fn an_upstream_that_fails_every_poll_is_said_once_and_so_is_its_end() {
     house.until_ended().await;
     let text = program.stop().await.text;
     assert_eq!(
-        story(&text),
+        messages(&text),
         [
             "INFO job completed",
             "INFO the upstream gives usable answers again",
@@ -136,7 +136,7 @@ async fn a_webhook_that_fails_for_three_jobs_is_one_warning_one_hold_and_one_rec
     house.until_ended().await;
     let text = program.stop().await.text;
     assert_eq!(
-        story(&text),
+        messages(&text),
         [
             "INFO job completed",
             "INFO job completed",
@@ -235,7 +235,7 @@ async fn rows_that_another_program_damaged_are_logged_once_and_not_at_every_poll
     until("the polls", || house.asked("1") >= 10).await;
     let text = program.stop().await.text;
     assert_eq!(
-        story(&text),
+        messages(&text),
         [
             "ERROR what was seen of the job cannot be recorded; its rows were changed by another program"
         ],

@@ -1,4 +1,4 @@
-//! What the service manager is told: a socket of the test stands in for it.
+//! What the service manager is messages: a socket of the test stands in for it.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,9 +11,9 @@ use super::house::{House, get};
 use super::program::Program;
 use crate::support::waiting::until;
 
-/// Everything the program has told so far: one text per datagram.
+/// Everything the program has sent so far: one text per datagram.
 struct Manager {
-    told: watch::Receiver<Vec<String>>,
+    messages: watch::Receiver<Vec<String>>,
     socket: std::path::PathBuf,
 }
 
@@ -21,15 +21,18 @@ impl Manager {
     fn new(folder: &Path) -> Self {
         let path = folder.join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let (telling, told) = watch::channel(Vec::new());
+        let (sender, messages) = watch::channel(Vec::new());
         tokio::spawn(async move {
             let mut datagram = vec![0; 8192];
             while let Ok(length) = socket.recv(&mut datagram).await {
                 let text = String::from_utf8(datagram[..length].to_vec()).unwrap();
-                telling.send_modify(|told| told.push(text));
+                sender.send_modify(|messages| messages.push(text));
             }
         });
-        Self { told, socket: path }
+        Self {
+            messages,
+            socket: path,
+        }
     }
 
     fn start(&self, command: &mut Command, watchdog: Option<&str>) -> Program {
@@ -41,8 +44,8 @@ impl Manager {
     /// The first datagram from number `from` on that contains these words: its number. Waits for it.
     async fn hears(&self, words: &str, from: usize) -> usize {
         let find = || {
-            let told = self.told.borrow();
-            let mut rest = told.iter().enumerate().skip(from);
+            let messages = self.messages.borrow();
+            let mut rest = messages.iter().enumerate().skip(from);
             rest.find(|(_, text)| text.contains(words))
                 .map(|(at, _)| at)
         };
@@ -51,7 +54,7 @@ impl Manager {
     }
 
     fn all(&self) -> String {
-        self.told.borrow().concat()
+        self.messages.borrow().concat()
     }
 }
 
@@ -120,7 +123,7 @@ async fn a_reload_begins_and_ends_and_a_refused_one_stays_in_the_status_line() {
     let ended = manager.hears("READY=1\n", begun).await;
     let refused = "STATUS=The last reload was refused, the old settings stay: ";
     let refused = manager.hears(refused, ended).await;
-    let line = manager.told.borrow()[refused].clone();
+    let line = manager.messages.borrow()[refused].clone();
     assert!(
         line.contains("polling.intial_delay") && line.contains(" | Following 0 jobs"),
         "{line}"

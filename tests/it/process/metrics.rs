@@ -224,14 +224,14 @@ async fn trouble_with_the_upstream_is_counted_and_so_are_reloads() {
     });
     let program = house.run();
     let address = program.ready().await;
-    let rubbish = FaultRule::new(Fault::Status {
+    let nonsense = FaultRule::new(Fault::Status {
         status: 200,
         retry_after: None,
-        body: Some("rubbish".to_owned()),
+        body: Some("nonsense".to_owned()),
     });
     house
         .control()
-        .inject(rubbish.on_job("1").times(1))
+        .inject(nonsense.on_job("1").times(1))
         .unwrap();
     house.follow("1", &[(0, &[("a", "success")])]).await;
     house.until_ended().await;

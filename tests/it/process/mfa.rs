@@ -14,7 +14,7 @@ use crate::support::pty::Pty;
 use crate::support::receiver::SECRET;
 use crate::support::waiting::until;
 
-const TOLD: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
+const CHALLENGES_SENT: &str = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
 
 /// A house in which job `m` of user `u1` has asked for these; the daemon is down.
 async fn asked(inputs: Value, expected: &[&str]) -> House {
@@ -24,7 +24,7 @@ async fn asked(inputs: Value, expected: &[&str]) -> House {
     ask(&house.control(), "m", Some("u1"), &mfa, expected, done());
     let daemon = house.running().await;
     house.sql("INSERT INTO jobs (id) VALUES ('m')").await;
-    house.until(TOLD, "1").await;
+    house.until(CHALLENGES_SENT, "1").await;
     daemon.stop().await;
     house
 }

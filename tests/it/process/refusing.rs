@@ -151,7 +151,7 @@ async fn the_database_of_another_program_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_database_of_a_newer_version_is_left_alone_and_both_numbers_are_told() {
+async fn a_database_of_a_newer_version_is_left_alone_and_both_numbers_are_named() {
     let house = House::new().await;
     house.migrate().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -161,8 +161,8 @@ async fn a_database_of_a_newer_version_is_left_alone_and_both_numbers_are_told()
         .value("SELECT max(version) FROM _sqlx_migrations WHERE version < 99")
         .await;
     let text = refused(&house, 1).await;
-    let told = format!("the database has schema 99, newer than this program's {known};");
-    assert!(text.contains(&told), "{text}");
+    let delivered = format!("the database has schema 99, newer than this program's {known};");
+    assert!(text.contains(&delivered), "{text}");
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn a_status_address_that_is_taken_ends_with_1_and_is_named() {
     let mut house = House::new().await;
     let address = house.receiver.address().to_string();
     house.set("status", "listen", &address);
-    // The sink's own address may not be told events then.
+    // The sink's own address may not be delivered events then.
     house.unset_section("webhooks.all");
     let text = refused(&house, 1).await;
     assert!(

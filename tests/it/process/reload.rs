@@ -16,7 +16,7 @@ async fn reload(program: &Program, times: usize) {
 }
 
 #[tokio::test]
-async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
+async fn a_new_webhook_gets_its_events_and_no_event_is_lost_or_doubled_by_reloads() {
     let mut house = House::new().await;
     let program = house.running().await;
     for job in 0..6 {
@@ -46,8 +46,8 @@ async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
 
     let recorded = "SELECT job_id, sequence, id FROM events ORDER BY job_id, sequence";
     let recorded = house.rows(recorded).await;
-    let told = |webhook: &str| {
-        let mut told: Vec<_> = house
+    let delivered = |webhook: &str| {
+        let mut delivered: Vec<_> = house
             .sink
             .received()
             .iter()
@@ -55,13 +55,14 @@ async fn a_new_webhook_is_told_and_no_event_is_lost_or_doubled_by_reloads() {
             .map(|each| (each.job.as_str().to_owned(), each.sequence, each.id.clone()))
             .collect();
         // Stable: within a job the order of arrival stays.
-        told.sort_by(|one, other| one.0.cmp(&other.0));
-        told.into_iter()
+        delivered.sort_by(|one, other| one.0.cmp(&other.0));
+        delivered
+            .into_iter()
             .map(|(job, sequence, id)| vec![job, sequence.to_string(), id])
             .collect::<Vec<_>>()
     };
-    assert_eq!(told("all"), recorded, "each once, in order");
-    let second = told("second");
+    assert_eq!(delivered("all"), recorded, "each once, in order");
+    let second = delivered("second");
     assert!(!second.is_empty() && second.len() < recorded.len());
     assert!(second.iter().all(|each| recorded.contains(each)));
     let ends = house.sink.received();

@@ -62,7 +62,7 @@ async fn job(Path(id): Path<String>, headers: HeaderMap) -> Response {
         "forbidden" => refusal(StatusCode::FORBIDDEN, &sent),
         "broken" => refusal(StatusCode::INTERNAL_SERVER_ERROR, &sent),
         "rejected" => refusal(StatusCode::BAD_REQUEST, &sent),
-        "rubbish" => sent.into_response(),
+        "nonsense" => sent.into_response(),
         _ => {
             let steps = json!([{"title": "a", "status": "success"}]);
             axum::Json(json!({"type": "job", "id": id, "steps": steps})).into_response()
@@ -107,14 +107,14 @@ async fn no_secret_comes_out_of_a_daemon_that_logs_everything() {
     let program = house.running().await;
     let status = program.ready().await;
     house
-        .sql("INSERT INTO jobs (id) VALUES ('good'), ('forbidden'), ('broken'), ('rejected'), ('rubbish')")
+        .sql("INSERT INTO jobs (id) VALUES ('good'), ('forbidden'), ('broken'), ('rejected'), ('nonsense')")
         .await;
     for (id, column, wanted) in [
         ("good", "state", "success"),
         ("rejected", "state", "failed"),
         ("forbidden", "last_error IS NULL", "0"),
         ("broken", "last_error IS NULL", "0"),
-        ("rubbish", "last_error IS NULL", "0"),
+        ("nonsense", "last_error IS NULL", "0"),
     ] {
         let sql = format!("SELECT {column} FROM jobs WHERE id = '{id}'");
         house.until(&sql, wanted).await;
@@ -122,7 +122,7 @@ async fn no_secret_comes_out_of_a_daemon_that_logs_everything() {
     let sent = "SELECT count(*) FROM deliveries WHERE webhook = 'down' AND last_error IS NOT NULL";
     until("events", || house.sink.received().len() >= 2).await;
     house.until(&format!("SELECT ({sent}) > 0"), "1").await;
-    for path in ["/readyz", "/healthz", "/jobs/rejected", "/jobs/rubbish"] {
+    for path in ["/readyz", "/healthz", "/jobs/rejected", "/jobs/nonsense"] {
         let (_, body) = get(&status, path).await.unwrap();
         assert_clean(path, &body.to_string());
     }

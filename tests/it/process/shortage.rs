@@ -139,7 +139,7 @@ async fn connections_that_cannot_be_opened_for_want_of_files_are_no_failure_of_a
     house.raw("webhooks.all", "retry", "[\"50ms\"]");
     let program = house.running().await;
     let status = program.ready().await;
-    for id in ["told", "polled"] {
+    for id in ["delivered", "polled"] {
         house.follow(id, &[(0, &[("a", "in-progress")])]).await;
     }
     let started = "SELECT count(*) FROM jobs WHERE state = 'in-progress'";
@@ -152,7 +152,7 @@ async fn connections_that_cannot_be_opened_for_want_of_files_are_no_failure_of_a
 
     let enough = limit(&program, Resource::Nofile, Some(0)).current;
     let cancel = |id| format!("UPDATE jobs SET cancel_requested = 1 WHERE id = '{id}'");
-    house.sql(&cancel("told")).await;
+    house.sql(&cancel("delivered")).await;
     let line = program.says("connections cannot be opened").await;
     assert!(line.contains("too few file descriptors"), "{line}");
     // The connection that polls had is given up as well.
@@ -269,7 +269,7 @@ async fn a_quota_that_is_used_up_is_waited_for_and_a_broken_disk_is_not() {
     assert_eq!(
         house.sink.received().len(),
         0,
-        "nothing is told before its commit"
+        "nothing is delivered before its commit"
     );
     program.signal(Signal::TERM);
     program.signal(Signal::TERM);

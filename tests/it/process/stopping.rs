@@ -1,4 +1,4 @@
-//! Being told to stop: what is in flight is finished, and nobody waits longer than he has to.
+//! Being delivered to stop: what is in flight is finished, and nobody waits longer than he has to.
 
 use jobtrackd::simulator::{Fault, FaultRule};
 use rustix::process::Signal;

@@ -14,7 +14,7 @@ async fn the_same_seed_and_calls_make_the_same_jobs_and_another_seed_does_not() 
             ..SimulatorSettings::default()
         };
         let stage = Stage::set(settings).await;
-        let mut told = Vec::new();
+        let mut delivered = Vec::new();
         for path in [
             "/users/u/connections/refresh",
             "/users/u/connections/c/refresh",
@@ -25,7 +25,7 @@ async fn the_same_seed_and_calls_make_the_same_jobs_and_another_seed_does_not() 
             for stub in stubs.unwrap_or_else(|| vec![answer]) {
                 let truth = stage.control.truth(stub["id"].as_str().unwrap()).unwrap();
                 let base = stage.control.base_url();
-                told.extend(truth.moments.iter().map(|moment| {
+                delivered.extend(truth.moments.iter().map(|moment| {
                     format!(
                         "{} {}",
                         moment.at,
@@ -34,7 +34,7 @@ async fn the_same_seed_and_calls_make_the_same_jobs_and_another_seed_does_not() 
                 }));
             }
         }
-        told
+        delivered
     }
     let once = run(7).await;
     assert_eq!(once, run(7).await);

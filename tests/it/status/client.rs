@@ -83,7 +83,7 @@ async fn send(request: RequestBuilder) -> Answer {
     }
 }
 
-/// Its answer, with time standing still meanwhile.
+/// Its answer, with time paused meanwhile.
 pub(super) async fn answer(world: &World, request: RequestBuilder) -> Answer {
     world.clock.held(send(request)).await
 }
@@ -98,7 +98,7 @@ pub(super) async fn post(world: &mut World, body: &str) -> Answer {
     answer(world, request).await
 }
 
-/// Looks, with time standing still, until something is so.
+/// Looks, with time paused, until something is so.
 pub(super) async fn until(clock: &Clock, what: &str, mut happened: impl FnMut() -> bool) {
     for _ in 0..200_000 {
         if happened() {
@@ -134,7 +134,7 @@ impl Waiter {
         self.task.is_finished()
     }
 
-    /// Its answer, with time standing still meanwhile.
+    /// Its answer, with time paused meanwhile.
     pub(super) async fn answer(self, world: &World) -> Answer {
         world.clock.held(self.task).await.unwrap()
     }
@@ -159,13 +159,13 @@ impl Listener {
     /// The same with a request that is ready.
     pub(super) async fn open(request: RequestBuilder, clock: &Clock) -> Self {
         let text = Arc::<Mutex<String>>::default();
-        let heard = Arc::clone(&text);
+        let received = Arc::clone(&text);
         let task = tokio::spawn(async move {
             let mut answer = request.send().await.unwrap();
             assert_eq!(answer.headers()["content-type"], "text/event-stream");
             while let Ok(Some(chunk)) = answer.chunk().await {
                 let chunk = String::from_utf8(chunk.to_vec()).unwrap();
-                heard.lock().unwrap().push_str(&chunk);
+                received.lock().unwrap().push_str(&chunk);
             }
         });
         let listener = Self { text, task };
@@ -177,7 +177,7 @@ impl Listener {
         self.text.lock().unwrap().clone()
     }
 
-    /// Waits, with time standing still, until it has heard this.
+    /// Waits, with time paused, until it has received this.
     pub(super) async fn hears(&self, clock: &Clock, words: &str) {
         until(clock, words, || self.text().contains(words)).await;
     }
@@ -190,7 +190,7 @@ impl Listener {
         values.map(str::to_owned).collect()
     }
 
-    /// Waits, with time standing still, until the server has ended it.
+    /// Waits, with time paused, until the server has ended it.
     pub(super) async fn ended(&self, clock: &Clock) {
         until(clock, "the stream ends", || self.task.is_finished()).await;
     }

@@ -52,7 +52,7 @@ async fn a_job_s_stream_tells_it_from_the_beginning_and_ends_with_it() {
         "it had line breaks: {}",
         bodies[2]
     );
-    // Who comes again after the end is told not to.
+    // Who comes again after the end is asked not to.
     let last = listener.field("id").pop().unwrap();
     let again = request(&mut world, Method::GET, "/jobs/j/stream").header("last-event-id", last);
     assert_eq!(answer(&world, again).await.status, 204);
@@ -66,7 +66,7 @@ async fn a_stream_goes_on_behind_the_last_event_over_a_restart() {
     let mut world = World::running().await;
     world.follow("before", &[(0, &[("a", "success")])]).await;
     world.until_ended(Duration::from_secs(60)).await;
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut last = None;
     for round in 0..3 {
         let listener = Listener::start(&mut world, "/stream", last.as_deref()).await;
@@ -77,9 +77,9 @@ async fn a_stream_goes_on_behind_the_last_event_over_a_restart() {
             .await;
         world.stop().await;
         listener.ended(&world.clock).await;
-        heard.extend(listener.field("id"));
-        last = heard.last().cloned();
-        // What is committed while nobody listens is told later.
+        received.extend(listener.field("id"));
+        last = received.last().cloned();
+        // What is committed while nobody listens is sent later.
         world.start().await;
         world
             .follow(&format!("between{round}"), &[(0, &[("a", "success")])])
@@ -91,8 +91,8 @@ async fn a_stream_goes_on_behind_the_last_event_over_a_restart() {
     listener
         .hears(&world.clock, "\"job_id\":\"between2\",\"sequence\":2")
         .await;
-    heard.extend(listener.field("id"));
-    assert_eq!(heard, cursors(&world, "job_id <> 'before'").await);
+    received.extend(listener.field("id"));
+    assert_eq!(received, cursors(&world, "job_id <> 'before'").await);
     let parameter = Listener::start(&mut world, &format!("/stream?after={last}"), None).await;
     parameter
         .hears(&world.clock, "\"job_id\":\"between2\",\"sequence\":2")

@@ -2,13 +2,13 @@
 
 use jobtrackd::core::delivery::WebhookName;
 
-use super::{HOUR, MINUTE, SECOND, disable, done, enable, outsider, told};
+use super::{HOUR, MINUTE, SECOND, delivering_world, disable, done, enable, outsider};
 use crate::support::challenges::{ask, mfa};
 use crate::support::receiver::sequences_of;
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_answered_410_is_told_everything_in_order_once_it_is_enabled() {
-    let mut world = told("events = [\"*\"]", "").await;
+async fn a_webhook_that_answered_410_gets_everything_in_order_once_it_is_enabled() {
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.sink.reply_in_turn("all", &[(204, ""), (410, "")]);
     done(&mut world, "a").await;
     world.pass(SECOND).await;
@@ -37,8 +37,8 @@ async fn a_webhook_that_answered_410_is_told_everything_in_order_once_it_is_enab
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled() {
-    let mut world = told("events = [\"*\"]", "").await;
+async fn a_webhook_that_an_operator_disables_gets_nothing_until_it_is_enabled() {
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "a").await;
     world.pass(SECOND).await;
@@ -60,7 +60,7 @@ async fn a_webhook_that_an_operator_disables_is_told_nothing_until_it_is_enabled
 async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
     for answer in [(500, ""), (429, "86400")] {
         let lines = "events = [\"job.completed\"]\nretry = [\"1d\"]\nmax_in_flight = 1";
-        let mut world = told(lines, "").await;
+        let mut world = delivering_world(lines, "").await;
         world.sink.reply_in_turn("all", &[answer; 100]);
         for job in 0..12 {
             done(&mut world, &format!("j{job}")).await;
@@ -80,7 +80,7 @@ async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn enabling_that_is_killed_in_the_middle_leaves_it_disabled_and_can_be_finished() {
-    let mut world = told("events = [\"job.completed\"]", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]", "").await;
     world.sink.reply_in_turn("all", &[(410, "")]);
     done(&mut world, "first").await;
     world.pass(SECOND).await;
@@ -130,7 +130,7 @@ async fn enabling_that_is_killed_in_the_middle_leaves_it_disabled_and_can_be_fin
 
 #[tokio::test(start_paused = true)]
 async fn a_challenge_that_has_expired_meanwhile_is_not_sent_but_given_up() {
-    let mut world = told("", "").await;
+    let mut world = delivering_world("", "").await;
     world.sink.reply_in_turn("all", &[(410, "")]);
     let challenge = mfa("/jobs/asks/mfa");
     let accepted = crate::support::challenges::done();

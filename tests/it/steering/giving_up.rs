@@ -5,7 +5,7 @@ use jobtrackd::store::Unwanted;
 
 use jobtrackd::simulator::HANG;
 
-use super::{HOUR, MINUTE, SECOND, all_pages, disable, done, enable, outsider, told};
+use super::{HOUR, MINUTE, SECOND, all_pages, delivering_world, disable, done, enable, outsider};
 use crate::delivering::webhook;
 use crate::support::receiver::sequences;
 use crate::support::world::World;
@@ -25,7 +25,7 @@ async fn event(world: &World, job: &str, sequence: u32) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_is_given_up_blocks_its_job_no_more() {
-    let mut world = told("events = [\"*\"]\nretry = [\"1d\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]\nretry = [\"1d\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, "")]);
     done(&mut world, "j").await;
     world.pass(MINUTE).await;
@@ -53,7 +53,7 @@ async fn an_event_that_is_given_up_blocks_its_job_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_when_it_is() {
-    let mut world = told("events = [\"job.completed\"]", &webhook("other", "")).await;
+    let mut world = delivering_world("events = [\"job.completed\"]", &webhook("other", "")).await;
     world.sink.reply_in_turn("all", &[(500, ""); 9]);
     world.sink.reply_in_turn("other", &[(500, ""); 9]);
     done(&mut world, "j").await;
@@ -82,7 +82,7 @@ async fn only_the_webhook_that_is_named_gives_it_up_and_one_that_is_disabled_whe
 
 #[tokio::test(start_paused = true)]
 async fn what_arrives_after_it_was_given_up_has_arrived() {
-    let mut world = told("events = [\"job.completed\"]\ntimeout = \"1m\"", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]\ntimeout = \"1m\"", "").await;
     world.sink.reply_in_turn("all", &[(HANG, "")]);
     done(&mut world, "lost").await;
     world.pass(SECOND).await;
@@ -96,7 +96,7 @@ async fn what_arrives_after_it_was_given_up_has_arrived() {
 
 #[tokio::test(start_paused = true)]
 async fn everything_that_waits_for_a_webhook_is_given_up_at_once() {
-    let mut world = told("events = [\"*\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 100]);
     for job in ["a", "b", "c"] {
         done(&mut world, job).await;
@@ -114,7 +114,7 @@ async fn everything_that_waits_for_a_webhook_is_given_up_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_row_that_another_hand_has_spoilt_stands_in_the_way_of_no_command() {
     for disabled in [false, true] {
-        let mut world = told("retry = [\"1d\"]", "").await;
+        let mut world = delivering_world("retry = [\"1d\"]", "").await;
         world.sink.reply_in_turn("all", &[(500, ""); 2]);
         for job in ["a", "b"] {
             done(&mut world, job).await;

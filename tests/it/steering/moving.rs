@@ -3,7 +3,7 @@
 use jobtrackd::core::delivery::WebhookName;
 use serde_json::Value;
 
-use super::{HOUR, MINUTE, SECOND, done, outsider, told};
+use super::{HOUR, MINUTE, SECOND, delivering_world, done, outsider};
 use crate::delivering::webhook;
 use crate::support::receiver::sequences_of;
 use crate::support::world::World;
@@ -34,7 +34,8 @@ async fn readiness(world: &mut World) -> (String, String) {
 #[tokio::test(start_paused = true)]
 async fn events_of_a_webhook_that_got_another_name_are_seen_to_wait_and_handed_over_in_order() {
     let everything = "events = [\"*\"]";
-    let mut world = told("events = [\"job.failed\"]", &webhook("old", everything)).await;
+    let mut world =
+        delivering_world("events = [\"job.failed\"]", &webhook("old", everything)).await;
     world.sink.reply_in_turn("old", &[(500, ""); 100]);
     for job in ["a", "b", "c"] {
         done(&mut world, job).await;
@@ -90,7 +91,7 @@ async fn events_of_a_webhook_that_got_another_name_are_seen_to_wait_and_handed_o
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_goes_on_names_the_other_webhook_and_keeps_its_order() {
-    let mut world = told("", "").await;
+    let mut world = delivering_world("", "").await;
     world.make(
         "j",
         &[(0, &[("x", "pending")]), (60_000, &[("x", "failed")])],
@@ -112,7 +113,7 @@ async fn a_job_that_goes_on_names_the_other_webhook_and_keeps_its_order() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_handed_over_by_mistake_can_be_handed_back() {
-    let mut world = told("events = [\"*\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 3]);
     done(&mut world, "j").await;
     world.pass(SECOND / 100).await;
@@ -126,7 +127,7 @@ async fn what_was_handed_over_by_mistake_can_be_handed_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_webhook_that_was_never_there_gets_what_waited_for_it_once_it_is() {
-    let mut world = told("", "").await;
+    let mut world = delivering_world("", "").await;
     world.make("j", &[(0, &[("x", "success")])]);
     world
         .sql("INSERT INTO jobs (id, webhook) VALUES ('j', 'late')")

@@ -4,7 +4,7 @@ use jobtrackd::store::ReplayFilter;
 
 use jobtrackd::simulator::{HANG, Received};
 
-use super::{HOUR, MINUTE, SECOND, disable, done, everything, outsider, replay, told};
+use super::{HOUR, MINUTE, SECOND, delivering_world, disable, done, everything, outsider, replay};
 use crate::delivering::webhook;
 use crate::support::world::World;
 
@@ -40,7 +40,7 @@ async fn assert_heads(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn delivered_events_are_sent_again_with_the_same_bytes_and_say_so() {
-    let mut world = told("events = [\"*\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]", "").await;
     done(&mut world, "a").await;
     done(&mut world, "b").await;
     world.until_ended(MINUTE).await;
@@ -71,11 +71,11 @@ async fn delivered_events_are_sent_again_with_the_same_bytes_and_say_so() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_asked_so() {
-    let mut world = told("events = [\"job.completed\"]\nretry = [\"1s\"]", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]\nretry = [\"1s\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     done(&mut world, "lost").await;
     world.until_ended(MINUTE).await;
-    done(&mut world, "told").await;
+    done(&mut world, "delivered").await;
     world.until_ended(MINUTE).await;
     let failed = ReplayFilter {
         failed_only: true,
@@ -95,7 +95,7 @@ async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_aske
 
 #[tokio::test(start_paused = true)]
 async fn an_earlier_event_that_is_asked_for_goes_before_those_that_wait() {
-    let mut world = told("events = [\"*\"]\nretry = [\"10m\", \"10m\"]", "").await;
+    let mut world = delivering_world("events = [\"*\"]\nretry = [\"10m\", \"10m\"]", "").await;
     world.sink.reply_in_turn("all", &[(204, ""), (500, "")]);
     done(&mut world, "j").await;
     world.pass(SECOND).await;
@@ -116,7 +116,8 @@ async fn an_earlier_event_that_is_asked_for_goes_before_those_that_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_under_way_and_an_earlier_one_asked_for_are_never_sent_at_once() {
-    let mut world = told("events = [\"*\"]\ntimeout = \"1m\"\nretry = [\"5m\"]", "").await;
+    let mut world =
+        delivering_world("events = [\"*\"]\ntimeout = \"1m\"\nretry = [\"5m\"]", "").await;
     world.sink.reply_in_turn("all", &[(204, ""), (HANG, "")]);
     done(&mut world, "j").await;
     world.pass(5 * SECOND).await;
@@ -132,7 +133,7 @@ async fn an_event_under_way_and_an_earlier_one_asked_for_are_never_sent_at_once(
 
 #[tokio::test(start_paused = true)]
 async fn many_jobs_are_sent_again_in_the_order_in_which_they_happened() {
-    let mut world = told("events = [\"job.completed\"]\nmax_in_flight = 1", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]\nmax_in_flight = 1", "").await;
     for job in 0..30 {
         done(&mut world, &format!("j{job}")).await;
         world.pass(SECOND).await;
@@ -157,7 +158,7 @@ async fn many_jobs_are_sent_again_in_the_order_in_which_they_happened() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_that_was_broken_off_is_gone_on_with_where_it_was() {
-    let mut world = told("events = [\"job.completed\"]", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]", "").await;
     for job in ["a", "b", "c"] {
         done(&mut world, job).await;
     }
@@ -210,7 +211,7 @@ async fn webhooks_that_are_disabled_and_those_that_never_had_an_event_are_left_a
         webhook("never", "events = [\"job.delayed\"]"),
     ]
     .concat();
-    let mut world = told("", &more).await;
+    let mut world = delivering_world("", &more).await;
     done(&mut world, "j").await;
     world.until_ended(MINUTE).await;
     disable(&world, "off").await;
@@ -229,7 +230,7 @@ async fn webhooks_that_are_disabled_and_those_that_never_had_an_event_are_left_a
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_to_a_held_webhook_is_tried_at_once() {
-    let mut world = told("events = [\"job.completed\"]\nretry = [\"1d\"]", "").await;
+    let mut world = delivering_world("events = [\"job.completed\"]\nretry = [\"1d\"]", "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 8]);
     for job in 0..8 {
         done(&mut world, &format!("j{job}")).await;

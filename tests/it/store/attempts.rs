@@ -138,8 +138,11 @@ async fn a_410_disables_what_is_pending_and_what_comes_later() {
         health.disabled,
         Some((T0.plus(TOOK), "the webhook answered 410".to_owned()))
     );
-    let (told, gone) = (heads[0].job_id.as_str(), heads[1].job_id.as_str());
-    assert_eq!(bench.lane("w", told).await, ["1 delivered", "2 disabled"]);
+    let (delivered, gone) = (heads[0].job_id.as_str(), heads[1].job_id.as_str());
+    assert_eq!(
+        bench.lane("w", delivered).await,
+        ["1 delivered", "2 disabled"]
+    );
     assert_eq!(bench.lane("w", gone).await, ["1 disabled", "2 disabled"]);
     bench
         .sees("1", &body(&[("a", "y"), ("b", "success")]), &["w", "v"])
@@ -204,7 +207,7 @@ async fn what_was_under_way_when_the_webhook_was_disabled_counts_when_it_was_a_2
 }
 
 #[tokio::test]
-async fn an_attempt_is_recorded_once_however_often_it_is_told() {
+async fn an_attempt_is_recorded_once_however_often_it_is_reported() {
     let mut bench = two_events().await;
     let head = bench.heads("w").await.remove(0);
     let first = attempt("w", &head, AfterAttempt::Retry(t(5)));

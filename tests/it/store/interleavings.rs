@@ -193,7 +193,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_comes_in_between_a_lane_is_told_in_order_and_has_one_head(acts in proptest::collection::vec(act(), 1..30)) {
+    fn whatever_comes_in_between_a_lane_is_sent_in_order_and_has_one_head(acts in proptest::collection::vec(act(), 1..30)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let bench = Bench::with_jobs(&JOBS).await;

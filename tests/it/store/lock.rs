@@ -7,7 +7,7 @@ use jobtrackd::store::{Holder, InstanceLock, LockError};
 use super::apart;
 
 #[test]
-fn the_second_taker_is_told_who_holds_the_lock_until_it_is_released() {
+fn the_second_taker_learns_who_holds_the_lock_until_it_is_released() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (
         folder.path().join("jobs.db"),

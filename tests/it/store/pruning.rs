@@ -17,7 +17,7 @@ fn day(days: i64) -> UnixMillis {
 
 /// One delivery of a job's only event.
 #[derive(Debug, Clone)]
-struct Told {
+struct DeliverySpec {
     state: &'static str,
     /// The day of its only attempt, if there was one.
     tried: Option<i64>,
@@ -25,7 +25,7 @@ struct Told {
 
 impl Bench {
     /// A job that ended on this day, with an event whose deliveries to w0, w1 … are as given.
-    async fn ended(&mut self, id: &str, on: Option<i64>, told: &[Told]) {
+    async fn ended(&mut self, id: &str, on: Option<i64>, delivered: &[DeliverySpec]) {
         let mut sql = format!("INSERT INTO jobs (id) VALUES ('{id}');");
         if let Some(on) = on {
             let at = day(on).0;
@@ -38,22 +38,22 @@ impl Bench {
              INSERT INTO transitions (job_id, seq, position, title, occurrence, to_status, observed_at) VALUES ('{id}', 1, 0, 'a', 0, 'success', 1);
              INSERT INTO events (id, job_id, sequence, type, created_at, body) VALUES ('evt_{id}', '{id}', 1, 'job.step_changed', 1, '{{}}');"
         );
-        for (webhook, told) in told.iter().enumerate() {
-            let tried = told
+        for (webhook, delivery) in delivered.iter().enumerate() {
+            let tried = delivery
                 .tried
                 .map_or("NULL".to_owned(), |on| day(on).0.to_string());
-            let delivered = if told.state == "delivered" {
+            let delivered = if delivery.state == "delivered" {
                 &tried
             } else {
                 "NULL"
             };
-            let attempts = i64::from(told.tried.is_some());
+            let attempts = i64::from(delivery.tried.is_some());
             sql += &format!(
                 "INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, attempts, last_attempt_at, delivered_at)
                  VALUES ('evt_{id}', 'w{webhook}', '{id}', 1, '{}', {attempts}, {tried}, {delivered});",
-                told.state
+                delivery.state
             );
-            if told.tried.is_some() {
+            if delivery.tried.is_some() {
                 sql += &format!(
                     "INSERT INTO attempts (event_id, webhook, number, started_at, duration_ms, status, \"trigger\")
                      VALUES ('evt_{id}', 'w{webhook}', 1, {tried}, 1, 200, 'schedule');"
@@ -121,13 +121,13 @@ impl Bench {
     }
 }
 
-const DELIVERED: Told = Told {
+const DELIVERED: DeliverySpec = DeliverySpec {
     state: "delivered",
     tried: Some(100),
 };
 
-fn with_deliveries(state: &'static str, tried: Option<i64>) -> Told {
-    Told { state, tried }
+fn with_deliveries(state: &'static str, tried: Option<i64>) -> DeliverySpec {
+    DeliverySpec { state, tried }
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn parts_of_a_finished_job_go_at_their_ages() {
 }
 
 #[tokio::test]
-async fn nothing_goes_while_anything_is_to_be_told_and_what_was_given_up_goes() {
+async fn nothing_goes_while_anything_is_to_be_sent_and_what_was_given_up_goes() {
     let mut bench = Bench::fresh().await;
     for (id, state) in [
         ("pending", "pending"),
@@ -307,7 +307,7 @@ async fn attempts_of_tests_go_at_their_age_too() {
     );
 }
 
-fn some_told() -> impl Strategy<Value = Told> {
+fn some_deliveries() -> impl Strategy<Value = DeliverySpec> {
     prop_oneof![
         6 => (95_i64..140).prop_map(|on| with_deliveries("delivered", Some(on))),
         2 => (95_i64..140).prop_map(|on| with_deliveries("exhausted", Some(on))),
@@ -316,19 +316,19 @@ fn some_told() -> impl Strategy<Value = Told> {
     ]
 }
 
-type Given = (Option<i64>, Vec<Told>);
+type Given = (Option<i64>, Vec<DeliverySpec>);
 
 /// What must be left of a job: `None` when it must be gone.
-fn expected((on, told): &Given, ages: [i64; 3], now: i64) -> Option<String> {
-    let tried = told.iter().filter(|each| each.tried.is_some()).count();
-    let untold = told
+fn expected((on, delivered): &Given, ages: [i64; 3], now: i64) -> Option<String> {
+    let tried = delivered.iter().filter(|each| each.tried.is_some()).count();
+    let undelivered = delivered
         .iter()
         .any(|each| matches!(each.state, "pending" | "disabled"));
-    let whole = || Some(format!("0: 1 {} {tried} 1 1", told.len()));
-    let Some(on) = on.filter(|_| !untold) else {
+    let whole = || Some(format!("0: 1 {} {tried} 1 1", delivered.len()));
+    let Some(on) = on.filter(|_| !undelivered) else {
         return whole();
     };
-    let last = told
+    let last = delivered
         .iter()
         .filter_map(|each| each.tried)
         .chain([on])
@@ -337,7 +337,7 @@ fn expected((on, told): &Given, ages: [i64; 3], now: i64) -> Option<String> {
     if last >= attempts {
         whole()
     } else if last >= events {
-        Some(format!("1: 1 {} 0 1 1", told.len()))
+        Some(format!("1: 1 {} 0 1 1", delivered.len()))
     } else if on >= jobs {
         Some("2: 0 0 0 1 1".to_owned())
     } else {
@@ -348,8 +348,8 @@ fn expected((on, told): &Given, ages: [i64; 3], now: i64) -> Option<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
-    fn whatever_there_is_exactly_what_is_old_enough_and_told_goes(
-        jobs in prop::collection::vec((prop::option::weighted(0.9, 90_i64..120), prop::collection::vec(some_told(), 0..3)), 1..8),
+    fn whatever_there_is_exactly_what_is_old_enough_and_delivered_goes(
+        jobs in prop::collection::vec((prop::option::weighted(0.9, 90_i64..120), prop::collection::vec(some_deliveries(), 0..3)), 1..8),
         mut ages in prop::array::uniform3(1_i64..40),
         now in 120_i64..170,
         rows in 1_u32..30,
@@ -358,8 +358,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut bench = Bench::fresh().await;
-            for (index, (on, told)) in jobs.iter().enumerate() {
-                bench.ended(&format!("j{index}"), *on, told).await;
+            for (index, (on, delivered)) in jobs.iter().enumerate() {
+                bench.ended(&format!("j{index}"), *on, delivered).await;
             }
             let age = |days: i64| Some(std::time::Duration::from_secs(days.unsigned_abs() * 86_400));
             let [attempts, events, whole] = ages;

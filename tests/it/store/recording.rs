@@ -246,8 +246,8 @@ async fn the_resource_stays_when_the_tracker_ends_the_job() {
         ),
         (Some("Too late"), Some("It's over"))
     );
-    let told = &bench.bodies("1").await[1];
-    assert!(told.contains(&format!("\"job\":{text}")));
+    let delivered = &bench.bodies("1").await[1];
+    assert!(delivered.contains(&format!("\"job\":{text}")));
 }
 
 #[tokio::test]
@@ -261,10 +261,10 @@ async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte() {
     bench.sees("big", &big, &["w"]).await;
     let detail = bench.detail("big").await;
     assert!(detail.resource.as_deref() == Some(big.as_str()));
-    let told = bench.bodies("big").await;
+    let delivered = bench.bodies("big").await;
     let head = bench.heads("w").await.remove(0);
-    assert!(bench.body_to_send("w", &head).await == Some(told[0].clone().into_bytes()));
-    assert!(told[1].contains(&big));
+    assert!(bench.body_to_send("w", &head).await == Some(delivered[0].clone().into_bytes()));
+    assert!(delivered[1].contains(&big));
 
     let result = "{ \"n\":1e400 , \"big\":12345678901234567890123, \"n\":[],\"u\":\"\\u0000\\ud83c\\udf89\" }";
     let odd = format!(

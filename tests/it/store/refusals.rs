@@ -93,7 +93,7 @@ async fn a_newer_schema_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn an_outdated_schema_is_told_to_migrate() {
+async fn an_outdated_schema_must_be_migrated() {
     let (_folder, empty) = place();
     fs::write(&empty, "").unwrap();
     let error = open(&empty).await.unwrap_err();

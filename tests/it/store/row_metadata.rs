@@ -85,10 +85,10 @@ async fn good_metadata_is_kept_to_the_byte() {
         bench
             .sees(job.id.as_str(), &body(&[("a", "success")]), &[])
             .await;
-        let told = &bench.bodies(job.id.as_str()).await[1];
+        let delivered = &bench.bodies(job.id.as_str()).await[1];
         assert!(
-            told.contains(&format!("\"metadata\":{},", metadata.trim())),
-            "{told:.200}"
+            delivered.contains(&format!("\"metadata\":{},", metadata.trim())),
+            "{delivered:.200}"
         );
     }
 }
@@ -107,6 +107,6 @@ async fn metadata_with_bytes_that_are_no_text_is_handed_on_with_marks_in_their_p
         detail.summary.metadata.as_deref(),
         Some("{\"a\":\"\u{fffd}\"}")
     );
-    let told = &bench.bodies("1").await[1];
-    assert!(told.contains("\"metadata\":{\"a\":\"\u{fffd}\"}"));
+    let delivered = &bench.bodies("1").await[1];
+    assert!(delivered.contains("\"metadata\":{\"a\":\"\u{fffd}\"}"));
 }

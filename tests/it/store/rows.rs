@@ -1,4 +1,4 @@
-//! What an outsider may insert, and what it is told otherwise.
+//! What an outsider may insert, and what it is delivered otherwise.
 
 use super::bench::Bench;
 use super::fixtures::body;

@@ -135,8 +135,8 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
 
 async fn tried(bench: &Bench, webhook: usize, how: u8) {
     let name = WEBHOOKS[webhook];
-    let standing = bench.store.webhook_health(&WebhookName::new(name)).await;
-    if standing.unwrap().disabled.is_some() {
+    let health = bench.store.webhook_health(&WebhookName::new(name)).await;
+    if health.unwrap().disabled.is_some() {
         return;
     }
     let heads = bench.heads(name).await;

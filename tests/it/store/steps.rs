@@ -155,7 +155,7 @@ async fn titles_are_kept_whatever_is_in_them() {
 }
 
 #[tokio::test]
-async fn being_told_of_a_delay_is_remembered() {
+async fn that_a_delay_was_sent_is_remembered() {
     let bench = Bench::with_jobs(&["1"]).await;
     let queued = r#"{"steps":[{"title":"a","status":"pending","result":{"code":"temporary-unavailable-queued"}}]}"#;
     sees_at(&bench, queued, 0).await;

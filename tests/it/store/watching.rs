@@ -30,7 +30,7 @@ async fn jobs_that_run_or_have_just_ended_come_with_the_latest_change_first() {
 }
 
 #[tokio::test]
-async fn a_watched_job_has_its_steps_its_latest_change_and_what_was_told() {
+async fn a_watched_job_has_its_steps_its_latest_change_and_its_deliveries() {
     let bench = Bench::with_jobs(&["1", "2"]).await;
     bench
         .sees(
@@ -56,13 +56,13 @@ async fn a_watched_job_has_its_steps_its_latest_change_and_what_was_told() {
     assert_eq!(waits.changed_at, waits.summary.row.created_at);
     assert_eq!((failed.last_seq, failed.changed_at), (2, T0));
     assert_eq!(failed.summary, bench.detail("1").await.summary);
-    let told = DeliveryCounts {
+    let delivered = DeliveryCounts {
         delivered: 1,
         pending: failed.deliveries.pending,
         attempts: 1,
         ..DeliveryCounts::default()
     };
-    assert_eq!(failed.deliveries, told);
+    assert_eq!(failed.deliveries, delivered);
     assert_eq!(
         failed.deliveries.pending + 1,
         bench.detail("1").await.deliveries.len() as u64

@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// A world in which webhook "all" is told everything and the daemon runs.
+    /// A world in which webhook "all" gets every event and the daemon runs.
     pub(crate) async fn running() -> Self {
         Self::running_with("").await
     }
@@ -143,7 +143,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(&mut self, clock: Clock) {
-        let surroundings = Environment {
+        let environment = Environment {
             clock,
             jitter: Jitter::seeded(7),
             intake_tick: self.tick,
@@ -155,7 +155,7 @@ impl World {
         // become another program.
         for _ in 0..20_000 {
             let (settings, stop) = (self.settings(), CancellationToken::new());
-            match Daemon::start(settings, surroundings.clone(), &stop).await {
+            match Daemon::start(settings, environment.clone(), &stop).await {
                 Err(error) if error.is::<LockError>() => {
                     let breath = tokio::task::spawn_blocking(std::thread::yield_now);
                     self.clock.held(breath).await.unwrap();

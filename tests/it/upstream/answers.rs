@@ -281,7 +281,7 @@ async fn what_is_loose_on_the_wire_is_read_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_compressed_stops_at_the_limit_and_is_rubbish_when_broken() {
+async fn what_is_compressed_stops_at_the_limit_and_is_unusable_when_broken() {
     let whole = format!("{JOB}{}", " ".repeat(MAX_BODY - JOB.len()));
     let (fits, beyond) = (
         packed(whole.as_bytes()),

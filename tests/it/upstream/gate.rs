@@ -43,7 +43,7 @@ async fn retry_after_closes_the_gate_for_all_as_long_as_it_says_once_two_jobs_ar
         (429, "retry-after: 0\r\n", 1, 2),
         (429, "retry-after: 784111837000\r\n", 3600, 3600),
         (429, "retry-after: 99999999999999999999\r\n", 3600, 3600),
-        (429, "retry-after: rubbish\r\n", 1, 2),
+        (429, "retry-after: nonsense\r\n", 1, 2),
     ] {
         let server = Server::start(move |_| reply(status, headers, "")).await;
         let upstream = client_of(&server, Auth::None);

@@ -165,7 +165,7 @@ async fn polls_that_are_dropped_or_fail_give_back_what_they_have() {
             "endless-" => Reply::Endless(open.into(), large),
             "bomb-" => reply(200, "", packed(&job(MAX_BODY + 1))),
             "broken-" => reply(200, "", &packed(&large)[..500]),
-            "rubbish-" => reply(200, "", &large[1..]),
+            "nonsense-" => reply(200, "", &large[1..]),
             "words-" => reply(500, "", &large[..60 << 10]),
             _ => script(request),
         }
@@ -175,7 +175,7 @@ async fn polls_that_are_dropped_or_fail_give_back_what_they_have() {
     drop(stuck);
     let begun = Instant::now();
     for fault in [
-        "cut", "reset", "endless", "bomb", "broken", "rubbish", "words",
+        "cut", "reset", "endless", "bomb", "broken", "nonsense", "words",
     ] {
         let mut failed = polling(&upstream, (0..2 * ALL).map(|n| format!("{fault}-{n}")));
         while let Some(poll) = failed.join_next().await {

@@ -44,7 +44,7 @@ pub enum CopyError {
     /// A file or folder cannot be used in this way; the text says why and how to go on.
     #[error("{0}")]
     Refused(String),
-    /// The program was told to stop.
+    /// The program was asked to stop.
     #[error("stopped by a signal before it was done; nothing was changed, type it again")]
     Stopped,
 }

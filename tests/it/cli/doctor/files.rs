@@ -7,7 +7,7 @@ use super::{Patient, chmod};
 
 impl Patient {
     fn beside(&self, end: &str) -> PathBuf {
-        let mut name = self.desk.path().into_os_string();
+        let mut name = self.shell.path().into_os_string();
         name.push(end);
         name.into()
     }
@@ -16,7 +16,7 @@ impl Patient {
 #[test]
 fn a_folder_that_everybody_can_write_is_a_problem_and_a_private_one_a_note() {
     let patient = Patient::migrated();
-    let folder = patient.desk.folder.path();
+    let folder = patient.shell.folder.path();
     chmod(folder, 0o1777);
     patient
         .examined()
@@ -50,7 +50,7 @@ fn the_mode_of_the_database_is_judged_by_whom_it_shuts_out_or_lets_in() {
         (0o600, "note", "members of its group cannot enqueue"),
         (0o660, "ok", ""),
     ] {
-        chmod(&patient.desk.path(), mode);
+        chmod(&patient.shell.path(), mode);
         let report = patient.examined();
         report.has(
             "database.permissions",
@@ -108,7 +108,7 @@ async fn an_index_left_by_another_program_with_a_umask_of_its_own_is_a_problem()
 #[test]
 fn a_folder_that_is_not_there_is_a_problem_with_the_command_that_makes_it() {
     let mut patient = Patient::new();
-    let absent = patient.desk.folder.path().join("absent");
+    let absent = patient.shell.folder.path().join("absent");
     let url = format!("sqlite://{}/jobs.db", absent.display());
     patient.set("DATABASE__URL", &url);
     let make = format!(
@@ -126,7 +126,7 @@ fn a_folder_that_is_not_there_is_a_problem_with_the_command_that_makes_it() {
 }
 
 #[test]
-fn who_may_not_look_is_told_so_and_finds_no_problem() {
+fn a_user_who_may_not_read_gets_a_note_and_no_problem() {
     use std::os::unix::process::CommandExt as _;
 
     const NOBODY: u32 = 65534;
@@ -145,7 +145,7 @@ fn who_may_not_look_is_told_so_and_finds_no_problem() {
     chmod(&key, 0o600);
     patient.set("UPSTREAM__AUTH", "bearer");
     patient.set("UPSTREAM__API_KEY_FILE", key.to_str().unwrap());
-    chmod(patient.desk.folder.path(), 0o2775);
+    chmod(patient.shell.folder.path(), 0o2775);
     let made = patient.command(&["doctor", "--json", "--offline"]);
     let mut command = std::process::Command::new(program);
     command
@@ -177,7 +177,7 @@ fn who_may_not_look_is_told_so_and_finds_no_problem() {
 #[test]
 fn files_with_secrets_that_others_read_or_write_are_named() {
     let mut patient = Patient::migrated();
-    let file = patient.desk.folder.path().join("key");
+    let file = patient.shell.folder.path().join("key");
     fs::write(&file, "the-key\n").unwrap();
     patient.set("UPSTREAM__AUTH", "bearer");
     patient.set("UPSTREAM__API_KEY_FILE", file.to_str().unwrap());
@@ -209,8 +209,8 @@ fn files_with_secrets_that_others_read_or_write_are_named() {
 #[test]
 fn a_second_name_and_what_is_no_file_of_its_own_are_problems_with_the_command_that_finds_them() {
     let patient = Patient::migrated();
-    let file = patient.desk.path();
-    let name = patient.desk.folder.path().join("name.db");
+    let file = patient.shell.path();
+    let name = patient.shell.folder.path().join("name.db");
     fs::hard_link(&file, &name).unwrap();
     let find = format!("find DIR -xdev -samefile {}", file.display());
     let report = patient.examined();
@@ -244,7 +244,7 @@ fn a_folder_of_root_that_a_group_may_write_is_a_warning() {
         return;
     }
     let patient = Patient::migrated();
-    let folder = patient.desk.folder.path();
+    let folder = patient.shell.folder.path();
     std::os::unix::fs::chown(folder, None, Some(4711)).unwrap();
     chmod(folder, 0o2770);
     patient

@@ -32,7 +32,7 @@ fn is_missing(folder: &Path) -> bool {
 #[test]
 fn a_database_on_a_network_file_system_is_refused_before_anything_touches_it() {
     let mut patient = Patient::new();
-    let share = patient.desk.folder.path().join("share");
+    let share = patient.shell.folder.path().join("share");
     std::fs::create_dir(&share).unwrap();
     if is_missing(&share) {
         eprintln!("not tested: only root may mount a file system, and FUSE must be there");

@@ -144,7 +144,7 @@ async fn a_clock_that_differs_from_the_apis_is_said_before_receivers_refuse_sign
 }
 
 #[tokio::test]
-async fn webhooks_that_cannot_be_told_are_told_apart() {
+async fn webhooks_that_cannot_be_reached_are_distinguished() {
     let open = served(Router::new().route("/hook", head(async || StatusCode::NO_CONTENT))).await;
     let nobody = closed().await;
     let mut patient = Patient::migrated();
@@ -242,7 +242,7 @@ async fn the_daemon_is_asked_how_it_is() {
 #[tokio::test]
 async fn the_daemon_is_asked_on_its_unix_socket_and_with_its_token() {
     let mut patient = Patient::migrated();
-    let path = patient.desk.folder.path().join("status.sock");
+    let path = patient.shell.folder.path().join("status.sock");
     let ready = get(async |headers: HeaderMap| {
         let shown = headers
             .get("authorization")

@@ -38,13 +38,13 @@ async fn check_passes_what_the_daemon_puts_right_at_its_start_and_changes_nothin
     let patient = Patient::new();
     let said = patient.run(&["check", "--offline", "--json"]).done();
     assert!(said.out.contains("is created at the first start"));
-    fs::write(patient.desk.path(), "").unwrap();
+    fs::write(patient.shell.path(), "").unwrap();
     let said = patient.run(&["check", "--offline"]).done();
     assert!(said.out.contains("made at the next start"), "{}", said.out);
-    assert_eq!(fs::metadata(patient.desk.path()).unwrap().len(), 0);
-    assert!(!patient.desk.folder.path().join("jobs.db.lock").exists());
+    assert_eq!(fs::metadata(patient.shell.path()).unwrap().len(), 0);
+    assert!(!patient.shell.folder.path().join("jobs.db.lock").exists());
 
-    patient.desk.run(&["migrate"]).done();
+    patient.shell.run(&["migrate"]).done();
     let _lock = patient.locked();
     for line in patient.run(&["check", "--offline", "--json"]).done().json() {
         let keys: Vec<_> = line.as_object().unwrap().keys().cloned().collect();
@@ -78,9 +78,9 @@ async fn damage_inside_the_file_is_found() {
         .await;
     let mut file = fs::File::options()
         .write(true)
-        .open(patient.desk.path())
+        .open(patient.shell.path())
         .unwrap();
-    let last = fs::metadata(patient.desk.path()).unwrap().len() - 4096;
+    let last = fs::metadata(patient.shell.path()).unwrap().len() - 4096;
     file.seek(SeekFrom::Start(last)).unwrap();
     file.write_all(&[0xa5; 4096]).unwrap();
     drop(file);
@@ -98,7 +98,7 @@ async fn damage_inside_the_file_is_found() {
 #[tokio::test]
 async fn a_log_that_is_never_cut_back_is_a_warning() {
     let patient = Patient::migrated();
-    let mut log = patient.desk.path().into_os_string();
+    let mut log = patient.shell.path().into_os_string();
     log.push("-wal");
     // An empty log of this size, as one is after a checkpoint that could not cut it.
     fs::File::create(log).unwrap().set_len(65 << 20).unwrap();
@@ -218,7 +218,7 @@ async fn rows_that_name_an_unknown_webhook_fail_check_and_are_a_problem_for_the_
 }
 
 #[tokio::test]
-async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
+async fn undelivered_events_are_counted_and_their_age_is_shown() {
     let mut patient = Patient::migrated();
     patient.webhook("BILLING", "https://billing.example/hook");
     let event = |n: u32, age: u32| {
@@ -237,7 +237,7 @@ async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
     patient.examined().has(
         "webhook.backlog",
         "ok",
-        "webhook billing: 0 events not told yet",
+        "webhook billing: 0 events not delivered yet",
         "",
     );
     patient
@@ -254,7 +254,7 @@ async fn what_a_webhook_was_not_told_is_counted_and_its_age_is_said() {
         .await;
     patient
         .examined()
-        .has("webhook.backlog", "warning", "2 events not told yet, the oldest happened 1h ago", "last_error")
+        .has("webhook.backlog", "warning", "2 events not delivered yet, the oldest happened 1h ago", "last_error")
         .has("webhook.given_up", "warning", "1 event of the latest 10,000 given up after the last attempt, the latest happened 2h ago", "")
         .has("webhook.disabled", "problem", "disabled since 1970", "webhook enable billing")
         .ends(1);
@@ -384,7 +384,7 @@ fn the_holder_of_the_lock_is_named_and_the_lock_is_left_alone() {
         "no daemon follows",
         "systemctl start jobtrackd",
     );
-    assert!(!patient.desk.folder.path().join("jobs.db.lock").exists());
+    assert!(!patient.shell.folder.path().join("jobs.db.lock").exists());
     let lock = patient.locked();
     let note = format!("pid {}, since now", std::process::id());
     patient.examined().has("daemon.lock", "ok", &note, "");

@@ -99,8 +99,8 @@ async fn answers_are_found_in_the_relayed_request_only() {
             .sql(&format!("INSERT INTO jobs (id) VALUES ('{id}')"))
             .await;
     }
-    let told = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
-    house.until(told, "5").await;
+    let delivered = "SELECT count(*) FROM events WHERE type = 'job.action_required'";
+    house.until(delivered, "5").await;
 
     let right = json!({ "mfa-response": [CANARY] }).to_string();
     for id in &ids[..4] {
