@@ -1,7 +1,14 @@
 //! What the status server says besides the records of jobs: how the daemon is, pages, and refusals.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
+
+/// Any JSON value.
+#[derive(ToSchema)]
+#[schema(value_type = serde_json::Value)]
+#[expect(dead_code, reason = "describes JSON of others")]
+pub struct Any(serde_json::Value);
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,4 +117,49 @@ pub struct ReadinessRecord {
     /// Followed jobs that name a webhook which is not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jobs_with_unknown_webhook: Option<usize>,
+}
+
+/// A job of the API, unchanged.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what the API writes")]
+pub struct RemoteJob {
+    /// `job`
+    r#type: String,
+    /// The job's id at the API.
+    id: String,
+    /// The steps, each with `title`, `status` and `result`; none before the first good poll.
+    steps: Vec<Any>,
+    /// `self`, and `source` where the API gave one; may be null.
+    links: Option<Any>,
+}
+
+/// The API's list of a user's jobs.
+#[derive(Serialize, ToSchema)]
+pub struct UserJobs {
+    #[schema(pattern = "^list$")]
+    r#type: &'static str,
+    /// How many jobs this page has.
+    size: usize,
+    /// Newest first.
+    #[schema(value_type = Vec<RemoteJob>)]
+    data: Vec<Box<RawValue>>,
+    #[schema(value_type = Any)]
+    links: serde_json::Value,
+    /// Where to go on; null at the end. A page may be short, even empty, and have one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+impl UserJobs {
+    /// A page of them.
+    #[must_use]
+    pub fn of(data: Vec<Box<RawValue>>, links: serde_json::Value, next: Option<String>) -> Self {
+        Self {
+            r#type: "list",
+            size: data.len(),
+            data,
+            links,
+            next,
+        }
+    }
 }

@@ -11,14 +11,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::Parts;
 use super::cursor::JobCursor;
 use super::envelope::json_of;
-use super::openapi::Any;
 use super::query::{Limit, Parameters};
 use super::refusal::Refusal;
 use crate::core::enqueue::EARLIEST;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
-use crate::record::status::Page;
+use crate::record::status::{Any, Page};
 use crate::store::{JobFilter, NewJob, StoreError};
 
 #[derive(Deserialize, IntoParams)]

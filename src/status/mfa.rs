@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 
 use super::Parts;
 use super::budget::Reservation;
-use super::openapi::Any;
 use super::refusal::Refusal;
 use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
 use crate::mfa::{Answers, Challenges, Refused};
+use crate::record::status::Any;
 use crate::store::StoreError;
 use crate::upstream::{NotRelayed, Relayed};
 

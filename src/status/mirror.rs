@@ -4,11 +4,11 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::Parts;
 use super::budget::Reservation;
@@ -16,11 +16,12 @@ use super::cursor::JobCursor;
 use super::envelope::json_bytes;
 use super::etag::{has, tag_of};
 use super::long_poll::Woken;
-use super::openapi::{Any, Refused};
+use super::openapi::Refused;
 use super::query::{Job, Limit, Parameters, User, Wait};
 use super::refusal::Refusal;
 use crate::core::job::{JobId, JobState};
 use crate::record::schema;
+use crate::record::status::{RemoteJob, UserJobs};
 use crate::store::UserFilter;
 
 /// Other parameters are ignored, as the API does.
@@ -32,20 +33,6 @@ pub(super) struct WaitQuery {
     #[serde(default)]
     #[param(value_type = Option<u32>, maximum = 60)]
     wait: Wait,
-}
-
-/// A job of the API, unchanged.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what the API writes")]
-pub(super) struct RemoteJob {
-    /// `job`
-    r#type: String,
-    /// The job's id at the API.
-    id: String,
-    /// The steps, each with `title`, `status` and `result`; none before the first good poll.
-    steps: Vec<Any>,
-    /// `self`, and `source` where the API gave one; may be null.
-    links: Option<Any>,
 }
 
 /// An answer and its tag.
@@ -158,23 +145,6 @@ impl TryFrom<String> for Connection {
     }
 }
 
-/// The API's list of a user's jobs.
-#[derive(Serialize, ToSchema)]
-pub(super) struct UserJobs {
-    #[schema(pattern = "^list$")]
-    r#type: &'static str,
-    /// How many jobs this page has.
-    size: usize,
-    /// Newest first.
-    #[schema(value_type = Vec<RemoteJob>)]
-    data: Vec<Box<RawValue>>,
-    #[schema(value_type = Any)]
-    links: serde_json::Value,
-    /// Where to go on; null at the end. A page may be short, even empty, and have one.
-    #[schema(required)]
-    next: Option<String>,
-}
-
 /// The jobs of a user, as far as they are tracked here
 #[utoipa::path(
     get,
@@ -206,12 +176,6 @@ pub(super) async fn jobs_of_user(
         .into_iter()
         .filter_map(|resource| RawValue::from_string(resource).ok())
         .collect();
-    let list = UserJobs {
-        r#type: "list",
-        size: data.len(),
-        data,
-        links,
-        next: page.next.map(|(at, id)| JobCursor(at, id).text()),
-    };
-    reserved.json_of(&list).await
+    let next = page.next.map(|(at, id)| JobCursor(at, id).text());
+    reserved.json_of(&UserJobs::of(data, links, next)).await
 }

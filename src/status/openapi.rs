@@ -18,16 +18,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::Parts;
 use super::envelope::json_bytes;
-use crate::record::status::ErrorEnvelope;
+use crate::record::status::{Any, ErrorEnvelope};
 
 /// What every refusal is described by.
 pub(super) type Refused = ErrorEnvelope<'static>;
-
-/// Any JSON value.
-#[derive(ToSchema)]
-#[schema(value_type = serde_json::Value)]
-#[expect(dead_code, reason = "describes JSON of others")]
-pub(super) struct Any(serde_json::Value);
 
 /// A moment that a client writes: RFC 3339, or Unix milliseconds.
 pub(super) struct Moment;
