@@ -89,16 +89,13 @@ fn options(command: &Command) -> anyhow::Result<String> {
     let mut section = Vec::new();
     Man::new(command.clone()).render_options_section(&mut section)?;
     let section = String::from_utf8(section)?;
-    Ok(section
-        .split_once(OPTIONS)
-        .map_or_else(String::new, |(_, options)| options.to_owned()))
+    let (_, options) = section.split_once(OPTIONS).unwrap_or_default();
+    Ok(options.to_owned())
 }
 
 /// What the help says after the options. Lines that are indented stay lines.
 fn examples(command: &Command) -> anyhow::Result<String> {
-    let help = command
-        .get_after_long_help()
-        .or_else(|| command.get_after_help());
+    let help = command.get_after_long_help().or(command.get_after_help());
     let Some(help) = help else {
         return Ok(String::new());
     };

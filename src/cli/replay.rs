@@ -110,7 +110,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             );
         }
         if args.resume.is_none() {
-            bail!("no delivery is like that; look for it with: jobtrackd deliveries");
+            bail!("no such delivery; list them with: jobtrackd deliveries");
         }
     }
     report(args, Some(id), &tally, screen)
@@ -225,23 +225,18 @@ impl Tally {
     }
 
     fn lines(&self, dry_run: bool, view: &View) -> Vec<String> {
-        let by_kind = self.by_kind.iter().map(|((webhook, kind), deliveries)| {
-            format!(
-                "{deliveries} × {kind} → {}",
-                text::outside(webhook.as_str(), 64)
-            )
-        });
-        let mut lines: Vec<String> = by_kind.collect();
-        let span = self
-            .first
-            .zip(self.last)
-            .map_or(String::new(), |(first, last)| {
-                format!(", from {} to {}", text::moment(first), text::moment(last))
-            });
-        let (mark, verb) = if dry_run {
-            ("·", "would be")
-        } else {
-            ("✓", "will be")
+        let mut lines: Vec<String> = Vec::new();
+        for ((webhook, kind), deliveries) in &self.by_kind {
+            let webhook = text::outside(webhook.as_str(), 64);
+            lines.push(format!("{deliveries} × {kind} → {webhook}"));
+        }
+        let mut span = String::new();
+        if let Some((first, last)) = self.first.zip(self.last) {
+            span = format!(", from {} to {}", text::moment(first), text::moment(last));
+        }
+        let (mark, verb) = match dry_run {
+            true => ("·", "would be"),
+            false => ("✓", "will be"),
         };
         let events = text::count(self.deliveries, "event");
         let line = format!("{events} {verb} sent again{span}");
@@ -263,14 +258,12 @@ impl Tally {
 }
 
 fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> anyhow::Result<()> {
-    let by_type = tally
-        .by_kind
-        .iter()
-        .map(|((webhook, kind), deliveries)| ReplayedRecord {
-            webhook: webhook.as_str(),
-            r#type: *kind,
-            deliveries: *deliveries,
-        });
+    let by_kind = tally.by_kind.iter();
+    let by_type = by_kind.map(|((webhook, kind), deliveries)| ReplayedRecord {
+        webhook: webhook.as_str(),
+        r#type: *kind,
+        deliveries: *deliveries,
+    });
     let record = ReplayRecord {
         replay: id,
         dry_run: args.dry_run,

@@ -132,6 +132,19 @@ pub(super) fn moment(at: UnixMillis) -> String {
     format!("{}Z", seconds.replace('T', " "))
 }
 
+/// A number of bytes: `1.5 KiB`, `27 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => (0x400, "KiB"),
+        0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
+        _ => (0x4000_0000, "GiB"),
+    };
+    match bytes / unit {
+        whole @ 0..10 => format!("{whole}.{} {name}", bytes % unit * 10 / unit),
+        whole => format!("{whole} {name}"),
+    }
+}
+
 /// A count with its noun: `1 poll`, `7 polls`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -198,5 +211,19 @@ mod tests {
             (count(1, "poll"), count(0, "poll")),
             ("1 poll".to_owned(), "0 polls".to_owned())
         );
+    }
+
+    #[test]
+    fn sizes_have_two_digits_or_more() {
+        for (bytes, shown) in [
+            (0, "0.0 KiB"),
+            (1536, "1.5 KiB"),
+            (106_496, "104 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (27 << 20, "27 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
     }
 }

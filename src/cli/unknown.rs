@@ -43,13 +43,18 @@ pub(super) async fn known_webhook(
     webhooks: &[WebhookSettings],
     store: &Store,
 ) -> anyhow::Result<WebhookName> {
-    let mut names: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
+    let mut names = names_of(webhooks);
     names.extend(store.webhook_names().await?);
     let wanted = WebhookName::new(name);
     match names.contains(&wanted) {
         true => Ok(wanted),
         false => Err(unknown_webhook(name, &names)),
     }
+}
+
+/// The names of the webhooks of the configuration.
+pub(super) fn names_of(webhooks: &[WebhookSettings]) -> Vec<WebhookName> {
+    webhooks.iter().map(|each| each.name.clone()).collect()
 }
 
 /// The error for a webhook that is not there.

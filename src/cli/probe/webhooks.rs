@@ -31,10 +31,11 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
     let mut findings = Vec::new();
     for webhook in webhooks {
         let finding = match sender.reach(webhook).await {
-            Ok(status) => ok(
-                check,
-                format!("can be reached (HEAD answered with {status}); no event was sent"),
-            ),
+            Ok(status) => {
+                let text =
+                    format!("can be reached (HEAD answered with {status}); no event was sent");
+                ok(check, text)
+            }
             Err((class, detail)) => problem(check, format!("{}: {detail}", class.as_str()))
                 .advise(unreached(class, webhook)),
         };
@@ -118,13 +119,9 @@ pub(in crate::cli) async fn backlog(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in names {
-        let mut of_one = Vec::from_iter(unreadable_rows(store, name).await);
-        of_one.extend(backlog_of(store, name, clock).await);
-        findings.extend(
-            of_one
-                .into_iter()
-                .map(|found| found.of_webhook(&outside(name.as_str(), 64))),
-        );
+        let rows = unreadable_rows(store, name).await.into_iter();
+        let found = rows.chain(backlog_of(store, name, clock).await);
+        findings.extend(found.map(|each| each.of_webhook(&outside(name.as_str(), 64))));
     }
     findings
 }
@@ -172,9 +169,8 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     }];
     if backlog.exhausted > 0 {
         let events = count(backlog.exhausted, "event");
-        let latest = backlog.exhausted_latest.map_or_else(String::new, |at| {
-            format!(", the latest happened {}", ago(age(at)))
-        });
+        let ago = backlog.exhausted_latest.map(|at| ago(age(at)));
+        let latest = ago.map_or(String::new(), |ago| format!(", the latest happened {ago}"));
         let text = format!("{events} of the latest 10,000 given up after the last attempt{latest}");
         findings.push(warning("webhook.given_up", text).advise(
             "they are kept; once the receiver works again, see what would be sent with: jobtrackd replay --webhook NAME \

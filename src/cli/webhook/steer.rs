@@ -5,7 +5,7 @@ use anyhow::bail;
 use crate::cli::pages::every;
 use crate::cli::screen::Screen;
 use crate::cli::text::{count, outside};
-use crate::cli::unknown::{known_webhook, unknown_webhook};
+use crate::cli::unknown::{known_webhook, names_of, unknown_webhook};
 use crate::core::delivery::WebhookName;
 use crate::record::command::{MoveRecord, SwitchRecord};
 use crate::store::{Moved, Store};
@@ -131,7 +131,7 @@ pub(super) async fn hand_over(
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let configured: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
+    let configured = names_of(webhooks);
     let (from, to) = (WebhookName::new(&args.from), WebhookName::new(&args.to));
     if !configured.contains(&to) {
         return Err(unknown_webhook(&args.to, &configured));
