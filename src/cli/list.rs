@@ -156,10 +156,9 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         }
     }
     if let Some((at, _)) = stopped {
+        let (moment, until) = (text::moment(at), at.rfc3339());
         screen.note(&format!(
-            "no job enqueued before {} was searched; go on with: --until {}",
-            text::moment(at),
-            at.rfc3339()
+            "no job enqueued before {moment} was searched; go on with: --until {until}"
         ));
     }
     Ok(())
@@ -167,12 +166,8 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
 
 /// The jobs as a table.
 fn draw(jobs: &[JobSummary], view: &View) -> String {
-    table::draw(
-        &COLUMNS,
-        jobs,
-        |job, column, width| cell(job, column, width, view),
-        view,
-    )
+    let cell = |job: &JobSummary, column, width| cell(job, column, width, view);
+    table::draw(&COLUMNS, jobs, cell, view)
 }
 
 fn cell(job: &JobSummary, column: usize, width: usize, view: &View) -> Cell {

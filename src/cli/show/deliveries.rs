@@ -1,5 +1,6 @@
 //! The deliveries of a job, webhook by webhook.
 
+use crate::cli::deliveries::tone_of;
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
 use crate::cli::text;
@@ -71,10 +72,8 @@ fn push_webhook(
     let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
     out.push_str(&format!("  {name}  {note}\n"));
     // Those that matter most, in order of sequence.
-    let waiting = lane
-        .iter()
-        .filter(|each| !is_delivered(each))
-        .take(MOST_UNDELIVERED);
+    let waiting = lane.iter().filter(|each| !is_delivered(each));
+    let waiting = waiting.take(MOST_UNDELIVERED);
     let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
     let mut shown: Vec<&DeliveryRow> = waiting.chain(done).copied().collect();
     shown.sort_by_key(|delivery| delivery.sequence);
@@ -126,12 +125,14 @@ fn push_delivery(
     detail: &JobDetail,
     view: &View,
 ) {
-    let (tone, mark) = match delivery.state {
-        DeliveryState::Delivered => (Tone::Good, "✓"),
-        DeliveryState::Pending if delivery.last_error.is_some() => (Tone::Warn, "↻"),
-        DeliveryState::Pending => (Tone::Busy, "○"),
-        DeliveryState::Exhausted => (Tone::Bad, "✗"),
-        DeliveryState::Disabled => (Tone::Dim, "–"),
+    let has_failed = delivery.last_error.is_some();
+    let tone = tone_of(delivery.state, has_failed);
+    let mark = match delivery.state {
+        DeliveryState::Delivered => "✓",
+        DeliveryState::Pending if has_failed => "↻",
+        DeliveryState::Pending => "○",
+        DeliveryState::Exhausted => "✗",
+        DeliveryState::Disabled => "–",
     };
     let mut events = detail.events.iter();
     let event = events.find(|each| each.id == delivery.event_id);
@@ -158,15 +159,14 @@ fn push_delivery(
 /// The attempts so far, what comes next, and for which webhook it stands in.
 fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = attempts(delivery, lane, now);
-    match delivery
-        .fallback_for
-        .as_deref()
-        .map(|webhook| text::outside(webhook, 64))
-    {
-        Some(webhook) if attempts.is_empty() => format!("in place of {webhook}"),
-        Some(webhook) => format!("{attempts}, in place of {webhook}"),
-        None => attempts,
-    }
+    let Some(webhook) = &delivery.fallback_for else {
+        return attempts;
+    };
+    let separator = if attempts.is_empty() { "" } else { ", " };
+    format!(
+        "{attempts}{separator}in place of {}",
+        text::outside(webhook, 64)
+    )
 }
 
 fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
@@ -178,10 +178,12 @@ fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> S
         (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
         (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
         (DeliveryState::Pending, None) => {
-            let head = lane
+            let mut pending = lane
                 .iter()
-                .find(|other| other.state == DeliveryState::Pending);
-            head.map_or(String::new(), |head| format!("after #{}", head.sequence))
+                .filter(|other| other.state == DeliveryState::Pending);
+            pending
+                .next()
+                .map_or(String::new(), |head| format!("after #{}", head.sequence))
         }
         (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
         _ if delivery.expired_at.is_some() => format!("expired, {attempts}"),

@@ -88,7 +88,7 @@ pub(in crate::cli) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(json: bool, began_at: UnixMillis) -> Self {
+    pub(in crate::cli) fn new(json: bool, began_at: UnixMillis) -> Self {
         Self {
             json,
             began_at,

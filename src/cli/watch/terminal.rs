@@ -43,7 +43,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub(super) fn enter(out: impl AsFd, style: Style) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn enter(out: impl AsFd, style: Style) -> anyhow::Result<Self> {
         let out = out.as_fd().try_clone_to_owned();
         let mut terminal = Self {
             out: Arc::new(out.context("the terminal cannot be used")?.into()),

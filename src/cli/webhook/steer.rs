@@ -143,9 +143,11 @@ pub(super) async fn hand_over(
     let mut moved = Moved::default();
     while !moved.is_last {
         let page = store.move_deliveries(&from, &to).await?;
-        moved.deliveries += page.deliveries;
-        moved.jobs += page.jobs;
-        moved.is_last = page.is_last;
+        moved = Moved {
+            deliveries: moved.deliveries + page.deliveries,
+            jobs: moved.jobs + page.jobs,
+            ..page
+        };
     }
     let is_known = names.contains(&from) || configured.contains(&from);
     if moved.deliveries + moved.jobs == 0 && !is_known {
@@ -163,7 +165,9 @@ pub(super) async fn hand_over(
             count(moved.jobs, "running job"),
         );
         let from = outside(from.as_str(), 64);
-        vec![view.done(&format!("{to} is told instead of {from}: {events}, {jobs}"))]
+        vec![view.done(&format!(
+            "{to} gets the events instead of {from}: {events}, {jobs}"
+        ))]
     })?;
     if configured.contains(&from) {
         screen.note(&format!(

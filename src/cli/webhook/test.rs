@@ -64,11 +64,10 @@ pub(super) async fn run(
     let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
-    let printed = screen.answer(
-        args.json,
-        &record(&attempt, &event, &report, &shown),
-        |view| lines(&event, &report, &shown, view),
-    );
+    let record = record(&attempt, &event, &report, &shown);
+    let printed = screen.answer(args.json, &record, |view| {
+        lines(&event, &report, &shown, view)
+    });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
         screen.note(&format!("the attempt was not written down: {error}"));
