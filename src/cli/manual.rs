@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, italic, roman};
+use clap_mangen::roff::{Roff, roman};
 
 use super::print::print;
 
@@ -12,6 +12,8 @@ const TITLE: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\" \"User Commands\"\n"
 );
+
+const SYNOPSIS: &str = ".SH SYNOPSIS\n\\fBjobtrackd\\fR [\\fB\\-\\-config\\fR \\fIFILE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]\n";
 
 /// What no option says, in the language of man.
 const WRITTEN: &str = include_str!("manual.roff");
@@ -31,31 +33,13 @@ fn page(command: Command) -> anyhow::Result<String> {
     Man::new(command.clone()).render_name_section(&mut name)?;
     let mut page = TITLE.to_owned();
     page.push_str(&String::from_utf8(name)?);
-    page.push_str(&written(&synopsis())?);
+    page.push_str(SYNOPSIS);
     page.push_str(OPTIONS);
     page.push_str(&options(&command)?);
     page.push_str(".SH COMMANDS\n");
     describe_below(&command, &mut page)?;
     page.push_str(WRITTEN);
     Ok(page)
-}
-
-fn synopsis() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["SYNOPSIS"]);
-    roff.text([
-        bold("jobtrackd"),
-        roman(" ["),
-        bold("--config"),
-        roman(" "),
-        italic("FILE"),
-        roman("] "),
-        italic("COMMAND"),
-        roman(" ["),
-        italic("ARGUMENT"),
-        roman("...]"),
-    ]);
-    roff
 }
 
 /// All commands below this one, and those below them.

@@ -94,25 +94,16 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 /// A duration with its one or two largest units: `340ms`, `3.6s`, `42s`, `4m 12s`, `3h 5m`, `7d 23h`.
 pub(super) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let pair = |large: u64, unit: char, small: u64, rest: char| {
-        if small == 0 {
-            format!("{large}{unit}")
-        } else {
-            format!("{large}{unit} {small}{rest}")
-        }
+    let pair = |large: u64, unit: char, small: u64, rest: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{rest}"),
     };
-    match seconds {
-        0 => format!("{}ms", duration.as_millis()),
-        1..10 => {
-            let tenths = duration.subsec_millis() / 100;
-            match tenths {
-                0 => format!("{seconds}s"),
-                _ => format!("{seconds}.{tenths}s"),
-            }
-        }
-        10..60 => format!("{seconds}s"),
-        60..3600 => pair(seconds / 60, 'm', seconds % 60, 's'),
-        3600..86_400 => pair(seconds / 3600, 'h', seconds / 60 % 60, 'm'),
+    match (seconds, duration.subsec_millis() / 100) {
+        (0, _) => format!("{}ms", duration.as_millis()),
+        (1..10, tenths @ 1..) => format!("{seconds}.{tenths}s"),
+        (1..60, _) => format!("{seconds}s"),
+        (60..3600, _) => pair(seconds / 60, 'm', seconds % 60, 's'),
+        (3600..86_400, _) => pair(seconds / 3600, 'h', seconds / 60 % 60, 'm'),
         _ => pair(seconds / 86_400, 'd', seconds / 3600 % 24, 'h'),
     }
 }

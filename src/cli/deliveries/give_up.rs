@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         let names = store.webhook_names().await?;
         if !names.contains(&webhook) {
             let near = nearest_name(webhook.as_str(), names.iter().map(WebhookName::as_str));
-            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             let webhook = text::outside(webhook.as_str(), 64);
             bail!("a webhook {webhook} has no deliveries{near}");
         }
@@ -67,7 +67,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     screen.answer(args.json, &record, |view| {
         vec![match deliveries {
-            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be told"),
+            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be sent"),
             1 => view.done("1 delivery given up"),
             many => view.done(&format!("{many} deliveries given up")),
         }]

@@ -74,43 +74,48 @@ pub(in crate::cli) fn paused(until: UnixMillis) -> Finding {
 }
 
 fn failed(error: &CheckError, base: &Url) -> Finding {
-    let answer = |advice: String| ("upstream.answer", advice);
-    let credentials = |advice: &str| ("upstream.credentials", advice.to_owned());
-    let refused = || {
-        credentials(
-            "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and run: systemctl \
-             restart jobtrackd",
-        )
-    };
-    let throttled = || {
-        let advice = "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
-        ("upstream.throttled", advice.to_owned())
-    };
+    const REFUSED: &str = "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and \
+                           run: systemctl restart jobtrackd";
+    const THROTTLED: &str =
+        "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
     let (check, advice) = match error {
         CheckError::Token(token) => match &token.trouble {
-            TokenTrouble::Refused { .. } => refused(),
-            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => throttled(),
+            TokenTrouble::Refused { .. } => ("upstream.credentials", REFUSED.to_owned()),
+            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => {
+                ("upstream.throttled", THROTTLED.to_owned())
+            }
             TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
                 no_connection(base)
             }
-            TokenTrouble::Unavailable(_) => answer(format!(
-                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
-            )),
+            TokenTrouble::Unavailable(_) => (
+                "upstream.answer",
+                format!(
+                    "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
+                ),
+            ),
         },
-        CheckError::Refused(_) => refused(),
-        CheckError::Forbidden(_) => credentials(
-            "the key is good and not enough; ask the API's owner for the right to read jobs, or correct upstream.scope, then \
-             run: systemctl reload jobtrackd",
+        CheckError::Refused(_) => ("upstream.credentials", REFUSED.to_owned()),
+        CheckError::Forbidden(_) => (
+            "upstream.credentials",
+            "the key is good and not enough; ask the API's owner for the \
+             right to read jobs, or correct upstream.scope, then run: systemctl reload jobtrackd"
+                .to_owned(),
         ),
-        CheckError::Throttled(_) => throttled(),
+        CheckError::Throttled(_) => ("upstream.throttled", THROTTLED.to_owned()),
         CheckError::NoConnection(_) => no_connection(base),
-        CheckError::Target(_) => answer("correct upstream.base_url".to_owned()),
-        CheckError::NotTheApi(_) => answer(format!(
-            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
-        )),
-        CheckError::NoAnswer(_) => answer(format!(
-            "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
-        )),
+        CheckError::Target(_) => ("upstream.answer", "correct upstream.base_url".to_owned()),
+        CheckError::NotTheApi(_) => (
+            "upstream.answer",
+            format!(
+                "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
+            ),
+        ),
+        CheckError::NoAnswer(_) => (
+            "upstream.answer",
+            format!(
+                "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
+            ),
+        ),
     };
     problem(check, error.to_string()).advise(advice)
 }

@@ -31,11 +31,10 @@ pub(in crate::cli) async fn reach(webhooks: &[WebhookSettings], clock: &Clock) -
     let mut findings = Vec::new();
     for webhook in webhooks {
         let finding = match sender.reach(webhook).await {
-            Ok(status) => {
-                let text =
-                    format!("can be reached (HEAD answered with {status}); no event was sent");
-                ok(check, text)
-            }
+            Ok(status) => ok(
+                check,
+                format!("can be reached (HEAD answered with {status}); no event was sent"),
+            ),
             Err((class, detail)) => problem(check, format!("{}: {detail}", class.as_str()))
                 .advise(unreached(class, webhook)),
         };

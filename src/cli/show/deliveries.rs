@@ -162,11 +162,11 @@ fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> S
     let Some(webhook) = &delivery.fallback_for else {
         return attempts;
     };
-    let separator = if attempts.is_empty() { "" } else { ", " };
-    format!(
-        "{attempts}{separator}in place of {}",
-        text::outside(webhook, 64)
-    )
+    let (comma, webhook) = (
+        if attempts.is_empty() { "" } else { ", " },
+        text::outside(webhook, 64),
+    );
+    format!("{attempts}{comma}in place of {webhook}")
 }
 
 fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
@@ -178,12 +178,9 @@ fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> S
         (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
         (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
         (DeliveryState::Pending, None) => {
-            let mut pending = lane
-                .iter()
-                .filter(|other| other.state == DeliveryState::Pending);
-            pending
-                .next()
-                .map_or(String::new(), |head| format!("after #{}", head.sequence))
+            let is_pending = |other: &&&DeliveryRow| other.state == DeliveryState::Pending;
+            let head = lane.iter().find(is_pending);
+            head.map_or(String::new(), |head| format!("after #{}", head.sequence))
         }
         (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),
         _ if delivery.expired_at.is_some() => format!("expired, {attempts}"),
