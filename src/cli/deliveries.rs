@@ -55,7 +55,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Give an event up: send it to nobody any more, and go on with the next one
+    /// Give an event up: do not send it any more, and go on with the next one
     GiveUp(give_up::Args),
 }
 

@@ -32,7 +32,7 @@ const ID_CHARS: usize = 200;
 /// Most columns that short ids are filled up to.
 const MOST_ALIGNED: usize = 40;
 
-/// The id that stands for standard input.
+/// The id that means standard input.
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
@@ -97,7 +97,7 @@ impl Args {
         };
         let (deadline, not_before) = self.times(now);
         if self.is_stdin() && self.ids.len() > 1 {
-            let wrong = "- reads the ids from standard input and stands alone";
+            let wrong = "- reads the ids from standard input and cannot be combined with other ids";
             return usage(ErrorKind::ArgumentConflict, wrong);
         }
         if self.url.is_some() && (self.is_stdin() || self.ids.len() > 1) {

@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Go on with what happens from now on
     #[arg(long, short)]
     follow: bool,
-    /// Begin behind the event at this place
+    /// Begin behind the event with this cursor
     #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type
@@ -100,7 +100,7 @@ fn first_of_latest(args: &Args, newest: i64) -> i64 {
 struct Reader<'a> {
     args: &'a Args,
     store: &'a Store,
-    /// The place of the last event that was read.
+    /// The cursor of the last event that was read.
     after: i64,
     /// How many more are wanted; `None`: all.
     left: Option<u32>,
@@ -121,7 +121,7 @@ impl Reader<'_> {
         Ok((page.events, page.complete))
     }
 
-    /// Prints everything there is; `false` when enough was printed, or nobody reads it any more.
+    /// Prints everything there is; `false` when enough was printed, or the reader has gone.
     async fn drain(&mut self, screen: &mut Screen) -> anyhow::Result<bool> {
         while self.left != Some(0) && !screen.is_closed() {
             let (events, complete) = self.page().await?;

@@ -45,7 +45,7 @@ fn page(command: Command) -> anyhow::Result<String> {
 /// All commands below this one, and those below them.
 fn describe_below(command: &Command, page: &mut String) -> anyhow::Result<()> {
     for command in command.get_subcommands().filter(|each| !each.is_hide_set()) {
-        // What goes anywhere stands once, at the top.
+        // Global options are listed once, at the top.
         let own = |arg: Arg| {
             let anywhere = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(anywhere)

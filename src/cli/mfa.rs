@@ -19,7 +19,7 @@ use crate::mfa::{Answers, Challenges, LONGEST_ANSWER, MOST_ANSWERS, OpenChalleng
 use crate::store::Store;
 use crate::upstream::{Relayed, UpstreamSettings};
 
-/// Stands for "read the answers from standard input".
+/// Means "read the answers from standard input".
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]

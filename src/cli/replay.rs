@@ -18,7 +18,7 @@ use crate::core::time::UnixMillis;
 use crate::record::command::{ReplayRecord, ReplayedRecord};
 use crate::store::{Replay, ReplayFilter, ReplayPage, Replayable, Store};
 
-/// Most deliveries that one replay can be told to make.
+/// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;
 
 /// Deliveries that a dry run shows one by one.
@@ -27,7 +27,7 @@ const SHOWN: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Each is sent with the id and the bytes it always had, in the original order, with its whole schedule before \
-                  it; webhook-replay: true says what it is. Webhooks that never had an event are not told of it, those that \
+                  it; webhook-replay: true says what it is. Webhooks that never had an event do not get it, those that \
                   are disabled are left alone. A daemon that is up begins at once.\n\nA replay that was broken off is gone on \
                   with by --resume.\n\nExamples:\n  jobtrackd replay --webhook billing --since 2h --failed-only --dry-run\n  \
                   jobtrackd replay --job 61723\n  jobtrackd replay --event evt_0f3a… --webhook billing"

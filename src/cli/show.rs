@@ -88,9 +88,9 @@ fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -
 
 fn head(job: &JobSummary, view: &View) -> String {
     let row = &job.row;
-    let tone = Tone::of_state(row.state);
+    let (symbol, tone) = steps::state_mark(row.state);
     let id = view.paint(Tone::Strong, row.id.as_str());
-    let line = view.marked(tone, steps::state_symbol(row.state), &id);
+    let line = view.marked(tone, symbol, &id);
     let state = view.paint(tone, row.state.as_str());
     format!("{line}  {state}\n") + &facts(&facts_of(job, view), "  ", NAME_WIDTH, view)
 }

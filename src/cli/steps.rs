@@ -61,29 +61,18 @@ impl StepState {
         }
     }
 
-    /// Its symbol, one column wide.
-    pub(super) fn symbol(self) -> &'static str {
+    /// Its symbol, one column wide, and its tone.
+    pub(super) fn mark(self) -> (&'static str, Tone) {
         match self {
-            Self::Done => "✓",
-            Self::Skipped => "–",
-            Self::Running => "◐",
-            Self::NeedsAnswer => "?",
-            Self::Waiting => "○",
-            Self::Queued => "◷",
-            Self::Failed => "✗",
-            Self::Missing => "·",
-            Self::Unknown => "◇",
-        }
-    }
-
-    /// Its tone.
-    pub(super) fn tone(self) -> Tone {
-        match self {
-            Self::Done => Tone::Good,
-            Self::Skipped | Self::Waiting | Self::Missing => Tone::Dim,
-            Self::Running => Tone::Busy,
-            Self::NeedsAnswer | Self::Queued | Self::Unknown => Tone::Warn,
-            Self::Failed => Tone::Bad,
+            Self::Done => ("✓", Tone::Good),
+            Self::Skipped => ("–", Tone::Dim),
+            Self::Running => ("◐", Tone::Busy),
+            Self::NeedsAnswer => ("?", Tone::Warn),
+            Self::Waiting => ("○", Tone::Dim),
+            Self::Queued => ("◷", Tone::Warn),
+            Self::Failed => ("✗", Tone::Bad),
+            Self::Missing => ("·", Tone::Dim),
+            Self::Unknown => ("◇", Tone::Warn),
         }
     }
 
@@ -115,13 +104,13 @@ pub(super) fn transition(step: &str, from: Option<&str>, to: &str) -> String {
     format!("{}: {from}{}", title(step), outside(to))
 }
 
-/// A state's symbol, one column wide.
-pub(super) fn state_symbol(state: JobState) -> &'static str {
+/// The symbol of a job's state, one column wide, and its tone.
+pub(super) fn state_mark(state: JobState) -> (&'static str, Tone) {
     match state {
-        JobState::Pending => "○",
-        JobState::InProgress => "◐",
-        JobState::Success => "✓",
-        JobState::Failed => "✗",
+        JobState::Pending => ("○", Tone::Dim),
+        JobState::InProgress => ("◐", Tone::Busy),
+        JobState::Success => ("✓", Tone::Good),
+        JobState::Failed => ("✗", Tone::Bad),
     }
 }
 
@@ -150,7 +139,7 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     };
     let tone = match state {
         StepState::Waiting | StepState::Running => Tone::Plain,
-        other => other.tone(),
+        other => other.mark().1,
     };
     let counts = format!("{done}/{all}");
     let short = format!("{counts} {word}");

@@ -24,7 +24,7 @@ use page::Frame;
 use signals::{Request, Signals, output_is_closed};
 use terminal::Terminal;
 
-/// How often commits of others are looked for.
+/// How often it is checked whether another process has committed.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Ticks after which times are drawn anew.
@@ -139,7 +139,7 @@ pub(super) async fn saw_commit(watcher: &mut Watcher) -> anyhow::Result<bool> {
     }
 }
 
-/// Whether it is worth reading again, as soon as a lock is released.
+/// Whether reading again can succeed, once a lock is released.
 pub(super) fn is_temporary(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<StoreError>();
     error.is_some_and(StoreError::is_temporary)

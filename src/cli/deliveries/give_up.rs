@@ -14,7 +14,7 @@ use crate::store::{Store, Unwanted};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "It becomes exhausted, and the job's next event is sent at once, also by a daemon that is up; a request under \
-                  way may still arrive. No fallback is told. What is given up can be sent again by: jobtrackd replay --event \
+                  way may still arrive. Nothing goes to a fallback. What is given up can be sent again by: jobtrackd replay --event \
                   EVENT\n\nExamples:\n  jobtrackd deliveries give-up evt_0f3a… --webhook billing\n  jobtrackd deliveries \
                   give-up --all --webhook gone"
 )]

@@ -45,7 +45,7 @@ pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holde
         findings.push(ok(check, format!("a daemon follows this database ({pid})")));
     } else {
         findings.push(warning(check, "no daemon follows this database").advise(format!(
-            "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
+            "jobs are not polled and no events are sent; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
         )));
         findings.extend(unit().await);
     }
@@ -69,7 +69,7 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
     let address = match &settings.listen {
         None => return ok(check, "the status server is turned off"),
         Some(Listen::Tcp(address)) if address.port() == 0 => {
-            let text = "the status server has a port of its own choice and is not asked";
+            let text = "the status server listens on a port that is chosen at its start, so it was not checked";
             return ok(check, text);
         }
         Some(address) => reached_at(address),
@@ -89,7 +89,7 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
         }
         (Err(_), Some(Holder::Nobody)) => ok(
             check,
-            format!("nobody listens on {address}, as no daemon runs"),
+            format!("no program listens on {address}, as no daemon runs"),
         ),
         (Ok((status, body)), _) => answered(status, &body),
         (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {

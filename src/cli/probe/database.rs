@@ -22,7 +22,7 @@ const COMFORTABLE_SPACE: u64 = 512 << 20;
 /// Fewer free inodes than this are a problem: SQLite makes files beside the database.
 const LEAST_INODES: u64 = 64;
 
-/// A log beyond this is a warning: the daemon cuts it back to 64 MiB whenever nobody reads an old state of it.
+/// A log beyond this is a warning: the daemon cuts it back to 64 MiB whenever no program reads an old state of it.
 const LARGE_LOG: u64 = 64 << 20;
 
 /// A file up to this is read whole to find damage.
@@ -231,7 +231,7 @@ pub(in crate::cli) async fn inside(store: &Store, path: &Path) -> Vec<Finding> {
 async fn lock(store: &Store, path: &Path) -> Finding {
     let check = "database.lock";
     match store.writable().await {
-        Ok(()) => ok(check, "nobody keeps the write lock"),
+        Ok(()) => ok(check, "no program keeps the write lock"),
         Err(StoreError::Busy) => problem(check, "another program keeps the write lock").advise(format!(
             "nothing is polled or sent until it lets go; find that program and end it: fuser -v {}",
             path.display()

@@ -1,4 +1,4 @@
-//! The rows: jobs for webhooks that are not configured, jobs that fail their polls, jobs that nobody polls.
+//! The rows: jobs for webhooks that are not configured, jobs that fail their polls, jobs that are not polled.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ fn overdue(health: &JobsHealth, pause: Option<UnixMillis>, now: UnixMillis) -> F
             "they are polled then; nothing is to be done but to send it fewer requests (upstream.requests_per_second)",
         ),
         None => problem(check, text).advise(
-            "nobody follows them: the daemon does not run, or is stuck; run: systemctl restart jobtrackd; journalctl -u \
+            "the daemon does not run, or is stuck; run: systemctl restart jobtrackd; journalctl -u \
              jobtrackd -n 50",
         ),
     }

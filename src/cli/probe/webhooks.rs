@@ -102,7 +102,7 @@ pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Ve
             let name = outside(stranded.webhook.as_str(), 64);
             let text = format!("{} for it, and it is not configured", stranded.wait());
             let advice = format!(
-                "nobody sends them; if it has another name now, run: jobtrackd webhook move {name} NEW; if nobody wants them: \
+                "they are not sent; if it has another name now, run: jobtrackd webhook move {name} NEW; if they are not wanted: \
                  jobtrackd deliveries give-up --all --webhook {name}"
             );
             problem(check, text).advise(advice).of_webhook(&name)

@@ -156,7 +156,7 @@ fn push_delivery(
     }
 }
 
-/// The attempts so far, what comes next, and for which webhook it stands in.
+/// The attempts so far, what comes next, and which webhook it replaces.
 fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = attempts(delivery, lane, now);
     let Some(webhook) = &delivery.fallback_for else {

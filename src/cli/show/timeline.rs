@@ -67,7 +67,7 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
     let lines: Vec<Line<'_>> = steps.collect();
     let shape = Shape::of(&lines, view);
     let spaced = lines.len() <= MOST_SPACED_STEPS;
-    // The failure stands below its step, or below all.
+    // The failure is shown below its step, or below all.
     let is_step = |failure: &&Failure| failure.kind == FailureKind::Step;
     let failed = job.failure.as_ref().filter(is_step).and_then(|failure| {
         let is_it = |line: &Line<'_>| {
@@ -149,14 +149,14 @@ impl Shape {
     }
 
     fn line(&self, line: &Line<'_>, view: &View) -> String {
-        let tone = line.state.tone();
+        let (symbol, tone) = line.state.mark();
         let title = text::pad(&line.title, self.title);
         let title = if tone == Tone::Dim {
             view.dim(&title)
         } else {
             title
         };
-        let symbol = view.paint(tone, line.state.symbol());
+        let symbol = view.paint(tone, symbol);
         let Some(span) = line.span else {
             let status = view.paint(tone, &text::fit(&line.status, self.status));
             return format!("  {symbol} {title}  {status}\n");

@@ -192,7 +192,7 @@ fn bar(job: &JobProgress, width: usize, view: &View) -> String {
     let full = (done * width).checked_div(all).unwrap_or_default();
     let tone = match job.summary.row.state {
         JobState::Pending => Tone::Busy,
-        state => Tone::of_state(state),
+        state => steps::state_mark(state).1,
     };
     let rest = view.dim(&"─".repeat(width - full));
     view.paint(tone, &"━".repeat(full)) + &rest
@@ -224,10 +224,10 @@ impl Column {
         let summary = &job.summary;
         let row = &summary.row;
         match self {
-            Self::Job => (
-                format!("{} {}", steps::state_symbol(row.state), row.id),
-                Tone::of_state(row.state),
-            ),
+            Self::Job => {
+                let (symbol, tone) = steps::state_mark(row.state);
+                (format!("{symbol} {}", row.id), tone)
+            }
             Self::Bar => (String::new(), Tone::Plain),
             Self::Progress => match &summary.failure {
                 Some(failure) => (steps::failure_line(failure), Tone::Bad),
