@@ -112,12 +112,8 @@ pub(super) async fn until_stopped<T>(
 /// What a copy holds and how long it took, for people.
 pub(super) fn summary(copied: &Copied, took: Duration) -> String {
     let jobs = text::count(u64::try_from(copied.jobs).unwrap_or_default(), "job");
-    format!(
-        "{jobs}, schema {}, {} in {}",
-        copied.schema,
-        text::size(copied.bytes),
-        text::brief(took)
-    )
+    let (size, took) = (text::size(copied.bytes), text::brief(took));
+    format!("{jobs}, schema {}, {size} in {took}", copied.schema)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ mod history;
 mod json;
 mod timeline;
 
+use std::collections::HashSet;
+
 use super::list::next_poll;
 use super::print::facts;
 use super::screen::{Screen, View};
@@ -48,18 +50,20 @@ async fn webhooks(
     detail: &JobDetail,
     store: &Store,
 ) -> Result<Vec<(String, WebhookHealth)>, StoreError> {
-    let mut names: Vec<&str> = detail.summary.row.webhook.as_deref().into_iter().collect();
-    for delivery in &detail.deliveries {
-        if !names.contains(&delivery.webhook.as_str()) {
-            names.push(delivery.webhook.as_str());
-        }
-    }
+    let own = detail.summary.row.webhook.as_deref();
+    let of_deliveries = detail.deliveries.iter().map(|each| each.webhook.as_str());
     let mut webhooks = Vec::new();
-    for name in names {
+    for name in distinct(own.into_iter().chain(of_deliveries)) {
         let health = store.webhook_health(&WebhookName::new(name)).await?;
         webhooks.push((name.to_owned(), health));
     }
     Ok(webhooks)
+}
+
+/// The names, each once, in the order of their first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
 }
 
 /// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.

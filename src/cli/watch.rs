@@ -5,6 +5,7 @@ mod page;
 pub(super) mod signals;
 pub(super) mod terminal;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,12 +100,9 @@ pub(super) async fn run(
     database: &Path,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let mut ids: Vec<JobId> = Vec::new();
-    for id in &args.ids {
-        if !ids.contains(id) {
-            ids.push(id.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let ids = args.ids.iter().filter(|id| seen.insert(*id));
+    let ids: Vec<JobId> = ids.cloned().collect();
     if let Some(first) = ids.first()
         && store.progress(&ids).await?.is_empty()
     {

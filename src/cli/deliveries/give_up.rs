@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         (Some(event), None) => Unwanted::Event(event),
         (Some(event), Some(webhook)) => Unwanted::EventOf(event, webhook),
         (None, Some(webhook)) => Unwanted::AllOf(webhook),
-        (None, None) => bail!("say which event"),
+        (None, None) => bail!("name an event"),
     };
     if let Some(event) = &args.event
         && !store.has_event(event).await?

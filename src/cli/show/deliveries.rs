@@ -1,5 +1,6 @@
 //! The deliveries of a job, webhook by webhook.
 
+use super::distinct;
 use crate::cli::deliveries::tone_of;
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
@@ -34,13 +35,8 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
         let note = "  none: no webhook subscribes to what has happened";
         return out + &view.dim(note) + "\n";
     }
-    let mut webhooks: Vec<&str> = Vec::new();
-    for delivery in &detail.deliveries {
-        if !webhooks.contains(&delivery.webhook.as_str()) {
-            webhooks.push(delivery.webhook.as_str());
-        }
-    }
-    for webhook in webhooks {
+    let webhooks = detail.deliveries.iter().map(|each| each.webhook.as_str());
+    for webhook in distinct(webhooks) {
         let deliveries = detail.deliveries.iter();
         let lane: Vec<_> = deliveries.filter(|each| each.webhook == webhook).collect();
         push_webhook(&mut out, webhook, &lane, detail, view);

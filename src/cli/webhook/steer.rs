@@ -107,10 +107,11 @@ pub(super) async fn disable(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let name = known_webhook(&args.name, webhooks, store).await?;
-    let reason = match &args.reason {
-        Some(reason) => format!("by an operator: {reason}"),
-        None => "by an operator".to_owned(),
-    };
+    let reason = args
+        .reason
+        .as_ref()
+        .map_or(String::new(), |reason| format!(": {reason}"));
+    let reason = format!("by an operator{reason}");
     let deliveries = every(async || store.disable_webhook(&name, &reason).await).await?;
     let record = SwitchRecord {
         name: name.as_str(),
