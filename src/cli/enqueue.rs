@@ -97,7 +97,7 @@ impl Args {
         };
         let (deadline, not_before) = self.times(now);
         if self.is_stdin() && self.ids.len() > 1 {
-            let wrong = "- reads the ids from standard input and cannot be combined with other ids";
+            let wrong = "- reads the ids from standard input and stands alone";
             return usage(ErrorKind::ArgumentConflict, wrong);
         }
         if self.url.is_some() && (self.is_stdin() || self.ids.len() > 1) {

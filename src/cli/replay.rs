@@ -110,7 +110,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             );
         }
         if args.resume.is_none() {
-            bail!("no such delivery; list them with: jobtrackd deliveries");
+            bail!("no delivery is like that; look for it with: jobtrackd deliveries");
         }
     }
     report(args, Some(id), &tally, screen)

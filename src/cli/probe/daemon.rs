@@ -45,7 +45,7 @@ pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holde
         findings.push(ok(check, format!("a daemon follows this database ({pid})")));
     } else {
         findings.push(warning(check, "no daemon follows this database").advise(format!(
-            "jobs are not polled and no events are sent; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
+            "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
         )));
         findings.extend(unit().await);
     }
@@ -89,7 +89,7 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
         }
         (Err(_), Some(Holder::Nobody)) => ok(
             check,
-            format!("no program listens on {address}, as no daemon runs"),
+            format!("nobody listens on {address}, as no daemon runs"),
         ),
         (Ok((status, body)), _) => answered(status, &body),
         (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -231,7 +231,7 @@ pub(in crate::cli) async fn inside(store: &Store, path: &Path) -> Vec<Finding> {
 async fn lock(store: &Store, path: &Path) -> Finding {
     let check = "database.lock";
     match store.writable().await {
-        Ok(()) => ok(check, "no program keeps the write lock"),
+        Ok(()) => ok(check, "nobody keeps the write lock"),
         Err(StoreError::Busy) => problem(check, "another program keeps the write lock").advise(format!(
             "nothing is polled or sent until it lets go; find that program and end it: fuser -v {}",
             path.display()
