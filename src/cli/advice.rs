@@ -17,34 +17,32 @@ pub(super) fn on(error: &anyhow::Error) -> Option<String> {
 }
 
 fn of_store(error: &StoreError) -> Option<String> {
-    Some(match error {
+    let advice = match error {
+        StoreError::Unusable { path, .. } if is_denied(path) => return Some(denied(path)),
+        StoreError::Unusable { path, .. } => {
+            let path = path.display();
+            return Some(format!(
+                "see who may use the file, and what else is wrong: ls -l {path}; jobtrackd doctor"
+            ));
+        }
         StoreError::Absent(_) => {
             "if it is elsewhere, name the configuration with its path: jobtrackd --config FILE"
-                .to_owned()
         }
-        StoreError::Unusable { path, .. } if is_denied(path) => denied(path),
-        StoreError::Unusable { path, .. } => format!(
-            "see who may use the file, and what else is wrong: ls -l {}; jobtrackd doctor",
-            path.display()
-        ),
         StoreError::Foreign(_) => {
             "correct database.url, or name another configuration: jobtrackd --config FILE"
-                .to_owned()
         }
         StoreError::Busy => {
-            "try again; if it stays locked, find out who holds it: jobtrackd doctor".to_owned()
+            "try again; if it stays locked, find out who holds it: jobtrackd doctor"
         }
-        StoreError::Short(_) => {
-            "try again; see what the limits are: ulimit -a; quota -v".to_owned()
-        }
-        StoreError::Full => "make room, and try again; see how much there is: df -h".to_owned(),
+        StoreError::Short(_) => "try again; see what the limits are: ulimit -a; quota -v",
+        StoreError::Full => "make room, and try again; see how much there is: df -h",
         StoreError::Damaged(_) | StoreError::Failed { .. } => {
-            "see what is wrong, and restore a backup if it must be: jobtrackd doctor".to_owned()
+            "see what is wrong, and restore a backup if it must be: jobtrackd doctor"
         }
         StoreError::Inconsistent { .. } | StoreError::Other(_) => {
-            "see what is wrong: jobtrackd doctor".to_owned()
+            "see what is wrong: jobtrackd doctor"
         }
-        StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in".to_owned(),
+        StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in",
         // These say it themselves.
         StoreError::Missing(_)
         | StoreError::SecondName { .. }
@@ -52,7 +50,8 @@ fn of_store(error: &StoreError) -> Option<String> {
         | StoreError::Outdated { .. }
         | StoreError::Newer { .. }
         | StoreError::Refused(_) => return None,
-    })
+    };
+    Some(advice.to_owned())
 }
 
 fn of_lock(error: &LockError) -> String {
@@ -76,16 +75,15 @@ fn is_denied(path: &Path) -> bool {
 }
 
 fn denied(path: &Path) -> String {
+    let path = path.display();
     if reads_as_root() {
         return format!(
             "root works there as the owner of the folder, who may not read and write the database; see whose it is, and what \
-             to type: ls -l {}; jobtrackd doctor",
-            path.display()
+             to type: ls -l {path}; jobtrackd doctor"
         );
     }
     format!(
         "this user may not read and write the database; members of its group may, so let root run usermod -aG \
-         jobtrackd-queue USER and log in again (whose it is: ls -l {})",
-        path.display()
+         jobtrackd-queue USER and log in again (whose it is: ls -l {path})"
     )
 }

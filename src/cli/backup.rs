@@ -112,43 +112,13 @@ pub(super) async fn until_stopped<T>(
 /// What a copy holds and how long it took, for people.
 pub(super) fn summary(copied: &Copied, took: Duration) -> String {
     let jobs = text::count(u64::try_from(copied.jobs).unwrap_or_default(), "job");
-    format!(
-        "{jobs}, schema {}, {} in {}",
-        copied.schema,
-        size(copied.bytes),
-        text::brief(took)
-    )
-}
-
-fn size(bytes: u64) -> String {
-    let (unit, name) = match bytes {
-        0..0x10_0000 => (0x400, "KiB"),
-        0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
-        _ => (0x4000_0000, "GiB"),
-    };
-    match bytes * 10 / unit {
-        tenths @ 0..100 => format!("{}.{} {name}", tenths / 10, tenths % 10),
-        tenths => format!("{} {name}", tenths / 10),
-    }
+    let (size, took) = (text::size(copied.bytes), text::brief(took));
+    format!("{jobs}, schema {}, {size} in {took}", copied.schema)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_two_digits_or_more() {
-        for (bytes, shown) in [
-            (0, "0.0 KiB"),
-            (1536, "1.5 KiB"),
-            (106_496, "104 KiB"),
-            (5 << 20, "5.0 MiB"),
-            (27 << 20, "27 MiB"),
-            (3 << 30, "3.0 GiB"),
-        ] {
-            assert_eq!(size(bytes), shown);
-        }
-    }
 
     #[test]
     fn standard_output_is_no_place_for_a_backup() {

@@ -12,7 +12,7 @@ use crate::store::Store;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A daemon that is up notices at once; one that is down, when it starts. The job then ends as failed, \
-                  kind cancelled, and its webhooks are told."
+                  kind cancelled, and its webhooks get that event."
 )]
 pub(super) struct Args {
     /// The jobs

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::screen::View;
 use super::style::Tone;
 use super::text;
-use crate::core::resource::{Challenge, challenge_of};
+use crate::core::resource::challenge_of;
 use crate::core::time::UnixMillis;
 use crate::mfa::IMPLAUSIBLE;
 use crate::store::StepRow;
@@ -26,27 +26,24 @@ pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, T
     {
         facts.push(("", description, Tone::Plain));
     }
-    let inputs = inputs(&challenge);
-    for (index, input) in inputs.iter().enumerate() {
-        let name = if index == 0 { "asks for" } else { "" };
-        let input = if inputs.len() > 1 {
-            format!("{}. {input}", index + 1)
-        } else {
-            input.clone()
+    let inputs = challenge.inputs().into_iter().take(MOST_INPUTS);
+    let inputs: Vec<String> = inputs.filter_map(text::raw).collect();
+    for (number, input) in (1..).zip(&inputs) {
+        let name = if number == 1 { "asks for" } else { "" };
+        let input = match inputs.len() {
+            1 => input.clone(),
+            _ => format!("{number}. {input}"),
         };
         facts.push((name, input, Tone::Plain));
     }
-    let expiry = challenge.expiry_ms.map(Duration::from_millis);
     if let Some(at) = step.expires_at {
         facts.push(expires(at, view));
     }
-    if let Some(expiry) = expiry.filter(|expiry| *expiry < IMPLAUSIBLE) {
-        let millis = expiry.as_millis();
-        let seconds = u64::try_from(millis).unwrap_or_default();
-        let remark = format!(
-            "expiryMs {millis} is implausibly short; the API may mean seconds, {}",
-            text::brief(Duration::from_secs(seconds))
-        );
+    let is_short = |millis: &u64| Duration::from_millis(*millis) < IMPLAUSIBLE;
+    if let Some(millis) = challenge.expiry_ms.filter(is_short) {
+        let seconds = text::brief(Duration::from_secs(millis));
+        let remark =
+            format!("expiryMs {millis} is implausibly short; the API may mean seconds, {seconds}");
         facts.push(("remark", remark, Tone::Warn));
     }
     let url = step.response_url.as_ref().or(challenge.response.as_ref());
@@ -66,10 +63,4 @@ fn expires(at: UnixMillis, view: &View) -> (&'static str, String, Tone) {
         let ago = text::ago(view.now.since(at));
         ("expired", format!("{ago}, {when}"), Tone::Warn)
     }
-}
-
-/// What the challenge asks for, in words.
-fn inputs(challenge: &Challenge) -> Vec<String> {
-    let inputs = challenge.inputs().into_iter().take(MOST_INPUTS);
-    inputs.filter_map(text::raw).collect()
 }

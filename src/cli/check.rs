@@ -4,9 +4,9 @@ use anyhow::bail;
 
 use super::probe::{Finding, Level, configuration, database, jobs, upstream, webhooks};
 use super::screen::Screen;
+use super::unknown::names_of;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
-use crate::core::delivery::WebhookName;
 use crate::record::command::CheckRecord;
 
 #[derive(Debug, clap::Args)]
@@ -71,8 +71,7 @@ async fn stored(settings: &Settings, clock: &Clock) -> Vec<Finding> {
     let (opened, store) = database::open(&settings.database, clock).await;
     let mut findings = vec![opened];
     let Some(store) = store else { return findings };
-    let webhooks = settings.webhooks.iter();
-    let names: Vec<WebhookName> = webhooks.map(|webhook| webhook.name.clone()).collect();
+    let names = names_of(&settings.webhooks);
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
     findings.extend(webhooks::stranded(&store, &names).await);
     findings.extend(webhooks::disabled(&store, &names).await);

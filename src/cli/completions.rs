@@ -1,9 +1,11 @@
 //! `completions`: what a shell has to know to complete a command line.
 
 use clap::Command;
+use clap::builder::TypedValueParser;
 use clap_complete::Shell;
 use clap_complete::aot::generate;
 
+use super::options;
 use super::print::print;
 
 const NAME: &str = "jobtrackd";
@@ -11,26 +13,26 @@ const NAME: &str = "jobtrackd";
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The shell to print the script for
-    shell: Offered,
+    #[arg(value_parser = shells())]
+    shell: Shell,
 }
 
 /// The shells that scripts are made for.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Offered {
-    Bash,
-    Zsh,
-    Fish,
+fn shells() -> impl TypedValueParser<Value = Shell> {
+    options::words(
+        [Shell::Bash, Shell::Zsh, Shell::Fish],
+        |shell| match shell {
+            Shell::Bash => "bash",
+            Shell::Zsh => "zsh",
+            _ => "fish",
+        },
+    )
 }
 
 /// Prints the script for a shell.
 pub(super) fn run(args: &Args, command: &Command) -> anyhow::Result<()> {
-    let shell = match args.shell {
-        Offered::Bash => Shell::Bash,
-        Offered::Zsh => Shell::Zsh,
-        Offered::Fish => Shell::Fish,
-    };
     let mut script = Vec::new();
-    generate(shell, &mut offered(command), NAME, &mut script);
+    generate(args.shell, &mut offered(command), NAME, &mut script);
     print(&String::from_utf8(script)?)
 }
 

@@ -2,6 +2,8 @@
 
 mod give_up;
 
+use strum::IntoEnumIterator as _;
+
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::table::{self, Cell, plain};
@@ -29,7 +31,7 @@ pub(super) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// Only deliveries in this state
-    #[arg(long, value_parser = options::words(STATES, DeliveryState::as_str))]
+    #[arg(long, value_parser = options::words(DeliveryState::iter(), DeliveryState::as_str))]
     state: Option<DeliveryState>,
     /// Only deliveries to this webhook
     #[arg(long, value_name = "NAME")]
@@ -53,16 +55,9 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Give an event up: send it to nobody any more, and go on with the next one
+    /// Give an event up: do not send it any more, and go on with the next one
     GiveUp(give_up::Args),
 }
-
-const STATES: [DeliveryState; 4] = [
-    DeliveryState::Pending,
-    DeliveryState::Delivered,
-    DeliveryState::Exhausted,
-    DeliveryState::Disabled,
-];
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     if let Some(Command::GiveUp(args)) = &args.command {

@@ -6,21 +6,17 @@
 //! API showed, what the daemon recorded, and what the webhooks received.
 
 mod documents;
-
-mod jobs;
-
-mod sandbox;
-
 mod driver;
-
+mod jobs;
 mod report;
+mod sandbox;
 
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tempfile::TempDir;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -30,10 +26,13 @@ pub use driver::Driver;
 pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
 pub use sandbox::Sandbox;
 
+use super::backup::until_stopped;
 use super::print::note;
 use super::screen::Screen;
-use super::style::Style;
-use super::watch::signals::{Request, Signals};
+use super::style::{Style, understands};
+use super::watch::lines::Lines;
+use super::watch::signals::Signals;
+use super::watch::terminal::Terminal;
 use super::watch::{Display, End, Watch};
 use crate::app::{Daemon, Environment};
 use crate::clock::Clock;
@@ -116,7 +115,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         error = daemon.failed() => Err(error.context("the daemon failed")),
     };
     // The daemon stops first, and so finds the others still there.
-    let stopped = stop(daemon, &mut signals).await;
+    let hurry = CancellationToken::new();
+    let stopped = until_stopped(daemon.stop(&hurry), &hurry).await.flatten();
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
     let Sandbox {
@@ -131,13 +131,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let (finish, report, kept) = (finish?, report?, kept?);
     let mut screen = Screen::new(Clock::system().now());
     let mut checks = report.checks();
+    let stopped = stopped.err().map(|error| format!("{error:#}"));
     checks.push(Check {
         promise: "the daemon stopped when it was told to",
-        problems: stopped
-            .err()
-            .map(|error| format!("{error:#}"))
-            .into_iter()
-            .collect(),
+        problems: Vec::from_iter(stopped),
     });
     if finish != Finish::Interrupted {
         screen.text(&report.text(&checks, &screen.view));
@@ -164,10 +161,10 @@ async fn show(
     let mut watch = Watch::new(store, database, Vec::new()).await?;
     let now = Clock::system().now();
     let mut screen = Screen::stderr(now);
-    let is_page = !args.logs && Display::can_draw();
+    let is_page = !args.logs && understands(&io::stdout());
     let mut display = match is_page {
-        true => Display::page(Style::of(&io::stdout()))?,
-        false => Display::lines(false, now),
+        true => Display::Page(Terminal::enter(io::stdout(), Style::of(&io::stdout()))?),
+        false => Display::Lines(Lines::new(false, now)),
     };
     let print = |line: &str| {
         if !is_page {
@@ -223,29 +220,13 @@ async fn drive(
     Ok(Finish::TimeUp)
 }
 
-/// Stops the daemon; a signal cuts its waiting short.
-async fn stop(daemon: Daemon, signals: &mut Signals) -> anyhow::Result<()> {
-    let hurry = CancellationToken::new();
-    let stopping = daemon.stop(&hurry);
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            stopped = &mut stopping => return stopped,
-            request = signals.next() => if request == Request::Stop {
-                hurry.cancel();
-            },
-        }
-    }
-}
-
 /// Removes the folder, or keeps it and answers where it is.
 fn leave(folder: TempDir, keep: bool) -> anyhow::Result<Option<PathBuf>> {
     if keep {
         return Ok(Some(folder.keep()));
     }
-    let path = folder.path().to_owned();
-    let removed = folder.close();
-    removed.with_context(|| format!("failed to remove {}", path.display()))?;
+    let failed = format!("failed to remove {}", folder.path().display());
+    folder.close().context(failed)?;
     Ok(None)
 }
 
@@ -253,10 +234,10 @@ fn verdict(checks: &[Check], finish: Finish, limit: Duration) -> anyhow::Result<
     let broken = checks.iter().filter(|check| !check.problems.is_empty());
     let broken: Vec<&str> = broken.map(|check| check.promise).collect();
     let late = match finish {
-        Finish::Interrupted => anyhow::bail!("the demo was interrupted"),
+        Finish::Interrupted => bail!("the demo was interrupted"),
         Finish::TimeUp => format!("not over after {}; ", humantime::format_duration(limit)),
         Finish::Over if broken.is_empty() => return Ok(()),
         Finish::Over => String::new(),
     };
-    anyhow::bail!("the demo failed: {late}not so: {}", broken.join("; "))
+    bail!("the demo failed: {late}not so: {}", broken.join("; "))
 }

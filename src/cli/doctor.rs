@@ -10,9 +10,9 @@ use super::probe::{
 use super::screen::Screen;
 use super::style::Tone;
 use super::text::{count, wrap};
+use super::unknown::names_of;
 use crate::clock::Clock;
 use crate::config::{DatabaseSettings, Settings, Sources, load, load_database};
-use crate::core::delivery::WebhookName;
 use crate::record::command::FindingRecord;
 use crate::store::{Store, folder_of};
 
@@ -44,9 +44,8 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
         None => load_database(&sources).ok(),
     };
     let accounts = Accounts::of_this_machine();
-    let daemon = database
-        .as_ref()
-        .and_then(|database| files::daemon_of(&database.path, &accounts));
+    let path = database.as_ref().map(|database| &database.path);
+    let daemon = path.and_then(|path| files::daemon_of(path, &accounts));
     let mut findings = Vec::from_iter(borrowed);
     findings.extend(match &loaded {
         Ok(settings) => configuration::good(&sources, settings),
@@ -145,7 +144,8 @@ impl Installation<'_> {
         let origin = self.settings.map(origin);
         let mut findings = jobs::probe(store, origin.as_deref(), self.clock).await;
         if let Some(settings) = self.settings {
-            findings.extend(jobs::unknown_webhooks(store, &names(settings)).await);
+            let names = names_of(&settings.webhooks);
+            findings.extend(jobs::unknown_webhooks(store, &names).await);
         }
         findings
     }
@@ -166,7 +166,7 @@ impl Installation<'_> {
     async fn webhooks(&self, settings: &Settings, store: Option<&Store>) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some(store) = store {
-            let names = names(settings);
+            let names = names_of(&settings.webhooks);
             findings.extend(webhooks::stranded(store, &names).await);
             findings.extend(webhooks::disabled(store, &names).await);
             findings.extend(webhooks::backlog(store, &names, self.clock).await);
@@ -181,11 +181,6 @@ impl Installation<'_> {
 
 fn origin(settings: &Settings) -> String {
     settings.upstream.base_url.origin().ascii_serialization()
-}
-
-fn names(settings: &Settings) -> Vec<WebhookName> {
-    let webhooks = settings.webhooks.iter();
-    webhooks.map(|webhook| webhook.name.clone()).collect()
 }
 
 /// Prints findings as they come, and counts them.
@@ -221,7 +216,7 @@ impl Report {
             if self.json {
                 self.screen.json(&FindingRecord {
                     check: finding.check,
-                    level: finding.level.as_str(),
+                    level: finding.level.into(),
                     says: &text,
                     advice: finding.advice.as_deref(),
                 })?;
@@ -238,28 +233,23 @@ impl Report {
         let view = self.screen.view;
         let (mark, tone) = finding.level.mark();
         let lines = wrap(text, view.width.saturating_sub(INDENT + 2));
-        for (mark, line) in std::iter::once(mark)
-            .chain(std::iter::repeat(" "))
-            .zip(lines)
-        {
-            let line = view.marked(tone, mark, &line);
+        for (index, line) in lines.iter().enumerate() {
+            let mark = if index == 0 { mark } else { " " };
+            let line = view.marked(tone, mark, line);
             self.screen.line(&format!("{:INDENT$}{line}", ""));
         }
         let advice = finding.advice.as_deref().unwrap_or_default();
         // A command that is broken over lines could not be copied.
-        let advice = advice.replace("; run: ", "\nrun: ");
-        for line in advice.lines() {
-            self.screen
-                .line(&format!("{:ADVICE_INDENT$}{}", "", view.dim(line)));
+        for line in advice.replace("; run: ", "\nrun: ").lines() {
+            let line = view.dim(line);
+            self.screen.line(&format!("{:ADVICE_INDENT$}{line}", ""));
         }
     }
 
     fn verdict(&mut self) -> anyhow::Result<()> {
         if !self.json {
-            let (problems, warnings) = (
-                count(self.problems, "problem"),
-                count(self.warnings, "warning"),
-            );
+            let problems = count(self.problems, "problem");
+            let warnings = count(self.warnings, "warning");
             let (text, tone) = match (self.problems, self.warnings) {
                 (0, 0) => ("no problem found".to_owned(), Tone::Good),
                 (0, _) => (warnings, Tone::Warn),

@@ -32,7 +32,7 @@ const ID_CHARS: usize = 200;
 /// Most columns that short ids are filled up to.
 const MOST_ALIGNED: usize = 40;
 
-/// The id that stands for standard input.
+/// The id that means standard input.
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
@@ -181,7 +181,10 @@ struct Queue<'a> {
 
 impl Queue<'_> {
     async fn stdin(&mut self) -> anyhow::Result<()> {
-        let mut lines = Lines::of(std::io::stdin().lock());
+        let mut lines = Lines {
+            reader: BufReader::new(std::io::stdin().lock()),
+            number: 0,
+        };
         loop {
             let (batch, end) = lines.batch();
             self.insert(batch).await?;
@@ -232,10 +235,8 @@ impl Queue<'_> {
     /// Why a job is not inserted. An id that is wrong is left to the table.
     fn refusal(&self, job: &NewJob, now: UnixMillis) -> Option<String> {
         let (webhook, url) = (job.webhook.as_deref(), job.url.as_deref());
-        let checked = self
-            .rules
-            .check(webhook, job.deadline_at, job.not_before, now);
-        if let Err(wrong) = checked {
+        let (deadline, not_before) = (job.deadline_at, job.not_before);
+        if let Err(wrong) = self.rules.check(webhook, deadline, not_before, now) {
             return Some(wrong.to_string());
         }
         let id = JobId::parse(&job.id).ok()?;
@@ -243,49 +244,44 @@ impl Queue<'_> {
         Some(wrong.to_string())
     }
 
-    fn report(&mut self, line: &Line, width: usize, outcome: &Enqueued) -> anyhow::Result<()> {
+    fn report(
+        &mut self,
+        (id, line): &Line,
+        width: usize,
+        outcome: &Enqueued,
+    ) -> anyhow::Result<()> {
         self.all += 1;
-        let (id, line) = line;
-        let (word, tone, mark, text) = match outcome {
-            Enqueued::New => ("enqueued", Tone::Good, "✓", "enqueued".to_owned()),
-            Enqueued::Known => {
-                let text = "already there, left as it is".to_owned();
-                ("exists", Tone::Dim, "·", text)
-            }
-            Enqueued::Refused(reason) => {
-                let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-                let reason = text::outside(reason, text::TEXT_LIMIT);
-                (
-                    "refused",
-                    Tone::Bad,
-                    "✗",
-                    format!("refused{line}: {reason}"),
-                )
-            }
-        };
-        let refusal = match outcome {
-            Enqueued::Refused(reason) => Some(reason.as_str()),
-            Enqueued::New | Enqueued::Known => None,
+        let (outcome, reason) = match outcome {
+            Enqueued::New => ("enqueued", None),
+            Enqueued::Known => ("exists", None),
+            Enqueued::Refused(reason) => ("refused", Some(reason.as_str())),
         };
         if self.args.json {
             self.screen.json(&EnqueueRecord {
                 id,
-                outcome: word,
-                reason: refusal,
+                outcome,
+                reason,
             })?;
         }
         let id = text::outside(id, ID_CHARS);
-        if refusal.is_some() {
+        if let Some(reason) = reason {
             self.refused += 1;
             // After what was printed of the ids before it.
             self.screen.flush();
+            let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
+            let reason = text::outside(reason, text::TEXT_LIMIT);
             let style = Style::of(&std::io::stderr());
-            let (mark, text) = (style.paint(tone, mark), style.paint(tone, &text));
+            let mark = style.paint(Tone::Bad, "✗");
+            let text = style.paint(Tone::Bad, &format!("refused{line}: {reason}"));
             print::note(&format!("{mark} {id}  {text}"));
         } else if !self.args.json {
             let view = self.screen.view;
+            let (tone, mark, text) = match outcome {
+                "exists" => (Tone::Dim, "·", "already there, left as it is"),
+                word => (Tone::Good, "✓", word),
+            };
             let blanks = width.saturating_sub(text::columns(&id));
-            let line = format!("{id}{:blanks$}  {}", "", view.paint(tone, &text));
+            let line = format!("{id}{:blanks$}  {}", "", view.paint(tone, text));
             self.screen.line(&view.marked(tone, mark, &line));
         }
         Ok(())
@@ -299,13 +295,6 @@ struct Lines {
 }
 
 impl Lines {
-    fn of(stdin: StdinLock<'static>) -> Self {
-        Self {
-            reader: BufReader::new(stdin),
-            number: 0,
-        }
-    }
-
     /// The next ids, without blank lines; and how the input ended, once it did.
     fn batch(&mut self) -> (Vec<Line>, Option<anyhow::Result<()>>) {
         let mut ids = Vec::new();

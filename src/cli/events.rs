@@ -9,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::screen::{Screen, View};
 use super::style::Tone;
 use super::watch::signals::{Request, Signals, output_is_closed};
+use super::watch::{is_temporary, saw_commit};
 use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -43,7 +44,7 @@ pub(super) struct Args {
     /// Go on with what happens from now on
     #[arg(long, short)]
     follow: bool,
-    /// Begin behind the event at this place
+    /// Begin behind the event with this cursor
     #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type
@@ -99,7 +100,7 @@ fn first_of_latest(args: &Args, newest: i64) -> i64 {
 struct Reader<'a> {
     args: &'a Args,
     store: &'a Store,
-    /// The place of the last event that was read.
+    /// The cursor of the last event that was read.
     after: i64,
     /// How many more are wanted; `None`: all.
     left: Option<u32>,
@@ -120,12 +121,9 @@ impl Reader<'_> {
         Ok((page.events, page.complete))
     }
 
-    /// Prints everything there is; `false` when enough was printed, or nobody reads it any more.
+    /// Prints everything there is; `false` when enough was printed, or the reader has gone.
     async fn drain(&mut self, screen: &mut Screen) -> anyhow::Result<bool> {
-        loop {
-            if self.left == Some(0) || screen.is_closed() {
-                return Ok(false);
-            }
+        while self.left != Some(0) && !screen.is_closed() {
             let (events, complete) = self.page().await?;
             for event in &events {
                 self.print(event, screen)?;
@@ -136,6 +134,7 @@ impl Reader<'_> {
                 return Ok(self.left != Some(0));
             }
         }
+        Ok(false)
     }
 
     /// Prints the last so many.
@@ -163,8 +162,7 @@ impl Reader<'_> {
         if self.args.json {
             return screen.json(&CommittedEventRecord::from(event));
         }
-        let line = line(event, &screen.view);
-        screen.line(&line);
+        screen.line(&line(event, &screen.view));
         Ok(())
     }
 }
@@ -201,17 +199,8 @@ async fn follow(
         if output_is_closed() {
             return Ok(());
         }
-        is_new |= match watcher.saw_commit().await {
-            Err(error) if error.is_temporary() => false,
-            seen => seen.context("the database cannot be watched any more")?,
-        };
+        is_new |= saw_commit(watcher).await?;
     }
-}
-
-/// What a lock hides just now is read with the next tick.
-fn is_temporary(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<crate::store::StoreError>();
-    error.is_some_and(crate::store::StoreError::is_temporary)
 }
 
 /// When, where in the order, which job, what.
@@ -240,11 +229,8 @@ fn detail(body: &str) -> Option<String> {
     let data = body.get("data")?;
     let text = |pointer: &str| text::value(data.pointer(pointer)?);
     let transition = || {
-        Some(format!(
-            "{}: {}",
-            text("/transition/title")?,
-            text("/transition/to")?
-        ))
+        let (title, to) = (text("/transition/title")?, text("/transition/to")?);
+        Some(format!("{title}: {to}"))
     };
     let found = text("/failure/code")
         .or_else(|| text("/failure/kind"))

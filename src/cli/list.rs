@@ -21,7 +21,7 @@ const ERROR_CHARS: usize = 200;
 /// Longest text that is searched for, in bytes.
 const LONGEST_TEXT: usize = 1000;
 
-/// The steps are told in as many words as there is room for, and a UUID is not cut while there is anything else to cut.
+/// The progress is as long as there is room for, and a UUID is not cut while there is anything else to cut.
 const COLUMNS: Columns<'_> = Columns {
     headings: &[
         "ID",
@@ -66,7 +66,7 @@ pub(super) struct Args {
         allow_hyphen_values = true
     )]
     until: Option<When>,
-    /// Only jobs that this webhook alone is told of, or that have an event for it
+    /// Only jobs whose events go to this webhook alone, or that have an event for it
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
     /// Only jobs with this text in id, metadata, last error or failure; a to z in either case
@@ -156,10 +156,9 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         }
     }
     if let Some((at, _)) = stopped {
+        let (moment, until) = (text::moment(at), at.rfc3339());
         screen.note(&format!(
-            "no job enqueued before {} was searched; go on with: --until {}",
-            text::moment(at),
-            at.rfc3339()
+            "no job enqueued before {moment} was searched; go on with: --until {until}"
         ));
     }
     Ok(())
@@ -167,12 +166,8 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
 
 /// The jobs as a table.
 fn draw(jobs: &[JobSummary], view: &View) -> String {
-    table::draw(
-        &COLUMNS,
-        jobs,
-        |job, column, width| cell(job, column, width, view),
-        view,
-    )
+    let cell = |job: &JobSummary, column, width| cell(job, column, width, view);
+    table::draw(&COLUMNS, jobs, cell, view)
 }
 
 fn cell(job: &JobSummary, column: usize, width: usize, view: &View) -> Cell {
@@ -180,8 +175,8 @@ fn cell(job: &JobSummary, column: usize, width: usize, view: &View) -> Cell {
     match column {
         0 => plain(row.id.as_str()),
         1 => {
-            let state = format!("{} {}", steps::state_symbol(row.state), row.state);
-            (state, Tone::of_state(row.state))
+            let (symbol, tone) = steps::state_mark(row.state);
+            (format!("{symbol} {}", row.state), tone)
         }
         2 => steps::progress(job, width),
         3 => plain(text::brief(view.now.since(row.created_at))),

@@ -2,7 +2,7 @@
 
 use clap::{Arg, Command};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, italic, roman};
+use clap_mangen::roff::{Roff, roman};
 
 use super::print::print;
 
@@ -12,6 +12,8 @@ const TITLE: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\" \"User Commands\"\n"
 );
+
+const SYNOPSIS: &str = ".SH SYNOPSIS\n\\fBjobtrackd\\fR [\\fB\\-\\-config\\fR \\fIFILE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]\n";
 
 /// What no option says, in the language of man.
 const WRITTEN: &str = include_str!("manual.roff");
@@ -31,7 +33,7 @@ fn page(command: Command) -> anyhow::Result<String> {
     Man::new(command.clone()).render_name_section(&mut name)?;
     let mut page = TITLE.to_owned();
     page.push_str(&String::from_utf8(name)?);
-    page.push_str(&written(&synopsis())?);
+    page.push_str(SYNOPSIS);
     page.push_str(OPTIONS);
     page.push_str(&options(&command)?);
     page.push_str(".SH COMMANDS\n");
@@ -40,28 +42,10 @@ fn page(command: Command) -> anyhow::Result<String> {
     Ok(page)
 }
 
-fn synopsis() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["SYNOPSIS"]);
-    roff.text([
-        bold("jobtrackd"),
-        roman(" ["),
-        bold("--config"),
-        roman(" "),
-        italic("FILE"),
-        roman("] "),
-        italic("COMMAND"),
-        roman(" ["),
-        italic("ARGUMENT"),
-        roman("...]"),
-    ]);
-    roff
-}
-
 /// All commands below this one, and those below them.
 fn describe_below(command: &Command, page: &mut String) -> anyhow::Result<()> {
     for command in command.get_subcommands().filter(|each| !each.is_hide_set()) {
-        // What goes anywhere stands once, at the top.
+        // Global options are listed once, at the top.
         let own = |arg: Arg| {
             let anywhere = arg.is_global_set() || arg.get_id() == "help";
             arg.hide(anywhere)
@@ -89,16 +73,13 @@ fn options(command: &Command) -> anyhow::Result<String> {
     let mut section = Vec::new();
     Man::new(command.clone()).render_options_section(&mut section)?;
     let section = String::from_utf8(section)?;
-    Ok(section
-        .split_once(OPTIONS)
-        .map_or_else(String::new, |(_, options)| options.to_owned()))
+    let (_, options) = section.split_once(OPTIONS).unwrap_or_default();
+    Ok(options.to_owned())
 }
 
 /// What the help says after the options. Lines that are indented stay lines.
 fn examples(command: &Command) -> anyhow::Result<String> {
-    let help = command
-        .get_after_long_help()
-        .or_else(|| command.get_after_help());
+    let help = command.get_after_long_help().or(command.get_after_help());
     let Some(help) = help else {
         return Ok(String::new());
     };

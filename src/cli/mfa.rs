@@ -1,26 +1,25 @@
 //! `mfa`: answers to a challenge, handed to the API.
 
-use std::fmt;
-
 use anyhow::{Context as _, bail};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::prompt::{Terminal, read_lines};
 use super::screen::{Screen, View};
+use super::session::upstream;
 use super::style::Tone;
 use super::text;
-use crate::clock::{Clock, Jitter};
+use crate::clock::Clock;
 use crate::core::job::JobId;
+use crate::lifecycle::Signals;
 use crate::mfa::{Answers, Challenges, LONGEST_ANSWER, MOST_ANSWERS, OpenChallenge};
-use crate::sockets::Sockets;
 use crate::store::Store;
-use crate::upstream::{AnswerMemory, Relayed, Upstream, UpstreamSettings};
+use crate::upstream::{Relayed, UpstreamSettings};
 
-/// Stands for "read the answers from standard input".
+/// Means "read the answers from standard input".
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
@@ -36,7 +35,7 @@ pub(super) struct Args {
     id: JobId,
     /// One answer per input, in order; `-` reads them from standard input, one per line
     #[arg(value_name = "ANSWER", allow_negative_numbers = true)]
-    answers: Vec<Answer>,
+    answers: Vec<SecretString>,
     /// Send the answers though the challenge has expired by our reckoning
     #[arg(long)]
     late: bool,
@@ -45,22 +44,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// An answer from the command line.
-#[derive(Clone)]
-struct Answer(Zeroizing<String>);
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl From<&str> for Answer {
-    fn from(text: &str) -> Self {
-        Self(Zeroizing::new(text.to_owned()))
-    }
-}
-
+/// What the API answered.
 #[derive(Serialize)]
 struct Record<'a> {
     id: &'a JobId,
@@ -82,13 +66,7 @@ pub(super) async fn run(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let upstream = Upstream::new(
-        settings,
-        clock.clone(),
-        Jitter::system(),
-        Sockets::default(),
-        AnswerMemory::default(),
-    )?;
+    let upstream = upstream(settings, &clock)?;
     let challenges = Challenges {
         store,
         upstream: &upstream,
@@ -96,11 +74,11 @@ pub(super) async fn run(
         late: args.late,
     };
     // What is under way is dropped when the user breaks off, and the terminal shows again what is typed.
+    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     tokio::select! {
         done = answer(args, &challenges, screen) => done,
-        broken_off = broken_off() => {
-            broken_off?;
-            bail!("broken off; see whether the API has the answers with: jobtrackd show {}", args.id)
+        _ = signals.next() => {
+            bail!("interrupted; see whether the API has the answers with: jobtrackd show {}", args.id)
         }
     }
 }
@@ -137,11 +115,14 @@ async fn answer(
 async fn texts(args: &Args, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroizing<String>>> {
     match args.answers.as_slice() {
         [] => prompted(&args.id, open).await,
-        [Answer(only)] if only.as_str() == STDIN => {
+        [only] if only.expose_secret() == STDIN => {
             let limit = MOST_ANSWERS * (LONGEST_ANSWER + 1);
             read_lines(std::io::stdin(), limit)
         }
-        answers => Ok(answers.iter().map(|Answer(text)| text.clone()).collect()),
+        answers => Ok(answers
+            .iter()
+            .map(|each| each.expose_secret().to_owned().into())
+            .collect()),
     }
 }
 
@@ -169,37 +150,15 @@ async fn prompted(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroiz
     Ok(answers)
 }
 
-/// Resolves when a signal is to end the process.
-async fn broken_off() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
-}
-
 fn summary(relayed: &Relayed, view: &View) -> String {
-    let (tone, mark, words) = if relayed.is_success() {
-        (Tone::Good, "✓", "the API took the answers")
-    } else {
-        (Tone::Bad, "✗", "the API did not take the answers")
+    let (tone, mark, words) = match relayed.is_success() {
+        true => (Tone::Good, "✓", "the API took the answers"),
+        false => (Tone::Bad, "✗", "the API did not take the answers"),
     };
     let body = String::from_utf8_lossy(&relayed.body);
     let body = text::outside(body.trim(), text::TEXT_LIMIT);
-    let line = format!(
-        "{} {words}: HTTP {}",
-        view.paint(tone, mark),
-        relayed.status
-    );
-    if body.is_empty() {
-        line
-    } else {
-        format!("{line}\n{body}")
-    }
+    let line = view.marked(tone, mark, &format!("{words}: HTTP {}", relayed.status));
+    format!("{line}\n{body}").trim_end().to_owned()
 }
 
 fn body(relayed: &Relayed) -> Value {

@@ -63,7 +63,7 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Facts below each other, each behind its name in so many columns, in as many lines as it takes. `margin` stands before
+/// Facts below each other, each behind its name in so many columns, in as many lines as it takes. `margin` comes before
 /// every line.
 pub(super) fn facts<N: AsRef<str>>(
     facts: &[(N, String, Tone)],

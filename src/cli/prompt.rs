@@ -43,7 +43,7 @@ impl Terminal {
         write!(&*self.tty, "{question}: ").context("the terminal cannot be written to")?;
         let (done, line) = oneshot::channel();
         let tty = Arc::clone(&self.tty);
-        // A thread of its own, which nobody waits for when the user breaks off.
+        // A thread of its own, which is not awaited when the user interrupts.
         std::thread::spawn(move || done.send(read_line(&tty, limit)));
         line.await.context("the terminal is gone")?
     }

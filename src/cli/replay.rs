@@ -18,7 +18,7 @@ use crate::core::time::UnixMillis;
 use crate::record::command::{ReplayRecord, ReplayedRecord};
 use crate::store::{Replay, ReplayFilter, ReplayPage, Replayable, Store};
 
-/// Most deliveries that one replay can be told to make.
+/// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;
 
 /// Deliveries that a dry run shows one by one.
@@ -27,7 +27,7 @@ const SHOWN: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Each is sent with the id and the bytes it always had, in the original order, with its whole schedule before \
-                  it; webhook-replay: true says what it is. Webhooks that never had an event are not told of it, those that \
+                  it; webhook-replay: true says what it is. Webhooks that never had an event do not get it, those that \
                   are disabled are left alone. A daemon that is up begins at once.\n\nA replay that was broken off is gone on \
                   with by --resume.\n\nExamples:\n  jobtrackd replay --webhook billing --since 2h --failed-only --dry-run\n  \
                   jobtrackd replay --job 61723\n  jobtrackd replay --event evt_0f3a… --webhook billing"
@@ -225,23 +225,18 @@ impl Tally {
     }
 
     fn lines(&self, dry_run: bool, view: &View) -> Vec<String> {
-        let by_kind = self.by_kind.iter().map(|((webhook, kind), deliveries)| {
-            format!(
-                "{deliveries} × {kind} → {}",
-                text::outside(webhook.as_str(), 64)
-            )
-        });
-        let mut lines: Vec<String> = by_kind.collect();
-        let span = self
-            .first
-            .zip(self.last)
-            .map_or(String::new(), |(first, last)| {
-                format!(", from {} to {}", text::moment(first), text::moment(last))
-            });
-        let (mark, verb) = if dry_run {
-            ("·", "would be")
-        } else {
-            ("✓", "will be")
+        let mut lines: Vec<String> = Vec::new();
+        for ((webhook, kind), deliveries) in &self.by_kind {
+            let webhook = text::outside(webhook.as_str(), 64);
+            lines.push(format!("{deliveries} × {kind} → {webhook}"));
+        }
+        let mut span = String::new();
+        if let Some((first, last)) = self.first.zip(self.last) {
+            span = format!(", from {} to {}", text::moment(first), text::moment(last));
+        }
+        let (mark, verb) = match dry_run {
+            true => ("·", "would be"),
+            false => ("✓", "will be"),
         };
         let events = text::count(self.deliveries, "event");
         let line = format!("{events} {verb} sent again{span}");
@@ -263,14 +258,12 @@ impl Tally {
 }
 
 fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> anyhow::Result<()> {
-    let by_type = tally
-        .by_kind
-        .iter()
-        .map(|((webhook, kind), deliveries)| ReplayedRecord {
-            webhook: webhook.as_str(),
-            r#type: *kind,
-            deliveries: *deliveries,
-        });
+    let by_kind = tally.by_kind.iter();
+    let by_type = by_kind.map(|((webhook, kind), deliveries)| ReplayedRecord {
+        webhook: webhook.as_str(),
+        r#type: *kind,
+        deliveries: *deliveries,
+    });
     let record = ReplayRecord {
         replay: id,
         dry_run: args.dry_run,

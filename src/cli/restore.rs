@@ -44,10 +44,8 @@ pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()
     })?;
     let took = clock.now().since(begun);
     let (path, from) = (database.path.to_string_lossy(), args.file.to_string_lossy());
-    let previous = restored
-        .previous
-        .as_ref()
-        .map(|path| path.to_string_lossy());
+    let previous = restored.previous.as_ref();
+    let previous = previous.map(|path| path.to_string_lossy());
     let answer = RestoreRecord {
         copy: record(&path, &restored.copied, took),
         from: &from,
@@ -55,17 +53,19 @@ pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()
     };
     let mut screen = Screen::new(clock.now());
     screen.answer(args.json, &answer, |view| {
-        let outdated = restored.copied.schema < restored.newest;
-        let outdated =
-            outdated.then(|| format!("the next start brings it up to schema {}", restored.newest));
+        let details = summary(&restored.copied, took);
+        let mut lines = vec![
+            view.done(&format!("{path} restored from {from}")),
+            view.dim(&format!("  {details}")),
+        ];
+        if restored.copied.schema < restored.newest {
+            let schema = restored.newest;
+            lines.push(view.dim(&format!("  the next start brings it up to schema {schema}")));
+        }
         let previous = previous.as_ref();
-        let previous = previous.map(|previous| format!("the database before it is {previous}"));
-        let details = std::iter::once(summary(&restored.copied, took));
-        let details = details.chain(outdated).chain(previous);
-        let done = view.done(&format!("{path} restored from {from}"));
-        std::iter::once(done)
-            .chain(details.map(|line| view.dim(&format!("  {line}"))))
-            .collect()
+        let note = |previous| view.dim(&format!("  the database before it is {previous}"));
+        lines.extend(previous.map(note));
+        lines
     })?;
     screen.finish().context("the database was restored")
 }

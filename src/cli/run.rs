@@ -34,7 +34,7 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
         let exporter = Exporter::install(Clock::system().now(), sqlite_version().await?)?;
         app::run(settings, signals, verbosity, exporter, reread).await
     });
-    // Nobody waits for a name that is still being looked up.
+    // A name that is still being resolved is not awaited.
     runtime.shutdown_background();
     done
 }

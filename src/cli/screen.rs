@@ -1,6 +1,6 @@
 //! Where commands write: standard output, which may be a terminal, a file, or a pipe that closes early.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anyhow::Context as _;
@@ -54,22 +54,18 @@ pub(super) struct Screen {
 impl Screen {
     /// Standard output, at this time of day.
     pub(super) fn new(now: UnixMillis) -> Self {
-        let out = io::stdout();
-        let style = Style::of(&out);
-        Self::on(out, style, now)
+        Self::on(io::stdout(), now)
     }
 
     /// Standard error, at this time of day.
     pub(super) fn stderr(now: UnixMillis) -> Self {
-        let out = io::stderr();
-        let style = Style::of(&out);
-        Self::on(out, style, now)
+        Self::on(io::stderr(), now)
     }
 
-    fn on(out: impl Write + AsFd + 'static, style: Style, now: UnixMillis) -> Self {
-        let width = size_of(&out)
-            .map_or(PLAIN_WIDTH, |(columns, _)| columns.into())
-            .clamp(MIN_WIDTH, MAX_WIDTH);
+    fn on(out: impl Write + AsFd + IsTerminal + 'static, now: UnixMillis) -> Self {
+        let style = Style::of(&out);
+        let width = size_of(&out).map_or(PLAIN_WIDTH, |(columns, _)| columns.into());
+        let width = width.clamp(MIN_WIDTH, MAX_WIDTH);
         Self {
             out: BufWriter::new(Box::new(out)),
             failed: None,

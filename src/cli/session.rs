@@ -4,9 +4,11 @@ use anyhow::Context as _;
 
 use super::privilege::leave_to_owner;
 use super::screen::Screen;
-use crate::clock::Clock;
+use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
+use crate::sockets::Sockets;
 use crate::store::{DatabaseFile, Store};
+use crate::upstream::{AnswerMemory, Upstream, UpstreamSettings};
 
 /// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
 pub(super) fn on_store(
@@ -35,6 +37,18 @@ pub(super) fn as_owner(
 
 pub(super) fn database_file(database: &DatabaseSettings) -> DatabaseFile<'_> {
     DatabaseFile::new(&database.path, database.allow_network_filesystem)
+}
+
+/// The API, as a command reaches it once.
+pub(super) fn upstream(settings: &UpstreamSettings, clock: &Clock) -> anyhow::Result<Upstream> {
+    let (jitter, sockets) = (Jitter::system(), Sockets::default());
+    Ok(Upstream::new(
+        settings,
+        clock.clone(),
+        jitter,
+        sockets,
+        AnswerMemory::default(),
+    )?)
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

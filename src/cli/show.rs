@@ -5,6 +5,8 @@ mod history;
 mod json;
 mod timeline;
 
+use std::collections::HashSet;
+
 use super::list::next_poll;
 use super::print::facts;
 use super::screen::{Screen, View};
@@ -48,18 +50,20 @@ async fn webhooks(
     detail: &JobDetail,
     store: &Store,
 ) -> Result<Vec<(String, WebhookHealth)>, StoreError> {
-    let mut names: Vec<&str> = detail.summary.row.webhook.as_deref().into_iter().collect();
-    for delivery in &detail.deliveries {
-        if !names.contains(&delivery.webhook.as_str()) {
-            names.push(delivery.webhook.as_str());
-        }
-    }
+    let own = detail.summary.row.webhook.as_deref();
+    let of_deliveries = detail.deliveries.iter().map(|each| each.webhook.as_str());
     let mut webhooks = Vec::new();
-    for name in names {
+    for name in distinct(own.into_iter().chain(of_deliveries)) {
         let health = store.webhook_health(&WebhookName::new(name)).await?;
         webhooks.push((name.to_owned(), health));
     }
     Ok(webhooks)
+}
+
+/// The names, each once, in the order of their first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
 }
 
 /// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.
@@ -76,10 +80,8 @@ fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -
     }
     out.push('\n');
     out.push_str(&timeline::draw(detail, view));
-    for part in [
-        deliveries::draw(detail, webhooks, view),
-        history::draw(detail, view),
-    ] {
+    let deliveries = deliveries::draw(detail, webhooks, view);
+    for part in [deliveries, history::draw(detail, view)] {
         if !part.is_empty() {
             out.push('\n');
             out.push_str(&part);
@@ -90,9 +92,9 @@ fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -
 
 fn head(job: &JobSummary, view: &View) -> String {
     let row = &job.row;
-    let tone = Tone::of_state(row.state);
+    let (symbol, tone) = steps::state_mark(row.state);
     let id = view.paint(Tone::Strong, row.id.as_str());
-    let line = view.marked(tone, steps::state_symbol(row.state), &id);
+    let line = view.marked(tone, symbol, &id);
     let state = view.paint(tone, row.state.as_str());
     format!("{line}  {state}\n") + &facts(&facts_of(job, view), "  ", NAME_WIDTH, view)
 }
@@ -102,7 +104,7 @@ fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> 
     let progress = &row.progress;
     let is_over = row.state.is_final();
     let outside = |text: &String| text::outside(text, text::TEXT_LIMIT);
-    let age = match job.finished_at {
+    let (name, age) = match job.finished_at {
         Some(end) => {
             let took = text::brief(end.since(row.created_at));
             (
@@ -120,10 +122,7 @@ fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> 
     };
     let waits = row.state == JobState::Pending && progress.polls == 0;
     let tone = if waits { Tone::Dim } else { Tone::Plain };
-    let mut facts = vec![
-        (age.0, age.1, Tone::Plain),
-        ("polls", polls(row, view), tone),
-    ];
+    let mut facts = vec![(name, age, Tone::Plain), ("polls", polls(row, view), tone)];
     if !is_over {
         facts.push(deadline(row.deadline_at, view));
     }
@@ -140,10 +139,8 @@ fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> 
         ("url", row.url.as_ref().map(outside)),
         ("metadata", job.metadata.as_ref().map(outside)),
     ];
-    facts.extend(
-        more.into_iter()
-            .filter_map(|(name, fact)| Some((name, fact?, Tone::Plain))),
-    );
+    let more = more.into_iter();
+    facts.extend(more.filter_map(|(name, fact)| Some((name, fact?, Tone::Plain))));
     if let Some(error) = progress.last_error.as_ref().map(outside) {
         let (error, tone) = match progress.consecutive_errors {
             0 => (error, Tone::Dim),
@@ -161,13 +158,13 @@ fn polls(row: &JobRow, view: &View) -> String {
         0 => "none yet".to_owned(),
         polls => polls.to_string(),
     };
-    let last = progress
-        .last_polled_at
-        .filter(|_| progress.polls > 0 && !row.state.is_final());
-    if let Some(last) = last {
+    if row.state.is_final() {
+        return fact;
+    }
+    if let Some(last) = progress.last_polled_at.filter(|_| progress.polls > 0) {
         fact.push_str(&format!(", the last {}", text::ago(view.now.since(last))));
     }
-    if !row.state.is_final() && !row.cancel_requested {
+    if !row.cancel_requested {
         let which = if progress.polls == 0 { "first" } else { "next" };
         let (when, _) = next_poll(row, view);
         fact.push_str(&format!(", the {which} {when}"));

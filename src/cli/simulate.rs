@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::print::print;
+use crate::lifecycle::Signals;
 use crate::simulator::{Simulator, SimulatorSettings};
 
 /// Serve a simulated job API, for development and tests without credentials.
@@ -35,13 +35,12 @@ pub(super) struct SimulateArgs {
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
-    let speed: f64 = text
-        .parse()
-        .map_err(|_| "not a number; try 10".to_owned())?;
-    if speed.is_finite() && speed > 0.0 {
-        Ok(speed)
-    } else {
-        Err("must be above 0 and finite; 10 is ten times faster than in reality".to_owned())
+    let speed: f64 = text.parse().map_err(|_| "not a number; try 10")?;
+    match speed.is_finite() && speed > 0.0 {
+        true => Ok(speed),
+        false => {
+            Err("must be above 0 and finite; 10 is ten times faster than in reality".to_owned())
+        }
     }
 }
 
@@ -53,13 +52,12 @@ fn parse_life(text: &str) -> Result<Duration, String> {
     Ok(life)
 }
 
-/// Serves until ctrl-c or SIGTERM.
+/// Serves until a signal stops it.
 ///
 /// # Errors
 /// When the address cannot be bound, or standard output is gone.
 pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for ctrl-c")?;
-    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     let settings = SimulatorSettings {
         listen: args.listen,
         seed: args.seed,
@@ -72,20 +70,15 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
     print(&first_screen(simulator.base_url(), &args))?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     simulator.shutdown().await;
     Ok(())
 }
 
 fn first_screen(base: &str, args: &SimulateArgs) -> String {
-    let key = args.api_key.as_ref().map_or("any-key", |_| "$API_KEY");
-    let taken = if args.api_key.is_some() {
-        "only the given API key gets a token"
-    } else {
-        "any API key gets a token"
+    let (key, taken) = match args.api_key {
+        Some(_) => ("$API_KEY", "only the given API key gets a token"),
+        None => ("any-key", "any API key gets a token"),
     };
     format!(
         r#"The simulated job API is at {base}

@@ -10,6 +10,9 @@ use crate::store::{JobSummary, StepRow};
 /// Longest title or status of a step that is shown, in characters.
 const NAME_CHARS: usize = 200;
 
+/// Longest status in a change that is shown, in characters.
+const STATUS_CHARS: usize = 300;
+
 /// Columns below which a cut title is of no use.
 const MIN_TITLE: usize = 5;
 
@@ -58,29 +61,18 @@ impl StepState {
         }
     }
 
-    /// Its symbol, one column wide.
-    pub(super) fn symbol(self) -> &'static str {
+    /// Its symbol, one column wide, and its tone.
+    pub(super) fn mark(self) -> (&'static str, Tone) {
         match self {
-            Self::Done => "✓",
-            Self::Skipped => "–",
-            Self::Running => "◐",
-            Self::NeedsAnswer => "?",
-            Self::Waiting => "○",
-            Self::Queued => "◷",
-            Self::Failed => "✗",
-            Self::Missing => "·",
-            Self::Unknown => "◇",
-        }
-    }
-
-    /// Its tone.
-    pub(super) fn tone(self) -> Tone {
-        match self {
-            Self::Done => Tone::Good,
-            Self::Skipped | Self::Waiting | Self::Missing => Tone::Dim,
-            Self::Running => Tone::Busy,
-            Self::NeedsAnswer | Self::Queued | Self::Unknown => Tone::Warn,
-            Self::Failed => Tone::Bad,
+            Self::Done => ("✓", Tone::Good),
+            Self::Skipped => ("–", Tone::Dim),
+            Self::Running => ("◐", Tone::Busy),
+            Self::NeedsAnswer => ("?", Tone::Warn),
+            Self::Waiting => ("○", Tone::Dim),
+            Self::Queued => ("◷", Tone::Warn),
+            Self::Failed => ("✗", Tone::Bad),
+            Self::Missing => ("·", Tone::Dim),
+            Self::Unknown => ("◇", Tone::Warn),
         }
     }
 
@@ -91,29 +83,34 @@ impl StepState {
 
 /// A step's title; a title that is empty or blank has a name too.
 pub(super) fn title(step: &str) -> String {
-    if step.trim().is_empty() {
-        "(no title)".to_owned()
-    } else {
-        text::outside(step, NAME_CHARS)
+    match step.trim() {
+        "" => "(no title)".to_owned(),
+        _ => text::outside(step, NAME_CHARS),
     }
 }
 
 /// A step's status as the API wrote it.
 pub(super) fn status(step: &StepRow) -> String {
-    if step.status.trim().is_empty() {
-        "(none)".to_owned()
-    } else {
-        text::outside(&step.status, NAME_CHARS)
+    match step.status.trim() {
+        "" => "(none)".to_owned(),
+        _ => text::outside(&step.status, NAME_CHARS),
     }
 }
 
-/// A state's symbol, one column wide.
-pub(super) fn state_symbol(state: JobState) -> &'static str {
+/// What changed of a step: `title: from → to`.
+pub(super) fn transition(step: &str, from: Option<&str>, to: &str) -> String {
+    let outside = |text: &str| text::outside(text, STATUS_CHARS);
+    let from = from.map_or(String::new(), |from| format!("{} → ", outside(from)));
+    format!("{}: {from}{}", title(step), outside(to))
+}
+
+/// The symbol of a job's state, one column wide, and its tone.
+pub(super) fn state_mark(state: JobState) -> (&'static str, Tone) {
     match state {
-        JobState::Pending => "○",
-        JobState::InProgress => "◐",
-        JobState::Success => "✓",
-        JobState::Failed => "✗",
+        JobState::Pending => ("○", Tone::Dim),
+        JobState::InProgress => ("◐", Tone::Busy),
+        JobState::Success => ("✓", Tone::Good),
+        JobState::Failed => ("✗", Tone::Bad),
     }
 }
 
@@ -142,7 +139,7 @@ pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     };
     let tone = match state {
         StepState::Waiting | StepState::Running => Tone::Plain,
-        other => other.tone(),
+        other => other.mark().1,
     };
     let counts = format!("{done}/{all}");
     let short = format!("{counts} {word}");
@@ -174,10 +171,8 @@ fn states(job: &JobSummary) -> impl Iterator<Item = (&StepRow, StepState)> {
 
 /// A failure in one line: code and title, or at least its kind.
 pub(super) fn failure_line(failure: &Failure) -> String {
-    let words: Vec<String> = [&failure.code, &failure.title]
-        .into_iter()
-        .filter_map(|part| text::raw(part.raw()))
-        .collect();
+    let words = [&failure.code, &failure.title].into_iter();
+    let words: Vec<String> = words.filter_map(|part| text::raw(part.raw())).collect();
     let (kind, words) = (failure.kind, words.join(": "));
     match kind {
         _ if words.is_empty() => kind.as_str().to_owned(),

@@ -5,8 +5,6 @@ use std::io::IsTerminal;
 use anstyle::AnsiColor;
 use comfy_table::Color;
 
-use crate::core::job::JobState;
-
 /// What a piece of text means; the colour follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -27,16 +25,6 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    /// The tone of a job's state.
-    pub(super) fn of_state(state: JobState) -> Self {
-        match state {
-            JobState::Pending => Self::Dim,
-            JobState::InProgress => Self::Busy,
-            JobState::Success => Self::Good,
-            JobState::Failed => Self::Bad,
-        }
-    }
-
     /// The colour of a table's cell.
     pub(super) fn color(self) -> Color {
         match self {

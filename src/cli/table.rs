@@ -37,7 +37,7 @@ pub(super) struct Columns<'a> {
     pub(super) flexible: &'static [(usize, usize)],
     /// These are cut where that is not enough.
     pub(super) rigid: &'static [(usize, usize)],
-    /// A line stands below the headings.
+    /// A line is drawn below the headings.
     pub(super) ruled: bool,
 }
 

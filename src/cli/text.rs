@@ -94,25 +94,16 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 /// A duration with its one or two largest units: `340ms`, `3.6s`, `42s`, `4m 12s`, `3h 5m`, `7d 23h`.
 pub(super) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let pair = |large: u64, unit: char, small: u64, rest: char| {
-        if small == 0 {
-            format!("{large}{unit}")
-        } else {
-            format!("{large}{unit} {small}{rest}")
-        }
+    let pair = |large: u64, unit: char, small: u64, rest: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{rest}"),
     };
-    match seconds {
-        0 => format!("{}ms", duration.as_millis()),
-        1..10 => {
-            let tenths = duration.subsec_millis() / 100;
-            match tenths {
-                0 => format!("{seconds}s"),
-                _ => format!("{seconds}.{tenths}s"),
-            }
-        }
-        10..60 => format!("{seconds}s"),
-        60..3600 => pair(seconds / 60, 'm', seconds % 60, 's'),
-        3600..86_400 => pair(seconds / 3600, 'h', seconds / 60 % 60, 'm'),
+    match (seconds, duration.subsec_millis() / 100) {
+        (0, _) => format!("{}ms", duration.as_millis()),
+        (1..10, tenths @ 1..) => format!("{seconds}.{tenths}s"),
+        (1..60, _) => format!("{seconds}s"),
+        (60..3600, _) => pair(seconds / 60, 'm', seconds % 60, 's'),
+        (3600..86_400, _) => pair(seconds / 3600, 'h', seconds / 60 % 60, 'm'),
         _ => pair(seconds / 86_400, 'd', seconds / 3600 % 24, 'h'),
     }
 }
@@ -130,6 +121,19 @@ pub(super) fn moment(at: UnixMillis) -> String {
     let text = at.rfc3339();
     let seconds = text.get(..19).unwrap_or(&text);
     format!("{}Z", seconds.replace('T', " "))
+}
+
+/// A number of bytes: `1.5 KiB`, `27 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => (0x400, "KiB"),
+        0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
+        _ => (0x4000_0000, "GiB"),
+    };
+    match bytes / unit {
+        whole @ 0..10 => format!("{whole}.{} {name}", bytes % unit * 10 / unit),
+        whole => format!("{whole} {name}"),
+    }
 }
 
 /// A count with its noun: `1 poll`, `7 polls`.
@@ -198,5 +202,19 @@ mod tests {
             (count(1, "poll"), count(0, "poll")),
             ("1 poll".to_owned(), "0 polls".to_owned())
         );
+    }
+
+    #[test]
+    fn sizes_have_two_digits_or_more() {
+        for (bytes, shown) in [
+            (0, "0.0 KiB"),
+            (1536, "1.5 KiB"),
+            (106_496, "104 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (27 << 20, "27 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
     }
 }

@@ -28,10 +28,8 @@ const LEAST_PART: usize = 4;
 /// When the database cannot be read.
 pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, StoreError> {
     let newest = store.newest_ids(COMPARED).await?;
-    Ok(anyhow!(message(
-        id.as_str(),
-        newest.iter().map(JobId::as_str)
-    )))
+    let newest = newest.iter().map(JobId::as_str);
+    Ok(anyhow!(message(id.as_str(), newest)))
 }
 
 /// A webhook of the configuration or, with what is remembered of it, of the database.
@@ -43,7 +41,7 @@ pub(super) async fn known_webhook(
     webhooks: &[WebhookSettings],
     store: &Store,
 ) -> anyhow::Result<WebhookName> {
-    let mut names: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
+    let mut names = names_of(webhooks);
     names.extend(store.webhook_names().await?);
     let wanted = WebhookName::new(name);
     match names.contains(&wanted) {
@@ -52,26 +50,26 @@ pub(super) async fn known_webhook(
     }
 }
 
+/// The names of the webhooks of the configuration.
+pub(super) fn names_of(webhooks: &[WebhookSettings]) -> Vec<WebhookName> {
+    webhooks.iter().map(|each| each.name.clone()).collect()
+}
+
 /// The error for a webhook that is not there.
 pub(super) fn unknown_webhook(name: &str, names: &[WebhookName]) -> anyhow::Error {
-    let near = nearest_name(name, names.iter().map(WebhookName::as_str));
-    let near = near.map_or("; list".to_owned(), |near| {
-        format!("; did you mean {near}? List")
-    });
+    let near = match nearest_name(name, names.iter().map(WebhookName::as_str)) {
+        Some(near) => format!("; did you mean {near}? List"),
+        None => "; list".to_owned(),
+    };
     let name = outside(name, 64);
     anyhow!("there is no webhook {name}{near} those there are with: jobtrackd webhook list")
 }
 
 fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut near: Vec<(usize, &str)> = known
-        .filter_map(|known| Some((distance(id, known)?, known)))
-        .collect();
+    let near = known.filter_map(|known| Some((distance(id, known)?, known)));
+    let mut near: Vec<(usize, &str)> = near.collect();
     near.sort_by_key(|(distance, _)| *distance);
-    let near: Vec<&str> = near
-        .into_iter()
-        .map(|(_, id)| id)
-        .take(MOST_PROPOSED)
-        .collect();
+    let near: Vec<&str> = near.iter().map(|(_, id)| *id).take(MOST_PROPOSED).collect();
     match near.as_slice() {
         [] => format!(
             "there is no job {id}; list those there are with: jobtrackd list, or have it followed with: jobtrackd enqueue {id}"

@@ -1,10 +1,11 @@
 //! `watch`: jobs while they are followed, on a screen that is drawn again and again, or as a line for each change.
 
-mod lines;
+pub(super) mod lines;
 mod page;
 pub(super) mod signals;
-mod terminal;
+pub(super) mod terminal;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,18 +15,17 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::screen::Screen;
-use super::style::{Style, understands};
+use super::style::understands;
 use super::unknown::unknown;
 use crate::clock::Clock;
 use crate::core::job::{JobId, JobState};
-use crate::core::time::UnixMillis;
 use crate::store::{Holder, InstanceLock, Store, StoreError, Watcher};
 use lines::Lines;
 use page::Frame;
 use signals::{Request, Signals, output_is_closed};
 use terminal::Terminal;
 
-/// How often commits of others are looked for.
+/// How often it is checked whether another process has committed.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Ticks after which times are drawn anew.
@@ -81,24 +81,6 @@ pub(super) enum Display {
 }
 
 impl Display {
-    /// Whether standard output can be drawn upon.
-    pub(super) fn can_draw() -> bool {
-        understands(&io::stdout())
-    }
-
-    /// Standard output as a terminal, in the other screen from now on.
-    ///
-    /// # Errors
-    /// When the terminal cannot be written.
-    pub(super) fn page(style: Style) -> anyhow::Result<Self> {
-        Ok(Self::Page(Terminal::enter(io::stdout(), style)?))
-    }
-
-    /// Lines; of jobs that are there already, only what happens from `now` on.
-    pub(super) fn lines(json: bool, now: UnixMillis) -> Self {
-        Self::Lines(Lines::new(json, now))
-    }
-
     /// Stops the process until its shell continues it, and leaves the terminal to the shell meanwhile.
     fn suspend(&mut self) -> anyhow::Result<()> {
         if let Self::Page(terminal) = self {
@@ -118,12 +100,9 @@ pub(super) async fn run(
     database: &Path,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let mut ids: Vec<JobId> = Vec::new();
-    for id in &args.ids {
-        if !ids.contains(id) {
-            ids.push(id.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let ids = args.ids.iter().filter(|id| seen.insert(*id));
+    let ids: Vec<JobId> = ids.cloned().collect();
     if let Some(first) = ids.first()
         && store.progress(&ids).await?.is_empty()
     {
@@ -132,13 +111,13 @@ pub(super) async fn run(
     // From here on no signal ends the process before the terminal is as it was.
     let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     let mut watch = Watch::new(store, database, ids).await?;
-    let mut display = if !args.json && Display::can_draw() {
-        Display::page(screen.view.style)?
+    let mut display = if !args.json && understands(&io::stdout()) {
+        Display::Page(Terminal::enter(io::stdout(), screen.view.style)?)
     } else {
         if watch.frame.no_daemon {
             super::print::note(&format!("note: {}", page::NO_DAEMON));
         }
-        Display::lines(args.json, screen.view.now)
+        Display::Lines(Lines::new(args.json, screen.view.now))
     };
     let end = watch.show(&mut display, &mut signals, screen).await;
     let is_page = matches!(display, Display::Page(_));
@@ -148,6 +127,20 @@ pub(super) async fn run(
         watch.print(screen);
     }
     watch.verdict(end)
+}
+
+/// Whether another process has committed; not known while the database is locked.
+pub(super) async fn saw_commit(watcher: &mut Watcher) -> anyhow::Result<bool> {
+    match watcher.saw_commit().await {
+        Err(error) if error.is_temporary() => Ok(false),
+        saw => saw.context("the database cannot be watched any more"),
+    }
+}
+
+/// Whether reading again can succeed, once a lock is released.
+pub(super) fn is_temporary(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<StoreError>();
+    error.is_some_and(StoreError::is_temporary)
 }
 
 /// The jobs of a database, read again after each commit.
@@ -226,7 +219,7 @@ impl<'a> Watch<'a> {
         display: &mut Display,
         screen: &mut Screen,
     ) -> anyhow::Result<()> {
-        self.is_stale |= self.saw_commit().await?;
+        self.is_stale |= saw_commit(&mut self.watcher).await?;
         match display {
             Display::Page(terminal) => {
                 self.is_stale = false;
@@ -265,35 +258,23 @@ impl<'a> Watch<'a> {
         display: &mut Display,
     ) -> anyhow::Result<Option<End>> {
         for _ in 0..REDRAW {
-            let request = tokio::select! {
-                request = signals.next() => Some(request),
-                _ = ticks.tick() => None,
-            };
-            match request {
-                Some(Request::Stop) => return Ok(Some(End::Interrupted)),
-                Some(Request::Redraw) => return Ok(None),
-                Some(Request::Suspend) => {
-                    display.suspend()?;
-                    return Ok(None);
-                }
-                None => {}
+            tokio::select! {
+                request = signals.next() => match request {
+                    Request::Stop => return Ok(Some(End::Interrupted)),
+                    Request::Redraw => return Ok(None),
+                    Request::Suspend => return display.suspend().map(|()| None),
+                },
+                _ = ticks.tick() => {}
             }
             if output_is_closed() {
                 return Ok(Some(End::Closed));
             }
-            if self.saw_commit().await? {
+            if saw_commit(&mut self.watcher).await? {
                 self.is_stale = true;
                 return Ok(None);
             }
         }
         Ok(None)
-    }
-
-    async fn saw_commit(&mut self) -> anyhow::Result<bool> {
-        match self.watcher.saw_commit().await {
-            Err(error) if error.is_temporary() => Ok(false),
-            saw => saw.context("the database cannot be watched any more"),
-        }
     }
 
     /// Reads the jobs as they are now: those that were named, or at most `limit` that run, and `more`.
@@ -322,10 +303,6 @@ impl<'a> Watch<'a> {
 
     /// What a lock hides just now is read again at the next tick.
     fn unless_temporary(&mut self, done: anyhow::Result<()>) -> anyhow::Result<()> {
-        let is_temporary = |error: &anyhow::Error| {
-            let error = error.downcast_ref::<StoreError>();
-            error.is_some_and(StoreError::is_temporary)
-        };
         match done {
             Err(error) if is_temporary(&error) => {
                 self.is_stale = true;

@@ -14,7 +14,7 @@ use crate::store::{Store, Unwanted};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "It becomes exhausted, and the job's next event is sent at once, also by a daemon that is up; a request under \
-                  way may still arrive. No fallback is told. What is given up can be sent again by: jobtrackd replay --event \
+                  way may still arrive. Nothing goes to a fallback. What is given up can be sent again by: jobtrackd replay --event \
                   EVENT\n\nExamples:\n  jobtrackd deliveries give-up evt_0f3a… --webhook billing\n  jobtrackd deliveries \
                   give-up --all --webhook gone"
 )]
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         (Some(event), None) => Unwanted::Event(event),
         (Some(event), Some(webhook)) => Unwanted::EventOf(event, webhook),
         (None, Some(webhook)) => Unwanted::AllOf(webhook),
-        (None, None) => bail!("say which event"),
+        (None, None) => bail!("name an event"),
     };
     if let Some(event) = &args.event
         && !store.has_event(event).await?
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         let names = store.webhook_names().await?;
         if !names.contains(&webhook) {
             let near = nearest_name(webhook.as_str(), names.iter().map(WebhookName::as_str));
-            let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             let webhook = text::outside(webhook.as_str(), 64);
             bail!("a webhook {webhook} has no deliveries{near}");
         }
@@ -67,7 +67,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     screen.answer(args.json, &record, |view| {
         vec![match deliveries {
-            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be told"),
+            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be sent"),
             1 => view.done("1 delivery given up"),
             many => view.done(&format!("{many} deliveries given up")),
         }]

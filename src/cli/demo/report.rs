@@ -59,11 +59,10 @@ impl Report {
             };
             let mut received = report.received.clone();
             received.retain(|request| request.job == job.id);
+            let truth = control.truth(job.remote_id());
             report.cases.push(Case {
                 detail,
-                ending: control
-                    .truth(job.remote_id())
-                    .and_then(|truth| truth.ending()),
+                ending: truth.and_then(|truth| truth.ending()),
                 received,
                 job,
             });
@@ -99,10 +98,8 @@ impl Report {
         let deliveries = self.cases.iter().flat_map(|case| &case.detail.deliveries);
         let delivered = deliveries.filter(is_delivered).count();
         let attempts = sum(|detail| detail.attempts.len());
-        let verified = self
-            .received
-            .iter()
-            .filter(|request| request.signature.is_ok());
+        let received = self.received.iter();
+        let verified = received.filter(|request| request.signature.is_ok());
         let mut text = format!(
             "\n{} jobs, {} transitions, {} events; {} requests to the API with {} tokens\n\
              {delivered} deliveries in {attempts} attempts ({} refused and tried again), {} of {} signatures verified\n\n",
@@ -135,9 +132,10 @@ impl Report {
 
 fn end(case: &Case) -> Option<String> {
     let (detail, failed) = (&case.detail, JobState::Failed);
+    let failure = detail.summary.failure.as_ref();
     let is = (
         detail.summary.row.state,
-        detail.summary.failure.as_ref().map(|failure| failure.kind),
+        failure.map(|failure| failure.kind),
     );
     let expected = match (case.job.end, case.ending) {
         (Some(kind), _) => (failed, Some(kind)),
@@ -163,24 +161,22 @@ fn end(case: &Case) -> Option<String> {
 
 fn undelivered(case: &Case) -> Vec<String> {
     let detail = &case.detail;
-    let mut problems = Vec::new();
-    for delivery in &detail.deliveries {
-        if delivery.state != DeliveryState::Delivered {
+    let is_delivered = |delivery: &&DeliveryRow| delivery.state == DeliveryState::Delivered;
+    let open = detail.deliveries.iter().filter(|each| !is_delivered(each));
+    let mut problems: Vec<String> = open
+        .map(|delivery| {
             let mut events = detail.events.iter();
             let event = events.find(|event| event.id == delivery.event_id);
             let kind = event.map_or("an event", |event| event.kind.as_str());
             let (webhook, state) = (&delivery.webhook, delivery.state.as_str());
-            problems.push(format!("{kind} for {webhook} is {state}"));
-        }
-    }
+            format!("{kind} for {webhook} is {state}")
+        })
+        .collect();
     for hook in [AUDIT, BILLING] {
         let taken = case.received.iter().filter(|request| request.hook == hook);
         let taken = taken.filter(|request| request.is_taken() && !request.again);
-        let due = detail
-            .deliveries
-            .iter()
-            .filter(|delivery| delivery.webhook == hook);
-        let due = due.filter(|delivery| delivery.state == DeliveryState::Delivered);
+        let due = detail.deliveries.iter().filter(is_delivered);
+        let due = due.filter(|delivery| delivery.webhook == hook);
         if !taken
             .map(|request| &request.id)
             .eq(due.map(|delivery| &delivery.event_id))

@@ -65,13 +65,12 @@ impl Sandbox {
         for rule in faults(pace) {
             simulator.control().inject(rule)?;
         }
-        let hook = |name: &str| -> anyhow::Result<Hook> {
-            Ok(Hook {
-                name: name.to_owned(),
-                secret: format!("whsec_{}", random_key()?),
-            })
-        };
-        let hooks = [hook(AUDIT)?, hook(BILLING)?];
+        let secret = || anyhow::Ok(format!("whsec_{}", random_key()?));
+        let hooks = [(AUDIT, secret()?), (BILLING, secret()?)];
+        let hooks = hooks.map(|(name, secret)| Hook {
+            name: name.to_owned(),
+            secret,
+        });
         let receiver = Receiver::start(ReceiverSettings {
             hooks: hooks.to_vec(),
             ..ReceiverSettings::default()

@@ -14,11 +14,37 @@ pub(super) const READ: u32 = 0o4;
 pub(super) const WRITE: u32 = 0o2;
 pub(super) const PASS: u32 = 0o1;
 
-/// Names and numbers, as far as the files in /etc have them.
+/// The users and groups of a machine.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Accounts {
-    users: Vec<(String, u32)>,
-    groups: Vec<(String, u32)>,
+    pub(super) users: Names,
+    pub(super) groups: Names,
+}
+
+/// Names and numbers, as far as a file of /etc has them.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<(String, u32)>);
+
+impl Names {
+    fn parse(file: &str) -> Self {
+        let entry = |line: &str| {
+            let mut parts = line.split(':');
+            let name = parts.next()?.to_owned();
+            Some((name, parts.nth(1)?.parse().ok()?))
+        };
+        Self(file.lines().filter_map(entry).collect())
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        let found = self.0.iter().find(|(each, _)| each == name)?;
+        Some(found.1)
+    }
+
+    /// The name, or the number where there is none.
+    pub(super) fn name(&self, number: u32) -> String {
+        let found = self.0.iter().find(|(_, each)| *each == number);
+        found.map_or_else(|| number.to_string(), |(name, _)| name.clone())
+    }
 }
 
 impl Accounts {
@@ -28,34 +54,13 @@ impl Accounts {
     }
 
     fn parse(passwd: &str, group: &str) -> Self {
-        let entries = |text: &str| -> Vec<(String, u32)> {
-            text.lines()
-                .filter_map(|line| {
-                    let mut parts = line.split(':');
-                    let name = parts.next()?.to_owned();
-                    Some((name, parts.nth(1)?.parse().ok()?))
-                })
-                .collect()
-        };
-        Self {
-            users: entries(passwd),
-            groups: entries(group),
-        }
-    }
-
-    pub(super) fn user(&self, name: &str) -> Option<u32> {
-        number_of(&self.users, name)
-    }
-
-    pub(super) fn group(&self, name: &str) -> Option<u32> {
-        number_of(&self.groups, name)
+        let (users, groups) = (Names::parse(passwd), Names::parse(group));
+        Self { users, groups }
     }
 
     /// `jobtrackd:jobtrackd-queue`, with numbers for those without a name.
     pub(super) fn shown(&self, who: Identity) -> String {
-        let user = name_of(&self.users, who.uid);
-        let group = name_of(&self.groups, who.gid);
-        format!("{user}:{group}")
+        format!("{}:{}", self.users.name(who.uid), self.groups.name(who.gid))
     }
 
     /// `belongs to jobtrackd:jobtrackd-queue with mode 0660`
@@ -63,26 +68,6 @@ impl Accounts {
         let owner = self.shown(mode.owner);
         format!("belongs to {owner} with mode {:04o}", mode.bits)
     }
-
-    pub(super) fn user_name(&self, uid: u32) -> String {
-        name_of(&self.users, uid)
-    }
-
-    pub(super) fn group_name(&self, gid: u32) -> String {
-        name_of(&self.groups, gid)
-    }
-}
-
-fn number_of(entries: &[(String, u32)], name: &str) -> Option<u32> {
-    let mut numbers = entries.iter().filter(|(each, _)| each == name);
-    numbers.next().map(|(_, number)| *number)
-}
-
-fn name_of(entries: &[(String, u32)], number: u32) -> String {
-    entries
-        .iter()
-        .find(|(_, each)| *each == number)
-        .map_or_else(|| number.to_string(), |(name, _)| name.clone())
 }
 
 /// A user with its first group.
@@ -114,12 +99,10 @@ impl From<&Metadata> for Mode {
 impl Mode {
     /// Whether the bits give `who` all of `wanted`. Root is no exception, and other groups than the first are not known.
     pub(super) fn permits(self, who: Identity, wanted: u32) -> bool {
-        let shift = if who.uid == self.owner.uid {
-            6
-        } else if who.gid == self.owner.gid {
-            3
-        } else {
-            0
+        let shift = match (who.uid == self.owner.uid, who.gid == self.owner.gid) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
         };
         (self.bits >> shift) & wanted == wanted
     }
@@ -143,9 +126,9 @@ mod tests {
             "root:x:0:0:root:/root:/bin/sh\n\njobtrackd:x:990:985::/:/sbin/nologin\nbad:x:y\n",
             "root:x:0:\njobtrackd-queue:x:985:alice\n",
         );
-        assert_eq!(accounts.user(USER), Some(990));
-        assert_eq!(accounts.group(GROUP), Some(985));
-        assert_eq!(accounts.user("bad"), None);
+        assert_eq!(accounts.users.number(USER), Some(990));
+        assert_eq!(accounts.groups.number(GROUP), Some(985));
+        assert_eq!(accounts.users.number("bad"), None);
         let who = |uid, gid| accounts.shown(Identity { uid, gid });
         assert_eq!(who(990, 985), "jobtrackd:jobtrackd-queue");
         assert_eq!(who(7, 0), "7:root");

@@ -36,13 +36,16 @@ pub(in crate::cli) fn good(sources: &Sources, settings: &Settings) -> Vec<Findin
         "configuration.file",
         format!("{from}; {webhooks} webhooks"),
     )];
-    for unwise in &settings.warnings {
-        let check = "configuration.warning";
-        findings.push(match unwise.split_once("; run: ") {
-            Some((text, command)) => warning(check, text).advise(format!("run: {command}")),
-            None => warning(check, unwise).advise("it works; correct it in the configuration"),
-        });
-    }
+    findings.extend(settings.warnings.iter().map(|unwise| {
+        let (text, advice) = match unwise.split_once("; run: ") {
+            Some((text, command)) => (text, format!("run: {command}")),
+            None => (
+                unwise.as_str(),
+                "it works; correct it in the configuration".to_owned(),
+            ),
+        };
+        warning("configuration.warning", text).advise(advice)
+    }));
     findings
 }
 
@@ -99,10 +102,8 @@ pub(in crate::cli) fn files(
         })
         .collect();
     if !credentials.is_empty() {
-        let text = format!(
-            "{} secrets come as credentials of the service manager",
-            credentials.len()
-        );
+        let credentials = credentials.len();
+        let text = format!("{credentials} secrets come as credentials of the service manager");
         findings.push(ok("configuration.credentials", text));
     }
     findings
@@ -131,8 +132,8 @@ fn readable_and_safe(
         return None;
     }
     let (user, group) = (
-        accounts.user_name(daemon.uid),
-        accounts.group_name(daemon.gid),
+        accounts.users.name(daemon.uid),
+        accounts.groups.name(daemon.gid),
     );
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let real = real.display();
@@ -140,12 +141,9 @@ fn readable_and_safe(
         Some(_) => format!("chown -h {user} {real}"),
         None => format!("chgrp -h {group} {real} && chmod g+r {real}"),
     };
-    let text = format!(
-        "{what} {}, so {user} cannot read it",
-        accounts.describe(mode)
-    );
-    let advice = format!(
+    let owner = accounts.describe(mode);
+    let text = format!("{what} {owner}, so {user} cannot read it");
+    Some(warning(check, text).advise(format!(
         "the daemon does not start without it, unless it runs as another user; run: {command}"
-    );
-    Some(warning(check, text).advise(advice))
+    )))
 }

@@ -40,13 +40,13 @@ pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holde
             return (vec![Finding::hidden(check, text)], None);
         }
     };
-    let mut findings = vec![match &holder {
-        Holder::Daemon(pid) => ok(check, format!("a daemon follows this database ({pid})")),
-        Holder::Nobody => warning(check, "no daemon follows this database").advise(format!(
+    let mut findings = Vec::new();
+    if let Holder::Daemon(pid) = &holder {
+        findings.push(ok(check, format!("a daemon follows this database ({pid})")));
+    } else {
+        findings.push(warning(check, "no daemon follows this database").advise(format!(
             "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
-        )),
-    }];
-    if holder == Holder::Nobody {
+        )));
         findings.extend(unit().await);
     }
     (findings, Some(holder))
@@ -69,7 +69,7 @@ pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Hol
     let address = match &settings.listen {
         None => return ok(check, "the status server is turned off"),
         Some(Listen::Tcp(address)) if address.port() == 0 => {
-            let text = "the status server has a port of its own choice and is not asked";
+            let text = "the status server listens on a port that is chosen at its start, so it was not checked";
             return ok(check, text);
         }
         Some(address) => reached_at(address),
@@ -108,12 +108,11 @@ fn answered(status: u16, body: &Value) -> Finding {
     let check = "daemon.ready";
     let word = outside(body["status"].as_str().unwrap_or("nothing"), 40);
     let reasons = body["reasons"].as_array().into_iter().flatten();
-    let reasons: Vec<String> = reasons
-        .filter_map(|reason| Some(outside(reason.as_str()?, 300)))
-        .collect();
+    let reasons = reasons.filter_map(|reason| Some(outside(reason.as_str()?, 300)));
     let mut text = format!("the daemon says it is {word}");
-    if !reasons.is_empty() {
-        text = format!("{text}: {}", reasons.join("; "));
+    for (index, reason) in reasons.enumerate() {
+        text += if index == 0 { ": " } else { "; " };
+        text += &reason;
     }
     match (status, word.as_str()) {
         (200, "ok") => ok(check, text),
@@ -154,11 +153,8 @@ async fn readyz(address: &Listen, token: Option<&SecretString>) -> io::Result<(u
         .and_then(|rest| rest.get(..3)?.parse().ok())
         .ok_or_else(|| io::Error::other("it does not speak HTTP/1.1"))?;
     let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let body = serde_json::from_str(body);
-    Ok((
-        status,
-        body.map_err(|_| io::Error::other("it is not jobtrackd's status server"))?,
-    ))
+    let not_ours = |_| io::Error::other("it is not jobtrackd's status server");
+    Ok((status, serde_json::from_str(body).map_err(not_ours)?))
 }
 
 /// The whole answer, at most [`MOST`] of it.
@@ -184,25 +180,19 @@ async fn get(
 pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.open_files";
     let webhooks = settings.webhooks.iter().map(|each| each.max_in_flight);
-    let clients = settings
-        .status
-        .listen
-        .as_ref()
-        .map(|_| Limits::default().connections);
-    let connections: usize =
-        settings.upstream.max_in_flight + webhooks.chain(clients).sum::<usize>();
-    let wanted = connections as u64 + OTHER_FILES;
+    let listen = settings.status.listen.iter();
+    let clients = listen.map(|_| Limits::default().connections);
+    let others: usize = webhooks.chain(clients).sum();
+    let wanted = (settings.upstream.max_in_flight + others) as u64 + OTHER_FILES;
     let daemons = match holder {
         Some(Holder::Daemon(note)) => limit_of(note),
         _ => None,
     };
+    // The daemon raises its own limit to the hard one.
+    let own = || getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let (whose, limit) = match daemons {
         Some(limit) => ("the daemon", limit),
-        // The daemon raises its own limit to the hard one.
-        None => (
-            "this shell",
-            getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
-        ),
+        None => ("this shell", own()),
     };
     let text = format!("{whose} may open {limit} files, and all connections at once need {wanted}");
     if limit >= wanted {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfs, StatVfsMountFlags, accessat, statvfs};
 
-use super::{Finding, Level, bytes, note, ok, problem, size_of, warning};
+use super::{Finding, Level, note, ok, problem, size_of, warning};
 use crate::cli::privilege::leave_to_owner;
 use crate::cli::session::database_file;
-use crate::cli::text::outside;
+use crate::cli::text::{self, outside};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::store::{Filesystem, FilesystemKind, Store, StoreError, folder_of};
@@ -22,7 +22,7 @@ const COMFORTABLE_SPACE: u64 = 512 << 20;
 /// Fewer free inodes than this are a problem: SQLite makes files beside the database.
 const LEAST_INODES: u64 = 64;
 
-/// A log beyond this is a warning: the daemon cuts it back to 64 MiB whenever nobody reads an old state of it.
+/// A log beyond this is a warning: the daemon cuts it back to 64 MiB whenever no program reads an old state of it.
 const LARGE_LOG: u64 = 64 << 20;
 
 /// A file up to this is read whole to find damage.
@@ -81,14 +81,13 @@ fn judge(folder: &Path, found: &StatVfs, size: u64) -> Vec<Finding> {
         return Vec::new();
     }
     let free = found.f_bavail.saturating_mul(found.f_frsize);
-    let level = if free < LEAST_SPACE {
-        Level::Problem
-    } else if free < COMFORTABLE_SPACE.max(size.saturating_mul(2)) {
-        Level::Warning
-    } else {
-        Level::Ok
+    let comfortable = COMFORTABLE_SPACE.max(size.saturating_mul(2));
+    let level = match free {
+        0..LEAST_SPACE => Level::Problem,
+        _ if free < comfortable => Level::Warning,
+        _ => Level::Ok,
     };
-    let (free, size) = (bytes(free), bytes(size));
+    let (free, size) = (text::size(free), text::size(size));
     let text = format!("{free} free at {shown}, the database has {size}");
     let mut space = Finding::new("database.space", level, text);
     if level != Level::Ok {
@@ -118,14 +117,14 @@ fn log_of(path: &Path) -> PathBuf {
 pub(in crate::cli) fn log(path: &Path) -> Finding {
     let check = "database.log";
     let size = size_of(&log_of(path));
-    let text = format!("the write-ahead log has {}", bytes(size));
+    let text = format!("the write-ahead log has {}", text::size(size));
     if size <= LARGE_LOG {
         return ok(check, text);
     }
     warning(check, text).advise(format!(
         "it is cut back to {} unless some program keeps a read transaction open, and it fills the disk; find that program: \
          fuser -v {}",
-        bytes(LARGE_LOG),
+        text::size(LARGE_LOG),
         path.display()
     ))
 }
@@ -194,11 +193,8 @@ fn unopened(error: &StoreError, database: &DatabaseSettings) -> Finding {
 fn outdated(path: &Path, found: i64, wanted: i64) -> Finding {
     let (check, shown) = ("database.schema", path.display());
     if found == 0 {
-        return note(
-            check,
-            format!("{shown} has no tables yet; they are made at the next start"),
-        )
-        .advise("to insert rows before that, run: jobtrackd migrate");
+        let text = format!("{shown} has no tables yet; they are made at the next start");
+        return note(check, text).advise("to insert rows before that, run: jobtrackd migrate");
     }
     let text =
         format!("{shown} has schema {found}, is brought up to date ({wanted}) at the next start");
@@ -213,16 +209,13 @@ fn absent(path: &Path) -> Finding {
     let folder = folder_of(path);
     let (shown, within) = (path.display(), folder.display());
     let wanted = Access::WRITE_OK | Access::EXEC_OK;
-    match accessat(CWD, folder, wanted, AtFlags::EACCESS) {
-        Ok(()) => ok(check, format!("{shown} is created at the first start")),
-        Err(error) => problem(
-            check,
-            format!("{shown} cannot be created: {within}: {error}"),
-        )
-        .advise(format!(
-            "the daemon does not start; see who may write there: ls -ld {within}"
-        )),
-    }
+    let text = match accessat(CWD, folder, wanted, AtFlags::EACCESS) {
+        Ok(()) => return ok(check, format!("{shown} is created at the first start")),
+        Err(error) => format!("{shown} cannot be created: {within}: {error}"),
+    };
+    problem(check, text).advise(format!(
+        "the daemon does not start; see who may write there: ls -ld {within}"
+    ))
 }
 
 /// What only an open database shows.
@@ -254,11 +247,8 @@ async fn soundness(store: &Store, path: &Path) -> Finding {
     let shown = path.display();
     let size = size_of(path);
     if size > CHECKED_WHOLE {
-        return note(
-            check,
-            format!("the file has {} and was not read whole", bytes(size)),
-        )
-        .advise(format!(
+        let text = format!("the file has {} and was not read whole", text::size(size));
+        return note(check, text).advise(format!(
             "to find damage, run: sqlite3 -readonly {shown} 'PRAGMA quick_check'"
         ));
     }

@@ -29,11 +29,11 @@ struct Files<'a> {
 /// The user that follows the jobs of this database, as far as can be known: that of the shipped unit for a file below
 /// /var/lib, else the owner of the file.
 pub(in crate::cli) fn daemon_of(path: &Path, accounts: &Accounts) -> Option<Identity> {
-    let unit = || {
-        let (uid, gid) = (accounts.user(USER)?, accounts.group(GROUP)?);
-        path.starts_with(STATE).then_some(Identity { uid, gid })
-    };
-    unit().or_else(|| owner_of(path))
+    let (user, group) = (accounts.users.number(USER), accounts.groups.number(GROUP));
+    match user.zip(group).filter(|_| path.starts_with(STATE)) {
+        Some((uid, gid)) => Some(Identity { uid, gid }),
+        None => owner_of(path),
+    }
 }
 
 fn owner_of(path: &Path) -> Option<Identity> {
@@ -63,7 +63,8 @@ pub(in crate::cli) fn probe(path: &Path, accounts: &Accounts) -> Vec<Finding> {
 
 impl Files<'_> {
     fn users(&self) -> Option<Finding> {
-        let there = self.accounts.user(USER).is_some() && self.accounts.group(GROUP).is_some();
+        let Accounts { users, groups } = self.accounts;
+        let there = users.number(USER).is_some() && groups.number(GROUP).is_some();
         let text = format!("there is no user {USER}, or no group {GROUP}");
         (self.shipped && !there).then(|| {
             warning("database.user", text).advise(
@@ -77,9 +78,10 @@ impl Files<'_> {
     fn owner(&self) -> (String, String) {
         let folder = || owner_of(folder_of(self.path)).filter(|_| !self.shipped);
         match self.daemon.or_else(folder) {
-            Some(Identity { uid, gid }) => {
-                (self.accounts.user_name(uid), self.accounts.group_name(gid))
-            }
+            Some(Identity { uid, gid }) => (
+                self.accounts.users.name(uid),
+                self.accounts.groups.name(gid),
+            ),
             None => (USER.to_owned(), GROUP.to_owned()),
         }
     }
@@ -96,10 +98,9 @@ impl Files<'_> {
 
     /// A group that cannot use the files matters where the unit promises that it can.
     fn sharing(&self) -> Level {
-        if self.shipped {
-            Level::Warning
-        } else {
-            Level::Note
+        match self.shipped {
+            true => Level::Warning,
+            false => Level::Note,
         }
     }
 
@@ -117,19 +118,16 @@ impl Files<'_> {
                 ));
             }
             Err(error) => {
-                return Finding::hidden(
-                    check,
-                    format!("the folder {shown} cannot be read: {error}"),
-                );
+                let text = format!("the folder {shown} cannot be read: {error}");
+                return Finding::hidden(check, text);
             }
         };
         let repair = self.repair(folder, 0o2770);
         let daemon = self.daemon.unwrap_or(mode.owner);
-        let user = self.accounts.user_name(daemon.uid);
+        let user = self.accounts.users.name(daemon.uid);
         let text = format!("the folder {shown} {}", self.accounts.describe(mode));
         let (level, why) = if mode.permits_others(WRITE) {
-            let why =
-                "everybody on this machine can put files there in the place of the database's";
+            let why = "everybody on this machine can replace the files of the database there";
             (Level::Problem, format!("{why}; {repair}"))
         } else if !mode.permits(daemon, WRITE | PASS) {
             let why = format!("{user} can make no files there, so the daemon does not start");
@@ -167,10 +165,8 @@ impl Files<'_> {
             // Whether it can be made is found when it is opened.
             Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
             Err(error) => {
-                return vec![Finding::hidden(
-                    check,
-                    format!("{shown} cannot be read: {error}"),
-                )];
+                let text = format!("{shown} cannot be read: {error}");
+                return vec![Finding::hidden(check, text)];
             }
         };
         let mut findings = vec![self.database(mode)];
@@ -233,7 +229,7 @@ impl Files<'_> {
         let daemon = self.daemon.unwrap_or(database.owner);
         let both = READ | WRITE;
         let (level, why) = if !mode.permits(daemon, both) {
-            let user = self.accounts.user_name(daemon.uid);
+            let user = self.accounts.users.name(daemon.uid);
             let why = format!(
                 "{user} cannot read and write it, so the daemon does not start; another program left it, with a umask of its own"
             );
@@ -253,21 +249,21 @@ impl Files<'_> {
     /// Whether the user of this process could enqueue.
     fn access(&self) -> Finding {
         let check = "database.access";
-        let user = self.accounts.user_name(rustix::process::geteuid().as_raw());
+        let user = self
+            .accounts
+            .users
+            .name(rustix::process::geteuid().as_raw());
         if may_use(self.path) {
             return ok(check, format!("{user}, who asks, may read and write it"));
         }
         let group = owner_of(self.path).map(|owner| owner.gid);
         let remedy = match group.filter(|gid| *gid != 0) {
             // Nobody should be made a member of root's group.
-            None => "give the folder and its files a group that may write them : docs/operating.md, \"Files and permissions\"".to_owned(),
-            Some(gid) => format!("run: usermod -aG {} {user}, and log in again", self.accounts.group_name(gid)),
+            None => "give the folder and its files a group that may write them: docs/operating.md, \"Files and permissions\"".to_owned(),
+            Some(gid) => format!("run: usermod -aG {} {user}, and log in again", self.accounts.groups.name(gid)),
         };
-        note(
-            check,
-            format!("{user}, who asks, may not read and write it, or make files beside it"),
-        )
-        .advise(format!(
+        let text = format!("{user}, who asks, may not read and write it, or make files beside it");
+        note(check, text).advise(format!(
             "{user} cannot enqueue; if that is not meant, {remedy}"
         ))
     }

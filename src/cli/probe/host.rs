@@ -27,23 +27,21 @@ pub(in crate::cli) async fn probe() -> Vec<Finding> {
 
 /// What a library of this version means for those who enqueue with it.
 fn sqlite(check: &'static str, name: &str, answer: Option<Result<String, String>>) -> Finding {
-    let by_hand = || {
-        format!(
-            "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
-        )
-    };
+    let by_hand = format!(
+        "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
+    );
     let text = match answer {
         None => return ok(check, format!("{name} is not on the search path")),
         Some(Err(error)) => {
             let text = format!("{name} does not say its version: {error}");
-            return note(check, text).advise(by_hand());
+            return note(check, text).advise(by_hand);
         }
         Some(Ok(text)) => text,
     };
     let word = text.split_whitespace().next().unwrap_or_default();
     let (version, shown) = (numbers(word), outside(word, 60));
     let Some(version) = version else {
-        return note(check, format!("{name} says no version but {shown:?}")).advise(by_hand());
+        return note(check, format!("{name} says no version but {shown:?}")).advise(by_hand);
     };
     let text = format!("{name} has SQLite {shown}");
     if version < WITH_JSON {

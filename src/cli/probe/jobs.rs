@@ -1,4 +1,4 @@
-//! The rows: jobs for webhooks that are not configured, jobs that fail their polls, jobs that nobody polls.
+//! The rows: jobs for webhooks that are not configured, jobs that fail their polls, jobs that are not polled.
 
 use std::time::Duration;
 
@@ -107,17 +107,14 @@ fn overdue(health: &JobsHealth, pause: Option<UnixMillis>, now: UnixMillis) -> F
     let Some(since) = health.overdue_since else {
         return ok(check, "no job waits for a poll that should have been made");
     };
-    let jobs = count(health.overdue, "job");
-    let text = format!(
-        "{jobs} should have been polled, the first {}",
-        ago(now.since(since))
-    );
+    let (jobs, ago) = (count(health.overdue, "job"), ago(now.since(since)));
+    let text = format!("{jobs} should have been polled, the first {ago}");
     match pause {
         Some(until) => note(check, format!("{text}; the API asked to be left alone until {until}")).advise(
             "they are polled then; nothing is to be done but to send it fewer requests (upstream.requests_per_second)",
         ),
         None => problem(check, text).advise(
-            "nobody follows them: the daemon does not run, or is stuck; run: systemctl restart jobtrackd; journalctl -u \
+            "the daemon does not run, or is stuck; run: systemctl restart jobtrackd; journalctl -u \
              jobtrackd -n 50",
         ),
     }

@@ -12,11 +12,12 @@ pub(super) mod jobs;
 pub(super) mod upstream;
 pub(super) mod webhooks;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use strum::IntoStaticStr;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -26,15 +27,13 @@ use super::style::Tone;
 /// Longest wait for another program.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(5);
 
-/// Most that is read of its output, in bytes.
-const PROGRAM_OUTPUT: u64 = 4096;
-
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Level {
     /// As it should be.
     Ok,
-    /// Worth knowing, or not visible to this user.
+    /// For information, or not visible to this user.
     Note,
     /// It works, and may soon not.
     Warning,
@@ -43,15 +42,6 @@ pub(super) enum Level {
 }
 
 impl Level {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        }
-    }
-
     pub(super) fn mark(self) -> (&'static str, Tone) {
         match self {
             Self::Ok => ("✓", Tone::Good),
@@ -120,19 +110,16 @@ impl Finding {
 
     /// What it is about, for people: `database`, `webhook billing`.
     pub(super) fn subject(&self) -> String {
-        let subject = self.check.split('.').next().unwrap_or(self.check);
-        let of_webhook = |name: &String| format!("webhook {name}");
-        let webhook = self.webhook.as_ref().map(of_webhook);
-        webhook.unwrap_or_else(|| subject.to_owned())
+        match &self.webhook {
+            Some(webhook) => format!("webhook {webhook}"),
+            None => self
+                .check
+                .split('.')
+                .next()
+                .unwrap_or(self.check)
+                .to_owned(),
+        }
     }
-}
-
-/// A number of bytes for people: `812 MiB`.
-fn bytes(number: u64) -> String {
-    const UNITS: [&str; 6] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let power = number.checked_ilog2().unwrap_or(0) as usize / 10;
-    let power = power.min(UNITS.len() - 1);
-    format!("{} {}", number >> (10 * power), UNITS[power])
 }
 
 /// The size of a file, 0 for one that is not there.
@@ -153,28 +140,15 @@ fn as_root() -> &'static str {
 /// when it is there and gives no answer, `None` when it is not there.
 async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
     std::env::var_os("PATH")?;
-    let mut child = match Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-    {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(Err(error.to_string())),
-    };
-    let answer = async {
-        let mut bytes = Vec::new();
-        if let Some(out) = child.stdout.take() {
-            out.take(PROGRAM_OUTPUT).read_to_end(&mut bytes).await?;
-        }
-        child.wait().await?;
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
-    };
-    Some(match timeout(PROGRAM_LIMIT, answer).await {
-        Ok(answer) => answer.map_err(|error: std::io::Error| error.to_string()),
+        .kill_on_drop(true);
+    Some(match timeout(PROGRAM_LIMIT, command.output()).await {
+        Ok(Ok(done)) => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return None,
+        Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PROGRAM_LIMIT.as_secs())),
     })
 }

@@ -1,19 +1,21 @@
 //! The way to the API, step by step: name, connection, TLS, credentials, answer; and the difference between the clocks.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use super::{Finding, Level, note, ok, problem};
+use crate::cli::session::upstream;
 use crate::cli::text::brief;
-use crate::clock::{Clock, Jitter};
+use crate::clock::Clock;
 use crate::core::poll::TroubleClass;
 use crate::core::time::UnixMillis;
-use crate::sockets::Sockets;
-use crate::upstream::{AnswerMemory, CheckError, TokenTrouble, Upstream, UpstreamSettings};
+use crate::upstream::{CheckError, TokenTrouble, UpstreamSettings};
 
 /// Longest wait for a name, and for a connection.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -47,13 +49,7 @@ pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) ->
             "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {base}"
         ))];
     }
-    let upstream = match Upstream::new(
-        settings,
-        clock.clone(),
-        Jitter::system(),
-        Sockets::default(),
-        AnswerMemory::default(),
-    ) {
+    let upstream = match upstream(settings, clock) {
         Ok(upstream) => upstream,
         Err(error) => {
             let advice = "the daemon does not start; correct [upstream], or install the package ca-certificates";
@@ -78,43 +74,48 @@ pub(in crate::cli) fn paused(until: UnixMillis) -> Finding {
 }
 
 fn failed(error: &CheckError, base: &Url) -> Finding {
-    let answer = |advice: String| ("upstream.answer", advice);
-    let credentials = |advice: &str| ("upstream.credentials", advice.to_owned());
-    let refused = || {
-        credentials(
-            "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and run: systemctl \
-             restart jobtrackd",
-        )
-    };
-    let throttled = || {
-        let advice = "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
-        ("upstream.throttled", advice.to_owned())
-    };
+    const REFUSED: &str = "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and \
+                           run: systemctl restart jobtrackd";
+    const THROTTLED: &str =
+        "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
     let (check, advice) = match error {
         CheckError::Token(token) => match &token.trouble {
-            TokenTrouble::Refused { .. } => refused(),
-            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => throttled(),
+            TokenTrouble::Refused { .. } => ("upstream.credentials", REFUSED.to_owned()),
+            TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => {
+                ("upstream.throttled", THROTTLED.to_owned())
+            }
             TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
                 no_connection(base)
             }
-            TokenTrouble::Unavailable(_) => answer(format!(
-                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
-            )),
+            TokenTrouble::Unavailable(_) => (
+                "upstream.answer",
+                format!(
+                    "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
+                ),
+            ),
         },
-        CheckError::Refused(_) => refused(),
-        CheckError::Forbidden(_) => credentials(
-            "the key is good and not enough; ask the API's owner for the right to read jobs, or correct upstream.scope, then \
-             run: systemctl reload jobtrackd",
+        CheckError::Refused(_) => ("upstream.credentials", REFUSED.to_owned()),
+        CheckError::Forbidden(_) => (
+            "upstream.credentials",
+            "the key is good and not enough; ask the API's owner for the \
+             right to read jobs, or correct upstream.scope, then run: systemctl reload jobtrackd"
+                .to_owned(),
         ),
-        CheckError::Throttled(_) => throttled(),
+        CheckError::Throttled(_) => ("upstream.throttled", THROTTLED.to_owned()),
         CheckError::NoConnection(_) => no_connection(base),
-        CheckError::Target(_) => answer("correct upstream.base_url".to_owned()),
-        CheckError::NotTheApi(_) => answer(format!(
-            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
-        )),
-        CheckError::NoAnswer(_) => answer(format!(
-            "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
-        )),
+        CheckError::Target(_) => ("upstream.answer", "correct upstream.base_url".to_owned()),
+        CheckError::NotTheApi(_) => (
+            "upstream.answer",
+            format!(
+                "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
+            ),
+        ),
+        CheckError::NoAnswer(_) => (
+            "upstream.answer",
+            format!(
+                "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
+            ),
+        ),
     };
     problem(check, error.to_string()).advise(advice)
 }
@@ -158,18 +159,16 @@ fn ahead(millis: i64) -> Finding {
 }
 
 async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
-    let port = base.port_or_known_default().unwrap_or(443);
-    let name = match base.host() {
-        Some(Host::Ipv4(ip)) => return Ok(vec![(ip, port).into()]),
-        Some(Host::Ipv6(ip)) => return Ok(vec![(ip, port).into()]),
-        Some(Host::Domain(name)) => name,
-        None => return Err("there is no host in upstream.base_url".to_owned()),
-    };
-    let found = match timeout(LIMIT, tokio::net::lookup_host((name, port))).await {
-        Ok(found) => found.map_err(|error| error.to_string())?,
+    let base = base.clone();
+    let resolving = spawn_blocking(move || base.socket_addrs(|| None));
+    let mut found = match timeout(LIMIT, resolving).await {
+        Ok(resolved) => resolved
+            .map_err(io::Error::from)
+            .flatten()
+            .map_err(|error| error.to_string())?,
         Err(_) => return Err(format!("no answer within {} s", LIMIT.as_secs())),
     };
-    let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
+    found.truncate(ADDRESSES);
     match found.is_empty() {
         true => Err("the name has no address".to_owned()),
         false => Ok(found),

@@ -102,7 +102,7 @@ pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Ve
             let name = outside(stranded.webhook.as_str(), 64);
             let text = format!("{} for it, and it is not configured", stranded.wait());
             let advice = format!(
-                "nobody sends them; if it has another name now, run: jobtrackd webhook move {name} NEW; if nobody wants them: \
+                "they are not sent; if it has another name now, run: jobtrackd webhook move {name} NEW; if they are not wanted: \
                  jobtrackd deliveries give-up --all --webhook {name}"
             );
             problem(check, text).advise(advice).of_webhook(&name)
@@ -118,13 +118,9 @@ pub(in crate::cli) async fn backlog(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in names {
-        let mut of_one = Vec::from_iter(unreadable_rows(store, name).await);
-        of_one.extend(backlog_of(store, name, clock).await);
-        findings.extend(
-            of_one
-                .into_iter()
-                .map(|found| found.of_webhook(&outside(name.as_str(), 64))),
-        );
+        let rows = unreadable_rows(store, name).await.into_iter();
+        let found = rows.chain(backlog_of(store, name, clock).await);
+        findings.extend(found.map(|each| each.of_webhook(&outside(name.as_str(), 64))));
     }
     findings
 }
@@ -172,9 +168,8 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     }];
     if backlog.exhausted > 0 {
         let events = count(backlog.exhausted, "event");
-        let latest = backlog.exhausted_latest.map_or_else(String::new, |at| {
-            format!(", the latest happened {}", ago(age(at)))
-        });
+        let ago = backlog.exhausted_latest.map(|at| ago(age(at)));
+        let latest = ago.map_or(String::new(), |ago| format!(", the latest happened {ago}"));
         let text = format!("{events} of the latest 10,000 given up after the last attempt{latest}");
         findings.push(warning("webhook.given_up", text).advise(
             "they are kept; once the receiver works again, see what would be sent with: jobtrackd replay --webhook NAME \

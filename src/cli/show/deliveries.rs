@@ -1,5 +1,7 @@
 //! The deliveries of a job, webhook by webhook.
 
+use super::distinct;
+use crate::cli::deliveries::tone_of;
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
 use crate::cli::text;
@@ -33,13 +35,8 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
         let note = "  none: no webhook subscribes to what has happened";
         return out + &view.dim(note) + "\n";
     }
-    let mut webhooks: Vec<&str> = Vec::new();
-    for delivery in &detail.deliveries {
-        if !webhooks.contains(&delivery.webhook.as_str()) {
-            webhooks.push(delivery.webhook.as_str());
-        }
-    }
-    for webhook in webhooks {
+    let webhooks = detail.deliveries.iter().map(|each| each.webhook.as_str());
+    for webhook in distinct(webhooks) {
         let deliveries = detail.deliveries.iter();
         let lane: Vec<_> = deliveries.filter(|each| each.webhook == webhook).collect();
         push_webhook(&mut out, webhook, &lane, detail, view);
@@ -71,10 +68,8 @@ fn push_webhook(
     let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
     out.push_str(&format!("  {name}  {note}\n"));
     // Those that matter most, in order of sequence.
-    let waiting = lane
-        .iter()
-        .filter(|each| !is_delivered(each))
-        .take(MOST_UNDELIVERED);
+    let waiting = lane.iter().filter(|each| !is_delivered(each));
+    let waiting = waiting.take(MOST_UNDELIVERED);
     let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
     let mut shown: Vec<&DeliveryRow> = waiting.chain(done).copied().collect();
     shown.sort_by_key(|delivery| delivery.sequence);
@@ -126,12 +121,14 @@ fn push_delivery(
     detail: &JobDetail,
     view: &View,
 ) {
-    let (tone, mark) = match delivery.state {
-        DeliveryState::Delivered => (Tone::Good, "✓"),
-        DeliveryState::Pending if delivery.last_error.is_some() => (Tone::Warn, "↻"),
-        DeliveryState::Pending => (Tone::Busy, "○"),
-        DeliveryState::Exhausted => (Tone::Bad, "✗"),
-        DeliveryState::Disabled => (Tone::Dim, "–"),
+    let has_failed = delivery.last_error.is_some();
+    let tone = tone_of(delivery.state, has_failed);
+    let mark = match delivery.state {
+        DeliveryState::Delivered => "✓",
+        DeliveryState::Pending if has_failed => "↻",
+        DeliveryState::Pending => "○",
+        DeliveryState::Exhausted => "✗",
+        DeliveryState::Disabled => "–",
     };
     let mut events = detail.events.iter();
     let event = events.find(|each| each.id == delivery.event_id);
@@ -155,18 +152,17 @@ fn push_delivery(
     }
 }
 
-/// The attempts so far, what comes next, and for which webhook it stands in.
+/// The attempts so far, what comes next, and which webhook it replaces.
 fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
     let attempts = attempts(delivery, lane, now);
-    match delivery
-        .fallback_for
-        .as_deref()
-        .map(|webhook| text::outside(webhook, 64))
-    {
-        Some(webhook) if attempts.is_empty() => format!("in place of {webhook}"),
-        Some(webhook) => format!("{attempts}, in place of {webhook}"),
-        None => attempts,
-    }
+    let Some(webhook) = &delivery.fallback_for else {
+        return attempts;
+    };
+    let (comma, webhook) = (
+        if attempts.is_empty() { "" } else { ", " },
+        text::outside(webhook, 64),
+    );
+    format!("{attempts}{comma}in place of {webhook}")
 }
 
 fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
@@ -178,9 +174,8 @@ fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> S
         (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
         (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
         (DeliveryState::Pending, None) => {
-            let head = lane
-                .iter()
-                .find(|other| other.state == DeliveryState::Pending);
+            let is_pending = |other: &&&DeliveryRow| other.state == DeliveryState::Pending;
+            let head = lane.iter().find(is_pending);
             head.map_or(String::new(), |head| format!("after #{}", head.sequence))
         }
         (DeliveryState::Delivered, _) if delivery.attempts == 1 => String::new(),

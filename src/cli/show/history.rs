@@ -43,17 +43,9 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
 }
 
 fn entries(detail: &JobDetail) -> Vec<Entry> {
-    let outside = |text: &str| text::outside(text, TEXT_CHARS);
-    let transitions = detail.transitions.iter().map(|transition| {
-        let from = transition.from.as_deref();
-        let from = from.map_or(String::new(), |from| format!("{} → ", outside(from)));
-        let (title, to) = (steps::title(&transition.title), outside(&transition.to));
-        (
-            transition.observed_at,
-            "step",
-            format!("{title}: {from}{to}"),
-            Tone::Plain,
-        )
+    let transitions = detail.transitions.iter().map(|each| {
+        let what = steps::transition(&each.title, each.from.as_deref(), &each.to);
+        (each.observed_at, "step", what, Tone::Plain)
     });
     // The transition says already that a step changed.
     let events = detail.events.iter();
@@ -73,8 +65,7 @@ fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
         format!("#{} {}", event.sequence, event.kind)
     });
     let webhook = text::outside(attempt.webhook.as_str(), TEXT_CHARS);
-    let took = attempt.duration_ms;
-    let took = text::brief(Duration::from_millis(took));
+    let took = text::brief(Duration::from_millis(attempt.duration_ms));
     let (outcome, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (text::outside(error, TEXT_CHARS), Tone::Warn),
         (None, Some(status)) => (status.to_string(), Tone::Good),

@@ -40,9 +40,8 @@ pub(super) async fn print(
     reading.await?;
     list.end();
     let mut list = List::begin(screen, "deliveries");
-    for delivery in &detail.deliveries {
-        list.add(&DeliveryRecord::from(delivery));
-    }
+    let deliveries = detail.deliveries.iter();
+    deliveries.for_each(|each| list.add(&DeliveryRecord::from(each)));
     list.end();
     let mut list = List::begin(screen, "attempts");
     let attempts = detail.attempts.iter();

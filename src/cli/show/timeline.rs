@@ -57,20 +57,17 @@ struct Line<'a> {
 /// The steps as a timeline, with the open challenge, the queue and the failure where they belong.
 pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
     let job = &detail.summary;
-    let lines: Vec<Line<'_>> = job
-        .steps
-        .iter()
-        .map(|step| Line {
-            step,
-            state: StepState::of(step, job.row.state),
-            title: steps::title(&step.title),
-            status: steps::status(step),
-            span: span(step, detail, view.now),
-        })
-        .collect();
+    let steps = job.steps.iter().map(|step| Line {
+        step,
+        state: StepState::of(step, job.row.state),
+        title: steps::title(&step.title),
+        status: steps::status(step),
+        span: span(step, detail, view.now),
+    });
+    let lines: Vec<Line<'_>> = steps.collect();
     let shape = Shape::of(&lines, view);
     let spaced = lines.len() <= MOST_SPACED_STEPS;
-    // The failure stands below its step, or below all.
+    // The failure is shown below its step, or below all.
     let is_step = |failure: &&Failure| failure.kind == FailureKind::Step;
     let failed = job.failure.as_ref().filter(is_step).and_then(|failure| {
         let is_it = |line: &Line<'_>| {
@@ -111,11 +108,8 @@ fn heading(detail: &JobDetail, view: &View) -> String {
         (0, true) => "the API lists none".to_owned(),
         _ => format!("{done} of {all} done"),
     };
-    format!(
-        "{}  {}\n",
-        view.paint(Tone::Strong, "Steps"),
-        view.dim(&note)
-    )
+    let (steps, note) = (view.paint(Tone::Strong, "Steps"), view.dim(&note));
+    format!("{steps}  {note}\n")
 }
 
 /// What is common to the lines of a timeline.
@@ -129,15 +123,12 @@ struct Shape {
 
 impl Shape {
     fn of(lines: &[Line<'_>], view: &View) -> Self {
-        let widest = |widths: &mut dyn Iterator<Item = usize>, limit: usize| {
+        let widest = |of: for<'l> fn(&'l Line<'_>) -> &'l str, limit: usize| {
+            let widths = lines.iter().map(|line| text::columns(of(line)));
             widths.max().unwrap_or_default().min(limit)
         };
-        let statuses = &mut lines.iter().map(|line| text::columns(&line.status));
-        let titles = &mut lines.iter().map(|line| text::columns(&line.title));
-        let (status, title) = (
-            widest(statuses, LARGEST_STATUS),
-            widest(titles, LARGEST_TITLE),
-        );
+        let status = widest(|line| &line.status, LARGEST_STATUS);
+        let title = widest(|line| &line.title, LARGEST_TITLE);
         let fixed = MARGIN + 2 + status + 2 + DURATION_WIDTH;
         let title = title.min(view.width.saturating_sub(fixed + 2 + SMALLEST_BAR).max(12));
         let bar = view.width.saturating_sub(fixed + title + 2);
@@ -158,14 +149,14 @@ impl Shape {
     }
 
     fn line(&self, line: &Line<'_>, view: &View) -> String {
-        let tone = line.state.tone();
+        let (symbol, tone) = line.state.mark();
         let title = text::pad(&line.title, self.title);
         let title = if tone == Tone::Dim {
             view.dim(&title)
         } else {
             title
         };
-        let symbol = view.paint(tone, line.state.symbol());
+        let symbol = view.paint(tone, symbol);
         let Some(span) = line.span else {
             let status = view.paint(tone, &text::fit(&line.status, self.status));
             return format!("  {symbol} {title}  {status}\n");
@@ -203,9 +194,8 @@ fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let job = &detail.summary;
     let open_end = job.finished_at.unwrap_or(now);
     let seen = history(step, detail);
-    let began = seen
-        .iter()
-        .find(|transition| !is_idle(&transition.to) && !is_over(&transition.to));
+    let mut transitions = seen.iter();
+    let began = transitions.find(|each| !is_idle(&each.to) && !is_over(&each.to));
     let began = began.map(|began| began.observed_at);
     let ended = seen.iter().rev().find(|transition| {
         is_over(&transition.to) && transition.from.as_deref().is_none_or(|from| !is_over(from))

@@ -1,6 +1,7 @@
 //! A line for each change: of a job, of a step, of what a webhook answered.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -21,36 +22,45 @@ const ERROR_CHARS: usize = 300;
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Change<'a> {
-    Job {
-        at: String,
-        job_id: &'a JobId,
-        state: JobState,
-        steps_done: usize,
-        steps: usize,
-        failure: Option<&'a Failure>,
-        last_error: Option<&'a str>,
-    },
-    Step {
-        at: String,
-        job_id: &'a JobId,
-        seq: u32,
-        position: u32,
-        title: &'a str,
-        from: Option<&'a str>,
-        to: &'a str,
-    },
-    Delivery {
-        at: String,
-        job_id: &'a JobId,
-        event_id: &'a str,
-        event: &'a str,
-        sequence: u32,
-        webhook: &'a str,
-        attempt: u32,
-        state: &'static str,
-        status: Option<u16>,
-        error: Option<&'a str>,
-    },
+    Job(JobChange<'a>),
+    Step(StepChange<'a>),
+    Delivery(DeliveryChange<'a>),
+}
+
+#[derive(Debug, Serialize)]
+struct JobChange<'a> {
+    at: String,
+    job_id: &'a JobId,
+    state: JobState,
+    steps_done: usize,
+    steps: usize,
+    failure: Option<&'a Failure>,
+    last_error: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepChange<'a> {
+    at: String,
+    job_id: &'a JobId,
+    seq: u32,
+    position: u32,
+    title: &'a str,
+    from: Option<&'a str>,
+    to: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct DeliveryChange<'a> {
+    at: String,
+    job_id: &'a JobId,
+    event_id: &'a str,
+    event: &'a str,
+    sequence: u32,
+    webhook: &'a str,
+    attempt: u32,
+    state: &'static str,
+    status: Option<u16>,
+    error: Option<&'a str>,
 }
 
 /// What was printed of a job already.
@@ -78,7 +88,7 @@ pub(in crate::cli) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(json: bool, began_at: UnixMillis) -> Self {
+    pub(in crate::cli) fn new(json: bool, began_at: UnixMillis) -> Self {
         Self {
             json,
             began_at,
@@ -109,10 +119,9 @@ impl Lines {
                 (printed.last_seq, printed.deliveries) == (job.last_seq, job.deliveries)
             });
             let has_detail = job.last_seq > 0 || job.deliveries != DeliveryCounts::default();
-            let detail = if has_detail && !is_same {
-                store.detail(id).await?
-            } else {
-                None
+            let detail = match has_detail && !is_same {
+                true => store.detail(id).await?,
+                false => None,
             };
             for change in &self.changes(job, detail.as_ref(), now) {
                 if self.json {
@@ -154,7 +163,7 @@ impl Lines {
         });
         if !is_same {
             let (steps_done, steps) = steps::done_of(&job.summary);
-            let of_job = Change::Job {
+            let of_job = Change::Job(JobChange {
                 at: job.summary.finished_at.unwrap_or(now).rfc3339(),
                 job_id: id,
                 state: row.state,
@@ -162,14 +171,10 @@ impl Lines {
                 steps,
                 failure: job.summary.failure.as_ref(),
                 last_error,
-            };
+            });
             // What was there at the start comes before what happens.
-            let index = if printed.is_none() && !row.state.is_final() {
-                0
-            } else {
-                changes.len()
-            };
-            changes.insert(index, of_job);
+            let is_first = printed.is_none() && !row.state.is_final();
+            changes.insert(if is_first { 0 } else { changes.len() }, of_job);
         }
         if let Some(detail) = detail {
             let attempts = detail.attempts.iter();
@@ -217,7 +222,7 @@ fn key(attempt: &Attempt) -> (String, WebhookName, u32) {
 }
 
 fn step<'a>(job_id: &'a JobId, transition: &'a TransitionRow) -> Change<'a> {
-    Change::Step {
+    Change::Step(StepChange {
         at: transition.observed_at.rfc3339(),
         job_id,
         seq: transition.seq,
@@ -225,7 +230,7 @@ fn step<'a>(job_id: &'a JobId, transition: &'a TransitionRow) -> Change<'a> {
         title: &transition.title,
         from: transition.from.as_deref(),
         to: &transition.to,
-    }
+    })
 }
 
 fn delivery<'a>(
@@ -233,25 +238,19 @@ fn delivery<'a>(
     attempt: &'a Attempt,
     detail: &'a JobDetail,
 ) -> Option<Change<'a>> {
-    let delivery = detail
-        .deliveries
-        .iter()
+    let mut deliveries = detail.deliveries.iter();
+    let delivery = deliveries
         .find(|each| each.event_id == attempt.event_id && each.webhook == attempt.webhook)?;
-    let event = detail
-        .events
-        .iter()
-        .find(|each| each.id == attempt.event_id)?;
+    let mut events = detail.events.iter();
+    let event = events.find(|each| each.id == attempt.event_id)?;
     // After an attempt that was not the last one it waited for the next.
-    let state = if attempt.number < delivery.attempts {
-        DeliveryState::Pending
-    } else {
-        delivery.state
+    let state = match attempt.number < delivery.attempts {
+        true => DeliveryState::Pending,
+        false => delivery.state,
     };
-    let at = attempt
-        .started_at
-        .plus(std::time::Duration::from_millis(attempt.duration_ms));
-    Some(Change::Delivery {
-        at: at.rfc3339(),
+    let took = Duration::from_millis(attempt.duration_ms);
+    Some(Change::Delivery(DeliveryChange {
+        at: attempt.started_at.plus(took).rfc3339(),
         job_id,
         event_id: &attempt.event_id,
         event: event.kind.as_str(),
@@ -261,59 +260,35 @@ fn delivery<'a>(
         state: state.as_str(),
         status: attempt.status,
         error: attempt.error.as_deref(),
-    })
+    }))
 }
 
 /// A change as a line for people.
 fn plain(change: &Change<'_>) -> String {
     let outside = |text: &str| text::outside(text, ERROR_CHARS);
     match change {
-        Change::Job {
-            at,
-            job_id,
-            state,
-            steps_done,
-            steps,
-            failure,
-            last_error,
-        } => {
-            let why = match (failure, last_error) {
+        Change::Job(job) => {
+            let why = match (job.failure, job.last_error) {
                 (Some(failure), _) => format!(": {}", steps::failure_line(failure)),
                 (None, Some(error)) => format!(": {}", outside(error)),
                 (None, None) => String::new(),
             };
-            format!("{at}  {job_id}  {state} {steps_done}/{steps}{why}")
+            let (state, done, all) = (job.state, job.steps_done, job.steps);
+            format!("{}  {}  {state} {done}/{all}{why}", job.at, job.job_id)
         }
-        Change::Step {
-            at,
-            job_id,
-            title,
-            from,
-            to,
-            ..
-        } => {
-            let from = from.map_or(String::new(), |from| format!("{} → ", outside(from)));
-            let (title, to) = (steps::title(title), outside(to));
-            format!("{at}  {job_id}  {title}: {from}{to}")
+        Change::Step(step) => {
+            let what = steps::transition(step.title, step.from, step.to);
+            format!("{}  {}  {what}", step.at, step.job_id)
         }
-        Change::Delivery {
-            at,
-            job_id,
-            event,
-            webhook,
-            attempt,
-            state,
-            status,
-            error,
-            ..
-        } => {
-            let webhook = outside(webhook);
-            let answer = match (error, status) {
+        Change::Delivery(of) => {
+            let answer = match (of.error, of.status) {
                 (Some(error), _) => format!(": {}", outside(error)),
                 (None, Some(status)) => format!(": {status}"),
                 (None, None) => String::new(),
             };
-            format!("{at}  {job_id}  {event} to {webhook}: {state}, attempt {attempt}{answer}")
+            let (event, webhook, state) = (of.event, outside(of.webhook), of.state);
+            let what = format!("{event} to {webhook}: {state}, attempt {}", of.attempt);
+            format!("{}  {}  {what}{answer}", of.at, of.job_id)
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
+
 use crate::cli::screen::View;
 use crate::cli::style::Tone;
 use crate::cli::{list, steps, text};
@@ -47,14 +49,21 @@ impl Frame {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
 enum Column {
+    #[strum(serialize = "  JOB")]
     Job,
+    #[strum(serialize = "")]
     Bar,
+    #[strum(serialize = "STEP")]
     Progress,
+    #[strum(serialize = "FOR")]
     Since,
+    #[strum(serialize = "NEXT POLL")]
     NextPoll,
+    #[strum(serialize = "POLLS")]
     Polls,
+    #[strum(serialize = "TOLD")]
     Deliveries,
 }
 
@@ -88,7 +97,7 @@ pub(super) fn draw(frame: &Frame, view: &View, height: usize) -> Vec<String> {
         lines.push(fitted("no job runs", Tone::Dim));
     } else {
         lines.push(row(&columns, |column, width| {
-            view.paint(Tone::Dim, &aligned(column, column.heading(), width))
+            view.dim(&aligned(column, column.into(), width))
         }));
     }
     for job in &frame.jobs {
@@ -125,22 +134,20 @@ fn summary(frame: &Frame) -> String {
         }
         summary
     };
-    let deliveries = match overview.pending {
-        1 => "delivery",
-        _ => "deliveries",
-    };
-    summary.push_str(&format!(", {} {deliveries} pending", overview.pending));
+    let deliveries = if overview.pending == 1 { "y" } else { "ies" };
+    summary.push_str(&format!(
+        ", {} deliver{deliveries} pending",
+        overview.pending
+    ));
     for (names, state) in [
         (&overview.failing, "failing"),
         (&overview.disabled, "disabled"),
     ] {
         if !names.is_empty() {
             let count = text::count(names.len() as u64, "webhook");
-            let names: Vec<String> = names
-                .iter()
-                .map(|name| text::outside(name, TEXT_CHARS))
-                .collect();
-            summary.push_str(&format!(", {count} {state}: {}", names.join(" ")));
+            let names = names.iter().map(|name| text::outside(name, TEXT_CHARS));
+            let names = names.collect::<Vec<_>>().join(" ");
+            summary.push_str(&format!(", {count} {state}: {names}"));
         }
     }
     summary
@@ -185,73 +192,42 @@ fn bar(job: &JobProgress, width: usize, view: &View) -> String {
     let full = (done * width).checked_div(all).unwrap_or_default();
     let tone = match job.summary.row.state {
         JobState::Pending => Tone::Busy,
-        state => Tone::of_state(state),
+        state => steps::state_mark(state).1,
     };
-    let rest = "─".repeat(width - full);
-    format!(
-        "{}{}",
-        view.paint(tone, &"━".repeat(full)),
-        view.paint(Tone::Dim, &rest)
-    )
+    let rest = view.dim(&"─".repeat(width - full));
+    view.paint(tone, &"━".repeat(full)) + &rest
 }
 
 /// How many deliveries are delivered, still to come, refused so far, exhausted, disabled.
-fn deliveries(told: &DeliveryCounts) -> (String, Tone) {
-    let counts = [
-        (told.delivered, "✓"),
-        (told.pending - told.refused, "○"),
-        (told.refused, "↻"),
-        (told.exhausted, "✗"),
-        (told.disabled, "–"),
+fn deliveries(counts: &DeliveryCounts) -> (String, Tone) {
+    let marked = [
+        (counts.delivered, "✓"),
+        (counts.pending - counts.refused, "○"),
+        (counts.refused, "↻"),
+        (counts.exhausted, "✗"),
+        (counts.disabled, "–"),
     ];
-    let counts: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
+    let marked = marked.iter().filter(|(count, _)| *count > 0);
+    let marked: Vec<String> = marked
         .map(|(count, mark)| format!("{count}{mark}"))
         .collect();
-    let tone = match told {
-        told if told.exhausted > 0 => Tone::Bad,
-        told if told.refused + told.disabled > 0 => Tone::Warn,
+    let tone = match counts {
+        _ if counts.exhausted > 0 => Tone::Bad,
+        _ if counts.refused + counts.disabled > 0 => Tone::Warn,
         _ => Tone::Plain,
     };
-    (counts.join(" "), tone)
+    (marked.join(" "), tone)
 }
 
 impl Column {
-    const ALL: [Self; 7] = [
-        Self::Job,
-        Self::Bar,
-        Self::Progress,
-        Self::Since,
-        Self::NextPoll,
-        Self::Polls,
-        Self::Deliveries,
-    ];
-
-    fn heading(self) -> &'static str {
-        match self {
-            Self::Job => "  JOB",
-            Self::Bar => "",
-            Self::Progress => "STEP",
-            Self::Since => "FOR",
-            Self::NextPoll => "NEXT POLL",
-            Self::Polls => "POLLS",
-            Self::Deliveries => "TOLD",
-        }
-    }
-
-    fn is_number(self) -> bool {
-        matches!(self, Self::Since | Self::Polls)
-    }
-
     fn cell(self, job: &JobProgress, view: &View, width: usize) -> (String, Tone) {
         let summary = &job.summary;
         let row = &summary.row;
         match self {
-            Self::Job => (
-                format!("{} {}", steps::state_symbol(row.state), row.id),
-                Tone::of_state(row.state),
-            ),
+            Self::Job => {
+                let (symbol, tone) = steps::state_mark(row.state);
+                (format!("{symbol} {}", row.id), tone)
+            }
             Self::Bar => (String::new(), Tone::Plain),
             Self::Progress => match &summary.failure {
                 Some(failure) => (steps::failure_line(failure), Tone::Bad),
@@ -274,10 +250,10 @@ impl Column {
                 (text::brief(took), Tone::Plain)
             }
             Self::NextPoll => match summary.finished_at {
-                Some(end) => {
-                    let ago = text::ago(view.now.since(end));
-                    (format!("ended {ago}"), Tone::Dim)
-                }
+                Some(end) => (
+                    format!("ended {}", text::ago(view.now.since(end))),
+                    Tone::Dim,
+                ),
                 None => list::next_poll(row, view),
             },
             Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
@@ -297,15 +273,12 @@ fn columns(jobs: &[JobProgress], view: &View) -> Vec<(Column, usize)> {
             // A column that is empty for every job is left out.
             match widest.unwrap_or_default().min(MAX_PROGRESS) {
                 0 => 0,
-                widest => widest.max(text::columns(column.heading())),
+                widest => widest.max(<&str>::from(column).len()),
             }
         }
     };
-    let mut columns: Vec<(Column, usize)> = Column::ALL
-        .into_iter()
-        .map(|column| (column, natural(column)))
-        .filter(|(_, width)| *width > 0)
-        .collect();
+    let columns = Column::iter().map(|column| (column, natural(column)));
+    let mut columns: Vec<_> = columns.filter(|(_, width)| *width > 0).collect();
     for (yielding, least) in YIELDS {
         let wide: usize = columns.iter().map(|(_, width)| width + GAP).sum();
         let excess = wide.saturating_sub(GAP + view.width);
@@ -326,9 +299,8 @@ fn columns(jobs: &[JobProgress], view: &View) -> Vec<(Column, usize)> {
 fn aligned(column: Column, text: &str, width: usize) -> String {
     let text = text::fit(text, width);
     let blanks = " ".repeat(width.saturating_sub(text::columns(&text)));
-    if column.is_number() {
-        blanks + &text
-    } else {
-        text + &blanks
+    match column {
+        Column::Since | Column::Polls => blanks + &text,
+        _ => text + &blanks,
     }
 }

@@ -43,7 +43,7 @@ impl Terminal {
     ///
     /// # Errors
     /// When the terminal cannot be written.
-    pub(super) fn enter(out: impl AsFd, style: Style) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn enter(out: impl AsFd, style: Style) -> anyhow::Result<Self> {
         let out = out.as_fd().try_clone_to_owned();
         let mut terminal = Self {
             out: Arc::new(out.context("the terminal cannot be used")?.into()),
@@ -74,11 +74,9 @@ impl Terminal {
         leave(&self.out, &self.is_shown);
     }
 
-    /// Columns and rows as they are now.
     pub(super) fn size(&self) -> (u16, u16) {
-        size_of(&*self.out)
-            .filter(|(_, rows)| *rows > 0)
-            .unwrap_or(USUAL)
+        let size = size_of(&*self.out).filter(|(_, rows)| *rows > 0);
+        size.unwrap_or(USUAL)
     }
 
     /// The view for lines that fit the size as it is now.
@@ -96,10 +94,8 @@ impl Terminal {
     /// When the terminal cannot be written.
     pub(super) fn draw(&mut self, lines: &[String]) -> anyhow::Result<()> {
         // Each line is cleared before it is written: the cursor stays on the last column of a full line.
-        let lines: Vec<String> = lines
-            .iter()
-            .map(|line| format!("{CLEAR_LINE}{line}"))
-            .collect();
+        let lines = lines.iter().map(|line| format!("{CLEAR_LINE}{line}"));
+        let lines: Vec<String> = lines.collect();
         let mut out = HOME.to_owned() + &lines.join("\r\n");
         if lines.len() < usize::from(self.size().1) {
             out.push_str("\r\n");

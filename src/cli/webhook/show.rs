@@ -11,7 +11,6 @@ use crate::cli::table::{self, Cell, plain};
 use crate::cli::text::{self, count, outside};
 use crate::cli::unknown::known_webhook;
 use crate::core::delivery::WebhookName;
-use crate::core::event::EventType;
 use crate::core::health::Health;
 use crate::core::time::millis;
 use crate::record::StartedRecord;
@@ -54,7 +53,7 @@ struct Webhook<'a> {
     name: &'a WebhookName,
     settings: Option<&'a WebhookSettings>,
     health: &'a WebhookHealth,
-    figures: Option<&'a WebhookCounts>,
+    counts: Option<&'a WebhookCounts>,
 }
 
 pub(super) async fn list(
@@ -74,14 +73,14 @@ pub(super) async fn list(
         return Ok(());
     }
     let all: Vec<WebhookName> = names.keys().cloned().collect();
-    let figures = store.counts(&all).await?.webhooks;
+    let counts = store.counts(&all).await?.webhooks;
     let mut rows = Vec::new();
     for (name, settings) in names {
         let webhook = Webhook {
             name: &name,
             settings,
             health: &store.webhook_health(&name).await?,
-            figures: figures.iter().find(|each| each.name == name),
+            counts: counts.iter().find(|each| each.name == name),
         };
         if args.json {
             screen.json(&ListedWebhookRecord {
@@ -112,12 +111,12 @@ pub(super) async fn show(
 ) -> anyhow::Result<()> {
     let view = screen.view;
     let name = &known_webhook(&args.name, webhooks, store).await?;
-    let figures = store.counts(std::slice::from_ref(name)).await?;
+    let counts = store.counts(std::slice::from_ref(name)).await?;
     let webhook = Webhook {
         name,
         settings: webhooks.iter().find(|each| each.name == *name),
         health: &store.webhook_health(name).await?,
-        figures: figures.webhooks.first(),
+        counts: counts.webhooks.first(),
     };
     let attempts = store.latest_attempts(name, ATTEMPTS).await?;
     if args.json {
@@ -139,17 +138,15 @@ pub(super) async fn show(
     let headings = &[
         "WHEN", "EVENT", "ATTEMPT", "TRIGGER", "TOOK", "STATUS", "SAID",
     ];
-    let rows: Vec<Vec<Cell>> = attempts
-        .iter()
-        .map(|each| attempt_cells(each, &view))
-        .collect();
+    let attempts = attempts.iter().map(|each| attempt_cells(each, &view));
+    let rows: Vec<Vec<Cell>> = attempts.collect();
     screen.text(&table::rows(headings, &rows, &view));
     Ok(())
 }
 
 impl<'a> Webhook<'a> {
     fn condition(&self, view: &View) -> ConditionRecord<'a> {
-        ConditionRecord::new(self.health, self.figures, view.now)
+        ConditionRecord::new(self.health, self.counts, view.now)
     }
 
     /// Its health in one word with its tone, and a line that says more.
@@ -159,11 +156,8 @@ impl<'a> Webhook<'a> {
         let paused_until = self.health.paused_until.filter(|until| *until > now);
         let (tone, more) = match (&self.health.disabled, paused_until, &self.health.health) {
             (Some((since, reason)), ..) => {
-                let reason = outside(reason, TEXT_CHARS);
-                (
-                    Tone::Bad,
-                    format!("{}: {reason}", text::ago(now.since(*since))),
-                )
+                let (ago, reason) = (text::ago(now.since(*since)), outside(reason, TEXT_CHARS));
+                (Tone::Bad, format!("{ago}: {reason}"))
             }
             (None, Some(until), _) => {
                 let left = text::brief(until.since(now));
@@ -194,10 +188,10 @@ impl<'a> Webhook<'a> {
     fn cells(&self, view: &View) -> Vec<Cell> {
         let (word, more) = self.health(view);
         let number = |of: fn(&WebhookCounts) -> u64| {
-            let number = self.figures.map(of).filter(|number| *number > 0);
+            let number = self.counts.map(of).filter(|number| *number > 0);
             plain(number.map_or(String::new(), |number| number.to_string()))
         };
-        let oldest = self.figures.and_then(|figures| figures.oldest_pending);
+        let oldest = self.counts.and_then(|counts| counts.oldest_pending);
         let url = match self.settings.map(|settings| &settings.url) {
             Some(Some(url)) => plain(without_secrets(url)),
             Some(None) => ("in a file".to_owned(), Tone::Dim),
@@ -206,37 +200,42 @@ impl<'a> Webhook<'a> {
         vec![
             plain(outside(self.name.as_str(), NAME_CHARS)),
             word,
-            number(|figures| figures.pending),
+            number(|counts| counts.pending),
             plain(oldest.map_or(String::new(), |at| text::brief(view.now.since(at)))),
-            number(|figures| figures.exhausted),
-            number(|figures| figures.disabled),
+            number(|counts| counts.exhausted),
+            number(|counts| counts.disabled),
             url,
             (more, Tone::Dim),
         ]
     }
 
-    /// Its settings and its figures.
+    /// Its settings and its counts.
     fn lines(&self, view: &View) -> Vec<String> {
         let ((word, tone), more) = self.health(view);
         let name = outside(self.name.as_str(), NAME_CHARS);
         let (name, word) = (view.paint(Tone::Strong, &name), view.paint(tone, &word));
-        let head = format!("{name}  {word} {}", view.dim(&more));
-        let facts = match self.settings {
+        let mut facts = match self.settings {
             None => vec![("not configured", "nothing is sent to it".to_owned())],
             Some(settings) => facts(settings),
         };
-        let figures = self.figures.into_iter().flat_map(|figures| {
-            let oldest = figures.oldest_pending.map_or(String::new(), |at| {
-                format!(", the oldest {}", text::ago(view.now.since(at)))
-            });
-            let (exhausted, disabled) = (figures.exhausted, figures.disabled);
-            let lost =
-                format!("{exhausted} given up, {disabled} disabled, of the latest 10,000 events");
-            let lost = (exhausted + disabled > 0).then_some(("not delivered", lost));
-            std::iter::once(("pending", format!("{}{oldest}", figures.pending))).chain(lost)
-        });
-        let facts = facts.into_iter().chain(figures);
-        let facts = facts.map(|(key, value)| format!("  {}{value}", text::pad(key, 16)));
+        if let Some(counts) = self.counts {
+            let ago = counts
+                .oldest_pending
+                .map(|at| text::ago(view.now.since(at)));
+            let oldest = ago.map_or(String::new(), |ago| format!(", the oldest {ago}"));
+            facts.push(("pending", format!("{}{oldest}", counts.pending)));
+            let (exhausted, disabled) = (counts.exhausted, counts.disabled);
+            if exhausted + disabled > 0 {
+                let lost = format!(
+                    "{exhausted} given up, {disabled} disabled, of the latest 10,000 events"
+                );
+                facts.push(("not delivered", lost));
+            }
+        }
+        let facts = facts
+            .iter()
+            .map(|(key, value)| format!("  {}{value}", text::pad(key, 16)));
+        let head = format!("{name}  {word} {}", view.dim(&more));
         std::iter::once(head).chain(facts).collect()
     }
 }
@@ -246,24 +245,18 @@ fn facts(settings: &WebhookSettings) -> Vec<(&'static str, String)> {
     let timeout = text::brief(settings.timeout);
     let retry: Vec<String> = settings.retry.iter().copied().map(text::brief).collect();
     let headers: Vec<&str> = settings.headers.iter().map(|each| each.name()).collect();
+    let limits = format!("{timeout} a request, {} at once", settings.max_in_flight);
     let mut facts = vec![
         ("url", url.unwrap_or_else(|| "in a file".to_owned())),
         ("events", types(settings).join(", ")),
-        (
-            "limits",
-            format!("{timeout} a request, {} at once", settings.max_in_flight),
-        ),
+        ("limits", limits),
         ("retry", retry.join(", ")),
     ];
     if !headers.is_empty() {
         facts.push(("own headers", headers.join(", ")));
     }
-    facts.extend(
-        settings
-            .fallback
-            .as_ref()
-            .map(|fallback| ("fallback", fallback.to_string())),
-    );
+    let fallback = settings.fallback.as_ref();
+    facts.extend(fallback.map(|fallback| ("fallback", fallback.to_string())));
     facts
 }
 
@@ -286,23 +279,15 @@ fn without_secrets(url: &Url) -> String {
 
 /// The types of events that are sent to it.
 fn types(settings: &WebhookSettings) -> Vec<&'static str> {
-    settings
-        .events
-        .iter()
-        .copied()
-        .map(EventType::as_str)
-        .collect()
+    settings.events.iter().map(|kind| kind.as_str()).collect()
 }
 
 fn attempt_cells(attempt: &Attempt, view: &View) -> Vec<Cell> {
-    let answer = attempt
-        .answer
-        .as_deref()
-        .filter(|answer| !answer.is_empty());
-    let (said, tone) = match (attempt.error.as_deref(), answer) {
-        (Some(error), Some(answer)) => (format!("{error}: {answer}"), Tone::Warn),
-        (Some(error), None) => (error.to_owned(), Tone::Warn),
-        (None, answer) => (answer.unwrap_or_default().to_owned(), Tone::Dim),
+    let answer = attempt.answer.as_deref().unwrap_or_default();
+    let (said, tone) = match attempt.error.as_deref() {
+        Some(error) if answer.is_empty() => (error.to_owned(), Tone::Warn),
+        Some(error) => (format!("{error}: {answer}"), Tone::Warn),
+        None => (answer.to_owned(), Tone::Dim),
     };
     let took = Duration::from_millis(attempt.duration_ms);
     let status = attempt.status.map(|status| status.to_string());

@@ -5,7 +5,7 @@ use anyhow::bail;
 use crate::cli::pages::every;
 use crate::cli::screen::Screen;
 use crate::cli::text::{count, outside};
-use crate::cli::unknown::{known_webhook, unknown_webhook};
+use crate::cli::unknown::{known_webhook, names_of, unknown_webhook};
 use crate::core::delivery::WebhookName;
 use crate::record::command::{MoveRecord, SwitchRecord};
 use crate::store::{Moved, Store};
@@ -107,10 +107,11 @@ pub(super) async fn disable(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let name = known_webhook(&args.name, webhooks, store).await?;
-    let reason = match &args.reason {
-        Some(reason) => format!("by an operator: {reason}"),
-        None => "by an operator".to_owned(),
-    };
+    let reason = args
+        .reason
+        .as_ref()
+        .map_or(String::new(), |reason| format!(": {reason}"));
+    let reason = format!("by an operator{reason}");
     let deliveries = every(async || store.disable_webhook(&name, &reason).await).await?;
     let record = SwitchRecord {
         name: name.as_str(),
@@ -131,7 +132,7 @@ pub(super) async fn hand_over(
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let configured: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
+    let configured = names_of(webhooks);
     let (from, to) = (WebhookName::new(&args.from), WebhookName::new(&args.to));
     if !configured.contains(&to) {
         return Err(unknown_webhook(&args.to, &configured));
@@ -143,9 +144,11 @@ pub(super) async fn hand_over(
     let mut moved = Moved::default();
     while !moved.is_last {
         let page = store.move_deliveries(&from, &to).await?;
-        moved.deliveries += page.deliveries;
-        moved.jobs += page.jobs;
-        moved.is_last = page.is_last;
+        moved = Moved {
+            deliveries: moved.deliveries + page.deliveries,
+            jobs: moved.jobs + page.jobs,
+            ..page
+        };
     }
     let is_known = names.contains(&from) || configured.contains(&from);
     if moved.deliveries + moved.jobs == 0 && !is_known {

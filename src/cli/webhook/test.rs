@@ -9,11 +9,11 @@ use crate::cli::screen::{Screen, View};
 use crate::cli::session::database_file;
 use crate::cli::style::Tone;
 use crate::cli::text;
-use crate::cli::unknown::unknown_webhook;
+use crate::cli::unknown::{names_of, unknown_webhook};
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::Cut;
-use crate::core::delivery::{AttemptResult, Directive, Trigger, WebhookName};
+use crate::core::delivery::{AttemptResult, Directive, Trigger};
 use crate::core::event::{Event, EventType};
 use crate::core::sample::sample;
 use crate::record::command::{RequestRecord, TestRecord};
@@ -47,8 +47,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
     let Some(webhook) = webhooks.iter().find(|each| each.name.as_str() == args.name) else {
-        let names: Vec<WebhookName> = webhooks.iter().map(|each| each.name.clone()).collect();
-        return Err(unknown_webhook(&args.name, &names));
+        return Err(unknown_webhook(&args.name, &names_of(webhooks)));
     };
     let id = Jitter::system().id("test_");
     let event = sample(args.kind, &id, webhook.name.as_str(), clock.now())
@@ -65,11 +64,10 @@ pub(super) async fn run(
     let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
-    let printed = screen.answer(
-        args.json,
-        &record(&attempt, &event, &report, &shown),
-        |view| lines(&event, &report, &shown, view),
-    );
+    let record = record(&attempt, &event, &report, &shown);
+    let printed = screen.answer(args.json, &record, |view| {
+        lines(&event, &report, &shown, view)
+    });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
         screen.note(&format!("the attempt was not written down: {error}"));
