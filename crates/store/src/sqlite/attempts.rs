@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::bulk::json;
 use super::expiry::{Undelivered, give_to_fallbacks};
 use super::lanes::Lane;
-use super::rows::{FromRow, Reading, millis};
-use super::store::{Store, query};
+use super::rows::{millis, read_columns};
+use super::store::{Store, execute, fetch_all, query};
 use super::webhooks::affect_webhook;
 use crate::{FinishedAttempt, StoreError};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
@@ -108,8 +108,7 @@ pub(super) async fn record_attempts(
         .filter(|each| seen.insert(key(&each.attempt)))
         .collect();
     let outcomes: Vec<Outcome<'_>> = firsts.iter().copied().map(Outcome::of).collect();
-    let record = query!(RECORD_OUTCOMES, json(&outcomes)?);
-    let returned = record.fetch_all(&mut *connection).await?;
+    let returned = fetch_all(connection, query!(RECORD_OUTCOMES, json(&outcomes)?)).await?;
     let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
     for row in &returned {
         taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
@@ -153,8 +152,7 @@ async fn insert(
     connection: &mut SqliteConnection,
     attempts: &[&Attempt],
 ) -> Result<(), StoreError> {
-    let record = query!(RECORD_ATTEMPTS, json(attempts)?);
-    record.execute(connection).await?;
+    execute(connection, query!(RECORD_ATTEMPTS, json(attempts)?)).await?;
     Ok(())
 }
 
@@ -213,22 +211,7 @@ impl<'a> Outcome<'a> {
     }
 }
 
-impl FromRow for Attempt {
-    const TABLE: &'static str = "attempts";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            webhook: r.get("webhook")?,
-            number: r.get("number")?,
-            started_at: r.get("started_at")?,
-            duration_ms: r.get("duration_ms")?,
-            status: r.get("status")?,
-            error: r.get("error")?,
-            trigger: r.get("trigger")?,
-            answer: r.get("answer")?,
-            answer_cut: r.get("answer_cut")?,
-        })
-    }
-}
+read_columns!(Attempt, "attempts" by "event_id" {
+    event_id, webhook, number, started_at, duration_ms, status, error, trigger, answer,
+    answer_cut,
+});

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::store::query;
+use super::store::{fetch_all, query};
 use crate::StoreError;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -43,21 +43,21 @@ pub(super) async fn execute_in_pieces<'a, T: Serialize>(
         let text = row.text.take_if(|text| text.len() > LONG);
         let more = row.text.map_or(0, str::len) + row.bytes;
         if text.is_some() || bytes + more > PIECE {
-            returned.extend(execute(connection, sql, &piece, None).await?);
+            returned.extend(run(connection, sql, &piece, None).await?);
             (piece, bytes) = (Vec::new(), 0);
         }
         if text.is_some() {
-            returned.extend(execute(connection, sql, &[row], text).await?);
+            returned.extend(run(connection, sql, &[row], text).await?);
         } else {
             piece.push(row);
             bytes += more;
         }
     }
-    returned.extend(execute(connection, sql, &piece, None).await?);
+    returned.extend(run(connection, sql, &piece, None).await?);
     Ok(returned)
 }
 
-async fn execute<R: Serialize>(
+async fn run<R: Serialize>(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: &[R],
@@ -66,8 +66,7 @@ async fn execute<R: Serialize>(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let query = query!(sql, json(rows)?, text);
-    Ok(query.fetch_all(connection).await?)
+    Ok(fetch_all(connection, query!(sql, json(rows)?, text)).await?)
 }
 
 /// A parameter that SQLite reads with `json_each`.

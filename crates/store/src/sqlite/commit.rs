@@ -10,7 +10,7 @@ use super::attempts::record_attempts;
 use super::bulk::{Observed, execute_in_pieces, json};
 use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
-use super::store::{Store, query};
+use super::store::{Store, execute, query};
 use super::users::record_users;
 use crate::{Batch, Committed, NewDelivery, Recordable, ScheduleUpdate, StoreError};
 use jobtrackd_core::cadence::Progress;
@@ -131,22 +131,24 @@ impl Store {
             let webhooks = lanes.into_iter().map(|lane| lane.webhook);
             committed.webhooks.extend(webhooks);
             if !batch.schedules.is_empty() {
-                let record = query!(RECORD_SCHEDULES, json(&batch.schedules)?);
-                record.execute(&mut *connection).await?;
+                execute(
+                    connection,
+                    query!(RECORD_SCHEDULES, json(&batch.schedules)?),
+                )
+                .await?;
             }
             if !batch.poll_requests_taken.is_empty() {
-                let take = query!(TAKE_POLL_REQUESTS, json(&batch.poll_requests_taken)?);
-                take.execute(&mut *connection).await?;
+                execute(
+                    connection,
+                    query!(TAKE_POLL_REQUESTS, json(&batch.poll_requests_taken)?),
+                )
+                .await?;
             }
             if let Some(seen) = batch.changes_seen {
-                query!(FORGET_CHANGES, seen)
-                    .execute(&mut *connection)
-                    .await?;
+                execute(connection, query!(FORGET_CHANGES, seen)).await?;
             }
             if let Some((origin, until)) = &batch.upstream_paused {
-                query!(PAUSE_UPSTREAM, origin, until.0)
-                    .execute(&mut *connection)
-                    .await?;
+                execute(connection, query!(PAUSE_UPSTREAM, origin, until.0)).await?;
             }
             Ok(committed)
         })
@@ -184,8 +186,7 @@ async fn record_observations(
     execute_in_pieces(connection, RECORD_EVENTS, fresh().flat_map(events)).await?;
     let deliveries: Vec<_> = fresh().flat_map(deliveries).collect();
     if !deliveries.is_empty() {
-        let record = query!(RECORD_DELIVERIES, json(&deliveries)?);
-        record.execute(&mut *connection).await?;
+        execute(connection, query!(RECORD_DELIVERIES, json(&deliveries)?)).await?;
     }
     let lanes: HashSet<Lane> = fresh().flat_map(lanes).collect();
     let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::NEWEST_EVENT;
-use super::rows::{FromRow, Reading};
+use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, integer, query};
 use crate::{
     DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
@@ -279,26 +279,10 @@ impl FromRow for DueDelivery {
     }
 }
 
-impl FromRow for DeliveryRow {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            sequence: r.get("sequence")?,
-            webhook: r.get("webhook")?,
-            state: r.get("state")?,
-            attempts: r.get("attempts")?,
-            next_attempt_at: r.get("next_attempt_at")?,
-            delivered_at: r.get("delivered_at")?,
-            last_status: r.get("last_status")?,
-            last_error: r.get("last_error")?,
-            expired_at: r.get("expired_at")?,
-            fallback_for: r.get("fallback_for")?,
-        })
-    }
-}
+read_columns!(DeliveryRow, "deliveries" by "event_id" {
+    event_id, sequence, webhook, state, attempts, next_attempt_at, delivered_at, last_status,
+    last_error, expired_at, fallback_for,
+});
 
 impl FromRow for ListedDelivery {
     const TABLE: &'static str = "deliveries";

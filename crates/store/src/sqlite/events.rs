@@ -1,6 +1,6 @@
 //! Events in the order of their commits, for receivers that catch up.
 
-use super::rows::{FromRow, Reading, read_all};
+use super::rows::{read_all, read_columns};
 use super::store::{Store, integer, query};
 use crate::{EventFilter, EventPage, EventRow, RecordedEvent, StoreError};
 use jobtrackd_core::event::EventType;
@@ -97,33 +97,10 @@ impl Store {
     }
 }
 
-impl FromRow for EventRow {
-    const TABLE: &'static str = "events";
-    const KEY: &'static str = "id";
+read_columns!(EventRow, "events" by "id" {
+    id, sequence, kind = "type", created_at,
+});
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: r.get("id")?,
-            sequence: r.get("sequence")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-        })
-    }
-}
-
-impl FromRow for RecordedEvent {
-    const TABLE: &'static str = "events";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            cursor: r.get("cursor")?,
-            id: r.get("id")?,
-            job_id: r.get("job_id")?,
-            sequence: r.get("sequence")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-            body: r.get("body")?,
-        })
-    }
-}
+read_columns!(RecordedEvent, "events" by "id" {
+    cursor, id, job_id, sequence, kind = "type", created_at, body,
+});

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::{FromRow, read_all};
-use super::store::{Store, query};
+use super::store::{Store, fetch_all, query};
 use crate::{Expiry, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
@@ -104,8 +104,7 @@ pub(super) async fn record_expiries(
     if expiries.is_empty() {
         return Ok(HashSet::new());
     }
-    let expire = query!(RECORD_EXPIRIES, json(expiries)?, now.0);
-    let expired = expire.fetch_all(&mut *connection).await?;
+    let expired = fetch_all(connection, query!(RECORD_EXPIRIES, json(expiries)?, now.0)).await?;
     let by_key: HashMap<(&str, &str), &Expiry> = expiries
         .iter()
         .map(|expiry| ((expiry.event_id.as_str(), expiry.webhook.as_str()), expiry))
@@ -140,8 +139,7 @@ pub(super) async fn give_to_fallbacks(
     if undelivered.is_empty() {
         return Ok(HashSet::new());
     }
-    let give = query!(GIVE_TO_FALLBACKS, json(undelivered)?);
-    let rows = give.fetch_all(&mut *connection).await?;
+    let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(undelivered)?)).await?;
     let lanes = read_all(&rows)?.into_iter().collect();
     demote_others(connection, &lanes).await?;
     Ok(lanes)

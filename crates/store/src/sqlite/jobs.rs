@@ -6,8 +6,8 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::rows::{FromRow, Reading, read_all};
-use super::store::{Store, query};
+use super::rows::{FromRow, Reading, read_all, read_columns};
+use super::store::{Store, execute, fetch_all, query};
 use crate::{
     Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, StepRow,
     StoreError, TransitionRow,
@@ -188,7 +188,7 @@ impl Store {
             let job = query!(job, id.as_str())
                 .fetch_optional(&mut *snapshot)
                 .await?;
-            let steps = query!(steps, id.as_str()).fetch_all(snapshot).await?;
+            let steps = fetch_all(snapshot, query!(steps, id.as_str())).await?;
             Ok((job, steps))
         })
         .await
@@ -204,11 +204,11 @@ impl Store {
             .snapshot(async |snapshot| {
                 Ok((
                     query!(DETAIL, id).fetch_optional(&mut *snapshot).await?,
-                    query!(STEPS, id).fetch_all(&mut *snapshot).await?,
-                    query!(TRANSITIONS, id).fetch_all(&mut *snapshot).await?,
-                    query!(EVENTS, id).fetch_all(&mut *snapshot).await?,
-                    query!(DELIVERIES, id).fetch_all(&mut *snapshot).await?,
-                    query!(ATTEMPTS, id).fetch_all(&mut *snapshot).await?,
+                    fetch_all(snapshot, query!(STEPS, id)).await?,
+                    fetch_all(snapshot, query!(TRANSITIONS, id)).await?,
+                    fetch_all(snapshot, query!(EVENTS, id)).await?,
+                    fetch_all(snapshot, query!(DELIVERIES, id)).await?,
+                    fetch_all(snapshot, query!(ATTEMPTS, id)).await?,
                 ))
             })
             .await?;
@@ -282,8 +282,8 @@ impl Store {
 
     async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
         self.write(async |connection| {
-            let requested = query!(sql, id.as_str()).execute(&mut *connection).await?;
-            if requested.rows_affected() == 1 {
+            let requested = execute(connection, query!(sql, id.as_str())).await?;
+            if requested == 1 {
                 return Ok(Some(true));
             }
             let known = query!(KNOWN, id.as_str())
@@ -314,17 +314,21 @@ impl Store {
 
 /// Inserts a job's row; `false` when its id is there already.
 async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool, sqlx::Error> {
-    let insert = query!(
-        ENQUEUE,
-        &job.id,
-        &job.url,
-        &job.metadata,
-        &job.webhook,
-        job.priority,
-        job.deadline_at.map(|at| at.0),
-        job.not_before.map(|at| at.0)
-    );
-    Ok(insert.execute(connection).await?.rows_affected() == 1)
+    Ok(execute(
+        connection,
+        query!(
+            ENQUEUE,
+            &job.id,
+            &job.url,
+            &job.metadata,
+            &job.webhook,
+            job.priority,
+            job.deadline_at.map(|at| at.0),
+            job.not_before.map(|at| at.0)
+        ),
+    )
+    .await?
+        == 1)
 }
 
 pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary, StoreError> {
@@ -382,17 +386,9 @@ impl FromRow for JobRow {
     }
 }
 
-impl FromRow for JobResource {
-    const TABLE: &'static str = "jobs";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            state: r.get("state")?,
-            resource: r.get("resource")?,
-        })
-    }
-}
+read_columns!(JobResource, "jobs" by "id" {
+    state, resource,
+});
 
 impl FromRow for KnownStep {
     const TABLE: &'static str = "steps";
@@ -418,38 +414,12 @@ impl FromRow for KnownStep {
     }
 }
 
-impl FromRow for StepRow {
-    const TABLE: &'static str = "steps";
-    const KEY: &'static str = "title";
+read_columns!(StepRow, "steps" by "title" {
+    position, title, status, result, first_seen_at, updated_at,
+    expires_at = "challenge_expires_at", response_url = "challenge_response_url",
+});
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            position: r.get("position")?,
-            title: r.get("title")?,
-            status: r.get("status")?,
-            result: r.get("result")?,
-            first_seen_at: r.get("first_seen_at")?,
-            updated_at: r.get("updated_at")?,
-            expires_at: r.get("challenge_expires_at")?,
-            response_url: r.get("challenge_response_url")?,
-        })
-    }
-}
-
-impl FromRow for TransitionRow {
-    const TABLE: &'static str = "transitions";
-    const KEY: &'static str = "job_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            seq: r.get("seq")?,
-            position: r.get("position")?,
-            title: r.get("title")?,
-            from: r.get("from_status")?,
-            to: r.get("to_status")?,
-            result: r.get("result")?,
-            observed_at: r.get("observed_at")?,
-            remote_updated: r.get("remote_updated")?,
-        })
-    }
-}
+read_columns!(TransitionRow, "transitions" by "job_id" {
+    seq, position, title, from = "from_status", to = "to_status", result, observed_at,
+    remote_updated,
+});

@@ -6,8 +6,8 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::json;
-use super::rows::{FromRow, Reading};
-use super::store::query;
+use super::rows::read_columns;
+use super::store::{execute, query};
 use crate::StoreError;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
@@ -44,17 +44,9 @@ pub(super) struct Lane {
     pub(super) job_id: JobId,
 }
 
-impl FromRow for Lane {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "webhook";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            webhook: r.get("webhook")?,
-            job_id: r.get("job_id")?,
-        })
-    }
-}
+read_columns!(Lane, "deliveries" by "webhook" {
+    webhook, job_id,
+});
 
 /// Makes the first pending delivery of each lane due at `now`, unless it waits for a retry.
 pub(super) async fn promote_heads(
@@ -63,8 +55,7 @@ pub(super) async fn promote_heads(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     if !lanes.is_empty() {
-        let promote = query!(PROMOTE, json(lanes)?, now.0);
-        promote.execute(connection).await?;
+        execute(connection, query!(PROMOTE, json(lanes)?, now.0)).await?;
     }
     Ok(())
 }
@@ -74,6 +65,6 @@ pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
     lanes: &HashSet<Lane>,
 ) -> Result<(), StoreError> {
-    query!(DEMOTE, json(lanes)?).execute(connection).await?;
+    execute(connection, query!(DEMOTE, json(lanes)?)).await?;
     Ok(())
 }

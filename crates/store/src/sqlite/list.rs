@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::jobs::{STEPS_OF_MANY, by_job, job_columns, summary, summary_columns};
 use super::rows::Reading;
-use super::store::{Statement, Store, query};
+use super::store::{Statement, Store, fetch_all, query};
 use crate::{JobFilter, JobPage, PAGE_BYTES, StoreError};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
@@ -94,8 +94,8 @@ impl Store {
             .snapshot(async |snapshot| {
                 let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
                 let ids = serde_json::to_string(&ids).unwrap_or_default();
-                let jobs = query!(LISTED, &ids).fetch_all(&mut *snapshot).await?;
-                let steps = query!(STEPS_OF_MANY, ids).fetch_all(snapshot).await?;
+                let jobs = fetch_all(snapshot, query!(LISTED, &ids)).await?;
+                let steps = fetch_all(snapshot, query!(STEPS_OF_MANY, ids)).await?;
                 Ok((jobs, steps, more))
             })
             .await?;

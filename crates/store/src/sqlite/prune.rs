@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
-use super::store::{Store, query};
+use super::store::{Store, execute, query};
 use crate::{Prunable, Prune, Pruned, StoreError};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
@@ -157,8 +157,7 @@ impl Store {
     pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
         let (rows, took) = self
             .write_timed(async |connection| {
-                let delete = query!(PRUNE_TESTS, before.0, rows);
-                Ok(delete.execute(connection).await?.rows_affected())
+                Ok(execute(connection, query!(PRUNE_TESTS, before.0, rows)).await?)
             })
             .await?;
         Ok(Pruned {
@@ -196,8 +195,7 @@ impl Budget {
         sql: &'static str,
         job: &JobId,
     ) -> Result<bool, StoreError> {
-        let delete = query!(sql, job.as_str(), self.rows);
-        let deleted = delete.execute(connection).await?.rows_affected();
+        let deleted = execute(connection, query!(sql, job.as_str(), self.rows)).await?;
         self.rows = self.rows.saturating_sub_unsigned(deleted);
         Ok(!self.is_used_up())
     }

@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::bulk::json;
 use super::events::NEWEST_EVENT;
 use super::lanes::Lane;
-use super::rows::{FromRow, Reading, read_all};
-use super::store::{Store, integer, query};
+use super::rows::{FromRow, Reading, read_all, read_columns};
+use super::store::{Store, execute, fetch_all, integer, query};
 use crate::{Replay, ReplayFilter, ReplayPage, Replayable, StoreError};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::EventType;
@@ -204,8 +204,11 @@ impl Store {
                 return Ok(None);
             }
             let made = make_pending(connection, replay, &page.deliveries).await?;
-            let count = query!(COUNT, replay.id, i64::try_from(made).unwrap_or(i64::MAX));
-            count.execute(connection).await?;
+            execute(
+                connection,
+                query!(COUNT, replay.id, i64::try_from(made).unwrap_or(i64::MAX)),
+            )
+            .await?;
             Ok(Some(Replay {
                 reached: page.reached,
                 deliveries: replay.deliveries + made,
@@ -249,23 +252,9 @@ async fn first_since(
     Ok(if first == 0 { i64::MAX } else { first })
 }
 
-impl FromRow for Replayable {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            cursor: r.get("cursor")?,
-            event_id: r.get("id")?,
-            job_id: r.get("job_id")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-            webhook: r.get("webhook")?,
-            state: r.get("state")?,
-            is_disabled: r.get("is_disabled")?,
-        })
-    }
-}
+read_columns!(Replayable, "deliveries" by "id" {
+    cursor, event_id = "id", job_id, kind = "type", created_at, webhook, state, is_disabled,
+});
 
 /// Makes deliveries pending again, and their lanes right; answers how many.
 async fn make_pending(
@@ -273,8 +262,7 @@ async fn make_pending(
     replay: &Replay,
     deliveries: &[Replayable],
 ) -> Result<u64, StoreError> {
-    let make = query!(MAKE_PENDING, json(deliveries)?);
-    let made = make.fetch_all(&mut *connection).await?;
+    let made = fetch_all(connection, query!(MAKE_PENDING, json(deliveries)?)).await?;
     // Each lane is due at a moment of its own, in the order in which events are sent again, none in the future.
     let mut order: HashMap<(&WebhookName, &JobId), usize> = HashMap::new();
     for delivery in deliveries {
@@ -298,14 +286,10 @@ async fn make_pending(
     }
     lanes.sort_by_key(|lane| lane.at);
     lanes.dedup_by_key(|lane| lane.at);
-    query!(LINE_UP, json(&lanes)?)
-        .execute(&mut *connection)
-        .await?;
+    execute(connection, query!(LINE_UP, json(&lanes)?)).await?;
     let webhooks: BTreeSet<&WebhookName> = lanes.iter().map(|each| &each.lane.webhook).collect();
     for webhook in webhooks {
-        query!(PROBE_AT_ONCE, webhook.as_str())
-            .execute(&mut *connection)
-            .await?;
+        execute(connection, query!(PROBE_AT_ONCE, webhook.as_str())).await?;
     }
     Ok(made.len() as u64)
 }

@@ -28,6 +28,33 @@ pub(super) trait FromRow: Sized {
     }
 }
 
+/// Reads a type from columns of the same names, or of the names beside them.
+macro_rules! read_columns {
+    ($type:ty, $table:literal by $key:literal { $($field:ident $(= $column:literal)?),* $(,)? }) => {
+        impl $crate::sqlite::rows::FromRow for $type {
+            const TABLE: &'static str = $table;
+            const KEY: &'static str = $key;
+
+            fn read(r: &$crate::sqlite::rows::Reading<'_>) -> Result<Self, $crate::StoreError> {
+                Ok(Self {
+                    $($field: r.get($crate::sqlite::rows::column!($field $($column)?))?,)*
+                })
+            }
+        }
+    };
+}
+pub(super) use read_columns;
+
+macro_rules! column {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $column:literal) => {
+        $column
+    };
+}
+pub(super) use column;
+
 /// All rows as one type.
 pub(super) fn read_all<T: FromRow>(rows: &[SqliteRow]) -> Result<Vec<T>, StoreError> {
     rows.iter().map(T::from_row).collect()

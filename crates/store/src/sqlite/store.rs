@@ -298,10 +298,37 @@ macro_rules! query {
 }
 pub(super) use query;
 
+/// Runs a statement; how many rows it changed.
+pub(super) async fn execute(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<u64, sqlx::Error> {
+    Ok(statement.execute(connection).await?.rows_affected())
+}
+
+/// All rows of a statement.
+pub(super) async fn fetch_all(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    statement.fetch_all(connection).await
+}
+
+/// The single value of a statement's single row.
+pub(super) async fn value<T>(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<T, sqlx::Error>
+where
+    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
+{
+    statement.fetch_one(connection).await?.try_get(0)
+}
+
 /// A row's single integer.
 pub(super) async fn integer(
     connection: &mut SqliteConnection,
     sql: &'static str,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query(sql).fetch_one(connection).await?.try_get(0)
+    value(connection, query!(sql)).await
 }

@@ -10,8 +10,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
-use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
+use super::rows::{FromRow, Reading, read_columns};
+use super::store::{Store, execute, fetch_all, query};
 use super::webhooks::{request_attention, waited_for};
 use crate::{MOST_STRANDED, Moved, Page, StoreError, Stranded, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
@@ -171,8 +171,7 @@ impl Store {
         to: &WebhookName,
     ) -> Result<Moved, StoreError> {
         self.write(async |connection| {
-            let page = query!(UNDELIVERED, from.as_str(), PAGE);
-            let page = page.fetch_all(&mut *connection).await?;
+            let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
             // Rows that another program has spoilt stay where they are.
             let deliveries = page
                 .iter()
@@ -185,8 +184,11 @@ impl Store {
             }
             let mut is_last = page.len() < PAGE as usize || deliveries.is_empty();
             if is_last {
-                let rename = query!(RENAME_OTHERS, from.as_str(), to.as_str(), PAGE);
-                let others = rename.execute(&mut *connection).await?.rows_affected();
+                let others = execute(
+                    connection,
+                    query!(RENAME_OTHERS, from.as_str(), to.as_str(), PAGE),
+                )
+                .await?;
                 is_last = others < u64::from(PAGE);
                 jobs += others;
             }
@@ -223,8 +225,7 @@ async fn give_up_all(
 ) -> Result<(Vec<SqliteRow>, bool), StoreError> {
     let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
-        let give_up = query!(sql, webhook.as_str(), PAGE);
-        let rows = give_up.fetch_all(&mut *connection).await?;
+        let rows = fetch_all(connection, query!(sql, webhook.as_str(), PAGE)).await?;
         // More events may come all the while: a page that is not full is the last one.
         let is_full = rows.len() == PAGE as usize;
         given_up.extend(rows);
@@ -242,18 +243,9 @@ struct Undelivered {
     created_at: UnixMillis,
 }
 
-impl FromRow for Undelivered {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            job_id: r.get("job_id")?,
-            created_at: r.get("created_at")?,
-        })
-    }
-}
+read_columns!(Undelivered, "deliveries" by "event_id" {
+    event_id, job_id, created_at,
+});
 
 /// Hands these over, which are in the order of their lanes; answers how many jobs have another webhook now.
 async fn hand_over(
@@ -269,8 +261,7 @@ async fn hand_over(
         .collect();
     let events = json(&events)?;
     for sql in [HAND_OVER, HANDED_OVER] {
-        let query = query!(sql, from.as_str(), to.as_str(), &events);
-        query.execute(&mut *connection).await?;
+        execute(connection, query!(sql, from.as_str(), to.as_str(), &events)).await?;
     }
     let mut oldest: Vec<&Undelivered> = deliveries.iter().collect();
     oldest.dedup_by_key(|each| &each.job_id);
@@ -286,11 +277,17 @@ async fn hand_over(
         job_id: &each.job_id,
         since: each.created_at.min(now),
     });
-    let due = query!(DUE_SINCE, json(&due.collect::<Vec<_>>())?, now.0);
-    due.execute(&mut *connection).await?;
+    execute(
+        connection,
+        query!(DUE_SINCE, json(&due.collect::<Vec<_>>())?, now.0),
+    )
+    .await?;
     let jobs: Vec<&JobId> = oldest.iter().map(|each| &each.job_id).collect();
-    let rename = query!(RENAME_THESE, from.as_str(), to.as_str(), json(&jobs)?);
-    Ok(rename.execute(connection).await?.rows_affected())
+    Ok(execute(
+        connection,
+        query!(RENAME_THESE, from.as_str(), to.as_str(), json(&jobs)?),
+    )
+    .await?)
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! What is remembered of the API, and how an operator has it forgotten.
 
 use super::rows::Reading;
-use super::store::{Store, query};
+use super::store::{Store, execute, fetch_all, query};
 use crate::{Resumed, StoreError};
 use jobtrackd_core::time::UnixMillis;
 
@@ -50,19 +50,19 @@ impl Store {
     pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let rows = query!(PAUSES, now.0).fetch_all(&mut *connection).await?;
+            let rows = fetch_all(connection, query!(PAUSES, now.0)).await?;
             let pauses = rows.iter().map(|row| {
                 let r = Reading::new(row, "upstreams", "origin");
                 Ok((r.get("origin")?, r.get("paused_until")?))
             });
             let pauses = pauses.collect::<Result<_, StoreError>>()?;
             for sql in [RESUME, COUNT_RESUME] {
-                query!(sql).execute(&mut *connection).await?;
+                execute(connection, query!(sql)).await?;
             }
-            let throttled = query!(POLL_THROTTLED).execute(connection).await?;
+            let throttled = execute(connection, query!(POLL_THROTTLED)).await?;
             Ok(Resumed {
                 pauses,
-                jobs: throttled.rows_affected(),
+                jobs: throttled,
             })
         })
         .await

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::json;
 use super::rows::Reading;
-use super::store::{Store, query};
+use super::store::{Store, execute, query};
 use crate::{PAGE_BYTES, Recordable, StoreError, UserFilter, UserPage};
 use jobtrackd_core::resource::{leads_to, users_of};
 
@@ -63,7 +63,7 @@ pub(super) async fn record_users<'a>(
     }
     let rows = json(&rows)?;
     for sql in [FORGET_USERS, RECORD_USERS] {
-        query!(sql, &rows).execute(&mut *connection).await?;
+        execute(connection, query!(sql, &rows)).await?;
     }
     Ok(())
 }

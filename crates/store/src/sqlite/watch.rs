@@ -7,7 +7,7 @@ use super::bulk::json;
 use super::deliveries::PENDING;
 use super::jobs::{by_job, job_columns, summary, summary_columns};
 use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
+use super::store::{Store, fetch_all, query};
 use crate::{DeliveryCounts, JobProgress, Overview, StoreError};
 use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;
@@ -95,10 +95,8 @@ impl Store {
             let pending = query!(PENDING, MOST_PENDING)
                 .fetch_one(&mut *snapshot)
                 .await?;
-            let failing = query!(FAILING, MOST_NAMES, HEADS)
-                .fetch_all(&mut *snapshot)
-                .await?;
-            let disabled = query!(DISABLED, MOST_NAMES).fetch_all(snapshot).await?;
+            let failing = fetch_all(snapshot, query!(FAILING, MOST_NAMES, HEADS)).await?;
+            let disabled = fetch_all(snapshot, query!(DISABLED, MOST_NAMES)).await?;
             Ok(Overview {
                 running: running.try_get::<i64, _>(0)?.unsigned_abs(),
                 ended: ended.try_get::<i64, _>(0)?.unsigned_abs(),
@@ -136,11 +134,9 @@ impl Store {
         let (jobs, steps, deliveries) = self
             .snapshot(async |snapshot| {
                 Ok((
-                    query!(PROGRESS, &ids).fetch_all(&mut *snapshot).await?,
-                    query!(STEPS_OF_PROGRESS, &ids)
-                        .fetch_all(&mut *snapshot)
-                        .await?,
-                    query!(DELIVERY_COUNTS, &ids).fetch_all(snapshot).await?,
+                    fetch_all(snapshot, query!(PROGRESS, &ids)).await?,
+                    fetch_all(snapshot, query!(STEPS_OF_PROGRESS, &ids)).await?,
+                    fetch_all(snapshot, query!(DELIVERY_COUNTS, &ids)).await?,
                 ))
             })
             .await?;

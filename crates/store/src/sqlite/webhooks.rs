@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
+use super::store::{Store, execute, fetch_all, query};
 use crate::{FinishedAttempt, HealthUpdate, Page, StoreError, WebhookHealth};
 use jobtrackd_core::backoff::MAX_RETRY_AFTER;
 use jobtrackd_core::delivery::WebhookName;
@@ -196,10 +196,12 @@ impl Store {
             return Ok(0);
         }
         self.write(async |connection| {
-            let clamp = query!(CLAMP_WEBHOOK, name, rest.0, probe.0);
-            clamp.execute(&mut *connection).await?;
-            let clamp = query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0);
-            Ok(clamp.execute(connection).await?.rows_affected())
+            execute(connection, query!(CLAMP_WEBHOOK, name, rest.0, probe.0)).await?;
+            Ok(execute(
+                connection,
+                query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0),
+            )
+            .await?)
         })
         .await
     }
@@ -213,8 +215,7 @@ impl Store {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let enable = query!(ENABLE_DELIVERIES, name, PAGE);
-            let enabled = enable.fetch_all(&mut *connection).await?;
+            let enabled = fetch_all(connection, query!(ENABLE_DELIVERIES, name, PAGE)).await?;
             // Rows that another program has spoilt are in no lane.
             let lanes = enabled.iter().filter_map(|row| Lane::from_row(row).ok());
             let lanes: HashSet<Lane> = lanes.collect();
@@ -222,11 +223,11 @@ impl Store {
             promote_heads(connection, &lanes, now).await?;
             let mut is_last = enabled.len() < PAGE as usize;
             if is_last {
-                let due = query!(MAKE_DUE, name, now.0, PAGE);
-                is_last = due.execute(&mut *connection).await?.rows_affected() < u64::from(PAGE);
+                is_last = execute(connection, query!(MAKE_DUE, name, now.0, PAGE)).await?
+                    < u64::from(PAGE);
             }
             if is_last {
-                query!(ENABLE, name).execute(connection).await?;
+                execute(connection, query!(ENABLE, name)).await?;
             }
             Ok(Page {
                 deliveries: enabled.len() as u64,
@@ -249,12 +250,9 @@ impl Store {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            query!(DISABLE, name, now.0, reason)
-                .execute(&mut *connection)
-                .await?;
+            execute(connection, query!(DISABLE, name, now.0, reason)).await?;
             request_attention(connection, webhook).await?;
-            let withdraw = query!(DISABLE_PAGE, name, PAGE);
-            let deliveries = withdraw.execute(connection).await?.rows_affected();
+            let deliveries = execute(connection, query!(DISABLE_PAGE, name, PAGE)).await?;
             Ok(Page {
                 deliveries,
                 is_last: deliveries < u64::from(PAGE),
@@ -274,7 +272,7 @@ pub(super) async fn request_attention(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
 ) -> Result<(), StoreError> {
-    query!(ASK, webhook.as_str()).execute(connection).await?;
+    execute(connection, query!(ASK, webhook.as_str())).await?;
     Ok(())
 }
 
@@ -338,18 +336,14 @@ pub(super) async fn affect_webhook(
     let webhook = finished.attempt.webhook.as_str();
     let ended_at = finished.attempt.ended_at();
     if let Some(rest) = finished.rest {
-        let rest = query!(REST, webhook, ended_at.plus(rest).0);
-        rest.execute(&mut *connection).await?;
+        execute(connection, query!(REST, webhook, ended_at.plus(rest).0)).await?;
     }
     if let Some(update) = &finished.health {
         record_health(connection, webhook, update).await?;
     }
     if let Some(reason) = finished.disables {
-        let disable = query!(DISABLE, webhook, ended_at.0, reason);
-        disable.execute(&mut *connection).await?;
-        query!(DISABLE_DELIVERIES, webhook)
-            .execute(connection)
-            .await?;
+        execute(connection, query!(DISABLE, webhook, ended_at.0, reason)).await?;
+        execute(connection, query!(DISABLE_DELIVERIES, webhook)).await?;
     }
     Ok(())
 }
@@ -370,20 +364,23 @@ async fn record_health(
         } => (ramp, failing) = (Some(*allowed), Some(&of.jobs)),
     }
     let failing = failing.filter(|jobs| !jobs.is_empty());
-    let record = query!(
-        RECORD_HEALTH,
-        webhook,
-        update.health.failures(),
-        failing.map(json).transpose()?,
-        hold.map(|hold| hold.since.0),
-        hold.map_or(0, |hold| hold.probes),
-        hold.and_then(|hold| hold.probe_at).map(|at| at.0),
-        hold.and_then(|hold| hold.event_id.as_deref()),
-        ramp,
-        update.rests,
-        update.revision,
-        update.generation
-    );
-    record.execute(connection).await?;
+    execute(
+        connection,
+        query!(
+            RECORD_HEALTH,
+            webhook,
+            update.health.failures(),
+            failing.map(json).transpose()?,
+            hold.map(|hold| hold.since.0),
+            hold.map_or(0, |hold| hold.probes),
+            hold.and_then(|hold| hold.probe_at).map(|at| at.0),
+            hold.and_then(|hold| hold.event_id.as_deref()),
+            ramp,
+            update.rests,
+            update.revision,
+            update.generation
+        ),
+    )
+    .await?;
     Ok(())
 }
