@@ -16,7 +16,7 @@ use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::record::command::{ReplayRecord, ReplayedRecord};
-use crate::store::{Replay, ReplayFilter, ReplayPage, Replayable, Store};
+use crate::store::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Store};
 
 /// Most deliveries that one replay can be told to make.
 const LARGEST_LIMIT: u64 = 1_000_000;
@@ -82,7 +82,7 @@ struct Tally {
     last: Option<UnixMillis>,
     /// There are more than may be sent.
     more: bool,
-    shown: Vec<Replayable>,
+    shown: Vec<DeliveryRow>,
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
@@ -195,7 +195,7 @@ async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Resul
 fn shorten(page: &mut ReplayPage, left: u64) -> bool {
     let mut taken = 0;
     let end = page.deliveries.iter().position(|each| {
-        taken += u64::from(!each.is_disabled);
+        taken += u64::from(!page.disabled.contains(&each.webhook));
         taken > left
     });
     let Some(end) = end else {
@@ -209,7 +209,7 @@ fn shorten(page: &mut ReplayPage, left: u64) -> bool {
 impl Tally {
     fn add(&mut self, page: &ReplayPage) {
         for delivery in &page.deliveries {
-            if delivery.is_disabled {
+            if page.disabled.contains(&delivery.webhook) {
                 *self.disabled.entry(delivery.webhook.clone()).or_default() += 1;
                 continue;
             }
@@ -288,7 +288,7 @@ fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> a
     screen.answer(args.json, &record, |view| tally.lines(args.dry_run, view))
 }
 
-fn table_of(deliveries: &[Replayable], view: &View) -> String {
+fn table_of(deliveries: &[DeliveryRow], view: &View) -> String {
     let headings = &["HAPPENED", "JOB", "TYPE", "WEBHOOK", "STATE", "EVENT"];
     let rows = deliveries.iter().map(|each| {
         vec![

@@ -389,7 +389,7 @@ impl Dispatcher {
         let limit = 1 + self.skipped();
         let expiring = self
             .heartbeat
-            .read(|| store.fresh_deliveries_due(name, now, limit))
+            .read(|| store.expiring_deliveries_due(name, now, limit))
             .await?;
         if let Some(delivery) = self.first_to_send(expiring, now) {
             self.start(target, delivery, Some(Probe::Expiring));

@@ -48,10 +48,18 @@ pub struct DueDeliveries {
 /// The delivery of one event to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
+    /// The event's number in the order of commits.
+    pub cursor: i64,
     /// The event.
     pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
     /// Its sequence in the job.
     pub sequence: u32,
+    /// Its type.
+    pub kind: EventType,
+    /// When it happened.
+    pub created_at: UnixMillis,
     /// The webhook.
     pub webhook: WebhookName,
     /// Its state.
@@ -89,26 +97,11 @@ pub struct DeliveryFilter {
     pub limit: u32,
 }
 
-/// A delivery in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedDelivery {
-    /// Its event's place in the order of commits.
-    pub cursor: i64,
-    /// Its event's job.
-    pub job_id: JobId,
-    /// Its event's type.
-    pub kind: EventType,
-    /// When its event happened.
-    pub created_at: UnixMillis,
-    /// The delivery.
-    pub delivery: DeliveryRow,
-}
-
 /// A part of a list of deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryPage {
     /// The newest events first.
-    pub deliveries: Vec<ListedDelivery>,
+    pub deliveries: Vec<DeliveryRow>,
     /// Why others that belong there cannot be read.
     pub unreadable: Vec<String>,
     /// The event that the search has come to; `None` when it has seen everything.

@@ -28,9 +28,7 @@ pub use batch::{
     ScheduleUpdate,
 };
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
-pub use deliveries::{
-    DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
-};
+pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};
 pub use error::{OLDEST_SQLITE, StoreError};
 pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
 pub use health::{Backlog, JobsHealth};
@@ -41,7 +39,7 @@ pub use jobs::{
 pub use jobtrackd_core::delivery::Attempt;
 pub use jobtrackd_core::shortage::Shortage;
 pub use prune::{Prunable, Prune, Pruned};
-pub use replay::{Replay, ReplayFilter, ReplayPage, Replayable};
+pub use replay::{Replay, ReplayFilter, ReplayPage};
 pub use sqlite::{
     BackupFile, BackupTarget, Copied, CopyError, DatabaseFile, Filesystem, FilesystemKind, Holder,
     InstanceLock, LockError, MOST_LINKS, Restored, Store, Watcher, folder_of, real_path,

@@ -93,8 +93,10 @@ pub(super) const TRANSITIONS: &str = "
 pub(super) const EVENTS: &str =
     "SELECT id, sequence, type, created_at FROM events WHERE job_id = ?1 ORDER BY sequence";
 
-pub(super) const DELIVERIES: &str =
-    "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
+pub(super) const DELIVERIES: &str = "
+    SELECT e.cursor, e.type, e.created_at, d.*
+    FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+    WHERE e.job_id = ?1 ORDER BY e.sequence, d.webhook";
 
 pub(super) const ATTEMPTS: &str = "
     SELECT a.event_id, a.webhook, a.number, a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\",

@@ -262,7 +262,7 @@ impl Store {
     }
 }
 
-fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
+pub(super) fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
     let name = Reading::new(row, "webhooks", "name").lossy_text("name")?;
     Ok(WebhookName::new(&name.unwrap_or_default()))
 }

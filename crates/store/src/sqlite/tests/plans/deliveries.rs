@@ -2,7 +2,7 @@
 
 use crate::sqlite::attempts::{LATEST_ATTEMPTS, RECORD_ATTEMPTS, RECORD_OUTCOMES};
 use crate::sqlite::deliveries::{
-    BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_FRESH, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
+    BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_EXPIRING, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
 };
 use crate::sqlite::expiry::{EXPIRED, GIVE_TO_FALLBACKS, NEXT_EXPIRY, RECORD_EXPIRIES};
 use crate::sqlite::lanes::{DEMOTE, PROMOTE};
@@ -24,7 +24,7 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
     ),
     (
-        DUE_AND_FRESH,
+        DUE_AND_EXPIRING,
         "SEARCH d USING INDEX deliveries_expiring (webhook=? AND expires_at>?)",
     ),
     (
