@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::core::delivery::AfterAttempt;
 use crate::core::health::{Health, HealthEvidence, Hold};
 use crate::core::time::UnixMillis;
-use crate::store::{HealthUpdate, WebhookHealth};
+use crate::store::WebhookHealth;
 
 /// Shared by clones.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl SharedHealth {
         is_empty_rest: bool,
         max_in_flight: usize,
         now: UnixMillis,
-    ) -> Option<HealthUpdate> {
+    ) -> Option<WebhookHealth> {
         let mut state = self.state();
         let health = state.health.clone().after(attempt, max_in_flight, now);
         let rests = match attempt.after {
@@ -77,11 +77,12 @@ impl SharedHealth {
         state.health = health.clone();
         state.rests = rests;
         state.revision += 1;
-        Some(HealthUpdate {
+        Some(WebhookHealth {
             health,
             rests,
             revision: state.revision,
             generation: state.generation,
+            ..WebhookHealth::default()
         })
     }
 

@@ -276,7 +276,7 @@ impl Writer {
             let _ = done.send(recorded);
         }
         for (key, done) in waiting.attempted {
-            let is_next = !committed.strange_attempts.contains(&key);
+            let is_next = !committed.unexpected_attempts.contains(&key);
             if !is_next {
                 let (event_id, webhook, attempt) = &key;
                 error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another program");

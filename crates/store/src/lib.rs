@@ -24,14 +24,13 @@ mod webhooks;
 use std::time::Duration;
 
 pub use batch::{
-    Batch, Committed, Expiry, FinishedAttempt, HealthUpdate, NewDelivery, Recordable,
-    ScheduleUpdate,
+    Batch, Committed, Expiry, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate,
 };
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
 pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};
-pub use error::{OLDEST_SQLITE, StoreError};
+pub use error::{OLDEST_SQLITE, Result, StoreError};
 pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
-pub use health::{Backlog, JobsHealth};
+pub use health::JobsHealth;
 pub use jobs::{
     Enqueued, JobChallenge, JobChange, JobDetail, JobFilter, JobPage, JobResource, JobRow,
     JobSummary, NewJob, StepRow, TransitionRow,
@@ -46,7 +45,7 @@ pub use sqlite::{
     sqlite_version,
 };
 pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage};
-pub use undelivered::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
+pub use undelivered::{MOST_STRANDED, Page, Stranded, Unwanted};
 pub use upstreams::Resumed;
 pub use users::{UserFilter, UserPage};
 pub use watch::{DeliveryCounts, JobProgress, Overview};
@@ -59,9 +58,9 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The first error that is not temporary.
-pub async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, StoreError>
+pub async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T>
 where
-    F: Future<Output = Result<T, StoreError>>,
+    F: Future<Output = Result<T>>,
 {
     loop {
         match read().await {

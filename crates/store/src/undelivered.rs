@@ -40,20 +40,11 @@ impl Stranded {
 }
 
 /// What one transaction of a longer piece of work did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// So many deliveries.
-    pub deliveries: u64,
-    /// Whether nothing is left to do.
-    pub is_last: bool,
-}
-
-/// What one page of a move did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Deliveries that were handed over.
+pub struct Page {
+    /// Deliveries that it changed.
     pub deliveries: u64,
-    /// Unfinished jobs that name the other webhook now.
+    /// Unfinished jobs that name another webhook now.
     pub jobs: u64,
     /// Whether nothing is left to do.
     pub is_last: bool,

@@ -162,7 +162,7 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     };
     let age = |since| clock.now().since(since);
     let waits = format!("{} not told yet", count(backlog.pending, "event"));
-    let late = backlog.pending_since.map(age).filter(|age| *age > LATE);
+    let late = backlog.oldest_pending.map(age).filter(|age| *age > LATE);
     let mut findings = vec![match late {
         Some(age) => warning(check, format!("{waits}, the oldest happened {}", ago(age))).advise(format!(
             "it does not take them, is paused, or no daemon runs; see last_error: sqlite3 -readonly jobs.db \"SELECT job_id, \
@@ -172,7 +172,7 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     }];
     if backlog.exhausted > 0 {
         let events = count(backlog.exhausted, "event");
-        let latest = backlog.exhausted_latest.map_or_else(String::new, |at| {
+        let latest = backlog.latest_exhausted.map_or_else(String::new, |at| {
             format!(", the latest happened {}", ago(age(at)))
         });
         let text = format!("{events} of the latest 10,000 given up after the last attempt{latest}");

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Copied, copy};
 use super::files::unfit;
 use super::filesystem::DatabaseFile;
-use super::staging::{CopyError, Entry, Staging, refused};
+use super::staging::{At, CopyError, Entry, Staging, refusal};
 use super::store::Store;
 use jobtrackd_clock::Clock;
 
@@ -76,7 +76,7 @@ impl BackupTarget {
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.sync_all()
             };
-            finish().map_err(|error| refused(path, &error))?;
+            finish().at(path)?;
         }
         self.place.take(&self.staging, self.replace)
     }
@@ -106,22 +106,22 @@ impl Store {
 fn check(target: &Entry, database: &Entry, replace: bool) -> Result<(), CopyError> {
     let path = target.path.display();
     if database.owns(target)? {
-        return Err(CopyError::Refused(format!(
+        return Err(refusal!(
             "{path} belongs to the database itself; name another file"
-        )));
+        ));
     }
     let refusal = match target.found()? {
         Some(found) => why_not(&found, replace),
         None => None,
     };
     if let Some(reason) = refusal {
-        return Err(CopyError::Refused(format!("{path} {reason}")));
+        return Err(refusal!("{path} {reason}"));
     }
     if let Some(other) = target.has_content_beside()? {
-        return Err(CopyError::Refused(format!(
+        return Err(refusal!(
             "{} would be read as a part of the copy; remove it, or name another file",
             other.display()
-        )));
+        ));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::events::NEWEST_EVENT;
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, fetch_all, integer, query};
-use crate::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, StoreError};
+use crate::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, Result};
 use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
@@ -111,7 +111,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
+    ) -> Result<DueDeliveries> {
         self.due(DUE, webhook, now, limit).await
     }
 
@@ -124,7 +124,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
+    ) -> Result<DueDeliveries> {
         self.due(DUE_AND_EXPIRING, webhook, now, limit).await
     }
 
@@ -138,7 +138,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
+    ) -> Result<DueDeliveries> {
         self.due(TO_PROBE, webhook, now, limit).await
     }
 
@@ -148,7 +148,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
+    ) -> Result<DueDeliveries> {
         let query = query!(sql, webhook.as_str(), now.0, limit);
         Ok(readable(&self.rows(query).await?))
     }
@@ -161,7 +161,7 @@ impl Store {
     pub async fn unreadable_deliveries(
         &self,
         webhook: &WebhookName,
-    ) -> Result<Vec<(String, String)>, StoreError> {
+    ) -> Result<Vec<(String, String)>> {
         let rows = self
             .rows(query!(HEADS, webhook.as_str(), MOST_HEADS))
             .await?;
@@ -177,7 +177,7 @@ impl Store {
         &self,
         webhook: &WebhookName,
         event_id: &str,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<Vec<u8>>> {
         let rows = self.rows(query!(BODY, event_id, webhook.as_str())).await?;
         // As bytes: the body is sent as it is, UTF-8 or not.
         Ok(rows
@@ -194,7 +194,7 @@ impl Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, StoreError> {
+    ) -> Result<Option<UnixMillis>> {
         let next: Option<i64> = self.value(query!(NEXT, webhook.as_str(), now.0)).await?;
         Ok(next.map(UnixMillis))
     }
@@ -203,7 +203,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32> {
         self.value(query!(PENDING, limit)).await
     }
 
@@ -211,10 +211,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_deliveries(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> Result<DeliveryPage, StoreError> {
+    pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryPage> {
         let job = filter.job.as_ref().map(JobId::as_str);
         let (found, first) = self
             .snapshot(async |snapshot| {
@@ -276,7 +273,7 @@ impl FromRow for DueDelivery {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "event_id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             event_id: r.get("event_id")?,
             job_id: r.get("job_id")?,

@@ -2,7 +2,7 @@
 
 use super::rows::{read_all, read_columns};
 use super::store::{Store, integer, query};
-use crate::{EventFilter, EventPage, EventRow, RecordedEvent, StoreError};
+use crate::{EventFilter, EventPage, EventRow, RecordedEvent, Result};
 use jobtrackd_core::event::EventType;
 
 /// Most events that one search for a type goes through.
@@ -47,7 +47,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+    pub async fn newest_event(&self) -> Result<i64> {
         self.value(query!(NEWEST_EVENT)).await
     }
 
@@ -55,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+    pub async fn has_event(&self, id: &str) -> Result<bool> {
         self.value(query!(HAS_EVENT, id)).await
     }
 
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage> {
         let kind = filter.kind.map(EventType::as_str);
         let (rows, newest, last) = self
             .snapshot(async |snapshot| {

@@ -1,6 +1,6 @@
 //! Events that expire before a webhook takes them, and the webhooks that get them instead.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::Serialize;
 use sqlx::Row;
@@ -10,7 +10,7 @@ use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::{FromRow, read_all};
 use super::store::{Store, fetch_all, query};
-use crate::{Expiry, StoreError};
+use crate::{Expiry, Result};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
@@ -55,7 +55,7 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<Expiry>, StoreError> {
+    ) -> Result<Vec<Expiry>> {
         let rows = self
             .rows(query!(EXPIRED, webhook.as_str(), now.0, limit))
             .await?;
@@ -80,7 +80,7 @@ impl Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, StoreError> {
+    ) -> Result<Option<UnixMillis>> {
         let query = query!(NEXT_EXPIRY, webhook.as_str(), now.0);
         let next: Option<i64> = self.value(query).await?;
         Ok(next.map(UnixMillis))
@@ -90,9 +90,24 @@ impl Store {
 /// An event that a webhook will not get, and who gets it instead.
 #[derive(Serialize)]
 pub(super) struct Undelivered<'a> {
-    pub(super) event_id: &'a str,
-    pub(super) webhook: &'a WebhookName,
-    pub(super) fallback: &'a WebhookName,
+    event_id: &'a str,
+    webhook: &'a WebhookName,
+    fallback: &'a WebhookName,
+}
+
+impl<'a> Undelivered<'a> {
+    pub(super) fn to(
+        fallback: Option<&'a WebhookName>,
+        event_id: &'a str,
+        webhook: &'a WebhookName,
+    ) -> Option<Self> {
+        let give = |fallback| Self {
+            event_id,
+            webhook,
+            fallback,
+        };
+        fallback.map(give)
+    }
 }
 
 /// Gives up what has expired by `now`; answers with the lanes whose head may have changed.
@@ -100,32 +115,30 @@ pub(super) async fn record_expiries(
     connection: &mut SqliteConnection,
     expiries: &[Expiry],
     now: UnixMillis,
-) -> Result<HashSet<Lane>, StoreError> {
+) -> Result<HashSet<Lane>> {
     if expiries.is_empty() {
         return Ok(HashSet::new());
     }
     let expired = fetch_all(connection, query!(RECORD_EXPIRIES, json(expiries)?, now.0)).await?;
-    let by_key: HashMap<(&str, &str), &Expiry> = expiries
-        .iter()
-        .map(|expiry| ((expiry.event_id.as_str(), expiry.webhook.as_str()), expiry))
-        .collect();
-    let mut lanes = HashSet::new();
-    let mut undelivered = Vec::new();
+    let mut given_up = HashSet::new();
     for row in &expired {
-        let key: (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let Some(expiry) = by_key.get(&key) else {
-            continue;
-        };
-        lanes.insert(Lane {
+        given_up.insert((row.try_get(0)?, row.try_get(1)?));
+    }
+    let given_up = expiries
+        .iter()
+        .filter(|expiry| given_up.contains(&(expiry.event_id.as_str(), expiry.webhook.as_str())));
+    let mut lanes: HashSet<Lane> = given_up
+        .clone()
+        .map(|expiry| Lane {
             webhook: expiry.webhook.clone(),
             job_id: expiry.job_id.clone(),
-        });
-        undelivered.extend(expiry.fallback.as_ref().map(|fallback| Undelivered {
-            event_id: &expiry.event_id,
-            webhook: &expiry.webhook,
-            fallback,
-        }));
-    }
+        })
+        .collect();
+    let undelivered: Vec<Undelivered<'_>> = given_up
+        .filter_map(|expiry| {
+            Undelivered::to(expiry.fallback.as_ref(), &expiry.event_id, &expiry.webhook)
+        })
+        .collect();
     lanes.extend(give_to_fallbacks(connection, &undelivered).await?);
     Ok(lanes)
 }
@@ -135,7 +148,7 @@ pub(super) async fn record_expiries(
 pub(super) async fn give_to_fallbacks(
     connection: &mut SqliteConnection,
     undelivered: &[Undelivered<'_>],
-) -> Result<HashSet<Lane>, StoreError> {
+) -> Result<HashSet<Lane>> {
     if undelivered.is_empty() {
         return Ok(HashSet::new());
     }

@@ -9,7 +9,7 @@ use super::bulk::json;
 use super::rows::{FromRow, Reading, read_all, read_columns};
 use super::store::{Store, execute, fetch_all, query};
 use crate::{
-    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, StepRow,
+    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, Result, StepRow,
     StoreError, TransitionRow,
 };
 use jobtrackd_core::cadence::Progress;
@@ -53,10 +53,8 @@ pub(super) const SUMMARY: &str = concat!(
     " FROM jobs AS j WHERE j.id = ?1"
 );
 
-pub(super) const STEPS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
-           challenge, challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
+pub(super) const STEPS: &str =
+    "SELECT * FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
 
 pub(super) const ENQUEUE: &str = "
     INSERT INTO jobs (id, url, metadata, webhook, priority, deadline_at, not_before)
@@ -77,14 +75,10 @@ pub(super) const DETAIL: &str = concat!(
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
-    SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at,
-           challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+    SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const STEPS_IN_PROGRESS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at,
-           challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
+    SELECT * FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
 
 pub(super) const TRANSITIONS: &str = "
     SELECT job_id, seq, position, title, from_status, to_status, NULL AS result, observed_at, remote_updated
@@ -115,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
+    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
         let (job, steps) = self.with_steps(TRACKED, STEPS, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -140,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
         self.optional(query!(JOB, id.as_str())).await
     }
 
@@ -148,7 +142,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>, StoreError> {
+    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
@@ -156,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
+    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>> {
         let (job, steps) = self.with_steps(SUMMARY, STEPS, id).await?;
         let steps = read_all(&steps)?;
         job.map(|row| summary(&row, steps)).transpose()
@@ -166,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>, StoreError> {
+    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>> {
         let (job, steps) = self.with_steps(RESOURCE, STEPS_IN_PROGRESS, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -185,7 +179,7 @@ impl Store {
         job: &'static str,
         steps: &'static str,
         id: &JobId,
-    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>), StoreError> {
+    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>)> {
         self.snapshot(async |snapshot| {
             let job = query!(job, id.as_str())
                 .fetch_optional(&mut *snapshot)
@@ -200,7 +194,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
+    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>> {
         let id = id.as_str();
         let (job, steps, transitions, events, deliveries, attempts) = self
             .snapshot(async |snapshot| {
@@ -238,7 +232,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the reason when the row may not be inserted.
-    pub async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+    pub async fn enqueue(&self, job: &NewJob) -> Result<bool> {
         self.write(async |connection| Ok(insert(connection, job).await?))
             .await
     }
@@ -248,7 +242,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; none of them is inserted then.
-    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, StoreError> {
+    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         self.write(async |connection| {
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in jobs {
@@ -270,7 +264,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(CANCEL, id).await
     }
 
@@ -278,11 +272,11 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(POLL, id).await
     }
 
-    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
+    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>> {
         self.write(async |connection| {
             let requested = execute(connection, query!(sql, id.as_str())).await?;
             if requested == 1 {
@@ -300,10 +294,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn unknown_webhooks(
-        &self,
-        known: &[WebhookName],
-    ) -> Result<Vec<(String, u64)>, StoreError> {
+    pub async fn unknown_webhooks(&self, known: &[WebhookName]) -> Result<Vec<(String, u64)>> {
         let rows = self.rows(query!(UNKNOWN_WEBHOOKS, json(known)?)).await?;
         rows.iter()
             .map(|row| {
@@ -333,7 +324,7 @@ async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool,
         == 1)
 }
 
-pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary, StoreError> {
+pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: JobRow::read(&r)?,
@@ -345,9 +336,7 @@ pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary
 }
 
 /// Rows of several jobs, by job.
-pub(super) fn by_job<T: FromRow>(
-    rows: &[SqliteRow],
-) -> Result<HashMap<String, Vec<T>>, StoreError> {
+pub(super) fn by_job<T: FromRow>(rows: &[SqliteRow]) -> Result<HashMap<String, Vec<T>>> {
     let mut found: HashMap<String, Vec<T>> = HashMap::new();
     for row in rows {
         let of_job = found.entry(row.try_get("job_id")?).or_default();
@@ -360,7 +349,7 @@ impl FromRow for JobRow {
     const TABLE: &'static str = "jobs";
     const KEY: &'static str = "id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             id: r.get("id")?,
             url: r.lossy_text("url")?,
@@ -396,7 +385,7 @@ impl FromRow for KnownStep {
     const TABLE: &'static str = "steps";
     const KEY: &'static str = "title";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             title: r.get("title")?,
             occurrence: r.get("occurrence")?,

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
 use super::store::{Store, execute, query};
-use crate::{Prunable, Prune, Pruned, StoreError};
+use crate::{Prunable, Prune, Pruned, Result};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -94,7 +94,7 @@ impl Store {
         stage: Stage,
         before: UnixMillis,
         after: Option<(UnixMillis, i64)>,
-    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>), StoreError> {
+    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)> {
         let (at, row) = after.map_or((i64::MIN, i64::MIN), |(at, row)| (at.0, row));
         let query = query!(PRUNABLE, marked_before(stage), before.0, at, row, SEARCHED);
         let rows = self.rows(query).await?;
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
+    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned> {
         let ((jobs, rows), took) = self
             .write_timed(async |connection| {
                 let mut budget = Budget {
@@ -154,7 +154,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
+    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned> {
         let (rows, took) = self
             .write_timed(async |connection| {
                 Ok(execute(connection, query!(PRUNE_TESTS, before.0, rows)).await?)
@@ -194,7 +194,7 @@ impl Budget {
         connection: &mut SqliteConnection,
         sql: &'static str,
         job: &JobId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let deleted = execute(connection, query!(sql, job.as_str(), self.rows)).await?;
         self.rows = self.rows.saturating_sub_unsigned(deleted);
         Ok(!self.is_used_up())
@@ -205,7 +205,7 @@ impl Budget {
         &mut self,
         connection: &mut SqliteConnection,
         job: &JobId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let delete = query!(PRUNE_EVENTS, job.as_str(), self.rows, self.bytes);
         for row in &delete.fetch_all(&mut *connection).await? {
             self.rows -= 1;
@@ -225,7 +225,7 @@ async fn prune_job(
     job: &JobId,
     stage: Stage,
     budget: &mut Budget,
-) -> Result<bool, StoreError> {
+) -> Result<bool> {
     if !budget.delete(connection, PRUNE_ATTEMPTS, job).await? {
         return Ok(false);
     }

@@ -12,7 +12,7 @@ use super::lanes::Lane;
 use super::rows::{FromRow, Reading, read_all};
 use super::store::{Store, execute, fetch_all, integer, query, value};
 use super::webhooks::name;
-use crate::{DeliveryRow, Replay, ReplayFilter, ReplayPage, StoreError};
+use crate::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Result, StoreError};
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
@@ -86,11 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn replayable(
-        &self,
-        filter: &ReplayFilter,
-        after: i64,
-    ) -> Result<ReplayPage, StoreError> {
+    pub async fn replayable(&self, filter: &ReplayFilter, after: i64) -> Result<ReplayPage> {
         let (sql, only) = match (&filter.event, &filter.job) {
             (Some(event), _) => (REPLAYABLE_OF_EVENT, Some(event.as_str())),
             (None, Some(job)) => (REPLAYABLE_OF_JOB, Some(job.as_str())),
@@ -152,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
+    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay> {
         let started_at = self.shared.clock.now();
         let asked = json(filter)?;
         let id = self
@@ -174,11 +170,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn replay(
-        &self,
-        replay: &Replay,
-        page: &ReplayPage,
-    ) -> Result<Option<Replay>, StoreError> {
+    pub async fn replay(&self, replay: &Replay, page: &ReplayPage) -> Result<Option<Replay>> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let (id, finished_at) = (replay.id, page.is_last.then_some(now.0));
@@ -205,7 +197,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
+    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>> {
         self.all(query!(UNFINISHED)).await
     }
 }
@@ -214,7 +206,7 @@ impl FromRow for Replay {
     const TABLE: &'static str = "replays";
     const KEY: &'static str = "asked";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let filter = serde_json::from_str(&r.get::<String>("asked")?);
         Ok(Self {
             id: r.get("id")?,
@@ -239,7 +231,7 @@ async fn make_pending(
     connection: &mut SqliteConnection,
     replay: &Replay,
     deliveries: &[DeliveryRow],
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let rows = deliveries.iter().map(|each| ReplayedRow {
         event_id: &each.event_id,
         webhook: &each.webhook,

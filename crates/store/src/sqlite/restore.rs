@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::geteuid;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::copy::{Copied, settle_copy};
@@ -30,9 +30,9 @@ use super::lock::InstanceLock;
 use super::migrate::{MIGRATIONS, newest};
 use super::open::{plain_options, read_schema};
 use super::shortage::judge;
-use super::staging::{CONTENT, CopyError, Entry, Staging, refused};
-use super::store::Store;
-use crate::StoreError;
+use super::staging::{At, CONTENT, CopyError, Entry, Staging, refusal};
+use super::store::{Store, query, value};
+use crate::{Result, StoreError};
 use jobtrackd_clock::Clock;
 use jobtrackd_core::time::UnixMillis;
 
@@ -62,16 +62,13 @@ impl BackupFile {
             match part.found()? {
                 Some(found) if found.is_file() => parts.push((ending, part.open()?)),
                 Some(_) => {
-                    return Err(CopyError::Refused(format!(
-                        "{} is not a file",
-                        part.path.display()
-                    )));
+                    return Err(refusal!("{} is not a file", part.path.display()));
                 }
                 None if ending.is_empty() => {
-                    return Err(CopyError::Refused(format!(
+                    return Err(refusal!(
                         "there is no file {}; name a file that jobtrackd backup has made",
                         part.path.display()
-                    )));
+                    ));
                 }
                 None => {}
             }
@@ -85,10 +82,7 @@ impl BackupFile {
         for (ending, part) in &self.parts {
             let mut copy = staged.create(ending)?;
             let from = &self.place.beside(ending).path;
-            while io::copy(&mut part.take(PIECE), &mut copy)
-                .map_err(|error| refused(from, &error))?
-                > 0
-            {
+            while io::copy(&mut part.take(PIECE), &mut copy).at(from)? > 0 {
                 if stop.is_cancelled() {
                     return Err(CopyError::Stopped);
                 }
@@ -96,11 +90,11 @@ impl BackupFile {
             }
         }
         if self.moments()? != before {
-            return Err(CopyError::Refused(format!(
+            return Err(refusal!(
                 "{} was written to while it was copied; end whoever does that, or make a backup of it with: jobtrackd \
                  backup FILE",
                 self.place.path.display()
-            )));
+            ));
         }
         Ok(())
     }
@@ -110,7 +104,7 @@ impl BackupFile {
         let moment = |found: Metadata| (found.len(), found.mtime(), found.mtime_nsec());
         let parts = self.parts.iter();
         let found: io::Result<_> = parts.map(|(_, part)| part.metadata().map(moment)).collect();
-        found.map_err(|error| refused(&self.place.path, &error))
+        found.at(&self.place.path)
     }
 }
 
@@ -154,10 +148,10 @@ impl Store {
         let note = format!("pid {}, restoring since {now}", std::process::id());
         let _lock = InstanceLock::take(&place.path, &note)?;
         if place.owns(&from.place)? {
-            return Err(CopyError::Refused(format!(
+            return Err(refusal!(
                 "{} is the database itself; name a backup of it",
                 from.place.path.display()
-            )));
+            ));
         }
         let staged = place.staging(STAGING)?;
         from.copy_into(&staged, stop).await?;
@@ -208,10 +202,10 @@ impl Owner {
         };
         match place.found()? {
             None => Ok(new),
-            Some(old) if !old.is_file() => Err(CopyError::Refused(format!(
+            Some(old) if !old.is_file() => Err(refusal!(
                 "{path} is not a file; correct database.url",
                 path = place.path.display()
-            ))),
+            )),
             // One of the others who may write the folder has put it there; the folder's owner takes it over.
             Some(old) if !me.is_root() && keeper == folder.uid() && old.uid() != keeper => Ok(new),
             Some(old) => {
@@ -234,10 +228,10 @@ impl Owner {
             file.set_permissions(Permissions::from_mode(self.mode))
         };
         applying().map_err(|error: io::Error| {
-            CopyError::Refused(format!(
+            refusal!(
                 "the database cannot be given to user {} and group {}: {error}; run it as that user, or as root",
                 self.user, self.group
-            ))
+            )
         })
     }
 }
@@ -256,7 +250,7 @@ async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
         Access::READ_OK | Access::WRITE_OK,
         AtFlags::EACCESS,
     )
-    .map_err(|error| refused(path, &error.into()))?;
+    .at(path)?;
     let mut connection = SqliteConnection::connect_with(&plain_options(path))
         .await
         .map_err(|error| judge(error.into(), path, false))?;
@@ -267,29 +261,26 @@ async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
     };
     drop(connection.close().await);
     Err(match error {
-        StoreError::Busy => CopyError::Refused(format!(
+        StoreError::Busy => refusal!(
             "another program has {path} open; what it wrote later would be lost: find it with fuser -v {path}, end it, \
              and try again",
             path = path.display()
-        )),
-        StoreError::Foreign(path) => CopyError::Refused(format!(
+        ),
+        StoreError::Foreign(path) => refusal!(
             "{} is a database of another program; correct database.url",
             path.display()
-        )),
+        ),
         other => other.into(),
     })
 }
 
-async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     match read_schema(connection, path).await {
         // Tables that are gone are a reason to restore, and none against folding the log.
         Ok(_) | Err(StoreError::Other(_)) => {}
         Err(error) => return Err(error),
     }
-    let mode: String = sqlx::query("PRAGMA journal_mode = DELETE")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
+    let mode: String = value(connection, query!("PRAGMA journal_mode = DELETE")).await?;
     if mode != "delete" {
         return Err(StoreError::Busy);
     }
@@ -346,7 +337,7 @@ fn replace_with_copy(
     let mut old = place.open()?;
     let mut copy = staged.create("-old")?;
     let copied = io::copy(&mut old, &mut copy).and_then(|_| copy.sync_all());
-    copied.map_err(|error| refused(&aside.path, &error))?;
+    copied.at(&aside.path)?;
     owner.apply(&copy)?;
     staged.file.beside("-old").give_name(aside)?;
     place.take(staged, true)

@@ -6,7 +6,7 @@ use super::jobs::KNOWN;
 use super::rows::{FromRow, Reading};
 use super::store::{Store, query};
 use crate::{
-    DeliveryRow, EventRow, PAGE_BYTES, StoreError, TimelineEntry, TimelineItem, TimelineKey,
+    DeliveryRow, EventRow, PAGE_BYTES, Result, TimelineEntry, TimelineItem, TimelineKey,
     TimelinePage, TransitionRow,
 };
 use jobtrackd_core::delivery::Attempt;
@@ -61,7 +61,7 @@ impl Store {
         id: &JobId,
         after: Option<&TimelineKey>,
         limit: u32,
-    ) -> Result<Option<TimelinePage>, StoreError> {
+    ) -> Result<Option<TimelinePage>> {
         // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
         let query = query!(
             TIMELINE,
@@ -100,7 +100,7 @@ impl FromRow for TimelineEntry {
     const TABLE: &'static str = "timeline";
     const KEY: &'static str = "job_id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let rank: u8 = r.get("rank")?;
         Ok(Self {
             item: match rank {

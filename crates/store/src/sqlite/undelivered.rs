@@ -13,7 +13,7 @@ use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, execute, fetch_all, query};
 use super::webhooks::{request_attention, waited_for};
-use crate::{MOST_STRANDED, Moved, Page, StoreError, Stranded, Unwanted};
+use crate::{MOST_STRANDED, Page, Result, Stranded, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -122,7 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>, StoreError> {
+    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>> {
         let query = query!(STRANDED, json(known)?, MOST_STRANDED, MOST_NAMES);
         self.all(query).await
     }
@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
+    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page> {
         self.write(async |connection| {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
@@ -154,6 +154,7 @@ impl Store {
             }
             Ok(Page {
                 deliveries: rows.len() as u64,
+                jobs: 0,
                 is_last,
             })
         })
@@ -165,11 +166,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn move_deliveries(
-        &self,
-        from: &WebhookName,
-        to: &WebhookName,
-    ) -> Result<Moved, StoreError> {
+    pub async fn move_deliveries(&self, from: &WebhookName, to: &WebhookName) -> Result<Page> {
         self.write(async |connection| {
             let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
             // Rows that another program has spoilt stay where they are.
@@ -195,7 +192,7 @@ impl Store {
             for webhook in [from, to] {
                 request_attention(connection, webhook).await?;
             }
-            Ok(Moved {
+            Ok(Page {
                 deliveries: deliveries.len() as u64,
                 jobs,
                 is_last,
@@ -209,7 +206,7 @@ impl FromRow for Stranded {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "name";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let name = r.lossy_text("name")?.unwrap_or_default();
         Ok(Self {
             webhook: WebhookName::new(&name),
@@ -222,7 +219,7 @@ impl FromRow for Stranded {
 async fn give_up_all(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
-) -> Result<(Vec<SqliteRow>, bool), StoreError> {
+) -> Result<(Vec<SqliteRow>, bool)> {
     let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
         let rows = fetch_all(connection, query!(sql, webhook.as_str(), PAGE)).await?;
@@ -254,7 +251,7 @@ async fn hand_over(
     to: &WebhookName,
     deliveries: &[Undelivered],
     now: UnixMillis,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let events: Vec<&str> = deliveries
         .iter()
         .map(|each| each.event_id.as_str())

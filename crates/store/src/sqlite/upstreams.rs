@@ -2,7 +2,7 @@
 
 use super::rows::Reading;
 use super::store::{Store, execute, fetch_all, query};
-use crate::{Resumed, StoreError};
+use crate::{Result, Resumed};
 use jobtrackd_core::time::UnixMillis;
 
 const PAUSE: &str = "SELECT max(paused_until) FROM upstreams WHERE origin = ?1";
@@ -29,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
+    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>> {
         let until: Option<i64> = self.value(query!(PAUSE, origin)).await?;
         Ok(until.map(UnixMillis))
     }
@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn upstream_resumes(&self) -> Result<i64, StoreError> {
+    pub async fn upstream_resumes(&self) -> Result<i64> {
         self.value(query!(RESUMES)).await
     }
 
@@ -47,7 +47,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
+    pub async fn resume_upstreams(&self) -> Result<Resumed> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let rows = fetch_all(connection, query!(PAUSES, now.0)).await?;
@@ -55,7 +55,7 @@ impl Store {
                 let r = Reading::new(row, "upstreams", "origin");
                 Ok((r.get("origin")?, r.get("paused_until")?))
             });
-            let pauses = pauses.collect::<Result<_, StoreError>>()?;
+            let pauses = pauses.collect::<Result<_>>()?;
             for sql in [RESUME, COUNT_RESUME] {
                 execute(connection, query!(sql)).await?;
             }

@@ -13,7 +13,7 @@ use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::{FromRow, Reading};
 use super::store::{Store, execute, fetch_all, query};
-use crate::{FinishedAttempt, HealthUpdate, Page, StoreError, WebhookHealth};
+use crate::{FinishedAttempt, Page, Result, WebhookHealth};
 use jobtrackd_core::backoff::MAX_RETRY_AFTER;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::health::{Failing, Health, Hold, PROBE_PACE};
@@ -65,8 +65,6 @@ pub(super) const DISABLE: &str = "
     ON CONFLICT (name) DO UPDATE SET
         disabled_at = coalesce(disabled_at, excluded.disabled_at),
         disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
-
-pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
 
 /// A rest has put its event off for up to a day, whatever the schedule.
 pub(super) const FAR_DELIVERIES: &str = "
@@ -132,7 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
+    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth> {
         let rows = self.rows(query!(WEBHOOK, webhook.as_str())).await?;
         let Some(row) = rows.first() else {
             return Ok(WebhookHealth::default());
@@ -150,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
+    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>> {
         let rows = self.rows(query!(ASKS)).await?;
         let read = rows.iter().map(|row| {
             let asks = Reading::new(row, "webhooks", "name").get("asks")?;
@@ -163,7 +161,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
+    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>> {
         self.rows(query!(NAMES)).await?.iter().map(name).collect()
     }
 
@@ -173,11 +171,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn clamp_waits(
-        &self,
-        webhook: &WebhookName,
-        longest: Duration,
-    ) -> Result<u64, StoreError> {
+    pub async fn clamp_waits(&self, webhook: &WebhookName, longest: Duration) -> Result<u64> {
         let now = self.shared.clock.now();
         let (retry, rest) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
         let name = webhook.as_str();
@@ -211,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page, StoreError> {
+    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
@@ -231,6 +225,7 @@ impl Store {
             }
             Ok(Page {
                 deliveries: enabled.len() as u64,
+                jobs: 0,
                 is_last,
             })
         })
@@ -242,11 +237,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn disable_webhook(
-        &self,
-        webhook: &WebhookName,
-        reason: &str,
-    ) -> Result<Page, StoreError> {
+    pub async fn disable_webhook(&self, webhook: &WebhookName, reason: &str) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
@@ -255,6 +246,7 @@ impl Store {
             let deliveries = execute(connection, query!(DISABLE_PAGE, name, PAGE)).await?;
             Ok(Page {
                 deliveries,
+                jobs: 0,
                 is_last: deliveries < u64::from(PAGE),
             })
         })
@@ -262,7 +254,7 @@ impl Store {
     }
 }
 
-pub(super) fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
+pub(super) fn name(row: &SqliteRow) -> Result<WebhookName> {
     let name = Reading::new(row, "webhooks", "name").lossy_text("name")?;
     Ok(WebhookName::new(&name.unwrap_or_default()))
 }
@@ -271,7 +263,7 @@ pub(super) fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
 pub(super) async fn request_attention(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     execute(connection, query!(ASK, webhook.as_str())).await?;
     Ok(())
 }
@@ -280,7 +272,7 @@ impl FromRow for WebhookHealth {
     const TABLE: &'static str = "webhooks";
     const KEY: &'static str = "name";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let disabled_at: Option<UnixMillis> = r.get("disabled_at")?;
         Ok(Self {
             disabled: disabled_at.zip(r.get("disabled_reason")?),
@@ -295,7 +287,7 @@ impl FromRow for WebhookHealth {
     }
 }
 
-fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
+fn health(r: &Reading<'_>) -> Result<Health> {
     let failures = r.get("failures")?;
     if let Some(since) = r.get("held_since")? {
         return Ok(Health::Held(Hold {
@@ -318,7 +310,7 @@ fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
     })
 }
 
-fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>, StoreError> {
+fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>> {
     let Some(text) = r.get::<Option<String>>("failing_jobs")? else {
         return Ok(Vec::new());
     };
@@ -332,7 +324,7 @@ fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>, StoreError> {
 pub(super) async fn affect_webhook(
     connection: &mut SqliteConnection,
     finished: &FinishedAttempt,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let webhook = finished.attempt.webhook.as_str();
     let ended_at = finished.attempt.ended_at();
     if let Some(rest) = finished.rest {
@@ -343,7 +335,7 @@ pub(super) async fn affect_webhook(
     }
     if let Some(reason) = finished.disables {
         execute(connection, query!(DISABLE, webhook, ended_at.0, reason)).await?;
-        execute(connection, query!(DISABLE_DELIVERIES, webhook)).await?;
+        execute(connection, query!(DISABLE_PAGE, webhook, -1)).await?;
     }
     Ok(())
 }
@@ -351,8 +343,8 @@ pub(super) async fn affect_webhook(
 async fn record_health(
     connection: &mut SqliteConnection,
     webhook: &str,
-    update: &HealthUpdate,
-) -> Result<(), StoreError> {
+    update: &WebhookHealth,
+) -> Result<()> {
     let (mut hold, mut ramp, mut failing) = (None, None, None);
     match &update.health {
         Health::Ready(of) => failing = Some(&of.jobs),

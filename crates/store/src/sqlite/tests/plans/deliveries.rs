@@ -13,7 +13,7 @@ use crate::sqlite::undelivered::{
     DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
     HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
 };
-use crate::sqlite::webhooks::{DISABLE_DELIVERIES, DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
+use crate::sqlite::webhooks::{DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
 
 use super::*;
 
@@ -156,7 +156,6 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (RECORD_ATTEMPTS, "SCAN json_each"),
-    (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),
     (
         PROMOTE,
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
