@@ -99,7 +99,7 @@ fn first_of_latest(args: &Args, newest: i64) -> i64 {
 struct Reader<'a> {
     args: &'a Args,
     store: &'a Store,
-    /// The place of the last event that was read.
+    /// The cursor of the last event that was read.
     after: i64,
     /// How many more are wanted; `None`: all.
     left: Option<u32>,
@@ -234,7 +234,8 @@ fn line(event: &RecordedEvent, view: &View) -> String {
     line.trim_end().to_owned()
 }
 
-/// What distinguishes an event from others of its type.
+/// What distinguishes an event from others of its type, for people. The step of a challenge or a delay is in no column,
+/// only in the body.
 fn detail(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let data = body.get("data")?;

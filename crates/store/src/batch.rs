@@ -28,7 +28,7 @@ pub struct Batch {
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
-    /// Until when the API at this origin asked for a pause.
+    /// Until when the API at this origin requested a pause.
     pub upstream_paused: Option<(String, UnixMillis)>,
     /// When the batch is committed; new heads of lanes are due then.
     pub now: Option<UnixMillis>,
@@ -125,11 +125,11 @@ pub struct FinishedAttempt {
     pub job_id: JobId,
     /// What follows for the event.
     pub after: AfterAttempt,
-    /// How long nothing is sent to the webhook, because it asked for that.
+    /// How long the webhook is paused, because it requested that.
     pub rest: Option<Duration>,
     /// Why nothing more is to be sent to the webhook, if so.
     pub disables: Option<&'static str>,
-    /// Who gets the event in the webhook's place, now that the webhook will not.
+    /// The webhook that gets the event instead, when this one will not.
     pub fallback: Option<WebhookName>,
     /// The webhook's health after it, if that has changed: its health, rests, revision and generation.
     pub health: Option<WebhookHealth>,
@@ -152,7 +152,7 @@ pub struct Expiry {
     pub job_id: JobId,
     /// The webhook that did not get it.
     pub webhook: WebhookName,
-    /// Who gets the event in its place.
+    /// The webhook that gets it instead.
     pub fallback: Option<WebhookName>,
 }
 

@@ -28,7 +28,7 @@ pub struct DueDelivery {
     pub expires_at: Option<UnixMillis>,
     /// When it is due.
     pub due: UnixMillis,
-    /// The rests that the webhook asked for at it so far, together.
+    /// The pauses that the webhook requested at it so far, together.
     pub rested: Duration,
     /// Whether an earlier attempt failed.
     pub failed_before: bool,
@@ -76,7 +76,7 @@ pub struct DeliveryRow {
     pub last_error: Option<String>,
     /// When it was given up because it had expired.
     pub expired_at: Option<UnixMillis>,
-    /// The webhook in whose place this one gets the event.
+    /// The webhook that did not get the event, so that this one does.
     pub fallback_for: Option<String>,
 }
 
@@ -91,7 +91,7 @@ pub struct DeliveryFilter {
     pub job: Option<JobId>,
     /// Only those of events of this type.
     pub kind: Option<EventType>,
-    /// Only those of events before this place.
+    /// Only those of events before this cursor.
     pub before: Option<i64>,
     /// At most this many.
     pub limit: u32,

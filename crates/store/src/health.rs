@@ -18,5 +18,5 @@ pub struct JobsHealth {
     /// When the first of these was due.
     pub overdue_since: Option<UnixMillis>,
     /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their rows.
-    pub spoilt: Vec<String>,
+    pub invalid: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! The only crate that knows the database: what is true of jobs, events and deliveries, read and written by verbs of the
-//! domain. No SQL passes its face.
+//! domain. No SQL leaves it.
 //!
-//! [`Store`] is one SQLite file. Each module here says what its verbs take and give back; the file of the same name under
+//! [`Store`] is one SQLite file. Each module here says what its verbs take and return; the file of the same name under
 //! `sqlite` has the verbs and their statements. A conformance suite (`tests/it/store/`) runs every verb.
 
 mod batch;
@@ -45,7 +45,7 @@ pub use sqlite::{
     sqlite_version,
 };
 pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage};
-pub use undelivered::{MOST_STRANDED, Page, Stranded, Unwanted};
+pub use undelivered::{MOST_WAITING, Page, Unconfigured, Unwanted};
 pub use upstreams::Resumed;
 pub use users::{UserFilter, UserPage};
 pub use watch::{DeliveryCounts, JobProgress, Overview};

@@ -3,7 +3,7 @@
 use jobtrackd_core::delivery::WebhookName;
 
 /// The events of one webhook are counted up to this many.
-pub const MOST_STRANDED: u32 = 10_000;
+pub const MOST_WAITING: u32 = 10_000;
 
 /// Which deliveries are given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +18,20 @@ pub enum Unwanted {
 
 /// Events that wait for a webhook which is not configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranded {
+pub struct Unconfigured {
     /// The webhook.
     pub webhook: WebhookName,
-    /// How many wait, up to [`MOST_STRANDED`].
+    /// How many wait, up to [`MOST_WAITING`].
     pub events: u64,
 }
 
-impl Stranded {
+impl Unconfigured {
     /// How many, in words.
     #[must_use]
     pub fn wait(&self) -> String {
         match self.events {
             1 => "1 event waits".to_owned(),
-            events if events >= u64::from(MOST_STRANDED) => {
+            events if events >= u64::from(MOST_WAITING) => {
                 format!("{events} events or more wait")
             }
             events => format!("{events} events wait"),

@@ -90,7 +90,7 @@ pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Ve
 /// Events that wait for webhooks which are not configured.
 pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Vec<Finding> {
     let check = "webhook.stranded";
-    let stranded = match store.stranded(known).await {
+    let stranded = match store.unconfigured_webhooks(known).await {
         Ok(stranded) => stranded.into_iter(),
         Err(error) => {
             let text = "whether events wait for webhooks that are not configured cannot be read";

@@ -23,7 +23,7 @@ const STAGING: &str = ".jobtrackd-backup-";
 /// Where a copy is to be, and a folder beside it in which it is made. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct BackupTarget {
-    place: Entry,
+    entry: Entry,
     replace: bool,
     staging: Staging,
     /// Whose the copy is to be.
@@ -31,7 +31,7 @@ pub struct BackupTarget {
 }
 
 impl BackupTarget {
-    /// Looks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
+    /// Checks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
     /// is the user and group that will make the copy, when that is not this process as it is.
     ///
     /// # Errors
@@ -42,15 +42,15 @@ impl BackupTarget {
         replace: bool,
         writer: Option<(u32, u32)>,
     ) -> Result<Self, CopyError> {
-        let place = Entry::of(target)?;
-        check(&place, &Entry::behind(database)?, replace)?;
-        let staging = place.staging(STAGING)?;
+        let entry = Entry::of(target)?;
+        check(&entry, &Entry::behind(database)?, replace)?;
+        let staging = entry.staging(STAGING)?;
         let owner = staging.owner()?;
         if let Some((user, group)) = writer {
             staging.give(user, group)?;
         }
         Ok(Self {
-            place,
+            entry,
             replace,
             staging,
             owner,
@@ -78,7 +78,7 @@ impl BackupTarget {
             };
             finish().at(path)?;
         }
-        self.place.take(&self.staging, self.replace)
+        self.entry.take(&self.staging, self.replace)
     }
 }
 
@@ -97,7 +97,7 @@ impl Store {
         database.check()?;
         let copying = async {
             let database = Entry::behind(database.path)?;
-            copy(&database, &target.staging, &target.place.path, stop).await
+            copy(&database, &target.staging, &target.entry.path, stop).await
         };
         clock.held(copying).await
     }

@@ -8,7 +8,7 @@ use jobtrackd_core::event::EventType;
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
 
-/// Cursors of rows that a transaction took back come again, those of rows that anybody has seen never do.
+/// Cursors of rows that a transaction rolled back come again, those of rows that anybody has seen never do.
 pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(cursor), 0) FROM events";
 
 /// The bodies are read only of those that fit.
@@ -43,7 +43,7 @@ pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
 const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
 
 impl Store {
-    /// The place of the newest event, 0 when there is none.
+    /// The cursor of the newest event, 0 when there is none.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -64,7 +64,7 @@ pub(super) struct Files {
     /// As they were seen first; SQLite makes them with the first transaction.
     log: Mutex<[Option<FileId>; LOG.len()]>,
     /// What became of the log that was taken away, and of its rows.
-    pub(super) fate: OnceCell<Option<String>>,
+    pub(super) log_outcome: OnceCell<Option<String>>,
 }
 
 /// Where the log is that this process has open.
@@ -76,7 +76,7 @@ pub(super) enum LogState {
     /// share the index, and with it SQLite's locks, with this process.
     Movable,
     /// Others use another log.
-    Parted,
+    Replaced,
     /// The database itself is gone or another file.
     OtherDatabase,
 }
@@ -88,7 +88,7 @@ impl Files {
             real: real.to_owned(),
             database: FileId::of(name)?,
             log: Mutex::default(),
-            fate: OnceCell::new(),
+            log_outcome: OnceCell::new(),
         })
     }
 
@@ -149,13 +149,13 @@ impl Files {
             [None, None] => LogState::Movable,
             [None, Some(_)] if index_found == index => LogState::Movable,
             [Some(other), Some(_)] if index_found == index && is_empty(other) => LogState::Movable,
-            _ => LogState::Parted,
+            _ => LogState::Replaced,
         }
     }
 
     /// Whether others use this database with another log than ours. What ours holds must not be moved into the database
     /// then: they have built on what the file holds without it.
-    pub(super) fn are_parted(&self) -> bool {
+    pub(super) fn has_other_log(&self) -> bool {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         LOG.into_iter().zip(log.iter()).any(|(ending, first)| {
             let found = FileId::found(&beside(&self.real, ending));

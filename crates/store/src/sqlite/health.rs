@@ -26,7 +26,7 @@ pub(super) const JOBS_HEALTH: &str = "
     FROM jobs WHERE finished_at IS NULL";
 
 /// Numbers that no version writes. A sum beyond an integer is refused by the table, and so is all that is seen of the job.
-pub(super) const SPOILT: &str = "
+pub(super) const INVALID: &str = "
     SELECT id FROM jobs WHERE finished_at IS NULL AND (
         polls < 0 OR quiet_polls NOT BETWEEN 0 AND 4294967295 OR consecutive_errors NOT BETWEEN 0 AND 4294967295
         OR event_bytes NOT BETWEEN 0 AND 1125899906842624
@@ -43,9 +43,9 @@ impl Store {
     pub async fn jobs_health(&self, due_before: UnixMillis, errors: u32) -> Result<JobsHealth> {
         let query = query!(JOBS_HEALTH, due_before.0, errors);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
-        let mut spoilt = Vec::new();
-        for row in self.rows(query!(SPOILT)).await? {
-            spoilt.push(self.what_is_wrong(row.try_get(0)?).await);
+        let mut invalid = Vec::new();
+        for row in self.rows(query!(INVALID)).await? {
+            invalid.push(self.what_is_wrong(row.try_get(0)?).await);
         }
         let r = Reading::new(&row, "jobs", "failing_id");
         let failing = r.lossy_text("failing_id")?;
@@ -57,7 +57,7 @@ impl Store {
             limited: r.get("limited")?,
             overdue: r.get("overdue")?,
             overdue_since: r.get("overdue_since")?,
-            spoilt,
+            invalid,
         })
     }
 

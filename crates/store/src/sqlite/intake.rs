@@ -88,7 +88,7 @@ impl FromRow for JobChange {
     }
 }
 
-/// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
+/// A connection that only reads `PRAGMA data_version`, which changes when another connection has committed and can
 /// only be compared on one and the same connection.
 #[derive(Debug)]
 pub struct Watcher {

@@ -260,7 +260,7 @@ impl Store {
         .await
     }
 
-    /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    /// Requests the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -268,7 +268,7 @@ impl Store {
         self.request(CANCEL, id).await
     }
 
-    /// Asks for a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    /// Requests a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
     ///
     /// # Errors
     /// When the database cannot be written.

@@ -57,7 +57,7 @@ pub enum Holder {
 }
 
 impl InstanceLock {
-    /// Who has the lock of the database at `database`. The lock is tried and given back at once, and nothing is written.
+    /// Who has the lock of the database at `database`. The lock is tried and released at once, and nothing is written.
     ///
     /// # Errors
     /// When the lock file cannot be read.

@@ -34,16 +34,16 @@ impl Store {
         let Err(taken) = files.check_known() else {
             return Ok(());
         };
-        let fate = files.fate.get_or_init(|| self.fate_of_log()).await;
-        Err(match (taken, fate) {
-            (StoreError::Damaged(what), Some(fate)) => {
-                StoreError::Damaged(format!("{what}; {fate}"))
+        let outcome = files.log_outcome.get_or_init(|| self.rescue_log()).await;
+        Err(match (taken, outcome) {
+            (StoreError::Damaged(what), Some(outcome)) => {
+                StoreError::Damaged(format!("{what}; {outcome}"))
             }
             (taken, _) => taken,
         })
     }
 
-    async fn fate_of_log(&self) -> Option<String> {
+    async fn rescue_log(&self) -> Option<String> {
         let moved = match self.shared.files.log_state() {
             LogState::OtherDatabase => return None,
             LogState::InPlace => {
@@ -52,7 +52,7 @@ impl Store {
                         .to_owned(),
                 );
             }
-            LogState::Parted => Err(StoreError::Other("there is another log now".to_owned())),
+            LogState::Replaced => Err(StoreError::Other("there is another log now".to_owned())),
             LogState::Movable => self.shared.clock.held(self.save_rows()).await,
         };
         Some(match moved {

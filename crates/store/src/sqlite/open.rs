@@ -261,7 +261,7 @@ pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
-        // The watcher alone asks 25 times a second; at debug that would be all there is to read.
+        // The watcher alone reads 25 times a second; at debug that would be all there is to read.
         .disable_statement_logging()
 }
 
@@ -308,7 +308,7 @@ fn create_file(path: &Path) -> io::Result<bool> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             regular_file(path)?;
-            // Asked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
+            // Checked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
             let wanted = Access::READ_OK | Access::WRITE_OK;
             accessat(CWD, path, wanted, AtFlags::EACCESS)?;
             Ok(false)

@@ -1,7 +1,7 @@
 //! Deleting what has reached its age: found by readers, deleted in small transactions of the one writer.
 //!
-//! A job may have thousands of events with large bodies, so it is deleted in pieces, its attempts first and its row last;
-//! killed in between, the rest goes with the next pass.
+//! A job may have thousands of events with large bodies, so it is deleted in parts, its attempts first and its row last;
+//! if it is killed in between, the rest goes with the next pass.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -188,7 +188,7 @@ impl Budget {
         self.rows <= 0 || self.bytes <= 0
     }
 
-    /// Deletes rows of a job, as many as the budget has; answers whether it has some left.
+    /// Deletes rows of a job, as many as the budget has; returns whether it has some left.
     async fn delete(
         &mut self,
         connection: &mut SqliteConnection,
@@ -218,7 +218,7 @@ impl Budget {
     }
 }
 
-/// Deletes rows of a job as far as the budget goes; answers whether nothing of this stage is there any more. What was
+/// Deletes rows of a job as far as the budget goes; returns whether nothing of this stage is there any more. What was
 /// deleted to the last row of the budget may have left others.
 async fn prune_job(
     connection: &mut SqliteConnection,

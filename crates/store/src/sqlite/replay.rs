@@ -64,7 +64,7 @@ pub(super) const MAKE_PENDING: &str = "
     RETURNING deliveries.webhook, deliveries.job_id";
 
 /// Heads get due times in the order of the replay, so that other lanes keep it too.
-pub(super) const LINE_UP: &str = "
+pub(super) const SCHEDULE_LANES: &str = "
     UPDATE deliveries SET next_attempt_at = CASE WHEN deliveries.sequence = lane.first THEN lane.at END
     FROM (
         SELECT v.value ->> 'webhook' AS webhook, v.value ->> 'job_id' AS job_id, v.value ->> 'at' AS at,
@@ -226,7 +226,7 @@ async fn first_since(
     Ok(if first == 0 { i64::MAX } else { first })
 }
 
-/// Makes deliveries pending again, and their lanes right; answers how many.
+/// Makes deliveries pending again, and their lanes right; returns how many.
 async fn make_pending(
     connection: &mut SqliteConnection,
     replay: &Replay,
@@ -262,7 +262,7 @@ async fn make_pending(
     }
     lanes.sort_by_key(|lane| lane.at);
     lanes.dedup_by_key(|lane| lane.at);
-    execute(connection, query!(LINE_UP, json(&lanes)?)).await?;
+    execute(connection, query!(SCHEDULE_LANES, json(&lanes)?)).await?;
     let webhooks: BTreeSet<&WebhookName> = lanes.iter().map(|each| &each.lane.webhook).collect();
     for webhook in webhooks {
         execute(connection, query!(PROBE_AT_ONCE, webhook.as_str())).await?;

@@ -44,7 +44,7 @@ pub enum CopyError {
     /// A file or folder cannot be used in this way; the text says why and how to go on.
     #[error("{0}")]
     Refused(String),
-    /// The program was told to stop.
+    /// The program was stopped.
     #[error("stopped by a signal before it was done; nothing was changed, type it again")]
     Stopped,
 }
@@ -66,7 +66,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The place of `path`; a link at its end is not followed.
+    /// The entry of `path`; a link at its end is not followed.
     pub(super) fn of(path: &Path) -> Result<Self, CopyError> {
         let absolute = std::path::absolute(path).at(path)?;
         let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
@@ -90,7 +90,7 @@ impl Entry {
         })
     }
 
-    /// The place of the file that `path` leads to, through links if there are any.
+    /// The entry of the file that `path` leads to, through links if there are any.
     pub(super) fn behind(path: &Path) -> Result<Self, CopyError> {
         match real_path(path) {
             Ok(real) => Self::of(&real),
@@ -222,21 +222,21 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    fn within(place: &Entry, prefix: &str) -> io::Result<Self> {
+    fn within(entry: &Entry, prefix: &str) -> io::Result<Self> {
         let mut number = 0;
         let name = loop {
             let name = OsString::from(format!("{prefix}{}-{number}", getpid()));
-            match mkdirat(&*place.folder, &name, Mode::RWXU) {
+            match mkdirat(&*entry.folder, &name, Mode::RWXU) {
                 Ok(()) => break name,
                 Err(Errno::EXIST) if number < MOST_LEFT => number += 1,
                 Err(error) => return Err(error.into()),
             }
         };
-        let folder = open(&*place.folder, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = open(&*entry.folder, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let folder = Arc::new(folder);
-        let path = place.path.with_file_name(&name).join(STAGED);
+        let path = entry.path.with_file_name(&name).join(STAGED);
         Ok(Self {
-            within: Arc::clone(&place.folder),
+            within: Arc::clone(&entry.folder),
             name,
             file: Entry {
                 folder: Arc::clone(&folder),

@@ -203,7 +203,7 @@ impl Store {
     /// became of ours: closing would also remove what then has its name.
     fn is_kept_open(&self) -> bool {
         let files = &self.shared.files;
-        let kept = files.are_parted() || matches!(files.fate.get(), Some(Some(_)));
+        let kept = files.has_other_log() || matches!(files.log_outcome.get(), Some(Some(_)));
         if kept {
             std::mem::forget(Arc::clone(&self.shared));
         }

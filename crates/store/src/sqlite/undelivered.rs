@@ -12,8 +12,8 @@ use super::bulk::json;
 use super::lanes::{Lane, demote_others, promote_heads};
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, execute, fetch_all, query};
-use super::webhooks::{request_attention, waited_for};
-use crate::{MOST_STRANDED, Page, Result, Stranded, Unwanted};
+use super::webhooks::{request_reload, waited_for};
+use crate::{MOST_WAITING, Page, Result, Unconfigured, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -25,7 +25,7 @@ const PAGE: u32 = 1000;
 const MOST_NAMES: u32 = 100;
 
 /// Counted up to the limit each.
-pub(super) const STRANDED: &str = concat!(
+pub(super) const UNCONFIGURED: &str = concat!(
     waited_for!(),
     "SELECT name,
            (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE webhook = name AND state = 'pending' LIMIT ?2))
@@ -122,8 +122,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>> {
-        let query = query!(STRANDED, json(known)?, MOST_STRANDED, MOST_NAMES);
+    pub async fn unconfigured_webhooks(&self, known: &[WebhookName]) -> Result<Vec<Unconfigured>> {
+        let query = query!(UNCONFIGURED, json(known)?, MOST_WAITING, MOST_NAMES);
         self.all(query).await
     }
 
@@ -144,13 +144,13 @@ impl Store {
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
-            // Rows that another program has spoilt are in no lane.
+            // Rows that another program has changed are in no lane.
             let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
             let lanes: HashSet<Lane> = lanes.collect();
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
             let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
-                request_attention(connection, webhook).await?;
+                request_reload(connection, webhook).await?;
             }
             Ok(Page {
                 deliveries: rows.len() as u64,
@@ -169,7 +169,7 @@ impl Store {
     pub async fn move_deliveries(&self, from: &WebhookName, to: &WebhookName) -> Result<Page> {
         self.write(async |connection| {
             let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
-            // Rows that another program has spoilt stay where they are.
+            // Rows that another program has changed stay where they are.
             let deliveries = page
                 .iter()
                 .filter_map(|row| Undelivered::from_row(row).ok());
@@ -190,7 +190,7 @@ impl Store {
                 jobs += others;
             }
             for webhook in [from, to] {
-                request_attention(connection, webhook).await?;
+                request_reload(connection, webhook).await?;
             }
             Ok(Page {
                 deliveries: deliveries.len() as u64,
@@ -202,7 +202,7 @@ impl Store {
     }
 }
 
-impl FromRow for Stranded {
+impl FromRow for Unconfigured {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "name";
 
@@ -210,7 +210,7 @@ impl FromRow for Stranded {
         let name = r.lossy_text("name")?.unwrap_or_default();
         Ok(Self {
             webhook: WebhookName::new(&name),
-            events: r.get::<u64>("events")?.min(u64::from(MOST_STRANDED)),
+            events: r.get::<u64>("events")?.min(u64::from(MOST_WAITING)),
         })
     }
 }
@@ -244,7 +244,7 @@ read_columns!(Undelivered, "deliveries" by "event_id" {
     event_id, job_id, created_at,
 });
 
-/// Hands these over, which are in the order of their lanes; answers how many jobs have another webhook now.
+/// Hands these over, which are in the order of their lanes; returns how many jobs have another webhook now.
 async fn hand_over(
     connection: &mut SqliteConnection,
     from: &WebhookName,

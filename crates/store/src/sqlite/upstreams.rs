@@ -1,4 +1,4 @@
-//! What is remembered of the API, and how an operator has it forgotten.
+//! What is recorded of the API, and how an operator ends its pauses.
 
 use super::rows::Reading;
 use super::store::{Store, execute, fetch_all, query};
@@ -25,7 +25,7 @@ const POLL_THROTTLED: &str = "
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
 impl Store {
-    /// Until when the API at this origin asked for a pause, as last recorded.
+    /// Until when the API at this origin requested a pause, as last recorded.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -42,7 +42,7 @@ impl Store {
         self.value(query!(RESUMES)).await
     }
 
-    /// Ends every pause that an API asked for, here and in the daemon that has this database, and has the jobs polled that
+    /// Ends every pause that an API requested, here and in the daemon that has this database, and has the jobs polled that
     /// wait because they were throttled.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Webhooks as a whole: what is remembered of them, and how operators switch them off and on, beside a daemon or without.
+//! Webhooks as a whole: what is recorded of them, and how operators switch them off and on, beside a daemon or without.
 //!
 //! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
 //! is off, and killed in between it stays so; the same command again finishes the work.
@@ -23,7 +23,7 @@ use jobtrackd_core::time::UnixMillis;
 /// Deliveries changed in one transaction.
 const PAGE: u32 = 1000;
 
-const ASKS: &str = "SELECT name, asks FROM webhooks";
+const REQUESTS: &str = "SELECT name, asks FROM webhooks";
 
 /// Names of webhooks that something waits for, pending in `names` and disabled in `disabled`; from name to name by the
 /// indexes.
@@ -66,7 +66,7 @@ pub(super) const DISABLE: &str = "
         disabled_at = coalesce(disabled_at, excluded.disabled_at),
         disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
 
-/// A rest has put its event off for up to a day, whatever the schedule.
+/// A pause has put its event off for up to a day, whatever the schedule.
 pub(super) const FAR_DELIVERIES: &str = "
     SELECT event_id FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2
@@ -122,11 +122,11 @@ pub(super) const DISABLE_PAGE: &str = "
         WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)";
 
 /// The row may not be there yet.
-const ASK: &str = "
+const REQUEST: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
 
 impl Store {
-    /// What is remembered of a webhook.
+    /// What is recorded of a webhook.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -135,7 +135,7 @@ impl Store {
         let Some(row) = rows.first() else {
             return Ok(WebhookHealth::default());
         };
-        // A webhook whose row another program has spoilt is treated like one of which nothing is remembered.
+        // A webhook whose row another program has changed is treated like one of which nothing is recorded.
         let health = WebhookHealth::from_row(row);
         Ok(health.unwrap_or_else(|error| WebhookHealth {
             unreadable: Some(error.to_string()),
@@ -143,21 +143,21 @@ impl Store {
         }))
     }
 
-    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to read
+    /// The names of webhooks of which anything is recorded, and how often an operator has requested that the daemon reads
     /// each again.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>> {
-        let rows = self.rows(query!(ASKS)).await?;
+    pub async fn webhook_requests(&self) -> Result<Vec<(WebhookName, i64)>> {
+        let rows = self.rows(query!(REQUESTS)).await?;
         let read = rows.iter().map(|row| {
-            let asks = Reading::new(row, "webhooks", "name").get("asks")?;
-            Ok((name(row)?, asks))
+            let requests = Reading::new(row, "webhooks", "name").get("asks")?;
+            Ok((name(row)?, requests))
         });
         read.collect()
     }
 
-    /// The names of webhooks that something waits for or of which anything is remembered, sorted.
+    /// The names of webhooks that something waits for or of which anything is recorded, sorted.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -166,7 +166,7 @@ impl Store {
     }
 
     /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
-    /// pace, a rest to a day. A clock that was ahead may have put it years away. Answers how many deliveries were
+    /// pace, a rest to a day. A clock that was ahead may have put it years away. Returns how many deliveries were
     /// shortened; there may be more until it is none.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl Store {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let enabled = fetch_all(connection, query!(ENABLE_DELIVERIES, name, PAGE)).await?;
-            // Rows that another program has spoilt are in no lane.
+            // Rows that another program has changed are in no lane.
             let lanes = enabled.iter().filter_map(|row| Lane::from_row(row).ok());
             let lanes: HashSet<Lane> = lanes.collect();
             demote_others(connection, &lanes).await?;
@@ -242,7 +242,7 @@ impl Store {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             execute(connection, query!(DISABLE, name, now.0, reason)).await?;
-            request_attention(connection, webhook).await?;
+            request_reload(connection, webhook).await?;
             let deliveries = execute(connection, query!(DISABLE_PAGE, name, PAGE)).await?;
             Ok(Page {
                 deliveries,
@@ -259,12 +259,12 @@ pub(super) fn name(row: &SqliteRow) -> Result<WebhookName> {
     Ok(WebhookName::new(&name.unwrap_or_default()))
 }
 
-/// Has the daemon read again what is remembered of a webhook, and try it.
-pub(super) async fn request_attention(
+/// Has the daemon read again what is recorded of a webhook, and try it.
+pub(super) async fn request_reload(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
 ) -> Result<()> {
-    execute(connection, query!(ASK, webhook.as_str())).await?;
+    execute(connection, query!(REQUEST, webhook.as_str())).await?;
     Ok(())
 }
 
@@ -281,7 +281,7 @@ impl FromRow for WebhookHealth {
             rests: r.get("rests")?,
             revision: r.get("revision")?,
             generation: r.get("generation")?,
-            asks: r.get("asks")?,
+            requests: r.get("asks")?,
             unreadable: None,
         })
     }

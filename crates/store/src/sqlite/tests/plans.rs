@@ -12,7 +12,7 @@ use crate::sqlite::counts::{
 };
 use crate::sqlite::deliveries::{DUE, LIST_DELIVERIES};
 use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
-use crate::sqlite::health::{JOBS_HEALTH, SPOILT};
+use crate::sqlite::health::{INVALID, JOBS_HEALTH};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, RESOURCE, STEPS,
@@ -88,9 +88,9 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
     ),
     (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
-    (SPOILT, "SEARCH jobs USING INDEX jobs_active"),
+    (INVALID, "SEARCH jobs USING INDEX jobs_active"),
     (
-        SPOILT,
+        INVALID,
         "SEARCH steps USING INDEX sqlite_autoindex_steps_1 (job_id=?)",
     ),
     (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),

@@ -7,11 +7,11 @@ use crate::sqlite::deliveries::{
 use crate::sqlite::expiry::{EXPIRED, GIVE_TO_FALLBACKS, NEXT_EXPIRY, RECORD_EXPIRIES};
 use crate::sqlite::lanes::{DEMOTE, PROMOTE};
 use crate::sqlite::replay::{
-    FIRST_SINCE, LINE_UP, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB,
+    FIRST_SINCE, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB, SCHEDULE_LANES,
 };
 use crate::sqlite::undelivered::{
     DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
-    HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
+    HANDED_OVER, RENAME_OTHERS, RENAME_THESE, UNCONFIGURED, UNDELIVERED,
 };
 use crate::sqlite::webhooks::{DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
 
@@ -52,10 +52,10 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         DEMOTE,
         "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
     ),
-    (STRANDED, "deliveries_lanes (webhook>?)"),
-    (STRANDED, "deliveries_disabled (webhook>?)"),
-    (STRANDED, "deliveries_lanes (webhook=?)"),
-    (STRANDED, "deliveries_disabled (webhook=?)"),
+    (UNCONFIGURED, "deliveries_lanes (webhook>?)"),
+    (UNCONFIGURED, "deliveries_disabled (webhook>?)"),
+    (UNCONFIGURED, "deliveries_lanes (webhook=?)"),
+    (UNCONFIGURED, "deliveries_disabled (webhook=?)"),
     (HEADS, "deliveries_due (webhook=? AND next_attempt_at>?)"),
     (
         BODY,
@@ -146,7 +146,7 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (
-        LINE_UP,
+        SCHEDULE_LANES,
         "SEARCH deliveries USING INDEX deliveries_lanes (webhook=? AND job_id=?)",
     ),
     (PENDING, COUNTED),
