@@ -23,7 +23,7 @@ pub struct Batch {
     /// Attempts at deliveries, with what follows from them.
     pub attempts: Vec<FinishedAttempt>,
     /// Events that have expired undelivered.
-    pub expiries: Vec<Expiry>,
+    pub expiries: Vec<Undelivered>,
     /// Jobs whose `poll_requested` has been noticed.
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
@@ -143,9 +143,9 @@ impl FinishedAttempt {
     }
 }
 
-/// An event that expired before it was delivered.
+/// An event that a webhook did not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Expiry {
+pub struct Undelivered {
     /// The event.
     pub event_id: String,
     /// Its job.

@@ -24,7 +24,7 @@ mod webhooks;
 use std::time::Duration;
 
 pub use batch::{
-    Batch, Committed, Expiry, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate,
+    Batch, Committed, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate, Undelivered,
 };
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
 pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};

@@ -7,12 +7,12 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::{execute_rows, json};
-use super::expiry::{Undelivered, give_to_fallbacks};
+use super::expiry::give_to_fallbacks;
 use super::lanes::Lane;
 use super::rows::{millis, read_columns};
 use super::store::{Store, fetch_all, query};
 use super::webhooks::affect_webhook;
-use crate::{FinishedAttempt, Result};
+use crate::{FinishedAttempt, Result, Undelivered};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
 
@@ -125,16 +125,18 @@ pub(super) async fn record_attempts(
     execute_rows(connection, RECORD_ATTEMPTS, &rows).await?;
     for each in &counted {
         affect_webhook(connection, each).await?;
-        recorded.lanes.insert(Lane {
-            webhook: each.attempt.webhook.clone(),
-            job_id: each.job_id.clone(),
-        });
+        recorded
+            .lanes
+            .insert(Lane::of(&each.attempt.webhook, &each.job_id));
     }
-    let undelivered = counted.iter().filter_map(|each| {
-        let attempt = &each.attempt;
-        Undelivered::to(each.fallback.as_ref(), &attempt.event_id, &attempt.webhook)
+    let undelivered = counted.iter().map(|each| Undelivered {
+        event_id: each.attempt.event_id.clone(),
+        job_id: each.job_id.clone(),
+        webhook: each.attempt.webhook.clone(),
+        fallback: each.fallback.clone(),
     });
-    let fallbacks = give_to_fallbacks(connection, &undelivered.collect::<Vec<_>>()).await?;
+    let undelivered: Vec<Undelivered> = undelivered.collect();
+    let fallbacks = give_to_fallbacks(connection, undelivered.iter()).await?;
     recorded.lanes.extend(fallbacks);
     Ok(recorded)
 }

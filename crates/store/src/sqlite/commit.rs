@@ -268,8 +268,6 @@ fn deliveries(each: &Recordable) -> impl Iterator<Item = Observed<'_, &NewDelive
 }
 
 fn lanes(each: &Recordable) -> impl Iterator<Item = Lane> {
-    each.deliveries.iter().map(|delivery| Lane {
-        webhook: delivery.webhook.clone(),
-        job_id: each.observation.job_id.clone(),
-    })
+    let deliveries = each.deliveries.iter();
+    deliveries.map(|delivery| Lane::of(&delivery.webhook, &each.observation.job_id))
 }

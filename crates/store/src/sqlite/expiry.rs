@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
@@ -10,7 +9,7 @@ use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::{FromRow, read_all};
 use super::store::{Store, fetch_all, query};
-use crate::{Expiry, Result};
+use crate::{Result, Undelivered};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
@@ -55,14 +54,14 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<Expiry>> {
+    ) -> Result<Vec<Undelivered>> {
         let rows = self
             .rows(query!(EXPIRED, webhook.as_str(), now.0, limit))
             .await?;
         // What cannot be read is not sent either, and is logged when it is due.
         let lanes = rows.iter().filter_map(|row| {
             let Lane { webhook, job_id } = Lane::from_row(row).ok()?;
-            Some(Expiry {
+            Some(Undelivered {
                 event_id: row.try_get("event_id").ok()?,
                 job_id,
                 webhook,
@@ -87,33 +86,10 @@ impl Store {
     }
 }
 
-/// An event that a webhook will not get, and who gets it instead.
-#[derive(Serialize)]
-pub(super) struct Undelivered<'a> {
-    event_id: &'a str,
-    webhook: &'a WebhookName,
-    fallback: &'a WebhookName,
-}
-
-impl<'a> Undelivered<'a> {
-    pub(super) fn to(
-        fallback: Option<&'a WebhookName>,
-        event_id: &'a str,
-        webhook: &'a WebhookName,
-    ) -> Option<Self> {
-        let give = |fallback| Self {
-            event_id,
-            webhook,
-            fallback,
-        };
-        fallback.map(give)
-    }
-}
-
-/// Gives up what has expired by `now`; answers with the lanes whose head may have changed.
+/// Gives up what has expired by `now`; returns the lanes whose head may have changed.
 pub(super) async fn record_expiries(
     connection: &mut SqliteConnection,
-    expiries: &[Expiry],
+    expiries: &[Undelivered],
     now: UnixMillis,
 ) -> Result<HashSet<Lane>> {
     if expiries.is_empty() {
@@ -129,30 +105,24 @@ pub(super) async fn record_expiries(
         .filter(|expiry| given_up.contains(&(expiry.event_id.as_str(), expiry.webhook.as_str())));
     let mut lanes: HashSet<Lane> = given_up
         .clone()
-        .map(|expiry| Lane {
-            webhook: expiry.webhook.clone(),
-            job_id: expiry.job_id.clone(),
-        })
+        .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
         .collect();
-    let undelivered: Vec<Undelivered<'_>> = given_up
-        .filter_map(|expiry| {
-            Undelivered::to(expiry.fallback.as_ref(), &expiry.event_id, &expiry.webhook)
-        })
-        .collect();
-    lanes.extend(give_to_fallbacks(connection, &undelivered).await?);
+    lanes.extend(give_to_fallbacks(connection, given_up).await?);
     Ok(lanes)
 }
 
-/// Makes the deliveries to the fallbacks; answers with their lanes. An event may come to its lane late, in front of others
+/// Makes the deliveries to the fallbacks; returns their lanes. An event may come to its lane late, in front of others
 /// that wait there already.
-pub(super) async fn give_to_fallbacks(
+pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
-    undelivered: &[Undelivered<'_>],
+    undelivered: impl Iterator<Item = &'a Undelivered>,
 ) -> Result<HashSet<Lane>> {
+    let undelivered: Vec<&Undelivered> =
+        undelivered.filter(|each| each.fallback.is_some()).collect();
     if undelivered.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(undelivered)?)).await?;
+    let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(&undelivered)?)).await?;
     let lanes = read_all(&rows)?.into_iter().collect();
     demote_others(connection, &lanes).await?;
     Ok(lanes)

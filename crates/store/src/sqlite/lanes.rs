@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use serde::Serialize;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::rows::read_columns;
+use super::rows::{FromRow as _, read_columns};
 use super::store::{execute, query};
 use crate::Result;
 use jobtrackd_core::delivery::WebhookName;
@@ -49,6 +49,21 @@ pub(super) const DEMOTE: &str = change_lanes!(
 pub(super) struct Lane {
     pub(super) webhook: WebhookName,
     pub(super) job_id: JobId,
+}
+
+impl Lane {
+    pub(super) fn of(webhook: &WebhookName, job_id: &JobId) -> Self {
+        Self {
+            webhook: webhook.clone(),
+            job_id: job_id.clone(),
+        }
+    }
+}
+
+/// The lanes of these rows. A row that another program has changed is in none.
+pub(super) fn lanes_of(rows: &[SqliteRow]) -> HashSet<Lane> {
+    let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
+    lanes.collect()
 }
 
 read_columns!(Lane, "deliveries" by "webhook" {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::lanes::{Lane, demote_others, promote_heads};
+use super::lanes::{Lane, demote_others, lanes_of, promote_heads};
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, execute, fetch_all, query};
 use super::webhooks::{request_reload, waited_for};
@@ -144,9 +144,7 @@ impl Store {
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
-            // Rows that another program has changed are in no lane.
-            let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
-            let lanes: HashSet<Lane> = lanes.collect();
+            let lanes = lanes_of(&rows);
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
             let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
@@ -170,10 +168,8 @@ impl Store {
         self.write(async |connection| {
             let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
             // Rows that another program has changed stay where they are.
-            let deliveries = page
-                .iter()
-                .filter_map(|row| Undelivered::from_row(row).ok());
-            let deliveries: Vec<Undelivered> = deliveries.collect();
+            let deliveries = page.iter().filter_map(|row| Waiting::from_row(row).ok());
+            let deliveries: Vec<Waiting> = deliveries.collect();
             let mut jobs = 0;
             if !deliveries.is_empty() {
                 let now = self.shared.clock.now();
@@ -234,13 +230,13 @@ async fn give_up_all(
 }
 
 /// A delivery that is handed over.
-struct Undelivered {
+struct Waiting {
     event_id: String,
     job_id: JobId,
     created_at: UnixMillis,
 }
 
-read_columns!(Undelivered, "deliveries" by "event_id" {
+read_columns!(Waiting, "deliveries" by "event_id" {
     event_id, job_id, created_at,
 });
 
@@ -249,7 +245,7 @@ async fn hand_over(
     connection: &mut SqliteConnection,
     from: &WebhookName,
     to: &WebhookName,
-    deliveries: &[Undelivered],
+    deliveries: &[Waiting],
     now: UnixMillis,
 ) -> Result<u64> {
     let events: Vec<&str> = deliveries
@@ -260,13 +256,12 @@ async fn hand_over(
     for sql in [HAND_OVER, HANDED_OVER] {
         execute(connection, query!(sql, from.as_str(), to.as_str(), &events)).await?;
     }
-    let mut oldest: Vec<&Undelivered> = deliveries.iter().collect();
+    let mut oldest: Vec<&Waiting> = deliveries.iter().collect();
     oldest.dedup_by_key(|each| &each.job_id);
-    let lanes = oldest.iter().map(|each| Lane {
-        webhook: to.clone(),
-        job_id: each.job_id.clone(),
-    });
-    let lanes: HashSet<Lane> = lanes.collect();
+    let lanes: HashSet<Lane> = oldest
+        .iter()
+        .map(|each| Lane::of(to, &each.job_id))
+        .collect();
     demote_others(connection, &lanes).await?;
     promote_heads(connection, &lanes, now).await?;
     let due = oldest.iter().map(|each| DueLane {

@@ -3,14 +3,13 @@
 //! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
 //! is off, and killed in between it stays so; the same command again finishes the work.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::lanes::{Lane, demote_others, promote_heads};
+use super::lanes::{demote_others, lanes_of, promote_heads};
 use super::rows::{FromRow, Reading};
 use super::store::{Store, execute, fetch_all, query};
 use crate::{FinishedAttempt, Page, Result, WebhookHealth};
@@ -210,9 +209,7 @@ impl Store {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let enabled = fetch_all(connection, query!(ENABLE_DELIVERIES, name, PAGE)).await?;
-            // Rows that another program has changed are in no lane.
-            let lanes = enabled.iter().filter_map(|row| Lane::from_row(row).ok());
-            let lanes: HashSet<Lane> = lanes.collect();
+            let lanes = lanes_of(&enabled);
             demote_others(connection, &lanes).await?;
             promote_heads(connection, &lanes, now).await?;
             let mut is_last = enabled.len() < PAGE as usize;
