@@ -45,30 +45,22 @@ pub(super) async fn copy(
 ) -> Result<Copied, CopyError> {
     let (from_path, target_path) = (from.path.display(), target.display());
     let original = options_of(from)?;
-    let (schema, _) = examine(&original, &from.path, false, stop)
-        .await
-        .map_err(|error| {
-            explained(error, &from.path, target, |reason| {
-                format!(
-                    "{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE"
-                )
-            })
-        })?;
+    let examined = examine(&original, &from.path, false, stop).await;
+    let (schema, _) = examined.map_err(explained(&from.path, target, |reason| {
+        format!("{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE")
+    }))?;
     let into = &staged.file.path;
     let file = staged.create("")?;
-    vacuum(&original, into, stop).await.map_err(|error| {
-        explained(error, &from.path, target, |reason| {
-            format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
-        })
-    })?;
-    let copied = plain_options(into).read_only(true);
-    let (found, jobs) = examine(&copied, into, true, stop).await.map_err(|error| {
-        explained(error, &from.path, target, |reason| {
-            format!(
-                "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
-            )
-        })
-    })?;
+    let copied = vacuum(&original, into, stop).await;
+    copied.map_err(explained(&from.path, target, |reason| {
+        format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
+    }))?;
+    let examined = examine(&plain_options(into).read_only(true), into, true, stop).await;
+    let (found, jobs) = examined.map_err(explained(&from.path, target, |reason| {
+        format!(
+            "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
+        )
+    }))?;
     if found != schema {
         return Err(refusal!(
             "the schema of {from_path} changed from {schema} to {found} meanwhile; try again"
@@ -123,7 +115,7 @@ pub(super) async fn settle_copy(
         Ok((schema, jobs))
     };
     let alone = alone.await;
-    let (schema, jobs) = alone.map_err(|error| explained(error, from, target, damaged))?;
+    let (schema, jobs) = alone.map_err(explained(from, target, damaged))?;
     let file = staged.file.open()?;
     let flushed = file.sync_all().and_then(|()| file.metadata());
     Ok(Copied {
@@ -200,13 +192,12 @@ async fn with<T>(
 
 /// The error with the files' names and what to do about it; `damaged` says it for the reasons that SQLite gives.
 fn explained(
-    error: CopyError,
     from: &Path,
     target: &Path,
     damaged: impl FnOnce(&str) -> String,
-) -> CopyError {
+) -> impl FnOnce(CopyError) -> CopyError {
     let (from, target) = (from.display(), target.display());
-    match error {
+    move |error| match error {
         CopyError::Store(StoreError::Busy) => refusal!(
             "{from} is locked by another program; find it with fuser -v {from}, and try again"
         ),

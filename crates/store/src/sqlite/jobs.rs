@@ -66,7 +66,7 @@ pub(super) const CANCEL: &str =
 pub(super) const POLL: &str =
     "UPDATE jobs SET poll_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
-pub(super) const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
+pub(super) const EXISTS_JOB: &str = "SELECT 1 FROM jobs WHERE id = ?1";
 
 pub(super) const DETAIL: &str = concat!(
     "SELECT ",
@@ -282,7 +282,7 @@ impl Store {
             if requested == 1 {
                 return Ok(Some(true));
             }
-            let known = query!(KNOWN, id.as_str())
+            let known = query!(EXISTS_JOB, id.as_str())
                 .fetch_optional(connection)
                 .await?;
             Ok(known.map(|_| false))

@@ -217,7 +217,7 @@ fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
         .connect_lazy_with(options.clone().pragma("query_only", "ON"))
 }
 
-/// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be
+/// Checks the library and that the file is ours; returns the schema's number, 0 for a file that is still to be
 /// filled. Sets nothing that is kept in the file: it may be another program's.
 async fn schema_of(path: &Path) -> Result<i64> {
     let mut connection = SqliteConnection::connect_with(&plain_options(path))

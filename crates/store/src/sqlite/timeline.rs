@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::jobs::KNOWN;
+use super::jobs::EXISTS_JOB;
 use super::rows::{FromRow, Reading};
 use super::store::{Store, query};
 use crate::{
@@ -76,7 +76,7 @@ impl Store {
         );
         let (known, rows) = self
             .snapshot(async |snapshot| {
-                let known = query!(KNOWN, id.as_str())
+                let known = query!(EXISTS_JOB, id.as_str())
                     .fetch_optional(&mut *snapshot)
                     .await?;
                 Ok((known.is_some(), query.fetch_all(snapshot).await?))
