@@ -226,25 +226,20 @@ async fn prune_job(
     stage: Stage,
     budget: &mut Budget,
 ) -> Result<bool> {
-    if !budget.delete(connection, PRUNE_ATTEMPTS, job).await? {
-        return Ok(false);
-    }
-    if stage >= Stage::Events
-        && !(budget.delete(connection, PRUNE_DELIVERIES, job).await?
-            && budget.delete_events(connection, job).await?)
-    {
-        return Ok(false);
-    }
-    if stage == Stage::Jobs
-        && !(budget.delete(connection, PRUNE_TRANSITIONS, job).await?
-            && budget.delete(connection, PRUNE_STEPS, job).await?)
-    {
+    let is_done = budget.delete(connection, PRUNE_ATTEMPTS, job).await?
+        && (stage < Stage::Events
+            || budget.delete(connection, PRUNE_DELIVERIES, job).await?
+                && budget.delete_events(connection, job).await?)
+        && (stage < Stage::Jobs
+            || budget.delete(connection, PRUNE_TRANSITIONS, job).await?
+                && budget.delete(connection, PRUNE_STEPS, job).await?);
+    if !is_done {
         return Ok(false);
     }
     let end = match stage {
         Stage::Attempts | Stage::Events => query!(MARK, job.as_str(), marked_before(stage) + 1),
         Stage::Jobs => query!(PRUNE_JOB, job.as_str()),
     };
-    end.execute(connection).await?;
+    execute(connection, end).await?;
     Ok(true)
 }
