@@ -72,15 +72,24 @@ impl Store {
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     {
         let (shared, mut work) = (&self.shared, Some(work));
-        let deadline = shared.patience.map(|patience| Instant::now() + patience);
-        let mut slot = until(deadline, &shared.clock, shared.writer.lock()).await?;
+        let Some(patience) = shared.patience else {
+            // Held as a whole: time must not pass between the locks and the transaction.
+            let writing = async {
+                let mut slot = shared.writer.lock().await;
+                let _turn = shared.turn.lock().await;
+                self.attempt(&mut slot, &mut work).await
+            };
+            let written = shared.clock.held(writing).await;
+            return written.map_err(|error| shared.meaning(error));
+        };
+        let deadline = Instant::now() + patience;
+        let mut slot = until(deadline, shared.writer.lock()).await?;
         loop {
-            let turn = until(deadline, &shared.clock, shared.turn.lock()).await?;
+            let turn = until(deadline, shared.turn.lock()).await?;
             let result = shared.clock.held(self.attempt(&mut slot, &mut work)).await;
             drop(turn);
             let is_locked = matches!(result, Err(StoreError::Busy)) && work.is_some();
-            let is_late = deadline.is_none_or(|deadline| Instant::now() + TRY_AGAIN >= deadline);
-            if !is_locked || is_late {
+            if !is_locked || Instant::now() + TRY_AGAIN >= deadline {
                 return result.map_err(|error| shared.meaning(error));
             }
             sleep(TRY_AGAIN).await;
@@ -245,18 +254,10 @@ impl Shared {
     }
 }
 
-/// Waits for a lock of this process, until the deadline if there is one.
-async fn until<T>(
-    deadline: Option<Instant>,
-    clock: &Clock,
-    lock: impl Future<Output = T>,
-) -> Result<T> {
-    match deadline {
-        None => Ok(clock.held(lock).await),
-        Some(deadline) => timeout_at(deadline, lock)
-            .await
-            .map_err(|_| StoreError::Busy),
-    }
+/// Waits for a lock of this process, until the deadline.
+async fn until<T>(deadline: Instant, lock: impl Future<Output = T>) -> Result<T> {
+    let locked = timeout_at(deadline, lock).await;
+    locked.map_err(|_| StoreError::Busy)
 }
 
 async fn in_transaction<T, F>(
