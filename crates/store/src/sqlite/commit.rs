@@ -20,7 +20,7 @@ use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::transition::{KnownStep, Transition};
 
-/// What is written of a [`ScheduleUpdate`].
+/// What is written of a [`ScheduleUpdate`](crate::ScheduleUpdate).
 macro_rules! schedule_columns {
     () => {
         "
