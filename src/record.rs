@@ -18,8 +18,7 @@ use crate::core::job::{Failure, JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
 use crate::store::{
-    Attempt, DeliveryRow, JobDetail, JobSummary, ListedDelivery, RecordedEvent, StepRow,
-    TransitionRow,
+    Attempt, DeliveryRow, JobDetail, JobSummary, RecordedEvent, StepRow, TransitionRow,
 };
 
 /// A job in a list.
@@ -319,14 +318,14 @@ impl<'a> From<&'a DeliveryRow> for DeliveryRecord<'a> {
     }
 }
 
-impl<'a> From<&'a ListedDelivery> for ListedDeliveryRecord<'a> {
-    fn from(listed: &'a ListedDelivery) -> Self {
+impl<'a> From<&'a DeliveryRow> for ListedDeliveryRecord<'a> {
+    fn from(row: &'a DeliveryRow) -> Self {
         Self {
-            cursor: listed.cursor.to_string(),
-            job_id: &listed.job_id,
-            r#type: listed.kind,
-            created_at: listed.created_at.rfc3339(),
-            delivery: (&listed.delivery).into(),
+            cursor: row.cursor.to_string(),
+            job_id: &row.job_id,
+            r#type: row.kind,
+            created_at: row.created_at.rfc3339(),
+            delivery: row.into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::core::delivery::WebhookName;
 use crate::core::text::printable;
-use crate::store::{Store, Stranded};
+use crate::store::{Store, Unconfigured};
 use crate::writer::wakeups::Wakeups;
 
 /// Longest pause between two checks; changes by other programs are found only by them.
@@ -31,7 +31,7 @@ pub(super) struct StrandedEvents(Arc<RwLock<Found>>);
 
 #[derive(Debug, Default)]
 struct Found {
-    now: Vec<Stranded>,
+    now: Vec<Unconfigured>,
     /// All webhooks found since the start: their metrics go on, so that they return to zero.
     ever: BTreeSet<WebhookName>,
 }
@@ -55,9 +55,9 @@ impl StrandedEvents {
         found.ever.iter().cloned().collect()
     }
 
-    fn update(&self, now: Vec<Stranded>) {
+    fn update(&self, now: Vec<Unconfigured>) {
         let mut found = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let names = |stranded: &[Stranded]| -> BTreeSet<WebhookName> {
+        let names = |stranded: &[Unconfigured]| -> BTreeSet<WebhookName> {
             stranded.iter().map(|each| each.webhook.clone()).collect()
         };
         let (before, after) = (names(&found.now), names(&now));
@@ -83,7 +83,7 @@ impl StrandedEvents {
     }
 }
 
-fn sentence(stranded: &Stranded) -> String {
+fn sentence(stranded: &Unconfigured) -> String {
     let webhook = printable(stranded.webhook.as_str(), NAME_CHARS);
     let events = stranded.wait();
     format!("{events} for the webhook \"{webhook}\", which is not configured")
@@ -103,7 +103,7 @@ impl StrandedCheck {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let configured = self.configured.borrow_and_update().clone();
-            match self.store.stranded(&configured).await {
+            match self.store.unconfigured_webhooks(&configured).await {
                 Ok(now) => self.found.update(now),
                 // The other loops report a database that cannot be read; this one tries again.
                 Err(error) => debug!(%error, "whether events are stranded cannot be read just now"),

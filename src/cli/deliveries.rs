@@ -12,7 +12,7 @@ use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::ListedDeliveryRecord;
-use crate::store::{DeliveryFilter, ListedDelivery, Store};
+use crate::store::{DeliveryFilter, DeliveryRow, Store};
 
 /// Searches before it is printed where they stopped; each goes through 10,000 events.
 const SEARCHES: usize = 10;
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         before: args.before,
         limit: args.limit,
     };
-    let mut listed: Vec<ListedDelivery> = Vec::new();
+    let mut listed: Vec<DeliveryRow> = Vec::new();
     let (mut stopped, mut unreadable) = (None, Vec::new());
     for _ in 0..SEARCHES {
         let page = store.list_deliveries(&filter).await?;
@@ -104,7 +104,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     Ok(())
 }
 
-fn print(json: bool, listed: &[ListedDelivery], screen: &mut Screen) -> anyhow::Result<()> {
+fn print(json: bool, listed: &[DeliveryRow], screen: &mut Screen) -> anyhow::Result<()> {
     let view = screen.view;
     if json {
         for delivery in listed {
@@ -116,14 +116,13 @@ fn print(json: bool, listed: &[ListedDelivery], screen: &mut Screen) -> anyhow::
         let headings = &[
             "AGE", "JOB", "EVENT", "WEBHOOK", "STATE", "ATTEMPTS", "NEXT", "LAST",
         ];
-        let rows: Vec<Vec<Cell>> = listed.iter().map(|listed| cells(listed, &view)).collect();
+        let rows: Vec<Vec<Cell>> = listed.iter().map(|each| cells(each, &view)).collect();
         screen.text(&table::rows(headings, &rows, &view));
     }
     Ok(())
 }
 
-fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
-    let delivery = &listed.delivery;
+fn cells(delivery: &DeliveryRow, view: &View) -> Vec<Cell> {
     let tone = tone_of(delivery.state, delivery.last_error.is_some());
     let expired = delivery.expired_at.map_or("", |_| " (expired)");
     let next = match (delivery.state, delivery.next_attempt_at) {
@@ -140,9 +139,9 @@ fn cells(listed: &ListedDelivery, view: &View) -> Vec<Cell> {
         (None, None) => plain(""),
     };
     vec![
-        plain(text::brief(view.now.since(listed.created_at))),
-        plain(listed.job_id.as_str()),
-        plain(format!("#{} {}", delivery.sequence, listed.kind)),
+        plain(text::brief(view.now.since(delivery.created_at))),
+        plain(delivery.job_id.as_str()),
+        plain(format!("#{} {}", delivery.sequence, delivery.kind)),
         plain(text::outside(delivery.webhook.as_str(), 64)),
         (format!("{}{expired}", delivery.state.as_str()), tone),
         plain(delivery.attempts.to_string()),

@@ -223,7 +223,8 @@ fn line(event: &RecordedEvent, view: &View) -> String {
     line.trim_end().to_owned()
 }
 
-/// What distinguishes an event from others of its type.
+/// What distinguishes an event from others of its type, for people. The step of a challenge or a delay is in no column,
+/// only in the body.
 fn detail(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let data = body.get("data")?;

@@ -16,13 +16,16 @@ use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::record::command::{ReplayRecord, ReplayedRecord};
-use crate::store::{Replay, ReplayFilter, ReplayPage, Replayable, Store};
+use crate::store::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Store};
 
 /// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;
 
 /// Deliveries that a dry run shows one by one.
 const SHOWN: usize = 20;
+
+/// Longest reason that is shown why a delivery is left out, in characters.
+const ERROR_CHARS: usize = 200;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -82,7 +85,9 @@ struct Tally {
     last: Option<UnixMillis>,
     /// There are more than may be sent.
     more: bool,
-    shown: Vec<Replayable>,
+    /// Why deliveries are left out that cannot be read.
+    unreadable: Vec<String>,
+    shown: Vec<DeliveryRow>,
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
@@ -100,6 +105,10 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     let (id, before) = (replay.id, replay.deliveries);
     let tally = send(replay, args.dry_run, store).await?;
+    for error in &tally.unreadable {
+        let error = text::outside(error, ERROR_CHARS);
+        screen.note(&format!("a delivery is left out: {error}"));
+    }
     if args.dry_run {
         return report(args, None, &tally, screen);
     }
@@ -195,7 +204,7 @@ async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Resul
 fn shorten(page: &mut ReplayPage, left: u64) -> bool {
     let mut taken = 0;
     let end = page.deliveries.iter().position(|each| {
-        taken += u64::from(!each.is_disabled);
+        taken += u64::from(!page.disabled.contains(&each.webhook));
         taken > left
     });
     let Some(end) = end else {
@@ -208,8 +217,9 @@ fn shorten(page: &mut ReplayPage, left: u64) -> bool {
 
 impl Tally {
     fn add(&mut self, page: &ReplayPage) {
+        self.unreadable.extend(page.unreadable.iter().cloned());
         for delivery in &page.deliveries {
-            if delivery.is_disabled {
+            if page.disabled.contains(&delivery.webhook) {
                 *self.disabled.entry(delivery.webhook.clone()).or_default() += 1;
                 continue;
             }
@@ -281,7 +291,7 @@ fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> a
     screen.answer(args.json, &record, |view| tally.lines(args.dry_run, view))
 }
 
-fn table_of(deliveries: &[Replayable], view: &View) -> String {
+fn table_of(deliveries: &[DeliveryRow], view: &View) -> String {
     let headings = &["HAPPENED", "JOB", "TYPE", "WEBHOOK", "STATE", "EVENT"];
     let rows = deliveries.iter().map(|each| {
         vec![

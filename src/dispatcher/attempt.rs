@@ -17,7 +17,7 @@ use crate::core::health::{Health, HealthEvidence};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::sockets::Shortage;
-use crate::store::{DueDelivery, FinishedAttempt, HealthUpdate, patiently};
+use crate::store::{DueDelivery, FinishedAttempt, WebhookHealth, patiently};
 use crate::telemetry;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
 
@@ -168,7 +168,7 @@ impl Request<'_> {
         &self,
         report: &AttemptReport,
         ended_at: UnixMillis,
-    ) -> (Decision, Option<HealthUpdate>) {
+    ) -> (Decision, Option<WebhookHealth>) {
         let (parts, delivery) = (self.parts, self.delivery);
         // Right after a jump of the clock nothing expires.
         let is_settled = parts.clock.stability().is_settled;

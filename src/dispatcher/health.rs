@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::core::delivery::AfterAttempt;
 use crate::core::health::{Health, HealthEvidence, Hold};
 use crate::core::time::UnixMillis;
-use crate::store::{HealthUpdate, WebhookHealth};
+use crate::store::WebhookHealth;
 
 /// Shared by clones.
 #[derive(Debug, Clone, Default)]
@@ -18,7 +18,7 @@ struct State {
     rests: u32,
     revision: i64,
     generation: i64,
-    asks: i64,
+    requests: i64,
     /// Whether the row has been read.
     is_read: bool,
 }
@@ -37,7 +37,7 @@ impl SharedHealth {
     pub(super) fn adopt(&self, row: &WebhookHealth, now: UnixMillis) -> bool {
         let mut state = self.state();
         let is_new = !state.is_read || state.generation != row.generation;
-        let is_requested = state.asks != row.asks;
+        let is_requested = state.requests != row.requests;
         if is_new {
             state.health = row.health.clone();
             state.rests = row.rests;
@@ -52,7 +52,7 @@ impl SharedHealth {
         }
         let health = std::mem::take(&mut state.health);
         state.health = health.clamped(now);
-        state.asks = row.asks;
+        state.requests = row.requests;
         state.is_read = true;
         is_new || is_requested
     }
@@ -64,7 +64,7 @@ impl SharedHealth {
         is_empty_rest: bool,
         max_in_flight: usize,
         now: UnixMillis,
-    ) -> Option<HealthUpdate> {
+    ) -> Option<WebhookHealth> {
         let mut state = self.state();
         let health = state.health.clone().after(attempt, max_in_flight, now);
         let rests = match attempt.after {
@@ -77,11 +77,12 @@ impl SharedHealth {
         state.health = health.clone();
         state.rests = rests;
         state.revision += 1;
-        Some(HealthUpdate {
+        Some(WebhookHealth {
             health,
             rests,
             revision: state.revision,
             generation: state.generation,
+            ..WebhookHealth::default()
         })
     }
 

@@ -9,7 +9,7 @@ use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Report};
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
-use crate::store::{Expiry, WebhookHealth};
+use crate::store::{Undelivered, WebhookHealth};
 use crate::telemetry;
 
 /// Longest event id that is logged, in characters; our own are shorter.
@@ -64,7 +64,7 @@ impl Log {
     }
 
     /// Events that expired.
-    pub(super) fn expired(&self, expiries: &[Expiry]) {
+    pub(super) fn expired(&self, expiries: &[Undelivered]) {
         for expiry in expiries {
             let fallback = expiry.fallback.as_ref();
             self.event_expired(&expiry.job_id, &expiry.event_id, fallback, None);

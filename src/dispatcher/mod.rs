@@ -30,7 +30,7 @@ use crate::core::health::Hold;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
-use crate::store::{DueDeliveries, DueDelivery, Expiry, Store, StoreError, WebhookHealth};
+use crate::store::{DueDeliveries, DueDelivery, Store, StoreError, Undelivered, WebhookHealth};
 use crate::telemetry;
 use crate::webhook::{Sender, WebhookSettings};
 use crate::writer::{Recorder, Writable, WriterGone};
@@ -288,10 +288,10 @@ impl Dispatcher {
             .heartbeat
             .read(|| store.expired_deliveries(name, now, limit))
             .await?;
-        let expiries: Vec<Expiry> = expired
+        let expiries: Vec<Undelivered> = expired
             .into_iter()
             .filter(|delivery| self.lanes.get(&delivery.job_id) != Some(&delivery.event_id))
-            .map(|delivery| Expiry {
+            .map(|delivery| Undelivered {
                 event_id: delivery.event_id,
                 job_id: delivery.job_id,
                 webhook: name.clone(),
@@ -389,7 +389,7 @@ impl Dispatcher {
         let limit = 1 + self.skipped();
         let expiring = self
             .heartbeat
-            .read(|| store.fresh_deliveries_due(name, now, limit))
+            .read(|| store.expiring_deliveries_due(name, now, limit))
             .await?;
         if let Some(delivery) = self.first_to_send(expiring, now) {
             self.start(target, delivery, Some(Probe::Expiring));

@@ -136,11 +136,11 @@ fn of_database(figures: &Counts, now: UnixMillis) {
         let oldest = webhook
             .oldest_pending
             .map_or(Duration::ZERO, |at| now.since(at));
-        let paused = webhook.paused_until.is_some_and(|until| until > now);
+        let paused = webhook.health.paused_until.is_some_and(|until| until > now);
         let gauges = telemetry::WebhookGauges {
             oldest_pending: oldest,
-            disabled: webhook.is_disabled,
-            held: webhook.is_held,
+            disabled: webhook.health.disabled.is_some(),
+            held: webhook.health.health.hold().is_some(),
             paused,
         };
         telemetry::webhook(name, gauges);

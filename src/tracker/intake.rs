@@ -129,7 +129,10 @@ impl Intake {
 
     /// Number of operators' requests so far, per webhook.
     async fn operator_requests(&self) -> Result<BTreeMap<WebhookName, i64>, IntakeError> {
-        let requests = self.heartbeat.read(|| self.store.webhook_asks()).await?;
+        let requests = self
+            .heartbeat
+            .read(|| self.store.webhook_requests())
+            .await?;
         Ok(requests.into_iter().collect())
     }
 

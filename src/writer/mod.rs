@@ -21,8 +21,8 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
-    Batch, Committed, Expiry, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
-    StoreError,
+    Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store, StoreError,
+    Undelivered,
 };
 use crate::telemetry;
 use batching::{MAX_BATCH, Transaction, Waiting, gather};
@@ -71,7 +71,7 @@ pub enum Recorded {
 enum Change {
     Seen(Box<Recordable>, oneshot::Sender<Recorded>),
     Attempted(Box<FinishedAttempt>, oneshot::Sender<bool>),
-    Expired(Vec<Expiry>, oneshot::Sender<bool>),
+    Expired(Vec<Undelivered>, oneshot::Sender<bool>),
     Scheduled(Vec<ScheduleUpdate>),
     PollRequestsTaken(Vec<JobId>),
     UpstreamPaused(String, UnixMillis),
@@ -110,7 +110,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn expired(&self, expiries: Vec<Expiry>) -> Result<bool, WriterGone> {
+    pub async fn expired(&self, expiries: Vec<Undelivered>) -> Result<bool, WriterGone> {
         let (done, committed) = oneshot::channel();
         self.send(Change::Expired(expiries, done)).await?;
         committed.await.map_err(|_| WriterGone)
@@ -276,7 +276,7 @@ impl Writer {
             let _ = done.send(recorded);
         }
         for (key, done) in waiting.attempted {
-            let is_next = !committed.strange_attempts.contains(&key);
+            let is_next = !committed.unexpected_attempts.contains(&key);
             if !is_next {
                 let (event_id, webhook, attempt) = &key;
                 error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another program");

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, WebhookName};
-use jobtrackd_core::health::Health;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
 use serde::Serialize;
+
+use super::webhooks::WebhookHealth;
 
 /// Many jobs' changes, recorded together. Holds at most one observation per job. Of the attempts at one delivery only the
 /// one with the next number is recorded.
@@ -22,12 +23,12 @@ pub struct Batch {
     /// Attempts at deliveries, with what follows from them.
     pub attempts: Vec<FinishedAttempt>,
     /// Events that have expired undelivered.
-    pub expiries: Vec<Expiry>,
+    pub expiries: Vec<Undelivered>,
     /// Jobs whose `poll_requested` has been noticed.
     pub poll_requests_taken: Vec<JobId>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
-    /// Until when the API at this origin asked for a pause.
+    /// Until when the API at this origin requested a pause.
     pub upstream_paused: Option<(String, UnixMillis)>,
     /// When the batch is committed; new heads of lanes are due then.
     pub now: Option<UnixMillis>,
@@ -49,29 +50,40 @@ impl Recordable {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let seen = &self.observation;
-        let transitions = seen.transitions.iter().map(|each| {
-            let texts = each.title.len() + each.to.len();
-            texts + length(each.from.as_ref()) + length(each.result.as_ref())
+        let transitions = seen.transitions.iter().flat_map(|each| {
+            let texts = [Some(&each.title), Some(&each.to)];
+            texts
+                .into_iter()
+                .chain([each.from.as_ref(), each.result.as_ref()])
         });
-        let steps = seen.steps.iter().map(|each| {
-            let challenge = each.challenge.as_ref().map_or(0, |known| {
-                known.identity.len() + length(known.response_url.as_ref())
-            });
-            each.title.len() + each.status.len() + length(each.result.as_ref()) + challenge
+        let steps = seen.steps.iter().flat_map(|each| {
+            let challenge = each.challenge.as_ref();
+            let identity = challenge.map(|challenge| &challenge.identity);
+            let url = challenge.and_then(|challenge| challenge.response_url.as_ref());
+            [
+                Some(&each.title),
+                Some(&each.status),
+                each.result.as_ref(),
+                identity,
+                url,
+            ]
         });
-        let events = seen.events.iter().map(|each| each.body.len());
-        let failure = seen.failure.iter().map(|each| {
-            let parts = [&each.code, &each.title, &each.detail];
-            let parts: usize = parts.map(|part| part.raw().get().len()).iter().sum();
-            parts + length(each.step.as_ref())
+        let events = seen.events.iter().map(|each| Some(&each.body));
+        let texts: usize = transitions.chain(steps).chain(events).map(length).sum();
+        let failure = seen.failure.as_ref().map_or(0, |failure| {
+            let parts = [&failure.code, &failure.title, &failure.detail];
+            parts
+                .map(|part| part.raw().get().len())
+                .iter()
+                .sum::<usize>()
+                + length(failure.step.as_ref())
         });
-        let texts: usize = transitions.chain(steps).chain(events).chain(failure).sum();
         let rows = size_of_val(seen.transitions.as_slice())
             + size_of_val(seen.steps.as_slice())
             + size_of_val(seen.events.as_slice())
             + size_of_val(self.deliveries.as_slice());
         let resource = length(seen.resource.as_ref()) + length(seen.remote_updated.as_ref());
-        size_of::<Self>() + rows + texts + resource
+        size_of::<Self>() + rows + texts + failure + resource
     }
 }
 
@@ -113,14 +125,14 @@ pub struct FinishedAttempt {
     pub job_id: JobId,
     /// What follows for the event.
     pub after: AfterAttempt,
-    /// How long nothing is sent to the webhook, because it asked for that.
+    /// How long the webhook is paused, because it requested that.
     pub rest: Option<Duration>,
     /// Why nothing more is to be sent to the webhook, if so.
     pub disables: Option<&'static str>,
-    /// Who gets the event in the webhook's place, now that the webhook will not.
+    /// The webhook that gets the event instead, when this one will not.
     pub fallback: Option<WebhookName>,
-    /// The webhook's health after it, if that has changed.
-    pub health: Option<HealthUpdate>,
+    /// The webhook's health after it, if that has changed: its health, rests, revision and generation.
+    pub health: Option<WebhookHealth>,
 }
 
 impl FinishedAttempt {
@@ -131,29 +143,16 @@ impl FinishedAttempt {
     }
 }
 
-/// A webhook's health at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthUpdate {
-    /// How it is.
-    pub health: Health,
-    /// Rests of no length that it asked for in a row.
-    pub rests: u32,
-    /// Later ones have higher numbers.
-    pub revision: i64,
-    /// How often an operator has had it forgotten; what belongs to an earlier generation is not recorded.
-    pub generation: i64,
-}
-
-/// An event that expired before it was delivered.
+/// An event that a webhook did not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Expiry {
+pub struct Undelivered {
     /// The event.
     pub event_id: String,
     /// Its job.
     pub job_id: JobId,
     /// The webhook that did not get it.
     pub webhook: WebhookName,
-    /// Who gets the event in its place.
+    /// The webhook that gets it instead.
     pub fallback: Option<WebhookName>,
 }
 
@@ -165,7 +164,7 @@ pub struct Committed {
     /// Webhooks that have new deliveries to make.
     pub webhooks: HashSet<WebhookName>,
     /// Attempts that were not the next ones of their deliveries, as another program may leave them: event, webhook, number.
-    pub strange_attempts: HashSet<(String, WebhookName, u32)>,
+    pub unexpected_attempts: HashSet<(String, WebhookName, u32)>,
 }
 
 impl Batch {

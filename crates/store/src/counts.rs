@@ -4,6 +4,8 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
 
+use super::webhooks::WebhookHealth;
+
 /// Jobs of one state, and pending deliveries of one webhook, are counted up to this many.
 pub const MOST_COUNTED: u32 = 1_000_000;
 
@@ -31,12 +33,10 @@ pub struct WebhookCounts {
     pub oldest_pending: Option<UnixMillis>,
     /// Deliveries that were given up, of the latest 10,000 events of all.
     pub exhausted: u64,
+    /// When the latest of these happened.
+    pub latest_exhausted: Option<UnixMillis>,
     /// Deliveries that are disabled, of the same events.
     pub disabled: u64,
-    /// Whether the webhook is held.
-    pub is_held: bool,
-    /// Whether the webhook is disabled.
-    pub is_disabled: bool,
-    /// Until when it rests.
-    pub paused_until: Option<UnixMillis>,
+    /// The webhook's health.
+    pub health: WebhookHealth,
 }

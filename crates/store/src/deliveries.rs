@@ -28,7 +28,7 @@ pub struct DueDelivery {
     pub expires_at: Option<UnixMillis>,
     /// When it is due.
     pub due: UnixMillis,
-    /// The rests that the webhook asked for at it so far, together.
+    /// The pauses that the webhook requested at it so far, together.
     pub rested: Duration,
     /// Whether an earlier attempt failed.
     pub failed_before: bool,
@@ -48,10 +48,18 @@ pub struct DueDeliveries {
 /// The delivery of one event to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
+    /// The event's number in the order of commits.
+    pub cursor: i64,
     /// The event.
     pub event_id: String,
+    /// Its job.
+    pub job_id: JobId,
     /// Its sequence in the job.
     pub sequence: u32,
+    /// Its type.
+    pub kind: EventType,
+    /// When it happened.
+    pub created_at: UnixMillis,
     /// The webhook.
     pub webhook: WebhookName,
     /// Its state.
@@ -68,7 +76,7 @@ pub struct DeliveryRow {
     pub last_error: Option<String>,
     /// When it was given up because it had expired.
     pub expired_at: Option<UnixMillis>,
-    /// The webhook in whose place this one gets the event.
+    /// The webhook that did not get the event, so that this one does.
     pub fallback_for: Option<String>,
 }
 
@@ -83,32 +91,17 @@ pub struct DeliveryFilter {
     pub job: Option<JobId>,
     /// Only those of events of this type.
     pub kind: Option<EventType>,
-    /// Only those of events before this place.
+    /// Only those of events before this cursor.
     pub before: Option<i64>,
     /// At most this many.
     pub limit: u32,
-}
-
-/// A delivery in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedDelivery {
-    /// Its event's place in the order of commits.
-    pub cursor: i64,
-    /// Its event's job.
-    pub job_id: JobId,
-    /// Its event's type.
-    pub kind: EventType,
-    /// When its event happened.
-    pub created_at: UnixMillis,
-    /// The delivery.
-    pub delivery: DeliveryRow,
 }
 
 /// A part of a list of deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryPage {
     /// The newest events first.
-    pub deliveries: Vec<ListedDelivery>,
+    pub deliveries: Vec<DeliveryRow>,
     /// Why others that belong there cannot be read.
     pub unreadable: Vec<String>,
     /// The event that the search has come to; `None` when it has seen everything.

@@ -7,6 +7,9 @@ use jobtrackd_core::shortage::Shortage;
 /// Oldest SQLite without the WAL-reset bug (docs/development.md, fact 8); an older one is refused at start.
 pub const OLDEST_SQLITE: &str = "3.51.3";
 
+/// What the functions of this crate return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -35,10 +35,10 @@ pub struct EventRow {
     pub created_at: UnixMillis,
 }
 
-/// A recorded event with its place in the order of commits.
+/// A recorded event with its number in the order of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its place: later events have higher ones, and none comes again.
+    /// Its number: later events have higher ones, and none comes again.
     pub cursor: i64,
     /// Its id.
     pub id: String,
@@ -57,7 +57,7 @@ pub struct RecordedEvent {
 /// Events in order of their commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
-    /// Those that were asked for.
+    /// Those that match.
     pub events: Vec<RecordedEvent>,
     /// Where to go on: no event up to here is left out.
     pub reached: i64,

@@ -18,18 +18,5 @@ pub struct JobsHealth {
     /// When the first of these was due.
     pub overdue_since: Option<UnixMillis>,
     /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their rows.
-    pub spoilt: Vec<String>,
-}
-
-/// What one webhook has not received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backlog {
-    /// Events that wait.
-    pub pending: u64,
-    /// When the oldest of these happened.
-    pub pending_since: Option<UnixMillis>,
-    /// Events that were given up, of the latest 10,000 of all.
-    pub exhausted: u64,
-    /// When the latest of these happened.
-    pub exhausted_latest: Option<UnixMillis>,
+    pub invalid: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! The only crate that knows the database: what is true of jobs, events and deliveries, read and written by verbs of the
-//! domain. No SQL passes its face.
+//! domain. No SQL leaves it.
 //!
-//! [`Store`] is one SQLite file. Each module here says what its verbs take and give back; the file of the same name under
+//! [`Store`] is one SQLite file. Each module here says what its verbs take and return; the file of the same name under
 //! `sqlite` has the verbs and their statements. A conformance suite (`tests/it/store/`) runs every verb.
 
 mod batch;
@@ -24,16 +24,13 @@ mod webhooks;
 use std::time::Duration;
 
 pub use batch::{
-    Batch, Committed, Expiry, FinishedAttempt, HealthUpdate, NewDelivery, Recordable,
-    ScheduleUpdate,
+    Batch, Committed, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate, Undelivered,
 };
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
-pub use deliveries::{
-    DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
-};
-pub use error::{OLDEST_SQLITE, StoreError};
+pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};
+pub use error::{OLDEST_SQLITE, Result, StoreError};
 pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
-pub use health::{Backlog, JobsHealth};
+pub use health::JobsHealth;
 pub use jobs::{
     Enqueued, JobChallenge, JobChange, JobDetail, JobFilter, JobPage, JobResource, JobRow,
     JobSummary, NewJob, StepRow, TransitionRow,
@@ -41,14 +38,14 @@ pub use jobs::{
 pub use jobtrackd_core::delivery::Attempt;
 pub use jobtrackd_core::shortage::Shortage;
 pub use prune::{Prunable, Prune, Pruned};
-pub use replay::{Replay, ReplayFilter, ReplayPage, Replayable};
+pub use replay::{Replay, ReplayFilter, ReplayPage};
 pub use sqlite::{
     BackupFile, BackupTarget, Copied, CopyError, DatabaseFile, Filesystem, FilesystemKind, Holder,
     InstanceLock, LockError, MOST_LINKS, Restored, Store, Watcher, folder_of, real_path,
     sqlite_version,
 };
 pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage};
-pub use undelivered::{MOST_STRANDED, Moved, Page, Stranded, Unwanted};
+pub use undelivered::{MOST_WAITING, Page, Unconfigured, Unwanted};
 pub use upstreams::Resumed;
 pub use users::{UserFilter, UserPage};
 pub use watch::{DeliveryCounts, JobProgress, Overview};
@@ -61,9 +58,9 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The first error that is not temporary.
-pub async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T, StoreError>
+pub async fn patiently<T, F>(mut read: impl FnMut() -> F) -> Result<T>
 where
-    F: Future<Output = Result<T, StoreError>>,
+    F: Future<Output = Result<T>>,
 {
     loop {
         match read().await {

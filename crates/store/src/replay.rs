@@ -1,10 +1,13 @@
 //! Deliveries that an operator has made again.
 
-use jobtrackd_core::delivery::{DeliveryState, WebhookName};
+use std::collections::HashSet;
+
+use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::EventType;
-use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
+
+use super::deliveries::DeliveryRow;
 
 /// Which events are sent again: those that match every condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,32 +37,15 @@ pub struct ReplayFilter {
     pub limit: u64,
 }
 
-/// A delivery that is to be made again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replayable {
-    /// Its event's place in the order of commits.
-    pub cursor: i64,
-    /// Its event.
-    pub event_id: String,
-    /// The event's job.
-    pub job_id: JobId,
-    /// The event's type.
-    pub kind: EventType,
-    /// When the event happened.
-    pub created_at: UnixMillis,
-    /// The webhook.
-    pub webhook: WebhookName,
-    /// Its state.
-    pub state: DeliveryState,
-    /// Whether the webhook is disabled: it is left alone then.
-    pub is_disabled: bool,
-}
-
 /// A part of what a replay sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayPage {
     /// In the order of commits, all deliveries of an event together.
-    pub deliveries: Vec<Replayable>,
+    pub deliveries: Vec<DeliveryRow>,
+    /// Deliveries that are left out because another program has changed their rows, and why.
+    pub unreadable: Vec<String>,
+    /// Webhooks that are disabled: their deliveries are left alone.
+    pub disabled: HashSet<WebhookName>,
     /// The event to go on behind.
     pub reached: i64,
     /// Whether there is nothing behind it.

@@ -7,7 +7,7 @@ use super::deliveries::DeliveryRow;
 use super::events::EventRow;
 use super::jobs::TransitionRow;
 
-/// The place of an entry in a job's timeline.
+/// The position of an entry in a job's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineKey {
     /// When it happened.
@@ -38,7 +38,7 @@ pub enum TimelineItem {
 /// One entry of a job's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimelineEntry {
-    /// Its place.
+    /// Its position.
     pub key: TimelineKey,
     /// What it was.
     pub item: TimelineItem,

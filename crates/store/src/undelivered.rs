@@ -3,7 +3,7 @@
 use jobtrackd_core::delivery::WebhookName;
 
 /// The events of one webhook are counted up to this many.
-pub const MOST_STRANDED: u32 = 10_000;
+pub const MOST_WAITING: u32 = 10_000;
 
 /// Which deliveries are given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,20 +18,20 @@ pub enum Unwanted {
 
 /// Events that wait for a webhook which is not configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stranded {
+pub struct Unconfigured {
     /// The webhook.
     pub webhook: WebhookName,
-    /// How many wait, up to [`MOST_STRANDED`].
+    /// How many wait, up to [`MOST_WAITING`].
     pub events: u64,
 }
 
-impl Stranded {
+impl Unconfigured {
     /// How many, in words.
     #[must_use]
     pub fn wait(&self) -> String {
         match self.events {
             1 => "1 event waits".to_owned(),
-            events if events >= u64::from(MOST_STRANDED) => {
+            events if events >= u64::from(MOST_WAITING) => {
                 format!("{events} events or more wait")
             }
             events => format!("{events} events wait"),
@@ -40,20 +40,11 @@ impl Stranded {
 }
 
 /// What one transaction of a longer piece of work did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// So many deliveries.
-    pub deliveries: u64,
-    /// Whether nothing is left to do.
-    pub is_last: bool,
-}
-
-/// What one page of a move did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// Deliveries that were handed over.
+pub struct Page {
+    /// Deliveries that it changed.
     pub deliveries: u64,
-    /// Unfinished jobs that name the other webhook now.
+    /// Unfinished jobs that name another webhook now.
     pub jobs: u64,
     /// Whether nothing is left to do.
     pub is_last: bool,

@@ -1,4 +1,4 @@
-//! What is remembered of the API.
+//! What is recorded of the API.
 
 use jobtrackd_core::time::UnixMillis;
 

@@ -1,25 +1,25 @@
-//! What is remembered of a webhook.
+//! What is recorded of a webhook.
 
 use jobtrackd_core::health::Health;
 use jobtrackd_core::time::UnixMillis;
 
-/// What is remembered of a webhook over a restart.
+/// What is recorded of a webhook.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookHealth {
     /// Since when it is disabled, and why.
     pub disabled: Option<(UnixMillis, String)>,
-    /// Until when it rests.
+    /// Until when it is paused.
     pub paused_until: Option<UnixMillis>,
     /// Whether it is held or ramps up.
     pub health: Health,
-    /// Rests of no length that it asked for in a row.
+    /// Pauses of zero length that it requested in a row.
     pub rests: u32,
     /// The number of that health; later ones have higher numbers.
     pub revision: i64,
-    /// How often an operator has had the health forgotten.
+    /// How often an operator has reset the health.
     pub generation: i64,
-    /// How often an operator has asked the daemon to read the row again.
-    pub asks: i64,
+    /// How often an operator has requested that the daemon reads the row again.
+    pub requests: i64,
     /// Why the row cannot be read, if it cannot; all else is as if there were none.
     pub unreadable: Option<String>,
 }

@@ -58,8 +58,8 @@ pub(in crate::cli) async fn probe(
              \"SELECT id FROM jobs WHERE limited = 1 AND finished_at IS NULL\"",
         ));
     }
-    if let Some(first) = health.spoilt.first() {
-        let jobs = match health.spoilt.len() {
+    if let Some(first) = health.invalid.first() {
+        let jobs = match health.invalid.len() {
             1 => "a job cannot be followed or recorded".to_owned(),
             many => format!("{many} jobs cannot be followed or recorded"),
         };

@@ -90,7 +90,7 @@ pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Ve
 /// Events that wait for webhooks which are not configured.
 pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Vec<Finding> {
     let check = "webhook.stranded";
-    let stranded = match store.stranded(known).await {
+    let stranded = match store.unconfigured_webhooks(known).await {
         Ok(stranded) => stranded.into_iter(),
         Err(error) => {
             let text = "whether events wait for webhooks that are not configured cannot be read";
@@ -158,7 +158,7 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     };
     let age = |since| clock.now().since(since);
     let waits = format!("{} not told yet", count(backlog.pending, "event"));
-    let late = backlog.pending_since.map(age).filter(|age| *age > LATE);
+    let late = backlog.oldest_pending.map(age).filter(|age| *age > LATE);
     let mut findings = vec![match late {
         Some(age) => warning(check, format!("{waits}, the oldest happened {}", ago(age))).advise(format!(
             "it does not take them, is paused, or no daemon runs; see last_error: sqlite3 -readonly jobs.db \"SELECT job_id, \
@@ -168,8 +168,9 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
     }];
     if backlog.exhausted > 0 {
         let events = count(backlog.exhausted, "event");
-        let ago = backlog.exhausted_latest.map(|at| ago(age(at)));
-        let latest = ago.map_or(String::new(), |ago| format!(", the latest happened {ago}"));
+        let latest = backlog.latest_exhausted.map_or_else(String::new, |at| {
+            format!(", the latest happened {}", ago(age(at)))
+        });
         let text = format!("{events} of the latest 10,000 given up after the last attempt{latest}");
         findings.push(warning("webhook.given_up", text).advise(
             "they are kept; once the receiver works again, see what would be sent with: jobtrackd replay --webhook NAME \

@@ -171,8 +171,12 @@ impl Followed {
     /// A delivery of every event so far to this webhook, all in one state.
     pub(in crate::cli) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
         let deliveries = self.detail.events.iter().map(|event| DeliveryRow {
+            cursor: i64::from(event.sequence),
             event_id: event.id.clone(),
+            job_id: self.detail.summary.row.id.clone(),
             sequence: event.sequence,
+            kind: event.kind,
+            created_at: event.created_at,
             webhook: WebhookName::new(webhook),
             state,
             attempts: u32::from(state == DeliveryState::Delivered),

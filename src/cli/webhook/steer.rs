@@ -8,7 +8,7 @@ use crate::cli::text::{count, outside};
 use crate::cli::unknown::{known_webhook, names_of, unknown_webhook};
 use crate::core::delivery::WebhookName;
 use crate::record::command::{MoveRecord, SwitchRecord};
-use crate::store::{Moved, Store};
+use crate::store::{Page, Store};
 use crate::webhook::WebhookSettings;
 
 /// Longest reason, in bytes.
@@ -141,14 +141,12 @@ pub(super) async fn hand_over(
         bail!("that is the same webhook");
     }
     let names = store.webhook_names().await?;
-    let mut moved = Moved::default();
+    let mut moved = Page::default();
     while !moved.is_last {
         let page = store.move_deliveries(&from, &to).await?;
-        moved = Moved {
-            deliveries: moved.deliveries + page.deliveries,
-            jobs: moved.jobs + page.jobs,
-            ..page
-        };
+        moved.deliveries += page.deliveries;
+        moved.jobs += page.jobs;
+        moved.is_last = page.is_last;
     }
     let is_known = names.contains(&from) || configured.contains(&from);
     if moved.deliveries + moved.jobs == 0 && !is_known {

@@ -49,6 +49,25 @@ async fn a_dry_run_shows_what_would_be_sent_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_cannot_be_read_is_left_out_with_a_note_and_the_others_are_sent() {
+    let shell = two_ended().await;
+    let spoil = "UPDATE deliveries SET attempts = 4294967296 WHERE job_id = '1'";
+    shell.sql(spoil).await;
+    let done = shell.run(&["replay", "--webhook", "billing", "--since", "1h"]);
+    assert!(
+        done.err.contains("a delivery is left out: "),
+        "{}",
+        done.err
+    );
+    let done = done.done();
+    assert!(
+        done.out.contains("1 event will be sent again"),
+        "{}",
+        done.out
+    );
+}
+
+#[tokio::test]
 async fn a_replay_says_what_it_does_and_one_that_was_broken_off_is_gone_on_with() {
     let shell = two_ended().await;
     let done = shell.run(&["replay", "--job", "1", "--json"]).done().json();

@@ -20,7 +20,7 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
         Committed {
             recorded: HashSet::from([id("1")]),
             webhooks: HashSet::from([WebhookName::new("w"), WebhookName::new("v")]),
-            strange_attempts: HashSet::new(),
+            unexpected_attempts: HashSet::new(),
         }
     );
     let detail = bench.detail("1").await;

@@ -3,7 +3,7 @@
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, Expiry, ReplayFilter, Unwanted};
+use jobtrackd::store::{Batch, ReplayFilter, Undelivered, Unwanted};
 use proptest::prelude::*;
 
 use super::bench::Bench;
@@ -80,7 +80,7 @@ async fn happens(bench: &mut Bench, steps: &mut [usize; 2], act: &Act) {
                 .store
                 .expired_deliveries(&name, UnixMillis::MAX, 100)
                 .await;
-            let expiries = found.unwrap().into_iter().map(|expired| Expiry {
+            let expiries = found.unwrap().into_iter().map(|expired| Undelivered {
                 event_id: expired.event_id,
                 job_id: expired.job_id,
                 webhook: name.clone(),

@@ -6,13 +6,13 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::bulk::json;
-use super::expiry::{Undelivered, give_to_fallbacks};
+use super::bulk::{execute_rows, json};
+use super::expiry::give_to_fallbacks;
 use super::lanes::Lane;
-use super::rows::{FromRow, Reading, millis};
-use super::store::{Store, query};
+use super::rows::{millis, read_columns};
+use super::store::{Store, fetch_all, query};
 use super::webhooks::affect_webhook;
-use crate::{FinishedAttempt, StoreError};
+use crate::{FinishedAttempt, Result, Undelivered};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
 
@@ -65,11 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn latest_attempts(
-        &self,
-        webhook: &WebhookName,
-        limit: u32,
-    ) -> Result<Vec<Attempt>, StoreError> {
+    pub async fn latest_attempts(&self, webhook: &WebhookName, limit: u32) -> Result<Vec<Attempt>> {
         let query = query!(LATEST_ATTEMPTS, webhook.as_str(), LATEST_EVENTS, limit);
         self.all(query).await
     }
@@ -78,9 +74,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn record_test(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        self.write(async |connection| insert(connection, &[attempt]).await)
-            .await
+    pub async fn record_test(&self, attempt: &Attempt) -> Result<()> {
+        let record =
+            async |connection: &mut _| execute_rows(connection, RECORD_ATTEMPTS, &[attempt]).await;
+        self.write(record).await.map(drop)
     }
 }
 
@@ -90,14 +87,14 @@ pub(super) struct RecordedAttempts {
     /// The lanes whose head may have changed.
     pub(super) lanes: HashSet<Lane>,
     /// Those that were not the next ones of their deliveries.
-    pub(super) strange: HashSet<(String, WebhookName, u32)>,
+    pub(super) unexpected: HashSet<(String, WebhookName, u32)>,
 }
 
 /// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.
 pub(super) async fn record_attempts(
     connection: &mut SqliteConnection,
     attempts: &[FinishedAttempt],
-) -> Result<RecordedAttempts, StoreError> {
+) -> Result<RecordedAttempts> {
     let mut recorded = RecordedAttempts::default();
     if attempts.is_empty() {
         return Ok(recorded);
@@ -108,54 +105,40 @@ pub(super) async fn record_attempts(
         .filter(|each| seen.insert(key(&each.attempt)))
         .collect();
     let outcomes: Vec<Outcome<'_>> = firsts.iter().copied().map(Outcome::of).collect();
-    let record = query!(RECORD_OUTCOMES, json(&outcomes)?);
-    let returned = record.fetch_all(&mut *connection).await?;
+    let returned = fetch_all(connection, query!(RECORD_OUTCOMES, json(&outcomes)?)).await?;
     let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
     for row in &returned {
         taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
     }
-    let (counted, strange): (Vec<&FinishedAttempt>, Vec<&FinishedAttempt>) = firsts
+    let (counted, unexpected): (Vec<&FinishedAttempt>, Vec<&FinishedAttempt>) = firsts
         .into_iter()
         .partition(|each| taken.contains(&key(&each.attempt)));
-    recorded.strange = strange
-        .iter()
-        .map(|FinishedAttempt { attempt, .. }| {
-            (
-                attempt.event_id.clone(),
-                attempt.webhook.clone(),
-                attempt.number,
-            )
-        })
-        .collect();
+    let unexpected = unexpected.iter().map(|FinishedAttempt { attempt, .. }| {
+        (
+            attempt.event_id.clone(),
+            attempt.webhook.clone(),
+            attempt.number,
+        )
+    });
+    recorded.unexpected = unexpected.collect();
     let rows: Vec<&Attempt> = counted.iter().map(|each| &each.attempt).collect();
-    insert(connection, &rows).await?;
+    execute_rows(connection, RECORD_ATTEMPTS, &rows).await?;
     for each in &counted {
         affect_webhook(connection, each).await?;
-        recorded.lanes.insert(Lane {
-            webhook: each.attempt.webhook.clone(),
-            job_id: each.job_id.clone(),
-        });
+        recorded
+            .lanes
+            .insert(Lane::of(&each.attempt.webhook, &each.job_id));
     }
-    let undelivered = counted.iter().filter_map(|each| {
-        Some(Undelivered {
-            event_id: &each.attempt.event_id,
-            webhook: &each.attempt.webhook,
-            fallback: each.fallback.as_ref()?,
-        })
+    let undelivered = counted.iter().map(|each| Undelivered {
+        event_id: each.attempt.event_id.clone(),
+        job_id: each.job_id.clone(),
+        webhook: each.attempt.webhook.clone(),
+        fallback: each.fallback.clone(),
     });
-    let undelivered: Vec<Undelivered<'_>> = undelivered.collect();
-    let fallbacks = give_to_fallbacks(connection, &undelivered).await?;
+    let undelivered: Vec<Undelivered> = undelivered.collect();
+    let fallbacks = give_to_fallbacks(connection, undelivered.iter()).await?;
     recorded.lanes.extend(fallbacks);
     Ok(recorded)
-}
-
-async fn insert(
-    connection: &mut SqliteConnection,
-    attempts: &[&Attempt],
-) -> Result<(), StoreError> {
-    let record = query!(RECORD_ATTEMPTS, json(attempts)?);
-    record.execute(connection).await?;
-    Ok(())
 }
 
 fn key(attempt: &Attempt) -> (&str, &str, u32) {
@@ -213,22 +196,7 @@ impl<'a> Outcome<'a> {
     }
 }
 
-impl FromRow for Attempt {
-    const TABLE: &'static str = "attempts";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            webhook: r.get("webhook")?,
-            number: r.get("number")?,
-            started_at: r.get("started_at")?,
-            duration_ms: r.get("duration_ms")?,
-            status: r.get("status")?,
-            error: r.get("error")?,
-            trigger: r.get("trigger")?,
-            answer: r.get("answer")?,
-            answer_cut: r.get("answer_cut")?,
-        })
-    }
-}
+read_columns!(Attempt, "attempts" by "event_id" {
+    event_id, webhook, number, started_at, duration_ms, status, error, trigger, answer,
+    answer_cut,
+});

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Copied, copy};
 use super::files::unfit;
 use super::filesystem::DatabaseFile;
-use super::staging::{CopyError, Entry, Staging, refused};
+use super::staging::{At, CopyError, Entry, Staging, refusal};
 use super::store::Store;
 use jobtrackd_clock::Clock;
 
@@ -23,7 +23,7 @@ const STAGING: &str = ".jobtrackd-backup-";
 /// Where a copy is to be, and a folder beside it in which it is made. Dropping it leaves nothing behind.
 #[derive(Debug)]
 pub struct BackupTarget {
-    place: Entry,
+    entry: Entry,
     replace: bool,
     staging: Staging,
     /// Whose the copy is to be.
@@ -31,7 +31,7 @@ pub struct BackupTarget {
 }
 
 impl BackupTarget {
-    /// Looks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
+    /// Checks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
     /// is the user and group that will make the copy, when that is not this process as it is.
     ///
     /// # Errors
@@ -42,15 +42,15 @@ impl BackupTarget {
         replace: bool,
         writer: Option<(u32, u32)>,
     ) -> Result<Self, CopyError> {
-        let place = Entry::of(target)?;
-        check(&place, &Entry::behind(database)?, replace)?;
-        let staging = place.staging(STAGING)?;
+        let entry = Entry::of(target)?;
+        check(&entry, &Entry::behind(database)?, replace)?;
+        let staging = entry.staging(STAGING)?;
         let owner = staging.owner()?;
         if let Some((user, group)) = writer {
             staging.give(user, group)?;
         }
         Ok(Self {
-            place,
+            entry,
             replace,
             staging,
             owner,
@@ -76,9 +76,9 @@ impl BackupTarget {
                 file.set_permissions(Permissions::from_mode(0o600))?;
                 file.sync_all()
             };
-            finish().map_err(|error| refused(path, &error))?;
+            finish().at(path)?;
         }
-        self.place.take(&self.staging, self.replace)
+        self.entry.take(&self.staging, self.replace)
     }
 }
 
@@ -97,7 +97,7 @@ impl Store {
         database.check()?;
         let copying = async {
             let database = Entry::behind(database.path)?;
-            copy(&database, &target.staging, &target.place.path, stop).await
+            copy(&database, &target.staging, &target.entry.path, stop).await
         };
         clock.held(copying).await
     }
@@ -106,22 +106,22 @@ impl Store {
 fn check(target: &Entry, database: &Entry, replace: bool) -> Result<(), CopyError> {
     let path = target.path.display();
     if database.owns(target)? {
-        return Err(CopyError::Refused(format!(
+        return Err(refusal!(
             "{path} belongs to the database itself; name another file"
-        )));
+        ));
     }
     let refusal = match target.found()? {
         Some(found) => why_not(&found, replace),
         None => None,
     };
     if let Some(reason) = refusal {
-        return Err(CopyError::Refused(format!("{path} {reason}")));
+        return Err(refusal!("{path} {reason}"));
     }
     if let Some(other) = target.has_content_beside()? {
-        return Err(CopyError::Refused(format!(
+        return Err(refusal!(
             "{} would be read as a part of the copy; remove it, or name another file",
             other.display()
-        )));
+        ));
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Many rows in one statement, as one JSON parameter.
 //!
-//! What is handed over as JSON is in memory several times over, and takes SQLite long to read. So rows go a piece at a time,
-//! and each long text goes beside them: a text that is a parameter of its own is just copied.
+//! JSON is in memory several times over, and takes SQLite long to read. So each statement takes a limited number of rows, and
+//! a long text goes beside them: a text that is a parameter of its own is just copied.
+
+use std::mem::take;
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::store::query;
-use crate::StoreError;
+use super::store::{execute, fetch_all, query};
+use crate::{Recordable, Result, StoreError};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
@@ -15,62 +17,79 @@ use jobtrackd_core::time::UnixMillis;
 const LONG: usize = 4 << 10;
 
 /// Most bytes of rows in the JSON of one statement (512 KiB), unless a single row has more.
-const PIECE: usize = 512 << 10;
+const CHUNK: usize = 512 << 10;
 
 /// Something that was observed of a job, with one text that may be long.
 #[derive(Serialize)]
 pub(super) struct Observed<'a, T> {
-    pub(super) job_id: &'a JobId,
-    pub(super) at: UnixMillis,
-    pub(super) text: Option<&'a str>,
-    /// About how many bytes the rest has.
-    #[serde(skip)]
-    pub(super) bytes: usize,
+    job_id: &'a JobId,
+    at: UnixMillis,
+    text: Option<&'a str>,
     #[serde(flatten)]
-    pub(super) fact: T,
+    fact: T,
 }
 
-/// Runs the statement for all rows, in order; answers with what it returns. The rows are `?1`; if there is only one, and its
+impl<'a, T> Observed<'a, T> {
+    pub(super) fn of(recordable: &'a Recordable, fact: T, text: Option<&'a str>) -> Self {
+        Self {
+            job_id: &recordable.observation.job_id,
+            at: recordable.observation.at,
+            text,
+            fact,
+        }
+    }
+}
+
+/// Runs the statement for all rows, in order, and returns what it returns. The rows are `?1`; if there is only one, and its
 /// text is long, that is `?2` and not in the row, else `?2` is NULL.
-pub(super) async fn execute_in_pieces<'a, T: Serialize>(
+pub(super) async fn execute_in_chunks<'a, T: Serialize>(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: impl Iterator<Item = Observed<'a, T>>,
-) -> Result<Vec<SqliteRow>, StoreError> {
-    let mut returned = Vec::new();
-    let (mut piece, mut bytes) = (Vec::new(), 0);
+) -> Result<Vec<SqliteRow>> {
+    let (mut returned, mut chunk) = (Vec::new(), String::new());
     for mut row in rows {
         let text = row.text.take_if(|text| text.len() > LONG);
-        let more = row.text.map_or(0, str::len) + row.bytes;
-        if text.is_some() || bytes + more > PIECE {
-            returned.extend(execute(connection, sql, &piece, None).await?);
-            (piece, bytes) = (Vec::new(), 0);
+        let row = json(&row)?;
+        if text.is_some() || chunk.len() + row.len() > CHUNK {
+            returned.extend(run(connection, sql, take(&mut chunk), None).await?);
         }
         if text.is_some() {
-            returned.extend(execute(connection, sql, &[row], text).await?);
+            returned.extend(run(connection, sql, row, text).await?);
         } else {
-            piece.push(row);
-            bytes += more;
+            chunk.push_str(if chunk.is_empty() { "" } else { "," });
+            chunk.push_str(&row);
         }
     }
-    returned.extend(execute(connection, sql, &piece, None).await?);
+    returned.extend(run(connection, sql, chunk, None).await?);
     Ok(returned)
 }
 
-async fn execute<R: Serialize>(
+async fn run(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    rows: &[R],
+    rows: String,
     text: Option<&str>,
-) -> Result<Vec<SqliteRow>, StoreError> {
+) -> Result<Vec<SqliteRow>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let query = query!(sql, json(rows)?, text);
-    Ok(query.fetch_all(connection).await?)
+    Ok(fetch_all(connection, query!(sql, format!("[{rows}]"), text)).await?)
+}
+
+/// Runs the statement for these rows, which are `?1`, if there are any; how many rows it changed.
+pub(super) async fn execute_rows<T: Serialize>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    rows: &[T],
+) -> Result<u64> {
+    match rows {
+        [] => Ok(0),
+        rows => Ok(execute(connection, query!(sql, json(rows)?)).await?),
+    }
 }
 
 /// A parameter that SQLite reads with `json_each`.
-pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|error| StoreError::Other(error.to_string()))
 }

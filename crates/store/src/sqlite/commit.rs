@@ -7,12 +7,12 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::attempts::record_attempts;
-use super::bulk::{Observed, execute_in_pieces, json};
+use super::bulk::{Observed, execute_in_chunks, execute_rows};
 use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
-use super::store::{Store, query};
+use super::store::{Store, execute, query};
 use super::users::record_users;
-use crate::{Batch, Committed, NewDelivery, Recordable, ScheduleUpdate, StoreError};
+use crate::{Batch, Committed, NewDelivery, Recordable, Result};
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::Event;
@@ -20,7 +20,7 @@ use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::transition::{KnownStep, Transition};
 
-/// What is written of a [`ScheduleUpdate`].
+/// What is written of a [`ScheduleUpdate`](crate::ScheduleUpdate).
 macro_rules! schedule_columns {
     () => {
         "
@@ -118,35 +118,26 @@ impl Store {
     /// Commits everything in the batch in one transaction.
     ///
     /// # Errors
-    /// Nothing of the batch is recorded then. [`StoreError::is_temporary`] says whether trying again makes sense.
-    pub async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+    /// Nothing of the batch is recorded then. [`is_temporary`](crate::StoreError::is_temporary) says whether trying again
+    /// makes sense.
+    pub async fn commit(&self, batch: &Batch) -> Result<Committed> {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
             let mut committed = record_observations(connection, &batch.observations, now).await?;
             let attempts = record_attempts(connection, &batch.attempts).await?;
-            committed.strange_attempts = attempts.strange;
+            committed.unexpected_attempts = attempts.unexpected;
             let mut lanes = attempts.lanes;
             lanes.extend(record_expiries(connection, &batch.expiries, now).await?);
             promote_heads(connection, &lanes, now).await?;
             let webhooks = lanes.into_iter().map(|lane| lane.webhook);
             committed.webhooks.extend(webhooks);
-            if !batch.schedules.is_empty() {
-                let record = query!(RECORD_SCHEDULES, json(&batch.schedules)?);
-                record.execute(&mut *connection).await?;
-            }
-            if !batch.poll_requests_taken.is_empty() {
-                let take = query!(TAKE_POLL_REQUESTS, json(&batch.poll_requests_taken)?);
-                take.execute(&mut *connection).await?;
-            }
+            execute_rows(connection, RECORD_SCHEDULES, &batch.schedules).await?;
+            execute_rows(connection, TAKE_POLL_REQUESTS, &batch.poll_requests_taken).await?;
             if let Some(seen) = batch.changes_seen {
-                query!(FORGET_CHANGES, seen)
-                    .execute(&mut *connection)
-                    .await?;
+                execute(connection, query!(FORGET_CHANGES, seen)).await?;
             }
             if let Some((origin, until)) = &batch.upstream_paused {
-                query!(PAUSE_UPSTREAM, origin, until.0)
-                    .execute(&mut *connection)
-                    .await?;
+                execute(connection, query!(PAUSE_UPSTREAM, origin, until.0)).await?;
             }
             Ok(committed)
         })
@@ -158,36 +149,37 @@ async fn record_observations(
     connection: &mut SqliteConnection,
     observations: &[Recordable],
     now: UnixMillis,
-) -> Result<Committed, StoreError> {
+) -> Result<Committed> {
     if observations.is_empty() {
         return Ok(Committed::default());
     }
     let jobs = observations.iter().map(job);
-    let returned = execute_in_pieces(connection, RECORD_JOBS, jobs).await?;
+    let returned = execute_in_chunks(connection, RECORD_JOBS, jobs).await?;
     let mut recorded: HashSet<JobId> = HashSet::with_capacity(returned.len());
     for row in &returned {
         recorded.extend(JobId::parse(row.try_get(0)?).ok());
     }
-    let fresh = || {
+    let changed = || {
         observations
             .iter()
             .filter(|each| recorded.contains(&each.observation.job_id))
     };
-    record_users(connection, fresh()).await?;
-    execute_in_pieces(connection, RECORD_STEPS, fresh().flat_map(steps)).await?;
-    execute_in_pieces(
+    record_users(connection, changed()).await?;
+    execute_in_chunks(connection, RECORD_STEPS, changed().flat_map(steps)).await?;
+    execute_in_chunks(
         connection,
         RECORD_TRANSITIONS,
-        fresh().flat_map(transitions),
+        changed().flat_map(transitions),
     )
     .await?;
-    execute_in_pieces(connection, RECORD_EVENTS, fresh().flat_map(events)).await?;
-    let deliveries: Vec<_> = fresh().flat_map(deliveries).collect();
-    if !deliveries.is_empty() {
-        let record = query!(RECORD_DELIVERIES, json(&deliveries)?);
-        record.execute(&mut *connection).await?;
-    }
-    let lanes: HashSet<Lane> = fresh().flat_map(lanes).collect();
+    execute_in_chunks(connection, RECORD_EVENTS, changed().flat_map(events)).await?;
+    execute_in_chunks(
+        connection,
+        RECORD_DELIVERIES,
+        changed().flat_map(deliveries),
+    )
+    .await?;
+    let lanes: HashSet<Lane> = changed().flat_map(lanes).collect();
     let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
     promote_heads(connection, &lanes, now).await?;
     Ok(Committed {
@@ -195,21 +187,6 @@ async fn record_observations(
         webhooks,
         ..Committed::default()
     })
-}
-
-fn observed<'a, T>(
-    each: &'a Recordable,
-    fact: T,
-    text: Option<&'a str>,
-    bytes: usize,
-) -> Observed<'a, T> {
-    Observed {
-        job_id: &each.observation.job_id,
-        at: each.observation.at,
-        text,
-        bytes,
-        fact,
-    }
 }
 
 #[derive(Serialize)]
@@ -226,27 +203,20 @@ struct ObservedJob<'a> {
 }
 
 fn job(each: &Recordable) -> Observed<'_, ObservedJob<'_>> {
-    let ScheduleUpdate {
-        progress,
-        next_poll_at,
-        ..
-    } = &each.schedule;
-    let seen = &each.observation;
+    let (seen, schedule) = (&each.observation, &each.schedule);
     let ended = seen.state.is_final();
     let failure = seen.failure.as_ref();
-    let failure = failure.and_then(|failure| serde_json::to_string(failure).ok());
-    let bytes = failure.as_ref().map_or(0, String::len);
     let fact = ObservedJob {
         revision: seen.revision,
         state: seen.state,
-        failure,
+        failure: failure.and_then(|failure| serde_json::to_string(failure).ok()),
         finished_at: ended.then_some(seen.at),
         event_bytes: seen.events.iter().map(|event| event.body.len()).sum(),
         is_limited: seen.limited,
-        next_poll_at: next_poll_at.filter(|_| !ended),
-        progress,
+        next_poll_at: schedule.next_poll_at.filter(|_| !ended),
+        progress: &schedule.progress,
     };
-    observed(each, fact, seen.resource.as_deref(), bytes)
+    Observed::of(each, fact, seen.resource.as_deref())
 }
 
 #[derive(Serialize)]
@@ -264,9 +234,8 @@ fn steps(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedStep<'_
         .collect();
     seen.steps.iter().map(move |step| {
         let changed = changed.contains(&(step.title.as_str(), step.occurrence));
-        let bytes = step.title.len() + step.status.len();
         let fact = ObservedStep { changed, step };
-        observed(each, fact, step.result.as_deref(), bytes)
+        Observed::of(each, fact, step.result.as_deref())
     })
 }
 
@@ -280,34 +249,25 @@ struct ObservedTransition<'a> {
 fn transitions(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedTransition<'_>>> {
     let remote_updated = each.observation.remote_updated.as_deref();
     each.observation.transitions.iter().map(move |transition| {
-        let texts = [
-            transition.from.as_deref(),
-            Some(&*transition.to),
-            remote_updated,
-        ];
-        let bytes = texts.into_iter().flatten().map(str::len).sum::<usize>();
         let fact = ObservedTransition {
             remote_updated,
             transition,
         };
-        let bytes = bytes + transition.title.len();
-        observed(each, fact, transition.result.as_deref(), bytes)
+        Observed::of(each, fact, transition.result.as_deref())
     })
 }
 
 fn events(each: &Recordable) -> impl Iterator<Item = Observed<'_, &Event>> {
     let events = each.observation.events.iter();
-    events.map(|event| observed(each, event, Some(&event.body), 0))
+    events.map(|event| Observed::of(each, event, Some(&event.body)))
 }
 
 fn deliveries(each: &Recordable) -> impl Iterator<Item = Observed<'_, &NewDelivery>> {
     let deliveries = each.deliveries.iter();
-    deliveries.map(|delivery| observed(each, delivery, None, 0))
+    deliveries.map(|delivery| Observed::of(each, delivery, None))
 }
 
 fn lanes(each: &Recordable) -> impl Iterator<Item = Lane> {
-    each.deliveries.iter().map(|delivery| Lane {
-        webhook: delivery.webhook.clone(),
-        job_id: each.observation.job_id.clone(),
-    })
+    let deliveries = each.deliveries.iter();
+    deliveries.map(|delivery| Lane::of(&delivery.webhook, &each.observation.job_id))
 }

@@ -4,16 +4,16 @@
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::files::check_names;
 use super::open::{plain_options, read_schema};
 use super::shortage::judge;
-use super::staging::{CopyError, Entry, Staging, refused};
-use super::store::integer;
-use crate::StoreError;
+use super::staging::{At, CopyError, Entry, Staging, refusal};
+use super::store::{execute, integer, query, value};
+use crate::{Result, StoreError};
 
 /// So often, in steps of SQLite's virtual machine, it checks whether to go on.
 const STEPS: i32 = 10_000;
@@ -45,38 +45,30 @@ pub(super) async fn copy(
 ) -> Result<Copied, CopyError> {
     let (from_path, target_path) = (from.path.display(), target.display());
     let original = options_of(from)?;
-    let (schema, _) = examine(&original, &from.path, false, stop)
-        .await
-        .map_err(|error| {
-            explained(error, &from.path, target, |reason| {
-                format!(
-                    "{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE"
-                )
-            })
-        })?;
+    let examined = examine(&original, &from.path, false, stop).await;
+    let (schema, _) = examined.map_err(explained(&from.path, target, |reason| {
+        format!("{from_path} is damaged: {reason}; restore a backup with: jobtrackd restore FILE")
+    }))?;
     let into = &staged.file.path;
     let file = staged.create("")?;
-    vacuum(&original, into, stop).await.map_err(|error| {
-        explained(error, &from.path, target, |reason| {
-            format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
-        })
-    })?;
-    let copied = plain_options(into).read_only(true);
-    let (found, jobs) = examine(&copied, into, true, stop).await.map_err(|error| {
-        explained(error, &from.path, target, |reason| {
-            format!(
-                "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
-            )
-        })
-    })?;
+    let copied = vacuum(&original, into, stop).await;
+    copied.map_err(explained(&from.path, target, |reason| {
+        format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
+    }))?;
+    let examined = examine(&plain_options(into).read_only(true), into, true, stop).await;
+    let (found, jobs) = examined.map_err(explained(&from.path, target, |reason| {
+        format!(
+            "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
+        )
+    }))?;
     if found != schema {
-        return Err(CopyError::Refused(format!(
+        return Err(refusal!(
             "the schema of {from_path} changed from {schema} to {found} meanwhile; try again"
-        )));
+        ));
     }
     let flushed = file.sync_all().and_then(|()| file.metadata());
     Ok(Copied {
-        bytes: flushed.map_err(|error| refused(into, &error))?.len(),
+        bytes: flushed.at(into)?.len(),
         jobs,
         schema,
     })
@@ -87,15 +79,11 @@ fn options_of(from: &Entry) -> Result<SqliteConnectOptions, CopyError> {
     match from.found()? {
         None => return Err(StoreError::Absent(path.clone()).into()),
         Some(found) if !found.is_file() => {
-            return Err(CopyError::Refused(format!(
-                "{} is not a file",
-                path.display()
-            )));
+            return Err(refusal!("{} is not a file", path.display()));
         }
         Some(_) => check_names(path)?,
     }
-    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
-        .map_err(|error| refused(path, &error.into()))?;
+    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).at(path)?;
     Ok(plain_options(path))
 }
 
@@ -127,11 +115,11 @@ pub(super) async fn settle_copy(
         Ok((schema, jobs))
     };
     let alone = alone.await;
-    let (schema, jobs) = alone.map_err(|error| explained(error, from, target, damaged))?;
+    let (schema, jobs) = alone.map_err(explained(from, target, damaged))?;
     let file = staged.file.open()?;
     let flushed = file.sync_all().and_then(|()| file.metadata());
     Ok(Copied {
-        bytes: flushed.map_err(|error| refused(from, &error))?.len(),
+        bytes: flushed.at(from)?.len(),
         jobs,
         schema,
     })
@@ -150,10 +138,7 @@ async fn examine(
             return Err(StoreError::Foreign(path.to_owned()));
         }
         if thoroughly {
-            let found: String = sqlx::query(INTEGRITY)
-                .fetch_one(&mut *connection)
-                .await?
-                .try_get(0)?;
+            let found: String = value(connection, query!(INTEGRITY)).await?;
             if found != "ok" {
                 return Err(StoreError::Damaged(found));
             }
@@ -170,15 +155,10 @@ async fn vacuum(
 ) -> Result<(), CopyError> {
     let Some(name) = into.to_str() else {
         let path = into.display();
-        return Err(CopyError::Refused(format!(
-            "{path} is not UTF-8; name another file"
-        )));
+        return Err(refusal!("{path} is not UTF-8; name another file"));
     };
     let copying = async |connection: &mut SqliteConnection| {
-        sqlx::query("VACUUM INTO ?1")
-            .bind(name)
-            .execute(connection)
-            .await?;
+        execute(connection, query!("VACUUM INTO ?1", name)).await?;
         Ok(())
     };
     with(options, stop, copying).await
@@ -188,7 +168,7 @@ async fn vacuum(
 async fn with<T>(
     options: &SqliteConnectOptions,
     stop: &CancellationToken,
-    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
 ) -> Result<T, CopyError> {
     let working = async {
         let mut connection = SqliteConnection::connect_with(options).await?;
@@ -212,21 +192,20 @@ async fn with<T>(
 
 /// The error with the files' names and what to do about it; `damaged` says it for the reasons that SQLite gives.
 fn explained(
-    error: CopyError,
     from: &Path,
     target: &Path,
     damaged: impl FnOnce(&str) -> String,
-) -> CopyError {
+) -> impl FnOnce(CopyError) -> CopyError {
     let (from, target) = (from.display(), target.display());
-    match error {
-        CopyError::Store(StoreError::Busy) => CopyError::Refused(format!(
+    move |error| match error {
+        CopyError::Store(StoreError::Busy) => refusal!(
             "{from} is locked by another program; find it with fuser -v {from}, and try again"
-        )),
-        CopyError::Store(StoreError::Full) => CopyError::Refused(format!(
+        ),
+        CopyError::Store(StoreError::Full) => refusal!(
             "cannot write {target}: the disk is full; make space there, or use another disk"
-        )),
+        ),
         CopyError::Store(StoreError::Short(shortage)) => {
-            CopyError::Refused(format!("cannot write {target}: {shortage}"))
+            refusal!("cannot write {target}: {shortage}")
         }
         CopyError::Store(StoreError::Damaged(reason) | StoreError::Other(reason)) => {
             CopyError::Refused(damaged(&reason))

@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
 use strum::IntoEnumIterator;
 
 use super::files::beside;
-use super::store::{Store, query};
-use crate::{Counts, MOST_COUNTED, StoreError, WebhookCounts};
+use super::rows::Reading;
+use super::store::{Store, query, value};
+use crate::{Counts, MOST_COUNTED, Result, WebhookCounts};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -34,7 +33,8 @@ pub(super) const OLDEST_OF_WEBHOOK: &str = "
     JOIN events AS e ON e.id = head.event_id";
 
 pub(super) const UNDELIVERED_OF_WEBHOOK: &str = "
-    SELECT coalesce(sum(d.state = 'exhausted'), 0), coalesce(sum(d.state = 'disabled'), 0)
+    SELECT coalesce(sum(d.state = 'exhausted'), 0) AS exhausted, coalesce(sum(d.state = 'disabled'), 0) AS disabled,
+           max(CASE WHEN d.state = 'exhausted' THEN e.created_at END) AS latest
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2";
 
@@ -43,7 +43,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn counts(&self, webhooks: &[WebhookName]) -> Result<Counts, StoreError> {
+    pub async fn counts(&self, webhooks: &[WebhookName]) -> Result<Counts> {
         let mut jobs = Vec::new();
         for state in JobState::iter() {
             let count = query!(JOBS_OF_STATE, state.as_str(), MOST_COUNTED);
@@ -51,14 +51,8 @@ impl Store {
         }
         let mut of_webhooks = Vec::new();
         for webhook in webhooks {
-            let health = self.webhook_health(webhook).await?;
-            let count = async |snapshot: &mut _| of_webhook(snapshot, webhook).await;
-            of_webhooks.push(WebhookCounts {
-                is_held: health.health.hold().is_some(),
-                is_disabled: health.disabled.is_some(),
-                paused_until: health.paused_until,
-                ..self.snapshot(count).await?
-            });
+            let counts = self.count(webhook, MOST_COUNTED.into(), SEARCHED);
+            of_webhooks.push(counts.await?);
         }
         let file = self.shared.files.database();
         Ok(Counts {
@@ -68,28 +62,45 @@ impl Store {
             wal_bytes: bytes_of(&beside(file, "-wal")),
         })
     }
-}
 
-async fn of_webhook(
-    connection: &mut SqliteConnection,
-    name: &WebhookName,
-) -> Result<WebhookCounts, sqlx::Error> {
-    let pending = query!(PENDING_OF_WEBHOOK, name.as_str(), MOST_COUNTED);
-    let pending = pending.fetch_one(&mut *connection).await?;
-    let oldest = query!(OLDEST_OF_WEBHOOK, name.as_str(), SEARCHED);
-    let oldest = oldest.fetch_one(&mut *connection).await?;
-    let undelivered = query!(UNDELIVERED_OF_WEBHOOK, name.as_str(), SEARCHED);
-    let undelivered = undelivered.fetch_one(connection).await?;
-    Ok(WebhookCounts {
-        name: name.clone(),
-        pending: pending.try_get::<i64, _>(0)?.unsigned_abs(),
-        oldest_pending: oldest.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
-        exhausted: undelivered.try_get::<i64, _>(0)?.unsigned_abs(),
-        disabled: undelivered.try_get::<i64, _>(1)?.unsigned_abs(),
-        is_held: false,
-        is_disabled: false,
-        paused_until: None,
-    })
+    /// What a webhook has not received, without the limits of [`Store::counts`] to what is pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn backlog(&self, webhook: &WebhookName) -> Result<WebhookCounts> {
+        self.count(webhook, i64::MAX, i64::MAX).await
+    }
+
+    async fn count(
+        &self,
+        webhook: &WebhookName,
+        pending: i64,
+        heads: i64,
+    ) -> Result<WebhookCounts> {
+        let health = self.webhook_health(webhook).await?;
+        let name = webhook.as_str();
+        let (pending, oldest, undelivered) = self
+            .snapshot(async |snapshot| {
+                let undelivered = query!(UNDELIVERED_OF_WEBHOOK, name, SEARCHED);
+                Ok((
+                    value(snapshot, query!(PENDING_OF_WEBHOOK, name, pending)).await?,
+                    value(snapshot, query!(OLDEST_OF_WEBHOOK, name, heads)).await?,
+                    undelivered.fetch_one(snapshot).await?,
+                ))
+            })
+            .await?;
+        let (pending, oldest): (i64, Option<i64>) = (pending, oldest);
+        let r = Reading::new(&undelivered, "deliveries", "webhook");
+        Ok(WebhookCounts {
+            name: webhook.clone(),
+            pending: pending.unsigned_abs(),
+            oldest_pending: oldest.map(UnixMillis),
+            exhausted: r.get("exhausted")?,
+            latest_exhausted: r.get("latest")?,
+            disabled: r.get("disabled")?,
+            health,
+        })
+    }
 }
 
 /// A file that is not there, as the log may be, has none.

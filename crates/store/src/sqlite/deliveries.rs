@@ -6,14 +6,12 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::NEWEST_EVENT;
-use super::rows::{FromRow, Reading};
-use super::store::{Store, integer, query};
-use crate::{
-    DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, ListedDelivery,
-    StoreError,
-};
+use super::rows::{FromRow, Reading, read_columns};
+use super::store::{Store, fetch_all, integer, query};
+use crate::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, Result};
 use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
 use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
 /// Most heads that are searched for such as cannot be read.
@@ -45,7 +43,7 @@ macro_rules! due {
 pub(super) const DUE: &str = due!("d.next_attempt_at <= ?2 ORDER BY d.next_attempt_at LIMIT ?3");
 
 /// The condition on the state is that of the index; the `+` keeps SQLite from going through all that is due.
-pub(super) const DUE_AND_FRESH: &str = due!(
+pub(super) const DUE_AND_EXPIRING: &str = due!(
     "+d.next_attempt_at <= ?2 AND d.state IN ('pending', 'disabled') AND d.expires_at > ?2
      ORDER BY d.next_attempt_at LIMIT ?3"
 );
@@ -73,27 +71,35 @@ pub(super) const NEXT: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'pending' LIMIT ?1)";
 
-/// Most events that one call searches.
-const WINDOW: i64 = 10_000;
+/// Most events that one search for deliveries goes through.
+pub(super) const WINDOW: i64 = 10_000;
 
-macro_rules! listed {
-    ($condition:literal) => {
+/// Deliveries with their events, of the events after `?1` up to `?2`.
+macro_rules! deliveries_of {
+    ($events:literal, $order:literal) => {
         concat!(
             "SELECT e.cursor, e.type, e.created_at, d.*
              FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
              WHERE ",
-            $condition,
+            $events,
             " AND (?3 IS NULL OR d.webhook = ?3) AND (?4 IS NULL OR d.state = ?4)
               AND (?5 IS NULL OR e.type = ?5)
-             ORDER BY e.cursor DESC, d.webhook LIMIT ?6"
+              AND (?6 IS NULL OR e.created_at >= ?6) AND (?7 IS NULL OR e.created_at <= ?7)
+             ORDER BY ",
+            $order,
+            ", d.webhook LIMIT ?8"
         )
     };
 }
+pub(super) use deliveries_of;
 
-pub(super) const LIST_DELIVERIES: &str = listed!("e.cursor < ?1 AND e.cursor >= ?2");
+pub(super) const LIST_DELIVERIES: &str =
+    deliveries_of!("e.cursor > ?1 AND e.cursor <= ?2", "e.cursor DESC");
 
-pub(super) const DELIVERIES_OF_JOB: &str =
-    listed!("e.job_id = ?7 AND +e.cursor < ?1 AND +e.cursor >= ?2");
+pub(super) const DELIVERIES_OF_JOB: &str = deliveries_of!(
+    "e.job_id = ?9 AND +e.cursor > ?1 AND +e.cursor <= ?2",
+    "e.cursor DESC"
+);
 
 impl Store {
     /// The heads of a webhook's lanes that are due at `now`, longest due first.
@@ -105,25 +111,21 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        let rows = self
-            .rows(query!(DUE, webhook.as_str(), now.0, limit))
-            .await?;
-        Ok(readable(&rows))
+    ) -> Result<DueDeliveries> {
+        self.due(DUE, webhook, now, limit).await
     }
 
     /// Those of them that will expire, likewise.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn fresh_deliveries_due(
+    pub async fn expiring_deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        let query = query!(DUE_AND_FRESH, webhook.as_str(), now.0, limit);
-        Ok(readable(&self.rows(query).await?))
+    ) -> Result<DueDeliveries> {
+        self.due(DUE_AND_EXPIRING, webhook, now, limit).await
     }
 
     /// The heads of a webhook's lanes, due or not, in the order in which a held webhook is probed: those that were never
@@ -136,8 +138,18 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<DueDeliveries, StoreError> {
-        let query = query!(TO_PROBE, webhook.as_str(), now.0, limit);
+    ) -> Result<DueDeliveries> {
+        self.due(TO_PROBE, webhook, now, limit).await
+    }
+
+    async fn due(
+        &self,
+        sql: &'static str,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<DueDeliveries> {
+        let query = query!(sql, webhook.as_str(), now.0, limit);
         Ok(readable(&self.rows(query).await?))
     }
 
@@ -149,7 +161,7 @@ impl Store {
     pub async fn unreadable_deliveries(
         &self,
         webhook: &WebhookName,
-    ) -> Result<Vec<(String, String)>, StoreError> {
+    ) -> Result<Vec<(String, String)>> {
         let rows = self
             .rows(query!(HEADS, webhook.as_str(), MOST_HEADS))
             .await?;
@@ -165,7 +177,7 @@ impl Store {
         &self,
         webhook: &WebhookName,
         event_id: &str,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<Vec<u8>>> {
         let rows = self.rows(query!(BODY, event_id, webhook.as_str())).await?;
         // As bytes: the body is sent as it is, UTF-8 or not.
         Ok(rows
@@ -182,7 +194,7 @@ impl Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, StoreError> {
+    ) -> Result<Option<UnixMillis>> {
         let next: Option<i64> = self.value(query!(NEXT, webhook.as_str(), now.0)).await?;
         Ok(next.map(UnixMillis))
     }
@@ -191,7 +203,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32, StoreError> {
+    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32> {
         self.value(query!(PENDING, limit)).await
     }
 
@@ -199,47 +211,53 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list_deliveries(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> Result<DeliveryPage, StoreError> {
+    pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryPage> {
+        let job = filter.job.as_ref().map(JobId::as_str);
         let (found, first) = self
             .snapshot(async |snapshot| {
-                let newest = integer(snapshot, NEWEST_EVENT).await?;
-                let before = filter.before.unwrap_or(newest + 1);
-                let (sql, first) = match filter.job {
-                    Some(_) => (DELIVERIES_OF_JOB, 0),
-                    None => (LIST_DELIVERIES, before.saturating_sub(WINDOW).max(0)),
+                let last = match filter.before {
+                    Some(before) => before.saturating_sub(1),
+                    None => integer(snapshot, NEWEST_EVENT).await?,
                 };
-                let mut query = query!(
+                let (sql, first) = match job {
+                    Some(_) => (DELIVERIES_OF_JOB, 0),
+                    None => (LIST_DELIVERIES, (last + 1).saturating_sub(WINDOW).max(0)),
+                };
+                let query = query!(
                     sql,
-                    before,
-                    first,
+                    first - 1,
+                    last,
                     &filter.webhook,
                     filter.state.map(DeliveryState::as_str),
                     filter.kind.map(EventType::as_str),
-                    filter.limit
+                    None::<i64>,
+                    None::<i64>,
+                    filter.limit,
+                    job
                 );
-                if let Some(job) = &filter.job {
-                    query = query.bind(job.as_str());
-                }
-                Ok((query.fetch_all(snapshot).await?, first))
+                Ok((fetch_all(snapshot, query).await?, first))
             })
             .await?;
-        let mut page = DeliveryPage {
-            deliveries: Vec::new(),
-            unreadable: Vec::new(),
+        let (deliveries, unreadable) = listed(&found);
+        Ok(DeliveryPage {
+            deliveries,
+            unreadable,
             // Cursors begin with 1.
             stopped: (first > 1).then_some(first),
-        };
-        for row in &found {
-            match ListedDelivery::from_row(row) {
-                Ok(delivery) => page.deliveries.push(delivery),
-                Err(error) => page.unreadable.push(error.to_string()),
-            }
-        }
-        Ok(page)
+        })
     }
+}
+
+/// The deliveries that can be read, and why the others cannot.
+pub(super) fn listed(rows: &[SqliteRow]) -> (Vec<DeliveryRow>, Vec<String>) {
+    let (mut deliveries, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        match DeliveryRow::from_row(row) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err(error) => unreadable.push(error.to_string()),
+        }
+    }
+    (deliveries, unreadable)
 }
 
 /// Another program may have changed a row; the other deliveries must not suffer for it.
@@ -261,7 +279,7 @@ impl FromRow for DueDelivery {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "event_id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             event_id: r.get("event_id")?,
             job_id: r.get("job_id")?,
@@ -279,38 +297,7 @@ impl FromRow for DueDelivery {
     }
 }
 
-impl FromRow for DeliveryRow {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            sequence: r.get("sequence")?,
-            webhook: r.get("webhook")?,
-            state: r.get("state")?,
-            attempts: r.get("attempts")?,
-            next_attempt_at: r.get("next_attempt_at")?,
-            delivered_at: r.get("delivered_at")?,
-            last_status: r.get("last_status")?,
-            last_error: r.get("last_error")?,
-            expired_at: r.get("expired_at")?,
-            fallback_for: r.get("fallback_for")?,
-        })
-    }
-}
-
-impl FromRow for ListedDelivery {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "event_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            cursor: r.get("cursor")?,
-            job_id: r.get("job_id")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-            delivery: DeliveryRow::read(r)?,
-        })
-    }
-}
+read_columns!(DeliveryRow, "deliveries" by "event_id" {
+    cursor, event_id, job_id, sequence, kind = "type", created_at, webhook, state, attempts, next_attempt_at,
+    delivered_at, last_status, last_error, expired_at, fallback_for
+});

@@ -1,14 +1,14 @@
 //! Events in the order of their commits, for receivers that catch up.
 
-use super::rows::{FromRow, Reading, read_all};
+use super::rows::{read_all, read_columns};
 use super::store::{Store, integer, query};
-use crate::{EventFilter, EventPage, EventRow, RecordedEvent, StoreError};
+use crate::{EventFilter, EventPage, EventRow, RecordedEvent, Result};
 use jobtrackd_core::event::EventType;
 
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
 
-/// Cursors of rows that a transaction took back come again, those of rows that anybody has seen never do.
+/// Cursors of rows that a transaction rolled back come again, those of rows that anybody has seen never do.
 pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(cursor), 0) FROM events";
 
 /// The bodies are read only of those that fit.
@@ -43,11 +43,11 @@ pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
 const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
 
 impl Store {
-    /// The place of the newest event, 0 when there is none.
+    /// The cursor of the newest event, 0 when there is none.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+    pub async fn newest_event(&self) -> Result<i64> {
         self.value(query!(NEWEST_EVENT)).await
     }
 
@@ -55,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn has_event(&self, id: &str) -> Result<bool, StoreError> {
+    pub async fn has_event(&self, id: &str) -> Result<bool> {
         self.value(query!(HAS_EVENT, id)).await
     }
 
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage> {
         let kind = filter.kind.map(EventType::as_str);
         let (rows, newest, last) = self
             .snapshot(async |snapshot| {
@@ -97,33 +97,10 @@ impl Store {
     }
 }
 
-impl FromRow for EventRow {
-    const TABLE: &'static str = "events";
-    const KEY: &'static str = "id";
+read_columns!(EventRow, "events" by "id" {
+    id, sequence, kind = "type", created_at,
+});
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: r.get("id")?,
-            sequence: r.get("sequence")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-        })
-    }
-}
-
-impl FromRow for RecordedEvent {
-    const TABLE: &'static str = "events";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            cursor: r.get("cursor")?,
-            id: r.get("id")?,
-            job_id: r.get("job_id")?,
-            sequence: r.get("sequence")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-            body: r.get("body")?,
-        })
-    }
-}
+read_columns!(RecordedEvent, "events" by "id" {
+    cursor, id, job_id, sequence, kind = "type", created_at, body,
+});

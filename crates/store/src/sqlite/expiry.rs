@@ -1,16 +1,15 @@
 //! Events that expire before a webhook takes them, and the webhooks that get them instead.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::{FromRow, read_all};
-use super::store::{Store, query};
-use crate::{Expiry, StoreError};
+use super::store::{Store, fetch_all, query};
+use crate::{Result, Undelivered};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
@@ -55,14 +54,14 @@ impl Store {
         webhook: &WebhookName,
         now: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<Expiry>, StoreError> {
+    ) -> Result<Vec<Undelivered>> {
         let rows = self
             .rows(query!(EXPIRED, webhook.as_str(), now.0, limit))
             .await?;
         // What cannot be read is not sent either, and is logged when it is due.
         let lanes = rows.iter().filter_map(|row| {
             let Lane { webhook, job_id } = Lane::from_row(row).ok()?;
-            Some(Expiry {
+            Some(Undelivered {
                 event_id: row.try_get("event_id").ok()?,
                 job_id,
                 webhook,
@@ -80,68 +79,50 @@ impl Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
-    ) -> Result<Option<UnixMillis>, StoreError> {
+    ) -> Result<Option<UnixMillis>> {
         let query = query!(NEXT_EXPIRY, webhook.as_str(), now.0);
         let next: Option<i64> = self.value(query).await?;
         Ok(next.map(UnixMillis))
     }
 }
 
-/// An event that a webhook will not get, and who gets it instead.
-#[derive(Serialize)]
-pub(super) struct Undelivered<'a> {
-    pub(super) event_id: &'a str,
-    pub(super) webhook: &'a WebhookName,
-    pub(super) fallback: &'a WebhookName,
-}
-
-/// Gives up what has expired by `now`; answers with the lanes whose head may have changed.
+/// Gives up what has expired by `now`; returns the lanes whose head may have changed.
 pub(super) async fn record_expiries(
     connection: &mut SqliteConnection,
-    expiries: &[Expiry],
+    expiries: &[Undelivered],
     now: UnixMillis,
-) -> Result<HashSet<Lane>, StoreError> {
+) -> Result<HashSet<Lane>> {
     if expiries.is_empty() {
         return Ok(HashSet::new());
     }
-    let expire = query!(RECORD_EXPIRIES, json(expiries)?, now.0);
-    let expired = expire.fetch_all(&mut *connection).await?;
-    let by_key: HashMap<(&str, &str), &Expiry> = expiries
-        .iter()
-        .map(|expiry| ((expiry.event_id.as_str(), expiry.webhook.as_str()), expiry))
-        .collect();
-    let mut lanes = HashSet::new();
-    let mut undelivered = Vec::new();
+    let expired = fetch_all(connection, query!(RECORD_EXPIRIES, json(expiries)?, now.0)).await?;
+    let mut given_up = HashSet::new();
     for row in &expired {
-        let key: (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let Some(expiry) = by_key.get(&key) else {
-            continue;
-        };
-        lanes.insert(Lane {
-            webhook: expiry.webhook.clone(),
-            job_id: expiry.job_id.clone(),
-        });
-        undelivered.extend(expiry.fallback.as_ref().map(|fallback| Undelivered {
-            event_id: &expiry.event_id,
-            webhook: &expiry.webhook,
-            fallback,
-        }));
+        given_up.insert((row.try_get(0)?, row.try_get(1)?));
     }
-    lanes.extend(give_to_fallbacks(connection, &undelivered).await?);
+    let given_up = expiries
+        .iter()
+        .filter(|expiry| given_up.contains(&(expiry.event_id.as_str(), expiry.webhook.as_str())));
+    let mut lanes: HashSet<Lane> = given_up
+        .clone()
+        .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
+        .collect();
+    lanes.extend(give_to_fallbacks(connection, given_up).await?);
     Ok(lanes)
 }
 
-/// Makes the deliveries to the fallbacks; answers with their lanes. An event may come to its lane late, in front of others
+/// Makes the deliveries to the fallbacks; returns their lanes. An event may come to its lane late, in front of others
 /// that wait there already.
-pub(super) async fn give_to_fallbacks(
+pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
-    undelivered: &[Undelivered<'_>],
-) -> Result<HashSet<Lane>, StoreError> {
+    undelivered: impl Iterator<Item = &'a Undelivered>,
+) -> Result<HashSet<Lane>> {
+    let undelivered: Vec<&Undelivered> =
+        undelivered.filter(|each| each.fallback.is_some()).collect();
     if undelivered.is_empty() {
         return Ok(HashSet::new());
     }
-    let give = query!(GIVE_TO_FALLBACKS, json(undelivered)?);
-    let rows = give.fetch_all(&mut *connection).await?;
+    let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(&undelivered)?)).await?;
     let lanes = read_all(&rows)?.into_iter().collect();
     demote_others(connection, &lanes).await?;
     Ok(lanes)

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use crate::StoreError;
+use crate::{Result, StoreError};
 
 /// The log and its index, which are there while anybody has the database open.
 const LOG: [&str; 2] = ["-wal", "-shm"];
@@ -24,7 +24,7 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
 
 /// Refuses a database with a second name, and what lies beside it but is not a file of its own. What cannot be
 /// examined is left to whoever opens it.
-pub(super) fn check_names(database: &Path) -> Result<(), StoreError> {
+pub(super) fn check_names(database: &Path) -> Result<()> {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let path = beside(database, ending);
         let Ok(found) = fs::symlink_metadata(&path) else {
@@ -64,7 +64,7 @@ pub(super) struct Files {
     /// As they were seen first; SQLite makes them with the first transaction.
     log: Mutex<[Option<FileId>; LOG.len()]>,
     /// What became of the log that was taken away, and of its rows.
-    pub(super) fate: OnceCell<Option<String>>,
+    pub(super) log_outcome: OnceCell<Option<String>>,
 }
 
 /// Where the log is that this process has open.
@@ -76,19 +76,19 @@ pub(super) enum LogState {
     /// share the index, and with it SQLite's locks, with this process.
     Movable,
     /// Others use another log.
-    Parted,
+    Replaced,
     /// The database itself is gone or another file.
     OtherDatabase,
 }
 
 impl Files {
-    pub(super) fn of(name: &Path, real: &Path) -> Result<Self, StoreError> {
+    pub(super) fn of(name: &Path, real: &Path) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             real: real.to_owned(),
             database: FileId::of(name)?,
             log: Mutex::default(),
-            fate: OnceCell::new(),
+            log_outcome: OnceCell::new(),
         })
     }
 
@@ -98,16 +98,16 @@ impl Files {
 
     /// Fails once one of the files is gone or another one. The first call notes which they are, so a connection must have
     /// the log open.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(super) fn check(&self) -> Result<()> {
         self.compare(true)
     }
 
     /// The same of files that were seen before.
-    pub(super) fn check_known(&self) -> Result<(), StoreError> {
+    pub(super) fn check_known(&self) -> Result<()> {
         self.compare(false)
     }
 
-    fn compare(&self, note: bool) -> Result<(), StoreError> {
+    fn compare(&self, note: bool) -> Result<()> {
         // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
         if FileId::of(&self.name)? != self.database {
             let replaced = format!("{} is another file now", self.name.display());
@@ -149,13 +149,13 @@ impl Files {
             [None, None] => LogState::Movable,
             [None, Some(_)] if index_found == index => LogState::Movable,
             [Some(other), Some(_)] if index_found == index && is_empty(other) => LogState::Movable,
-            _ => LogState::Parted,
+            _ => LogState::Replaced,
         }
     }
 
     /// Whether others use this database with another log than ours. What ours holds must not be moved into the database
     /// then: they have built on what the file holds without it.
-    pub(super) fn are_parted(&self) -> bool {
+    pub(super) fn has_other_log(&self) -> bool {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         LOG.into_iter().zip(log.iter()).any(|(ending, first)| {
             let found = FileId::found(&beside(&self.real, ending));
@@ -172,7 +172,7 @@ struct FileId {
 }
 
 impl FileId {
-    fn of(path: &Path) -> Result<Self, StoreError> {
+    fn of(path: &Path) -> Result<Self> {
         let found = fs::metadata(path)
             .map_err(|error| StoreError::Damaged(format!("{} is gone: {error}", path.display())))?;
         Ok(Self::from(&found))

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::StoreError;
+use crate::{Result, StoreError};
 
 /// A database file, and what the configuration allows of it.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl<'a> DatabaseFile<'a> {
     ///
     /// # Errors
     /// [`StoreError::NetworkFilesystem`].
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub fn check(&self) -> Result<()> {
         match Filesystem::of(self.path) {
             Ok(found) if found.kind == FilesystemKind::Network && !self.allow_network => {
                 Err(StoreError::NetworkFilesystem {

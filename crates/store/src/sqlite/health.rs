@@ -4,13 +4,9 @@ use sqlx::Row;
 
 use super::rows::Reading;
 use super::store::{Store, query};
-use crate::{Backlog, JobsHealth, StoreError};
-use jobtrackd_core::delivery::WebhookName;
+use crate::{JobsHealth, Result};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
-
-/// How many of the newest events are searched for deliveries that were given up: they are in no index.
-const LATEST_EVENTS: i64 = 10_000;
 
 /// Most findings of a check of the file.
 const QUICK_CHECK: &str = "PRAGMA quick_check(5)";
@@ -30,7 +26,7 @@ pub(super) const JOBS_HEALTH: &str = "
     FROM jobs WHERE finished_at IS NULL";
 
 /// Numbers that no version writes. A sum beyond an integer is refused by the table, and so is all that is seen of the job.
-pub(super) const SPOILT: &str = "
+pub(super) const INVALID: &str = "
     SELECT id FROM jobs WHERE finished_at IS NULL AND (
         polls < 0 OR quiet_polls NOT BETWEEN 0 AND 4294967295 OR consecutive_errors NOT BETWEEN 0 AND 4294967295
         OR event_bytes NOT BETWEEN 0 AND 1125899906842624
@@ -38,36 +34,18 @@ pub(super) const SPOILT: &str = "
                    AND (position NOT BETWEEN 0 AND 4294967295 OR occurrence NOT BETWEEN 0 AND 4294967295)))
     LIMIT 100";
 
-pub(super) const WAITING: &str = "
-    SELECT count(*) AS pending FROM deliveries WHERE webhook = ?1 AND state = 'pending'";
-
-/// The first of each lane is the oldest of it.
-pub(super) const WAITING_SINCE: &str = "
-    SELECT min(e.created_at) AS since
-    FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.webhook = ?1 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL";
-
-pub(super) const GIVEN_UP: &str = "
-    SELECT count(*) AS exhausted, max(e.created_at) AS latest
-    FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
-    WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2 AND d.state = 'exhausted'";
-
 impl Store {
     /// How the unfinished jobs are: which of them were due before `due_before`, and which have failed `errors` polls in
     /// a row.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn jobs_health(
-        &self,
-        due_before: UnixMillis,
-        errors: u32,
-    ) -> Result<JobsHealth, StoreError> {
+    pub async fn jobs_health(&self, due_before: UnixMillis, errors: u32) -> Result<JobsHealth> {
         let query = query!(JOBS_HEALTH, due_before.0, errors);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
-        let mut spoilt = Vec::new();
-        for row in self.rows(query!(SPOILT)).await? {
-            spoilt.push(self.what_is_wrong(row.try_get(0)?).await);
+        let mut invalid = Vec::new();
+        for row in self.rows(query!(INVALID)).await? {
+            invalid.push(self.what_is_wrong(row.try_get(0)?).await);
         }
         let r = Reading::new(&row, "jobs", "failing_id");
         let failing = r.lossy_text("failing_id")?;
@@ -79,7 +57,7 @@ impl Store {
             limited: r.get("limited")?,
             overdue: r.get("overdue")?,
             overdue_since: r.get("overdue_since")?,
-            spoilt,
+            invalid,
         })
     }
 
@@ -95,35 +73,11 @@ impl Store {
         }
     }
 
-    /// What a webhook has not received.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn backlog(&self, webhook: &WebhookName) -> Result<Backlog, StoreError> {
-        let name = webhook.as_str();
-        self.snapshot(async |snapshot| {
-            let waiting = query!(WAITING, name).fetch_one(&mut *snapshot).await?;
-            let since = query!(WAITING_SINCE, name)
-                .fetch_one(&mut *snapshot)
-                .await?;
-            let given_up = query!(GIVEN_UP, name, LATEST_EVENTS)
-                .fetch_one(snapshot)
-                .await?;
-            Ok(Backlog {
-                pending: waiting.try_get::<i64, _>(0)?.unsigned_abs(),
-                pending_since: since.try_get::<Option<i64>, _>(0)?.map(UnixMillis),
-                exhausted: given_up.try_get::<i64, _>(0)?.unsigned_abs(),
-                exhausted_latest: given_up.try_get::<Option<i64>, _>(1)?.map(UnixMillis),
-            })
-        })
-        .await
-    }
-
     /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when another program keeps the lock, or why nothing can be written.
-    pub async fn writable(&self) -> Result<(), StoreError> {
+    /// [`StoreError::Busy`](crate::StoreError::Busy) when another program keeps the lock, or why nothing can be written.
+    pub async fn writable(&self) -> Result<()> {
         self.write(async |_| Ok(())).await
     }
 
@@ -132,7 +86,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn quick_check(&self) -> Result<Vec<String>, StoreError> {
+    pub async fn quick_check(&self) -> Result<Vec<String>> {
         let rows = self.rows(query!(QUICK_CHECK)).await?;
         let lines = rows.iter().map(|row| row.try_get(0));
         let lines: Vec<String> = lines.collect::<Result<_, _>>()?;

@@ -8,7 +8,7 @@ use sqlx::{Connection, Row};
 use super::jobs::job_columns;
 use super::rows::{FromRow, Reading};
 use super::store::{Shared, Store, integer, query};
-use crate::{JobChange, JobRow, StoreError};
+use crate::{JobChange, JobRow, Result, StoreError};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
@@ -30,7 +30,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
         self.all(query!(ACTIVE_JOBS, after, limit)).await
     }
 
@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>, StoreError> {
+    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
         self.all(query!(CHANGES, after, limit)).await
     }
 
@@ -46,7 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn newest_change(&self) -> Result<i64, StoreError> {
+    pub async fn newest_change(&self) -> Result<i64> {
         self.value(query!(NEWEST_CHANGE)).await
     }
 
@@ -54,7 +54,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub async fn watcher(&self) -> Result<Watcher, StoreError> {
+    pub async fn watcher(&self) -> Result<Watcher> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = &self.shared.clock;
         self.shared.files.check_known()?;
@@ -73,7 +73,7 @@ impl FromRow for JobChange {
     const KEY: &'static str = "id";
 
     /// A row that cannot be read is logged and skipped: it must not keep the daemon from following the others.
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let id: Option<String> = r.row.try_get("id")?;
         let job = id.and_then(|id| {
             let log = |error: &StoreError| {
@@ -88,7 +88,7 @@ impl FromRow for JobChange {
     }
 }
 
-/// A connection that only asks for `PRAGMA data_version`, which changes when another connection has committed and can
+/// A connection that only reads `PRAGMA data_version`, which changes when another connection has committed and can
 /// only be compared on one and the same connection.
 #[derive(Debug)]
 pub struct Watcher {
@@ -102,7 +102,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn saw_commit(&mut self) -> Result<bool, StoreError> {
+    pub async fn saw_commit(&mut self) -> Result<bool> {
         let reading = integer(&mut self.connection, "PRAGMA data_version");
         let read = self.shared.clock.held(reading).await;
         let version = self.shared.judged(read.map_err(StoreError::from))?;

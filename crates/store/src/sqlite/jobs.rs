@@ -6,10 +6,10 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::rows::{FromRow, Reading, read_all};
-use super::store::{Store, query};
+use super::rows::{FromRow, Reading, read_all, read_columns};
+use super::store::{Store, execute, fetch_all, query};
 use crate::{
-    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, StepRow,
+    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, Result, StepRow,
     StoreError, TransitionRow,
 };
 use jobtrackd_core::cadence::Progress;
@@ -53,10 +53,8 @@ pub(super) const SUMMARY: &str = concat!(
     " FROM jobs AS j WHERE j.id = ?1"
 );
 
-pub(super) const STEPS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
-           challenge, challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
+pub(super) const STEPS: &str =
+    "SELECT * FROM steps WHERE job_id = ?1 ORDER BY position, occurrence";
 
 pub(super) const ENQUEUE: &str = "
     INSERT INTO jobs (id, url, metadata, webhook, priority, deadline_at, not_before)
@@ -68,7 +66,7 @@ pub(super) const CANCEL: &str =
 pub(super) const POLL: &str =
     "UPDATE jobs SET poll_requested = 1 WHERE id = ?1 AND state IN ('pending', 'in-progress')";
 
-pub(super) const KNOWN: &str = "SELECT 1 FROM jobs WHERE id = ?1";
+pub(super) const EXISTS_JOB: &str = "SELECT 1 FROM jobs WHERE id = ?1";
 
 pub(super) const DETAIL: &str = concat!(
     "SELECT ",
@@ -77,14 +75,10 @@ pub(super) const DETAIL: &str = concat!(
 );
 
 pub(super) const STEPS_OF_MANY: &str = "
-    SELECT job_id, title, occurrence, position, status, result, first_seen_at, updated_at,
-           challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+    SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const STEPS_IN_PROGRESS: &str = "
-    SELECT title, occurrence, position, status, result, first_seen_at, updated_at,
-           challenge_expires_at, challenge_response_url
-    FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
+    SELECT * FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
 
 pub(super) const TRANSITIONS: &str = "
     SELECT job_id, seq, position, title, from_status, to_status, NULL AS result, observed_at, remote_updated
@@ -93,8 +87,10 @@ pub(super) const TRANSITIONS: &str = "
 pub(super) const EVENTS: &str =
     "SELECT id, sequence, type, created_at FROM events WHERE job_id = ?1 ORDER BY sequence";
 
-pub(super) const DELIVERIES: &str =
-    "SELECT * FROM deliveries WHERE job_id = ?1 ORDER BY sequence, webhook";
+pub(super) const DELIVERIES: &str = "
+    SELECT e.cursor, e.type, e.created_at, d.*
+    FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+    WHERE e.job_id = ?1 ORDER BY e.sequence, d.webhook";
 
 pub(super) const ATTEMPTS: &str = "
     SELECT a.event_id, a.webhook, a.number, a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\",
@@ -113,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
+    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
         let (job, steps) = self.with_steps(TRACKED, STEPS, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -138,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>, StoreError> {
+    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
         self.optional(query!(JOB, id.as_str())).await
     }
 
@@ -146,7 +142,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>, StoreError> {
+    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
@@ -154,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>, StoreError> {
+    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>> {
         let (job, steps) = self.with_steps(SUMMARY, STEPS, id).await?;
         let steps = read_all(&steps)?;
         job.map(|row| summary(&row, steps)).transpose()
@@ -164,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>, StoreError> {
+    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>> {
         let (job, steps) = self.with_steps(RESOURCE, STEPS_IN_PROGRESS, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -183,12 +179,12 @@ impl Store {
         job: &'static str,
         steps: &'static str,
         id: &JobId,
-    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>), StoreError> {
+    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>)> {
         self.snapshot(async |snapshot| {
             let job = query!(job, id.as_str())
                 .fetch_optional(&mut *snapshot)
                 .await?;
-            let steps = query!(steps, id.as_str()).fetch_all(snapshot).await?;
+            let steps = fetch_all(snapshot, query!(steps, id.as_str())).await?;
             Ok((job, steps))
         })
         .await
@@ -198,17 +194,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, StoreError> {
+    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>> {
         let id = id.as_str();
         let (job, steps, transitions, events, deliveries, attempts) = self
             .snapshot(async |snapshot| {
                 Ok((
                     query!(DETAIL, id).fetch_optional(&mut *snapshot).await?,
-                    query!(STEPS, id).fetch_all(&mut *snapshot).await?,
-                    query!(TRANSITIONS, id).fetch_all(&mut *snapshot).await?,
-                    query!(EVENTS, id).fetch_all(&mut *snapshot).await?,
-                    query!(DELIVERIES, id).fetch_all(&mut *snapshot).await?,
-                    query!(ATTEMPTS, id).fetch_all(&mut *snapshot).await?,
+                    fetch_all(snapshot, query!(STEPS, id)).await?,
+                    fetch_all(snapshot, query!(TRANSITIONS, id)).await?,
+                    fetch_all(snapshot, query!(EVENTS, id)).await?,
+                    fetch_all(snapshot, query!(DELIVERIES, id)).await?,
+                    fetch_all(snapshot, query!(ATTEMPTS, id)).await?,
                 ))
             })
             .await?;
@@ -236,7 +232,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the reason when the row may not be inserted.
-    pub async fn enqueue(&self, job: &NewJob) -> Result<bool, StoreError> {
+    pub async fn enqueue(&self, job: &NewJob) -> Result<bool> {
         self.write(async |connection| Ok(insert(connection, job).await?))
             .await
     }
@@ -246,7 +242,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; none of them is inserted then.
-    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>, StoreError> {
+    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         self.write(async |connection| {
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in jobs {
@@ -264,29 +260,29 @@ impl Store {
         .await
     }
 
-    /// Asks for the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    /// Requests the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(CANCEL, id).await
     }
 
-    /// Asks for a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    /// Requests a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>, StoreError> {
+    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(POLL, id).await
     }
 
-    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>, StoreError> {
+    async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>> {
         self.write(async |connection| {
-            let requested = query!(sql, id.as_str()).execute(&mut *connection).await?;
-            if requested.rows_affected() == 1 {
+            let requested = execute(connection, query!(sql, id.as_str())).await?;
+            if requested == 1 {
                 return Ok(Some(true));
             }
-            let known = query!(KNOWN, id.as_str())
+            let known = query!(EXISTS_JOB, id.as_str())
                 .fetch_optional(connection)
                 .await?;
             Ok(known.map(|_| false))
@@ -298,10 +294,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn unknown_webhooks(
-        &self,
-        known: &[WebhookName],
-    ) -> Result<Vec<(String, u64)>, StoreError> {
+    pub async fn unknown_webhooks(&self, known: &[WebhookName]) -> Result<Vec<(String, u64)>> {
         let rows = self.rows(query!(UNKNOWN_WEBHOOKS, json(known)?)).await?;
         rows.iter()
             .map(|row| {
@@ -314,20 +307,24 @@ impl Store {
 
 /// Inserts a job's row; `false` when its id is there already.
 async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool, sqlx::Error> {
-    let insert = query!(
-        ENQUEUE,
-        &job.id,
-        &job.url,
-        &job.metadata,
-        &job.webhook,
-        job.priority,
-        job.deadline_at.map(|at| at.0),
-        job.not_before.map(|at| at.0)
-    );
-    Ok(insert.execute(connection).await?.rows_affected() == 1)
+    Ok(execute(
+        connection,
+        query!(
+            ENQUEUE,
+            &job.id,
+            &job.url,
+            &job.metadata,
+            &job.webhook,
+            job.priority,
+            job.deadline_at.map(|at| at.0),
+            job.not_before.map(|at| at.0)
+        ),
+    )
+    .await?
+        == 1)
 }
 
-pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary, StoreError> {
+pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary> {
     let r = Reading::new(row, "jobs", "id");
     Ok(JobSummary {
         row: JobRow::read(&r)?,
@@ -339,9 +336,7 @@ pub(super) fn summary(row: &SqliteRow, steps: Vec<StepRow>) -> Result<JobSummary
 }
 
 /// Rows of several jobs, by job.
-pub(super) fn by_job<T: FromRow>(
-    rows: &[SqliteRow],
-) -> Result<HashMap<String, Vec<T>>, StoreError> {
+pub(super) fn by_job<T: FromRow>(rows: &[SqliteRow]) -> Result<HashMap<String, Vec<T>>> {
     let mut found: HashMap<String, Vec<T>> = HashMap::new();
     for row in rows {
         let of_job = found.entry(row.try_get("job_id")?).or_default();
@@ -354,7 +349,7 @@ impl FromRow for JobRow {
     const TABLE: &'static str = "jobs";
     const KEY: &'static str = "id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             id: r.get("id")?,
             url: r.lossy_text("url")?,
@@ -382,23 +377,15 @@ impl FromRow for JobRow {
     }
 }
 
-impl FromRow for JobResource {
-    const TABLE: &'static str = "jobs";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            state: r.get("state")?,
-            resource: r.get("resource")?,
-        })
-    }
-}
+read_columns!(JobResource, "jobs" by "id" {
+    state, resource,
+});
 
 impl FromRow for KnownStep {
     const TABLE: &'static str = "steps";
     const KEY: &'static str = "title";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         Ok(Self {
             title: r.get("title")?,
             occurrence: r.get("occurrence")?,
@@ -418,38 +405,12 @@ impl FromRow for KnownStep {
     }
 }
 
-impl FromRow for StepRow {
-    const TABLE: &'static str = "steps";
-    const KEY: &'static str = "title";
+read_columns!(StepRow, "steps" by "title" {
+    position, title, status, result, first_seen_at, updated_at,
+    expires_at = "challenge_expires_at", response_url = "challenge_response_url",
+});
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            position: r.get("position")?,
-            title: r.get("title")?,
-            status: r.get("status")?,
-            result: r.get("result")?,
-            first_seen_at: r.get("first_seen_at")?,
-            updated_at: r.get("updated_at")?,
-            expires_at: r.get("challenge_expires_at")?,
-            response_url: r.get("challenge_response_url")?,
-        })
-    }
-}
-
-impl FromRow for TransitionRow {
-    const TABLE: &'static str = "transitions";
-    const KEY: &'static str = "job_id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            seq: r.get("seq")?,
-            position: r.get("position")?,
-            title: r.get("title")?,
-            from: r.get("from_status")?,
-            to: r.get("to_status")?,
-            result: r.get("result")?,
-            observed_at: r.get("observed_at")?,
-            remote_updated: r.get("remote_updated")?,
-        })
-    }
-}
+read_columns!(TransitionRow, "transitions" by "job_id" {
+    seq, position, title, from = "from_status", to = "to_status", result, observed_at,
+    remote_updated,
+});

@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::jobs::{STEPS_OF_MANY, by_job, job_columns, summary, summary_columns};
 use super::rows::Reading;
-use super::store::{Statement, Store, query};
-use crate::{JobFilter, JobPage, PAGE_BYTES, StoreError};
+use super::store::{Statement, Store, fetch_all, query};
+use crate::{JobFilter, JobPage, PAGE_BYTES, Result};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
@@ -58,15 +58,19 @@ pub(super) const NEWEST_IDS: &str =
     "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
 
 /// The last job that a search reads.
-pub(super) const SEARCH_END: &str = "
-    SELECT j.created_at, j.id FROM jobs AS j
-    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)
-    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+macro_rules! search_end {
+    ($state:literal) => {
+        concat!(
+            "SELECT j.created_at, j.id FROM jobs AS j
+             WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)",
+            $state,
+            " ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3"
+        )
+    };
+}
 
-pub(super) const SEARCH_END_OF_STATE: &str = "
-    SELECT j.created_at, j.id FROM jobs AS j
-    WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5) AND j.state = ?8
-    ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3";
+pub(super) const SEARCH_END: &str = search_end!("");
+pub(super) const SEARCH_END_OF_STATE: &str = search_end!(" AND j.state = ?8");
 
 impl Store {
     /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text reads 100,000 jobs
@@ -74,7 +78,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, StoreError> {
+    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage> {
         let mut range = Range::of(filter);
         if let Some(end) = self.search_end(filter).await? {
             range.last = (end.0.0, end.1.to_string());
@@ -94,8 +98,8 @@ impl Store {
             .snapshot(async |snapshot| {
                 let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
                 let ids = serde_json::to_string(&ids).unwrap_or_default();
-                let jobs = query!(LISTED, &ids).fetch_all(&mut *snapshot).await?;
-                let steps = query!(STEPS_OF_MANY, ids).fetch_all(snapshot).await?;
+                let jobs = fetch_all(snapshot, query!(LISTED, &ids)).await?;
+                let steps = fetch_all(snapshot, query!(STEPS_OF_MANY, ids)).await?;
                 Ok((jobs, steps, more))
             })
             .await?;
@@ -105,7 +109,7 @@ impl Store {
             summary(row, steps.remove(id).unwrap_or_default())
         });
         Ok(JobPage {
-            jobs: jobs.collect::<Result<_, StoreError>>()?,
+            jobs: jobs.collect::<Result<_>>()?,
             more,
         })
     }
@@ -114,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>> {
         let rows = self.rows(query!(NEWEST_IDS, limit)).await?;
         // Whatever its id: a row that cannot be read is left out.
         let ids = rows.iter().map(|row| row.try_get("id").map(JobId::parse));
@@ -126,10 +130,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn search_end(
-        &self,
-        filter: &JobFilter,
-    ) -> Result<Option<(UnixMillis, JobId)>, StoreError> {
+    pub async fn search_end(&self, filter: &JobFilter) -> Result<Option<(UnixMillis, JobId)>> {
         if !filter.is_search() {
             return Ok(None);
         }

@@ -57,7 +57,7 @@ pub enum Holder {
 }
 
 impl InstanceLock {
-    /// Who has the lock of the database at `database`. The lock is tried and given back at once, and nothing is written.
+    /// Who has the lock of the database at `database`. The lock is tried and released at once, and nothing is written.
     ///
     /// # Errors
     /// When the lock file cannot be read.
@@ -68,10 +68,9 @@ impl InstanceLock {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
             Err(error) => return Err(unusable(&path, &error)),
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(Holder::Nobody),
-            Err(Errno::WOULDBLOCK) => Ok(Holder::Daemon(read_note(&mut file))),
-            Err(error) => Err(unusable(&path, &error)),
+        match lock(&file, FlockOperation::NonBlockingLockShared, &path)? {
+            true => Ok(Holder::Nobody),
+            false => Ok(Holder::Daemon(read_note(&mut file))),
         }
     }
 
@@ -83,14 +82,9 @@ impl InstanceLock {
     pub fn take(database: &Path, note: &str) -> Result<Self, LockError> {
         let path = lock_path(database)?;
         let mut file = open_or_make(&path, database).map_err(|error| unusable(&path, &error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(LockError::Held {
-                    holder: read_note(&mut file),
-                });
-            }
-            Err(error) => return Err(unusable(&path, &error)),
+        if !lock(&file, FlockOperation::NonBlockingLockExclusive, &path)? {
+            let holder = read_note(&mut file);
+            return Err(LockError::Held { holder });
         }
         // The note is only for people; a full disk must not keep the lock from being had.
         let _ = file
@@ -126,19 +120,22 @@ impl InstanceLock {
         else {
             return Ok(());
         };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                self.database = Some(file);
-                Ok(())
-            }
-            Err(Errno::WOULDBLOCK) => Err(LockError::Held {
-                holder: format!(
-                    "which has it under another name; see: fuser -v {}",
-                    database.display()
-                ),
-            }),
-            Err(error) => Err(unusable(database, &error)),
+        if !lock(&file, FlockOperation::NonBlockingLockExclusive, database)? {
+            let database = database.display();
+            let holder = format!("which has it under another name; see: fuser -v {database}");
+            return Err(LockError::Held { holder });
         }
+        self.database = Some(file);
+        Ok(())
+    }
+}
+
+/// Locks a file without waiting; `false` when another process has the lock.
+fn lock(file: &File, how: FlockOperation, path: &Path) -> Result<bool, LockError> {
+    match flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(unusable(path, &error)),
     }
 }
 

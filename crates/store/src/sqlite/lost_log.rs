@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::files::LogState;
 use super::shortage::write_beside;
-use super::store::{Store, TRY_AGAIN};
-use crate::StoreError;
+use super::store::{Store, TRY_AGAIN, integer};
+use crate::{Result, StoreError};
 
 /// How long other programs are waited for that still read an older state of the database, or write.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,21 +29,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Damaged`] with what was taken away, and whether committed rows may be lost.
-    pub async fn verify_files(&self) -> Result<(), StoreError> {
+    pub async fn verify_files(&self) -> Result<()> {
         let files = &self.shared.files;
         let Err(taken) = files.check_known() else {
             return Ok(());
         };
-        let fate = files.fate.get_or_init(|| self.fate_of_log()).await;
-        Err(match (taken, fate) {
-            (StoreError::Damaged(what), Some(fate)) => {
-                StoreError::Damaged(format!("{what}; {fate}"))
+        let outcome = files.log_outcome.get_or_init(|| self.rescue_log()).await;
+        Err(match (taken, outcome) {
+            (StoreError::Damaged(what), Some(outcome)) => {
+                StoreError::Damaged(format!("{what}; {outcome}"))
             }
             (taken, _) => taken,
         })
     }
 
-    async fn fate_of_log(&self) -> Option<String> {
+    async fn rescue_log(&self) -> Option<String> {
         let moved = match self.shared.files.log_state() {
             LogState::OtherDatabase => return None,
             LogState::InPlace => {
@@ -52,7 +52,7 @@ impl Store {
                         .to_owned(),
                 );
             }
-            LogState::Parted => Err(StoreError::Other("there is another log now".to_owned())),
+            LogState::Replaced => Err(StoreError::Other("there is another log now".to_owned())),
             LogState::Movable => self.shared.clock.held(self.save_rows()).await,
         };
         Some(match moved {
@@ -66,7 +66,7 @@ impl Store {
 
     /// Moves the removed log into the database, through two readers that have it open. A third connection might open
     /// another log.
-    async fn save_rows(&self) -> Result<(), StoreError> {
+    async fn save_rows(&self) -> Result<()> {
         let mut holder = self.idle_reader().await?;
         let mut mover = self.idle_reader().await?;
         sqlx::raw_sql(HOLD).execute(&mut *holder).await?;
@@ -75,7 +75,7 @@ impl Store {
         moved
     }
 
-    async fn idle_reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+    async fn idle_reader(&self) -> Result<PoolConnection<Sqlite>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.shared.readers.try_acquire() {
@@ -90,14 +90,14 @@ impl Store {
         &self,
         holder: &mut SqliteConnection,
         mover: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
+    ) -> Result<()> {
         let files = &self.shared.files;
         // Again, now that nobody can write: what others wrote before is in another log.
         if files.log_state() != LogState::Movable {
             return Err(StoreError::Other("there is another log now".to_owned()));
         }
         // Cut off for want of space, a move would leave a file that is half old and half new.
-        let size: i64 = sqlx::query(SIZE).fetch_one(holder).await?.try_get(0)?;
+        let size = integer(holder, SIZE).await?;
         let there = std::fs::metadata(files.database()).map_or(0, |found| found.len());
         let growth = size.unsigned_abs().saturating_sub(there);
         write_beside(files.database(), growth)

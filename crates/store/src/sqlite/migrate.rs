@@ -4,7 +4,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};
 
-use crate::StoreError;
+use crate::{Result, StoreError};
 
 #[cfg(test)]
 mod tests;
@@ -26,10 +26,7 @@ pub(super) fn newest(migrations: &Migrator) -> i64 {
 
 /// Applies what is missing. The lock is taken first, so of two programs the second finds nothing left to do; sqlx turns
 /// the transaction of each migration into a savepoint of this one.
-pub(super) async fn run(
-    options: &SqliteConnectOptions,
-    migrations: &Migrator,
-) -> Result<(), StoreError> {
+pub(super) async fn run(options: &SqliteConnectOptions, migrations: &Migrator) -> Result<()> {
     // A table is made anew by dropping the old one, which enforcement would take for the deletion of its rows. It can be
     // switched outside transactions only; the check at the end stands in for it.
     let options = options.clone().foreign_keys(false);
@@ -43,7 +40,7 @@ pub(super) async fn run(
 async fn in_one_transaction(
     connection: &mut SqliteConnection,
     migrations: &Migrator,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     migrations
         .run(&mut *transaction)

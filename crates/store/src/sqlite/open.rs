@@ -1,5 +1,6 @@
 //! Opening a file: its mode, its schema, its settings.
 
+use std::cmp::Ordering;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -12,7 +13,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Mutex;
 
 use super::files::{Files, check_names};
@@ -20,8 +21,8 @@ use super::filesystem::{DatabaseFile, real_path};
 use super::migrate;
 use super::migrate::{MIGRATIONS, newest};
 use super::shortage::judge;
-use super::store::{Shared, Store, integer, query};
-use crate::{OLDEST_SQLITE, StoreError};
+use super::store::{Shared, Store, integer, query, value};
+use crate::{OLDEST_SQLITE, Result, StoreError};
 use jobtrackd_clock::Clock;
 
 /// `PRAGMA application_id` of our files: "JOBT".
@@ -40,6 +41,8 @@ const FOREIGN_TABLES: &str =
 pub(super) const SCHEMA: &str =
     "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
+const SQLITE_VERSION: &str = "SELECT sqlite_version()";
+
 const READERS: u32 = 4;
 
 /// How long a request waits in all for its turn to write.
@@ -57,7 +60,7 @@ impl Store {
     pub async fn create_or_migrate<'a>(
         file: impl Into<DatabaseFile<'a>>,
         clock: Clock,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self> {
         let file = file.into();
         file.check()?;
         Self::create_or_migrate_by(&MIGRATIONS, file, clock).await
@@ -67,14 +70,13 @@ impl Store {
         migrations: &Migrator,
         file: DatabaseFile<'_>,
         clock: Clock,
-    ) -> Result<Self, StoreError> {
-        let path =
-            &real_path(file.path).map_err(|error| unusable(file.path, &error.to_string()))?;
+    ) -> Result<Self> {
+        let path = &real_path(file.path).map_err(unusable(file.path))?;
         if !file.create && !exists(path)? {
             return Err(StoreError::Missing(file.path.to_owned()));
         }
         check_names(path)?;
-        if create_file(path).map_err(|error| unusable(path, &error.to_string()))? {
+        if create_file(path).map_err(unusable(path))? {
             let database = path.display();
             tracing::warn!(
                 %database,
@@ -102,30 +104,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`,
     /// [`StoreError::NetworkFilesystem`] where that is not allowed.
-    pub async fn open<'a>(
-        file: impl Into<DatabaseFile<'a>>,
-        clock: Clock,
-    ) -> Result<Self, StoreError> {
+    pub async fn open<'a>(file: impl Into<DatabaseFile<'a>>, clock: Clock) -> Result<Self> {
         let file = file.into();
         file.check()?;
         let path = &match real_path(file.path) {
             Ok(path) if exists(&path)? => path,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unusable(file.path, &error.to_string()));
+                return Err(unusable(file.path)(error));
             }
             _ => return Err(StoreError::Absent(file.path.to_owned())),
         };
-        regular_file(path).map_err(|error| unusable(path, &error.to_string()))?;
+        regular_file(path).map_err(unusable(path))?;
         check_names(path)?;
-        let found = clock.held(schema_of(path)).await?;
-        let wanted = newest(&MIGRATIONS);
-        match found {
-            found if found > wanted => Err(StoreError::Newer {
+        let (found, known) = (clock.held(schema_of(path)).await?, newest(&MIGRATIONS));
+        match found.cmp(&known) {
+            Ordering::Greater => Err(StoreError::Newer { found, known }),
+            Ordering::Less => Err(StoreError::Outdated {
                 found,
-                known: wanted,
+                wanted: known,
             }),
-            found if found < wanted => Err(StoreError::Outdated { found, wanted }),
-            _ => Self::connect(file.path, path, clock).await,
+            Ordering::Equal => Self::connect(file.path, path, clock).await,
         }
     }
 
@@ -133,12 +131,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn schema(&self) -> Result<i64, StoreError> {
+    pub async fn schema(&self) -> Result<i64> {
         self.value(query!(SCHEMA)).await
     }
 
     /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
-    async fn open_all(&self) -> Result<(), StoreError> {
+    async fn open_all(&self) -> Result<()> {
         let shared = &self.shared;
         let opening = async {
             if let Some(writer) = shared.writer.lock().await.as_mut() {
@@ -157,7 +155,7 @@ impl Store {
     }
 
     /// `name` is the configured path, `path` the file itself.
-    async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    async fn connect(name: &Path, path: &Path, clock: Clock) -> Result<Self> {
         let files = Arc::new(Files::of(name, path)?);
         let options = plain_options(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -187,7 +185,7 @@ impl Store {
     ///
     /// # Errors
     /// When they cannot be opened.
-    pub async fn for_requests(&self) -> Result<Self, StoreError> {
+    pub async fn for_requests(&self) -> Result<Self> {
         let shared = &self.shared;
         // A lock is tried and not waited for, so that no request keeps the turn while it waits.
         let options = shared.options.clone().busy_timeout(Duration::ZERO);
@@ -219,9 +217,9 @@ fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
         .connect_lazy_with(options.clone().pragma("query_only", "ON"))
 }
 
-/// Checks the library and that the file is ours; answers with the schema's number, 0 for a file that is still to be
+/// Checks the library and that the file is ours; returns the schema's number, 0 for a file that is still to be
 /// filled. Sets nothing that is kept in the file: it may be another program's.
-async fn schema_of(path: &Path) -> Result<i64, StoreError> {
+async fn schema_of(path: &Path) -> Result<i64> {
     let mut connection = SqliteConnection::connect_with(&plain_options(path))
         .await
         .map_err(|error| opening(path, error.into()))?;
@@ -230,13 +228,10 @@ async fn schema_of(path: &Path) -> Result<i64, StoreError> {
     found.map_err(|error| opening(path, error))
 }
 
-pub(super) async fn read_schema(
-    connection: &mut SqliteConnection,
-    path: &Path,
-) -> Result<i64, StoreError> {
+pub(super) async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<i64> {
     // One read transaction: another program may be bringing the schema up to date just now.
     let mut snapshot = connection.begin().await?;
-    let version = version_of(&mut snapshot).await?;
+    let version: String = value(&mut snapshot, query!(SQLITE_VERSION)).await?;
     if version_numbers(&version) < version_numbers(OLDEST_SQLITE) {
         return Err(StoreError::OldSqlite(version));
     }
@@ -255,25 +250,18 @@ pub(super) async fn read_schema(
 ///
 /// # Errors
 /// When SQLite cannot open a database in memory.
-pub async fn sqlite_version() -> Result<String, StoreError> {
+pub async fn sqlite_version() -> Result<String> {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
-    let version = version_of(&mut connection).await?;
+    let version = value(&mut connection, query!(SQLITE_VERSION)).await?;
     connection.close().await?;
     Ok(version)
-}
-
-async fn version_of(connection: &mut SqliteConnection) -> Result<String, sqlx::Error> {
-    sqlx::query("SELECT sqlite_version()")
-        .fetch_one(connection)
-        .await?
-        .try_get(0)
 }
 
 pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
-        // The watcher alone asks 25 times a second; at debug that would be all there is to read.
+        // The watcher alone reads 25 times a second; at debug that would be all there is to read.
         .disable_statement_logging()
 }
 
@@ -287,20 +275,20 @@ fn version_numbers(version: &str) -> Vec<u32> {
 /// What an error means while a file is being opened.
 fn opening(path: &Path, error: StoreError) -> StoreError {
     match judge(error, path, false) {
-        StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path, &reason),
+        StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path)(reason),
         other => other,
     }
 }
 
-fn exists(path: &Path) -> Result<bool, StoreError> {
-    path.try_exists()
-        .map_err(|error| unusable(path, &error.to_string()))
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(unusable(path))
 }
 
-fn unusable(path: &Path, reason: &str) -> StoreError {
-    StoreError::Unusable {
+/// The error that a file cannot be used, for any reason.
+fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> StoreError {
+    |reason| StoreError::Unusable {
         path: path.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.to_string(),
     }
 }
 
@@ -320,7 +308,7 @@ fn create_file(path: &Path) -> io::Result<bool> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             regular_file(path)?;
-            // Asked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
+            // Checked, not tried: closing a file also ends the locks that SQLite holds on it in this process.
             let wanted = Access::READ_OK | Access::WRITE_OK;
             accessat(CWD, path, wanted, AtFlags::EACCESS)?;
             Ok(false)
@@ -330,9 +318,8 @@ fn create_file(path: &Path) -> io::Result<bool> {
 }
 
 fn regular_file(path: &Path) -> io::Result<()> {
-    if std::fs::metadata(path)?.is_file() {
-        Ok(())
-    } else {
-        Err(io::Error::other("it is not a file"))
+    match std::fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is not a file")),
     }
 }

@@ -1,14 +1,14 @@
 //! Deleting what has reached its age: found by readers, deleted in small transactions of the one writer.
 //!
-//! A job may have thousands of events with large bodies, so it is deleted in pieces, its attempts first and its row last;
-//! killed in between, the rest goes with the next pass.
+//! A job may have thousands of events with large bodies, so it is deleted in parts, its attempts first and its row last;
+//! if it is killed in between, the rest goes with the next pass.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
-use super::store::{Store, query};
-use crate::{Prunable, Prune, Pruned, StoreError};
+use super::store::{Store, execute, query};
+use crate::{Prunable, Prune, Pruned, Result};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -94,7 +94,7 @@ impl Store {
         stage: Stage,
         before: UnixMillis,
         after: Option<(UnixMillis, i64)>,
-    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>), StoreError> {
+    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)> {
         let (at, row) = after.map_or((i64::MIN, i64::MIN), |(at, row)| (at.0, row));
         let query = query!(PRUNABLE, marked_before(stage), before.0, at, row, SEARCHED);
         let rows = self.rows(query).await?;
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned, StoreError> {
+    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned> {
         let ((jobs, rows), took) = self
             .write_timed(async |connection| {
                 let mut budget = Budget {
@@ -154,11 +154,10 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned, StoreError> {
+    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned> {
         let (rows, took) = self
             .write_timed(async |connection| {
-                let delete = query!(PRUNE_TESTS, before.0, rows);
-                Ok(delete.execute(connection).await?.rows_affected())
+                Ok(execute(connection, query!(PRUNE_TESTS, before.0, rows)).await?)
             })
             .await?;
         Ok(Pruned {
@@ -189,15 +188,14 @@ impl Budget {
         self.rows <= 0 || self.bytes <= 0
     }
 
-    /// Deletes rows of a job, as many as the budget has; answers whether it has some left.
+    /// Deletes rows of a job, as many as the budget has; returns whether it has some left.
     async fn delete(
         &mut self,
         connection: &mut SqliteConnection,
         sql: &'static str,
         job: &JobId,
-    ) -> Result<bool, StoreError> {
-        let delete = query!(sql, job.as_str(), self.rows);
-        let deleted = delete.execute(connection).await?.rows_affected();
+    ) -> Result<bool> {
+        let deleted = execute(connection, query!(sql, job.as_str(), self.rows)).await?;
         self.rows = self.rows.saturating_sub_unsigned(deleted);
         Ok(!self.is_used_up())
     }
@@ -207,7 +205,7 @@ impl Budget {
         &mut self,
         connection: &mut SqliteConnection,
         job: &JobId,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let delete = query!(PRUNE_EVENTS, job.as_str(), self.rows, self.bytes);
         for row in &delete.fetch_all(&mut *connection).await? {
             self.rows -= 1;
@@ -220,33 +218,28 @@ impl Budget {
     }
 }
 
-/// Deletes rows of a job as far as the budget goes; answers whether nothing of this stage is there any more. What was
+/// Deletes rows of a job as far as the budget goes; returns whether nothing of this stage is there any more. What was
 /// deleted to the last row of the budget may have left others.
 async fn prune_job(
     connection: &mut SqliteConnection,
     job: &JobId,
     stage: Stage,
     budget: &mut Budget,
-) -> Result<bool, StoreError> {
-    if !budget.delete(connection, PRUNE_ATTEMPTS, job).await? {
-        return Ok(false);
-    }
-    if stage >= Stage::Events
-        && !(budget.delete(connection, PRUNE_DELIVERIES, job).await?
-            && budget.delete_events(connection, job).await?)
-    {
-        return Ok(false);
-    }
-    if stage == Stage::Jobs
-        && !(budget.delete(connection, PRUNE_TRANSITIONS, job).await?
-            && budget.delete(connection, PRUNE_STEPS, job).await?)
-    {
+) -> Result<bool> {
+    let is_done = budget.delete(connection, PRUNE_ATTEMPTS, job).await?
+        && (stage < Stage::Events
+            || budget.delete(connection, PRUNE_DELIVERIES, job).await?
+                && budget.delete_events(connection, job).await?)
+        && (stage < Stage::Jobs
+            || budget.delete(connection, PRUNE_TRANSITIONS, job).await?
+                && budget.delete(connection, PRUNE_STEPS, job).await?);
+    if !is_done {
         return Ok(false);
     }
     let end = match stage {
         Stage::Attempts | Stage::Events => query!(MARK, job.as_str(), marked_before(stage) + 1),
         Stage::Jobs => query!(PRUNE_JOB, job.as_str()),
     };
-    end.execute(connection).await?;
+    execute(connection, end).await?;
     Ok(true)
 }

@@ -3,16 +3,17 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
-use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::json;
+use super::deliveries::{WINDOW, deliveries_of, listed};
 use super::events::NEWEST_EVENT;
 use super::lanes::Lane;
-use super::rows::{FromRow, Reading, read_all};
-use super::store::{Store, integer, query};
-use crate::{Replay, ReplayFilter, ReplayPage, Replayable, StoreError};
-use jobtrackd_core::delivery::WebhookName;
+use super::rows::{FromRow, Reading};
+use super::store::{Store, execute, fetch_all, integer, query, value};
+use super::webhooks::name;
+use crate::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Result, StoreError};
+use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -20,34 +21,20 @@ use jobtrackd_core::time::UnixMillis;
 /// Deliveries made pending in one transaction. An event with more deliveries than that is not parted.
 const PAGE: usize = 500;
 
-/// Most events that one call searches.
-const WINDOW: i64 = 10_000;
-
-macro_rules! replayable {
-    ($condition:literal) => {
-        concat!(
-            "SELECT e.cursor, e.id, e.job_id, e.type, e.created_at, d.webhook, d.state,
-                    w.disabled_at IS NOT NULL AS is_disabled
-             FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
-             LEFT JOIN webhooks AS w ON w.name = d.webhook
-             WHERE ",
-            $condition,
-            " AND (?3 IS NULL OR d.webhook = ?3)
-              AND (?4 IS NULL OR e.created_at >= ?4) AND (?5 IS NULL OR e.created_at <= ?5)
-              AND (?6 IS NULL OR e.type = ?6) AND (NOT ?7 OR d.state = 'exhausted')
-             ORDER BY e.cursor, d.webhook LIMIT ?8"
-        )
-    };
-}
-
-pub(super) const REPLAYABLE: &str = replayable!("e.cursor > ?1 AND e.cursor <= ?2");
+pub(super) const REPLAYABLE: &str = deliveries_of!("e.cursor > ?1 AND e.cursor <= ?2", "e.cursor");
 
 /// A job's events have their cursors in the order of their sequence, and there are few enough to be sorted.
-pub(super) const REPLAYABLE_OF_JOB: &str =
-    replayable!("e.job_id = ?9 AND +e.cursor > ?1 AND +e.cursor <= ?2");
+pub(super) const REPLAYABLE_OF_JOB: &str = deliveries_of!(
+    "e.job_id = ?9 AND +e.cursor > ?1 AND +e.cursor <= ?2",
+    "e.cursor"
+);
 
-pub(super) const REPLAYABLE_OF_EVENT: &str =
-    replayable!("e.id = ?9 AND +e.cursor > ?1 AND +e.cursor <= ?2");
+pub(super) const REPLAYABLE_OF_EVENT: &str = deliveries_of!(
+    "e.id = ?9 AND +e.cursor > ?1 AND +e.cursor <= ?2",
+    "e.cursor"
+);
+
+const DISABLED: &str = "SELECT name FROM webhooks WHERE disabled_at IS NOT NULL";
 
 /// Where a search by time may begin. The clock may have been set back meanwhile, so the events themselves decide. The `+`
 /// keeps SQLite from walking through all earlier events.
@@ -77,7 +64,7 @@ pub(super) const MAKE_PENDING: &str = "
     RETURNING deliveries.webhook, deliveries.job_id";
 
 /// Heads get due times in the order of the replay, so that other lanes keep it too.
-pub(super) const LINE_UP: &str = "
+pub(super) const SCHEDULE_LANES: &str = "
     UPDATE deliveries SET next_attempt_at = CASE WHEN deliveries.sequence = lane.first THEN lane.at END
     FROM (
         SELECT v.value ->> 'webhook' AS webhook, v.value ->> 'job_id' AS job_id, v.value ->> 'at' AS at,
@@ -99,17 +86,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn replayable(
-        &self,
-        filter: &ReplayFilter,
-        after: i64,
-    ) -> Result<ReplayPage, StoreError> {
+    pub async fn replayable(&self, filter: &ReplayFilter, after: i64) -> Result<ReplayPage> {
         let (sql, only) = match (&filter.event, &filter.job) {
             (Some(event), _) => (REPLAYABLE_OF_EVENT, Some(event.as_str())),
             (None, Some(job)) => (REPLAYABLE_OF_JOB, Some(job.as_str())),
             (None, None) => (REPLAYABLE, None),
         };
-        let (found, newest, last) = self
+        let (found, disabled, newest, last) = self
             .snapshot(async |snapshot| {
                 let newest = integer(snapshot, NEWEST_EVENT).await?;
                 let after = match filter.since {
@@ -122,37 +105,42 @@ impl Store {
                     None => newest.min(after.saturating_add(WINDOW)),
                     Some(_) => newest,
                 };
-                let mut query = query!(
+                let query = query!(
                     sql,
                     after,
                     last,
                     &filter.webhook,
+                    filter
+                        .failed_only
+                        .then_some(DeliveryState::Exhausted.as_str()),
+                    filter.kind.map(EventType::as_str),
                     filter.since.map(|at| at.0),
                     filter.until.map(|at| at.0),
-                    filter.kind.map(EventType::as_str),
-                    filter.failed_only,
-                    PAGE as i64
+                    PAGE as i64,
+                    only
                 );
-                if let Some(only) = only {
-                    query = query.bind(only);
-                }
-                Ok((query.fetch_all(snapshot).await?, newest, last))
+                let found = fetch_all(snapshot, query).await?;
+                let disabled = fetch_all(snapshot, query!(DISABLED)).await?;
+                Ok((found, disabled, newest, last))
             })
             .await?;
-        let mut deliveries: Vec<Replayable> = read_all(&found)?;
+        let (mut deliveries, unreadable) = listed(&found);
         let mut reached = last;
-        if deliveries.len() >= PAGE
-            && let Some(end) = deliveries.last().map(|last| last.cursor)
+        if found.len() >= PAGE
+            && let Some(end) = found.last()
         {
+            reached = Reading::new(end, "deliveries", "event_id").get("cursor")?;
             // The last event may have more of them, so it waits for the next page, unless it fills this one.
-            let whole = deliveries.iter().position(|each| each.cursor == end);
+            let whole = deliveries.iter().position(|each| each.cursor == reached);
             if let Some(whole) = whole.filter(|whole| *whole > 0) {
                 deliveries.truncate(whole);
+                reached = deliveries.last().map_or(reached, |last| last.cursor);
             }
-            reached = deliveries.last().map_or(last, |last| last.cursor);
         }
         Ok(ReplayPage {
             deliveries,
+            unreadable,
+            disabled: disabled.iter().map(name).collect::<Result<_, _>>()?,
             reached,
             is_last: reached >= newest,
         })
@@ -162,13 +150,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay, StoreError> {
+    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay> {
         let started_at = self.shared.clock.now();
         let asked = json(filter)?;
         let id = self
             .write(async |connection| {
-                let begin = query!(BEGIN, asked, started_at.0);
-                Ok(begin.fetch_one(connection).await?.try_get(0)?)
+                Ok(value(connection, query!(BEGIN, asked, started_at.0)).await?)
             })
             .await?;
         Ok(Replay {
@@ -185,27 +172,20 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn replay(
-        &self,
-        replay: &Replay,
-        page: &ReplayPage,
-    ) -> Result<Option<Replay>, StoreError> {
+    pub async fn replay(&self, replay: &Replay, page: &ReplayPage) -> Result<Option<Replay>> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let finished_at = page.is_last.then_some(now.0);
-            let move_on = query!(
-                MOVE_ON,
-                replay.id,
-                replay.reached,
-                page.reached,
-                finished_at
-            );
-            if move_on.execute(&mut *connection).await?.rows_affected() == 0 {
+            let (id, finished_at) = (replay.id, page.is_last.then_some(now.0));
+            let move_on = query!(MOVE_ON, id, replay.reached, page.reached, finished_at);
+            if execute(connection, move_on).await? == 0 {
                 return Ok(None);
             }
             let made = make_pending(connection, replay, &page.deliveries).await?;
-            let count = query!(COUNT, replay.id, i64::try_from(made).unwrap_or(i64::MAX));
-            count.execute(connection).await?;
+            execute(
+                connection,
+                query!(COUNT, replay.id, i64::try_from(made).unwrap_or(i64::MAX)),
+            )
+            .await?;
             Ok(Some(Replay {
                 reached: page.reached,
                 deliveries: replay.deliveries + made,
@@ -219,7 +199,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>, StoreError> {
+    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>> {
         self.all(query!(UNFINISHED)).await
     }
 }
@@ -228,7 +208,7 @@ impl FromRow for Replay {
     const TABLE: &'static str = "replays";
     const KEY: &'static str = "asked";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let filter = serde_json::from_str(&r.get::<String>("asked")?);
         Ok(Self {
             id: r.get("id")?,
@@ -244,37 +224,23 @@ async fn first_since(
     connection: &mut SqliteConnection,
     since: UnixMillis,
 ) -> Result<i64, sqlx::Error> {
-    let first = query!(FIRST_SINCE, since.0);
-    let first: i64 = first.fetch_one(connection).await?.try_get(0)?;
+    let first: i64 = value(connection, query!(FIRST_SINCE, since.0)).await?;
     Ok(if first == 0 { i64::MAX } else { first })
 }
 
-impl FromRow for Replayable {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "id";
-
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            cursor: r.get("cursor")?,
-            event_id: r.get("id")?,
-            job_id: r.get("job_id")?,
-            kind: r.get("type")?,
-            created_at: r.get("created_at")?,
-            webhook: r.get("webhook")?,
-            state: r.get("state")?,
-            is_disabled: r.get("is_disabled")?,
-        })
-    }
-}
-
-/// Makes deliveries pending again, and their lanes right; answers how many.
+/// Makes deliveries pending again, and their lanes right; returns how many.
 async fn make_pending(
     connection: &mut SqliteConnection,
     replay: &Replay,
-    deliveries: &[Replayable],
-) -> Result<u64, StoreError> {
-    let make = query!(MAKE_PENDING, json(deliveries)?);
-    let made = make.fetch_all(&mut *connection).await?;
+    deliveries: &[DeliveryRow],
+) -> Result<u64> {
+    let rows = deliveries.iter().map(|each| ReplayedRow {
+        event_id: &each.event_id,
+        webhook: &each.webhook,
+        state: each.state,
+    });
+    let rows = json(&rows.collect::<Vec<_>>())?;
+    let made = fetch_all(connection, query!(MAKE_PENDING, rows)).await?;
     // Each lane is due at a moment of its own, in the order in which events are sent again, none in the future.
     let mut order: HashMap<(&WebhookName, &JobId), usize> = HashMap::new();
     for delivery in deliveries {
@@ -298,16 +264,20 @@ async fn make_pending(
     }
     lanes.sort_by_key(|lane| lane.at);
     lanes.dedup_by_key(|lane| lane.at);
-    query!(LINE_UP, json(&lanes)?)
-        .execute(&mut *connection)
-        .await?;
+    execute(connection, query!(SCHEDULE_LANES, json(&lanes)?)).await?;
     let webhooks: BTreeSet<&WebhookName> = lanes.iter().map(|each| &each.lane.webhook).collect();
     for webhook in webhooks {
-        query!(PROBE_AT_ONCE, webhook.as_str())
-            .execute(&mut *connection)
-            .await?;
+        execute(connection, query!(PROBE_AT_ONCE, webhook.as_str())).await?;
     }
     Ok(made.len() as u64)
+}
+
+/// Its state is that of the page: what has changed since is left as it is.
+#[derive(Serialize)]
+struct ReplayedRow<'a> {
+    event_id: &'a str,
+    webhook: &'a WebhookName,
+    state: DeliveryState,
 }
 
 #[derive(Serialize)]

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::geteuid;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
 use tokio_util::sync::CancellationToken;
 
 use super::copy::{Copied, settle_copy};
@@ -30,9 +30,9 @@ use super::lock::InstanceLock;
 use super::migrate::{MIGRATIONS, newest};
 use super::open::{plain_options, read_schema};
 use super::shortage::judge;
-use super::staging::{CONTENT, CopyError, Entry, Staging, refused};
-use super::store::Store;
-use crate::StoreError;
+use super::staging::{At, CONTENT, CopyError, Entry, Staging, refusal};
+use super::store::{Store, query, value};
+use crate::{Result, StoreError};
 use jobtrackd_clock::Clock;
 use jobtrackd_core::time::UnixMillis;
 
@@ -40,12 +40,12 @@ use jobtrackd_core::time::UnixMillis;
 const STAGING: &str = ".jobtrackd-restore-";
 
 /// So much is copied before somebody else has a turn, in bytes (8 MiB).
-const PIECE: u64 = 8 << 20;
+const CHUNK: u64 = 8 << 20;
 
 /// A file to restore, and the log or journal beside it, if there are any: open, so that another user can copy them.
 #[derive(Debug)]
 pub struct BackupFile {
-    place: Entry,
+    entry: Entry,
     parts: Vec<(&'static str, File)>,
 }
 
@@ -55,28 +55,25 @@ impl BackupFile {
     /// # Errors
     /// When there is no such file, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, CopyError> {
-        let place = Entry::behind(path)?;
+        let entry = Entry::behind(path)?;
         let mut parts = Vec::new();
         for ending in [""].into_iter().chain(CONTENT) {
-            let part = place.beside(ending);
+            let part = entry.beside(ending);
             match part.found()? {
                 Some(found) if found.is_file() => parts.push((ending, part.open()?)),
                 Some(_) => {
-                    return Err(CopyError::Refused(format!(
-                        "{} is not a file",
-                        part.path.display()
-                    )));
+                    return Err(refusal!("{} is not a file", part.path.display()));
                 }
                 None if ending.is_empty() => {
-                    return Err(CopyError::Refused(format!(
+                    return Err(refusal!(
                         "there is no file {}; name a file that jobtrackd backup has made",
                         part.path.display()
-                    )));
+                    ));
                 }
                 None => {}
             }
         }
-        Ok(Self { place, parts })
+        Ok(Self { entry, parts })
     }
 
     /// Copies what is in the files as they are.
@@ -84,11 +81,8 @@ impl BackupFile {
         let before = self.moments()?;
         for (ending, part) in &self.parts {
             let mut copy = staged.create(ending)?;
-            let from = &self.place.beside(ending).path;
-            while io::copy(&mut part.take(PIECE), &mut copy)
-                .map_err(|error| refused(from, &error))?
-                > 0
-            {
+            let from = &self.entry.beside(ending).path;
+            while io::copy(&mut part.take(CHUNK), &mut copy).at(from)? > 0 {
                 if stop.is_cancelled() {
                     return Err(CopyError::Stopped);
                 }
@@ -96,11 +90,11 @@ impl BackupFile {
             }
         }
         if self.moments()? != before {
-            return Err(CopyError::Refused(format!(
+            return Err(refusal!(
                 "{} was written to while it was copied; end whoever does that, or make a backup of it with: jobtrackd \
                  backup FILE",
-                self.place.path.display()
-            )));
+                self.entry.path.display()
+            ));
         }
         Ok(())
     }
@@ -110,7 +104,7 @@ impl BackupFile {
         let moment = |found: Metadata| (found.len(), found.mtime(), found.mtime_nsec());
         let parts = self.parts.iter();
         let found: io::Result<_> = parts.map(|(_, part)| part.metadata().map(moment)).collect();
-        found.map_err(|error| refused(&self.place.path, &error))
+        found.at(&self.entry.path)
     }
 }
 
@@ -148,20 +142,20 @@ impl Store {
         now: UnixMillis,
         stop: &CancellationToken,
     ) -> Result<Restored, CopyError> {
-        let place = Entry::behind(database)?;
-        let owner = Owner::of(&place)?;
-        check_names(&place.path)?;
+        let entry = Entry::behind(database)?;
+        let owner = Owner::of(&entry)?;
+        check_names(&entry.path)?;
         let note = format!("pid {}, restoring since {now}", std::process::id());
-        let _lock = InstanceLock::take(&place.path, &note)?;
-        if place.owns(&from.place)? {
-            return Err(CopyError::Refused(format!(
+        let _lock = InstanceLock::take(&entry.path, &note)?;
+        if entry.owns(&from.entry)? {
+            return Err(refusal!(
                 "{} is the database itself; name a backup of it",
-                from.place.path.display()
-            )));
+                from.entry.path.display()
+            ));
         }
-        let staged = place.staging(STAGING)?;
+        let staged = entry.staging(STAGING)?;
         from.copy_into(&staged, stop).await?;
-        let copied = settle_copy(&staged, &from.place.path, &place.path, stop).await?;
+        let copied = settle_copy(&staged, &from.entry.path, &entry.path, stop).await?;
         let newest = newest(&MIGRATIONS);
         if copied.schema > newest {
             return Err(CopyError::Store(StoreError::Newer {
@@ -170,11 +164,11 @@ impl Store {
             }));
         }
         owner.apply(&staged.file.open()?)?;
-        let held = settle(&place).await?;
+        let held = settle(&entry).await?;
         if stop.is_cancelled() {
             return Err(CopyError::Stopped);
         }
-        let previous = put_in_place(&place, staged, &owner, now)?;
+        let previous = put_in_place(&entry, staged, &owner, now)?;
         if let Some(held) = held {
             drop(held.close().await);
         }
@@ -194,8 +188,8 @@ struct Owner {
 }
 
 impl Owner {
-    fn of(place: &Entry) -> Result<Self, CopyError> {
-        let (folder, me) = (place.folder()?, geteuid());
+    fn of(entry: &Entry) -> Result<Self, CopyError> {
+        let (folder, me) = (entry.folder()?, geteuid());
         let keeper = if me.is_root() {
             folder.uid()
         } else {
@@ -206,12 +200,12 @@ impl Owner {
             group: folder.gid(),
             mode: 0o660,
         };
-        match place.found()? {
+        match entry.found()? {
             None => Ok(new),
-            Some(old) if !old.is_file() => Err(CopyError::Refused(format!(
+            Some(old) if !old.is_file() => Err(refusal!(
                 "{path} is not a file; correct database.url",
-                path = place.path.display()
-            ))),
+                path = entry.path.display()
+            )),
             // One of the others who may write the folder has put it there; the folder's owner takes it over.
             Some(old) if !me.is_root() && keeper == folder.uid() && old.uid() != keeper => Ok(new),
             Some(old) => {
@@ -234,10 +228,10 @@ impl Owner {
             file.set_permissions(Permissions::from_mode(self.mode))
         };
         applying().map_err(|error: io::Error| {
-            CopyError::Refused(format!(
+            refusal!(
                 "the database cannot be given to user {} and group {}: {error}; run it as that user, or as root",
                 self.user, self.group
-            ))
+            )
         })
     }
 }
@@ -245,9 +239,9 @@ impl Owner {
 /// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. Of a
 /// database that SQLite can make nothing of the connection lives as well: closing it would take the log away. `None` when
 /// there is no database.
-async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
-    let path = &place.path;
-    if place.found()?.is_none() {
+async fn settle(entry: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
+    let path = &entry.path;
+    if entry.found()?.is_none() {
         return Ok(None);
     }
     accessat(
@@ -256,7 +250,7 @@ async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
         Access::READ_OK | Access::WRITE_OK,
         AtFlags::EACCESS,
     )
-    .map_err(|error| refused(path, &error.into()))?;
+    .at(path)?;
     let mut connection = SqliteConnection::connect_with(&plain_options(path))
         .await
         .map_err(|error| judge(error.into(), path, false))?;
@@ -267,29 +261,26 @@ async fn settle(place: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
     };
     drop(connection.close().await);
     Err(match error {
-        StoreError::Busy => CopyError::Refused(format!(
+        StoreError::Busy => refusal!(
             "another program has {path} open; what it wrote later would be lost: find it with fuser -v {path}, end it, \
              and try again",
             path = path.display()
-        )),
-        StoreError::Foreign(path) => CopyError::Refused(format!(
+        ),
+        StoreError::Foreign(path) => refusal!(
             "{} is a database of another program; correct database.url",
             path.display()
-        )),
+        ),
         other => other.into(),
     })
 }
 
-async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     match read_schema(connection, path).await {
         // Tables that are gone are a reason to restore, and none against folding the log.
         Ok(_) | Err(StoreError::Other(_)) => {}
         Err(error) => return Err(error),
     }
-    let mode: String = sqlx::query("PRAGMA journal_mode = DELETE")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
+    let mode: String = value(connection, query!("PRAGMA journal_mode = DELETE")).await?;
     if mode != "delete" {
         return Err(StoreError::Busy);
     }
@@ -298,30 +289,30 @@ async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<(), Stor
 }
 
 fn put_in_place(
-    place: &Entry,
+    entry: &Entry,
     mut staged: Staging,
     owner: &Owner,
     now: UnixMillis,
 ) -> Result<Option<PathBuf>, CopyError> {
     let time = now.rfc3339().replace(['-', ':'], "");
-    let aside = place.beside(&format!(".before-restore-{time}"));
+    let aside = entry.beside(&format!(".before-restore-{time}"));
     for ending in CONTENT {
-        let beside = place.beside(ending);
+        let beside = entry.beside(ending);
         if beside.found()?.is_some() {
             beside.give_name(&aside.beside(ending))?;
         }
     }
-    let index = place.beside("-shm");
+    let index = entry.beside("-shm");
     if index.found()?.is_some() {
         index.remove()?;
     }
-    place.flush_folder()?;
-    if place.found()?.is_none() {
-        place.take(&staged, false)?;
+    entry.flush_folder()?;
+    if entry.found()?.is_none() {
+        entry.take(&staged, false)?;
         return Ok(None);
     }
-    if !place.exchange(&staged)? {
-        replace_with_copy(place, &staged, owner, &aside)?;
+    if !entry.exchange(&staged)? {
+        replace_with_copy(entry, &staged, owner, &aside)?;
         return Ok(Some(aside.path));
     }
     // It is the old file now, and must not go with the folder if its name cannot be had.
@@ -331,23 +322,23 @@ fn put_in_place(
         Err(_) => old.path.clone(),
     };
     staged.stay();
-    place.flush_folder()?;
+    entry.flush_folder()?;
     Ok(Some(previous))
 }
 
 /// The same in steps: a copy of the old file gets the new name before the new file takes its place.
 fn replace_with_copy(
-    place: &Entry,
+    entry: &Entry,
     staged: &Staging,
     owner: &Owner,
     aside: &Entry,
 ) -> Result<(), CopyError> {
     // Closing it ends the locks that SQLite has on it in this process, so it stays open until it is replaced.
-    let mut old = place.open()?;
+    let mut old = entry.open()?;
     let mut copy = staged.create("-old")?;
     let copied = io::copy(&mut old, &mut copy).and_then(|_| copy.sync_all());
-    copied.map_err(|error| refused(&aside.path, &error))?;
+    copied.at(&aside.path)?;
     owner.apply(&copy)?;
     staged.file.beside("-old").give_name(aside)?;
-    place.take(staged, true)
+    entry.take(staged, true)
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, ValueRef};
 
-use crate::StoreError;
+use crate::{Result, StoreError};
 use jobtrackd_core::answer::Cut;
 use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
 use jobtrackd_core::event::EventType;
@@ -21,15 +21,42 @@ pub(super) trait FromRow: Sized {
     const TABLE: &'static str;
     const KEY: &'static str;
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError>;
+    fn read(r: &Reading<'_>) -> Result<Self>;
 
-    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+    fn from_row(row: &SqliteRow) -> Result<Self> {
         Self::read(&Reading::new(row, Self::TABLE, Self::KEY))
     }
 }
 
+/// Reads a type from columns of the same names, or of the names beside them.
+macro_rules! read_columns {
+    ($type:ty, $table:literal by $key:literal { $($field:ident $(= $column:literal)?),* $(,)? }) => {
+        impl $crate::sqlite::rows::FromRow for $type {
+            const TABLE: &'static str = $table;
+            const KEY: &'static str = $key;
+
+            fn read(r: &$crate::sqlite::rows::Reading<'_>) -> Result<Self, $crate::StoreError> {
+                Ok(Self {
+                    $($field: r.get($crate::sqlite::rows::column!($field $($column)?))?,)*
+                })
+            }
+        }
+    };
+}
+pub(super) use read_columns;
+
+macro_rules! column {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $column:literal) => {
+        $column
+    };
+}
+pub(super) use column;
+
 /// All rows as one type.
-pub(super) fn read_all<T: FromRow>(rows: &[SqliteRow]) -> Result<Vec<T>, StoreError> {
+pub(super) fn read_all<T: FromRow>(rows: &[SqliteRow]) -> Result<Vec<T>> {
     rows.iter().map(T::from_row).collect()
 }
 
@@ -56,19 +83,19 @@ impl<'a> Reading<'a> {
         }
     }
 
-    pub(super) fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn get<T: Column>(&self, column: &'static str) -> Result<T> {
         T::of(self.row, column).ok_or_else(|| self.broken(column))
     }
 
     /// A text that outsiders wrote. SQLite takes bytes that are not UTF-8; they are shown as U+FFFD, so that such a row is
     /// followed like any other.
-    pub(super) fn lossy_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+    pub(super) fn lossy_text(&self, column: &'static str) -> Result<Option<String>> {
         let bytes: Option<&[u8]> = self.row.try_get(column).map_err(|_| self.broken(column))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
     /// The enqueuer's metadata. What is not JSON all the same cannot be handed on; the job is followed without it.
-    pub(super) fn metadata(&self) -> Result<Option<String>, StoreError> {
+    pub(super) fn metadata(&self) -> Result<Option<String>> {
         let text = self.lossy_text("metadata")?;
         let is_json = |text: &String| serde_json::from_str::<&RawValue>(text).is_ok();
         if text.as_ref().is_some_and(|text| !is_json(text)) {

@@ -49,6 +49,14 @@ pub enum CopyError {
     Stopped,
 }
 
+/// A [`CopyError::Refused`] with this text.
+macro_rules! refusal {
+    ($($text:tt)*) => {
+        $crate::CopyError::Refused(format!($($text)*))
+    };
+}
+pub(super) use refusal;
+
 /// A path without links in it. The file need not be there, its folder is.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -58,34 +66,31 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The place of `path`; a link at its end is not followed.
+    /// The entry of `path`; a link at its end is not followed.
     pub(super) fn of(path: &Path) -> Result<Self, CopyError> {
-        let absolute = std::path::absolute(path).map_err(|error| refused(path, &error))?;
+        let absolute = std::path::absolute(path).at(path)?;
         let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-            return Err(CopyError::Refused(format!(
-                "{} is a folder; name a file",
-                path.display()
-            )));
+            return Err(refusal!("{} is a folder; name a file", path.display()));
         };
         let folder = match fs::canonicalize(folder) {
             Ok(folder) => folder,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(CopyError::Refused(format!(
+                return Err(refusal!(
                     "the folder {folder} does not exist; make it with: install -d -m 700 {folder}",
                     folder = folder.display()
-                )));
+                ));
             }
-            Err(error) => return Err(refused(folder, &error)),
+            Err(error) => return Err(error).at(folder),
         };
         let opened = open(CWD, &folder, OFlags::RDONLY | OFlags::DIRECTORY);
         Ok(Self {
             path: folder.join(name),
             name: name.to_owned(),
-            folder: Arc::new(opened.map_err(|error| refused(&folder, &error))?),
+            folder: Arc::new(opened.at(&folder)?),
         })
     }
 
-    /// The place of the file that `path` leads to, through links if there are any.
+    /// The entry of the file that `path` leads to, through links if there are any.
     pub(super) fn behind(path: &Path) -> Result<Self, CopyError> {
         match real_path(path) {
             Ok(real) => Self::of(&real),
@@ -110,9 +115,7 @@ impl Entry {
 
     /// Whose the folder is.
     pub(super) fn folder(&self) -> Result<Metadata, CopyError> {
-        self.folder
-            .metadata()
-            .map_err(|error| refused(&self.path, &error))
+        self.folder.metadata().at(&self.path)
     }
 
     /// The file, if there is one.
@@ -122,14 +125,14 @@ impl Entry {
         match found {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(refused(&self.path, &error)),
+            Err(error) => Err(error).at(&self.path),
         }
     }
 
     /// The file, to be read; it must be one.
     pub(super) fn open(&self) -> Result<File, CopyError> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        open(&*self.folder, &self.name, flags).map_err(|error| refused(&self.path, &error))
+        open(&*self.folder, &self.name, flags).at(&self.path)
     }
 
     /// Whether a log or a journal lies beside it.
@@ -162,30 +165,28 @@ impl Entry {
     /// An empty folder in the file's folder, which only its owner can read.
     pub(super) fn staging(&self, prefix: &str) -> Result<Staging, CopyError> {
         Staging::within(self, prefix).map_err(|error| {
-            CopyError::Refused(format!(
+            refusal!(
                 "cannot write into the folder of {}: {}",
                 self.path.display(),
                 plain(&error)
-            ))
+            )
         })
     }
 
     /// Gives the file the free name `other`.
     pub(super) fn give_name(&self, other: &Self) -> Result<(), CopyError> {
         let moved = take_free_name((&self.folder, &self.name), (&other.folder, &other.name));
-        moved.map_err(|error| refused(&other.path, &error))
+        moved.at(&other.path)
     }
 
     pub(super) fn remove(&self) -> Result<(), CopyError> {
-        unlinkat(&*self.folder, &self.name, AtFlags::empty())
-            .map_err(|error| refused(&self.path, &error.into()))
+        unlinkat(&*self.folder, &self.name, AtFlags::empty()).at(&self.path)
     }
 
     /// Gives the staged file this name, in place of any other file or only if there is none.
     pub(super) fn take(&self, staged: &Staging, replace: bool) -> Result<(), CopyError> {
         if replace {
-            renameat(&*staged.folder, STAGED, &*self.folder, &self.name)
-                .map_err(|error| refused(&self.path, &error.into()))?;
+            renameat(&*staged.folder, STAGED, &*self.folder, &self.name).at(&self.path)?;
         } else {
             staged.file.give_name(self)?;
         }
@@ -198,15 +199,13 @@ impl Entry {
         match renameat_with(&*staged.folder, STAGED, &*self.folder, &self.name, flags) {
             Ok(()) => Ok(true),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
-            Err(error) => Err(refused(&self.path, &error.into())),
+            Err(error) => Err(error).at(&self.path),
         }
     }
 
     /// Makes what happened to the names in the folder outlast a power cut.
     pub(super) fn flush_folder(&self) -> Result<(), CopyError> {
-        self.folder
-            .sync_all()
-            .map_err(|error| refused(&self.path, &error))
+        self.folder.sync_all().at(&self.path)
     }
 }
 
@@ -223,21 +222,21 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    fn within(place: &Entry, prefix: &str) -> io::Result<Self> {
+    fn within(entry: &Entry, prefix: &str) -> io::Result<Self> {
         let mut number = 0;
         let name = loop {
             let name = OsString::from(format!("{prefix}{}-{number}", getpid()));
-            match mkdirat(&*place.folder, &name, Mode::RWXU) {
+            match mkdirat(&*entry.folder, &name, Mode::RWXU) {
                 Ok(()) => break name,
                 Err(Errno::EXIST) if number < MOST_LEFT => number += 1,
                 Err(error) => return Err(error.into()),
             }
         };
-        let folder = open(&*place.folder, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = open(&*entry.folder, &name, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let folder = Arc::new(folder);
-        let path = place.path.with_file_name(&name).join(STAGED);
+        let path = entry.path.with_file_name(&name).join(STAGED);
         Ok(Self {
-            within: Arc::clone(&place.folder),
+            within: Arc::clone(&entry.folder),
             name,
             file: Entry {
                 folder: Arc::clone(&folder),
@@ -251,8 +250,7 @@ impl Staging {
 
     /// Lets another user write into it.
     pub(super) fn give(&self, user: u32, group: u32) -> Result<(), CopyError> {
-        fchown(&*self.folder, Some(user), Some(group))
-            .map_err(|error| refused(&self.file.path, &error))
+        fchown(&*self.folder, Some(user), Some(group)).at(&self.file.path)
     }
 
     /// Who may write into it.
@@ -267,7 +265,7 @@ impl Staging {
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(&*self.folder, &made.name, flags, Mode::RUSR | Mode::WUSR)
             .map(File::from)
-            .map_err(|error| refused(&made.path, &error.into()))
+            .at(&made.path)
     }
 
     /// From now on the file is not removed.
@@ -308,8 +306,16 @@ fn take_free_name(from: (&File, &OsStr), to: (&File, &OsStr)) -> io::Result<()> 
     }
 }
 
-pub(super) fn refused(path: &Path, error: &io::Error) -> CopyError {
-    CopyError::Refused(format!("cannot use {}: {}", path.display(), plain(error)))
+/// An error of the system, as one of the file that was used.
+pub(super) trait At<T> {
+    fn at(self, path: &Path) -> Result<T, CopyError>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, path: &Path) -> Result<T, CopyError> {
+        let used = |error: E| refusal!("cannot use {}: {}", path.display(), plain(&error.into()));
+        self.map_err(used)
+    }
 }
 
 fn plain(error: &io::Error) -> String {

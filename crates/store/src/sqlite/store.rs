@@ -17,16 +17,16 @@ use super::files::Files;
 use super::rows::{FromRow, read_all};
 use super::shortage::judge;
 
-use crate::{Shortage, StoreError};
+use crate::{Result, Shortage, StoreError};
 use jobtrackd_clock::Clock;
 use jobtrackd_core::recurring::{Recurring, Report};
 
 /// Moves what the log holds into the database. The read comes first: SQLite opens the log with the first read, and a
 /// checkpoint that has to open it waits for itself.
-const TIDY: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
+const CUT: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// The same without waiting for others.
-const TIDY_AT_ONCE: &str =
+const CUT_AT_ONCE: &str =
     "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// What is true: jobs, steps, transitions, events, deliveries. Cheap to clone.
@@ -58,21 +58,22 @@ pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 impl Store {
     /// Runs `work` in one `BEGIN IMMEDIATE` transaction of the writer connection.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
     where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     {
         let (value, _) = self.write_timed(work).await?;
         Ok(value)
     }
 
     /// The same, with how long nobody else could write. The wait for others is not in it.
-    pub(super) async fn write_timed<T, F>(&self, work: F) -> Result<(T, Duration), StoreError>
+    pub(super) async fn write_timed<T, F>(&self, work: F) -> Result<(T, Duration)>
     where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     {
         let (shared, mut work) = (&self.shared, Some(work));
         let Some(patience) = shared.patience else {
+            // Held as a whole: time must not pass between the locks and the transaction.
             let writing = async {
                 let mut slot = shared.writer.lock().await;
                 let _turn = shared.turn.lock().await;
@@ -82,18 +83,13 @@ impl Store {
             return written.map_err(|error| shared.meaning(error));
         };
         let deadline = Instant::now() + patience;
-        let late = |_| StoreError::Busy;
-        let mut slot = timeout_at(deadline, shared.writer.lock())
-            .await
-            .map_err(late)?;
+        let mut slot = until(deadline, shared.writer.lock()).await?;
         loop {
-            let turn = timeout_at(deadline, shared.turn.lock())
-                .await
-                .map_err(late)?;
+            let turn = until(deadline, shared.turn.lock()).await?;
             let result = shared.clock.held(self.attempt(&mut slot, &mut work)).await;
             drop(turn);
-            let locked = matches!(result, Err(StoreError::Busy)) && work.is_some();
-            if !locked || Instant::now() + TRY_AGAIN >= deadline {
+            let is_locked = matches!(result, Err(StoreError::Busy)) && work.is_some();
+            if !is_locked || Instant::now() + TRY_AGAIN >= deadline {
                 return result.map_err(|error| shared.meaning(error));
             }
             sleep(TRY_AGAIN).await;
@@ -105,9 +101,9 @@ impl Store {
         &self,
         slot: &mut Option<SqliteConnection>,
         work: &mut Option<F>,
-    ) -> Result<(T, Duration), StoreError>
+    ) -> Result<(T, Duration)>
     where
-        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+        F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     {
         let files = &self.shared.files;
         let mut connection = match slot.take() {
@@ -132,7 +128,7 @@ impl Store {
     pub(super) async fn read<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T> {
         let read = self.shared.clock.held(work).await;
         self.shared.judged(read.map_err(StoreError::from))
     }
@@ -141,7 +137,7 @@ impl Store {
     pub(super) async fn snapshot<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<T> {
         self.read(async {
             let mut snapshot = self.shared.readers.begin().await?;
             let value = work(&mut snapshot).await?;
@@ -152,20 +148,17 @@ impl Store {
     }
 
     /// All rows of one statement.
-    pub(super) async fn rows(&self, query: Statement<'_>) -> Result<Vec<SqliteRow>, StoreError> {
+    pub(super) async fn rows(&self, query: Statement<'_>) -> Result<Vec<SqliteRow>> {
         self.read(query.fetch_all(&self.shared.readers)).await
     }
 
     /// All rows of one statement, as one type.
-    pub(super) async fn all<T: FromRow>(&self, query: Statement<'_>) -> Result<Vec<T>, StoreError> {
+    pub(super) async fn all<T: FromRow>(&self, query: Statement<'_>) -> Result<Vec<T>> {
         read_all(&self.rows(query).await?)
     }
 
     /// The one row of a statement, if there is one.
-    pub(super) async fn optional<T: FromRow>(
-        &self,
-        query: Statement<'_>,
-    ) -> Result<Option<T>, StoreError> {
+    pub(super) async fn optional<T: FromRow>(&self, query: Statement<'_>) -> Result<Option<T>> {
         let row = self
             .read(query.fetch_optional(&self.shared.readers))
             .await?;
@@ -173,7 +166,7 @@ impl Store {
     }
 
     /// The single value of a statement's single row.
-    pub(super) async fn value<T>(&self, query: Statement<'_>) -> Result<T, StoreError>
+    pub(super) async fn value<T>(&self, query: Statement<'_>) -> Result<T>
     where
         T: for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
     {
@@ -184,38 +177,32 @@ impl Store {
     /// Closes all connections and leaves the write-ahead log to whoever else has the database open: cutting it would make
     /// a daemon that is writing wait.
     pub async fn leave(&self) {
-        if self.is_kept_open() {
-            return;
-        }
-        let writer = self.shared.writer.lock().await.take();
-        let leaving = async {
-            self.shared.readers.close().await;
-            if let Some(writer) = writer {
-                drop(writer.close().await);
-            }
-        };
-        self.shared.clock.held(leaving).await;
+        self.close_all(false).await;
     }
 
-    /// Closes all connections; the last one out tidies the write-ahead log.
+    /// Closes all connections; the last one out cuts the write-ahead log.
     pub async fn close(&self) {
+        self.close_all(true).await;
+    }
+
+    async fn close_all(&self, cuts_log: bool) {
         if self.is_kept_open() {
             return;
         }
         let writer = self.shared.writer.lock().await.take();
         let closing = async {
             self.shared.readers.close().await;
-            if let Some(mut writer) = writer {
+            let Some(mut writer) = writer else { return };
+            if cuts_log {
                 // Best effort, and no waiting for others: what stays in the log is read from there at the next start,
                 // unless the log was taken away.
                 let is_there = self.shared.files.check_known().is_ok();
-                let tidying = if is_there { TIDY_AT_ONCE } else { TIDY };
-                let tidied = sqlx::raw_sql(tidying).execute(&mut writer).await;
-                if let Err(error) = tidied {
-                    tracing::debug!(%error, "the write-ahead log was not tidied");
+                let sql = if is_there { CUT_AT_ONCE } else { CUT };
+                if let Err(error) = sqlx::raw_sql(sql).execute(&mut writer).await {
+                    tracing::debug!(%error, "the write-ahead log was not cut");
                 }
-                drop(writer.close().await);
             }
+            drop(writer.close().await);
         };
         self.shared.clock.held(closing).await;
     }
@@ -225,7 +212,7 @@ impl Store {
     /// became of ours: closing would also remove what then has its name.
     fn is_kept_open(&self) -> bool {
         let files = &self.shared.files;
-        let kept = files.are_parted() || matches!(files.fate.get(), Some(Some(_)));
+        let kept = files.has_other_log() || matches!(files.log_outcome.get(), Some(Some(_)));
         if kept {
             std::mem::forget(Arc::clone(&self.shared));
         }
@@ -246,7 +233,7 @@ impl Shared {
     }
 
     /// What the error of a reader means; a shortage is logged once as long as it lasts.
-    pub(super) fn judged<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn judged<T>(&self, read: Result<T>) -> Result<T> {
         let read = read.map_err(|error| self.meaning(error));
         let short = match &read {
             Err(StoreError::Short(shortage)) => Some(*shortage),
@@ -267,13 +254,19 @@ impl Shared {
     }
 }
 
+/// Waits for a lock of this process, until the deadline.
+async fn until<T>(deadline: Instant, lock: impl Future<Output = T>) -> Result<T> {
+    let locked = timeout_at(deadline, lock).await;
+    locked.map_err(|_| StoreError::Busy)
+}
+
 async fn in_transaction<T, F>(
     connection: &mut SqliteConnection,
     files: &Files,
     work: &mut Option<F>,
-) -> Result<(T, Duration), StoreError>
+) -> Result<(T, Duration)>
 where
-    F: AsyncFnOnce(&mut SqliteConnection) -> Result<T, StoreError>,
+    F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     // The log is open now. In one that nobody else finds a commit would be lost.
@@ -298,10 +291,37 @@ macro_rules! query {
 }
 pub(super) use query;
 
+/// Runs a statement; how many rows it changed.
+pub(super) async fn execute(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<u64, sqlx::Error> {
+    Ok(statement.execute(connection).await?.rows_affected())
+}
+
+/// All rows of a statement.
+pub(super) async fn fetch_all(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    statement.fetch_all(connection).await
+}
+
+/// The single value of a statement's single row.
+pub(super) async fn value<T>(
+    connection: &mut SqliteConnection,
+    statement: Statement<'_>,
+) -> Result<T, sqlx::Error>
+where
+    T: for<'r> Decode<'r, Sqlite> + Type<Sqlite>,
+{
+    statement.fetch_one(connection).await?.try_get(0)
+}
+
 /// A row's single integer.
 pub(super) async fn integer(
     connection: &mut SqliteConnection,
     sql: &'static str,
 ) -> Result<i64, sqlx::Error> {
-    sqlx::query(sql).fetch_one(connection).await?.try_get(0)
+    value(connection, query!(sql)).await
 }

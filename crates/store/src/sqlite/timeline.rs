@@ -2,11 +2,11 @@
 
 use sqlx::Row;
 
-use super::jobs::KNOWN;
+use super::jobs::EXISTS_JOB;
 use super::rows::{FromRow, Reading};
 use super::store::{Store, query};
 use crate::{
-    DeliveryRow, EventRow, PAGE_BYTES, StoreError, TimelineEntry, TimelineItem, TimelineKey,
+    DeliveryRow, EventRow, PAGE_BYTES, Result, TimelineEntry, TimelineItem, TimelineKey,
     TimelinePage, TransitionRow,
 };
 use jobtrackd_core::delivery::Attempt;
@@ -16,7 +16,7 @@ use jobtrackd_core::job::JobId;
 /// rows of those on the page.
 pub(super) const TIMELINE: &str = "
     SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
-           page.event_id AS id, page.type, page.at AS created_at, ?1 AS job_id,
+           page.event_id AS id, page.cursor, page.type, page.at AS created_at, ?1 AS job_id,
            t.position, t.title, t.from_status, t.to_status, t.result, t.observed_at, t.remote_updated,
            d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error, d.expired_at, d.fallback_for,
            a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\", a.answer, a.answer_cut, page.up_to
@@ -25,17 +25,17 @@ pub(super) const TIMELINE: &str = "
         FROM (
             SELECT * FROM (
                 SELECT observed_at AS at, 0 AS rank, seq AS n, '' AS webhook, 0 AS number, NULL AS event_id,
-                       NULL AS type, 300 + octet_length(title) + octet_length(to_status)
+                       NULL AS cursor, NULL AS type, 300 + octet_length(title) + octet_length(to_status)
                        + coalesce(octet_length(from_status), 0) + coalesce(octet_length(result), 0)
                        + coalesce(octet_length(remote_updated), 0) AS bytes
                 FROM transitions WHERE job_id = ?1
                 UNION ALL
-                SELECT created_at, 1, sequence, '', 0, id, type, 300 FROM events WHERE job_id = ?1
+                SELECT created_at, 1, sequence, '', 0, id, cursor, type, 300 FROM events WHERE job_id = ?1
                 UNION ALL
-                SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, NULL, 1000
+                SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, e.cursor, e.type, 1000
                 FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE d.job_id = ?1
                 UNION ALL
-                SELECT a.started_at, 3, e.sequence, a.webhook, a.number, e.id, NULL,
+                SELECT a.started_at, 3, e.sequence, a.webhook, a.number, e.id, NULL, NULL,
                        300 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.answer), 0)
                 FROM events AS e CROSS JOIN attempts AS a ON a.event_id = e.id WHERE e.job_id = ?1
             )
@@ -61,7 +61,7 @@ impl Store {
         id: &JobId,
         after: Option<&TimelineKey>,
         limit: u32,
-    ) -> Result<Option<TimelinePage>, StoreError> {
+    ) -> Result<Option<TimelinePage>> {
         // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
         let query = query!(
             TIMELINE,
@@ -76,7 +76,7 @@ impl Store {
         );
         let (known, rows) = self
             .snapshot(async |snapshot| {
-                let known = query!(KNOWN, id.as_str())
+                let known = query!(EXISTS_JOB, id.as_str())
                     .fetch_optional(&mut *snapshot)
                     .await?;
                 Ok((known.is_some(), query.fetch_all(snapshot).await?))
@@ -100,7 +100,7 @@ impl FromRow for TimelineEntry {
     const TABLE: &'static str = "timeline";
     const KEY: &'static str = "job_id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let rank: u8 = r.get("rank")?;
         Ok(Self {
             item: match rank {

@@ -9,11 +9,11 @@ use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::lanes::{Lane, demote_others, promote_heads};
-use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
-use super::webhooks::{request_attention, waited_for};
-use crate::{MOST_STRANDED, Moved, Page, StoreError, Stranded, Unwanted};
+use super::lanes::{Lane, demote_others, lanes_of, promote_heads};
+use super::rows::{FromRow, Reading, read_columns};
+use super::store::{Store, execute, fetch_all, query};
+use super::webhooks::{request_reload, waited_for};
+use crate::{MOST_WAITING, Page, Result, Unconfigured, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -25,7 +25,7 @@ const PAGE: u32 = 1000;
 const MOST_NAMES: u32 = 100;
 
 /// Counted up to the limit each.
-pub(super) const STRANDED: &str = concat!(
+pub(super) const UNCONFIGURED: &str = concat!(
     waited_for!(),
     "SELECT name,
            (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE webhook = name AND state = 'pending' LIMIT ?2))
@@ -122,8 +122,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn stranded(&self, known: &[WebhookName]) -> Result<Vec<Stranded>, StoreError> {
-        let query = query!(STRANDED, json(known)?, MOST_STRANDED, MOST_NAMES);
+    pub async fn unconfigured_webhooks(&self, known: &[WebhookName]) -> Result<Vec<Unconfigured>> {
+        let query = query!(UNCONFIGURED, json(known)?, MOST_WAITING, MOST_NAMES);
         self.all(query).await
     }
 
@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page, StoreError> {
+    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page> {
         self.write(async |connection| {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
@@ -144,16 +144,15 @@ impl Store {
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
-            // Rows that another program has spoilt are in no lane.
-            let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
-            let lanes: HashSet<Lane> = lanes.collect();
+            let lanes = lanes_of(&rows);
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
             let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
-                request_attention(connection, webhook).await?;
+                request_reload(connection, webhook).await?;
             }
             Ok(Page {
                 deliveries: rows.len() as u64,
+                jobs: 0,
                 is_last,
             })
         })
@@ -165,19 +164,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn move_deliveries(
-        &self,
-        from: &WebhookName,
-        to: &WebhookName,
-    ) -> Result<Moved, StoreError> {
+    pub async fn move_deliveries(&self, from: &WebhookName, to: &WebhookName) -> Result<Page> {
         self.write(async |connection| {
-            let page = query!(UNDELIVERED, from.as_str(), PAGE);
-            let page = page.fetch_all(&mut *connection).await?;
-            // Rows that another program has spoilt stay where they are.
-            let deliveries = page
-                .iter()
-                .filter_map(|row| Undelivered::from_row(row).ok());
-            let deliveries: Vec<Undelivered> = deliveries.collect();
+            let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
+            // Rows that another program has changed stay where they are.
+            let deliveries = page.iter().filter_map(|row| Waiting::from_row(row).ok());
+            let deliveries: Vec<Waiting> = deliveries.collect();
             let mut jobs = 0;
             if !deliveries.is_empty() {
                 let now = self.shared.clock.now();
@@ -185,15 +177,18 @@ impl Store {
             }
             let mut is_last = page.len() < PAGE as usize || deliveries.is_empty();
             if is_last {
-                let rename = query!(RENAME_OTHERS, from.as_str(), to.as_str(), PAGE);
-                let others = rename.execute(&mut *connection).await?.rows_affected();
+                let others = execute(
+                    connection,
+                    query!(RENAME_OTHERS, from.as_str(), to.as_str(), PAGE),
+                )
+                .await?;
                 is_last = others < u64::from(PAGE);
                 jobs += others;
             }
             for webhook in [from, to] {
-                request_attention(connection, webhook).await?;
+                request_reload(connection, webhook).await?;
             }
-            Ok(Moved {
+            Ok(Page {
                 deliveries: deliveries.len() as u64,
                 jobs,
                 is_last,
@@ -203,15 +198,15 @@ impl Store {
     }
 }
 
-impl FromRow for Stranded {
+impl FromRow for Unconfigured {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "name";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let name = r.lossy_text("name")?.unwrap_or_default();
         Ok(Self {
             webhook: WebhookName::new(&name),
-            events: r.get::<u64>("events")?.min(u64::from(MOST_STRANDED)),
+            events: r.get::<u64>("events")?.min(u64::from(MOST_WAITING)),
         })
     }
 }
@@ -220,11 +215,10 @@ impl FromRow for Stranded {
 async fn give_up_all(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
-) -> Result<(Vec<SqliteRow>, bool), StoreError> {
+) -> Result<(Vec<SqliteRow>, bool)> {
     let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
-        let give_up = query!(sql, webhook.as_str(), PAGE);
-        let rows = give_up.fetch_all(&mut *connection).await?;
+        let rows = fetch_all(connection, query!(sql, webhook.as_str(), PAGE)).await?;
         // More events may come all the while: a page that is not full is the last one.
         let is_full = rows.len() == PAGE as usize;
         given_up.extend(rows);
@@ -236,49 +230,38 @@ async fn give_up_all(
 }
 
 /// A delivery that is handed over.
-struct Undelivered {
+struct Waiting {
     event_id: String,
     job_id: JobId,
     created_at: UnixMillis,
 }
 
-impl FromRow for Undelivered {
-    const TABLE: &'static str = "deliveries";
-    const KEY: &'static str = "event_id";
+read_columns!(Waiting, "deliveries" by "event_id" {
+    event_id, job_id, created_at,
+});
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            event_id: r.get("event_id")?,
-            job_id: r.get("job_id")?,
-            created_at: r.get("created_at")?,
-        })
-    }
-}
-
-/// Hands these over, which are in the order of their lanes; answers how many jobs have another webhook now.
+/// Hands these over, which are in the order of their lanes; returns how many jobs have another webhook now.
 async fn hand_over(
     connection: &mut SqliteConnection,
     from: &WebhookName,
     to: &WebhookName,
-    deliveries: &[Undelivered],
+    deliveries: &[Waiting],
     now: UnixMillis,
-) -> Result<u64, StoreError> {
+) -> Result<u64> {
     let events: Vec<&str> = deliveries
         .iter()
         .map(|each| each.event_id.as_str())
         .collect();
     let events = json(&events)?;
     for sql in [HAND_OVER, HANDED_OVER] {
-        let query = query!(sql, from.as_str(), to.as_str(), &events);
-        query.execute(&mut *connection).await?;
+        execute(connection, query!(sql, from.as_str(), to.as_str(), &events)).await?;
     }
-    let mut oldest: Vec<&Undelivered> = deliveries.iter().collect();
+    let mut oldest: Vec<&Waiting> = deliveries.iter().collect();
     oldest.dedup_by_key(|each| &each.job_id);
-    let lanes = oldest.iter().map(|each| Lane {
-        webhook: to.clone(),
-        job_id: each.job_id.clone(),
-    });
-    let lanes: HashSet<Lane> = lanes.collect();
+    let lanes: HashSet<Lane> = oldest
+        .iter()
+        .map(|each| Lane::of(to, &each.job_id))
+        .collect();
     demote_others(connection, &lanes).await?;
     promote_heads(connection, &lanes, now).await?;
     let due = oldest.iter().map(|each| DueLane {
@@ -286,11 +269,17 @@ async fn hand_over(
         job_id: &each.job_id,
         since: each.created_at.min(now),
     });
-    let due = query!(DUE_SINCE, json(&due.collect::<Vec<_>>())?, now.0);
-    due.execute(&mut *connection).await?;
+    execute(
+        connection,
+        query!(DUE_SINCE, json(&due.collect::<Vec<_>>())?, now.0),
+    )
+    .await?;
     let jobs: Vec<&JobId> = oldest.iter().map(|each| &each.job_id).collect();
-    let rename = query!(RENAME_THESE, from.as_str(), to.as_str(), json(&jobs)?);
-    Ok(rename.execute(connection).await?.rows_affected())
+    Ok(execute(
+        connection,
+        query!(RENAME_THESE, from.as_str(), to.as_str(), json(&jobs)?),
+    )
+    .await?)
 }
 
 #[derive(Serialize)]

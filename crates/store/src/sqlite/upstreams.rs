@@ -1,8 +1,8 @@
-//! What is remembered of the API, and how an operator has it forgotten.
+//! What is recorded of the API, and how an operator ends its pauses.
 
 use super::rows::Reading;
-use super::store::{Store, query};
-use crate::{Resumed, StoreError};
+use super::store::{Store, execute, fetch_all, query};
+use crate::{Result, Resumed};
 use jobtrackd_core::time::UnixMillis;
 
 const PAUSE: &str = "SELECT max(paused_until) FROM upstreams WHERE origin = ?1";
@@ -25,11 +25,11 @@ const POLL_THROTTLED: &str = "
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
 impl Store {
-    /// Until when the API at this origin asked for a pause, as last recorded.
+    /// Until when the API at this origin requested a pause, as last recorded.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>, StoreError> {
+    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>> {
         let until: Option<i64> = self.value(query!(PAUSE, origin)).await?;
         Ok(until.map(UnixMillis))
     }
@@ -38,31 +38,31 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn upstream_resumes(&self) -> Result<i64, StoreError> {
+    pub async fn upstream_resumes(&self) -> Result<i64> {
         self.value(query!(RESUMES)).await
     }
 
-    /// Ends every pause that an API asked for, here and in the daemon that has this database, and has the jobs polled that
+    /// Ends every pause that an API requested, here and in the daemon that has this database, and has the jobs polled that
     /// wait because they were throttled.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn resume_upstreams(&self) -> Result<Resumed, StoreError> {
+    pub async fn resume_upstreams(&self) -> Result<Resumed> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let rows = query!(PAUSES, now.0).fetch_all(&mut *connection).await?;
+            let rows = fetch_all(connection, query!(PAUSES, now.0)).await?;
             let pauses = rows.iter().map(|row| {
                 let r = Reading::new(row, "upstreams", "origin");
                 Ok((r.get("origin")?, r.get("paused_until")?))
             });
-            let pauses = pauses.collect::<Result<_, StoreError>>()?;
+            let pauses = pauses.collect::<Result<_>>()?;
             for sql in [RESUME, COUNT_RESUME] {
-                query!(sql).execute(&mut *connection).await?;
+                execute(connection, query!(sql)).await?;
             }
-            let throttled = query!(POLL_THROTTLED).execute(connection).await?;
+            let throttled = execute(connection, query!(POLL_THROTTLED)).await?;
             Ok(Resumed {
                 pauses,
-                jobs: throttled.rows_affected(),
+                jobs: throttled,
             })
         })
         .await

@@ -5,8 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::bulk::json;
 use super::rows::Reading;
-use super::store::{Store, query};
-use crate::{PAGE_BYTES, Recordable, StoreError, UserFilter, UserPage};
+use super::store::{Store, execute, query};
+use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
 use jobtrackd_core::resource::{leads_to, users_of};
 
 /// Most jobs of the user that one request for those of a connection reads: only the resource names the connection.
@@ -49,7 +49,7 @@ struct UsersRow<'a> {
 pub(super) async fn record_users<'a>(
     connection: &mut SqliteConnection,
     seen: impl Iterator<Item = &'a Recordable>,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let rows: Vec<UsersRow<'_>> = seen
         .filter_map(|each| {
             let resource = each.observation.resource.as_deref()?;
@@ -63,7 +63,7 @@ pub(super) async fn record_users<'a>(
     }
     let rows = json(&rows)?;
     for sql in [FORGET_USERS, RECORD_USERS] {
-        query!(sql, &rows).execute(&mut *connection).await?;
+        execute(connection, query!(sql, &rows)).await?;
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage, StoreError> {
+    pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage> {
         let after = filter.after.as_ref();
         let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
         let searched = match filter.connection {

@@ -7,8 +7,8 @@ use super::bulk::json;
 use super::deliveries::PENDING;
 use super::jobs::{by_job, job_columns, summary, summary_columns};
 use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
-use crate::{DeliveryCounts, JobProgress, Overview, StoreError};
+use super::store::{Store, fetch_all, query, value};
+use crate::{DeliveryCounts, JobProgress, Overview, Result};
 use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -86,25 +86,17 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview, StoreError> {
+    pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview> {
         self.snapshot(async |snapshot| {
-            let running = query!(RUNNING).fetch_one(&mut *snapshot).await?;
-            let ended = query!(ENDED, ended_since.0)
-                .fetch_one(&mut *snapshot)
-                .await?;
-            let pending = query!(PENDING, MOST_PENDING)
-                .fetch_one(&mut *snapshot)
-                .await?;
-            let failing = query!(FAILING, MOST_NAMES, HEADS)
-                .fetch_all(&mut *snapshot)
-                .await?;
-            let disabled = query!(DISABLED, MOST_NAMES).fetch_all(snapshot).await?;
+            let count = async |snapshot: &mut _, query| value::<i64>(snapshot, query).await;
+            let (running, ended) = (query!(RUNNING), query!(ENDED, ended_since.0));
+            let failing = query!(FAILING, MOST_NAMES, HEADS);
             Ok(Overview {
-                running: running.try_get::<i64, _>(0)?.unsigned_abs(),
-                ended: ended.try_get::<i64, _>(0)?.unsigned_abs(),
-                pending: pending.try_get(0)?,
-                failing: names(&failing)?,
-                disabled: names(&disabled)?,
+                running: count(snapshot, running).await?.unsigned_abs(),
+                ended: count(snapshot, ended).await?.unsigned_abs(),
+                pending: value(snapshot, query!(PENDING, MOST_PENDING)).await?,
+                failing: names(&fetch_all(snapshot, failing).await?)?,
+                disabled: names(&fetch_all(snapshot, query!(DISABLED, MOST_NAMES)).await?)?,
             })
         })
         .await
@@ -119,7 +111,7 @@ impl Store {
         &self,
         ended_since: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<JobId>, StoreError> {
+    ) -> Result<Vec<JobId>> {
         let query = query!(RECENTLY_CHANGED, ended_since.0, limit, LATEST_TRANSITIONS);
         let rows = self.rows(query).await?;
         rows.iter()
@@ -131,16 +123,14 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>, StoreError> {
+    pub async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>> {
         let ids = json(ids)?;
         let (jobs, steps, deliveries) = self
             .snapshot(async |snapshot| {
                 Ok((
-                    query!(PROGRESS, &ids).fetch_all(&mut *snapshot).await?,
-                    query!(STEPS_OF_PROGRESS, &ids)
-                        .fetch_all(&mut *snapshot)
-                        .await?,
-                    query!(DELIVERY_COUNTS, &ids).fetch_all(snapshot).await?,
+                    fetch_all(snapshot, query!(PROGRESS, &ids)).await?,
+                    fetch_all(snapshot, query!(STEPS_OF_PROGRESS, &ids)).await?,
+                    fetch_all(snapshot, query!(DELIVERY_COUNTS, &ids)).await?,
                 ))
             })
             .await?;
@@ -174,7 +164,7 @@ impl FromRow for DeliveryCounts {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "job_id";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let events = r.get("events")?;
         let mut counts = Self {
             attempts: r.get("attempts")?,

@@ -1,19 +1,18 @@
-//! Webhooks as a whole: what is remembered of them, and how operators switch them off and on, beside a daemon or without.
+//! Webhooks as a whole: what is recorded of them, and how operators switch them off and on, beside a daemon or without.
 //!
 //! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
 //! is off, and killed in between it stays so; the same command again finishes the work.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::bulk::json;
-use super::lanes::{Lane, demote_others, promote_heads};
+use super::lanes::{demote_others, lanes_of, promote_heads};
 use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
-use crate::{FinishedAttempt, HealthUpdate, Page, StoreError, WebhookHealth};
+use super::store::{Store, execute, fetch_all, query};
+use crate::{FinishedAttempt, Page, Result, WebhookHealth};
 use jobtrackd_core::backoff::MAX_RETRY_AFTER;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::health::{Failing, Health, Hold, PROBE_PACE};
@@ -23,7 +22,7 @@ use jobtrackd_core::time::UnixMillis;
 /// Deliveries changed in one transaction.
 const PAGE: u32 = 1000;
 
-const ASKS: &str = "SELECT name, asks FROM webhooks";
+const REQUESTS: &str = "SELECT name, asks FROM webhooks";
 
 /// Names of webhooks that something waits for, pending in `names` and disabled in `disabled`; from name to name by the
 /// indexes.
@@ -66,9 +65,7 @@ pub(super) const DISABLE: &str = "
         disabled_at = coalesce(disabled_at, excluded.disabled_at),
         disabled_reason = coalesce(disabled_reason, excluded.disabled_reason)";
 
-pub(super) const DISABLE_DELIVERIES: &str = "UPDATE deliveries SET state = 'disabled', next_attempt_at = NULL WHERE webhook = ?1 AND state = 'pending'";
-
-/// A rest has put its event off for up to a day, whatever the schedule.
+/// A pause has put its event off for up to a day, whatever the schedule.
 pub(super) const FAR_DELIVERIES: &str = "
     SELECT event_id FROM deliveries
     WHERE webhook = ?1 AND state = 'pending' AND next_attempt_at > ?2
@@ -124,20 +121,20 @@ pub(super) const DISABLE_PAGE: &str = "
         WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)";
 
 /// The row may not be there yet.
-const ASK: &str = "
+const REQUEST: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
 
 impl Store {
-    /// What is remembered of a webhook.
+    /// What is recorded of a webhook.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth, StoreError> {
+    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth> {
         let rows = self.rows(query!(WEBHOOK, webhook.as_str())).await?;
         let Some(row) = rows.first() else {
             return Ok(WebhookHealth::default());
         };
-        // A webhook whose row another program has spoilt is treated like one of which nothing is remembered.
+        // A webhook whose row another program has changed is treated like one of which nothing is recorded.
         let health = WebhookHealth::from_row(row);
         Ok(health.unwrap_or_else(|error| WebhookHealth {
             unreadable: Some(error.to_string()),
@@ -145,39 +142,35 @@ impl Store {
         }))
     }
 
-    /// The names of webhooks of which anything is remembered, and how often an operator has asked the daemon to read
+    /// The names of webhooks of which anything is recorded, and how often an operator has requested that the daemon reads
     /// each again.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_asks(&self) -> Result<Vec<(WebhookName, i64)>, StoreError> {
-        let rows = self.rows(query!(ASKS)).await?;
+    pub async fn webhook_requests(&self) -> Result<Vec<(WebhookName, i64)>> {
+        let rows = self.rows(query!(REQUESTS)).await?;
         let read = rows.iter().map(|row| {
-            let asks = Reading::new(row, "webhooks", "name").get("asks")?;
-            Ok((name(row)?, asks))
+            let requests = Reading::new(row, "webhooks", "name").get("asks")?;
+            Ok((name(row)?, requests))
         });
         read.collect()
     }
 
-    /// The names of webhooks that something waits for or of which anything is remembered, sorted.
+    /// The names of webhooks that something waits for or of which anything is recorded, sorted.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>, StoreError> {
+    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>> {
         self.rows(query!(NAMES)).await?.iter().map(name).collect()
     }
 
     /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
-    /// pace, a rest to a day. A clock that was ahead may have put it years away. Answers how many deliveries were
+    /// pace, a rest to a day. A clock that was ahead may have put it years away. Returns how many deliveries were
     /// shortened; there may be more until it is none.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn clamp_waits(
-        &self,
-        webhook: &WebhookName,
-        longest: Duration,
-    ) -> Result<u64, StoreError> {
+    pub async fn clamp_waits(&self, webhook: &WebhookName, longest: Duration) -> Result<u64> {
         let now = self.shared.clock.now();
         let (retry, rest) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
         let name = webhook.as_str();
@@ -196,10 +189,12 @@ impl Store {
             return Ok(0);
         }
         self.write(async |connection| {
-            let clamp = query!(CLAMP_WEBHOOK, name, rest.0, probe.0);
-            clamp.execute(&mut *connection).await?;
-            let clamp = query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0);
-            Ok(clamp.execute(connection).await?.rows_affected())
+            execute(connection, query!(CLAMP_WEBHOOK, name, rest.0, probe.0)).await?;
+            Ok(execute(
+                connection,
+                query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0),
+            )
+            .await?)
         })
         .await
     }
@@ -209,27 +204,25 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page, StoreError> {
+    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            let enable = query!(ENABLE_DELIVERIES, name, PAGE);
-            let enabled = enable.fetch_all(&mut *connection).await?;
-            // Rows that another program has spoilt are in no lane.
-            let lanes = enabled.iter().filter_map(|row| Lane::from_row(row).ok());
-            let lanes: HashSet<Lane> = lanes.collect();
+            let enabled = fetch_all(connection, query!(ENABLE_DELIVERIES, name, PAGE)).await?;
+            let lanes = lanes_of(&enabled);
             demote_others(connection, &lanes).await?;
             promote_heads(connection, &lanes, now).await?;
             let mut is_last = enabled.len() < PAGE as usize;
             if is_last {
-                let due = query!(MAKE_DUE, name, now.0, PAGE);
-                is_last = due.execute(&mut *connection).await?.rows_affected() < u64::from(PAGE);
+                is_last = execute(connection, query!(MAKE_DUE, name, now.0, PAGE)).await?
+                    < u64::from(PAGE);
             }
             if is_last {
-                query!(ENABLE, name).execute(connection).await?;
+                execute(connection, query!(ENABLE, name)).await?;
             }
             Ok(Page {
                 deliveries: enabled.len() as u64,
+                jobs: 0,
                 is_last,
             })
         })
@@ -241,22 +234,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
-    pub async fn disable_webhook(
-        &self,
-        webhook: &WebhookName,
-        reason: &str,
-    ) -> Result<Page, StoreError> {
+    pub async fn disable_webhook(&self, webhook: &WebhookName, reason: &str) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
-            query!(DISABLE, name, now.0, reason)
-                .execute(&mut *connection)
-                .await?;
-            request_attention(connection, webhook).await?;
-            let withdraw = query!(DISABLE_PAGE, name, PAGE);
-            let deliveries = withdraw.execute(connection).await?.rows_affected();
+            execute(connection, query!(DISABLE, name, now.0, reason)).await?;
+            request_reload(connection, webhook).await?;
+            let deliveries = execute(connection, query!(DISABLE_PAGE, name, PAGE)).await?;
             Ok(Page {
                 deliveries,
+                jobs: 0,
                 is_last: deliveries < u64::from(PAGE),
             })
         })
@@ -264,17 +251,17 @@ impl Store {
     }
 }
 
-fn name(row: &SqliteRow) -> Result<WebhookName, StoreError> {
+pub(super) fn name(row: &SqliteRow) -> Result<WebhookName> {
     let name = Reading::new(row, "webhooks", "name").lossy_text("name")?;
     Ok(WebhookName::new(&name.unwrap_or_default()))
 }
 
-/// Has the daemon read again what is remembered of a webhook, and try it.
-pub(super) async fn request_attention(
+/// Has the daemon read again what is recorded of a webhook, and try it.
+pub(super) async fn request_reload(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
-) -> Result<(), StoreError> {
-    query!(ASK, webhook.as_str()).execute(connection).await?;
+) -> Result<()> {
+    execute(connection, query!(REQUEST, webhook.as_str())).await?;
     Ok(())
 }
 
@@ -282,7 +269,7 @@ impl FromRow for WebhookHealth {
     const TABLE: &'static str = "webhooks";
     const KEY: &'static str = "name";
 
-    fn read(r: &Reading<'_>) -> Result<Self, StoreError> {
+    fn read(r: &Reading<'_>) -> Result<Self> {
         let disabled_at: Option<UnixMillis> = r.get("disabled_at")?;
         Ok(Self {
             disabled: disabled_at.zip(r.get("disabled_reason")?),
@@ -291,13 +278,13 @@ impl FromRow for WebhookHealth {
             rests: r.get("rests")?,
             revision: r.get("revision")?,
             generation: r.get("generation")?,
-            asks: r.get("asks")?,
+            requests: r.get("asks")?,
             unreadable: None,
         })
     }
 }
 
-fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
+fn health(r: &Reading<'_>) -> Result<Health> {
     let failures = r.get("failures")?;
     if let Some(since) = r.get("held_since")? {
         return Ok(Health::Held(Hold {
@@ -320,7 +307,7 @@ fn health(r: &Reading<'_>) -> Result<Health, StoreError> {
     })
 }
 
-fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>, StoreError> {
+fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>> {
     let Some(text) = r.get::<Option<String>>("failing_jobs")? else {
         return Ok(Vec::new());
     };
@@ -334,22 +321,18 @@ fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>, StoreError> {
 pub(super) async fn affect_webhook(
     connection: &mut SqliteConnection,
     finished: &FinishedAttempt,
-) -> Result<(), StoreError> {
+) -> Result<()> {
     let webhook = finished.attempt.webhook.as_str();
     let ended_at = finished.attempt.ended_at();
     if let Some(rest) = finished.rest {
-        let rest = query!(REST, webhook, ended_at.plus(rest).0);
-        rest.execute(&mut *connection).await?;
+        execute(connection, query!(REST, webhook, ended_at.plus(rest).0)).await?;
     }
     if let Some(update) = &finished.health {
         record_health(connection, webhook, update).await?;
     }
     if let Some(reason) = finished.disables {
-        let disable = query!(DISABLE, webhook, ended_at.0, reason);
-        disable.execute(&mut *connection).await?;
-        query!(DISABLE_DELIVERIES, webhook)
-            .execute(connection)
-            .await?;
+        execute(connection, query!(DISABLE, webhook, ended_at.0, reason)).await?;
+        execute(connection, query!(DISABLE_PAGE, webhook, -1)).await?;
     }
     Ok(())
 }
@@ -357,8 +340,8 @@ pub(super) async fn affect_webhook(
 async fn record_health(
     connection: &mut SqliteConnection,
     webhook: &str,
-    update: &HealthUpdate,
-) -> Result<(), StoreError> {
+    update: &WebhookHealth,
+) -> Result<()> {
     let (mut hold, mut ramp, mut failing) = (None, None, None);
     match &update.health {
         Health::Ready(of) => failing = Some(&of.jobs),
@@ -370,20 +353,23 @@ async fn record_health(
         } => (ramp, failing) = (Some(*allowed), Some(&of.jobs)),
     }
     let failing = failing.filter(|jobs| !jobs.is_empty());
-    let record = query!(
-        RECORD_HEALTH,
-        webhook,
-        update.health.failures(),
-        failing.map(json).transpose()?,
-        hold.map(|hold| hold.since.0),
-        hold.map_or(0, |hold| hold.probes),
-        hold.and_then(|hold| hold.probe_at).map(|at| at.0),
-        hold.and_then(|hold| hold.event_id.as_deref()),
-        ramp,
-        update.rests,
-        update.revision,
-        update.generation
-    );
-    record.execute(connection).await?;
+    execute(
+        connection,
+        query!(
+            RECORD_HEALTH,
+            webhook,
+            update.health.failures(),
+            failing.map(json).transpose()?,
+            hold.map(|hold| hold.since.0),
+            hold.map_or(0, |hold| hold.probes),
+            hold.and_then(|hold| hold.probe_at).map(|at| at.0),
+            hold.and_then(|hold| hold.event_id.as_deref()),
+            ramp,
+            update.rests,
+            update.revision,
+            update.generation
+        ),
+    )
+    .await?;
     Ok(())
 }

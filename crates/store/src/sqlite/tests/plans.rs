@@ -12,7 +12,7 @@ use crate::sqlite::counts::{
 };
 use crate::sqlite::deliveries::{DUE, LIST_DELIVERIES};
 use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
-use crate::sqlite::health::{GIVEN_UP, JOBS_HEALTH, SPOILT, WAITING, WAITING_SINCE};
+use crate::sqlite::health::{INVALID, JOBS_HEALTH};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
     ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, RESOURCE, STEPS,
@@ -88,20 +88,10 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH attempts USING PRIMARY KEY (event_id>? AND event_id<?)",
     ),
     (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
-    (SPOILT, "SEARCH jobs USING INDEX jobs_active"),
+    (INVALID, "SEARCH jobs USING INDEX jobs_active"),
     (
-        SPOILT,
+        INVALID,
         "SEARCH steps USING INDEX sqlite_autoindex_steps_1 (job_id=?)",
-    ),
-    (WAITING, "deliveries_lanes (webhook=?)"),
-    (
-        WAITING_SINCE,
-        "SEARCH d USING COVERING INDEX deliveries_due (webhook=?",
-    ),
-    (GIVEN_UP, "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"),
-    (
-        GIVEN_UP,
-        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),
     (

@@ -2,18 +2,18 @@
 
 use crate::sqlite::attempts::{LATEST_ATTEMPTS, RECORD_ATTEMPTS, RECORD_OUTCOMES};
 use crate::sqlite::deliveries::{
-    BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_FRESH, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
+    BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_EXPIRING, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
 };
 use crate::sqlite::expiry::{EXPIRED, GIVE_TO_FALLBACKS, NEXT_EXPIRY, RECORD_EXPIRIES};
 use crate::sqlite::lanes::{DEMOTE, PROMOTE};
 use crate::sqlite::replay::{
-    FIRST_SINCE, LINE_UP, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB,
+    FIRST_SINCE, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB, SCHEDULE_LANES,
 };
 use crate::sqlite::undelivered::{
     DUE_SINCE, GIVE_UP_DISABLED, GIVE_UP_EVENT, GIVE_UP_EVENT_OF, GIVE_UP_PENDING, HAND_OVER,
-    HANDED_OVER, RENAME_OTHERS, RENAME_THESE, STRANDED, UNDELIVERED,
+    HANDED_OVER, RENAME_OTHERS, RENAME_THESE, UNCONFIGURED, UNDELIVERED,
 };
-use crate::sqlite::webhooks::{DISABLE_DELIVERIES, DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
+use crate::sqlite::webhooks::{DISABLE_PAGE, ENABLE_DELIVERIES, NAMES};
 
 use super::*;
 
@@ -24,7 +24,7 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH d USING INDEX deliveries_due (webhook=? AND next_attempt_at<?)",
     ),
     (
-        DUE_AND_FRESH,
+        DUE_AND_EXPIRING,
         "SEARCH d USING INDEX deliveries_expiring (webhook=? AND expires_at>?)",
     ),
     (
@@ -52,10 +52,10 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         DEMOTE,
         "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
     ),
-    (STRANDED, "deliveries_lanes (webhook>?)"),
-    (STRANDED, "deliveries_disabled (webhook>?)"),
-    (STRANDED, "deliveries_lanes (webhook=?)"),
-    (STRANDED, "deliveries_disabled (webhook=?)"),
+    (UNCONFIGURED, "deliveries_lanes (webhook>?)"),
+    (UNCONFIGURED, "deliveries_disabled (webhook>?)"),
+    (UNCONFIGURED, "deliveries_lanes (webhook=?)"),
+    (UNCONFIGURED, "deliveries_disabled (webhook=?)"),
     (HEADS, "deliveries_due (webhook=? AND next_attempt_at>?)"),
     (
         BODY,
@@ -146,7 +146,7 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (
-        LINE_UP,
+        SCHEDULE_LANES,
         "SEARCH deliveries USING INDEX deliveries_lanes (webhook=? AND job_id=?)",
     ),
     (PENDING, COUNTED),
@@ -156,7 +156,6 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (RECORD_ATTEMPTS, "SCAN json_each"),
-    (DISABLE_DELIVERIES, "deliveries_lanes (webhook=?)"),
     (
         PROMOTE,
         "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
