@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -177,7 +177,7 @@ impl Store {
                 turn: Arc::default(),
                 patience: None,
                 clock,
-                shortage: StdMutex::default(),
+                shortage: parking_lot::Mutex::default(),
             }),
         })
     }
@@ -202,7 +202,7 @@ impl Store {
                 turn: Arc::clone(&shared.turn),
                 patience: Some(REQUEST_PATIENCE),
                 clock: shared.clock.clone(),
-                shortage: StdMutex::default(),
+                shortage: parking_lot::Mutex::default(),
             }),
         };
         store.open_all().await?;
