@@ -64,18 +64,13 @@ enum Source {
 
 /// Tokens that the token endpoint grants: the server's own, and those of users.
 struct Granted {
-    endpoint: Endpoint,
-    server: Arc<Slot>,
-    /// The one used last is the last.
-    users: Mutex<Vec<(UserId, Arc<Slot>)>>,
-}
-
-/// The token endpoint, and what every request to it has to respect.
-struct Endpoint {
     request: GrantRequest,
     jitter: Jitter,
     /// The last refusal that was meant for our address and not for one kind of token.
     pause: Mutex<Option<TokenError>>,
+    server: Arc<Slot>,
+    /// The one used last is the last.
+    users: Mutex<Vec<(UserId, Arc<Slot>)>>,
 }
 
 /// One kind of token: the server's, or one user's.
@@ -138,11 +133,9 @@ impl Tokens {
                 api_version,
                 scope,
             } => Source::Granted(Box::new(Granted {
-                endpoint: Endpoint {
-                    request: GrantRequest::new(api_key, api_version)?,
-                    jitter,
-                    pause: Mutex::default(),
-                },
+                request: GrantRequest::new(api_key, api_version)?,
+                jitter,
+                pause: Mutex::default(),
                 server: Arc::new(Slot::new(&[("scope", scope)])),
                 users: Mutex::default(),
             })),
@@ -164,7 +157,7 @@ impl Tokens {
     ) -> Result<Token, TokenError> {
         match &self.source {
             Source::Fixed(token) => Ok(token.clone()),
-            Source::Granted(granted) => granted.slot(user).get(&granted.endpoint, http).await,
+            Source::Granted(granted) => granted.slot(user).get(granted, http).await,
         }
     }
 
@@ -229,7 +222,7 @@ impl Tokens {
     pub(super) fn resume(&self) {
         if let Source::Granted(granted) = &self.source {
             let is_pause = |error: &mut TokenError| error.trouble.is_pause();
-            granted.endpoint.pause.lock().take_if(is_pause);
+            granted.pause.lock().take_if(is_pause);
             granted.server.cache.lock().failed.take_if(is_pause);
         }
     }
@@ -255,9 +248,7 @@ impl Granted {
         }
         slot
     }
-}
 
-impl Endpoint {
     /// Why nobody may request a token at `now`.
     fn pause(&self, now: Instant) -> Option<TokenError> {
         let pause = self.pause.lock();
@@ -276,18 +267,18 @@ impl Slot {
         }
     }
 
-    fn advice(&self, endpoint: &Endpoint) -> Advice {
+    fn advice(&self, granted: &Granted) -> Advice {
         let now = Instant::now();
         let advice = self.cache.lock().advice(now);
-        match (advice, endpoint.pause(now)) {
+        match (advice, granted.pause(now)) {
             (Advice::Request, Some(error)) => Advice::Wait(error),
             (Advice::Renew(token), Some(_)) => Advice::Use(token),
             (advice, _) => advice,
         }
     }
 
-    async fn get(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
-        let _flight = match self.advice(endpoint) {
+    async fn get(&self, granted: &Granted, http: &Http) -> Result<Token, TokenError> {
+        let _flight = match self.advice(granted) {
             Advice::Use(token) => return Ok(token),
             Advice::Wait(error) => return Err(error),
             Advice::Request => self.flight.lock().await,
@@ -297,17 +288,17 @@ impl Slot {
             },
         };
         // Whoever held the flight before may have settled it.
-        match self.advice(endpoint) {
+        match self.advice(granted) {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
             // On the heap: it is rare, and every poll's future would have room for it.
-            Advice::Request | Advice::Renew(_) => Box::pin(self.request(endpoint, http)).await,
+            Advice::Request | Advice::Renew(_) => Box::pin(self.request(granted, http)).await,
         }
     }
 
-    async fn request(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
+    async fn request(&self, granted: &Granted, http: &Http) -> Result<Token, TokenError> {
         let sent_at = Instant::now();
-        let answer = endpoint.request.send(http, &self.form).await;
+        let answer = granted.request.send(http, &self.form).await;
         let result = answer.as_ref();
         telemetry::token_requested(result.map_or_else(TokenTrouble::as_str, |_| "granted"));
         let now = Instant::now();
@@ -319,14 +310,14 @@ impl Slot {
                 }
                 return Ok(cache.granted(sent_at, grant));
             }
-            Err(trouble) => cache.failed(now, trouble, endpoint.jitter.fraction()),
+            Err(trouble) => cache.failed(now, trouble, granted.jitter.fraction()),
         };
         // Too many requests are too many from our address, whatever token they were for.
         if matches!(
             error.trouble,
             TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }
         ) {
-            *endpoint.pause.lock() = Some(error.clone());
+            *granted.pause.lock() = Some(error.clone());
         }
         let Advice::Use(token) = cache.advice(now) else {
             return Err(error);

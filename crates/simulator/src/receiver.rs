@@ -1,5 +1,5 @@
-//! A webhook receiver: takes Standard Webhooks 1.0 requests, checks their signatures with code of its own, knows an
-//! event again by its `webhook-id`, and answers as it is told to.
+//! A webhook receiver: takes Standard Webhooks 1.0 requests, checks their signatures with code of its own, recognizes
+//! a repeated event by its `webhook-id`, and answers as it is configured to.
 //!
 //! `POST /{hook}` answers 204, also to an event it has taken before; 401 to a request whose signature is not valid; 404
 //! for a hook nobody named; and whatever a [`Reply`] says.
