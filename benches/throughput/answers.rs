@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -161,7 +162,7 @@ impl Api {
 
     fn small(&self, id: &str) -> Vec<u8> {
         let now = Instant::now();
-        let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut small = self.small.lock();
         let (last, gaps) = &mut *small;
         if let Some(before) = last.insert(id.to_owned(), now) {
             gaps.push((now - before).as_secs_f64() * 1000.0);
@@ -174,7 +175,7 @@ impl Api {
     }
 
     fn said(&self) -> String {
-        let mut small = self.small.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut small = self.small.lock();
         let gaps = &mut small.1;
         let (half, most, all) = (
             percentile(gaps, 50),

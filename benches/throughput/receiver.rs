@@ -2,10 +2,11 @@
 //! measured.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -52,9 +53,7 @@ impl Receivers {
     /// Forgets what came.
     pub(crate) fn clear(&self) {
         self.counted.requests.store(0, Ordering::Relaxed);
-        if let Ok(mut span) = self.counted.span.lock() {
-            *span = None;
-        }
+        *self.counted.span.lock() = None;
     }
 
     /// Waits until so many requests have come, and says how long that took from the first one on, in seconds.
@@ -68,8 +67,15 @@ impl Receivers {
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let span = self.counted.span.lock().ok().and_then(|span| *span);
+        let span = *self.counted.span.lock();
         Ok(span.map_or(0.0, |(first, last)| (last - first).as_secs_f64()))
+    }
+}
+
+impl Counted {
+    fn arrived(&self, now: Instant) {
+        let mut span = self.span.lock();
+        *span = Some(span.map_or((now, now), |(first, _)| (first, now)));
     }
 }
 
@@ -99,10 +105,7 @@ async fn serve(
             Some(Duration::ZERO) => {}
             Some(latency) => tokio::time::sleep(latency).await,
         }
-        let now = Instant::now();
-        if let Ok(mut span) = counted.span.lock() {
-            *span = Some(span.map_or((now, now), |(first, _)| (first, now)));
-        }
+        counted.arrived(Instant::now());
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
         counted.requests.fetch_add(1, Ordering::Relaxed);
     }

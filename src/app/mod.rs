@@ -12,10 +12,11 @@ mod readiness;
 
 mod watchdog;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -214,8 +215,7 @@ impl Daemon {
 
     /// Keeps the error of a reload for the status line; `None` after one that was accepted.
     fn set_reload_error(&self, error: Option<String>) {
-        let last = self.reload_error.write();
-        *last.unwrap_or_else(PoisonError::into_inner) = error;
+        *self.reload_error.write() = error;
     }
 
     /// Makes the daemon check for new rows at once.

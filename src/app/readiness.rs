@@ -1,8 +1,9 @@
 //! The state of the loops: in sentences for `/readyz`, as words and numbers for metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,12 +28,12 @@ type WebhookGauge = (WebhookName, Arc<dispatcher::Gauge>);
 
 impl Gauges {
     pub(super) fn add(&self, name: WebhookName, gauge: Arc<dispatcher::Gauge>) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.write();
         all.push((name, gauge));
     }
 
     fn in_flight(&self) -> Vec<(WebhookName, usize)> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.read();
         all.iter()
             .map(|(name, gauge)| (name.clone(), gauge.in_flight.load(Ordering::Relaxed)))
             .collect()

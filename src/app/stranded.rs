@@ -1,9 +1,10 @@
 //! Reports stranded events: those that wait for a webhook that is not configured.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -39,24 +40,24 @@ struct Found {
 impl StrandedEvents {
     /// The problems that `/readyz` shows.
     pub(super) fn problems(&self) -> Vec<String> {
-        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = self.0.read();
         found.now.iter().map(sentence).collect()
     }
 
     /// Number of stranded events.
     pub(super) fn events(&self) -> u64 {
-        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = self.0.read();
         found.now.iter().map(|each| each.events).sum()
     }
 
     /// The webhooks for which events have waited since the start, up to [`MAX_REMEMBERED`].
     pub(super) fn webhooks(&self) -> Vec<WebhookName> {
-        let found = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = self.0.read();
         found.ever.iter().cloned().collect()
     }
 
     fn update(&self, now: Vec<Unconfigured>) {
-        let mut found = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut found = self.0.write();
         let names = |stranded: &[Unconfigured]| -> BTreeSet<WebhookName> {
             stranded.iter().map(|each| each.webhook.clone()).collect()
         };

@@ -1,8 +1,9 @@
 //! The watchdog: checks that all loops advance, and notifies the service manager.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tracing::{error, info};
 
 use super::status_line;
@@ -24,18 +25,18 @@ pub(super) struct Loops {
 impl Loops {
     /// From now on these loops are checked.
     pub(super) fn watch(&self, loops: Vec<(String, Heartbeat)>) {
-        *self.loops.write().unwrap_or_else(PoisonError::into_inner) = loops;
+        *self.loops.write() = loops;
     }
 
     /// The names of the loops that have stalled.
     pub(super) fn stalled(&self) -> Vec<String> {
-        let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
+        let loops = self.loops.read();
         let stalled = loops.iter().filter(|(_, heartbeat)| heartbeat.is_stalled());
         stalled.map(|(name, _)| name.clone()).collect()
     }
 
     fn request_beats(&self) {
-        let loops = self.loops.read().unwrap_or_else(PoisonError::into_inner);
+        let loops = self.loops.read();
         for (_, heartbeat) in loops.iter() {
             heartbeat.request();
         }
@@ -96,10 +97,7 @@ impl Watchdog {
             .pending_deliveries(status_line::COUNTED)
             .await
             .ok();
-        let error = self
-            .reload_error
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let error = self.reload_error.read();
         status_line::status(&report, pending, error.as_deref())
     }
 }

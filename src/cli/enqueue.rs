@@ -12,7 +12,7 @@ use super::style::{Style, Tone};
 use super::when::When;
 use super::{print, text};
 use crate::clock::Clock;
-use crate::config::{Sources, load_enqueue};
+use crate::config::{Sources, Wanted, load_with};
 use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
@@ -133,9 +133,10 @@ impl Args {
 
 pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     args.check(Clock::system().now())?;
-    let (database, base_url, rules) = load_enqueue(sources)?;
-    let base = Base::new(&base_url)?;
-    on_store(&database, async |store, screen| {
+    let settings = load_with(sources, Wanted::default())?;
+    let rules = settings.enqueue_rules();
+    let base = Base::new(&settings.upstream.base_url)?;
+    on_store(&settings.database, async |store, screen| {
         let mut queue = Queue {
             args,
             rules: &rules,

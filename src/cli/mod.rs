@@ -51,7 +51,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{ConfigError, Sources, load_database, load_upstream};
+use crate::config::{ConfigError, Sources, Wanted, load_database, load_with};
 use crate::store::sqlite_version;
 use print::note;
 use session::{as_owner, block_on, on_store};
@@ -181,9 +181,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Webhook(args) => webhook::run(&args, &sources),
         Command::Mfa(args) => {
             mfa::leave_no_core();
-            let (database, upstream) = load_upstream(&sources)?;
-            on_store(&database, async |store, screen| {
-                mfa::run(&args, &upstream, store, screen).await
+            let wanted = Wanted {
+                api_key: true,
+                ..Wanted::default()
+            };
+            let settings = load_with(&sources, wanted)?;
+            on_store(&settings.database, async |store, screen| {
+                mfa::run(&args, &settings.upstream, store, screen).await
             })
         }
         Command::OnDatabase(command) => {

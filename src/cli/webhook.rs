@@ -5,7 +5,7 @@ mod steer;
 mod test;
 
 use super::session::{as_owner, on_store};
-use crate::config::{Sources, load_webhooks};
+use crate::config::{Settings, Sources, Wanted, load_with};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -30,8 +30,13 @@ enum Command {
 }
 
 pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
-    let with_secrets = matches!(args.command, Command::Test(_));
-    let (database, webhooks) = load_webhooks(sources, with_secrets)?;
+    let wanted = Wanted {
+        of_webhooks: matches!(args.command, Command::Test(_)),
+        ..Wanted::default()
+    };
+    let Settings {
+        database, webhooks, ..
+    } = load_with(sources, wanted)?;
     if let Command::Test(args) = &args.command {
         return as_owner(&database, test::run(args, &webhooks, &database));
     }

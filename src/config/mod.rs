@@ -31,8 +31,6 @@ mod tests;
 
 use std::path::PathBuf;
 
-use ::url::Url;
-
 pub use self::error::{ConfigError, Problem};
 pub use self::sources::Sources;
 
@@ -116,6 +114,17 @@ pub enum LogFormat {
     Journald,
 }
 
+/// Which secrets are read; the others need not be there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// The API's.
+    pub api_key: bool,
+    /// Those of webhooks. Without them their `keys` are empty, and nothing can be sent to them.
+    pub of_webhooks: bool,
+    /// The status server's.
+    pub status_token: bool,
+}
+
 /// Loads everything, secrets included.
 ///
 /// # Errors
@@ -126,7 +135,7 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
         of_webhooks: true,
         status_token: true,
     };
-    read(sources, all)
+    load_with(sources, all)
 }
 
 /// Loads where the database is, for commands that need nothing else: the whole configuration must be right, but
@@ -135,57 +144,24 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigError> {
 /// # Errors
 /// Every problem found, see [`ConfigError`].
 pub fn load_database(sources: &Sources) -> Result<DatabaseSettings, ConfigError> {
-    read(sources, Wanted::default()).map(|settings| settings.database)
+    load_with(sources, Wanted::default()).map(|settings| settings.database)
 }
 
-/// Loads what a command needs that talks to the API: likewise, with the API's secret and no other.
+/// Loads everything with these secrets alone: the whole configuration must be right, but no other secret is read.
 ///
 /// # Errors
 /// Every problem found, see [`ConfigError`].
-pub fn load_upstream(
-    sources: &Sources,
-) -> Result<(DatabaseSettings, UpstreamSettings), ConfigError> {
-    let wanted = Wanted {
-        api_key: true,
-        ..Wanted::default()
-    };
-    read(sources, wanted).map(|settings| (settings.database, settings.upstream))
-}
-
-/// Loads what a command needs that steers webhooks: likewise, with the secrets of webhooks where requests are signed,
-/// and no other. Without `secrets` their `keys` are empty, and nothing can be sent to them.
-///
-/// # Errors
-/// Every problem found, see [`ConfigError`].
-pub fn load_webhooks(
-    sources: &Sources,
-    secrets: bool,
-) -> Result<(DatabaseSettings, Vec<WebhookSettings>), ConfigError> {
-    let wanted = Wanted {
-        of_webhooks: secrets,
-        ..Wanted::default()
-    };
-    read(sources, wanted).map(|settings| (settings.database, settings.webhooks))
-}
-
-/// Loads what a command needs that inserts jobs: likewise, with no secret. The URL is `upstream.base_url`.
-///
-/// # Errors
-/// Every problem found, see [`ConfigError`].
-pub fn load_enqueue(
-    sources: &Sources,
-) -> Result<(DatabaseSettings, Url, EnqueueRules), ConfigError> {
-    let settings = read(sources, Wanted::default())?;
-    let rules = settings.enqueue_rules();
-    Ok((settings.database, settings.upstream.base_url, rules))
-}
-
-/// Which secrets are read.
-#[derive(Debug, Clone, Copy, Default)]
-struct Wanted {
-    api_key: bool,
-    of_webhooks: bool,
-    status_token: bool,
+pub fn load_with(sources: &Sources, wanted: Wanted) -> Result<Settings, ConfigError> {
+    let problems = Problems::default();
+    let merged = sources::merged(sources, &problems);
+    let settings = merged.and_then(|merged| settings(&merged, sources, wanted, &problems));
+    match settings {
+        Some(mut settings) if problems.is_empty() => {
+            (settings.warnings, settings.secret_files) = problems.into_found();
+            Ok(settings)
+        }
+        _ => Err(problems.into_error(sources.file.clone())),
+    }
 }
 
 impl Settings {
@@ -234,19 +210,6 @@ impl Settings {
             },
             ..new
         }
-    }
-}
-
-fn read(sources: &Sources, wanted: Wanted) -> Result<Settings, ConfigError> {
-    let problems = Problems::default();
-    let merged = sources::merged(sources, &problems);
-    let settings = merged.and_then(|merged| settings(&merged, sources, wanted, &problems));
-    match settings {
-        Some(mut settings) if problems.is_empty() => {
-            (settings.warnings, settings.secret_files) = problems.into_found();
-            Ok(settings)
-        }
-        _ => Err(problems.into_error(sources.file.clone())),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The webhook's health, shared by its dispatcher and the attempts in flight.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::core::delivery::AfterAttempt;
 use crate::core::health::{Health, HealthEvidence, Hold};
@@ -87,6 +89,6 @@ impl SharedHealth {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

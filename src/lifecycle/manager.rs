@@ -1,8 +1,9 @@
 //! Messages to the service manager (`sd_notify(3)`). Without one nothing is sent anywhere.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tracing::warn;
 
@@ -37,7 +38,7 @@ impl ServiceManager {
 
     /// The line of `systemctl status`. The same line again is not sent again.
     pub fn status(&self, line: String) {
-        let mut sent = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.line.lock();
         if *sent != line {
             notify(&[NotifyState::Status(&line)]);
             *sent = line;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tracing::subscriber::with_default;
 use tracing::{debug, error, info, trace, warn};
@@ -25,11 +26,11 @@ fn written(output: Output, level: &str, work: impl FnOnce()) -> String {
     let lines = Lines {
         output,
         clock: Clock::driven(START),
-        write: move |line: &str| keeping.lock().unwrap().push_str(line),
+        write: move |line: &str| keeping.lock().push_str(line),
     };
     let subscriber = Registry::default().with(lines.with_filter(filter(level).unwrap()));
     with_default(subscriber, work);
-    let text = kept.lock().unwrap();
+    let text = kept.lock();
     text.clone()
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,7 +12,7 @@ pub const MOST_ANSWERS: usize = 20;
 pub const LONGEST_ANSWER: usize = 4096;
 
 /// What a user answers, one text per input.
-pub struct Answers(Vec<Secret>);
+pub struct Answers(Vec<Zeroizing<String>>);
 
 /// Why answers are not valid. None is ever part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +31,6 @@ pub enum InvalidAnswers {
     TooLong(usize),
 }
 
-struct Secret(Zeroizing<String>);
-
 /// The body, as the API takes it and as the status server does.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,26 +44,11 @@ impl Answers {
     ///
     /// # Errors
     /// [`InvalidAnswers`] says which one cannot be taken.
-    pub fn new(texts: Vec<Zeroizing<String>>) -> Result<Self, InvalidAnswers> {
-        Self::checked(texts.into_iter().map(Secret).collect())
-    }
-
-    /// Reads `{"mfa-response":[…]}`.
-    ///
-    /// # Errors
-    /// [`InvalidAnswers`] when it is anything else, or an answer cannot be taken.
-    pub fn from_json(body: &[u8]) -> Result<Self, InvalidAnswers> {
-        // The parser's own error would repeat what it stumbled upon.
-        let body: Body<Vec<Secret>> =
-            serde_json::from_slice(body).map_err(|_| InvalidAnswers::NotAnswers)?;
-        Self::checked(body.answers)
-    }
-
-    fn checked(answers: Vec<Secret>) -> Result<Self, InvalidAnswers> {
+    pub fn new(answers: Vec<Zeroizing<String>>) -> Result<Self, InvalidAnswers> {
         if answers.len() > MOST_ANSWERS {
             return Err(InvalidAnswers::TooMany);
         }
-        for (number, Secret(answer)) in (1..).zip(&answers) {
+        for (number, answer) in (1..).zip(&answers) {
             if answer.trim().is_empty() {
                 return Err(InvalidAnswers::Empty(number));
             }
@@ -75,6 +57,16 @@ impl Answers {
             }
         }
         Ok(Self(answers))
+    }
+
+    /// Reads `{"mfa-response":[…]}`.
+    ///
+    /// # Errors
+    /// [`InvalidAnswers`] when it is anything else, or an answer cannot be taken.
+    pub fn from_json(body: &[u8]) -> Result<Self, InvalidAnswers> {
+        // The parser's own error would repeat what it stumbled upon.
+        let body: Body<_> = serde_json::from_slice(body).map_err(|_| InvalidAnswers::NotAnswers)?;
+        Self::new(body.answers)
     }
 
     /// How many there are.
@@ -92,7 +84,7 @@ impl Answers {
     /// The body for the API, in memory that never moves while it is written.
     pub(super) fn body(&self) -> Zeroizing<Vec<u8>> {
         // A byte takes at most six of JSON; around each answer stand two quotes and a comma.
-        let texts: usize = self.0.iter().map(|answer| answer.0.len() * 6 + 3).sum();
+        let texts: usize = self.0.iter().map(|answer| answer.len() * 6 + 3).sum();
         let mut body = Zeroizing::new(Vec::with_capacity(texts + 32));
         let answers = &self.0;
         // Writing texts to memory cannot fail.
@@ -105,30 +97,6 @@ impl Answers {
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Answers(***)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-                Ok(Secret(Zeroizing::new(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::{Frame, SizeHint};
+use parking_lot::RwLock;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use zeroize::Zeroizing;
@@ -48,7 +49,7 @@ impl Access {
 
     /// From the next request on, as these settings say.
     pub fn renew(&self, settings: &StatusSettings) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Rules::new(settings);
+        *self.0.write() = Rules::new(settings);
     }
 }
 
@@ -146,7 +147,7 @@ impl Guard {
 
     /// Checks host, origin and token; answers whether the request is trusted, or only one that needs no token.
     fn permits(&self, request: &Request) -> Result<bool, Refusal> {
-        let rules = self.access.0.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.access.0.read();
         let headers = request.headers();
         let host = named_host(request)?;
         if let Some(host) = &host

@@ -4,10 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Most requests per second that differ from "no limit"; timers are not finer.
@@ -23,9 +20,12 @@ const BURST_WINDOW: Duration = Duration::from_millis(10);
 /// are rare, have limits of their own, and polls wait for them.
 #[derive(Debug)]
 pub struct Budget {
-    limiter: Option<Limiter>,
-    /// Time between two requests.
+    /// Time between two requests; zero for no limit.
     pace: Duration,
+    /// How much earlier than it is due a request may go out.
+    ahead: Duration,
+    /// When the next request is due.
+    due: Mutex<Instant>,
     /// Requests that somebody waits for; all others leave them what there is.
     urgent: AtomicUsize,
 }
@@ -46,36 +46,16 @@ impl Drop for Urgent<'_> {
     }
 }
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
-
-/// Time since the budget was made, as tokio's clock sees it, so that paused time drives the budget.
-#[derive(Debug, Clone)]
-struct TokioClock {
-    origin: Instant,
-}
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.origin.elapsed()
-    }
-}
-
 impl Budget {
     /// A budget of so many requests per second (counted up to a million); `None` for no limit.
     #[must_use]
     pub fn new(requests_per_second: Option<NonZeroU32>) -> Self {
-        let clock = TokioClock {
-            origin: Instant::now(),
-        };
+        let rate = requests_per_second.map(|rate| rate.get().min(MAX_PER_SECOND));
+        let pace = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
         Self {
-            limiter: requests_per_second
-                .and_then(quota)
-                .map(|quota| RateLimiter::direct_with_clock(quota, clock)),
-            pace: requests_per_second.map_or(Duration::ZERO, |rate| {
-                Duration::from_secs(1) / rate.get().min(MAX_PER_SECOND)
-            }),
+            pace,
+            ahead: BURST_WINDOW.saturating_sub(pace),
+            due: Mutex::new(Instant::now()),
             urgent: AtomicUsize::new(0),
         }
     }
@@ -85,7 +65,7 @@ impl Budget {
     /// # Errors
     /// How long to wait before there may be one to take, never zero; nothing was taken.
     pub fn try_take(&self) -> Result<(), Duration> {
-        if self.limiter.is_some() && self.urgent.load(Ordering::Relaxed) > 0 {
+        if !self.pace.is_zero() && self.urgent.load(Ordering::Relaxed) > 0 {
             return Err(self.pace.max(Duration::from_millis(1)));
         }
         self.check()
@@ -107,26 +87,15 @@ impl Budget {
     }
 
     fn check(&self) -> Result<(), Duration> {
-        let Some(limiter) = &self.limiter else {
-            return Ok(());
-        };
-        limiter.check().map_err(|not_until| {
-            let now = limiter.clock().now();
-            not_until.wait_time_from(now).max(Duration::from_nanos(1))
-        })
+        let now = Instant::now();
+        let mut due = self.due.lock();
+        let wait = due.saturating_duration_since(now + self.ahead);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        *due = now.max(*due) + self.pace;
+        Ok(())
     }
-}
-
-fn quota(requests_per_second: NonZeroU32) -> Option<Quota> {
-    let rate = requests_per_second.get().min(MAX_PER_SECOND);
-    let within_window = f64::from(rate) * BURST_WINDOW.as_secs_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "at most a millionth of u32::MAX, and never negative"
-    )]
-    let burst = NonZeroU32::new(within_window as u32).unwrap_or(NonZeroU32::MIN);
-    Some(Quota::with_period(Duration::from_secs(1) / rate)?.allow_burst(burst))
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ mod throttle;
 mod machine;
 
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,44 +47,44 @@ impl Gate {
     /// Whether a poll may be started at `now`.
     #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
-        self.machine().state(now)
+        self.machine.lock().state(now)
     }
 
     /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
     /// best to have no more than one in flight then, so that an upstream that still refuses gets one request, not one from each.
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
-        self.machine().on_trial(now)
+        self.machine.lock().on_trial(now)
     }
 
     /// The job that was throttled, when it is open whether others are too: the one on trial had better be another.
     #[must_use]
     pub fn suspect(&self) -> Option<JobId> {
-        self.machine().throttling().alone().cloned()
+        self.machine.lock().throttling().alone().cloned()
     }
 
     /// Until when all polls wait because the upstream asked for it.
     #[must_use]
     pub fn pause(&self, now: Instant) -> Option<Instant> {
-        self.machine().throttling().pause(now)
+        self.machine.lock().throttling().pause(now)
     }
 
     /// Whether the upstream throttles us, as far as the latest answer says.
     #[must_use]
     pub fn is_throttled(&self) -> bool {
-        self.machine().throttling().closure().is_some()
+        self.machine.lock().throttling().closure().is_some()
     }
 
     /// Whether the upstream accepts our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
-        self.machine().credentials().clone()
+        self.machine.lock().credentials().clone()
     }
 
     /// One sentence for everything that is wrong with the upstream just now; none when all is well.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        self.machine().degraded(Instant::now())
+        self.machine.lock().degraded(Instant::now())
     }
 
     /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the first poll of the
@@ -103,12 +103,12 @@ impl Gate {
     /// not the job, while no job was read.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.machine().is_down()
+        self.machine.lock().is_down()
     }
 
     /// To be called when a poll is started.
     pub(super) fn begin(&self) -> Ticket {
-        self.machine().begin()
+        self.machine.lock().begin()
     }
 
     /// To be called when a poll is over.
@@ -133,9 +133,9 @@ impl Gate {
             random: self.jitter.fraction(),
         };
         // Held to the end, so that the log has the order in which it happened.
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         let (episodes, changed) = {
-            let mut machine = self.machine();
+            let mut machine = self.machine.lock();
             let state =
                 |machine: &Machine| (machine.state(moment.now), machine.on_trial(moment.now));
             let before = state(&machine);
@@ -146,10 +146,6 @@ impl Gate {
             self.changes.send_replace(());
         }
         logged.log(&episodes, &moment);
-    }
-
-    fn machine(&self) -> MutexGuard<'_, Machine> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

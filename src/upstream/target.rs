@@ -1,6 +1,6 @@
 //! Which URL a job is polled at, and which URLs are never requested.
 
-use url::{Origin, Url};
+use url::Url;
 
 use crate::core::job::JobId;
 
@@ -12,7 +12,6 @@ pub const MAX_URL_LEN: usize = 2048;
 pub struct Base {
     /// `base_url` with a path that ends in `/`.
     root: Url,
-    origin: Origin,
 }
 
 /// Why `upstream.base_url` cannot be used.
@@ -82,8 +81,7 @@ impl Base {
             .map_err(|()| UnusableBase)?
             .pop_if_empty()
             .push("");
-        let origin = root.origin();
-        Ok(Self { root, origin })
+        Ok(Self { root })
     }
 
     /// The URL a job is polled at: `url` when the row has one, else `{base_url}/jobs/{id}`.
@@ -95,17 +93,9 @@ impl Base {
     /// [`RefusedUrl`] says why the URL is never requested.
     pub fn job_url(&self, id: &JobId, url: Option<&str>) -> Result<Url, RefusedUrl> {
         match url {
-            Some(text) => self.written(text),
+            Some(text) => self.link_url(text),
             None => self.made_of(id),
         }
-    }
-
-    /// The URL a link of the API leads to, by the rules of [`Base::job_url`].
-    ///
-    /// # Errors
-    /// [`RefusedUrl`] says why it is never requested.
-    pub fn link_url(&self, link: &str) -> Result<Url, RefusedUrl> {
-        self.written(link)
     }
 
     /// Where tokens are requested: `{base_url}/token`.
@@ -145,12 +135,16 @@ impl Base {
         }
     }
 
-    fn written(&self, text: &str) -> Result<Url, RefusedUrl> {
+    /// The URL a link of the API leads to, by the rules of [`Base::job_url`].
+    ///
+    /// # Errors
+    /// [`RefusedUrl`] says why it is never requested.
+    pub fn link_url(&self, text: &str) -> Result<Url, RefusedUrl> {
         check_characters(text)?;
         let absolute = if text.starts_with("//") {
             return Err(RefusedUrl::TwoSlashes);
         } else if text.starts_with('/') {
-            format!("{}{text}", self.origin.ascii_serialization())
+            format!("{}{text}", self.root.origin().ascii_serialization())
         } else {
             text.to_owned()
         };

@@ -2,9 +2,10 @@
 
 mod attribution;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -63,18 +64,13 @@ enum Source {
 
 /// Tokens that the token endpoint grants: the server's own, and those of users.
 struct Granted {
-    endpoint: Endpoint,
-    server: Arc<Slot>,
-    /// The one used last is the last.
-    users: Mutex<Vec<(UserId, Arc<Slot>)>>,
-}
-
-/// The token endpoint, and what every request to it has to respect.
-struct Endpoint {
     request: GrantRequest,
     jitter: Jitter,
     /// The last refusal that was meant for our address and not for one kind of token.
     pause: Mutex<Option<TokenError>>,
+    server: Arc<Slot>,
+    /// The one used last is the last.
+    users: Mutex<Vec<(UserId, Arc<Slot>)>>,
 }
 
 /// One kind of token: the server's, or one user's.
@@ -137,11 +133,9 @@ impl Tokens {
                 api_version,
                 scope,
             } => Source::Granted(Box::new(Granted {
-                endpoint: Endpoint {
-                    request: GrantRequest::new(api_key, api_version)?,
-                    jitter,
-                    pause: Mutex::default(),
-                },
+                request: GrantRequest::new(api_key, api_version)?,
+                jitter,
+                pause: Mutex::default(),
                 server: Arc::new(Slot::new(&[("scope", scope)])),
                 users: Mutex::default(),
             })),
@@ -163,23 +157,23 @@ impl Tokens {
     ) -> Result<Token, TokenError> {
         match &self.source {
             Source::Fixed(token) => Ok(token.clone()),
-            Source::Granted(granted) => granted.slot(user).get(&granted.endpoint, http).await,
+            Source::Granted(granted) => granted.slot(user).get(granted, http).await,
         }
     }
 
     /// A job was read with the server's `token`.
     pub(super) fn read(&self, token: &Token, job: &JobId) {
-        lock(&self.reads).read(token.generation, job);
+        self.reads.lock().read(token.generation, job);
     }
 
     /// Whether any job was read with the server's `token`.
     pub(super) fn has_read(&self, token: &Token) -> bool {
-        lock(&self.reads).has_read(token.generation)
+        self.reads.lock().has_read(token.generation)
     }
 
     /// A job was refused with the server's `token`, which is dropped if the refusal is attributed to it.
     pub(super) fn refused(&self, token: &Token, job: &JobId) -> Attribution {
-        let mut reads = lock(&self.reads);
+        let mut reads = self.reads.lock();
         let attribution = reads.refused(token.generation, job);
         match (attribution, &self.source) {
             (Attribution::Token, Source::Fixed(_)) => {
@@ -187,7 +181,7 @@ impl Tokens {
                 Attribution::Credentials
             }
             (Attribution::Token, Source::Granted(granted)) => {
-                lock(&granted.server.cache).invalidate(token.generation);
+                granted.server.cache.lock().invalidate(token.generation);
                 Attribution::Token
             }
             (attribution, _) => attribution,
@@ -196,7 +190,9 @@ impl Tokens {
 
     /// A job that was refused with `first` was refused with the fresh token `second` too.
     pub(super) fn refused_again(&self, first: &Token, second: &Token, job: &JobId) -> Attribution {
-        lock(&self.reads).refused_again(first.generation, second.generation, job)
+        self.reads
+            .lock()
+            .refused_again(first.generation, second.generation, job)
     }
 
     /// Answers to a challenge of `job` were refused with the `token` of a user, or the server's. It is dropped, unless
@@ -210,24 +206,24 @@ impl Tokens {
         let Source::Granted(granted) = &self.source else {
             return Attribution::Credentials;
         };
-        if user.is_none() && lock(&self.reads).is_still_good(token.generation, job) {
+        if user.is_none() && self.reads.lock().is_still_good(token.generation, job) {
             return Attribution::Job;
         }
-        lock(&granted.slot(user).cache).invalidate(token.generation);
+        granted.slot(user).cache.lock().invalidate(token.generation);
         Attribution::Token
     }
 
     /// The job is no longer followed.
     pub(super) fn forget(&self, job: &JobId) {
-        lock(&self.reads).forget(job);
+        self.reads.lock().forget(job);
     }
 
     /// Ends the pauses that the token endpoint asked for.
     pub(super) fn resume(&self) {
         if let Source::Granted(granted) = &self.source {
             let is_pause = |error: &mut TokenError| error.trouble.is_pause();
-            lock(&granted.endpoint.pause).take_if(is_pause);
-            lock(&granted.server.cache).failed.take_if(is_pause);
+            granted.pause.lock().take_if(is_pause);
+            granted.server.cache.lock().failed.take_if(is_pause);
         }
     }
 }
@@ -238,7 +234,7 @@ impl Granted {
         let Some(user) = user else {
             return Arc::clone(&self.server);
         };
-        let mut users = lock(&self.users);
+        let mut users = self.users.lock();
         let slot = match users.iter().position(|(known, _)| known == user) {
             Some(at) => users.remove(at).1,
             None => {
@@ -252,12 +248,10 @@ impl Granted {
         }
         slot
     }
-}
 
-impl Endpoint {
     /// Why nobody may request a token at `now`.
     fn pause(&self, now: Instant) -> Option<TokenError> {
-        let pause = lock(&self.pause);
+        let pause = self.pause.lock();
         pause.clone().filter(|error| now < error.retry_at)
     }
 }
@@ -273,18 +267,18 @@ impl Slot {
         }
     }
 
-    fn advice(&self, endpoint: &Endpoint) -> Advice {
+    fn advice(&self, granted: &Granted) -> Advice {
         let now = Instant::now();
-        let advice = lock(&self.cache).advice(now);
-        match (advice, endpoint.pause(now)) {
+        let advice = self.cache.lock().advice(now);
+        match (advice, granted.pause(now)) {
             (Advice::Request, Some(error)) => Advice::Wait(error),
             (Advice::Renew(token), Some(_)) => Advice::Use(token),
             (advice, _) => advice,
         }
     }
 
-    async fn get(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
-        let _flight = match self.advice(endpoint) {
+    async fn get(&self, granted: &Granted, http: &Http) -> Result<Token, TokenError> {
+        let _flight = match self.advice(granted) {
             Advice::Use(token) => return Ok(token),
             Advice::Wait(error) => return Err(error),
             Advice::Request => self.flight.lock().await,
@@ -294,21 +288,21 @@ impl Slot {
             },
         };
         // Whoever held the flight before may have settled it.
-        match self.advice(endpoint) {
+        match self.advice(granted) {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
             // On the heap: it is rare, and every poll's future would have room for it.
-            Advice::Request | Advice::Renew(_) => Box::pin(self.request(endpoint, http)).await,
+            Advice::Request | Advice::Renew(_) => Box::pin(self.request(granted, http)).await,
         }
     }
 
-    async fn request(&self, endpoint: &Endpoint, http: &Http) -> Result<Token, TokenError> {
+    async fn request(&self, granted: &Granted, http: &Http) -> Result<Token, TokenError> {
         let sent_at = Instant::now();
-        let answer = endpoint.request.send(http, &self.form).await;
+        let answer = granted.request.send(http, &self.form).await;
         let result = answer.as_ref();
         telemetry::token_requested(result.map_or_else(TokenTrouble::as_str, |_| "granted"));
         let now = Instant::now();
-        let mut cache = lock(&self.cache);
+        let mut cache = self.cache.lock();
         let error = match answer {
             Ok(grant) => {
                 if std::mem::take(&mut cache.unrenewed) {
@@ -316,14 +310,14 @@ impl Slot {
                 }
                 return Ok(cache.granted(sent_at, grant));
             }
-            Err(trouble) => cache.failed(now, trouble, endpoint.jitter.fraction()),
+            Err(trouble) => cache.failed(now, trouble, granted.jitter.fraction()),
         };
         // Too many requests are too many from our address, whatever token they were for.
         if matches!(
             error.trouble,
             TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }
         ) {
-            *lock(&endpoint.pause) = Some(error.clone());
+            *granted.pause.lock() = Some(error.clone());
         }
         let Advice::Use(token) = cache.advice(now) else {
             return Err(error);
@@ -399,10 +393,6 @@ impl Cache {
         self.current
             .take_if(|current| current.token.generation == generation);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

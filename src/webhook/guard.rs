@@ -1,8 +1,10 @@
 //! Which addresses a webhook may be reached at (docs/events-and-receiving.md, "Which addresses are permitted"). Pure:
 //! no name is looked up here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 
+use ipnet::IpNet;
 use url::Host;
 
 /// What the rules say of an address, mildest first.
@@ -29,87 +31,56 @@ impl Verdict {
     }
 }
 
-type Net4 = (Ipv4Addr, u32);
-type Net6 = (Ipv6Addr, u32);
+/// Blocks of addresses, separated by white space.
+fn blocks(text: &str) -> Vec<IpNet> {
+    let block = |block: &str| match block.parse() {
+        Ok(block) => block,
+        Err(_) => unreachable!("{block} is a block of addresses"),
+    };
+    text.split_whitespace().map(block).collect()
+}
 
-/// Link-local, multicast, broadcast, and metadata services outside the link-local range.
-const NEVER_V4: [Net4; 6] = [
-    (Ipv4Addr::new(169, 254, 0, 0), 16),
-    (Ipv4Addr::new(224, 0, 0, 0), 4),
-    (Ipv4Addr::BROADCAST, 32),
-    // Alibaba Cloud, Oracle Cloud, and Azure's host agent, which sits at a public address.
-    (Ipv4Addr::new(100, 100, 100, 200), 32),
-    (Ipv4Addr::new(192, 0, 0, 192), 32),
-    (Ipv4Addr::new(168, 63, 129, 16), 32),
-];
+/// Link-local, multicast, broadcast, and metadata services outside the link-local range: Alibaba Cloud, Oracle Cloud and
+/// Azure's host agent, which has a public address; AWS, Google Cloud, Oracle Cloud and Scaleway.
+static NEVER: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    blocks(
+        "169.254.0.0/16 224.0.0.0/4 255.255.255.255/32
+         100.100.100.200/32 192.0.0.192/32 168.63.129.16/32
+         fe80::/10 ff00::/8
+         fd00:ec2::254/128 fd20:ce::254/128 fd00:c1::a9fe:a9fe/128 fd00:42::42/128",
+    )
+});
 
-/// Special-purpose blocks of the IANA registry that are not global.
-const PRIVATE_V4: [Net4; 13] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    (Ipv4Addr::new(240, 0, 0, 0), 4),
-];
-
-/// Link-local, multicast, and the metadata services of AWS, Google Cloud, Oracle Cloud and Scaleway.
-const NEVER_V6: [Net6; 6] = [
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8),
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128),
-    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
-    (Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128),
-    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128),
-];
-
-/// The well-known NAT64 prefix: the address means the IPv4 address at its end (RFC 6052).
-const NAT64: Net6 = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
+/// Special-purpose blocks of the IANA registry that are not global. `::/8` holds `::`, `::1`, the old IPv4 spellings and
+/// NAT64 prefixes of one's own (64:ff9b:1::/48, RFC 8215); nothing else in it is in use.
+static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    blocks(
+        "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24
+         192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4
+         ::/8 100::/64 2001::/23 2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7 fec0::/10",
+    )
+});
 
 /// Parts of 2001::/23 that the IANA registry marks as globally reachable.
-const GLOBAL_V6: [Net6; 7] = [
-    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 1), 128),
-    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2), 128),
-    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 3), 128),
-    (Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0x2001, 4, 0x112, 0, 0, 0, 0, 0), 48),
-    (Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 0), 28),
-    (Ipv6Addr::new(0x2001, 0x30, 0, 0, 0, 0, 0, 0), 28),
-];
-
-/// `::`, `::1`, the old IPv4 spellings and NAT64 prefixes of one's own (64:ff9b:1::/48, RFC 8215). What stands at the end
-/// is judged as an IPv4 address throughout: nothing else in this block is in use.
-const LOW_V6: Net6 = (Ipv6Addr::UNSPECIFIED, 8);
-/// Teredo: IPv4 at the end, inverted (RFC 4380).
-const TEREDO: Net6 = (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32);
-/// 6to4: IPv4 after the first 16 bits (RFC 3056).
-const SIX_TO_FOUR: Net6 = (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
-
-const PRIVATE_V6: [Net6; 9] = [
-    LOW_V6,
-    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
-    SIX_TO_FOUR,
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
-    (Ipv6Addr::new(0x5f00, 0, 0, 0, 0, 0, 0, 0), 16),
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
-];
+static GLOBAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
+    blocks(
+        "2001:1::1/128 2001:1::2/128 2001:1::3/128 2001:3::/32 2001:4:112::/48 2001:20::/28 2001:30::/28",
+    )
+});
 
 /// Judges an address.
 #[must_use]
 pub fn judge(ip: IpAddr) -> Verdict {
-    match ip {
-        IpAddr::V4(ip) => judge_v4(ip),
-        IpAddr::V6(ip) => judge_v6(ip),
+    let within = |blocks: &[IpNet]| blocks.iter().any(|block| block.contains(&ip));
+    if within(&NEVER) {
+        Verdict::Never
+    } else if let Some(same) = other_spelling(ip) {
+        judge(same.into())
+    } else if within(&GLOBAL) || !within(&PRIVATE) {
+        Verdict::Allowed
+    } else {
+        let tunnelled = tunnelled(ip).map(|v4| judge(v4.into()));
+        tunnelled.map_or(Verdict::Private, |verdict| verdict.max(Verdict::Private))
     }
 }
 
@@ -117,72 +88,49 @@ pub fn judge(ip: IpAddr) -> Verdict {
 #[must_use]
 pub fn judge_host(host: &Host<&str>) -> Option<Verdict> {
     match host {
-        Host::Ipv4(ip) => Some(judge_v4(*ip)),
-        Host::Ipv6(ip) => Some(judge_v6(*ip)),
+        Host::Ipv4(ip) => Some(judge((*ip).into())),
+        Host::Ipv6(ip) => Some(judge((*ip).into())),
         Host::Domain(_) => None,
     }
 }
 
-fn judge_v4(ip: Ipv4Addr) -> Verdict {
-    let within = |nets: &[Net4]| nets.iter().any(|net| holds_v4(*net, ip));
-    if within(&NEVER_V4) {
-        Verdict::Never
-    } else if within(&PRIVATE_V4) {
-        Verdict::Private
-    } else {
-        Verdict::Allowed
-    }
-}
-
-fn judge_v6(ip: Ipv6Addr) -> Verdict {
-    let within = |nets: &[Net6]| nets.iter().any(|net| holds_v6(*net, ip));
-    if within(&NEVER_V6) {
-        Verdict::Never
-    } else if let Some(mapped) = ip.to_ipv4_mapped() {
-        judge_v4(mapped)
-    } else if holds_v6(NAT64, ip) {
-        judge_v4(low_half(ip))
-    } else if within(&GLOBAL_V6) {
-        Verdict::Allowed
-    } else if within(&PRIVATE_V6) {
-        embedded_v4(ip).map_or(Verdict::Private, |v4| judge_v4(v4).max(Verdict::Private))
-    } else {
-        Verdict::Allowed
+/// The IPv4 address that is written as an IPv6 address: mapped, or with the well-known NAT64 prefix (RFC 6052).
+fn other_spelling(ip: IpAddr) -> Option<Ipv4Addr> {
+    match segments(ip)? {
+        [0, 0, 0, 0, 0, 0xffff, high, low] => Some(v4(high, low)),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
+        _ => None,
     }
 }
 
 /// The IPv4 address that a tunnel or translator would take out of a private IPv6 address.
-fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    if holds_v6(LOW_V6, ip) {
-        Some(low_half(ip))
-    } else if holds_v6(TEREDO, ip) {
-        Some(Ipv4Addr::from_bits(!low_half(ip).to_bits()))
-    } else if holds_v6(SIX_TO_FOUR, ip) {
-        let [_, _, a, b, c, d, ..] = ip.octets();
-        Some(Ipv4Addr::new(a, b, c, d))
-    } else {
-        None
+fn tunnelled(ip: IpAddr) -> Option<Ipv4Addr> {
+    match segments(ip)? {
+        [0..=0xff, .., high, low] => Some(v4(high, low)),
+        // Teredo: IPv4 at the end, inverted (RFC 4380).
+        [0x2001, 0, .., high, low] => Some(v4(!high, !low)),
+        // 6to4 (RFC 3056).
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        _ => None,
     }
 }
 
-/// The last 32 bits.
-fn low_half(ip: Ipv6Addr) -> Ipv4Addr {
-    let [.., a, b, c, d] = ip.octets();
-    Ipv4Addr::new(a, b, c, d)
+fn segments(ip: IpAddr) -> Option<[u16; 8]> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(ip.segments()),
+    }
 }
 
-/// Whether the block holds the address. Prefixes are 1 to 32 bits long.
-fn holds_v4((net, prefix): Net4, ip: Ipv4Addr) -> bool {
-    (net.to_bits() ^ ip.to_bits()) >> (32 - prefix) == 0
-}
-
-/// Whether the block holds the address. Prefixes are 1 to 128 bits long.
-fn holds_v6((net, prefix): Net6, ip: Ipv6Addr) -> bool {
-    (net.to_bits() ^ ip.to_bits()) >> (128 - prefix) == 0
+fn v4(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
     use url::Url;
 
@@ -326,13 +274,20 @@ mod tests {
         assert!(!Never.permits(false) && !Never.permits(true));
     }
 
+    fn v4_nets(nets: &[IpNet]) -> impl Iterator<Item = Ipv4Net> {
+        nets.iter().filter_map(|net| match net {
+            IpNet::V4(net) => Some(*net),
+            IpNet::V6(_) => None,
+        })
+    }
+
     /// An address of any block, those with rules among them more often than chance would have it.
     fn v4() -> impl Strategy<Value = Ipv4Addr> {
-        let nets: Vec<Net4> = NEVER_V4.into_iter().chain(PRIVATE_V4).collect();
+        let nets = v4_nets(&NEVER).chain(v4_nets(&PRIVATE)).collect::<Vec<_>>();
         let near = (prop::sample::select(nets), any::<u32>(), -1_i64..=1);
-        let near = near.prop_map(|((net, prefix), random, edge)| {
-            let size = 1_u64 << (32 - prefix);
-            let first = u64::from(net.to_bits());
+        let near = near.prop_map(|(net, random, edge)| {
+            let size = 1_u64 << (32 - net.prefix_len());
+            let first = u64::from(net.network().to_bits());
             let inside = first + u64::from(random) % size;
             let at = match edge {
                 -1 => first.saturating_sub(1),
@@ -346,13 +301,13 @@ mod tests {
 
     /// The verdict by comparing numbers, not bits.
     fn by_range(ip: Ipv4Addr) -> Verdict {
-        let within = |nets: &[Net4]| {
-            nets.iter().any(|(net, prefix)| {
-                let (first, ip) = (u64::from(net.to_bits()), u64::from(ip.to_bits()));
-                (first..first + (1 << (32 - prefix))).contains(&ip)
+        let within = |nets: &[IpNet]| {
+            v4_nets(nets).any(|net| {
+                let (first, ip) = (u64::from(net.network().to_bits()), u64::from(ip.to_bits()));
+                (first..first + (1 << (32 - net.prefix_len()))).contains(&ip)
             })
         };
-        match (within(&NEVER_V4), within(&PRIVATE_V4)) {
+        match (within(&NEVER), within(&PRIVATE)) {
             (true, _) => Never,
             (false, true) => Private,
             (false, false) => Allowed,

@@ -1,8 +1,9 @@
 //! Subscriptions to commits, for requests at the status server that wait for a change.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::core::job::JobId;
@@ -68,7 +69,7 @@ impl Commits {
 
 impl Shared {
     fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, JobCommits>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Wakes the dispatcher of a webhook when there is something to send.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::Notify;
 
 use crate::core::delivery::WebhookName;
@@ -20,22 +21,17 @@ struct Shared {
 impl Wakeups {
     /// From now on `wakeup` is notified for this webhook.
     pub fn add(&self, webhook: WebhookName, wakeup: Arc<Notify>) {
-        let dispatchers = self.0.dispatchers.write();
-        let mut dispatchers = dispatchers.unwrap_or_else(PoisonError::into_inner);
-        dispatchers.insert(webhook, wakeup);
+        self.0.dispatchers.write().insert(webhook, wakeup);
     }
 
     /// From now on this webhook has no dispatcher.
     pub fn remove(&self, webhook: &WebhookName) {
-        let dispatchers = self.0.dispatchers.write();
-        let mut dispatchers = dispatchers.unwrap_or_else(PoisonError::into_inner);
-        dispatchers.remove(webhook);
+        self.0.dispatchers.write().remove(webhook);
     }
 
     /// Wakes the dispatcher of this webhook; if there is none, the check for stranded events.
     pub fn wake(&self, webhook: &WebhookName) {
         let dispatchers = self.0.dispatchers.read();
-        let dispatchers = dispatchers.unwrap_or_else(PoisonError::into_inner);
         match dispatchers.get(webhook) {
             Some(wakeup) => wakeup.notify_one(),
             None => self.0.stranded.notify_one(),

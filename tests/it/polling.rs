@@ -209,7 +209,7 @@ async fn a_queued_step_is_polled_every_two_hours_and_then_as_always() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stories_of_the_simulator_come_to_their_true_end() {
+async fn scenarios_of_the_simulator_come_to_their_true_end() {
     let mut world = World::running_with("[polling]\nmax_delay = \"10m\"").await;
     let mut expected = Vec::new();
     for &scenario in Scenario::ALL {

@@ -11,8 +11,8 @@ use serde_json::Value;
 mod access;
 mod faults;
 mod receiver;
+mod scenarios;
 mod scripts;
-mod stories;
 
 const START: UnixMillis = UnixMillis(1_795_359_845_000);
 

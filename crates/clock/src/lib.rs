@@ -7,11 +7,12 @@
 mod renewed;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -113,10 +114,7 @@ impl Clock {
     #[must_use]
     pub fn stability(&self) -> Stability {
         // Both clocks are read under the lock, so that no later reading is recorded first.
-        let mut clock_jumps = self
-            .clock_jumps
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut clock_jumps = self.clock_jumps.lock();
         clock_jumps.observe(self.origin.elapsed(), self.now())
     }
 
@@ -189,7 +187,7 @@ struct HoldGuard {
 impl HoldGuard {
     fn new(driven: Arc<Driven>) -> Self {
         let generation = {
-            let mut hold = driven.lock();
+            let mut hold = driven.hold.lock();
             hold.holders += 1;
             match &hold.watch {
                 // The watch ends only under the lock, after it has removed its sender.
@@ -209,7 +207,7 @@ impl HoldGuard {
 
 impl Drop for HoldGuard {
     fn drop(&mut self) {
-        let mut hold = self.driven.lock();
+        let mut hold = self.driven.hold.lock();
         if hold.generation == self.generation {
             hold.holders -= 1;
             if hold.holders == 0 {
@@ -220,10 +218,6 @@ impl Drop for HoldGuard {
 }
 
 impl Driven {
-    fn lock(&self) -> MutexGuard<'_, Hold> {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Ends when nothing is held, or [`HOLD_LIMIT`] after the latest holder began. Paused time stops because this runs as
     /// a blocking task.
     fn watch(&self, begun: &Receiver<()>) {
@@ -232,7 +226,7 @@ impl Driven {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    let mut hold = self.lock();
+                    let mut hold = self.hold.lock();
                     match begun.try_recv() {
                         Ok(()) => {}
                         Err(TryRecvError::Disconnected) => return,
@@ -292,17 +286,14 @@ impl Jitter {
     /// A random id: the prefix and 32 hexadecimal digits.
     #[must_use]
     pub fn id(&self, prefix: &str) -> String {
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = self.rng.lock();
         format!("{prefix}{:032x}", rng.u128(..))
     }
 
     /// A number in 0..1.
     #[must_use]
     pub fn fraction(&self) -> f64 {
-        self.rng
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .f64()
+        self.rng.lock().f64()
     }
 }
 
@@ -357,7 +348,7 @@ mod tests {
         let Source::Driven(driven) = &clock.source else {
             panic!("a driven clock was made")
         };
-        let hold = driven.lock();
+        let hold = driven.hold.lock();
         assert_eq!((hold.holders, hold.watch.is_none()), (0, true));
     }
 

@@ -1,9 +1,9 @@
 //! A value that is replaced when it is old enough.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// A value with a maximum age. Clones already in use stay as they are; the next [`Renewed::get`] returns a new value.
@@ -30,7 +30,7 @@ impl<T: Clone> Renewed<T> {
 
     /// The current value; makes a new one if it is too old.
     pub fn get(&self) -> T {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let (value, made) = &mut *current;
         if made.elapsed() >= self.life {
             *made = Instant::now();
@@ -44,7 +44,7 @@ impl<T: Clone> Renewed<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Renewed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.lock();
         current.0.fmt(f)
     }
 }

@@ -118,8 +118,8 @@ pub struct Progress {
     pub stale: Option<(u64, u32)>,
 }
 
-/// So many equal stale answers in a row are believed (docs/jobs.md, "Stale answers").
-const BELIEVED: u32 = 3;
+/// So many equal stale answers in a row are accepted (docs/jobs.md, "Stale answers").
+const ACCEPTED_AFTER: u32 = 3;
 
 /// The `last_error` of a job that has passed a bound.
 const LIMITED: &str = "the job has passed a bound (10,000 transitions, 10,000 events, 1,000 vanished steps, 64 MiB of events); \
@@ -151,8 +151,8 @@ impl Progress {
     pub fn stale(&mut self, fingerprint: u64) -> bool {
         let again = self.stale.filter(|(before, _)| *before == fingerprint);
         let times = again.map_or(1, |(_, times)| times + 1);
-        self.stale = (times < BELIEVED).then_some((fingerprint, times));
-        times >= BELIEVED
+        self.stale = (times < ACCEPTED_AFTER).then_some((fingerprint, times));
+        times >= ACCEPTED_AFTER
     }
 
     /// Records that the job has passed a bound; returns whether that is new.

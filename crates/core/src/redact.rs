@@ -46,8 +46,6 @@ const SCHEMES: [&str; 12] = [
 pub struct Redactor {
     /// The byte strings to hide, by their first four bytes.
     forms: HashMap<[u8; SHORTEST], Vec<Vec<u8>>>,
-    /// Their first bytes; rules out most positions of an answer quickly.
-    first: BTreeSet<u8>,
     longest: usize,
 }
 
@@ -66,13 +64,14 @@ struct Level {
     open: Option<usize>,
 }
 
-/// The escape at the start of a text.
-enum Escape {
-    None,
+/// The length of the escape at the start of a text, and the bytes it means.
+type Escape = (usize, Vec<u8>);
+
+/// Why there is no escape at the start of a text.
+enum NoEscape {
+    Plain,
     /// The text ends before it is complete.
     Open,
-    /// An escape of this length, and the bytes it means.
-    Of(usize, Vec<u8>),
 }
 
 impl Redactor {
@@ -92,7 +91,6 @@ impl Redactor {
         let mut redactor = Self::default();
         for form in forms {
             if let Some(start) = form.first_chunk() {
-                redactor.first.insert(start[0]);
                 redactor.longest = redactor.longest.max(form.len());
                 redactor.forms.entry(*start).or_default().push(form);
             }
@@ -142,10 +140,7 @@ impl Redactor {
 
     fn mark(&self, level: &Level, hidden: &mut [bool]) {
         let mut done = 0;
-        for (at, byte) in level.bytes.iter().enumerate() {
-            if !self.first.contains(byte) {
-                continue;
-            }
+        for at in 0..level.bytes.len() {
             let rest = level.bytes.get(at..).unwrap_or_default();
             let forms = rest.first_chunk().and_then(|start| self.forms.get(start));
             let found = forms.into_iter().flatten();
@@ -166,10 +161,7 @@ impl Redactor {
             let rest = level.bytes.get(*at..).unwrap_or_default();
             let begins = |form: &Vec<u8>| form.len() > rest.len() && form.starts_with(rest);
             match rest.first_chunk() {
-                Some(start) => self
-                    .forms
-                    .get(start)
-                    .is_some_and(|forms| forms.iter().any(begins)),
+                Some(start) => self.forms.get(start).into_iter().flatten().any(begins),
                 None => self.forms.values().flatten().any(begins),
             }
         })?;
@@ -200,16 +192,15 @@ impl Level {
         while let Some(byte) = self.bytes.get(at) {
             let start = self.ranges.get(at).map_or(0, |(start, _)| *start);
             let (length, meant) = match escape(self.bytes.get(at..).unwrap_or_default()) {
-                Escape::Open if !whole => {
+                Ok(escape) => escape,
+                Err(NoEscape::Open) if !whole => {
                     next.open = Some(start);
                     break;
                 }
-                Escape::None | Escape::Open => (1, None),
-                Escape::Of(length, meant) => (length, Some(meant)),
+                Err(_) => (1, vec![*byte]),
             };
             let last = self.ranges.get(at + length - 1);
             let end = last.map_or(start, |(_, end)| *end);
-            let meant = meant.as_deref().unwrap_or(std::slice::from_ref(byte));
             next.ranges.extend(meant.iter().map(|_| (start, end)));
             next.bytes.extend(meant);
             at += length;
@@ -294,110 +285,97 @@ fn encoded(part: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-fn escape(text: &[u8]) -> Escape {
+fn escape(text: &[u8]) -> Result<Escape, NoEscape> {
     match text {
         [b'\\', rest @ ..] => backslash(rest),
-        [b'%', rest @ ..] => number(rest, 2, 1),
+        [b'%', rest @ ..] => byte(rest, 1),
         [b'&', rest @ ..] => entity(rest),
-        _ => Escape::None,
+        _ => Err(NoEscape::Plain),
     }
 }
 
 /// The rest of an escape after a backslash, as in JSON and similar languages.
-fn backslash(rest: &[u8]) -> Escape {
+fn backslash(rest: &[u8]) -> Result<Escape, NoEscape> {
     let meant = match rest {
-        [] => return Escape::Open,
+        [] => return Err(NoEscape::Open),
         [c @ (b'"' | b'\\' | b'/' | b'\''), ..] => *c,
         [b'b', ..] => 8,
         [b'f', ..] => 12,
         [b'n', ..] => b'\n',
         [b'r', ..] => b'\r',
         [b't', ..] => b'\t',
-        [b'x', rest @ ..] => return number(rest, 2, 2),
+        [b'x', rest @ ..] => return byte(rest, 2),
         [b'u', rest @ ..] => return unicode(rest),
-        _ => return Escape::None,
+        _ => return Err(NoEscape::Plain),
     };
-    Escape::Of(2, vec![meant])
+    Ok((2, vec![meant]))
 }
 
-/// A byte written as so many hexadecimal digits after so many other bytes.
-fn number(rest: &[u8], digits: usize, before: usize) -> Escape {
-    match hex(rest, digits) {
-        Ok(number) => Escape::Of(
-            before + digits,
-            vec![u8::try_from(number).unwrap_or_default()],
-        ),
-        Err(escape) => escape,
-    }
+/// A byte written as two hexadecimal digits after so many other bytes.
+fn byte(rest: &[u8], before: usize) -> Result<Escape, NoEscape> {
+    let byte = u8::try_from(hex(rest, 2)?).unwrap_or_default();
+    Ok((before + 2, vec![byte]))
 }
 
 /// A character written as `\uXXXX`, or as two of them for a surrogate pair.
-fn unicode(rest: &[u8]) -> Escape {
-    let first = match hex(rest, 4) {
-        Ok(first) => first,
-        Err(escape) => return escape,
-    };
+fn unicode(rest: &[u8]) -> Result<Escape, NoEscape> {
+    let first = hex(rest, 4)?;
     if let Some(c) = char::from_u32(first) {
-        return Escape::Of(6, c.to_string().into_bytes());
+        return Ok((6, c.to_string().into_bytes()));
     }
     let second = match rest.get(4..).unwrap_or_default() {
-        [b'\\', b'u', rest @ ..] => hex(rest, 4),
-        [] | [b'\\'] => Err(Escape::Open),
-        _ => Err(Escape::None),
+        [b'\\', b'u', rest @ ..] => hex(rest, 4)?,
+        [] | [b'\\'] => return Err(NoEscape::Open),
+        _ => return Err(NoEscape::Plain),
     };
-    match second {
-        Ok(second) => {
-            let halves = [first, second].map(|half| u16::try_from(half).unwrap_or_default());
-            match String::from_utf16(&halves) {
-                Ok(c) => Escape::Of(12, c.into_bytes()),
-                Err(_) => Escape::None,
-            }
-        }
-        Err(escape) => escape,
-    }
+    let halves = [first, second].map(|half| u16::try_from(half).unwrap_or_default());
+    let pair = String::from_utf16(&halves).map_err(|_| NoEscape::Plain)?;
+    Ok((12, pair.into_bytes()))
 }
 
-fn hex(rest: &[u8], digits: usize) -> Result<u32, Escape> {
+fn hex(rest: &[u8], digits: usize) -> Result<u32, NoEscape> {
     let written = rest.get(..digits.min(rest.len())).unwrap_or_default();
     if !written.iter().all(u8::is_ascii_hexdigit) {
-        return Err(Escape::None);
+        return Err(NoEscape::Plain);
     }
     if written.len() < digits {
-        return Err(Escape::Open);
+        return Err(NoEscape::Open);
     }
-    let digits = std::str::from_utf8(written).map_err(|_| Escape::None)?;
-    u32::from_str_radix(digits, 16).map_err(|_| Escape::None)
+    let digits = std::str::from_utf8(written).map_err(|_| NoEscape::Plain)?;
+    u32::from_str_radix(digits, 16).map_err(|_| NoEscape::Plain)
 }
 
 /// The rest of an HTML entity after the ampersand.
-fn entity(rest: &[u8]) -> Escape {
+fn entity(rest: &[u8]) -> Result<Escape, NoEscape> {
     let near = rest.get(..ENTITY.min(rest.len())).unwrap_or_default();
     let Some(length) = near.iter().position(|byte| *byte == b';') else {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
         let open = rest.len() < ENTITY && near.iter().all(plain);
-        return if open { Escape::Open } else { Escape::None };
+        return Err(if open {
+            NoEscape::Open
+        } else {
+            NoEscape::Plain
+        });
     };
     let name = near.get(..length).unwrap_or_default();
     let name = String::from_utf8_lossy(name).to_lowercase();
     let meant = match name.as_str() {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
         name => {
-            let digits = name.strip_prefix('#').unwrap_or("-");
+            let digits = name.strip_prefix('#').ok_or(NoEscape::Plain)?;
             let code = match digits.strip_prefix('x') {
                 Some(digits) => u32::from_str_radix(digits, 16),
                 None => digits.parse(),
             };
-            code.ok().and_then(char::from_u32)
+            let meant = code.ok().and_then(char::from_u32);
+            meant.ok_or(NoEscape::Plain)?
         }
     };
-    match meant {
-        Some(c) => Escape::Of(length + 2, c.to_string().into_bytes()),
-        None => Escape::None,
-    }
+    Ok((length + 2, meant.to_string().into_bytes()))
 }
 
 #[cfg(test)]

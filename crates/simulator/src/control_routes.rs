@@ -1,6 +1,7 @@
 //! The control handle over HTTP, under `/_control`.
 
 use std::collections::HashMap;
+use std::future::{Ready, ready};
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -13,7 +14,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::control::Control;
-use super::faults::ActiveFault;
 use super::jobs::{CreateError, Truth};
 use super::log::LoggedRequest;
 use super::middleware::plain_pace;
@@ -26,16 +26,22 @@ const MAX_REQUEST: usize = 4 * 1024 * 1024;
 const PAGE: usize = 1000;
 
 pub(super) fn routes() -> Router<Control> {
+    let faults = get(async |State(control): State<Control>| Json(control.faults()))
+        .post(inject)
+        .delete(done(Control::clear_faults));
     Router::new()
         .route("/_control", get(overview))
         .route("/_control/scenarios", get(async || Json(Scenario::ALL)))
         .route("/_control/jobs", post(create))
         .route("/_control/jobs/{id}", get(truth))
-        .route("/_control/faults", post(inject).get(faults).delete(clear))
+        .route("/_control/faults", faults)
         .route("/_control/faults/{id}", delete(remove))
         .route("/_control/requests", get(requests))
-        .route("/_control/tokens", delete(revoke))
-        .route("/_control/tokens/expire", post(expire))
+        .route("/_control/tokens", delete(done(Control::revoke_tokens)))
+        .route(
+            "/_control/tokens/expire",
+            post(done(Control::expire_tokens)),
+        )
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(from_fn(plain_pace))
 }
@@ -102,15 +108,6 @@ async fn inject(
     Ok((StatusCode::CREATED, Json(json!({"id": id}))))
 }
 
-async fn faults(State(control): State<Control>) -> Json<Vec<ActiveFault>> {
-    Json(control.faults())
-}
-
-async fn clear(State(control): State<Control>) -> StatusCode {
-    control.clear_faults();
-    StatusCode::NO_CONTENT
-}
-
 async fn remove(State(control): State<Control>, Path(id): Path<u64>) -> StatusCode {
     if control.remove_fault(id) {
         StatusCode::NO_CONTENT
@@ -128,12 +125,10 @@ async fn requests(
     Json(control.requests_after(after, limit.unwrap_or(PAGE)))
 }
 
-async fn expire(State(control): State<Control>) -> StatusCode {
-    control.expire_tokens();
-    StatusCode::NO_CONTENT
-}
-
-async fn revoke(State(control): State<Control>) -> StatusCode {
-    control.revoke_tokens();
-    StatusCode::NO_CONTENT
+/// A route that does this and answers 204.
+fn done(act: fn(&Control)) -> impl Fn(State<Control>) -> Ready<StatusCode> + Clone {
+    move |State(control)| {
+        act(&control);
+        ready(StatusCode::NO_CONTENT)
+    }
 }

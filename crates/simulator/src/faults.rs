@@ -199,13 +199,6 @@ impl FaultRule {
         self
     }
 
-    /// Only now and then: 0 to 1.
-    #[must_use]
-    pub fn with_probability(mut self, probability: f64) -> Self {
-        self.probability = probability;
-        self
-    }
-
     fn check(&self) -> Result<(), FaultError> {
         if !(0.0..=1.0).contains(&self.probability) {
             return Err(FaultError::Probability);
@@ -308,9 +301,8 @@ impl Faults {
     }
 
     pub(super) fn remove(&mut self, id: u64) -> bool {
-        let before = self.active.len();
-        self.active.retain(|active| active.id != id);
-        self.active.len() < before
+        let mut removed = self.active.extract_if(.., |active| active.id == id);
+        removed.next().is_some()
     }
 
     /// The fault that strikes this request, which names a job made at `created`, if any.

@@ -16,7 +16,7 @@
 //! Any user exists; a connection nobody made comes to be when it is first refreshed.
 //!
 //! Everything random is drawn from the seed: the same seed and the same calls in the same order make the same jobs,
-//! ids included. A job has no task behind it; its body is computed from the clock whenever it is asked for.
+//! ids included. A job has no task behind it; its body is computed from the clock at each request.
 //!
 //! # Control
 //!
@@ -26,7 +26,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /_control` | base URL, seed, speed, totals |
-//! | `GET /_control/scenarios` | the names of all stories |
+//! | `GET /_control/scenarios` | the names of all scenarios |
 //! | `POST /_control/jobs` | a [`NewJob`]: `{"id":"61723","scenario":"mfa-token","within_ms":20000}`, or with a [`Script`]: `{"id":"61723","script":{"phases":[{"at_ms":0,"body":{…}}]}}`. 201 and its [`Truth`] |
 //! | `GET /_control/jobs/{id}` | its [`Truth`] |
 //! | `POST /_control/faults` | a [`FaultRule`]: `{"job":"61723","times":2,"fault":{"status":{"status":503,"retry_after":{"seconds":5}}}}`, `{"path":"/jobs","probability":0.1,"fault":"html"}`. 201 and its number |

@@ -1,5 +1,5 @@
-//! A webhook receiver: takes Standard Webhooks 1.0 requests, checks their signatures with code of its own, knows an
-//! event again by its `webhook-id`, and answers as its rules say.
+//! A webhook receiver: takes Standard Webhooks 1.0 requests, checks their signatures with code of its own, recognizes
+//! a repeated event by its `webhook-id`, and answers as it is configured to.
 //!
 //! `POST /{hook}` answers 204, also to an event it has taken before; 401 to a request whose signature is not valid; 404
 //! for a hook nobody named; and whatever a [`Reply`] says.
@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,6 +15,7 @@ use axum::extract::{self, DefaultBodyLimit, Path};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -291,7 +292,7 @@ impl Inbox {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     fn secret(&self, hook: &str) -> Option<&String> {

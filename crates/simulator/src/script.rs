@@ -217,13 +217,6 @@ impl Phase {
         let content = Content::Verbatim(text.into());
         Self { at_ms, content }
     }
-
-    /// The error envelope with this status.
-    #[must_use]
-    pub fn error(at_ms: u64, status: u16) -> Self {
-        let content = Content::Error(status);
-        Self { at_ms, content }
-    }
 }
 
 impl Step {

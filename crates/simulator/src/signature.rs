@@ -11,11 +11,11 @@ use jobtrackd_core::time::UnixMillis;
 /// How far a request's timestamp may lie from our clock, in seconds: five minutes.
 const TOLERANCE: u64 = 5 * 60;
 
-/// Why a request is not believed.
+/// Why a signature is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// Without one of the three headers it cannot be checked.
-    #[error("the header {0} is missing or no text")]
+    #[error("the header {0} is missing or not text")]
     Header(&'static str),
     /// Not a number of seconds, or too far from now.
     #[error("webhook-timestamp is not within five minutes of now")]

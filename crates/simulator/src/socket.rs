@@ -3,12 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -36,11 +37,11 @@ pub(super) struct PaceHandle(Arc<Mutex<Pace>>);
 
 impl PaceHandle {
     pub(super) fn set(&self, pace: Pace) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+        *self.0.lock() = pace;
     }
 
     fn get(&self) -> Pace {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -18,6 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use strum::IntoStaticStr;
+use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -136,19 +137,35 @@ fn as_root() -> &'static str {
     }
 }
 
+/// Longest output of such a program that is read, in bytes.
+const PROGRAM_OUTPUT: u64 = 4 << 10;
+
 /// The standard output of a program of the search path, run without a shell, whatever its exit code. `Err` in a few words
 /// when it is there and gives no answer, `None` when it is not there.
 async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
     std::env::var_os("PATH")?;
-    let mut command = Command::new(program);
-    command
+    let spawned = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .kill_on_drop(true);
-    Some(match timeout(PROGRAM_LIMIT, command.output()).await {
-        Ok(Ok(done)) => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
-        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return None,
-        Ok(Err(error)) => Err(error.to_string()),
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let answer = async {
+        let mut bytes = Vec::new();
+        if let Some(out) = child.stdout.take() {
+            out.take(PROGRAM_OUTPUT).read_to_end(&mut bytes).await?;
+        }
+        child.wait().await?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    Some(match timeout(PROGRAM_LIMIT, answer).await {
+        Ok(answer) => answer.map_err(|error: std::io::Error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", PROGRAM_LIMIT.as_secs())),
     })
 }

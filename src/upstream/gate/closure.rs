@@ -101,6 +101,16 @@ pub(super) struct Closure {
 }
 
 impl Closure {
+    pub(super) fn new(kind: GateReasonKind, detail: &str, until: Instant, mark: Ticket) -> Self {
+        let detail = detail.to_owned();
+        Self {
+            until,
+            reason: GateReason { kind, detail },
+            mark,
+            earliest: until,
+        }
+    }
+
     pub(super) fn state(&self) -> GateState {
         GateState::Closed {
             until: self.until,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::closure::{
-    Closure, Credentials, GateReason, GateReasonKind, GateState, Moment, Ticket, extend, is_later,
+    Closure, Credentials, GateReasonKind, GateState, Moment, Ticket, extend, is_later,
 };
 use super::throttle::{Throttled, Throttling};
 use crate::core::job::JobId;
@@ -311,15 +311,7 @@ impl Machine {
         until: Instant,
     ) {
         let later = is_later(ticket, self.unauthorized.as_ref());
-        let closure = Closure {
-            until,
-            reason: GateReason {
-                kind,
-                detail: detail.to_owned(),
-            },
-            mark: Ticket(self.last),
-            earliest: until,
-        };
+        let closure = Closure::new(kind, detail, until, Ticket(self.last));
         extend(&mut self.unauthorized, closure, later);
     }
 

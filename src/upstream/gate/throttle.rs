@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::closure::{Closure, GateReason, GateReasonKind, Moment, Ticket, extend, is_later};
+use super::closure::{Closure, GateReasonKind, Moment, Ticket, extend, is_later};
 use crate::core::job::JobId;
 use crate::upstream::pauses::{THROTTLED, grown, lengthened};
 
@@ -93,12 +93,8 @@ impl Throttling {
     /// All wait until then, because the upstream asked for it earlier: before this process began, or another configuration.
     pub(super) fn rest(&mut self, until: Instant, last: Ticket) {
         self.alone = None;
-        self.closure = Some(Closure {
-            until,
-            reason: reason("it asked earlier to be left alone"),
-            mark: last,
-            earliest: until,
-        });
+        let detail = "it asked earlier to be left alone";
+        self.closure = Some(Closure::new(GateReasonKind::Throttled, detail, until, last));
     }
 
     /// Nobody waits any longer.
@@ -108,19 +104,11 @@ impl Throttling {
 
     /// The latest end wins. Answers of one wave of polls are one closure, however many they are.
     fn close(&mut self, poll: &Throttled<'_>, until: Instant, earliest: Instant, later: bool) {
+        let kind = GateReasonKind::Throttled;
         let new = Closure {
-            until,
-            reason: reason(poll.detail),
-            mark: poll.last,
             earliest,
+            ..Closure::new(kind, poll.detail, until, poll.last)
         };
         extend(&mut self.closure, new, later);
-    }
-}
-
-fn reason(detail: &str) -> GateReason {
-    GateReason {
-        kind: GateReasonKind::Throttled,
-        detail: detail.to_owned(),
     }
 }

@@ -157,9 +157,9 @@ impl Reads {
 impl ReadWith {
     fn read(&mut self, job: &JobId) {
         self.add(job);
-        let known = self.jobs.iter().position(|(known, _)| known == job);
+        let same = self.jobs.iter().position(|(read, _)| read == job);
         let refused = || self.jobs.iter().position(|(_, is_good)| !is_good);
-        if let Some(at) = known.or_else(refused)
+        if let Some(at) = same.or_else(refused)
             && let Some(entry) = self.jobs.get_mut(at)
         {
             *entry = (job.clone(), true);
@@ -168,14 +168,14 @@ impl ReadWith {
 
     /// Adds a job if it is not there and there is room.
     fn add(&mut self, job: &JobId) {
-        let known = self.jobs.iter().any(|(known, _)| known == job);
-        if !known && self.jobs.len() < REMEMBERED {
+        let is_there = self.jobs.iter().any(|(read, _)| read == job);
+        if !is_there && self.jobs.len() < REMEMBERED {
             self.jobs.push((job.clone(), true));
         }
     }
 
     fn refused(&mut self, job: &JobId) {
-        for (_, is_good) in self.jobs.iter_mut().filter(|(known, _)| known == job) {
+        for (_, is_good) in self.jobs.iter_mut().filter(|(read, _)| read == job) {
             *is_good = false;
         }
     }

@@ -132,5 +132,5 @@ fn a_user_meets_the_same_token_until_too_many_others_came_after() {
         "it was used again, so another one goes"
     );
     assert!(!Arc::ptr_eq(&second, &clients.slot(Some(&user(1)))));
-    assert_eq!(clients.users.lock().unwrap().len(), MAX_USERS);
+    assert_eq!(clients.users.lock().len(), MAX_USERS);
 }

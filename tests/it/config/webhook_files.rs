@@ -1,6 +1,6 @@
 //! URLs and headers of webhooks from files and from the service manager.
 
-use jobtrackd::config::{load, load_webhooks};
+use jobtrackd::config::{Wanted, load, load_with};
 use jobtrackd::webhook::WebhookSettings;
 
 use super::{CANARY, Folder, NO_AUTH, SECRET, contains_all, permit};
@@ -234,13 +234,17 @@ fn commands_that_need_no_secret_read_no_such_file() {
     let folder = Folder::new();
     let rest = "url_file = \"/nowhere/url\"\nheaders_file = \"/nowhere/headers\"\nheaders = { x-one = \"1\" }";
     let sources = folder.sources(&format!("{NO_AUTH}{}[webhooks.b]\n", hook("a", rest)));
-    let (_, webhooks) = load_webhooks(&sources, false).unwrap();
+    let webhooks = load_with(&sources, Wanted::default()).unwrap().webhooks;
     let found: Vec<_> = webhooks
         .iter()
         .map(|each| (each.url.is_some(), names(each)))
         .collect();
     assert_eq!(found, [(false, vec!["x-one"]), (false, vec![])]);
-    load_webhooks(&sources, true).unwrap_err();
+    let wanted = Wanted {
+        of_webhooks: true,
+        ..Wanted::default()
+    };
+    load_with(&sources, wanted).unwrap_err();
 }
 
 #[test]

@@ -59,7 +59,10 @@ async fn faults_strike_where_and_as_often_as_asked() {
     assert!(
         stage
             .control
-            .inject(FaultRule::new(Fault::Html).with_probability(1.5))
+            .inject(FaultRule {
+                probability: 1.5,
+                ..FaultRule::new(Fault::Html)
+            })
             .is_err()
     );
 }

@@ -1,8 +1,9 @@
 //! A client of the status server that sees headers too, and requests that are under way while a test goes on.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jobtrackd::clock::Clock;
+use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
@@ -165,7 +166,7 @@ impl Listener {
             assert_eq!(answer.headers()["content-type"], "text/event-stream");
             while let Ok(Some(chunk)) = answer.chunk().await {
                 let chunk = String::from_utf8(chunk.to_vec()).unwrap();
-                received.lock().unwrap().push_str(&chunk);
+                received.lock().push_str(&chunk);
             }
         });
         let listener = Self { text, task };
@@ -174,7 +175,7 @@ impl Listener {
     }
 
     pub(super) fn text(&self) -> String {
-        self.text.lock().unwrap().clone()
+        self.text.lock().clone()
     }
 
     /// Waits, with time paused, until it has received this.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -94,12 +95,12 @@ impl Receiver {
 
     /// The requests read so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().requests.clone()
+        self.seen.lock().requests.clone()
     }
 
     /// How many connections were made so far.
     pub(crate) fn connections(&self) -> usize {
-        self.seen.lock().unwrap().connections
+        self.seen.lock().connections
     }
 
     /// Waits until a connection has ended.
@@ -110,13 +111,13 @@ impl Receiver {
 
 async fn serve(mut stream: TcpStream, reply: &Reply, seen: &Mutex<Seen>) -> Ending {
     let connection = {
-        let mut seen = seen.lock().unwrap();
+        let mut seen = seen.lock();
         seen.connections += 1;
         seen.connections
     };
     let mut written = 0;
     while let Ok(request) = read_request(&mut stream, connection).await {
-        seen.lock().unwrap().requests.push(request);
+        seen.lock().requests.push(request);
         match write_reply(&mut stream, reply, &mut written).await {
             Ok(true) => {}
             Ok(false) => {

@@ -7,9 +7,10 @@ use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -88,7 +89,7 @@ impl Pty {
     /// Makes the terminal larger or smaller; the program gets a signal.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let (rows, columns) = size(columns, rows);
-        self.shown.lock().unwrap().parser.set_size(rows, columns);
+        self.shown.lock().parser.set_size(rows, columns);
         resize(&self.keyboard, columns, rows);
     }
 
@@ -108,7 +109,7 @@ impl Pty {
     }
 
     pub(crate) fn glass(&self) -> Glass {
-        let shown = self.shown.lock().unwrap();
+        let shown = self.shown.lock();
         Glass {
             screen: shown.parser.screen().clone(),
             raw: String::from_utf8_lossy(&shown.raw).into_owned(),
@@ -164,7 +165,7 @@ fn resize(terminal: &File, columns: NonZeroU16, rows: NonZeroU16) {
 fn read(mut terminal: File, shown: &Mutex<Shown>) {
     let mut chunk = [0; 4096];
     while let Ok(read @ 1..) = terminal.read(&mut chunk) {
-        let mut shown = shown.lock().unwrap();
+        let mut shown = shown.lock();
         shown.parser.process(&chunk[..read]);
         shown.raw.extend_from_slice(&chunk[..read]);
     }

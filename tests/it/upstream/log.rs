@@ -1,11 +1,12 @@
 //! What the log says of the upstream: the beginning and the end of trouble.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jobtrackd::upstream::Auth;
+use parking_lot::Mutex;
 use tokio::time::sleep;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -17,7 +18,7 @@ pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -43,7 +44,7 @@ impl Log {
     }
 
     pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.0.lock()).into_owned()
     }
 }
 

@@ -1,8 +1,9 @@
 //! A server for one request per connection, answered with exactly the bytes of the script.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -97,7 +98,7 @@ impl Server {
     }
 
     pub(super) fn requests(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().clone()
     }
 
     /// How many requests started with `line`, such as `POST /token`.
@@ -122,7 +123,7 @@ async fn serve(
     script: &(impl Fn(&Request) -> Reply + ?Sized),
 ) -> std::io::Result<()> {
     let request = read(&mut stream).await?;
-    log.lock().unwrap().push(request.clone());
+    log.lock().push(request.clone());
     match script(&request) {
         Reply::Bytes(bytes) => {
             stream.write_all(&bytes).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{RawObject, Snapshot, find_object, string_of, text_of};
+use super::RawObject;
 use crate::job::is_segment;
 
 /// The API's id of a user: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots.
@@ -36,9 +36,7 @@ impl fmt::Display for UserId {
 /// is below a user. Links may be relative or absolute.
 #[must_use]
 pub fn user_of(resource: &str) -> Option<UserId> {
-    source_of(resource)
-        .and_then(|link| user_in(&link))
-        .or_else(|| user_of_results(resource))
+    links_of(resource).iter().find_map(|link| user_in(link))
 }
 
 /// Most users of one job; further ones are left out.
@@ -105,21 +103,6 @@ fn segments_of(link: &str) -> Vec<&str> {
     };
     let path = path.split(['?', '#']).next().unwrap_or_default();
     path.split('/').collect()
-}
-
-fn source_of(resource: &str) -> Option<String> {
-    let job: RawObject<'_> = serde_json::from_str(resource).ok()?;
-    let links: &RawValue = job.get("links")?;
-    let links: RawObject<'_> = serde_json::from_str(links.get()).ok()?;
-    text_of(&links, "source")
-}
-
-fn user_of_results(resource: &str) -> Option<UserId> {
-    let steps = Snapshot::parse(resource, None).ok()?.steps;
-    let results = steps.iter().filter_map(|step| step.result.as_deref());
-    let mut users =
-        results.map(|result| find_object(result, |object| user_in(&string_of(object, "url")?)));
-    users.find_map(|user| user)
 }
 
 fn user_in(link: &str) -> Option<UserId> {

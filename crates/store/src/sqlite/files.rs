@@ -6,8 +6,8 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::{Result, StoreError};
@@ -113,7 +113,7 @@ impl Files {
             let replaced = format!("{} is another file now", self.name.display());
             return Err(StoreError::Damaged(replaced));
         }
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         for (ending, first) in LOG.into_iter().zip(log.iter_mut()) {
             let path = beside(&self.real, ending);
             let found = FileId::found(&path);
@@ -138,7 +138,7 @@ impl Files {
         if FileId::found(&self.real) != Some(self.database) {
             return LogState::OtherDatabase;
         }
-        let [log, index] = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let [log, index] = *self.log.lock();
         let found = LOG.map(|ending| fs::symlink_metadata(beside(&self.real, ending)).ok());
         let [log_found, index_found] = found
             .each_ref()
@@ -156,7 +156,7 @@ impl Files {
     /// Whether others use this database with another log than ours. What ours holds must not be moved into the database
     /// then: they have built on what the file holds without it.
     pub(super) fn has_other_log(&self) -> bool {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.log.lock();
         LOG.into_iter().zip(log.iter()).any(|(ending, first)| {
             let found = FileId::found(&beside(&self.real, ending));
             matches!((first, found), (Some(first), Some(found)) if *first != found)

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -175,7 +175,7 @@ impl Store {
                 turn: Arc::default(),
                 patience: None,
                 clock,
-                shortage: StdMutex::default(),
+                shortage: parking_lot::Mutex::default(),
             }),
         })
     }
@@ -200,7 +200,7 @@ impl Store {
                 turn: Arc::clone(&shared.turn),
                 patience: Some(REQUEST_PATIENCE),
                 clock: shared.clock.clone(),
-                shortage: StdMutex::default(),
+                shortage: parking_lot::Mutex::default(),
             }),
         };
         store.open_all().await?;

@@ -2,7 +2,7 @@
 //! of their own.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::query::Query;
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) patience: Option<Duration>,
     pub(super) clock: Clock,
     /// What readers are short of, so that it is logged once.
-    pub(super) shortage: StdMutex<Recurring<Shortage>>,
+    pub(super) shortage: parking_lot::Mutex<Recurring<Shortage>>,
 }
 
 /// Pause between two tries of a write that has patience of its own.
@@ -240,7 +240,7 @@ impl Shared {
             Err(_) => return read,
             Ok(_) => None,
         };
-        let mut shortage = self.shortage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shortage = self.shortage.lock();
         match shortage.note(short, self.clock.now()) {
             Some(Report::Begun(shortage)) => {
                 tracing::warn!(%shortage, "the database cannot be read just now; it is tried again until it can");

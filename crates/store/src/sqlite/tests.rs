@@ -3,7 +3,7 @@
 mod limits;
 mod plans;
 
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Row};

@@ -1,6 +1,6 @@
 //! A user's answers are in the request to the API, and nowhere else: not in a table, a log, an event or another request.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get as on_get, post as on_post};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::run;
@@ -33,7 +34,7 @@ async fn capture(State(captured): State<Captured>, request: Request, next: Next)
         parts.headers,
         String::from_utf8_lossy(&bytes)
     );
-    captured.lock().unwrap().push(text);
+    captured.lock().push(text);
     next.run(Request::from_parts(parts, bytes.into())).await
 }
 
@@ -127,14 +128,14 @@ async fn answers_are_found_in_the_relayed_request_only() {
 
     let asked = |id: &str| {
         let line = format!("GET /jobs/{id} ");
-        let requests = captured.lock().unwrap();
+        let requests = captured.lock();
         let polls = requests.iter().filter(|each| each.starts_with(&line));
         polls.count()
     };
     until("polls", || ids.iter().all(|id| asked(id) >= 3)).await;
     left_behind(&house, daemon).await;
 
-    let all = captured.lock().unwrap().clone().into_iter();
+    let all = captured.lock().clone().into_iter();
     let with: Vec<String> = all
         .filter(|request| FACES.iter().any(|face| request.contains(face)))
         .collect();

@@ -20,7 +20,7 @@ impl Store {
             turn: Arc::default(),
             patience: None,
             clock: self.shared.clock.clone(),
-            shortage: StdMutex::default(),
+            shortage: parking_lot::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
