@@ -1,5 +1,5 @@
 //! Connections to others: what all HTTP clients have in common, why a request failed, and what this process is short of
-//! when it opens a connection, which is no failure of whoever it connects to.
+//! when it opens a connection, which is not a failure of the peer.
 
 use std::error::Error;
 use std::io;

@@ -133,7 +133,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut checks = report.checks();
     let stopped = stopped.err().map(|error| format!("{error:#}"));
     checks.push(Check {
-        promise: "the daemon stopped when it was told to",
+        promise: "the daemon stopped when asked to",
         problems: Vec::from_iter(stopped),
     });
     if finish != Finish::Interrupted {
@@ -173,7 +173,7 @@ async fn show(
     };
     let watching = async {
         match watch.show(&mut display, signals, &mut screen).await {
-            // A display without a reader is no reason to end the demo.
+            // A display without a reader does not end the demo.
             Ok(End::Closed) => pending().await,
             shown => shown,
         }

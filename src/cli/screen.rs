@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::style::{Style, Tone};
 use crate::core::time::UnixMillis;
 
-/// Width in columns when standard output is no terminal.
+/// Width in columns when standard output is not a terminal.
 const PLAIN_WIDTH: usize = 100;
 
 /// The widest layout, in columns; a wider terminal stays empty on the right.

@@ -48,7 +48,7 @@ const MAX_JOBS: u32 = 1000;
     after_help = "Without IDs it shows what runs, the job that changed last first, until it is interrupted: exit code \
                   0. With IDs it ends when all of them have ended: 0 if all succeeded, 1 if one failed, is not in the \
                   database, or was still running when it was interrupted.\n\n\
-                  Where standard output is no terminal, or one with TERM=dumb, each change is a line.\n\n\
+                  Where standard output is not a terminal, or one with TERM=dumb, each change is a line.\n\n\
                   Examples:\n  jobtrackd watch\n  jobtrackd watch 61723 && echo done\n  \
                   jobtrackd watch --json | jq -c 'select(.type == \"job\")'"
 )]

@@ -27,7 +27,7 @@ impl Journal {
     /// Fails when nobody listens. The address is looked up anew for each entry, so journald may be restarted.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // An empty datagram is no entry.
+        // An empty datagram is not an entry.
         socket.send_to(&[], path)?;
         Ok(Self {
             socket,

@@ -66,7 +66,7 @@ impl Eq for Verbatim {}
 static KEYS: LazyLock<[RandomState; 2]> =
     LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// Whether both are the same JSON value; the order of keys is no difference (docs/jobs.md, "What is recorded"). Texts
+/// Whether both are the same JSON value; the order of keys does not matter (docs/jobs.md, "What is recorded"). Texts
 /// that are not JSON are compared byte by byte.
 #[must_use]
 pub fn same_value(a: &str, b: &str) -> bool {

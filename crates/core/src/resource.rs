@@ -364,7 +364,7 @@ impl Challenge {
         }
     }
 
-    /// What identifies it, as a JSON object: times in it are no part (docs/jobs.md, "What is recorded"). `link` is its
+    /// What identifies it, as a JSON object: without times (docs/jobs.md, "What is recorded"). `link` is its
     /// response link, which the API writes with or without its origin.
     #[must_use]
     pub fn identity(&self, link: Option<&str>) -> String {

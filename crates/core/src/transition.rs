@@ -81,7 +81,7 @@ pub struct Diff {
 
 /// Compares the recorded steps with a snapshot. `last_seq` is the number of the last transition, 0 before the first.
 ///
-/// A mere reorder moves positions and is no transition (docs/jobs.md, "What is recorded").
+/// A mere reorder moves positions and is not a transition (docs/jobs.md, "What is recorded").
 #[must_use]
 pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
     let mut diff = Diff {

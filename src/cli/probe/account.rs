@@ -97,7 +97,7 @@ impl From<&Metadata> for Mode {
 }
 
 impl Mode {
-    /// Whether the bits give `who` all of `wanted`. Root is no exception, and other groups than the first are not known.
+    /// Whether the bits give `who` all of `wanted`. That holds for root too, and other groups than the first are not known.
     pub(super) fn permits(self, who: Identity, wanted: u32) -> bool {
         let shift = match (who.uid == self.owner.uid, who.gid == self.owner.gid) {
             (true, _) => 6,

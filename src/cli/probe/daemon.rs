@@ -45,7 +45,7 @@ pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holde
         findings.push(ok(check, format!("a daemon follows this database ({pid})")));
     } else {
         findings.push(warning(check, "no daemon follows this database").advise(format!(
-            "jobs are neither polled nor told of; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
+            "no job is polled and no event is sent; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
         )));
         findings.extend(unit().await);
     }

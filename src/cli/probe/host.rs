@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_versions_of_sqlite_are_told_apart_by_what_they_break() {
+    fn old_versions_of_sqlite_are_distinguished_by_what_they_break() {
         for (said, level) in [
             ("3.37.2 2022-01-06", Level::Warning),
             ("2.8.17", Level::Warning),

@@ -157,7 +157,7 @@ async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Fin
         }
     };
     let age = |since| clock.now().since(since);
-    let waits = format!("{} not told yet", count(backlog.pending, "event"));
+    let waits = format!("{} not delivered yet", count(backlog.pending, "event"));
     let late = backlog.oldest_pending.map(age).filter(|age| *age > LATE);
     let mut findings = vec![match late {
         Some(age) => warning(check, format!("{waits}, the oldest happened {}", ago(age))).advise(format!(

@@ -97,7 +97,7 @@ fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
     if let Some(until) = health.paused_until.filter(|until| *until > now) {
         let left = text::brief(until.since(now));
         why.push(format!(
-            "the webhook asked for a rest and is told again in {left}"
+            "the webhook asked for a pause; it is sent to again in {left}"
         ));
     }
     if let Some(hold) = health.health.hold() {

@@ -8,7 +8,7 @@ use crate::store::Attempt;
 
 const NOTHING: Value = Value::Null;
 
-/// The second example of the API's documentation, with one webhook that is told and one that refuses.
+/// The second example of the API's documentation, with one webhook that accepts and one that refuses.
 fn waits_for_an_answer() -> JobDetail {
     let mfa = json!([{"type": "mfa", "method": "token",
         "description": "A SMS code has been sent to your device, please enter valid number",
@@ -30,8 +30,8 @@ fn waits_for_an_answer() -> JobDetail {
             4.2,
             &steps("success", step("mfa-challenge", "in-progress", &mfa)),
         )
-        .told("billing", DeliveryState::Delivered)
-        .told("audit", DeliveryState::Pending);
+        .delivered("billing", DeliveryState::Delivered)
+        .delivered("audit", DeliveryState::Pending);
     let mut detail = story.detail;
     let asked = |webhook: &str, sequence| webhook == "audit" || sequence > 5;
     detail
@@ -191,7 +191,7 @@ fn hostile_text_is_escaped_wherever_it_stands() {
             1.0,
             &[step(evil, "in-progress", &mfa), step("b", evil, &NOTHING)],
         )
-        .told(evil, DeliveryState::Exhausted);
+        .delivered(evil, DeliveryState::Exhausted);
     let detail = &mut story.detail;
     detail.summary.metadata = Some(format!("{{\"a\":\"{evil}\"}}"));
     detail.summary.row.webhook = Some(evil.to_owned());
@@ -244,7 +244,7 @@ fn a_webhook_that_stands_still_says_why_and_every_attempt_is_in_the_history() {
     let page = page(&detail, &webhooks, &view(90, 9.0));
     for expected in [
         "    the webhook was disabled 4s ago: status: 410 Gone\n",
-        "    the webhook asked for a rest and is told again in 1m\n",
+        "    the webhook asked for a pause; it is sent to again in 1m\n",
         "  2026-11-22 15:04:06Z  step     verify-credentials: in-progress\n",
         "  2026-11-22 15:04:09Z  step     verify-credentials: in-progress → success\n",
         "  2026-11-22 15:04:09Z  event    #6 job.action_required\n",

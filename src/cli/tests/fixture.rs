@@ -169,7 +169,7 @@ impl Followed {
     }
 
     /// A delivery of every event so far to this webhook, all in one state.
-    pub(in crate::cli) fn told(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
+    pub(in crate::cli) fn delivered(&mut self, webhook: &str, state: DeliveryState) -> &mut Self {
         let deliveries = self.detail.events.iter().map(|event| DeliveryRow {
             cursor: i64::from(event.sequence),
             event_id: event.id.clone(),

@@ -63,7 +63,7 @@ enum Column {
     NextPoll,
     #[strum(serialize = "POLLS")]
     Polls,
-    #[strum(serialize = "TOLD")]
+    #[strum(serialize = "SENT")]
     Deliveries,
 }
 

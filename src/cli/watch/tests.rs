@@ -52,7 +52,7 @@ fn all_kinds() -> Vec<JobProgress> {
     let mut succeeded = Followed::of("61727");
     succeeded.seen(6.0, &steps("success", "skipped"));
 
-    let told = |delivered, pending, refused, exhausted| DeliveryCounts {
+    let deliveries = |delivered, pending, refused, exhausted| DeliveryCounts {
         delivered,
         pending,
         refused,
@@ -60,13 +60,13 @@ fn all_kinds() -> Vec<JobProgress> {
         ..DeliveryCounts::default()
     };
     vec![
-        progress(running, told(4, 0, 0, 0)),
+        progress(running, deliveries(4, 0, 0, 0)),
         progress(troubled, DeliveryCounts::default()),
-        progress(asking, told(3, 2, 1, 0)),
+        progress(asking, deliveries(3, 2, 1, 0)),
         progress(Followed::of("new"), DeliveryCounts::default()),
-        progress(failed, told(1, 0, 0, 1)),
+        progress(failed, deliveries(1, 0, 0, 1)),
         progress(expired, DeliveryCounts::default()),
-        progress(succeeded, told(7, 1, 0, 0)),
+        progress(succeeded, deliveries(7, 1, 0, 0)),
     ]
 }
 
@@ -94,7 +94,7 @@ fn the_screen_shows_how_far_each_job_is_what_it_waits_for_and_its_deliveries() {
     insta::assert_snapshot!(page(&all_kinds(), 120, 24), @r#"
     12 running, 3 ended in the last minute, 2 deliveries pending, 1 webhook failing: audit\u{1b}
 
-      JOB                                                 STEP                                FOR  NEXT POLL     TOLD
+      JOB                                                 STEP                                FOR  NEXT POLL     SENT
     ◐ 61723                                 ━━━━━━──────  1/2 retrieve-accounts in-progress    8s  in 12s        4✓
     ◐ 61724                                 ────────────  0/2 verify-credentials in-progress   7s  in 1m 6s
         status: 500\u{1b}[2J Internal Server Error (3 in a row)
@@ -133,7 +133,7 @@ fn a_low_terminal_shows_the_first_jobs_and_counts_the_others() {
     insta::assert_snapshot!(page(&all_kinds(), 80, 7), @r#"
     12 running, 3 ended in the last minute, 2 deliveries pending, 1 webhook failing…
 
-      JOB                       STEP                     FOR  NEXT POLL     TOLD
+      JOB                       STEP                     FOR  NEXT POLL     SENT
     ◐ 61723           ━━━━────  1/2 retrie… in-progress   8s  in 12s        4✓
     ◐ 61724           ────────  0/2 verify… in-progress   7s  in 1m 6s
         status: 500\u{1b}[2J Internal Server Error (3 in a row)
@@ -157,7 +157,7 @@ fn jobs_that_were_asked_for_are_counted_and_those_that_are_not_there_are_named()
     1 of 2 jobs ended, not in the database: 99, 2 deliveries pending, 1 webhook failing: audit\u{1b}
     no daemon follows this database; start it with: systemctl start jobtrackd
 
-      JOB                  STEP                               FOR  NEXT POLL     POLLS  TOLD
+      JOB                  STEP                               FOR  NEXT POLL     POLLS  SENT
     ✗ 61725  ────────────  invalid-credentials: Cannot login   4s  ended 5s ago      1  1✓ 1✗
     "#);
 }

@@ -164,7 +164,7 @@ pub(super) async fn hand_over(
             count(moved.jobs, "running job"),
         );
         let from = outside(from.as_str(), 64);
-        vec![view.done(&format!("{to} is told instead of {from}: {events}, {jobs}"))]
+        vec![view.done(&format!("{to} takes the place of {from}: {events}, {jobs}"))]
     })?;
     if configured.contains(&from) {
         screen.note(&format!(

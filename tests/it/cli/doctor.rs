@@ -181,7 +181,7 @@ fn people_get_parts_signs_advice_below_and_a_verdict_and_no_colours_in_a_pipe() 
     let parts = ["Host", "Configuration", "Database", "Jobs", "Daemon"].map(at);
     assert!(parts.is_sorted() && parts[0] == Some(0), "{}", said.out);
     let warned = at("  ! no daemon follows this database").unwrap();
-    assert!(lines[warned + 1].starts_with("    jobs are neither polled"));
+    assert!(lines[warned + 1].starts_with("    no job is polled"));
     assert!(lines[warned + 2].starts_with("    run: systemctl start jobtrackd"));
     assert!(lines.last().unwrap().ends_with("1 warning"), "{}", said.out);
     assert!(!said.out.contains('\u{1b}'));

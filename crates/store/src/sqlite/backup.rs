@@ -35,7 +35,7 @@ impl BackupTarget {
     /// is the user and group that will make the copy, when that is not this process as it is.
     ///
     /// # Errors
-    /// When `target` belongs to the database or is no name for a copy, or its folder cannot be written.
+    /// When `target` belongs to the database or is not a name for a copy, or its folder cannot be written.
     pub fn prepare(
         database: &Path,
         target: &Path,

@@ -54,7 +54,7 @@ pub(super) const RECORD_JOBS: &str = concat!(
     RETURNING jobs.id"
 );
 
-/// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is no update.
+/// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is not an update.
 pub(super) const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
                        challenge, challenge_expires_at, challenge_response_url)

@@ -55,7 +55,7 @@ impl Store {
     /// Creates the file if there is none, brings its schema up to date and opens it.
     ///
     /// # Errors
-    /// When the file is no database of jobtrackd, is newer than this program, or cannot be written, and
+    /// When the file is not a database of jobtrackd, is newer than this program, or cannot be written, and
     /// [`StoreError::NetworkFilesystem`].
     pub async fn create_or_migrate<'a>(
         file: impl Into<DatabaseFile<'a>>,

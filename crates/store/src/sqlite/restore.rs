@@ -124,7 +124,7 @@ impl Store {
     /// stays as it is. Ends early, with nothing changed, once `stop` is cancelled.
     ///
     /// # Errors
-    /// When a daemon or another program has the database, or `from` is no whole database of jobtrackd, or a newer one.
+    /// When a daemon or another program has the database, or `from` is not a complete database of jobtrackd, or is newer.
     pub async fn restore(
         database: DatabaseFile<'_>,
         from: &BackupFile,

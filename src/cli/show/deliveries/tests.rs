@@ -10,7 +10,7 @@ fn only_the_deliveries_that_matter_are_listed_when_there_are_many() {
         let word = format!("word-{index}");
         story.seen(f64::from(index), &[step("a", &word, &Value::Null)]);
     }
-    story.told("audit", DeliveryState::Delivered);
+    story.delivered("audit", DeliveryState::Delivered);
     for delivery in &mut story.detail.deliveries[20..] {
         delivery.state = DeliveryState::Pending;
     }

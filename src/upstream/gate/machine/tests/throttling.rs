@@ -105,7 +105,7 @@ fn an_operator_ends_a_pause_at_once_and_the_next_begins_as_always() {
     assert_eq!(bench.closed_for(), 0);
     bench.poll("x", &refused());
     bench.machine.resume();
-    assert_eq!(bench.closed_for(), 5000, "a refusal is no pause");
+    assert_eq!(bench.closed_for(), 5000, "a refusal is not a pause");
 }
 
 #[test]
