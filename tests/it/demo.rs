@@ -107,7 +107,7 @@ async fn everything_is_tracked_and_delivered_and_nothing_is_left_behind() {
         "✓ every job came to the end the API gave it",
         "✓ every event was delivered, in order",
         "✓ every signature is right",
-        "✓ the daemon stopped when it was delivered to",
+        "✓ the daemon stopped when asked to",
     ] {
         assert!(report.contains(line), "{line}\n{report}");
     }

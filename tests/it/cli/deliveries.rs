@@ -159,7 +159,7 @@ async fn what_waits_for_a_webhook_is_moved_to_one_that_is_configured() {
         .done();
     assert!(
         back.out
-            .contains("billing is delivered instead of invoices: 2 events, 1 running job"),
+            .contains("billing takes the place of invoices: 2 events, 1 running job"),
         "{}",
         back.out
     );

@@ -192,7 +192,7 @@ async fn on_a_terminal_each_input_is_asked_for_and_nothing_typed_is_shown() {
 async fn breaking_off_sends_nothing_and_gives_the_terminal_back() {
     let house = asked_for_code().await;
     for (keys, says) in [
-        ("12\u{3}", "broken off"),
+        ("12\u{3}", "interrupted"),
         ("\u{4}", "nothing was typed"),
         ("\n", "answer 1 is empty"),
     ] {

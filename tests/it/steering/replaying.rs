@@ -75,7 +75,7 @@ async fn what_was_given_up_is_sent_again_with_a_whole_schedule_and_alone_if_aske
     world.sink.reply_in_turn("all", &[(500, ""), (500, "")]);
     done(&mut world, "lost").await;
     world.until_ended(MINUTE).await;
-    done(&mut world, "delivered").await;
+    done(&mut world, "taken").await;
     world.until_ended(MINUTE).await;
     let failed = ReplayFilter {
         failed_only: true,
