@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::privilege::{Owner, check_way};
 use super::screen::Screen;
-use super::session::{block_on, database_file};
+use super::session::{database_file, runtime};
 use super::text;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -75,12 +75,18 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
         check_way(&args.file)?;
     }
     let writer = owner.as_ref().map(Owner::ids);
+    let runtime = runtime()?;
+    // Before there is a file that a signal would leave behind.
+    let signals = {
+        let _guard = runtime.enter();
+        listen()?
+    };
     let target = BackupTarget::prepare(&database.path, &args.file, args.force, writer)?;
     let copying = || {
-        block_on(async {
+        runtime.block_on(async {
             let stop = CancellationToken::new();
             let copying = Store::back_up(database_file(database), &target, clock, &stop);
-            Ok(until_stopped(copying, &stop).await??)
+            Ok(until_stopped(signals, copying, &stop).await?)
         })
     };
     let copied = match &owner {
@@ -91,17 +97,22 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     Ok(copied)
 }
 
+/// The signals from now on; in a runtime.
+pub(super) fn listen() -> anyhow::Result<Signals> {
+    Signals::listen().context("the program cannot listen to signals")
+}
+
 /// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends
 /// nothing.
 pub(super) async fn until_stopped<T>(
+    mut signals: Signals,
     work: impl Future<Output = T>,
     stop: &CancellationToken,
-) -> anyhow::Result<T> {
-    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
+) -> T {
     tokio::pin!(work);
     loop {
         tokio::select! {
-            output = &mut work => return Ok(output),
+            output = &mut work => return output,
             request = signals.next() => if request == Request::Stop {
                 stop.cancel();
             },

@@ -26,7 +26,7 @@ pub use driver::Driver;
 pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
 pub use sandbox::Sandbox;
 
-use super::backup::until_stopped;
+use super::backup::{listen, until_stopped};
 use super::print::note;
 use super::screen::Screen;
 use super::style::{Style, understands};
@@ -116,7 +116,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     };
     // The daemon stops first, and so finds the others still there.
     let hurry = CancellationToken::new();
-    let stopped = until_stopped(daemon.stop(&hurry), &hurry).await.flatten();
+    let stopped = until_stopped(listen()?, daemon.stop(&hurry), &hurry).await;
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
     let Sandbox {

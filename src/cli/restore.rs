@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rustix::process::geteuid;
 use tokio_util::sync::CancellationToken;
 
-use super::backup::{file, record, summary, until_stopped};
+use super::backup::{file, listen, record, summary, until_stopped};
 use super::migrate::need_folder;
 use super::privilege::{check_way, leave_to_owner};
 use super::screen::Screen;
@@ -81,6 +81,6 @@ fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::
     block_on(async {
         let stop = CancellationToken::new();
         let restoring = Store::restore(database_file(database), &file, clock, &stop);
-        Ok(until_stopped(restoring, &stop).await??)
+        Ok(until_stopped(listen()?, restoring, &stop).await?)
     })
 }

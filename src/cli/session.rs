@@ -1,6 +1,7 @@
 //! How commands reach the database: where it is, on whose behalf it is opened, and what runs the work on it.
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 
 use super::privilege::leave_to_owner;
 use super::screen::Screen;
@@ -52,9 +53,13 @@ pub(super) fn upstream(settings: &UpstreamSettings, clock: &Clock) -> anyhow::Re
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime()?.block_on(work)
+}
+
+/// What asynchronous work of a command runs on.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the program cannot start its runtime")?
-        .block_on(work)
+        .context("the program cannot start its runtime")
 }
