@@ -222,14 +222,14 @@ impl Engine {
                     self.wakeups.add(name, Arc::clone(&dispatcher.wakeup));
                     dispatcher.target.send_replace(Some(target));
                 }
-                None => self.dispatcher(name, Some(target)),
+                None => self.dispatcher(name, target),
             }
         }
         self.configured.send_replace(names);
     }
 
-    fn dispatcher(&mut self, name: WebhookName, target: Option<Arc<Target>>) {
-        let (target, target_receiver) = watch::channel(target);
+    fn dispatcher(&mut self, name: WebhookName, target: Arc<Target>) {
+        let (target, target_receiver) = watch::channel(Some(target));
         let parts = dispatcher::Parts {
             name: name.clone(),
             store: self.store.clone(),
@@ -272,10 +272,11 @@ impl Engine {
             found: found.clone(),
         };
         let stop = self.stop.clone();
-        self.tasks.spawn("the stranded", async move {
-            stranded.run(stop).await;
-            Ok(())
-        });
+        self.tasks
+            .spawn("the check for stranded events", async move {
+                stranded.run(stop).await;
+                Ok(())
+            });
         found
     }
 

@@ -26,12 +26,11 @@ pub use driver::Driver;
 pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
 pub use sandbox::Sandbox;
 
-use super::backup::{listen, until_stopped};
 use super::print::note;
 use super::screen::Screen;
 use super::style::{Style, understands};
 use super::watch::lines::Lines;
-use super::watch::signals::Signals;
+use super::watch::signals::{Request, Signals};
 use super::watch::terminal::Terminal;
 use super::watch::{Display, End, Watch};
 use crate::app::{Daemon, Environment};
@@ -115,8 +114,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         error = daemon.failed() => Err(error.context("the daemon failed")),
     };
     // The daemon stops first, and so finds the others still there.
-    let hurry = CancellationToken::new();
-    let stopped = until_stopped(listen()?, daemon.stop(&hurry), &hurry).await;
+    let stopped = stop(daemon, &mut signals).await;
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
     let Sandbox {
@@ -218,6 +216,21 @@ async fn drive(
         }
     }
     Ok(Finish::TimeUp)
+}
+
+/// Stops the daemon; a signal cuts its waiting short.
+async fn stop(daemon: Daemon, signals: &mut Signals) -> anyhow::Result<()> {
+    let hurry = CancellationToken::new();
+    let stopping = daemon.stop(&hurry);
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            stopped = &mut stopping => return stopped,
+            request = signals.next() => if request == Request::Stop {
+                hurry.cancel();
+            },
+        }
+    }
 }
 
 /// Removes the folder, or keeps it and answers where it is.

@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::Args;
 
 use super::print::print;
-use crate::lifecycle::Signals;
 use crate::simulator::{Simulator, SimulatorSettings};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve a simulated job API, for development and tests without credentials.
 #[derive(Debug, Clone, Args)]
@@ -57,7 +57,8 @@ fn parse_life(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// When the address cannot be bound, or standard output is gone.
 pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
-    let mut signals = Signals::listen().context("the program cannot listen to signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for ctrl-c")?;
+    let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
     let settings = SimulatorSettings {
         listen: args.listen,
         seed: args.seed,
@@ -70,7 +71,10 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
     print(&first_screen(simulator.base_url(), &args))?;
-    signals.next().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
     simulator.shutdown().await;
     Ok(())
 }

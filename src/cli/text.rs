@@ -128,7 +128,8 @@ pub(super) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x10_0000 => (0x400, "KiB"),
         0x10_0000..0x4000_0000 => (0x10_0000, "MiB"),
-        _ => (0x4000_0000, "GiB"),
+        0x4000_0000..0x100_0000_0000 => (0x4000_0000, "GiB"),
+        _ => (0x100_0000_0000, "TiB"),
     };
     match bytes / unit {
         whole @ 0..10 => format!("{whole}.{} {name}", bytes % unit * 10 / unit),

@@ -4,7 +4,7 @@ mod bookkeeping;
 mod deadlines;
 mod followed;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct Poller {
     writable: watch::Receiver<Writable>,
     jobs: HashMap<JobId, Followed>,
     /// Jobs with progress that is not recorded yet.
-    unwritten: BTreeSet<JobId>,
+    unwritten: HashSet<JobId>,
     schedule: Schedule,
     tasks: JoinSet<Result<Polled, PollError>>,
     /// Jobs whose end waits to be recorded, [`State::Ending`].
@@ -149,7 +149,7 @@ impl Poller {
             notices,
             writable,
             jobs: HashMap::new(),
-            unwritten: BTreeSet::new(),
+            unwritten: HashSet::new(),
             schedule: Schedule::default(),
             tasks: JoinSet::new(),
             ends: VecDeque::new(),

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 /// Most requests per second that differ from "no limit"; timers are not finer.
 const MAX_PER_SECOND: u32 = 1_000_000;
 
-/// Requests that fall due within this time may go out together, so that the millisecond steps of timers do not lower a
-/// high rate. Up to 100 requests per second this is one request at a time.
-const BURST_WINDOW: Duration = Duration::from_millis(10);
+/// Requests that fall due within 10 ms may go out together, so that the millisecond steps of timers do not lower a high
+/// rate. Below 200 requests per second this is one request at a time.
+const BURSTS_PER_SECOND: u32 = 100;
 
 /// The budget of `upstream.requests_per_second`: polls evenly paced, none saved up while there is nothing to do.
 ///
@@ -54,7 +54,7 @@ impl Budget {
         let pace = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
         Self {
             pace,
-            ahead: BURST_WINDOW.saturating_sub(pace),
+            ahead: pace * rate.map_or(0, |rate| (rate / BURSTS_PER_SECOND).saturating_sub(1)),
             due: Mutex::new(Instant::now()),
             urgent: AtomicUsize::new(0),
         }

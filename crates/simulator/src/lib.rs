@@ -54,6 +54,7 @@ mod routes;
 mod scenario;
 mod scenario_script;
 mod script;
+mod server;
 mod signature;
 mod socket;
 mod step_errors;
@@ -65,10 +66,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use jobtrackd_clock::Clock;
+
+use server::Server;
 
 pub use control::Control;
 pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES, RetryAfter};
@@ -129,8 +131,7 @@ impl Default for SimulatorSettings {
 pub struct Simulator {
     address: SocketAddr,
     control: Control,
-    stop: DropGuard,
-    server: JoinHandle<io::Result<()>>,
+    server: Server,
 }
 
 impl Simulator {
@@ -164,8 +165,7 @@ impl Simulator {
         Ok(Self {
             address,
             control,
-            stop: stop.drop_guard(),
-            server: tokio::spawn(serve.into_future()),
+            server: Server::spawn(stop, serve.into_future()),
         })
     }
 
@@ -189,9 +189,6 @@ impl Simulator {
 
     /// Closes every connection, also those on which a fault hangs, and waits until they are closed.
     pub async fn shutdown(self) {
-        let Self { stop, server, .. } = self;
-        drop(stop);
-        // It only fails when the server's task panicked, and then it is down too.
-        let _ = server.await;
+        self.server.shutdown().await;
     }
 }

@@ -19,9 +19,9 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
+use super::server::Server;
 use super::signature::{SignatureError, header_of, key_of, verify};
 use jobtrackd_clock::Clock;
 use jobtrackd_core::time::UnixMillis;
@@ -130,8 +130,7 @@ pub struct Received {
 pub struct Receiver {
     address: SocketAddr,
     inbox: Inbox,
-    stop: DropGuard,
-    server: JoinHandle<io::Result<()>>,
+    server: Server,
 }
 
 /// What a receiver has received, and what it is to answer. Clones are the same receiver's.
@@ -186,8 +185,7 @@ impl Receiver {
         Ok(Self {
             address,
             inbox,
-            stop: stop.drop_guard(),
-            server: tokio::spawn(serve.into_future()),
+            server: Server::spawn(stop, serve.into_future()),
         })
     }
 
@@ -211,10 +209,7 @@ impl Receiver {
 
     /// Takes no new connection, answers what is on its way, and waits until that is done.
     pub async fn shutdown(self) {
-        let Self { stop, server, .. } = self;
-        drop(stop);
-        // It only fails when the server's task panicked, and then it is down too.
-        let _ = server.await;
+        self.server.shutdown().await;
     }
 }
 

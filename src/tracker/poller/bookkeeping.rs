@@ -72,9 +72,12 @@ impl Poller {
             let job = self.jobs.get(id)?;
             Some(schedule_update(id, &job.progress, Some(job.next_poll_at)))
         };
-        let updates: Vec<_> = self.unwritten.iter().filter_map(update).collect();
-        for page in updates.chunks(FLUSH_PAGE) {
-            if !self.context.recorder.scheduled(page.to_vec()) {
+        let mut updates: Vec<_> = self.unwritten.iter().filter_map(update).collect();
+        // Sorted, so that the order is fixed.
+        updates.sort_unstable_by(|one, other| one.job_id.cmp(&other.job_id));
+        while !updates.is_empty() {
+            let page = updates.drain(..updates.len().min(FLUSH_PAGE)).collect();
+            if !self.context.recorder.scheduled(page) {
                 self.flush_at = Some(Instant::now() + FLUSH);
                 debug!("the writer is busy; progress is recorded later");
                 return;

@@ -3,7 +3,7 @@
 //! JSON is in memory several times over, and takes SQLite long to read. So each statement takes a limited number of rows, and
 //! a long text goes beside them: a text that is a parameter of its own is just copied.
 
-use std::mem::take;
+use std::mem::{replace, take};
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -47,18 +47,20 @@ pub(super) async fn execute_in_chunks<'a, T: Serialize>(
     sql: &'static str,
     rows: impl Iterator<Item = Observed<'a, T>>,
 ) -> Result<Vec<SqliteRow>> {
-    let (mut returned, mut chunk) = (Vec::new(), String::new());
+    let (mut returned, mut chunk) = (Vec::new(), Vec::new());
     for mut row in rows {
         let text = row.text.take_if(|text| text.len() > LONG);
-        let row = json(&row)?;
-        if text.is_some() || chunk.len() + row.len() > CHUNK {
-            returned.extend(run(connection, sql, take(&mut chunk), None).await?);
+        let before = chunk.len();
+        chunk.push(if before == 0 { b'[' } else { b',' });
+        serde_json::to_writer(&mut chunk, &row).map_err(not_json)?;
+        if before > 0 && (text.is_some() || chunk.len() > CHUNK) {
+            let mut next = chunk.split_off(before);
+            next[0] = b'[';
+            let full = replace(&mut chunk, next);
+            returned.extend(run(connection, sql, full, None).await?);
         }
         if text.is_some() {
-            returned.extend(run(connection, sql, row, text).await?);
-        } else {
-            chunk.push_str(if chunk.is_empty() { "" } else { "," });
-            chunk.push_str(&row);
+            returned.extend(run(connection, sql, take(&mut chunk), text).await?);
         }
     }
     returned.extend(run(connection, sql, chunk, None).await?);
@@ -68,13 +70,15 @@ pub(super) async fn execute_in_chunks<'a, T: Serialize>(
 async fn run(
     connection: &mut SqliteConnection,
     sql: &'static str,
-    rows: String,
+    mut rows: Vec<u8>,
     text: Option<&str>,
 ) -> Result<Vec<SqliteRow>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(fetch_all(connection, query!(sql, format!("[{rows}]"), text)).await?)
+    rows.push(b']');
+    let rows = String::from_utf8(rows).map_err(|error| StoreError::Other(error.to_string()))?;
+    Ok(fetch_all(connection, query!(sql, rows, text)).await?)
 }
 
 /// Runs the statement for these rows, which are `?1`, if there are any; how many rows it changed.
@@ -91,5 +95,10 @@ pub(super) async fn execute_rows<T: Serialize>(
 
 /// A parameter that SQLite reads with `json_each`.
 pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
-    serde_json::to_string(rows).map_err(|error| StoreError::Other(error.to_string()))
+    serde_json::to_string(rows).map_err(not_json)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn not_json(error: serde_json::Error) -> StoreError {
+    StoreError::Other(error.to_string())
 }

@@ -97,14 +97,16 @@ impl<'a> Reading<'a> {
     /// The enqueuer's metadata. What is not JSON all the same cannot be handed on; the job is followed without it.
     pub(super) fn metadata(&self) -> Result<Option<String>> {
         let text = self.lossy_text("metadata")?;
-        let is_json = |text: &String| serde_json::from_str::<&RawValue>(text).is_ok();
-        if text.as_ref().is_some_and(|text| !is_json(text)) {
-            tracing::error!(
-                job_id = self.name,
-                "the job's metadata is not JSON; it is left out"
-            );
-        }
-        Ok(text.filter(is_json))
+        Ok(text.filter(|text| {
+            let is_json = serde_json::from_str::<&RawValue>(text).is_ok();
+            if !is_json {
+                tracing::error!(
+                    job_id = self.name,
+                    "the job's metadata is not JSON; it is left out"
+                );
+            }
+            is_json
+        }))
     }
 }
 
