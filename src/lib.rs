@@ -5,7 +5,7 @@
 //! 1. A program inserts a row into `jobs`. [`tracker::intake`] notices it within 100 ms and hands it to the poller.
 //! 2. [`tracker::poller`] knows when each followed job is due, and starts a poll of it within the limits.
 //! 3. [`tracker`]'s poll task asks the API through [`upstream`], which reads the answer into a
-//!    [`core::resource::Snapshot`].
+//!    [`core::snapshot::Snapshot`].
 //! 4. [`core::observe`] compares the snapshot with what is recorded: step transitions, events, perhaps the job's end.
 //! 5. [`writer`] commits that, with a delivery per event and webhook, in one transaction of the [`store`], and wakes the
 //!    webhook's dispatcher.

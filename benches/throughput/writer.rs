@@ -3,9 +3,9 @@
 use jobtrackd::clock::Clock;
 use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{JobId, JobState};
 use jobtrackd::core::observe::{Evidence, Tracked, observe};
-use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
@@ -144,7 +144,7 @@ fn observation_batch(jobs: &mut [Tracked], second_step: &str) -> anyhow::Result<
 
 fn seen(job: &mut Tracked, second_step: &str, now: UnixMillis) -> anyhow::Result<Recordable> {
     let body = upstream::job(job.id.as_str(), second_step);
-    let sighting = Evidence::Snapshot(Snapshot::parse(&body, Some(&job.id))?);
+    let sighting = Evidence::Snapshot(Basiq::snapshot(&body, Some(&job.id))?);
     let observation = observe(job, &sighting, now, "https://api.example")?;
     job.state = observation.state;
     job.revision += 1;
@@ -172,6 +172,7 @@ fn unseen(id: JobId) -> Tracked {
         created_at: Clock::system().now(),
         metadata: None,
         resource: None,
+        remote_updated: None,
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,

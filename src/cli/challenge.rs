@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::screen::View;
 use super::style::Tone;
 use super::text;
-use crate::core::resource::challenge_of;
 use crate::core::time::UnixMillis;
 use crate::mfa::IMPLAUSIBLE;
 use crate::store::StepRow;
@@ -15,7 +14,10 @@ const MOST_INPUTS: usize = 20;
 
 /// The facts of a step's challenge, each with its name; nothing when it has none.
 pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, Tone)> {
-    let Some(challenge) = challenge_of(step.result.as_deref()) else {
+    let Some(recorded) = &step.challenge else {
+        return Vec::new();
+    };
+    let Ok(challenge) = recorded.challenge() else {
         return Vec::new();
     };
     let method = text::raw(&challenge.method).unwrap_or_else(|| "of no known method".to_owned());
@@ -36,7 +38,7 @@ pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, T
         };
         facts.push((name, input, Tone::Plain));
     }
-    if let Some(at) = step.expires_at {
+    if let Some(at) = recorded.expires_at {
         facts.push(expires(at, view));
     }
     let is_short = |millis: &u64| Duration::from_millis(*millis) < IMPLAUSIBLE;
@@ -46,7 +48,10 @@ pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, T
             format!("expiryMs {millis} is implausibly short; the API may mean seconds, {seconds}");
         facts.push(("remark", remark, Tone::Warn));
     }
-    let url = step.response_url.as_ref().or(challenge.response.as_ref());
+    let url = recorded
+        .response_url
+        .as_ref()
+        .or(challenge.response.as_ref());
     if let Some(url) = url {
         let url = text::outside(url, text::TEXT_LIMIT);
         facts.push(("answer at", url, Tone::Plain));

@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     args.check(Clock::system().now())?;
     let settings = load_with(sources, Wanted::default())?;
     let rules = settings.enqueue_rules();
-    let base = Base::new(&settings.upstream.base_url)?;
+    let base = Base::new(&settings.upstream.base_url, &settings.upstream.job_path)?;
     on_store(&settings.database, async |store, screen| {
         let mut queue = Queue {
             args,

@@ -3,8 +3,7 @@
 use super::style::Tone;
 use super::text;
 use crate::core::job::{Failure, FailureKind, JobState};
-use crate::core::resource::{StepStatus, challenge_of, is_queued};
-use crate::core::transition::MISSING;
+use crate::core::snapshot::StepClass;
 use crate::store::{JobSummary, StepRow};
 
 /// Longest title or status of a step that is shown, in characters.
@@ -42,22 +41,16 @@ pub(super) enum StepState {
 impl StepState {
     /// The state of a step of a job in this state.
     pub(super) fn of(step: &StepRow, job: JobState) -> Self {
-        if step.status == MISSING {
-            return Self::Missing;
-        }
-        let status = StepStatus::from_word(&step.status);
-        let result = step.result.as_deref();
-        match status {
-            StepStatus::Success => Self::Done,
-            StepStatus::Skipped => Self::Skipped,
-            StepStatus::Failed => Self::Failed,
-            StepStatus::InProgress if !job.is_final() && challenge_of(result).is_some() => {
-                Self::NeedsAnswer
-            }
-            StepStatus::InProgress => Self::Running,
-            StepStatus::Pending if !job.is_final() && is_queued(&status, result) => Self::Queued,
-            StepStatus::Pending => Self::Waiting,
-            StepStatus::Other(_) => Self::Unknown,
+        match step.class {
+            StepClass::Done => Self::Done,
+            StepClass::Skipped => Self::Skipped,
+            StepClass::Failed => Self::Failed,
+            StepClass::Waiting if !job.is_final() => Self::NeedsAnswer,
+            StepClass::Running | StepClass::Waiting => Self::Running,
+            StepClass::Queued if !job.is_final() => Self::Queued,
+            StepClass::Pending | StepClass::Queued => Self::Waiting,
+            StepClass::Unknown => Self::Unknown,
+            StepClass::Missing => Self::Missing,
         }
     }
 

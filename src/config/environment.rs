@@ -37,6 +37,9 @@ pub(super) fn read(
         let parts: Vec<&str> = rest.split(SEPARATOR).collect();
         let (section, webhook, key) = match parts.as_slice() {
             [section, key] if !is_webhooks(section) => (section.to_lowercase(), None, *key),
+            [section, below, key] if schema::is_section(&dotted(section, below)) => {
+                (dotted(section, below), None, *key)
+            }
             [section, name @ .., key] if is_webhooks(section) && !name.is_empty() => {
                 match matching(&name.join(SEPARATOR), webhooks) {
                     Ok(name) => (WEBHOOKS.to_owned(), Some(name), *key),
@@ -89,6 +92,10 @@ fn report_foreign(variable: &str, text: &str, origin: &Origin, problems: &Proble
         let remedy = "leave it out to have one for each processor";
         problems.report(THREADS, origin, wrong, remedy);
     }
+}
+
+fn dotted(section: &str, below: &str) -> String {
+    format!("{section}.{below}").to_lowercase()
 }
 
 fn variable_of(key: &str) -> String {

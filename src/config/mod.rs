@@ -22,6 +22,8 @@ mod local;
 
 mod status;
 
+mod dialect;
+
 mod upstream;
 
 mod webhook;
@@ -232,7 +234,8 @@ fn settings(
         wanted,
     };
     let database = local::database(&section("database"));
-    let upstream = upstream::upstream(&secrets("upstream", wanted.api_key));
+    let json = section("upstream.json");
+    let upstream = upstream::upstream(&secrets("upstream", wanted.api_key), &json);
     let polling = local::polling(&section("polling"));
     let retention = local::retention(&section("retention"));
     let status = status::status(&secrets("status", wanted.status_token));

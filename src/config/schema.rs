@@ -14,8 +14,18 @@ const DEFAULTS: &str = include_str!("../../config/default.toml");
 const EXAMPLES: &str = r#"
 [upstream]
 api_key = "…"
+job_path = "/jobs/{id}"
 api_key_file = "/etc/jobtrackd/api_key"
 requests_per_second = 20
+[upstream.json]
+status = "/status"
+success = ["done"]
+failure = ["failed", "cancelled"]
+error_code = "/error/code"
+error_title = "/error/message"
+error_detail = "/error/detail"
+progress = "/progress"
+updated = "/updated_at"
 [retention]
 jobs = "90d", or "forever"
 events = "30d", or "forever"
@@ -45,9 +55,10 @@ pub(super) const WEBHOOKS: &str = "webhooks";
 pub(super) const ANY_WEBHOOK: &str = "webhooks.\"*\"";
 
 /// The sections with fixed names.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "database",
     "upstream",
+    "upstream.json",
     "polling",
     "retention",
     "status",
@@ -124,6 +135,11 @@ impl Key {
             _ => Kind::Whole,
         }
     }
+}
+
+/// Whether there is a section with this fixed name.
+pub(super) fn is_section(name: &str) -> bool {
+    SECTIONS.contains(&name)
 }
 
 /// How a value of a key is written, if there is such a key.
@@ -225,12 +241,21 @@ pub(super) fn insert(
         let remedy = format!("a name has 1 to {NAME_CHARS} characters of A-Z a-z 0-9 . _ -");
         return problems.report(path, origin, wrong, remedy);
     }
-    let entries = sections.entry(path.clone()).or_default();
+    sections.entry(path.clone()).or_default();
     for (key, value) in values {
         if find(&path, &key).is_some() {
             let origin = origin.clone();
+            let entries = sections.entry(path.clone()).or_default();
             entries.insert(key, Entry { value, origin });
             continue;
+        }
+        let below = format!("{path}.{key}");
+        match value {
+            Value::Table(values) if SECTIONS.contains(&below.as_str()) => {
+                insert(sections, &below, None, values, origin, problems);
+                continue;
+            }
+            _ => {}
         }
         let near = nearest(&key, names(&path))
             .map(|name| format!("{path}.{name}"))

@@ -25,7 +25,7 @@ const WORD_BYTES: usize = 64;
 const AUTHS: [&str; 3] = ["basiq", "bearer", "none"];
 
 /// `None` when the URL is wrong, which is reported.
-pub(super) fn upstream(secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
+pub(super) fn upstream(secrets: &Secrets<'_>, json: &Section<'_>) -> Option<UpstreamSettings> {
     let section = &secrets.section;
     let written = section.text("base_url").map(|text| Written {
         key: "base_url",
@@ -37,13 +37,17 @@ pub(super) fn upstream(secrets: &Secrets<'_>) -> Option<UpstreamSettings> {
     if base_url.as_ref().is_some_and(|url| url.query().is_some()) {
         section.refuse("base_url", "a URL here has no query (?…)", "leave it out");
     }
+    let dialect = super::dialect::dialect(section, json);
     let auth = auth(secrets);
     let timeout = section.duration("timeout", TIMEOUT);
     let max_retry_after = section.duration("max_retry_after", MAX_RETRY_AFTER);
     let max_in_flight = section.whole("max_in_flight", 1..=IN_FLIGHT);
     let requests_per_second = section.whole("requests_per_second", 0..=REQUESTS_PER_SECOND);
+    let (dialect, job_path) = dialect?;
     Some(UpstreamSettings {
         base_url: base_url?,
+        dialect,
+        job_path,
         auth,
         timeout,
         max_retry_after,

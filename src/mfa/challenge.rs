@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Refused;
 use crate::core::job::JobId;
-use crate::core::resource::{Challenge, challenge_of};
+use crate::core::snapshot::Challenge;
 use crate::core::text::printable;
 use crate::core::time::UnixMillis;
 use crate::store::JobChallenge;
@@ -29,10 +29,11 @@ pub struct OpenChallenge {
 impl OpenChallenge {
     pub(super) fn of(asking: &JobChallenge) -> Option<Self> {
         asking.steps.iter().find_map(|step| {
+            let recorded = step.challenge.as_ref()?;
             Some(Self {
                 step: step.title.clone(),
-                challenge: challenge_of(step.result.as_deref())?,
-                expires_at: step.expires_at,
+                challenge: recorded.challenge().ok()?,
+                expires_at: recorded.expires_at,
             })
         })
     }

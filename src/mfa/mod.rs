@@ -11,8 +11,8 @@ pub use challenge::{IMPLAUSIBLE, OpenChallenge};
 
 use crate::clock::Clock;
 use crate::core::job::JobId;
-use crate::core::resource::user_of;
 use crate::core::time::UnixMillis;
+use crate::core::user::UserId;
 use crate::store::{Store, StoreError};
 use crate::upstream::{NotRelayed, Relayed, Upstream};
 
@@ -95,12 +95,10 @@ impl Challenges<'_> {
     /// # Errors
     /// [`Refused`] when nothing was sent or the API has not answered. A refusal of the API's own is an answer.
     pub async fn relay(&self, id: &JobId, answers: &Answers) -> Result<Relayed, Refused> {
-        let (open, resource) = self.read(id).await?;
+        let (open, user) = self.read(id).await?;
         open.check_count(id, answers.len())?;
         let link = open.challenge.response.as_deref();
         let link = link.ok_or_else(|| Refused::NoAddress(id.clone()))?;
-        let user = resource.as_deref().and_then(user_of);
-        drop(resource);
         let relaying = self
             .upstream
             .relay(id, link, user.as_ref(), || answers.body());
@@ -116,8 +114,8 @@ impl Challenges<'_> {
         Ok(relayed?)
     }
 
-    /// The open challenge, and the remote job as last seen.
-    async fn read(&self, id: &JobId) -> Result<(OpenChallenge, Option<String>), Refused> {
+    /// The open challenge, and the job's user.
+    async fn read(&self, id: &JobId) -> Result<(OpenChallenge, Option<UserId>), Refused> {
         let asking = self.store.challenge(id).await?;
         let asking = asking.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
         if asking.state.is_final() {
@@ -130,7 +128,7 @@ impl Challenges<'_> {
                 at,
                 implausible: open.is_implausible(),
             }),
-            _ => Ok((open, asking.resource)),
+            _ => Ok((open, asking.user)),
         }
     }
 }

@@ -17,13 +17,13 @@ use crate::core::event::{Event, Subscriptions};
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Evidence, Observation, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
-use crate::core::resource::Snapshot;
+use crate::core::snapshot::Snapshot;
 use crate::core::time::UnixMillis;
 use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
-use log::{PollLine, Summary};
+use log::{PollLine, Summary, UnknownWords};
 
 /// Longest delay between polls after the deadline, until one has a usable answer.
 const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
@@ -40,6 +40,7 @@ pub(super) struct Context {
     pub(super) policy: PollingPolicy,
     pub(super) clock: Clock,
     pub(super) jitter: Jitter,
+    pub(super) unknown_words: Arc<UnknownWords>,
 }
 
 /// A job to be polled or ended.
@@ -117,7 +118,12 @@ pub(super) enum PollError {
 impl Context {
     /// Upper bound of the delay before a job's next poll, `not_before` aside.
     pub(super) fn longest_wait(&self, progress: &Progress) -> Duration {
-        progress.longest_delay(&self.policy, self.upstream.max_retry_after())
+        let longest_rest = self.upstream.max_retry_after();
+        let longest = progress.longest_delay(&self.policy, longest_rest);
+        match self.upstream.heeds_retry_after() {
+            true => longest.max(longest_rest),
+            false => longest,
+        }
     }
 
     pub(super) async fn run(self: Arc<Self>, task: PollTask) -> Result<Polled, PollError> {
@@ -131,11 +137,12 @@ impl Context {
             deadline,
             work,
         } = task;
-        let job = Job {
+        let mut job = Job {
             id: &id,
             webhook: webhook.as_deref(),
             created_at,
             deadline,
+            wait: Duration::ZERO,
         };
         let mut poll_state = PollState {
             progress,
@@ -167,6 +174,9 @@ impl Context {
                     // The memory for the answer is released only after the record.
                     Ok((poll, _memory)) => {
                         let word = poll.outcome.as_str();
+                        if let (true, Some(wait)) = (word == "answered", poll.retry_after) {
+                            job.wait = self.rest(wait);
+                        }
                         let next = self.apply(&job, &mut poll_state, poll).await?;
                         let progress = &poll_state.progress;
                         let usable = word == "answered" && progress.consecutive_errors == 0;
@@ -347,7 +357,8 @@ impl Context {
                     "the job has passed a bound; only its end is recorded from now on");
             }
             let changed = tracked.state == JobState::Pending || !observation.events.is_empty();
-            if !changed && tracked.resource == observation.resource {
+            let resource = observation.remote.as_ref().map(|remote| &remote.resource);
+            if !changed && resource == Some(&tracked.resource) {
                 // The same answer as before a restart or before an unusable one.
                 return Ok(self.later(job, progress));
             }
@@ -374,6 +385,7 @@ impl Context {
             _ => None,
         };
         let summary = Summary::of(&observation, job.created_at);
+        self.unknown_words.log(job.id, &observation);
         let recordable = Recordable {
             deliveries: self.deliveries(&observation, job.webhook),
             schedule: schedule_update(job.id, progress, due),
@@ -419,6 +431,7 @@ impl Context {
     fn delay(&self, job: &Job<'_>, progress: &Progress) -> Duration {
         let now = self.clock.now();
         let delay = progress.next_delay(now, &self.policy, self.jitter.fraction());
+        let delay = delay.max(job.wait);
         if now >= job.deadline {
             delay.min(FINAL_POLL_DELAY)
         } else {
@@ -445,4 +458,6 @@ struct Job<'a> {
     webhook: Option<&'a str>,
     created_at: UnixMillis,
     deadline: UnixMillis,
+    /// How long the API wants to be left alone about it, by its answer.
+    wait: Duration,
 }

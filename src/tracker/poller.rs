@@ -143,6 +143,7 @@ impl Poller {
                 policy: first.policy,
                 clock: parts.clock,
                 jitter: parts.jitter,
+                unknown_words: Arc::default(),
             }),
             settings,
             max_in_flight: first.max_in_flight.max(1),

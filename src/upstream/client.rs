@@ -15,7 +15,7 @@ use super::target::RefusedUrl;
 use super::token::{Attribution, Token, TokenError, Tokens};
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
-use crate::core::resource::UserId;
+use crate::core::user::UserId;
 use crate::sockets::Sockets;
 
 /// The API we poll. Clones share everything.
@@ -62,7 +62,7 @@ impl Upstream {
         })))
     }
 
-    /// The URL a job is polled at: its own `url`, or `{base_url}/jobs/{id}`.
+    /// The URL a job is polled at: its own `url`, or `upstream.job_path` below `base_url`.
     ///
     /// # Errors
     /// [`RefusedUrl`] says why such a URL is never requested (the job then ends `failed`, kind `rejected`).
@@ -84,6 +84,12 @@ impl Upstream {
     pub fn resume(&self) {
         self.0.tokens.resume();
         self.0.gate.resume();
+    }
+
+    /// Whether the `Retry-After` of a good answer puts off the next poll of that job.
+    #[must_use]
+    pub fn heeds_retry_after(&self) -> bool {
+        self.0.http.dialect.heeds_retry_after()
     }
 
     /// The longest that a `Retry-After` can put anything off.

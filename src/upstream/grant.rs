@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::api_error::MAX_ERROR_BODY;
 use super::http::{Answer, Http, Limits, NoAnswer};
 use super::settings::UpstreamError;
+use crate::core::dialect::ErrorWords;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 
@@ -150,16 +151,25 @@ impl GrantRequest {
 fn meaning(answer: Answer) -> TokenTrouble {
     let detail = answer.detail.clone();
     match answer.status {
-        403 if answer.error.too_many_tokens() => TokenTrouble::TooMany { detail },
+        403 if is_too_many(&answer.error) => TokenTrouble::TooMany { detail },
         _ if answer.throttles() => TokenTrouble::Throttled {
             detail,
             retry_after: answer.retry_after,
         },
         401 => TokenTrouble::Refused { detail },
         // A proxy's page, or a path that is not the API's, says nothing of the key.
-        400 | 403 | 404 if answer.error.is_verdict() => TokenTrouble::Refused { detail },
+        400 | 403 | 404 if answer.error.is_verdict => TokenTrouble::Refused { detail },
         _ => TokenTrouble::Unavailable(answer.into_trouble()),
     }
+}
+
+/// Whether this 403 means "too many token requests" (docs/api.md, fact 19).
+fn is_too_many(error: &ErrorWords) -> bool {
+    let invalid = |text: &str| {
+        text.trim_end_matches('.')
+            .eq_ignore_ascii_case("invalid request")
+    };
+    error.code == "request-not-valid" || invalid(&error.title) || invalid(&error.detail)
 }
 
 /// An `Authorization` header that no log shows; `None` when `secret` cannot stand in a header.

@@ -1,22 +1,25 @@
 //! One request to the upstream: the origin checked, time and size limited, a failure explained in one line.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, DATE, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, DATE, HeaderMap, HeaderValue, LOCATION,
+    RETRY_AFTER,
 };
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::SMALL;
-use super::api_error::{ApiError, presentable};
+use super::api_error::presentable;
 use super::reading::{Reading, trouble_of};
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::{Base, RefusedUrl};
 use crate::clock::{Clock, Renewed};
 use crate::core::backoff::parse_retry_after;
+use crate::core::dialect::{self, Dialect, ErrorWords, Reading as Meaning};
 use crate::core::poll::{Trouble, TroubleClass};
+use crate::core::text::text_of;
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
 use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, cause, shortage_of};
@@ -31,6 +34,7 @@ const MAX_HEADERS: usize = 100;
 pub(super) struct Http {
     client: Renewed<Client>,
     pub(super) base: Base,
+    pub(super) dialect: Arc<dyn Dialect>,
     pub(super) timeout: Duration,
     pub(super) max_retry_after: Duration,
     clock: Clock,
@@ -41,19 +45,20 @@ pub(super) struct Http {
 /// An answer, read within its limits.
 pub(super) struct Answer {
     pub(super) status: u16,
+    pub(super) headers: HeaderMap,
     /// The body, decompressed if it was compressed. That of another status than 2xx is empty when it could not be read or
     /// is above the limit.
     pub(super) body: Vec<u8>,
     /// The memory of the body, unless it is small.
     pub(super) memory: Option<Reservation>,
-    /// The API's own words, of another status than 2xx.
-    pub(super) error: ApiError,
+    /// What it means, and the API's own words, of another status than 2xx.
+    pub(super) meaning: Option<Meaning>,
+    pub(super) error: ErrorWords,
     /// The same with the status, for people.
     pub(super) detail: String,
-    /// What the `Retry-After` of a 4xx or 5xx asked for, when it can be read; within `upstream.max_retry_after`.
+    /// What the `Retry-After` of a 4xx or 5xx, and of a 2xx where the dialect heeds it, asked for, when it can be read;
+    /// within `upstream.max_retry_after`.
     pub(super) retry_after: Option<Duration>,
-    /// Where a redirect leads, without its query.
-    location: Option<String>,
 }
 
 /// How much of a body is read, in bytes.
@@ -85,7 +90,7 @@ impl Http {
         clock: Clock,
         sockets: Sockets,
     ) -> Result<Self, UpstreamError> {
-        let base = Base::new(&settings.base_url)?;
+        let base = Base::new(&settings.base_url, &settings.job_path)?;
         let https = settings.base_url.scheme() == "https";
         let (timeout, at_once) = (settings.timeout, settings.max_in_flight);
         let client = move || client(https, timeout, at_once);
@@ -93,6 +98,7 @@ impl Http {
         Ok(Self {
             client: Renewed::new(LONGEST_LIFE, first, move || client().ok()),
             base,
+            dialect: Arc::clone(&settings.dialect),
             timeout: settings.timeout,
             max_retry_after: settings.max_retry_after,
             clock,
@@ -141,7 +147,7 @@ impl Http {
             }));
         }
         let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(self.dialect.accept()));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(value) = authorization {
             let mut value = value.clone();
@@ -185,7 +191,10 @@ impl Http {
             Err(_) => {}
         }
         if !answer.is_success() {
-            answer.error = ApiError::read(&answer.body);
+            let text = text_of(&answer.body);
+            let read = answer.as_read(&text);
+            let (meaning, error) = (self.dialect.read(&read, None), self.dialect.error(&read));
+            (answer.meaning, answer.error) = (Some(meaning), error);
         }
         Ok(answer)
     }
@@ -199,9 +208,9 @@ impl Http {
         enough: usize,
     ) -> Result<(Answer, Result<Reading, Trouble>), NoAnswer> {
         let sent = timeout_at(deadline, self.client.get().execute(request)).await;
-        let response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
+        let mut response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
         self.note_date(&response);
-        let answer = self.head(&response);
+        let answer = self.head(&mut response);
         let limit = match answer.is_success() {
             true => limits.success,
             false => limits.other,
@@ -253,26 +262,28 @@ impl Http {
         }
     }
 
-    fn head(&self, response: &Response) -> Answer {
+    fn head(&self, response: &mut Response) -> Answer {
         let status = response.status();
-        let values = |name| {
-            let values = response.headers().get_all(name).into_iter();
-            values.filter_map(|value: &HeaderValue| value.to_str().ok())
+        let headers = std::mem::take(response.headers_mut());
+        let waits = match status.as_u16() {
+            400.. => true,
+            200..300 => self.dialect.heeds_retry_after(),
+            _ => false,
         };
-        let waits = status.is_client_error() || status.is_server_error();
         let retry_after = waits.then(|| {
-            let (now, most) = (self.clock.now(), self.max_retry_after);
-            parse_retry_after(values(RETRY_AFTER), now, most)
+            let values = headers.get_all(RETRY_AFTER).into_iter();
+            let values = values.filter_map(|value| value.to_str().ok());
+            parse_retry_after(values, self.clock.now(), self.max_retry_after)
         });
-        let without_query = |to: &str| to.split(['?', '#']).next().unwrap_or_default().to_owned();
         Answer {
             status: status.as_u16(),
+            headers,
             body: Vec::new(),
             memory: None,
-            error: ApiError::default(),
+            meaning: None,
+            error: ErrorWords::default(),
             detail: String::new(),
             retry_after: retry_after.flatten(),
-            location: values(LOCATION).next().map(without_query),
         }
     }
 
@@ -305,22 +316,23 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// Whether another token may be accepted: 401, or 403 that says the token has expired.
+    /// Whether another token may be accepted.
     pub(super) fn refuses_token(&self) -> bool {
-        match self.status {
-            401 => true,
-            403 => self.error.token_expired() && !self.error.throttles(),
-            _ => false,
-        }
+        self.meaning == Some(Meaning::TokenRefused)
     }
 
-    /// Whether it asks for fewer requests: 429, 503 with `Retry-After`, or 403 that says what others say with 429.
+    /// Whether it asks for fewer requests.
     pub(super) fn throttles(&self) -> bool {
-        match self.status {
-            429 => true,
-            503 => self.retry_after.is_some(),
-            403 => self.error.throttles(),
-            _ => false,
+        self.meaning == Some(Meaning::Throttled)
+    }
+
+    /// As a dialect reads it, with the text of its body.
+    pub(super) fn as_read<'a>(&'a self, body: &'a str) -> dialect::Answer<'a> {
+        dialect::Answer {
+            status: self.status,
+            headers: &self.headers,
+            retry_after: self.retry_after,
+            body,
         }
     }
 
@@ -341,10 +353,12 @@ impl Answer {
         let line = self.error.line(self.status);
         match self.status {
             300..400 => {
-                let to = self.location.as_deref().unwrap_or("nowhere");
+                let to = self.headers.get(LOCATION).and_then(|to| to.to_str().ok());
+                let to = to.and_then(|to| to.split(['?', '#']).next());
+                let to = to.unwrap_or("nowhere");
                 format!("HTTP {}, a redirect to {to}, not followed", self.status)
             }
-            400 | 404 | 410 if !self.error.by_the_api => {
+            400 | 404 | 410 if self.error == ErrorWords::default() => {
                 format!("{line}, not in the API's own words")
             }
             _ => line,

@@ -42,4 +42,5 @@ pub use grant::TokenTrouble;
 pub use poll::PollRequest;
 pub use relay::{NotRelayed, Relayed};
 pub use settings::{Auth, UpstreamError, UpstreamSettings};
+pub use target::{InvalidJobPath, JobPath};
 pub use token::TokenError;

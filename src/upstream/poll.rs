@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, Request};
 use url::Url;
 
@@ -14,9 +15,10 @@ use super::grant::TokenTrouble;
 use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
 use super::token::{Attribution, Token, TokenError};
+use crate::core::dialect::{Reading, UnusableAnswer};
 use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, MAX_TEXT, Poll, PollOutcome, Trouble, TroubleClass};
-use crate::core::resource::Snapshot;
+use crate::core::snapshot::Snapshot;
 use crate::core::text::text_of;
 use crate::memory::Reservation;
 
@@ -104,13 +106,15 @@ impl Inner {
             |token| self.get(request, token, requests),
             |token| self.tokens.refused(token, request.job),
         );
-        let answered = answered.await?;
-        Ok(if answered.answer.refuses_token() {
-            self.refused(request, answered)
-        } else if answered.answer.is_success() {
-            self.read(request, answered).await
-        } else {
-            self.meaning(answered)
+        let mut answered = answered.await?;
+        Ok(match answered.answer.meaning.take() {
+            None => self.read(request, answered).await,
+            Some(Reading::Job(snapshot)) => {
+                let hash = hash_of(&answered.answer);
+                self.job(request, answered, Some(*snapshot), hash)
+            }
+            Some(Reading::TokenRefused) => self.refused(request, answered),
+            Some(meaning) => self.meaning(&meaning, answered),
         })
     }
 
@@ -168,52 +172,72 @@ impl Inner {
     }
 
     /// Reads a 2xx: only the job itself, or what it was the last time, is a good answer.
-    async fn read(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
-        let (answer, token) = (answered.answer, answered.token);
-        let hash = hash_of(&answer.body);
-        let (mut memory, mut outcome) = (None, PollOutcome::Unchanged);
-        if request.known != Some(hash) {
-            memory = Some(self.memory.for_what_follows(&answer.body).await);
-            drop(answer.memory);
-            let text = text_of(&answer.body);
-            let unusable = |class, detail| Finished::trouble(Trouble { class, detail });
-            if text.len() > MAX_TEXT {
-                let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
-                return unusable(TroubleClass::TooLarge, detail);
-            }
-            match Snapshot::parse(&text, request.expected) {
-                Ok(snapshot) => {
-                    let snapshot = Box::new(snapshot);
-                    outcome = PollOutcome::Snapshot { snapshot, hash };
-                }
-                Err(error) => {
-                    let detail = format!("HTTP {}, but {error}", answer.status);
-                    return unusable(TroubleClass::Unusable, presentable(&detail, None));
-                }
-            }
+    async fn read(&self, request: &PollRequest<'_>, mut answered: Answered) -> Finished {
+        let answer = &mut answered.answer;
+        let hash = hash_of(answer);
+        if request.known == Some(hash) {
+            return self.job(request, answered, None, hash);
         }
+        let memory = self.memory.for_what_follows(&answer.body).await;
+        drop(answer.memory.take());
+        let text = text_of(&answer.body);
+        let unusable = |class, detail| Finished::trouble(Trouble { class, detail });
+        if text.len() > MAX_TEXT {
+            let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
+            return unusable(TroubleClass::TooLarge, detail);
+        }
+        let read = answer.as_read(&text);
+        let error = match self.http.dialect.read(&read, request.expected) {
+            Reading::Job(snapshot) => {
+                let finished = self.job(request, answered, Some(*snapshot), hash);
+                return Finished {
+                    memory: Some(memory),
+                    ..finished
+                };
+            }
+            Reading::Unusable(error) => error,
+            _ => UnusableAnswer::NotAJob("it says nothing of a job"),
+        };
+        let detail = format!("HTTP {}, but {error}", answer.status);
+        unusable(TroubleClass::Unusable, presentable(&detail, None))
+    }
+
+    /// The job, or that it is as it was: a good answer.
+    fn job(
+        &self,
+        request: &PollRequest<'_>,
+        Answered { answer, token, .. }: Answered,
+        snapshot: Option<Snapshot>,
+        hash: u64,
+    ) -> Finished {
         self.tokens.read(&token, request.job);
         let generation = token.generation;
+        let outcome = match snapshot {
+            Some(snapshot) if request.known != Some(hash) => PollOutcome::Snapshot {
+                snapshot: Box::new(snapshot),
+                hash,
+            },
+            _ => PollOutcome::Unchanged,
+        };
         Finished {
-            memory,
+            retry_after: answer.retry_after,
             ..Finished::new(outcome, Signal::Good { generation }, String::new())
         }
     }
 
-    /// What a status other than 2xx, 401 and "token expired" means for the job and for the upstream.
-    fn meaning(&self, Answered { answer, token, .. }: Answered) -> Finished {
+    /// What an answer means for the job and for the upstream that is neither the job nor about the token.
+    fn meaning(&self, meaning: &Reading, Answered { answer, token, .. }: Answered) -> Finished {
         let (status, retry_after) = (answer.status, answer.retry_after);
         let line = answer.detail.clone();
         let detail = line.clone();
-        let verdict = answer.error.is_verdict();
-        let (outcome, signal) = match status {
-            404 | 410 if verdict => (PollOutcome::Gone { status }, Signal::Answered),
-            400 if verdict => (PollOutcome::Rejected { detail }, Signal::Answered),
-            _ if answer.throttles() => {
+        let (outcome, signal) = match meaning {
+            Reading::Gone => (PollOutcome::Gone { status }, Signal::Answered),
+            Reading::Rejected => (PollOutcome::Rejected { detail }, Signal::Answered),
+            Reading::Throttled => {
                 let throttled = Signal::Throttled { retry_after };
                 (PollOutcome::Throttled { status }, throttled)
             }
-            403 => {
+            Reading::Forbidden => {
                 let generation = token.generation;
                 let signal = match self.tokens.has_read(&token) {
                     true => Signal::Unusable,
@@ -275,8 +299,13 @@ impl From<TokenError> for Finished {
     }
 }
 
-fn hash_of(body: &[u8]) -> u64 {
+/// Of all that a dialect reads.
+fn hash_of(answer: &Answer) -> u64 {
     let mut hasher = DefaultHasher::new();
-    hasher.write(body);
+    hasher.write_u16(answer.status);
+    if let Some(location) = answer.headers.get(LOCATION) {
+        hasher.write(location.as_bytes());
+    }
+    hasher.write(&answer.body);
     hasher.finish()
 }

@@ -13,7 +13,7 @@ use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, Trouble};
-use crate::core::resource::UserId;
+use crate::core::user::UserId;
 use crate::sockets::Shortage;
 
 /// How much of an answer is handed on, whatever its status: 1 MiB.

@@ -1,17 +1,23 @@
 //! What the upstream client needs to know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
 
-use super::target::UnusableBase;
+use super::target::{JobPath, UnusableBase};
+use crate::core::dialect::Dialect;
 
 /// The `[upstream]` section, validated (docs/configuration.md, "Keys").
 #[derive(Debug, Clone)]
 pub struct UpstreamSettings {
     /// Where the API is: https, or http on a loopback host or with `allow_http`; no userinfo, query or fragment.
     pub base_url: Url,
+    /// What it speaks.
+    pub dialect: Arc<dyn Dialect>,
+    /// Where a job is polled below `base_url` when its row has no `url`.
+    pub job_path: JobPath,
     /// How requests are authorized.
     pub auth: Auth,
     /// Limit for one request, its body included.

@@ -12,6 +12,60 @@ pub const MAX_URL_LEN: usize = 2048;
 pub struct Base {
     /// `base_url` with a path that ends in `/`.
     root: Url,
+    jobs: JobPath,
+}
+
+/// Where a job is polled, below `base_url`: a path with the id in it, and perhaps a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPath {
+    before: String,
+    after: String,
+}
+
+/// The place of the id in a [`JobPath`].
+const ID: &str = "{id}";
+
+/// Why a text is not a path for jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJobPath {
+    /// Not `/…`.
+    #[error("expected a path that starts with one /")]
+    NoSlash,
+    /// `{id}` is missing, or there more than once.
+    #[error("expected {{id}} once, in the place of the job's id")]
+    NoId,
+    /// A URL with it would never be requested.
+    #[error("{0}")]
+    Refused(RefusedUrl),
+}
+
+impl JobPath {
+    /// Takes a template such as `/jobs/{id}`.
+    ///
+    /// # Errors
+    /// [`InvalidJobPath`].
+    pub fn parse(text: &str) -> Result<Self, InvalidJobPath> {
+        if !text.starts_with('/') || text.starts_with("//") {
+            return Err(InvalidJobPath::NoSlash);
+        }
+        let parts: Vec<&str> = text.split(ID).collect();
+        let [before, after] = parts.as_slice() else {
+            return Err(InvalidJobPath::NoId);
+        };
+        let path = Self {
+            before: (*before).to_owned(),
+            after: (*after).to_owned(),
+        };
+        let example = format!("http://h{}", path.of("1"));
+        check_characters(&example)
+            .and_then(|()| check_parts(&example))
+            .map_err(InvalidJobPath::Refused)?;
+        Ok(path)
+    }
+
+    fn of(&self, id: &str) -> String {
+        format!("{}{id}{}", self.before, self.after)
+    }
 }
 
 /// Why `upstream.base_url` cannot be used.
@@ -67,7 +121,7 @@ impl Base {
     ///
     /// # Errors
     /// [`UnusableBase`] unless it is http or https, has a host, and has no userinfo, query or fragment.
-    pub fn new(base_url: &Url) -> Result<Self, UnusableBase> {
+    pub fn new(base_url: &Url, jobs: &JobPath) -> Result<Self, UnusableBase> {
         let plain = base_url.username().is_empty()
             && base_url.password().is_none()
             && base_url.query().is_none()
@@ -81,10 +135,13 @@ impl Base {
             .map_err(|()| UnusableBase)?
             .pop_if_empty()
             .push("");
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            jobs: jobs.clone(),
+        })
     }
 
-    /// The URL a job is polled at: `url` when the row has one, else `{base_url}/jobs/{id}`.
+    /// The URL a job is polled at: `url` when the row has one, else `upstream.job_path` with its id below `base_url`.
     ///
     /// A `url` is a path that starts with exactly one `/` (a query is allowed; it is resolved against the origin, not
     /// against `base_url`'s path), or an absolute URL of `base_url`'s origin.
@@ -101,7 +158,12 @@ impl Base {
     /// Where tokens are requested: `{base_url}/token`.
     #[must_use]
     pub fn token_url(&self) -> Url {
-        self.below(&["token"])
+        let mut url = self.root.clone();
+        // The root got a path when it was made, so this never is a URL without one.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("token");
+        }
+        url
     }
 
     /// Whether `url` has the origin of `base_url`: same scheme, host and port, default ports filled in.
@@ -113,20 +175,12 @@ impl Base {
             && url.port_or_known_default() == self.root.port_or_known_default()
     }
 
-    fn below(&self, segments: &[&str]) -> Url {
-        let mut url = self.root.clone();
-        // The root got a path when it was made, so this never is a URL without one.
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
-        }
-        url
-    }
-
     fn made_of(&self, id: &JobId) -> Result<Url, RefusedUrl> {
-        let url = self.below(&["jobs", id.as_str()]);
-        let rest = url.path().strip_prefix(self.root.path());
-        let inside = rest.and_then(|rest| rest.strip_prefix("jobs/")) == Some(id.as_str());
-        if !inside {
+        let root = self.root.as_str().trim_end_matches('/');
+        let text = format!("{root}{}", self.jobs.of(id.as_str()));
+        check_parts(&text).map_err(|_| RefusedUrl::OutsideBase)?;
+        let url = Url::parse(&text).map_err(|_| RefusedUrl::Unparsable)?;
+        if !url.path().starts_with(self.root.path()) {
             Err(RefusedUrl::OutsideBase)
         } else if !self.owns(&url) {
             Err(RefusedUrl::OtherOrigin)
@@ -213,7 +267,8 @@ mod tests {
     use super::*;
 
     fn base(text: &str) -> Base {
-        Base::new(&Url::parse(text).unwrap()).unwrap()
+        let jobs = JobPath::parse("/jobs/{id}").unwrap();
+        Base::new(&Url::parse(text).unwrap(), &jobs).unwrap()
     }
 
     fn polled_at(base_url: &str, url: Option<&str>) -> Result<String, RefusedUrl> {
@@ -356,7 +411,8 @@ mod tests {
             "ftp://h/",
         ] {
             assert_eq!(
-                Base::new(&Url::parse(bad).unwrap()).unwrap_err(),
+                Base::new(&Url::parse(bad).unwrap(), &JobPath::parse("/{id}").unwrap())
+                    .unwrap_err(),
                 UnusableBase,
                 "{bad:?}"
             );

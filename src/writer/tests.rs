@@ -4,9 +4,9 @@ use super::batching::MAX_BATCH_BYTES;
 use super::*;
 use crate::core::answer::MAX_ANSWER;
 use crate::core::delivery::{AfterAttempt, Attempt, Trigger, WebhookName};
+use crate::core::dialect::Basiq;
 use crate::core::job::JobState;
 use crate::core::observe::{Evidence, Tracked, observe};
-use crate::core::resource::Snapshot;
 use crate::store::NewDelivery;
 
 async fn writer() -> (Writer, TempDir) {
@@ -28,6 +28,7 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
         created_at: UnixMillis(1),
         metadata: None,
         resource: None,
+        remote_updated: None,
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
@@ -35,7 +36,7 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
         limited: false,
     };
     let body = format!(r#"{{"steps":[{{"title":"a","status":"{status}","result":{result}}}]}}"#);
-    let evidence = Evidence::Snapshot(Snapshot::parse(&body, None).unwrap());
+    let evidence = Evidence::Snapshot(Basiq::snapshot(&body, None).unwrap());
     Recordable {
         observation: observe(&job, &evidence, UnixMillis(2), "https://a").unwrap(),
         deliveries: Vec::new(),

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use jobtrackd::app::Environment;
 use jobtrackd::clock::{Clock, Jitter};
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::heartbeat::Heartbeat;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Store};
 use jobtrackd::tracker::intake::{Intake, Notice, TICK};
 use jobtrackd::upstream::AnswerMemory;
-use jobtrackd::upstream::{Auth, Upstream, UpstreamSettings};
+use jobtrackd::upstream::{Auth, JobPath, Upstream, UpstreamSettings};
 use jobtrackd::writer::recorder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
@@ -144,6 +145,8 @@ struct Alone {
 fn upstream(clock: &Clock) -> Upstream {
     let settings = UpstreamSettings {
         base_url: "http://127.0.0.1:9".parse().unwrap(),
+        dialect: Arc::new(Basiq),
+        job_path: JobPath::parse("/jobs/{id}").unwrap(),
         auth: Auth::None,
         timeout: Duration::from_secs(1),
         max_retry_after: Duration::from_secs(1),

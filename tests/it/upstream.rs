@@ -17,15 +17,17 @@ mod server;
 mod token;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jobtrackd::clock::{Clock, Jitter};
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::{Poll, PollOutcome};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::upstream::{
-    AnswerMemory, Auth, PollRequest, Upstream, UpstreamError, UpstreamSettings,
+    AnswerMemory, Auth, JobPath, PollRequest, Upstream, UpstreamError, UpstreamSettings,
 };
 use server::Server;
 use url::Url;
@@ -44,6 +46,8 @@ fn basiq(api_key: &str) -> Auth {
 fn settings(base_url: &str, auth: Auth) -> UpstreamSettings {
     UpstreamSettings {
         base_url: Url::parse(base_url).unwrap(),
+        dialect: Arc::new(Basiq),
+        job_path: JobPath::parse("/jobs/{id}").unwrap(),
         auth,
         timeout: Duration::from_secs(15),
         max_retry_after: Duration::from_secs(3600),

@@ -7,7 +7,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
-use super::resource::{ApiError, Challenge};
+use super::snapshot::{ApiError, Challenge};
 use super::time::UnixMillis;
 use super::transition::Transition;
 

@@ -57,7 +57,7 @@ pub(super) fn is_segment(text: &str) -> bool {
 }
 
 /// The state of a job (docs/tables.md). Not the API's status of a step
-/// ([`StepStatus`](super::resource::StepStatus)) nor the state of a delivery ([`DeliveryState`](super::delivery::DeliveryState)).
+/// ([`Step::status`](super::snapshot::Step::status)) nor the state of a delivery ([`DeliveryState`](super::delivery::DeliveryState)).
 #[derive(
     Debug,
     Clone,

@@ -15,7 +15,11 @@ pub mod enqueue;
 
 pub mod json;
 
-pub mod resource;
+pub mod user;
+
+pub mod snapshot;
+
+pub mod dialect;
 
 pub mod transition;
 

@@ -5,13 +5,12 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::event::{Event, EventContent, Subject, event};
-use super::job::{Failure, FailureKind, JobId, JobState};
+use super::job::{Failure, JobId, JobState};
 use super::json::same_value;
-use super::resource::{
-    ApiError, Challenge, Snapshot, StepStatus, challenge_of, error_of, is_queued, updated_of,
-};
+use super::snapshot::{ApiError, Challenge, Snapshot, Step, StepClass, Verdict};
 use super::time::UnixMillis;
-use super::transition::{Diff, KnownChallenge, KnownStep, MISSING, Transition, diff};
+use super::transition::{Diff, KnownChallenge, KnownStep, Transition, diff};
+use super::user::{JobUser, UserId};
 
 /// Most transitions of a job (docs/jobs.md, "Bounds of one job").
 pub const MAX_TRANSITIONS: usize = 10_000;
@@ -43,6 +42,8 @@ pub struct Tracked {
     pub metadata: Option<String>,
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
+    /// The API's time of the last change in it, verbatim.
+    pub remote_updated: Option<String>,
     /// The steps, including those that are missing now.
     pub steps: Vec<KnownStep>,
     /// Number of the last transition, 0 before the first.
@@ -64,6 +65,19 @@ pub enum Evidence {
     End(Failure),
 }
 
+/// What is recorded of an answer as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its JSON body, verbatim; `None` where it had none.
+    pub resource: Option<String>,
+    /// The API's own time of the last change, verbatim.
+    pub updated: Option<String>,
+    /// The user whose token the answers to a challenge are sent with.
+    pub user: Option<UserId>,
+    /// The users that the job belongs to.
+    pub users: Vec<JobUser>,
+}
+
 /// Everything that follows from one piece of evidence; recorded in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -77,10 +91,8 @@ pub struct Observation {
     pub state: JobState,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// The remote job, verbatim; `None` for an end of our own.
-    pub resource: Option<String>,
-    /// The API's own time of the last change, verbatim.
-    pub remote_updated: Option<String>,
+    /// The remote job as it was answered; `None` for an end of our own.
+    pub remote: Option<Remote>,
     /// What changed.
     pub transitions: Vec<Transition>,
     /// The steps from now on; empty for an end of our own.
@@ -107,11 +119,9 @@ impl Observation {
 /// "Stale answers").
 #[must_use]
 pub fn is_stale(job: &Tracked, snapshot: &Snapshot) -> bool {
-    let theirs = snapshot.remote_updated.as_deref();
-    let theirs = theirs.and_then(UnixMillis::parse_rfc3339);
-    let recorded = job.resource.as_deref().and_then(updated_of);
-    theirs
-        .zip(recorded)
+    let time = |updated: &Option<String>| UnixMillis::parse_rfc3339(updated.as_deref()?);
+    time(&snapshot.remote_updated)
+        .zip(time(&job.remote_updated))
         .is_some_and(|(theirs, recorded)| theirs < recorded)
 }
 
@@ -138,17 +148,26 @@ fn seen(
     api_origin: &str,
 ) -> Result<Observation, serde_json::Error> {
     let mut change = diff(&job.steps, snapshot, job.last_seq);
-    let (state, failure) = verdict(snapshot);
-    let delays = new_delays(&mut change.steps);
-    let challenges = new_challenges(&mut change.steps, at, api_origin);
+    let (state, failure) = match &snapshot.verdict {
+        Verdict::Running => (JobState::InProgress, None),
+        Verdict::Success => (JobState::Success, None),
+        Verdict::Failed(failure) => (JobState::Failed, Some(failure.clone())),
+    };
+    let delays = new_delays(&mut change.steps, &snapshot.steps);
+    let challenges = new_challenges(&mut change.steps, &snapshot.steps, at, api_origin);
     let limited = job.limited || {
         let with_body = delays.len() + challenges.len();
-        passes_a_bound(job, &change, with_body, snapshot.body.len())
+        passes_a_bound(
+            job,
+            &change,
+            with_body,
+            snapshot.body.as_ref().map_or(0, String::len),
+        )
     };
     let moved = job.state == JobState::Pending
         || !(delays.is_empty() && challenges.is_empty())
         || change.transitions.iter().any(Transition::moves);
-    let mut events = Events::new(job, state, Some(&snapshot.body), at)?;
+    let mut events = Events::new(job, state, snapshot.body.as_deref(), at)?;
     if limited {
         change = Diff::default();
     } else {
@@ -181,13 +200,14 @@ fn seen(
         at,
         state,
         failure,
-        resource: Some(snapshot.body.clone()),
-        remote_updated: snapshot.remote_updated.clone(),
+        remote: Some(Remote {
+            resource: snapshot.body.clone(),
+            updated: snapshot.remote_updated.clone(),
+            user: snapshot.user.clone(),
+            users: snapshot.users.clone(),
+        }),
         transitions: change.transitions,
-        queued: snapshot
-            .steps
-            .iter()
-            .any(|step| is_queued(&step.status, step.result.as_deref())),
+        queued: snapshot.is_queued(),
         steps: change.steps,
         events: events.made,
         limited,
@@ -208,8 +228,7 @@ fn ended(
         at,
         state: JobState::Failed,
         failure: Some(failure.clone()),
-        resource: None,
-        remote_updated: None,
+        remote: None,
         transitions: Vec::new(),
         steps: Vec::new(),
         events: events.made,
@@ -227,7 +246,10 @@ fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -
     let results = change.transitions.iter();
     let results: usize = results.map(|each| length(each.result.as_ref())).sum();
     let bytes = with_body * body + results + (with_body + transitions) * metadata;
-    let missing = change.steps.iter().filter(|step| step.status == MISSING);
+    let missing = change
+        .steps
+        .iter()
+        .filter(|step| step.class == StepClass::Missing);
     let events = job.last_sequence as usize + transitions + with_body;
     job.last_seq as usize + transitions > MAX_TRANSITIONS
         // One is left for its end.
@@ -237,18 +259,13 @@ fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -
         || job.event_bytes.saturating_add(bytes as u64) > MAX_EVENT_BYTES
 }
 
-/// Steps that the API has queued and that had no `job.delayed` yet; marks them as delayed.
-fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
+/// Steps that the API has queued and that had no `job.delayed` yet; marks them as delayed. The steps of the answer come
+/// first in `steps`, in its order.
+fn new_delays<'a>(steps: &mut [KnownStep], seen: &'a [Step]) -> Vec<(usize, &'a ApiError)> {
     let mut delays = Vec::new();
-    for (index, step) in steps
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, step)| !step.delayed)
-    {
-        let result = step.result.as_deref();
-        let queued = |status: StepStatus| is_queued(&status, result);
-        if step.remote_status().is_some_and(queued) {
-            delays.extend(error_of(result).map(|error| (index, error)));
+    for (index, (step, seen)) in steps.iter_mut().zip(seen).enumerate() {
+        if seen.class == StepClass::Queued && !step.delayed {
+            delays.extend(seen.error.as_ref().map(|error| (index, error)));
             step.delayed = true;
         }
     }
@@ -257,20 +274,16 @@ fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
 
 /// Challenges that were not there, or were different, when the step was last seen (docs/jobs.md, "What is recorded");
 /// puts them into the steps. The challenge of a missing step stays.
-fn new_challenges(
+fn new_challenges<'a>(
     steps: &mut [KnownStep],
+    seen: &'a [Step],
     at: UnixMillis,
     api_origin: &str,
-) -> Vec<(usize, Challenge)> {
+) -> Vec<(usize, &'a Challenge)> {
     let mut challenges = Vec::new();
-    for (index, step) in steps.iter_mut().enumerate() {
-        let Some(status) = step.remote_status() else {
-            continue;
-        };
-        let may_wait = status == StepStatus::InProgress;
-        let challenge = may_wait.then(|| challenge_of(step.result.as_deref()));
-        let challenge = challenge.flatten();
-        let Some(challenge) = challenge else {
+    for (index, (step, seen)) in steps.iter_mut().zip(seen).enumerate() {
+        let waits = seen.class == StepClass::Waiting;
+        let Some(challenge) = seen.challenge.as_ref().filter(|_| waits) else {
             step.challenge = None;
             continue;
         };
@@ -288,35 +301,13 @@ fn new_challenges(
         let expiry = challenge.expiry_ms.map(Duration::from_millis);
         step.challenge = Some(KnownChallenge {
             identity,
+            expiry_ms: challenge.expiry_ms,
             expires_at: expiry.map(|expiry| at.plus(expiry)),
             response_url,
         });
         challenges.push((index, challenge));
     }
     challenges
-}
-
-/// How a job ends (docs/jobs.md, "How a job ends"): any step failed, or at least one step and all of them done.
-fn verdict(snapshot: &Snapshot) -> (JobState, Option<Failure>) {
-    if let Some(step) = snapshot
-        .steps
-        .iter()
-        .find(|step| step.status == StepStatus::Failed)
-    {
-        let error = error_of(step.result.as_deref()).unwrap_or_default();
-        let failure = Failure {
-            kind: FailureKind::Step,
-            step: Some(step.title.clone()),
-            code: error.code,
-            title: error.title,
-            detail: error.detail,
-        };
-        return (JobState::Failed, Some(failure));
-    }
-    if !snapshot.steps.is_empty() && snapshot.steps.iter().all(|step| step.status.is_done()) {
-        return (JobState::Success, None);
-    }
-    (JobState::InProgress, None)
 }
 
 /// An absolute URL for a link of the API: itself, or the origin and the path; `None` for anything else.

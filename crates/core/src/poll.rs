@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strum::IntoStaticStr;
 
-use super::resource::Snapshot;
+use super::snapshot::Snapshot;
 
 /// One finished poll of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::dialect::Basiq;
 use super::event::{Event, EventType};
 use super::job::{JobId, JobState};
 use super::observe::{Evidence, Tracked, observe};
-use super::resource::Snapshot;
 use super::time::UnixMillis;
 
 /// The job id in samples.
@@ -64,13 +64,14 @@ fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
         created_at: at,
         metadata: Some(json!({"test": true}).to_string()),
         resource: None,
+        remote_updated: None,
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
         event_bytes: 0,
         limited: false,
     };
-    let snapshot = Snapshot::parse(&remote.to_string(), None).ok()?;
+    let snapshot = Basiq::snapshot(&remote.to_string(), None).ok()?;
     let seen = observe(
         &tracked,
         &Evidence::Snapshot(snapshot),

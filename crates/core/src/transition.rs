@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::resource::{Snapshot, StepStatus, same_result};
+use super::snapshot::{ApiError, Challenge, Snapshot, StepClass, same_result};
 use super::time::UnixMillis;
 
 /// The word recorded for a step that vanished from the API's answer (docs/jobs.md, "What is recorded"). Ours, not the
@@ -22,9 +22,13 @@ pub struct KnownStep {
     pub position: u32,
     /// The API's word, or [`MISSING`].
     pub status: String,
+    /// What the status means.
+    pub class: StepClass,
     /// The result's JSON, verbatim.
     #[serde(skip)]
     pub result: Option<String>,
+    /// The API's error of a step that is queued.
+    pub error: Option<ApiError>,
     /// Whether it has had its `job.delayed` event.
     pub delayed: bool,
     /// The challenge of its last `job.action_required` event, as long as the step shows it.
@@ -34,12 +38,24 @@ pub struct KnownStep {
 /// A challenge that has had its `job.action_required` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KnownChallenge {
-    /// [`Challenge::identity`](super::resource::Challenge::identity).
+    /// [`Challenge::identity`](super::snapshot::Challenge::identity).
     pub identity: String,
+    /// How long the user has, in milliseconds, as the API wrote it.
+    pub expiry_ms: Option<u64>,
     /// When it expires, counted from when it was first seen.
     pub expires_at: Option<UnixMillis>,
     /// Absolute URL for the answers.
     pub response_url: Option<String>,
+}
+
+impl KnownChallenge {
+    /// What was recorded of it, to be shown and answered.
+    ///
+    /// # Errors
+    /// When it cannot be read back, which only a damaged database can cause.
+    pub fn challenge(&self) -> Result<Challenge, serde_json::Error> {
+        Challenge::recorded(&self.identity, self.expiry_ms)
+    }
 }
 
 /// A change of one step's status or result. Append-only once recorded. Serialized without its result, which may be large.
@@ -57,6 +73,8 @@ pub struct Transition {
     pub from: Option<String>,
     /// The status after.
     pub to: String,
+    /// What the status after means.
+    pub class: StepClass,
     /// The result after, verbatim.
     #[serde(skip)]
     pub result: Option<String>,
@@ -96,15 +114,20 @@ pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff 
     for step in &snapshot.steps {
         let before = unseen.remove(&(step.title.as_str(), step.occurrence));
         let unchanged = before.is_some_and(|before| {
-            before.status == step.status.as_str()
+            before.status == step.status
                 && same_result(before.result.as_deref(), step.result.as_deref())
         });
         let now = KnownStep {
             title: step.title.clone(),
             occurrence: step.occurrence,
             position: step.position,
-            status: step.status.as_str().to_owned(),
+            status: step.status.clone(),
+            class: step.class,
             result: step.result.clone(),
+            error: step
+                .error
+                .clone()
+                .filter(|_| step.class == StepClass::Queued),
             delayed: before.is_some_and(|before| before.delayed),
             challenge: before.and_then(|before| before.challenge.clone()),
         };
@@ -118,10 +141,12 @@ pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff 
     for before in recorded.iter().filter(is_gone) {
         let gone = KnownStep {
             status: MISSING.to_owned(),
+            class: StepClass::Missing,
             result: None,
+            error: None,
             ..before.clone()
         };
-        if before.status != MISSING {
+        if before.class != StepClass::Missing {
             seq += 1;
             diff.transitions.push(transition(seq, Some(before), &gone));
         }
@@ -138,6 +163,7 @@ fn transition(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transiti
         occurrence: now.occurrence,
         from: before.map(|before| before.status.clone()),
         to: now.status.clone(),
+        class: now.class,
         result: now.result.clone(),
     }
 }
@@ -146,13 +172,7 @@ impl KnownStep {
     /// Whether it waits for the user.
     #[must_use]
     pub fn has_challenge(&self) -> bool {
-        self.challenge.is_some() && self.status != MISSING
-    }
-
-    /// The API's status; `None` while the step is missing.
-    #[must_use]
-    pub fn remote_status(&self) -> Option<StepStatus> {
-        (self.status != MISSING).then(|| StepStatus::from_word(&self.status))
+        self.challenge.is_some() && self.class != StepClass::Missing
     }
 }
 
@@ -161,6 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dialect::Basiq;
 
     fn snapshot(steps: &[(&str, &str, Option<&str>)]) -> Snapshot {
         let items: Vec<String> = steps
@@ -172,7 +193,7 @@ mod tests {
                 )
             })
             .collect();
-        Snapshot::parse(&format!(r#"{{"steps":[{}]}}"#, items.join(",")), None).unwrap()
+        Basiq::snapshot(&format!(r#"{{"steps":[{}]}}"#, items.join(",")), None).unwrap()
     }
 
     fn summary(diff: &Diff) -> Vec<(u32, u32, &str, Option<&str>, &str)> {
@@ -301,7 +322,7 @@ mod tests {
                     prop_assert_eq!(before.map(|k| k.status.clone()), transition.from.clone());
                 }
                 prop_assert_eq!(&diff(&change.steps, &seen, last).transitions, &[]);
-                let present = change.steps.iter().filter(|s| s.remote_status().is_some()).count();
+                let present = change.steps.iter().filter(|s| s.class != StepClass::Missing).count();
                 prop_assert_eq!(present, steps.len());
                 recorded = change.steps;
             }

@@ -70,20 +70,20 @@ impl Recordable {
         });
         let events = seen.events.iter().map(|each| Some(&each.body));
         let texts: usize = transitions.chain(steps).chain(events).map(length).sum();
-        let failure = seen.failure.as_ref().map_or(0, |failure| {
-            let parts = [&failure.code, &failure.title, &failure.detail];
-            parts
-                .map(|part| part.raw().get().len())
-                .iter()
-                .sum::<usize>()
-                + length(failure.step.as_ref())
-        });
+        let failure = seen.failure.iter();
+        let failure = failure.map(|it| [&it.code, &it.title, &it.detail]);
+        let errors = seen.steps.iter().filter_map(|each| each.error.as_ref());
+        let errors = errors.map(|it| [&it.code, &it.title, &it.detail]);
+        let errors = failure.chain(errors).flatten();
+        let errors: usize = errors.map(|part| part.raw().get().len()).sum();
         let rows = size_of_val(seen.transitions.as_slice())
             + size_of_val(seen.steps.as_slice())
             + size_of_val(seen.events.as_slice())
             + size_of_val(self.deliveries.as_slice());
-        let resource = length(seen.resource.as_ref()) + length(seen.remote_updated.as_ref());
-        size_of::<Self>() + rows + texts + failure + resource
+        let remote = seen.remote.as_ref().map_or(0, |remote| {
+            length(remote.resource.as_ref()) + size_of_val(remote.users.as_slice())
+        });
+        size_of::<Self>() + rows + texts + errors + remote
     }
 }
 

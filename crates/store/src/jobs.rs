@@ -4,7 +4,10 @@ use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::{Failure, JobId, JobState};
 use jobtrackd_core::retention::Stage;
+use jobtrackd_core::snapshot::{ApiError, StepClass};
 use jobtrackd_core::time::UnixMillis;
+use jobtrackd_core::transition::KnownChallenge;
+use jobtrackd_core::user::UserId;
 
 use super::deliveries::DeliveryRow;
 use super::events::EventRow;
@@ -137,16 +140,18 @@ pub struct StepRow {
     pub title: String,
     /// The API's word, or `missing`.
     pub status: String,
+    /// What the status means.
+    pub class: StepClass,
     /// The result's JSON.
     pub result: Option<String>,
     /// When it was first seen.
     pub first_seen_at: UnixMillis,
     /// When status or result last changed.
     pub updated_at: UnixMillis,
-    /// When its challenge expires, counted from the first sight.
-    pub expires_at: Option<UnixMillis>,
-    /// Where the answers to its challenge go, absolute.
-    pub response_url: Option<String>,
+    /// The API's error, while the step is queued.
+    pub error: Option<ApiError>,
+    /// The challenge that was last seen in it.
+    pub challenge: Option<KnownChallenge>,
 }
 
 /// A recorded transition.
@@ -162,6 +167,8 @@ pub struct TransitionRow {
     pub from: Option<String>,
     /// The status after.
     pub to: String,
+    /// What it means.
+    pub class: StepClass,
     /// The result after.
     pub result: Option<String>,
     /// When it was observed.
@@ -196,9 +203,9 @@ pub struct JobDetail {
 pub struct JobChallenge {
     /// The job's state.
     pub state: JobState,
-    /// The remote job as last seen, verbatim.
-    pub resource: Option<String>,
-    /// The steps in progress, in order of position.
+    /// The user whose token the answers are sent with, if known.
+    pub user: Option<UserId>,
+    /// The steps that wait for the user, in order of position.
     pub steps: Vec<StepRow>,
 }
 

@@ -9,9 +9,8 @@ use crate::cli::steps::{self, StepState};
 use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::core::job::{Failure, FailureKind};
-use crate::core::resource::{StepStatus, error_of};
+use crate::core::snapshot::StepClass;
 use crate::core::time::UnixMillis;
-use crate::core::transition::MISSING;
 use crate::store::{JobDetail, StepRow, TransitionRow};
 
 /// Columns before a step's title.
@@ -195,11 +194,13 @@ fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let open_end = job.finished_at.unwrap_or(now);
     let seen = history(step, detail);
     let mut transitions = seen.iter();
-    let began = transitions.find(|each| !is_idle(&each.to) && !is_over(&each.to));
+    let began = transitions.find(|each| !is_idle(each.class) && !is_over(each.class));
     let began = began.map(|began| began.observed_at);
-    let ended = seen.iter().rev().find(|transition| {
-        is_over(&transition.to) && transition.from.as_deref().is_none_or(|from| !is_over(from))
+    let ended = seen.iter().enumerate().rev().find(|(at, transition)| {
+        let before = at.checked_sub(1).and_then(|before| seen.get(before));
+        is_over(transition.class) && before.is_none_or(|before| !is_over(before.class))
     });
+    let ended = ended.map(|(_, transition)| transition);
     let (start, end, at_most) = match StepState::of(step, job.row.state) {
         StepState::Queued => (step.updated_at, open_end, false),
         StepState::Running | StepState::NeedsAnswer | StepState::Unknown => {
@@ -231,13 +232,15 @@ fn history<'a>(step: &StepRow, detail: &'a JobDetail) -> Vec<&'a TransitionRow> 
     detail.transitions.iter().filter(is_its).collect()
 }
 
-fn is_idle(status: &str) -> bool {
-    status == MISSING || StepStatus::from_word(status) == StepStatus::Pending
+fn is_idle(class: StepClass) -> bool {
+    matches!(
+        class,
+        StepClass::Missing | StepClass::Pending | StepClass::Queued
+    )
 }
 
-fn is_over(status: &str) -> bool {
-    let status = StepStatus::from_word(status);
-    status.is_done() || status == StepStatus::Failed
+fn is_over(class: StepClass) -> bool {
+    class.is_done() || class == StepClass::Failed
 }
 
 type Fact = (&'static str, String, Tone);
@@ -245,7 +248,7 @@ type Fact = (&'static str, String, Tone);
 fn queued(step: &StepRow) -> Vec<Fact> {
     let why = "by the API, which tries again by itself; polls are rare meanwhile".to_owned();
     let mut facts = vec![("queued", why, Tone::Warn)];
-    if let Some(error) = error_of(step.result.as_deref()) {
+    if let Some(error) = &step.error {
         let parts = [&error.title, &error.detail].into_iter();
         let parts = parts.filter_map(|part| text::raw(part.raw()));
         facts.extend(parts.map(|part| ("", part, Tone::Plain)));

@@ -6,9 +6,9 @@ use crate::cli::screen::View;
 use crate::cli::style::Style;
 use crate::core::cadence::Progress;
 use crate::core::delivery::{DeliveryState, WebhookName};
+use crate::core::dialect::Basiq;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Evidence, Observation, Tracked, observe};
-use crate::core::resource::Snapshot;
 use crate::core::time::UnixMillis;
 use crate::store::{DeliveryRow, EventRow, JobDetail, JobRow, JobSummary, StepRow, TransitionRow};
 
@@ -52,6 +52,7 @@ impl Followed {
                 created_at: START,
                 metadata: None,
                 resource: None,
+                remote_updated: None,
                 steps: Vec::new(),
                 last_seq: 0,
                 last_sequence: 0,
@@ -81,7 +82,7 @@ impl Followed {
         let body = json!({"type": "job", "id": self.tracked.id, "steps": steps}).to_string();
         self.sighted(
             seconds,
-            &Evidence::Snapshot(Snapshot::parse(&body, None).unwrap()),
+            &Evidence::Snapshot(Basiq::snapshot(&body, None).unwrap()),
         )
     }
 
@@ -102,8 +103,8 @@ impl Followed {
         self.take_over(&seen);
         let tracked = &mut self.tracked;
         tracked.state = seen.state;
-        if seen.resource.is_some() {
-            tracked.resource = seen.resource;
+        if let Some(remote) = seen.remote {
+            tracked.resource = remote.resource;
             tracked.steps = seen.steps;
         }
         tracked.last_seq += u32::try_from(seen.transitions.len()).unwrap();
@@ -120,8 +121,8 @@ impl Followed {
         job.row.progress.last_polled_at = Some(seen.at);
         job.failure.clone_from(&seen.failure);
         job.finished_at = seen.state.is_final().then_some(seen.at);
-        if let Some(resource) = &seen.resource {
-            detail.resource = Some(resource.clone());
+        if let Some(remote) = &seen.remote {
+            detail.resource.clone_from(&remote.resource);
             let before = std::mem::take(&mut job.steps);
             job.steps = seen
                 .steps
@@ -137,11 +138,9 @@ impl Followed {
                         result: step.result.clone(),
                         first_seen_at: known.map_or(seen.at, |known| known.first_seen_at),
                         updated_at: same.map_or(seen.at, |known| known.updated_at),
-                        expires_at: step.challenge.as_ref().and_then(|known| known.expires_at),
-                        response_url: step
-                            .challenge
-                            .as_ref()
-                            .and_then(|known| known.response_url.clone()),
+                        class: step.class,
+                        error: step.error.clone(),
+                        challenge: step.challenge.clone(),
                     }
                 })
                 .collect();
@@ -154,6 +153,7 @@ impl Followed {
                 title: each.title.clone(),
                 from: each.from.clone(),
                 to: each.to.clone(),
+                class: each.class,
                 result: each.result.clone(),
                 observed_at: seen.at,
                 remote_updated: None,

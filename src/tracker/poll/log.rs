@@ -1,11 +1,15 @@
 //! Log lines of polls: the end of a job at `info`, everything else at `debug`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Next;
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::core::observe::Observation;
+use crate::core::snapshot::StepClass;
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
 use crate::telemetry;
@@ -62,8 +66,29 @@ fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Durati
     if observation.transitions.is_empty() {
         return None;
     }
-    let updated = UnixMillis::parse_rfc3339(observation.remote_updated.as_deref()?)?;
+    let updated = observation.remote.as_ref()?.updated.as_deref()?;
+    let updated = UnixMillis::parse_rfc3339(updated)?;
     (updated <= observation.at).then(|| observation.at.since(updated.max(inserted_at)))
+}
+
+/// Most words that are remembered to have been logged; further ones are not logged.
+const MOST_WORDS: usize = 100;
+
+/// Statuses that the dialect does not know, each logged once: the API may have changed, or another dialect may be meant.
+#[derive(Debug, Default)]
+pub(in crate::tracker) struct UnknownWords(Mutex<BTreeSet<String>>);
+
+impl UnknownWords {
+    pub(super) fn log(&self, id: &JobId, observation: &Observation) {
+        let unknown = observation.transitions.iter();
+        for step in unknown.filter(|each| each.class == StepClass::Unknown) {
+            let word = printable(&step.to, MAX_CODE);
+            let mut words = self.0.lock();
+            if words.len() < MOST_WORDS && words.insert(word.clone()) {
+                tracing::warn!(job_id = %id, status = word, "a status that upstream.dialect does not know; the job goes on");
+            }
+        }
+    }
 }
 
 /// The log line of one finished poll.
@@ -106,6 +131,8 @@ pub(super) fn cannot_record(id: &JobId, error: &str, errors_before: u32) {
 mod tests {
     use super::*;
     use crate::core::job::JobId;
+    use crate::core::observe::Remote;
+    use crate::core::snapshot::StepClass;
     use crate::core::transition::Transition;
 
     /// 2026-11-22T15:04:05Z
@@ -119,6 +146,7 @@ mod tests {
             occurrence: 0,
             from: None,
             to: "success".to_owned(),
+            class: StepClass::Done,
             result: None,
         };
         Observation {
@@ -127,8 +155,12 @@ mod tests {
             at: UnixMillis(at),
             state: JobState::InProgress,
             failure: None,
-            resource: None,
-            remote_updated: updated.map(str::to_owned),
+            remote: Some(Remote {
+                resource: None,
+                updated: updated.map(str::to_owned),
+                user: None,
+                users: Vec::new(),
+            }),
             transitions: changed.then_some(transition).into_iter().collect(),
             steps: Vec::new(),
             events: Vec::new(),

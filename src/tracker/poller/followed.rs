@@ -250,6 +250,7 @@ impl Poller {
             policy: new.policy,
             clock: before.clock.clone(),
             jitter: before.jitter.clone(),
+            unknown_words: Arc::clone(&before.unknown_words),
         });
         self.gauge.unknown_webhooks.store(0, Ordering::Relaxed);
         self.unknown_logged.clear();

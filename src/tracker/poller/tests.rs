@@ -1,12 +1,14 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::core::cadence::Progress;
+use crate::core::dialect::Basiq;
 use crate::store::JobRow;
 use crate::tracker::poll::PollState;
-use crate::upstream::{Auth, UpstreamSettings};
+use crate::upstream::{Auth, JobPath, UpstreamSettings};
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Writer, recorder};
 
@@ -29,6 +31,8 @@ impl Alone {
         let (recorder, writer) = recorder(store.clone(), clock.clone(), Wakeups::default());
         let upstream = UpstreamSettings {
             base_url: "http://127.0.0.1:9".parse().unwrap(),
+            dialect: Arc::new(Basiq),
+            job_path: JobPath::parse("/jobs/{id}").unwrap(),
             auth: Auth::None,
             timeout: Duration::from_secs(1),
             max_retry_after: Duration::from_secs(1),

@@ -3,10 +3,10 @@
 use jobtrackd::clock::Clock;
 use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::event::{EventType, Subscriptions};
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::{Evidence, observe};
-use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ impl Shell {
         let id = JobId::parse(id).unwrap();
         let tracked = store.tracked(&id).await.unwrap().unwrap();
         let body = json!({"type": "job", "id": id, "steps": steps}).to_string();
-        let snapshot = Snapshot::parse(&body, Some(&id)).unwrap();
+        let snapshot = Basiq::snapshot(&body, Some(&id)).unwrap();
         let now = Clock::system().now();
         let seen = observe(
             &tracked,

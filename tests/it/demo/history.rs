@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobtrackd::core::job::FailureKind;
+use jobtrackd::core::snapshot::StepClass;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::TrueMoment;
 use jobtrackd::store::TransitionRow;
@@ -141,6 +142,7 @@ fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionRow 
         title: "a".to_owned(),
         from: from.map(str::to_owned),
         to: to.to_owned(),
+        class: StepClass::Unknown,
         result: None,
         observed_at: UnixMillis(at),
         remote_updated: None,

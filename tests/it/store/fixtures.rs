@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::{AfterAttempt, Attempt, AttemptResult, Trigger, WebhookName};
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{Failure, FailureKind, JobId};
 use jobtrackd::core::observe::{Evidence, Observation, Tracked, observe};
-use jobtrackd::core::resource::Snapshot;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{DueDelivery, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate};
 
@@ -39,7 +39,7 @@ pub(crate) fn seen(job: &Tracked, body: &str) -> Observation {
 }
 
 pub(crate) fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation {
-    let snapshot = Snapshot::parse(body, None).unwrap();
+    let snapshot = Basiq::snapshot(body, None).unwrap();
     observe(
         job,
         &Evidence::Snapshot(snapshot),

@@ -147,7 +147,7 @@ async fn titles_are_kept_whatever_is_in_them() {
         .collect();
     assert_eq!(changed, all);
     let tracked = bench.tracked("1").await;
-    let snapshot = jobtrackd::core::resource::Snapshot::parse(&body(&all), None).unwrap();
+    let snapshot = jobtrackd::core::dialect::Basiq::snapshot(&body(&all), None).unwrap();
     assert_eq!(
         jobtrackd::core::transition::diff(&tracked.steps, &snapshot, 0).transitions,
         []

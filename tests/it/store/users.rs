@@ -1,12 +1,15 @@
 //! Whom jobs belong to, and their jobs in pages.
 
-use jobtrackd::core::resource::users_of;
+use jobtrackd::core::dialect::Basiq;
 use jobtrackd::store::{UserFilter, UserPage};
 
 use super::bench::Bench;
 
 /// Rows of `job_users`: user and job.
 const USERS: &str = "SELECT user, job_id FROM job_users ORDER BY user, job_id";
+
+/// The same with the user's connections.
+const CONNECTIONS: &str = "SELECT user, job_id, connections FROM job_users ORDER BY user, job_id";
 
 /// A remote job that leads to these users.
 fn job(id: &str, source: &str, more: &str) -> String {
@@ -142,10 +145,13 @@ async fn the_migration_finds_whom_recording_would_have_found() {
         .await
     {
         let (id, resource) = row.split_once('|').unwrap();
-        let users = users_of(resource);
-        expected.extend(users.iter().map(|user| format!("{user}|{id}")));
+        let users = Basiq::snapshot(resource, None).unwrap().users;
+        expected.extend(users.iter().map(|of| {
+            let connections = serde_json::to_string(&of.connections).unwrap();
+            format!("{}|{id}|{connections}", of.user)
+        }));
     }
     expected.sort();
     assert!(expected.len() > 2, "{expected:?}");
-    assert_eq!(outsider.rows(USERS).await, expected);
+    assert_eq!(outsider.rows(CONNECTIONS).await, expected);
 }

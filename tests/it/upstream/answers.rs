@@ -26,7 +26,7 @@ async fn outcome_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> PollO
 /// The job's body as it was read.
 async fn body_of(script: impl Fn() -> Reply + Send + Sync + 'static) -> String {
     match outcome_of(script).await {
-        PollOutcome::Snapshot { snapshot, .. } => snapshot.body,
+        PollOutcome::Snapshot { snapshot, .. } => snapshot.body.unwrap(),
         other => panic!("{other:?}"),
     }
 }

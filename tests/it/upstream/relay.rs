@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::TroubleClass;
-use jobtrackd::core::resource::UserId;
+use jobtrackd::core::user::UserId;
 use jobtrackd::upstream::{Auth, NotRelayed, Relayed, TokenTrouble, Upstream};
 use tokio::time::sleep;
 use zeroize::Zeroizing;

@@ -3,6 +3,9 @@ mod bounds;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::dialect::Basiq;
+use crate::job::FailureKind;
+use crate::transition::MISSING;
 
 const ORIGIN: &str = "https://au-api.basiq.io";
 
@@ -14,6 +17,7 @@ fn fresh() -> Tracked {
         created_at: UnixMillis(1),
         metadata: Some(r#"{"customer":"c_9"}"#.to_owned()),
         resource: None,
+        remote_updated: None,
         steps: Vec::new(),
         last_seq: 0,
         last_sequence: 0,
@@ -25,7 +29,7 @@ fn fresh() -> Tracked {
 /// Observes an answer with these steps, and updates the job as the record would.
 fn show(job: &mut Tracked, steps: &Value) -> Observation {
     let body = json!({"type": "job", "id": "61723", "steps": steps}).to_string();
-    let snapshot = Snapshot::parse(&body, Some(&job.id)).unwrap();
+    let snapshot = Basiq::snapshot(&body, Some(&job.id)).unwrap();
     let observation = observe(
         job,
         &Evidence::Snapshot(snapshot),
@@ -35,7 +39,9 @@ fn show(job: &mut Tracked, steps: &Value) -> Observation {
     .unwrap();
     job.state = observation.state;
     job.revision += 1;
-    job.resource.clone_from(&observation.resource);
+    let remote = observation.remote.as_ref().unwrap();
+    job.resource.clone_from(&remote.resource);
+    job.remote_updated.clone_from(&remote.updated);
     if !observation.limited {
         job.steps.clone_from(&observation.steps);
     }
@@ -334,10 +340,10 @@ fn polling_is_quick_only_while_more_than_results_changes() {
 fn an_answer_of_an_earlier_time_than_the_recorded_one_is_stale() {
     let snapshot = |updated: &str| {
         let body = format!(r#"{{"type":"job","steps":[],{updated}}}"#);
-        Snapshot::parse(&body, None).unwrap()
+        Basiq::snapshot(&body, None).unwrap()
     };
     let mut job = fresh();
-    job.resource = Some(snapshot(r#""updated":"2026-11-22T15:04:05.100Z""#).body);
+    job.remote_updated = snapshot(r#""updated":"2026-11-22T15:04:05.100Z""#).remote_updated;
     for (updated, stale) in [
         (r#""updated":"2026-11-22T15:04:05.099Z""#, true),
         (r#""updated":"2026-11-22T15:04:05Z""#, true),
@@ -350,7 +356,7 @@ fn an_answer_of_an_earlier_time_than_the_recorded_one_is_stale() {
     ] {
         assert_eq!(is_stale(&job, &snapshot(updated)), stale, "{updated}");
     }
-    job.resource = Some(r#"{"steps":[]}"#.to_owned());
+    job.remote_updated = None;
     assert!(!is_stale(
         &job,
         &snapshot(r#""updated":"1990-01-01T00:00:00Z""#)

@@ -40,7 +40,9 @@ pub(super) const RECORD_JOBS: &str = concat!(
     "UPDATE jobs SET
         state = v.value ->> 'state',
         failure = v.value ->> 'failure',
-        resource = coalesce(?2, v.value ->> 'text', resource),
+        resource = iif(v.value ->> 'remote', coalesce(?2, v.value ->> 'text'), resource),
+        remote_updated = iif(v.value ->> 'remote', v.value ->> 'remote_updated', remote_updated),
+        remote_user = iif(v.value ->> 'remote', v.value ->> 'remote_user', remote_user),
         finished_at = v.value ->> 'finished_at',
         event_bytes = event_bytes + (v.value ->> 'event_bytes'),
         limited = v.value ->> 'is_limited',
@@ -56,34 +58,38 @@ pub(super) const RECORD_JOBS: &str = concat!(
 
 /// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is not an update.
 pub(super) const RECORD_STEPS: &str = "
-    INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
-                       challenge, challenge_expires_at, challenge_response_url)
+    INSERT INTO steps (job_id, title, occurrence, position, status, class, result, error, first_seen_at, updated_at, delayed,
+                       challenge, challenge_expires_at, challenge_expiry_ms, challenge_response_url)
     SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
-           v.value ->> 'status', coalesce(?2, v.value ->> 'text'), v.value ->> 'at',
+           v.value ->> 'status', v.value ->> 'class', coalesce(?2, v.value ->> 'text'), v.value ->> 'error',
+           v.value ->> 'at',
            CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
            v.value ->> 'delayed', v.value ->> '$.challenge.identity', v.value ->> '$.challenge.expires_at',
-           v.value ->> '$.challenge.response_url'
+           v.value ->> '$.challenge.expiry_ms', v.value ->> '$.challenge.response_url'
     FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
      AND known.title = v.value ->> 'title' AND known.occurrence = v.value ->> 'occurrence'
     WHERE true
     ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
         position = excluded.position,
         status = excluded.status,
+        class = excluded.class,
         result = excluded.result,
+        error = excluded.error,
         delayed = excluded.delayed,
         challenge = excluded.challenge,
         challenge_expires_at = excluded.challenge_expires_at,
+        challenge_expiry_ms = excluded.challenge_expiry_ms,
         challenge_response_url = excluded.challenge_response_url,
         updated_at = excluded.updated_at
     WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
        OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed
-       OR steps.challenge IS NOT excluded.challenge";
+       OR steps.challenge IS NOT excluded.challenge OR steps.class IS NOT excluded.class";
 
 pub(super) const RECORD_TRANSITIONS: &str = "
     INSERT INTO transitions
-        (job_id, seq, position, title, occurrence, from_status, to_status, result, observed_at, remote_updated)
+        (job_id, seq, position, title, occurrence, from_status, to_status, class, result, observed_at, remote_updated)
     SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
-           value ->> 'from', value ->> 'to', coalesce(?2, value ->> 'text'), value ->> 'at', value ->> 'remote_updated'
+           value ->> 'from', value ->> 'to', value ->> 'class', coalesce(?2, value ->> 'text'), value ->> 'at', value ->> 'remote_updated'
     FROM json_each(?1)";
 
 pub(super) const RECORD_EVENTS: &str = "
@@ -194,6 +200,9 @@ struct ObservedJob<'a> {
     revision: i64,
     state: JobState,
     failure: Option<String>,
+    remote: bool,
+    remote_updated: Option<&'a str>,
+    remote_user: Option<&'a str>,
     finished_at: Option<UnixMillis>,
     event_bytes: usize,
     is_limited: bool,
@@ -205,18 +214,22 @@ struct ObservedJob<'a> {
 fn job(each: &Recordable) -> Observed<'_, ObservedJob<'_>> {
     let (seen, schedule) = (&each.observation, &each.schedule);
     let ended = seen.state.is_final();
-    let failure = seen.failure.as_ref();
+    let (failure, remote) = (seen.failure.as_ref(), seen.remote.as_ref());
     let fact = ObservedJob {
         revision: seen.revision,
         state: seen.state,
         failure: failure.and_then(|failure| serde_json::to_string(failure).ok()),
+        remote: remote.is_some(),
+        remote_updated: remote.and_then(|remote| remote.updated.as_deref()),
+        remote_user: remote.and_then(|remote| Some(remote.user.as_ref()?.as_str())),
         finished_at: ended.then_some(seen.at),
         event_bytes: seen.events.iter().map(|event| event.body.len()).sum(),
         is_limited: seen.limited,
         next_poll_at: schedule.next_poll_at.filter(|_| !ended),
         progress: &schedule.progress,
     };
-    Observed::of(each, fact, seen.resource.as_deref())
+    let resource = remote.and_then(|remote| remote.resource.as_deref());
+    Observed::of(each, fact, resource)
 }
 
 #[derive(Serialize)]
@@ -247,7 +260,8 @@ struct ObservedTransition<'a> {
 }
 
 fn transitions(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedTransition<'_>>> {
-    let remote_updated = each.observation.remote_updated.as_deref();
+    let remote = each.observation.remote.as_ref();
+    let remote_updated = remote.and_then(|remote| remote.updated.as_deref());
     each.observation.transitions.iter().map(move |transition| {
         let fact = ObservedTransition {
             remote_updated,

@@ -14,10 +14,13 @@ use crate::{
 };
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::dialect::Basiq;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
+use jobtrackd_core::snapshot::StepClass;
 use jobtrackd_core::transition::{KnownChallenge, KnownStep};
+use jobtrackd_core::user::UserId;
 
 /// The columns of `jobs` that a [`JobRow`] is read from.
 macro_rules! job_columns {
@@ -38,7 +41,7 @@ macro_rules! summary_columns {
 pub(super) use summary_columns;
 
 pub(super) const TRACKED: &str = "
-    SELECT id, state, revision, created_at, metadata, resource, event_bytes, limited,
+    SELECT id, state, revision, created_at, metadata, resource, remote_updated, event_bytes, limited,
            (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
            (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
     FROM jobs WHERE id = ?1";
@@ -77,11 +80,13 @@ pub(super) const DETAIL: &str = concat!(
 pub(super) const STEPS_OF_MANY: &str = "
     SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
-pub(super) const STEPS_IN_PROGRESS: &str = "
-    SELECT * FROM steps WHERE job_id = ?1 AND status = 'in-progress' ORDER BY position, occurrence";
+pub(super) const STEPS_THAT_WAIT: &str = "
+    SELECT * FROM steps WHERE job_id = ?1 AND class = 'waiting' ORDER BY position, occurrence";
+
+pub(super) const USER: &str = "SELECT state, remote_user FROM jobs WHERE id = ?1";
 
 pub(super) const TRANSITIONS: &str = "
-    SELECT job_id, seq, position, title, from_status, to_status, NULL AS result, observed_at, remote_updated
+    SELECT job_id, seq, position, title, from_status, to_status, class, NULL AS result, observed_at, remote_updated
     FROM transitions WHERE job_id = ?1 ORDER BY seq";
 
 pub(super) const EVENTS: &str =
@@ -122,6 +127,7 @@ impl Store {
             created_at: r.get("created_at")?,
             metadata: r.metadata()?,
             resource: r.get("resource")?,
+            remote_updated: r.get("remote_updated")?,
             steps: read_all(&steps)?,
             last_seq: r.get("last_seq")?,
             last_sequence: r.get("last_sequence")?,
@@ -161,14 +167,15 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>> {
-        let (job, steps) = self.with_steps(RESOURCE, STEPS_IN_PROGRESS, id).await?;
+        let (job, steps) = self.with_steps(USER, STEPS_THAT_WAIT, id).await?;
         let Some(job) = job else {
             return Ok(None);
         };
-        let JobResource { state, resource } = JobResource::from_row(&job)?;
+        let r = Reading::new(&job, "jobs", "id");
+        let user: Option<String> = r.get("remote_user")?;
         Ok(Some(JobChallenge {
-            state,
-            resource,
+            state: r.get("state")?,
+            user: user.as_deref().and_then(UserId::parse),
             steps: read_all(&steps)?,
         }))
     }
@@ -391,26 +398,69 @@ impl FromRow for KnownStep {
             occurrence: r.get("occurrence")?,
             position: r.get("position")?,
             status: r.get("status")?,
+            class: class(r, "status")?,
             result: r.get("result")?,
+            error: r.get("error")?,
             delayed: r.get("delayed")?,
-            challenge: match r.get("challenge")? {
-                Some(identity) => Some(KnownChallenge {
-                    identity,
-                    expires_at: r.get("challenge_expires_at")?,
-                    response_url: r.get("challenge_response_url")?,
-                }),
-                None => None,
-            },
+            challenge: challenge(r)?,
         })
     }
 }
 
-read_columns!(StepRow, "steps" by "title" {
-    position, title, status, result, first_seen_at, updated_at,
-    expires_at = "challenge_expires_at", response_url = "challenge_response_url",
-});
+impl FromRow for StepRow {
+    const TABLE: &'static str = "steps";
+    const KEY: &'static str = "title";
 
-read_columns!(TransitionRow, "transitions" by "job_id" {
-    seq, position, title, from = "from_status", to = "to_status", result, observed_at,
-    remote_updated,
-});
+    fn read(r: &Reading<'_>) -> Result<Self> {
+        Ok(Self {
+            position: r.get("position")?,
+            title: r.get("title")?,
+            status: r.get("status")?,
+            class: class(r, "status")?,
+            result: r.get("result")?,
+            first_seen_at: r.get("first_seen_at")?,
+            updated_at: r.get("updated_at")?,
+            error: r.get("error")?,
+            challenge: challenge(r)?,
+        })
+    }
+}
+
+impl FromRow for TransitionRow {
+    const TABLE: &'static str = "transitions";
+    const KEY: &'static str = "job_id";
+
+    fn read(r: &Reading<'_>) -> Result<Self> {
+        Ok(Self {
+            seq: r.get("seq")?,
+            position: r.get("position")?,
+            title: r.get("title")?,
+            from: r.get("from_status")?,
+            to: r.get("to_status")?,
+            class: class(r, "to_status")?,
+            result: r.get("result")?,
+            observed_at: r.get("observed_at")?,
+            remote_updated: r.get("remote_updated")?,
+        })
+    }
+}
+
+/// What a status means. Rows of versions that knew one API have no class, and its words.
+fn class(r: &Reading<'_>, status: &'static str) -> Result<StepClass> {
+    match r.get("class")? {
+        Some(class) => Ok(class),
+        None => Ok(Basiq::class_of(&r.get::<String>(status)?)),
+    }
+}
+
+fn challenge(r: &Reading<'_>) -> Result<Option<KnownChallenge>> {
+    let Some(identity) = r.get("challenge")? else {
+        return Ok(None);
+    };
+    Ok(Some(KnownChallenge {
+        identity,
+        expires_at: r.get("challenge_expires_at")?,
+        expiry_ms: r.get("challenge_expiry_ms")?,
+        response_url: r.get("challenge_response_url")?,
+    }))
+}

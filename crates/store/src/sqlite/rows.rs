@@ -13,6 +13,7 @@ use jobtrackd_core::answer::Cut;
 use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::{Failure, JobId, JobState};
+use jobtrackd_core::snapshot::{ApiError, StepClass};
 use jobtrackd_core::time::UnixMillis;
 
 /// A type that rows of one statement are read as.
@@ -151,7 +152,9 @@ columns! {
     EventType: &str => word;
     Trigger: &str => word;
     Cut: &str => word;
+    StepClass: &str => word;
     Failure: &str => |json| serde_json::from_str(json).ok();
+    ApiError: &str => |json| serde_json::from_str(json).ok();
 }
 
 fn word<T: FromStr>(word: &str) -> Option<T> {

@@ -7,23 +7,23 @@ use super::bulk::json;
 use super::rows::Reading;
 use super::store::{Store, execute, query};
 use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
-use jobtrackd_core::resource::{leads_to, users_of};
-
-/// Most jobs of the user that one request for those of a connection reads: only the resource names the connection.
-const SEARCHED: u32 = 500;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::user::JobUser;
 
 /// Whoever the job no longer leads to.
 pub(super) const FORGET_USERS: &str = "
     DELETE FROM job_users WHERE (user, created_at, job_id) IN (
         SELECT u.user, u.created_at, u.job_id
         FROM json_each(?1) AS v CROSS JOIN job_users AS u ON u.job_id = v.value ->> 'job_id'
-        WHERE u.user NOT IN (SELECT value FROM json_each(v.value, '$.users')))";
+        WHERE u.user NOT IN (SELECT value ->> 'user' FROM json_each(v.value, '$.users')))";
 
 pub(super) const RECORD_USERS: &str = "
-    INSERT OR IGNORE INTO job_users (user, created_at, job_id)
-    SELECT u.value, j.created_at, j.id
+    INSERT INTO job_users (user, created_at, job_id, connections)
+    SELECT u.value ->> 'user', j.created_at, j.id, u.value ->> 'connections'
     FROM json_each(?1) AS v CROSS JOIN jobs AS j ON j.id = v.value ->> 'job_id'
-    CROSS JOIN json_each(v.value, '$.users') AS u";
+    CROSS JOIN json_each(v.value, '$.users') AS u
+    WHERE true
+    ON CONFLICT DO UPDATE SET connections = excluded.connections";
 
 /// The resources are read only of those that fit.
 pub(super) const JOBS_OF_USER: &str = "
@@ -34,6 +34,7 @@ pub(super) const JOBS_OF_USER: &str = "
             SELECT u.job_id, u.created_at, coalesce(octet_length(jobs.resource), 0) AS bytes
             FROM job_users AS u CROSS JOIN jobs ON jobs.id = u.job_id
             WHERE u.user = ?1 AND (u.created_at, u.job_id) < (?2, ?3)
+              AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(u.connections) WHERE value = ?6))
             ORDER BY u.created_at DESC, u.job_id DESC LIMIT ?4
         )
     ) AS page CROSS JOIN jobs AS j ON j.id = page.job_id
@@ -41,8 +42,8 @@ pub(super) const JOBS_OF_USER: &str = "
 
 #[derive(Serialize)]
 struct UsersRow<'a> {
-    job_id: &'a str,
-    users: Vec<String>,
+    job_id: &'a JobId,
+    users: &'a [JobUser],
 }
 
 /// Records to which users the jobs belong, by what was seen of them.
@@ -52,10 +53,11 @@ pub(super) async fn record_users<'a>(
 ) -> Result<()> {
     let rows: Vec<UsersRow<'_>> = seen
         .filter_map(|each| {
-            let resource = each.observation.resource.as_deref()?;
-            let users = users_of(resource).iter().map(ToString::to_string).collect();
-            let job_id = each.observation.job_id.as_str();
-            Some(UsersRow { job_id, users })
+            let remote = each.observation.remote.as_ref()?;
+            Some(UsersRow {
+                job_id: &each.observation.job_id,
+                users: &remote.users,
+            })
         })
         .collect();
     if rows.is_empty() {
@@ -69,39 +71,28 @@ pub(super) async fn record_users<'a>(
 }
 
 impl Store {
-    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more,
-    /// and at 500 of them for those of one connection.
+    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage> {
         let after = filter.after.as_ref();
         let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
-        let searched = match filter.connection {
-            Some(_) => SEARCHED,
-            None => filter.limit,
-        };
         // One job more than wanted tells whether there are more.
-        let limit = i64::from(searched) + 1;
-        let query = query!(JOBS_OF_USER, &filter.user, at, id, limit, PAGE_BYTES);
+        let limit = i64::from(filter.limit) + 1;
+        let (user, connection) = (&filter.user, &filter.connection);
+        let query = query!(JOBS_OF_USER, user, at, id, limit, PAGE_BYTES, connection);
         let rows = self.rows(query).await?;
-        let mut more = rows.len() > searched as usize;
+        let more = rows.len() > filter.limit as usize;
         let (mut resources, mut last, mut bytes) = (Vec::new(), None, 0);
-        for row in rows.into_iter().take(searched as usize) {
-            if resources.len() >= filter.limit as usize {
-                more = true;
-                break;
-            }
+        for row in rows.into_iter().take(filter.limit as usize) {
             let r = Reading::new(&row, "jobs", "id");
             last = Some((r.get("created_at")?, r.get("id")?));
             let resource = r.lossy_text("resource")?.unwrap_or_default();
             bytes += resource.len();
-            let connection = filter.connection.as_deref();
-            if connection.is_none_or(|wanted| leads_to(&resource, &filter.user, wanted)) {
-                resources.push(resource);
-            }
+            resources.push(resource);
         }
-        more = more || bytes >= PAGE_BYTES as usize;
+        let more = more || bytes >= PAGE_BYTES as usize;
         Ok(UserPage {
             resources,
             next: last.filter(|_| more),

@@ -70,10 +70,9 @@ pub(super) const PROGRESS: &str = concat!(
      FROM json_each(?1) AS wanted JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
-/// The result says how a step goes only while it is not over.
 pub(super) const STEPS_OF_PROGRESS: &str = "
-    SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
-           first_seen_at, updated_at, challenge_expires_at, challenge_response_url
+    SELECT job_id, title, position, status, class, NULL AS result, error, first_seen_at, updated_at,
+           challenge, challenge_expires_at, challenge_expiry_ms, challenge_response_url
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const DELIVERY_COUNTS: &str = "

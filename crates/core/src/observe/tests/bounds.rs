@@ -31,7 +31,7 @@ fn beyond_a_bound_only_the_end_has_an_event_and_it_is_complete() {
     let later = show(&mut job, &all(0..3, "pending"));
     assert!(later.limited && !later.moved);
     assert_eq!((later.transitions.len(), later.events.len()), (0, 0));
-    assert!(later.resource.is_some(), "what was seen last is kept");
+    assert!(later.remote.is_some(), "what was seen last is kept");
     assert_eq!(job.steps, steps, "the steps stay as they were");
     let end = show(&mut job, &all(0..3, "success"));
     assert_eq!(
@@ -70,7 +70,7 @@ fn a_thousand_missing_steps_are_recorded_and_no_more() {
     let missing = job
         .steps
         .iter()
-        .filter(|step| step.status == MISSING)
+        .filter(|step| step.class == StepClass::Missing)
         .count();
     assert_eq!(missing, 1000);
 }

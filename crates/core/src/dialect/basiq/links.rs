@@ -1,98 +1,73 @@
 //! The users of a job, as far as its links name them.
 
-use std::fmt;
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 
-use super::RawObject;
-use crate::job::is_segment;
-
-/// The API's id of a user: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct UserId(Arc<str>);
-
-impl UserId {
-    /// Takes `text` as a user's id; `None` when it breaks the rule.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        is_segment(text).then(|| Self(Arc::from(text)))
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The user of a job: from `links.source` (`/users/{u}/connections/{c}`), or else from the `url` of the first result that
-/// is below a user. Links may be relative or absolute.
-#[must_use]
-pub fn user_of(resource: &str) -> Option<UserId> {
-    links_of(resource).iter().find_map(|link| user_in(link))
-}
-
-/// Most users of one job; further ones are left out.
-pub const MOST_USERS: usize = 32;
-
-/// The users in `links.source` and in the `url` of each result, at most [`MOST_USERS`]: the path segments that follow a
-/// segment `users`, anywhere in the path.
-#[must_use]
-pub fn users_of(resource: &str) -> Vec<UserId> {
-    let mut users = Vec::new();
-    for link in links_of(resource) {
-        let segments = segments_of(&link);
-        let pairs = segments.windows(2).filter(|pair| pair[0] == "users");
-        for user in pairs.filter_map(|pair| UserId::parse(pair[1])) {
-            if users.len() < MOST_USERS && !users.contains(&user) {
-                users.push(user);
-            }
-        }
-    }
-    users
-}
-
-/// Whether one of these links is this connection of the user, or below it.
-#[must_use]
-pub fn leads_to(resource: &str, user: &str, connection: &str) -> bool {
-    let wanted = ["users", user, "connections", connection];
-    let links = links_of(resource);
-    let mut paths = links.iter().map(|link| segments_of(link));
-    paths.any(|segments| segments.windows(wanted.len()).any(|part| part == wanted))
-}
+use super::super::raw::{RawObject, items_of};
+use crate::snapshot::Step;
+use crate::user::{JobUser, MOST_CONNECTIONS, MOST_USERS, UserId};
 
 /// `links.source` and the `url` of each result; a result is an object or a list of objects.
-fn links_of(resource: &str) -> Vec<String> {
-    let Ok(job) = serde_json::from_str::<RawObject<'_>>(resource) else {
-        return Vec::new();
-    };
-    let source = job.get("links").and_then(|links| link_in(links, "source"));
-    let steps = job.get("steps").map_or_else(Vec::new, |raw| items_of(raw));
-    let results = steps.iter().filter_map(|step| {
-        let step: RawObject<'_> = serde_json::from_str(step.get()).ok()?;
-        step.get("result").copied()
-    });
-    let urls = results.flat_map(items_of);
-    let urls = urls.filter_map(|object| link_in(object, "url"));
-    source.into_iter().chain(urls).collect()
+pub(super) struct Links(Vec<String>);
+
+impl Links {
+    pub(super) fn of(job: &RawObject<'_>, steps: &[Step]) -> Self {
+        let source = job.get("links").and_then(|links| link_in(links, "source"));
+        let results = steps
+            .iter()
+            .filter_map(|step| serde_json::from_str::<&RawValue>(step.result.as_deref()?).ok());
+        let urls = results
+            .flat_map(items_of)
+            .filter_map(|object| link_in(object, "url"));
+        Self(source.into_iter().chain(urls).collect())
+    }
+
+    /// Whose token the answers to a challenge are sent with: the user of the first link that is below one. Links may be
+    /// relative or absolute.
+    pub(super) fn user(&self) -> Option<UserId> {
+        self.0.iter().find_map(|link| user_in(link))
+    }
+
+    /// The users in all links, at most [`MOST_USERS`]: the path segments that follow a segment `users`, anywhere in the
+    /// path; with each the connections that follow it.
+    pub(super) fn users(&self) -> Vec<JobUser> {
+        let mut users: Vec<JobUser> = Vec::new();
+        for link in &self.0 {
+            let segments = segments_of(link);
+            for (at, _) in segments
+                .iter()
+                .enumerate()
+                .filter(|(_, segment)| **segment == "users")
+            {
+                let Some(user) = segments.get(at + 1).and_then(|user| UserId::parse(user)) else {
+                    continue;
+                };
+                let connection = match segments.get(at + 2..at + 4) {
+                    Some([word, connection]) if *word == "connections" => {
+                        Some((*connection).to_owned())
+                    }
+                    _ => None,
+                };
+                if let Some(known) = users.iter_mut().find(|known| known.user == user) {
+                    known.connections.extend(connection);
+                } else if users.len() < MOST_USERS {
+                    let connections = connection.into_iter().collect();
+                    users.push(JobUser { user, connections });
+                }
+            }
+        }
+        for user in &mut users {
+            user.connections.sort_unstable();
+            user.connections.dedup();
+            user.connections.truncate(MOST_CONNECTIONS);
+        }
+        users
+    }
 }
 
 /// The text of a field, if `raw` is an object with that field.
 fn link_in(raw: &RawValue, key: &str) -> Option<String> {
     let object: RawObject<'_> = serde_json::from_str(raw.get()).ok()?;
     serde_json::from_str(object.get(key)?.get()).ok()
-}
-
-/// The items of a list, or the value itself if it is not a list.
-fn items_of(raw: &RawValue) -> Vec<&RawValue> {
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw])
 }
 
 /// The segments of a link's path, without query and fragment.
@@ -118,8 +93,28 @@ fn user_in(link: &str) -> Option<UserId> {
 mod tests {
     use super::*;
 
+    fn links(resource: &str) -> Links {
+        let job: RawObject<'_> = serde_json::from_str(resource).unwrap();
+        let steps = super::super::steps(&job).unwrap();
+        Links::of(&job, &steps)
+    }
+
     fn found(resource: &str) -> Option<String> {
-        user_of(resource).map(|user| user.to_string())
+        links(resource).user().map(|user| user.to_string())
+    }
+
+    fn users_of(resource: &str) -> Vec<UserId> {
+        links(resource)
+            .users()
+            .into_iter()
+            .map(|user| user.user)
+            .collect()
+    }
+
+    fn leads_to(resource: &str, user: &str, connection: &str) -> bool {
+        let users = links(resource).users();
+        let mut users = users.iter().filter(|found| found.user.as_str() == user);
+        users.any(|found| found.connections.iter().any(|found| found == connection))
     }
 
     #[test]
@@ -143,8 +138,6 @@ mod tests {
             (r#"{"steps":[],"links":null}"#, None),
             (r#"{"steps":[],"links":{"source":7}}"#, None),
             (r#"{"steps":[]}"#, None),
-            ("[]", None),
-            ("", None),
         ] {
             assert_eq!(found(job).as_deref(), user, "{job}");
         }
@@ -208,7 +201,7 @@ mod tests {
     fn a_job_has_every_user_in_its_source_and_its_results() {
         let source = r#"{"links":{"source":"https://api/users/u1/connections/c1"}}"#;
         let object = r#"{"steps":[{"result":null},{"result":{"url":"/users/u1/accounts?filter=x"}}],"links":null}"#;
-        let list = r#"{"steps":[7,{"result":[{"type":"link","url":"/v3/users/u1/connections/c1/x"},"y"]}]}"#;
+        let list = r#"{"steps":[{},{"result":[{"type":"link","url":"/v3/users/u1/connections/c1/x"},"y"]}]}"#;
         for resource in [source, object, list] {
             let users = users_of(resource);
             assert_eq!(users, UserId::parse("u1").as_slice(), "{resource}");
@@ -223,8 +216,6 @@ mod tests {
             r#"{"links":{"source":"/users//x"},"id":"u1"}"#,
             r#"{"steps":[{"title":"/users/u1","result":{"code":"/users/u1"}}]}"#,
             r#"{"steps":[{"result":{"url":"/users"}}],"links":"/users/u1"}"#,
-            "not json, /users/u1/x",
-            "[]",
         ] {
             assert_eq!(users_of(without_user), [], "{without_user}");
         }

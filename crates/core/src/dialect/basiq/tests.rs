@@ -1,7 +1,9 @@
 use super::*;
+use crate::dialect::MAX_DEPTH;
+use crate::snapshot::same_result;
 
 fn parse(body: &str) -> Snapshot {
-    Snapshot::parse(body, None).unwrap()
+    Basiq::snapshot(body, None).unwrap()
 }
 
 #[test]
@@ -15,7 +17,7 @@ fn the_stub_of_a_202_and_odd_shapes_are_jobs() {
     ] {
         let id = JobId::parse("61724").unwrap();
         assert_eq!(
-            Snapshot::parse(body, Some(&id)).unwrap().steps,
+            Basiq::snapshot(body, Some(&id)).unwrap().steps,
             [],
             "{body}"
         );
@@ -49,18 +51,18 @@ fn an_answer_that_is_not_a_job_is_unusable() {
         &deep,
     ] {
         assert!(
-            Snapshot::parse(body, Some(&id)).is_err(),
+            Basiq::snapshot(body, Some(&id)).is_err(),
             "{:?}",
             &body[..body.len().min(20)]
         );
     }
     assert_eq!(
-        Snapshot::parse(r#"{"id":"2"}"#, Some(&id)),
+        Basiq::snapshot(r#"{"id":"2"}"#, Some(&id)),
         Err(UnusableAnswer::OtherJob)
     );
-    assert!(Snapshot::parse(r#"{"id":"2"}"#, None).is_ok());
+    assert!(Basiq::snapshot(r#"{"id":"2"}"#, None).is_ok());
     let many = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS + 1].join(","));
-    assert!(Snapshot::parse(&many, None).is_err());
+    assert!(Basiq::snapshot(&many, None).is_err());
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn challenges_and_errors_are_found_in_objects_and_arrays() {
     let mfa =
         r#"{"type":"mfa","method":"token","expiryMs":120000,"links":{"response":"/jobs/1/mfa"}}"#;
     for text in [mfa.to_owned(), format!(r#"[{{"type":"link"}},{mfa}]"#)] {
-        let challenge = challenge_of(Some(&text)).unwrap();
+        let challenge = challenge_of(&text).unwrap();
         assert_eq!(
             (challenge.expiry_ms, challenge.response.as_deref()),
             (Some(120_000), Some("/jobs/1/mfa"))
@@ -102,13 +104,19 @@ fn challenges_and_errors_are_found_in_objects_and_arrays() {
         "[[]]",
         "7",
     ] {
-        assert!(challenge_of(Some(none)).is_none(), "{none}");
+        assert!(challenge_of(none).is_none(), "{none}");
     }
     let queued = r#"[{"code":"temporary-unavailable-queued","title":"t","details":"d"}]"#;
-    assert!(is_queued(&StepStatus::Pending, Some(queued)));
-    assert!(!is_queued(&StepStatus::Failed, Some(queued)));
-    assert_eq!(error_of(Some(queued)).unwrap().detail, "d".into());
-    assert_eq!(error_of(Some(r#"{"type":"link","url":"/x"}"#)), None);
+    for (status, class) in [
+        ("pending", StepClass::Queued),
+        ("failed", StepClass::Failed),
+        ("in-progress", StepClass::Running),
+    ] {
+        let body = format!(r#"{{"steps":[{{"status":"{status}","result":{queued}}}]}}"#);
+        assert_eq!(parse(&body).steps[0].class, class);
+    }
+    assert_eq!(error_of(queued).unwrap().detail, "d".into());
+    assert_eq!(error_of(r#"{"type":"link","url":"/x"}"#), None);
 }
 
 #[test]
@@ -132,7 +140,7 @@ fn an_id_in_another_case_is_the_same_only_as_a_uuid() {
         ),
     ] {
         let body = format!(r#"{{"type":"job","id":"{id}"}}"#);
-        let read = Snapshot::parse(&body, Some(&JobId::parse(expected).unwrap()));
+        let read = Basiq::snapshot(&body, Some(&JobId::parse(expected).unwrap()));
         assert_eq!(read.is_ok(), same, "{expected} and {id}");
     }
 }
@@ -163,21 +171,13 @@ fn the_expiry_of_a_challenge_is_any_number_above_zero_or_a_text_with_one() {
         ("[120000]", None),
     ] {
         let mfa = format!(r#"{{"type":"mfa","expiryMs":{written}}}"#);
-        let challenge = challenge_of(Some(&mfa)).unwrap();
+        let challenge = challenge_of(&mfa).unwrap();
         assert_eq!(challenge.expiry_ms, millis, "{written}");
     }
 }
 
 #[test]
-fn depth_is_counted_outside_of_texts_only() {
-    for (text, depth) in [
-        ("7", 0),
-        ("{}", 1),
-        (r#"{"a":[[1],{"b":[]}]}"#, 4),
-        (r#"{"[[[\"[[":"]]{{"}"#, 1),
-    ] {
-        assert_eq!(depth_of(text), depth, "{text}");
-    }
+fn an_answer_that_is_nested_too_deeply_is_unusable() {
     let nested = |levels: usize| {
         format!(
             r#"{{"id":"1","x":{}{}}}"#,
@@ -185,8 +185,8 @@ fn depth_is_counted_outside_of_texts_only() {
             "]".repeat(levels)
         )
     };
-    assert!(Snapshot::parse(&nested(MAX_DEPTH - 1), None).is_ok());
-    assert!(Snapshot::parse(&nested(MAX_DEPTH), None).is_err());
+    assert!(Basiq::snapshot(&nested(MAX_DEPTH - 1), None).is_ok());
+    assert!(Basiq::snapshot(&nested(MAX_DEPTH), None).is_err());
 }
 
 #[test]
@@ -200,4 +200,108 @@ fn a_thousand_steps_in_a_whole_mebibyte_are_a_job() {
     assert_eq!(parse(&body).steps.len(), 1000);
     let body = format!("{{\"steps\":[{}]}}", vec!["{}"; MAX_STEPS].join(","));
     assert_eq!(parse(&body).steps.len(), MAX_STEPS);
+}
+
+fn error(status: u16, body: &str) -> (ErrorWords, Reading) {
+    let headers = http::HeaderMap::new();
+    let answer = Answer {
+        status,
+        headers: &headers,
+        retry_after: None,
+        body,
+    };
+    (Basiq.error(&answer), Basiq.read(&answer, None))
+}
+
+#[test]
+fn the_first_error_of_an_envelope_is_read_and_anything_else_says_nothing() {
+    let body = r#"{"type":"list","correlationId":"x","data":[
+        {"type":"error","code":"access-denied","title":"Token has expired","detail":null},{"code":"second"}]}"#;
+    assert_eq!(
+        error(403, body).0.line(403),
+        "HTTP 403, access-denied: Token has expired"
+    );
+    for body in [
+        "",
+        "<html>502</html>",
+        "[]",
+        "{}",
+        r#"{"data":[]}"#,
+        r#"{"data":{}}"#,
+        r#"{"data":[7]}"#,
+        "\u{fffd}",
+    ] {
+        assert_eq!(
+            error(404, body),
+            (ErrorWords::default(), Reading::Trouble),
+            "{body:?}"
+        );
+    }
+}
+
+#[test]
+fn only_the_api_s_own_words_on_the_job_are_a_verdict() {
+    for (body, verdict) in [
+        (r#"{"data":[{"code":"resource-not-found"}]}"#, true),
+        (r#"{"data":[{"code":"a"},{"code":"b","title":"t"}]}"#, true),
+        (r#"{"data":[{"code":"a"},{"title":"t"}]}"#, false),
+        (r#"{"data":[{"code":null}]}"#, false),
+        (r#"{"data":[{"code":"a"},7]}"#, false),
+        (r#"{"data":[{"title":"Not found"}]}"#, false),
+        (r#"{"data":[]}"#, false),
+        (r#"{"code":"resource-not-found"}"#, false),
+        (r#"{"message":"no Route matched"}"#, false),
+        ("<html>404</html>", false),
+        ("", false),
+        (
+            r#"{"data":[{"code":"resource-not-found","title":"Route not found for this API version."}]}"#,
+            false,
+        ),
+        (
+            r#"{"data":[{"code":"resource-not-found","title":"t","detail":"route not found"}]}"#,
+            false,
+        ),
+    ] {
+        for (status, meaning) in [
+            (404, Reading::Gone),
+            (410, Reading::Gone),
+            (400, Reading::Rejected),
+        ] {
+            let expected = if verdict { meaning } else { Reading::Trouble };
+            assert_eq!(error(status, body).1, expected, "{status} {body}");
+        }
+    }
+}
+
+#[test]
+fn expired_tokens_and_throttling_are_distinguished_from_other_403s() {
+    let envelope = |code: &str, title: &str, detail: &str| {
+        serde_json::json!({"data": [{"code": code, "title": title, "detail": detail}]}).to_string()
+    };
+    for (body, meaning) in [
+        (envelope("access-denied", "", ""), Reading::TokenRefused),
+        (
+            envelope("x", "Token has expired", ""),
+            Reading::TokenRefused,
+        ),
+        (
+            envelope("x", "", "the token EXPIRED"),
+            Reading::TokenRefused,
+        ),
+        (
+            envelope(
+                "forbidden-access",
+                "Forbidden Access",
+                "Access to this resource is forbidden.",
+            ),
+            Reading::Forbidden,
+        ),
+        (
+            envelope("too-many-requests", "Token has expired", ""),
+            Reading::Throttled,
+        ),
+        (String::new(), Reading::Forbidden),
+    ] {
+        assert_eq!(error(403, &body).1, meaning, "{body}");
+    }
 }

@@ -1,0 +1,105 @@
+//! Long-running operations of Azure (Microsoft REST API Guidelines, "Long-running operations"): `{"status"}` with any word
+//! while it runs, `Succeeded`, `Failed` or `Canceled` at its end, and `Retry-After` on the answers before.
+
+use super::error::{self, ErrorWords};
+use super::operation::{End, Operation, progress, result_of};
+use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
+use crate::job::JobId;
+use crate::snapshot::{ApiError, Snapshot};
+
+/// The words of operations that run, as far as Azure's services have them in common.
+const RUNNING: [&str; 12] = [
+    "NotStarted",
+    "Running",
+    "InProgress",
+    "Accepted",
+    "Pending",
+    "Queued",
+    "Provisioning",
+    "Creating",
+    "Updating",
+    "Deleting",
+    "Validating",
+    "Canceling",
+];
+
+/// Speaks of operations as Azure does.
+#[derive(Debug)]
+pub(super) struct Azure {
+    /// Whether `percentComplete` becomes transitions.
+    pub(super) progress: bool,
+}
+
+impl Dialect for Azure {
+    fn name(&self) -> &'static str {
+        "azure"
+    }
+
+    fn job_path(&self) -> Option<&'static str> {
+        Some("/operations/{id}")
+    }
+
+    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
+        match answer.is_success() {
+            true => super::job(self.snapshot(answer.body, expected)),
+            false => super::refusal(answer, &self.error(answer)),
+        }
+    }
+
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        error::nested(answer.body)
+            .as_ref()
+            .map(ErrorWords::of)
+            .unwrap_or_default()
+    }
+
+    fn heeds_retry_after(&self) -> bool {
+        true
+    }
+}
+
+impl Azure {
+    fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+        let object = raw::object(body)?;
+        let status =
+            raw::string_of(&object, "status").ok_or(UnusableAnswer::NotAJob("it has no status"))?;
+        let names = ["id", "name"].map(|key| raw::string_of(&object, key));
+        if let Some(expected) = expected
+            && names.iter().any(Option::is_some)
+            && !names
+                .iter()
+                .flatten()
+                .any(|name| super::ends_in(name, expected))
+        {
+            return Err(UnusableAnswer::OtherJob);
+        }
+        let is = |word: &str| status.eq_ignore_ascii_case(word);
+        let of = |key| result_of(object.get(key).copied());
+        let (end, result) = if is("Succeeded") {
+            (End::Success, of("properties").or_else(|| of("result")))
+        } else if is("Failed") || is("Canceled") {
+            let error = raw::present(&object, "error").and_then(|raw| raw::fields(raw.get()));
+            let error = error.as_ref().map(error::of_object);
+            (
+                End::Failed(error.unwrap_or_else(ApiError::default)),
+                of("error"),
+            )
+        } else {
+            let percent = object.get("percentComplete").copied();
+            let end = match RUNNING.iter().any(|word| is(word)) {
+                true => End::Running,
+                false => End::Unknown,
+            };
+            (end, progress(percent.filter(|_| self.progress)))
+        };
+        let updated = raw::text_of(&object, "lastUpdatedDateTime");
+        let operation = Operation {
+            body: Some(body),
+            status,
+            end,
+            result,
+            updated,
+        };
+        Ok(operation.snapshot())
+    }
+}

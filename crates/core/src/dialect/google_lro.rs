@@ -1,0 +1,87 @@
+//! Long-running operations of Google's APIs (AIP-151): `{"name","done"}`, and at the end `response` or `error`.
+
+use serde_json::value::RawValue;
+
+use super::error::{self, ErrorWords};
+use super::operation::{End, Operation, progress, result_of};
+use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
+use crate::job::JobId;
+use crate::snapshot::Snapshot;
+
+/// Speaks of operations as Google does.
+#[derive(Debug)]
+pub(super) struct GoogleLro {
+    /// Whether the progress in `metadata` becomes transitions.
+    pub(super) progress: bool,
+}
+
+/// Where services that have it keep their progress.
+const PROGRESS: [&str; 3] = ["progressPercent", "progressPercentage", "progress"];
+
+impl Dialect for GoogleLro {
+    fn name(&self) -> &'static str {
+        "google-lro"
+    }
+
+    fn job_path(&self) -> Option<&'static str> {
+        Some("/v1/{id}")
+    }
+
+    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
+        match answer.is_success() {
+            true => super::job(self.snapshot(answer.body, expected)),
+            false => super::refusal(answer, &self.error(answer)),
+        }
+    }
+
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        error::nested(answer.body)
+            .as_ref()
+            .map(ErrorWords::of)
+            .unwrap_or_default()
+    }
+}
+
+impl GoogleLro {
+    /// The word is that of `done`, which is left out while it is false.
+    fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+        let object = raw::object(body)?;
+        let name = raw::string_of(&object, "name");
+        if name.is_none() && !object.contains_key("done") {
+            return Err(UnusableAnswer::NotAJob("it has neither name nor done"));
+        }
+        if let (Some(expected), Some(name)) = (expected, &name)
+            && !super::ends_in(name, expected)
+        {
+            return Err(UnusableAnswer::OtherJob);
+        }
+        let status = raw::text_of(&object, "done").unwrap_or_else(|| "false".to_owned());
+        let [error, response] = ["error", "response"].map(|key| raw::present(&object, key));
+        let (end, result) = match (status.as_str(), error, response) {
+            ("true", Some(error), _) => {
+                let fields = raw::fields(error.get()).unwrap_or_default();
+                (
+                    End::Failed(error::of_object(&fields)),
+                    result_of(Some(error)),
+                )
+            }
+            ("true", None, Some(response)) => (End::Success, result_of(Some(response))),
+            _ => (End::Running, progress(self.percent(&object))),
+        };
+        let metadata = raw::present(&object, "metadata").and_then(|raw| raw::fields(raw.get()));
+        let updated = metadata.and_then(|metadata| raw::text_of(&metadata, "updateTime"));
+        let operation = Operation {
+            body: Some(body),
+            status,
+            end,
+            result,
+            updated,
+        };
+        Ok(operation.snapshot())
+    }
+
+    fn percent<'a>(&self, object: &raw::RawObject<'a>) -> Option<&'a RawValue> {
+        let metadata = raw::fields(object.get("metadata").filter(|_| self.progress)?.get())?;
+        PROGRESS.iter().find_map(|key| raw::present(&metadata, key))
+    }
+}

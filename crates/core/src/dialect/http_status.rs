@@ -1,0 +1,78 @@
+//! An API that says by the status of its answer how a job is, as RFC 9110 (sections 15.3.3 and 15.4.4) describes it: 202 while
+//! it runs, then 200, 201, 204, or 303 with the address of the result.
+
+use serde_json::Value;
+
+use super::error::{self, ErrorWords};
+use super::operation::{End, Operation};
+use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
+use crate::job::JobId;
+use crate::snapshot::ApiError;
+
+/// Says by status how a job is.
+#[derive(Debug)]
+pub(super) struct HttpStatus;
+
+impl Dialect for HttpStatus {
+    fn name(&self) -> &'static str {
+        "http-status"
+    }
+
+    fn job_path(&self) -> Option<&'static str> {
+        Some("/{id}")
+    }
+
+    fn accept(&self) -> &'static str {
+        "application/json, application/problem+json;q=0.9, */*;q=0.1"
+    }
+
+    fn read(&self, answer: &Answer<'_>, _: Option<&JobId>) -> Reading {
+        let end = match answer.status {
+            202 => End::Running,
+            200 | 201 | 204 | 303 => End::Success,
+            200..300 => return Reading::Unusable(UnusableAnswer::NotAJob("no status of a job")),
+            // About the request and not about the job: no credentials, not there, too early, too many.
+            401 | 403 | 404 | 407 | 408 | 410 | 421 | 425 | 429 => {
+                return super::refusal(answer, &self.error(answer));
+            }
+            400..500 => match found(answer) {
+                Some(error) => End::Failed(error),
+                None => return Reading::Trouble,
+            },
+            _ => return super::refusal(answer, &ErrorWords::default()),
+        };
+        let body = raw::checked(answer.body).is_ok().then_some(answer.body);
+        let location = answer
+            .header("location")
+            .filter(|_| matches!(answer.status, 201 | 303));
+        let result = match &end {
+            End::Failed(_) => body.map(|body| body.trim().to_owned()),
+            _ => location.map(|location| Value::from(location).to_string()),
+        };
+        let operation = Operation {
+            body,
+            status: answer.status.to_string(),
+            end,
+            result,
+            updated: None,
+        };
+        Reading::Job(Box::new(operation.snapshot()))
+    }
+
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        found(answer)
+            .as_ref()
+            .map(ErrorWords::of)
+            .unwrap_or_default()
+    }
+
+    fn heeds_retry_after(&self) -> bool {
+        true
+    }
+}
+
+/// A JSON error or a problem document.
+fn found(answer: &Answer<'_>) -> Option<ApiError> {
+    let kind = answer.header("content-type").unwrap_or_default();
+    error::any(answer.body, kind.starts_with("application/problem+json"))
+}
