@@ -37,7 +37,7 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T, UnusableAnswer> {
         let deep = "it is nested too deeply".to_owned();
         return Err(UnusableAnswer::NotJson(deep));
     }
-    serde_json::from_str(body).map_err(|error| UnusableAnswer::NotJson(error.to_string()))
+    serde_json::from_str(body.trim()).map_err(|error| UnusableAnswer::NotJson(error.to_string()))
 }
 
 /// The fields of an object; `None` for any other value.
