@@ -52,12 +52,3 @@ pub mod health;
 pub mod signature;
 
 pub mod trace;
-
-#[cfg(test)]
-#[expect(
-    unreachable_pub,
-    dead_code,
-    missing_docs,
-    reason = "the path that the reader replaced, to be compared with it"
-)]
-mod before;
