@@ -207,3 +207,6 @@ fn job(snapshot: Result<Snapshot, UnusableAnswer>) -> Reading {
 fn ends_in(name: &str, id: &JobId) -> bool {
     name.rsplit('/').next() == Some(id.as_str())
 }
+
+#[cfg(test)]
+mod tests;

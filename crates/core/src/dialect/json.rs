@@ -75,7 +75,7 @@ impl fmt::Display for Pointer {
 
 impl Pointer {
     /// The value it points to.
-    fn find<'a>(&self, mut value: &'a RawValue) -> Option<&'a RawValue> {
+    pub(super) fn find<'a>(&self, mut value: &'a RawValue) -> Option<&'a RawValue> {
         for segment in &self.segments {
             value = match value.get().as_bytes().first()? {
                 b'[' => {
