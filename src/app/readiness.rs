@@ -82,6 +82,7 @@ impl Sources {
         let stalled = self.loops.stalled().into_iter();
         unready.extend(stalled.map(|name| format!("{name} has stalled")));
         let mut degraded = upstream.gate().degraded();
+        degraded.extend(upstream.unmatched());
         degraded.extend(self.stranded.problems());
         let short = self.sockets.shortage();
         degraded.extend(short.map(|short| format!("connections cannot be opened: {short}")));

@@ -7,6 +7,7 @@ use super::screen::Screen;
 use super::unknown::names_of;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
+use crate::core::job::JobId;
 use crate::record::command::CheckRecord;
 
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,9 @@ pub(super) struct Args {
     /// Send nothing: check the configuration and the database only
     #[arg(long)]
     offline: bool,
+    /// Poll this job too, and show what is read in the answer
+    #[arg(long, value_name = "ID", value_parser = JobId::parse, conflicts_with = "offline")]
+    job: Option<JobId>,
     /// One JSON object per finding
     #[arg(long)]
     json: bool,
@@ -25,7 +29,8 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     let clock = Clock::system();
     let mut screen = Screen::new(clock.now());
     let mut findings = configuration::good(sources, &settings);
-    findings.extend(stored(&settings, &clock).await);
+    let (stored, url) = stored(&settings, &clock, args.job.as_ref()).await;
+    findings.extend(stored);
     if !args.offline {
         let upstream = upstream::probe(&settings.upstream, &clock).await;
         // Only doctor compares the clocks.
@@ -34,6 +39,10 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
                 .into_iter()
                 .filter(|found| found.subject() == "upstream"),
         );
+        if let Some(id) = &args.job {
+            let job = upstream::job(&settings.upstream, &clock, id, url.as_deref());
+            findings.push(job.await);
+        }
         findings.extend(webhooks::reach(&settings.webhooks, &clock).await);
     }
     for finding in &findings {
@@ -67,14 +76,25 @@ fn record(finding: &Finding) -> CheckRecord {
     }
 }
 
-async fn stored(settings: &Settings, clock: &Clock) -> Vec<Finding> {
+/// What is wrong with what is stored; and the `url` of the job, if its row has one.
+async fn stored(
+    settings: &Settings,
+    clock: &Clock,
+    job: Option<&JobId>,
+) -> (Vec<Finding>, Option<String>) {
     let (opened, store) = database::open(&settings.database, clock).await;
     let mut findings = vec![opened];
-    let Some(store) = store else { return findings };
+    let Some(store) = store else {
+        return (findings, None);
+    };
     let names = names_of(&settings.webhooks);
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
     findings.extend(webhooks::stranded(&store, &names).await);
     findings.extend(webhooks::disabled(&store, &names).await);
+    let row = match job {
+        Some(id) => store.job(id).await.ok().flatten(),
+        None => None,
+    };
     store.leave().await;
-    findings
+    (findings, row.and_then(|row| row.url))
 }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 
@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use crate::core::job::{JobId, JobState};
 use crate::record::schema;
 use crate::record::status::{RemoteJob, UserJobs};
-use crate::store::UserFilter;
+use crate::store::{StepRow, UserFilter};
 
 /// Other parameters are ignored, as the API does.
 #[derive(Deserialize, IntoParams)]
@@ -93,7 +93,16 @@ async fn read(parts: &Parts, id: &JobId) -> Result<Mirrored, Refusal> {
     let found = parts.store.resource(id).await;
     let found = found.map_err(|error| Refusal::unreadable(&error))?;
     let found = found.ok_or_else(Refusal::no_such_job)?;
-    let body = found.resource.unwrap_or_else(|| stub(id));
+    let body = match found.resource {
+        Some(resource) => resource,
+        None if found.state == JobState::Pending => stub(id, &[]),
+        // The API's answer had no body.
+        None => {
+            let summary = parts.store.summary(id).await;
+            let summary = summary.map_err(|error| Refusal::unreadable(&error))?;
+            stub(id, &summary.map_or_else(Vec::new, |job| job.steps))
+        }
+    };
     Ok(Mirrored {
         tag: tag_of(body.as_bytes()),
         body,
@@ -102,9 +111,19 @@ async fn read(parts: &Parts, id: &JobId) -> Result<Mirrored, Refusal> {
     })
 }
 
-/// A job that has not been polled yet.
-fn stub(id: &JobId) -> String {
-    json!({"type": "job", "id": id, "steps": [], "links": {"self": format!("/jobs/{id}")}})
+/// A job that has not been polled yet, or whose API answers without a body.
+fn stub(id: &JobId, steps: &[StepRow]) -> String {
+    let steps: Vec<Value> = steps
+        .iter()
+        .map(|step| {
+            let result: Option<Value> = step
+                .result
+                .as_deref()
+                .and_then(|json| serde_json::from_str(json).ok());
+            json!({"title": step.title, "status": step.status, "result": result})
+        })
+        .collect();
+    json!({"type": "job", "id": id, "steps": steps, "links": {"self": format!("/jobs/{id}")}})
         .to_string()
 }
 

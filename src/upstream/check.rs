@@ -7,6 +7,7 @@ use super::target::RefusedUrl;
 use super::token::TokenError;
 use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};
+use crate::core::snapshot::Snapshot;
 
 /// The job that is polled: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
@@ -48,6 +49,15 @@ pub enum CheckError {
     /// No usable answer.
     #[error("the upstream gives no usable answer: {0}")]
     NoAnswer(String),
+    /// The job that was asked for is not there.
+    #[error("the API has no such job (HTTP {0})")]
+    NoSuchJob(u16),
+    /// The API never has a job of this id.
+    #[error("the API does not take this job id: {0}")]
+    Rejected(String),
+    /// An answer that the dialect does not read as the job.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 impl Upstream {
@@ -59,31 +69,23 @@ impl Upstream {
         let token = self.0.tokens.get(None, &self.0.http).await;
         let token = token.map_err(without_token)?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
-        let url = self.target(&id, None)?;
-        let request = PollRequest {
-            url: &url,
-            job: &id,
-            expected: Some(&id),
-            known: None,
-        };
-        let answer = match self.poll(&request).await.outcome {
+        let is_generic = self.0.http.dialect.is_generic();
+        let answer = match self.ask(&id, None).await? {
             PollOutcome::Gone { status } => format!("HTTP {status}, as it should"),
             PollOutcome::Rejected { detail } => format!("{detail}, as it may"),
             PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
                 let found = "a job that is not there is answered with success".to_owned();
                 return Err(CheckError::NotTheApi(found));
             }
-            PollOutcome::CredentialsRefused { detail } => return Err(CheckError::Refused(detail)),
-            PollOutcome::Forbidden { detail, .. } => return Err(CheckError::Forbidden(detail)),
-            PollOutcome::Throttled { status } => return Err(CheckError::Throttled(status)),
-            PollOutcome::Trouble(trouble) => {
-                return Err(match trouble.class {
-                    TroubleClass::Connect => CheckError::NoConnection(trouble.detail),
-                    class if is_of_another(class) => CheckError::NotTheApi(trouble.detail),
-                    _ => CheckError::NoAnswer(trouble.detail),
-                });
+            PollOutcome::Trouble(trouble)
+                if trouble.class == TroubleClass::Foreign && is_generic =>
+            {
+                format!(
+                    "{}; try one that is there: jobtrackd check --job ID",
+                    trouble.detail
+                )
             }
-            PollOutcome::NotSent { detail } => return Err(CheckError::NoAnswer(detail)),
+            other => return Err(failed(other)),
         };
         let credentials = match (token.header, token.generation) {
             (None, _) => "no credentials are sent",
@@ -95,11 +97,63 @@ impl Upstream {
         })
     }
 
+    /// Polls a job that is there, and answers with what the dialect reads. It counts as a poll for the gate.
+    ///
+    /// # Errors
+    /// [`CheckError`] says why the job was not read.
+    pub async fn read_job(
+        &self,
+        id: &JobId,
+        url: Option<&str>,
+    ) -> Result<Box<Snapshot>, CheckError> {
+        match self.ask(id, url).await? {
+            PollOutcome::Snapshot { snapshot, .. } => Ok(snapshot),
+            PollOutcome::Gone { status } => Err(CheckError::NoSuchJob(status)),
+            PollOutcome::Rejected { detail } => Err(CheckError::Rejected(detail)),
+            PollOutcome::Trouble(trouble) if is_of_another(trouble.class) => {
+                Err(CheckError::Unreadable(trouble.detail))
+            }
+            other => Err(failed(other)),
+        }
+    }
+
+    async fn ask(&self, id: &JobId, url: Option<&str>) -> Result<PollOutcome, CheckError> {
+        let target = self.target(id, url)?;
+        let request = PollRequest {
+            url: &target,
+            job: id,
+            expected: url.is_none().then_some(id),
+            known: None,
+        };
+        Ok(self.poll(&request).await.outcome)
+    }
+
     /// By how many milliseconds our clock is ahead of the upstream's (negative: behind), by the `Date` of the first
     /// answer that had one. Good to about a second.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<i64> {
         self.0.http.clock_ahead()
+    }
+}
+
+/// What an outcome is that shows no job.
+fn failed(outcome: PollOutcome) -> CheckError {
+    match outcome {
+        PollOutcome::CredentialsRefused { detail } => CheckError::Refused(detail),
+        PollOutcome::Forbidden { detail, .. } => CheckError::Forbidden(detail),
+        PollOutcome::Throttled { status } => CheckError::Throttled(status),
+        PollOutcome::Trouble(trouble) => match trouble.class {
+            TroubleClass::Connect => CheckError::NoConnection(trouble.detail),
+            class if is_of_another(class) => CheckError::NotTheApi(trouble.detail),
+            _ => CheckError::NoAnswer(trouble.detail),
+        },
+        PollOutcome::NotSent { detail } | PollOutcome::Rejected { detail } => {
+            CheckError::NoAnswer(detail)
+        }
+        PollOutcome::Gone { status } => CheckError::NoSuchJob(status),
+        PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
+            CheckError::NoAnswer("the answer says nothing new".to_owned())
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use url::Url;
@@ -28,6 +29,29 @@ pub(super) struct Inner {
     pub(super) gate: Gate,
     pub(super) budget: Budget,
     pub(super) memory: AnswerMemory,
+    pub(super) unmatched: Unmatched,
+}
+
+/// Answers in a row in which the configured pointer to the status found nothing.
+#[derive(Debug, Default)]
+pub(super) struct Unmatched {
+    answers: AtomicU32,
+}
+
+impl Unmatched {
+    /// After so many it is said.
+    const MOST: u32 = 10;
+
+    pub(super) fn note(&self, found: bool) {
+        if !found {
+            let more = |answers: u32| Some(answers.saturating_add(1));
+            let _ = self
+                .answers
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        } else if self.answers.load(Ordering::Relaxed) > 0 {
+            self.answers.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The last answer to a request that was sent with a token.
@@ -59,6 +83,7 @@ impl Upstream {
             gate: Gate::new(clock, jitter, settings.max_retry_after),
             budget: Budget::new(settings.requests_per_second),
             memory,
+            unmatched: Unmatched::default(),
         })))
     }
 
@@ -102,6 +127,19 @@ impl Upstream {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.0.gate
+    }
+
+    /// What is wrong with `[upstream.json]`, when the latest ten answers or more had nothing at its status.
+    #[must_use]
+    pub fn unmatched(&self) -> Option<String> {
+        let answers = self.0.unmatched.answers.load(Ordering::Relaxed);
+        let pointer = self.0.http.dialect.status_pointer()?;
+        (answers >= Unmatched::MOST).then(|| {
+            format!(
+                "the latest {answers} answers had nothing at upstream.json.status ({pointer}); see what is read with: \
+                 jobtrackd check --job ID"
+            )
+        })
     }
 
     /// How many requests per second are allowed.

@@ -198,6 +198,9 @@ impl Inner {
             Reading::Unusable(error) => error,
             _ => UnusableAnswer::NotAJob("it says nothing of a job"),
         };
+        if matches!(error, UnusableAnswer::NoStatus(_)) {
+            self.unmatched.note(false);
+        }
         let detail = format!("HTTP {}, but {error}", answer.status);
         unusable(TroubleClass::Unusable, presentable(&detail, None))
     }
@@ -211,6 +214,7 @@ impl Inner {
         hash: u64,
     ) -> Finished {
         self.tokens.read(&token, request.job);
+        self.unmatched.note(true);
         let generation = token.generation;
         let outcome = match snapshot {
             Some(snapshot) if request.known != Some(hash) => PollOutcome::Snapshot {

@@ -113,6 +113,16 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// What this API calls an error, in the body of an answer.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords;
 
+    /// Where the operator has said that the status stands.
+    fn status_pointer(&self) -> Option<&Pointer> {
+        None
+    }
+
+    /// Whether it stands for APIs of many makers, whose errors have no form in common.
+    fn is_generic(&self) -> bool {
+        false
+    }
+
     /// Whether the `Retry-After` of a 2xx delays the next poll, as the API's documentation promises.
     fn heeds_retry_after(&self) -> bool {
         false

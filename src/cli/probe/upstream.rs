@@ -11,9 +11,12 @@ use url::Url;
 
 use super::{Finding, Level, note, ok, problem};
 use crate::cli::session::upstream;
-use crate::cli::text::brief;
+use crate::cli::steps;
+use crate::cli::text::{brief, outside};
 use crate::clock::Clock;
+use crate::core::job::JobId;
 use crate::core::poll::TroubleClass;
+use crate::core::snapshot::{Snapshot, Verdict};
 use crate::core::time::UnixMillis;
 use crate::upstream::{CheckError, TokenTrouble, UpstreamSettings};
 
@@ -22,6 +25,12 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Most addresses of a name that are tried.
 const ADDRESSES: usize = 4;
+
+/// Most steps of a job that are shown.
+const MOST_STEPS: usize = 20;
+
+/// Longest status and result of a step that are shown, in characters.
+const STEP_CHARS: usize = 200;
 
 /// A clock this far off is a warning.
 const OFF: Duration = Duration::from_secs(30);
@@ -62,6 +71,77 @@ pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) ->
     }];
     findings.extend(upstream.clock_ahead().map(ahead));
     findings
+}
+
+/// What the dialect reads of a job.
+pub(in crate::cli) async fn job(
+    settings: &UpstreamSettings,
+    clock: &Clock,
+    id: &JobId,
+    url: Option<&str>,
+) -> Finding {
+    let upstream = match upstream(settings, clock) {
+        Ok(upstream) => upstream,
+        Err(error) => return problem("job.answer", error.to_string()),
+    };
+    let dialect = settings.dialect.name();
+    match upstream.read_job(id, url).await {
+        Ok(snapshot) => ok(
+            "job.answer",
+            format!("{id}, read as {dialect}: {}", read(&snapshot)),
+        ),
+        Err(CheckError::Unreadable(wrong)) => {
+            let at = upstream
+                .target(id, url)
+                .map(String::from)
+                .unwrap_or_default();
+            problem("job.answer", format!("{id} is not read as {dialect}: {wrong}")).advise(format!(
+                "correct upstream.dialect, upstream.job_path or [upstream.json]; see what the API answers with: curl -s {at}"
+            ))
+        }
+        Err(error @ (CheckError::NoSuchJob(_) | CheckError::Rejected(_))) => {
+            let at = upstream
+                .target(id, url)
+                .map(String::from)
+                .unwrap_or_default();
+            problem("job.answer", format!("{id}: {error}"))
+                .advise(format!("is the id right, and the address {at}?"))
+        }
+        Err(error) => Finding {
+            check: "job.answer",
+            ..failed(&error, &settings.base_url)
+        },
+    }
+}
+
+/// The job and its steps in a line.
+fn read(snapshot: &Snapshot) -> String {
+    let state = match &snapshot.verdict {
+        Verdict::Running => "it runs".to_owned(),
+        Verdict::Success => "it has ended well".to_owned(),
+        Verdict::Failed(failure) => format!("it has failed ({})", steps::failure_line(failure)),
+    };
+    let steps = snapshot.steps.iter().take(MOST_STEPS).map(|step| {
+        let result = step
+            .result
+            .as_deref()
+            .map(|json| format!(", result {}", outside(json, STEP_CHARS)));
+        format!(
+            "{} = {} ({}){}",
+            steps::title(&step.title),
+            outside(&step.status, STEP_CHARS),
+            step.class.as_str(),
+            result.unwrap_or_default()
+        )
+    });
+    let steps: Vec<String> = steps.collect();
+    match (steps.len(), snapshot.steps.len()) {
+        (_, 0) => format!("{state}; no steps"),
+        (shown, all) if shown < all => {
+            format!("{state}; {} and {} more", steps.join(", "), all - shown)
+        }
+        _ => format!("{state}; {}", steps.join(", ")),
+    }
 }
 
 /// Nothing is sent to an API that asked for a pause.
@@ -110,7 +190,10 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
                 "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
             ),
         ),
-        CheckError::NoAnswer(_) => (
+        CheckError::NoAnswer(_)
+        | CheckError::NoSuchJob(_)
+        | CheckError::Rejected(_)
+        | CheckError::Unreadable(_) => (
             "upstream.answer",
             format!(
                 "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"

@@ -66,6 +66,10 @@ impl Dialect for HttpStatus {
             .unwrap_or_default()
     }
 
+    fn is_generic(&self) -> bool {
+        true
+    }
+
     fn heeds_retry_after(&self) -> bool {
         true
     }

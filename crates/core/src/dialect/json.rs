@@ -190,6 +190,14 @@ impl Dialect for Json {
         }
     }
 
+    fn status_pointer(&self) -> Option<&Pointer> {
+        Some(&self.status)
+    }
+
+    fn is_generic(&self) -> bool {
+        true
+    }
+
     /// What the pointers find, or else an error of one of the usual forms.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords {
         let found = raw::checked(answer.body)
