@@ -358,7 +358,7 @@ impl Answer {
                 let to = to.unwrap_or("nowhere");
                 format!("HTTP {}, a redirect to {to}, not followed", self.status)
             }
-            400 | 404 | 410 if self.error == ErrorWords::default() => {
+            400 | 404 | 410 if !self.error.is_verdict && self.error.code.is_empty() => {
                 format!("{line}, not in the API's own words")
             }
             _ => line,

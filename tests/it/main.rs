@@ -13,6 +13,7 @@ mod crash;
 mod credentials;
 mod delivering;
 mod demo;
+mod dialects;
 mod documents;
 mod following;
 mod grace;

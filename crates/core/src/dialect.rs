@@ -193,7 +193,7 @@ pub fn named(name: &str, settings: &DialectSettings) -> Option<Arc<dyn Dialect>>
 }
 
 /// What an answer other than the job means, with the same statuses in every dialect: a 400, 404 or 410 is about the job
-/// only in the API's own words (docs/jobs.md, "When a job ends").
+/// only in the API's own words (docs/jobs.md, "How a job ends").
 fn refusal(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
     match answer.status {
         404 | 410 if error.is_verdict => Reading::Gone,

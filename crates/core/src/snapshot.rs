@@ -64,7 +64,7 @@ pub struct Step {
     pub error: Option<ApiError>,
 }
 
-/// What a step's status means, whatever the API's word for it (docs/tables.md, "steps").
+/// What a step's status means, whatever the API's word for it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, EnumIter, EnumString, IntoStaticStr, Serialize,
 )]
@@ -98,7 +98,7 @@ impl StepClass {
         self.into()
     }
 
-    /// Whether the step needs nothing more (docs/jobs.md, "When a job ends").
+    /// Whether the step needs nothing more (docs/jobs.md, "How a job ends").
     #[must_use]
     pub fn is_done(self) -> bool {
         matches!(self, Self::Done | Self::Skipped)

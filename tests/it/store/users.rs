@@ -113,7 +113,8 @@ async fn jobs_of_a_connection_are_found_among_those_of_its_user() {
         SELECT printf('j%03d', i), (unixepoch() * 1000) + i FROM n;
         UPDATE jobs SET resource = json_object('id', id, 'links', json_object('source',
             '/users/u1/connections/c' || (substr(id, 2) IN ('001', '550', '600'))));
-        INSERT INTO job_users (user, created_at, job_id) SELECT 'u1', created_at, id FROM jobs";
+        INSERT INTO job_users (user, created_at, job_id, connections)
+        SELECT 'u1', created_at, id, json_array('c' || (substr(id, 2) IN ('001', '550', '600'))) FROM jobs";
     bench.outsider.run(script).await.unwrap();
     let mut filter = of("u1", 1);
     filter.connection = Some("c1".to_owned());

@@ -37,6 +37,8 @@ pub(crate) struct World {
     /// What the receiver received.
     pub(crate) sink: Inbox,
     folder: TempDir,
+    /// Another API than the simulator's.
+    pub(crate) api: Option<String>,
     /// Lines of `[upstream]` besides `base_url`.
     pub(crate) upstream: String,
     /// Lines of `[webhooks.all]` besides what it needs.
@@ -77,6 +79,7 @@ impl World {
             sink: receiver.inbox(),
             receiver,
             folder: TempDir::new().unwrap(),
+            api: None,
             upstream: API_KEY.to_owned(),
             all: "events = [\"*\"]".to_owned(),
             more: String::new(),
@@ -119,7 +122,7 @@ impl World {
              [webhooks.all]\nurl = \"http://{}/all\"\nsecret = \"{SECRET}\"\nallow_private = true\n{}\n{}",
             self.database().display(),
             self.status,
-            self.simulator.base_url(),
+            self.api.as_deref().unwrap_or(self.simulator.base_url()),
             self.upstream,
             self.receiver.address(),
             self.all,

@@ -131,7 +131,7 @@ impl Basiq {
     }
 }
 
-/// How a job ends (docs/jobs.md, "When a job ends"): any step failed, or at least one step and all of them done.
+/// How a job ends (docs/jobs.md, "How a job ends"): any step failed, or at least one step and all of them done.
 fn verdict(steps: &[Step]) -> Verdict {
     if let Some(step) = steps.iter().find(|step| step.class == StepClass::Failed) {
         let error = step.error.clone().unwrap_or_default();
