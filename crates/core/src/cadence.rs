@@ -106,6 +106,7 @@ pub struct Progress {
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
     /// Whether the job has passed a bound (docs/jobs.md, "Bounds of one job").
+    #[serde(skip)]
     pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next two: the next good answer sets it again.
     #[serde(skip)]
