@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::error::{did_you_mean, nearest, quoted};
+use super::error::{did_you_mean, quoted};
 use super::section::Section;
 use crate::core::dialect::{ALL, Dialect, DialectSettings, JsonSettings, Pointer, named};
+use crate::core::text::nearest;
 use crate::upstream::JobPath;
 
 /// The dialect that is configured by `[upstream.json]`.

@@ -2,9 +2,9 @@
 
 use reqwest::header::HeaderValue;
 
-use crate::core::text::printable;
+use crate::core::text::{cut, printable};
 
-/// Longest error text that leaves this module, in characters.
+/// Longest text that [`presentable`] returns, in characters.
 pub(super) const MAX_DETAIL: usize = 200;
 
 /// Most of a body that is searched for an error, in bytes; a larger body has none.
@@ -19,10 +19,7 @@ pub(super) fn presentable(text: &str, authorization: Option<&HeaderValue>) -> St
         Some((_, secret)) => printable(&text.replace(secret, "***"), MAX_DETAIL),
         None => printable(text, MAX_DETAIL),
     };
-    match escaped.char_indices().nth(MAX_DETAIL) {
-        None => escaped,
-        Some(_) => escaped.chars().take(MAX_DETAIL - 1).chain(['…']).collect(),
-    }
+    cut(escaped, MAX_DETAIL)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The central decision: which state, transitions, steps and events follow from a snapshot or from an end of our own.
+//! The central decision: which state, transitions, steps and events follow from a snapshot, or when we end the job.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::job::{Failure, JobId, JobState};
 use super::json::same_value;
 use super::snapshot::{ApiError, Challenge, Snapshot, Step, StepClass, Verdict};
 use super::time::UnixMillis;
-use super::transition::{Diff, KnownChallenge, KnownStep, Transition, diff};
+use super::transition::{Diff, RecordedChallenge, RecordedStep, Transition, diff};
 use super::user::{JobUser, UserId};
 
 /// Most transitions of a job (docs/jobs.md, "Bounds of one job").
@@ -45,7 +45,7 @@ pub struct Tracked {
     /// The API's time of the last change in it, verbatim.
     pub remote_updated: Option<String>,
     /// The steps, including those that are missing now.
-    pub steps: Vec<KnownStep>,
+    pub steps: Vec<RecordedStep>,
     /// Number of the last transition, 0 before the first.
     pub last_seq: u32,
     /// Sequence of the last event, 0 before the first.
@@ -95,8 +95,8 @@ pub struct Observation {
     pub remote: Option<Remote>,
     /// What changed.
     pub transitions: Vec<Transition>,
-    /// The steps from now on; empty for an end of our own.
-    pub steps: Vec<KnownStep>,
+    /// The steps from now on; empty when we end the job ourselves.
+    pub steps: Vec<RecordedStep>,
     /// The events to be sent, in order.
     pub events: Vec<Event>,
     /// Whether a step waits in the API's retry queue, so that polling can be slow.
@@ -111,7 +111,7 @@ impl Observation {
     /// Whether a step waits for the user.
     #[must_use]
     pub fn has_challenge(&self) -> bool {
-        self.steps.iter().any(KnownStep::has_challenge)
+        self.steps.iter().any(RecordedStep::has_challenge)
     }
 }
 
@@ -238,8 +238,8 @@ fn ended(
     })
 }
 
-/// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of so many
-/// bytes.
+/// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of this
+/// many bytes.
 fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -> bool {
     let length = |text: Option<&String>| text.map_or(0, String::len);
     let (transitions, metadata) = (change.transitions.len(), length(job.metadata.as_ref()));
@@ -261,7 +261,7 @@ fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -
 
 /// Steps that the API has queued and that had no `job.delayed` yet; marks them as delayed. The steps of the answer come
 /// first in `steps`, in its order.
-fn new_delays<'a>(steps: &mut [KnownStep], seen: &'a [Step]) -> Vec<(usize, &'a ApiError)> {
+fn new_delays<'a>(steps: &mut [RecordedStep], seen: &'a [Step]) -> Vec<(usize, &'a ApiError)> {
     let mut delays = Vec::new();
     for (index, (step, seen)) in steps.iter_mut().zip(seen).enumerate() {
         if seen.class == StepClass::Queued && !step.delayed {
@@ -275,7 +275,7 @@ fn new_delays<'a>(steps: &mut [KnownStep], seen: &'a [Step]) -> Vec<(usize, &'a 
 /// Challenges that were not there, or were different, when the step was last seen (docs/jobs.md, "What is recorded");
 /// puts them into the steps. The challenge of a missing step stays.
 fn new_challenges<'a>(
-    steps: &mut [KnownStep],
+    steps: &mut [RecordedStep],
     seen: &'a [Step],
     at: UnixMillis,
     api_origin: &str,
@@ -290,7 +290,7 @@ fn new_challenges<'a>(
         let link = challenge.response.as_deref();
         let response_url = link.and_then(|link| absolute(api_origin, link));
         let identity = challenge.identity(response_url.as_deref().or(link));
-        let same = |recorded: &KnownChallenge| {
+        let same = |recorded: &RecordedChallenge| {
             same_value(&recorded.identity, &identity)
                 // Recorded by an older version, with the link as the API wrote it.
                 || same_value(&recorded.identity, &challenge.identity(link))
@@ -299,7 +299,7 @@ fn new_challenges<'a>(
             continue;
         }
         let expiry = challenge.expiry_ms.map(Duration::from_millis);
-        step.challenge = Some(KnownChallenge {
+        step.challenge = Some(RecordedChallenge {
             identity,
             expiry_ms: challenge.expiry_ms,
             expires_at: expiry.map(|expiry| at.plus(expiry)),

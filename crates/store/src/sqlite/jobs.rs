@@ -19,7 +19,7 @@ use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::snapshot::StepClass;
-use jobtrackd_core::transition::{KnownChallenge, KnownStep};
+use jobtrackd_core::transition::{RecordedChallenge, RecordedStep};
 use jobtrackd_core::user::UserId;
 
 /// The columns of `jobs` that a [`JobRow`] is read from.
@@ -152,7 +152,7 @@ impl Store {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
-    /// One job as it is in a list.
+    /// One job as in a list.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -162,7 +162,7 @@ impl Store {
         job.map(|row| summary(&row, steps)).transpose()
     }
 
-    /// What answering a job's challenge needs; `None` when there is no such job.
+    /// What is needed to answer a job's challenge; `None` when there is no such job.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -180,7 +180,7 @@ impl Store {
         }))
     }
 
-    /// A row of the job and its steps, as they are at one moment.
+    /// A row of the job and its steps, read together.
     async fn with_steps(
         &self,
         job: &'static str,
@@ -197,7 +197,7 @@ impl Store {
         .await
     }
 
-    /// What is known of one job, but for what may be large.
+    /// All that is recorded of one job except what can be large.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -235,7 +235,7 @@ impl Store {
         }))
     }
 
-    /// Inserts a job; `false` when the id is there already.
+    /// Inserts a job; `false` when there is one with this id.
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the reason when the row may not be inserted.
@@ -244,8 +244,7 @@ impl Store {
             .await
     }
 
-    /// Inserts jobs in one transaction and says of each what became of it, in order. A refused one keeps none of the
-    /// others out.
+    /// Inserts jobs in one transaction and returns the result for each, in order. A refused one does not affect the others.
     ///
     /// # Errors
     /// When the database cannot be written; none of them is inserted then.
@@ -257,7 +256,7 @@ impl Store {
                 let inserted = insert(&mut *connection, job).await;
                 outcomes.push(match inserted.map_err(StoreError::from) {
                     Ok(true) => Enqueued::New,
-                    Ok(false) => Enqueued::Known,
+                    Ok(false) => Enqueued::Exists,
                     Err(StoreError::Refused(reason)) => Enqueued::Refused(reason),
                     Err(error) => return Err(error),
                 });
@@ -312,7 +311,7 @@ impl Store {
     }
 }
 
-/// Inserts a job's row; `false` when its id is there already.
+/// Inserts a job's row; `false` when there is one with its id.
 async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool, sqlx::Error> {
     Ok(execute(
         connection,
@@ -388,7 +387,7 @@ read_columns!(JobResource, "jobs" by "id" {
     state, resource,
 });
 
-impl FromRow for KnownStep {
+impl FromRow for RecordedStep {
     const TABLE: &'static str = "steps";
     const KEY: &'static str = "title";
 
@@ -453,11 +452,11 @@ fn class(r: &Reading<'_>, status: &'static str) -> Result<StepClass> {
     }
 }
 
-fn challenge(r: &Reading<'_>) -> Result<Option<KnownChallenge>> {
+fn challenge(r: &Reading<'_>) -> Result<Option<RecordedChallenge>> {
     let Some(identity) = r.get("challenge")? else {
         return Ok(None);
     };
-    Ok(Some(KnownChallenge {
+    Ok(Some(RecordedChallenge {
         identity,
         expires_at: r.get("challenge_expires_at")?,
         expiry_ms: r.get("challenge_expiry_ms")?,

@@ -1,4 +1,4 @@
-//! The remote jobs of one user, found by the table of whom jobs belong to.
+//! The remote jobs of one user, found by a table of users and jobs.
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
@@ -10,7 +10,7 @@ use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::user::JobUser;
 
-/// Whoever the job no longer leads to.
+/// Rows of users to whom the job no longer belongs.
 pub(super) const FORGET_USERS: &str = "
     DELETE FROM job_users WHERE (user, created_at, job_id) IN (
         SELECT u.user, u.created_at, u.job_id
@@ -25,7 +25,7 @@ pub(super) const RECORD_USERS: &str = "
     WHERE true
     ON CONFLICT DO UPDATE SET connections = excluded.connections";
 
-/// The resources are read only of those that fit.
+/// The remote jobs are read only of rows that fit.
 pub(super) const JOBS_OF_USER: &str = "
     SELECT j.id, j.created_at, j.resource
     FROM (
@@ -46,7 +46,7 @@ struct UsersRow<'a> {
     users: &'a [JobUser],
 }
 
-/// Records to which users the jobs belong, by what was seen of them.
+/// Records to which users the jobs belong, according to their observations.
 pub(super) async fn record_users<'a>(
     connection: &mut SqliteConnection,
     seen: impl Iterator<Item = &'a Recordable>,
