@@ -190,6 +190,59 @@ async fn webhooks_that_cannot_be_reached_are_distinguished() {
 }
 
 #[tokio::test]
+async fn check_shows_what_is_read_of_a_job_and_why_another_is_not() {
+    let task = |body: serde_json::Value| get(async move || axum::Json(body));
+    let api = served(
+        Router::new()
+            .route("/tasks/7", task(json!({"task": {"state": "BUSY"}})))
+            .route("/elsewhere", task(json!({"task": {"state": "DONE"}})))
+            .route("/tasks/9", task(json!({"state": "DONE"}))),
+    )
+    .await;
+    let mut patient = Patient::migrated();
+    for (key, value) in [
+        ("UPSTREAM__BASE_URL", format!("http://{api}")),
+        ("UPSTREAM__AUTH", "none".to_owned()),
+        ("UPSTREAM__DIALECT", "json".to_owned()),
+        ("UPSTREAM__JOB_PATH", "/tasks/{id}".to_owned()),
+        ("UPSTREAM__JSON__STATUS", "/task/state".to_owned()),
+        ("UPSTREAM__JSON__SUCCESS", "DONE".to_owned()),
+    ] {
+        patient.set(key, &value);
+    }
+    let enqueued = patient.run(&["enqueue", "8", "--url", "/elsewhere"]);
+    assert_eq!(enqueued.code, 0, "{}", enqueued.err);
+    for (id, code, shown) in [
+        (
+            "7",
+            0,
+            "7, read as json: it runs; operation = BUSY (running)",
+        ),
+        (
+            "8",
+            0,
+            "8, read as json: it has ended well; operation = DONE (done)",
+        ),
+        (
+            "9",
+            1,
+            "9 is not read as json: HTTP 200, but the answer has nothing at upstream.json.status (/task/state); correct",
+        ),
+        (
+            "10",
+            1,
+            "10 is not read as json: HTTP 404, not in the API's own words",
+        ),
+    ] {
+        let mut command = patient.command(&["check", "--job", id]);
+        let said = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let said = super::Said::from(said.await.unwrap());
+        assert_eq!(said.code, code, "{}", said.out);
+        assert!(said.out.contains(shown), "{}", said.out);
+    }
+}
+
+#[tokio::test]
 async fn the_daemon_is_asked_how_it_is() {
     let body = json!({"status": "unready", "reasons": ["the disk is full", "a\u{1b}b"]});
     let unready = get(async move || (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)));
