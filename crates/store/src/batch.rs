@@ -1,6 +1,6 @@
 //! What one transaction records.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jobtrackd_core::cadence::Progress;
@@ -162,7 +162,7 @@ pub struct Committed {
     /// The jobs whose observation was recorded. The others had changed meanwhile and are to be polled again.
     pub recorded: HashSet<JobId>,
     /// Webhooks that have new deliveries to make.
-    pub webhooks: HashSet<WebhookName>,
+    pub webhooks: BTreeSet<WebhookName>,
     /// Attempts that were not the next ones of their deliveries, because another program changed the rows: event, webhook,
     /// number.
     pub unexpected_attempts: HashSet<(String, WebhookName, u32)>,

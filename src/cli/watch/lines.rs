@@ -1,6 +1,6 @@
 //! A line for each change of a job, a step or a delivery.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -84,7 +84,7 @@ impl Printed {
 pub(in crate::cli) struct Lines {
     json: bool,
     began_at: UnixMillis,
-    printed: HashMap<JobId, Printed>,
+    printed: BTreeMap<JobId, Printed>,
 }
 
 impl Lines {
@@ -92,7 +92,7 @@ impl Lines {
         Self {
             json,
             began_at,
-            printed: HashMap::new(),
+            printed: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Attempts at deliveries, and what follows from them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use sqlx::Row;
@@ -85,7 +85,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct RecordedAttempts {
     /// The lanes whose head may have changed.
-    pub(super) lanes: HashSet<Lane>,
+    pub(super) lanes: BTreeSet<Lane>,
     /// Those that were not the next ones of their deliveries.
     pub(super) unexpected: HashSet<(String, WebhookName, u32)>,
 }

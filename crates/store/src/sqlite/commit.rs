@@ -1,6 +1,6 @@
 //! Recording many jobs' changes in one transaction. Each statement takes many rows as one JSON parameter.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use sqlx::Row;
@@ -178,8 +178,8 @@ async fn record_observations(
         changed().flat_map(deliveries),
     )
     .await?;
-    let lanes: HashSet<Lane> = changed().flat_map(lanes).collect();
-    let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
+    let lanes: BTreeSet<Lane> = changed().flat_map(lanes).collect();
+    let webhooks: BTreeSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
     promote_heads(connection, &lanes, now).await?;
     Ok(Committed {
         recorded,

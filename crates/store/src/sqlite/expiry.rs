@@ -1,6 +1,6 @@
 //! Events that expire before a webhook accepts them, and the webhooks that get them instead.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -92,9 +92,9 @@ pub(super) async fn record_expiries(
     connection: &mut SqliteConnection,
     expiries: &[Undelivered],
     now: UnixMillis,
-) -> Result<HashSet<Lane>> {
+) -> Result<BTreeSet<Lane>> {
     if expiries.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BTreeSet::new());
     }
     let expired = fetch_all(connection, query!(RECORD_EXPIRIES, json(expiries)?, now.0)).await?;
     let mut given_up = HashSet::new();
@@ -104,7 +104,7 @@ pub(super) async fn record_expiries(
     let given_up = expiries
         .iter()
         .filter(|expiry| given_up.contains(&(expiry.event_id.as_str(), expiry.webhook.as_str())));
-    let mut lanes: HashSet<Lane> = given_up
+    let mut lanes: BTreeSet<Lane> = given_up
         .clone()
         .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
         .collect();
@@ -117,11 +117,11 @@ pub(super) async fn record_expiries(
 pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
     undelivered: impl Iterator<Item = &'a Undelivered>,
-) -> Result<HashSet<Lane>> {
+) -> Result<BTreeSet<Lane>> {
     let undelivered: Vec<&Undelivered> =
         undelivered.filter(|each| each.fallback.is_some()).collect();
     if undelivered.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BTreeSet::new());
     }
     let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(&undelivered)?)).await?;
     let lanes = read_all(&rows)?.into_iter().collect();
