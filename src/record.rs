@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod schema;
 pub mod status;
 pub mod timeline;
+pub(crate) mod watch;
 pub(crate) mod webhook;
 
 use serde::Serialize;

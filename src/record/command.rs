@@ -25,6 +25,16 @@ pub(crate) struct CancelRecord<'a> {
     pub(crate) outcome: &'static str,
 }
 
+/// What the API answered to a user's answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct MfaRecord<'a> {
+    pub(crate) id: &'a JobId,
+    pub(crate) taken: bool,
+    pub(crate) status: u16,
+    /// The API's JSON, or its text where it is none.
+    pub(crate) body: serde_json::Value,
+}
+
 /// The pauses that `resume` ended.
 #[derive(Debug, Serialize)]
 pub(crate) struct ResumeRecord<'a> {
