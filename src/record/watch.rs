@@ -1,6 +1,7 @@
 //! What happens to jobs, change by change, as `watch --json` writes it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
@@ -9,7 +10,7 @@ use crate::core::time::UnixMillis;
 use crate::store::{Attempt, JobDetail, JobProgress, TransitionRow};
 
 /// One change.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Change<'a> {
     /// A job's state changed, or errors began or ended.
@@ -21,42 +22,56 @@ pub(crate) enum Change<'a> {
 }
 
 /// A job as it is now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobChange<'a> {
+    #[schema(format = DateTime)]
     pub(crate) at: String,
+    #[schema(value_type = super::schema::JobId)]
     pub(crate) job_id: &'a JobId,
+    #[schema(value_type = super::schema::JobState)]
     pub(crate) state: JobState,
     pub(crate) steps_done: usize,
     pub(crate) steps: usize,
+    #[schema(required, value_type = Option<super::schema::FailureRecord>)]
     pub(crate) failure: Option<&'a Failure>,
     /// Why the latest poll failed; null once one is good again.
+    #[schema(required)]
     pub(crate) last_error: Option<&'a str>,
 }
 
 /// A transition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StepChange<'a> {
+    #[schema(format = DateTime)]
     pub(crate) at: String,
+    #[schema(value_type = super::schema::JobId)]
     pub(crate) job_id: &'a JobId,
     pub(crate) seq: u32,
     pub(crate) position: u32,
     pub(crate) title: &'a str,
+    #[schema(required)]
     pub(crate) from: Option<&'a str>,
     pub(crate) to: &'a str,
 }
 
 /// An attempt, and the state of its delivery after it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryChange<'a> {
+    #[schema(format = DateTime)]
     pub(crate) at: String,
+    #[schema(value_type = super::schema::JobId)]
     pub(crate) job_id: &'a JobId,
     pub(crate) event_id: &'a str,
+    #[schema(value_type = super::schema::EventTypes)]
     pub(crate) event: EventType,
     pub(crate) sequence: u32,
     pub(crate) webhook: &'a str,
     pub(crate) attempt: u32,
+    #[schema(value_type = String, pattern = "^(pending|delivered|exhausted|disabled)$")]
     pub(crate) state: DeliveryState,
+    #[schema(required)]
     pub(crate) status: Option<u16>,
+    #[schema(required)]
     pub(crate) error: Option<&'a str>,
 }
 
