@@ -138,11 +138,11 @@ fn migrate_creates_the_database_and_says_which_schema_it_has() {
     let created = shell.run(&["migrate", "--json"]).done().json();
     assert_eq!(
         created,
-        [json!({"path": shell.path(), "schema": 3, "outcome": "created"})]
+        [json!({"path": shell.path(), "schema": 4, "outcome": "created"})]
     );
     let again = shell.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);
-    assert!(again.out.contains("schema 3"), "{}", again.out);
+    assert!(again.out.contains("schema 4"), "{}", again.out);
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Recordable {
                 url,
             ]
         });
-        let events = seen.events.iter().map(|each| Some(&each.body));
+        let events = seen.events.iter();
+        let events = events.flat_map(|each| [Some(&each.body), each.step.as_ref()]);
         let texts: usize = transitions.chain(steps).chain(events).map(length).sum();
         let failure = seen.failure.as_ref().map_or(0, |failure| {
             let parts = [&failure.code, &failure.title, &failure.detail];

@@ -87,9 +87,9 @@ pub(super) const RECORD_TRANSITIONS: &str = "
     FROM json_each(?1)";
 
 pub(super) const RECORD_EVENTS: &str = "
-    INSERT INTO events (id, job_id, sequence, type, created_at, body)
+    INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
     SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'created_at',
-           coalesce(?2, value ->> 'text')
+           value ->> 'step', value ->> 'transition_seq', coalesce(?2, value ->> 'text')
     FROM json_each(?1)";
 
 pub(super) const RECORD_DELIVERIES: &str = "
