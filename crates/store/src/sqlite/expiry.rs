@@ -35,11 +35,11 @@ pub(super) const RECORD_EXPIRIES: &str = "
 /// A fallback that has the event by itself does not get it again. What it gets in another's place expires no more.
 pub(super) const GIVE_TO_FALLBACKS: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, fallback_for)
-    SELECT d.event_id, v.value ->> 'fallback', d.job_id, d.sequence,
+    SELECT d.event_id, v.value ->> 2, d.job_id, d.sequence,
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END, d.webhook
     FROM json_each(?1) AS v
-    JOIN deliveries AS d ON d.event_id = v.value ->> 'event_id' AND d.webhook = v.value ->> 'webhook'
-    LEFT JOIN webhooks AS w ON w.name = v.value ->> 'fallback'
+    JOIN deliveries AS d ON d.event_id = v.value ->> 0 AND d.webhook = v.value ->> 1
+    LEFT JOIN webhooks AS w ON w.name = v.value ->> 2
     WHERE true
     ON CONFLICT (event_id, webhook) DO NOTHING
     RETURNING webhook, job_id";
@@ -107,18 +107,21 @@ pub(super) async fn record_expiries(
         .clone()
         .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
         .collect();
+    let given_up = given_up.filter_map(|expiry| {
+        let fallback = expiry.fallback.as_ref()?;
+        Some((expiry.event_id.as_str(), &expiry.webhook, fallback))
+    });
     lanes.extend(give_to_fallbacks(connection, given_up).await?);
     Ok(lanes)
 }
 
-/// Makes the deliveries to the fallbacks; returns their lanes. An event may come to its lane late, in front of others
-/// that wait there already.
+/// Makes the deliveries of events to fallbacks, each in the place of a webhook: event, webhook, fallback. Returns their
+/// lanes. An event may come to its lane late, in front of others that wait there already.
 pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
-    undelivered: impl Iterator<Item = &'a Undelivered>,
+    undelivered: impl Iterator<Item = (&'a str, &'a WebhookName, &'a WebhookName)>,
 ) -> Result<HashSet<Lane>> {
-    let undelivered: Vec<&Undelivered> =
-        undelivered.filter(|each| each.fallback.is_some()).collect();
+    let undelivered: Vec<_> = undelivered.collect();
     if undelivered.is_empty() {
         return Ok(HashSet::new());
     }
