@@ -20,14 +20,14 @@ use crate::store::{BackupTarget, Copied, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The daemon goes on meanwhile. FILE gets mode 0600 and needs nothing beside it; it appears only when it \
-                  is whole. Put it back with: jobtrackd restore FILE"
+    after_help = "The daemon keeps running. FILE gets mode 0600 and is complete by itself; it appears only when the copy \
+                  is finished. Restore it with: jobtrackd restore FILE"
 )]
 pub(super) struct Args {
     /// Where to put the copy
     #[arg(value_name = "FILE", value_parser = file)]
     file: PathBuf,
-    /// Replace FILE if it is there
+    /// Replace FILE if it exists
     #[arg(long)]
     force: bool,
     /// Print one JSON object
@@ -68,7 +68,7 @@ pub(super) fn record<'a>(path: &'a str, copied: &Copied, took: Duration) -> Back
     }
 }
 
-/// Root makes the copy as the owner of the database's folder, and puts it in place himself.
+/// As root: makes the copy as the owner of the database's folder, and gives it its name as root.
 fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Result<Copied> {
     let owner = Owner::of(&database.path)?;
     if geteuid().is_root() {
@@ -76,7 +76,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     }
     let writer = owner.as_ref().map(Owner::ids);
     let runtime = runtime()?;
-    // Before there is a file that a signal would leave behind.
+    // Before a file is created, which a signal would leave behind.
     let signals = {
         let _guard = runtime.enter();
         listen()?
@@ -97,13 +97,12 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     Ok(copied)
 }
 
-/// The signals from now on; in a runtime.
+/// Listens to signals; must be called in a runtime.
 pub(super) fn listen() -> anyhow::Result<Signals> {
     Signals::listen().context("the program cannot listen to signals")
 }
 
-/// Awaits `work`; a signal to end cancels `stop`, and the work is awaited all the same. A terminal that goes away ends
-/// nothing.
+/// Awaits `work` to its end; a signal to stop cancels `stop`. A terminal that goes away stops nothing.
 pub(super) async fn until_stopped<T>(
     mut signals: Signals,
     work: impl Future<Output = T>,

@@ -1,4 +1,4 @@
-//! `cancel`: jobs are followed no longer.
+//! `cancel`: stops following jobs.
 
 use anyhow::bail;
 
@@ -11,7 +11,7 @@ use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A daemon that is up notices at once; one that is down, when it starts. The job then ends as failed, \
+    after_help = "A running daemon notices at once, otherwise at its next start. The job then ends as failed, \
                   kind cancelled, and its webhooks get that event."
 )]
 pub(super) struct Args {

@@ -1,4 +1,4 @@
-//! `deliveries`: the deliveries of all jobs, and those that an operator gives up.
+//! `deliveries`: lists deliveries, and gives some up.
 
 mod give_up;
 
@@ -14,7 +14,7 @@ use crate::core::job::JobId;
 use crate::record::ListedDeliveryRecord;
 use crate::store::{DeliveryFilter, DeliveryRow, Store};
 
-/// Searches before it is printed where they stopped; each goes through 10,000 events.
+/// Most searches, each of 10,000 events; then it is printed where they stopped.
 const SEARCHES: usize = 10;
 
 /// Longest error that is shown, in characters.
@@ -22,8 +22,8 @@ const ERROR_CHARS: usize = 200;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Only deliveries of which everything that is asked for is true are listed, those of the newest events \
-                  first. 100,000 events are looked at, and a note says where that ended.\n\nExamples:\n  jobtrackd \
+    after_help = "Lists deliveries that match all conditions, those of the newest events first. It searches at most \
+                  100,000 events, and a note says where it stopped.\n\nExamples:\n  jobtrackd \
                   deliveries --state exhausted --webhook billing\n  jobtrackd deliveries --job 61723 --json"
 )]
 #[command(args_conflicts_with_subcommands = true)]
@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Only deliveries of events of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,
-    /// Go on with the events before this place; a note of an earlier list names it
+    /// Continue before this cursor, which a note of an earlier list names
     #[arg(long, value_name = "CURSOR")]
     before: Option<i64>,
     /// At most this many
@@ -55,7 +55,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Give an event up: do not send it any more, and go on with the next one
+    /// Give up an event: stop sending it, and continue with the next one
     GiveUp(give_up::Args),
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         screen.line(&view.dim(&note));
     } else if let Some(before) = stopped.filter(|_| !full) {
         screen.note(&format!(
-            "older events were not searched; go on with: --before {before}"
+            "older events were not searched; continue with: --before {before}"
         ));
     }
     Ok(())

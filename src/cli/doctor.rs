@@ -75,10 +75,10 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
     }
 }
 
-/// What is probed once it is known where the database is.
+/// Probes everything that needs the path of the database.
 struct Installation<'a> {
     database: &'a DatabaseSettings,
-    /// Nothing when the configuration is bad, or its secrets may not be read from here.
+    /// `None` when the configuration is bad, or its secrets may not be read.
     settings: Option<&'a Settings>,
     accounts: &'a Accounts,
     clock: &'a Clock,
@@ -112,9 +112,9 @@ impl Installation<'_> {
 
     async fn database(&self) -> (Vec<Finding>, Option<Store>) {
         let path = &self.database.path;
-        // Before the database is opened, which makes files beside it.
+        // Before the database is opened, which creates files beside it.
         let mut findings = files::probe(path, self.accounts);
-        // A folder that is not there was reported; nothing in it can be read.
+        // A folder that does not exist was reported.
         if !folder_of(path).try_exists().unwrap_or(true) {
             return (findings, None);
         }
@@ -127,7 +127,7 @@ impl Installation<'_> {
             return (findings, None);
         }
         let (opened, store) = database::open(self.database, self.clock).await;
-        // What this user may not open need not be broken.
+        // A file that this user may not open need not be broken.
         let there = path.try_exists().unwrap_or(true);
         let barred = !reads_as_root() && there && !files::may_use(path);
         findings.push(match opened.level == Level::Problem && barred {
@@ -239,7 +239,7 @@ impl Report {
             self.screen.line(&format!("{:INDENT$}{line}", ""));
         }
         let advice = finding.advice.as_deref().unwrap_or_default();
-        // A command that is broken over lines could not be copied.
+        // A command that is wrapped could not be copied.
         for line in advice.replace("; run: ", "\nrun: ").lines() {
             let line = view.dim(line);
             self.screen.line(&format!("{:ADVICE_INDENT$}{line}", ""));

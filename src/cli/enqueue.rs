@@ -1,4 +1,4 @@
-//! `enqueue`: jobs are handed over to be followed.
+//! `enqueue`: inserts jobs to follow.
 
 use std::io::{BufRead, BufReader, Read, StdinLock};
 
@@ -29,7 +29,7 @@ const LINE_BYTES: u64 = 4096;
 /// Longest id that is printed, in characters; a longer one is refused anyway.
 const ID_CHARS: usize = 200;
 
-/// Most columns that short ids are filled up to.
+/// Most columns to which short ids are padded.
 const MOST_ALIGNED: usize = 40;
 
 /// The id that means standard input.
@@ -37,7 +37,7 @@ const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It works with the daemon up or down. An id that is there already is left as it is.\n\n\
+    after_help = "It works whether the daemon runs or not. A job that exists is not changed.\n\n\
                   Examples:\n  jobtrackd enqueue 61723\n  \
                   jobtrackd enqueue 61724 --metadata '{\"customer\":\"c_9\"}' --webhook billing --deadline 2h\n  \
                   cut -d, -f1 jobs.csv | jobtrackd enqueue -"
@@ -49,7 +49,7 @@ pub(super) struct Args {
     /// Where to poll, when not /jobs/{id}: a path, or a URL of the API's own origin; only with one ID
     #[arg(long)]
     url: Option<String>,
-    /// A JSON object of at most 16 KiB, handed on in every event
+    /// A JSON object of at most 16 KiB, part of every event
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     /// The one webhook to send to, which must be configured [default: all that subscribe]
@@ -86,7 +86,7 @@ impl Args {
         self.ids.iter().any(|id| id == STDIN)
     }
 
-    /// Checks what the parser cannot.
+    /// Checks that the parser cannot make.
     ///
     /// # Errors
     /// A usage error.
@@ -168,7 +168,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
 /// An id, and its line of standard input.
 type Line = (String, Option<u64>);
 
-/// Jobs on their way into the database, and how many were refused.
+/// Inserts jobs, and counts those that are refused.
 struct Queue<'a> {
     args: &'a Args,
     rules: &'a EnqueueRules,
@@ -201,7 +201,7 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Inserts a batch in one transaction, and prints what became of each.
+    /// Inserts a batch in one transaction, and prints the result of each.
     async fn insert(&mut self, batch: Vec<Line>) -> anyhow::Result<()> {
         let now = self.screen.view.now;
         let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
@@ -233,7 +233,7 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Why a job is not inserted. An id that is wrong is left to the table.
+    /// Why a job is not inserted. A wrong id is refused by the table.
     fn refusal(&self, job: &NewJob, now: UnixMillis) -> Option<String> {
         let (webhook, url) = (job.webhook.as_deref(), job.url.as_deref());
         let (deadline, not_before) = (job.deadline_at, job.not_before);
@@ -254,7 +254,7 @@ impl Queue<'_> {
         self.all += 1;
         let (outcome, reason) = match outcome {
             Enqueued::New => ("enqueued", None),
-            Enqueued::Known => ("exists", None),
+            Enqueued::Exists => ("exists", None),
             Enqueued::Refused(reason) => ("refused", Some(reason.as_str())),
         };
         if self.args.json {
@@ -278,7 +278,7 @@ impl Queue<'_> {
         } else if !self.args.json {
             let view = self.screen.view;
             let (tone, mark, text) = match outcome {
-                "exists" => (Tone::Dim, "·", "already there, left as it is"),
+                "exists" => (Tone::Dim, "·", "exists, not changed"),
                 word => (Tone::Good, "✓", word),
             };
             let blanks = width.saturating_sub(text::columns(&id));

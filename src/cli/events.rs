@@ -1,4 +1,4 @@
-//! `events`: what happened, in the order of commits, and what happens from now on.
+//! `events`: past events in the order of their commits, and new ones as they are committed.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Events read at once.
 const PAGE: u32 = 200;
 
-/// Events shown where nothing says how many.
+/// Events that are shown by default.
 const LATEST: u32 = 50;
 
-/// Latest events that are gone through for those of one type.
+/// Latest events that are searched for those of one type.
 const SEARCHED: i64 = 10_000;
 
 /// Longest detail of an event, in characters.
@@ -32,18 +32,18 @@ const DETAIL_CHARS: usize = 120;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Without --after the latest 50 (with --type of the latest 10,000 events), with --follow none: only what \
-                  happens from now on. --after 0 begins with the first. With --json each line is what GET /events has in \
-                  data; whoever keeps the cursor of the last one that was handled goes on with --after and misses \
-                  nothing.\n\nIt reads the database itself, with the daemon up or down. Ctrl-C or SIGTERM ends it: exit 0.\n\n\
+    after_help = "Without --after the latest 50 (with --type those among the latest 10,000 events), with --follow only new \
+                  ones. --after 0 begins with the first. With --json each line is an entry of data in GET /events. A \
+                  program that keeps the cursor of the last event it has handled continues with --after and misses \
+                  none.\n\nIt reads the database itself, whether the daemon runs or not. Ctrl-C or SIGTERM ends it: exit 0.\n\n\
                   Examples:\n  jobtrackd events --follow --json | while read -r event; do handle \"$event\"; done\n  \
                   jobtrackd events --job 61723 --after 0"
 )]
 pub(super) struct Args {
-    /// Go on with what happens from now on
+    /// Continue with new events
     #[arg(long, short)]
     follow: bool,
-    /// Begin behind the event with this cursor
+    /// Begin after the event with this cursor
     #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type
@@ -52,7 +52,7 @@ pub(super) struct Args {
     /// Only events of this job
     #[arg(long, value_name = "ID", value_parser = JobId::parse)]
     job: Option<JobId>,
-    /// At most this many [default: 50; without end behind --after or with --follow]
+    /// At most this many [default: 50; no limit with --after or --follow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Print one JSON object per event
@@ -61,7 +61,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    // Watched before anything is read, so that nothing falls between the two.
+    // Watched before anything is read, so that no commit is missed in between.
     let mut watcher = store.watcher().await?;
     watcher.saw_commit().await?;
     let newest = store.newest_event().await?;
@@ -106,7 +106,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next events, and whether there are no more.
+    /// The next events, and whether they are the last.
     async fn page(&mut self) -> anyhow::Result<(Vec<RecordedEvent>, bool)> {
         let filter = EventFilter {
             after: self.after,
@@ -120,7 +120,7 @@ impl Reader<'_> {
         Ok((page.events, page.complete))
     }
 
-    /// Prints everything there is; `false` when enough was printed, or the reader has gone.
+    /// Prints all events there are; `false` when enough were printed, or the reader has gone.
     async fn drain(&mut self, screen: &mut Screen) -> anyhow::Result<bool> {
         while self.left != Some(0) && !screen.is_closed() {
             let (events, complete) = self.page().await?;
@@ -136,7 +136,7 @@ impl Reader<'_> {
         Ok(false)
     }
 
-    /// Prints the last so many.
+    /// Prints the latest events.
     async fn latest(&mut self, wanted: u32, screen: &mut Screen) -> anyhow::Result<()> {
         let mut kept: Vec<RecordedEvent> = Vec::new();
         loop {
@@ -202,7 +202,7 @@ async fn follow(
     }
 }
 
-/// When, where in the order, which job, what.
+/// An event in one line: time, cursor, job, number in the job, type, detail.
 fn line(event: &RecordedEvent, view: &View) -> String {
     let tone = match event.kind {
         EventType::Completed => Tone::Good,

@@ -21,7 +21,7 @@ const ERROR_CHARS: usize = 200;
 /// Longest text that is searched for, in bytes.
 const LONGEST_TEXT: usize = 1000;
 
-/// The progress is as long as there is room for, and a UUID is not cut while there is anything else to cut.
+/// The progress is cut first, and an id only when nothing else can be cut.
 const COLUMNS: Columns<'_> = Columns {
     headings: &[
         "ID",
@@ -41,8 +41,8 @@ const COLUMNS: Columns<'_> = Columns {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Only jobs of which everything that is asked for is true are listed. --webhook and --text look at \
-                  100,000 jobs at most, the newest of that state and time, and say where they stopped.\n\n\
+    after_help = "Lists jobs that match all conditions. --webhook and --text search at most 100,000 jobs, the newest of \
+                  that state and time, and a note says where the search stopped.\n\n\
                   Examples:\n  jobtrackd list --state failed --since 1d --text invalid-credentials\n  \
                   jobtrackd list --webhook billing --until 2026-11-22T15:04:05Z --json"
 )]
@@ -114,7 +114,7 @@ impl Args {
         let filters = filters.into_iter().filter(|(_, is_set)| *is_set);
         let filters: Vec<&str> = filters.map(|(option, _)| option).collect();
         match (self.state, filters.len()) {
-            (_, 0) => "no jobs yet; hand one over with: jobtrackd enqueue ID".to_owned(),
+            (_, 0) => "no jobs yet; enqueue one with: jobtrackd enqueue ID".to_owned(),
             (Some(state), 1) => format!("no job is {state}"),
             _ => format!("no job matches {}", filters.join(" and ")),
         }
@@ -158,7 +158,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     if let Some((at, _)) = stopped {
         let (moment, until) = (text::moment(at), at.rfc3339());
         screen.note(&format!(
-            "no job enqueued before {moment} was searched; go on with: --until {until}"
+            "no job enqueued before {moment} was searched; continue with: --until {until}"
         ));
     }
     Ok(())

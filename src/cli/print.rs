@@ -1,4 +1,4 @@
-//! What commands print alike: lines with a mark, quiet lines, one answer for programs or people, notes beside it.
+//! What several commands print: lines with a mark, dimmed lines, one answer for programs or people, notes.
 
 use std::io::{self, Write as _};
 
@@ -15,7 +15,7 @@ impl View {
         self.marked(Tone::Good, "✓", text)
     }
 
-    /// A text behind a mark in its tone.
+    /// A mark in its tone, and a text.
     pub(super) fn marked(&self, tone: Tone, mark: &str, text: &str) -> String {
         format!("{} {text}", self.paint(tone, mark))
     }
@@ -43,7 +43,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Writes a remark to standard error, behind what was written before: standard output keeps what a program expects.
+    /// Writes a note to standard error, after the output so far; standard output stays as programs expect it.
     pub(super) fn note(&mut self, text: &str) {
         self.flush();
         note(&format!("note: {text}"));
@@ -63,8 +63,7 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Facts below each other, each behind its name in so many columns, in as many lines as it takes. `margin` comes before
-/// every line.
+/// Facts in lines, each after its name in a column of `width`, wrapped where necessary. `margin` begins every line.
 pub(super) fn facts<N: AsRef<str>>(
     facts: &[(N, String, Tone)],
     margin: &str,

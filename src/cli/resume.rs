@@ -7,8 +7,8 @@ use crate::store::{Resumed, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For an API that has asked for too much by mistake. A daemon that is up polls again at once; one that is \
-                  down, when it starts. If the API throttles again, polls pause again."
+    after_help = "For an API that asked for too long a pause by mistake. A running daemon polls again at once, otherwise at \
+                  its next start. If the API throttles again, polls pause again."
 )]
 pub(super) struct Args {
     /// Print one JSON object

@@ -13,13 +13,13 @@ use crate::core::time::UnixMillis;
 /// Width in columns when standard output is not a terminal.
 const PLAIN_WIDTH: usize = 100;
 
-/// The widest layout, in columns; a wider terminal stays empty on the right.
+/// The widest layout, in columns; the rest of a wider terminal stays empty.
 const MAX_WIDTH: usize = 140;
 
 /// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
 const MIN_WIDTH: usize = 40;
 
-/// Columns and rows of a terminal; `None` for everything else, and for one of no columns, which does not know its size.
+/// Columns and rows of a terminal; `None` for everything else, and for a terminal that does not know its size.
 pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
     let size = tcgetwinsize(terminal).ok()?;
     (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
@@ -43,7 +43,7 @@ impl View {
     }
 }
 
-/// Standard output, or standard error. A pipe that is closed by its reader is not an error: what follows is not written.
+/// Standard output or standard error. If the reader of a pipe has gone, nothing more is written; that is not an error.
 pub(super) struct Screen {
     out: BufWriter<Box<dyn Write>>,
     failed: Option<io::Error>,
@@ -105,14 +105,14 @@ impl Screen {
         self.failed.is_some()
     }
 
-    /// Hands on what was written so far.
+    /// Flushes what was written so far.
     pub(super) fn flush(&mut self) {
         if self.failed.is_none() {
             self.failed = self.out.flush().err();
         }
     }
 
-    /// Hands on the rest.
+    /// Flushes the rest.
     ///
     /// # Errors
     /// When something could not be written, unless the reader went away.

@@ -8,7 +8,7 @@ use comfy_table::Color;
 /// What a piece of text means; the colour follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// As the terminal has it.
+    /// The terminal's own colour.
     Plain,
     /// Less important.
     Dim,
@@ -18,14 +18,14 @@ pub(super) enum Tone {
     Good,
     /// Under way.
     Busy,
-    /// Wants attention.
+    /// Needs attention.
     Warn,
     /// Failed.
     Bad,
 }
 
 impl Tone {
-    /// The colour of a table's cell.
+    /// The colour of a cell in a table.
     pub(super) fn color(self) -> Color {
         match self {
             Self::Plain | Self::Strong => Color::Reset,
@@ -63,7 +63,7 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Colours for a terminal that knows them, unless `NO_COLOR` is set to anything but nothing.
+    /// Colours for a terminal that supports them, unless `NO_COLOR` is set and not empty.
     pub(super) fn of(stream: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {

@@ -1,4 +1,4 @@
-//! Tables, drawn and cut by `comfy_table`; what is here decides which columns fit, and how wide they are.
+//! Tables, drawn and cut by `comfy_table`; this module decides which columns fit, and how wide they are.
 
 use comfy_table::{
     Attribute, CellAlignment, ColumnConstraint, LineStyle, Row, Table, TableStyle, Width,
@@ -14,35 +14,35 @@ const GAP: usize = 2;
 /// The widest that a cell is made for.
 const LARGEST_CELL: usize = 60;
 
-/// Widest column of a plain table but the last, and narrowest last one.
+/// Widest column of a plain table except the last, and narrowest last one.
 const LARGEST_PLAIN: usize = 40;
 const SMALLEST_LAST: usize = 20;
 
 /// A text and its tone.
 pub(super) type Cell = (String, Tone);
 
-/// A cell without a tone of its own.
+/// A cell with the plain tone.
 pub(super) fn plain(text: impl Into<String>) -> Cell {
     (text.into(), Tone::Plain)
 }
 
-/// The columns of a table, and which of them give way where it is too wide.
+/// The columns of a table, and which of them are cut or left out where it is too wide.
 pub(super) struct Columns<'a> {
     pub(super) headings: &'a [&'a str],
-    /// Set to the right.
+    /// Aligned to the right.
     pub(super) numbers: &'static [usize],
-    /// A narrow terminal goes without these, the first of them first.
+    /// Left out in a narrow terminal, in this order.
     pub(super) dispensable: &'static [usize],
-    /// These are cut first, each down to so many columns.
+    /// Cut first, each down to this many columns.
     pub(super) flexible: &'static [(usize, usize)],
-    /// These are cut where that is not enough.
+    /// Cut where that is not enough.
     pub(super) rigid: &'static [(usize, usize)],
     /// A line is drawn below the headings.
     pub(super) ruled: bool,
 }
 
 impl<'a> Columns<'a> {
-    /// A plain table: the last column is cut to what is left.
+    /// A plain table: the last column is cut to the width that is left.
     pub(super) fn plain(headings: &'a [&'a str]) -> Self {
         Self {
             headings,
@@ -121,7 +121,7 @@ pub(super) fn draw<R>(
         true => style.header_separator(LineStyle::none().fill('─').junction('─')),
         false => style,
     });
-    // What no text holds, so that text is cut at its column and not at a blank before it.
+    // A character that no text holds, so that text is cut at its column and not at a blank before it.
     table.set_delimiter('\0').set_truncation_indicator("…");
     if view.style.colour {
         table.enforce_styling();

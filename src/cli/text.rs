@@ -12,7 +12,7 @@ use crate::core::time::UnixMillis;
 /// Most characters of one text from outside that are shown.
 pub(super) const TEXT_LIMIT: usize = 2000;
 
-/// A JSON value for people: a text as it is, null as nothing, everything else as JSON. Escaped.
+/// A JSON value for people, escaped: a text unchanged, null as empty, everything else as JSON.
 pub(super) fn value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -22,7 +22,7 @@ pub(super) fn value(value: &Value) -> Option<String> {
     }
 }
 
-/// The same of a value that was not read yet.
+/// The same for a value that was not parsed.
 pub(super) fn raw(json: &RawValue) -> Option<String> {
     value(&serde_json::from_str(json.get()).ok()?)
 }

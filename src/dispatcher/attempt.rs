@@ -67,7 +67,7 @@ pub(super) async fn attempt(
         delivery: &delivery,
         probe,
     };
-    let (Decision { after, rest }, health) = request.decide(&report, ended_at);
+    let (Decision { after, pause }, health) = request.decide(&report, ended_at);
     // Only after the health is updated, which limits the requests in flight.
     drop(permit);
     let lag = ended_at.since(delivery.created_at);
@@ -85,7 +85,7 @@ pub(super) async fn attempt(
         attempt,
         job_id: delivery.job_id,
         after,
-        rest,
+        pause,
         disables: disables(&report.result, report.directive),
         fallback,
         health,
@@ -132,8 +132,8 @@ impl Request<'_> {
             schedule: &self.webhook.retry,
             expires_at: delivery.expires_at.filter(|_| is_settled),
             due: delivery.due,
-            rested: delivery.rested,
-            empty_rests: self.health.rests(),
+            paused: delivery.paused,
+            empty_pauses: self.health.empty_pauses(),
         };
         let random = parts.jitter.fraction();
         let decision = after_attempt(&report.result, report.directive, &context, ended_at, random);
@@ -143,14 +143,16 @@ impl Request<'_> {
             is_probe: self.probe == Some(Probe::Paced),
             failed_before: delivery.failed_before,
             after: decision.after,
-            rest: decision.rest.map(|rest| ended_at.plus(rest)),
+            paused_until: decision.pause.map(|pause| ended_at.plus(pause)),
         };
-        let is_empty_rest = matches!(
+        let is_empty_pause = matches!(
             report.result,
             AttemptResult::Throttled { retry_after, .. } if retry_after.is_zero()
         );
         let limit = self.webhook.max_in_flight;
-        let health = self.health.after(&evidence, is_empty_rest, limit, ended_at);
+        let health = self
+            .health
+            .after(&evidence, is_empty_pause, limit, ended_at);
         (decision, health)
     }
 }
@@ -185,7 +187,7 @@ fn disables(result: &AttemptResult, directive: Option<Directive>) -> Option<&'st
 fn with_end(error: String, after: AfterAttempt) -> String {
     match after {
         AfterAttempt::Expired => format!("{error}; it expires before it could be tried again"),
-        AfterAttempt::Aborted => format!("{error}; the webhook wants this event no more"),
+        AfterAttempt::Aborted => format!("{error}; the webhook does not want this event"),
         _ => error,
     }
 }

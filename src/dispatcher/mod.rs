@@ -177,7 +177,7 @@ impl Dispatcher {
     /// Delivers until `stop`, then finishes the attempts in flight.
     ///
     /// # Errors
-    /// [`DispatcherError`] when it cannot go on; the process ends then.
+    /// [`DispatcherError`] when it cannot continue; the process ends then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DispatcherError> {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
@@ -474,7 +474,7 @@ impl Dispatcher {
             self.lanes.remove(&finished.job_id);
         }
         self.more = true;
-        self.row_changed |= finished.disables.is_some() || finished.rest.is_some();
+        self.row_changed |= finished.disables.is_some() || finished.pause.is_some();
         self.log.attempted(&finished, self.parts.clock.now());
         Ok(())
     }

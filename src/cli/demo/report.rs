@@ -1,4 +1,4 @@
-//! The end of a demo: sums, and a few checks of what the daemon promises.
+//! The end of a demo: totals, and some checks of the daemon's promises.
 //!
 //! The checks compare the simulator's and the receiver's own records with the database.
 
@@ -13,7 +13,7 @@ use crate::core::job::{FailureKind, JobId, JobState};
 use crate::simulator::{Ending, Received, Totals};
 use crate::store::{DeliveryRow, JobDetail, Store};
 
-/// The most lines printed of one check that failed.
+/// Most lines that are printed about one check that failed.
 const MAX_PROBLEMS: usize = 10;
 
 /// One promise, and what breaks it.
@@ -23,7 +23,7 @@ pub(super) struct Check {
     pub(super) problems: Vec<String>,
 }
 
-/// What is known of the jobs when the daemon has stopped.
+/// The jobs after the daemon has stopped.
 #[derive(Debug)]
 pub(super) struct Report {
     cases: Vec<Case>,
@@ -117,7 +117,7 @@ impl Report {
                 true => view.paint(Tone::Good, "✓"),
                 false => view.paint(Tone::Bad, "✗"),
             };
-            // Writing to a String never fails.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{mark} {promise}");
             for problem in problems.iter().take(MAX_PROBLEMS) {
                 let _ = writeln!(text, "    {problem}");

@@ -25,7 +25,7 @@ const STATE_WIDTH: usize = 9;
 /// Longest error that is shown, in characters.
 const ERROR_CHARS: usize = 300;
 
-/// The deliveries; nothing when there was no event.
+/// The deliveries; empty when there was no event.
 pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
     if detail.events.is_empty() && detail.deliveries.is_empty() {
         return String::new();
@@ -67,7 +67,7 @@ fn push_webhook(
     let note = view.dim(&format!("{delivered} of {} delivered", lane.len()));
     let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
     out.push_str(&format!("  {name}  {note}\n"));
-    // Those that matter most, in order of sequence.
+    // The most important ones, in order of sequence.
     let waiting = lane.iter().filter(|each| !is_delivered(each));
     let waiting = waiting.take(MOST_UNDELIVERED);
     let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
@@ -83,7 +83,7 @@ fn push_webhook(
     }
 }
 
-/// Why nothing is sent to a webhook just now.
+/// Why nothing is sent to a webhook now.
 fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
     let now = view.now;
     let mut why = Vec::new();

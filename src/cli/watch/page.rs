@@ -1,4 +1,4 @@
-//! What is on the screen at one moment: a line on the whole, and one or two for each job.
+//! One frame of the screen: a line with totals, and one or two for each job.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ pub(super) const NO_DAEMON: &str =
 /// Blanks between two columns.
 const GAP: usize = 2;
 
-/// Columns of the widest bar, in a terminal of usual and of large width.
+/// Columns of the widest bar, in a terminal of usual width and in a wide one.
 const BAR: usize = 12;
 const WIDE_BAR: usize = 24;
 
-/// A terminal of this many columns is wide.
+/// A terminal with this many columns is wide.
 const WIDE: usize = 120;
 
 /// Columns of the widest progress.
@@ -30,19 +30,19 @@ const MAX_PROGRESS: usize = 60;
 /// Longest name or error that is shown, in characters.
 const TEXT_CHARS: usize = 300;
 
-/// What is shown.
+/// The content of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The jobs that were named on the command line; empty for all that run.
     pub(super) ids: Vec<JobId>,
     pub(super) jobs: Vec<JobProgress>,
     pub(super) overview: Overview,
-    /// No daemon follows them.
+    /// Whether no daemon follows them.
     pub(super) no_daemon: bool,
 }
 
 impl Frame {
-    /// How many of the jobs are in a state like this.
+    /// How many of the jobs are in such a state.
     pub(super) fn count(&self, wanted: impl Fn(JobState) -> bool) -> usize {
         let states = self.jobs.iter().map(|job| job.summary.row.state);
         states.filter(|state| wanted(*state)).count()
@@ -67,7 +67,7 @@ enum Column {
     Deliveries,
 }
 
-/// What gives way in a narrow terminal, in this order, down to so many columns; to none, it is left out.
+/// What is cut in a narrow terminal, in this order, down to this many columns; 0: it is left out.
 const YIELDS: [(Column, usize); 12] = [
     (Column::Bar, 12),
     (Column::Progress, 34),
@@ -244,7 +244,7 @@ impl Column {
                     Some(end) => end.since(row.created_at),
                     None => view.now.since(since),
                 };
-                // Without tenths, which would flicker.
+                // Without tenths of seconds, which would flicker.
                 let whole = Duration::from_secs(took.as_secs());
                 let took = if whole.is_zero() { took } else { whole };
                 (text::brief(took), Tone::Plain)

@@ -29,7 +29,7 @@ const TEXT_CHARS: usize = 200;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Webhooks of the configuration, and those that are in it no more but have events waiting in the database. \
+    after_help = "Webhooks of the configuration, and others for which events wait in the database. \
                   `given up` and `disabled` count among the latest 10,000 events."
 )]
 pub(super) struct ListArgs {
@@ -48,7 +48,7 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-/// A webhook as the database and the configuration have it.
+/// A webhook in the database and the configuration.
 struct Webhook<'a> {
     name: &'a WebhookName,
     settings: Option<&'a WebhookSettings>,
@@ -149,7 +149,7 @@ impl<'a> Webhook<'a> {
         ConditionRecord::new(self.health, self.counts, view.now)
     }
 
-    /// Its health in one word with its tone, and a line that says more.
+    /// Its health in one word with its tone, and a line of details.
     fn health(&self, view: &View) -> (Cell, String) {
         let now = view.now;
         let failed = |failures: u32| count(u64::from(failures), "failure");

@@ -16,10 +16,10 @@ const REASON_BYTES: usize = 200;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "What was disabled is sent in its order, with its whole schedule before it; challenges that have expired \
-                  meanwhile are given up. A hold or a pause ends too, and what waits for its retry is sent at once. A daemon \
-                  that is up begins at once.\n\nBroken off in the middle the webhook is still disabled; the same command \
-                  finishes it."
+    after_help = "Its disabled deliveries are sent in order and begin their retry schedule anew; those that have expired \
+                  meanwhile are given up. A hold or a pause ends too, and retries are due at once. A running daemon begins \
+                  at once.\n\nIf the command is interrupted, the webhook is still disabled; the same command finishes the \
+                  work."
 )]
 pub(super) struct EnableArgs {
     /// The webhook
@@ -32,14 +32,14 @@ pub(super) struct EnableArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Nothing is sent to it from now on, also by a daemon that is up; a request under way may still arrive. What \
-                  happens meanwhile waits for: jobtrackd webhook enable NAME"
+    after_help = "A running daemon stops sending to it at once; a request in flight may still arrive. New events wait \
+                  until: jobtrackd webhook enable NAME"
 )]
 pub(super) struct DisableArgs {
     /// The webhook
     #[arg(value_name = "NAME")]
     name: String,
-    /// Why, for those who find it disabled
+    /// The reason, which is shown with the webhook
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Print one JSON object
@@ -49,16 +49,16 @@ pub(super) struct DisableArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For a webhook that has got another name, or is replaced. Its pending and disabled events go to NEW, job by \
-                  job in order, each with its whole schedule before it; jobs that have not ended and name OLD name NEW from \
-                  then on. A daemon that is up begins at once. OLD need not be in the configuration any more, NEW must be.\n\n\
-                  Broken off in the middle, the same command finishes it."
+    after_help = "For a webhook that was renamed or replaced. Its pending and disabled events go to NEW, in order per job, and \
+                  begin their retry schedule anew; jobs that have not ended and name OLD then name NEW. A running daemon \
+                  begins at once. OLD need not be in the configuration, NEW must be.\n\nIf the command is interrupted, the \
+                  same command finishes the work."
 )]
 pub(super) struct MoveArgs {
-    /// The webhook that events are taken from
+    /// The webhook that has the events
     #[arg(value_name = "OLD")]
     from: String,
-    /// The webhook that they are sent to instead
+    /// The webhook that gets them
     #[arg(value_name = "NEW")]
     to: String,
     /// Print one JSON object
@@ -168,7 +168,7 @@ pub(super) async fn hand_over(
     })?;
     if configured.contains(&from) {
         screen.note(&format!(
-            "{from} is still in the configuration and gets what happens from now on"
+            "{from} is still in the configuration and gets new events"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `webhook test`: one signed sample, shown as it goes and as it is answered.
+//! `webhook test`: sends one signed sample, and shows the request and the answer.
 
 use anyhow::{Context as _, anyhow, bail};
 
@@ -23,8 +23,8 @@ use crate::webhook::{AttemptReport, Message, PrintedRequest, Sender, WebhookSett
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It is sent with the webhook's real settings and secrets, whatever its `events` says and whether or not it \
-                  is disabled, once. Other types than webhook.test tell of a job test-sample with metadata {\"test\":true}. \
+    after_help = "It is sent once, with the webhook's real settings and secrets, whatever its `events` and whether or not it \
+                  is disabled. Types other than webhook.test are about a job test-sample with metadata {\"test\":true}. \
                   Values of your own headers and of the URL's query are shown as ***. Exit 0 if the answer is 2xx."
 )]
 pub(super) struct Args {
@@ -70,7 +70,7 @@ pub(super) async fn run(
     });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
-        screen.note(&format!("the attempt was not written down: {error}"));
+        screen.note(&format!("the attempt was not recorded: {error}"));
     }
     match attempt.error {
         None => Ok(()),
@@ -156,7 +156,7 @@ fn meaning(report: &AttemptReport) -> &'static str {
         (AttemptResult::Delivered { .. }, _) => "an event would be delivered",
         (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => "the webhook would be disabled",
         (_, Some(Directive::AbortMessage)) => "the event would be given up, and the next one sent",
-        (AttemptResult::Throttled { .. }, None) => "the webhook would be left alone for so long",
+        (AttemptResult::Throttled { .. }, None) => "the webhook would be paused for that long",
         _ => "the event would be tried again by the schedule",
     }
 }
