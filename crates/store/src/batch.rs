@@ -34,13 +34,13 @@ pub struct Batch {
     pub now: Option<UnixMillis>,
 }
 
-/// An observation with the deliveries of its events.
+/// An observation, and who gets its events.
 #[derive(Debug, Clone)]
 pub struct Recordable {
     /// What was seen and decided.
     pub observation: Observation,
-    /// One per event and subscribed webhook.
-    pub deliveries: Vec<NewDelivery>,
+    /// The webhooks that get each of its events, in the order of these.
+    pub webhooks: Vec<Vec<WebhookName>>,
     /// The schedule after the poll that saw it.
     pub schedule: ScheduleUpdate,
 }
@@ -68,7 +68,8 @@ impl Recordable {
                 url,
             ]
         });
-        let events = seen.events.iter().map(|each| Some(&each.body));
+        let events = seen.events.iter();
+        let events = events.flat_map(|each| [Some(&each.body), each.step.as_ref()]);
         let texts: usize = transitions.chain(steps).chain(events).map(length).sum();
         let failure = seen.failure.as_ref().map_or(0, |failure| {
             let parts = [&failure.code, &failure.title, &failure.detail];
@@ -81,27 +82,16 @@ impl Recordable {
         let rows = size_of_val(seen.transitions.as_slice())
             + size_of_val(seen.steps.as_slice())
             + size_of_val(seen.events.as_slice())
-            + size_of_val(self.deliveries.as_slice());
+            + size_of_val(self.webhooks.as_slice());
+        let names = self.webhooks.iter();
+        let names: usize = names.map(|each| size_of_val(each.as_slice())).sum();
         let resource = length(seen.resource.as_ref()) + length(seen.remote_updated.as_ref());
-        size_of::<Self>() + rows + texts + failure + resource
+        size_of::<Self>() + rows + names + texts + failure + resource
     }
 }
 
 fn length(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
-}
-
-/// An event on its way to a webhook.
-#[derive(Debug, Clone, Serialize)]
-pub struct NewDelivery {
-    /// The event.
-    pub event_id: String,
-    /// Its sequence in the job.
-    pub sequence: u32,
-    /// The webhook.
-    pub webhook: WebhookName,
-    /// When it expires.
-    pub expires_at: Option<UnixMillis>,
 }
 
 /// The poll schedule of a job, for people and for the next start.
@@ -143,7 +133,7 @@ impl FinishedAttempt {
     }
 }
 
-/// An event that a webhook did not get.
+/// An event that expired before a webhook got it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Undelivered {
     /// The event.

@@ -36,11 +36,11 @@ pub(super) const RECORD_EXPIRIES: &str = "
 /// expire.
 pub(super) const GIVE_TO_FALLBACKS: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, fallback_for)
-    SELECT d.event_id, v.value ->> 'fallback', d.job_id, d.sequence,
+    SELECT d.event_id, v.value ->> 2, d.job_id, d.sequence,
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END, d.webhook
     FROM json_each(?1) AS v
-    JOIN deliveries AS d ON d.event_id = v.value ->> 'event_id' AND d.webhook = v.value ->> 'webhook'
-    LEFT JOIN webhooks AS w ON w.name = v.value ->> 'fallback'
+    JOIN deliveries AS d ON d.event_id = v.value ->> 0 AND d.webhook = v.value ->> 1
+    LEFT JOIN webhooks AS w ON w.name = v.value ->> 2
     WHERE true
     ON CONFLICT (event_id, webhook) DO NOTHING
     RETURNING webhook, job_id";
@@ -108,18 +108,21 @@ pub(super) async fn record_expiries(
         .clone()
         .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
         .collect();
+    let given_up = given_up.filter_map(|expiry| {
+        let fallback = expiry.fallback.as_ref()?;
+        Some((expiry.event_id.as_str(), &expiry.webhook, fallback))
+    });
     lanes.extend(give_to_fallbacks(connection, given_up).await?);
     Ok(lanes)
 }
 
-/// Inserts the deliveries to the fallbacks; returns their lanes. An event may be inserted before others that already wait
-/// in its lane.
+/// Inserts the deliveries to the fallbacks (event, webhook, fallback); returns their lanes. An event may be inserted before
+/// others that already wait in its lane.
 pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
-    undelivered: impl Iterator<Item = &'a Undelivered>,
+    undelivered: impl Iterator<Item = (&'a str, &'a WebhookName, &'a WebhookName)>,
 ) -> Result<BTreeSet<Lane>> {
-    let undelivered: Vec<&Undelivered> =
-        undelivered.filter(|each| each.fallback.is_some()).collect();
+    let undelivered: Vec<_> = undelivered.collect();
     if undelivered.is_empty() {
         return Ok(BTreeSet::new());
     }
