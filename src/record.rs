@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod schema;
 pub mod status;
 pub mod timeline;
+pub(crate) mod watch;
 pub(crate) mod webhook;
 
 use serde::Serialize;
@@ -49,20 +50,26 @@ pub struct JobRecord<'a> {
 }
 
 /// What is known of a job itself; its history is written after it, entry by entry.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DetailRecord<'a> {
     #[serde(flatten)]
     job: JobRecord<'a>,
+    #[schema(required)]
     url: Option<&'a str>,
     priority: i64,
+    #[schema(required, format = DateTime)]
     deadline_at: Option<String>,
+    #[schema(required, format = DateTime)]
     not_before: Option<String>,
     cancel_requested: bool,
     queued: bool,
     consecutive_errors: u32,
+    #[schema(required, format = DateTime)]
     last_polled_at: Option<String>,
+    #[schema(required, value_type = Option<Object>)]
     resource: Option<Json<'a>>,
     /// `attempts`, or `events` with them, when these were deleted at their age.
+    #[schema(required, value_type = Option<String>, pattern = "^(attempts|events)$")]
     pruned: Option<Stage>,
 }
 
@@ -103,20 +110,24 @@ pub struct TransitionRecord<'a> {
 }
 
 /// A transition in the list of a job's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ObservedRecord<'a> {
+    #[schema(format = DateTime)]
     observed_at: String,
     #[serde(flatten)]
     transition: TransitionRecord<'a>,
 }
 
 /// An event with its body.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct EventRecord<'a> {
     id: &'a str,
     sequence: u32,
+    #[schema(value_type = schema::EventTypes)]
     r#type: EventType,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(value_type = Object)]
     body: Json<'a>,
 }
 
@@ -147,11 +158,15 @@ pub struct DeliveryRecord<'a> {
 }
 
 /// A delivery in the list of all jobs'.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ListedDeliveryRecord<'a> {
+    #[schema(pattern = "^[0-9]+$")]
     cursor: String,
+    #[schema(value_type = schema::JobId)]
     job_id: &'a JobId,
+    #[schema(value_type = schema::EventTypes)]
     r#type: EventType,
+    #[schema(format = DateTime)]
     created_at: String,
     #[serde(flatten)]
     delivery: DeliveryRecord<'a>,
@@ -180,15 +195,16 @@ pub struct AttemptRecord<'a> {
 }
 
 /// An attempt in the list of a webhook's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StartedRecord<'a> {
+    #[schema(format = DateTime)]
     started_at: String,
     #[serde(flatten)]
     attempt: AttemptRecord<'a>,
 }
 
 /// An attempt in the list of a job's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SentRecord<'a> {
     webhook: &'a str,
     #[serde(flatten)]
@@ -362,3 +378,6 @@ impl<'a> From<&'a Attempt> for SentRecord<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

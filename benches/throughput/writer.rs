@@ -7,7 +7,7 @@ use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{JobId, JobState};
 use jobtrackd::core::observe::{Evidence, Tracked, observe};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
+use jobtrackd::store::{Batch, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
 use tokio::time::Instant;
 
@@ -151,14 +151,8 @@ fn seen(job: &mut Tracked, second_step: &str, now: UnixMillis) -> anyhow::Result
     job.steps.clone_from(&observation.steps);
     job.last_seq += u32::try_from(observation.transitions.len())?;
     job.last_sequence += u32::try_from(observation.events.len())?;
-    let deliveries = observation.events.iter().map(|event| NewDelivery {
-        event_id: event.id.clone(),
-        sequence: event.sequence,
-        webhook: WebhookName::new("billing"),
-        expires_at: event.expires_at,
-    });
     Ok(Recordable {
-        deliveries: deliveries.collect(),
+        webhooks: vec![vec![WebhookName::new("billing")]; observation.events.len()],
         schedule: schedule(&job.id, u64::try_from(job.revision)?, now),
         observation,
     })

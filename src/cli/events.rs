@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::screen::{Screen, View};
@@ -211,7 +210,8 @@ fn line(event: &RecordedEvent, view: &View) -> String {
         EventType::ActionRequired | EventType::Delayed => Tone::Warn,
         _ => Tone::Plain,
     };
-    let detail = detail(&event.body).unwrap_or_default();
+    let detail = event.detail.as_deref().unwrap_or_default();
+    let detail = text::outside(detail, DETAIL_CHARS);
     let line = format!(
         "{}  {}  {}  #{} {}  {detail}",
         text::moment(event.created_at),
@@ -221,21 +221,4 @@ fn line(event: &RecordedEvent, view: &View) -> String {
         view.paint(tone, event.kind.as_str()),
     );
     line.trim_end().to_owned()
-}
-
-/// The detail of an event, for people. The step of a challenge or a delay is only in the body.
-fn detail(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    let data = body.get("data")?;
-    let text = |pointer: &str| text::value(data.pointer(pointer)?);
-    let transition = || {
-        let (title, to) = (text("/transition/title")?, text("/transition/to")?);
-        Some(format!("{title}: {to}"))
-    };
-    let found = text("/failure/code")
-        .or_else(|| text("/failure/kind"))
-        .or_else(|| text("/challenge/step"))
-        .or_else(|| text("/step"))
-        .or_else(transition)?;
-    Some(text::outside(&found, DETAIL_CHARS))
 }

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, bail};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::lifecycle::Signals;
 use crate::mfa::{Answers, Challenges, LONGEST_ANSWER, MOST_ANSWERS, OpenChallenge};
+use crate::record::command::MfaRecord;
 use crate::store::Store;
 use crate::upstream::{Relayed, UpstreamSettings};
 
@@ -42,16 +42,6 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// What the API answered.
-#[derive(Serialize)]
-struct Record<'a> {
-    id: &'a JobId,
-    taken: bool,
-    status: u16,
-    /// The API's JSON, or its text where it is none.
-    body: Value,
 }
 
 /// Keeps answers out of core dumps and debuggers of other processes, as far as the system allows.
@@ -93,7 +83,7 @@ async fn answer(
     let relayed = challenges.relay(&args.id, &answers).await?;
     drop(answers);
     if args.json {
-        screen.json(&Record {
+        screen.json(&MfaRecord {
             id: &args.id,
             taken: relayed.is_success(),
             status: relayed.status,

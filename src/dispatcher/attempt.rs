@@ -1,7 +1,6 @@
 //! One attempt: sent, decided upon, recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,11 +8,10 @@ use super::health::SharedHealth;
 use super::permit::Permit;
 use super::{DispatcherError, Parts, Target};
 use crate::core::delivery::{
-    AfterAttempt, AttemptResult, Decision, Directive, RetryContext, Trigger, WebhookName,
-    after_attempt,
+    AfterAttempt, AttemptResult, Decision, Directive, RetryContext, Trigger, after_attempt,
 };
 use crate::core::event::EventType;
-use crate::core::health::{Health, HealthEvidence};
+use crate::core::health::HealthEvidence;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::sockets::Shortage;
@@ -24,38 +22,10 @@ use crate::webhook::{AttemptReport, Message, WebhookSettings};
 /// How the task of a due delivery ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// A request was sent.
-    Attempted(Box<Attempted>),
+    /// A request was sent, and this is recorded or not.
+    Attempted(Box<FinishedAttempt>, bool),
     /// Nothing was sent: the delivery to this job's lane is no longer pending, or cannot be sent now.
     Skipped(JobId),
-}
-
-/// A finished attempt.
-#[derive(Debug)]
-pub(super) struct Attempted {
-    pub(super) event_id: String,
-    pub(super) job_id: JobId,
-    pub(super) number: u32,
-    pub(super) status: Option<u16>,
-    pub(super) duration: Duration,
-    /// Whether it is recorded.
-    pub(super) recorded: bool,
-    pub(super) after: AfterAttempt,
-    /// How long the webhook is paused at its request.
-    pub(super) pause: Option<Duration>,
-    pub(super) disables: bool,
-    pub(super) error: Option<String>,
-    /// The webhook that gets the event instead.
-    pub(super) fallback: Option<WebhookName>,
-    /// The webhook's health, if the attempt has changed it.
-    pub(super) health: Option<Health>,
-}
-
-impl Attempted {
-    /// Whether it changes the webhook's row.
-    pub(super) fn changes_row(&self) -> bool {
-        self.disables || self.pause.is_some()
-    }
 }
 
 /// Why an attempt is made while the webhook is held.
@@ -104,39 +74,24 @@ pub(super) async fn attempt(
     telemetry::attempted(&webhook.name, &report.result, after, report.duration, lag);
     let is_undelivered = is_undelivered_challenge(delivery.kind, delivery.expires_at, after);
     let fallback = webhook.fallback.clone().filter(|_| is_undelivered);
-    let disables = disables(&report.result, report.directive);
-    let mut attempted = Attempted {
-        event_id: delivery.event_id,
-        job_id: delivery.job_id,
-        number,
-        status: report.result.status(),
-        duration: report.duration,
-        recorded: false,
-        after,
-        pause,
-        disables: disables.is_some(),
-        error: report.result.error(),
-        fallback: fallback.clone(),
-        health: health.as_ref().map(|record| record.health.clone()),
-    };
     let trigger = match (delivery.is_replay, probe) {
         (true, _) => Trigger::Manual,
         (false, Some(_)) => Trigger::Probe,
         (false, None) => Trigger::Schedule,
     };
-    let mut recorded = report.attempt(&attempted.event_id, &webhook.name, number, trigger);
-    recorded.error = recorded.error.map(|error| with_end(error, after));
-    let record = FinishedAttempt {
-        attempt: recorded,
-        job_id: attempted.job_id.clone(),
+    let mut attempt = report.attempt(&delivery.event_id, &webhook.name, number, trigger);
+    attempt.error = attempt.error.map(|error| with_end(error, after));
+    let finished = FinishedAttempt {
+        attempt,
+        job_id: delivery.job_id,
         after,
         pause,
-        disables,
+        disables: disables(&report.result, report.directive),
         fallback,
         health,
     };
-    attempted.recorded = parts.recorder.attempted(record).await?;
-    Ok(Ended::Attempted(Box::new(attempted)))
+    let is_recorded = parts.recorder.attempted(finished.clone()).await?;
+    Ok(Ended::Attempted(Box::new(finished), is_recorded))
 }
 
 async fn send(

@@ -2,14 +2,13 @@
 
 use tracing::{debug, error, info, warn};
 
-use super::attempt::Attempted;
 use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
 use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Report};
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
-use crate::store::{Undelivered, WebhookHealth};
+use crate::store::{FinishedAttempt, Undelivered, WebhookHealth};
 use crate::telemetry;
 
 /// Longest event id that is logged, in characters; our own are shorter.
@@ -71,15 +70,11 @@ impl Log {
         }
     }
 
-    pub(super) fn attempted(&mut self, attempted: &Attempted, now: UnixMillis) {
+    pub(super) fn attempted(&mut self, finished: &FinishedAttempt, now: UnixMillis) {
         let webhook = &self.webhook;
-        let Attempted {
-            event_id,
-            job_id,
-            error,
-            ..
-        } = attempted;
-        let retry_in_ms = match attempted.after {
+        let (attempt, job_id) = (&finished.attempt, &finished.job_id);
+        let (event_id, error) = (&attempt.event_id, &attempt.error);
+        let retry_in_ms = match finished.after {
             AfterAttempt::Retry(at) | AfterAttempt::Again(at) => Some(millis(at.since(now))),
             _ => None,
         };
@@ -87,14 +82,14 @@ impl Log {
             %webhook,
             %job_id,
             event_id,
-            attempt = attempted.number,
-            status = attempted.status,
-            duration_ms = millis(attempted.duration),
+            attempt = attempt.number,
+            status = attempt.status,
+            duration_ms = attempt.duration_ms,
             error,
             retry_in_ms,
             "attempted"
         );
-        let change = match attempted.after {
+        let change = match finished.after {
             AfterAttempt::Delivered => self.trouble.note(None, now),
             AfterAttempt::Retry(_) | AfterAttempt::Again(_) => self.trouble.note(Some(()), now),
             AfterAttempt::Exhausted => {
@@ -102,7 +97,7 @@ impl Log {
                 None
             }
             AfterAttempt::Expired => {
-                let (fallback, error) = (attempted.fallback.as_ref(), error.as_deref());
+                let (fallback, error) = (finished.fallback.as_ref(), error.as_deref());
                 self.event_expired(job_id, event_id, fallback, error);
                 None
             }
@@ -119,7 +114,7 @@ impl Log {
             Some(Report::Ended(())) => info!(%webhook, "the webhook takes events again"),
             None => {}
         }
-        match &attempted.health {
+        match finished.health.as_ref().map(|row| &row.health) {
             Some(Health::Held(hold)) if !self.hold_logged => {
                 self.hold_logged = true;
                 let failures = hold.failures;

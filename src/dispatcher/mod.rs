@@ -292,10 +292,8 @@ impl Dispatcher {
             .into_iter()
             .filter(|delivery| self.lanes.get(&delivery.job_id) != Some(&delivery.event_id))
             .map(|delivery| Undelivered {
-                event_id: delivery.event_id,
-                job_id: delivery.job_id,
-                webhook: name.clone(),
                 fallback: target.webhook.fallback.clone(),
+                ..delivery
             })
             .collect();
         self.expires_at = self.heartbeat.read(|| store.next_expiry(name, now)).await?;
@@ -461,8 +459,8 @@ impl Dispatcher {
         &mut self,
         ended: Result<Result<Ended, DispatcherError>, tokio::task::JoinError>,
     ) -> Result<(), DispatcherError> {
-        let attempted = match ended {
-            Ok(Ok(Ended::Attempted(attempted))) => attempted,
+        let (finished, is_recorded) = match ended {
+            Ok(Ok(Ended::Attempted(finished, is_recorded))) => (finished, is_recorded),
             Ok(Ok(Ended::Skipped(job_id))) => {
                 // The row has changed since it was read.
                 self.lanes.remove(&job_id);
@@ -472,12 +470,12 @@ impl Dispatcher {
             Ok(Err(error)) => return Err(error),
             Err(error) => return Err(DispatcherError::Attempt(error.to_string())),
         };
-        if attempted.recorded {
-            self.lanes.remove(&attempted.job_id);
+        if is_recorded {
+            self.lanes.remove(&finished.job_id);
         }
         self.more = true;
-        self.row_changed |= attempted.changes_row();
-        self.log.attempted(&attempted, self.parts.clock.now());
+        self.row_changed |= finished.disables.is_some() || finished.pause.is_some();
+        self.log.attempted(&finished, self.parts.clock.now());
         Ok(())
     }
 }

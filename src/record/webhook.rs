@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{StartedRecord, time};
 use crate::core::health::Health;
@@ -10,7 +11,7 @@ use crate::core::time::UnixMillis;
 use crate::store::{WebhookCounts, WebhookHealth};
 
 /// The health of a webhook in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HealthWord {
     Ready,
@@ -49,17 +50,21 @@ impl fmt::Display for HealthWord {
 }
 
 /// What decides whether events are sent to a webhook.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthUpdate<'a> {
+    #[schema(required, format = DateTime)]
     disabled_at: Option<String>,
+    #[schema(required)]
     disabled_reason: Option<&'a str>,
+    #[schema(required, format = DateTime)]
     paused_until: Option<String>,
+    #[schema(required, format = DateTime)]
     held_since: Option<String>,
     failures: u32,
 }
 
 /// A webhook of a job.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobWebhookRecord<'a> {
     name: &'a str,
     #[serde(flatten)]
@@ -67,34 +72,43 @@ pub(crate) struct JobWebhookRecord<'a> {
 }
 
 /// The health of a webhook, and what waits for it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConditionRecord<'a> {
     state: HealthWord,
     #[serde(flatten)]
     health: HealthUpdate<'a>,
+    #[schema(required, format = DateTime)]
     probe_at: Option<String>,
+    #[schema(required)]
     allowed: Option<u32>,
+    #[schema(required)]
     pending: Option<u64>,
+    #[schema(required, format = DateTime)]
     oldest_pending: Option<String>,
+    #[schema(required)]
     exhausted: Option<u64>,
+    #[schema(required)]
     disabled: Option<u64>,
 }
 
 /// A webhook in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ListedWebhookRecord<'a> {
     pub(crate) name: &'a str,
     pub(crate) configured: bool,
+    #[schema(required)]
     pub(crate) url: Option<String>,
+    #[schema(required)]
     pub(crate) events: Option<Vec<&'static str>>,
     #[serde(flatten)]
     pub(crate) condition: ConditionRecord<'a>,
 }
 
 /// A webhook with its settings and its latest attempts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WebhookRecord<'a> {
     pub(crate) name: &'a str,
+    #[schema(required)]
     pub(crate) settings: Option<SettingsRecord<'a>>,
     #[serde(flatten)]
     pub(crate) condition: ConditionRecord<'a>,
@@ -102,8 +116,9 @@ pub(crate) struct WebhookRecord<'a> {
 }
 
 /// The settings of a webhook, without what is secret in them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SettingsRecord<'a> {
+    #[schema(required)]
     pub(crate) url: Option<String>,
     pub(crate) events: Vec<&'static str>,
     pub(crate) timeout_ms: u64,
@@ -111,6 +126,7 @@ pub(crate) struct SettingsRecord<'a> {
     pub(crate) retry_ms: Vec<u64>,
     pub(crate) allow_private: bool,
     pub(crate) headers: Vec<&'a str>,
+    #[schema(required)]
     pub(crate) fallback: Option<&'a str>,
 }
 

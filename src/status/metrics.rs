@@ -165,7 +165,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn however_often_it_is_asked_for_the_database_is_counted_every_five_seconds() {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::driven(Clock::system().now());
+        let clock = Clock::driven(UnixMillis(0));
         let file = folder.path().join("jobs.db");
         let store = Store::create_or_migrate(&file, clock.clone())
             .await

@@ -13,13 +13,13 @@ use url::Url;
 use crate::clock::{Clock, Jitter};
 use crate::core::backoff::lengthen;
 use crate::core::cadence::{PollingPolicy, Progress};
-use crate::core::event::{Event, Subscriptions};
+use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId, JobState};
 use crate::core::observe::{Evidence, Observation, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
 use crate::core::snapshot::Snapshot;
 use crate::core::time::UnixMillis;
-use crate::store::{NewDelivery, Recordable, ScheduleUpdate, Store, StoreError, patiently};
+use crate::store::{Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
@@ -388,8 +388,10 @@ impl Context {
         };
         let summary = Summary::of(&observation, job.created_at);
         self.unknown_words.log(job.id, &observation);
+        let events = observation.events.iter();
+        let webhooks = events.map(|event| self.subscriptions.webhooks(event.kind, job.webhook));
         let recordable = Recordable {
-            deliveries: self.deliveries(&observation, job.webhook),
+            webhooks: webhooks.collect(),
             schedule: schedule_update(job.id, progress, due),
             observation,
         };
@@ -407,23 +409,6 @@ impl Context {
                 Ok(self.later(job, progress))
             }
         }
-    }
-
-    fn deliveries(&self, observation: &Observation, only: Option<&str>) -> Vec<NewDelivery> {
-        let deliveries_of = |event: &Event| {
-            let (event_id, sequence) = (event.id.clone(), event.sequence);
-            self.subscriptions
-                .webhooks(event.kind, only)
-                .into_iter()
-                .map(|webhook| NewDelivery {
-                    event_id: event_id.clone(),
-                    sequence,
-                    webhook,
-                    expires_at: event.expires_at,
-                })
-                .collect::<Vec<_>>()
-        };
-        observation.events.iter().flat_map(deliveries_of).collect()
     }
 
     fn later(&self, job: &Job<'_>, progress: &Progress) -> Next {

@@ -9,7 +9,7 @@ pub mod commits;
 
 pub mod wakeups;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -286,8 +286,7 @@ impl Writer {
         for done in waiting.expired {
             let _ = done.send(true);
         }
-        // Sorted, so that the order is fixed.
-        for webhook in committed.webhooks.iter().collect::<BTreeSet<_>>() {
+        for webhook in &committed.webhooks {
             self.wakeups.wake(webhook);
         }
     }

@@ -7,7 +7,6 @@ use crate::core::delivery::{AfterAttempt, Attempt, Trigger, WebhookName};
 use crate::core::dialect::Basiq;
 use crate::core::job::JobState;
 use crate::core::observe::{Evidence, Tracked, observe};
-use crate::store::NewDelivery;
 
 async fn writer() -> (Writer, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -39,7 +38,7 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
     let evidence = Evidence::Snapshot(Basiq::snapshot(&body, None).unwrap());
     Recordable {
         observation: observe(&job, &evidence, UnixMillis(2), "https://a").unwrap(),
-        deliveries: Vec::new(),
+        webhooks: Vec::new(),
         schedule: ScheduleUpdate {
             job_id: job.id,
             progress: crate::core::cadence::Progress::default(),
@@ -150,18 +149,10 @@ fn everything_a_change_holds_counts() {
     // Also the failure, and its event with both.
     let error = format!(r#"{{"code":"{text}","title":"{text}","detail":"{text}"}}"#);
     assert!(more("failed", &error) > 7 * 3 * 1000);
-    let mut with_deliveries = seen("j", "in-progress", "1");
-    with_deliveries.deliveries = vec![
-        NewDelivery {
-            event_id: "evt_1".to_owned(),
-            sequence: 1,
-            webhook: WebhookName::new("w"),
-            expires_at: None,
-        };
-        100
-    ];
+    let mut with_webhooks = seen("j", "in-progress", "1");
+    with_webhooks.webhooks = vec![vec![WebhookName::new("w"); 100]];
     assert_eq!(
-        with_deliveries.bytes() - plain,
-        100 * size_of::<NewDelivery>()
+        with_webhooks.bytes() - plain,
+        size_of::<Vec<WebhookName>>() + 100 * size_of::<WebhookName>()
     );
 }

@@ -21,6 +21,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
+use crate::support::schemas::assert_output_fits;
+
 /// A folder for a database, and the program beside it.
 struct Shell {
     folder: TempDir,
@@ -51,6 +53,12 @@ impl Said {
         lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// The same, once its JSON has been held against the schema of the command.
+    fn of(self, arguments: &[&str]) -> Self {
+        assert_output_fits(arguments, &self.out);
+        self
     }
 
     fn done(self) -> Self {
@@ -89,7 +97,7 @@ impl Shell {
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().unwrap().into()
+        Said::from(self.command(arguments).output().unwrap()).of(arguments)
     }
 
     /// The database as another program opens it.
@@ -115,7 +123,7 @@ impl Shell {
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        child.wait_with_output().unwrap().into()
+        Said::from(child.wait_with_output().unwrap()).of(arguments)
     }
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 /// What docs/enqueuing.md, "The row", promises.
 const SOON: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ fn waits(world: &World, id: &str) {
 
 /// Milliseconds of paused time since the world began.
 fn elapsed(world: &World) -> i64 {
-    world.clock.now().0 - world.epoch.0
+    world.clock.now().0 - EPOCH.0
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn a_row_is_noticed_whenever_between_two_ticks_it_is_committed() {
 async fn what_is_asked_of_a_row_is_noticed_as_soon() {
     let mut world = attentive("").await;
     let hour = i64::try_from(Duration::from_secs(3600).as_millis()).unwrap();
-    let later = world.epoch.0 + hour;
+    let later = EPOCH.0 + hour;
     for id in ["now", "sooner", "cancelled", "expired", "moved"] {
         waits(&world, id);
         world
@@ -117,7 +117,7 @@ async fn a_changed_webhook_is_the_one_that_gets_the_events() {
                  events = [\"*\"]\nallow_private = true\n";
     let mut world = attentive(other).await;
     world.make("a", &[(0, &[("verify", "success")])]);
-    let later = world.epoch.0 + 5000;
+    let later = EPOCH.0 + 5000;
     world
         .foreign_sql(&format!(
             "INSERT INTO jobs (id, not_before, webhook) VALUES ('a', {later}, 'all')"
@@ -167,7 +167,7 @@ impl Alone {
     /// Starts it over a table that `script` has filled.
     async fn start(script: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let clock = Clock::driven(Clock::system().now());
+        let clock = Clock::driven(EPOCH);
         let store = Store::create_or_migrate(&folder.path().join("jobs.db"), clock.clone())
             .await
             .unwrap();
@@ -263,7 +263,7 @@ async fn ten_thousand_rows_of_one_transaction_are_read_in_pages_and_in_order() {
 #[tokio::test(start_paused = true)]
 async fn all_rows_of_a_large_transaction_are_followed() {
     let mut world = attentive("").await;
-    let later = world.epoch.0 + 3_600_000;
+    let later = EPOCH.0 + 3_600_000;
     world
         .foreign_sql(&format!(
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \

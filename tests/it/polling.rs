@@ -11,7 +11,7 @@ use std::time::Duration;
 use jobtrackd::simulator::{NewJob, Phase, Scenario, Step};
 use serde_json::json;
 
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -91,13 +91,10 @@ async fn the_row_says_how_often_it_was_polled_and_when_the_next_poll_is() {
         .rows("SELECT polls, last_polled_at, next_poll_at, state FROM jobs")
         .await;
     assert_eq!(row[0][0], times.len().to_string());
-    assert_eq!(
-        row[0][1],
-        (world.epoch.0 + times.last().unwrap()).to_string()
-    );
+    assert_eq!(row[0][1], (EPOCH.0 + times.last().unwrap()).to_string());
     let next: i64 = row[0][2].parse().unwrap();
     world.pass(MINUTE).await;
-    let after = world.polled_at("j")[times.len()] + world.epoch.0;
+    let after = world.polled_at("j")[times.len()] + EPOCH.0;
     assert!((after - next).abs() <= 2, "announced {next}, came {after}");
     assert_eq!(row[0][3], "in-progress");
 }

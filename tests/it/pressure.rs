@@ -117,6 +117,7 @@ impl Alone {
         let (clock, jitter) = (world.clock.clone(), Jitter::seeded(7));
         let store = Store::create_or_migrate(&world.database(), clock.clone()).await;
         let store = store.unwrap();
+        world.date_new_jobs().await;
         let job = NewJob {
             id: "j".to_owned(),
             ..NewJob::default()

@@ -8,7 +8,7 @@ use jobtrackd::app::{Daemon, Environment};
 use jobtrackd::simulator::{Fault, FaultRule, HANG, RetryAfter};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ async fn polling_goes_on_where_it_was() {
         .rows("SELECT polls, quiet_polls, next_poll_at FROM jobs")
         .await;
     assert_eq!(row[0][0], polls.to_string());
-    let next = row[0][2].parse::<i64>().unwrap() - world.epoch.0;
+    let next = row[0][2].parse::<i64>().unwrap() - EPOCH.0;
     world.start().await;
     world.pass(100 * SECOND).await;
     let times = world.polled_at("j");
@@ -147,7 +147,7 @@ async fn errors_and_the_grace_of_a_404_are_remembered() {
     let ended = world
         .value("SELECT finished_at FROM jobs WHERE id = 'nowhere'")
         .await;
-    let ended = ended.parse::<i64>().unwrap() - world.epoch.0;
+    let ended = ended.parse::<i64>().unwrap() - EPOCH.0;
     assert!((119_000..121_000).contains(&ended), "{ended}");
     world.pass(20 * SECOND).await;
     let gaps: Vec<i64> = world

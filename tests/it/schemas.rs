@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jobtrackd::core::event::EventType;
@@ -13,33 +12,11 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 
+use crate::support::schemas::{self, folder, strict, validator};
 use crate::support::world::World;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
-}
-
 fn schema(kind: EventType) -> Value {
-    let file = folder().join(format!("{kind}.json"));
-    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
-}
-
-/// The schema for somebody who wants to know every key: receivers must not be so strict, since more keys may come.
-fn strict(mut schema: Value) -> Value {
-    fn close(schema: &mut Value) {
-        let Value::Object(keys) = schema else { return };
-        if let Some(properties) = keys.get_mut("properties").and_then(Value::as_object_mut) {
-            properties.values_mut().for_each(close);
-            keys.insert("additionalProperties".to_owned(), json!(false));
-        }
-    }
-    close(&mut schema);
-    schema
-}
-
-fn validator(schema: &Value) -> Validator {
-    let options = jsonschema::draft202012::options();
-    options.should_validate_formats(true).build(schema).unwrap()
+    schemas::schema(&format!("{kind}.json"))
 }
 
 fn validators() -> BTreeMap<&'static str, Validator> {
@@ -50,12 +27,7 @@ fn validators() -> BTreeMap<&'static str, Validator> {
 
 #[track_caller]
 fn assert_fits(validators: &BTreeMap<&str, Validator>, body: &Value) {
-    let validator = &validators[body["type"].as_str().unwrap()];
-    let errors: Vec<String> = validator
-        .iter_errors(body)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{errors:#?} in {body:#}");
+    schemas::assert_fits(&validators[body["type"].as_str().unwrap()], body);
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +162,7 @@ fn the_asyncapi_document_and_the_page_on_events_name_every_schema() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let mut expected = BTreeSet::from(["asyncapi.yaml".to_owned()]);
+    let mut expected = BTreeSet::from(["asyncapi.yaml", "commands.json"].map(str::to_owned));
     for kind in EventType::iter() {
         let file = format!("{kind}.json");
         assert!(document.contains(&format!("$ref: ./{file}")), "{file}");

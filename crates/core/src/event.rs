@@ -115,6 +115,10 @@ pub struct Event {
     pub created_at: UnixMillis,
     /// The expiry of its challenge; it is not sent after that.
     pub expires_at: Option<UnixMillis>,
+    /// The title of the step that it is about; `None` for the end of a job.
+    pub step: Option<String>,
+    /// The transition that it reports; `None` for other types.
+    pub transition_seq: Option<u32>,
     /// The exact bytes that are sent.
     #[serde(skip)]
     pub body: String,
@@ -184,6 +188,21 @@ impl EventContent<'_> {
             _ => None,
         }
     }
+
+    fn step(&self) -> Option<&str> {
+        match self {
+            Self::Completed | Self::Failed(_) => None,
+            Self::ActionRequired { step, .. } | Self::Delayed { step, .. } => Some(step),
+            Self::StepChanged(transition) => Some(&transition.title),
+        }
+    }
+
+    fn transition_seq(&self) -> Option<u32> {
+        match self {
+            Self::StepChanged(transition) => Some(transition.seq),
+            _ => None,
+        }
+    }
 }
 
 /// Makes an event.
@@ -214,6 +233,8 @@ pub fn event(
         kind,
         created_at: subject.at,
         expires_at: content.expires_at(),
+        step: content.step().map(str::to_owned),
+        transition_seq: content.transition_seq(),
         body: serde_json::to_string(&body)?,
     })
 }

@@ -22,6 +22,8 @@ pub fn sample(kind: EventType, id: &str, webhook: &str, at: UnixMillis) -> Optio
             kind,
             created_at: at,
             expires_at: None,
+            step: None,
+            transition_seq: None,
             body: json!({
                 "type": kind.as_str(),
                 "timestamp": at.rfc3339(),

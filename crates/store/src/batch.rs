@@ -1,6 +1,6 @@
 //! What one transaction records.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jobtrackd_core::cadence::Progress;
@@ -34,13 +34,13 @@ pub struct Batch {
     pub now: Option<UnixMillis>,
 }
 
-/// An observation with the deliveries of its events.
+/// An observation, and who gets its events.
 #[derive(Debug, Clone)]
 pub struct Recordable {
     /// What was seen and decided.
     pub observation: Observation,
-    /// One per event and subscribed webhook.
-    pub deliveries: Vec<NewDelivery>,
+    /// The webhooks that get each of its events, in the order of these.
+    pub webhooks: Vec<Vec<WebhookName>>,
     /// The schedule after the poll that saw it.
     pub schedule: ScheduleUpdate,
 }
@@ -68,7 +68,8 @@ impl Recordable {
                 url,
             ]
         });
-        let events = seen.events.iter().map(|each| Some(&each.body));
+        let events = seen.events.iter();
+        let events = events.flat_map(|each| [Some(&each.body), each.step.as_ref()]);
         let texts: usize = transitions.chain(steps).chain(events).map(length).sum();
         let failure = seen.failure.iter();
         let failure = failure.map(|it| [&it.code, &it.title, &it.detail]);
@@ -79,29 +80,18 @@ impl Recordable {
         let rows = size_of_val(seen.transitions.as_slice())
             + size_of_val(seen.steps.as_slice())
             + size_of_val(seen.events.as_slice())
-            + size_of_val(self.deliveries.as_slice());
+            + size_of_val(self.webhooks.as_slice());
+        let names = self.webhooks.iter();
+        let names: usize = names.map(|each| size_of_val(each.as_slice())).sum();
         let remote = seen.remote.as_ref().map_or(0, |remote| {
             length(remote.resource.as_ref()) + size_of_val(remote.users.as_slice())
         });
-        size_of::<Self>() + rows + texts + errors + remote
+        size_of::<Self>() + rows + names + texts + errors + remote
     }
 }
 
 fn length(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
-}
-
-/// An event on its way to a webhook.
-#[derive(Debug, Clone, Serialize)]
-pub struct NewDelivery {
-    /// The event.
-    pub event_id: String,
-    /// Its sequence in the job.
-    pub sequence: u32,
-    /// The webhook.
-    pub webhook: WebhookName,
-    /// When it expires.
-    pub expires_at: Option<UnixMillis>,
 }
 
 /// The poll schedule of a job, for people and for the next start.
@@ -143,7 +133,7 @@ impl FinishedAttempt {
     }
 }
 
-/// An event that a webhook did not get.
+/// An event that expired before a webhook got it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Undelivered {
     /// The event.
@@ -162,7 +152,7 @@ pub struct Committed {
     /// The jobs whose observation was recorded. The others had changed meanwhile and are to be polled again.
     pub recorded: HashSet<JobId>,
     /// Webhooks that have new deliveries to make.
-    pub webhooks: HashSet<WebhookName>,
+    pub webhooks: BTreeSet<WebhookName>,
     /// Attempts that were not the next ones of their deliveries, because another program changed the rows: event, webhook,
     /// number.
     pub unexpected_attempts: HashSet<(String, WebhookName, u32)>,

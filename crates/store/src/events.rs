@@ -50,6 +50,9 @@ pub struct RecordedEvent {
     pub kind: EventType,
     /// When it happened.
     pub created_at: UnixMillis,
+    /// What distinguishes it from others of its type: the failure's code, else its kind; or the step, with its status after
+    /// a transition. `None` where the row, of an earlier version, does not say it. Cut to 200 characters.
+    pub detail: Option<String>,
     /// The bytes that are sent.
     pub body: String,
 }

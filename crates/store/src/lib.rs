@@ -23,9 +23,7 @@ mod webhooks;
 
 use std::time::Duration;
 
-pub use batch::{
-    Batch, Committed, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate, Undelivered,
-};
+pub use batch::{Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Undelivered};
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
 pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};
 pub use error::{OLDEST_SQLITE, Result, StoreError};

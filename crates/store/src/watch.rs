@@ -48,3 +48,13 @@ pub struct JobProgress {
     /// The deliveries of its events.
     pub deliveries: DeliveryCounts,
 }
+
+impl JobProgress {
+    /// Why the latest poll failed; `None` once one is good again.
+    #[must_use]
+    pub fn latest_error(&self) -> Option<&str> {
+        let progress = &self.summary.row.progress;
+        let error = progress.last_error.as_deref();
+        error.filter(|_| progress.consecutive_errors > 0)
+    }
+}

@@ -1,16 +1,14 @@
 //! A line for each change of a job, a step or a delivery.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
-
-use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::cli::screen::Screen;
 use crate::cli::{steps, text};
-use crate::core::delivery::{DeliveryState, WebhookName};
-use crate::core::job::{Failure, JobId, JobState};
+use crate::core::delivery::WebhookName;
+use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
-use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store, TransitionRow};
+use crate::record::watch::Change;
+use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store};
 
 /// Most jobs that have ended and are still read, since they have pending deliveries.
 const MAX_OPEN: usize = 1000;
@@ -18,56 +16,12 @@ const MAX_OPEN: usize = 1000;
 /// Longest error that is shown, in characters.
 const ERROR_CHARS: usize = 300;
 
-/// One change. The keys are part of what users rely on.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Change<'a> {
-    Job(JobChange<'a>),
-    Step(StepChange<'a>),
-    Delivery(DeliveryChange<'a>),
-}
-
-#[derive(Debug, Serialize)]
-struct JobChange<'a> {
-    at: String,
-    job_id: &'a JobId,
-    state: JobState,
-    steps_done: usize,
-    steps: usize,
-    failure: Option<&'a Failure>,
-    last_error: Option<&'a str>,
-}
-
-#[derive(Debug, Serialize)]
-struct StepChange<'a> {
-    at: String,
-    job_id: &'a JobId,
-    seq: u32,
-    position: u32,
-    title: &'a str,
-    from: Option<&'a str>,
-    to: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct DeliveryChange<'a> {
-    at: String,
-    job_id: &'a JobId,
-    event_id: &'a str,
-    event: &'a str,
-    sequence: u32,
-    webhook: &'a str,
-    attempt: u32,
-    state: &'static str,
-    status: Option<u16>,
-    error: Option<&'a str>,
-}
-
 /// What was printed about a job.
 #[derive(Debug)]
 struct Printed {
     state: JobState,
-    last_error: Option<String>,
+    /// Whether its latest poll had failed.
+    has_error: bool,
     last_seq: u32,
     deliveries: DeliveryCounts,
     attempts: HashSet<(String, WebhookName, u32)>,
@@ -84,7 +38,7 @@ impl Printed {
 pub(in crate::cli) struct Lines {
     json: bool,
     began_at: UnixMillis,
-    printed: HashMap<JobId, Printed>,
+    printed: BTreeMap<JobId, Printed>,
 }
 
 impl Lines {
@@ -92,7 +46,7 @@ impl Lines {
         Self {
             json,
             began_at,
-            printed: HashMap::new(),
+            printed: BTreeMap::new(),
         }
     }
 
@@ -154,24 +108,14 @@ impl Lines {
             let last = printed.map_or(0, |printed| printed.last_seq);
             let steps = detail.transitions.iter();
             let steps = steps.filter(|each| each.seq > last && is_new(each.observed_at));
-            changes.extend(steps.map(|each| step(id, each)));
+            changes.extend(steps.map(|each| Change::step(id, each)));
         }
         let row = &job.summary.row;
-        let last_error = last_error(job);
         let is_same = printed.is_some_and(|printed| {
-            printed.state == row.state && printed.last_error.is_some() == last_error.is_some()
+            printed.state == row.state && printed.has_error == job.latest_error().is_some()
         });
         if !is_same {
-            let (steps_done, steps) = steps::done_of(&job.summary);
-            let of_job = Change::Job(JobChange {
-                at: job.summary.finished_at.unwrap_or(now).rfc3339(),
-                job_id: id,
-                state: row.state,
-                steps_done,
-                steps,
-                failure: job.summary.failure.as_ref(),
-                last_error,
-            });
+            let of_job = Change::job(job, steps::done_of(&job.summary), now);
             // The state at the start comes before all changes.
             let is_first = printed.is_none() && !row.state.is_final();
             changes.insert(if is_first { 0 } else { changes.len() }, of_job);
@@ -182,7 +126,7 @@ impl Lines {
                 is_new(each.started_at)
                     && printed.is_none_or(|printed| !printed.attempts.contains(&key(each)))
             });
-            changes.extend(attempts.filter_map(|each| delivery(id, each, detail)));
+            changes.extend(attempts.filter_map(|each| Change::delivery(each, detail)));
         }
         changes
     }
@@ -200,7 +144,7 @@ impl Lines {
         }
         let printed = Printed {
             state: row.state,
-            last_error: last_error(job).map(str::to_owned),
+            has_error: job.latest_error().is_some(),
             last_seq,
             deliveries,
             attempts,
@@ -209,58 +153,9 @@ impl Lines {
     }
 }
 
-/// Why the latest poll failed.
-fn last_error(job: &JobProgress) -> Option<&str> {
-    let progress = &job.summary.row.progress;
-    let error = progress.last_error.as_deref();
-    error.filter(|_| progress.consecutive_errors > 0)
-}
-
 fn key(attempt: &Attempt) -> (String, WebhookName, u32) {
     let (event, webhook) = (attempt.event_id.clone(), attempt.webhook.clone());
     (event, webhook, attempt.number)
-}
-
-fn step<'a>(job_id: &'a JobId, transition: &'a TransitionRow) -> Change<'a> {
-    Change::Step(StepChange {
-        at: transition.observed_at.rfc3339(),
-        job_id,
-        seq: transition.seq,
-        position: transition.position,
-        title: &transition.title,
-        from: transition.from.as_deref(),
-        to: &transition.to,
-    })
-}
-
-fn delivery<'a>(
-    job_id: &'a JobId,
-    attempt: &'a Attempt,
-    detail: &'a JobDetail,
-) -> Option<Change<'a>> {
-    let mut deliveries = detail.deliveries.iter();
-    let delivery = deliveries
-        .find(|each| each.event_id == attempt.event_id && each.webhook == attempt.webhook)?;
-    let mut events = detail.events.iter();
-    let event = events.find(|each| each.id == attempt.event_id)?;
-    // After an attempt that was not the last one it waited for the next.
-    let state = match attempt.number < delivery.attempts {
-        true => DeliveryState::Pending,
-        false => delivery.state,
-    };
-    let took = Duration::from_millis(attempt.duration_ms);
-    Some(Change::Delivery(DeliveryChange {
-        at: attempt.started_at.plus(took).rfc3339(),
-        job_id,
-        event_id: &attempt.event_id,
-        event: event.kind.as_str(),
-        sequence: event.sequence,
-        webhook: attempt.webhook.as_str(),
-        attempt: attempt.number,
-        state: state.as_str(),
-        status: attempt.status,
-        error: attempt.error.as_deref(),
-    }))
 }
 
 /// A change as a line for people.
@@ -286,7 +181,7 @@ fn plain(change: &Change<'_>) -> String {
                 (None, Some(status)) => format!(": {status}"),
                 (None, None) => String::new(),
             };
-            let (event, webhook, state) = (of.event, outside(of.webhook), of.state);
+            let (event, webhook, state) = (of.event, outside(of.webhook), of.state.as_str());
             let what = format!("{event} to {webhook}: {state}, attempt {}", of.attempt);
             format!("{}  {}  {what}{answer}", of.at, of.job_id)
         }

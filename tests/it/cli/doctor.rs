@@ -61,7 +61,7 @@ impl Patient {
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().unwrap().into()
+        Said::from(self.command(arguments).output().unwrap()).of(arguments)
     }
 
     /// Everything but the network.

@@ -8,7 +8,7 @@ use jobtrackd::core::event::{EventType, Subscriptions};
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::{Evidence, observe};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, NewDelivery, Recordable, ScheduleUpdate, Store};
+use jobtrackd::store::{Batch, Recordable, ScheduleUpdate, Store};
 use serde_json::{Value, json};
 
 use super::Shell;
@@ -33,20 +33,11 @@ impl Shell {
             WebhookName::new("billing"),
             EventType::DEFAULT.to_vec(),
         )]);
-        let deliveries = seen.events.iter().flat_map(|event| {
-            webhooks
-                .webhooks(event.kind, None)
-                .into_iter()
-                .map(|webhook| NewDelivery {
-                    event_id: event.id.clone(),
-                    sequence: event.sequence,
-                    webhook: webhook.clone(),
-                    expires_at: event.expires_at,
-                })
-        });
+        let events = seen.events.iter();
+        let webhooks = events.map(|event| webhooks.webhooks(event.kind, None));
         let batch = Batch {
             observations: vec![Recordable {
-                deliveries: deliveries.collect(),
+                webhooks: webhooks.collect(),
                 schedule: schedule(id, now),
                 observation: seen,
             }],

@@ -22,7 +22,7 @@ impl Shell {
     pub(super) fn billing(&self, arguments: &[&str]) -> Said {
         let url = "https://billing.example/hooks?token=canary";
         let mut command = self.with_billing(url, arguments);
-        command.output().unwrap().into()
+        Said::from(command.output().unwrap()).of(arguments)
     }
 
     /// Sends a sample to a receiver.
@@ -30,7 +30,8 @@ impl Shell {
         let arguments = [&["webhook", "test"], arguments].concat();
         let mut command = self.with_billing(url, &arguments);
         command.env("JOBTRACKD__WEBHOOKS__BILLING__SECRET", SECRET);
-        block_in_place(|| command.output().unwrap().into())
+        let said = block_in_place(|| Said::from(command.output().unwrap()));
+        said.of(&arguments)
     }
 }
 

@@ -61,7 +61,7 @@ async fn events_of_one_job_never_overtake_each_other_whatever_fails() {
         assert!(all.is_sorted(), "{id}: {all:?}");
         let accepted = sequences_of(&world.sink.accepted("all"), id);
         assert!(
-            accepted.windows(2).all(|pair| pair[0] < pair[1]),
+            accepted.len() > 1 && accepted.windows(2).all(|pair| pair[0] < pair[1]),
             "{id}: {accepted:?}"
         );
     }

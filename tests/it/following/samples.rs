@@ -127,6 +127,7 @@ async fn what_the_api_says_of_a_failure_is_passed_through_untouched() {
     let mut world = seen(&bodies).await;
     world.until_ended(MINUTE).await;
     let failures = world.rows("SELECT failure FROM jobs ORDER BY id").await;
+    assert_eq!(failures.len(), steps.len());
     let delivered = world.sink.accepted("all");
     for (number, (sent, failure)) in steps.iter().zip(&failures).enumerate() {
         let sent: Value = serde_json::from_str(sent).unwrap();

@@ -6,7 +6,7 @@ use jobtrackd::simulator::{Fault, FaultRule};
 use serde_json::Value;
 
 use super::{MINUTE, SECOND, endless};
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -29,7 +29,7 @@ pub(super) async fn assert_failed(world: &World, id: &str, kind: &str, at: i64) 
         ))
         .await;
     assert_eq!((row[0][0].as_str(), row[0][2].as_str()), ("failed", "-"));
-    let finished = row[0][1].parse::<i64>().unwrap() - world.epoch.0;
+    let finished = row[0][1].parse::<i64>().unwrap() - EPOCH.0;
     assert!(
         (finished - at).abs() <= 100,
         "{id} ended at {finished} and not {at}"

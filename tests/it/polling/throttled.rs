@@ -4,7 +4,7 @@ use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
 use jobtrackd::store::Store;
 
 use super::{MINUTE, SECOND, assert_gaps, endless, gaps};
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 fn status(status: u16, retry_after: Option<RetryAfter>) -> Fault {
     Fault::Status {
@@ -42,7 +42,6 @@ fn next(world: &World, id: &str, after: i64) -> Option<i64> {
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_is_kept_to_its_last_millisecond_by_the_job_it_was_for_alone() {
     let limited = r#"{"data":[{"code":"too-many-requests","title":"Too many requests"}]}"#;
-    let soon = jobtrackd::clock::Clock::system().now().seconds();
     for (code, retry_after, body, pause, closes) in [
         (429, RetryAfter::Seconds(60), None, 60_000, true),
         (503, RetryAfter::Seconds(60), None, 60_000, true),
@@ -57,7 +56,7 @@ async fn a_retry_after_is_kept_to_its_last_millisecond_by_the_job_it_was_for_alo
         ),
         (
             429,
-            RetryAfter::Text(format!("{}", soon * 1000)),
+            RetryAfter::Text(EPOCH.0.to_string()),
             None,
             3_600_000,
             true,
@@ -152,7 +151,7 @@ async fn a_pause_named_to_a_second_job_is_kept_by_all() {
         assert!(reason.contains("jobtrackd resume"), "{reason}");
         world.pass(70 * MINUTE).await;
         let log = world.control().requests();
-        let mut after = log.iter().map(|r| r.at.0 - world.epoch.0);
+        let mut after = log.iter().map(|r| r.at.0 - EPOCH.0);
         let first = after.find(|at| *at > struck_at).unwrap() - struck_at;
         assert!(
             (pause..=pause + pause / 10 + 1000).contains(&first),

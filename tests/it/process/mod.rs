@@ -11,6 +11,7 @@ mod backup;
 mod damage;
 mod disk;
 mod events;
+mod json;
 mod kills;
 mod locked;
 mod logging;

@@ -76,7 +76,9 @@ async fn an_event_comes_with_the_bytes_its_webhooks_were_sent() {
         .await;
     world.until_ended(Duration::from_secs(60)).await;
     let page = get(&mut world, "/events").await;
-    for (received, cursor) in world.sink.accepted("all").iter().zip(page.column("cursor")) {
+    let (accepted, cursors) = (world.sink.accepted("all"), page.column("cursor"));
+    assert_eq!((accepted.len(), cursors.len()), (2, 2));
+    for (received, cursor) in accepted.iter().zip(cursors) {
         assert!(page.text.contains(&format!("\"body\":{}", received.text())));
         let event = format!(
             "\"cursor\":\"{cursor}\",\"id\":\"{}\",\"job_id\":\"j\"",

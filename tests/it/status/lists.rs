@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobtrackd::simulator::Phase;
 
 use super::client::{Answer, get};
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,6 @@ async fn pages(world: &mut World, path: &str, field: &str, limit: u32) -> Vec<St
 #[tokio::test(start_paused = true)]
 async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shift() {
     let mut world = World::running().await;
-    let at = world.epoch.0;
     for (n, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
         world.make(
             id,
@@ -35,8 +34,9 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
         );
         // Two of them in the same millisecond.
         let row = format!(
-            "INSERT INTO jobs (id, created_at, metadata) VALUES ('{id}', {}, '{{\"n\":1.50}}')",
-            at + n as i64 / 2
+            "INSERT INTO jobs (id, metadata) VALUES ('{id}', '{{\"n\":1.50}}'); \
+             UPDATE jobs SET created_at = {} WHERE id = '{id}'",
+            EPOCH.0 + n as i64 / 2
         );
         world.sql(&row).await;
     }
@@ -53,8 +53,8 @@ async fn jobs_are_listed_newest_first_in_pages_that_rows_and_restarts_do_not_shi
     documented_fields(&first);
     world
         .sql(&format!(
-            "INSERT INTO jobs (id, created_at) VALUES ('f', {})",
-            at + 9
+            "INSERT INTO jobs (id) VALUES ('f'); UPDATE jobs SET created_at = {} WHERE id = 'f'",
+            EPOCH.0 + 9
         ))
         .await;
     world.stop().await;

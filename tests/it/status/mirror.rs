@@ -6,7 +6,7 @@ use jobtrackd::simulator::Phase;
 use reqwest::Method;
 
 use super::client::{answer, get, request};
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,12 +87,11 @@ async fn a_user_s_jobs_come_word_for_word_newest_first_and_in_pages() {
         ("c", "/users/u2/connections/c1"),
         ("d", "/users/u1/connections/c1"),
     ];
-    let at = world.epoch.0;
     for (n, (id, source)) in sources.iter().enumerate() {
         world.tell(id, vec![Phase::verbatim(0, job(id, source))]);
         let row = format!(
-            "INSERT INTO jobs (id, created_at) VALUES ('{id}', {})",
-            at + n as i64
+            "INSERT INTO jobs (id) VALUES ('{id}'); UPDATE jobs SET created_at = {} WHERE id = '{id}'",
+            EPOCH.0 + n as i64
         );
         world.sql(&row).await;
     }

@@ -6,7 +6,7 @@ use jobtrackd::simulator::{HANG, Received};
 
 use super::{HOUR, MINUTE, SECOND, delivering_world, disable, done, everything, outsider, replay};
 use crate::delivering::webhook;
-use crate::support::world::World;
+use crate::support::world::{EPOCH, World};
 
 fn of(job: &str) -> ReplayFilter {
     ReplayFilter {
@@ -141,8 +141,8 @@ async fn many_jobs_are_sent_again_in_the_order_in_which_they_happened() {
     world.until_ended(MINUTE).await;
     let happened: Vec<String> = since(&world, 0).into_iter().map(|each| each.0).collect();
     let from = ReplayFilter {
-        since: Some(world.epoch.plus(5 * SECOND)),
-        until: Some(world.epoch.plus(20 * SECOND)),
+        since: Some(EPOCH.plus(5 * SECOND)),
+        until: Some(EPOCH.plus(20 * SECOND)),
         webhook: Some("all".to_owned()),
         ..everything()
     };

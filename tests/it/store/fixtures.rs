@@ -8,7 +8,7 @@ use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{Failure, FailureKind, JobId};
 use jobtrackd::core::observe::{Evidence, Observation, Tracked, observe};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{DueDelivery, FinishedAttempt, NewDelivery, Recordable, ScheduleUpdate};
+use jobtrackd::store::{DueDelivery, FinishedAttempt, Recordable, ScheduleUpdate};
 
 /// 2026-11-22T15:04:05.123Z.
 pub(crate) const T0: UnixMillis = UnixMillis(1_795_359_845_123);
@@ -56,16 +56,9 @@ pub(crate) fn expired(job: &Tracked) -> Observation {
 
 /// An observation whose events all go to these webhooks.
 pub(crate) fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordable {
-    let deliveries = observation.events.iter().flat_map(|event| {
-        webhooks.iter().map(|webhook| NewDelivery {
-            event_id: event.id.clone(),
-            sequence: event.sequence,
-            webhook: WebhookName::new(webhook),
-            expires_at: event.expires_at,
-        })
-    });
+    let webhooks: Vec<_> = webhooks.iter().map(|name| WebhookName::new(name)).collect();
     Recordable {
-        deliveries: deliveries.collect(),
+        webhooks: vec![webhooks; observation.events.len()],
         schedule: schedule(observation.job_id.as_str(), 1),
         observation,
     }

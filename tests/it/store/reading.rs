@@ -2,10 +2,11 @@
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::store::{JobFilter, JobSummary, TimelineItem};
+use jobtrackd::store::{EventFilter, JobFilter, JobSummary, PAGE_BYTES, TimelineItem};
+use serde_json::json;
 
 use super::bench::Bench;
-use super::fixtures::{body, id};
+use super::fixtures::{body, expired, id, with_deliveries};
 
 /// Jobs `j0`, `j1` … of which every second ended, inserted at three different times.
 async fn many_jobs(count: usize) -> Bench {
@@ -95,6 +96,64 @@ async fn what_is_not_there_is_nothing() {
     assert_eq!(bench.store.detail(&id("1")).await.unwrap(), None);
     assert_eq!(bench.store.tracked(&id("1")).await.unwrap(), None);
     assert_eq!(pages(&bench, None, 5).await, []);
+}
+
+#[tokio::test]
+async fn an_event_has_a_few_words_that_say_what_it_is_about() {
+    let mut bench = Bench::with_jobs(&["1", "2", "3"]).await;
+    let steps = |failed: &str| {
+        let (mfa, queued) = (
+            json!({"type": "mfa"}),
+            json!({"code": "temporary-unavailable-queued"}),
+        );
+        json!({"type": "job", "steps": [
+            {"title": "code?", "status": "in-progress", "result": mfa},
+            {"title": "x".repeat(300), "status": "pending", "result": queued},
+            {"title": "a", "status": failed, "result": {"code": "invalid-credentials"}},
+        ]})
+        .to_string()
+    };
+    bench.sees("1", &steps("pending"), &[]).await;
+    bench.sees("1", &steps("failed"), &[]).await;
+    bench.sees("2", &body(&[("a", "success")]), &[]).await;
+    let late = expired(&bench.tracked("3").await);
+    bench.record(vec![with_deliveries(late, &[])]).await;
+    let all = EventFilter {
+        limit: 100,
+        bytes: PAGE_BYTES,
+        ..EventFilter::default()
+    };
+    let events = bench.store.events(&all).await.unwrap().events;
+    let found: Vec<_> = events
+        .iter()
+        .map(|event| (event.kind.as_str(), event.detail.as_deref()))
+        .collect();
+    let long = "x".repeat(200);
+    assert_eq!(
+        found,
+        [
+            ("job.step_changed", Some("code?: in-progress")),
+            ("job.step_changed", Some(long.as_str())),
+            ("job.step_changed", Some("a: pending")),
+            ("job.delayed", Some(long.as_str())),
+            ("job.action_required", Some("code?")),
+            ("job.step_changed", Some("a: failed")),
+            ("job.failed", Some("invalid-credentials")),
+            ("job.step_changed", Some("a: success")),
+            ("job.completed", None),
+            ("job.failed", Some("expired")),
+        ]
+    );
+    let spoilt = r#"DROP TRIGGER jobs_stay_ended;
+        UPDATE jobs SET failure = 'no JSON' WHERE id = '1';
+        UPDATE jobs SET failure = '{"code":"\ud800"}' WHERE id = '3'"#;
+    bench.outsider.run(spoilt).await.unwrap();
+    let events = bench.store.events(&all).await.unwrap().events;
+    assert_eq!(events[6].detail, None);
+    assert_eq!(
+        events[9].detail.as_deref(),
+        Some("\u{fffd}\u{fffd}\u{fffd}")
+    );
 }
 
 #[tokio::test]

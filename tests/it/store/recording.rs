@@ -1,6 +1,6 @@
 //! Recording observations.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::EventType;
@@ -19,7 +19,7 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
         committed,
         Committed {
             recorded: HashSet::from([id("1")]),
-            webhooks: HashSet::from([WebhookName::new("w"), WebhookName::new("v")]),
+            webhooks: BTreeSet::from([WebhookName::new("w"), WebhookName::new("v")]),
             unexpected_attempts: HashSet::new(),
         }
     );
@@ -121,7 +121,7 @@ async fn a_stale_observation_writes_nothing_while_others_of_its_batch_do() {
         ])
         .await;
     assert_eq!(committed.recorded, HashSet::from([id("2")]));
-    assert_eq!(committed.webhooks, HashSet::from([WebhookName::new("v")]));
+    assert_eq!(committed.webhooks, BTreeSet::from([WebhookName::new("v")]));
     assert_eq!(bench.detail("1").await, before);
     assert_eq!(bench.detail("2").await.events.len(), 1);
 }

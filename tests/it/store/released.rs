@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use jobtrackd::store::{JobFilter, NewJob};
+use jobtrackd::core::event::EventType;
+use jobtrackd::store::{EventFilter, JobFilter, NewJob, PAGE_BYTES};
 use sha2::{Digest as _, Sha384};
 use tempfile::TempDir;
 
@@ -151,6 +152,33 @@ async fn a_released_database_is_brought_up_to_date_with_every_row_and_works() {
         assert!(store.enqueue(&job).await.unwrap());
         let changes = store.changes(last, 9).await.unwrap();
         assert_eq!(changes.len(), 1, "{number}");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn events_of_released_versions_say_why_a_job_failed_and_from_the_fourth_on_what_else_they_are_about()
+ {
+    for number in migrations().into_keys() {
+        let (_folder, file, outsider) = copied(number).await;
+        outsider.leave().await;
+        create(&file).await.unwrap().close().await;
+        let store = open(&file).await.unwrap();
+        let all = EventFilter {
+            limit: 1000,
+            bytes: PAGE_BYTES,
+            ..EventFilter::default()
+        };
+        let page = store.events(&all).await.unwrap();
+        assert!(page.complete && page.events.len() > 9, "{number}");
+        for event in page.events {
+            let has_detail = match event.kind {
+                EventType::Completed => false,
+                EventType::Failed => true,
+                _ => number > 3,
+            };
+            assert_eq!(event.detail.is_some(), has_detail, "{number}: {event:?}");
+        }
         store.close().await;
     }
 }

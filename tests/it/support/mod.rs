@@ -5,5 +5,6 @@ pub(crate) mod hostile;
 pub(crate) mod kept_open;
 pub(crate) mod pty;
 pub(crate) mod receiver;
+pub(crate) mod schemas;
 pub(crate) mod waiting;
 pub(crate) mod world;

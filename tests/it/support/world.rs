@@ -2,6 +2,10 @@
 //!
 //! Time jumps ahead whenever nobody has anything to do, and stands still while SQLite or a socket works, so days pass in
 //! milliseconds and no test waits for real.
+//!
+//! Every world begins at [`EPOCH`], whatever the time of day. SQLite dates new jobs by the computer's clock, which the schema
+//! checks; a trigger that the world adds to its database then sets `created_at` to [`EPOCH`]. A test that needs another
+//! date updates the row.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,12 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::receiver::{SECRET, receiver};
 
+/// When every world begins: 2026-11-22T15:04:05Z. A whole second, as dates in HTTP are.
+pub(crate) const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
+
 /// Where the daemon finds its upstream's key, unless a test says otherwise.
 const API_KEY: &str = "api_key = \"the-api-key\"";
 
 pub(crate) struct World {
-    /// When it began: a whole second of today, because SQLite itself dates the rows that outsiders insert.
-    pub(crate) epoch: UnixMillis,
     pub(crate) clock: Clock,
     pub(crate) simulator: Simulator,
     pub(crate) receiver: Receiver,
@@ -64,8 +69,7 @@ impl World {
 
     /// The same, with a simulator of other settings.
     pub(crate) async fn before(change: impl FnOnce(&mut SimulatorSettings)) -> Self {
-        let epoch = UnixMillis(Clock::system().now().seconds() * 1000);
-        let clock = Clock::driven(epoch);
+        let clock = Clock::driven(EPOCH);
         let mut settings = SimulatorSettings {
             clock: clock.clone(),
             api_key: Some("the-api-key".to_owned()),
@@ -74,7 +78,6 @@ impl World {
         change(&mut settings);
         let receiver = receiver(clock.clone()).await;
         Self {
-            epoch,
             simulator: Simulator::start(settings).await.unwrap(),
             sink: receiver.inbox(),
             receiver,
@@ -165,11 +168,22 @@ impl World {
                 }
                 started => {
                     self.daemon = Some(started.unwrap_or_else(|error| panic!("{error:#}")));
+                    self.date_new_jobs().await;
                     return;
                 }
             }
         }
         panic!("the database stays locked");
+    }
+
+    /// Has the database date new jobs at [`EPOCH`], whoever inserts them. Starting the daemon does it.
+    pub(crate) async fn date_new_jobs(&self) {
+        let trigger = format!(
+            "CREATE TRIGGER IF NOT EXISTS new_jobs_begin_with_the_world AFTER INSERT ON jobs BEGIN \
+             UPDATE jobs SET created_at = {} WHERE id = NEW.id; END",
+            EPOCH.0
+        );
+        self.foreign_sql(&trigger).await;
     }
 
     /// Has the daemon take the settings as they are now.
@@ -292,7 +306,7 @@ impl World {
 
     /// Paused time since the beginning, in milliseconds.
     pub(crate) fn elapsed(&self) -> i64 {
-        self.clock.now().0 - self.epoch.0
+        self.clock.now().0 - EPOCH.0
     }
 
     /// Makes a job of the simulator with these steps' states at these moments, and enqueues it.
@@ -330,14 +344,14 @@ impl World {
         let mine = log
             .iter()
             .filter(|request| request.method == "GET" && request.job.as_deref() == Some(id));
-        mine.map(|request| request.at.0 - self.epoch.0).collect()
+        mine.map(|request| request.at.0 - EPOCH.0).collect()
     }
 
     /// When tokens were asked for, in milliseconds since the start.
     pub(crate) fn tokens_asked_at(&self) -> Vec<i64> {
         let log = self.control().requests();
         let asked = log.iter().filter(|request| request.path == "/token");
-        asked.map(|request| request.at.0 - self.epoch.0).collect()
+        asked.map(|request| request.at.0 - EPOCH.0).collect()
     }
 
     /// The status server's answer to a GET.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::Basiq;
+use crate::event::EventType;
 use crate::job::FailureKind;
 use crate::transition::MISSING;
 
@@ -218,6 +219,33 @@ fn a_queued_step_has_one_event_and_slows_polling_while_it_lasts() {
         ["job.step_changed", "job.step_changed", "job.delayed"]
     );
     assert_eq!(data(&again, "job.delayed")["step"], "b");
+}
+
+#[test]
+fn events_name_their_step_and_their_transition() {
+    let mut steps = challenge(&json!({}));
+    let queued = json!({"code": "temporary-unavailable-queued"});
+    let more = [
+        json!({"title": "later", "status": "pending", "result": queued}),
+        step("last", "failed"),
+    ];
+    steps.as_array_mut().unwrap().extend(more);
+    let seen = show(&mut fresh(), &steps);
+    let named = seen.events.iter();
+    let named: Vec<_> = named
+        .map(|event| (event.kind, event.step.as_deref(), event.transition_seq))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            (EventType::StepChanged, Some("mfa"), Some(1)),
+            (EventType::StepChanged, Some("later"), Some(2)),
+            (EventType::StepChanged, Some("last"), Some(3)),
+            (EventType::Delayed, Some("later"), None),
+            (EventType::ActionRequired, Some("mfa"), None),
+            (EventType::Failed, None, None),
+        ]
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Attempts at deliveries, and what follows from them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use sqlx::Row;
@@ -12,7 +12,7 @@ use super::lanes::Lane;
 use super::rows::{millis, read_columns};
 use super::store::{Store, fetch_all, query};
 use super::webhooks::affect_webhook;
-use crate::{FinishedAttempt, Result, Undelivered};
+use crate::{FinishedAttempt, Result};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
 
@@ -85,7 +85,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct RecordedAttempts {
     /// The lanes whose head may have changed.
-    pub(super) lanes: HashSet<Lane>,
+    pub(super) lanes: BTreeSet<Lane>,
     /// Those that were not the next ones of their deliveries.
     pub(super) unexpected: HashSet<(String, WebhookName, u32)>,
 }
@@ -129,14 +129,15 @@ pub(super) async fn record_attempts(
             .lanes
             .insert(Lane::of(&each.attempt.webhook, &each.job_id));
     }
-    let undelivered = counted.iter().map(|each| Undelivered {
-        event_id: each.attempt.event_id.clone(),
-        job_id: each.job_id.clone(),
-        webhook: each.attempt.webhook.clone(),
-        fallback: each.fallback.clone(),
+    let undelivered = counted.iter().filter_map(|each| {
+        let attempt = &each.attempt;
+        Some((
+            attempt.event_id.as_str(),
+            &attempt.webhook,
+            each.fallback.as_ref()?,
+        ))
     });
-    let undelivered: Vec<Undelivered> = undelivered.collect();
-    let fallbacks = give_to_fallbacks(connection, undelivered.iter()).await?;
+    let fallbacks = give_to_fallbacks(connection, undelivered).await?;
     recorded.lanes.extend(fallbacks);
     Ok(recorded)
 }

@@ -1,6 +1,6 @@
 //! Recording many jobs' changes in one transaction. Each statement takes many rows as one JSON parameter.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 use sqlx::Row;
@@ -12,7 +12,7 @@ use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
 use super::store::{Store, execute, query};
 use super::users::record_users;
-use crate::{Batch, Committed, NewDelivery, Recordable, Result};
+use crate::{Batch, Committed, Recordable, Result};
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::Event;
@@ -93,9 +93,9 @@ pub(super) const RECORD_TRANSITIONS: &str = "
     FROM json_each(?1)";
 
 pub(super) const RECORD_EVENTS: &str = "
-    INSERT INTO events (id, job_id, sequence, type, created_at, body)
+    INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
     SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'created_at',
-           coalesce(?2, value ->> 'text')
+           value ->> 'step', value ->> 'transition_seq', coalesce(?2, value ->> 'text')
     FROM json_each(?1)";
 
 pub(super) const RECORD_DELIVERIES: &str = "
@@ -184,8 +184,8 @@ async fn record_observations(
         changed().flat_map(deliveries),
     )
     .await?;
-    let lanes: HashSet<Lane> = changed().flat_map(lanes).collect();
-    let webhooks: HashSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
+    let lanes: BTreeSet<Lane> = changed().flat_map(lanes).collect();
+    let webhooks: BTreeSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
     promote_heads(connection, &lanes, now).await?;
     Ok(Committed {
         recorded,
@@ -275,12 +275,30 @@ fn events(each: &Recordable) -> impl Iterator<Item = Observed<'_, &Event>> {
     events.map(|event| Observed::of(each, event, Some(&event.body)))
 }
 
-fn deliveries(each: &Recordable) -> impl Iterator<Item = Observed<'_, &NewDelivery>> {
-    let deliveries = each.deliveries.iter();
-    deliveries.map(|delivery| Observed::of(each, delivery, None))
+#[derive(Serialize)]
+struct NewDelivery<'a> {
+    event_id: &'a str,
+    sequence: u32,
+    webhook: &'a WebhookName,
+    expires_at: Option<UnixMillis>,
+}
+
+fn deliveries(each: &Recordable) -> impl Iterator<Item = Observed<'_, NewDelivery<'_>>> {
+    let events = each.observation.events.iter().zip(&each.webhooks);
+    events.flat_map(move |(event, webhooks)| {
+        webhooks.iter().map(move |webhook| {
+            let fact = NewDelivery {
+                event_id: &event.id,
+                sequence: event.sequence,
+                webhook,
+                expires_at: event.expires_at,
+            };
+            Observed::of(each, fact, None)
+        })
+    })
 }
 
 fn lanes(each: &Recordable) -> impl Iterator<Item = Lane> {
-    let deliveries = each.deliveries.iter();
-    deliveries.map(|delivery| Lane::of(&delivery.webhook, &each.observation.job_id))
+    let webhooks = each.webhooks.iter().flatten();
+    webhooks.map(|webhook| Lane::of(webhook, &each.observation.job_id))
 }

@@ -1,6 +1,6 @@
 //! Events in the order of their commits, for receivers that catch up.
 
-use super::rows::{read_all, read_columns};
+use super::rows::{FromRow, Reading, read_all, read_columns};
 use super::store::{Store, fetch_all, integer, query};
 use crate::{EventFilter, EventPage, EventRow, RecordedEvent, Result};
 use jobtrackd_core::event::EventType;
@@ -15,7 +15,15 @@ pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(cursor), 0) FROM even
 macro_rules! page_of_events {
     ($keys:literal) => {
         concat!(
-            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, e.body
+            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, e.body, substr(
+                 CASE e.type
+                 WHEN 'job.failed' THEN (
+                     SELECT coalesce(nullif(trim(failure ->> 'code'), ''), failure ->> 'kind') FROM jobs
+                     WHERE id = e.job_id AND json_valid(failure))
+                 WHEN 'job.step_changed' THEN (
+                     SELECT title || ': ' || to_status FROM transitions
+                     WHERE job_id = e.job_id AND seq = e.transition_seq)
+                 ELSE e.step END, 1, 200) AS detail
              FROM (SELECT cursor, sum(bytes) OVER (ORDER BY cursor) - bytes AS before FROM (",
             $keys,
             ")) AS page CROSS JOIN events AS e ON e.cursor = page.cursor
@@ -101,6 +109,21 @@ read_columns!(EventRow, "events" by "id" {
     id, sequence, kind = "type", created_at,
 });
 
-read_columns!(RecordedEvent, "events" by "id" {
-    cursor, id, job_id, sequence, kind = "type", created_at, body,
-});
+impl FromRow for RecordedEvent {
+    const TABLE: &'static str = "events";
+    const KEY: &'static str = "id";
+
+    fn read(r: &Reading<'_>) -> Result<Self> {
+        Ok(Self {
+            cursor: r.get("cursor")?,
+            id: r.get("id")?,
+            job_id: r.get("job_id")?,
+            sequence: r.get("sequence")?,
+            kind: r.get("type")?,
+            created_at: r.get("created_at")?,
+            // Whatever other programs have made of the job's row, the event is read.
+            detail: r.lossy_text("detail")?,
+            body: r.get("body")?,
+        })
+    }
+}

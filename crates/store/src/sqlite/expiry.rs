@@ -1,6 +1,6 @@
 //! Events that expire before a webhook accepts them, and the webhooks that get them instead.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -36,11 +36,11 @@ pub(super) const RECORD_EXPIRIES: &str = "
 /// expire.
 pub(super) const GIVE_TO_FALLBACKS: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, fallback_for)
-    SELECT d.event_id, v.value ->> 'fallback', d.job_id, d.sequence,
+    SELECT d.event_id, v.value ->> 2, d.job_id, d.sequence,
            CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END, d.webhook
     FROM json_each(?1) AS v
-    JOIN deliveries AS d ON d.event_id = v.value ->> 'event_id' AND d.webhook = v.value ->> 'webhook'
-    LEFT JOIN webhooks AS w ON w.name = v.value ->> 'fallback'
+    JOIN deliveries AS d ON d.event_id = v.value ->> 0 AND d.webhook = v.value ->> 1
+    LEFT JOIN webhooks AS w ON w.name = v.value ->> 2
     WHERE true
     ON CONFLICT (event_id, webhook) DO NOTHING
     RETURNING webhook, job_id";
@@ -92,9 +92,9 @@ pub(super) async fn record_expiries(
     connection: &mut SqliteConnection,
     expiries: &[Undelivered],
     now: UnixMillis,
-) -> Result<HashSet<Lane>> {
+) -> Result<BTreeSet<Lane>> {
     if expiries.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BTreeSet::new());
     }
     let expired = fetch_all(connection, query!(RECORD_EXPIRIES, json(expiries)?, now.0)).await?;
     let mut given_up = HashSet::new();
@@ -104,24 +104,27 @@ pub(super) async fn record_expiries(
     let given_up = expiries
         .iter()
         .filter(|expiry| given_up.contains(&(expiry.event_id.as_str(), expiry.webhook.as_str())));
-    let mut lanes: HashSet<Lane> = given_up
+    let mut lanes: BTreeSet<Lane> = given_up
         .clone()
         .map(|expiry| Lane::of(&expiry.webhook, &expiry.job_id))
         .collect();
+    let given_up = given_up.filter_map(|expiry| {
+        let fallback = expiry.fallback.as_ref()?;
+        Some((expiry.event_id.as_str(), &expiry.webhook, fallback))
+    });
     lanes.extend(give_to_fallbacks(connection, given_up).await?);
     Ok(lanes)
 }
 
-/// Inserts the deliveries to the fallbacks; returns their lanes. An event may be inserted before others that already wait
-/// in its lane.
+/// Inserts the deliveries to the fallbacks (event, webhook, fallback); returns their lanes. An event may be inserted before
+/// others that already wait in its lane.
 pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
-    undelivered: impl Iterator<Item = &'a Undelivered>,
-) -> Result<HashSet<Lane>> {
-    let undelivered: Vec<&Undelivered> =
-        undelivered.filter(|each| each.fallback.is_some()).collect();
+    undelivered: impl Iterator<Item = (&'a str, &'a WebhookName, &'a WebhookName)>,
+) -> Result<BTreeSet<Lane>> {
+    let undelivered: Vec<_> = undelivered.collect();
     if undelivered.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BTreeSet::new());
     }
     let rows = fetch_all(connection, query!(GIVE_TO_FALLBACKS, json(&undelivered)?)).await?;
     let lanes = read_all(&rows)?.into_iter().collect();

@@ -1,6 +1,6 @@
 //! Lanes: the deliveries of one job to one webhook. Of the pending ones only the first, the head, has a due time.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -45,7 +45,7 @@ pub(super) const DEMOTE: &str = change_lanes!(
 );
 
 /// The deliveries of one job to one webhook, sent in order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Lane {
     pub(super) webhook: WebhookName,
     pub(super) job_id: JobId,
@@ -61,7 +61,7 @@ impl Lane {
 }
 
 /// The lanes of these rows. A row that another program has changed is in none.
-pub(super) fn lanes_of(rows: &[SqliteRow]) -> HashSet<Lane> {
+pub(super) fn lanes_of(rows: &[SqliteRow]) -> BTreeSet<Lane> {
     let lanes = rows.iter().filter_map(|row| Lane::from_row(row).ok());
     lanes.collect()
 }
@@ -73,7 +73,7 @@ read_columns!(Lane, "deliveries" by "webhook" {
 /// Makes the first pending delivery of each lane due at `now`, unless it waits for a retry.
 pub(super) async fn promote_heads(
     connection: &mut SqliteConnection,
-    lanes: &HashSet<Lane>,
+    lanes: &BTreeSet<Lane>,
     now: UnixMillis,
 ) -> Result<()> {
     if !lanes.is_empty() {
@@ -85,7 +85,7 @@ pub(super) async fn promote_heads(
 /// Clears the due time of every pending delivery that is not the first of its lane.
 pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
-    lanes: &HashSet<Lane>,
+    lanes: &BTreeSet<Lane>,
 ) -> Result<()> {
     execute(connection, query!(DEMOTE, json(lanes)?)).await?;
     Ok(())

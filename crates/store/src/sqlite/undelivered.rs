@@ -3,7 +3,7 @@
 //! Each page is one transaction, so that the daemon's writer never waits long. If the command is killed in between, the
 //! same command finishes the work.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -146,7 +146,7 @@ impl Store {
             };
             let lanes = lanes_of(&rows);
             promote_heads(connection, &lanes, self.shared.clock.now()).await?;
-            let webhooks: HashSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
+            let webhooks: BTreeSet<&WebhookName> = lanes.iter().map(|lane| &lane.webhook).collect();
             for webhook in webhooks {
                 request_reload(connection, webhook).await?;
             }
@@ -258,7 +258,7 @@ async fn hand_over(
     }
     let mut oldest: Vec<&Waiting> = deliveries.iter().collect();
     oldest.dedup_by_key(|each| &each.job_id);
-    let lanes: HashSet<Lane> = oldest
+    let lanes: BTreeSet<Lane> = oldest
         .iter()
         .map(|each| Lane::of(to, &each.job_id))
         .collect();
