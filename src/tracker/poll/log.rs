@@ -83,11 +83,15 @@ impl UnknownWords {
         let unknown = observation.transitions.iter();
         for step in unknown.filter(|each| each.class == StepClass::Unknown) {
             let word = printable(&step.to, MAX_CODE);
-            let mut words = self.0.lock();
-            if words.len() < MOST_WORDS && words.insert(word.clone()) {
+            if self.is_new(&word) {
                 tracing::warn!(job_id = %id, status = word, "a status that upstream.dialect does not know; the job goes on");
             }
         }
+    }
+
+    fn is_new(&self, word: &str) -> bool {
+        let mut words = self.0.lock();
+        words.len() < MOST_WORDS && words.insert(word.to_owned())
     }
 }
 
@@ -167,6 +171,16 @@ mod tests {
             queued: false,
             limited: false,
             moved: changed,
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_new_once_and_after_a_hundred_none_is() {
+        let words = UnknownWords::default();
+        for number in 0..200 {
+            let word = number.to_string();
+            assert_eq!(words.is_new(&word), number < 100, "{word}");
+            assert!(!words.is_new(&word), "{word}");
         }
     }
 

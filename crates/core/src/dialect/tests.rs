@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
 
 use super::*;
 use crate::job::Failure;
-use crate::snapshot::Verdict;
+use crate::snapshot::{StepClass, Verdict};
 
 /// Reads a fixture, and sums up what it means in a line.
 fn read(dialect: &dyn Dialect, name: &str) -> String {
@@ -329,5 +330,61 @@ fn pointers_follow_rfc_6901() {
     assert_eq!("x".parse::<Pointer>(), Err(InvalidPointer::NoSlash));
     for bad in ["/~", "/~2", "/a~x"] {
         assert_eq!(bad.parse::<Pointer>(), Err(InvalidPointer::Tilde), "{bad}");
+    }
+}
+
+/// JSON, nearly JSON, and any other text.
+fn body() -> impl Strategy<Value = String> {
+    let word = "status|done|object|id|name|error|errors|data|code|message|response|steps|title|result|type|job|state";
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("7".to_owned()),
+        Just("1e999".to_owned()),
+        Just(r#""batch""#.to_owned()),
+        Just(r#""Failed""#.to_owned()),
+        Just(r#""failed""#.to_owned()),
+        any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
+    ];
+    let json = leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4)
+                .prop_map(|items| format!("[{}]", items.join(","))),
+            proptest::collection::vec((word, inner), 0..5).prop_map(|fields| {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(key, value)| format!("\"{key}\":{value}"))
+                    .collect();
+                format!("{{{}}}", fields.join(","))
+            }),
+        ]
+    });
+    prop_oneof![4 => json, 1 => any::<String>()]
+}
+
+proptest! {
+    /// Whatever is answered: no panic, the body verbatim or none, and an end only where the dialect has one.
+    #[test]
+    fn any_answer_is_read_without_harm(status in 100u16..600, body in body(), waits in any::<bool>()) {
+        let headers = HeaderMap::new();
+        let answer = Answer {
+            status,
+            headers: &headers,
+            retry_after: waits.then_some(Duration::from_secs(1)),
+            body: &body,
+        };
+        for entry in &ALL {
+            let dialect = named(entry.name, &json()).unwrap();
+            let _ = dialect.error(&answer).line(status);
+            let read = dialect.read(&answer, None);
+            prop_assert_eq!(&read, &dialect.read(&answer, None));
+            if let Reading::Job(snapshot) = read {
+                prop_assert!(snapshot.body.iter().all(|kept| kept == body.trim()));
+                let ended = snapshot.steps.iter().any(|step| step.class == StepClass::Failed);
+                prop_assert_eq!(matches!(snapshot.verdict, Verdict::Failed(_)), ended);
+            } else if (200..300).contains(&status) {
+                prop_assert!(matches!(read, Reading::Unusable(_)), "{:?}", read);
+            }
+        }
     }
 }
