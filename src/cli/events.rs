@@ -6,8 +6,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::screen::{Screen, Tone, View};
 use super::watch::signals::{Request, Signals, output_is_closed};
 use super::watch::{is_temporary, saw_commit};
 use super::{options, text};
@@ -32,14 +31,7 @@ const SEARCHED: i64 = 10_000;
 const DETAIL_CHARS: usize = 120;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without --after the latest 50 (with --type of the latest 10,000 events), with --follow none: only what \
-                  happens from now on. --after 0 begins with the first. With --json each line is what GET /events has in \
-                  data; whoever keeps the cursor of the last one that was handled goes on with --after and misses \
-                  nothing.\n\nIt reads the database itself, with the daemon up or down. Ctrl-C or SIGTERM ends it: exit 0.\n\n\
-                  Examples:\n  jobtrackd events --follow --json | while read -r event; do handle \"$event\"; done\n  \
-                  jobtrackd events --job 61723 --after 0"
-)]
+#[command(after_help = include_str!("help/events.txt").trim_end())]
 pub(super) struct Args {
     /// Go on with what happens from now on
     #[arg(long, short)]

@@ -53,20 +53,19 @@ pub(super) async fn events(
     }
 }
 
-/// Has page after page of a longer piece of work done, each in a transaction of its own; answers how many deliveries it
-/// changed.
+/// Has page after page of a longer piece of work done, each in a transaction of its own; answers what all of them did.
 ///
 /// # Errors
 /// When a page cannot be done; those before it are.
 pub(super) async fn every(
     mut page: impl AsyncFnMut() -> Result<Page, StoreError>,
-) -> Result<u64, StoreError> {
-    let mut deliveries = 0;
-    loop {
-        let done = page().await?;
-        deliveries += done.deliveries;
-        if done.is_last {
-            return Ok(deliveries);
-        }
+) -> Result<Page, StoreError> {
+    let mut all = Page::default();
+    while !all.is_last {
+        let page = page().await?;
+        all.deliveries += page.deliveries;
+        all.jobs += page.jobs;
+        all.is_last = page.is_last;
     }
+    Ok(all)
 }

@@ -6,10 +6,7 @@ use crate::record::command::{PauseRecord, ResumeRecord};
 use crate::store::{Resumed, Store};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "For an API that has asked for too much by mistake. A daemon that is up polls again at once; one that is \
-                  down, when it starts. If the API throttles again, polls pause again."
-)]
+#[command(after_help = include_str!("help/resume.txt").trim_end())]
 pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]
