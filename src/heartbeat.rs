@@ -63,7 +63,7 @@ impl Heartbeat {
         self.beat();
     }
 
-    /// Awaits `work` and beats meanwhile; for work that depends on another loop, which has a heartbeat of its own.
+    /// Awaits `work` and beats meanwhile; for work that depends on another loop, which has its own heartbeat.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {

@@ -4,7 +4,7 @@
 //!
 //! 1. A program inserts a row into `jobs`. [`tracker::intake`] notices it within 100 ms and hands it to the poller.
 //! 2. [`tracker::poller`] knows when each followed job is due, and starts a poll of it within the limits.
-//! 3. [`tracker`]'s poll task asks the API through [`upstream`], which reads the answer into a
+//! 3. [`tracker`]'s poll task polls the job through [`upstream`], which reads the answer into a
 //!    [`core::resource::Snapshot`].
 //! 4. [`core::observe`] compares the snapshot with what is recorded: step transitions, events, perhaps the job's end.
 //! 5. [`writer`] commits that, with a delivery per event and webhook, in one transaction of the [`store`], and wakes the
@@ -12,13 +12,13 @@
 //! 6. [`dispatcher`] takes the deliveries that are due, in order per job, and decides what follows from each attempt.
 //! 7. [`webhook::Sender`] signs the event's recorded bytes and sends them.
 //!
-//! Nothing leaves the process before the commit in 5; whatever is lost in a crash is done again from the tables.
+//! Nothing is sent before the commit in 5; what was in flight in a crash is done again from the tables.
 //!
 //! # Around it
 //!
-//! [`app`] wires the parts into a daemon, as [`config`] says; [`status`] serves what [`record`] publishes of the tables, and
-//! [`mfa`] relays answers to challenges; [`telemetry`] and [`logging`] say how it goes; [`cli`] holds the commands.
-//! [`simulator`] stands in for the API in tests and the demo.
+//! [`app`] makes a daemon of the parts and the [`config`]; [`status`] serves what [`record`] publishes of the tables, and
+//! [`mfa`] relays answers to challenges; [`telemetry`] holds the metrics, [`logging`] the logs, [`cli`] the commands.
+//! [`simulator`] takes the API's place in tests and the demo.
 
 pub use jobtrackd_clock as clock;
 pub use jobtrackd_core as core;

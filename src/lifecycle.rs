@@ -13,11 +13,11 @@ use tracing::warn;
 
 pub use manager::{MORE_TIME, ServiceManager};
 
-/// How long work in flight may take to finish after the first signal; then it is given back and done again
-/// after the next start.
+/// How long work in flight may take to finish after the first signal; then it is dropped and done again after the next
+/// start.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// What an operator asked for.
+/// What a signal asks the daemon to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// SIGTERM or SIGINT.
@@ -32,7 +32,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    /// Taken from the system, so that a write beyond `RLIMIT_FSIZE` fails instead of ending the process.
+    /// Handled, so that a write beyond `RLIMIT_FSIZE` fails instead of ending the process.
     _file_size: Signal,
 }
 
@@ -107,7 +107,7 @@ impl Tasks {
         };
         tokio::select! {
             () = waiting => {}
-            () = tokio::time::sleep(GRACE) => warn!("work in flight was given back; it is done again after the next start"),
+            () = tokio::time::sleep(GRACE) => warn!("work in flight was dropped; it is done again after the next start"),
             () = hurry.cancelled() => warn!("stopping at once; what is in flight is done again after the next start"),
         }
         self.running.shutdown().await;

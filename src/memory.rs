@@ -1,4 +1,4 @@
-//! Memory that is counted, in bytes, before it is used: whoever needs some waits until others have given theirs back.
+//! Memory that is reserved, in bytes, before it is used: a reservation waits until enough of the others are dropped.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Memory is counted in KiB.
 const UNIT: usize = 1 << 10;
 
-/// So much memory for one purpose. Clones share it.
+/// The memory for one purpose. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Memory {
     free: Arc<Semaphore>,
     total: u32,
 }
 
-/// Memory that is taken, until it is dropped.
+/// Memory that is reserved, until this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     memory: Memory,
@@ -22,7 +22,7 @@ pub struct Reservation {
 }
 
 impl Memory {
-    /// So many bytes.
+    /// This many bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
         let total = units(bytes);
@@ -32,8 +32,8 @@ impl Memory {
         }
     }
 
-    /// Takes so many bytes, all there are if it is more than that, as soon as they are free; whoever came first goes first.
-    /// Dropping the future takes nothing.
+    /// Reserves this many bytes, or all if it is more, as soon as they are free, in the order of the calls. Dropping the
+    /// future reserves nothing.
     pub async fn reserve(&self, bytes: usize) -> Reservation {
         let units = units(bytes).min(self.total);
         Reservation {
@@ -58,7 +58,7 @@ impl Memory {
 }
 
 impl Reservation {
-    /// Makes it so many bytes, or all there are: what is not needed is given back at once, what is missing is waited for.
+    /// Changes it to this many bytes, or all: what is not needed is free at once, what is missing is waited for.
     pub async fn resize(&mut self, bytes: usize) {
         let needed = units(bytes).min(self.memory.total) as usize;
         let held = self.taken.num_permits();

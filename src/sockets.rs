@@ -1,5 +1,5 @@
-//! Connections to others: what all HTTP clients have in common, why a request failed, and what this process is short of
-//! when it opens a connection, which is not a failure of the peer.
+//! Outgoing connections: what all HTTP clients have in common, why a request failed, and what this process lacks when it
+//! cannot open a connection, which is not a failure of the peer.
 
 use std::error::Error;
 use std::io;
@@ -14,19 +14,19 @@ use crate::clock::Clock;
 use crate::core::recurring::{Recurring, Report};
 pub use crate::core::shortage::Shortage;
 
-/// How requests name their sender.
+/// The `User-Agent` of requests.
 pub const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
 
-/// Longest time for a connection to be there: name, TCP and TLS together.
+/// Longest time to open a connection: name, TCP and TLS together.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the connections of one client are used: a busy one would never learn of another address of its host.
+/// How long the connections of one client are used: a busy one would never look up the address of its host again.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A shortage is over when no connection was short of anything for so long.
+/// A shortage is over when no connection lacked anything for this long.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Most links of a chain of errors that are followed.
@@ -61,7 +61,7 @@ pub fn cause(error: &(dyn Error + 'static)) -> String {
         .unwrap_or_default()
 }
 
-/// Whether connections can be opened, as all who open some have found. Clones share it.
+/// Whether connections can be opened, as reported by all clients. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Sockets(watch::Sender<Option<Shortage>>);
 
@@ -72,7 +72,7 @@ impl Sockets {
         sleep(PAUSE).await;
     }
 
-    /// What connections are short of just now. No request is to keep its connection then: others have none.
+    /// What connections lack now. Requests should close their connections then, so that others can be opened.
     #[must_use]
     pub fn shortage(&self) -> Option<Shortage> {
         *self.0.borrow()
@@ -93,7 +93,7 @@ impl Sockets {
                 None => {}
             }
             if short.is_none() {
-                // The sender is here, so this cannot fail.
+                // `self` holds the sender, so this cannot fail.
                 let _ = noted.changed().await;
             } else if timeout(QUIET, noted.changed()).await.is_err() {
                 self.0.send_replace(None);
@@ -109,13 +109,13 @@ pub fn links<'a>(
     std::iter::successors(Some(error), |link| next_link(*link)).take(MAX_CHAIN)
 }
 
-/// A lookup of a name does not say what it was short of, so the system is asked again.
+/// A failed lookup of a name does not say what it lacked, so that is tried out.
 fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
     let mut found = links(error)
         .filter_map(|link| link.downcast_ref::<io::Error>())
         .filter(|error| error.raw_os_error().is_some());
     let of = |error: &io::Error| {
-        // Others have their numbers for reasons of the network.
+        // Other systems use these numbers for errors of the network.
         Shortage::of(error)
             .filter(|short| matches!(short, Shortage::Descriptors | Shortage::Memory))
     };

@@ -1,6 +1,6 @@
 //! The one choice of cryptography: rustls with ring.
 //!
-//! reqwest is built without a provider of its own and panics when a client is made before one is installed, so every
+//! reqwest is built without its own provider and panics when a client is made before one is installed, so every
 //! module that makes a client calls [`install_provider`] first. Certificates are checked against the system's roots
 //! (rustls-platform-verifier), which on Linux come from the `ca-certificates` package or `SSL_CERT_FILE`.
 

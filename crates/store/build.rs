@@ -1,4 +1,4 @@
-//! Has the crate built again when the migrations change, which `sqlx::migrate!` reads as it is compiled.
+//! Rebuilds the crate when the migrations change, which `sqlx::migrate!` reads when it is compiled.
 
 fn main() {
     println!("cargo::rerun-if-changed=../../migrations");

@@ -116,7 +116,7 @@ impl Engine {
         if let Some(until) = store.upstream_pause(&prepared.polling.api_origin).await?
             && until > clock.now()
         {
-            prepared.upstream.rest(until.since(clock.now()));
+            prepared.upstream.pause_for(until.since(clock.now()));
         }
         let upstream = watch::Sender::new(prepared.upstream);
         let wakeups = Wakeups::default();
@@ -333,7 +333,7 @@ impl Engine {
 fn keep_pause(before: &Upstream, now: &Upstream) {
     let at = Instant::now();
     if let Some(until) = before.gate().pause(at) {
-        now.rest(until.saturating_duration_since(at));
+        now.pause_for(until.saturating_duration_since(at));
     }
 }
 

@@ -317,25 +317,25 @@ async fn open(
     environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<(InstanceLock, Store)> {
-    let place = DatabaseFile {
+    let file = DatabaseFile {
         create: database.create,
         ..DatabaseFile::new(&database.path, database.allow_network_filesystem)
     };
     // Before the lock, which an unsuitable file system may refuse with a less clear error.
-    place.check()?;
+    file.check()?;
     let note = format!(
         "pid {}, since {}",
         std::process::id(),
         environment.clock.now()
     );
-    let mut lock = InstanceLock::take(place.path, &note)?;
-    let store = open_patiently(place, environment, stop).await?;
-    lock.cover(place.path)?;
+    let mut lock = InstanceLock::take(file.path, &note)?;
+    let store = open_patiently(file, environment, stop).await?;
+    lock.cover(file.path)?;
     Ok((lock, store))
 }
 
 async fn open_patiently(
-    place: DatabaseFile<'_>,
+    file: DatabaseFile<'_>,
     environment: &Environment,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
@@ -344,7 +344,7 @@ async fn open_patiently(
     manager.status("Opening the database".to_owned());
     loop {
         let clock = environment.clock.clone();
-        match Store::create_or_migrate(place, clock).await {
+        match Store::create_or_migrate(file, clock).await {
             Err(error) if error.is_temporary() => {
                 manager.status(format!("Waiting for the database: {error}"));
                 if !std::mem::replace(&mut was_logged, true) {

@@ -162,7 +162,10 @@ fn reload(
 
 fn refuse(daemon: &Daemon, error: &anyhow::Error) {
     let error = format!("{error:#}");
-    error!(error, "the configuration was not taken; the old one stays");
+    error!(
+        error,
+        "the configuration was refused; the old one stays in use"
+    );
     telemetry::reloaded(false);
     daemon.set_reload_error(Some(error));
 }

@@ -86,10 +86,10 @@ mod tests {
 
     #[test]
     fn problems_come_first_and_on_one_line() {
-        let report = report(&["the disk is full"], &["no token can be had\nsince noon"]);
+        let report = report(&["the disk is full"], &["there is no token\nsince noon"]);
         assert_eq!(
             status(&report, None, Some("bad configuration\n  a: unknown key")),
-            "Not ready: the disk is full | Degraded: no token can be had\\nsince noon | \
+            "Not ready: the disk is full | Degraded: there is no token\\nsince noon | \
              The last reload was refused, the old settings stay: bad configuration; a: unknown key | \
              Following 1204 jobs, 1 poll in flight"
         );

@@ -33,7 +33,7 @@ pub(super) struct StrandedEvents(Arc<RwLock<Found>>);
 #[derive(Debug, Default)]
 struct Found {
     now: Vec<Unconfigured>,
-    /// All webhooks found since the start: their metrics go on, so that they return to zero.
+    /// All webhooks found since the start: their metrics are kept, so that they return to zero.
     ever: BTreeSet<WebhookName>,
 }
 

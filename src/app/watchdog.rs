@@ -78,11 +78,11 @@ impl Watchdog {
             telemetry::stalled(name);
             error!(
                 part = name,
-                "a part has stalled; the watchdog is not fed until it goes on"
+                "a part has stalled; the watchdog is not fed until it advances"
             );
         }
         for name in stalled.iter().filter(|name| !now.contains(name)) {
-            info!(part = name, "a part that had stalled goes on");
+            info!(part = name, "a part that had stalled advances again");
         }
         *stalled = now;
         self.loops.request_beats();

@@ -1,4 +1,4 @@
-//! What to type after an error of the database, where its own text does not say so.
+//! What to do about an error of the database, when its text does not say so.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::privilege::reads_as_root;
 use crate::store::{LockError, StoreError};
 
-/// The way on from an error, found by its causes.
+/// The remedy for an error, found by its causes.
 pub(super) fn on(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let of_store = cause.downcast_ref::<StoreError>().and_then(of_store);
@@ -37,13 +37,13 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Short(_) => "try again; see what the limits are: ulimit -a; quota -v",
         StoreError::Full => "make room, and try again; see how much there is: df -h",
         StoreError::Damaged(_) | StoreError::Failed { .. } => {
-            "see what is wrong, and restore a backup if it must be: jobtrackd doctor"
+            "see what is wrong, and restore a backup if necessary: jobtrackd doctor"
         }
         StoreError::Inconsistent { .. } | StoreError::Other(_) => {
             "see what is wrong: jobtrackd doctor"
         }
         StoreError::OldSqlite(_) => "install a newer jobtrackd; SQLite is built in",
-        // These say it themselves.
+        // Their texts have a remedy.
         StoreError::Missing(_)
         | StoreError::SecondName { .. }
         | StoreError::NetworkFilesystem { .. }

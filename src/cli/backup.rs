@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Where to put the copy
     #[arg(value_name = "FILE", value_parser = file)]
     file: PathBuf,
-    /// Replace FILE if it is there
+    /// Replace FILE if it exists
     #[arg(long)]
     force: bool,
     /// Print one JSON object
@@ -65,7 +65,7 @@ pub(super) fn record<'a>(path: &'a str, copied: &Copied, took: Duration) -> Back
     }
 }
 
-/// Root makes the copy as the owner of the database's folder, and puts it in place himself.
+/// As root: makes the copy as the owner of the database's folder, and gives it its name as root.
 fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Result<Copied> {
     let owner = Owner::of(&database.path)?;
     if geteuid().is_root() {
@@ -73,7 +73,7 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     }
     let writer = owner.as_ref().map(Owner::ids);
     let runtime = runtime()?;
-    // Before there is a file that a signal would leave behind.
+    // Before a file is created, which a signal would leave behind.
     let mut signals = {
         let _guard = runtime.enter();
         listen()?
@@ -94,12 +94,12 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     Ok(copied)
 }
 
-/// Whether the next signal is one to end. A terminal that goes away ends nothing.
+/// Whether the next signal is one to stop. A terminal that goes away stops nothing.
 pub(super) async fn is_end(signals: &mut Signals) -> bool {
     signals.next().await == Request::Stop
 }
 
-/// The signals from now on; in a runtime.
+/// Listens to signals; must be called in a runtime.
 pub(super) fn listen() -> anyhow::Result<Signals> {
     Signals::listen().context("the program cannot listen to signals")
 }

@@ -1,4 +1,4 @@
-//! `cancel`: jobs are followed no longer.
+//! `cancel`: stops following jobs.
 
 use anyhow::bail;
 

@@ -1,4 +1,4 @@
-//! An open challenge: what the user has to answer, until when, and where.
+//! An open challenge: the questions, until when, and where to answer.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::store::StepRow;
 /// Most questions that are listed.
 const MOST_INPUTS: usize = 20;
 
-/// The facts of a step's challenge, each with its name; nothing when it has none.
+/// The facts of a step's challenge, each with its name; empty when it has none.
 pub(super) fn facts(step: &StepRow, view: &View) -> Vec<Fact> {
     let Some(challenge) = challenge_of(step.result.as_deref()) else {
         return Vec::new();

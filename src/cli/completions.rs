@@ -1,4 +1,4 @@
-//! `completions`: what a shell has to know to complete a command line.
+//! `completions`: scripts with which a shell completes command lines.
 
 use clap::Command;
 use clap::builder::TypedValueParser;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, command: &Command) -> anyhow::Result<()> {
     print(&String::from_utf8(script)?)
 }
 
-/// The command line without what its help hides; clap_complete would offer that too.
+/// The command line without hidden options and commands, which clap_complete would offer too.
 fn offered(command: &Command) -> Command {
     let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
     Command::new(NAME)

@@ -1,4 +1,4 @@
-//! `deliveries`: the deliveries of all jobs, and those that an operator gives up.
+//! `deliveries`: lists deliveries, and gives some up.
 
 mod give_up;
 
@@ -13,7 +13,7 @@ use crate::core::job::JobId;
 use crate::record::ListedDeliveryRecord;
 use crate::store::{DeliveryFilter, DeliveryRow, Store};
 
-/// Searches before it is printed where they stopped; each goes through 10,000 events.
+/// Most searches, each of 10,000 events; then it is printed where they stopped.
 const SEARCHES: usize = 10;
 
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// Only deliveries of events of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,
-    /// Go on with the events before this place; a note of an earlier list names it
+    /// Continue before this cursor, which a note of an earlier list names
     #[arg(long, value_name = "CURSOR")]
     before: Option<i64>,
     /// At most this many
@@ -47,7 +47,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Give an event up: do not send it any more, and go on with the next one
+    /// Give up an event: stop sending it, and continue with the next one
     GiveUp(give_up::Args),
 }
 
@@ -87,13 +87,13 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
         screen.line(&view.dim(&note));
     } else if let Some(before) = stopped.filter(|_| !full) {
         screen.note(&format!(
-            "older events were not searched; go on with: --before {before}"
+            "older events were not searched; continue with: --before {before}"
         ));
     }
     Ok(())
 }
 
-/// Notes why deliveries are not there that cannot be read.
+/// Notes why deliveries that cannot be read are left out.
 pub(super) fn note_left_out(unreadable: &[String], screen: &mut Screen) {
     for error in unreadable {
         let error = text::error(error);

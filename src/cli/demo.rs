@@ -1,9 +1,9 @@
-//! `jobtrackd demo`: the whole of it in half a minute, with nothing needed and nothing left behind.
+//! `jobtrackd demo`: everything at work for half a minute, without any preparation, and without a trace afterwards.
 //!
-//! A simulated API, a webhook receiver and the daemon run in one process and meet over loopback sockets and a database
-//! in a temporary folder, as they would in production. The demo drives them from outside: it inserts rows and answers
-//! challenges, while `watch` shows what the database holds. At the end it compares three independent records: what the
-//! API showed, what the daemon recorded, and what the webhooks received.
+//! A simulated API, a webhook receiver and the daemon run in one process and communicate over loopback sockets and a
+//! database in a temporary folder, as they would in production. The demo drives them from outside: it inserts rows and
+//! answers challenges, while `watch` shows the database. At the end it compares three independent records: what the API
+//! answered, what the daemon recorded, and what the webhooks received.
 
 mod documents;
 mod driver;
@@ -37,7 +37,7 @@ use crate::logging;
 use crate::store::Store;
 use report::{Check, Report};
 
-/// How often the demo does what is due, at most.
+/// How often the demo checks what is due.
 const TICK: Duration = Duration::from_millis(100);
 
 /// See everything at work: a simulated API, webhooks and the daemon, on this machine alone
@@ -67,9 +67,9 @@ pub struct DemoArgs {
 /// Why the demo ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finish {
-    /// Nothing more was to be expected.
+    /// Everything has ended.
     Over,
-    /// The time was up.
+    /// The time limit was reached.
     TimeUp,
     /// A signal ended it.
     Interrupted,
@@ -147,7 +147,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     verdict(&checks, finish, args.limit)
 }
 
-/// Shows what happens until nothing more is to be expected, the time is up, or a signal ends it.
+/// Shows what happens until everything has ended, the time limit is reached, or a signal ends it.
 async fn show(
     args: &DemoArgs,
     sandbox: &Sandbox,
@@ -189,7 +189,7 @@ async fn show(
     Ok(finish)
 }
 
-/// Drives the demo until nothing more is to be expected and a while of silence has confirmed it.
+/// Drives the demo until everything has ended, and nothing happens for a while after that.
 async fn drive(
     sandbox: &Sandbox,
     store: &Store,
@@ -214,7 +214,7 @@ async fn drive(
     Ok(Finish::TimeUp)
 }
 
-/// Removes the folder, or keeps it and answers where it is.
+/// Removes the folder, or keeps it and returns its path.
 fn leave(folder: TempDir, keep: bool) -> anyhow::Result<Option<PathBuf>> {
     if keep {
         return Ok(Some(folder.keep()));

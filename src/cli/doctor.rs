@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
 
     let (sources, borrowed) = configuration::with_credentials(sources);
     let loaded = load(&sources);
-    // Nothing when the configuration is bad, or its secrets may not be read from here.
+    // `None` when the configuration is bad, or its secrets may not be read.
     let settings = loaded.as_ref().ok();
     let database = match settings {
         Some(settings) => Some(settings.database.clone()),
@@ -143,7 +143,7 @@ impl Report {
             self.screen.line(&format!("{:INDENT$}{line}", ""));
         }
         let advice = finding.advice.as_deref().unwrap_or_default();
-        // A command that is broken over lines could not be copied.
+        // A command that is wrapped could not be copied.
         for line in advice.replace("; run: ", "\nrun: ").lines() {
             let line = view.dim(line);
             self.screen.line(&format!("{:ADVICE_INDENT$}{line}", ""));

@@ -1,4 +1,4 @@
-//! `enqueue`: jobs are handed over to be followed.
+//! `enqueue`: inserts jobs to follow.
 
 use std::io::{BufRead, BufReader, Read, StdinLock};
 
@@ -28,7 +28,7 @@ const LINE_BYTES: u64 = 4096;
 /// Longest id that is printed, in characters; a longer one is refused anyway.
 const ID_CHARS: usize = 200;
 
-/// Most columns that short ids are filled up to.
+/// Most columns to which short ids are padded.
 const MOST_ALIGNED: usize = 40;
 
 /// The id that means standard input.
@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// Where to poll, when not /jobs/{id}: a path, or a URL of the API's own origin; only with one ID
     #[arg(long)]
     url: Option<String>,
-    /// A JSON object of at most 16 KiB, handed on in every event
+    /// A JSON object of at most 16 KiB, part of every event
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     /// The one webhook to send to, which must be configured [default: all that subscribe]
@@ -80,7 +80,7 @@ impl Args {
         self.ids.iter().any(|id| id == STDIN)
     }
 
-    /// Checks what the parser cannot.
+    /// Checks that the parser cannot make.
     ///
     /// # Errors
     /// A usage error.
@@ -162,7 +162,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
 /// An id, and its line of standard input.
 type Line = (String, Option<u64>);
 
-/// Jobs on their way into the database, and how many were refused.
+/// Inserts jobs, and counts those that are refused.
 struct Queue<'a> {
     args: &'a Args,
     rules: &'a EnqueueRules,
@@ -195,7 +195,7 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Inserts a batch in one transaction, and prints what became of each.
+    /// Inserts a batch in one transaction, and prints the result of each.
     async fn insert(&mut self, batch: Vec<Line>) -> anyhow::Result<()> {
         let now = self.screen.view.now;
         let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
@@ -223,7 +223,7 @@ impl Queue<'_> {
         Ok(())
     }
 
-    /// Why a job is not inserted. An id that is wrong is left to the table.
+    /// Why a job is not inserted. A wrong id is refused by the table.
     fn refusal(&self, job: &NewJob, now: UnixMillis) -> Option<String> {
         let (webhook, url) = (job.webhook.as_deref(), job.url.as_deref());
         let (deadline, not_before) = (job.deadline_at, job.not_before);
@@ -244,10 +244,7 @@ impl Queue<'_> {
         self.all += 1;
         let (outcome, (tone, mark, text), reason) = match outcome {
             Enqueued::New => ("enqueued", (Tone::Good, "✓", "enqueued"), None),
-            Enqueued::Known => {
-                let there = (Tone::Dim, "·", "already there, left as it is");
-                ("exists", there, None)
-            }
+            Enqueued::Exists => ("exists", (Tone::Dim, "·", "exists, not changed"), None),
             Enqueued::Refused(reason) => ("refused", (Tone::Bad, "✗", "refused"), Some(&**reason)),
         };
         if self.args.json {

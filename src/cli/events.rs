@@ -1,4 +1,4 @@
-//! `events`: what happened, in the order of commits, and what happens from now on.
+//! `events`: past events in the order of their commits, and new ones as they are committed.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Events read at once.
 const PAGE: u32 = 200;
 
-/// Events shown where nothing says how many.
+/// Events that are shown by default.
 const LATEST: u32 = 50;
 
-/// Latest events that are gone through for those of one type.
+/// Latest events that are searched for those of one type.
 const SEARCHED: i64 = 10_000;
 
 /// Longest detail of an event, in characters.
@@ -33,10 +33,10 @@ const DETAIL_CHARS: usize = 120;
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/events.txt").trim_end())]
 pub(super) struct Args {
-    /// Go on with what happens from now on
+    /// Continue with new events
     #[arg(long, short)]
     follow: bool,
-    /// Begin behind the event with this cursor
+    /// Begin after the event with this cursor
     #[arg(long, value_name = "CURSOR", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// Only events of this type
@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// Only events of this job
     #[arg(long, value_name = "ID", value_parser = JobId::parse)]
     job: Option<JobId>,
-    /// At most this many [default: 50; without end behind --after or with --follow]
+    /// At most this many [default: 50; no limit with --after or --follow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Print one JSON object per event
@@ -54,7 +54,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
-    // Watched before anything is read, so that nothing falls between the two.
+    // Watched before anything is read, so that no commit is missed in between.
     let mut watcher = store.watcher().await?;
     watcher.saw_commit().await?;
     let newest = store.newest_event().await?;
@@ -99,7 +99,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The next events, and whether there are no more.
+    /// The next events, and whether they are the last.
     async fn page(&mut self) -> anyhow::Result<(Vec<RecordedEvent>, bool)> {
         let filter = EventFilter {
             after: self.after,
@@ -113,7 +113,7 @@ impl Reader<'_> {
         Ok((page.events, page.complete))
     }
 
-    /// Prints everything there is; `false` when enough was printed, or the reader has gone.
+    /// Prints all events there are; `false` when enough were printed, or the reader has gone.
     async fn drain(&mut self, screen: &mut Screen) -> anyhow::Result<bool> {
         while self.left != Some(0) && !screen.is_closed() {
             let (events, complete) = self.page().await?;
@@ -129,7 +129,7 @@ impl Reader<'_> {
         Ok(false)
     }
 
-    /// Prints the last so many.
+    /// Prints the latest events.
     async fn latest(&mut self, wanted: u32, screen: &mut Screen) -> anyhow::Result<()> {
         let mut kept: Vec<RecordedEvent> = Vec::new();
         loop {
@@ -195,7 +195,7 @@ async fn follow(
     }
 }
 
-/// When, where in the order, which job, what.
+/// An event in one line: time, cursor, job, number in the job, type, detail.
 fn line(event: &RecordedEvent, view: &View) -> String {
     let tone = match event.kind {
         EventType::Completed => Tone::Good,
@@ -215,8 +215,7 @@ fn line(event: &RecordedEvent, view: &View) -> String {
     line.trim_end().to_owned()
 }
 
-/// What distinguishes an event from others of its type, for people. The step of a challenge or a delay is in no column,
-/// only in the body.
+/// The detail of an event, for people. The step of a challenge or a delay is only in the body.
 fn detail(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let data = body.get("data")?;

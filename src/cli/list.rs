@@ -17,7 +17,7 @@ const PAGE: u32 = 200;
 /// Longest text that is searched for, in bytes.
 const LONGEST_TEXT: usize = 1000;
 
-/// The progress is as long as there is room for, and a UUID is not cut while there is anything else to cut.
+/// The progress is cut first, and an id only when nothing else can be cut.
 const COLUMNS: Columns<'_> = Columns {
     headings: &[
         "ID",
@@ -115,7 +115,7 @@ impl Args {
         let set = filters.into_iter().filter(|(_, is_set)| *is_set);
         let (set, _): (Vec<&str>, Vec<bool>) = set.unzip();
         match (self.state, set.len()) {
-            (_, 0) => "no jobs yet; hand one over with: jobtrackd enqueue ID".to_owned(),
+            (_, 0) => "no jobs yet; enqueue one with: jobtrackd enqueue ID".to_owned(),
             (Some(state), 1) => format!("no job is {state}"),
             _ => format!("no job matches {}", set.join(" and ")),
         }
@@ -159,7 +159,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     if let Some((at, _)) = stopped {
         let (moment, until) = (text::moment(at), at.rfc3339());
         screen.note(&format!(
-            "no job enqueued before {moment} was searched; go on with: --until {until}"
+            "no job enqueued before {moment} was searched; continue with: --until {until}"
         ));
     }
     Ok(())

@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use super::screen::print;
 
-/// Without a day, so that the page changes only with what it says.
+/// Without a day, so that the page changes only with its content.
 const TITLE: &str = concat!(
     ".TH JOBTRACKD 1 \"\" \"jobtrackd ",
     env!("CARGO_PKG_VERSION"),
@@ -15,10 +15,10 @@ const TITLE: &str = concat!(
 
 const SYNOPSIS: &str = ".SH SYNOPSIS\n\\fBjobtrackd\\fR [\\fB\\-\\-config\\fR \\fIFILE\\fR] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]\n";
 
-/// What no option says, in the language of man.
+/// The sections that are not about commands and options, in roff.
 const WRITTEN: &str = include_str!("manual.roff");
 
-/// Where clap's rendering of options begins; what is before it is not wanted in the middle of a page.
+/// The beginning of options as clap renders them; the lines before it do not belong into the middle of a page.
 const OPTIONS: &str = ".SH OPTIONS\n";
 
 /// Prints the page.

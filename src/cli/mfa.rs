@@ -1,4 +1,4 @@
-//! `mfa`: answers to a challenge, handed to the API.
+//! `mfa`: sends answers to a challenge to the API.
 
 use anyhow::{Context as _, bail};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// One answer per input, in order; `-` reads them from standard input, one per line
     #[arg(value_name = "ANSWER", allow_negative_numbers = true)]
     answers: Vec<SecretString>,
-    /// Send the answers though the challenge has expired by our reckoning
+    /// Send the answers even if the challenge has expired by our clock
     #[arg(long)]
     late: bool,
     /// Print one JSON object
@@ -48,7 +48,7 @@ struct Record<'a> {
     body: Value,
 }
 
-/// Keeps answers out of core dumps and other users' debuggers; where that cannot be had, the rest is as good.
+/// Keeps answers out of core dumps and debuggers of other processes, as far as the system allows.
 pub(super) fn leave_no_core() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
@@ -67,7 +67,7 @@ pub(super) async fn run(
         clock: &clock,
         late: args.late,
     };
-    // What is under way is dropped when the user breaks off, and the terminal shows again what is typed.
+    // A signal drops what is in flight, and turns the echo of the terminal on again.
     let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     tokio::select! {
         done = answer(args, &challenges, screen) => done,
@@ -98,10 +98,10 @@ async fn answer(
     }
     let id = &args.id;
     if !relayed.is_success() {
-        bail!("the API did not take the answers; see what it asks for with: jobtrackd show {id}");
+        bail!("the API did not accept the answers; see what it asks for with: jobtrackd show {id}");
     }
     if !args.json {
-        screen.line(&format!("See how it goes on with: jobtrackd show {id}"));
+        screen.line(&format!("See the job's progress with: jobtrackd show {id}"));
     }
     Ok(())
 }
@@ -128,7 +128,7 @@ async fn prompted(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroiz
     }
     let terminal = Terminal::quiet().with_context(|| {
         format!(
-            "there is no answer, and no terminal to ask on; write it behind the id, or on a line of standard input: \
+            "there is no answer, and no terminal to ask on; write it after the id, or on a line of standard input: \
              jobtrackd mfa {id} -"
         )
     })?;
@@ -146,8 +146,8 @@ async fn prompted(id: &JobId, open: &OpenChallenge) -> anyhow::Result<Vec<Zeroiz
 
 fn summary(relayed: &Relayed, view: &View) -> String {
     let (tone, mark, words) = match relayed.is_success() {
-        true => (Tone::Good, "✓", "the API took the answers"),
-        false => (Tone::Bad, "✗", "the API did not take the answers"),
+        true => (Tone::Good, "✓", "the API accepted the answers"),
+        false => (Tone::Bad, "✗", "the API did not accept the answers"),
     };
     let body = String::from_utf8_lossy(&relayed.body);
     let body = text::outside(body.trim(), text::TEXT_LIMIT);

@@ -1,4 +1,4 @@
-//! `migrate`: the database is created, or its schema brought up to date.
+//! `migrate`: creates the database, or brings its schema up to date.
 
 use std::path::Path;
 
@@ -20,10 +20,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let place = database_file(database);
-    place.check()?;
+    let file = database_file(database);
+    file.check()?;
     need_folder(&database.path)?;
-    let (store, outcome, done) = match Store::open(place, clock.clone()).await {
+    let (store, outcome, done) = match Store::open(file, clock.clone()).await {
         Ok(store) => (store, "unchanged", "is up to date already"),
         Err(error) => {
             let (outcome, done) = match error {
@@ -33,7 +33,7 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
                 StoreError::Outdated { .. } => ("updated", "brought up to date"),
                 error => return Err(error.into()),
             };
-            let store = Store::create_or_migrate(place, clock.clone()).await?;
+            let store = Store::create_or_migrate(file, clock.clone()).await?;
             (store, outcome, done)
         }
     };
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Res
     screen.finish()
 }
 
-/// A folder is not made on the way: its owner and mode decide who may insert jobs, so a person has to choose them.
+/// The folder is not created: its owner and mode decide who may insert jobs, so a person has to choose them.
 pub(super) fn need_folder(path: &Path) -> anyhow::Result<()> {
     let folder = folder_of(path);
     let there = folder

@@ -1,6 +1,6 @@
-//! The command line: one file per command, and what they share to look alike.
+//! The command line: one file per command, and what they share.
 //!
-//! Commands that work on the database need no daemon, and no lock: they read and write beside one. What they print is
+//! Commands that work on the database need no daemon and take no lock: they read and write while one runs. Their output is
 //! made by pure functions of the data, the time and the `screen::View`; text from outside is escaped.
 
 mod backup;
@@ -56,13 +56,13 @@ use session::{as_owner, block_on, on_store};
 /// The command failed.
 const FAILED: u8 = 1;
 
-/// The command line makes no sense.
+/// The command line is wrong.
 const USAGE: u8 = 2;
 
 /// The configuration cannot be used (`EX_CONFIG`).
 const CONFIG: u8 = 78;
 
-/// Follows asynchronous API jobs to their end and tells webhooks what happened.
+/// Follows asynchronous API jobs to their end and sends signed events to webhooks.
 #[derive(Debug, Parser)]
 #[command(
     name = "jobtrackd",
@@ -71,7 +71,7 @@ const CONFIG: u8 = 78;
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 bad configuration."
 )]
 struct Cli {
-    /// The configuration file [default: /etc/jobtrackd/jobtrackd.toml, if it is there]
+    /// The configuration file [default: /etc/jobtrackd/jobtrackd.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -92,19 +92,19 @@ enum Command {
     Migrate(migrate::Args),
     /// Copy the database to a file while it is in use
     Backup(backup::Args),
-    /// Put a backup in the place of the database; the daemon must be stopped
+    /// Replace the database by a backup; the daemon must be stopped
     Restore(restore::Args),
-    /// Hand over jobs to follow
+    /// Enqueue jobs to follow
     Enqueue(enqueue::Args),
     #[command(flatten)]
     OnDatabase(OnDatabase),
     /// Answer a job's open MFA challenge
     Mfa(mfa::Args),
-    /// See and steer webhooks
+    /// Show and manage webhooks
     Webhook(webhook::Args),
     /// Serve a simulated job API, for development and tests without credentials
     Simulate(simulate::SimulateArgs),
-    /// Print what a shell needs to complete command lines
+    /// Print a script with which a shell completes command lines
     Completions(completions::Args),
     /// Print the manual page
     #[command(hide = true)]
@@ -116,7 +116,7 @@ enum Command {
 enum OnDatabase {
     /// List jobs, newest first
     List(list::Args),
-    /// Show everything known of one job: steps, challenge, failure, deliveries
+    /// Show everything about one job: steps, challenge, failure, deliveries
     Show(show::Args),
     /// Watch jobs while they are followed
     Watch(watch::Args),
@@ -128,7 +128,7 @@ enum OnDatabase {
     Deliveries(deliveries::Args),
     /// Show events in the order in which they happened, or as they happen
     Events(events::Args),
-    /// Send events again, whatever became of them
+    /// Send events again, whether they were delivered or not
     Replay(replay::Args),
 }
 
@@ -202,14 +202,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// What a report of a problem should begin with: the version, the commit it was built from, and the SQLite it works with.
+/// For reports of problems: the version, the commit it was built from, and the version of SQLite.
 fn version() -> anyhow::Result<()> {
     let sqlite = block_on(async { Ok(sqlite_version().await?) })?;
     let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("JOBTRACKD_COMMIT"));
     print(&format!("jobtrackd {version} ({commit}) SQLite {sqlite}\n"))
 }
 
-/// Writes an error and its causes to standard error; a usage error says itself how to go on.
+/// Writes an error and its causes to standard error, with a remedy unless it is a usage error, whose text has one.
 fn report(error: &anyhow::Error) {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         drop(usage.print());

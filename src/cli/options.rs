@@ -38,9 +38,9 @@ pub(super) fn job_events() -> impl TypedValueParser<Value = EventType> {
 /// A duration before or after now (`2h`), or a time (`2026-11-22T15:04:05Z`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// So long before or after now.
+    /// This long before or after now.
     FromNow(Duration),
-    /// Then.
+    /// This time.
     At(UnixMillis),
 }
 
@@ -58,7 +58,7 @@ impl FromStr for When {
 }
 
 impl When {
-    /// The moment it means when durations reach back from `now`; what lies before all time is the beginning of it.
+    /// The moment it means when durations reach back from `now`; the earliest one at least.
     pub(super) fn before(self, now: UnixMillis) -> UnixMillis {
         match self {
             Self::FromNow(duration) => {

@@ -1,4 +1,4 @@
-//! What may be large of a job's history, read page by page.
+//! Reads the large parts of a job's history page by page.
 
 use crate::core::job::JobId;
 use crate::store::{
@@ -8,7 +8,7 @@ use crate::store::{
 /// Entries that are read at once.
 const PAGE: u32 = 500;
 
-/// Hands over each entry of a job's timeline, in order.
+/// Calls `each` with each entry of a job's timeline, in order.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -28,7 +28,7 @@ pub(super) async fn timeline(
     Ok(())
 }
 
-/// Hands over each event of a job with its body, in order.
+/// Calls `each` with each event of a job and its body, in order.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -53,7 +53,7 @@ pub(super) async fn events(
     }
 }
 
-/// Has page after page of a longer piece of work done, each in a transaction of its own; answers what all of them did.
+/// Does a longer piece of work page by page, each in one transaction; returns what all pages did.
 ///
 /// # Errors
 /// When a page cannot be done; those before it are.

@@ -1,9 +1,9 @@
-//! What root does with a database it does as the owner of the folder.
+//! Run as root, a command works on a database as the owner of its folder.
 //!
 //! Others may write that folder: the members of its group, who enqueue. They can put a link at any name in it, and root
-//! would follow it to any file of the machine. Its owner can be led only to what is his own. Linux keeps users and
-//! groups per thread, and a new thread has those of the thread that makes it: so whatever a thread begins after it has
-//! changed them, SQLite's threads too, is done as that owner.
+//! would follow it to any file of the machine. The owner can only be led to the owner's own files. Linux keeps users and
+//! groups per thread, and a new thread has those of the thread that starts it: so everything that a thread starts after it
+//! has changed them, SQLite's threads too, runs as that owner.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -21,24 +21,24 @@ use rustix::thread::{
 
 use crate::store::MOST_LINKS;
 
-/// Reading, whatever the mode: what root asks for may lie behind folders that their owner alone may enter.
+/// Reading, whatever the mode: the path may lead through folders that only their owner may enter.
 const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;
 
-/// The owner of a database's folder, to whom root leaves the work.
+/// The owner of a database's folder, as whom root works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     folder: PathBuf,
     user: u32,
     group: u32,
-    /// The group of the database, when he has given it one of its own.
+    /// The group of the database, when the owner has given it another one.
     other_group: Option<u32>,
 }
 
 impl Owner {
-    /// Who is to do what root wants with the file at `path`; `None` when this is not root, or the folder is root's own.
+    /// As whom root works on the file at `path`; `None` when this is not root, or the folder belongs to root.
     ///
     /// # Errors
-    /// When the way there leads through a link which others can make to a folder of root.
+    /// When the path leads through a link which others can make to a folder of root.
     pub(super) fn of(path: &Path) -> anyhow::Result<Option<Self>> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Owner {
         (self.user, self.group)
     }
 
-    /// Makes this thread, and all that it starts from now on, the owner's. It cannot be undone.
+    /// Makes this thread, and all that it starts from now on, run as the owner. It cannot be undone.
     ///
     /// # Errors
     /// When the system does not allow it.
@@ -92,10 +92,10 @@ impl Owner {
         })
     }
 
-    /// Runs `work` in a thread that is the owner's, and waits for it.
+    /// Runs `work` in a thread as the owner, and waits for it.
     ///
     /// # Errors
-    /// That of `work`, or why the thread cannot be the owner's.
+    /// That of `work`, or why the thread cannot run as the owner.
     pub(super) fn run<T: Send>(
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send,
@@ -110,10 +110,10 @@ impl Owner {
     }
 }
 
-/// Leaves what follows to the owner of the folder of this database, if root is to work in one of somebody else.
+/// Continues as the owner of the folder of this database, if this is root and the folder belongs to another user.
 ///
 /// # Errors
-/// As [`Owner::of`] and [`Owner::assume`].
+/// Those of [`Owner::of`] and [`Owner::assume`].
 pub(super) fn leave_to_owner(database: &Path) -> anyhow::Result<()> {
     match Owner::of(database)? {
         Some(owner) => owner.assume(),
@@ -121,16 +121,16 @@ pub(super) fn leave_to_owner(database: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whether this is root, or was until it left the work to another user: it may read everything.
+/// Whether this is root, or was before it continued as another user: it may read everything.
 pub(super) fn reads_as_root() -> bool {
     let may = |sets: CapabilitySets| sets.effective.contains(READING);
     geteuid().is_root() || capabilities(None).is_ok_and(may)
 }
 
-/// Refuses a way to a file that leads through a link which others can make to a folder of root.
+/// Refuses a path that leads through a link which others can make to a folder of root.
 ///
 /// # Errors
-/// When it is such a way, or leads to a folder.
+/// When it is such a path, or leads to a folder.
 pub(super) fn check_way(path: &Path) -> anyhow::Result<()> {
     folder_behind(path).map(drop)
 }
@@ -147,7 +147,7 @@ fn folder_behind(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
             continue;
         }
         let at = folder.join(&name);
-        // The command that needs the file reports that it is not there.
+        // The command that needs the file reports that it does not exist.
         let Ok(found) = fs::symlink_metadata(&at) else {
             return trusted(folder, name, foreign);
         };
@@ -158,7 +158,7 @@ fn folder_behind(path: &Path) -> anyhow::Result<(PathBuf, OsString)> {
             if links > MOST_LINKS {
                 bail!("{link} is one of too many symbolic links; name the file itself");
             }
-            // Whoever owns a folder may lead elsewhere from there, and so may root; not everybody who may write it.
+            // The owner of a folder and root may put links into it; others who may write it may not.
             if ![0, keeper].contains(&user) {
                 bail!(
                     "{link} is a symbolic link of user {user} to {target}; root follows none in a folder that is not that \

@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-/// The terminal of this process, which shows nothing of what is typed until this is dropped.
+/// The terminal of this process, without echo until this is dropped.
 pub(super) struct Terminal {
     tty: Arc<File>,
     before: Termios,
@@ -43,7 +43,7 @@ impl Terminal {
         write!(&*self.tty, "{question}: ").context("the terminal cannot be written to")?;
         let (done, line) = oneshot::channel();
         let tty = Arc::clone(&self.tty);
-        // A thread of its own, which is not awaited when the user interrupts.
+        // In another thread, which is not awaited when the user interrupts.
         std::thread::spawn(move || done.send(read_line(&tty, limit)));
         line.await.context("the terminal is gone")?
     }
@@ -56,7 +56,7 @@ impl Drop for Terminal {
     }
 }
 
-/// What was typed, in memory that is overwritten when it is dropped.
+/// The line that was typed, in memory that is overwritten when it is dropped.
 pub(super) type Typed = Zeroizing<String>;
 
 fn read_line(tty: impl AsFd, limit: usize) -> anyhow::Result<Typed> {

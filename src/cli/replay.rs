@@ -1,4 +1,4 @@
-//! `replay`: events sent again, whatever became of them.
+//! `replay`: sends events again, whether they were delivered or not.
 
 use std::collections::BTreeMap;
 
@@ -36,22 +36,22 @@ pub(super) struct Args {
     /// To this webhook only; with --since all its events from then on
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
-    /// What happened then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
+    /// Only events of then or later: how long ago (2h), or a time (2026-11-22T15:04:05Z)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     since: Option<When>,
-    /// What happened then or earlier: how long ago, or a time
+    /// Only events of then or earlier: how long ago, or a time
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     until: Option<When>,
     /// Events of this type only
     #[arg(long = "type", value_name = "TYPE", value_parser = options::job_events())]
     kind: Option<EventType>,
-    /// Only what was given up (exhausted)
+    /// Only deliveries that were given up (exhausted)
     #[arg(long)]
     failed_only: bool,
     /// At most this many deliveries, the oldest first
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=LARGEST_LIMIT))]
     limit: u64,
-    /// Go on with a replay that was broken off; the latest one unless its number is given
+    /// Continue a replay that was interrupted; the latest one unless its number is given
     #[arg(long, value_name = "NUMBER", num_args = 0..=1, default_missing_value = "0",
           conflicts_with_all = ["event", "job", "webhook", "since", "until", "kind", "failed_only", "dry_run"])]
     resume: Option<i64>,
@@ -63,7 +63,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What was, or would be, sent again.
+/// Counts what was, or would be, sent again.
 #[derive(Default)]
 struct Tally {
     deliveries: u64,
@@ -106,7 +106,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             );
         }
         if args.resume.is_none() {
-            bail!("no delivery is like that; look for it with: jobtrackd deliveries");
+            bail!("no such delivery; look for it with: jobtrackd deliveries");
         }
     }
     report(args, Some(id), &tally, screen)
@@ -132,7 +132,7 @@ impl Args {
     }
 }
 
-/// Begins a replay; a note says whether one of the same kind is half done already.
+/// Begins a replay; a note says whether an interrupted one has the same conditions.
 async fn begin(
     filter: &ReplayFilter,
     store: &Store,
@@ -149,7 +149,7 @@ async fn begin(
     if let Some(half) = store.unfinished_replays().await?.into_iter().find(is_same) {
         let (id, events) = (half.id, text::count(half.deliveries, "event"));
         screen.note(&format!(
-            "replay {id} of the same kind was broken off after {events}; go on with it by: jobtrackd replay --resume {id}"
+            "replay {id} with the same conditions was interrupted after {events}; continue it with: jobtrackd replay --resume {id}"
         ));
     }
     Ok(store.begin_replay(filter).await?)
@@ -159,12 +159,12 @@ async fn unfinished(number: i64, store: &Store) -> anyhow::Result<Replay> {
     let mut unfinished = store.unfinished_replays().await?.into_iter();
     let found = unfinished.find(|replay| number == 0 || replay.id == number);
     found.context(match number {
-        0 => "no replay was broken off".to_owned(),
-        _ => format!("there is no replay {number} that was broken off"),
+        0 => "no replay was interrupted".to_owned(),
+        _ => format!("there is no replay {number} that was interrupted"),
     })
 }
 
-/// Goes through a replay, page by page; each is made pending in a transaction of its own, or with `dry_run` not at all.
+/// Makes a replay's deliveries pending, each page in one transaction; with `dry_run` only counts them.
 async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     loop {
@@ -177,9 +177,8 @@ async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Resul
             replay.deliveries = tally.deliveries;
         } else {
             let next = store.replay(&replay, &page).await?;
-            replay = next.with_context(|| {
-                format!("another program goes on with replay {} just now", replay.id)
-            })?;
+            replay = next
+                .with_context(|| format!("another program is continuing replay {}", replay.id))?;
         }
         if page.is_last {
             return Ok(tally);
@@ -187,7 +186,7 @@ async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Resul
     }
 }
 
-/// Keeps a page within what is left; answers whether there was more.
+/// Shortens a page to what is left; returns whether there was more.
 fn shorten(page: &mut ReplayPage, left: u64) -> bool {
     let mut taken = 0;
     let end = page.deliveries.iter().position(|each| {
@@ -239,15 +238,18 @@ impl Tally {
         let line = format!("{events} {verb} sent again{span}");
         lines.push(view.marked(Tone::Good, mark, &line));
         lines.extend(self.disabled.iter().map(|(webhook, left)| {
-            let (events, webhook) = (text::count(*left, "event"), text::outside(webhook.as_str(), 64));
+            let (events, webhook) = (
+                text::count(*left, "event"),
+                text::outside(webhook.as_str(), 64),
+            );
             let note = format!(
-                "{events} of {webhook} left alone: it is disabled; jobtrackd webhook enable {webhook}"
+                "{events} of {webhook} not sent: it is disabled; jobtrackd webhook enable {webhook}"
             );
             view.paint(Tone::Warn, &note)
         }));
         if self.more {
             let last = self.last.map_or(String::new(), UnixMillis::rfc3339);
-            let note = format!("there are more; go on with --limit N, or with --since {last}");
+            let note = format!("there are more; continue with --limit N, or with --since {last}");
             lines.push(view.dim(&note));
         }
         lines

@@ -1,4 +1,4 @@
-//! `restore`: a backup in the place of the database.
+//! `restore`: replaces the database by a backup.
 
 use std::path::PathBuf;
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, database: &DatabaseSettings) -> anyhow::Result<()
     screen.finish().context("the database was restored")
 }
 
-/// Root only opens the file: all the rest is done as the owner of the database's folder.
+/// As root: only opens the file as root; all the rest is done as the owner of the database's folder.
 fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Result<Restored> {
     need_folder(&database.path)?;
     if geteuid().is_root() {

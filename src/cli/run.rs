@@ -12,7 +12,7 @@ use crate::store::sqlite_version;
 use crate::telemetry::Exporter;
 use crate::{app, logging};
 
-/// Runs until a signal says otherwise.
+/// Runs until a signal stops it.
 pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     let settings = load(sources)?;
     let verbosity = logging::start(&settings.log)?;
@@ -34,7 +34,7 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
         let exporter = Exporter::install(Clock::system().now(), sqlite_version().await?)?;
         app::run(settings, signals, verbosity, exporter, reread).await
     });
-    // A name that is still being resolved is not awaited.
+    // Does not wait for a lookup of a name that is still running.
     runtime.shutdown_background();
     done
 }

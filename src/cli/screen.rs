@@ -1,5 +1,5 @@
 //! Where and how commands write: standard output, which may be a terminal, a file, or a pipe that closes early; colours,
-//! for terminals only; and what they print alike.
+//! for terminals only; and what several commands print.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use crate::core::time::UnixMillis;
 /// Width in columns when standard output is not a terminal.
 const PLAIN_WIDTH: usize = 100;
 
-/// The widest layout, in columns; a wider terminal stays empty on the right.
+/// The widest layout, in columns; the rest of a wider terminal stays empty.
 const MAX_WIDTH: usize = 140;
 
 /// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
@@ -25,7 +25,7 @@ const MIN_WIDTH: usize = 40;
 /// What a piece of text means; the colour follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// As the terminal has it.
+    /// The terminal's own colour.
     Plain,
     /// Less important.
     Dim,
@@ -35,7 +35,7 @@ pub(super) enum Tone {
     Good,
     /// Under way.
     Busy,
-    /// Wants attention.
+    /// Needs attention.
     Warn,
     /// Failed.
     Bad,
@@ -68,7 +68,7 @@ pub(super) struct Style {
 }
 
 impl Style {
-    /// Colours for a terminal that knows them, unless `NO_COLOR` is set to anything but nothing.
+    /// Colours for a terminal that supports them, unless `NO_COLOR` is set and not empty.
     pub(super) fn of(stream: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
@@ -109,7 +109,7 @@ impl View {
         self.marked(Tone::Good, "✓", text)
     }
 
-    /// A text behind a mark in its tone.
+    /// A mark in its tone, and a text.
     pub(super) fn marked(&self, tone: Tone, mark: &str, text: &str) -> String {
         format!("{} {text}", self.paint(tone, mark))
     }
@@ -124,14 +124,14 @@ impl View {
         text::ago(self.now.since(at))
     }
 
-    /// When something is that is still to come: `in 12s`.
+    /// In how much time something is due, unless it is already: `in 12s`.
     pub(super) fn ahead(&self, at: impl Into<Option<UnixMillis>>) -> Option<String> {
         let at = at.into().filter(|at| *at > self.now)?;
         Some(format!("in {}", text::brief(at.since(self.now))))
     }
 }
 
-/// Standard output, or standard error. A pipe that is closed by its reader is not an error: what follows is not written.
+/// Standard output or standard error. If the reader of a pipe has gone, nothing more is written; that is not an error.
 pub(super) struct Screen {
     out: BufWriter<Box<dyn Write>>,
     failed: Option<io::Error>,
@@ -193,14 +193,14 @@ impl Screen {
         self.failed.is_some()
     }
 
-    /// Hands on what was written so far.
+    /// Flushes what was written so far.
     pub(super) fn flush(&mut self) {
         if self.failed.is_none() {
             self.failed = self.out.flush().err();
         }
     }
 
-    /// Hands on the rest.
+    /// Flushes the rest.
     ///
     /// # Errors
     /// When something could not be written, unless the reader went away.
@@ -230,14 +230,14 @@ impl Screen {
         Ok(())
     }
 
-    /// Writes a remark to standard error, behind what was written before: standard output keeps what a program expects.
+    /// Writes a note to standard error, after the output so far; standard output stays as programs expect it.
     pub(super) fn note(&mut self, text: &str) {
         self.flush();
         note(&format!("note: {text}"));
     }
 }
 
-/// Columns and rows of a terminal; `None` for everything else, and for one of no columns, which does not know its size.
+/// Columns and rows of a terminal; `None` for everything else, and for a terminal that does not know its size.
 pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
     let size = tcgetwinsize(terminal).ok()?;
     (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
@@ -256,11 +256,10 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// A name, what is behind it, and its tone.
+/// A name, a text, and its tone.
 pub(super) type Fact<N = &'static str> = (N, String, Tone);
 
-/// Facts below each other, each behind its name in so many columns, in as many lines as it takes. `margin` comes before
-/// every line.
+/// Facts in lines, each after its name in a column of `width`, wrapped where necessary. `margin` begins every line.
 pub(super) fn facts<N: AsRef<str>>(
     facts: &[Fact<N>],
     margin: &str,

@@ -1,4 +1,4 @@
-//! How commands reach the database: where it is, on whose behalf it is opened, and what runs the work on it.
+//! How commands reach the database: its path, the user as whom it is opened, and the runtime.
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
@@ -12,7 +12,7 @@ use crate::sockets::Sockets;
 use crate::store::{DatabaseFile, Store};
 use crate::upstream::{AnswerMemory, Upstream, UpstreamSettings};
 
-/// Runs a command's work on the database, which must be there. What was printed before a failure comes out before it.
+/// Runs a command's work on the database, which must exist. Output before a failure is flushed before the error.
 pub(super) fn on_store(
     database: &DatabaseSettings,
     work: impl AsyncFnOnce(&Store, &mut Screen) -> anyhow::Result<()>,
@@ -28,7 +28,7 @@ pub(super) fn on_store(
     })
 }
 
-/// Runs what opens the database; root does it as the owner of its folder.
+/// Runs work that opens the database; as root, as the owner of its folder.
 pub(super) fn as_owner(
     database: &DatabaseSettings,
     work: impl Future<Output = anyhow::Result<()>>,
@@ -41,7 +41,7 @@ pub(super) fn database_file(database: &DatabaseSettings) -> DatabaseFile<'_> {
     DatabaseFile::new(&database.path, database.allow_network_filesystem)
 }
 
-/// The API, as a command reaches it once.
+/// A client of the API for one command.
 pub(super) fn upstream(settings: &UpstreamSettings, clock: &Clock) -> anyhow::Result<Upstream> {
     let (jitter, sockets) = (Jitter::system(), Sockets::default());
     Ok(Upstream::new(
@@ -53,7 +53,7 @@ pub(super) fn upstream(settings: &UpstreamSettings, clock: &Clock) -> anyhow::Re
     )?)
 }
 
-/// Awaits `work`, and cancels `stop` whenever a signal is one to end.
+/// Awaits `work` to its end, and cancels `stop` whenever `is_end` returns true.
 pub(super) async fn cancelling<T>(
     stop: &CancellationToken,
     mut is_end: impl AsyncFnMut() -> bool,
@@ -74,7 +74,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     runtime()?.block_on(work)
 }
 
-/// What asynchronous work of a command runs on.
+/// The runtime of a command's asynchronous work.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! `show`: everything known of one job.
+//! `show`: everything about one job.
 
 mod deliveries;
 mod history;
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The job
     #[arg(value_name = "ID", value_parser = JobId::parse)]
     id: JobId,
-    /// Print one JSON object with everything, the remote job as it came
+    /// Print one JSON object with everything, the remote job unchanged
     #[arg(long)]
     json: bool,
 }
@@ -43,7 +43,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     Ok(())
 }
 
-/// The webhook that the job is for, and those with a delivery of it, with the health of each.
+/// The job's webhook and all that have deliveries of it, with the health of each.
 async fn webhooks(
     detail: &JobDetail,
     store: &Store,
@@ -58,13 +58,13 @@ async fn webhooks(
     Ok(webhooks)
 }
 
-/// The names, each once, in the order of their first.
+/// The names without repetitions, in order.
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut seen = HashSet::new();
     names.filter(|name| seen.insert(*name)).collect()
 }
 
-/// A job on one page: the head, the steps as a timeline, the deliveries, and what happened in order.
+/// A job on one page: the head, the steps as a timeline, the deliveries, and the history.
 fn page(detail: &JobDetail, webhooks: &[(String, WebhookHealth)], view: &View) -> String {
     let mut out = head(&detail.summary, view);
     let deleted = match detail.pruned {
@@ -120,7 +120,7 @@ fn facts_of(job: &JobSummary, view: &View) -> Vec<Fact> {
         facts.push(deadline(row.deadline_at, view));
     }
     if row.cancel_requested && !is_over {
-        let note = "requested; done by the daemon at once when it is up".to_owned();
+        let note = "requested; a running daemon does it at once".to_owned();
         facts.push(("cancel", note, Tone::Warn));
     }
     let webhook = row.webhook.as_ref().map(|name| text::outside(name, 200));

@@ -17,11 +17,11 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
 
-    /// The same seed and the same calls make the same jobs
+    /// The same seed and the same calls give the same jobs
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// How many times faster than in reality jobs go
+    /// How many times faster than in reality jobs run
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
     speed: f64,
 

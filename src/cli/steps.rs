@@ -33,7 +33,7 @@ pub(super) enum StepState {
     Failed,
     /// No longer in the API's answer.
     Missing,
-    /// A word that is not known.
+    /// An unknown status.
     Unknown,
 }
 
@@ -79,7 +79,7 @@ impl StepState {
     }
 }
 
-/// A step's title; a title that is empty or blank has a name too.
+/// A step's title, or a substitute for one that is empty or blank.
 pub(super) fn title(step: &str) -> String {
     match step.trim() {
         "" => "(no title)".to_owned(),
@@ -130,8 +130,8 @@ pub(super) fn done_of(job: &JobSummary) -> (usize, usize) {
     })
 }
 
-/// A job's progress in a few words: `2/3 retrieve-accounts in-progress`. Where `width` columns do not hold all of it,
-/// the title gives way, then the rest.
+/// A job's progress in a few words: `2/3 retrieve-accounts in-progress`. If it is wider than `width` columns, the title is
+/// cut, then the rest.
 pub(super) fn progress(job: &JobSummary, width: usize) -> (String, Tone) {
     let (done, all) = done_of(job);
     if all == 0 {

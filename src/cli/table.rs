@@ -9,36 +9,36 @@ const GAP: usize = 2;
 /// The widest that a cell is made for.
 const LARGEST_CELL: usize = 60;
 
-/// Widest column of a plain table but the last, and narrowest last one.
+/// Widest column of a plain table except the last, and narrowest last one.
 const LARGEST_PLAIN: usize = 40;
 const SMALLEST_LAST: usize = 20;
 
 /// A text and its tone.
 pub(super) type Cell = (String, Tone);
 
-/// A cell without a tone of its own.
+/// A cell with the plain tone.
 pub(super) fn plain(text: impl Into<String>) -> Cell {
     (text.into(), Tone::Plain)
 }
 
-/// The columns of a table, and which of them give way where it is too wide.
+/// The columns of a table, and which of them are cut or left out where it is too wide.
 pub(super) struct Columns<'a> {
     pub(super) headings: &'a [&'a str],
     pub(super) tone: Tone,
     /// A line is drawn below the headings.
     pub(super) ruled: bool,
-    /// Set to the right.
+    /// Aligned to the right.
     pub(super) numbers: &'static [usize],
     /// Bars of `━`, dim where they are not full (`─`).
     pub(super) bars: &'static [usize],
-    /// What gives way in this order, down to so many columns; to none, it is left out.
+    /// What is cut in a narrow terminal, in this order, down to this many columns; 0: it is left out.
     pub(super) yields: &'a [(usize, usize)],
-    /// What takes the room that is left then, in this order.
+    /// What then gets the width that is left, in this order.
     pub(super) regains: &'static [usize],
 }
 
 impl Columns<'_> {
-    /// Nothing special.
+    /// The defaults.
     pub(super) const PLAIN: Columns<'static> = Columns {
         headings: &[],
         tone: Tone::Strong,
@@ -92,7 +92,7 @@ fn total(widths: &[usize]) -> usize {
     widths.sum::<usize>().saturating_sub(GAP)
 }
 
-/// A plain table of these rows, each with a cell per heading: the last column is cut to what is left.
+/// A plain table of these rows, each with a cell per heading: the last column is cut to the width that is left.
 pub(super) fn rows(
     headings: &[&str],
     rows: impl IntoIterator<Item = Vec<Cell>>,

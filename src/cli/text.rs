@@ -19,7 +19,7 @@ pub(super) fn error(text: &str) -> String {
     outside(text, 300)
 }
 
-/// A JSON value for people: a text as it is, null as nothing, everything else as JSON. Escaped.
+/// A JSON value for people, escaped: a text unchanged, null as empty, everything else as JSON.
 pub(super) fn value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -29,7 +29,7 @@ pub(super) fn value(value: &Value) -> Option<String> {
     }
 }
 
-/// The same of a value that was not read yet.
+/// The same for a value that was not parsed.
 pub(super) fn raw(json: &RawValue) -> Option<String> {
     value(&serde_json::from_str(json.get()).ok()?)
 }

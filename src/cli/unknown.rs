@@ -1,28 +1,28 @@
-//! A job or a webhook that is not there: what was meant, perhaps, and how to go on.
+//! Errors for a job or a webhook that does not exist: what was perhaps meant, and a remedy.
 
 use anyhow::anyhow;
 use strsim::damerau_levenshtein;
 
 use super::text::outside;
 use crate::core::delivery::WebhookName;
-use crate::core::enqueue::nearest_name;
 use crate::core::job::JobId;
+use crate::core::text::nearest;
 use crate::store::{Store, StoreError};
 use crate::webhook::WebhookSettings;
 
 /// The newest jobs that an unknown id is compared with.
 const COMPARED: u32 = 500;
 
-/// Most ids that are proposed.
+/// Most ids that are suggested.
 const MOST_PROPOSED: usize = 3;
 
-/// Most differences, letter by letter, between an id and what was meant.
+/// Most differences, in letters, between an id and a suggestion.
 const LARGEST_DISTANCE: usize = 2;
 
-/// Least letters of an id that is taken for a part of another one.
+/// Fewest letters of an id that is treated as a part of another one.
 const LEAST_PART: usize = 4;
 
-/// The error for an id that is not there.
+/// The error for an id that does not exist.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -32,7 +32,7 @@ pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, 
     Ok(anyhow!(message(id.as_str(), newest)))
 }
 
-/// A webhook of the configuration or, with what is remembered of it, of the database.
+/// A webhook of the configuration or of the database.
 ///
 /// # Errors
 /// When it is neither, or the database cannot be read.
@@ -55,9 +55,9 @@ pub(super) fn names_of(webhooks: &[WebhookSettings]) -> Vec<WebhookName> {
     webhooks.iter().map(|each| each.name.clone()).collect()
 }
 
-/// The error for a webhook that is not there.
+/// The error for a webhook that does not exist.
 pub(super) fn unknown_webhook(name: &str, names: &[WebhookName]) -> anyhow::Error {
-    let near = match nearest_name(name, names.iter().map(WebhookName::as_str)) {
+    let near = match nearest(name, names.iter().map(WebhookName::as_str)) {
         Some(near) => format!("; did you mean {near}? List"),
         None => "; list".to_owned(),
     };
@@ -81,14 +81,14 @@ fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// How far an id is from a known one, when it could be meant for it.
+/// The distance of an id from a known one, when that could be meant.
 fn distance(id: &str, known: &str) -> Option<usize> {
     let (id, known) = (id.to_ascii_lowercase(), known.to_ascii_lowercase());
     if id.len() >= LEAST_PART && known.contains(&id) {
         return Some(1);
     }
     let distance = damerau_levenshtein(&id, &known);
-    // Of a short id almost everything would be different.
+    // In a short id most letters would be different.
     (distance <= LARGEST_DISTANCE && distance * 3 <= id.len()).then_some(distance)
 }
 

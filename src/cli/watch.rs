@@ -1,4 +1,4 @@
-//! `watch`: jobs while they are followed, on a screen that is drawn again and again, or as a line for each change.
+//! `watch`: jobs while they are followed, on a screen that is updated, or as a line for each change.
 
 pub(super) mod lines;
 mod page;
@@ -27,7 +27,7 @@ use terminal::Terminal;
 /// How often it is checked whether another process has committed.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Ticks after which times are drawn anew.
+/// Ticks after which times are updated.
 const REDRAW: u32 = 10;
 
 /// Redraws after which the daemon's lock is tried again.
@@ -36,7 +36,7 @@ const DAEMON: u32 = 5;
 /// How long a job that has ended stays on the screen.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Ended jobs are counted for so long.
+/// How long ended jobs are counted.
 const COUNTED: Duration = Duration::from_secs(60);
 
 /// Most jobs whose changes are printed as lines.
@@ -66,14 +66,14 @@ pub(super) enum End {
 
 /// Where changes are shown.
 pub(super) enum Display {
-    /// A terminal that is drawn again and again.
+    /// A terminal that is updated.
     Page(Terminal),
     /// A line for each change.
     Lines(Lines),
 }
 
 impl Display {
-    /// A page where that is wanted and standard output can be drawn upon, else lines.
+    /// A page if it is wanted and standard output is a terminal that can show it, otherwise lines.
     ///
     /// # Errors
     /// When the terminal cannot be written.
@@ -116,7 +116,7 @@ pub(super) async fn run(
     {
         return Err(unknown(store, first).await?);
     }
-    // From here on no signal ends the process before the terminal is as it was.
+    // From here on no signal ends the process before the terminal is restored.
     let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     let mut watch = Watch::new(store, database, ids).await?;
     let lines = Lines::new(args.json, screen.view.now);
@@ -154,7 +154,7 @@ pub(super) struct Watch<'a> {
     watcher: Watcher,
     clock: Clock,
     database: PathBuf,
-    /// The frame is older than the last commit.
+    /// Whether the frame is older than the last commit.
     is_stale: bool,
     frame: Frame,
 }
@@ -187,7 +187,7 @@ impl<'a> Watch<'a> {
     /// Shows what happens until all named jobs have ended, a signal ends it, or the reader has gone.
     ///
     /// # Errors
-    /// When the database cannot be read any more, or the terminal not be written.
+    /// When the database cannot be read any more, or the terminal cannot be written.
     pub(super) async fn show(
         &mut self,
         display: &mut Display,
@@ -215,10 +215,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Shows how things are now.
+    /// Shows the present state.
     ///
     /// # Errors
-    /// As [`Watch::show`].
+    /// Those of [`Watch::show`].
     pub(super) async fn update(
         &mut self,
         display: &mut Display,
@@ -247,7 +247,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Prints the jobs as they were shown last, all of them.
+    /// Prints all jobs in the state that was shown last.
     pub(super) fn print(&self, screen: &mut Screen) {
         screen.view.now = self.clock.now();
         for line in page::draw(&self.frame, &screen.view, usize::MAX) {
@@ -282,7 +282,7 @@ impl<'a> Watch<'a> {
         Ok(None)
     }
 
-    /// Reads the jobs as they are now: those that were named, or at most `limit` that run, and `more`.
+    /// Reads the jobs: those that were named, or at most `limit` that run, and `more`.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -306,7 +306,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// What a lock hides just now is read again at the next tick.
+    /// While the database is locked, it is read again at the next tick.
     fn unless_temporary(&mut self, done: anyhow::Result<()>) -> anyhow::Result<()> {
         match done {
             Err(error) if is_temporary(&error) => {

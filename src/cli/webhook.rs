@@ -1,4 +1,4 @@
-//! `webhook`: the webhooks, and how an operator steers them.
+//! `webhook`: shows and manages webhooks.
 
 mod show;
 mod steer;
@@ -21,12 +21,12 @@ enum Command {
     Show(steer::NameArgs),
     /// Send a signed sample and show the request and the answer, byte for byte
     Test(test::Args),
-    /// Send to a webhook again that is disabled, held or paused
+    /// Enable a webhook that is disabled, or end its hold or pause
     #[command(after_help = include_str!("help/webhook-enable.txt").trim_end())]
     Enable(steer::NameArgs),
-    /// Move what was not delivered to a webhook to another one, after a change of names
+    /// Move undelivered events of a webhook to another one, for example after it was renamed
     Move(steer::MoveArgs),
-    /// Send nothing to a webhook until it is enabled again; its events are kept
+    /// Send nothing to a webhook until it is enabled; its events are kept
     Disable(steer::DisableArgs),
 }
 
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, sources: &Sources) -> anyhow::Result<()> {
         Command::Enable(args) => steer::enable(args, &webhooks, store, screen).await,
         Command::Move(args) => steer::hand_over(args, &webhooks, store, screen).await,
         Command::Disable(args) => steer::disable(args, &webhooks, store, screen).await,
-        // Sent above, since it goes on without a database.
+        // Done above, since it needs no database.
         Command::Test(_) => Ok(()),
     })
 }

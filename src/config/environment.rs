@@ -7,21 +7,21 @@ use toml::{Table, Value};
 use super::error::{Origin, Problems, did_you_mean};
 use super::schema::{self, ANY_WEBHOOK, Kind, Sections, WEBHOOKS};
 
-/// What the names of our variables start with.
+/// Prefix of our variables.
 const PREFIX: &str = "JOBTRACKD__";
 
-/// What they start with when they are written wrong.
+/// Prefix of our variables when they are written wrong.
 const MISSPELT: &str = "JOBTRACKD_";
 
 const SEPARATOR: &str = "__";
 
-/// Read by the runtime, which panics at what it cannot use.
+/// Read by the runtime, which panics if it cannot use the value.
 const THREADS: &str = "TOKIO_WORKER_THREADS";
 
 /// Most threads; each takes memory.
 const MOST_THREADS: usize = 1024;
 
-/// What the environment says. `webhooks` are the names that the file has.
+/// Reads the environment. `webhooks` are the names in the file.
 pub(super) fn read(
     environment: &BTreeMap<String, String>,
     webhooks: &[&str],
@@ -41,7 +41,7 @@ pub(super) fn read(
                 match matching(&name.join(SEPARATOR), webhooks) {
                     Ok(name) => (WEBHOOKS.to_owned(), Some(name), *key),
                     Err(names) => {
-                        let wrong = format!("it may mean any of {names}");
+                        let wrong = format!("it can mean any of {names}");
                         let remedy = "write the name exactly";
                         problems.report(parts.join("."), &origin, wrong, remedy);
                         continue;
@@ -75,12 +75,12 @@ pub(super) fn read(
     sections
 }
 
-/// Reports a number of threads that the runtime cannot use, and a variable that is one of ours but for its underscores.
-/// What else begins like that is somebody else's.
+/// Reports a number of threads that the runtime cannot use, and a variable that is ours except for its underscores.
+/// Other variables with this prefix are ignored.
 fn report_foreign(variable: &str, text: &str, origin: &Origin, problems: &Problems) {
     if let Some(key) = variable.strip_prefix(MISSPELT).and_then(schema::meant) {
         let remedy = did_you_mean(Some(&variable_of(&key)), "");
-        let wrong = "two underscores stand between the parts of a variable's name";
+        let wrong = "two underscores separate the parts of a variable's name";
         problems.report(key, origin, wrong, remedy);
     }
     let fits = |number: usize| (1..=MOST_THREADS).contains(&number);
@@ -100,8 +100,8 @@ fn is_webhooks(part: &str) -> bool {
     part.eq_ignore_ascii_case(WEBHOOKS)
 }
 
-/// The webhook a part of a variable's name means. Names of variables are upper case by custom and have no room for
-/// `.` and `-`, so case is ignored and `_` stands for these too; a name written exactly wins.
+/// The webhook that a part of a variable's name means. Names of variables are upper case by custom and cannot have `.` and
+/// `-`, so case is ignored and `_` can mean these too; a name written exactly takes precedence.
 ///
 /// # Errors
 /// The names it could mean, when there are several.
@@ -119,7 +119,7 @@ fn matching(part: &str, webhooks: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Text as the value its key wants. What does not fit stays text, and is reported where the key is read.
+/// Text as a value of its key's kind. Text that is none stays text, and is reported where the key is read.
 fn typed(kind: Option<Kind>, text: &str) -> Result<Value, &'static str> {
     // Sources::from_process leaves this mark where bytes were not UTF-8.
     if text.contains(char::REPLACEMENT_CHARACTER) {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, and what to do about each.
+//! The problems of a configuration, all at once, each with a remedy.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -117,7 +117,7 @@ impl Problems {
         self.list.borrow().is_empty()
     }
 
-    /// Whether there is one with a key that begins like this.
+    /// Whether there is one with a key of this prefix.
     pub(super) fn any_of(&self, beginning: &str) -> bool {
         let list = self.list.borrow();
         list.iter().any(|each| each.key.starts_with(beginning))
@@ -135,28 +135,13 @@ impl Problems {
     }
 }
 
-/// A value as it may stand in a problem: quoted, escaped and cut. Not for anything that may be a secret.
+/// A value in a problem: quoted, escaped and cut. Not for anything that may be a secret.
 pub(super) fn quoted(text: &str) -> String {
     if text.chars().count() <= QUOTED_CHARS {
         return format!("{text:?}");
     }
     let cut: String = text.chars().take(QUOTED_CHARS).collect();
     format!("{cut:?}…")
-}
-
-/// The candidate that `word` was most likely meant to be, when one is near enough.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let word: String = word.chars().take(QUOTED_CHARS).collect();
-    let word = word.to_lowercase().replace('-', "_");
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// `did you mean X?`, or `otherwise` when nothing is near.
@@ -170,21 +155,6 @@ pub(super) fn did_you_mean(near: Option<&str>, otherwise: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_named_only_when_it_is_near_enough() {
-        let words = ["initial_delay", "max_delay", "jitter", "url"];
-        for (written, expected) in [
-            ("intial_delay", Some("initial_delay")),
-            ("max-delay", Some("max_delay")),
-            ("Jitter", Some("jitter")),
-            ("ulr", Some("url")),
-            ("colour", None),
-            ("x", None),
-        ] {
-            assert_eq!(nearest(written, words), expected, "{written}");
-        }
-    }
 
     #[test]
     fn all_problems_are_listed_one_per_line_after_the_file() {

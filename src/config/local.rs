@@ -1,4 +1,4 @@
-//! `[database]`, `[polling]`, `[retention]` and `[log]`: how this daemon itself behaves.
+//! `[database]`, `[polling]`, `[retention]` and `[log]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,11 +6,12 @@ use std::time::Duration;
 use strum::VariantNames as _;
 use tracing_subscriber::EnvFilter;
 
-use super::error::{did_you_mean, nearest, quoted};
+use super::error::{did_you_mean, quoted};
 use super::section::Section;
 use super::{DatabaseSettings, LogFormat, LogSettings};
 use crate::core::cadence::PollingPolicy;
 use crate::core::retention::Retention;
+use crate::core::text::nearest;
 
 /// Shortest delay between two polls of a job.
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
@@ -18,16 +19,16 @@ const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 /// Longest delay and longest deadline.
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Largest growth of the delay from one poll to the next.
+/// Largest factor between the delays of two polls.
 const LARGEST_MULTIPLIER: f64 = 10.0;
 
-/// Shortest age of what is deleted.
+/// Shortest age at which something is deleted.
 const SHORTEST_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// Longest age: a hundred years.
 const LONGEST_AGE: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
-/// The age of what is never deleted.
+/// The age that means "never".
 const FOREVER: Duration = Duration::MAX;
 
 /// The ages, each at most as long as the one before.
@@ -77,7 +78,7 @@ pub(super) fn polling(section: &Section<'_>) -> PollingPolicy {
     policy
 }
 
-/// Neither limit is shorter than the first delay. A default gives way to what the user wrote.
+/// Neither limit is shorter than the first delay. A default is adapted to what the user wrote.
 fn put_in_order(section: &Section<'_>, policy: &mut PollingPolicy) {
     let initial = &mut policy.initial_delay;
     let limits = [
@@ -100,7 +101,7 @@ fn put_in_order(section: &Section<'_>, policy: &mut PollingPolicy) {
     }
 }
 
-/// A default gives way to what the user wrote.
+/// A default is adapted to what the user wrote.
 pub(super) fn retention(section: &Section<'_>) -> Retention {
     let mut ages = AGES.map(|key| match section.entries.get(key) {
         Some(entry) if entry.value.as_str().map(str::trim) == Some("forever") => FOREVER,
@@ -155,7 +156,7 @@ pub(super) fn log(section: &Section<'_>) -> LogSettings {
 
 /// A level, or directives of tracing such as `info,jobtrackd::store=debug`.
 fn check_level(section: &Section<'_>, text: &str) {
-    // A lone word that is not a level would be taken for a module's name, and nearly everything would fall silent.
+    // A single word that is not a level would be read as a module's name, and hardly anything would be logged.
     let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
     let words = text.split(',').map(str::trim);
     let mut lone = words.filter(|word| !word.contains(['=', '[', '{', '}', ']']));

@@ -1,8 +1,8 @@
-//! The configuration: written → merged → validated.
+//! The configuration: read, merged, validated.
 //!
 //! Built-in defaults, the file and the environment are merged after everything unknown in them was reported; then each
-//! section is read into the small struct of the module that needs it. All problems are found in one go, none of them
-//! repeats a secret, and nothing is accepted that is only nearly right.
+//! section is read into the small struct of the module that needs it. All problems are reported together, none of them
+//! repeats a secret, and no value is corrected silently.
 
 mod error;
 
@@ -63,7 +63,7 @@ pub struct Settings {
     pub status: StatusSettings,
     /// What is logged, and how.
     pub log: LogSettings,
-    /// What is usable but unwise, one line each, such as a secret that everybody can read.
+    /// Warnings about what is usable but unwise, one line each, such as a secret that all users can read.
     pub warnings: Vec<String>,
     /// The files that secrets were read from.
     pub secret_files: Vec<SecretFile>,

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use toml::{Table, Value};
 
-use super::error::{Origin, Problems, did_you_mean, nearest, quoted};
+use super::error::{Origin, Problems, did_you_mean, quoted};
+use crate::core::text::nearest;
 
 /// The built-in defaults, in the language of the file.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -84,7 +85,7 @@ struct Key {
     example: &'static str,
 }
 
-/// How a value is written. The environment has only text, which is read by this.
+/// How a value is written. It decides how text from the environment is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -131,7 +132,7 @@ pub(super) fn kind(section: &str, name: &str) -> Option<Kind> {
     find(section, name).map(Key::kind)
 }
 
-/// A value of a key, for example.
+/// An example of a key's value.
 pub(super) fn example(section: &str, name: &str) -> &'static str {
     find(section, name).map_or("…", |key| key.example)
 }
@@ -169,12 +170,12 @@ pub(super) fn defaults(problems: &Problems) -> Sections {
     }
 }
 
-/// What a file says. What is unknown in it is reported and left out.
+/// Reads a file. Unknown sections and keys are reported and left out.
 pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sections {
     let mut sections = Sections::new();
     let no_section = |path: &str, heading: &str, value: &Value| {
         let wrong = format!("expected a section {heading}, not {}", described(value));
-        let remedy = format!("write {heading} on a line of its own and the keys below it");
+        let remedy = format!("write {heading} on a separate line and the keys below it");
         problems.report(path, origin, wrong, remedy);
     };
     for (name, value) in file {
@@ -206,7 +207,7 @@ pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sec
     sections
 }
 
-/// Adds values to a section, that of a webhook when one is named. What is unknown is reported and left out.
+/// Adds values to a section, that of a webhook when one is named. Unknown keys are reported and left out.
 pub(super) fn insert(
     sections: &mut Sections,
     section: &str,
@@ -255,7 +256,7 @@ fn report_unknown_section(what: &str, section: &str, origin: &Origin, problems: 
     problems.report(plain(section), origin, wrong, remedy);
 }
 
-/// What a value is, without its content.
+/// The type of a value, for people.
 pub(super) fn described(value: &Value) -> &'static str {
     match value {
         Value::Boolean(_) => "true or false",
@@ -309,7 +310,7 @@ fn is_webhook_name(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// A key as it is, or quoted, escaped and cut when it is not of the plain kind.
+/// A key unchanged, or quoted, escaped and cut when it has other characters than a bare key.
 fn plain(key: &str) -> String {
     if is_webhook_name(key) {
         key.to_owned()

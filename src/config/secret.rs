@@ -1,5 +1,5 @@
-//! Secrets: in the configuration itself, in files of their own, or from the service manager. None of their text leaves
-//! the configuration except as `SecretString`, `SigningKey`, and the headers and URL of a webhook.
+//! Secrets: in the configuration itself, in separate files, or from the service manager. They leave the configuration only
+//! as `SecretString`, `SigningKey`, and the headers and URL of a webhook.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,10 +23,10 @@ pub(super) const SECRETS: usize = 8;
 /// Shortest and longest token of the status server, in bytes.
 const TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=1024;
 
-/// Permission of everybody to read.
+/// The permission for all users to read.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// What is wrong with a file that cannot be read can only be put right there.
+/// The remedy for a file that cannot be read.
 const UNREADABLE: &str = "the daemon's user must be able to read it";
 
 /// Reads the secrets of one section.
@@ -34,11 +34,11 @@ const UNREADABLE: &str = "the daemon's user must be able to read it";
 pub(super) struct Secrets<'a> {
     pub(super) section: Section<'a>,
     pub(super) sources: &'a Sources,
-    /// For commands that need no secret no file is read; only how secrets are written is checked.
+    /// Whether files are read; for commands that need no secret only the keys are checked.
     pub(super) wanted: bool,
 }
 
-/// A secret and where it was found: the key that is responsible, and its file as the start of a message.
+/// A secret and where it was found: its key, and its file as the beginning of a message.
 pub(super) struct Found {
     pub(super) key: &'static str,
     pub(super) file: String,
@@ -124,7 +124,7 @@ impl Secrets<'_> {
         keys
     }
 
-    /// What the one of `keys` that the section has says, else the first of these credentials that is not empty; empty
+    /// The value of the one of `keys` that the section has, else the first of these credentials that is not empty; empty
     /// when there is neither. A key that ends in `_file` or `_files` names files, and comes last. `None` when something
     /// is wrong, which is reported, or when a file would have to be read and secrets are not wanted.
     pub(super) fn find(
@@ -169,7 +169,7 @@ impl Secrets<'_> {
                 let paths = folder
                     .into_iter()
                     .flat_map(|folder| credentials.iter().map(|name| folder.join(name)));
-                // The unit makes an empty credential where there is no file.
+                // The unit passes an empty credential where there is no file.
                 let path = paths.into_iter().find(|path| !is_empty(path));
                 let key = keys
                     .iter()
@@ -181,7 +181,7 @@ impl Secrets<'_> {
         }
     }
 
-    /// Warns if a key that holds a secret stands in a configuration that everybody can read.
+    /// Warns if a key that holds a secret is in a configuration that all users can read.
     pub(super) fn warn_in_place(&self, key: &str) {
         if let Origin::File(path) = self.section.origin(key) {
             self.warn_if_readable_by_all(key, path);
@@ -198,7 +198,7 @@ impl Secrets<'_> {
         }
     }
 
-    /// A file that a key names; a problem is that of the key.
+    /// Reads a file that a key names; a problem is reported for the key.
     pub(super) fn read_file(
         &self,
         key: &str,
@@ -210,7 +210,7 @@ impl Secrets<'_> {
             .ok()
     }
 
-    /// The same as [`Self::find`], of what is secret wherever it stands.
+    /// The same as [`Self::find`], for values that are secret in the configuration too.
     fn secret(
         &self,
         keys: &[&'static str],
@@ -242,7 +242,7 @@ impl Secrets<'_> {
         self.present(Found { key, file, text })
     }
 
-    /// Without the ends of lines behind it; refused if nothing is left.
+    /// Without line breaks at the end; refused if nothing is left.
     fn present(&self, found: Found) -> Option<Found> {
         let Found { key, file, text } = found;
         if text.trim().is_empty() {
@@ -256,8 +256,8 @@ impl Secrets<'_> {
     }
 }
 
-/// What the credentials of a webhook are called: by a unit that names it, and as one file of a folder that
-/// LoadCredential=webhook:FOLDER hands over.
+/// The names of a webhook's credentials: in a unit that names the webhook, and as a file of a folder that
+/// LoadCredential=webhook:FOLDER passes.
 pub(super) fn credentials(name: &str) -> [String; 2] {
     [format!("webhook.{name}"), format!("webhook_{name}")]
 }

@@ -1,5 +1,5 @@
-//! Typed reading of one section. What is wrong is reported once; a stand-in takes its place, since settings with problems
-//! are never used.
+//! Reads one section into typed values. A problem is reported once and a placeholder is returned, since settings with
+//! problems are never used.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl<'a> Section<'a> {
         entry.map_or(&Origin::Default, |entry| &entry.origin)
     }
 
-    /// Whether the user wrote this value; a default gives way to those.
+    /// Whether the user wrote this value; a default is adapted to those.
     pub(super) fn is_written(&self, key: &str) -> bool {
         *self.origin(key) != Origin::Default
     }
@@ -58,7 +58,7 @@ impl<'a> Section<'a> {
         self.read(key, "text in quotes", Value::as_str)
     }
 
-    /// True if it is wrong: what is allowed then is not reported besides.
+    /// True if it is wrong, so that nothing is reported that it would permit.
     pub(super) fn flag(&self, key: &str) -> bool {
         let flag = self.read(key, "true or false without quotes", Value::as_bool);
         flag.unwrap_or(true)
@@ -154,7 +154,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of a key, which is to be what `take` takes.
+    /// The value of a key, as converted by `take`.
     fn read<T>(&self, key: &str, what: &str, take: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
         match self.entries.get(key) {
             Some(Entry { value, .. }) => self.taken(key, what, value, take),
@@ -200,7 +200,7 @@ fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration,
     Err(format!("expected a duration from {low} to {high}"))
 }
 
-/// As the documents write it: 366 days are not "1year 18h".
+/// As in the documents: 366 days are not "1year 18h".
 fn bound(duration: Duration) -> String {
     const DAY: u64 = 24 * 60 * 60;
     match duration.as_secs() {

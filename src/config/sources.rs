@@ -12,7 +12,7 @@ use super::environment;
 use super::error::{Origin, Problems};
 use super::schema::{self, ANY_WEBHOOK, Sections};
 
-/// The file that is read when none is named, if it is there.
+/// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = "/etc/jobtrackd/jobtrackd.toml";
 
 /// Largest configuration file, in bytes.
@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 1024 * 1024;
 /// Where the configuration comes from. Nothing else is read when it is loaded.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The file, which must be there.
+    /// The file, which must exist.
     pub file: Option<PathBuf>,
     /// The environment; variables that are not ours are ignored.
     pub environment: BTreeMap<String, String>,
@@ -30,11 +30,11 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// What this process was started with: the file named on the command line, else the one in /etc if it is there;
-    /// its environment; and the credentials of the service manager.
+    /// Those of this process: the file named on the command line, else the one in /etc if it exists; the environment; and
+    /// the credentials of the service manager.
     #[must_use]
     pub fn from_process(config_flag: Option<PathBuf>) -> Self {
-        // A file that cannot even be searched for is named here, so that loading it says why.
+        // If it cannot be checked whether the file exists, loading it reports why.
         let there = || Path::new(DEFAULT_FILE).try_exists().unwrap_or(true);
         let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let variables = std::env::vars_os();
@@ -61,8 +61,8 @@ impl fmt::Debug for Sources {
     }
 }
 
-/// The environment over the file over the defaults. What is unknown in any of them is reported and left out. `None` when
-/// the file cannot be read or parsed, which is reported: what else is wrong then says nothing.
+/// The environment over the file over the defaults. Unknown keys in any of them are reported and left out. `None` when the
+/// file cannot be read or parsed, which is reported: other problems would be misleading then.
 pub(super) fn merged(sources: &Sources, problems: &Problems) -> Option<Sections> {
     let file = match &sources.file {
         Some(path) => {
@@ -117,7 +117,7 @@ fn parse(path: &Path, origin: &Origin, problems: &Problems) -> Option<Table> {
             .last()
             .map_or((1, 1), |(rest, line)| (line, rest.chars().count() + 1));
         let message = match error.message() {
-            // The one value that is TOML and cannot be read; the library repeats it, and it may be a secret.
+            // The only TOML value that cannot be read; the library repeats it, and it may be a secret.
             text if text.starts_with("invalid type:") => "a number is too large",
             text => text.lines().next().unwrap_or_default(),
         };
@@ -125,7 +125,7 @@ fn parse(path: &Path, origin: &Origin, problems: &Problems) -> Option<Table> {
             format!("line {line}, column {column}"),
             origin,
             format!("this is not TOML: {message}"),
-            "text stands in double quotes",
+            "text is written in double quotes",
         );
     });
     read.ok()

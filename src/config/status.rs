@@ -1,4 +1,4 @@
-//! `[status]`: where the status server listens, and which requests it takes.
+//! `[status]`: where the status server listens, and which requests it permits.
 
 use super::error::quoted;
 use super::secret::Secrets;
@@ -29,7 +29,7 @@ pub(super) fn status(secrets: &Secrets<'_>) -> StatusSettings {
     {
         section.refuse(
             "listen",
-            format!("other machines can reach {listen}, and there is no token that they would have to know"),
+            format!("other machines can reach {listen}, and no token is required"),
             "listen on 127.0.0.1 or a unix socket, or set a token (make one with: head -c 32 /dev/urandom | base64): under \
              systemd, write it into /etc/jobtrackd/status_token, which the unit hands over as the credential \
              status_token; elsewhere write token_file = \"FILE\"",

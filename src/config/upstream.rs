@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::error::{did_you_mean, nearest};
+use super::error::did_you_mean;
 use super::secret::Secrets;
 use super::section::Section;
 use super::url::{TIMEOUT, Written, url};
+use crate::core::text::nearest;
 use crate::upstream::{Auth, UpstreamSettings};
 
 /// Most polls in flight at once.
@@ -15,7 +16,7 @@ const IN_FLIGHT: u32 = 4096;
 /// Largest request budget, per second.
 const REQUESTS_PER_SECOND: u32 = 100_000;
 
-/// Bounds of what a `Retry-After` of the API can come to.
+/// Bounds of `max_retry_after`.
 const MAX_RETRY_AFTER: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
@@ -71,7 +72,7 @@ fn auth(secrets: &Secrets<'_>) -> Auth {
             }
             Auth::None
         }
-        // Not repeated: somebody may have put the key here.
+        // Not repeated: it may be the key.
         Some(other) => {
             let remedy = did_you_mean(nearest(other, AUTHS), "the other keys give the API key");
             section.refuse("auth", "expected basiq, bearer or none", remedy);

@@ -15,7 +15,7 @@ const URL_BYTES: usize = 2048;
 pub(super) const TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(10 * 60);
 
-/// A URL as it was written: the key that is responsible, and its file as the start of a message.
+/// A URL as it was written, with its key, and its file as the beginning of a message.
 pub(super) struct Written<'a> {
     pub(super) key: &'a str,
     pub(super) file: &'a str,
@@ -56,7 +56,7 @@ pub(super) fn url(section: &Section<'_>, written: &Written<'_>) -> Option<Url> {
         "http" if written.allow_http || url.host().as_ref().is_some_and(is_loopback) => {}
         "http" => {
             let remedy = format!("write https, or allow_http = true in [{}]", section.path);
-            return refuse("http sends everything readable by others", &remedy);
+            return refuse("others can read what is sent over http", &remedy);
         }
         _ => return refuse("expected a URL that starts with https://", &such_as),
     }

@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 
 use strum::IntoEnumIterator as _;
 
-use super::error::{did_you_mean, nearest, quoted};
+use super::error::{did_you_mean, quoted};
 use super::secret::{Found, Secrets, credentials};
 use super::url::{TIMEOUT, Written, reaches, url};
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
+use crate::core::text::nearest;
 use crate::webhook::{CustomHeader, Trust, Verdict, WebhookSettings, holds_secrets, judge_host};
 
 /// Most requests in flight to one webhook.
@@ -62,7 +63,7 @@ impl Webhook<'_> {
         }
     }
 
-    /// Where it is. `None` also where that stands in a file, and secrets are not wanted.
+    /// Its URL. `None` also where that is in a file, and secrets are not wanted.
     fn url(&self) -> Option<Url> {
         let section = &self.secrets.section;
         let found = self
@@ -92,7 +93,7 @@ impl Webhook<'_> {
         Some(url)
     }
 
-    /// Whether events may be sent to the address in a URL; names are judged when they are resolved.
+    /// Checks whether events may be sent to the address in a URL; names are checked when they are resolved.
     fn check_address(&self, key: &str, url: &Url) {
         let section = &self.secrets.section;
         let verdict = url.host().as_ref().and_then(judge_host);
@@ -120,7 +121,11 @@ impl Webhook<'_> {
             section.refuse("events", "the list is empty", remedy);
         }
         if names.contains(&"*") {
-            section.refuse("events", "\"*\" stands alone", "write events = [\"*\"]");
+            section.refuse(
+                "events",
+                "\"*\" must be the only entry",
+                "write events = [\"*\"]",
+            );
             return Vec::new();
         }
         let read = names.iter().filter_map(|name| {
@@ -157,7 +162,7 @@ impl Webhook<'_> {
             let twice =
                 |header: &&CustomHeader| headers.iter().any(|each| each.name() == header.name());
             if let Some(header) = of_file.iter().find(twice) {
-                let wrong = format!("{} stands in headers, too", header.name());
+                let wrong = format!("{} is in headers, too", header.name());
                 section.refuse(key, wrong, "keep one of them");
             }
             headers.extend(of_file);
@@ -174,23 +179,23 @@ impl Webhook<'_> {
         let lines = found.text.lines().map(str::trim).zip(1..);
         let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
         let read = lines.filter_map(|(line, number)| {
-            let place = format!("{}line {number}: ", found.file);
+            let position = format!("{}line {number}: ", found.file);
             let Some((name, value)) = line.split_once(':') else {
-                let wrong = format!("{place}there is no colon");
+                let wrong = format!("{position}there is no colon");
                 let remedy = "write each header as Name: value";
                 self.secrets.section.refuse(found.key, wrong, remedy);
                 return None;
             };
-            self.header(found.key, &place, name, value)
+            self.header(found.key, &position, name, value)
         });
         read.collect()
     }
 
-    fn header(&self, key: &str, place: &str, name: &str, value: &str) -> Option<CustomHeader> {
-        let remedy = "a header has a name of its own and a value of printable ASCII on one line";
+    fn header(&self, key: &str, position: &str, name: &str, value: &str) -> Option<CustomHeader> {
+        let remedy = "each header has another name, and a value of printable ASCII on one line";
         let read = CustomHeader::parse(name, value).map_err(|wrong| {
             let section = &self.secrets.section;
-            section.refuse(key, format!("{place}{wrong}"), remedy);
+            section.refuse(key, format!("{position}{wrong}"), remedy);
         });
         read.ok()
     }
@@ -218,7 +223,7 @@ impl Webhook<'_> {
         }
     }
 
-    /// The file a key names, if it does and secrets are wanted.
+    /// The file that a key names, if secrets are wanted.
     fn pem(&self, key: &str) -> Option<(&str, Zeroizing<String>)> {
         if !self.secrets.section.has(key) {
             return None;
@@ -242,7 +247,7 @@ impl Webhook<'_> {
         let others: Vec<&str> = others.collect();
         if !others.contains(&fallback) {
             let wrong = if fallback == self.name {
-                "a webhook cannot stand in for itself".to_owned()
+                "a webhook cannot be its own fallback".to_owned()
             } else {
                 format!("there is no webhook {}", quoted(fallback))
             };
@@ -253,8 +258,7 @@ impl Webhook<'_> {
         Some(WebhookName::new(fallback))
     }
 
-    /// The credentials of this webhook with an ending behind its name. Where another webhook has that name, the file is
-    /// its secret.
+    /// The credentials of this webhook with a suffix. Where another webhook has that name, the file is its secret.
     fn credentials(&self, ending: &str) -> Vec<String> {
         let name = format!("{}{ending}", self.name);
         if self.names.contains(&name.as_str()) {

@@ -42,7 +42,7 @@ pub(super) struct Attempted {
     pub(super) recorded: bool,
     pub(super) after: AfterAttempt,
     /// How long the webhook is paused at its request.
-    pub(super) rest: Option<Duration>,
+    pub(super) pause: Option<Duration>,
     pub(super) disables: bool,
     pub(super) error: Option<String>,
     /// The webhook that gets the event instead.
@@ -54,7 +54,7 @@ pub(super) struct Attempted {
 impl Attempted {
     /// Whether it changes the webhook's row.
     pub(super) fn changes_row(&self) -> bool {
-        self.disables || self.rest.is_some()
+        self.disables || self.pause.is_some()
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn attempt(
         delivery: &delivery,
         probe,
     };
-    let (Decision { after, rest }, health) = request.decide(&report, ended_at);
+    let (Decision { after, pause }, health) = request.decide(&report, ended_at);
     // Only after the health is updated, which limits the requests in flight.
     drop(permit);
     let lag = ended_at.since(delivery.created_at);
@@ -113,7 +113,7 @@ pub(super) async fn attempt(
         duration: report.duration,
         recorded: false,
         after,
-        rest,
+        pause,
         disables: disables.is_some(),
         error: report.result.error(),
         fallback: fallback.clone(),
@@ -130,7 +130,7 @@ pub(super) async fn attempt(
         attempt: recorded,
         job_id: attempted.job_id.clone(),
         after,
-        rest,
+        pause,
         disables,
         fallback,
         health,
@@ -177,8 +177,8 @@ impl Request<'_> {
             schedule: &self.webhook.retry,
             expires_at: delivery.expires_at.filter(|_| is_settled),
             due: delivery.due,
-            rested: delivery.rested,
-            empty_rests: self.health.rests(),
+            paused: delivery.paused,
+            empty_pauses: self.health.empty_pauses(),
         };
         let random = parts.jitter.fraction();
         let decision = after_attempt(&report.result, report.directive, &context, ended_at, random);
@@ -188,14 +188,16 @@ impl Request<'_> {
             is_probe: self.probe == Some(Probe::Paced),
             failed_before: delivery.failed_before,
             after: decision.after,
-            rest: decision.rest.map(|rest| ended_at.plus(rest)),
+            paused_until: decision.pause.map(|pause| ended_at.plus(pause)),
         };
-        let is_empty_rest = matches!(
+        let is_empty_pause = matches!(
             report.result,
             AttemptResult::Throttled { retry_after, .. } if retry_after.is_zero()
         );
         let limit = self.webhook.max_in_flight;
-        let health = self.health.after(&evidence, is_empty_rest, limit, ended_at);
+        let health = self
+            .health
+            .after(&evidence, is_empty_pause, limit, ended_at);
         (decision, health)
     }
 }
@@ -230,7 +232,7 @@ fn disables(result: &AttemptResult, directive: Option<Directive>) -> Option<&'st
 fn with_end(error: String, after: AfterAttempt) -> String {
     match after {
         AfterAttempt::Expired => format!("{error}; it expires before it could be tried again"),
-        AfterAttempt::Aborted => format!("{error}; the webhook wants this event no more"),
+        AfterAttempt::Aborted => format!("{error}; the webhook does not want this event"),
         _ => error,
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct SharedHealth(Arc<Mutex<State>>);
 struct State {
     health: Health,
     /// Pauses of zero length that the webhook requested in a row.
-    rests: u32,
+    empty_pauses: u32,
     revision: i64,
     generation: i64,
     requests: i64,
@@ -30,8 +30,8 @@ impl SharedHealth {
         self.state().health.clone()
     }
 
-    pub(super) fn rests(&self) -> u32 {
-        self.state().rests
+    pub(super) fn empty_pauses(&self) -> u32 {
+        self.state().empty_pauses
     }
 
     /// Takes over from the row what this process does not know: the state before its start, and what an operator has done
@@ -42,7 +42,7 @@ impl SharedHealth {
         let is_requested = state.requests != row.requests;
         if is_new {
             state.health = row.health.clone();
-            state.rests = row.rests;
+            state.empty_pauses = row.empty_pauses;
             state.revision = row.revision;
             state.generation = row.generation;
         } else if is_requested && let Health::Held(hold) = &mut state.health {
@@ -63,25 +63,25 @@ impl SharedHealth {
     pub(super) fn after(
         &self,
         attempt: &HealthEvidence<'_>,
-        is_empty_rest: bool,
+        is_empty_pause: bool,
         max_in_flight: usize,
         now: UnixMillis,
     ) -> Option<WebhookHealth> {
         let mut state = self.state();
         let health = state.health.clone().after(attempt, max_in_flight, now);
-        let rests = match attempt.after {
+        let empty_pauses = match attempt.after {
             AfterAttempt::Delivered => 0,
-            _ => state.rests.saturating_add(u32::from(is_empty_rest)),
+            _ => state.empty_pauses.saturating_add(u32::from(is_empty_pause)),
         };
-        if (&health, rests) == (&state.health, state.rests) {
+        if (&health, empty_pauses) == (&state.health, state.empty_pauses) {
             return None;
         }
         state.health = health.clone();
-        state.rests = rests;
+        state.empty_pauses = empty_pauses;
         state.revision += 1;
         Some(WebhookHealth {
             health,
-            rests,
+            empty_pauses,
             revision: state.revision,
             generation: state.generation,
             ..WebhookHealth::default()

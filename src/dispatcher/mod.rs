@@ -177,7 +177,7 @@ impl Dispatcher {
     /// Delivers until `stop`, then finishes the attempts in flight.
     ///
     /// # Errors
-    /// [`DispatcherError`] when it cannot go on; the process ends then.
+    /// [`DispatcherError`] when it cannot continue; the process ends then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), DispatcherError> {
         while !stop.is_cancelled() {
             self.step(&stop).await?;

@@ -50,7 +50,7 @@ impl ServiceManager {
         notify(&[NotifyState::Watchdog]);
     }
 
-    /// The start, the reload or the stop goes on and takes longer: it gets [`MORE_TIME`] from now.
+    /// The start, the reload or the stop takes longer: it gets [`MORE_TIME`] from now.
     pub fn needs_more_time(&self) {
         let micros = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
         notify(&[NotifyState::ExtendTimeoutUsec(micros)]);

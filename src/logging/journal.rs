@@ -1,5 +1,5 @@
-//! Entries for systemd's journal, in its native protocol: every value with its length before it, so that nothing in a
-//! value can begin a field or an entry of its own.
+//! Entries for systemd's journal, in its native protocol: every value with its length before it, so that no value can
+//! begin another field or entry.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -16,7 +16,7 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// Longest name of a field, in bytes; journald drops longer ones.
 const MAX_NAME: usize = 64;
 
-/// The way to journald.
+/// The connection to journald.
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
@@ -24,7 +24,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Fails when nobody listens. The address is looked up anew for each entry, so journald may be restarted.
+    /// Fails when journald does not listen. The address is looked up for each entry, so journald may be restarted.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         // An empty datagram is not an entry.

@@ -1,4 +1,4 @@
-//! What one event says: its values escaped and cut, so that none of them can forge a line or fill a disk.
+//! One event: its values escaped and cut, so that none of them can forge a line or fill a disk.
 
 use anstyle::{AnsiColor, Style};
 use std::fmt::{self, Write as _};
@@ -18,7 +18,7 @@ const MAX_VALUE: usize = 2000;
 /// datagram to journald.
 const MAX_LINE: usize = 8000;
 
-/// Names with a meaning in one of the formats, so that a field must not have them. Ours do not; a library's may.
+/// Names that mean something in one of the formats, so no field may have them. Ours do not; a library's may.
 const RESERVED: [&str; 12] = [
     "timestamp",
     "level",
@@ -34,7 +34,7 @@ const RESERVED: [&str; 12] = [
     "invocation_id",
 ];
 
-/// Names that begin so belong to the journal.
+/// Prefix of names that belong to the journal.
 const RESERVED_BEGINNINGS: [&str; 5] = ["_", "code_", "syslog_", "object_", "coredump_"];
 
 /// An event, recorded.
@@ -88,7 +88,7 @@ impl Line {
 
     /// A line for programs: one flat JSON object.
     pub(super) fn json(&self) -> String {
-        // Nothing in a line can fail to be JSON.
+        // All values can be written as JSON.
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }
 
@@ -126,7 +126,7 @@ impl Serialize for Line {
     }
 }
 
-/// Quotes what would not be seen as one value.
+/// Quotes a value with spaces or quotes in it, or none at all.
 fn push_quoted(words: &mut String, text: &str) {
     let plain = |c: char| !c.is_whitespace() && !matches!(c, '"' | '=');
     if !text.is_empty() && text.chars().all(plain) {
@@ -149,12 +149,12 @@ impl Recorder {
             text: String::new(),
             left: Some(limit),
         };
-        // The error is how it stops what is too long.
+        // It fails when the text is full: that is how a long value is cut.
         let _ = cut.write_fmt(value);
         self.left -= limit - cut.left.unwrap_or(0);
         match name {
             "message" => self.line.message = cut.text,
-            // Libraries that use the log crate: these fields are what it has of the origin.
+            // Libraries that use the log crate: these fields are its origin.
             "log.target" => self.line.target = cut.text,
             name if name.starts_with("log.") => {}
             name => self.push(name, Value::String(cut.text)),
@@ -206,10 +206,10 @@ impl Visit for Recorder {
     }
 }
 
-/// A text that escapes what is written to it, and takes no more than a number of characters.
+/// A text that escapes what is written to it, with at most a number of characters.
 struct Cut {
     text: String,
-    /// How many more; none once something was cut off.
+    /// How many more characters; 0 once something was cut off.
     left: Option<usize>,
 }
 

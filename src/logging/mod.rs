@@ -73,8 +73,8 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
     Ok(Verbosity { filter: handle })
 }
 
-/// One word is the level of our own lines, and the libraries we use say no more than `info`: at `debug` they log
-/// every connection, which hides the rest. Directives are taken as they are.
+/// One word is the level of our own lines; libraries log at `info`, since at `debug` they log every connection, which hides
+/// the rest. Directives are used unchanged.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let detailed = ["debug", "trace"]
         .into_iter()
@@ -86,7 +86,7 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(directives).context("log.level cannot be used")
 }
 
-/// What a format means here.
+/// The format that `auto` means here.
 fn resolve(format: LogFormat, terminal: bool, journal: bool) -> LogFormat {
     match (format, terminal, journal) {
         (LogFormat::Auto, true, _) => LogFormat::Text,
@@ -97,7 +97,7 @@ fn resolve(format: LogFormat, terminal: bool, journal: bool) -> LogFormat {
 }
 
 /// Whether standard error is the stream to the journal that `JOURNAL_STREAM` names by device and inode. The variable
-/// alone says nothing: children inherit it, whatever their standard error is.
+/// alone is no proof: children inherit it, whatever their standard error is.
 fn is_journal(stream: Option<&OsStr>, stderr: impl AsFd) -> bool {
     let named = stream.and_then(OsStr::to_str).and_then(|stream| {
         let (device, inode) = stream.split_once(':')?;

@@ -1,4 +1,4 @@
-//! The faces, through the real layer: events go in, bytes come out.
+//! The formats, through the real layer: events go in, bytes come out.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::core::time::UnixMillis;
 
 const START: UnixMillis = UnixMillis(1_795_359_845_120);
 
-/// What somebody would write into a text that is logged.
+/// What an attacker would write into a text that is logged.
 const HOSTILE: &str = "x\n<0>forged\r\n\u{1b}[2K\u{9b}31m\u{85}\u{2028}\u{202e}\" level=ERROR";
 
-/// Runs `work` with a output, and answers what it wrote.
+/// Runs `work` with an output, and returns what was written.
 fn written(output: Output, level: &str, work: impl FnOnce()) -> String {
     let kept = Arc::new(Mutex::new(String::new()));
     let keeping = Arc::clone(&kept);
@@ -55,7 +55,7 @@ fn entries(work: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
     let mut datagram = vec![0; 1 << 20];
     let mut found = Vec::new();
     while let Ok(length) = journald.recv(&mut datagram) {
-        // The first one only asks whether anybody is there.
+        // The first one only tries whether journald listens.
         if length > 0 {
             found.push(entry(&datagram[..length]));
         }

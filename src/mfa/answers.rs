@@ -11,10 +11,10 @@ pub const MOST_ANSWERS: usize = 20;
 /// Longest answer, in bytes.
 pub const LONGEST_ANSWER: usize = 4096;
 
-/// What a user answers, one text per input.
+/// A user's answers, one text per input.
 pub struct Answers(Vec<Zeroizing<String>>);
 
-/// Why answers are not valid. None is ever part of it.
+/// Why answers are not valid. No answer is ever part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnswers {
     /// The body does not have the right form.
@@ -31,7 +31,7 @@ pub enum InvalidAnswers {
     TooLong(usize),
 }
 
-/// The body, as the API takes it and as the status server does.
+/// The body, for the API and the status server alike.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body<T> {
@@ -43,7 +43,7 @@ impl Answers {
     /// Takes these texts, each for one input.
     ///
     /// # Errors
-    /// [`InvalidAnswers`] says which one cannot be taken.
+    /// [`InvalidAnswers`] says which one is not valid.
     pub fn new(answers: Vec<Zeroizing<String>>) -> Result<Self, InvalidAnswers> {
         if answers.len() > MOST_ANSWERS {
             return Err(InvalidAnswers::TooMany);
@@ -62,9 +62,9 @@ impl Answers {
     /// Reads `{"mfa-response":[…]}`.
     ///
     /// # Errors
-    /// [`InvalidAnswers`] when it is anything else, or an answer cannot be taken.
+    /// [`InvalidAnswers`] when it is anything else, or an answer is not valid.
     pub fn from_json(body: &[u8]) -> Result<Self, InvalidAnswers> {
-        // The parser's own error would repeat what it stumbled upon.
+        // The parser's own error would repeat a part of the answers.
         let body: Body<_> = serde_json::from_slice(body).map_err(|_| InvalidAnswers::NotAnswers)?;
         Self::new(body.answers)
     }
@@ -83,7 +83,7 @@ impl Answers {
 
     /// The body for the API, in memory that never moves while it is written.
     pub(super) fn body(&self) -> Zeroizing<Vec<u8>> {
-        // A byte takes at most six of JSON; around each answer stand two quotes and a comma.
+        // A byte takes at most six in JSON; each answer has two quotes and a comma.
         let texts: usize = self.0.iter().map(|answer| answer.len() * 6 + 3).sum();
         let mut body = Zeroizing::new(Vec::with_capacity(texts + 32));
         let answers = &self.0;
@@ -100,7 +100,7 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// So many answers, in words.
+/// How many answers a challenge takes, in words.
 pub(super) fn count(number: usize) -> String {
     match number {
         0 => "no answer, or one to confirm".to_owned(),

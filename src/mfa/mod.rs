@@ -1,7 +1,7 @@
-//! Answers to MFA challenges: from whoever has them to the API, and nowhere else.
+//! Answers to MFA challenges: to the API, and nowhere else.
 //!
-//! They are kept in memory that is overwritten when it is freed, stand in no log, error or table, and are sent
-//! once. What libraries copy on the way (a connection's buffers, a parser's) is out of reach; it is short-lived.
+//! They are held in memory that is overwritten when it is freed, are in no log, error or table, and are sent once. What
+//! libraries copy (the buffers of a connection or a parser) cannot be overwritten, but is short-lived.
 
 mod answers;
 mod challenge;
@@ -25,7 +25,7 @@ pub struct Challenges<'a> {
     pub upstream: &'a Upstream,
     /// The time of day.
     pub clock: &'a Clock,
-    /// Whether answers are sent though the challenge has expired by our reckoning.
+    /// Whether answers are sent even if the challenge has expired by our clock.
     pub late: bool,
 }
 
@@ -38,14 +38,14 @@ pub enum Refused {
     /// The job is over.
     #[error("job {0} has ended; see how with: jobtrackd show {0}")]
     Ended(JobId),
-    /// No step of the last snapshot waits for an answer.
+    /// No step of the last snapshot waits for answers.
     #[error(
-        "job {0} has no open challenge, as it was last polled; see its steps with: jobtrackd show {0}"
+        "job {0} had no open challenge when it was last polled; see its steps with: jobtrackd show {0}"
     )]
     NoChallenge(JobId),
     /// The time to answer is over.
     #[error(
-        "the challenge of job {id} expired at {at}{}; wait for the next one, or send the answers all the same: \
+        "the challenge of job {id} expired at {at}{}; wait for the next one, or send the answers anyway: \
          jobtrackd mfa --late {id}, or ?late=true", if *.implausible { " (by an expiryMs so short that the API may mean seconds)" } else { "" }
     )]
     Expired {
@@ -89,11 +89,11 @@ impl Challenges<'_> {
         self.read(id).await.map(|(open, _)| open)
     }
 
-    /// Sends `answers` to the challenge of a job with the token of its user, where the user is known, and asks for a poll
-    /// whatever came of it. Nothing is sent unless the challenge is open, in time and wants so many.
+    /// Sends `answers` to the challenge of a job with the token of its user, where the user is known, and requests a poll
+    /// whether that succeeded or not. Nothing is sent unless the challenge is open and not expired and the number fits.
     ///
     /// # Errors
-    /// [`Refused`] when nothing was sent or the API has not answered. A refusal of the API's own is an answer.
+    /// [`Refused`] when nothing was sent or the API has not answered. If the API refuses them, that is an answer.
     pub async fn relay(&self, id: &JobId, answers: &Answers) -> Result<Relayed, Refused> {
         let (open, resource) = self.read(id).await?;
         open.check_count(id, answers.len())?;
@@ -118,19 +118,19 @@ impl Challenges<'_> {
 
     /// The open challenge, and the remote job as last seen.
     async fn read(&self, id: &JobId) -> Result<(OpenChallenge, Option<String>), Refused> {
-        let asking = self.store.challenge(id).await?;
-        let asking = asking.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
-        if asking.state.is_final() {
+        let recorded = self.store.challenge(id).await?;
+        let recorded = recorded.ok_or_else(|| Refused::UnknownJob(id.clone()))?;
+        if recorded.state.is_final() {
             return Err(Refused::Ended(id.clone()));
         }
-        let open = OpenChallenge::of(&asking).ok_or_else(|| Refused::NoChallenge(id.clone()))?;
+        let open = OpenChallenge::of(&recorded).ok_or_else(|| Refused::NoChallenge(id.clone()))?;
         match open.expires_at {
             Some(at) if !self.late && at <= self.clock.now() => Err(Refused::Expired {
                 id: id.clone(),
                 at,
                 implausible: open.is_implausible(),
             }),
-            _ => Ok((open, asking.resource)),
+            _ => Ok((open, recorded.resource)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What requests may take of the daemon, over all connections: memory for answers, expensive reads, writes that wait.
+//! Limits over all connections: memory for answers, expensive reads, writes that wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use super::refusal::Refusal;
 use crate::core::poll::{MAX_BODY, MAX_TEXT};
 use crate::memory;
 
-/// Most expensive reads at once: lists, timelines, events, counts. Others find a reader of the database free.
+/// Most expensive reads at once: lists, timelines, events, counts. A reader of the database stays free for others.
 pub const MAX_SCANS: usize = 2;
 
-/// Most requests that write or wait for that.
+/// Most requests that write or wait to write.
 pub const MAX_WRITES: usize = 32;
 
 /// How long a request waits for others before it is refused.
@@ -33,18 +33,18 @@ const JOB: usize = MAX_TEXT + (64 << 10);
 /// Memory for a relayed answer, and for the job and the steps whose challenge it answers.
 const RELAY: usize = MAX_BODY + 2 * MAX_TEXT;
 
-/// Memory for all relayed answers. It is apart from that of others: a code is valid for two minutes only and must not
-/// wait for slow readers of lists.
+/// Memory for all relayed answers, separate from that of others: a code is valid for two minutes only and must not wait for
+/// slow readers of lists.
 const RELAYS: usize = 32 << 20;
 
 /// Memory for the next events of a stream.
 const CHUNK: usize = 512 << 10;
 
-const NO_MEMORY: &str = "Too many answers are being sent here; come again, and read them faster.";
+const NO_MEMORY: &str = "Too many answers are being sent; read them faster, and try again.";
 
-const NO_SCAN: &str = "Too many lists are read here just now.";
+const NO_SCAN: &str = "Too many lists are being read; try again.";
 
-const NO_WRITE: &str = "Too many requests wait here to write.";
+const NO_WRITE: &str = "Too many requests wait to write; try again.";
 
 /// Shared by all requests. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -90,14 +90,14 @@ impl Budget {
         self.relays.reserve(RELAY).await
     }
 
-    /// A permit to read much.
+    /// A permit for an expensive read.
     pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let permit = timeout(MAX_WAIT, Arc::clone(&self.scans).acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok);
         permit.ok_or_else(|| Refusal::busy(NO_SCAN))
     }
 
-    /// A permit to write, or to wait for that.
+    /// A permit to write, or to wait to write.
     pub(super) fn write(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let permit = Arc::clone(&self.writes).try_acquire_owned();
         permit.map_err(|_| Refusal::busy(NO_WRITE))
@@ -109,7 +109,7 @@ impl Budget {
 pub(super) struct Memory(memory::Memory);
 
 impl Memory {
-    /// So many bytes.
+    /// This many bytes.
     pub(super) fn of(bytes: usize) -> Self {
         Self(memory::Memory::of(bytes))
     }
@@ -128,21 +128,21 @@ impl Memory {
     }
 }
 
-/// Memory that an answer may take, and the right to make it.
+/// Memory reserved for an answer, with the permit for its read.
 pub(super) struct Reservation {
     taken: memory::Reservation,
     scan: Option<OwnedSemaphorePermit>,
 }
 
 impl Reservation {
-    /// Records as JSON. They hold what can always be written.
+    /// Records as JSON, which cannot fail.
     pub(super) async fn json_of(self, records: &impl Serialize) -> Result<Response, Refusal> {
         let text = serde_json::to_string(records).unwrap_or_default();
         Ok(json_bytes(self.body(text).await?))
     }
 
-    /// The bytes of an answer, which count until they are sent. Memory that is not needed is returned; for what is
-    /// missing the request waits once more.
+    /// The bytes of an answer, which count until they are sent. Memory that is not needed is freed; if some is missing, the
+    /// request waits again.
     pub(super) async fn body(self, text: impl Into<Vec<u8>>) -> Result<Bytes, Refusal> {
         let charged = timeout(MAX_WAIT, self.charged(text)).await;
         charged.map_err(|_| Refusal::busy(NO_MEMORY))
@@ -151,7 +151,7 @@ impl Reservation {
     /// The same, however long it has to wait for memory.
     pub(super) async fn charged(mut self, text: impl Into<Vec<u8>>) -> Bytes {
         let bytes = text.into().into_boxed_slice();
-        // The next one may read.
+        // Lets the next one read.
         drop(self.scan.take());
         self.taken.resize(bytes.len()).await;
         Bytes::from_owner(Charged {

@@ -1,5 +1,5 @@
-//! Where a list goes on. A cursor names the last row that was shown, so it stays good while rows are added and over a
-//! restart; clients send it back unchanged.
+//! Cursors of lists. A cursor names the last row of a page, so it stays valid while rows are added and over a restart;
+//! clients send it back unchanged.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,24 +11,24 @@ use crate::store::TimelineKey;
 
 const WRONG: &str = "after is not a cursor of this list; take next of the page before";
 
-/// A place in a list of jobs, newest first.
+/// A position in a list of jobs, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct JobCursor(pub(super) UnixMillis, pub(super) JobId);
 
-/// A place in one job's timeline.
+/// A position in one job's timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct TimelineCursor(pub(super) TimelineKey);
 
-/// A place in the order of all events.
+/// A position in the order of all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct EventCursor(pub(super) i64);
 
-fn wrap(place: &impl Serialize) -> String {
+fn wrap(position: &impl Serialize) -> String {
     // Numbers and texts can always be written.
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(place).unwrap_or_default())
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default())
 }
 
 fn unwrap<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, String> {
@@ -86,8 +86,8 @@ impl TryFrom<String> for EventCursor {
 
     fn try_from(text: String) -> Result<Self, String> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let place = digits.then(|| text.parse().ok()).flatten();
-        place.map(Self).ok_or_else(|| WRONG.to_owned())
+        let position = digits.then(|| text.parse().ok()).flatten();
+        position.map(Self).ok_or_else(|| WRONG.to_owned())
     }
 }
 

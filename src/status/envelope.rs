@@ -5,12 +5,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// JSON that is ready.
+/// Serialized JSON.
 pub(super) fn json_bytes(bytes: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
-/// Records as JSON. They hold what can always be written.
+/// Records as JSON, which cannot fail.
 pub(super) fn json_of(records: &impl Serialize) -> Response {
     json_bytes(serde_json::to_string(records).unwrap_or_default().into())
 }

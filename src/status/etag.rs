@@ -1,4 +1,4 @@
-//! `ETag` and 304: what the client has already is not sent again.
+//! `ETag` and 304: an answer that the client already has is not sent again.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 
-/// Bytes of the hash that are shown; enough for no two bodies to share them.
+/// Bytes of the hash that are shown; enough that no two bodies share them.
 const HASH_BYTES: usize = 16;
 
-/// The tag of an answer with these bytes: strong, as it is made of them.
+/// The tag of an answer with these bytes: a strong one, their hash.
 pub(super) fn tag_of(body: &[u8]) -> String {
     let hash = Sha256::digest(body);
     let mut tag = String::with_capacity(2 * HASH_BYTES + 2);
@@ -25,7 +25,7 @@ pub(super) fn tag_of(body: &[u8]) -> String {
     tag
 }
 
-/// Whether the client has this one already.
+/// Whether the client already has this one.
 pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
     lists
@@ -35,7 +35,7 @@ pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
         .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
 }
 
-/// Adds the tag to an answer, and answers 304 to those who have it.
+/// Adds the tag to an answer; 304 if the client already has it.
 pub(super) async fn tagged(request: Request, next: Next) -> Response {
     let headers = request.headers().clone();
     let safe = request.method().is_safe();
@@ -44,7 +44,7 @@ pub(super) async fn tagged(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    // The handlers of such routes answer with what lies in memory.
+    // The handlers of such routes answer with bytes in memory.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let tag = tag_of(&body);
     if let Ok(value) = HeaderValue::from_str(&tag) {

@@ -44,8 +44,8 @@ pub(super) struct EventsQuery {
 
 /// Events in the order of their commits
 ///
-/// `next` is where to go on, also behind the last event there is: a receiver that keeps it and sends it as `after`
-/// gets each event once. It is null only while there is no event at all.
+/// `next` is the cursor of the last event, also when there is none after it: a receiver that keeps it and sends it as
+/// `after` gets each event once. It is null only while there is no event at all.
 #[utoipa::path(
     get,
     path = "/events",
@@ -86,7 +86,7 @@ pub(super) async fn events(
             room = Some(parts.waiting.wait()?);
         }
         if parts.waiting.until(deadline, &mut commits).await == Woken::End {
-            // What was committed at the last moment comes with the next request.
+            // An event committed at the last moment is left to the next request.
             break (page, None);
         }
     };
@@ -95,7 +95,7 @@ pub(super) async fn events(
     let list = Page::of(data, next);
     match reserved {
         Some(reserved) => reserved.json_of(&list).await,
-        // It is empty.
+        // The page is empty.
         None => Ok(json_of(&list)),
     }
 }

@@ -30,7 +30,7 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Which requests are permitted; can be replaced while the server runs. Cheap to clone.
+/// Which requests are permitted; can be changed while the server runs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Access(Arc<RwLock<Rules>>);
 
@@ -41,13 +41,13 @@ struct Rules {
 }
 
 impl Access {
-    /// As the settings say.
+    /// From the settings.
     #[must_use]
     pub fn new(settings: &StatusSettings) -> Self {
         Self(Arc::new(RwLock::new(Rules::new(settings))))
     }
 
-    /// From the next request on, as these settings say.
+    /// Applies these settings from the next request on.
     pub fn renew(&self, settings: &StatusSettings) {
         *self.0.write() = Rules::new(settings);
     }
@@ -66,11 +66,11 @@ impl Rules {
         let Some(token) = &self.token else {
             return true;
         };
-        let shown = only(headers, &header::AUTHORIZATION).and_then(|value| {
+        let presented = only(headers, &header::AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        shown.is_some_and(|shown| token.is(shown))
+        presented.is_some_and(|presented| token.is(presented))
     }
 
     fn has_host(&self, name: &str) -> bool {
@@ -84,7 +84,7 @@ impl Rules {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trusted;
 
-/// Extension of every request: the end of the server, for routes that wait. Bodies without a length end by themselves then.
+/// Extension of every request: the end of the server, for routes that wait. Bodies without a length end with it.
 #[derive(Debug, Clone)]
 pub struct Stopping(pub CancellationToken);
 
@@ -98,7 +98,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// `address` is the one that is really listened on, with its port.
+    /// `address` is the one that is listened on, with its actual port.
     pub(super) fn new(
         access: Access,
         address: Listen,
@@ -139,13 +139,13 @@ impl Guard {
         let body = timeout(self.limits.body, read(body)).await.map_err(|_| {
             Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "The whole of a request has to arrive within some seconds.",
+                "A whole request has to arrive within some seconds.",
             )
         })??;
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
-    /// Checks host, origin and token; answers whether the request is trusted, or only one that needs no token.
+    /// Checks host, origin and token; returns whether the request is trusted, or only one that needs no token.
     fn permits(&self, request: &Request) -> Result<bool, Refusal> {
         let rules = self.access.0.read();
         let headers = request.headers();
@@ -158,7 +158,7 @@ impl Guard {
         if !is_same_origin(headers, host.as_ref(), &rules) {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
-                "Pages of other sites may not ask here.",
+                "Pages of other sites may not send requests.",
             ));
         }
         let trusted = rules.is_trusted(headers);
@@ -197,7 +197,7 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
 }
 
 fn wrong_host() -> Refusal {
-    let detail = "Ask with the address that status.listen names, or add this name to status.hosts.";
+    let detail = "Use the address of status.listen, or add this name to status.hosts.";
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, detail)
 }
 
@@ -263,7 +263,7 @@ fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether no browser sent it, or one that shows a page of this very server or of one of its names.
+/// Whether no browser sent it, or one that shows a page of this server.
 fn is_same_origin(headers: &HeaderMap, host: Option<&Authority>, rules: &Rules) -> bool {
     let site_fits = !headers.contains_key(SEC_FETCH_SITE)
         || only(headers, &SEC_FETCH_SITE)
@@ -294,14 +294,14 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Reads a body into memory that is overwritten when it is dropped: it may hold a user's answers. Room for the longest one
-/// is made at once, as growing would leave copies behind.
+/// Reads a body into memory that is overwritten when it is dropped: it may hold a user's answers. The longest one fits, since
+/// growing would leave copies behind.
 async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().exact().unwrap_or(BODY_BYTES as u64);
     let room = usize::try_from(announced).map_or(BODY_BYTES, |size| size.min(BODY_BYTES));
     let mut whole = Zeroizing::new(Vec::with_capacity(room));
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|_| Refusal::request("The content broke off."))?;
+        let frame = frame.map_err(|_| Refusal::request("The content is incomplete."))?;
         let data = frame.data_ref().map_or(&[][..], AsRef::as_ref);
         if whole.len() + data.len() > room {
             return Err(body_too_large());
@@ -325,7 +325,7 @@ impl HttpBody for Ending {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        // What is there already is still sent.
+        // What is ready is still sent.
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => self.stop.as_mut().poll(cx).map(|()| None),
             ready => ready,

@@ -1,4 +1,4 @@
-//! How the daemon is: `/healthz` and `/readyz`.
+//! The daemon's readiness: `/healthz` and `/readyz`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::record::status::{HealthUpdate, ReadinessRecord};
 use crate::telemetry::GaugeValues;
 use crate::tracker::poller::Gauge;
 
-/// What is wrong just now, in sentences.
+/// What is wrong now, in sentences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     /// The daemon cannot do its work: 503.
@@ -25,7 +25,7 @@ pub struct Problems {
     pub degraded: Vec<String>,
 }
 
-/// How the loops of the present configuration are.
+/// The readiness of the loops of the present configuration.
 pub struct Health {
     problems: Box<dyn Fn() -> Problems + Send + Sync>,
     gauges: Box<dyn Fn() -> GaugeValues + Send + Sync>,
@@ -33,7 +33,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// As the loops are at each request.
+    /// Read from the loops at each request.
     #[must_use]
     pub fn new(problems: impl Fn() -> Problems + Send + Sync + 'static, gauge: Arc<Gauge>) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Health {
         (self.gauges)()
     }
 
-    /// How they are now.
+    /// Their readiness now.
     #[must_use]
     pub fn report(&self) -> Report {
         let read = |number: &AtomicUsize| number.load(Ordering::Relaxed);
@@ -77,14 +77,14 @@ impl fmt::Debug for Health {
     }
 }
 
-/// How the daemon is at one moment.
+/// The daemon's readiness at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// What is wrong.
     pub problems: Problems,
     /// Jobs that are followed.
     pub followed: usize,
-    /// Polls under way.
+    /// Polls in flight.
     pub in_flight: usize,
     /// Followed jobs that name a webhook which is not configured.
     pub unknown_webhooks: usize,
@@ -115,8 +115,7 @@ pub(super) async fn healthz(trusted: Option<Extension<Trusted>>) -> Response {
     )
 )]
 // 503 while the daemon cannot do its work, 200 with `degraded` while its upstream is in trouble (docs/operating.md,
-// "What /readyz says").
-// The reasons are for those who have the token.
+// "What /readyz says"). The reasons are shown to requests with the token only.
 pub(super) async fn readyz(
     State(parts): State<Parts>,
     trusted: Option<Extension<Trusted>>,

@@ -1,4 +1,4 @@
-//! `GET /jobs` and `POST /jobs`: the tracker's records of jobs, and one more of them.
+//! `GET /jobs` and `POST /jobs`: the tracker's records of jobs, and enqueuing one.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -66,7 +66,7 @@ pub(super) async fn list(
     reserved.json_of(&Page::of(data, next)).await
 }
 
-/// A job that is handed over: the row's columns. Whatever may be null may be left out.
+/// A job to enqueue: the row's columns. Those that may be null may be left out.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Enqueued {
@@ -76,7 +76,7 @@ pub(super) struct Enqueued {
     /// Where to poll, when not at `/jobs/{id}`: a path, or a URL of the API's origin
     #[schema(max_length = 2048)]
     url: Option<String>,
-    /// At most 16 KiB, handed on unchanged in every event
+    /// At most 16 KiB, part of every event unchanged
     #[schema(value_type = Option<std::collections::HashMap<String, Any>>)]
     metadata: Option<Box<RawValue>>,
     /// The only webhook that gets its events, which must be configured; null: all that subscribe
@@ -94,16 +94,16 @@ pub(super) struct Enqueued {
 
 /// Enqueues a job
 ///
-/// The same as an INSERT into the table. A job that is there already is left as it is, so a second time does no harm.
+/// The same as an INSERT into the table. A job that exists is not changed, so a request may be repeated.
 #[utoipa::path(
     post,
     path = "/jobs",
     tag = "jobs",
     request_body = Enqueued,
     responses(
-        (status = 200, description = "The id is there already; its record, as it was", body = JobRecord<'static>,
+        (status = 200, description = "There is a job with this id; its record, unchanged", body = JobRecord<'static>,
          headers(("location" = String, description = "The job's path"))),
-        (status = 202, description = "Inserted, and followed from now on; its record", body = JobRecord<'static>,
+        (status = 202, description = "Inserted and followed from now on; its record", body = JobRecord<'static>,
          headers(("location" = String, description = "The job's path"))),
     )
 )]
@@ -125,7 +125,7 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         return Err(refusal);
     }
     let permit = parts.budget.write()?;
-    // In a task of its own: a client that disconnects must not interrupt a transaction.
+    // In a task: a client that disconnects must not interrupt a transaction.
     let inserted = {
         let (store, job) = (parts.store.clone(), job.clone());
         let inserting = async move {
@@ -143,7 +143,7 @@ pub(super) async fn enqueue(State(parts): State<Parts>, body: Bytes) -> Result<R
         parts.wakeup.notify_one();
     }
     let id = JobId::parse(&job.id).map_err(|error| Refusal::parameter(error.to_string()))?;
-    // What is new is small; a record that was there already may have large results.
+    // A new record is small; that of a job that exists may have large results.
     let reserved = match new {
         true => None,
         false => Some(parts.budget.job().await?),
@@ -175,7 +175,7 @@ async fn exists(parts: &Parts, id: &str) -> Result<bool, Refusal> {
     }
 }
 
-/// The rules that the table cannot know. An id that is wrong is left to the table.
+/// The rules that the table cannot check. A wrong id is refused by the table.
 fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
     let rules = parts.rules.borrow().clone();
     rules
@@ -193,7 +193,7 @@ fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
     }
 }
 
-/// A moment as text or as number; null is none. Numbers that are too early are left to the table.
+/// A moment as text or as number; null is none. Numbers that are too early are refused by the table.
 fn moment(name: &str, json: Option<&RawValue>) -> Result<Option<UnixMillis>, Refusal> {
     let Some(json) = json.map(RawValue::get) else {
         return Ok(None);

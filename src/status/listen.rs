@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Longest path of a unix socket, in bytes (`sun_path` of Linux without its NUL).
 const PATH_BYTES: usize = 107;
 
-/// What the address of a unix socket starts with.
+/// Prefix of the address of a unix socket.
 const UNIX: &str = "unix:";
 
 /// An address to listen on; written as it is configured: `127.0.0.1:8787`, `unix:/run/jobtrackd/status.sock`.

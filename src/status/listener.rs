@@ -1,4 +1,4 @@
-//! Sockets: bound, accepted from, and, for unix sockets, their file removed at the end.
+//! The listening socket: bound, accepted from, and its file removed at the end if it is a unix socket.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -15,8 +15,8 @@ use super::Listen;
 /// Who may use a unix socket: its user and its group.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Most bytes of an answer that the kernel keeps for a peer that does not take them. Without a limit of ours it would be
-/// several MiB for each.
+/// Most bytes of an answer that the kernel keeps for a peer that does not read them. Without a limit it would be several MiB
+/// for each.
 const SEND_BUFFER_BYTES: u32 = 128 << 10;
 
 /// Connections the kernel keeps until they are accepted.
@@ -33,7 +33,7 @@ pub struct Listener {
 enum Socket {
     Tcp(TcpListener),
     Unix {
-        /// Goes before the listener, so that no client finds a socket that no longer answers.
+        /// Dropped before the listener, so that no client finds a socket that does not answer.
         _file: SocketFile,
         listener: UnixListener,
     },
@@ -45,8 +45,8 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Listener {
-    /// Listens. A unix socket's file has mode 0660, and never had more; the file of a socket on which no
-    /// program answers is replaced.
+    /// Listens. A unix socket's file has mode 0660 from the beginning; the file of a socket on which no program answers is
+    /// replaced.
     ///
     /// # Errors
     /// When the address is taken or cannot be used.
@@ -98,11 +98,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn bind_unix(path: &Path) -> io::Result<Socket> {
-    // Two daemons that start at once shall not take each other's new socket for an old one. The lock is the folder's,
-    // and goes with this handle.
+    // So that two daemons that start at once do not take each other's new socket for an old one. The lock is on the folder
+    // and ends with this handle.
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
     folder.try_lock().map_err(|_| {
-        io::Error::other("another program takes a socket in this folder just now; start again")
+        io::Error::other("another program is opening a socket in this folder; start again")
     })?;
     remove_unused(path).await?;
     let socket = make_file(path)?;
@@ -117,7 +117,7 @@ async fn bind_unix(path: &Path) -> io::Result<Socket> {
     })
 }
 
-/// Makes the file, for the time being with what the umask leaves of its mode.
+/// Creates the file, at first with the mode that the umask leaves.
 fn make_file(path: &Path) -> io::Result<UnixSocket> {
     let socket = UnixSocket::new_stream()?;
     // A socket's file gets the mode of the socket: it is never open to more than these.

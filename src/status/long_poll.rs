@@ -16,7 +16,7 @@ pub const MAX_WAITS: usize = 256;
 /// Most streams that are open at once.
 pub const MAX_STREAMS: usize = 100;
 
-/// When a client that was refused is to come again.
+/// When a client that was refused may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Wakes requests when something is committed, and counts them. Cheap to clone.
@@ -28,7 +28,7 @@ pub struct Waiting {
     streams: Arc<Semaphore>,
 }
 
-/// Why a request waits no longer.
+/// Why a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
     /// Something was committed.
@@ -54,26 +54,26 @@ impl Waiting {
         self.end.cancel();
     }
 
-    /// How many requests wait just now.
+    /// How many requests wait now.
     #[must_use]
     pub fn waits(&self) -> usize {
         MAX_WAITS - self.waits.available_permits()
     }
 
-    /// How many streams are open just now.
+    /// How many streams are open now.
     #[must_use]
     pub fn streams(&self) -> usize {
         MAX_STREAMS - self.streams.available_permits()
     }
 
-    /// A permit for one more that waits.
+    /// A permit for one more request that waits.
     pub(super) fn wait(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        permit(&self.waits, "Too many requests wait here already.")
+        permit(&self.waits, "Too many requests wait already.")
     }
 
     /// A permit for one more stream.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        permit(&self.streams, "Too many streams are open here already.")
+        permit(&self.streams, "Too many streams are open already.")
     }
 
     /// Waits for a commit until `deadline`.

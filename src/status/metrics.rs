@@ -1,4 +1,4 @@
-//! `GET /metrics`: Prometheus text, with what is counted in the database read anew now and then.
+//! `GET /metrics`: Prometheus text, with numbers from the database, which is counted from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::telemetry::{self, Exporter, GaugeValues};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The database is counted at most this often, however many ask …
+/// The database is counted at most this often, however many requests there are …
 const FRESH: Duration = Duration::from_secs(5);
 
-/// … and rests so many times as long as the last count took.
-const REST: u32 = 50;
+/// … and not again for this many times as long as the last count took.
+const PAUSE_FACTOR: u32 = 50;
 
 /// Most bytes of metrics that are being sent at once.
 const TEXTS: usize = 8 << 20;
@@ -36,7 +36,7 @@ const ABANDONED: Duration = Duration::from_secs(60);
 pub struct Scrape {
     exporter: Exporter,
     counted: Arc<Mutex<Counted>>,
-    /// Apart from that of other answers: who watches the daemon is answered also while others read slowly.
+    /// Separate from that of other answers: metrics are answered while other clients read slowly.
     memory: Memory,
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn scrape(State(parts): State<Parts>) -> Response {
     webhooks.extend(gauges.stranded);
     webhooks.sort_unstable();
     webhooks.dedup();
-    // One at a time: a second one waits and finds what the first one has counted.
+    // One at a time: a second request waits and uses the first one's count.
     let mut counted = scrape.counted.lock().await;
     counted.renew(&parts.store, &parts.budget, webhooks).await;
     if let Some(figures) = &counted.figures {
@@ -113,7 +113,7 @@ impl Counted {
             }
         };
         self.webhooks = webhooks;
-        self.next_at = Some(Instant::now() + FRESH.max(began.elapsed() * REST));
+        self.next_at = Some(Instant::now() + FRESH.max(began.elapsed() * PAUSE_FACTOR));
     }
 }
 

@@ -1,4 +1,4 @@
-//! `POST /jobs/{id}/mfa`: a user's answers are relayed to the challenge's response URL; the API's status and body come back.
+//! `POST /jobs/{id}/mfa`: relays a user's answers to the challenge's response URL and returns the API's status and body.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -32,22 +32,22 @@ pub(super) struct AnswersBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RelayQuery {
-    /// Send the answers though the challenge has expired by our reckoning.
+    /// Send the answers even if the challenge has expired by our clock.
     #[serde(default)]
     late: bool,
 }
 
 /// Relay a user's answers
 ///
-/// They go to the open challenge's own address, with a token of the job's user where that is known, and the API's status
-/// and body come back. They are never stored or logged. The job is polled at once.
+/// They are sent to the open challenge's own address, with a token of the job's user where that is known, and the API's
+/// status and body are returned. They are never stored or logged. The job is polled at once.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/mfa",
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job"),
-        ("late" = Option<bool>, Query, description = "Send them though the challenge has expired by our reckoning"),
+        ("late" = Option<bool>, Query, description = "Send them even if the challenge has expired by our clock"),
     ),
     request_body(content = AnswersBody, description = "One answer per input of the challenge, 1 to 4096 bytes each"),
     responses(
@@ -55,7 +55,7 @@ pub(super) struct RelayQuery {
         (status = 404, description = "No such job is tracked here", body = super::openapi::Refused),
         (status = 409, description = "The job waits for no answer", body = super::openapi::Refused),
         (status = 410, description = "The challenge has expired", body = super::openapi::Refused),
-        (status = 422, description = "Another number of answers is wanted", body = super::openapi::Refused),
+        (status = 422, description = "The challenge takes another number of answers", body = super::openapi::Refused),
         (status = 502, description = "The API could not be reached, or its answer could not be read", body = super::openapi::Refused),
         (status = 504, description = "The API has not answered in time", body = super::openapi::Refused),
     )
@@ -77,7 +77,7 @@ pub(super) async fn answer(
     let answers = answers.map_err(|invalid| Refusal::parameter(invalid.to_string()))?;
     drop(body);
     let reserved = parts.budget.relay().await?;
-    // In a task of its own: a client that disconnects must not interrupt the request, nor keep the job from being polled.
+    // In a task: a client that disconnects must not interrupt the request, nor keep the job from being polled.
     let relaying = tokio::spawn(async move {
         let upstream = parts.upstream.borrow().clone();
         let challenges = Challenges {
@@ -108,7 +108,7 @@ async fn relayed_answer(relayed: Relayed, reserved: Reservation) -> Response {
         "text/plain; charset=utf-8"
     };
     let status = StatusCode::from_u16(relayed.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    // It fits into what is reserved.
+    // It fits into the reserved memory.
     let body = reserved.charged(relayed.body).await;
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }

@@ -28,8 +28,8 @@ use crate::store::UserFilter;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
-    /// Seconds to wait for the job to change, 0 to 60. Answers at once if the job has ended, or if `If-None-Match` does
-    /// not name what it would answer; else at the next change, or with what there is when the time is over.
+    /// Seconds to wait for the job to change, 0 to 60. Answers at once if the job has ended, or if the answer is not the
+    /// one that `If-None-Match` names; else at the next change, or unchanged when the time is over.
     #[serde(default)]
     #[param(value_type = Option<u32>, maximum = 60)]
     wait: Wait,
@@ -50,7 +50,7 @@ struct Mirrored {
     tag = "mirror",
     params(("id" = schema::JobId, Path, description = "The job"), WaitQuery),
     responses(
-        (status = 200, description = "What the API last said of the job, unchanged; before the first good poll a job without steps", body = RemoteJob),
+        (status = 200, description = "The API's last answer about the job, unchanged; before the first good poll a job without steps", body = RemoteJob),
         (status = 304, description = "The client has it already"),
         (status = 404, description = "The job is not tracked here", body = Refused),
     )
@@ -69,7 +69,7 @@ pub(super) async fn job(
     {
         return first.answer().await;
     }
-    // A waiting request keeps no more than the tag of the answer.
+    // A request that waits keeps only the tag of the answer.
     let Mirrored { tag, state, .. } = first;
     let _room = parts.waiting.wait()?;
     let deadline = Instant::now() + wait.0;
@@ -145,14 +145,14 @@ impl TryFrom<String> for Connection {
     }
 }
 
-/// The jobs of a user, as far as they are tracked here
+/// The tracked jobs of a user
 #[utoipa::path(
     get,
     path = "/users/{user}/jobs",
     tag = "mirror",
     params(("user" = schema::JobId, Path, description = "The user's id at the API"), OfUser),
     responses(
-        (status = 200, description = "Remote jobs whose source or results lead to the user, newest first", body = UserJobs),
+        (status = 200, description = "Remote jobs whose source or results name the user, newest first", body = UserJobs),
         (status = 304, description = "The client has it already"),
     )
 )]

@@ -92,7 +92,7 @@ fn router(parts: Parts) -> Router {
 /// The OpenAPI document as JSON.
 fn document() -> String {
     let (_, document) = openapi::described(routes());
-    // A document of our own making can always be written.
+    // Our own document can always be written.
     document.to_json().unwrap_or_default()
 }
 

@@ -20,7 +20,7 @@ use super::Parts;
 use super::envelope::json_bytes;
 use crate::record::status::{Any, ErrorEnvelope};
 
-/// What every refusal is described by.
+/// The body of every refusal.
 pub(super) type Refused = ErrorEnvelope<'static>;
 
 /// A moment that a client writes: RFC 3339, or Unix milliseconds.
@@ -40,7 +40,7 @@ impl PartialSchema for Moment {
 
 impl ToSchema for Moment {}
 
-/// What every route may answer besides its own answers.
+/// What every route may answer in addition to its own answers.
 const ALWAYS: [(StatusCode, &str); 8] = [
     (
         StatusCode::UNAUTHORIZED,
@@ -72,7 +72,7 @@ const ALWAYS: [(StatusCode, &str); 8] = [
     ),
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "Not just now: the database is locked or full, too many requests wait or read lists, or too many answers are \
+        "Try again: the database is locked or full, too many requests wait or read lists, or too many answers are \
          still being sent",
     ),
 ];
@@ -122,7 +122,7 @@ fn retry_after() -> Header {
         .minimum(Some(1));
     HeaderBuilder::new()
         .schema(Some(seconds))
-        .description(Some("Seconds after which to come again"))
+        .description(Some("Seconds after which to try again"))
         .build()
 }
 

@@ -1,4 +1,4 @@
-//! Ids in paths and parameters in queries. What is not valid is refused in the envelope.
+//! Ids in paths and parameters in queries; one that is not valid is refused with an error envelope.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Job {
 impl<S: Send + Sync> FromRequestParts<S> for User {
     type Rejection = Refusal;
 
-    /// Users have ids as jobs have.
+    /// Ids of users have the form of ids of jobs.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let id = text(parts, state).await;
         id.filter(|id| JobId::parse(id).is_ok())
@@ -60,7 +60,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// How many rows of a list are wanted.
+/// The parameter `limit`: how many rows of a list.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Limit(pub(super) u32);
@@ -85,7 +85,7 @@ impl TryFrom<String> for Limit {
     }
 }
 
-/// How long a request waits at most for something to happen.
+/// The parameter `wait`: how long a request waits at most for something to happen.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Wait(pub(super) Duration);

@@ -10,10 +10,10 @@ use super::envelope::json_of;
 use crate::record::status::{ErrorEnvelope, ErrorRecord};
 use crate::store::StoreError;
 
-/// When a client is to come again after others, or the database, were busy.
+/// When a client may try again after others, or the database, were busy.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// The API's code and title of a status, where it has any, else ours in its style.
+/// The API's code and title of a status; where it has none, ours in its style.
 fn code_and_title(status: StatusCode) -> (&'static str, &'static str) {
     match status.as_u16() {
         400 | 422 => ("parameter-not-valid", "Parameter value is not valid."),
@@ -35,7 +35,7 @@ fn code_and_title(status: StatusCode) -> (&'static str, &'static str) {
     }
 }
 
-/// A refusal; its detail says what to do otherwise.
+/// A refusal; its detail names a remedy.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -62,7 +62,7 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 400: the request as such is not valid.
+    /// 400: the request itself is not valid.
     pub(super) fn request(detail: &'static str) -> Self {
         Self {
             code: "request-not-valid",
@@ -82,7 +82,7 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "No such job is tracked here.")
     }
 
-    /// 503: it cannot be done now.
+    /// 503: it cannot be done now; no `Retry-After`.
     pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
@@ -93,7 +93,7 @@ impl Refusal {
         self
     }
 
-    /// 503: too many requests at once; the client may come again soon.
+    /// 503: too many requests at once; the client may try again soon.
     pub(super) fn busy(detail: &'static str) -> Self {
         Self::unavailable(detail).retry_after(BUSY)
     }
@@ -115,7 +115,7 @@ impl Refusal {
     }
 }
 
-/// Trouble that passes is logged at `debug` only, as clients may ask often.
+/// A temporary error is logged at `debug` only, because there may be many requests.
 fn log(error: &StoreError, message: &str) {
     if error.is_temporary() {
         tracing::debug!(%error, "{message}");

@@ -1,4 +1,4 @@
-//! Connections: accepted until the end, limited in number and time, and finished then.
+//! Connections: accepted until the stop, limited in number and time, and finished at the end.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -28,13 +28,13 @@ const HEADERS: usize = 64;
 /// Most that is read or written ahead on a connection, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Pause after a connection could not be accepted, for example for want of file descriptors.
+/// Pause after a connection could not be accepted, for example without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// It is logged again only after so long without it: while descriptors are short it comes and goes.
+/// It is logged again only after this long without it: while descriptors are short it comes and goes.
 const ACCEPT_QUIET: Duration = Duration::from_secs(60);
 
-/// Serves until `stop`, then finishes the requests under way, within [`Limits::farewell`].
+/// Serves until `stop`, then finishes the requests in flight, within [`Limits::drain`].
 ///
 /// # Errors
 /// When the listener breaks.
@@ -105,13 +105,13 @@ pub(super) async fn serve_routes(
             report(ended);
         }
     };
-    if timeout(limits.farewell, finishing).await.is_err() {
+    if timeout(limits.drain, finishing).await.is_err() {
         connections.shutdown().await;
     }
 }
 
-/// A permit for one more connection. While there is none, connections that have answered a request are asked to end
-/// after the one they are at.
+/// A permit for one more connection. While there is none, connections that have answered a request end after the present
+/// one.
 async fn free_permit(
     permits: &Arc<Semaphore>,
     is_full: &watch::Sender<bool>,
@@ -149,7 +149,7 @@ impl Connection {
             .max_headers(HEADERS)
             .max_header_size(HEAD_BYTES)
             .max_buf_size(BUFFER_BYTES);
-        // One that was just accepted is not idle: its first request is on its way, for as long as its head may take.
+        // A connection that was just accepted is not idle: its first request may still arrive.
         let (routes, answered) = (TowerToHyperService::new(routes), &Notify::new());
         let service = service_fn(|request| {
             let answering = routes.call(request);

@@ -11,20 +11,20 @@ use super::Listen;
 pub struct StatusSettings {
     /// Where to listen; `None` turns the server off.
     pub listen: Option<Listen>,
-    /// What requests must carry, 16 to 1024 visible ASCII characters. An address that is not local has one.
+    /// The token that requests must have, 16 to 1024 visible ASCII characters. Required when other machines can reach it.
     pub token: Option<SecretString>,
     /// Names of the server that are permitted in `Host` besides its address, in lower case, without ports.
     pub hosts: Vec<String>,
 }
 
-/// How much of the server one peer can have, and for how long.
+/// Limits on connections, memory and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once. Further ones wait, and those without a request under way are closed for them.
+    /// Connections at once. Further ones wait, and those without a request in flight are closed for them.
     pub connections: usize,
-    /// Bytes of answers that are made or sent at once.
+    /// Bytes of answers that are prepared or sent at once.
     pub answers: usize,
-    /// Time for the head of a request, from the connection or from the answer before it: so idle connections end too.
+    /// Time for the head of a request, from the connection or the previous answer on: it ends idle connections too.
     pub head: Duration,
     /// Time for its body.
     pub body: Duration,
@@ -32,8 +32,8 @@ pub struct Limits {
     pub write: Duration,
     /// Time in which a peer that is behind must take all of it.
     pub answer: Duration,
-    /// Time for requests under way at the end.
-    pub farewell: Duration,
+    /// Time for requests in flight at the end.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
@@ -45,7 +45,7 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             write: Duration::from_secs(30),
             answer: Duration::from_secs(120),
-            farewell: Duration::from_secs(5),
+            drain: Duration::from_secs(5),
         }
     }
 }

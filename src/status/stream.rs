@@ -33,13 +33,13 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sent after a silence of [`HEARTBEAT`].
 const NOTHING: &[u8] = b": nothing new\n\n";
 
-/// When a client that lost the connection is to come again, in milliseconds.
+/// When a client that lost the connection should connect again, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
 /// Events that are read and written at once. The next ones are read when the client has taken these.
 const CHUNK: u32 = 20;
 
-/// Most bytes of these, but for the last of them.
+/// Most bytes of these, apart from the last one.
 const CHUNK_BYTES: u32 = 256 << 10;
 
 /// Pause before a read that found the database busy is tried again.
@@ -49,13 +49,13 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct From {
-    /// The cursor of the last event that was taken; the header `Last-Event-ID` goes before it
+    /// The cursor of the last event that was received; the header `Last-Event-ID` takes precedence
     #[param(value_type = Option<String>, pattern = "^[0-9]+$")]
     after: Option<EventCursor>,
 }
 
 impl From {
-    /// What the client had last. One that comes again sends the header beside the parameter it began with.
+    /// The last event that the client has. One that connects again sends the header as well as the parameter.
     fn after(&self, headers: &HeaderMap) -> Result<Option<i64>, Refusal> {
         let last = headers.get("last-event-id").map(|value| value.as_bytes());
         match last {
@@ -73,13 +73,13 @@ impl From {
 
 /// All events as they are committed
 ///
-/// Server-sent events: `id` is the event's cursor, `event` its type, `data` its body in one line. Begins behind
-/// `Last-Event-ID` or `after`, else with what happens from now on.
+/// Server-sent events: `id` is the event's cursor, `event` its type, `data` its body in one line. Begins after
+/// `Last-Event-ID` or `after`, else with the next event.
 #[utoipa::path(
     get,
     path = "/stream",
     tag = "events",
-    params(From, ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event")),
+    params(From, ("Last-Event-ID" = Option<String>, Header, description = "Continues after this event")),
     responses((status = 200, description = "A stream that ends when the daemon stops", body = String, content_type = "text/event-stream"))
 )]
 pub(super) async fn all(
@@ -110,11 +110,11 @@ pub(super) async fn all(
     params(
         ("id" = schema::JobId, Path, description = "The job"),
         From,
-        ("Last-Event-ID" = Option<String>, Header, description = "Goes on behind this event"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Continues after this event"),
     ),
     responses(
         (status = 200, description = "A stream that ends when the job has", body = String, content_type = "text/event-stream"),
-        (status = 204, description = "The job has ended and all its events were sent: do not come again"),
+        (status = 204, description = "The job has ended and all its events were sent: do not connect again"),
         (status = 404, description = "The job is not tracked here", body = Refused),
     )
 )]
@@ -147,7 +147,7 @@ struct Stream {
     parts: Parts,
     commits: Subscription,
     filter: EventFilter,
-    /// Read before the stream began.
+    /// The first page, read before the stream began.
     first: Option<(Vec<RecordedEvent>, Reservation)>,
     begun: bool,
     ended: bool,
@@ -197,7 +197,7 @@ impl Stream {
         Ok(page.events)
     }
 
-    /// What is written next; `None` at the end. Called when the client has taken what was before.
+    /// What is sent next; `None` at the end. Called when the client has read what was sent before.
     async fn next(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.begun, true) {
             return Some(format!("retry: {RETRY_MS}\n\n").into());
@@ -212,7 +212,7 @@ impl Stream {
                 }
                 Ok(None) => {}
                 Err(error) if error.is_temporary() => {
-                    // HealthEvidence again after a pause, which a commit does not cut short.
+                    // Tried again after a pause, which a commit does not cut short.
                     tokio::time::sleep(READ_RETRY).await;
                     if Instant::now() < heartbeat {
                         continue;

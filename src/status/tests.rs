@@ -119,7 +119,7 @@ async fn a_stop_waits_for_requests_under_way_only_so_long() {
     let began = Instant::now();
     stop.cancel();
     server.await.unwrap();
-    assert_eq!(began.elapsed(), limits.farewell);
+    assert_eq!(began.elapsed(), limits.drain);
 }
 
 #[tokio::test(start_paused = true)]

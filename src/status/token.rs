@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
-/// A token, of which only a code is kept. Comparing takes the same time whatever is compared.
+/// A token, of which only a hash is kept. A comparison takes the same time whatever is compared.
 pub(super) struct Token(Vec<u8>);
 
 impl Token {
@@ -15,13 +15,12 @@ impl Token {
         Self(code.into_bytes().to_vec())
     }
 
-    pub(super) fn is(&self, given: &str) -> bool {
-        code_of(given).verify_slice(&self.0).is_ok()
+    pub(super) fn is(&self, presented: &str) -> bool {
+        code_of(presented).verify_slice(&self.0).is_ok()
     }
 }
 
 fn code_of(text: &str) -> Hmac<Sha256> {
-    // HMAC takes keys of any length, so this never takes the default.
     let Ok(mut code) = Hmac::<Sha256>::new_from_slice(b"status.token") else {
         unreachable!("HMAC takes keys of any length")
     };

@@ -1,4 +1,4 @@
-//! Writing with limits, so that a peer that takes nothing, or too little, does not keep its connection and the memory of its
+//! Writing with limits, so that a peer that reads nothing, or too slowly, does not keep its connection and the memory of its
 //! answer for ever.
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A stream whose writes fail when the peer has taken nothing for one limit, or not everything for another one.
+/// A stream whose writes fail when the peer has read nothing for one limit, or not everything for another one.
 pub(super) struct WriteLimits<S> {
     stream: S,
     nothing: Duration,
     everything: Duration,
     /// Runs while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
-    /// Until when the peer, which is behind, must have taken everything there is for it.
+    /// Until when the peer must have read everything that was written.
     behind: Option<Instant>,
 }
 
@@ -87,7 +87,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimits<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Called when all that was ready is written.
+        // Called when everything ready is written.
         self.behind = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }

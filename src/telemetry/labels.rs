@@ -242,8 +242,8 @@ mod tests {
                     schedule,
                     expires_at,
                     due: UnixMillis(due),
-                    rested: Duration::ZERO,
-                    empty_rests: 0,
+                    paused: Duration::ZERO,
+                    empty_pauses: 0,
                 };
                 let after = after_attempt(result, directive, &context, UnixMillis(0), 0.0).after;
                 let word = of_attempt(result, after);

@@ -25,7 +25,7 @@ use crate::core::retention::Stage;
 /// The state of the loops at a scrape.
 #[derive(Debug, Clone, Default)]
 pub struct GaugeValues {
-    /// The problems that `/readyz` shows, but for stranded events.
+    /// The problems that `/readyz` shows, except stranded events.
     pub problems: Vec<Problem>,
     /// Whether no poll may start because the API is paused.
     pub upstream_paused: bool,
@@ -54,7 +54,7 @@ pub fn poll_started(lag: Duration) {
     histogram!(names::SCHEDULE_LAG.name).record(lag);
 }
 
-/// The API was paused for so many more seconds.
+/// The API was paused for this many more seconds.
 pub fn paused(seconds: u64) {
     counter!(names::UPSTREAM_PAUSED_SECONDS.name).increment(seconds);
 }
@@ -69,7 +69,7 @@ pub fn noticed(rows: u64) {
     counter!(names::ROWS_NOTICED.name).increment(rows);
 }
 
-/// An observation was recorded with so many transitions and these events, `delay` after the change.
+/// An observation was recorded with this many transitions and these events, `delay` after the change.
 pub fn recorded(transitions: usize, events: &[EventType], delay: Option<Duration>) {
     counter!(names::TRANSITIONS.name).increment(transitions as u64);
     for event in events {
@@ -80,7 +80,7 @@ pub fn recorded(transitions: usize, events: &[EventType], delay: Option<Duration
     }
 }
 
-/// A job has ended, with success or with this failure, after so many requests.
+/// A job has ended, with success or with this failure, after this many requests.
 pub fn finished(failure: Option<FailureKind>, requests: u64) {
     let outcome = failure.map_or(labels::SUCCESS, FailureKind::as_str);
     counter!(names::JOBS_FINISHED.name, "outcome" => outcome).increment(1);
@@ -93,7 +93,7 @@ pub fn committed(changes: usize, duration: Duration) {
     histogram!(names::COMMIT_DURATION.name).record(duration);
 }
 
-/// This stage of so many jobs was deleted in one transaction.
+/// This stage of this many jobs was deleted in one transaction.
 pub fn pruned(stage: Stage, jobs: u64, took: Duration) {
     counter!(names::PRUNED.name, "what" => stage.as_str()).increment(jobs);
     histogram!(names::PRUNE_DURATION.name).record(took);

@@ -91,20 +91,20 @@ metrics! {
         "Jobs that ended: success, or the kind of the failure";
     JOB_REQUESTS "job_requests" REQUESTS, [], "Requests that a job took until it ended";
     ROWS_NOTICED "rows_noticed_total" Kind::Counter, [],
-        "Rows that others inserted or changed, and those that were there at start";
+        "Rows that other programs inserted or changed, and those in the table at start";
     TRANSITIONS "transitions_total" Kind::Counter, [], "Changes of steps that were recorded";
     EVENTS "events_total" Kind::Counter, ["type"], "Events that were recorded, sent to a webhook or not";
     DETECTION_DELAY "detection_delay_seconds" DETECTION, [],
         "From the API's own time of a change, or the insertion of the row if that is later, to its record";
-    POLLS "polls_total" Kind::Counter, ["outcome"], "Polls by what they brought";
+    POLLS "polls_total" Kind::Counter, ["outcome"], "Polls by outcome";
     POLL_DURATION "poll_duration_seconds" REQUEST, [],
         "How long polls took, with the token if one had to be requested";
-    POLLS_IN_FLIGHT "polls_in_flight" Kind::Gauge, [], "Polls under way";
+    POLLS_IN_FLIGHT "polls_in_flight" Kind::Gauge, [], "Polls in flight";
     SCHEDULE_LAG "schedule_lag_seconds" LAG, [],
         "How late polls began: they wait for a free task, the budget, the end of a pause, or the database";
-    TOKEN_REQUESTS "token_requests_total" Kind::Counter, ["outcome"], "Requests for a token by what they brought";
+    TOKEN_REQUESTS "token_requests_total" Kind::Counter, ["outcome"], "Requests for a token by outcome";
     UPSTREAM_PAUSED "upstream_paused" Kind::Gauge, [], "1 while no poll is started because the API is paused";
-    UPSTREAM_PAUSED_SECONDS "upstream_paused_seconds_total" Kind::Counter, [], "Time in such pauses";
+    UPSTREAM_PAUSED_SECONDS "upstream_paused_seconds_total" Kind::Counter, [], "Time in which the API was paused";
     DELIVERY_ATTEMPTS "delivery_attempts_total" Kind::Counter, ["webhook", "outcome", "error"],
         "Attempts by what followed (delivered, retry, paused, exhausted, expired, aborted, disabled) and what was wrong (none)";
     DELIVERY_ATTEMPT_DURATION "delivery_attempt_duration_seconds" REQUEST, ["webhook"], "How long attempts took";
@@ -112,10 +112,10 @@ metrics! {
     DELIVERIES "deliveries" Kind::Gauge, ["webhook", "state"],
         "Deliveries that are pending (up to 1,000,000), and those given up or disabled of the latest 10,000 events";
     DELIVERIES_EXPIRED "deliveries_expired_total" Kind::Counter, ["webhook"],
-        "Events that expired before the webhook took them";
+        "Events that expired before the webhook accepted them";
     DELIVERIES_STRANDED "deliveries_stranded" Kind::Gauge, [],
         "Deliveries that are pending or disabled and whose webhook is not configured; up to 10,000 each of up to 100 webhooks";
-    DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts under way";
+    DELIVERIES_IN_FLIGHT "deliveries_in_flight" Kind::Gauge, ["webhook"], "Attempts in flight";
     OLDEST_PENDING "delivery_oldest_pending_seconds" Kind::Gauge, ["webhook"],
         "Age of the oldest pending event, 0 if there is none; of the 10,000 jobs that are due first";
     WEBHOOK_DISABLED "webhook_disabled" Kind::Gauge, ["webhook"], "1 if the webhook is disabled";
@@ -128,12 +128,12 @@ metrics! {
     DATABASE_BYTES "database_bytes" Kind::Gauge, [], "Size of the database";
     WAL_BYTES "wal_bytes" Kind::Gauge, [], "Size of the write-ahead log";
     READY "ready" Kind::Gauge, [], "1 unless /readyz answers 503";
-    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz shows it, but for events that are stranded";
+    PROBLEM "problem" Kind::Gauge, ["problem"], "1 while /readyz shows it, except stranded events";
     STALLS "stalls_total" Kind::Counter, ["part"], "Times that a part of the daemon has stalled";
-    RELOADS "reloads_total" Kind::Counter, ["outcome"], "Reloads that were taken or refused";
+    RELOADS "reloads_total" Kind::Counter, ["outcome"], "Reloads that were accepted or refused";
     BUILD_INFO "build_info" Kind::Gauge, ["version", "commit", "sqlite"], "Always 1; the labels say what runs";
     START_TIME "start_time_seconds" Kind::Gauge, [], "When the daemon was started, in seconds since 1970";
-    RESIDENT_MEMORY "resident_memory_bytes" Kind::Gauge, [], "Memory that the daemon holds";
+    RESIDENT_MEMORY "resident_memory_bytes" Kind::Gauge, [], "Resident memory of the daemon";
     OPEN_FDS "open_fds" Kind::Gauge, [], "Files and connections that are open";
-    MAX_FDS "max_fds" Kind::Gauge, [], "Most of them that may be open";
+    MAX_FDS "max_fds" Kind::Gauge, [], "Most files and connections that may be open";
 }

@@ -71,7 +71,7 @@ impl Intake {
     /// Reads the backlog, sends its size to `adopted`, then notices changes until `stop`.
     ///
     /// # Errors
-    /// [`IntakeError`] when it cannot go on; the process ends then.
+    /// [`IntakeError`] when it cannot continue; the process ends then.
     pub async fn run(
         self,
         adopted: oneshot::Sender<u64>,

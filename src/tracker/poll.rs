@@ -1,4 +1,4 @@
-//! One poll of one job: request, observe, record. Runs as a task of its own, with no transaction open during the request.
+//! One poll of one job: request, observe, record. Runs as a separate task, with no transaction open during the request.
 
 mod log;
 
@@ -50,7 +50,7 @@ pub(super) struct PollTask {
     pub(super) progress: Progress,
     /// The hash of the body that was recorded last.
     pub(super) hash: Option<u64>,
-    /// Whether the row has a url of its own, so that the answer may have another id.
+    /// Whether the row has its own `url`, so that the answer may have another id.
     pub(super) own_url: bool,
     /// When the row was inserted; distinguishes two jobs of the same id.
     pub(super) created_at: UnixMillis,
@@ -89,7 +89,7 @@ pub(super) struct PollState {
     /// Whether the poll had a usable answer that is not stale.
     pub(super) is_current: bool,
     /// How long the job is not polled because of a `Retry-After`.
-    pub(super) rest: Duration,
+    pub(super) pause: Duration,
 }
 
 /// What the poller does with the job after the task.
@@ -141,7 +141,7 @@ impl Context {
             progress,
             hash,
             is_current: false,
-            rest: Duration::ZERO,
+            pause: Duration::ZERO,
         };
         let ended = matches!(work, Work::End(_));
         let next = match work {
@@ -206,7 +206,7 @@ impl Context {
         poll_state: &mut PollState,
         poll: Poll,
     ) -> Result<Next, PollError> {
-        let rest = poll.retry_after;
+        let retry_after = poll.retry_after;
         let progress = &mut poll_state.progress;
         match poll.outcome {
             PollOutcome::Unchanged => {
@@ -239,7 +239,9 @@ impl Context {
             }
             PollOutcome::CredentialsRefused { detail } => {
                 progress.last_error = Some(format!("credentials refused: {detail}"));
-                return Ok(rest.map_or(Next::WhenOpen, |rest| Next::After(self.rest(rest))));
+                return Ok(
+                    retry_after.map_or(Next::WhenOpen, |asked| Next::After(self.pause(asked)))
+                );
             }
             PollOutcome::NotSent { detail } => {
                 progress.last_error = Some(format!("not polled: {detail}"));
@@ -255,14 +257,14 @@ impl Context {
         }
         // This Retry-After is about the job alone; the job is not polled before it is over.
         let delay = self.delay(job, progress);
-        poll_state.rest = rest.map_or(Duration::ZERO, |rest| self.rest(rest));
-        Ok(Next::After(delay.max(poll_state.rest)))
+        poll_state.pause = retry_after.map_or(Duration::ZERO, |asked| self.pause(asked));
+        Ok(Next::After(delay.max(poll_state.pause)))
     }
 
     /// The pause for a `Retry-After`: with jitter, and bounded.
-    fn rest(&self, retry_after: Duration) -> Duration {
-        let rest = lengthen(retry_after, self.policy.jitter, self.jitter.fraction());
-        rest.min(self.upstream.max_retry_after())
+    fn pause(&self, retry_after: Duration) -> Duration {
+        let pause = lengthen(retry_after, self.policy.jitter, self.jitter.fraction());
+        pause.min(self.upstream.max_retry_after())
     }
 
     async fn answered(
@@ -302,7 +304,7 @@ impl Context {
         evidence: Evidence,
     ) -> Result<Next, PollError> {
         let read = match patiently(|| self.store.tracked(job.id)).await {
-            // Another program has damaged the job's rows; the other jobs go on.
+            // Another program has damaged the job's rows; the other jobs continue.
             Err(error @ StoreError::Inconsistent { .. }) => {
                 let error = error.to_string();
                 log::cannot_record(job.id, &error, progress.consecutive_errors);
@@ -427,7 +429,7 @@ impl Context {
     }
 }
 
-/// The progress of a job as it is recorded.
+/// The progress of a job as recorded.
 pub(super) fn schedule_update(
     id: &JobId,
     progress: &Progress,

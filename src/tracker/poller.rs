@@ -36,7 +36,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// Deadlines are checked at least this often, since the wall clock may be set.
 const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 
-/// Most ends of our own that are recorded at once. Each reads its job first, and thousands may come at the same time.
+/// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
 /// The loop that polls jobs.
@@ -182,7 +182,7 @@ impl Poller {
     /// Follows jobs until `stop`, then finishes the tasks in flight.
     ///
     /// # Errors
-    /// [`PollerError`] when it cannot go on; the process ends then.
+    /// [`PollerError`] when it cannot continue; the process ends then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), PollerError> {
         while !stop.is_cancelled() {
             self.step(&stop).await?;
@@ -415,7 +415,7 @@ impl Poller {
         };
         job.progress = polled.poll_state.progress;
         job.hash = polled.poll_state.hash;
-        job.rest_until = wall.plus(polled.poll_state.rest);
+        job.paused_until = wall.plus(polled.poll_state.pause);
         self.unwritten.insert(polled.id.clone());
         let is_over = is_final && polled.poll_state.is_current;
         // A poll that began before the deadline is not the final one, which then follows at once.

@@ -12,17 +12,17 @@ const READING: usize = 32 << 20;
 /// Memory for what follows from larger answers until it is recorded, in bytes (48 MiB).
 const LARGE: usize = 48 << 20;
 
-/// The same for all others (16 MiB), apart: they do not wait behind large ones.
+/// The same for smaller answers (16 MiB), which thus do not wait behind large ones.
 const LITTLE: usize = 16 << 20;
 
-/// How many bytes one byte of an answer may come to at once until it is recorded: text, steps and results as they were and
-/// are, transitions, the events of those.
+/// How many bytes one byte of an answer may take at once until it is recorded: the text, steps and results before and
+/// after, transitions and their events.
 const COST: usize = 12;
 
-/// The same for each value in an answer, on top: a list of values, a table of keys.
+/// How many bytes each value in an answer takes in addition: lists of values, tables of keys.
 const COST_OF_VALUE: usize = 64;
 
-/// Shared by all polls, whatever settings they are made with. Clones share it.
+/// Shared by all polls, also across a reload. Clones share it.
 #[derive(Debug, Clone)]
 pub struct AnswerMemory {
     pub(super) reading: Memory,
@@ -37,7 +37,7 @@ impl Default for AnswerMemory {
 }
 
 impl AnswerMemory {
-    /// This memory for reading answers, and for what follows from large ones.
+    /// With this memory for reading answers and for what follows from large ones.
     #[must_use]
     pub fn of(reading: Memory, large: Memory) -> Self {
         Self {
@@ -58,13 +58,14 @@ impl AnswerMemory {
     }
 }
 
-/// What an answer may come to. Nothing of it is read for that but its bytes.
+/// The most memory that may follow from an answer, estimated from its bytes without parsing it.
 fn cost_of(body: &[u8]) -> usize {
     // As text, bytes that are not UTF-8 are three each.
     let is_text = std::str::from_utf8(body).is_ok();
     let text = body.len() * if is_text { 1 } else { 3 };
     let values = body.iter().filter(|byte| **byte == b',').count();
-    // Each challenge and each queued step has an event that holds the whole answer; a step is an object with a result that is one.
+    // Each challenge and each queued step has an event that holds the whole answer; a step is an object with a result that
+    // is one.
     let steps = body.iter().filter(|byte| **byte == b'{').count() / 2;
     let events = (text * steps).min(MAX_BYTES_AT_ONCE);
     text * COST + values * COST_OF_VALUE + events

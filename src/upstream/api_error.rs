@@ -1,13 +1,12 @@
-//! What the API says of an error, made fit for people: cut, escaped, without secrets.
+//! The API's error bodies, for people: cut, escaped, without secrets.
 
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::text::printable;
-use crate::core::text::text_of;
+use crate::core::text::{cut, printable, text_of};
 
-/// Longest error text that leaves this module, in characters.
+/// Longest text that [`presentable`] returns, in characters.
 pub(super) const MAX_DETAIL: usize = 200;
 
 /// Most of a body that is searched for an error envelope, in bytes; a larger body has none.
@@ -19,8 +18,7 @@ pub(super) struct ApiError {
     pub(super) code: String,
     pub(super) title: String,
     pub(super) detail: String,
-    /// Whether the whole of it is in the API's own words: a list of objects that all have a code (docs/api.md, fact
-    /// 21).
+    /// Whether the API itself wrote all of it: a list of objects that all have a code (docs/api.md, fact 21).
     pub(super) by_the_api: bool,
 }
 
@@ -30,7 +28,7 @@ struct Envelope {
 }
 
 impl ApiError {
-    /// Reads the body of an answer that is not a success. Anything else than an envelope says nothing.
+    /// Reads the body of an answer that is not a success. Anything but an envelope gives empty texts.
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(envelope) = serde_json::from_str::<Envelope>(&text_of(body)) else {
             return Self::default();
@@ -57,7 +55,7 @@ impl ApiError {
         self.by_the_api && !of_route(&self.title) && !of_route(&self.detail)
     }
 
-    /// Whether this 403 means what others say with 429.
+    /// Whether this 403 asks for fewer requests, as a 429 does.
     pub(super) fn throttles(&self) -> bool {
         self.code == "too-many-requests"
     }
@@ -77,7 +75,7 @@ impl ApiError {
         self.code == "request-not-valid" || invalid(&self.title) || invalid(&self.detail)
     }
 
-    /// One line, `HTTP 403, code: title (detail)`, with what is there; not yet cut or cleared of secrets.
+    /// One line, `HTTP 403, code: title (detail)`, without the parts that are empty; not yet cut or cleared of secrets.
     pub(super) fn line(&self, status: u16) -> String {
         let mut line = format!("HTTP {status}");
         if !self.code.is_empty() {
@@ -103,10 +101,7 @@ pub(super) fn presentable(text: &str, authorization: Option<&HeaderValue>) -> St
         Some((_, secret)) => printable(&text.replace(secret, "***"), MAX_DETAIL),
         None => printable(text, MAX_DETAIL),
     };
-    match escaped.char_indices().nth(MAX_DETAIL) {
-        None => escaped,
-        Some(_) => escaped.chars().take(MAX_DETAIL - 1).chain(['…']).collect(),
-    }
+    cut(escaped, MAX_DETAIL)
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ const MAX_PER_SECOND: u32 = 1_000_000;
 /// rate. Below 200 requests per second this is one request at a time.
 const BURSTS_PER_SECOND: u32 = 100;
 
-/// The budget of `upstream.requests_per_second`: polls evenly paced, none saved up while there is nothing to do.
+/// The budget of `upstream.requests_per_second`: evenly paced; what is not used is not saved up.
 ///
 /// Requests for a job's URL are counted, the second one after a refreshed token too. Requests for tokens are not: they
-/// are rare, have limits of their own, and polls wait for them.
+/// are rare, have other limits, and polls wait for them.
 #[derive(Debug)]
 pub struct Budget {
     /// Time between two requests; zero for no limit.
@@ -26,11 +26,11 @@ pub struct Budget {
     ahead: Duration,
     /// When the next request is due.
     due: Mutex<Instant>,
-    /// Requests that somebody waits for; all others leave them what there is.
+    /// How many urgent requests wait; others are not let through meanwhile.
     urgent: AtomicUsize,
 }
 
-/// A request that somebody waits for, until it was taken or dropped.
+/// An urgent request that waits; dropped when it goes out or is given up.
 struct Urgent<'a>(&'a AtomicUsize);
 
 impl<'a> Urgent<'a> {
@@ -47,7 +47,7 @@ impl Drop for Urgent<'_> {
 }
 
 impl Budget {
-    /// A budget of so many requests per second (counted up to a million); `None` for no limit.
+    /// A budget of `requests_per_second` (a million at most); `None` for no limit.
     #[must_use]
     pub fn new(requests_per_second: Option<NonZeroU32>) -> Self {
         let rate = requests_per_second.map(|rate| rate.get().min(MAX_PER_SECOND));
@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// Takes one request out of the budget, unless one that somebody waits for is to go ahead.
+    /// Takes one request out of the budget, unless an urgent one waits.
     ///
     /// # Errors
     /// How long to wait before there may be one to take, never zero; nothing was taken.
@@ -68,7 +68,7 @@ impl Budget {
         if !self.pace.is_zero() && self.urgent.load(Ordering::Relaxed) > 0 {
             return Err(self.pace.max(Duration::from_millis(1)));
         }
-        self.check()
+        self.take_if_due()
     }
 
     /// Takes one request out of the budget as soon as there is one. Dropping the future takes nothing.
@@ -78,15 +78,15 @@ impl Budget {
         }
     }
 
-    /// The same, ahead of all who ask by the other two.
+    /// The same, ahead of all that are not urgent: a user waits for this request.
     pub async fn take_urgently(&self) {
         let _urgent = Urgent::new(&self.urgent);
-        while let Err(wait) = self.check() {
+        while let Err(wait) = self.take_if_due() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    fn check(&self) -> Result<(), Duration> {
+    fn take_if_due(&self) -> Result<(), Duration> {
         let now = Instant::now();
         let mut due = self.due.lock();
         let wait = due.saturating_duration_since(now + self.ahead);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_somebody_waits_for_goes_ahead_of_all_others_and_is_forgotten_when_dropped() {
+    async fn an_urgent_request_goes_ahead_of_all_others_and_is_forgotten_when_dropped() {
         let budget = Budget::new(NonZeroU32::new(2));
         assert_eq!(budget.try_take(), Ok(()));
         let start = Instant::now();

@@ -8,10 +8,10 @@ use super::token::TokenError;
 use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};
 
-/// The job that is polled: none has this id, so 400, 404 and 410 in the API's own words show that all is well.
+/// The job that is polled: none has this id, so a 400, 404 or 410 that the API itself wrote shows that all is well.
 const PROBE_ID: &str = "jobtrackd-check";
 
-/// The upstream answers and takes our credentials.
+/// The upstream answers and accepts our credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// What was found, in a line for people.
@@ -24,8 +24,8 @@ pub enum CheckError {
     /// There is no token.
     #[error("no token for the upstream: {0}")]
     Token(TokenError),
-    /// No URL for the probe could be made of `base_url`.
-    #[error("no URL can be made of upstream.base_url: {0}")]
+    /// `base_url` gives no URL of a job.
+    #[error("upstream.base_url gives no URL of a job: {0}")]
     Target(#[from] RefusedUrl),
     /// The credentials are refused by the job URL itself.
     #[error("the upstream refuses our credentials: {0}")]
@@ -33,16 +33,16 @@ pub enum CheckError {
     /// The credentials are good, but may not read jobs: a wrong scope.
     #[error("our credentials may not read jobs (is upstream.scope right?): {0}")]
     Forbidden(String),
-    /// The upstream answers, but wants to be left alone.
-    #[error("the upstream answers HTTP {0}: it wants to be left alone for a while")]
+    /// The upstream answers, but throttles us.
+    #[error("the upstream throttles us with HTTP {0}; try again later")]
     Throttled(u16),
     /// There is no connection: the address, the port, or TLS.
     #[error("there is no connection to the upstream: {0}")]
     NoConnection(String),
-    /// It is somebody else who answers, or the API at another path than that of jobs.
+    /// Something else answers, or the API at another path than that of jobs.
     #[error(
-        "what answers is not the API, or knows no jobs at this path ({0}); is the path of upstream.base_url right, does a \
-         proxy or a login page answer?"
+        "the answer does not come from the API, or this is not the path of its jobs ({0}); is the path of \
+         upstream.base_url right, does a proxy or a login page answer?"
     )]
     NotTheApi(String),
     /// No usable answer.
@@ -51,7 +51,7 @@ pub enum CheckError {
 }
 
 impl Upstream {
-    /// Gets a token and polls a job that is not there. It counts as a poll for the gate.
+    /// Gets a token and polls a job that does not exist. It counts as a poll for the gate.
     ///
     /// # Errors
     /// [`CheckError`] says which of the two failed, and how.
@@ -67,10 +67,10 @@ impl Upstream {
             known: None,
         };
         let answer = match self.poll(&request).await.outcome {
-            PollOutcome::Gone { status } => format!("HTTP {status}, as it should"),
-            PollOutcome::Rejected { detail } => format!("{detail}, as it may"),
+            PollOutcome::Gone { status } => format!("HTTP {status}, as expected"),
+            PollOutcome::Rejected { detail } => format!("{detail}, as expected"),
             PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
-                let found = "a job that is not there is answered with success".to_owned();
+                let found = "a job that does not exist is answered with success".to_owned();
                 return Err(CheckError::NotTheApi(found));
             }
             PollOutcome::CredentialsRefused { detail } => return Err(CheckError::Refused(detail)),
@@ -87,11 +87,11 @@ impl Upstream {
         };
         let credentials = match (token.header, token.generation) {
             (None, _) => "no credentials are sent",
-            (Some(_), 0) => "the token is taken",
-            (Some(_), _) => "a token was granted and is taken",
+            (Some(_), 0) => "the token is accepted",
+            (Some(_), _) => "a token was granted and is accepted",
         };
         Ok(Checked {
-            summary: format!("{credentials}; a job that is not there is answered {answer}"),
+            summary: format!("{credentials}; a job that does not exist is answered {answer}"),
         })
     }
 
@@ -103,7 +103,7 @@ impl Upstream {
     }
 }
 
-/// Whether such an answer comes from somebody else, or from another path of the API.
+/// Whether such an answer does not come from the API, or from another path of it.
 fn is_of_another(class: TroubleClass) -> bool {
     matches!(
         class,

@@ -42,7 +42,7 @@ pub(super) struct Answered {
 impl Upstream {
     /// A client for these settings. Nothing is sent yet. Call it inside a runtime.
     ///
-    /// `sockets` and `memory` are shared with others: what connections are short of, and the memory for answers.
+    /// `sockets` and `memory` outlive a client: what connections are short of, and the memory for answers.
     ///
     /// # Errors
     /// [`UpstreamError`] for settings no request can be made of.
@@ -70,14 +70,15 @@ impl Upstream {
         self.0.http.base.job_url(id, url)
     }
 
-    /// A job is no longer followed: that it was read proves nothing any longer for the others.
+    /// A job is no longer followed: that it was read no longer shows that a token is good.
     pub fn forget(&self, job: &JobId) {
         self.0.tokens.forget(job);
     }
 
-    /// Leaves the upstream alone for this long, as it asked for earlier: before this process began, or another configuration.
-    pub fn rest(&self, left: Duration) {
-        self.0.gate.rest(left.min(self.max_retry_after()));
+    /// Starts no polls for this long, because the upstream asked for it earlier: before this process or this configuration
+    /// began.
+    pub fn pause_for(&self, left: Duration) {
+        self.0.gate.pause_for(left.min(self.max_retry_after()));
     }
 
     /// Ends every pause that the upstream asked for, at once.
@@ -92,7 +93,7 @@ impl Upstream {
         self.0.http.max_retry_after
     }
 
-    /// When the upstream is left alone, and whether it accepts our credentials.
+    /// When no polls are started, and whether the upstream accepts our credentials.
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.0.gate

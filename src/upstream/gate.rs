@@ -1,4 +1,4 @@
-//! When the upstream as a whole is left alone, and whether it accepts our credentials.
+//! When no polls are started at all, and whether the upstream accepts our credentials.
 
 mod closure;
 
@@ -23,7 +23,7 @@ use crate::core::job::JobId;
 use crate::core::recurring::{Recurring, Report};
 use crate::core::time::millis;
 
-/// The gate, shared by everyone who polls.
+/// The gate, shared by all polls.
 #[derive(Debug)]
 pub struct Gate {
     clock: Clock,
@@ -50,14 +50,14 @@ impl Gate {
         self.machine.lock().state(now)
     }
 
-    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. Whoever starts polls does
-    /// best to have no more than one in flight then, so that an upstream that still refuses gets one request, not one from each.
+    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. At most one poll should be
+    /// in flight then, so that an upstream that still refuses gets one request, not one for each job.
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
         self.machine.lock().on_trial(now)
     }
 
-    /// The job that was throttled, when it is open whether others are too: the one on trial had better be another.
+    /// The only job that was throttled, if any: the poll on trial should be of another, to see whether all are.
     #[must_use]
     pub fn suspect(&self) -> Option<JobId> {
         self.machine.lock().throttling().alone().cloned()
@@ -81,19 +81,19 @@ impl Gate {
         self.machine.lock().credentials().clone()
     }
 
-    /// One sentence for everything that is wrong with the upstream just now; none when all is well.
+    /// One sentence for everything that is wrong with the upstream now; empty when all is well.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
         self.machine.lock().degraded(Instant::now())
     }
 
-    /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the first poll of the
-    /// future). So call it, then read [`Gate::state`], then await it.
+    /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the
+    /// first poll of the future). So call this, then read [`Gate::state`], then await the future.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.changes.subscribe();
         async move {
             if changes.changed().await.is_err() {
-                // The gate is gone, and so is whoever could change it.
+                // The gate is gone, so nothing can change it.
                 std::future::pending::<()>().await;
             }
         }
@@ -116,9 +116,9 @@ impl Gate {
         self.change(|machine, moment| machine.note(poll, moment));
     }
 
-    /// Closes it for so long, as the upstream asked for earlier.
-    pub(super) fn rest(&self, left: Duration) {
-        self.change(|machine, moment| machine.rest(moment.now + left));
+    /// Closes it for this long, as the upstream asked earlier.
+    pub(super) fn pause_for(&self, left: Duration) {
+        self.change(|machine, moment| machine.pause_until(moment.now + left));
     }
 
     /// Opens it, unless our credentials are refused.
@@ -132,7 +132,7 @@ impl Gate {
             time_of_day: self.clock.now(),
             random: self.jitter.fraction(),
         };
-        // Held to the end, so that the log has the order in which it happened.
+        // Held to the end, so that the log has the order of the changes.
         let mut logged = self.logged.lock();
         let (episodes, changed) = {
             let mut machine = self.machine.lock();
@@ -149,7 +149,7 @@ impl Gate {
     }
 }
 
-/// What the log says already.
+/// What has been logged.
 #[derive(Debug, Default)]
 struct Logged {
     throttled: Recurring<GateReasonKind>,
@@ -159,7 +159,7 @@ struct Logged {
 }
 
 impl Logged {
-    /// Logs what began and what ended; nothing when all is as it was.
+    /// Logs what began and what ended since the last call.
     fn log(&mut self, episodes: &Episodes, moment: &Moment) {
         let time = moment.time_of_day;
         for (logged, closure) in [

@@ -21,7 +21,7 @@ const ANSWER: Limits = Limits {
     other: MAX_ERROR_BODY,
 };
 
-/// Life of a token whose `expires_in` is missing or makes no sense.
+/// Life of a token whose `expires_in` is missing or unusable.
 const DEFAULT_LIFE: Duration = Duration::from_secs(30 * 60);
 
 /// Longest life of a token, whatever its `expires_in` says.
@@ -33,8 +33,8 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TokenTrouble {
-    /// The token endpoint refuses the key, the account or the settings: 401, or 400, 403 or 404 in the API's own words (a
-    /// bad key is a 404).
+    /// The token endpoint refuses the key, the account or the settings: 401, or a 400, 403 or 404 that the API itself wrote
+    /// (a bad key is a 404).
     Refused {
         /// What the API said, cut, escaped and without secrets.
         detail: String,
@@ -48,7 +48,7 @@ pub enum TokenTrouble {
     Throttled {
         /// What the API said, cut, escaped and without secrets.
         detail: String,
-        /// How long the token endpoint wants to be left alone, within `upstream.max_retry_after`.
+        /// The pause that the token endpoint asked for, within `upstream.max_retry_after`.
         retry_after: Option<Duration>,
     },
     /// No usable answer of the token endpoint.
@@ -56,13 +56,13 @@ pub enum TokenTrouble {
 }
 
 impl TokenTrouble {
-    /// The word counted.
+    /// The label in metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         self.into()
     }
 
-    /// Whether it is a pause that the token endpoint asked for by itself.
+    /// Whether the token endpoint asked for a pause.
     pub(super) fn is_pause(&self) -> bool {
         matches!(self, Self::Throttled { .. })
     }
@@ -97,7 +97,7 @@ pub(super) struct Grant {
     pub(super) life: Duration,
 }
 
-/// What every request for a token has.
+/// What all requests for a token share.
 pub(super) struct GrantRequest {
     key: HeaderValue,
     version: HeaderValue,
@@ -156,13 +156,13 @@ fn meaning(answer: Answer) -> TokenTrouble {
             retry_after: answer.retry_after,
         },
         401 => TokenTrouble::Refused { detail },
-        // A proxy's page, or a path that is not the API's, says nothing of the key.
+        // A proxy's page, or a path that is not the API's, says nothing about the key.
         400 | 403 | 404 if answer.error.is_verdict() => TokenTrouble::Refused { detail },
         _ => TokenTrouble::Unavailable(answer.into_trouble()),
     }
 }
 
-/// An `Authorization` header that no log shows; `None` when `secret` cannot stand in a header.
+/// An `Authorization` header that no log shows; `None` when `secret` has characters that a header cannot hold.
 pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
     if secret.is_empty() {
         return None;
@@ -172,19 +172,20 @@ pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Says nothing of the body, for it may hold a token.
+/// The error quotes nothing of the body, which may hold a token.
 fn granted(body: &[u8]) -> Result<Grant, TokenTrouble> {
     let answer: TokenAnswer = serde_json::from_str(&text_of(body))
         .map_err(|_| unusable("the answer is not a JSON object with an access_token"))?;
-    let header = authorization("Bearer", &answer.access_token)
-        .ok_or_else(|| unusable("the access_token is empty or cannot stand in a header"))?;
+    let header = authorization("Bearer", &answer.access_token).ok_or_else(|| {
+        unusable("the access_token is empty or has characters that a header cannot hold")
+    })?;
     Ok(Grant {
         header,
         life: life(&answer.expires_in),
     })
 }
 
-/// A number of seconds of at least 1, or the same as a text; anything else makes no sense.
+/// A number of seconds of at least 1, or the same as a text.
 fn life(expires_in: &Value) -> Duration {
     let seconds = match expires_in {
         Value::Number(number) => number.as_f64(),

@@ -46,9 +46,9 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// The memory of the body, unless it is small.
     pub(super) memory: Option<Reservation>,
-    /// The API's own words, of another status than 2xx.
+    /// The API's error, of another status than 2xx.
     pub(super) error: ApiError,
-    /// The same with the status, for people.
+    /// The status and the error, for people.
     pub(super) detail: String,
     /// What the `Retry-After` of a 4xx or 5xx asked for, when it can be read; within `upstream.max_retry_after`.
     pub(super) retry_after: Option<Duration>,
@@ -67,7 +67,7 @@ pub(super) struct Limits {
 
 /// Why there is no answer.
 pub(super) enum NoAnswer {
-    /// There was no connection for want of something of our own, so nothing was sent.
+    /// We lack what a connection needs, so nothing was sent.
     Short(Shortage),
     /// The network, a limit, or the time.
     Trouble(Trouble),
@@ -106,7 +106,7 @@ impl Http {
         self.clock_ahead.get().copied()
     }
 
-    /// Sends what `request` makes as soon as a connection can be opened, or fails after `patience`.
+    /// Sends what `request` returns as soon as a connection can be opened; waits for at most `patience`.
     pub(super) async fn send_when_possible(
         &self,
         request: impl Fn() -> Request,
@@ -124,9 +124,9 @@ impl Http {
         }
     }
 
-    /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`; of an answer
-    /// that is not small no more is read than its beginning before it has its part of `memory`, and the time it waits for that
-    /// does not count. Every request to the upstream, and every secret in one, goes through here.
+    /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`. Only the
+    /// beginning of a large answer is read before a part of `memory` is reserved for it; waiting for that does not count.
+    /// Every request to the upstream, and every secret in one, goes through here.
     pub(super) async fn send(
         &self,
         mut request: Request,
@@ -181,7 +181,7 @@ impl Http {
         match read {
             Ok((body, memory)) => (answer.body, answer.memory) = (body, memory),
             Err(trouble) if answer.is_success() => return Err(trouble.into()),
-            // The status alone decides, so a body that breaks or hangs only costs the words.
+            // The status alone decides; without the body only its text is missing.
             Err(_) => {}
         }
         if !answer.is_success() {
@@ -246,7 +246,7 @@ impl Http {
             .and_then(|date| date.to_str().ok())
             .and_then(|date| parser.parse_timestamp(date).ok());
         if let Some(theirs) = theirs.map(UnixMillis::from) {
-            // Another answer may have been quicker; either will do.
+            // If another answer was quicker, its date is as good.
             let _ = self
                 .clock_ahead
                 .set(self.clock.now().0.saturating_sub(theirs.0));
@@ -292,7 +292,7 @@ fn client(https: bool, timeout: Duration, at_once: usize) -> Result<Client, reqw
         .connect_timeout(CONNECT_LIMIT.min(timeout))
         .pool_max_idle_per_host(at_once)
         .pool_idle_timeout(IDLE_TIMEOUT);
-    // Plain http needs no CA certificates, and a machine without any can still be used for a first try.
+    // Plain http needs no CA certificates, so a machine without any will do for a first try.
     if https {
         builder.build()
     } else {
@@ -314,7 +314,7 @@ impl Answer {
         }
     }
 
-    /// Whether it asks for fewer requests: 429, 503 with `Retry-After`, or 403 that says what others say with 429.
+    /// Whether it asks for fewer requests: 429, 503 with `Retry-After`, or a 403 that says so.
     pub(super) fn throttles(&self) -> bool {
         match self.status {
             429 => true,
@@ -336,7 +336,7 @@ impl Answer {
         }
     }
 
-    /// The status and the API's own words, not yet cut or cleared of secrets.
+    /// The status and the API's error, not yet cut or cleared of secrets.
     fn line(&self) -> String {
         let line = self.error.line(self.status);
         match self.status {

@@ -1,9 +1,9 @@
-//! The API we poll: which URL, with which token, how often, and when to leave it alone.
+//! The API we poll: which URL, with which token, how often, and when not at all.
 //!
-//! [`Upstream`] is the whole of it. Below it, from the pure to the wire: [`target`] decides which URLs are requested at
-//! all, [`gate`] when none is, [`budget`] how many per second; `answers` counts the memory of answers, `api_error` reads the
-//! API's own words, `http` is the one place where a request and its secret leave, `grant` requests a token and `token`
-//! keeps it. `poll`, `relay` and `check` are what the client does with them.
+//! [`Upstream`] is the client. Its parts: [`target`] decides which URLs may be requested, [`gate`] when none is
+//! requested, [`budget`] how many per second; `answers` counts the memory of answers, `api_error` reads the API's errors,
+//! `http` is the only place where a request and its secret leave, `grant` requests a token and `token` keeps it. `poll`,
+//! `relay` and `check` are the client's operations.
 
 pub mod target;
 

@@ -20,7 +20,7 @@ pub(super) const THROTTLED: Backoff = Backoff {
 /// How much of a pause is added at random, so that many daemons do not come back together.
 const JITTER: f64 = 0.1;
 
-/// The pause after so many failures in a row; `random` in 0..1 lengthens it.
+/// The pause after this many failures in a row; `random` in 0..1 lengthens it.
 pub(super) fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
     lengthened(backoff.delay(failures), random).min(backoff.max)
 }

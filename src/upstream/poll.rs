@@ -1,4 +1,4 @@
-//! One poll: from a job's URL to what its answer means, for the job and for all others.
+//! One poll: from a job's URL to what the answer means, for the job and for all others.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +33,7 @@ pub struct PollRequest<'a> {
     pub url: &'a Url,
     /// The job that is followed there: an answer to this one alone says nothing of the others.
     pub job: &'a JobId,
-    /// The id that the answer must have; `None` for a job with a `url` of its own (docs/jobs.md, "What is recorded").
+    /// The id that the answer must have; `None` for a job with its own `url` (docs/jobs.md, "What is recorded").
     pub expected: Option<&'a JobId>,
     /// The hash of the body that was recorded last.
     pub known: Option<u64>,
@@ -54,9 +54,9 @@ struct Finished {
 impl Upstream {
     /// Polls a job once; at most two requests, the second only after a refused token.
     ///
-    /// It asks neither the gate nor, for the first request, the budget: whoever starts polls checks both before choosing
-    /// a job. A URL of another origin is `Rejected` without a request. The gate learns of the outcome here. Dropping the
-    /// future cancels the poll, and leaves no trace.
+    /// It does not check the gate, nor the budget for the first request: the caller checks both before it chooses a job.
+    /// A URL of another origin is `Rejected` without a request. The outcome is reported to the gate. Dropping the future
+    /// cancels the poll and reports nothing.
     pub async fn poll(&self, request: &PollRequest<'_>) -> Poll {
         self.poll_counted(request, &AtomicU32::new(0)).await.0
     }
@@ -88,7 +88,7 @@ impl Upstream {
 }
 
 impl Inner {
-    /// The error is a poll that is over before there was an answer.
+    /// The error is a poll that ended without an answer.
     async fn poll(
         &self,
         request: &PollRequest<'_>,
@@ -120,7 +120,7 @@ impl Inner {
         token: Token,
         requests: &AtomicU32,
     ) -> Result<Answer, Finished> {
-        // Whoever starts polls has taken the first one from the budget.
+        // The caller has taken the first one from the budget.
         if requests.load(Ordering::Relaxed) > 0 {
             self.budget.take().await;
         }
@@ -132,7 +132,7 @@ impl Inner {
             Err(NoAnswer::Trouble(trouble)) => Err(Finished::trouble(trouble)),
             Err(NoAnswer::Short(shortage)) => {
                 requests.fetch_sub(1, Ordering::Relaxed);
-                // Whoever polls may try again at once.
+                // The caller may poll again at once.
                 self.http.sockets.wait(shortage).await;
                 let detail = shortage.to_string();
                 let not_sent = PollOutcome::NotSent { detail };
@@ -167,7 +167,7 @@ impl Inner {
         }
     }
 
-    /// Reads a 2xx: only the job itself, or what it was the last time, is a good answer.
+    /// Reads a 2xx: only the job itself, or the same body as last time, is a good answer.
     async fn read(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
         let (answer, token) = (answered.answer, answered.token);
         let hash = hash_of(&answer.body);

@@ -8,7 +8,7 @@ use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::{DecompressError, GZIP, decompressed};
 use crate::sockets::cause;
 
-/// Most memory set aside for a body on the word of its `Content-Length`, in bytes.
+/// Most memory allocated for a body because of its `Content-Length`, in bytes.
 const FIRST_ALLOCATION: usize = 64 << 10;
 
 /// A body that is read piece by piece, so that one without an end or with a wrong length stops at its limit.
@@ -17,12 +17,12 @@ pub(super) struct Reading {
     limit: usize,
     announced: Option<usize>,
     body: Vec<u8>,
-    /// What came after `body` and was more than enough; `None`: the body is over.
+    /// The piece after `body`, which no longer fitted into `enough` bytes; `None`: the body is complete.
     pub(super) piece: Option<Bytes>,
 }
 
 impl Reading {
-    /// Reads up to `enough` bytes, and the piece that is more.
+    /// Reads up to `enough` bytes, and the first piece beyond.
     pub(super) async fn begin(
         response: Response,
         limit: usize,
@@ -45,7 +45,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// Reads on after the piece.
+    /// Reads the rest after `piece`.
     pub(super) async fn read_rest(&mut self, piece: Bytes) -> Result<(), Trouble> {
         let whole = self.announced.unwrap_or(self.limit);
         self.body
@@ -55,7 +55,7 @@ impl Reading {
         self.read(usize::MAX).await.map(drop)
     }
 
-    /// Reads while there are at most `enough` bytes; answers with the piece that is more.
+    /// Reads up to `enough` bytes; returns the first piece beyond.
     async fn read(&mut self, enough: usize) -> Result<Option<Bytes>, Trouble> {
         while let Some(piece) = self.response.chunk().await.map_err(trouble_of)? {
             let length = self.body.len() + piece.len();
@@ -81,7 +81,7 @@ impl Reading {
         let fits =
             |body: &[u8]| decompressed(body.to_vec(), SMALL) != Err(DecompressError::TooLarge);
         if is_packed && (rest > 0 || !fits(&self.body)) {
-            // What comes out grows by doubling.
+            // The decompressed body grows by doubling.
             return rest + 2 * self.limit;
         }
         rest

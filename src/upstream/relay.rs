@@ -1,4 +1,4 @@
-//! A user's answers to a challenge, on their way to the API: sent once and not kept; the API's reply is handed back as it is.
+//! Sends a user's answers to a challenge to the API: once, and without keeping them; the API's reply is returned unchanged.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::core::poll::{MAX_BODY, Trouble};
 use crate::core::resource::UserId;
 use crate::sockets::Shortage;
 
-/// How much of an answer is handed on, whatever its status: 1 MiB.
+/// How much of a reply is returned, whatever its status: 1 MiB.
 const WHOLE: Limits = Limits {
     success: MAX_BODY,
     other: MAX_BODY,
@@ -27,7 +27,7 @@ const WHOLE: Limits = Limits {
 pub struct Relayed {
     /// The HTTP status.
     pub status: u16,
-    /// The body as it came, decompressed if it was compressed, at most 1 MiB; empty when the one of a refusal could not be read.
+    /// The body, decompressed if it was compressed, at most 1 MiB; empty when that of a refusal could not be read.
     pub body: Vec<u8>,
 }
 
@@ -40,11 +40,11 @@ pub enum NotRelayed {
     /// There is no token; nothing was sent.
     #[error("there is no token to send the answers with, so nothing was sent: {0}")]
     Token(#[from] TokenError),
-    /// No connection could be opened for want of something of our own; nothing was sent.
+    /// We lack what a connection needs; nothing was sent.
     #[error("no connection can be opened ({0}), so nothing was sent")]
     Short(Shortage),
-    /// The network or the time. The API may have the answers all the same.
-    #[error("the API has not answered, but may have the answers all the same: {}", .0.detail)]
+    /// The network or the time. The API may have the answers nevertheless.
+    #[error("the API has not answered, but may have received the answers: {}", .0.detail)]
     Trouble(Trouble),
 }
 
@@ -67,7 +67,7 @@ impl fmt::Debug for Relayed {
 }
 
 impl Relayed {
-    /// Whether the API took what it was sent: 2xx.
+    /// Whether the API accepted the answers: 2xx.
     #[must_use]
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -76,10 +76,10 @@ impl Relayed {
 
 impl Upstream {
     /// Posts a JSON body to `link`, a link of the API in a challenge of `job`, with the token of `user`, or the server's
-    /// own. Nothing is sent twice but after a refused token, when the API has not read it; `body` makes it anew each time,
-    /// and its memory is overwritten when the connection is done with it.
+    /// own. It is sent a second time only after a refused token, when the API has not read it; `body` is called for each
+    /// request, and what it returned is overwritten in memory once it is sent.
     ///
-    /// It does not ask the gate, for a user is waiting, and goes ahead of all polls in the budget.
+    /// It does not check the gate, because a user is waiting, and goes ahead of all polls in the budget.
     ///
     /// # Errors
     /// [`NotRelayed`] when the API has not answered.

@@ -29,7 +29,7 @@ pub struct UpstreamSettings {
 pub enum Auth {
     /// `POST /token` with the API key, then the token it answers with.
     Basiq {
-        /// Sent as it is after `Authorization: Basic `.
+        /// Sent after `Authorization: Basic `.
         api_key: SecretString,
         /// The `basiq-version` header of the token request.
         api_version: String,
@@ -53,13 +53,13 @@ pub enum UpstreamError {
     Base(#[from] UnusableBase),
     /// The API key or token is empty or has characters that no header can hold, such as a line break.
     #[error(
-        "the upstream API key is empty or has characters that cannot stand in a header (a line break?)"
+        "the upstream API key is empty or has characters that a header cannot hold (a line break?)"
     )]
     Key,
     /// The API version has characters that no header can hold.
-    #[error("upstream.api_version has characters that cannot stand in a header")]
+    #[error("upstream.api_version has characters that a header cannot hold")]
     Version,
-    /// The HTTP client could not be made, for instance without any root certificates.
+    /// The HTTP client could not be set up, for instance without any root certificates.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
 }

@@ -1,4 +1,4 @@
-//! Tokens for the upstream: requested once however many want one, renewed early, dropped when refused.
+//! Tokens for the upstream: requested once for all who wait, renewed early, dropped when refused.
 
 mod attribution;
 
@@ -22,7 +22,7 @@ use crate::telemetry;
 pub(super) use attribution::Attribution;
 use attribution::Reads;
 
-/// No token is requested for so long after "too many token requests" (docs/api.md, fact 19).
+/// How long no token is requested after "too many token requests" (docs/api.md, fact 19).
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(300);
 
 /// A token is renewed when less than a fifth of its life is left, and never earlier than this before its end.
@@ -57,7 +57,7 @@ pub(super) struct Tokens {
 }
 
 enum Source {
-    /// The same for ever: a bearer key, or none at all.
+    /// Always the same: a bearer key, or none.
     Fixed(Token),
     Granted(Box<Granted>),
 }
@@ -66,10 +66,10 @@ enum Source {
 struct Granted {
     request: GrantRequest,
     jitter: Jitter,
-    /// The last refusal that was meant for our address and not for one kind of token.
+    /// The last refusal that concerns our address and not one kind of token.
     pause: Mutex<Option<TokenError>>,
     server: Arc<Slot>,
-    /// The one used last is the last.
+    /// Ordered by use, the last used at the end.
     users: Mutex<Vec<(UserId, Arc<Slot>)>>,
 }
 
@@ -78,7 +78,7 @@ struct Slot {
     /// The form it is requested with.
     form: String,
     cache: Mutex<Cache>,
-    /// Held by whoever requests one; everyone else waits here, or uses the token there is.
+    /// Held while one is requested; all others wait for it, or use the present token.
     flight: tokio::sync::Mutex<()>,
 }
 
@@ -101,12 +101,12 @@ struct Current {
     expires_at: Instant,
 }
 
-/// What to do for somebody who wants a token.
+/// What to do when a token is needed.
 #[derive(Debug, PartialEq, Eq)]
 enum Advice {
     /// Use this one.
     Use(Token),
-    /// Use this one, and it is time for somebody to request the next.
+    /// Use this one, but it is time to request the next.
     Renew(Token),
     /// There is none: request one.
     Request,
@@ -147,9 +147,9 @@ impl Tokens {
     }
 
     /// A token that is valid as far as is known, for a user or for the server itself; a fixed one is the same for all.
-    /// While one is being renewed, or cannot be, a valid one is used.
+    /// While it is being renewed, or cannot be, the present one is returned as long as it is valid.
     ///
-    /// Dropping the future leaves nothing half done: the next in line requests one.
+    /// If the future is dropped, the next caller requests the token.
     pub(super) async fn get(
         &self,
         user: Option<&UserId>,
@@ -229,7 +229,7 @@ impl Tokens {
 }
 
 impl Granted {
-    /// The server's token, or that of a user; everybody who wants one for the same user gets the same.
+    /// The slot of the server's token, or of a user's.
     fn slot(&self, user: Option<&UserId>) -> Arc<Slot> {
         let Some(user) = user else {
             return Arc::clone(&self.server);
@@ -249,7 +249,7 @@ impl Granted {
         slot
     }
 
-    /// Why nobody may request a token at `now`.
+    /// Why no token may be requested at `now`.
     fn pause(&self, now: Instant) -> Option<TokenError> {
         let pause = self.pause.lock();
         pause.clone().filter(|error| now < error.retry_at)
@@ -287,7 +287,7 @@ impl Slot {
                 Err(_) => return Ok(token),
             },
         };
-        // Whoever held the flight before may have settled it.
+        // A request that was in flight may have brought a token or an error.
         match self.advice(granted) {
             Advice::Use(token) => Ok(token),
             Advice::Wait(error) => Err(error),
@@ -312,7 +312,7 @@ impl Slot {
             }
             Err(trouble) => cache.failed(now, trouble, granted.jitter.fraction()),
         };
-        // Too many requests are too many from our address, whatever token they were for.
+        // Requests are limited per address, whatever token they are for.
         if matches!(
             error.trouble,
             TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. }

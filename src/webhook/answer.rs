@@ -1,4 +1,4 @@
-//! Reading what a webhook answers: the beginning of it, within the attempt's limit.
+//! Reads the beginning of a webhook's answer, within the attempt's limit.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) async fn read(
     Answer::of(&body, cut, secrets)
 }
 
-/// Takes what comes; says why it is not all.
+/// Reads the pieces as they come; returns why some are missing.
 async fn take(response: &mut Response, body: &mut Vec<u8>) -> Option<Cut> {
     loop {
         match response.chunk().await {

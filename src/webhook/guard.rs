@@ -7,15 +7,15 @@ use std::sync::LazyLock;
 use ipnet::IpNet;
 use url::Host;
 
-/// What the rules say of an address, mildest first.
+/// What the rules say about an address, the most permissive first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// Public: any webhook may be there.
+    /// Public: permitted for every webhook.
     Allowed,
     /// Loopback, private, reserved or unspecified: only with `allow_private`.
     Private,
-    /// Link-local, a cloud's metadata service, multicast or broadcast, however it is spelled: never, because nothing that
-    /// takes webhooks lives there and the answers of some of them are credentials.
+    /// Link-local, a cloud's metadata service, multicast or broadcast, in any spelling: never permitted, because no receiver
+    /// of webhooks is there and some of them answer with credentials.
     Never,
 }
 
@@ -52,7 +52,7 @@ static NEVER: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
 });
 
 /// Special-purpose blocks of the IANA registry that are not global. `::/8` holds `::`, `::1`, the old IPv4 spellings and
-/// NAT64 prefixes of one's own (64:ff9b:1::/48, RFC 8215); nothing else in it is in use.
+/// local NAT64 prefixes (64:ff9b:1::/48, RFC 8215); nothing else in it is in use.
 static PRIVATE: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
     blocks(
         "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24

@@ -1,4 +1,4 @@
-//! Headers of the operator's own that one webhook gets with every request.
+//! Headers that the operator adds to every request to a webhook.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 /// Longest value, in bytes (docs/configuration.md, "Keys").
 const MAX_VALUE: usize = 4096;
 
-/// Names that say how a request is to be read, or who sends it: those are ours.
+/// Names that say how a request is read, or who sends it: only jobtrackd sets those.
 const RESERVED: [&str; 16] = [
     "accept-encoding",
     "connection",
@@ -27,7 +27,7 @@ const RESERVED: [&str; 16] = [
     "via",
 ];
 
-/// Beginnings of names that are ours or concern proxies.
+/// Prefixes of names that only jobtrackd sets or that concern proxies.
 const RESERVED_BEGINNINGS: [&str; 2] = ["proxy-", "webhook-"];
 
 /// One header. Its value is a secret and never printed.

@@ -1,4 +1,4 @@
-//! The sender of webhooks: its own client, its address guard, its body limits.
+//! The sender of webhooks: its HTTP clients, its address rules, its body limits.
 
 mod settings;
 

@@ -19,7 +19,7 @@ use crate::sockets::{CONNECT_LIMIT, cause, links};
 /// Longest detail that is kept, in characters.
 const MAX_DETAIL: usize = 200;
 
-/// Reads the status line and the headers; the body has no say.
+/// Reads the status line and the headers; the body does not matter.
 pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
     let status = response.status();
     let code = status.as_u16();
@@ -68,7 +68,7 @@ pub(super) fn of_silence(timeout: Duration) -> AttemptResult {
     unreachable(AttemptErrorClass::Timeout, &text)
 }
 
-/// The settings were read without the URL.
+/// The URL was not read with the settings.
 pub(super) fn of_no_url() -> AttemptResult {
     unreachable(AttemptErrorClass::Http, "the URL was not read")
 }
@@ -96,7 +96,7 @@ pub(super) fn of_error(error: reqwest::Error, webhook: &Url) -> AttemptResult {
             let text = format!("no connection within {limit}");
             (AttemptErrorClass::Connect, text)
         }
-        // A refused connection says so; one that was made and broke before the request can only break in the handshake.
+        // A refused connection has an error of its kind; one that broke before the request broke in the handshake.
         (None, None)
             if error.is_connect() && webhook.scheme() == "https" && chain().any(is_broken) =>
         {
@@ -128,7 +128,7 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
     parse_retry_after(values, now, MAX_RETRY_AFTER)
 }
 
-/// Scheme and host of `Location`, enough to put the configuration right; path and query may hold secrets.
+/// Scheme and host of `Location`, enough to correct the configuration; path and query may hold secrets.
 fn redirect_target(response: &Response) -> Option<String> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let target = response.url().join(location).ok()?;

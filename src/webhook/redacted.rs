@@ -1,4 +1,4 @@
-//! What may be printed of a request and of a URL: secrets are three asterisks.
+//! Requests and URLs as they may be printed: each secret is three asterisks.
 
 use reqwest::{RequestBuilder, Url};
 
@@ -8,7 +8,7 @@ use crate::sockets::USER_AGENT;
 /// Shortest segment of a path that counts as a secret, in bytes.
 const SECRET_SEGMENT: usize = 16;
 
-/// A request, ready to be printed. Values of the operator's own headers and secrets of the URL are not in it.
+/// A request as it may be printed, without the values of the operator's headers and the secrets of the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrintedRequest {
     /// `POST /hooks/jobs HTTP/1.1`.
@@ -18,7 +18,7 @@ pub struct PrintedRequest {
 }
 
 impl PrintedRequest {
-    /// Of a request with a body of so many bytes. What the HTTP client adds by itself is there too.
+    /// Of a request with a body of this many bytes, with what the HTTP client adds.
     pub(super) fn of(request: Option<&RequestBuilder>, body: usize) -> Self {
         let copy = request.and_then(RequestBuilder::try_clone);
         let Some(request) = copy.and_then(|request| request.build().ok()) else {
@@ -66,21 +66,21 @@ pub fn redacted_url(url: &Url) -> String {
     format!("{origin}{}", redacted_path(url))
 }
 
-/// Whether anything of a URL must not be printed.
+/// Whether a URL holds anything that must not be printed.
 #[must_use]
 pub fn holds_secrets(url: &Url) -> bool {
     secrets_of(url).next().is_some()
 }
 
-/// What of a URL must not be printed or kept: the values in its query, or parts of it without a name, and the segments of
-/// its path that look like secrets.
+/// The parts of a URL that must not be printed or stored: values in its query, parts of the query without a name, and
+/// segments of the path that look like secrets.
 pub(super) fn secrets_of(url: &Url) -> impl Iterator<Item = &str> {
     let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
     let values = pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
     values.chain(url.path().split('/').filter(|segment| is_secret(segment)))
 }
 
-/// Whether a segment looks like chosen by a machine: long, and of more than one kind of characters.
+/// Whether a segment looks generated: long, and with more than one kind of characters.
 fn is_secret(segment: &str) -> bool {
     let has = |kind: fn(&u8) -> bool| usize::from(segment.bytes().any(|byte| kind(&byte)));
     let kinds = has(u8::is_ascii_digit) + has(u8::is_ascii_lowercase) + has(u8::is_ascii_uppercase);

@@ -1,4 +1,5 @@
-//! Name lookup for webhooks that hands out permitted addresses only, so that what was judged is what is dialled.
+//! Name lookup for webhooks that returns permitted addresses only, so that the address that was checked is the one that is
+//! connected to.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,15 +10,15 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::guard::{Verdict, judge};
 use crate::core::text::printable;
 
-/// Longest lookup of a name. It runs inside the limit for a new connection and stays below it, so that a silent name
-/// server counts as a failed lookup.
+/// Longest lookup of a name. It is below the limit for a new connection, so that a silent name server counts as a failed
+/// lookup.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 
 /// Longest name written to the log, in characters; names of hosts have at most 253.
 const MAX_NAME: usize = 253;
 
-/// Why a host gives no address to dial. No message holds an address: who may see an attempt may not learn what a name
-/// means inside our network.
+/// Why a host has no address to connect to. No message holds an address: someone who may see attempts may not learn the
+/// addresses in our network.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAddress {
     /// The lookup failed, or there is no such name.
@@ -29,7 +30,7 @@ pub(super) enum NoAddress {
     /// The name exists and has no address.
     #[error("the name has no address")]
     Empty,
-    /// Every address is forbidden; what the mildest of them is.
+    /// Every address is forbidden; the most permissive verdict on one of them.
     #[error("{}", blocked_reason(*.0))]
     Blocked(Verdict),
 }
@@ -45,11 +46,11 @@ fn blocked_reason(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The system's resolver behind the address rules. reqwest asks it for names only: whoever sends judges addresses that
-/// stand in the URL itself.
+/// The system's resolver with the address rules. reqwest calls it for names only; the sender checks an address in the URL
+/// itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GuardedResolver {
-    /// Whether private addresses are handed out.
+    /// Whether private addresses are returned.
     pub(super) allow_private: bool,
 }
 
@@ -72,8 +73,7 @@ async fn lookup(name: &str) -> Result<Vec<SocketAddr>, NoAddress> {
     }
 }
 
-/// Drops forbidden addresses; an error when none is left. A mixed answer is as safe as a clean one, since only what is
-/// left is dialled.
+/// Drops forbidden addresses; an error when none is left. A mixed answer is safe, since only what is left is connected to.
 fn permitted(
     name: &str,
     mut found: Vec<SocketAddr>,

@@ -1,4 +1,4 @@
-//! One attempt: sign, POST, judge the status line.
+//! One attempt: sign, POST, evaluate the status line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::core::delivery::{
 };
 use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
-use crate::core::time::UnixMillis;
+use crate::core::time::{UnixMillis, millis};
 use crate::core::trace::traceparent;
 use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_of};
 
@@ -35,7 +35,7 @@ const MAX_IDLE_PER_HOST: usize = 32;
 
 /// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
 ///
-/// Made once and shared; a clone uses the same connections. It knows nothing of schedules: one call is one request.
+/// A clone uses the same connections. It keeps no schedule: one call is one request.
 #[derive(Debug, Clone)]
 pub struct Sender {
     clock: Clock,
@@ -47,13 +47,13 @@ pub struct Sender {
 struct Clients {
     public_only: Renewed<Client>,
     with_private: Renewed<Client>,
-    /// Of webhooks with TLS of their own.
+    /// Of webhooks with TLS settings.
     own: BTreeMap<WebhookName, Renewed<Client>>,
-    /// What of each webhook must not be kept; made once and not at every attempt.
+    /// The secrets of each webhook, which must not be stored when a receiver repeats them.
     redactors: BTreeMap<WebhookName, Arc<Redactor>>,
 }
 
-/// What is sent.
+/// A delivery to send.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// The event's id, sent as `webhook-id`; the same at every attempt.
@@ -66,12 +66,12 @@ pub struct Message<'a> {
     pub is_replay: bool,
 }
 
-/// One attempt, over and done with.
+/// A finished attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptReport {
-    /// What it brought.
+    /// Its result.
     pub result: AttemptResult,
-    /// What the answer asks for besides.
+    /// What the answer asks for with `webhook-delivery`.
     pub directive: Option<Directive>,
     /// The beginning of the answer's body.
     pub answer: Option<Answer>,
@@ -97,7 +97,7 @@ impl AttemptReport {
             webhook: webhook.clone(),
             number,
             started_at: self.started_at,
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: millis(self.duration),
             status: self.result.status(),
             error: self.result.error(),
             trigger,
@@ -107,24 +107,24 @@ impl AttemptReport {
     }
 }
 
-/// What became of one request: its result, and of an answer what it asks for besides and the beginning of its body.
+/// The result of one request, what the answer asks for with `webhook-delivery`, and the beginning of its body.
 type Exchanged = (AttemptResult, Option<Directive>, Option<Answer>);
 
-/// The sender could not be made.
+/// The sender could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to prepare the client for webhooks")]
 pub struct SenderError(#[from] reqwest::Error);
 
 impl Sender {
-    /// Prepares the clients: one for webhooks that may be at private addresses and one for the others, as reqwest's
+    /// Sets up the clients: one for webhooks that may be at private addresses and one for the others, because reqwest's
     /// resolver gets a name only, so that the permission cannot be chosen by request; and one for each of `webhooks`
-    /// that has TLS of its own. `sockets` is shared with others: what connections are short of.
+    /// that has TLS settings. `sockets` is shared with all clients: what connections are short of.
     ///
-    /// Without any CA certificates on the system every https webhook fails with [`AttemptErrorClass::Tls`], and a warning
-    /// says so now.
+    /// Without any CA certificates on the system every https webhook fails with [`AttemptErrorClass::Tls`]; a warning is
+    /// logged.
     ///
     /// # Errors
-    /// [`SenderError`] when the HTTP library refuses.
+    /// [`SenderError`] when the HTTP library cannot set up a client.
     pub fn new(
         clock: Clock,
         webhooks: &[WebhookSettings],
@@ -161,8 +161,8 @@ impl Sender {
     /// Makes one attempt. It ends within `webhook.timeout`, and dropping the future cancels it.
     ///
     /// # Errors
-    /// [`Shortage`], after a pause, when no connection could be opened for want of something of our own: nothing was sent,
-    /// and it says nothing of the receiver.
+    /// [`Shortage`], after a pause, when we lack what a connection needs: nothing was sent, and it says nothing about the
+    /// receiver.
     pub async fn send(
         &self,
         webhook: &WebhookSettings,
@@ -180,7 +180,7 @@ impl Sender {
     /// The same, and the request as it was sent, for people.
     ///
     /// # Errors
-    /// As those of [`Sender::send`], without the pause.
+    /// Those of [`Sender::send`], without the pause.
     pub async fn send_and_print(
         &self,
         webhook: &WebhookSettings,
@@ -196,7 +196,7 @@ impl Sender {
     /// Sends HEAD, which changes nothing, and returns the status, whatever it is.
     ///
     /// # Errors
-    /// Why no status came: a class and one line for people.
+    /// Why there is no status: a class and one line for people.
     pub async fn reach(
         &self,
         webhook: &WebhookSettings,
@@ -267,7 +267,7 @@ impl Sender {
         let mut result = outcome::of_answer(&response, self.clock.now());
         let directive = outcome::directive(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
-        // Whatever becomes of the body, the status line has decided; a body that drips is only mentioned.
+        // The status line has decided; a body that breaks or is slow is only mentioned.
         let answer = answer::read(response, secrets, left).await;
         if let AttemptResult::Refused { too_slow, .. } = &mut result {
             let cut = answer.as_ref().and_then(|answer| answer.cut);
@@ -327,11 +327,11 @@ impl Sender {
     }
 }
 
-/// A client that is made anew now and then, and whether it trusts any CA.
+/// A client that is replaced from time to time, and whether it trusts any CA.
 fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
     let (first, trusting) = client(allow_private, trust)?;
     let trust = trust.clone();
-    // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable just now.
+    // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable for a moment.
     let again = move || match client(allow_private, &trust) {
         Ok((client, trusts)) if trusts || !trusting => Some(client),
         _ => None,

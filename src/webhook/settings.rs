@@ -19,7 +19,7 @@ pub struct WebhookSettings {
     /// Its name.
     pub name: WebhookName,
     /// Where events are POSTed: https, or http on a loopback host or with `allow_http`; no userinfo, no fragment. `None`
-    /// where it stands in a file that was not read: nothing can be sent then.
+    /// where it is in a file that was not read: nothing can be sent then.
     pub url: Option<Url>,
     /// Keys that sign, at least one; all of them sign every request.
     pub keys: Vec<SigningKey>,
@@ -35,7 +35,7 @@ pub struct WebhookSettings {
     pub allow_private: bool,
     /// Headers that every request to it carries.
     pub headers: Vec<CustomHeader>,
-    /// TLS of its own.
+    /// Its TLS settings.
     pub trust: Trust,
     /// Another webhook, which gets a `job.action_required` that could not be delivered here in time.
     pub fallback: Option<WebhookName>,
@@ -61,8 +61,8 @@ impl fmt::Debug for WebhookSettings {
 }
 
 impl WebhookSettings {
-    /// Hides what must not be kept if the receiver repeats it: the values of headers, the secrets of the URL, and the keys,
-    /// which it has too.
+    /// Hides secrets in what the receiver answers: the values of headers, the secrets of the URL, and the keys, which the
+    /// receiver has too.
     pub(super) fn redactor(&self) -> Redactor {
         let headers = self.headers.iter().map(CustomHeader::value);
         let keys: Vec<_> = self.keys.iter().flat_map(SigningKey::secrets).collect();

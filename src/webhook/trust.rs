@@ -1,4 +1,4 @@
-//! TLS of one webhook: authorities of its own, and a certificate that says who we are.
+//! TLS settings of one webhook: additional authorities, and a client certificate.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Trust {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPem {
     /// No certificate in it.
-    #[error("there is no certificate in PEM in it")]
+    #[error("it holds no certificate in PEM")]
     NoCertificate,
     /// No certificate, or no private key, or they cannot be read.
     #[error("it is not a certificate with its private key, both in PEM")]
@@ -24,7 +24,7 @@ pub enum InvalidPem {
 }
 
 impl Trust {
-    /// Trusts these authorities, in PEM, beside those of the system.
+    /// Trusts these authorities, in PEM, in addition to those of the system.
     ///
     /// # Errors
     /// [`InvalidPem::NoCertificate`].
@@ -46,7 +46,7 @@ impl Trust {
         Ok(())
     }
 
-    /// Whether it is nothing but what every webhook has.
+    /// Whether nothing is set.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.authorities.is_empty() && self.identity.is_none()

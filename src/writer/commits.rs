@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::core::job::JobId;
@@ -41,7 +41,7 @@ impl Commits {
     /// A subscription to the commits of one job from now on.
     #[must_use]
     pub fn subscribe_job(&self, id: &JobId) -> Subscription {
-        let mut jobs = self.shared.jobs();
+        let mut jobs = self.shared.jobs.lock();
         let job = jobs.entry(id.clone()).or_default();
         job.waiting += 1;
         Subscription {
@@ -56,7 +56,7 @@ impl Commits {
             return;
         }
         let increment = |count: &mut u64| *count = count.wrapping_add(1);
-        let jobs = self.shared.jobs();
+        let jobs = self.shared.jobs.lock();
         if !jobs.is_empty() {
             for job in recorded.iter().filter_map(|id| jobs.get(*id)) {
                 job.count.send_modify(increment);
@@ -64,12 +64,6 @@ impl Commits {
         }
         drop(jobs);
         self.shared.any.send_modify(increment);
-    }
-}
-
-impl Shared {
-    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, JobCommits>> {
-        self.jobs.lock()
     }
 }
 
@@ -95,7 +89,7 @@ impl Drop for Subscription {
         let Some((id, shared)) = &self.job else {
             return;
         };
-        let mut jobs = shared.jobs();
+        let mut jobs = shared.jobs.lock();
         if let Some(job) = jobs.get_mut(id) {
             job.waiting -= 1;
             if job.waiting == 0 {
@@ -136,6 +130,6 @@ mod tests {
         commits.notify(&[]);
         assert!(!was_woken(&mut second).await && !was_woken(&mut any).await);
         drop(second);
-        assert!(commits.shared.jobs().is_empty());
+        assert!(commits.shared.jobs.lock().is_empty());
     }
 }

@@ -237,7 +237,7 @@ impl Writer {
     }
 
     /// Commits a transaction. If a rule of the schema refuses it, another program has changed rows of some job; then each
-    /// change is committed by itself, so that the other jobs go on.
+    /// change is committed by itself, so that the other jobs continue.
     async fn commit(&mut self, mut transaction: Transaction) -> Result<(), StoreError> {
         if transaction.batch.is_empty() {
             return Ok(());

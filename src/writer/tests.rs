@@ -63,7 +63,7 @@ fn attempt(number: u32) -> FinishedAttempt {
         },
         job_id: JobId::parse("j").unwrap(),
         after: AfterAttempt::Delivered,
-        rest: None,
+        pause: None,
         disables: None,
         fallback: None,
         health: None,

@@ -226,7 +226,7 @@ fn good_ids_are_enqueued_beside_refused_ones() {
         said.out.lines().collect::<Vec<_>>(),
         [
             "✓ 1           enqueued",
-            "· 1           already there, left as it is",
+            "· 1           exists, not changed",
             "✓ 2           enqueued"
         ]
     );

@@ -34,7 +34,7 @@ fn throttled() -> Fault {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_webhook_that_asks_for_no_rest_at_all_is_not_sent_to_in_a_hot_loop() {
+async fn a_webhook_that_asks_for_no_pause_at_all_is_not_sent_to_in_a_hot_loop() {
     let mut world = World::new().await;
     world.all.clear();
     world.start().await;

@@ -1,8 +1,8 @@
 //! The only place that reads the wall clock or draws random numbers.
 //!
-//! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every
-//! delay; [`Clock`] makes the wall clock follow it. Paused time jumps ahead whenever the runtime is idle, and the runtime
-//! is idle while SQLite or a socket works: [`Clock::held`] stops paused time around such a call.
+//! Durations are measured with tokio's [`Instant`], so a test that pauses tokio's time drives every delay; [`Clock`] makes
+//! the wall clock follow it. Paused time jumps ahead whenever the runtime is idle, and the runtime is idle while SQLite or
+//! a socket works: [`Clock::held`] stops paused time around such a call.
 
 mod renewed;
 
@@ -90,7 +90,7 @@ impl Clock {
         }
     }
 
-    /// Sets a driven clock ahead by so many milliseconds, or back if negative; tokio's time stays as it is. No effect on
+    /// Sets a driven clock ahead by this many milliseconds, or back if negative; tokio's time is not changed. No effect on
     /// the computer's own clock.
     pub fn set_ahead(&self, millis: i64) {
         if let Source::Driven(driven) = &self.source {

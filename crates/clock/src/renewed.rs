@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A value with a maximum age. Clones already in use stay as they are; the next [`Renewed::get`] returns a new value.
+/// A value with a maximum age. Clones in use are not changed; the next [`Renewed::get`] returns a new value.
 pub struct Renewed<T> {
     life: Duration,
     make: Box<dyn Fn() -> Option<T> + Send + Sync>,

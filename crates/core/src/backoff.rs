@@ -33,14 +33,14 @@ impl Backoff {
     }
 }
 
-/// Lengthens or shortens `delay` by up to `fraction` of it. `random` lies in 0..1; 0.5 changes nothing.
+/// Lengthens or shortens `delay` by up to `fraction` of it. `random` is in 0..1; 0.5 changes nothing.
 #[must_use]
 pub fn spread(delay: Duration, fraction: f64, random: f64) -> Duration {
     let factor = 1.0 + fraction.clamp(0.0, 1.0) * (2.0 * random - 1.0);
     Duration::try_from_secs_f64(delay.as_secs_f64() * factor).unwrap_or(delay)
 }
 
-/// Lengthens `delay` by up to `fraction` of it, never shortens it. `random` lies in 0..1.
+/// Lengthens `delay` by up to `fraction` of it, never shortens it. `random` is in 0..1.
 #[must_use]
 pub fn lengthen(delay: Duration, fraction: f64, random: f64) -> Duration {
     let factor = 1.0 + fraction.max(0.0) * random;

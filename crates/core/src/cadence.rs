@@ -22,9 +22,9 @@ pub struct PollingPolicy {
     pub error_max_delay: Duration,
     /// Delay while a step is queued by the API (`temporary-unavailable-queued`).
     pub queued_delay: Duration,
-    /// How long 404 and 410 are taken as "not there yet".
+    /// How long 404 and 410 mean "not there yet".
     pub not_found_grace: Duration,
-    /// Age at which a job without a deadline of its own expires.
+    /// Age at which a job without its own deadline expires.
     pub deadline: Duration,
 }
 
@@ -48,7 +48,7 @@ const ERROR_MULTIPLIER: f64 = 2.0;
 
 impl PollingPolicy {
     /// The delay after a good poll: `quiet_polls` is how many good polls in a row have seen no transition, this one
-    /// included (0: this one saw a transition). `random` lies in 0..1.
+    /// included (0: this one saw a transition). `random` is in 0..1.
     #[must_use]
     pub fn delay(&self, quiet_polls: u32, random: f64) -> Duration {
         let curve = Backoff {
@@ -63,7 +63,7 @@ impl PollingPolicy {
         )
     }
 
-    /// The delay after `errors` polls in a row that failed. `random` lies in 0..1.
+    /// The delay after `errors` polls in a row that failed. `random` is in 0..1.
     #[must_use]
     pub fn error_delay(&self, errors: u32, random: f64) -> Duration {
         let curve = Backoff {
@@ -74,7 +74,7 @@ impl PollingPolicy {
         spread(curve.delay(errors), self.jitter, random)
     }
 
-    /// The delay while a step is queued by the API. `random` lies in 0..1.
+    /// The delay while a step is queued by the API. `random` is in 0..1.
     #[must_use]
     pub fn queued_delay(&self, random: f64) -> Duration {
         spread(self.queued_delay, self.jitter, random)
@@ -88,7 +88,7 @@ const HOT: Duration = Duration::from_secs(2 * 60);
 /// Most requests that are counted: the maximum of the column.
 const MAX_POLLS: u64 = i64::MAX.unsigned_abs();
 
-/// How polling one job has gone so far.
+/// The outcomes of one job's polls so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// Requests made for it.
@@ -106,6 +106,7 @@ pub struct Progress {
     /// Whether a step waits in the API's retry queue.
     pub queued: bool,
     /// Whether the job has passed a bound (docs/jobs.md, "Bounds of one job").
+    #[serde(skip)]
     pub limited: bool,
     /// Whether a step waits for the user. In memory only, like the next two: the next good answer sets it again.
     #[serde(skip)]
@@ -118,7 +119,7 @@ pub struct Progress {
     pub stale: Option<(u64, u32)>,
 }
 
-/// So many equal stale answers in a row are accepted (docs/jobs.md, "Stale answers").
+/// This many equal stale answers in a row are accepted (docs/jobs.md, "Stale answers").
 const ACCEPTED_AFTER: u32 = 3;
 
 /// The `last_error` of a job that has passed a bound.
@@ -184,19 +185,19 @@ impl Progress {
         now.since(since) >= policy.not_found_grace
     }
 
-    /// Upper bound of the delay before the next poll, jitter included; `longest_rest` is the longest `Retry-After` accepted
+    /// Upper bound of the delay before the next poll, jitter included; `longest_pause` is the longest `Retry-After` accepted
     /// after a failed poll.
     #[must_use]
-    pub fn longest_delay(&self, policy: &PollingPolicy, longest_rest: Duration) -> Duration {
+    pub fn longest_delay(&self, policy: &PollingPolicy, longest_pause: Duration) -> Duration {
         let longest = |delay| spread(delay, policy.jitter, 1.0);
         match self.consecutive_errors {
             0 if self.queued && !self.limited => longest(policy.queued_delay),
             0 => longest(policy.max_delay),
-            _ => longest(policy.error_max_delay).max(longest_rest),
+            _ => longest(policy.error_max_delay).max(longest_pause),
         }
     }
 
-    /// How long after `now` the next poll is due. `random` lies in 0..1.
+    /// How long after `now` the next poll is due. `random` is in 0..1.
     #[must_use]
     pub fn next_delay(&self, now: UnixMillis, policy: &PollingPolicy, random: f64) -> Duration {
         if self.consecutive_errors > 0 {

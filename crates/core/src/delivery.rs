@@ -136,7 +136,7 @@ impl Trigger {
     }
 }
 
-/// One attempt at a delivery, as it is recorded. Append-only.
+/// One attempt at a delivery, as recorded. Append-only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attempt {
     /// The event; `test_…` for `jobtrackd webhook test`, which belongs to no delivery.
@@ -175,7 +175,7 @@ const RETRY_JITTER: f64 = 0.15;
 
 /// Pauses after `Retry-After` values of zero or in the past, while nothing succeeds: a pause uses up no entry of the
 /// schedule, so without these a webhook would be sent to without pause and without end.
-const EMPTY_RESTS: Backoff = Backoff {
+const EMPTY_PAUSES: Backoff = Backoff {
     initial: Duration::from_secs(1),
     multiplier: 2.0,
     max: Duration::from_secs(5 * 60),
@@ -249,9 +249,9 @@ pub struct RetryContext<'a> {
     /// When it was due by its own schedule; later than the attempt if that was an early probe.
     pub due: UnixMillis,
     /// Sum of the pauses that the webhook requested at this event so far.
-    pub rested: Duration,
+    pub paused: Duration,
     /// Pauses of zero length that the webhook requested in a row.
-    pub empty_rests: u32,
+    pub empty_pauses: u32,
 }
 
 /// What follows from an attempt: for the event, and for the webhook as a whole.
@@ -260,10 +260,10 @@ pub struct Decision {
     /// What follows for the event.
     pub after: AfterAttempt,
     /// How long the webhook is paused at its request.
-    pub rest: Option<Duration>,
+    pub pause: Option<Duration>,
 }
 
-/// Decides what follows from an attempt that ended at `now`; `random` lies in 0..1.
+/// Decides what follows from an attempt that ended at `now`; `random` is in 0..1.
 #[must_use]
 pub fn after_attempt(
     result: &AttemptResult,
@@ -272,19 +272,19 @@ pub fn after_attempt(
     now: UnixMillis,
     random: f64,
 ) -> Decision {
-    let decided = |after| Decision { after, rest: None };
+    let decided = |after| Decision { after, pause: None };
     match (result, directive) {
         (AttemptResult::Delivered { .. }, _) => decided(AfterAttempt::Delivered),
         (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => decided(AfterAttempt::Disabled),
         (_, Some(Directive::AbortMessage)) => decided(AfterAttempt::Aborted),
         (AttemptResult::Throttled { retry_after, .. }, None) => {
-            let rest = match retry_after.is_zero() {
-                true => EMPTY_RESTS.delay(context.empty_rests.saturating_add(1)),
+            let pause = match retry_after.is_zero() {
+                true => EMPTY_PAUSES.delay(context.empty_pauses.saturating_add(1)),
                 false => *retry_after,
             };
             Decision {
-                after: rested(rest, context, now, random),
-                rest: Some(rest),
+                after: after_pause(pause, context, now, random),
+                pause: Some(pause),
             }
         }
         (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
@@ -299,18 +299,18 @@ pub fn after_attempt(
 /// Pauses use up no entry until their sum reaches the length of the whole schedule; from then on each does
 /// (docs/events-and-receiving.md, "What an answer causes"), so that a webhook that pauses for ever is given up like one
 /// that fails for ever.
-fn rested(
-    rest: Duration,
+fn after_pause(
+    pause: Duration,
     context: &RetryContext<'_>,
     now: UnixMillis,
     random: f64,
 ) -> AfterAttempt {
-    let until = now.plus(rest);
+    let until = now.plus(pause);
     if context.expires_at.is_some_and(|end| until >= end) {
         return AfterAttempt::Expired;
     }
     let whole: Duration = context.schedule.iter().sum();
-    if context.rested < whole {
+    if context.paused < whole {
         return AfterAttempt::Again(until);
     }
     match retried(context, now, random) {
@@ -385,7 +385,7 @@ impl AttemptResult {
             Self::Throttled {
                 status,
                 retry_after,
-            } => format!("{status}, wants {} s of rest", retry_after.as_secs()),
+            } => format!("{status}, asks for a pause of {} s", retry_after.as_secs()),
             Self::Gone => "410, the webhook wants no more events".to_owned(),
             Self::Refused { status, detail, .. } if (300..400).contains(status) => detail.clone(),
             Self::Refused {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::delivery::WebhookName;
-use super::text::printable;
+use super::text::{nearest, printable};
 use super::time::UnixMillis;
 
 /// Most characters of a name that an error repeats.
@@ -95,7 +95,7 @@ impl EnqueueRules {
         if names().any(|configured| configured == name) {
             return Ok(());
         }
-        let remedy = match (nearest_name(name, names()), self.webhooks.len()) {
+        let remedy = match (nearest(name, names()), self.webhooks.len()) {
             (Some(near), _) => format!("did you mean {near}?"),
             (None, 0) => "there is none: write a [webhooks.NAME] section first".to_owned(),
             (None, count) => {
@@ -132,19 +132,6 @@ pub fn check_times(
         }
         _ => Ok(()),
     }
-}
-
-/// The candidate most similar to `name`, if it is similar enough; case is ignored.
-pub fn nearest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let name: String = name.chars().take(SHOWN).collect::<String>().to_lowercase();
-    candidates
-        .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&name, &candidate.to_lowercase());
-            (distance, candidate)
-        })
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub struct HealthEvidence<'a> {
     /// What follows for the event.
     pub after: AfterAttempt,
     /// Until when the webhook is paused at its request.
-    pub rest: Option<UnixMillis>,
+    pub paused_until: Option<UnixMillis>,
 }
 
 impl Health {
@@ -99,7 +99,7 @@ impl Health {
         if attempt.after == AfterAttempt::Delivered {
             return self.succeeded(max_in_flight);
         }
-        if let Some(until) = attempt.rest {
+        if let Some(until) = attempt.paused_until {
             return match self {
                 Self::Held(hold) if attempt.is_probe => Self::Held(Hold {
                     probe_at: Some(until),

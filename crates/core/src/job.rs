@@ -1,4 +1,4 @@
-//! A job as it is recorded: its id, its state, and why it failed.
+//! A job as recorded: its id, its state, and why it failed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub const MAX_ID_LEN: usize = 200;
 
 /// The id of a job: 1 to 200 characters of `A-Za-z0-9._~-`, not only dots (docs/enqueuing.md, "The row").
 ///
-/// Such an id is one path segment of a URL and can never leave it, so a [`JobId`] may be put into a path as it is.
+/// Such an id is one path segment of a URL and can never leave it, so a [`JobId`] may be put into a path unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct JobId(Arc<str>);
@@ -49,15 +49,15 @@ impl fmt::Display for JobId {
     }
 }
 
-/// Whether every reader of a URL takes the text for exactly one path segment.
+/// Whether every reader of a URL reads the text as exactly one path segment.
 pub(super) fn is_segment(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
     let right_length = (1..=MAX_ID_LEN).contains(&text.len());
     right_length && text.bytes().all(allowed) && !text.bytes().all(|b| b == b'.')
 }
 
-/// The state of a job (docs/tables.md). Not the API's status of a step
-/// ([`StepStatus`](super::resource::StepStatus)) nor the state of a delivery ([`DeliveryState`](super::delivery::DeliveryState)).
+/// The state of a job (docs/tables.md). Not the API's status of a step ([`StepStatus`](super::resource::StepStatus)) nor
+/// the state of a delivery ([`DeliveryState`](super::delivery::DeliveryState)).
 #[derive(
     Debug,
     Clone,

@@ -1,4 +1,4 @@
-//! The central decision: which state, transitions, steps and events follow from a snapshot or from an end of our own.
+//! The central decision: which state, transitions, steps and events follow from a snapshot, or when we end the job.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::resource::{
     ApiError, Challenge, Snapshot, StepStatus, challenge_of, error_of, is_queued, updated_of,
 };
 use super::time::UnixMillis;
-use super::transition::{Diff, KnownChallenge, KnownStep, MISSING, Transition, diff};
+use super::transition::{Diff, MISSING, RecordedChallenge, RecordedStep, Transition, diff};
 
 /// Most transitions of a job (docs/jobs.md, "Bounds of one job").
 pub const MAX_TRANSITIONS: usize = 10_000;
@@ -44,7 +44,7 @@ pub struct Tracked {
     /// The remote job as last seen, verbatim.
     pub resource: Option<String>,
     /// The steps, including those that are missing now.
-    pub steps: Vec<KnownStep>,
+    pub steps: Vec<RecordedStep>,
     /// Number of the last transition, 0 before the first.
     pub last_seq: u32,
     /// Sequence of the last event, 0 before the first.
@@ -77,14 +77,14 @@ pub struct Observation {
     pub state: JobState,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
-    /// The remote job, verbatim; `None` for an end of our own.
+    /// The remote job, verbatim; `None` when we end the job ourselves.
     pub resource: Option<String>,
     /// The API's own time of the last change, verbatim.
     pub remote_updated: Option<String>,
     /// What changed.
     pub transitions: Vec<Transition>,
-    /// The steps from now on; empty for an end of our own.
-    pub steps: Vec<KnownStep>,
+    /// The steps from now on; empty when we end the job ourselves.
+    pub steps: Vec<RecordedStep>,
     /// The events to be sent, in order.
     pub events: Vec<Event>,
     /// Whether a step waits in the API's retry queue, so that polling can be slow.
@@ -99,7 +99,7 @@ impl Observation {
     /// Whether a step waits for the user.
     #[must_use]
     pub fn has_challenge(&self) -> bool {
-        self.steps.iter().any(KnownStep::has_challenge)
+        self.steps.iter().any(RecordedStep::has_challenge)
     }
 }
 
@@ -219,8 +219,8 @@ fn ended(
     })
 }
 
-/// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of so many
-/// bytes.
+/// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of this
+/// many bytes.
 fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -> bool {
     let length = |text: Option<&String>| text.map_or(0, String::len);
     let (transitions, metadata) = (change.transitions.len(), length(job.metadata.as_ref()));
@@ -238,7 +238,7 @@ fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -
 }
 
 /// Steps that the API has queued and that had no `job.delayed` yet; marks them as delayed.
-fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
+fn new_delays(steps: &mut [RecordedStep]) -> Vec<(usize, ApiError)> {
     let mut delays = Vec::new();
     for (index, step) in steps
         .iter_mut()
@@ -258,7 +258,7 @@ fn new_delays(steps: &mut [KnownStep]) -> Vec<(usize, ApiError)> {
 /// Challenges that were not there, or were different, when the step was last seen (docs/jobs.md, "What is recorded");
 /// puts them into the steps. The challenge of a missing step stays.
 fn new_challenges(
-    steps: &mut [KnownStep],
+    steps: &mut [RecordedStep],
     at: UnixMillis,
     api_origin: &str,
 ) -> Vec<(usize, Challenge)> {
@@ -277,7 +277,7 @@ fn new_challenges(
         let link = challenge.response.as_deref();
         let response_url = link.and_then(|link| absolute(api_origin, link));
         let identity = challenge.identity(response_url.as_deref().or(link));
-        let same = |recorded: &KnownChallenge| {
+        let same = |recorded: &RecordedChallenge| {
             same_value(&recorded.identity, &identity)
                 // Recorded by an older version, with the link as the API wrote it.
                 || same_value(&recorded.identity, &challenge.identity(link))
@@ -286,7 +286,7 @@ fn new_challenges(
             continue;
         }
         let expiry = challenge.expiry_ms.map(Duration::from_millis);
-        step.challenge = Some(KnownChallenge {
+        step.challenge = Some(RecordedChallenge {
             identity,
             expires_at: expiry.map(|expiry| at.plus(expiry)),
             response_url,

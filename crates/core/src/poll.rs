@@ -66,7 +66,7 @@ pub enum PollOutcome {
 }
 
 impl PollOutcome {
-    /// The word counted.
+    /// The label in metrics.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -311,7 +311,7 @@ fn backslash(rest: &[u8]) -> Result<Escape, NoEscape> {
     Ok((2, vec![meant]))
 }
 
-/// A byte written as two hexadecimal digits after so many other bytes.
+/// A byte written as two hexadecimal digits after this many other bytes.
 fn byte(rest: &[u8], before: usize) -> Result<Escape, NoEscape> {
     let byte = u8::try_from(hex(rest, 2)?).unwrap_or_default();
     Ok((before + 2, vec![byte]))

@@ -24,7 +24,7 @@ pub const MAX_STEPS: usize = 10_000;
 
 /// Deepest nesting of lists and objects in an answer; a deeper one is refused as unusable.
 ///
-/// Common JSON libraries read at most a hundred levels, and an event adds levels of its own.
+/// Common JSON libraries read at most a hundred levels, and an event adds more levels.
 pub const MAX_DEPTH: usize = 96;
 
 /// The remote job in one answer.
@@ -67,7 +67,7 @@ pub enum StepStatus {
     Failed,
     /// Was not needed; counts as done.
     Skipped,
-    /// Any other word, kept verbatim. The job goes on.
+    /// Any other word, kept verbatim. The job is still followed.
     #[strum(default, transparent)]
     Other(String),
 }
@@ -119,7 +119,7 @@ pub struct ApiError {
     pub detail: Verbatim,
 }
 
-/// Why an answer cannot be used as the job. Tracking goes on; the next answer may be better.
+/// Why an answer cannot be used as the job. It is still followed; the next answer may be better.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableAnswer {
     /// Not JSON, or nested deeper than [`MAX_DEPTH`].
@@ -136,9 +136,8 @@ pub enum UnusableAnswer {
 type RawObject<'a> = HashMap<String, &'a RawValue>;
 
 impl Snapshot {
-    /// Reads a body. With `expected`, an answer with another id is refused (docs/jobs.md, "What is recorded": without
-    /// `url` in the
-    /// row another id is unusable).
+    /// Reads a body. With `expected`, an answer with another id is refused (docs/jobs.md, "What is recorded": without `url`
+    /// in the row another id is unusable).
     ///
     /// # Errors
     /// [`UnusableAnswer`] when the body is not a job, or another one.
@@ -155,7 +154,7 @@ impl Snapshot {
             return Err(UnusableAnswer::NotAJob("it is not an object"));
         }
         let object: RawObject<'_> = serde_json::from_str(body).map_err(not_json)?;
-        // The JSON of a proxy must not be taken for a job without steps.
+        // The JSON of a proxy must not be read as a job without steps.
         if !["type", "id", "steps"]
             .iter()
             .any(|key| object.contains_key(*key))

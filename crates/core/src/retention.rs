@@ -72,7 +72,7 @@ impl Retention {
 const BATCH: std::ops::RangeInclusive<u32> = 10..=2000;
 
 /// A transaction longer than [`LONG`] makes the next one smaller, one shorter than [`SHORT`] makes it larger: other writers
-/// are to wait well below 50 ms.
+/// should wait well below 50 ms.
 const LONG: Duration = Duration::from_millis(15);
 const SHORT: Duration = Duration::from_millis(4);
 
@@ -93,7 +93,7 @@ impl BatchSize {
         self.0
     }
 
-    /// The size after a transaction of this size that took so long.
+    /// The size after a transaction of this size that took this long.
     #[must_use]
     pub fn after(self, took: Duration) -> Self {
         let rows = if took > LONG {

@@ -155,7 +155,7 @@ impl Secret {
         Ok(Self(Zeroizing::new(bytes)))
     }
 
-    /// Made anew for each signature, since ring does not wipe its copy.
+    /// Made for each signature, since ring does not wipe its copy.
     fn key_pair(&self) -> Ed25519KeyPair {
         match Ed25519KeyPair::from_seed_unchecked(&self.0) {
             Ok(pair) => pair,

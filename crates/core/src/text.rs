@@ -14,6 +14,9 @@ pub const GZIP: &[u8] = b"\x1f\x8b\x08";
 /// Replaces a lone surrogate escape: U+FFFD as an escape of the same length.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";
 
+/// Characters of a word that are compared in [`nearest`].
+const COMPARED: usize = 64;
+
 /// Why a compressed body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
@@ -49,9 +52,9 @@ pub fn decompressed(body: Vec<u8>, limit: usize) -> Result<Vec<u8>, DecompressEr
     Ok(plain)
 }
 
-/// The text of a JSON body (docs/jobs.md, "How answers are read"): without a byte order mark, and with U+FFFD in place
-/// of bytes that are not
-/// UTF-8 and of surrogate escapes that lack their other half. The text is at most three times as long as the bytes.
+/// The text of a JSON body (docs/jobs.md, "How answers are read"): without a byte order mark, and with U+FFFD in place of
+/// bytes that are not UTF-8 and of surrogate escapes that lack their other half. The text is at most three times as long as
+/// the bytes.
 #[must_use]
 pub fn text_of(body: &[u8]) -> Cow<'_, str> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
@@ -151,6 +154,24 @@ fn escaped_unit(body: &[u8], at: usize) -> Option<u16> {
         return None;
     }
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// The candidate most similar to `word`, if it is similar enough; case is ignored.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: String = word
+        .chars()
+        .take(COMPARED)
+        .collect::<String>()
+        .to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
+            (distance, candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -259,6 +280,21 @@ mod tests {
             let mended = text_of(raw.as_bytes()).into_owned();
             let accepted = serde_json::from_str::<&serde_json::value::RawValue>(&mended).is_ok();
             prop_assert_eq!(accepted, serde_json::from_str::<String>(&mended).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_nearest_word_is_named_only_when_it_is_near_enough() {
+        let words = ["initial_delay", "max_delay", "jitter", "url"];
+        for (written, expected) in [
+            ("intial_delay", Some("initial_delay")),
+            ("max-delay", Some("max_delay")),
+            ("Jitter", Some("jitter")),
+            ("ulr", Some("url")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(written, words), expected, "{written}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub const MISSING: &str = "missing";
 
 /// A step as it was last recorded. Serialized without its result, which may be large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KnownStep {
+pub struct RecordedStep {
     /// Its title, verbatim.
     pub title: String,
     /// 0 for the first step with this title, 1 for the second …
@@ -28,12 +28,12 @@ pub struct KnownStep {
     /// Whether it has had its `job.delayed` event.
     pub delayed: bool,
     /// The challenge of its last `job.action_required` event, as long as the step shows it.
-    pub challenge: Option<KnownChallenge>,
+    pub challenge: Option<RecordedChallenge>,
 }
 
 /// A challenge that has had its `job.action_required` event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KnownChallenge {
+pub struct RecordedChallenge {
     /// [`Challenge::identity`](super::resource::Challenge::identity).
     pub identity: String,
     /// When it expires, counted from when it was first seen.
@@ -76,20 +76,20 @@ pub struct Diff {
     /// In the order of the answer, then the steps that vanished.
     pub transitions: Vec<Transition>,
     /// In the order of the answer, then the steps that are missing.
-    pub steps: Vec<KnownStep>,
+    pub steps: Vec<RecordedStep>,
 }
 
 /// Compares the recorded steps with a snapshot. `last_seq` is the number of the last transition, 0 before the first.
 ///
 /// A mere reorder moves positions and is not a transition (docs/jobs.md, "What is recorded").
 #[must_use]
-pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
+pub fn diff(recorded: &[RecordedStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
     let mut diff = Diff {
         transitions: Vec::new(),
         steps: Vec::with_capacity(snapshot.steps.len()),
     };
     let mut seq = last_seq;
-    let mut unseen: HashMap<(&str, u32), &KnownStep> = recorded
+    let mut unseen: HashMap<(&str, u32), &RecordedStep> = recorded
         .iter()
         .map(|step| ((step.title.as_str(), step.occurrence), step))
         .collect();
@@ -99,7 +99,7 @@ pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff 
             before.status == step.status.as_str()
                 && same_result(before.result.as_deref(), step.result.as_deref())
         });
-        let now = KnownStep {
+        let now = RecordedStep {
             title: step.title.clone(),
             occurrence: step.occurrence,
             position: step.position,
@@ -114,9 +114,10 @@ pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff 
         }
         diff.steps.push(now);
     }
-    let is_gone = |step: &&KnownStep| unseen.contains_key(&(step.title.as_str(), step.occurrence));
+    let is_gone =
+        |step: &&RecordedStep| unseen.contains_key(&(step.title.as_str(), step.occurrence));
     for before in recorded.iter().filter(is_gone) {
-        let gone = KnownStep {
+        let gone = RecordedStep {
             status: MISSING.to_owned(),
             result: None,
             ..before.clone()
@@ -130,7 +131,7 @@ pub fn diff(recorded: &[KnownStep], snapshot: &Snapshot, last_seq: u32) -> Diff 
     diff
 }
 
-fn transition(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transition {
+fn transition(seq: u32, before: Option<&RecordedStep>, now: &RecordedStep) -> Transition {
     Transition {
         seq,
         position: now.position,
@@ -142,7 +143,7 @@ fn transition(seq: u32, before: Option<&KnownStep>, now: &KnownStep) -> Transiti
     }
 }
 
-impl KnownStep {
+impl RecordedStep {
     /// Whether it waits for the user.
     #[must_use]
     pub fn has_challenge(&self) -> bool {
@@ -297,7 +298,7 @@ mod tests {
                 for transition in &change.transitions {
                     prop_assert_eq!(transition.seq, last + 1);
                     last = transition.seq;
-                    let before = recorded.iter().find(|k: &&KnownStep| k.title == transition.title && k.occurrence == transition.occurrence);
+                    let before = recorded.iter().find(|k: &&RecordedStep| k.title == transition.title && k.occurrence == transition.occurrence);
                     prop_assert_eq!(before.map(|k| k.status.clone()), transition.from.clone());
                 }
                 prop_assert_eq!(&diff(&change.steps, &seen, last).transitions, &[]);

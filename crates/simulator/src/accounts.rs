@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::format::IdStyle;
 use jobtrackd_core::time::UnixMillis;
 
-/// What a bank has, by `class.type`, product and name.
+/// The accounts of a bank, by `class.type`, product and name.
 const KINDS: [[&str; 3]; 4] = [
     ["transaction", "Everyday Account", "Everyday"],
     ["savings", "Bonus Saver", "Holidays"],
@@ -14,9 +14,9 @@ const KINDS: [[&str; 3]; 4] = [
     ["mortgage", "Home Loan", "Home loan"],
 ];
 
-/// The connection that has them.
+/// The connection that has the accounts.
 pub(super) struct Owner<'a> {
-    /// Its id, which decides how many there are and what is in them.
+    /// Its id, which decides how many accounts there are and their content.
     pub(super) connection: &'a str,
     pub(super) institution: &'a str,
     /// The URL of its user.

@@ -5,7 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// A refusal. It leaves a handler without its body: the middleware adds that, with a correlation id.
+/// A refusal. Handlers return it without its body: the middleware adds that, with a correlation id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -40,11 +40,11 @@ impl ApiError {
     pub(super) const NO_ROUTE: Self = error(StatusCode::NOT_FOUND, "resource-not-found", "Requested resource is not found.", "Route not found for this API version.");
     pub(super) const METHOD: Self = error(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "The method is not allowed for this resource.");
     pub(super) const ACCEPT: Self = error(StatusCode::BAD_REQUEST, "unsupported-accept", "Unsupported accept type", "Accept type is not supported. Use application/json.");
-    pub(super) const FULL: Self = error(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", "The simulator holds as many unfinished jobs as it may.");
+    pub(super) const FULL: Self = error(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", "The simulator is full of unfinished jobs.");
     const TOO_MANY: Self = error(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", "Query limit reached. Reduce request frequency and try again later.");
     const GONE: Self = error(StatusCode::GONE, "resource-no-longer-available", "Resource no longer available", "The resource is no longer available.");
 
-    // What only `POST /token` answers.
+    // Only of `POST /token`.
     pub(super) const CONTENT_TYPE: Self = Self::of_parameter("content-type", "unsupported-content-type", "Parameter value is not valid.", "Content type is not supported. Use application/x-www-form-urlencoded.");
     pub(super) const TOKEN_SCHEME: Self = error(StatusCode::BAD_REQUEST, "invalid-authorization-request", "Authorization failed", "Invalid authorization header");
     pub(super) const TOKEN_LIMIT: Self = error(StatusCode::FORBIDDEN, "request-not-valid", "Authorization failed", "Invalid request");
@@ -58,7 +58,7 @@ impl ApiError {
         Self::of_parameter(parameter, "parameter-not-valid", title, detail)
     }
 
-    /// A parameter that is not there.
+    /// A parameter that is missing.
     pub(super) const fn missing(parameter: &'static str, detail: &'static str) -> Self {
         let title = "Required parameter not supplied";
         Self::of_parameter(parameter, "parameter-not-supplied", title, detail)
@@ -76,7 +76,7 @@ impl ApiError {
         }
     }
 
-    /// What the API says with this status when nothing more particular is known.
+    /// The API's usual error with this status.
     pub(super) fn of_status(status: StatusCode) -> Self {
         let (code, title, detail) = match status.as_u16() {
             401 => return Self::UNAUTHORIZED,

@@ -56,7 +56,7 @@ impl Connections {
             .collect()
     }
 
-    /// The oldest one is dropped when there are as many as there may be.
+    /// The oldest one is dropped when the limit is reached.
     pub(super) fn insert(&mut self, key: Key, connection: Connection) {
         if self.map.len() >= self.limit {
             let oldest = self.map.iter().min_by_key(|(_, each)| each.created);

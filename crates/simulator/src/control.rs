@@ -1,5 +1,4 @@
-//! What a running simulator holds, and the handle on it: what its routes use, and what a test or a demo does to it from
-//! inside its process.
+//! The state of a running simulator, and the handle with which its routes, tests and the demo read and change it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use super::timeline::AnswerError;
 use super::tokens::Tokens;
 use jobtrackd_core::time::UnixMillis;
 
-/// A handle on a running simulator. Clones are the same simulator.
+/// A handle on a running simulator. Clones share it.
 #[derive(Clone)]
 pub struct Control(Arc<Inner>);
 
@@ -30,14 +29,14 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// Everything that changes. No lock on it is held across an await.
+/// The changing state. No lock on it is held across an await.
 pub(super) struct State {
     pub(super) jobs: Jobs,
     pub(super) connections: Connections,
     pub(super) tokens: Tokens,
     pub(super) faults: Faults,
     pub(super) log: Log,
-    /// For correlation ids, so that a request more or less changes no job.
+    /// For correlation ids, so that the number of requests changes no job.
     pub(super) rng: Rng,
 }
 
@@ -96,7 +95,7 @@ impl Control {
         self.0.state.lock()
     }
 
-    /// Where links lead: the host the client called, so that its idea of our origin and ours agree.
+    /// The base of links: the host that the client called.
     pub(super) fn base_for(&self, headers: &HeaderMap) -> String {
         headers
             .get(header::HOST)
@@ -115,16 +114,16 @@ impl Control {
         &self.0.base_url
     }
 
-    /// Makes a job and returns its id.
+    /// Creates a job and returns its id.
     ///
     /// # Errors
-    /// Says why it cannot be made.
+    /// Why it cannot be created.
     pub fn create(&self, new: NewJob) -> Result<String, CreateError> {
         let now = self.now();
         self.state().create(new, now).map(|job| job.id.clone())
     }
 
-    /// The truth about a job; `None` when there is none with that id.
+    /// The true state of a job; `None` when there is none with that id.
     #[must_use]
     pub fn truth(&self, id: &str) -> Option<Truth> {
         let now = self.now();
@@ -146,7 +145,7 @@ impl Control {
     /// whether the answers were right.
     ///
     /// # Errors
-    /// Says why nothing was answered.
+    /// Why they were not accepted.
     pub fn answer(&self, id: &str, answers: &[String]) -> Result<bool, AnswerError> {
         let now = self.now();
         let mut state = self.state();
@@ -158,24 +157,24 @@ impl Control {
     /// Adds a fault and returns its number.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// What is wrong with it.
     pub fn inject(&self, rule: FaultRule) -> Result<u64, FaultError> {
         self.state().faults.add(rule)
     }
 
-    /// The faults that are still to strike, oldest first.
+    /// The rules of faults that remain, oldest first.
     #[must_use]
     pub fn faults(&self) -> Vec<ActiveFault> {
         self.state().faults.active().to_vec()
     }
 
-    /// Takes one fault away; whether it was there.
+    /// Removes one fault; whether it existed.
     #[must_use]
     pub fn remove_fault(&self, id: u64) -> bool {
         self.state().faults.remove(id)
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state().faults.clear();
     }
@@ -198,13 +197,13 @@ impl Control {
         self.state().log.totals
     }
 
-    /// From now on every token given out so far answers 403 "Token has expired".
+    /// From now on requests with a token granted so far are answered 403 "Token has expired".
     pub fn expire_tokens(&self) {
         let now = self.now();
         self.state().tokens.expire(now);
     }
 
-    /// From now on every token given out so far is unknown and answers 401.
+    /// From now on requests with a token granted so far are answered 401, as with an unknown one.
     pub fn revoke_tokens(&self) {
         self.state().tokens.revoke();
     }

@@ -1,4 +1,4 @@
-//! The routes that make jobs: connections, refreshes, statements, reports and payments.
+//! The routes that create jobs: connections, refreshes, statements, reports and payments.
 
 use axum::body::Bytes;
 use axum::extract::Path;
@@ -20,7 +20,7 @@ use super::scenario::Scenario;
 use super::timeline::Ending;
 use jobtrackd_core::time::UnixMillis;
 
-/// A refresh of all connections makes at most so many jobs.
+/// Most jobs that a refresh of all connections creates.
 const MAX_REFRESHED: usize = 50;
 
 pub(super) fn routes() -> Router<Control> {
@@ -48,7 +48,7 @@ impl From<CreateError> for ApiError {
     }
 }
 
-/// What the creating calls answer.
+/// The answers of calls that create jobs.
 pub(super) fn stub(job: &Job, base: &str) -> Value {
     let link = job.format.link(base, &format!("/jobs/{}", job.id));
     let mut stub = json!({"type": "job", "id": job.id, "links": {"self": link}});
@@ -62,7 +62,7 @@ pub(super) fn accepted(body: Value) -> Response {
     (StatusCode::ACCEPTED, Json(body)).into_response()
 }
 
-/// What the sandbox's banks and logins mean; `None` when the seed decides.
+/// The meaning of the sandbox's banks and logins; `None` when the seed decides.
 fn sandbox(bank: Option<&str>, login: &str, rng: &mut Rng) -> Option<NewJob> {
     let failed = |step: &str, code: &str| NewJob {
         step: Some(step.to_owned()),
@@ -138,7 +138,7 @@ async fn refresh_all(call: Call, Path(user): Path<String>) -> Result<Response, A
     Ok(accepted(json!({"type": "list", "data": data})))
 }
 
-/// The job that refreshes it, and whether it is a new one. A connection nobody made comes to be here.
+/// The job that refreshes it, and whether it is a new one. Creates a connection that does not exist.
 fn refresh_one(state: &mut State, key: Key, now: UnixMillis) -> Result<(String, bool), ApiError> {
     let found = state.connections.get(&key).cloned();
     if let Some(job) = found.as_ref().and_then(|found| found.job.clone())
@@ -152,7 +152,7 @@ fn refresh_one(state: &mut State, key: Key, now: UnixMillis) -> Result<(String, 
     Ok((work_on(state, key, connection, new, now)?, true))
 }
 
-/// Makes a job that works on a connection, and returns its id.
+/// Creates a job that works on a connection, and returns its id.
 fn work_on(
     state: &mut State,
     key: Key,
@@ -252,7 +252,7 @@ async fn payment(call: Call, _requests: Bytes) -> Result<Response, ApiError> {
     Ok(accepted(stub))
 }
 
-/// Makes a job that goes well or, this often in a hundred, badly.
+/// Creates a job that succeeds or, this often in a hundred, fails.
 fn create_one_of(
     state: &mut State,
     user: Option<String>,

@@ -1,4 +1,4 @@
-//! Faults on request: what strikes, where, and how often.
+//! Faults: which, where, and how often.
 
 use std::time::Duration;
 
@@ -12,33 +12,33 @@ use jobtrackd_core::time::UnixMillis;
 /// The most rules at the same time.
 pub const MAX_RULES: usize = 1000;
 
-/// The longest body a fault can make, in bytes: 64 MiB.
+/// The longest body of a fault, in bytes: 64 MiB.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// The longest text of a header, in bytes.
 const MAX_HEADER: usize = 4096;
 
-/// A fault and where it strikes. A request must fit every condition that is given; of several rules the oldest that
-/// fits strikes. As JSON: `{"path":"/jobs","times":2,"fault":{"status":{"status":503}}}`.
+/// A fault and where it strikes. A request must match all conditions; of several rules that match the oldest one strikes.
+/// As JSON: `{"path":"/jobs","times":2,"fault":{"status":{"status":503}}}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRule {
-    /// The path begins so; any path when absent.
+    /// Prefix of the path; any path when absent.
     pub path: Option<String>,
     /// The path names this job (`/jobs/ID…`).
     pub job: Option<String>,
     /// `GET`, `POST`…
     pub method: Option<String>,
-    /// It strikes so many times, then the rule is gone; for ever when absent.
+    /// How often it strikes before the rule is removed; for ever when absent.
     pub times: Option<u64>,
     /// 0 to 1, drawn from the seed; 1 when absent.
     #[serde(default = "always")]
     pub probability: f64,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What can go wrong. Times here are real milliseconds: the simulator's speed does not change them.
+/// A fault. Times are real milliseconds: the simulator's speed does not change them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
@@ -68,7 +68,7 @@ pub enum Fault {
     },
     /// The genuine answer, with a TCP reset in its body.
     Reset {
-        /// So many bytes of the body get out.
+        /// How many bytes of the body are sent before.
         after_bytes: usize,
     },
     /// Status 502 with a page of HTML.
@@ -94,7 +94,7 @@ pub enum Fault {
     },
     /// The genuine status without a body.
     Empty,
-    /// Not found, for this long after the job was made. Strikes only jobs that exist.
+    /// Not found, for this long after the job was created. Strikes only jobs that exist.
     NotFoundFor {
         /// Milliseconds.
         ms: u64,
@@ -112,15 +112,15 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryAfter {
-    /// So many seconds.
+    /// A number of seconds.
     Seconds(u64),
-    /// An HTTP date, so many seconds from now.
+    /// An HTTP date, this many seconds from now.
     DateInSeconds(u64),
     /// This text.
     Text(String),
 }
 
-/// A rule as it stands.
+/// A rule that remains.
 #[derive(Debug, Clone, Serialize)]
 pub struct ActiveFault {
     /// For removing it.
@@ -133,13 +133,13 @@ pub struct ActiveFault {
     window: Option<(UnixMillis, u32)>,
 }
 
-/// Why a rule was not taken.
+/// Why a rule was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// Not 0 to 1.
     #[error("probability is a number from 0 to 1")]
     Probability,
-    /// No status an answer can have.
+    /// Not a status of an answer.
     #[error("an answer's status is 200 to 599, a redirect's 300 to 399")]
     Status,
     /// A header's text that no server would send.
@@ -148,7 +148,7 @@ pub enum FaultError {
     /// Too long a body.
     #[error("a body has at most {MAX_BODY} bytes")]
     Body,
-    /// [`MAX_RULES`] are there already.
+    /// There are [`MAX_RULES`] already.
     #[error("there are {MAX_RULES} fault rules already")]
     TooMany,
 }
@@ -178,7 +178,7 @@ impl FaultRule {
         }
     }
 
-    /// Only where the path begins so.
+    /// Only paths with this prefix.
     #[must_use]
     pub fn on_path(mut self, prefix: impl Into<String>) -> Self {
         self.path = Some(prefix.into());
@@ -192,7 +192,7 @@ impl FaultRule {
         self
     }
 
-    /// Only so many times.
+    /// Only this many times.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
@@ -233,7 +233,7 @@ impl Fault {
         self.into()
     }
 
-    /// The text that it puts into a header.
+    /// The text that it sends in a header.
     fn header(&self) -> Option<&str> {
         match self {
             Self::Redirect { to, .. } => Some(to),

@@ -1,4 +1,4 @@
-//! What a job's body says around its steps: the API's versions and kinds of job differ in ids, dates and links.
+//! The parts of a job's body around its steps: the API's versions and kinds of job differ in ids, dates and links.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, Value};
 use super::timeline::Ending;
 use jobtrackd_core::time::UnixMillis;
 
-/// The outer shape of a job.
+/// The format of a job's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobFormat {
@@ -22,13 +22,13 @@ pub enum JobFormat {
     Statement,
     /// The bank-statement page's: short hex ids, `createdDate`, `updatedDate` and `sourceId`.
     BankStatement,
-    /// A report: a `status` of its own, partner and application, relative links that are `null` once it failed.
+    /// A report: its own `status`, partner and application, relative links that are `null` once it failed.
     Report,
     /// A payment: `jobType` `payment`, no source.
     Payment,
 }
 
-/// How ids of a format are made.
+/// The kinds of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdStyle {
     Numeric,
@@ -36,7 +36,7 @@ pub(super) enum IdStyle {
     ShortHex,
 }
 
-/// What a job's body says besides its steps.
+/// A job's body without its steps.
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     pub(super) id: &'a str,
@@ -87,7 +87,7 @@ impl JobFormat {
         }
     }
 
-    /// `/jobs/ID/mfa` the way this format writes links.
+    /// `/jobs/ID/mfa` as a link of this format.
     pub(super) fn link(self, base: &str, path: &str) -> String {
         if matches!(self, Self::Seed | Self::Report) {
             path.to_owned()
@@ -96,7 +96,7 @@ impl JobFormat {
         }
     }
 
-    /// A result the way this format wraps it.
+    /// A result as this format wraps it.
     pub(super) fn wrap(self, result: Value) -> Value {
         if self == Self::Seed {
             Value::Array(vec![result])
@@ -128,7 +128,7 @@ impl JobFormat {
         links
     }
 
-    /// The whole job as JSON text. Its keys stand in the API's order, its steps are kept to the byte.
+    /// The whole job as JSON text. Its keys are in the API's order, its steps unchanged.
     pub(super) fn render(self, head: &Head<'_>, steps: &[Box<RawValue>]) -> String {
         let text = |value: &str| Value::from(value).to_string();
         let steps: Vec<&str> = steps.iter().map(|step| step.get()).collect();

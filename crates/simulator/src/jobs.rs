@@ -42,12 +42,12 @@ pub struct NewJob {
     pub code: Option<String>,
     /// What it goes through, phase by phase.
     pub script: Option<Script>,
-    /// All phases, without the waiting for answers, are over after so many real milliseconds, whatever the simulator's
-    /// speed; a challenge nobody answers runs out in time for that too.
+    /// All phases, without the waiting for answers, are over after this many real milliseconds, whatever the simulator's
+    /// speed; an unanswered challenge expires in time for that too.
     pub within_ms: Option<u64>,
 }
 
-/// Why a job was not made.
+/// Why a job was not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// Not valid as an id.
@@ -62,7 +62,7 @@ pub enum CreateError {
     /// The script cannot be played.
     #[error(transparent)]
     Script(#[from] ScriptError),
-    /// The simulator holds as many unfinished jobs as it may.
+    /// The limit of unfinished jobs is reached.
     #[error("the simulator is full of unfinished jobs")]
     Full,
 }
@@ -70,7 +70,7 @@ pub enum CreateError {
 /// How often a job was polled and answered, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct JobCounts {
-    /// `GET /jobs/{id}` that were answered by the job itself; faults that answer in its place do not count.
+    /// `GET /jobs/{id}` that were answered by the job itself, without those answered by faults.
     pub polls: u64,
     /// The first of them.
     pub first_poll: Option<UnixMillis>,
@@ -80,22 +80,22 @@ pub struct JobCounts {
     pub answers: u64,
 }
 
-/// What is really so with a job, whatever was polled.
+/// The true state of a job, whether it was polled or not.
 #[derive(Debug, Clone, Serialize)]
 pub struct Truth {
     /// Its id.
     pub id: String,
-    /// Whose it is.
+    /// Its user.
     pub user: String,
-    /// What it goes through; `None` for a script.
+    /// Its scenario; `None` for a script.
     pub scenario: Option<Scenario>,
-    /// When it was made.
+    /// When it was created.
     pub created: UnixMillis,
     /// The right answers to the challenge that is open or comes next.
     pub expected_answers: Option<Vec<String>>,
     /// Whether a challenge is open now.
     pub asks: bool,
-    /// Whether nothing will change any more.
+    /// Whether it will not change any more.
     pub finished: bool,
     /// Every body with the moment from which it is shown, oldest first, up to the next challenge: past and future.
     pub moments: Vec<TrueMoment>,
@@ -146,7 +146,7 @@ pub(super) fn is_id(id: &str) -> bool {
 }
 
 impl NewJob {
-    /// A job that goes through this.
+    /// A job with this scenario.
     #[must_use]
     pub fn of(scenario: Scenario) -> Self {
         Self {
@@ -155,7 +155,7 @@ impl NewJob {
         }
     }
 
-    /// A job that answers these phases.
+    /// A job with this script.
     #[must_use]
     pub fn scripted(script: Script) -> Self {
         Self {
@@ -171,14 +171,14 @@ impl NewJob {
         self
     }
 
-    /// In this shape.
+    /// In this format.
     #[must_use]
     pub fn in_format(mut self, format: JobFormat) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// Over after so many real milliseconds.
+    /// Over after this many real milliseconds.
     #[must_use]
     pub fn within_ms(mut self, ms: u64) -> Self {
         self.within_ms = Some(ms);
@@ -205,7 +205,7 @@ impl Jobs {
         }
     }
 
-    /// The job as it is at `now`: challenges that ran out by then are over.
+    /// The job at `now`: challenges that have expired by then are over.
     pub(super) fn get(&mut self, id: &str, now: UnixMillis) -> Option<&mut Job> {
         let job = self.map.get_mut(id)?;
         job.timeline.settle(now);
@@ -221,7 +221,7 @@ impl Jobs {
         self.map.get(id).map(|job| job.created)
     }
 
-    /// Whether the job is there and not at its end.
+    /// Whether the job exists and has not ended.
     pub(super) fn is_running(&mut self, id: &str, now: UnixMillis) -> bool {
         self.get(id, now).is_some_and(|job| {
             let shown = job.timeline.shown(now);
@@ -307,7 +307,7 @@ impl Jobs {
         }
     }
 
-    /// Drops the oldest job that is finished when there are as many as there may be.
+    /// Drops the oldest finished job when the limit is reached.
     fn make_room(&mut self, now: UnixMillis) -> Result<(), CreateError> {
         if self.map.len() < self.limit {
             return Ok(());
@@ -342,7 +342,7 @@ impl Job {
         shown.map_or((404, None), |moment| self.render(moment, base, listed))
     }
 
-    /// What is so with it at `now`, with links under `base`.
+    /// Its true state at `now`, with links under `base`.
     pub(super) fn truth(&self, now: UnixMillis, base: &str) -> Truth {
         let moments = self.timeline.moments().iter().map(|moment| {
             let (status, body) = self.render(moment, base, false);

@@ -1,11 +1,11 @@
-//! The remote job API, simulated: a real HTTP server for everybody who develops against it without credentials.
+//! The remote job API, simulated: an HTTP server for development without credentials.
 //!
-//! It serves what the tracker polls, and what makes jobs in the first place, with the API's own answers and refusals:
+//! It serves the routes that the tracker polls, and those that create jobs, with the API's own answers and refusals:
 //!
 //! | request | answer |
 //! |---|---|
 //! | `POST /token` | a token, or the API's refusals |
-//! | `POST /users/{u}/connections` | 202 and a job; `loginId` and `institution.id` mean what they mean in the sandbox |
+//! | `POST /users/{u}/connections` | 202 and a job; `loginId` and `institution.id` have the same meaning as in the sandbox |
 //! | `POST /users/{u}/connections/{c}`, `…/{c}/refresh` | 202 and a job, or 200 and the job that still runs |
 //! | `POST /users/{u}/connections/refresh` | 202 and a list of jobs |
 //! | `POST /users/{u}/statements`, `/reports`, `/payments/payrequests`, `/payments/payouts` | 202 and a job |
@@ -13,15 +13,15 @@
 //! | `POST /jobs/{id}/mfa` | 202, whether the answer was right or not: the job shows it |
 //! | `GET /users/{u}/connections/{c}` | a connection, with its accounts once a job has fetched them |
 //!
-//! Any user exists; a connection nobody made comes to be when it is first refreshed.
+//! Any user exists; a connection that does not exist is created when it is refreshed.
 //!
-//! Everything random is drawn from the seed: the same seed and the same calls in the same order make the same jobs,
-//! ids included. A job has no task behind it; its body is computed from the clock at each request.
+//! Everything random is drawn from the seed: the same seed and the same calls in the same order give the same jobs,
+//! ids included. A job has no task; its body is computed from the clock at each request.
 //!
 //! # Control
 //!
-//! [`Control`] and the routes under `/_control` do the same, the latter in JSON and without a token. They are for
-//! whoever runs the simulator: do not listen where strangers can reach it.
+//! [`Control`] and the routes under `/_control` do the same, the latter in JSON and without a token: do not listen on an
+//! address that others can reach.
 //!
 //! | request | answer |
 //! |---|---|
@@ -30,11 +30,11 @@
 //! | `POST /_control/jobs` | a [`NewJob`]: `{"id":"61723","scenario":"mfa-token","within_ms":20000}`, or with a [`Script`]: `{"id":"61723","script":{"phases":[{"at_ms":0,"body":{…}}]}}`. 201 and its [`Truth`] |
 //! | `GET /_control/jobs/{id}` | its [`Truth`] |
 //! | `POST /_control/faults` | a [`FaultRule`]: `{"job":"61723","times":2,"fault":{"status":{"status":503,"retry_after":{"seconds":5}}}}`, `{"path":"/jobs","probability":0.1,"fault":"html"}`. 201 and its number |
-//! | `GET /_control/faults` | the faults still to strike |
+//! | `GET /_control/faults` | the faults that remain |
 //! | `DELETE /_control/faults`, `/_control/faults/{id}` | 204 |
 //! | `GET /_control/requests?after=N&limit=N` | [`LoggedRequest`]s, oldest first; 1000 by default |
-//! | `POST /_control/tokens/expire` | every token given out so far is expired (403) |
-//! | `DELETE /_control/tokens` | every token given out so far is unknown (401) |
+//! | `POST /_control/tokens/expire` | every token granted so far is expired (403) |
+//! | `DELETE /_control/tokens` | every token granted so far is unknown (401) |
 //!
 //! Refusals are `{"error":"…"}` with 400, 404 (no such job), 409 (the id is taken) or 429 (full).
 
@@ -88,11 +88,11 @@ pub use timeline::{AnswerError, Ending};
 pub struct SimulatorSettings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Every draw comes from it.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How many times faster than in reality jobs go, above 0 and finite; faults and token lives keep real time.
+    /// How many times faster than in reality jobs run, above 0 and finite; faults and token lives keep real time.
     pub speed: f64,
-    /// The only key `POST /token` takes; `None`: any.
+    /// The only key that `POST /token` accepts; `None`: any.
     pub api_key: Option<String>,
     /// How long a token lives.
     pub token_life: Duration,
@@ -105,7 +105,7 @@ pub struct SimulatorSettings {
     pub max_jobs: usize,
     /// Requests remembered in the log; the oldest is forgotten first.
     pub max_log: usize,
-    /// Where the time comes from.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -135,7 +135,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Binds the address and serves from then on, on tasks of its own.
+    /// Binds the address and serves in background tasks.
     ///
     /// # Errors
     /// When the address cannot be bound, or when `speed` is not above 0 and finite or `max_jobs` is 0
@@ -181,7 +181,7 @@ impl Simulator {
         self.control.base_url()
     }
 
-    /// A handle for everything else.
+    /// A handle that controls it.
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()

@@ -1,4 +1,4 @@
-//! What was asked of the simulator, and how it answered.
+//! The log of requests and their answers.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,7 @@ pub struct LoggedRequest {
     pub job: Option<String>,
     /// The answer's status; `None` while there is none, and for ever if the client left before.
     pub status: Option<u16>,
-    /// The fault that struck it.
+    /// The fault that was used.
     pub fault: Option<&'static str>,
 }
 
@@ -36,9 +36,9 @@ pub struct Totals {
     pub requests: u64,
     /// Of them, the most that were open at the same time.
     pub most_at_once: u64,
-    /// Tokens given out.
+    /// Tokens granted.
     pub tokens: u64,
-    /// Jobs made.
+    /// Jobs created.
     pub jobs: u64,
 }
 
@@ -60,7 +60,7 @@ impl Log {
         }
     }
 
-    /// Takes a request in, numbers it, and forgets the oldest when the log is full.
+    /// Adds a request and returns its number; drops the oldest one when the log is full.
     pub(super) fn arrived(&mut self, mut entry: LoggedRequest) -> u64 {
         self.totals.requests += 1;
         self.open += 1;

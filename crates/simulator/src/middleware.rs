@@ -1,4 +1,4 @@
-//! What every request to the API passes first: the log, the token, and the faults.
+//! Layers around all routes of the API: the log, the token, and the faults.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::socket::{Pace, PaceHandle};
 use super::tokens::Access;
 use jobtrackd_core::time::UnixMillis;
 
-/// No answer of the API's own is longer.
+/// The longest answer of the API itself.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
@@ -30,7 +30,7 @@ const HTML: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<bo
 pub(super) struct Call {
     pub(super) control: Control,
     pub(super) access: Access,
-    /// Where links lead.
+    /// The base of links.
     pub(super) base: String,
     pub(super) now: UnixMillis,
 }
@@ -51,7 +51,7 @@ impl FromRequestParts<Control> for Call {
     }
 }
 
-/// Counts the request out, also when the client leaves and the handler is dropped.
+/// Ends the count of an open request, also when the client leaves and the handler is dropped.
 struct OpenRequest {
     control: Control,
     number: u64,
@@ -88,7 +88,7 @@ pub(super) async fn api(
     response
 }
 
-/// An earlier answer on this connection may have been written at a pace of its own.
+/// An earlier answer on this connection may have been written at another pace.
 pub(super) async fn plain_pace(
     ConnectInfo(pace): ConnectInfo<PaceHandle>,
     request: Request,
@@ -180,7 +180,7 @@ async fn answer(
     }
 }
 
-/// Gives a refusal its body.
+/// Adds the body of a refusal.
 fn finish(control: &Control, mut response: Response) -> Response {
     let refusal = response.extensions_mut().remove::<ApiError>();
     match refusal.or_else(|| refused_by_the_framework(&response)) {
@@ -196,7 +196,7 @@ fn finish(control: &Control, mut response: Response) -> Response {
     }
 }
 
-/// A path or body that never reached a handler is refused in plain text, which the API never uses.
+/// The library refuses a path or body before a handler in plain text, which the API never uses.
 fn refused_by_the_framework(response: &Response) -> Option<ApiError> {
     let plain = response.headers().get(header::CONTENT_TYPE)?;
     let refused =

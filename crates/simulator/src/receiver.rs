@@ -1,8 +1,8 @@
-//! A webhook receiver: takes Standard Webhooks 1.0 requests, checks their signatures with code of its own, recognizes
-//! a repeated event by its `webhook-id`, and answers as it is configured to.
+//! A webhook receiver: accepts Standard Webhooks 1.0 requests, checks their signatures independently of the code that signs,
+//! recognizes a repeated event by its `webhook-id`, and answers as configured.
 //!
-//! `POST /{hook}` answers 204, also to an event it has taken before; 401 to a request whose signature is not valid; 404
-//! for a hook nobody named; and whatever a [`Reply`] says.
+//! `POST /{hook}` answers 204, also to an event that it has accepted before; 401 if the signature is not valid; 404 for an
+//! unknown hook; or as a [`Reply`] says.
 
 use std::collections::HashSet;
 use std::io;
@@ -32,12 +32,12 @@ const MAX_EVENT: usize = 16 * 1024 * 1024;
 /// The most requests remembered; later ones are refused with 507.
 const MAX_RECEIVED: usize = 100_000;
 
-/// One address that takes events.
+/// One address that receives events.
 #[derive(Clone)]
 pub struct Hook {
     /// Its name, which is its path.
     pub name: String,
-    /// What its events are signed with: `whsec_` and base64.
+    /// The secret with which its events are signed: `whsec_` and base64.
     pub secret: String,
 }
 
@@ -54,11 +54,11 @@ impl std::fmt::Debug for Hook {
 pub struct ReceiverSettings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Who is served.
+    /// The hooks.
     pub hooks: Vec<Hook>,
-    /// What the events of any other hook are signed with; without it there is no other hook.
+    /// The secret of any other hook; without it there is no other hook.
     pub other_secret: Option<String>,
-    /// Where the time comes from.
+    /// The clock.
     pub clock: Clock,
 }
 
@@ -76,8 +76,8 @@ impl Default for ReceiverSettings {
 /// The status of a [`Reply`] that is never sent: the request hangs.
 pub const HANG: u16 = 0;
 
-/// What requests are answered with instead of 204. A request must fit every condition; of several replies the oldest
-/// that fits is sent.
+/// The answer to requests instead of 204. A request must match all conditions; of several replies that match the oldest one
+/// is sent.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     /// Only at this hook.
@@ -86,7 +86,7 @@ pub struct Reply {
     pub event: Option<String>,
     /// Only events of this job.
     pub job: Option<String>,
-    /// So many times; for ever when absent.
+    /// How many times; for ever when absent.
     pub times: Option<u64>,
     /// The status, or [`HANG`].
     pub status: u16,
@@ -96,14 +96,14 @@ pub struct Reply {
     pub body: String,
 }
 
-/// One request, as it came and as it was answered.
+/// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// 1, 2, 3… in order of arrival.
     pub number: u64,
     /// When it arrived.
     pub at: UnixMillis,
-    /// Where.
+    /// The hook.
     pub hook: String,
     /// The header `webhook-id`; empty when there was none.
     pub id: String,
@@ -115,13 +115,13 @@ pub struct Received {
     pub job: String,
     /// The body's `data.sequence`, 0 when there is none.
     pub sequence: u64,
-    /// The bytes.
+    /// The body.
     pub body: Bytes,
-    /// Whether its signature holds.
+    /// Whether its signature is valid.
     pub signature: Result<(), SignatureError>,
-    /// How it was answered.
+    /// The answer's status.
     pub status: u16,
-    /// Whether an event with this id had been taken here before.
+    /// Whether an event with this id was accepted by this hook before.
     pub again: bool,
 }
 
@@ -133,7 +133,7 @@ pub struct Receiver {
     server: Server,
 }
 
-/// What a receiver has received, and what it is to answer. Clones are the same receiver's.
+/// The requests of a receiver, and its replies. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Inbox(Arc<Inner>);
 
@@ -155,7 +155,7 @@ struct State {
 }
 
 impl Receiver {
-    /// Binds the address and takes events from then on, on tasks of its own.
+    /// Binds the address and serves in background tasks.
     ///
     /// # Errors
     /// When the address cannot be bound, or a secret is not base64 ([`io::ErrorKind::InvalidInput`]).
@@ -195,19 +195,19 @@ impl Receiver {
         self.address
     }
 
-    /// Where this hook takes events.
+    /// The URL of this hook.
     #[must_use]
     pub fn url(&self, hook: &str) -> String {
         format!("http://{}/{hook}", self.address)
     }
 
-    /// A handle for everything else.
+    /// Its requests and replies.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
         self.inbox.clone()
     }
 
-    /// Takes no new connection, answers what is on its way, and waits until that is done.
+    /// Accepts no more connections, and waits until the requests in flight are answered.
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }
@@ -252,7 +252,7 @@ impl Inbox {
         of_job.map(|each| each.event).collect()
     }
 
-    /// From now on answers so what fits.
+    /// Adds a reply.
     pub fn reply(&self, reply: Reply) {
         self.state().replies.push(reply);
     }
@@ -281,7 +281,7 @@ impl Inbox {
         self.state().replies.clone()
     }
 
-    /// Holds every answer back from now on, or lets them all go. A held request counts as received.
+    /// Holds back all answers from now on, or sends them. A held request counts as received.
     pub fn hold(&self, held: bool) {
         self.0.held.send_replace(held);
     }
@@ -297,7 +297,7 @@ impl Inbox {
             .or(self.0.other_secret.as_ref())
     }
 
-    /// Takes a request in, and says how it is answered.
+    /// Records a request and returns its answer.
     fn take(&self, hook: String, secret: &str, headers: HeaderMap, body: Bytes) -> Reply {
         let at = self.0.clock.now();
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -399,7 +399,7 @@ impl Reply {
 }
 
 impl Received {
-    /// Whether the event was taken.
+    /// Whether the event was accepted.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         (200..300).contains(&self.status)
@@ -412,7 +412,7 @@ impl Received {
         value.unwrap_or("-")
     }
 
-    /// When it was signed, in seconds; 0 when it does not say.
+    /// When it was signed, in seconds; 0 without a valid `webhook-timestamp`.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
         self.header("webhook-timestamp").parse().unwrap_or(0)
@@ -424,7 +424,7 @@ impl Received {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` when it is none.
+    /// The body as JSON; `null` when it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()

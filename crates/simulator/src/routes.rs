@@ -26,10 +26,10 @@ use super::tokens::{Access, credentials};
 /// The longest request body, in bytes: 16 MiB, room for a statement.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
-/// The list of a user's jobs holds the newest so many.
+/// Most jobs in the list of a user's jobs.
 const MAX_LISTED: usize = 500;
 
-/// The list of a user's jobs goes back so far.
+/// The longest age of a job in the list of a user's jobs.
 const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ struct Answers {
     answers: Vec<String>,
 }
 
-/// Everything but the control routes.
+/// All routes except the control routes.
 pub(super) fn api(control: &Control) -> Router<Control> {
     let no_id = async || ApiError::missing("id", "Job ID not supplied");
     Router::new()

@@ -1,4 +1,4 @@
-//! The scenarios: what a job can go through, by name, and how often each is drawn.
+//! The scenarios of jobs, by name, and how often each is drawn.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use strum::VariantArray as _;
 
 use super::format::JobFormat;
 
-/// What a job goes through, by name. In JSON and in control requests the names are in kebab case.
+/// How a job proceeds, by name. In JSON and in control requests the names are in kebab case.
 #[derive(
     Debug,
     Clone,
@@ -39,7 +39,7 @@ pub enum Scenario {
     MfaApproval,
     /// As `mfa-token`, but the first wrong answer fails the step, with a null result.
     MfaStrict,
-    /// Nobody's answer comes in time, even the right one is late after 5 s: fails with `job-timed-out`.
+    /// No answer comes in time, even the right one is late after 5 s: fails with `job-timed-out`.
     MfaExpired,
     /// Version 3, five steps: the challenge stays in the result after success.
     MfaKept,
@@ -67,7 +67,7 @@ pub enum Scenario {
     SeedExample,
     /// The seed page's example with a challenge; right answer `["1234"]`.
     SeedMfaExample,
-    /// A status nobody has heard of for a while, then success.
+    /// An unknown status for a while, then success.
     UnknownStatus,
     /// A challenge step appears between two others when the job is already running; right answer `["1234"]`.
     StepAppears,
@@ -89,7 +89,7 @@ impl Scenario {
         self.into()
     }
 
-    /// A refresh, or a connection at an institution without a rule of its own.
+    /// A refresh, or a connection at an institution without a special rule.
     pub(super) fn draw(rng: &mut Rng) -> Self {
         match rng.u8(0..100) {
             0..68 => Self::Success,
@@ -125,7 +125,7 @@ impl Scenario {
         }
     }
 
-    /// Whether it is an example of the seed page, which is shown as it stands there.
+    /// Whether it is an example of the seed page, which is shown unchanged.
     pub(super) fn is_seed_page(self) -> bool {
         matches!(self, Self::SeedExample | Self::SeedMfaExample)
     }

@@ -10,7 +10,7 @@ use super::scenario::Scenario;
 use super::script::{Challenge, Phase, Script, Step};
 use super::step_errors::{self, StepError};
 
-/// Where the step of a challenge stands.
+/// The position of a challenge's step.
 const MFA: usize = 1;
 const QUEUE_MS: u64 = 2 * 60 * 60 * 1000;
 
@@ -53,7 +53,7 @@ const TEXT_MESSAGE: Question = Question {
     ..TOKEN
 };
 
-/// What a job works on and how its results are written.
+/// The object of a job, and how its results are written.
 #[derive(Debug, Clone)]
 pub(super) struct Subject {
     pub(super) format: JobFormat,
@@ -281,7 +281,7 @@ impl ScriptWriter {
         }
     }
 
-    /// A branch that goes on from here, its time counted from its own beginning.
+    /// A branch that continues from here, its time counted from its own beginning.
     fn branch(&mut self) -> Self {
         Self {
             scenario: self.scenario,
@@ -302,7 +302,7 @@ impl ScriptWriter {
         self.phases.push(Phase::steps(self.at_ms, &self.steps));
     }
 
-    /// Changes a step without a phase of its own.
+    /// Changes a step without a new phase.
     fn set(&mut self, index: usize, status: &str, result: Value) {
         let hidden = self.subject.no_nulls && result.is_null();
         if let Some(step) = self.steps.get_mut(index) {
@@ -320,8 +320,8 @@ impl ScriptWriter {
         self.show_set(index, "in-progress", Value::Null);
     }
 
-    /// Takes steps `from..to` through in-progress to success. Steps that are already done are passed over. One time in
-    /// four the API rests between two steps.
+    /// Takes steps `from..to` through in-progress to success. Steps that are already done are skipped. One time in four
+    /// there is a pause between two steps.
     fn run(&mut self, from: usize, to: usize) {
         for index in from..to.min(self.steps.len()) {
             let done = |step: &Step| matches!(step.status.as_str(), "success" | "skipped");

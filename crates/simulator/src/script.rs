@@ -1,4 +1,4 @@
-//! Scripts: what a job answers, and when.
+//! Scripts: a job's answers, and when they are shown.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,16 +25,16 @@ pub struct Script {
 pub struct Phase {
     /// Milliseconds at speed 1 since the job was created, or since the branch was entered.
     pub at_ms: u64,
-    /// What is answered.
+    /// The answer.
     pub content: Content,
 }
 
-/// What a phase answers.
+/// The answer of a phase.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// These bytes with status 200, whatever they are.
     Verbatim(String),
-    /// A job of the simulator's making around these steps. `{base}` and `{id}` in them stand for the base URL and the job's id.
+    /// These steps in a job's body. `{base}` and `{id}` in them stand for the base URL and the job's id.
     Steps(Vec<Box<RawValue>>),
     /// The API's error envelope with this status (400..=599).
     Error(u16),
@@ -52,11 +52,11 @@ pub struct Step {
     pub result: Option<Value>,
 }
 
-/// A question to the user, and what follows from each way it can go.
+/// A question to the user, and what follows from its answers.
 ///
 /// As JSON: `{"expected":["1234"],"expires_ms":120000,"accepted":{"phases":[…]},"refused":{…},"expired":{…}}`.
-/// A branch's phases count from the moment it is entered. A branch may hold a challenge of its own: that is how the
-/// API asks again.
+/// A branch's phases count from the moment it is entered. A branch may hold another challenge: that is how the API asks
+/// again.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
@@ -66,13 +66,13 @@ pub struct Challenge {
     pub expires_ms: Option<u64>,
     /// After the right answers.
     pub accepted: Script,
-    /// After wrong ones; absent: wrong answers are taken and change nothing.
+    /// After wrong ones; absent: wrong answers are accepted and change nothing.
     pub refused: Option<Script>,
-    /// After `expires_ms` without an answer; absent: nothing changes, but no answer is taken any more.
+    /// After `expires_ms` without an answer; absent: nothing changes, but no answer is accepted any more.
     pub expired: Option<Script>,
 }
 
-/// Why a script was not taken.
+/// Why a script was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
     /// A script or one of its branches is empty.
@@ -81,7 +81,7 @@ pub enum ScriptError {
     /// More than [`MAX_PHASES`].
     #[error("a script has at most {MAX_PHASES} phases")]
     TooManyPhases,
-    /// Time runs backwards.
+    /// Phases are not in order of time.
     #[error("at_ms goes down from {before} to {after}")]
     OutOfOrder {
         /// The earlier phase's offset.
@@ -122,7 +122,7 @@ impl Script {
     /// Whether the simulator can play it.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// What is wrong with it.
     pub fn check(&self) -> Result<(), ScriptError> {
         if self.count()? > MAX_PHASES {
             return Err(ScriptError::TooManyPhases);
@@ -143,8 +143,8 @@ impl Script {
         Ok(self.phases.len() + branches)
     }
 
-    /// Squeezes the phases, so that the longest way through takes at most `budget_ms` without the waiting for answers,
-    /// and shortens how long a challenge may be answered, so that a job nobody answers ends in time too.
+    /// Shortens the phases, so that the longest path takes at most `budget_ms` without the waiting for answers, and how long
+    /// a challenge may be answered, so that a job without answers ends in time too.
     pub(super) fn fit(&mut self, budget_ms: u64) {
         let span = self.span_ms();
         if span > budget_ms {

@@ -13,7 +13,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves on a task of its own. `serving` ends in time after `stop`.
+    /// Serves in a background task. `serving` must end soon after `stop`.
     pub(super) fn spawn(
         stop: CancellationToken,
         serving: impl Future<Output = io::Result<()>> + Send + 'static,
@@ -27,7 +27,7 @@ impl Server {
     /// Stops, and waits until all connections are closed.
     pub(super) async fn shutdown(self) {
         drop(self.stop);
-        // It only fails when the server's task panicked, and then it is down too.
+        // It only fails when the server's task panicked, and then the server is down too.
         let _ = self.task.await;
     }
 }

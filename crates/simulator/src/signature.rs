@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use jobtrackd_core::time::UnixMillis;
 
-/// How far a request's timestamp may lie from our clock, in seconds: five minutes.
+/// How far a request's timestamp may be from our clock, in seconds: five minutes.
 const TOLERANCE: u64 = 5 * 60;
 
 /// Why a signature is not valid.

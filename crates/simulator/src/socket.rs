@@ -1,4 +1,4 @@
-//! Connections that can misbehave below HTTP: drip, and break off in the middle of a body.
+//! Connections that can misbehave below HTTP: write slowly, or break in the middle of a body.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,14 +24,14 @@ pub(super) enum Pace {
         bytes: usize,
         every: Duration,
     },
-    /// A TCP reset once this many bytes of the body are out.
+    /// A TCP reset once this many bytes of the body are written.
     Cut {
         left: usize,
         in_body: bool,
     },
 }
 
-/// A handler's hold on the connection its request came by.
+/// A handler's access to the connection of its request.
 #[derive(Debug, Clone)]
 pub(super) struct PaceHandle(Arc<Mutex<Pace>>);
 
@@ -64,7 +64,7 @@ impl Listener for Acceptor {
 
     async fn accept(&mut self) -> (Socket, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.inner).await;
-        // Without it only small answers are slower.
+        // If this fails, only small answers are slower.
         let _ = stream.set_nodelay(true);
         let socket = Socket {
             stream,

@@ -1,4 +1,4 @@
-//! The errors a failed step can carry, as the API words them.
+//! The errors of a failed step, in the API's words.
 
 /// Code, title and detail.
 pub(super) type StepError = [&'static str; 3];
@@ -52,7 +52,7 @@ pub(super) const BANK: &[StepError] = &[
 /// Errors of the first step of a statement job.
 #[rustfmt::skip]
 pub(super) const STATEMENT: &[StepError] = &[
-    ["bank-statement-invalid", "Statement invalid", "The file is no bank statement."],
+    ["bank-statement-invalid", "Statement invalid", "The file is not a bank statement."],
     ["bank-statement-new-product", "Statement of a new product", "The product is not known yet."],
     ["bank-statement-parsing-error", "Statement not read", "The statement cannot be read."],
     ["bank-statement-not-supported", "Statement not supported.", "Statement is not currently supported for this institution - check statement uploaded against correct bank."],
@@ -67,7 +67,7 @@ pub(super) const STATEMENT: &[StepError] = &[
     ["invalid-request-content", "Content invalid", "The file's content is not what its type says."],
 ];
 
-/// The error with this code, `CODE/1` the second of several with the same code; one of the simulator's own wording when
+/// The error with this code, `CODE/1` the second of several with the same code; one with the simulator's own words when
 /// the code is in no list.
 pub(super) fn by_code(wanted: &str) -> [String; 3] {
     let (code, nth) = wanted

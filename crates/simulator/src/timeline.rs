@@ -1,4 +1,4 @@
-//! A script in time: computed from the moment of each request, with no task behind it.
+//! The state of a script, computed from the time of each request, without a task.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ pub enum Ending {
     Failed,
 }
 
-/// Why an answer to a challenge was not taken.
+/// Why an answer to a challenge was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// There is no job with that id.
     #[error("there is no such job")]
     NoJob,
-    /// The job waits for no answer.
+    /// The job has no open challenge.
     #[error("the job waits for no answer")]
     NotAsked,
     /// Not one text for each input.
@@ -58,7 +58,7 @@ struct Gate {
 }
 
 impl Ending {
-    /// The word for it in a body.
+    /// Its word in a body.
     pub(super) fn status(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -84,7 +84,7 @@ impl Timeline {
         self.moments.get(passed.checked_sub(1)?)
     }
 
-    /// Lets a challenge that nobody answered run out.
+    /// Lets an unanswered challenge expire.
     pub(super) fn settle(&mut self, now: UnixMillis) {
         while let Some(gate) = self
             .gate
@@ -96,7 +96,7 @@ impl Timeline {
         }
     }
 
-    /// Answers the open challenge, and says whether the answers were right.
+    /// Answers the open challenge, and returns whether the answers were right.
     pub(super) fn answer(
         &mut self,
         now: UnixMillis,

@@ -1,4 +1,4 @@
-//! The tokens that `POST /token` gives, and what each allows.
+//! The tokens that `POST /token` grants, and what each permits.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const CALL_WINDOW: Duration = Duration::from_secs(5 * 60);
 pub(super) enum Access {
     /// No `Authorization: Bearer …` at all.
     Missing,
-    /// A token nobody gave out.
+    /// An unknown token.
     Unknown,
     /// A token past its life.
     Expired,
@@ -45,7 +45,7 @@ pub(super) struct Tokens {
 }
 
 impl Access {
-    /// Whether it may touch what belongs to `user`.
+    /// Whether it may use what belongs to `user`.
     pub(super) fn allow(&self, user: &str) -> Result<(), ApiError> {
         match self {
             Self::Client(own) if own != user => Err(ApiError::FORBIDDEN),
@@ -126,7 +126,7 @@ impl Tokens {
     }
 }
 
-/// What an `Authorization` header of this scheme carries.
+/// The credentials in an `Authorization` header of this scheme.
 pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (named, rest) = value.split_once(' ')?;

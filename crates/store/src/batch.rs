@@ -104,12 +104,12 @@ pub struct NewDelivery {
     pub expires_at: Option<UnixMillis>,
 }
 
-/// Where polling a job stands, for people and for the next start.
+/// The poll schedule of a job, for people and for the next start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScheduleUpdate {
     /// The job.
     pub job_id: JobId,
-    /// How polling it has gone so far.
+    /// The outcomes of its polls so far.
     #[serde(flatten)]
     pub progress: Progress,
     /// When it is polled next; `None` once it has ended.
@@ -126,12 +126,12 @@ pub struct FinishedAttempt {
     /// What follows for the event.
     pub after: AfterAttempt,
     /// How long the webhook is paused, because it requested that.
-    pub rest: Option<Duration>,
+    pub pause: Option<Duration>,
     /// Why nothing more is to be sent to the webhook, if so.
     pub disables: Option<&'static str>,
     /// The webhook that gets the event instead, when this one will not.
     pub fallback: Option<WebhookName>,
-    /// The webhook's health after it, if that has changed: its health, rests, revision and generation.
+    /// The webhook's health after it, if that has changed: its health, empty pauses, revision and generation.
     pub health: Option<WebhookHealth>,
 }
 
@@ -163,7 +163,8 @@ pub struct Committed {
     pub recorded: HashSet<JobId>,
     /// Webhooks that have new deliveries to make.
     pub webhooks: HashSet<WebhookName>,
-    /// Attempts that were not the next ones of their deliveries, as another program may leave them: event, webhook, number.
+    /// Attempts that were not the next ones of their deliveries, because another program changed the rows: event, webhook,
+    /// number.
     pub unexpected_attempts: HashSet<(String, WebhookName, u32)>,
 }
 

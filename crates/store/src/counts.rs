@@ -1,4 +1,4 @@
-//! How much there is of everything, counted within limits.
+//! Numbers of jobs and deliveries, counted within limits.
 
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
@@ -9,12 +9,12 @@ use super::webhooks::WebhookHealth;
 /// Jobs of one state, and pending deliveries of one webhook, are counted up to this many.
 pub const MOST_COUNTED: u32 = 1_000_000;
 
-/// How much there is.
+/// The numbers of jobs and deliveries, and the size of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Jobs in each state, up to [`MOST_COUNTED`].
     pub jobs: Vec<(JobState, u64)>,
-    /// The webhooks that were asked for.
+    /// The webhooks that the caller named.
     pub webhooks: Vec<WebhookCounts>,
     /// Bytes of the database.
     pub database_bytes: u64,
@@ -22,14 +22,14 @@ pub struct Counts {
     pub wal_bytes: u64,
 }
 
-/// Where the deliveries of one webhook stand.
+/// The numbers of one webhook's deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookCounts {
     /// The webhook.
     pub name: WebhookName,
     /// Deliveries that are pending, up to [`MOST_COUNTED`].
     pub pending: u64,
-    /// When the oldest of the pending events happened; looked for among the 10,000 jobs that are due first.
+    /// When the oldest of the pending events happened, among the 10,000 jobs that are due first.
     pub oldest_pending: Option<UnixMillis>,
     /// Deliveries that were given up, of the latest 10,000 events of all.
     pub exhausted: u64,

@@ -29,19 +29,19 @@ pub struct DueDelivery {
     /// When it is due.
     pub due: UnixMillis,
     /// The pauses that the webhook requested at it so far, together.
-    pub rested: Duration,
+    pub paused: Duration,
     /// Whether an earlier attempt failed.
     pub failed_before: bool,
     /// Whether it is a replay.
     pub is_replay: bool,
 }
 
-/// Deliveries that were read, and those that were found and hold what no version of this program writes.
+/// Deliveries that were read, and those whose rows hold something that this program never writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueDeliveries {
     /// In the order of the query.
     pub deliveries: Vec<DueDelivery>,
-    /// The event of each that cannot be read, and why; outsiders' text.
+    /// The event of each that cannot be read, and why; from outside.
     pub unreadable: Vec<(String, String)>,
 }
 
@@ -104,6 +104,6 @@ pub struct DeliveryPage {
     pub deliveries: Vec<DeliveryRow>,
     /// Why others that belong there cannot be read.
     pub unreadable: Vec<String>,
-    /// The event that the search has come to; `None` when it has seen everything.
+    /// The last event that was searched; `None` when all were.
     pub stopped: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by what helps against it.
+//! Errors of the database, one kind for each remedy.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub enum StoreError {
     },
     /// The file has more than one name.
     #[error(
-        "{path} has {names} names (hard links), and whoever opened it under another one would damage it; find them with \
+        "{path} has {names} names (hard links); opening it under another one would damage it; find them with \
          find DIR -xdev -samefile {path}, keep one of them, and remove the others", path = path.display()
     )]
     SecondName {
@@ -41,7 +41,7 @@ pub enum StoreError {
         /// How many there are.
         names: u64,
     },
-    /// The file lies on a network file system, or on one that may be one.
+    /// The file is on a network file system, or on one that may be one.
     #[error(
         "{} lies on a network file system ({name}); WAL does not work over a network filesystem, and two machines would \
          damage the database: put it on a local disk (database.url), or, if no other machine can ever reach it, set \
@@ -50,7 +50,7 @@ pub enum StoreError {
     NetworkFilesystem {
         /// The database file.
         path: PathBuf,
-        /// What the file system is called.
+        /// The name of the file system.
         name: String,
     },
     /// A SQLite file of another program.
@@ -58,7 +58,7 @@ pub enum StoreError {
     Foreign(PathBuf),
     /// The schema is older than this program.
     #[error(
-        "the database has schema {found} and this program wants {wanted}; bring it up to date with: jobtrackd migrate"
+        "the database has schema {found} and this program needs {wanted}; bring it up to date with: jobtrackd migrate"
     )]
     Outdated {
         /// The file's schema number, 0 for none.
@@ -88,7 +88,7 @@ pub enum StoreError {
     /// The system is short of something.
     #[error("{0}")]
     Short(Shortage),
-    /// A system call failed, and SQLite does not say why: `judge` finds out what the system is short of, if anything.
+    /// A system call failed, and SQLite does not say why: `judge` finds out whether the system lacks something.
     #[error("the database cannot be trusted any more: {message}")]
     Failed {
         /// SQLite's extended result code.
@@ -102,7 +102,7 @@ pub enum StoreError {
     /// A row was refused by a rule of the schema.
     #[error("{0}")]
     Refused(String),
-    /// A row holds what no version of this program writes.
+    /// A row holds something that this program never writes.
     #[error("the database is inconsistent: {table}.{column} of {row}")]
     Inconsistent {
         /// The table.
@@ -149,7 +149,7 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             // All readers wait for a slow disk or a lock.
             sqlx::Error::PoolTimedOut => return Self::Busy,
-            // The thread of a connection could not be made.
+            // The thread of a connection could not be started.
             sqlx::Error::Io(io) => {
                 if let Some(shortage) = Shortage::of(io) {
                     return Self::Short(shortage);

@@ -4,7 +4,7 @@ use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// Most bytes of what is read at once for one answer, but for its last row: 4 MiB.
+/// Most bytes that are read for one answer, apart from its last row: 4 MiB.
 pub const PAGE_BYTES: u32 = 4 << 20;
 
 /// Which events are read.
@@ -38,7 +38,7 @@ pub struct EventRow {
 /// A recorded event with its number in the order of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its number: later events have higher ones, and none comes again.
+    /// Its number: later events have higher ones, and no number is used twice.
     pub cursor: i64,
     /// Its id.
     pub id: String,
@@ -59,8 +59,8 @@ pub struct RecordedEvent {
 pub struct EventPage {
     /// Those that match.
     pub events: Vec<RecordedEvent>,
-    /// Where to go on: no event up to here is left out.
+    /// The number up to which all matching events are in this page.
     pub reached: i64,
-    /// Whether there was nothing behind `reached`.
+    /// Whether there was nothing after `reached`.
     pub complete: bool,
 }

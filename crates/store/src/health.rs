@@ -1,15 +1,15 @@
-//! How things are, for an operator.
+//! The health of the followed jobs, for an operator.
 
 use jobtrackd_core::time::UnixMillis;
 
-/// How the jobs that have not ended are.
+/// The health of the jobs that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobsHealth {
     /// Jobs that have not ended.
     pub unfinished: u64,
     /// Those of them whose latest polls failed, at least as many in a row as the caller names.
     pub failing: u64,
-    /// The id of the one with the most failed polls in a row, and the error of the last; outsiders' text.
+    /// The id of the one with the most failed polls in a row, and the error of the last; from outside.
     pub worst: Option<(String, String)>,
     /// Those that have passed a bound, so that only their end is recorded.
     pub limited: u64,
@@ -17,6 +17,7 @@ pub struct JobsHealth {
     pub overdue: u64,
     /// When the first of these was due.
     pub overdue_since: Option<UnixMillis>,
-    /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their rows.
+    /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their
+    /// rows.
     pub invalid: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Jobs: their rows, and what is read and listed of them.
+//! Jobs: their rows, how they are listed and shown.
 
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::Attempt;
@@ -24,26 +24,26 @@ pub struct JobRow {
     pub deadline_at: Option<UnixMillis>,
     /// No poll earlier.
     pub not_before: Option<UnixMillis>,
-    /// Tracking shall end.
+    /// Whether the enqueuer asks to end tracking.
     pub cancel_requested: bool,
-    /// Shall be polled now.
+    /// Whether the enqueuer asks for a poll now.
     pub poll_requested: bool,
     /// Its state.
     pub state: JobState,
-    /// How polling it has gone so far, as last written down.
+    /// The outcomes of its polls so far, as last recorded.
     pub progress: Progress,
-    /// When it is to be polled next, as last written down.
+    /// When it is due for its next poll, as last recorded.
     pub next_poll_at: Option<UnixMillis>,
     /// When the row was inserted.
     pub created_at: UnixMillis,
 }
 
-/// A job and the number under which it was read, to go on from.
+/// A job and the number it was read by; the next read continues after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobChange {
     /// The change's or the row's number.
     pub number: i64,
-    /// The row; `None` when it is gone, or holds what cannot be read (which has been logged).
+    /// The row; `None` when it is gone, or cannot be read (which has been logged).
     pub job: Option<JobRow>,
 }
 
@@ -66,13 +66,13 @@ pub struct NewJob {
     pub not_before: Option<UnixMillis>,
 }
 
-/// What became of a job that was to be inserted.
+/// The result of inserting a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enqueued {
     /// It was inserted.
     New,
-    /// The id is there already; its row is as it was.
-    Known,
+    /// There is a job with this id; its row is unchanged.
+    Exists,
     /// The schema refused it, for this reason.
     Refused(String),
 }
@@ -97,7 +97,7 @@ pub struct JobFilter {
 }
 
 impl JobFilter {
-    /// Whether jobs have to be read one by one, since no index has what is wanted.
+    /// Whether jobs have to be read one by one, since no index helps.
     #[must_use]
     pub fn is_search(&self) -> bool {
         self.webhook.is_some() || self.text.is_some()
@@ -128,7 +128,7 @@ pub struct JobSummary {
     pub steps: Vec<StepRow>,
 }
 
-/// A step as it is known.
+/// A step as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepRow {
     /// Index in the API's array.
@@ -143,7 +143,7 @@ pub struct StepRow {
     pub first_seen_at: UnixMillis,
     /// When status or result last changed.
     pub updated_at: UnixMillis,
-    /// When its challenge expires, counted from the first sight.
+    /// When its challenge expires, counted from when it was first seen.
     pub expires_at: Option<UnixMillis>,
     /// Where the answers to its challenge go, absolute.
     pub response_url: Option<String>,
@@ -170,9 +170,8 @@ pub struct TransitionRow {
     pub remote_updated: Option<String>,
 }
 
-/// What is known of one job, but for what may be large however short the job is: bodies of events, results of transitions
-/// and answers of attempts. [`Store::events`](super::Store::events) and [`Store::timeline`](super::Store::timeline) have
-/// those, in pages.
+/// All that is recorded of one job except what can be large: bodies of events, results of transitions and answers of
+/// attempts. [`Store::events`](super::Store::events) and [`Store::timeline`](super::Store::timeline) return those in pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobDetail {
     /// The job and its steps.
@@ -191,7 +190,7 @@ pub struct JobDetail {
     pub attempts: Vec<Attempt>,
 }
 
-/// What answering a job's challenge needs.
+/// What is needed to answer a job's challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobChallenge {
     /// The job's state.

@@ -1,5 +1,5 @@
-//! The only crate that knows the database: what is true of jobs, events and deliveries, read and written by verbs of the
-//! domain. No SQL leaves it.
+//! The only crate that knows the database: jobs, events and deliveries are read and written by verbs of the domain. No SQL
+//! leaves it.
 //!
 //! [`Store`] is one SQLite file. Each module here says what its verbs take and return; the file of the same name under
 //! `sqlite` has the verbs and their statements. A conformance suite (`tests/it/store/`) runs every verb.
@@ -54,7 +54,7 @@ pub use webhooks::WebhookHealth;
 /// Pause before a read that found the database busy is tried again.
 const READ_RETRY: Duration = Duration::from_millis(500);
 
-/// Reads until it works or cannot work any more: a lock or a slow disk delays the loops, and ends none of them.
+/// Repeats a read until it succeeds or its error is not temporary: a lock or a slow disk delays the loops and ends none.
 ///
 /// # Errors
 /// The first error that is not temporary.

@@ -20,13 +20,13 @@ pub struct Prunable {
 /// Which parts of which jobs are deleted.
 #[derive(Debug, Clone, Copy)]
 pub struct Prune<'a> {
-    /// What of them.
+    /// Which part.
     pub stage: Stage,
-    /// What was over before this moment.
+    /// Only what ended before this moment.
     pub before: UnixMillis,
     /// The jobs, as [`Store::prunable`](crate::Store::prunable) has found them.
     pub jobs: &'a [Prunable],
-    /// At most so many rows in this transaction.
+    /// At most this many rows in this transaction.
     pub rows: u32,
 }
 
@@ -37,6 +37,6 @@ pub struct Pruned {
     pub jobs: usize,
     /// Rows that were deleted.
     pub rows: u64,
-    /// How long nobody else could write.
+    /// How long the database was locked for other writers.
     pub took: Duration,
 }

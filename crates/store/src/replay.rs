@@ -1,4 +1,4 @@
-//! Deliveries that an operator has made again.
+//! Deliveries that an operator repeats.
 
 use std::collections::HashSet;
 
@@ -44,11 +44,11 @@ pub struct ReplayPage {
     pub deliveries: Vec<DeliveryRow>,
     /// Deliveries that are left out because another program has changed their rows, and why.
     pub unreadable: Vec<String>,
-    /// Webhooks that are disabled: their deliveries are left alone.
+    /// Webhooks that are disabled: their deliveries are not sent.
     pub disabled: HashSet<WebhookName>,
-    /// The event to go on behind.
+    /// The event after which the next page begins.
     pub reached: i64,
-    /// Whether there is nothing behind it.
+    /// Whether there is nothing after it.
     pub is_last: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct Replay {
     pub filter: ReplayFilter,
     /// When it was begun.
     pub started_at: UnixMillis,
-    /// The event it has come to.
+    /// The last event it has made pending.
     pub reached: i64,
     /// Deliveries it has made pending.
     pub deliveries: u64,

@@ -12,7 +12,7 @@ use super::jobs::TransitionRow;
 pub struct TimelineKey {
     /// When it happened.
     pub at: UnixMillis,
-    /// What is before what at the same moment: transitions, events, deliveries, attempts.
+    /// The order of kinds at the same moment: transitions, events, deliveries, attempts.
     pub rank: u8,
     /// The transition's or the event's number in its job.
     pub n: u32,
@@ -40,7 +40,7 @@ pub enum TimelineItem {
 pub struct TimelineEntry {
     /// Its position.
     pub key: TimelineKey,
-    /// What it was.
+    /// What happened.
     pub item: TimelineItem,
 }
 

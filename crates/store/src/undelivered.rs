@@ -10,7 +10,7 @@ pub const MOST_WAITING: u32 = 10_000;
 pub enum Unwanted {
     /// The pending ones of this event.
     Event(String),
-    /// That of this event to this webhook, pending or disabled.
+    /// The one of this event to this webhook, pending or disabled.
     EventOf(String, WebhookName),
     /// All of this webhook that are pending or disabled.
     AllOf(WebhookName),

@@ -2,7 +2,7 @@
 
 use jobtrackd_core::time::UnixMillis;
 
-/// What the end of pauses did.
+/// What ending the pauses changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
     /// The origins whose pause was in force, and until when.

@@ -21,6 +21,6 @@ pub struct UserFilter {
 pub struct UserPage {
     /// The API's texts, verbatim.
     pub resources: Vec<String>,
-    /// Where to go on; `None` when all jobs of the user have been looked at.
+    /// Where the next page begins; `None` when all jobs of the user were searched.
     pub next: Option<(UnixMillis, JobId)>,
 }

@@ -4,7 +4,7 @@ use jobtrackd_core::time::UnixMillis;
 
 use super::jobs::JobSummary;
 
-/// How things are as a whole.
+/// The totals over all jobs and webhooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overview {
     /// Jobs that have not ended.
@@ -13,24 +13,24 @@ pub struct Overview {
     pub ended: u64,
     /// Deliveries that wait, counted up to 100,000.
     pub pending: u32,
-    /// Webhooks with events that wait after a failed attempt, at most 20; outsiders' text.
+    /// Webhooks with events that wait after a failed attempt, at most 20; from outside.
     pub failing: Vec<String>,
-    /// Webhooks that are disabled, at most 20; outsiders' text.
+    /// Webhooks that are disabled, at most 20; from outside.
     pub disabled: Vec<String>,
 }
 
-/// What became of a job's events, over all webhooks.
+/// The deliveries of a job's events to all webhooks, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
     /// Answered with 2xx.
     pub delivered: u64,
     /// Wait for their turn or for another attempt.
     pub pending: u64,
-    /// Those of them that were tried in vain.
+    /// Those of them with a failed attempt.
     pub refused: u64,
     /// Given up.
     pub exhausted: u64,
-    /// Kept back, since the webhook is disabled.
+    /// Held back, because the webhook is disabled.
     pub disabled: u64,
     /// Attempts that were made.
     pub attempts: u64,
@@ -45,6 +45,6 @@ pub struct JobProgress {
     pub last_seq: u32,
     /// When that was observed; before the first one, when the job was inserted.
     pub changed_at: UnixMillis,
-    /// What became of its events.
+    /// The deliveries of its events.
     pub deliveries: DeliveryCounts,
 }

@@ -13,13 +13,13 @@ pub struct WebhookHealth {
     /// Whether it is held or ramps up.
     pub health: Health,
     /// Pauses of zero length that it requested in a row.
-    pub rests: u32,
-    /// The number of that health; later ones have higher numbers.
+    pub empty_pauses: u32,
+    /// The number of this health; later ones have higher numbers.
     pub revision: i64,
     /// How often an operator has reset the health.
     pub generation: i64,
     /// How often an operator has requested that the daemon reads the row again.
     pub requests: i64,
-    /// Why the row cannot be read, if it cannot; all else is as if there were none.
+    /// Why the row cannot be read, if it cannot; the other fields are then as if there were no row.
     pub unreadable: Option<String>,
 }

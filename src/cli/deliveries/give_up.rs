@@ -1,4 +1,4 @@
-//! `deliveries give-up`: events that are not sent any more.
+//! `deliveries give-up`: stops sending events.
 
 use anyhow::bail;
 
@@ -6,7 +6,7 @@ use crate::cli::pages::every;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::text;
 use crate::core::delivery::WebhookName;
-use crate::core::enqueue::nearest_name;
+use crate::core::text::nearest;
 use crate::record::command::GiveUpRecord;
 use crate::store::{Page, Store, Unwanted};
 
@@ -17,10 +17,10 @@ pub(super) struct Args {
     /// The event
     #[arg(value_name = "EVENT")]
     event: Option<String>,
-    /// Only for this webhook; also what is disabled
+    /// Only for this webhook; its disabled deliveries too
     #[arg(long, value_name = "NAME")]
     webhook: Option<String>,
-    /// Everything that was not delivered to this webhook yet
+    /// Everything that was not delivered to this webhook
     #[arg(long, requires = "webhook")]
     all: bool,
     /// Print one JSON object
@@ -48,7 +48,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     if let Some(webhook) = webhook.filter(|_| deliveries == 0) {
         let names = store.webhook_names().await?;
         if !names.contains(&webhook) {
-            let near = nearest_name(webhook.as_str(), names.iter().map(WebhookName::as_str));
+            let near = nearest(webhook.as_str(), names.iter().map(WebhookName::as_str));
             let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             let webhook = text::outside(webhook.as_str(), 64);
             bail!("a webhook {webhook} has no deliveries{near}");
@@ -61,7 +61,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     screen.answer(args.json, &record, |view| {
         vec![match deliveries {
-            0 => view.marked(Tone::Dim, "·", "nothing of that waits to be sent"),
+            0 => view.marked(Tone::Dim, "·", "no such delivery waits to be sent"),
             1 => view.done("1 delivery given up"),
             many => view.done(&format!("{many} deliveries given up")),
         }]

@@ -1,16 +1,16 @@
-//! The two documents of the API's own page, word for word, and how their jobs go on from there.
+//! The two examples of the API's documentation, word for word, and how their jobs continue.
 
 use serde_json::{Value, json};
 
 use crate::simulator::{Challenge, Phase, Script};
 
-/// A job whose third step is under way.
+/// A job whose third step is in progress.
 pub(super) const FIRST: &str = include_str!("seed-1.json");
 
 /// A job that waits for the answer to a challenge.
 pub(super) const SECOND: &str = include_str!("seed-2.json");
 
-/// What the user is to answer to the second document's challenge.
+/// The right answer to the second document's challenge.
 const CODE: &str = "1234";
 
 /// The first document, until its last step succeeds.
@@ -51,7 +51,7 @@ pub(super) fn second() -> Script {
     })
 }
 
-/// The document with some steps in another state; `success` brings the link that such a step has on the page.
+/// The document with some steps in another state; a step in `success` gets the link that it has in the documentation.
 fn edited(document: &str, updated: &str, changes: &[(&str, &str)]) -> String {
     let mut job: Value = serde_json::from_str(document).unwrap_or_default();
     job["updated"] = json!(updated);

@@ -1,4 +1,4 @@
-//! The demo in time: rows are inserted and cancelled, tokens expire, and users answer what the webhooks ask them.
+//! The demo's schedule: rows are inserted and cancelled, tokens expire, and users answer the challenges of webhooks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::store::{NewJob, Store};
 /// How long a user thinks about a challenge.
 const THINKING: Duration = Duration::from_millis(1_100);
 
-/// What a user types who does not know the answer.
+/// A wrong answer.
 const WRONG: &str = "0000";
 
-/// Something the demo does at its time. Jobs are named by their index.
+/// A scheduled action of the demo. Jobs are named by their index.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Enqueue(usize),
@@ -26,11 +26,11 @@ enum Act {
     ExpireTokens,
 }
 
-/// What drives a demo from outside of the daemon.
+/// Drives a demo from outside the daemon.
 #[derive(Debug)]
 pub struct Driver {
     jobs: Vec<DemoJob>,
-    /// What is still to be done, in order of time.
+    /// The actions that are still to do, in order of time.
     acts: VecDeque<(Duration, Act)>,
     /// When the user of a job answers its challenge.
     answers: Vec<(Instant, usize)>,
@@ -45,7 +45,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Its time begins now. `store` is a handle on the daemon's database, as another program would have it.
+    /// The schedule begins now. `store` is a second handle on the daemon's database.
     #[must_use]
     pub fn new(sandbox: &Sandbox, store: Store) -> Self {
         let (jobs, pace) = (jobs(), sandbox.pace);
@@ -69,7 +69,7 @@ impl Driver {
         }
     }
 
-    /// Whether nothing more is to be done, every job has ended, and no delivery is pending.
+    /// Whether all actions are done, every job has ended, and no delivery is pending.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -81,10 +81,10 @@ impl Driver {
         Ok(overview.running == 0 && overview.pending == 0)
     }
 
-    /// Does what is due, and hands a line on each act to `print`.
+    /// Does what is due, and passes a line about each action to `print`.
     ///
     /// # Errors
-    /// When the database or the simulator refuses.
+    /// When the database cannot be written, or the simulator refuses.
     pub async fn step(&mut self, print: impl Fn(&str)) -> anyhow::Result<()> {
         let print = |id: &str, text: &str| {
             print(&format!("{}  {id}  {text}", self.clock.now().rfc3339()));
@@ -155,7 +155,7 @@ impl Driver {
             not_before: None,
         };
         let is_new = self.store.enqueue(&row).await?;
-        anyhow::ensure!(is_new, "the id {} is there already", job.id);
+        anyhow::ensure!(is_new, "there is a job with the id {} already", job.id);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The jobs of the demo: when each is inserted, how the API tells it, and how it is to end. And what goes wrong.
+//! The jobs of the demo: when each is inserted, what the simulated API does with it, how it should end, and the faults.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use super::documents;
 use crate::core::job::FailureKind;
 use crate::simulator::{Fault, FaultRule, NewJob, Reply, RetryAfter, Scenario};
 
-/// The webhook that wants every event.
+/// The webhook that subscribes to all events.
 pub const AUDIT: &str = "audit";
 
-/// The webhook that wants the events of the default.
+/// The webhook that subscribes to the default events.
 pub const BILLING: &str = "billing";
 
-/// When every token given out so far expires before its time.
+/// When every token that was granted expires early.
 pub(super) const TOKENS_EXPIRE: Duration = Duration::from_millis(9_000);
 
-/// One job of the demo. Times are those of an unhurried demo.
+/// One job of the demo. Times are those at pace 1.
 #[derive(Debug, Clone, Default)]
 pub struct DemoJob {
     /// The id of the row, and of the simulator's job unless `url` names another.
@@ -24,11 +24,11 @@ pub struct DemoJob {
     pub about: &'static str,
     /// When its row is inserted.
     pub at: Duration,
-    /// The simulator's job; `None` when it knows none.
+    /// The simulator's job; `None` when it has none.
     pub remote: Option<NewJob>,
-    /// How its user meets challenges.
+    /// How its user answers challenges.
     pub user: User,
-    /// How the daemon itself is to end it; `None`: as the simulator ends it.
+    /// How the daemon itself should end it; `None`: as the simulator ends it.
     pub end: Option<FailureKind>,
     /// `jobs.url`.
     pub url: Option<&'static str>,
@@ -44,7 +44,7 @@ pub struct DemoJob {
     pub cancel: Option<Duration>,
 }
 
-/// How a user meets challenges.
+/// How a user answers challenges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum User {
     /// Does nothing.
@@ -69,7 +69,7 @@ impl DemoJob {
         }
     }
 
-    /// The id under which the simulator knows it.
+    /// Its id in the simulator.
     #[must_use]
     pub fn remote_id(&self) -> &'static str {
         let url = self.url.and_then(|url| url.strip_prefix("/jobs/"));
@@ -115,7 +115,7 @@ fn by_the_daemon() -> Vec<DemoJob> {
         },
         DemoJob {
             end: Some(NotFound),
-            ..DemoJob::new(3_000, "unknown", "the API knows none", None)
+            ..DemoJob::new(3_000, "unknown", "not at the API", None)
         },
         DemoJob {
             end: Some(Rejected),
@@ -125,7 +125,7 @@ fn by_the_daemon() -> Vec<DemoJob> {
     ]
 }
 
-/// The two documents of the API's own page.
+/// The two examples of the API's documentation.
 fn documented() -> [DemoJob; 2] {
     let job = |id, about, script| DemoJob {
         metadata: Some(r#"{"customer":"c_9"}"#),
@@ -144,7 +144,7 @@ fn documented() -> [DemoJob; 2] {
     ]
 }
 
-/// The simulator's scenarios, each over within so many milliseconds.
+/// The simulator's scenarios, each with the milliseconds in which it ends.
 fn by_scenario() -> impl Iterator<Item = DemoJob> {
     let scenarios = [
         (400, Scenario::Success, 6_000, "three steps"),
@@ -153,7 +153,7 @@ fn by_scenario() -> impl Iterator<Item = DemoJob> {
         (1_800, Scenario::Failed, 6_000, "wrong password"),
         (4_200, Scenario::QueuedSuccess, 15_000, "queued, then done"),
         (4_800, Scenario::QueuedFailed, 13_000, "queued in vain"),
-        (6_600, Scenario::MfaExpired, 9_000, "nobody answers"),
+        (6_600, Scenario::MfaExpired, 9_000, "no answer comes"),
         (7_600, Scenario::MfaSkipped, 6_000, "no code needed"),
         (8_000, Scenario::MfaMisspelt, 6_000, "a title misspelt"),
         (8_600, Scenario::Statement, 6_000, "a statement"),
@@ -186,7 +186,7 @@ fn by_scenario() -> impl Iterator<Item = DemoJob> {
     })
 }
 
-/// Scenarios at the simulator's own speed, so that their challenges wait for their user for a minute.
+/// Scenarios at the simulator's own speed, so that their challenges stay open for a minute.
 fn with_users() -> impl Iterator<Item = DemoJob> {
     use User::{Guesses, Knows, Mistypes};
     let scenarios = [
@@ -205,7 +205,7 @@ fn with_users() -> impl Iterator<Item = DemoJob> {
         })
 }
 
-/// What goes wrong at the API, each time at a job's next poll or polls, and every job survives it.
+/// The faults of the API, each in the next poll or polls of a job; every job survives them.
 pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
     let status = |status, retry_after| Fault::Status {
         status,
@@ -220,7 +220,7 @@ pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
         once("statement", Fault::Reset { after_bytes: 20 }),
         once("report", Fault::Empty),
     ];
-    // After a 429 all jobs rest for a second at least, however fast they go.
+    // After a 429 all jobs wait for at least a second, whatever the pace.
     if pace <= 1.0 {
         let throttled = status(429, Some(RetryAfter::Seconds(1)));
         faults.push(once("mfa-questions", throttled));
@@ -228,7 +228,7 @@ pub(super) fn faults(pace: f64) -> Vec<FaultRule> {
     faults
 }
 
-/// What goes wrong at the webhooks.
+/// The faults of the webhooks.
 pub(super) fn refusals(pace: f64) -> [Reply; 4] {
     let refusal = |hook: &str, job: &str, event: &str, times, status| Reply {
         hook: Some(hook.to_owned()),

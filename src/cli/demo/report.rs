@@ -1,4 +1,4 @@
-//! The end of a demo: sums, and a few checks of what the daemon promises.
+//! The end of a demo: totals, and some checks of the daemon's promises.
 //!
 //! The checks compare the simulator's and the receiver's own records with the database.
 
@@ -11,7 +11,7 @@ use crate::core::job::{FailureKind, JobId, JobState};
 use crate::simulator::{Ending, Received, Totals};
 use crate::store::{DeliveryRow, EventRow, JobDetail, Store};
 
-/// The most lines printed of one check that failed.
+/// Most lines that are printed about one check that failed.
 const MAX_PROBLEMS: usize = 10;
 
 /// One promise, and what breaks it.
@@ -21,7 +21,7 @@ pub(super) struct Check {
     pub(super) problems: Vec<String>,
 }
 
-/// What is known of the jobs when the daemon has stopped.
+/// The jobs after the daemon has stopped.
 #[derive(Debug)]
 pub(super) struct Report {
     cases: Vec<Case>,

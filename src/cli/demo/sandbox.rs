@@ -1,5 +1,4 @@
-//! What surrounds the daemon of a demo: a temporary folder with its configuration, the simulated API, and a webhook
-//! receiver.
+//! The environment of a demo's daemon: a temporary folder with its configuration, the simulated API, and a webhook receiver.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write as _;
@@ -17,22 +16,22 @@ use super::jobs::{AUDIT, BILLING, faults, refusals};
 use crate::config::{self, Settings, Sources};
 use crate::simulator::{Hook, Receiver, ReceiverSettings, Reply, Simulator, SimulatorSettings};
 
-/// The configuration inside the folder.
+/// The name of the configuration in the folder.
 pub(super) const CONFIG_FILE: &str = "jobtrackd.toml";
 
 /// How long a token lives; the API counts in seconds.
 const TOKEN_LIFE: Duration = Duration::from_secs(8);
 
-/// How many times faster than in reality the jobs go that have no time of their own.
+/// How many times faster than in reality jobs without their own times run.
 const SPEED: f64 = 2.0;
 
 /// The longest pause between two polls of a job while all is well.
 const MAX_DELAY: Duration = Duration::from_millis(1_200);
 
-/// Everything but the daemon.
+/// All parts except the daemon.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// How many times faster than usual everything goes.
+    /// How many times faster than usual everything runs.
     pub pace: f64,
     /// The folder.
     pub folder: TempDir,
@@ -46,7 +45,7 @@ impl Sandbox {
     /// Starts everything; `refused` is a type of events that the webhooks never take.
     ///
     /// # Errors
-    /// When a part cannot be started, or the folder not be written.
+    /// When a part cannot be started, or the folder cannot be written.
     pub async fn start(pace: f64, refused: Option<&str>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("jobtrackd-demo-")
@@ -106,7 +105,7 @@ impl Sandbox {
         self.folder.path().join(CONFIG_FILE)
     }
 
-    /// What the configuration says.
+    /// Reads the configuration.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -117,7 +116,7 @@ impl Sandbox {
         })?)
     }
 
-    /// How long nothing may happen before everything is over: a job that is still polled is polled in that time.
+    /// If nothing happens for this long, everything is over: a job that is still followed is polled in that time.
     #[must_use]
     pub fn quiet_time(&self) -> Duration {
         MAX_DELAY.div_f64(self.pace).mul_f64(1.2) + Duration::from_millis(100)

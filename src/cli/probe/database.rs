@@ -29,16 +29,16 @@ const LARGE_LOG: u64 = 64 << 20;
 /// A file up to this is read whole to find damage.
 const CHECKED_WHOLE: u64 = 1 << 30;
 
-/// Everything about it; and the database, when it can be opened.
+/// Everything about the database, and its store if it can be opened.
 pub(in crate::cli) async fn probe(
     database: &DatabaseSettings,
     accounts: &Accounts,
     clock: &Clock,
 ) -> (Vec<Finding>, Option<Store>) {
     let path = &database.path;
-    // Before the database is opened, which makes files beside it.
+    // Before the database is opened, which creates files beside it.
     let mut findings = files::probe(path, accounts);
-    // A folder that is not there was reported; nothing in it can be read.
+    // A folder that does not exist was reported.
     if !folder_of(path).try_exists().unwrap_or(true) {
         return (findings, None);
     }
@@ -51,7 +51,7 @@ pub(in crate::cli) async fn probe(
         return (findings, None);
     }
     let (opened, store) = open(database, clock).await;
-    // What this user may not open need not be broken.
+    // A file that this user may not open need not be broken.
     let there = path.try_exists().unwrap_or(true);
     let barred = !reads_as_root() && there && !files::may_use(path);
     findings.push(match opened.level == Level::Problem && barred {

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::privilege::reads_as_root;
 use super::screen::Tone;
 
-/// Longest wait for an answer, whoever is to give it.
+/// Longest wait for any answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// How bad a finding is.
@@ -123,7 +123,7 @@ impl Finding {
     }
 }
 
-/// The file beside another one whose name is longer by this end.
+/// The file beside another one with this ending added to its name.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);

@@ -20,7 +20,7 @@ const TYPE_WIDTH: usize = 19;
 /// Columns of the longest state.
 const STATE_WIDTH: usize = 9;
 
-/// The deliveries; nothing when there was no event.
+/// The deliveries; empty when there was no event.
 pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
     if detail.events.is_empty() && detail.deliveries.is_empty() {
         return String::new();
@@ -56,7 +56,7 @@ fn push_webhook(out: &mut String, webhook: &str, lane: &[&DeliveryRow], view: &V
     let note = view.dim(&format!("{delivered} of {} delivered", lane.len()));
     let name = text::fit(&text::outside(webhook, 200), view.width.saturating_sub(28));
     out.push_str(&format!("  {name}  {note}\n"));
-    // Those that matter most, in order of sequence.
+    // The most important ones, in order of sequence.
     let waiting = lane.iter().filter(|each| !is_delivered(each));
     let waiting = waiting.take(MOST_UNDELIVERED);
     let done = lane.iter().rev().filter(is_delivered).take(MOST_DELIVERED);
@@ -72,7 +72,7 @@ fn push_webhook(out: &mut String, webhook: &str, lane: &[&DeliveryRow], view: &V
     }
 }
 
-/// Why nothing is sent to a webhook just now.
+/// Why nothing is sent to a webhook now.
 fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
     let mut why = Vec::new();
     if let Some((at, reason)) = &health.disabled {

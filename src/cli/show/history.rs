@@ -11,16 +11,16 @@ use crate::store::{Attempt, JobDetail};
 /// Most entries that are listed: the latest.
 const MOST: usize = 40;
 
-/// Columns of a moment and what part of the history it is.
+/// Columns of a time and a part of the history.
 const NAME_WIDTH: usize = 31;
 
-/// When, what part of the history, and what happened.
+/// An entry: time, part of the history, what happened, and its tone.
 type Entry = (UnixMillis, &'static str, String, Tone);
 
-/// The latest entries; nothing when there are none.
+/// The latest entries; empty when there are none.
 pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
     let mut all = entries(detail);
-    // Steps come before the events that report them, and these before the attempts: the sort keeps equals in order.
+    // Steps come before the events that report them, and these before the attempts: the sort is stable.
     all.sort_by_key(|(at, ..)| *at);
     if all.is_empty() {
         return String::new();

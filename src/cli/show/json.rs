@@ -1,5 +1,5 @@
-//! Everything known of a job and of its webhooks as one JSON object, written piece by piece: a job may have thousands of
-//! events with large bodies.
+//! Everything about a job and its webhooks as one JSON object, written piece by piece: a job may have thousands of events
+//! with large bodies.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::record::webhook::JobWebhookRecord;
 use crate::record::{DeliveryRecord, DetailRecord, EventRecord, ObservedRecord, SentRecord};
 use crate::store::{Attempt, JobDetail, Store, TimelineItem, WebhookHealth};
 
-/// Prints the object. What has happened since `detail` was read is left out, so that its parts fit each other.
+/// Prints the object. What happened after `detail` was read is left out, so that its parts are consistent.
 pub(super) async fn print(
     detail: &JobDetail,
     webhooks: &[(String, WebhookHealth)],
@@ -66,7 +66,7 @@ pub(super) async fn print(
     Ok(())
 }
 
-/// Lists inside of an object, one after the other.
+/// Lists in an object, one after the other.
 struct Lists<'a> {
     screen: &'a mut Screen,
     /// Ends the list that was begun before.
@@ -84,7 +84,7 @@ impl Lists<'_> {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.screen.text(",");
         }
-        // Records hold what can always be written.
+        // Records can always be written.
         let text = serde_json::to_string(record).unwrap_or_default();
         self.screen.piece(&text);
     }

@@ -48,7 +48,7 @@ const COLUMNS: Columns<'_> = Columns {
 struct Span {
     start: UnixMillis,
     end: UnixMillis,
-    /// Nobody saw the step start: it took this long or less.
+    /// The start was not seen: it took this long or less.
     at_most: bool,
 }
 
@@ -162,7 +162,8 @@ fn bar(span: Span, (start, end): (UnixMillis, UnixMillis), width: usize) -> Stri
     " ".repeat(before) + &"━".repeat(until.saturating_sub(before).max(1))
 }
 
-/// When a step was worked on, as far as it was seen; nothing for one that waits, was skipped, or was done at first sight.
+/// When a step was worked on, as far as it was seen; `None` for one that waits, was skipped, or was done when it was first
+/// seen.
 fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
     let job = &detail.summary;
     let open_end = job.finished_at.unwrap_or(now);
@@ -180,7 +181,7 @@ fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
         }
         StepState::Done | StepState::Failed => match (began, ended?) {
             (Some(began), ended) => (began, ended.observed_at, false),
-            // At first sight it was over: how long it took is not known.
+            // It was over when it was first seen: how long it took is not known.
             (None, ended) if ended.from.is_none() => return None,
             (None, ended) => (step.first_seen_at, ended.observed_at, true),
         },

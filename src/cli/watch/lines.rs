@@ -1,4 +1,4 @@
-//! A line for each change: of a job, of a step, of what a webhook answered.
+//! A line for each change of a job, a step or a delivery.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::core::job::{Failure, JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store, TransitionRow};
 
-/// Most jobs that have ended and are still read, since deliveries of theirs are pending.
+/// Most jobs that have ended and are still read, since they have pending deliveries.
 const MAX_OPEN: usize = 1000;
 
 /// Longest error that is shown, in characters.
@@ -63,7 +63,7 @@ struct DeliveryChange<'a> {
     error: Option<&'a str>,
 }
 
-/// What was printed of a job already.
+/// What was printed about a job.
 #[derive(Debug)]
 struct Printed {
     state: JobState,
@@ -148,7 +148,7 @@ impl Lines {
         let id = &job.summary.row.id;
         let printed = self.printed.get(id);
         let mut changes = Vec::new();
-        // Of a job that is read for the first time only what happened since the start is new.
+        // If the job is read for the first time, only changes since the start are new.
         let is_new = |at: UnixMillis| printed.is_some() || at >= self.began_at;
         if let Some(detail) = detail {
             let last = printed.map_or(0, |printed| printed.last_seq);
@@ -172,7 +172,7 @@ impl Lines {
                 failure: job.summary.failure.as_ref(),
                 last_error,
             });
-            // What was there at the start comes before what happens.
+            // The state at the start comes before all changes.
             let is_first = printed.is_none() && !row.state.is_final();
             changes.insert(if is_first { 0 } else { changes.len() }, of_job);
         }
@@ -194,7 +194,7 @@ impl Lines {
         let (mut last_seq, mut deliveries) = (job.last_seq, job.deliveries);
         if let Some(detail) = detail {
             attempts.extend(detail.attempts.iter().map(key));
-            // The details are younger than the rest, and are what was printed.
+            // The details were read after the rest, and were printed.
             last_seq = detail.transitions.last().map_or(0, |last| last.seq);
             deliveries.attempts = attempts.len() as u64;
         }

@@ -1,4 +1,4 @@
-//! What is on the screen at one moment: a line on the whole, and one or two for each job.
+//! One frame of the screen: a line with totals, and one or two for each job.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use crate::store::{DeliveryCounts, JobProgress, Overview};
 pub(super) const NO_DAEMON: &str =
     "no daemon follows this database; start it with: systemctl start jobtrackd";
 
-/// Columns of the widest bar, in a terminal of usual and of large width.
+/// Columns of the widest bar, in a terminal of usual width and in a wide one.
 const USUAL_BAR: usize = 12;
 const WIDE_BAR: usize = 24;
 
-/// A terminal of this many columns is wide.
+/// A terminal with this many columns is wide.
 const WIDE: usize = 120;
 
-/// What is shown.
+/// The content of a frame.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The jobs that were named on the command line; empty for all that run.
     pub(super) ids: Vec<JobId>,
     pub(super) jobs: Vec<JobProgress>,
     pub(super) overview: Overview,
-    /// No daemon follows them.
+    /// Whether no daemon follows them.
     pub(super) no_daemon: bool,
 }
 
 impl Frame {
-    /// How many of the jobs are in a state like this.
+    /// How many of the jobs are in such a state.
     pub(super) fn count(&self, wanted: impl Fn(JobState) -> bool) -> usize {
         let states = self.jobs.iter().map(|job| job.summary.row.state);
         states.filter(|state| wanted(*state)).count()
@@ -205,7 +205,7 @@ fn cell(job: &JobProgress, column: usize, width: usize, view: &View) -> Cell {
                 Some(end) => end.since(row.created_at),
                 None => view.now.since(since),
             };
-            // Without tenths, which would flicker.
+            // Without tenths of seconds, which would flicker.
             let whole = Duration::from_secs(took.as_secs());
             plain(text::brief(if whole.is_zero() { took } else { whole }))
         }

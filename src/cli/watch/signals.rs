@@ -1,4 +1,4 @@
-//! What reaches a program on a terminal from outside: signals, and a reader that goes away.
+//! Signals to a program on a terminal, and the end of its reader.
 
 use std::future::poll_fn;
 use std::io;
@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether the reader of standard output has gone; without this it goes unnoticed until the next write.
+/// Whether the reader of standard output has gone; otherwise that is noticed only at the next write.
 pub(in crate::cli) fn output_is_closed() -> bool {
     let out = io::stdout();
     let mut polled = [PollFd::new(&out, PollFlags::empty())];
@@ -23,7 +23,7 @@ pub(in crate::cli) fn output_is_closed() -> bool {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum Request {
-    /// An end.
+    /// To end.
     Stop,
     /// The terminal has another size.
     Redraw,

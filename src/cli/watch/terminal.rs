@@ -1,4 +1,4 @@
-//! A terminal that is drawn upon, and left as it was found.
+//! A terminal in which a screen is drawn, restored afterwards.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use crate::cli::screen::{Style, View, size_of};
 use crate::core::time::UnixMillis;
 
-/// The other screen, without a cursor; what is too long for a line is cut.
+/// The alternate screen, without a cursor; long lines are cut.
 const SHOW: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
 
-/// Everything back as it was.
+/// Restores the terminal.
 const LEAVE: &str = "\u{1b}[0m\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
 /// To the upper left corner.
@@ -30,7 +30,7 @@ const USUAL: (u16, u16) = (80, 24);
 /// The widest layout, in columns.
 const MAX_WIDTH: usize = 160;
 
-/// Drawn upon from [`Terminal::enter`] on until it is dropped, however that happens.
+/// A terminal that is taken by [`Terminal::enter`] and restored when this is dropped.
 pub(in crate::cli) struct Terminal {
     out: Arc<File>,
     style: Style,
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Terminal {
 }
 
 impl Terminal {
-    /// Begins. A panic, too, leaves the terminal before it prints anything.
+    /// Takes the terminal. A panic restores it before it prints anything.
     ///
     /// # Errors
     /// When the terminal cannot be written.
@@ -68,7 +68,7 @@ impl Terminal {
         self.write(SHOW)
     }
 
-    /// Gives it back.
+    /// Restores it.
     pub(super) fn leave(&mut self) {
         leave(&self.out, &self.is_shown);
     }
@@ -78,7 +78,7 @@ impl Terminal {
         size.unwrap_or(USUAL)
     }
 
-    /// The view for lines that fit the size as it is now.
+    /// The view for lines that fit the present size.
     pub(super) fn view(&self, now: UnixMillis) -> View {
         View {
             style: self.style,
@@ -87,7 +87,7 @@ impl Terminal {
         }
     }
 
-    /// Draws lines over what was there.
+    /// Draws lines over the previous ones.
     ///
     /// # Errors
     /// When the terminal cannot be written.
@@ -115,7 +115,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Gives the terminal back if it is shown. One that is gone needs nothing.
+/// Restores the terminal if it is taken. Errors do not matter: it may be gone.
 fn leave(mut out: &File, is_shown: &AtomicBool) {
     if is_shown.swap(false, Ordering::Relaxed) {
         let _ = out.write_all(LEAVE.as_bytes());

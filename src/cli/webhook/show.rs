@@ -35,7 +35,7 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-/// A webhook as the database and the configuration have it.
+/// A webhook in the database and the configuration.
 struct Webhook<'a> {
     name: &'a WebhookName,
     settings: Option<&'a WebhookSettings>,
@@ -135,7 +135,7 @@ impl<'a> Webhook<'a> {
         ConditionRecord::new(self.health, self.counts, view.now)
     }
 
-    /// Its health in one word with its tone, and a line that says more.
+    /// Its health in one word with its tone, and a line of details.
     fn health(&self, view: &View) -> (Cell, String) {
         let failed = |failures: u32| format!("{} in a row", count(u64::from(failures), "failure"));
         let word = HealthWord::of(self.health, view.now);

@@ -30,7 +30,7 @@ pub(super) struct DisableArgs {
     /// The webhook
     #[arg(value_name = "NAME")]
     name: String,
-    /// Why, for those who find it disabled
+    /// The reason, which is shown with the webhook
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Print one JSON object
@@ -41,10 +41,10 @@ pub(super) struct DisableArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("../help/webhook-move.txt").trim_end())]
 pub(super) struct MoveArgs {
-    /// The webhook that events are taken from
+    /// The webhook that has the events
     #[arg(value_name = "OLD")]
     from: String,
-    /// The webhook that they are sent to instead
+    /// The webhook that gets them
     #[arg(value_name = "NEW")]
     to: String,
     /// Print one JSON object
@@ -145,7 +145,7 @@ pub(super) async fn hand_over(
     })?;
     if configured.contains(&from) {
         screen.note(&format!(
-            "{from} is still in the configuration and gets what happens from now on"
+            "{from} is still in the configuration and gets new events"
         ));
     }
     Ok(())

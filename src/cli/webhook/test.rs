@@ -1,4 +1,4 @@
-//! `webhook test`: one signed sample, shown as it goes and as it is answered.
+//! `webhook test`: sends one signed sample, and shows the request and the answer.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(super) async fn run(
     });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
-        screen.note(&format!("the attempt was not written down: {error}"));
+        screen.note(&format!("the attempt was not recorded: {error}"));
     }
     match attempt.error {
         None => Ok(()),
@@ -134,7 +134,7 @@ fn meaning(report: &AttemptReport) -> &'static str {
         (AttemptResult::Delivered { .. }, _) => "an event would be delivered",
         (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => "the webhook would be disabled",
         (_, Some(Directive::AbortMessage)) => "the event would be given up, and the next one sent",
-        (AttemptResult::Throttled { .. }, None) => "the webhook would be left alone for so long",
+        (AttemptResult::Throttled { .. }, None) => "the webhook would be paused for that long",
         _ => "the event would be tried again by the schedule",
     }
 }

@@ -33,7 +33,7 @@ fn urls_are_https_or_http_where_that_is_harmless() {
             (
                 key,
                 "http://api.example",
-                &["http sends", "allow_http = true in ["],
+                &["over http", "allow_http = true in ["],
             ),
             (key, "http://localhost.example", &["allow_http"]),
             (key, "http://[::ffff:127.0.0.1]", &["allow_http"]),

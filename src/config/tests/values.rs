@@ -129,7 +129,11 @@ fn words_with_a_fixed_choice_name_the_nearest_one() {
             "everything",
             &["the events are job.completed, job.failed"],
         ),
-        ("webhooks.billing.events", "*,job.failed", &["stands alone"]),
+        (
+            "webhooks.billing.events",
+            "*,job.failed",
+            &["must be the only entry"],
+        ),
         ("webhooks.billing.events", "", &["the list is empty"]),
         (
             "status.listen",

@@ -26,7 +26,7 @@ impl Followed {
         let unseen = if polled {
             ""
         } else {
-            ", and no answer could be had after that"
+            ", and there was no answer after that"
         };
         let detail = format!("the job had not ended by {}{unseen}", self.deadline);
         Failure::decided(FailureKind::Expired, "Deadline passed", detail)
@@ -53,7 +53,7 @@ impl Poller {
             job.final_poll_until = Some(until);
             self.schedule.set_deadline(&id, None, Some(until));
             if matches!(job.state, State::Scheduled(_)) {
-                let earliest = job.not_before.unwrap_or(now).max(job.rest_until);
+                let earliest = job.not_before.unwrap_or(now).max(job.paused_until);
                 job.next_poll_at = now.max(earliest);
                 self.reschedule(&id);
             }
@@ -86,7 +86,7 @@ impl Poller {
                 let left = entry.due().saturating_duration_since(now);
                 let due = if held { wall } else { wall.plus(left) };
                 job.next_poll_at = due.max(job.not_before.unwrap_or(due));
-                job.rest_until = job.rest_until.min(job.next_poll_at);
+                job.paused_until = job.paused_until.min(job.next_poll_at);
             }
             if let Some(until) = job.final_poll_until.take_if(|_| job.deadline > wall) {
                 let deadline = Some(job.deadline);

@@ -47,7 +47,7 @@ pub(super) struct Followed {
     pub(super) progress: Progress,
     pub(super) hash: Option<u64>,
     /// Until when it is not polled because of a `Retry-After`.
-    pub(super) rest_until: UnixMillis,
+    pub(super) paused_until: UnixMillis,
     pub(super) next_poll_at: UnixMillis,
     pub(super) state: State,
 }
@@ -194,7 +194,7 @@ impl Poller {
             final_poll_until: None,
             progress: row.progress,
             hash: None,
-            rest_until: UnixMillis(0),
+            paused_until: UnixMillis(0),
             next_poll_at,
             state: State::Scheduled(entry),
         };

@@ -94,7 +94,7 @@ fn polled(id: &JobId, next: Next) -> Result<Result<Polled, PollError>, tokio::ta
             progress: Progress::default(),
             hash: None,
             is_current: true,
-            rest: Duration::ZERO,
+            pause: Duration::ZERO,
         },
         ended: false,
         next,

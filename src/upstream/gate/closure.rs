@@ -1,4 +1,4 @@
-//! What a closed gate is: why, until when, and which polls say nothing about the time after.
+//! What a closed gate is: why, until when, and which polls say nothing about the time after it closed.
 
 use tokio::time::Instant;
 
@@ -7,9 +7,10 @@ use crate::core::time::UnixMillis;
 /// Whether polls may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateState {
-    /// They may.
+    /// Yes.
     Open,
-    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`](super::Gate::changed) resolves when it moves earlier or later.
+    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`](super::Gate::changed) resolves when it
+    /// moves earlier or later.
     Closed {
         /// When it opens.
         until: Instant,
@@ -31,13 +32,13 @@ pub struct GateReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum GateReasonKind {
-    /// 429, or 503 with `Retry-After`, on a job's URL. Ends after a second, for one job may have been meant; if another
-    /// one is answered like that then, with the pause that was asked for, or after our own of 1 s doubling to 5 min. A poll
-    /// that was started later and is answered otherwise ends what was not asked for.
+    /// 429, or 503 with `Retry-After`, on a job's URL. Ends after a second, because it may concern only that job; if another
+    /// job is then answered the same way, after the pause the upstream asked for, or one of our own of 1 s doubling to
+    /// 5 min. A poll that was started later and is not throttled ends our own pause.
     Throttled,
     /// The token endpoint or a job's URL refused our credentials. Ends after 5 s doubling to 5 min.
     CredentialsRefused,
-    /// No token can be had just now. Ends when the next one may be asked for.
+    /// There is no token. Ends when the next one may be requested.
     TokenUnavailable,
 }
 
@@ -52,7 +53,7 @@ impl GateReasonKind {
         match self {
             Self::Throttled => "the upstream throttles us",
             Self::CredentialsRefused => "the upstream refuses our credentials",
-            Self::TokenUnavailable => "no token can be had",
+            Self::TokenUnavailable => "there is no token",
         }
     }
 }
@@ -60,12 +61,12 @@ impl GateReasonKind {
 /// Whether the upstream accepts our credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nothing yet. Also when the token endpoint grants a token after it had refused one.
+    /// Not known yet, or the token endpoint has granted a token after it had refused one.
     Unknown,
-    /// The latest word: a poll was answered.
+    /// They were accepted last: a poll was answered.
     Accepted,
-    /// The latest word: refused by the token endpoint, by 401 with a fresh token too while no other job was read with
-    /// either, or by 403 on a job while none was read with the same token. Left by a poll that was started later and was
+    /// They were refused last: by the token endpoint, by 401 with a fresh token too while no other job was read with
+    /// either, or by 403 on a job while none was read with the same token. Ended by a poll that was started later and was
     /// answered, or by one that read another job with the same token.
     Refused {
         /// Since when.

@@ -12,8 +12,7 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::upstream::pauses::{REFUSED, grown};
 
-/// So many polls in a row without an answer, or so many different jobs without a usable one, and the upstream counts as
-/// down.
+/// The upstream counts as down after this many polls in a row without an answer, or different jobs without a usable one.
 const DOWN_AFTER: usize = 3;
 
 /// What the end of one poll says about the upstream.
@@ -21,18 +20,18 @@ const DOWN_AFTER: usize = 3;
 pub(in crate::upstream) enum Signal {
     /// The job was read, with a token of this generation.
     Good { generation: u64 },
-    /// The API's own word that the job is not there, or never will be.
+    /// The API itself says that the job does not exist, or never will.
     Answered,
     /// The job's URL asked for fewer requests.
     Throttled { retry_after: Option<Duration> },
-    /// The job's URL refused our credentials, lately with a token of this generation.
+    /// The job's URL refused our credentials, last with a token of this generation.
     Refused { generation: u64 },
     /// There was no token, because the token endpoint refused us or for another reason; the next one may be requested at
     /// `retry_at`.
     NoToken { retry_at: Instant, refused: bool },
-    /// 403 on a job with a token of this generation, which no job was read with.
+    /// 403 on a job with a token of this generation, with which no job was read.
     Forbidden { generation: u64 },
-    /// No answer of the job's URL, or 5xx: it may be down.
+    /// No answer of the job's URL, or 5xx: the upstream may be down.
     Trouble,
     /// An answer that is not the job; that may be the fault of this job alone.
     Unusable,
@@ -77,7 +76,7 @@ struct CredentialState {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Refuser {
-    /// A granted token then takes it back.
+    /// Ended by the next token that is granted.
     TokenEndpoint,
     /// This job's URL, with a token of this generation.
     Job(JobId, u64),
@@ -93,7 +92,7 @@ impl Default for CredentialState {
     }
 }
 
-/// What is wrong just now, for the log.
+/// What is wrong now, for the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Episodes {
     pub(super) throttled: Option<Closure>,
@@ -139,8 +138,8 @@ impl Machine {
         &self.throttling
     }
 
-    pub(super) fn rest(&mut self, until: Instant) {
-        self.throttling.rest(until, Ticket(self.last));
+    pub(super) fn pause_until(&mut self, until: Instant) {
+        self.throttling.pause_until(until, Ticket(self.last));
     }
 
     pub(super) fn resume(&mut self) {
@@ -190,7 +189,7 @@ impl Machine {
                 reasons.push(format!("{sentence}; no polls for {wait}{remedy}: {detail}"));
             } else if reason.kind == GateReasonKind::Throttled {
                 reasons.push(format!(
-                    "{sentence}, and has answered no poll since: {detail}"
+                    "{sentence} and has answered no poll since: {detail}"
                 ));
             }
         }
@@ -274,10 +273,10 @@ impl Machine {
         detail.clone_into(&mut self.trouble);
     }
 
-    /// Our credentials were taken; `read`: for this job, with a token of this generation.
+    /// Our credentials were accepted; `read`: for this job, with a token of this generation.
     fn read(&mut self, ticket: Ticket, read: Option<(&JobId, u64)>) {
         let state = &mut self.credentials;
-        // What refused one job and reads another with the same token, in whatever order, is that job's trouble.
+        // One job refused and another read with the same token, in either order: the refused job is the reason.
         let of_one_job = match (&state.by, read) {
             (Some(Refuser::Job(refused, with)), Some((job, generation))) => {
                 refused != job && *with == generation

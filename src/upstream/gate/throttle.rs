@@ -1,5 +1,5 @@
-//! What a throttled poll means for all others: little, until another job is throttled too (docs/jobs.md, "Errors of one
-//! job delay that job").
+//! What a throttled poll means for all other polls: little, until another job is throttled too (docs/jobs.md, "Errors of
+//! one job delay that job").
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::closure::{Closure, GateReasonKind, Moment, Ticket, extend, is_later};
 use crate::core::job::JobId;
 use crate::upstream::pauses::{THROTTLED, grown, lengthened};
 
-/// The others wait so long when one job was throttled; then another one is polled on trial.
+/// How long all others wait when one job was throttled; then another one is polled on trial.
 const ALONE: Duration = Duration::from_secs(1);
 
 /// The throttling since the last answer that was not throttled.
@@ -18,7 +18,7 @@ pub(super) struct Throttling {
     closure: Option<Closure>,
     /// The only job that was throttled, unless others were too.
     alone: Option<JobId>,
-    /// How many pauses in a row all have kept.
+    /// How many pauses of all jobs there were in a row.
     pauses: u32,
 }
 
@@ -37,7 +37,7 @@ impl Throttling {
         self.closure.as_ref()
     }
 
-    /// The job whose throttling nobody else has confirmed.
+    /// The job that was throttled, while no other was.
     pub(super) fn alone(&self) -> Option<&JobId> {
         self.alone.as_ref()
     }
@@ -56,7 +56,7 @@ impl Throttling {
             self.close(poll, until, until, later);
             return;
         }
-        // What was under way already, or is this job once more, confirms nothing.
+        // A poll that was in flight already, or one of the same job, confirms nothing.
         if let Some(alone) = &self.alone
             && (!later || alone == poll.job)
         {
@@ -75,7 +75,7 @@ impl Throttling {
         self.close(poll, until, earliest, later);
     }
 
-    /// A poll brought anything but a throttling.
+    /// A poll was not throttled.
     pub(super) fn answered(&mut self, ticket: Ticket, now: Instant) {
         if !is_later(ticket, self.closure.as_ref()) {
             return;
@@ -90,14 +90,14 @@ impl Throttling {
         }
     }
 
-    /// All wait until then, because the upstream asked for it earlier: before this process began, or another configuration.
-    pub(super) fn rest(&mut self, until: Instant, last: Ticket) {
+    /// All wait until then, because the upstream asked for it earlier: before this process or this configuration began.
+    pub(super) fn pause_until(&mut self, until: Instant, last: Ticket) {
         self.alone = None;
-        let detail = "it asked earlier to be left alone";
+        let detail = "it asked for a pause earlier";
         self.closure = Some(Closure::new(GateReasonKind::Throttled, detail, until, last));
     }
 
-    /// Nobody waits any longer.
+    /// Ends every wait.
     pub(super) fn resume(&mut self) {
         *self = Self::default();
     }

@@ -5,10 +5,10 @@ use crate::core::job::JobId;
 /// Most jobs that are remembered to have been read with a token.
 const REMEMBERED: usize = 3;
 
-/// So many different jobs refused in a row, with none read between, speak against a token that others were read with.
+/// A token with which others were read is given up after this many different jobs refused in a row, with none read between.
 const FEWEST_REFUSED: usize = 3;
 
-/// Most that it ever takes; it doubles each time a fresh token did not help.
+/// The same at most: the number doubles each time a fresh token did not help.
 const MOST_REFUSED: usize = 96;
 
 /// What a refusal is attributed to.
@@ -16,7 +16,7 @@ const MOST_REFUSED: usize = 96;
 pub(in crate::upstream) enum Attribution {
     /// Others are read with the same token.
     Job,
-    /// It is not good any more; the next one may be.
+    /// It is no longer good; the next one may be.
     Token,
     /// Another token would not help, or did not.
     Credentials,
@@ -38,7 +38,7 @@ pub(super) struct Reads {
     on_trial: Option<JobId>,
 }
 
-/// The jobs that were read with one token, and whether that was the last that was heard of each: not refused since.
+/// The jobs that were read with one token, and for each whether it was not refused since.
 #[derive(Debug, Default, Clone)]
 struct ReadWith {
     generation: u64,
@@ -94,7 +94,7 @@ impl Reads {
         if !read_another {
             return Attribution::Credentials;
         }
-        // What refuses it with both tokens says nothing against the second, which is as good as the first was.
+        // A job refused with both tokens says nothing against the second, which is as good as the first was.
         if self.current.generation == second && self.previous.generation == first {
             for (job, _) in self.previous.jobs.iter().filter(|(_, is_good)| *is_good) {
                 self.current.add(job);

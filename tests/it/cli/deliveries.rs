@@ -65,7 +65,11 @@ async fn an_event_is_given_up_by_its_id_and_everything_of_a_webhook_by_its_name(
     let expected = json!({"event_id": id, "webhook": "billing", "deliveries": 1});
     assert_eq!(said.json(), [expected]);
     let again = shell.run(&["deliveries", "give-up", &id]).done();
-    assert!(again.out.contains("nothing of that waits"), "{}", again.out);
+    assert!(
+        again.out.contains("no such delivery waits"),
+        "{}",
+        again.out
+    );
     let listed = shell
         .run(&["deliveries", "--state", "exhausted", "--json"])
         .done()

@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
         "empty",
         &["list"],
         1,
-        &["has schema 0 and this program wants", "jobtrackd migrate"],
+        &["has schema 0 and this program needs", "jobtrackd migrate"],
     ),
     (
         "newer",

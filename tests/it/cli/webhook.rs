@@ -142,7 +142,7 @@ async fn a_test_that_is_not_taken_is_a_failure_that_says_why() {
         said.err
     );
     assert!(
-        said.err.contains("the attempt was not written down"),
+        said.err.contains("the attempt was not recorded"),
         "{}",
         said.err
     );

@@ -143,7 +143,7 @@ fn what_is_wrong_with_a_file_of_headers_is_named_by_its_line_and_not_shown() {
         ),
         (
             format!("X-ONE: {CANARY}"),
-            "x-one stands in headers, too; keep one of them",
+            "x-one is in headers, too; keep one of them",
         ),
         (many, "22 headers are too many; write at most 20"),
         ("\n".to_owned(), "there is nothing in it"),
@@ -173,7 +173,7 @@ fn what_is_wrong_with_the_file_of_a_url_is_named_and_not_shown() {
         (format!("\"https://a.example/{CANARY}\""), "not a valid URL"),
         (
             format!("http://a.example/{CANARY}"),
-            "http sends everything readable",
+            "others can read what is sent over http",
         ),
         (format!("https://{CANARY}@a.example/"), "has no user"),
         (format!("https://a.example/#{CANARY}"), "no fragment"),

@@ -39,7 +39,7 @@ async fn an_event_that_is_not_wanted_is_given_up_and_the_next_one_goes() {
     let rows = world
         .rows("SELECT state, attempts, retries_used, last_error FROM deliveries ORDER BY sequence")
         .await;
-    let unwanted = "status: 422 Unprocessable Entity; the webhook wants this event no more";
+    let unwanted = "status: 422 Unprocessable Entity; the webhook does not want this event";
     assert_eq!(rows[0], ["exhausted", "1", "0", unwanted]);
     assert_eq!(
         rows[1],

@@ -5,8 +5,8 @@ use super::{HOUR, MINUTE, SECOND, delivering_world, done};
 const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_a_hold_and_a_rest_wait_no_longer_than_they_can_at_most() {
-    // A retry waits for its longest entry, a hold for five minutes, a rest for a day; and once as long until it is noticed.
+async fn a_retry_a_hold_and_a_pause_wait_no_longer_than_they_can_at_most() {
+    // A retry waits for its longest entry, a hold for five minutes, a pause for a day; and once as long until it is noticed.
     for (answers, jobs, longest) in [
         (&[(500, "")][..], 1, 3 * MINUTE),
         (&[(500, ""); 3], 3, 10 * MINUTE),

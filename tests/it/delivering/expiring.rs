@@ -145,7 +145,7 @@ async fn one_that_waits_behind_a_failing_event_expires_without_an_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn the_fallback_of_a_webhook_that_cannot_get_an_event_in_time_gets_it_at_once() {
-    // A rest beyond the expiry, and a wish to hear no more of it.
+    // A pause beyond the expiry, and a wish to hear no more of it.
     for (status, header) in [
         (429, ("retry-after", "3600")),
         (500, ("webhook-delivery", "abort-message")),

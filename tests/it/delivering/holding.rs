@@ -261,7 +261,7 @@ async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_webhook_that_asks_for_a_rest_is_probed_when_it_is_over() {
+async fn a_held_webhook_that_asks_for_a_pause_is_probed_when_it_is_over() {
     let lines = "events = [\"job.completed\"]\nretry = [\"5s\", \"5s\"]\nmax_in_flight = 1";
     let mut world = delivering_world(lines, "").await;
     world.sink.reply_in_turn("all", &[(500, ""); 5]);

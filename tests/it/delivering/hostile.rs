@@ -66,10 +66,10 @@ fn receivers() -> Vec<(&'static str, Reply, &'static str, &'static str)> {
             "http: ",
         ),
         (
-            "rests-for-ever",
+            "pauses-for-ever",
             whole("HTTP/1.1 429 No\r\nretry-after: 99999999999\r\ncontent-length: 0\r\n\r\n"),
             "429",
-            "throttled: 429, wants 86400 s of rest",
+            "throttled: 429, asks for a pause of 86400 s",
         ),
     ]
 }
@@ -83,7 +83,7 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
         // What hangs is tried once: each time takes two seconds of real time.
         let retry = match name {
             "resets-when-it-is-done" => "[\"30s\", \"30s\"]",
-            "rests-for-ever" => "[\"1d\"]",
+            "pauses-for-ever" => "[\"1d\"]",
             _ => "[]",
         };
         let lines = format!("events = [\"job.completed\"]\nretry = {retry}");
@@ -122,7 +122,7 @@ async fn hostile_receivers_get_what_they_deserve_and_the_good_one_everything_at_
         .await;
     let of = |name: &str| states.iter().find(|row| row[0] == name).unwrap()[1].as_str();
     assert_eq!(of("resets-when-it-is-done"), "exhausted");
-    assert_eq!(of("rests-for-ever"), "pending");
+    assert_eq!(of("pauses-for-ever"), "pending");
     assert_eq!(of("drips"), "delivered");
     let resets = listening[6].requests();
     assert_eq!(resets.len(), 3, "it had them, and is delivered again");

@@ -131,7 +131,7 @@ async fn an_answer_that_is_cut_off_is_no_reason_to_send_it_twice() {
     let (status, body) = answer(&mut world, "j", json!(["1234"])).await;
     assert_eq!(status, 502, "{body}");
     let detail = body["data"][0]["detail"].as_str().unwrap();
-    assert!(detail.contains("may have the answers"), "{detail}");
+    assert!(detail.contains("may have received the answers"), "{detail}");
     assert_eq!(relayed(&world).len(), 1);
     world.until_ended(MINUTE).await;
 }

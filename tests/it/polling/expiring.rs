@@ -221,7 +221,10 @@ async fn a_look_that_cannot_be_had_is_waited_for_five_minutes() {
     for id in ["hung", "throttled", "broken"] {
         assert_failed(&world, id, "expired", 360_000).await;
         let detail = failure(&world, id).await["detail"].to_string();
-        assert!(detail.contains("no answer could be had"), "{id}: {detail}");
+        assert!(
+            detail.contains("there was no answer after that"),
+            "{id}: {detail}"
+        );
     }
 }
 

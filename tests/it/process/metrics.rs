@@ -254,7 +254,7 @@ async fn trouble_with_the_upstream_is_counted_and_so_are_reloads() {
     program.says("the configuration was read again").await;
     house.set("upstream", "api_key", "");
     program.signal(Signal::HUP);
-    program.says("the configuration was not taken").await;
+    program.says("the configuration was refused").await;
     let reloads = [
         (r#"jobtrackd_reloads_total{outcome="taken"}"#, 1.0),
         (r#"jobtrackd_reloads_total{outcome="refused"}"#, 1.0),

@@ -90,7 +90,10 @@ async fn answers_reach_the_api_with_the_daemon_down_and_the_next_start_polls_at_
     house.sql(later).await;
     let (code, out, err) = run(&house, &["m", "Basiq", "AU00002"], "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.contains("the API took the answers: HTTP 202"), "{out}");
+    assert!(
+        out.contains("the API accepted the answers: HTTP 202"),
+        "{out}"
+    );
     assert!(out.contains("\"id\":\"m\""), "{out}");
     assert!(out.contains("jobtrackd show m"), "{out}");
     assert_eq!(relayed(&house), (1, Some("u1".to_owned())));
@@ -177,7 +180,7 @@ async fn on_a_terminal_each_input_is_asked_for_and_nothing_typed_is_shown() {
     pty.types("Basik\u{7f}q\n");
     pty.shows("Your\\u{7} bank?:").await;
     pty.types("AU00002\n");
-    pty.shows("the API took the answers").await;
+    pty.shows("the API accepted the answers").await;
     let (ended, left) = pty.ended().await;
     let text = left.raw;
     assert_eq!(ended.code(), Some(0), "{text}");

@@ -7,7 +7,7 @@ use super::program::Program;
 use crate::support::waiting::until;
 
 const TAKEN: &str = "the configuration was read again";
-const REFUSED: &str = "the configuration was not taken; the old one stays";
+const REFUSED: &str = "the configuration was refused; the old one stays in use";
 const RESTART: &str = "this setting has changed and needs a restart";
 
 async fn reload(program: &Program, times: usize) {

@@ -100,7 +100,7 @@ async fn only_one_of_two_starts_takes_a_socket_and_the_file_of_another_is_not_re
     let lock = fs::File::open(folder.path()).unwrap();
     lock.lock().unwrap();
     let text = refusal(&path).await;
-    assert!(text.contains("just now; start again"), "{text}");
+    assert!(text.contains("in this folder; start again"), "{text}");
     drop(lock);
 
     let first = Listener::bind(&listen).await.unwrap();

@@ -57,7 +57,7 @@ async fn a_webhook_that_an_operator_disables_gets_nothing_until_it_is_enabled() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hold_and_a_rest_end_when_an_operator_says_so() {
+async fn a_hold_and_a_pause_end_when_an_operator_says_so() {
     for answer in [(500, ""), (429, "86400")] {
         let lines = "events = [\"job.completed\"]\nretry = [\"1d\"]\nmax_in_flight = 1";
         let mut world = delivering_world(lines, "").await;

@@ -97,7 +97,7 @@ async fn every_attempt_is_kept_and_the_delivery_shows_the_last() {
 }
 
 #[tokio::test]
-async fn a_rest_pauses_the_webhook_and_costs_no_entry() {
+async fn a_pause_holds_back_the_webhook_and_costs_no_entry() {
     let bench = two_events().await;
     assert_eq!(health(&bench, "w").await, WebhookHealth::default());
     let head = bench.heads("w").await.remove(0);
@@ -176,7 +176,7 @@ async fn what_was_under_way_when_the_webhook_was_disabled_counts_when_it_was_a_2
         (
             AfterAttempt::Again(t(60)),
             DeliveryState::Disabled,
-            Some("throttled: 429, wants 60 s of rest"),
+            Some("throttled: 429, asks for a pause of 60 s"),
         ),
         (
             AfterAttempt::Disabled,

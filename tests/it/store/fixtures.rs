@@ -121,7 +121,7 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
         },
         job_id: due.job_id.clone(),
         after,
-        rest: match after {
+        pause: match after {
             AfterAttempt::Again(until) => Some(until.since(T0.plus(TOOK))),
             _ => None,
         },

@@ -15,7 +15,7 @@ async fn the_check_says_precisely_what_is_wrong() {
     let checked = client_of(&good, basiq("a2V5")).check().await.unwrap();
     assert_eq!(
         checked.summary,
-        "a token was granted and is taken; a job that is not there is answered HTTP 404, as it should"
+        "a token was granted and is accepted; a job that does not exist is answered HTTP 404, as expected"
     );
 
     let bad_key = refusing(
@@ -68,7 +68,7 @@ async fn a_page_a_wrong_path_and_a_success_for_what_is_not_there_are_not_the_api
         (
             200,
             JOB.to_owned(),
-            "a job that is not there is answered with success",
+            "a job that does not exist is answered with success",
         ),
         (404, login.clone(), "HTTP 404, not in the API's own words"),
         (404, String::new(), "HTTP 404, not in the API's own words"),

@@ -30,8 +30,8 @@ fn context(used: u32, schedule: &[Duration]) -> RetryContext<'_> {
         schedule,
         expires_at: None,
         due: NOW,
-        rested: Duration::ZERO,
-        empty_rests: 0,
+        paused: Duration::ZERO,
+        empty_pauses: 0,
     }
 }
 
@@ -77,17 +77,17 @@ fn a_probe_before_the_event_is_due_uses_up_no_entry_and_changes_no_time() {
 fn a_pause_uses_up_no_entry_and_is_never_shortened() {
     let schedule = seconds(&[60, 3600]);
     let decision = after_attempt(&throttled(120), None, &context(2, &schedule), NOW, 0.0);
-    let rest = Some(Duration::from_secs(120));
+    let pause = Some(Duration::from_secs(120));
     let after = AfterAttempt::Again(later(120));
-    assert_eq!(decision, Decision { after, rest });
+    assert_eq!(decision, Decision { after, pause });
 }
 
 #[test]
 fn pauses_as_long_as_the_whole_schedule_use_up_its_entries() {
     let schedule = seconds(&[60, 240]);
-    let after = |used, rested| {
+    let after = |used, paused| {
         let context = RetryContext {
-            rested: Duration::from_secs(rested),
+            paused: Duration::from_secs(paused),
             ..context(used, &schedule)
         };
         after_attempt(&throttled(100), None, &context, NOW, 0.0).after
@@ -103,16 +103,16 @@ fn pauses_as_long_as_the_whole_schedule_use_up_its_entries() {
 #[test]
 fn pauses_of_zero_length_double_up_to_five_minutes() {
     let schedule = seconds(&[86_400]);
-    let rests = (0..11).map(|empty_rests| {
+    let pauses = (0..11).map(|empty_pauses| {
         let context = RetryContext {
-            empty_rests,
+            empty_pauses,
             ..context(0, &schedule)
         };
         let decision = after_attempt(&throttled(0), None, &context, NOW, 0.0);
-        decision.rest.unwrap().as_secs()
+        decision.pause.unwrap().as_secs()
     });
     let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300];
-    assert_eq!(rests.collect::<Vec<_>>(), expected);
+    assert_eq!(pauses.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn attempt(job_id: &JobId, after: AfterAttempt, is_probe: bool) -> HealthEvidenc
         is_probe,
         failed_before: false,
         after,
-        rest: None,
+        paused_until: None,
     }
 }
 
@@ -140,21 +140,21 @@ fn it_ramps_up_in_powers_of_two_and_failures_of_three_jobs_in_a_row_hold_it_agai
 
 #[test]
 fn a_pause_is_neither_failure_nor_success() {
-    let rest = |health: Health| {
+    let pause = |health: Health| {
         let is_probe = health.hold().is_some();
         let job = job("a");
-        let rested = HealthEvidence {
-            rest: Some(later(120)),
+        let after_pause = HealthEvidence {
+            paused_until: Some(later(120)),
             ..attempt(&job, AfterAttempt::Again(later(120)), is_probe)
         };
-        health.after(&rested, 8, NOW)
+        health.after(&after_pause, 8, NOW)
     };
     let ready = step(Health::default(), "b", RETRY);
-    assert_eq!(rest(ready.clone()), ready);
-    assert_eq!(rest(ramping(2, 1)), ramping(2, 1));
-    let rested = rest(held());
-    assert_eq!(rested.hold().unwrap().probe_at, Some(later(120)));
-    assert_eq!(rested.failures(), 3);
+    assert_eq!(pause(ready.clone()), ready);
+    assert_eq!(pause(ramping(2, 1)), ramping(2, 1));
+    let after_pause = pause(held());
+    assert_eq!(after_pause.hold().unwrap().probe_at, Some(later(120)));
+    assert_eq!(after_pause.failures(), 3);
 }
 
 #[test]

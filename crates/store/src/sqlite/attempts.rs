@@ -19,8 +19,8 @@ use jobtrackd_core::time::UnixMillis;
 /// Latest events whose attempts are read.
 const LATEST_EVENTS: i64 = 10_000;
 
-/// A 2xx counts even when the webhook was disabled or the event given up while it was under way. One that is not a head any
-/// more, because an earlier event is replayed meanwhile, waits for that one.
+/// A 2xx counts even when the webhook was disabled or the event given up during the attempt. A delivery that is no longer a
+/// head, because an earlier event is replayed meanwhile, waits for that one.
 pub(super) const RECORD_OUTCOMES: &str = "
     UPDATE deliveries SET
         state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'
@@ -28,7 +28,7 @@ pub(super) const RECORD_OUTCOMES: &str = "
         attempts = v.value ->> 'number',
         last_attempt_at = v.value ->> 'started_at',
         retries_used = retries_used + (v.value ->> 'entries'),
-        rested_ms = rested_ms + (v.value ->> 'rest_ms'),
+        rested_ms = rested_ms + (v.value ->> 'pause_ms'),
         next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
                                THEN v.value ->> 'next_attempt_at' END,
         expired_at = CASE WHEN v.value ->> 'state' = 'delivered' THEN NULL
@@ -50,7 +50,7 @@ pub(super) const RECORD_ATTEMPTS: &str = "
            value ->> 'answer', value ->> 'answer_cut'
     FROM json_each(?1)";
 
-/// The parts are bounded each by an index; a test's attempts are few and found by the beginning of their ids.
+/// Each part is bounded by an index; attempts of tests are few and found by the prefix of their ids.
 pub(super) const LATEST_ATTEMPTS: &str = "
     SELECT * FROM (
         SELECT a.* FROM events AS e CROSS JOIN attempts AS a ON a.event_id = e.id AND a.webhook = ?1
@@ -70,7 +70,7 @@ impl Store {
         self.all(query).await
     }
 
-    /// Keeps an attempt of a test.
+    /// Records an attempt of a test.
     ///
     /// # Errors
     /// When the database cannot be written.
@@ -81,7 +81,7 @@ impl Store {
     }
 }
 
-/// What became of the attempts of a batch.
+/// The result of recording the attempts of a batch.
 #[derive(Default)]
 pub(super) struct RecordedAttempts {
     /// The lanes whose head may have changed.
@@ -90,7 +90,7 @@ pub(super) struct RecordedAttempts {
     pub(super) unexpected: HashSet<(String, WebhookName, u32)>,
 }
 
-/// Records attempts and what follows from them. Those that are not their delivery's next one do nothing, and are named.
+/// Records attempts and what follows from them, except those that are not their delivery's next one, which are returned.
 pub(super) async fn record_attempts(
     connection: &mut SqliteConnection,
     attempts: &[FinishedAttempt],
@@ -149,7 +149,7 @@ fn key(attempt: &Attempt) -> (&str, &str, u32) {
     )
 }
 
-/// What an attempt makes of its delivery.
+/// The state of a delivery after an attempt.
 #[derive(Serialize)]
 struct Outcome<'a> {
     event_id: &'a str,
@@ -160,7 +160,7 @@ struct Outcome<'a> {
     error: Option<&'a str>,
     state: DeliveryState,
     entries: u8,
-    rest_ms: i64,
+    pause_ms: i64,
     next_attempt_at: Option<UnixMillis>,
     delivered_at: Option<UnixMillis>,
     expired_at: Option<UnixMillis>,
@@ -188,7 +188,7 @@ impl<'a> Outcome<'a> {
             error: attempt.error.as_deref(),
             state,
             entries,
-            rest_ms: millis(finished.rest.unwrap_or_default()),
+            pause_ms: millis(finished.pause.unwrap_or_default()),
             next_attempt_at,
             delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
             expired_at: (*after == AfterAttempt::Expired).then_some(ended_at),

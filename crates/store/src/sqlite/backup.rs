@@ -1,8 +1,8 @@
-//! A copy of the database in use, put in place when it is whole.
+//! A copy of the database in use, which gets its name when it is complete.
 //!
-//! The place of the copy may be one that only root may write, and root should not open the database, whose folder others
-//! may write. So the two are apart: whoever may write there prepares the place and fills it at the end, and whoever may
-//! read the database makes the copy in between.
+//! The copy may be in a folder that only root may write, and root should not open the database, whose folder others may
+//! write. So there are three steps: a process that may write the folder prepares it, one that may read the database makes
+//! the copy, and the first one gives the copy its name.
 
 use std::fs::{Metadata, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
@@ -17,22 +17,22 @@ use super::staging::{At, CopyError, Entry, Staging, refusal};
 use super::store::Store;
 use jobtrackd_clock::Clock;
 
-/// How the folder's name begins in which a copy is made; a process that is killed leaves it behind.
+/// Prefix of the folder in which a copy is made; a process that is killed leaves it behind.
 const STAGING: &str = ".jobtrackd-backup-";
 
-/// Where a copy is to be, and a folder beside it in which it is made. Dropping it leaves nothing behind.
+/// The name of the copy, and a folder beside it in which it is made. Dropping this removes the folder.
 #[derive(Debug)]
 pub struct BackupTarget {
     entry: Entry,
     replace: bool,
     staging: Staging,
-    /// Whose the copy is to be.
+    /// The owner of the copy.
     owner: Metadata,
 }
 
 impl BackupTarget {
-    /// Checks whether a copy of `database` may be put at `target`, with `replace` in the place of another file. `writer`
-    /// is the user and group that will make the copy, when that is not this process as it is.
+    /// Checks whether a copy of `database` may be put at `target`, with `replace` over another file. `writer` is the user
+    /// and group that will make the copy, when this process will not.
     ///
     /// # Errors
     /// When `target` belongs to the database or is not a name for a copy, or its folder cannot be written.
@@ -57,14 +57,14 @@ impl BackupTarget {
         })
     }
 
-    /// Gives the copy its name. It appears there whole, with mode 0600.
+    /// Gives the copy its name at once, with mode 0600.
     ///
     /// # Errors
     /// When it cannot; nothing is left behind then.
     pub fn put(self) -> Result<(), CopyError> {
         let (user, group) = (self.owner.uid(), self.owner.gid());
         if self.staging.owner()?.uid() != user {
-            // From here on whoever made the copy can put nothing else in its place.
+            // From here on the other process cannot replace the copy.
             self.staging.give(user, group)?;
             let path = &self.staging.file.path;
             let file = self.staging.file.open()?;
@@ -83,11 +83,11 @@ impl BackupTarget {
 }
 
 impl Store {
-    /// Makes the copy of the database in `database` for `target`, beside whoever reads and writes it. The copy is one file
-    /// that needs nothing beside it; [`BackupTarget::put`] gives it its name. Ends early once `stop` is cancelled.
+    /// Makes the copy of the database in `database` for `target`, while others may read and write it. The copy is a single
+    /// file, without a log; [`BackupTarget::put`] gives it its name. Ends early once `stop` is cancelled.
     ///
     /// # Errors
-    /// When there is no database of jobtrackd, or the copy cannot be written or is not whole.
+    /// When there is no database of jobtrackd, or the copy cannot be written or is damaged.
     pub async fn back_up(
         database: DatabaseFile<'_>,
         target: &BackupTarget,

@@ -1,7 +1,7 @@
 //! Many rows in one statement, as one JSON parameter.
 //!
-//! JSON is in memory several times over, and takes SQLite long to read. So each statement takes a limited number of rows, and
-//! a long text goes beside them: a text that is a parameter of its own is just copied.
+//! JSON is in memory several times, and SQLite reads it slowly. So each statement takes a limited number of rows, and a
+//! long text is a separate parameter, which is just copied.
 
 use std::mem::{replace, take};
 
@@ -19,7 +19,7 @@ const LONG: usize = 4 << 10;
 /// Most bytes of rows in the JSON of one statement (512 KiB), unless a single row has more.
 const CHUNK: usize = 512 << 10;
 
-/// Something that was observed of a job, with one text that may be long.
+/// Something that was observed about a job, with one text that may be long.
 #[derive(Serialize)]
 pub(super) struct Observed<'a, T> {
     job_id: &'a JobId,

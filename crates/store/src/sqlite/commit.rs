@@ -18,9 +18,9 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::Event;
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
-use jobtrackd_core::transition::{KnownStep, Transition};
+use jobtrackd_core::transition::{RecordedStep, Transition};
 
-/// What is written of a [`ScheduleUpdate`](crate::ScheduleUpdate).
+/// The columns of a [`ScheduleUpdate`](crate::ScheduleUpdate).
 macro_rules! schedule_columns {
     () => {
         "
@@ -54,7 +54,7 @@ pub(super) const RECORD_JOBS: &str = concat!(
     RETURNING jobs.id"
 );
 
-/// A step is updated exactly when it has a transition: a result whose text alone differs is kept, but is not an update.
+/// A step is updated exactly when it has a transition: a result that differs only in its text is stored, but is not an update.
 pub(super) const RECORD_STEPS: &str = "
     INSERT INTO steps (job_id, title, occurrence, position, status, result, first_seen_at, updated_at, delayed,
                        challenge, challenge_expires_at, challenge_response_url)
@@ -118,8 +118,7 @@ impl Store {
     /// Commits everything in the batch in one transaction.
     ///
     /// # Errors
-    /// Nothing of the batch is recorded then. [`is_temporary`](crate::StoreError::is_temporary) says whether trying again
-    /// makes sense.
+    /// Nothing of the batch is recorded then. [`is_temporary`](crate::StoreError::is_temporary) says whether to try again.
     pub async fn commit(&self, batch: &Batch) -> Result<Committed> {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
@@ -223,7 +222,7 @@ fn job(each: &Recordable) -> Observed<'_, ObservedJob<'_>> {
 struct ObservedStep<'a> {
     changed: bool,
     #[serde(flatten)]
-    step: &'a KnownStep,
+    step: &'a RecordedStep,
 }
 
 fn steps(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedStep<'_>>> {

@@ -1,5 +1,4 @@
-//! Copies of SQLite files, and what is checked before they are trusted: one of the database in use, whoever is writing to
-//! it meanwhile, and one of a file that nobody uses.
+//! Copies of SQLite files, and how they are checked: of the database while it is in use, and of a file that is not.
 
 use std::path::Path;
 
@@ -15,7 +14,7 @@ use super::staging::{At, CopyError, Entry, Staging, refusal};
 use super::store::{execute, integer, query, value};
 use crate::{Result, StoreError};
 
-/// So often, in steps of SQLite's virtual machine, it checks whether to go on.
+/// How often SQLite checks whether to stop, in steps of its virtual machine.
 const STEPS: i32 = 10_000;
 
 /// One row with "ok", or the first thing that is wrong.
@@ -34,9 +33,8 @@ pub struct Copied {
     pub schema: i64,
 }
 
-/// Copies the database in use at `from` into `staged`, beside whoever has it open, checks that the copy is whole and
-/// makes it outlast a power cut. It is one file, which only its owner can read. Errors call it `target`, which it is to
-/// become.
+/// Copies the database in use at `from` into `staged`, while others have it open, checks the copy and flushes it to the
+/// disk. It is one file, which only its owner can read. Errors call it `target`, the name it will get.
 pub(super) async fn copy(
     from: &Entry,
     staged: &Staging,
@@ -53,13 +51,11 @@ pub(super) async fn copy(
     let file = staged.create("")?;
     let copied = vacuum(&original, into, stop).await;
     copied.map_err(explained(&from.path, target, |reason| {
-        format!("cannot copy {from_path} to {target_path}: {reason}; look at both disks")
+        format!("cannot copy {from_path} to {target_path}: {reason}; check both disks")
     }))?;
     let examined = examine(&plain_options(into).read_only(true), into, true, stop).await;
     let (found, jobs) = examined.map_err(explained(&from.path, target, |reason| {
-        format!(
-            "the copy for {target_path} is not whole: {reason}; look at its disk, and try again"
-        )
+        format!("the copy for {target_path} is damaged: {reason}; check its disk, and try again")
     }))?;
     if found != schema {
         return Err(refusal!(
@@ -87,8 +83,8 @@ fn options_of(from: &Entry) -> Result<SqliteConnectOptions, CopyError> {
     Ok(plain_options(path))
 }
 
-/// Folds the log of the staged copy of `from` into its file, and checks that it is a whole database of ours. Errors
-/// call it `from`, and `target` what it is to become.
+/// Folds the log of the staged copy of `from` into its file, and checks that it is a complete database of jobtrackd. Errors
+/// name `from`, and `target`, the name it will get.
 pub(super) async fn settle_copy(
     staged: &Staging,
     from: &Path,
@@ -125,7 +121,7 @@ pub(super) async fn settle_copy(
     })
 }
 
-/// The schema's number and the number of jobs, if it is a database of ours, and whole as far as SQLite can tell.
+/// The schema's number and the number of jobs, if it is a database of jobtrackd in which SQLite finds no damage.
 async fn examine(
     options: &SqliteConnectOptions,
     path: &Path,
@@ -164,7 +160,7 @@ async fn vacuum(
     with(options, stop, copying).await
 }
 
-/// Runs `work` on a connection of its own, until it is done or `stop` is cancelled.
+/// Runs `work` on a new connection, until it is done or `stop` is cancelled.
 async fn with<T>(
     options: &SqliteConnectOptions,
     stop: &CancellationToken,
@@ -190,7 +186,7 @@ async fn with<T>(
     Ok(done.map_err(|error| judge(error, options.get_filename(), false))?)
 }
 
-/// The error with the files' names and what to do about it; `damaged` says it for the reasons that SQLite gives.
+/// The error with the files' names and a remedy; `damaged` is the text for the reasons that SQLite gives.
 fn explained(
     from: &Path,
     target: &Path,

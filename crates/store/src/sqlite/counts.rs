@@ -1,4 +1,4 @@
-//! How much there is of everything. Each statement is bounded, by an index and a number of rows.
+//! Numbers of jobs and deliveries. Each statement is bounded, by an index and a number of rows.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,8 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
 
-/// Heads of lanes that are searched for the oldest event, and latest events that are searched for those given up: both
-/// are in no index.
+/// How many heads of lanes are searched for the oldest event, and how many of the latest events for those given up: no
+/// index has either.
 const SEARCHED: i64 = 10_000;
 
 pub(super) const JOBS_OF_STATE: &str =
@@ -24,7 +24,7 @@ pub(super) const PENDING_OF_WEBHOOK: &str = "
     SELECT count(*) FROM
         (SELECT 1 FROM deliveries WHERE webhook = ?1 AND state = 'pending' LIMIT ?2)";
 
-/// The first of each lane is the oldest of it.
+/// The head of a lane is its oldest delivery.
 pub(super) const OLDEST_OF_WEBHOOK: &str = "
     SELECT min(e.created_at) FROM
         (SELECT event_id FROM deliveries
@@ -39,7 +39,7 @@ pub(super) const UNDELIVERED_OF_WEBHOOK: &str = "
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2";
 
 impl Store {
-    /// How much there is, of these webhooks too.
+    /// The numbers of jobs, and those of these webhooks' deliveries.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -103,7 +103,7 @@ impl Store {
     }
 }
 
-/// A file that is not there, as the log may be, has none.
+/// The size of a file; 0 when it does not exist, as the log may not.
 fn bytes_of(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |data| data.len())
 }

@@ -14,7 +14,7 @@ use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// Most heads that are searched for such as cannot be read.
+/// Most heads that are searched for rows that cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
 /// What a [`DueDelivery`] is read from, of all heads that meet the condition. Bodies of more than 16 KiB are left out: a page
@@ -115,7 +115,7 @@ impl Store {
         self.due(DUE, webhook, now, limit).await
     }
 
-    /// Those of them that will expire, likewise.
+    /// Those of them that will expire, in the same order.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -153,8 +153,8 @@ impl Store {
         Ok(readable(&self.rows(query).await?))
     }
 
-    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another program has changed their rows, and why.
-    /// They are not sent.
+    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another program has changed their rows,
+    /// and why. They are not sent.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -168,7 +168,7 @@ impl Store {
         Ok(readable(&rows).unreadable)
     }
 
-    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it is not any more: it was given up,
+    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it no longer is: it was given up,
     /// disabled or deleted, or an earlier one goes first.
     ///
     /// # Errors
@@ -260,7 +260,7 @@ pub(super) fn listed(rows: &[SqliteRow]) -> (Vec<DeliveryRow>, Vec<String>) {
     (deliveries, unreadable)
 }
 
-/// Another program may have changed a row; the other deliveries must not suffer for it.
+/// A row that another program has changed must not hold up the other deliveries.
 fn readable(rows: &[SqliteRow]) -> DueDeliveries {
     let mut found = DueDeliveries::default();
     for row in rows {
@@ -290,7 +290,7 @@ impl FromRow for DueDelivery {
             created_at: r.get("created_at")?,
             expires_at: r.get("expires_at")?,
             due: r.get("next_attempt_at")?,
-            rested: r.get::<Duration>("rested_ms")?,
+            paused: r.get::<Duration>("rested_ms")?,
             failed_before: r.get("failed_before")?,
             is_replay: r.get::<Trigger>("trigger")? == Trigger::Manual,
         })

@@ -1,14 +1,14 @@
 //! Events in the order of their commits, for receivers that catch up.
 
 use super::rows::{read_all, read_columns};
-use super::store::{Store, integer, query};
+use super::store::{Store, fetch_all, integer, query};
 use crate::{EventFilter, EventPage, EventRow, RecordedEvent, Result};
 use jobtrackd_core::event::EventType;
 
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
 
-/// Cursors of rows that a transaction rolled back come again, those of rows that anybody has seen never do.
+/// SQLite uses a cursor again when its transaction was rolled back, but never one that was committed.
 pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(cursor), 0) FROM events";
 
 /// The bodies are read only of those that fit.
@@ -59,8 +59,8 @@ impl Store {
         self.value(query!(HAS_EVENT, id)).await
     }
 
-    /// A page of events in order of their commits, but none behind the one that brings it to the wanted bytes. A
-    /// search for one type goes through at most 10,000 events and says how far it came.
+    /// A page of events in order of their commits, which ends with the one that reaches the wanted bytes. A search for one
+    /// type goes through at most 10,000 events and returns how far it came.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -79,7 +79,7 @@ impl Store {
                     (None, Some(_)) => page(EVENTS_OF_TYPE).bind(kind),
                     (None, None) => page(EVENTS_AFTER),
                 };
-                Ok((query.fetch_all(snapshot).await?, newest, last))
+                Ok((fetch_all(snapshot, query).await?, newest, last))
             })
             .await?;
         let events: Vec<RecordedEvent> = read_all(&rows)?;

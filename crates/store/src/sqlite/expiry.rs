@@ -1,4 +1,4 @@
-//! Events that expire before a webhook takes them, and the webhooks that get them instead.
+//! Events that expire before a webhook accepts them, and the webhooks that get them instead.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::{Result, Undelivered};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
-/// Heads or not, and disabled ones too: the time of their challenge runs out all the same.
+/// Heads or not, and disabled ones too: the time of their challenge runs out anyway.
 pub(super) const EXPIRED: &str = "
     SELECT event_id, webhook, job_id FROM deliveries
     WHERE webhook = ?1 AND state IN ('pending', 'disabled') AND expires_at <= ?2
@@ -32,7 +32,8 @@ pub(super) const RECORD_EXPIRIES: &str = "
       AND deliveries.state IN ('pending', 'disabled') AND deliveries.expires_at <= ?2
     RETURNING deliveries.event_id, deliveries.webhook";
 
-/// A fallback that has the event by itself does not get it again. What it gets in another's place expires no more.
+/// A fallback that subscribes to the event itself does not get it twice. What it gets instead of another webhook does not
+/// expire.
 pub(super) const GIVE_TO_FALLBACKS: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, fallback_for)
     SELECT d.event_id, v.value ->> 'fallback', d.job_id, d.sequence,
@@ -58,7 +59,7 @@ impl Store {
         let rows = self
             .rows(query!(EXPIRED, webhook.as_str(), now.0, limit))
             .await?;
-        // What cannot be read is not sent either, and is logged when it is due.
+        // A row that cannot be read is not sent, and is logged when it is due.
         let lanes = rows.iter().filter_map(|row| {
             let Lane { webhook, job_id } = Lane::from_row(row).ok()?;
             Some(Undelivered {
@@ -111,8 +112,8 @@ pub(super) async fn record_expiries(
     Ok(lanes)
 }
 
-/// Makes the deliveries to the fallbacks; returns their lanes. An event may come to its lane late, in front of others
-/// that wait there already.
+/// Inserts the deliveries to the fallbacks; returns their lanes. An event may be inserted before others that already wait
+/// in its lane.
 pub(super) async fn give_to_fallbacks<'a>(
     connection: &mut SqliteConnection,
     undelivered: impl Iterator<Item = &'a Undelivered>,

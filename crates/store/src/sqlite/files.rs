@@ -1,7 +1,7 @@
 //! Which files a database consists of, and whether they are still those that were opened.
 //!
 //! SQLite keeps the log and its index beside the name by which a database was opened. So two names of one file would be
-//! two logs, and a log that is taken away under those who use it is lost for all that open the database later.
+//! two logs, and a log that is removed while it is in use is lost for every program that opens the database later.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use crate::{Result, StoreError};
 
-/// The log and its index, which are there while anybody has the database open.
+/// The log and its index, which exist while the database is open anywhere.
 const LOG: [&str; 2] = ["-wal", "-shm"];
 
 /// The file beside a database with this ending.
@@ -22,8 +22,8 @@ pub(super) fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Refuses a database with a second name, and what lies beside it but is not a file of its own. What cannot be
-/// examined is left to whoever opens it.
+/// Refuses a database with a second name, or with a log or index that is not a file of its own. If one cannot be examined,
+/// opening it will report the reason.
 pub(super) fn check_names(database: &Path) -> Result<()> {
     for ending in ["", "-wal", "-shm", "-journal"] {
         let path = beside(database, ending);
@@ -57,13 +57,13 @@ pub(super) fn unfit(found: &Metadata) -> Option<String> {
 /// The files of an open database.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// The configured name, perhaps through links: where other programs find it.
+    /// The configured name, perhaps through links: the one that other programs open.
     name: PathBuf,
     real: PathBuf,
     database: FileId,
-    /// As they were seen first; SQLite makes them with the first transaction.
+    /// As they were first seen; SQLite creates them with the first transaction.
     log: Mutex<[Option<FileId>; LOG.len()]>,
-    /// What became of the log that was taken away, and of its rows.
+    /// What happened to the log that was removed, and to its rows.
     pub(super) log_outcome: OnceCell<Option<String>>,
 }
 
@@ -72,8 +72,8 @@ pub(super) struct Files {
 pub(super) enum LogState {
     /// Under its name.
     InPlace,
-    /// Removed, and nobody has built on what the file holds without it: there is no other log, or an empty one whose users
-    /// share the index, and with it SQLite's locks, with this process.
+    /// Removed, but the database was not changed without it: there is no other log, or an empty one whose users share the
+    /// index, and with it SQLite's locks, with this process.
     Movable,
     /// Others use another log.
     Replaced,
@@ -96,8 +96,8 @@ impl Files {
         &self.real
     }
 
-    /// Fails once one of the files is gone or another one. The first call notes which they are, so a connection must have
-    /// the log open.
+    /// Fails once one of the files is gone or replaced. The first call notes their identities, so a connection must have the
+    /// log open.
     pub(super) fn check(&self) -> Result<()> {
         self.compare(true)
     }
@@ -108,7 +108,7 @@ impl Files {
     }
 
     fn compare(&self, note: bool) -> Result<()> {
-        // SQLite goes on in a file that has lost its name, where no other program would find what it writes.
+        // SQLite keeps writing to a file that has lost its name, where no other program finds what it writes.
         if FileId::of(&self.name)? != self.database {
             let replaced = format!("{} is another file now", self.name.display());
             return Err(StoreError::Damaged(replaced));
@@ -153,8 +153,8 @@ impl Files {
         }
     }
 
-    /// Whether others use this database with another log than ours. What ours holds must not be moved into the database
-    /// then: they have built on what the file holds without it.
+    /// Whether others use this database with another log than ours. Then ours must not be moved into the database: it was
+    /// changed without what ours holds.
     pub(super) fn has_other_log(&self) -> bool {
         let log = self.log.lock();
         LOG.into_iter().zip(log.iter()).any(|(ending, first)| {

@@ -1,4 +1,4 @@
-//! Where a database lies: what file system that is, and whether SQLite may be used there.
+//! The file system of a database, and whether SQLite may be used there.
 
 use std::fs;
 use std::io;
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::{Result, StoreError};
 
-/// A database file, and what the configuration allows of it.
+/// A database file, and what the configuration allows.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseFile<'a> {
-    /// The file; it need not be there.
+    /// The file; it need not exist.
     pub path: &'a Path,
-    /// Whether it may lie on a network file system.
+    /// Whether it may be on a network file system.
     pub allow_network: bool,
-    /// Whether a file that is not there may be made.
+    /// Whether it may be created.
     pub create: bool,
 }
 
 impl<'a> DatabaseFile<'a> {
-    /// A file that may be made, and whether it may lie on a network file system.
+    /// A file that may be created, and whether it may be on a network file system.
     pub fn new(path: &'a Path, allow_network: bool) -> Self {
         Self {
             path,
@@ -27,7 +27,7 @@ impl<'a> DatabaseFile<'a> {
         }
     }
 
-    /// Refuses a network file system, unless it is allowed. What cannot be examined is left to whoever opens the file.
+    /// Refuses a network file system, unless it is allowed. If it cannot be examined, opening the file will report the reason.
     ///
     /// # Errors
     /// [`StoreError::NetworkFilesystem`].
@@ -51,32 +51,32 @@ impl<'a, P: AsRef<Path> + ?Sized> From<&'a P> for DatabaseFile<'a> {
     }
 }
 
-/// What a file system is good for.
+/// The kinds of file systems, as they matter to a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilesystemKind {
     /// A disk of this machine, as far as can be known.
     Local,
     /// Memory: gone after a reboot.
     Memory,
-    /// Other machines may have it too, or a program of unknown abilities serves it (FUSE). Locks and the shared memory of
-    /// the write-ahead log do not work across machines.
+    /// Other machines may use it too, or a program serves it whose abilities are unknown (FUSE). Locks and the shared memory
+    /// of the write-ahead log do not work across machines.
     Network,
 }
 
-/// The file system a path lies on.
+/// The file system of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filesystem {
-    /// What it is good for.
+    /// Its kind.
     pub kind: FilesystemKind,
-    /// What it is called: `ext4`, `nfs4`, `sshfs`.
+    /// Its name: `ext4`, `nfs4`, `sshfs`.
     pub name: String,
 }
 
 impl Filesystem {
-    /// The file system of a file or, when it is not there, of its folder.
+    /// The file system of a file or, when it does not exist, of its folder.
     ///
     /// # Errors
-    /// When neither is there, or neither may be read.
+    /// When neither exists, or neither may be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let folder = folder_of(path);
         let (there, found) = match rustix::fs::statfs(path) {
@@ -93,7 +93,7 @@ impl Filesystem {
     }
 }
 
-/// The folder a file lies in.
+/// The folder of a file.
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -105,11 +105,11 @@ pub fn folder_of(path: &Path) -> &Path {
 /// Most symbolic links on the way to a file, as Linux has it.
 pub const MOST_LINKS: usize = 40;
 
-/// The path of a file with every symbolic link resolved, those at its own name included. The file need not be there,
-/// its folder is.
+/// The path of a file with every symbolic link resolved, those at its own name included. The file need not exist, its
+/// folder must.
 ///
 /// # Errors
-/// When the folder is not there or may not be searched, the path names a folder, or the links go round in a circle.
+/// When the folder does not exist or may not be searched, the path names a folder, or the links go round in a circle.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut path = std::path::absolute(path)?;
     for _ in 0..MOST_LINKS {
@@ -119,7 +119,7 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
         let found = fs::canonicalize(folder_of(&path))?.join(name);
         match fs::read_link(&found) {
             Ok(target) => path = folder_of(&found).join(target),
-            // Not a link, or not there.
+            // Not a link, or it does not exist.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -134,7 +134,7 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     Err(rustix::io::Errno::LOOP.into())
 }
 
-/// `f_type` of file systems that are not a disk of this machine; everything else is taken for one.
+/// `f_type` of file systems that are not a disk of this machine; all others are treated as one.
 const KNOWN: [(u32, FilesystemKind, &str); 22] = {
     use FilesystemKind::{Memory, Network};
     [
@@ -170,7 +170,7 @@ fn judge(magic: u32) -> (FilesystemKind, Option<&'static str>) {
     }
 }
 
-/// What the mount that holds this path is called, when that can be read.
+/// The name of the file system that is mounted at this path, when that can be read.
 fn mounted_as(path: &Path) -> Option<String> {
     let path = fs::canonicalize(path).ok()?;
     named_in(&fs::read_to_string("/proc/self/mountinfo").ok()?, &path)
@@ -189,7 +189,7 @@ fn named_in(mountinfo: &str, path: &Path) -> Option<String> {
     Some(name.strip_prefix("fuse.").unwrap_or(name).to_owned())
 }
 
-/// Blanks, tabs, line breaks and backslashes stand in `mountinfo` as `\` and three octal digits.
+/// Blanks, tabs, line breaks and backslashes are `\` and three octal digits in `mountinfo`.
 fn unescaped(text: &str) -> String {
     [
         (r"\040", " "),

@@ -1,4 +1,4 @@
-//! How things are, for an operator: jobs, what waits for webhooks, and the file itself.
+//! The health of the followed jobs and of the file, for an operator.
 
 use sqlx::Row;
 
@@ -25,7 +25,8 @@ pub(super) const JOBS_HEALTH: &str = "
                     THEN coalesce(next_poll_at, not_before, created_at) END) AS overdue_since
     FROM jobs WHERE finished_at IS NULL";
 
-/// Numbers that no version writes. A sum beyond an integer is refused by the table, and so is all that is seen of the job.
+/// Numbers that this program never writes. The table refuses a sum beyond an integer, and with it every observation of the
+/// job.
 pub(super) const INVALID: &str = "
     SELECT id FROM jobs WHERE finished_at IS NULL AND (
         polls < 0 OR quiet_polls NOT BETWEEN 0 AND 4294967295 OR consecutive_errors NOT BETWEEN 0 AND 4294967295
@@ -35,8 +36,8 @@ pub(super) const INVALID: &str = "
     LIMIT 100";
 
 impl Store {
-    /// How the unfinished jobs are: which of them were due before `due_before`, and which have failed `errors` polls in
-    /// a row.
+    /// The health of the unfinished jobs: which of them were due before `due_before`, and which have failed `errors` polls
+    /// in a row.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -81,8 +82,7 @@ impl Store {
         self.write(async |_| Ok(())).await
     }
 
-    /// What SQLite finds wrong with the structure of the file, at most five lines; none when all is well. Reads the
-    /// whole file.
+    /// What SQLite finds wrong with the structure of the file, at most five lines. Reads the whole file.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -1,4 +1,4 @@
-//! Noticing what outsiders did.
+//! Notices what other programs changed.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Store {
         self.all(query!(ACTIVE_JOBS, after, limit)).await
     }
 
-    /// A page of what outsiders changed, in commit order, after change number `after`.
+    /// A page of what other programs changed, in commit order, after change number `after`.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -50,7 +50,7 @@ impl Store {
         self.value(query!(NEWEST_CHANGE)).await
     }
 
-    /// A connection of its own that only watches for commits of others.
+    /// A connection that only watches for commits of others.
     ///
     /// # Errors
     /// When the database cannot be opened.
@@ -98,7 +98,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Whether anybody has committed since the last call.
+    /// Whether another connection has committed since the last call.
     ///
     /// # Errors
     /// When the database cannot be read.

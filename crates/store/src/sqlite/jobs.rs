@@ -17,7 +17,7 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
-use jobtrackd_core::transition::{KnownChallenge, KnownStep};
+use jobtrackd_core::transition::{RecordedChallenge, RecordedStep};
 
 /// The columns of `jobs` that a [`JobRow`] is read from.
 macro_rules! job_columns {
@@ -146,7 +146,7 @@ impl Store {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
-    /// One job as it is in a list.
+    /// One job as in a list.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -156,7 +156,7 @@ impl Store {
         job.map(|row| summary(&row, steps)).transpose()
     }
 
-    /// What answering a job's challenge needs; `None` when there is no such job.
+    /// What is needed to answer a job's challenge; `None` when there is no such job.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -173,7 +173,7 @@ impl Store {
         }))
     }
 
-    /// A row of the job and its steps, as they are at one moment.
+    /// A row of the job and its steps, read together.
     async fn with_steps(
         &self,
         job: &'static str,
@@ -190,7 +190,7 @@ impl Store {
         .await
     }
 
-    /// What is known of one job, but for what may be large.
+    /// All that is recorded of one job except what can be large.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -228,7 +228,7 @@ impl Store {
         }))
     }
 
-    /// Inserts a job; `false` when the id is there already.
+    /// Inserts a job; `false` when there is one with this id.
     ///
     /// # Errors
     /// [`StoreError::Refused`] with the reason when the row may not be inserted.
@@ -237,8 +237,7 @@ impl Store {
             .await
     }
 
-    /// Inserts jobs in one transaction and says of each what became of it, in order. A refused one keeps none of the
-    /// others out.
+    /// Inserts jobs in one transaction and returns the result for each, in order. A refused one does not affect the others.
     ///
     /// # Errors
     /// When the database cannot be written; none of them is inserted then.
@@ -250,7 +249,7 @@ impl Store {
                 let inserted = insert(&mut *connection, job).await;
                 outcomes.push(match inserted.map_err(StoreError::from) {
                     Ok(true) => Enqueued::New,
-                    Ok(false) => Enqueued::Known,
+                    Ok(false) => Enqueued::Exists,
                     Err(StoreError::Refused(reason)) => Enqueued::Refused(reason),
                     Err(error) => return Err(error),
                 });
@@ -305,7 +304,7 @@ impl Store {
     }
 }
 
-/// Inserts a job's row; `false` when its id is there already.
+/// Inserts a job's row; `false` when there is one with its id.
 async fn insert(connection: &mut SqliteConnection, job: &NewJob) -> Result<bool, sqlx::Error> {
     Ok(execute(
         connection,
@@ -381,7 +380,7 @@ read_columns!(JobResource, "jobs" by "id" {
     state, resource,
 });
 
-impl FromRow for KnownStep {
+impl FromRow for RecordedStep {
     const TABLE: &'static str = "steps";
     const KEY: &'static str = "title";
 
@@ -394,7 +393,7 @@ impl FromRow for KnownStep {
             result: r.get("result")?,
             delayed: r.get("delayed")?,
             challenge: match r.get("challenge")? {
-                Some(identity) => Some(KnownChallenge {
+                Some(identity) => Some(RecordedChallenge {
                     identity,
                     expires_at: r.get("challenge_expires_at")?,
                     response_url: r.get("challenge_response_url")?,

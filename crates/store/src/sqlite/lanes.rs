@@ -38,7 +38,7 @@ pub(super) const PROMOTE: &str = change_lanes!(
     "="
 );
 
-/// What comes behind the first pending delivery of its lane has no due time, also when that one came later.
+/// A delivery after the first pending one of its lane has no due time, even if that one was inserted later.
 pub(super) const DEMOTE: &str = change_lanes!(
     "NULL WHERE state = 'pending' AND next_attempt_at IS NOT NULL",
     ">"
@@ -82,7 +82,7 @@ pub(super) async fn promote_heads(
     Ok(())
 }
 
-/// Takes the due time of every pending delivery that comes behind another one of its lane.
+/// Clears the due time of every pending delivery that is not the first of its lane.
 pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
     lanes: &HashSet<Lane>,

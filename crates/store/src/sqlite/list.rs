@@ -16,7 +16,7 @@ use jobtrackd_core::time::UnixMillis;
 const SEARCHED_JOBS: i64 = 100_000;
 
 /// The conditions on a listed job besides its position: the webhook, and the text. The text is searched in metadata as it is
-/// written and, where escapes stand in it (`M\u00fcller`), in what it means.
+/// written and, if that has escapes (`M\u00fcller`), without them.
 macro_rules! listed {
     () => {
         " AND (?6 IS NULL OR j.webhook = ?6
@@ -31,7 +31,7 @@ macro_rules! listed {
     };
 }
 
-/// The job, with what about its record takes in JSON besides its texts, and the bytes of those.
+/// The job, with about as many bytes as it takes in JSON: a constant and its texts.
 macro_rules! key_of_listed {
     () => {
         "SELECT j.id, 500 + coalesce(octet_length(j.metadata), 0) + coalesce(octet_length(j.failure), 0)
@@ -120,7 +120,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>> {
         let rows = self.rows(query!(NEWEST_IDS, limit)).await?;
-        // Whatever its id: a row that cannot be read is left out.
+        // A row whose id cannot be read is left out.
         let ids = rows.iter().map(|row| row.try_get("id").map(JobId::parse));
         Ok(ids.flatten().flatten().collect())
     }
@@ -168,7 +168,7 @@ async fn keys(
     Ok((ids, false))
 }
 
-/// Where in the list's order jobs are read.
+/// Which part of the list's order is read.
 struct Range {
     /// The first one comes after this position.
     before: (i64, String),
@@ -178,7 +178,7 @@ struct Range {
 
 impl Range {
     fn of(filter: &JobFilter) -> Self {
-        // Before the first page comes a bound that is above every job, and no id is before the empty one.
+        // The first page begins at a bound above every job; no id is before the empty one.
         let after = filter.after.as_ref();
         let after = after.map(|(at, id)| (at.0, id.to_string()));
         let until = filter

@@ -1,7 +1,7 @@
-//! One daemon per database: an exclusive lock on a file beside it, which says who has it, and one on the database file.
+//! One daemon per database: an exclusive lock on a file beside it, which names the holder, and one on the database file.
 //!
-//! The first is there before the database is, and stays when another file takes the database's place. The second is the
-//! same whatever name led to the file: a link, a bind mount. SQLite's own locks are of another kind, and not in the way.
+//! The first works before the database exists, and when another file replaces the database. The second works whatever
+//! name led to the file: a link, a bind mount. SQLite's own locks are of another kind and do not conflict with it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -15,10 +15,10 @@ use rustix::process::geteuid;
 use super::files::{beside, unfit};
 use super::filesystem::{Filesystem, FilesystemKind, folder_of, real_path};
 
-/// What the lock file's name ends with.
+/// Suffix of the lock file.
 pub(super) const LOCK: &str = ".lock";
 
-/// Held as long as this lives; the system releases it with the process, however that ends.
+/// The lock, held until this is dropped; the system releases it when the process ends.
 #[derive(Debug)]
 pub struct InstanceLock {
     _beside: File,
@@ -26,7 +26,7 @@ pub struct InstanceLock {
     database: Option<File>,
 }
 
-/// Why the lock was not had.
+/// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon has it.
@@ -34,7 +34,7 @@ pub enum LockError {
         "the database is in use by another jobtrackd ({holder}); one daemon follows one database"
     )]
     Held {
-        /// Process id and start of the holder, as it wrote them down.
+        /// Process id and start of the holder, from its note.
         holder: String,
     },
     /// The lock file cannot be used.
@@ -47,17 +47,18 @@ pub enum LockError {
     },
 }
 
-/// Who follows a database.
+/// Which daemon follows a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody, since there is no lock file or nobody holds the lock.
+    /// None: there is no lock file, or no process holds the lock.
     Nobody,
-    /// A daemon, with the note it wrote (`pid 4711, since …`).
+    /// One with this note (`pid 4711, since …`).
     Daemon(String),
 }
 
 impl InstanceLock {
-    /// Who has the lock of the database at `database`. The lock is tried and released at once, and nothing is written.
+    /// Which daemon holds the lock of the database at `database`. The lock is tried and released at once, and nothing is
+    /// written.
     ///
     /// # Errors
     /// When the lock file cannot be read.
@@ -74,8 +75,8 @@ impl InstanceLock {
         }
     }
 
-    /// Takes the lock of the database at `database`, without waiting, and that of the file itself, if it is there.
-    /// `note` says who holds it (`pid 4711, since …`).
+    /// Takes the lock of the database at `database`, without waiting, and that of the file itself, if it exists.
+    /// `note` names the holder (`pid 4711, since …`).
     ///
     /// # Errors
     /// [`LockError::Held`] with the holder's note, or [`LockError::Unusable`].
@@ -86,7 +87,7 @@ impl InstanceLock {
             let holder = read_note(&mut file);
             return Err(LockError::Held { holder });
         }
-        // The note is only for people; a full disk must not keep the lock from being had.
+        // The note is only for people; the lock is taken even if the disk is full.
         let _ = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -99,25 +100,21 @@ impl InstanceLock {
         Ok(lock)
     }
 
-    /// Takes the lock of the database file itself as well, which is the same under every name that the file may have.
+    /// Takes the lock of the database file itself as well, which is the same under every name of the file.
     /// Does nothing when that is done already, or there is no file yet.
     ///
     /// # Errors
-    /// As [`InstanceLock::take`].
+    /// Those of [`InstanceLock::take`].
     pub fn cover(&mut self, database: &Path) -> Result<(), LockError> {
-        // On network file systems such a lock may be one and the same as those of SQLite, or keep it from reading.
+        // On network file systems such a lock may conflict with those of SQLite.
         let local = |path| Filesystem::of(path).is_ok_and(|on| on.kind != FilesystemKind::Network);
         if self.database.is_some() || !local(database) {
             return Ok(());
         }
-        // Through its links, if it has any: the file is what counts. One that cannot be opened is refused later.
-        let waiting_for_nobody = OFlags::NONBLOCK.bits().cast_signed();
+        // Symbolic links are followed: the file matters. One that cannot be opened is refused later.
+        let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
         let mut options = OpenOptions::new();
-        let Ok(file) = options
-            .read(true)
-            .custom_flags(waiting_for_nobody)
-            .open(database)
-        else {
+        let Ok(file) = options.read(true).custom_flags(nonblocking).open(database) else {
             return Ok(());
         };
         if !lock(&file, FlockOperation::NonBlockingLockExclusive, database)? {
@@ -151,13 +148,13 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> LockError {
     }
 }
 
-/// Opens a file that whoever may write the folder may have put there: links are not followed, nothing is waited for.
+/// Opens a file that another user may have put into the folder: links are not followed, and a pipe does not block.
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = options
         .custom_flags(careful.bits().cast_signed())
         .open(path);
-    // What lies there says more than what the system makes of it.
+    // The kind of the file explains more than the system's error.
     let found = match &opened {
         Ok(file) => file.metadata(),
         Err(_) => fs::symlink_metadata(path),
@@ -177,7 +174,7 @@ fn open_or_make(path: &Path, database: &Path) -> io::Result<File> {
     match open(path, options().create_new(true)) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => open(path, &mut options()),
         Ok(file) if geteuid().is_root() => {
-            // What root has just made must not keep the daemon out.
+            // A file that root has just created must not keep the daemon out.
             let like = fs::metadata(database).or_else(|_| fs::metadata(folder_of(path)))?;
             fchown(&file, Some(like.uid()), Some(like.gid()))?;
             Ok(file)

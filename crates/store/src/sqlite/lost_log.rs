@@ -1,4 +1,4 @@
-//! What becomes of committed rows when the write-ahead log is taken away while it is in use.
+//! Saves committed rows when the write-ahead log is removed while it is in use.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::shortage::write_beside;
 use super::store::{Store, TRY_AGAIN, integer};
 use crate::{Result, StoreError};
 
-/// How long other programs are waited for that still read an older state of the database, or write.
+/// How long to wait for other programs that still read an older state of the database, or write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Keeps all who share the index from writing. The readers of the pool may do so once they are allowed to.
+/// Keeps every connection that shares the index from writing. A reader of the pool can do so once it may write.
 const HOLD: &str = "PRAGMA query_only = OFF; BEGIN IMMEDIATE";
 const RELEASE: &str = "ROLLBACK; PRAGMA query_only = ON";
 
@@ -24,11 +24,11 @@ const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma
 const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 impl Store {
-    /// Whether the files are still those that were opened. A log that was removed is moved into the database, if nobody has
-    /// another one by now; then and otherwise this store is only to be closed.
+    /// Whether the files are still those that were opened. A log that was removed is moved into the database, unless there
+    /// is another one by now. After an error this store can only be closed.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] with what was taken away, and whether committed rows may be lost.
+    /// [`StoreError::Damaged`] with what was removed, and whether committed rows may be lost.
     pub async fn verify_files(&self) -> Result<()> {
         let files = &self.shared.files;
         let Err(taken) = files.check_known() else {
@@ -92,11 +92,11 @@ impl Store {
         mover: &mut SqliteConnection,
     ) -> Result<()> {
         let files = &self.shared.files;
-        // Again, now that nobody can write: what others wrote before is in another log.
+        // Again, now that none can write: if another program wrote before, there is another log.
         if files.log_state() != LogState::Movable {
             return Err(StoreError::Other("there is another log now".to_owned()));
         }
-        // Cut off for want of space, a move would leave a file that is half old and half new.
+        // If the disk became full during the move, the file would be half old and half new.
         let size = integer(holder, SIZE).await?;
         let there = std::fs::metadata(files.database()).map_or(0, |found| found.len());
         let growth = size.unsigned_abs().saturating_sub(there);
@@ -104,7 +104,7 @@ impl Store {
             .map_err(|error| StoreError::Other(format!("no room for them: {error}")))?;
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // As far as nobody reads an older state, up to the end of a transaction.
+            // As much as readers of older states permit, up to the end of a transaction.
             let row = sqlx::query(MOVE).fetch_one(&mut *mover).await?;
             let (all, moved): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
             // Both are -1 while another program does the same.

@@ -12,7 +12,7 @@ mod tests;
 /// The migrations of this program. A released one never changes: a file knows the checksum of each that it has seen.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// A row that refers to one that is not there, after tables were made anew.
+/// A row that refers to one that does not exist, after tables were rebuilt.
 const ORPHAN: &str = r#"SELECT "table", rowid, parent FROM pragma_foreign_key_check LIMIT 1"#;
 
 /// The number of the newest migration.
@@ -27,8 +27,8 @@ pub(super) fn newest(migrations: &Migrator) -> i64 {
 /// Applies what is missing. The lock is taken first, so of two programs the second finds nothing left to do; sqlx turns
 /// the transaction of each migration into a savepoint of this one.
 pub(super) async fn run(options: &SqliteConnectOptions, migrations: &Migrator) -> Result<()> {
-    // A table is made anew by dropping the old one, which enforcement would take for the deletion of its rows. It can be
-    // switched outside transactions only; the check at the end stands in for it.
+    // A table is rebuilt by dropping the old one, which enforcement would treat as the deletion of its rows. It can be
+    // switched outside transactions only; the check at the end replaces it.
     let options = options.clone().foreign_keys(false);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let migrated = in_one_transaction(&mut connection, migrations).await;

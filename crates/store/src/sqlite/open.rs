@@ -1,4 +1,4 @@
-//! Opening a file: its mode, its schema, its settings.
+//! Opens a file: its mode, its schema, its settings.
 
 use std::cmp::Ordering;
 use std::io;
@@ -25,7 +25,7 @@ use super::store::{Shared, Store, integer, query, value};
 use crate::{OLDEST_SQLITE, Result, StoreError};
 use jobtrackd_clock::Clock;
 
-/// `PRAGMA application_id` of our files: "JOBT".
+/// `PRAGMA application_id` of jobtrackd's files: "JOBT".
 const APPLICATION_ID: i64 = 0x4a4f_4254;
 
 /// How long one statement waits for a foreign lock before it gives up and is tried again.
@@ -34,7 +34,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this many bytes (64 MiB) after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// A migration cut short may have left the table that counts migrations, and nothing else.
+/// An interrupted migration may have left the table that counts migrations, and nothing else.
 const FOREIGN_TABLES: &str =
     "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
 
@@ -102,7 +102,7 @@ impl Store {
     /// Opens a file whose schema is up to date.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it wants `jobtrackd migrate`,
+    /// [`StoreError::Absent`] when there is no file, [`StoreError::Outdated`] when it needs `jobtrackd migrate`,
     /// [`StoreError::NetworkFilesystem`] where that is not allowed.
     pub async fn open<'a>(file: impl Into<DatabaseFile<'a>>, clock: Clock) -> Result<Self> {
         let file = file.into();
@@ -135,7 +135,7 @@ impl Store {
         self.value(query!(SCHEMA)).await
     }
 
-    /// Opens all connections, and with each the log: later there may be too few file descriptors, or another log.
+    /// Opens all connections, each with the log: later there may be too few file descriptors, or another log.
     async fn open_all(&self) -> Result<()> {
         let shared = &self.shared;
         let opening = async {
@@ -180,14 +180,14 @@ impl Store {
         })
     }
 
-    /// The same database through connections of its own, for requests: they wait neither for the loops' readers nor the
-    /// loops for theirs, and a write is [`StoreError::Busy`] after 3 s, however many wait. To be closed before this one.
+    /// The same database through other connections, for requests: these and the loops do not wait for each other's readers,
+    /// and a write fails with [`StoreError::Busy`] after 3 s. It must be closed before this one.
     ///
     /// # Errors
     /// When they cannot be opened.
     pub async fn for_requests(&self) -> Result<Self> {
         let shared = &self.shared;
-        // A lock is tried and not waited for, so that no request keeps the turn while it waits.
+        // SQLite does not wait for a lock, so that no request keeps its turn while it waits.
         let options = shared.options.clone().busy_timeout(Duration::ZERO);
         let connecting = shared.clock.held(SqliteConnection::connect_with(&options));
         let writer = connecting.await.map_err(StoreError::from);
@@ -217,8 +217,8 @@ fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
         .connect_lazy_with(options.clone().pragma("query_only", "ON"))
 }
 
-/// Checks the library and that the file is ours; returns the schema's number, 0 for a file that is still to be
-/// filled. Sets nothing that is kept in the file: it may be another program's.
+/// Checks the library and that the file is jobtrackd's; returns the schema's number, 0 for an empty file. Changes nothing in
+/// the file, which may be another program's.
 async fn schema_of(path: &Path) -> Result<i64> {
     let mut connection = SqliteConnection::connect_with(&plain_options(path))
         .await
@@ -229,7 +229,7 @@ async fn schema_of(path: &Path) -> Result<i64> {
 }
 
 pub(super) async fn read_schema(connection: &mut SqliteConnection, path: &Path) -> Result<i64> {
-    // One read transaction: another program may be bringing the schema up to date just now.
+    // One read transaction: another program may be bringing the schema up to date.
     let mut snapshot = connection.begin().await?;
     let version: String = value(&mut snapshot, query!(SQLITE_VERSION)).await?;
     if version_numbers(&version) < version_numbers(OLDEST_SQLITE) {
@@ -261,7 +261,7 @@ pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
-        // The watcher alone reads 25 times a second; at debug that would be all there is to read.
+        // The watcher alone reads 25 times a second; at debug it would hide all other lines.
         .disable_statement_logging()
 }
 
@@ -272,7 +272,7 @@ fn version_numbers(version: &str) -> Vec<u32> {
         .collect()
 }
 
-/// What an error means while a file is being opened.
+/// The meaning of an error while a file is opened.
 fn opening(path: &Path, error: StoreError) -> StoreError {
     match judge(error, path, false) {
         StoreError::Damaged(reason) | StoreError::Other(reason) => unusable(path)(reason),
@@ -284,7 +284,7 @@ fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(unusable(path))
 }
 
-/// The error that a file cannot be used, for any reason.
+/// An error because the file cannot be used.
 fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> StoreError {
     |reason| StoreError::Unusable {
         path: path.to_owned(),

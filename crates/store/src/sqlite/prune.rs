@@ -1,13 +1,13 @@
-//! Deleting what has reached its age: found by readers, deleted in small transactions of the one writer.
+//! Deletes what has reached its age: found by readers, deleted in small transactions of the one writer.
 //!
 //! A job may have thousands of events with large bodies, so it is deleted in parts, its attempts first and its row last;
-//! if it is killed in between, the rest goes with the next pass.
+//! if the process ends in between, the next pass deletes the rest.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
-use super::store::{Store, execute, query};
+use super::store::{Store, execute, fetch_all, query};
 use crate::{Prunable, Prune, Pruned, Result};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
@@ -19,7 +19,7 @@ const SEARCHED: i64 = 1000;
 /// Most bytes of bodies that one transaction deletes (1 MiB), unless a single event has more.
 const BYTES: i64 = 1 << 20;
 
-/// Nothing is left to be delivered, and nothing was tried lately.
+/// No delivery is pending, and there was no attempt recently.
 macro_rules! is_over {
     () => {
         "NOT EXISTS (
@@ -28,7 +28,7 @@ macro_rules! is_over {
     };
 }
 
-/// `?1` is how much is deleted already where this part is still there.
+/// `?1` is the mark of jobs of which this part is not deleted yet.
 pub(super) const PRUNABLE: &str = concat!(
     "SELECT old.id, old.finished_at, old.row, ",
     is_over!(),
@@ -54,7 +54,7 @@ pub(super) const PRUNE_DELIVERIES: &str = "
     DELETE FROM deliveries WHERE (event_id, webhook) IN (
         SELECT event_id, webhook FROM deliveries WHERE job_id = ?1 LIMIT ?2)";
 
-/// The first one whatever its size.
+/// At least one, whatever its size.
 pub(super) const PRUNE_EVENTS: &str = "
     DELETE FROM events WHERE cursor IN (
         SELECT cursor FROM (
@@ -83,9 +83,8 @@ pub(super) const PRUNE_TESTS: &str = "
 const HAS_EVENTS: &str = "SELECT 1 FROM events WHERE job_id = ?1 LIMIT 1";
 
 impl Store {
-    /// A page of jobs that ended before this moment, of which this part is still there and nothing is left to be delivered,
-    /// in the order of their ends, behind `after`. Searches 1000 such jobs at most; the second value is where it stopped,
-    /// if it did.
+    /// A page of jobs that ended before this moment, of which this part is not deleted yet and no delivery is pending, in the
+    /// order of their ends, after `after`. Searches at most 1000 such jobs; the second value is where it stopped, if it did.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -104,7 +103,7 @@ impl Store {
             let r = Reading::new(row, "jobs", "id");
             let (finished_at, row) = (r.get("finished_at")?, r.get("row")?);
             last = Some((finished_at, row));
-            // Whatever its id: a row that cannot be read is left alone.
+            // A row whose id cannot be read is skipped.
             if let (true, Ok(job_id)) = (r.get("is_over")?, r.get("id")) {
                 prunable.push(Prunable {
                     job_id,
@@ -117,7 +116,7 @@ impl Store {
         Ok((prunable, last.filter(|_| is_full)))
     }
 
-    /// Deletes these parts, as far as the rows go. Whether they may be deleted is checked again in the same transaction.
+    /// Deletes these parts, up to the number of rows. Whether they may be deleted is checked again in the same transaction.
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
@@ -138,7 +137,7 @@ impl Store {
                         rows += (before - budget.rows).unsigned_abs();
                     }
                     jobs += usize::from(is_done);
-                    // A job of which nothing is deleted costs something too.
+                    // A job without rows to delete takes time too.
                     budget.rows -= 1;
                     if !is_done || budget.is_used_up() {
                         break;
@@ -150,7 +149,7 @@ impl Store {
         Ok(Pruned { jobs, rows, took })
     }
 
-    /// Deletes attempts of tests that began before this moment, at most so many.
+    /// Deletes at most this many attempts of tests that began before this moment.
     ///
     /// # Errors
     /// When the database cannot be written; nothing is deleted then.
@@ -168,7 +167,7 @@ impl Store {
     }
 }
 
-/// The mark of jobs of which this part is still there.
+/// The mark of jobs of which this part is not deleted yet.
 fn marked_before(stage: Stage) -> i64 {
     match stage {
         Stage::Attempts => 0,
@@ -188,7 +187,7 @@ impl Budget {
         self.rows <= 0 || self.bytes <= 0
     }
 
-    /// Deletes rows of a job, as many as the budget has; returns whether it has some left.
+    /// Deletes rows of a job within the budget; returns whether some of it is left.
     async fn delete(
         &mut self,
         connection: &mut SqliteConnection,
@@ -200,14 +199,14 @@ impl Budget {
         Ok(!self.is_used_up())
     }
 
-    /// The same of events, whose bodies count too; `false` as well when events are left.
+    /// The same for events, whose bodies count too; also `false` when events are left.
     async fn delete_events(
         &mut self,
         connection: &mut SqliteConnection,
         job: &JobId,
     ) -> Result<bool> {
         let delete = query!(PRUNE_EVENTS, job.as_str(), self.rows, self.bytes);
-        for row in &delete.fetch_all(&mut *connection).await? {
+        for row in &fetch_all(connection, delete).await? {
             self.rows -= 1;
             self.bytes -= row.try_get::<i64, _>(0)?;
         }
@@ -218,8 +217,8 @@ impl Budget {
     }
 }
 
-/// Deletes rows of a job as far as the budget goes; returns whether nothing of this stage is there any more. What was
-/// deleted to the last row of the budget may have left others.
+/// Deletes rows of a job within the budget; returns whether all of this stage are deleted. When the budget is used up,
+/// there may be more.
 async fn prune_job(
     connection: &mut SqliteConnection,
     job: &JobId,

@@ -1,4 +1,4 @@
-//! Events sent again: found in windows, made pending in pages.
+//! Repeats deliveries: events are searched in windows, deliveries made pending in pages.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,7 +18,7 @@ use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// Deliveries made pending in one transaction. An event with more deliveries than that is not parted.
+/// Deliveries made pending in one transaction. Those of one event are not split.
 const PAGE: usize = 500;
 
 pub(super) const REPLAYABLE: &str = deliveries_of!("e.cursor > ?1 AND e.cursor <= ?2", "e.cursor");
@@ -53,7 +53,7 @@ const COUNT: &str = "UPDATE replays SET deliveries = deliveries + ?2 WHERE id = 
 const UNFINISHED: &str = "
     SELECT id, asked, started_at, reached, deliveries FROM replays WHERE finished_at IS NULL ORDER BY id DESC";
 
-/// Whatever its state: what is sent again has its whole schedule before it, and expires no more.
+/// Whatever its state: a delivery that is repeated begins its schedule anew and does not expire.
 pub(super) const MAKE_PENDING: &str = "
     UPDATE deliveries SET state = 'pending', \"trigger\" = 'manual', retries_used = 0, rested_ms = 0, next_attempt_at = NULL,
         delivered_at = NULL, expired_at = NULL, expires_at = NULL
@@ -63,7 +63,7 @@ pub(super) const MAKE_PENDING: &str = "
       AND NOT EXISTS (SELECT 1 FROM webhooks AS w WHERE w.name = deliveries.webhook AND w.disabled_at IS NOT NULL)
     RETURNING deliveries.webhook, deliveries.job_id";
 
-/// Heads get due times in the order of the replay, so that other lanes keep it too.
+/// Heads get due times in the order of the replay, which so holds across lanes.
 pub(super) const SCHEDULE_LANES: &str = "
     UPDATE deliveries SET next_attempt_at = CASE WHEN deliveries.sequence = lane.first THEN lane.at END
     FROM (
@@ -82,7 +82,7 @@ const PROBE_AT_ONCE: &str = "
     ON CONFLICT (name) DO UPDATE SET asks = asks + 1, probe_at = NULL";
 
 impl Store {
-    /// What a replay would send, behind the event `after`. One call searches 10,000 events at most.
+    /// What a replay would send after the event `after`. One call searches at most 10,000 events.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -130,7 +130,7 @@ impl Store {
             && let Some(end) = found.last()
         {
             reached = Reading::new(end, "deliveries", "event_id").get("cursor")?;
-            // The last event may have more of them, so it waits for the next page, unless it fills this one.
+            // The last event may have more deliveries, so it is left to the next page, unless it fills this one.
             let whole = deliveries.iter().position(|each| each.cursor == reached);
             if let Some(whole) = whole.filter(|whole| *whole > 0) {
                 deliveries.truncate(whole);
@@ -167,8 +167,7 @@ impl Store {
         })
     }
 
-    /// Makes the deliveries of a page pending, and moves the replay on. `None` when it is not where it was: another
-    /// program goes on with it.
+    /// Makes the deliveries of a page pending, and advances the replay. `None` when another program has advanced it.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
@@ -195,7 +194,7 @@ impl Store {
         .await
     }
 
-    /// Replays that have been begun and not finished, the newest first.
+    /// Unfinished replays, the newest first.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -228,7 +227,7 @@ async fn first_since(
     Ok(if first == 0 { i64::MAX } else { first })
 }
 
-/// Makes deliveries pending again, and their lanes right; returns how many.
+/// Makes deliveries pending again, and corrects their lanes; returns how many.
 async fn make_pending(
     connection: &mut SqliteConnection,
     replay: &Replay,
@@ -241,7 +240,7 @@ async fn make_pending(
     });
     let rows = json(&rows.collect::<Vec<_>>())?;
     let made = fetch_all(connection, query!(MAKE_PENDING, rows)).await?;
-    // Each lane is due at a moment of its own, in the order in which events are sent again, none in the future.
+    // Each lane is due at another moment, in the order of the replay, and none in the future.
     let mut order: HashMap<(&WebhookName, &JobId), usize> = HashMap::new();
     for delivery in deliveries {
         let lane = (&delivery.webhook, &delivery.job_id);
@@ -272,7 +271,7 @@ async fn make_pending(
     Ok(made.len() as u64)
 }
 
-/// Its state is that of the page: what has changed since is left as it is.
+/// Only if its state is still that of the page.
 #[derive(Serialize)]
 struct ReplayedRow<'a> {
     event_id: &'a str,

@@ -1,16 +1,16 @@
-//! A backup put in the place of the database.
+//! Replaces the database by a backup.
 //!
-//! In this order, so that a crash at any point leaves a whole database in place, the old one or the new one, with one
-//! name, and never one beside the log of the other:
+//! In this order, so that a crash at any point leaves a complete database, the old one or the new one, with one name, and
+//! never one beside the log of the other:
 //!
 //! 1. The instance lock is taken: no daemon starts meanwhile.
-//! 2. The backup, which may belong to somebody else and is only read, is copied into a folder beside the database,
-//!    checked, given the old file's owner and mode, and flushed.
-//! 3. The old database's log is folded into its file, and the file is locked for good: SQLite grants that only if nobody
-//!    else has it open. Whoever opens it now waits, and is refused when it writes, since the file has moved.
-//! 4. What is beside a file too damaged for step 3 is moved to the name that it is going to have, and flushed.
-//! 5. The old file and the new one change places at once, and the old one gets its new name. Where the file system cannot
-//!    do that, the new name is given to a copy of the old file, and the new file is renamed over the old one.
+//! 2. The backup, which may belong to another user and is only read, is copied into a folder beside the database, checked,
+//!    given the old file's owner and mode, and flushed.
+//! 3. The old database's log is folded into its file, and the file is locked to the end: SQLite grants that only if no
+//!    other program has it open. A program that opens it now waits, and its writes fail, since the file has moved.
+//! 4. If the file is too damaged for step 3, its log and journal are moved to its future name, and flushed.
+//! 5. The old file and the new one are exchanged at once, and the old one gets its new name. Where the file system cannot
+//!    exchange files, a copy of the old file gets the new name, and the new file is renamed over the old one.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read as _};
@@ -36,10 +36,10 @@ use crate::{Result, StoreError};
 use jobtrackd_clock::Clock;
 use jobtrackd_core::time::UnixMillis;
 
-/// How the folder's name begins in which the new file is made; a process that is killed leaves it behind.
+/// Prefix of the folder in which the new file is made; a process that is killed leaves it behind.
 const STAGING: &str = ".jobtrackd-restore-";
 
-/// So much is copied before somebody else has a turn, in bytes (8 MiB).
+/// How much is copied before other tasks get a turn, in bytes (8 MiB).
 const CHUNK: u64 = 8 << 20;
 
 /// A file to restore, and the log or journal beside it, if there are any: open, so that another user can copy them.
@@ -76,7 +76,7 @@ impl BackupFile {
         Ok(Self { entry, parts })
     }
 
-    /// Copies what is in the files as they are.
+    /// Copies the files unchanged.
     async fn copy_into(&self, staged: &Staging, stop: &CancellationToken) -> Result<(), CopyError> {
         let before = self.moments()?;
         for (ending, part) in &self.parts {
@@ -91,7 +91,7 @@ impl BackupFile {
         }
         if self.moments()? != before {
             return Err(refusal!(
-                "{} was written to while it was copied; end whoever does that, or make a backup of it with: jobtrackd \
+                "{} was written to while it was copied; end the program that does that, or make a backup of it with: jobtrackd \
                  backup FILE",
                 self.entry.path.display()
             ));
@@ -108,23 +108,24 @@ impl BackupFile {
     }
 }
 
-/// A database that was put in place of another one.
+/// A database that has replaced another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// What it holds.
     pub copied: Copied,
-    /// Where the database before it is now; `None` when there was none.
+    /// Where the old database is now; `None` when there was none.
     pub previous: Option<PathBuf>,
-    /// The schema that the next start makes of it.
+    /// The schema that it will have after the next start.
     pub newest: i64,
 }
 
 impl Store {
-    /// Puts a copy of `from` in the place of the database in `database`, which is kept under another name. Its schema
-    /// stays as it is. Ends early, with nothing changed, once `stop` is cancelled.
+    /// Replaces the database in `database` by a copy of `from`, and keeps it under another name. The schema of the copy is
+    /// not changed. Ends early, with nothing changed, once `stop` is cancelled.
     ///
     /// # Errors
-    /// When a daemon or another program has the database, or `from` is not a complete database of jobtrackd, or is newer.
+    /// When a daemon or another program has the database open, or `from` is not a complete database of jobtrackd, or its
+    /// schema is newer.
     pub async fn restore(
         database: DatabaseFile<'_>,
         from: &BackupFile,
@@ -180,7 +181,7 @@ impl Store {
     }
 }
 
-/// Whose the new file is to be: the old one's owner, group and mode, or what the daemon would have given it.
+/// The owner, group and mode of the new file: the old one's, or those that the daemon would have given it.
 struct Owner {
     user: u32,
     group: u32,
@@ -206,7 +207,7 @@ impl Owner {
                 "{path} is not a file; correct database.url",
                 path = entry.path.display()
             )),
-            // One of the others who may write the folder has put it there; the folder's owner takes it over.
+            // Another user who may write the folder has put it there; it becomes the folder owner's.
             Some(old) if !me.is_root() && keeper == folder.uid() && old.uid() != keeper => Ok(new),
             Some(old) => {
                 let trusted = [0, folder.uid(), keeper].contains(&old.uid());
@@ -236,9 +237,8 @@ impl Owner {
     }
 }
 
-/// Folds the log of the database into its file and keeps everybody else out as long as the connection lives. Of a
-/// database that SQLite can make nothing of the connection lives as well: closing it would take the log away. `None` when
-/// there is no database.
+/// Folds the log of the database into its file and locks it as long as the connection is open. The connection is returned
+/// even if SQLite cannot read the database: closing it would remove the log. `None` when there is no database.
 async fn settle(entry: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
     let path = &entry.path;
     if entry.found()?.is_none() {
@@ -276,7 +276,7 @@ async fn settle(entry: &Entry) -> Result<Option<SqliteConnection>, CopyError> {
 
 async fn fold(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     match read_schema(connection, path).await {
-        // Tables that are gone are a reason to restore, and none against folding the log.
+        // Missing tables are a reason to restore, not one against folding the log.
         Ok(_) | Err(StoreError::Other(_)) => {}
         Err(error) => return Err(error),
     }
@@ -315,7 +315,7 @@ fn put_in_place(
         replace_with_copy(entry, &staged, owner, &aside)?;
         return Ok(Some(aside.path));
     }
-    // It is the old file now, and must not go with the folder if its name cannot be had.
+    // This is the old file now, which must not be removed with the folder if it cannot get its name.
     let old = &staged.file;
     let previous = match old.give_name(&aside) {
         Ok(()) => aside.path,

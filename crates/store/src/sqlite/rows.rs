@@ -1,5 +1,5 @@
-//! Turns rows into the types of this crate. What no version of this program writes is an error that names the table, the
-//! column and the row.
+//! Reads rows as types of this crate. A value that this program never writes is an error that names the table, the column
+//! and the row.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use jobtrackd_core::time::UnixMillis;
 
 /// A type that rows of one statement are read as.
 pub(super) trait FromRow: Sized {
-    /// What an error calls the table, and the column that names the row.
+    /// The table's name in an error, and the column that names the row.
     const TABLE: &'static str;
     const KEY: &'static str;
 
@@ -60,7 +60,7 @@ pub(super) fn read_all<T: FromRow>(rows: &[SqliteRow]) -> Result<Vec<T>> {
     rows.iter().map(T::from_row).collect()
 }
 
-/// One row being read, with what to call it in an error.
+/// One row that is read, with its table's name for errors.
 pub(super) struct Reading<'a> {
     pub(super) row: &'a SqliteRow,
     table: &'static str,
@@ -87,14 +87,14 @@ impl<'a> Reading<'a> {
         T::of(self.row, column).ok_or_else(|| self.broken(column))
     }
 
-    /// A text that outsiders wrote. SQLite takes bytes that are not UTF-8; they are shown as U+FFFD, so that such a row is
+    /// A text that another program wrote. SQLite accepts bytes that are not UTF-8; they become U+FFFD, so that such a job is
     /// followed like any other.
     pub(super) fn lossy_text(&self, column: &'static str) -> Result<Option<String>> {
         let bytes: Option<&[u8]> = self.row.try_get(column).map_err(|_| self.broken(column))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
-    /// The enqueuer's metadata. What is not JSON all the same cannot be handed on; the job is followed without it.
+    /// The enqueuer's metadata. If it is not JSON despite the schema, the job is followed without it.
     pub(super) fn metadata(&self) -> Result<Option<String>> {
         let text = self.lossy_text("metadata")?;
         Ok(text.filter(|text| {
@@ -110,7 +110,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What a column holds. `None`: another type, or a value that no version writes.
+/// The value of a column. `None`: another type, or a value that this program never writes.
 pub(super) trait Column: Sized {
     fn of(row: &SqliteRow, column: &str) -> Option<Self>;
 }

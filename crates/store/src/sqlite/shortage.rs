@@ -1,4 +1,4 @@
-//! What a failed system call was short of. SQLite keeps the reason (`errno`) to itself, so the system call is tried again.
+//! What a failed system call lacked. SQLite does not tell the reason (`errno`), so the system call is tried again.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,24 +13,24 @@ use super::filesystem::folder_of;
 use crate::error::code;
 use crate::{Shortage, StoreError};
 
-/// So much must go into the folder of the database, in bytes (1 MiB), or what failed there is put down to want of space.
+/// A failure is attributed to a full disk unless this much fits into the folder of the database, in bytes (1 MiB).
 const ENOUGH: usize = 1 << 20;
 
-/// Tells an error for want of something from a disk that failed. `opened`: this process has had the database open.
+/// Distinguishes a shortage from a disk that failed. `opened`: this process has had the database open.
 pub(super) fn judge(error: StoreError, database: &Path, opened: bool) -> StoreError {
     let StoreError::Failed { code, message } = error else {
         return error;
     };
     let want = match code {
         code::IOERR_READ | code::IOERR_SHORT_READ => None,
-        // SQLite maps memory of files that it has just made long enough.
+        // SQLite maps files into memory after it has extended them.
         code::IOERR_SHMMAP | code::IOERR_MMAP => Some(StoreError::Short(Shortage::Memory)),
         _ => wanting(database),
     };
     if let Some(want) = want {
         return want;
     }
-    // A descriptor that was missing a moment ago may be there again.
+    // A descriptor may be free again by now.
     if opened && code & 0xff == code::CANTOPEN && may_be_opened(database) {
         return StoreError::Short(Shortage::Descriptors);
     }
@@ -46,7 +46,7 @@ fn wanting(database: &Path) -> Option<StoreError> {
     }
 }
 
-/// Writes so many bytes into a file without a name in the folder of the database.
+/// Writes this many bytes into a file without a name in the folder of the database.
 pub(super) fn write_beside(database: &Path, bytes: u64) -> io::Result<()> {
     let file = tempfile::tempfile_in(folder_of(database))?;
     let block = vec![0xa5; ENOUGH];
@@ -70,14 +70,14 @@ fn is_as_large_as_allowed(database: &Path) -> bool {
     sizes.iter().any(|size| size + ENOUGH as u64 > limit)
 }
 
-/// Whether nothing lasting keeps this process from opening the database and its log.
+/// Whether this process can open the database and its log, apart from shortages.
 fn may_be_opened(database: &Path) -> bool {
     ["", "-wal", "-shm"].iter().all(|ending| {
         let path = beside(database, ending);
         let wanted = Access::READ_OK | Access::WRITE_OK;
         match fs::symlink_metadata(&path) {
             Ok(found) => found.is_file() && accessat(CWD, &path, wanted, AtFlags::EACCESS).is_ok(),
-            // SQLite makes the others.
+            // SQLite creates the others.
             Err(error) => {
                 let makes = Access::WRITE_OK | Access::EXEC_OK;
                 let folder = folder_of(database);

@@ -1,7 +1,7 @@
-//! Where a database file lies, and moves there that a power cut does not undo.
+//! The folder of a database file, and changes in it that survive a power cut.
 //!
-//! Whoever may write the folder may put a link at any name in it, at any moment. So the folder is held open, what is made,
-//! moved or removed in it goes through that handle, and no link at the end of a name is followed.
+//! Another user who may write the folder can put a link at any name in it, at any moment. So the folder is held open, files
+//! are created, moved and removed through that handle, and no link at the end of a name is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -20,16 +20,16 @@ use super::filesystem::real_path;
 use super::lock::{LOCK, LockError};
 use crate::StoreError;
 
-/// What SQLite keeps beside a file and reads with it: the log and the rollback journal.
+/// Suffixes of files that SQLite reads with a database: the log and the rollback journal.
 pub(super) const CONTENT: [&str; 2] = ["-wal", "-journal"];
 
-/// What else lies beside a database of ours.
+/// Suffixes of the other files beside a database of jobtrackd.
 const COMPANIONS: [&str; 2] = ["-shm", LOCK];
 
-/// What the file in a staging folder is called.
+/// The name of the file in a staging folder.
 const STAGED: &str = "jobs.db";
 
-/// Most staging folders of earlier processes with this process id that are passed over.
+/// Most staging folders of earlier processes with the same process id that are skipped.
 const MOST_LEFT: u32 = 1000;
 
 /// Why a database was not copied or restored. Nothing was changed, and no file is left behind.
@@ -38,13 +38,13 @@ pub enum CopyError {
     /// A database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A daemon has the database, or its lock cannot be taken.
+    /// A daemon uses the database, or its lock cannot be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A file or folder cannot be used in this way; the text says why and how to go on.
+    /// A file or folder cannot be used; the text says why, and names a remedy.
     #[error("{0}")]
     Refused(String),
-    /// The program was asked to stop.
+    /// A signal stopped the program.
     #[error("stopped by a signal before it was done; nothing was changed, type it again")]
     Stopped,
 }
@@ -57,7 +57,7 @@ macro_rules! refusal {
 }
 pub(super) use refusal;
 
-/// A path without links in it. The file need not be there, its folder is.
+/// A path without links in it. The file need not exist, its folder must.
 #[derive(Debug)]
 pub(super) struct Entry {
     folder: Arc<File>,
@@ -94,7 +94,7 @@ impl Entry {
     pub(super) fn behind(path: &Path) -> Result<Self, CopyError> {
         match real_path(path) {
             Ok(real) => Self::of(&real),
-            // Which says what is wrong with the folder.
+            // The error of the folder is clearer.
             Err(_) => Self::of(path),
         }
     }
@@ -113,7 +113,7 @@ impl Entry {
         }
     }
 
-    /// Whose the folder is.
+    /// The owner of the folder.
     pub(super) fn folder(&self) -> Result<Metadata, CopyError> {
         self.folder.metadata().at(&self.path)
     }
@@ -135,7 +135,7 @@ impl Entry {
         open(&*self.folder, &self.name, flags).at(&self.path)
     }
 
-    /// Whether a log or a journal lies beside it.
+    /// Whether there is a log or a journal beside it.
     pub(super) fn has_content_beside(&self) -> Result<Option<PathBuf>, CopyError> {
         for ending in CONTENT {
             let beside = self.beside(ending);
@@ -193,7 +193,7 @@ impl Entry {
         self.flush_folder()
     }
 
-    /// Lets the staged file and the one of this name change places, at once. `false` where the file system cannot.
+    /// Exchanges the staged file and the one of this name, at once. `false` where the file system cannot.
     pub(super) fn exchange(&self, staged: &Staging) -> Result<bool, CopyError> {
         let flags = RenameFlags::EXCHANGE;
         match renameat_with(&*staged.folder, STAGED, &*self.folder, &self.name, flags) {
@@ -203,14 +203,14 @@ impl Entry {
         }
     }
 
-    /// Makes what happened to the names in the folder outlast a power cut.
+    /// Flushes the folder, so that changed names survive a power cut.
     pub(super) fn flush_folder(&self) -> Result<(), CopyError> {
         self.folder.sync_all().at(&self.path)
     }
 }
 
-/// A folder of our own with a file for SQLite to write into. Both vanish with it, unless the file was moved elsewhere or
-/// is to stay.
+/// A new folder with a file for SQLite to write into. Both are removed when this is dropped, unless the file was moved
+/// elsewhere or is to stay.
 #[derive(Debug)]
 pub(super) struct Staging {
     within: Arc<File>,
@@ -258,7 +258,7 @@ impl Staging {
         self.file.folder()
     }
 
-    /// A new file beside the staged one, or the staged one itself: nobody else can read it at any moment.
+    /// A new file beside the staged one, or the staged one itself: no other user can read it at any moment.
     pub(super) fn create(&self, ending: &str) -> Result<File, CopyError> {
         let made = self.file.beside(ending);
         let flags =
@@ -281,12 +281,12 @@ impl Drop for Staging {
                 let _ = self.file.beside(ending).remove();
             }
         }
-        // What is left of it after all is harmless; the documents say how to remove it.
+        // If something is left it is harmless; the documents say how to remove it.
         let _ = unlinkat(&*self.within, &self.name, AtFlags::REMOVEDIR);
     }
 }
 
-/// Opens what lies at a name; a link is not followed.
+/// Opens the file of a name; a link is not followed.
 fn open(folder: impl std::os::fd::AsFd, name: impl AsRef<Path>, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(folder, name.as_ref(), flags, Mode::empty())?.into())
@@ -294,7 +294,7 @@ fn open(folder: impl std::os::fd::AsFd, name: impl AsRef<Path>, flags: OFlags) -
 
 fn take_free_name(from: (&File, &OsStr), to: (&File, &OsStr)) -> io::Result<()> {
     match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
-        // Network shares do not know this way of renaming.
+        // Network file systems do not support this way of renaming.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match open(to.0, to.1, OFlags::PATH) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(renameat(from.0, from.1, to.0, to.1)?)
@@ -306,7 +306,7 @@ fn take_free_name(from: (&File, &OsStr), to: (&File, &OsStr)) -> io::Result<()> 
     }
 }
 
-/// An error of the system, as one of the file that was used.
+/// An error of the system that names the file.
 pub(super) trait At<T> {
     fn at(self, path: &Path) -> Result<T, CopyError>;
 }

@@ -1,5 +1,5 @@
-//! The connections of a database: one writes, a pool reads, a third kind only watches. Requests have a writer and readers
-//! of their own.
+//! The connections of a database: one writes, a pool reads, a third kind only watches for commits. Requests have their own
+//! writer and readers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use jobtrackd_core::recurring::{Recurring, Report};
 /// checkpoint that has to open it waits for itself.
 const CUT: &str = "SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// The same without waiting for others.
+/// The same without waiting for other connections.
 const CUT_AT_ONCE: &str =
     "PRAGMA busy_timeout = 0; SELECT 1 FROM sqlite_schema LIMIT 1; PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// What is true: jobs, steps, transitions, events, deliveries. Cheap to clone.
+/// The database: jobs, steps, transitions, events, deliveries. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(super) shared: Arc<Shared>,
@@ -43,17 +43,17 @@ pub(super) struct Shared {
     /// The one writer. Empty after an error, which may leave a connection in a transaction that SQLite has already
     /// rolled back and sqlx has not (docs/development.md, fact 2); the next write opens a new one.
     pub(super) writer: Mutex<Option<SqliteConnection>>,
-    /// Held during a transaction. The writers of one process take turns in order: at SQLite's own lock, which knows none,
-    /// one that commits without a pause would keep the other out for seconds.
+    /// Held during a transaction. The writers of one process take turns in order: SQLite's own lock has no order, and a
+    /// writer that commits without a pause would keep the other out for seconds.
     pub(super) turn: Arc<Mutex<()>>,
-    /// How long a write waits in all before it is [`StoreError::Busy`]; `None`: as long as SQLite waits for a foreign lock.
+    /// How long a write waits in all before it fails with [`StoreError::Busy`]; `None`: as long as SQLite waits for a lock.
     pub(super) patience: Option<Duration>,
     pub(super) clock: Clock,
-    /// What readers are short of, so that it is logged once.
+    /// What readers lack, so that it is logged once.
     pub(super) shortage: parking_lot::Mutex<Recurring<Shortage>>,
 }
 
-/// Pause between two tries of a write that has patience of its own.
+/// Pause between two tries of a write with a limit.
 pub(super) const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 impl Store {
@@ -66,14 +66,14 @@ impl Store {
         Ok(value)
     }
 
-    /// The same, with how long nobody else could write. The wait for others is not in it.
+    /// The same, with how long the database was locked for other writers.
     pub(super) async fn write_timed<T, F>(&self, work: F) -> Result<(T, Duration)>
     where
         F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
     {
         let (shared, mut work) = (&self.shared, Some(work));
         let Some(patience) = shared.patience else {
-            // Held as a whole: time must not pass between the locks and the transaction.
+            // Held to the end: no time may pass between the locks and the transaction.
             let writing = async {
                 let mut slot = shared.writer.lock().await;
                 let _turn = shared.turn.lock().await;
@@ -109,7 +109,7 @@ impl Store {
         let mut connection = match slot.take() {
             Some(connection) => connection,
             None => {
-                // Opening would make a new log where ours was taken away.
+                // Opening would create a new log where ours was removed.
                 files.check_known()?;
                 SqliteConnection::connect_with(&self.shared.options).await?
             }
@@ -124,7 +124,7 @@ impl Store {
         result
     }
 
-    /// Runs `work` on a reader. Paused time stands still meanwhile.
+    /// Runs `work` on a reader. A paused clock does not advance meanwhile.
     pub(super) async fn read<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
@@ -133,7 +133,7 @@ impl Store {
         self.shared.judged(read.map_err(StoreError::from))
     }
 
-    /// Runs `work` in one read transaction, so that what its statements read belongs together.
+    /// Runs `work` in one read transaction, so that its statements see the same state.
     pub(super) async fn snapshot<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
@@ -174,13 +174,12 @@ impl Store {
         Ok(row.try_get(0)?)
     }
 
-    /// Closes all connections and leaves the write-ahead log to whoever else has the database open: cutting it would make
-    /// a daemon that is writing wait.
+    /// Closes all connections, but does not cut the write-ahead log: that would make a daemon that is writing wait.
     pub async fn leave(&self) {
         self.close_all(false).await;
     }
 
-    /// Closes all connections; the last one out cuts the write-ahead log.
+    /// Closes all connections; the last one cuts the write-ahead log.
     pub async fn close(&self) {
         self.close_all(true).await;
     }
@@ -194,8 +193,8 @@ impl Store {
             self.shared.readers.close().await;
             let Some(mut writer) = writer else { return };
             if cuts_log {
-                // Best effort, and no waiting for others: what stays in the log is read from there at the next start,
-                // unless the log was taken away.
+                // Best effort, without waiting for others: what stays in the log is read from there at the next start,
+                // unless the log was removed.
                 let is_there = self.shared.files.check_known().is_ok();
                 let sql = if is_there { CUT_AT_ONCE } else { CUT };
                 if let Err(error) = sqlx::raw_sql(sql).execute(&mut writer).await {
@@ -207,9 +206,9 @@ impl Store {
         self.shared.clock.held(closing).await;
     }
 
-    /// Leaves the connections to the end of the process when others have another log: closing the last one moves what
-    /// ours holds into the database, where it would be mixed with what they have written. The same once it is known what
-    /// became of ours: closing would also remove what then has its name.
+    /// Keeps the connections open to the end of the process when others have another log: closing the last one moves ours
+    /// into the database, where it would be mixed with what they have written. The same once ours was removed: closing would
+    /// also remove the file that then has its name.
     fn is_kept_open(&self) -> bool {
         let files = &self.shared.files;
         let kept = files.has_other_log() || matches!(files.log_outcome.get(), Some(Some(_)));
@@ -221,7 +220,7 @@ impl Store {
 }
 
 impl Shared {
-    /// What an error means. Files that were taken away are the reason for whatever SQLite makes of it.
+    /// The meaning of an error. If files were removed, that is its reason, whatever SQLite reports.
     fn meaning(&self, error: StoreError) -> StoreError {
         match judge(error, self.files.database(), true) {
             StoreError::Damaged(reason) => {
@@ -232,7 +231,7 @@ impl Shared {
         }
     }
 
-    /// What the error of a reader means; a shortage is logged once as long as it lasts.
+    /// The meaning of a reader's error; a shortage is logged once while it lasts.
     pub(super) fn judged<T>(&self, read: Result<T>) -> Result<T> {
         let read = read.map_err(|error| self.meaning(error));
         let short = match &read {
@@ -269,7 +268,7 @@ where
     F: AsyncFnOnce(&mut SqliteConnection) -> Result<T>,
 {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    // The log is open now. In one that nobody else finds a commit would be lost.
+    // The log is open now. A commit to a log without a name would be lost.
     files.check()?;
     let began = Instant::now();
     let work = work
@@ -280,7 +279,6 @@ where
     Ok((value, began.elapsed()))
 }
 
-/// A statement with its parameters.
 pub(super) type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// A statement with its parameters, `?1` first.

@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::jobs::EXISTS_JOB;
 use super::rows::{FromRow, Reading};
-use super::store::{Store, query};
+use super::store::{Store, fetch_all, query};
 use crate::{
     DeliveryRow, EventRow, PAGE_BYTES, Result, TimelineEntry, TimelineItem, TimelineKey,
     TimelinePage, TransitionRow,
@@ -12,8 +12,8 @@ use crate::{
 use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::JobId;
 
-/// First the keys, which are small, of all that belongs to the job, with about the bytes that each takes in JSON; then the
-/// rows of those on the page.
+/// First the keys of all entries of the job, which are small, each with about the bytes that it takes in JSON; then the rows
+/// of those on the page.
 pub(super) const TIMELINE: &str = "
     SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
            page.event_id AS id, page.cursor, page.type, page.at AS created_at, ?1 AS job_id,
@@ -51,8 +51,7 @@ pub(super) const TIMELINE: &str = "
     ORDER BY page.at, page.rank, page.n, page.webhook, page.number";
 
 impl Store {
-    /// A part of a job's timeline behind `after`, at most 4 MiB and one entry more; `None` when there is no
-    /// such job.
+    /// A part of a job's timeline after `after`, at most 4 MiB and one entry more; `None` when there is no such job.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -62,7 +61,7 @@ impl Store {
         after: Option<&TimelineKey>,
         limit: u32,
     ) -> Result<Option<TimelinePage>> {
-        // Without `after` comes a bound that is below every entry, and one entry more than wanted is read.
+        // Without `after` the bound is below every entry. One entry more than wanted is read.
         let query = query!(
             TIMELINE,
             id.as_str(),
@@ -79,7 +78,7 @@ impl Store {
                 let known = query!(EXISTS_JOB, id.as_str())
                     .fetch_optional(&mut *snapshot)
                     .await?;
-                Ok((known.is_some(), query.fetch_all(snapshot).await?))
+                Ok((known.is_some(), fetch_all(snapshot, query).await?))
             })
             .await?;
         if !known {

@@ -1,7 +1,7 @@
 //! Deliveries that are given up, moved to another webhook, or wait for one that is not configured.
 //!
-//! Each page is a transaction of its own, so that the daemon's writer never waits long; killed in between, the same command
-//! again finishes the work.
+//! Each page is one transaction, so that the daemon's writer never waits long. If the command is killed in between, the
+//! same command finishes the work.
 
 use std::collections::HashSet;
 
@@ -73,8 +73,8 @@ pub(super) const UNDELIVERED: &str = "
     ) AS u JOIN events AS e ON e.id = u.event_id
     ORDER BY u.job_id, u.sequence LIMIT ?2";
 
-/// Each has its whole schedule before it, and expires when it did, also where the webhook had it once and gave it up or
-/// handed it on.
+/// Each begins its schedule anew and expires when it did, even if the webhook had it before and gave it up or handed it
+/// over.
 pub(super) const HAND_OVER: &str = "
     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, expires_at)
     SELECT d.event_id, ?2, d.job_id, d.sequence, CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END,
@@ -99,7 +99,7 @@ pub(super) const DUE_SINCE: &str = "
     WHERE deliveries.webhook = v.value ->> 'webhook' AND deliveries.job_id = v.value ->> 'job_id'
       AND deliveries.state = 'pending' AND deliveries.next_attempt_at = ?2";
 
-/// A poll that was begun under the old name is not recorded: the revision has gone on.
+/// A poll that was begun under the old name is not recorded: the revision has changed.
 macro_rules! rename_jobs {
     ($which:literal) => {
         concat!(
@@ -127,7 +127,7 @@ impl Store {
         self.all(query).await
     }
 
-    /// Gives up a page of deliveries: they become exhausted, and their lanes go on. A request under way may still arrive.
+    /// Gives up a page of deliveries: they become exhausted, and their lanes continue. A request in flight may still arrive.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
@@ -136,11 +136,11 @@ impl Store {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
                     let query = query!(GIVE_UP_EVENT, event);
-                    (query.fetch_all(&mut *connection).await?, true)
+                    (fetch_all(connection, query).await?, true)
                 }
                 Unwanted::EventOf(event, webhook) => {
                     let query = query!(GIVE_UP_EVENT_OF, event, webhook.as_str());
-                    (query.fetch_all(&mut *connection).await?, true)
+                    (fetch_all(connection, query).await?, true)
                 }
                 Unwanted::AllOf(webhook) => give_up_all(connection, webhook).await?,
             };
@@ -159,8 +159,8 @@ impl Store {
         .await
     }
 
-    /// Moves a page of what one webhook has not received yet to another one, lane by lane in order, and with the last of a
-    /// lane its job, if it has not ended and names the old webhook. The other one does not get again what it has.
+    /// Moves a page of what one webhook has not received to another one, lane by lane in order, and with the last delivery
+    /// of a lane its job, if it has not ended and names the old webhook. The other one does not get an event twice.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
@@ -219,7 +219,7 @@ async fn give_up_all(
     let mut given_up = Vec::new();
     for sql in [GIVE_UP_PENDING, GIVE_UP_DISABLED] {
         let rows = fetch_all(connection, query!(sql, webhook.as_str(), PAGE)).await?;
-        // More events may come all the while: a page that is not full is the last one.
+        // More events may be recorded meanwhile: a page that is not full is the last one.
         let is_full = rows.len() == PAGE as usize;
         given_up.extend(rows);
         if is_full {
@@ -240,7 +240,7 @@ read_columns!(Waiting, "deliveries" by "event_id" {
     event_id, job_id, created_at,
 });
 
-/// Hands these over, which are in the order of their lanes; returns how many jobs have another webhook now.
+/// Hands over these deliveries, which are in the order of their lanes; returns how many jobs have another webhook now.
 async fn hand_over(
     connection: &mut SqliteConnection,
     from: &WebhookName,

@@ -14,12 +14,12 @@ const RESUMES: &str = "SELECT coalesce((SELECT resumes FROM upstreams WHERE orig
 
 const RESUME: &str = "UPDATE upstreams SET paused_until = 0";
 
-/// The row of no origin, since a pause need not have been recorded.
+/// The row without an origin, since a pause need not have been recorded.
 const COUNT_RESUME: &str = "
     INSERT INTO upstreams (origin, paused_until, resumes) VALUES ('', 0, 1)
     ON CONFLICT (origin) DO UPDATE SET resumes = resumes + 1";
 
-/// Those that wait because the API throttled them, by the beginning of what the tracker says then.
+/// Jobs that wait because the API throttled them, found by the beginning of the tracker's error.
 const POLL_THROTTLED: &str = "
     UPDATE jobs SET poll_requested = 1
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
@@ -42,8 +42,8 @@ impl Store {
         self.value(query!(RESUMES)).await
     }
 
-    /// Ends every pause that an API requested, here and in the daemon that has this database, and has the jobs polled that
-    /// wait because they were throttled.
+    /// Ends every pause that an API requested, here and in the daemon of this database, and makes jobs due that were
+    /// throttled.
     ///
     /// # Errors
     /// When the database cannot be written.

@@ -1,4 +1,4 @@
-//! The remote jobs of one user, found by the table of whom jobs belong to.
+//! The remote jobs of one user, found by a table of users and jobs.
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
@@ -9,10 +9,10 @@ use super::store::{Store, execute, query};
 use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
 use jobtrackd_core::resource::{leads_to, users_of};
 
-/// Most jobs of the user that one request for those of a connection reads: only the resource names the connection.
+/// Most jobs that one request for a connection's jobs reads: only the remote job names the connection.
 const SEARCHED: u32 = 500;
 
-/// Whoever the job no longer leads to.
+/// Rows of users to whom the job no longer belongs.
 pub(super) const FORGET_USERS: &str = "
     DELETE FROM job_users WHERE (user, created_at, job_id) IN (
         SELECT u.user, u.created_at, u.job_id
@@ -25,7 +25,7 @@ pub(super) const RECORD_USERS: &str = "
     FROM json_each(?1) AS v CROSS JOIN jobs AS j ON j.id = v.value ->> 'job_id'
     CROSS JOIN json_each(v.value, '$.users') AS u";
 
-/// The resources are read only of those that fit.
+/// The remote jobs are read only of rows that fit.
 pub(super) const JOBS_OF_USER: &str = "
     SELECT j.id, j.created_at, j.resource
     FROM (
@@ -45,7 +45,7 @@ struct UsersRow<'a> {
     users: Vec<String>,
 }
 
-/// Records to which users the jobs belong, by what was seen of them.
+/// Records to which users the jobs belong, according to their observations.
 pub(super) async fn record_users<'a>(
     connection: &mut SqliteConnection,
     seen: impl Iterator<Item = &'a Recordable>,
@@ -69,8 +69,8 @@ pub(super) async fn record_users<'a>(
 }
 
 impl Store {
-    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more,
-    /// and at 500 of them for those of one connection.
+    /// Remote jobs whose source or results name a user, newest first; at most 4 MiB and one job more. For one connection it
+    /// reads at most 500 jobs of the user.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -22,7 +22,7 @@ const MOST_PENDING: i64 = 100_000;
 /// Most webhooks that are named.
 const MOST_NAMES: i64 = 20;
 
-/// The latest attempts of a webhook that are still to be repeated lie farthest ahead.
+/// The deliveries of a webhook that were attempted last are due last.
 const HEADS: i64 = 100;
 
 pub(super) const RUNNING: &str = "SELECT count(*) FROM jobs WHERE finished_at IS NULL";
@@ -70,7 +70,7 @@ pub(super) const PROGRESS: &str = concat!(
      FROM json_each(?1) AS wanted JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
 
-/// The result says how a step goes only while it is not over.
+/// The result tells the progress of a step only while it is not over.
 pub(super) const STEPS_OF_PROGRESS: &str = "
     SELECT job_id, title, position, status, iif(status IN ('in-progress', 'pending'), result, NULL) AS result,
            first_seen_at, updated_at, challenge_expires_at, challenge_response_url
@@ -82,7 +82,7 @@ pub(super) const DELIVERY_COUNTS: &str = "
     GROUP BY job_id, state, tried";
 
 impl Store {
-    /// How things are as a whole; ended jobs are counted from `ended_since` on.
+    /// The totals over all jobs and webhooks; ended jobs are counted from `ended_since` on.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -119,7 +119,7 @@ impl Store {
             .collect()
     }
 
-    /// These jobs, in this order; those that are not there are left out.
+    /// These jobs, in this order; those that do not exist are left out.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -159,7 +159,7 @@ fn names(rows: &[SqliteRow]) -> Result<Vec<String>, sqlx::Error> {
         .collect()
 }
 
-/// One row has those of one state, tried in vain or not.
+/// One row counts those of one state, either with or without a failed attempt.
 impl FromRow for DeliveryCounts {
     const TABLE: &'static str = "deliveries";
     const KEY: &'static str = "job_id";

@@ -1,7 +1,7 @@
-//! Webhooks as a whole: what is recorded of them, and how operators switch them off and on, beside a daemon or without.
+//! Webhooks as a whole: what is recorded of them, and how operators disable and enable them, whether a daemon runs or not.
 //!
-//! Many deliveries are changed in pages, so that the daemon's writer never waits long. While a page is missing the webhook
-//! is off, and killed in between it stays so; the same command again finishes the work.
+//! Many deliveries are changed in pages, so that the daemon's writer never waits long. The webhook stays disabled until the
+//! last page is done; if the command is killed in between, the same command finishes the work.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ const PAGE: u32 = 1000;
 
 const REQUESTS: &str = "SELECT name, asks FROM webhooks";
 
-/// Names of webhooks that something waits for, pending in `names` and disabled in `disabled`; from name to name by the
-/// indexes.
+/// Names of webhooks with deliveries that wait, pending ones in `names` and disabled ones in `disabled`; the indexes are
+/// searched from name to name.
 macro_rules! waited_for {
     () => {
         "
@@ -55,7 +55,7 @@ pub(super) const NAMES: &str = concat!(
 
 const WEBHOOK: &str = "SELECT * FROM webhooks WHERE name = ?1";
 
-const REST: &str = "
+const PAUSE: &str = "
     INSERT INTO webhooks (name, paused_until) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET paused_until = max(coalesce(paused_until, 0), excluded.paused_until)";
 
@@ -80,8 +80,8 @@ const CLAMP_WEBHOOK: &str = "
     UPDATE webhooks SET paused_until = min(paused_until, ?2), probe_at = min(probe_at, ?3)
     WHERE name = ?1 AND (paused_until > ?2 OR probe_at > ?3)";
 
-/// Attempts end in any order; of two the later one's health is kept. What began before an operator had the health
-/// forgotten says nothing of the time after.
+/// Attempts end in any order; the health after the later one is kept. An attempt that began before an operator reset the
+/// health says nothing about the time after.
 const RECORD_HEALTH: &str = "
     INSERT INTO webhooks
         (name, failures, failing_jobs, held_since, probes, probe_at, probe_event, ramp, rests, revision, generation)
@@ -120,7 +120,7 @@ pub(super) const DISABLE_PAGE: &str = "
         SELECT event_id, webhook FROM deliveries
         WHERE webhook = ?1 AND state = 'pending' ORDER BY job_id, sequence LIMIT ?2)";
 
-/// The row may not be there yet.
+/// The row may not exist yet.
 const REQUEST: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
 
@@ -134,7 +134,7 @@ impl Store {
         let Some(row) = rows.first() else {
             return Ok(WebhookHealth::default());
         };
-        // A webhook whose row another program has changed is treated like one of which nothing is recorded.
+        // A row that cannot be read, because another program has changed it, is treated as if there were none.
         let health = WebhookHealth::from_row(row);
         Ok(health.unwrap_or_else(|error| WebhookHealth {
             unreadable: Some(error.to_string()),
@@ -142,8 +142,7 @@ impl Store {
         }))
     }
 
-    /// The names of webhooks of which anything is recorded, and how often an operator has requested that the daemon reads
-    /// each again.
+    /// The names of webhooks with a row, and how often an operator has requested that the daemon reads each again.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -156,7 +155,7 @@ impl Store {
         read.collect()
     }
 
-    /// The names of webhooks that something waits for or of which anything is recorded, sorted.
+    /// The names of webhooks with deliveries that wait or with a row, sorted.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -164,18 +163,18 @@ impl Store {
         self.rows(query!(NAMES)).await?.iter().map(name).collect()
     }
 
-    /// Shortens what waits for a webhook to what it can be at most: a retry to `longest` from now, a probe to the slowest
-    /// pace, a rest to a day. A clock that was ahead may have put it years away. Returns how many deliveries were
-    /// shortened; there may be more until it is none.
+    /// Shortens the waits for a webhook to their longest: a retry to `longest` from now, a probe to the slowest pace, a
+    /// pause to a day. A clock that was ahead may have put them years away. Returns how many deliveries were changed; there
+    /// may be more until that is 0.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn clamp_waits(&self, webhook: &WebhookName, longest: Duration) -> Result<u64> {
         let now = self.shared.clock.now();
-        let (retry, rest) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
+        let (retry, pause) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
         let name = webhook.as_str();
         let far = self
-            .rows(query!(FAR_DELIVERIES, name, retry.0, rest.0, PAGE))
+            .rows(query!(FAR_DELIVERIES, name, retry.0, pause.0, PAGE))
             .await?;
         let far: Vec<&str> = far
             .iter()
@@ -183,24 +182,24 @@ impl Store {
             .collect::<Result<_, _>>()?;
         let health = self.webhook_health(webhook).await?;
         let probe = now.plus(PROBE_PACE.max);
-        let is_far = health.paused_until.is_some_and(|at| at > rest)
+        let is_far = health.paused_until.is_some_and(|at| at > pause)
             || health.health.hold().and_then(|hold| hold.probe_at) > Some(probe);
         if far.is_empty() && !is_far {
             return Ok(0);
         }
         self.write(async |connection| {
-            execute(connection, query!(CLAMP_WEBHOOK, name, rest.0, probe.0)).await?;
+            execute(connection, query!(CLAMP_WEBHOOK, name, pause.0, probe.0)).await?;
             Ok(execute(
                 connection,
-                query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, rest.0),
+                query!(CLAMP_DELIVERIES, name, json(&far)?, retry.0, pause.0),
             )
             .await?)
         })
         .await
     }
 
-    /// Switches a webhook on: a page of its disabled deliveries becomes pending, in order, then what waits for a retry becomes
-    /// due, and with the last page its hold or rest is forgotten. A disabled one is sent nothing until then.
+    /// Enables a webhook: a page of its disabled deliveries becomes pending, in order, then retries become due, and with the
+    /// last page its hold or pause ends. Nothing is sent to it until then.
     ///
     /// # Errors
     /// When the database cannot be written; nothing of the page is done then.
@@ -229,7 +228,7 @@ impl Store {
         .await
     }
 
-    /// Switches a webhook off, from the first page on, for this reason unless it is off already; a page of its pending
+    /// Disables a webhook with the first page, for this reason unless it is disabled already; a page of its pending
     /// deliveries becomes disabled.
     ///
     /// # Errors
@@ -256,7 +255,7 @@ pub(super) fn name(row: &SqliteRow) -> Result<WebhookName> {
     Ok(WebhookName::new(&name.unwrap_or_default()))
 }
 
-/// Has the daemon read again what is recorded of a webhook, and try it.
+/// Makes the daemon read a webhook's row again, and try the webhook.
 pub(super) async fn request_reload(
     connection: &mut SqliteConnection,
     webhook: &WebhookName,
@@ -275,7 +274,7 @@ impl FromRow for WebhookHealth {
             disabled: disabled_at.zip(r.get("disabled_reason")?),
             paused_until: r.get("paused_until")?,
             health: health(r)?,
-            rests: r.get("rests")?,
+            empty_pauses: r.get("rests")?,
             revision: r.get("revision")?,
             generation: r.get("generation")?,
             requests: r.get("asks")?,
@@ -317,15 +316,15 @@ fn failing_jobs(r: &Reading<'_>) -> Result<Vec<JobId>> {
     ids.collect()
 }
 
-/// Records what an attempt means for its webhook as a whole.
+/// Records what an attempt changes for its webhook as a whole.
 pub(super) async fn affect_webhook(
     connection: &mut SqliteConnection,
     finished: &FinishedAttempt,
 ) -> Result<()> {
     let webhook = finished.attempt.webhook.as_str();
     let ended_at = finished.attempt.ended_at();
-    if let Some(rest) = finished.rest {
-        execute(connection, query!(REST, webhook, ended_at.plus(rest).0)).await?;
+    if let Some(pause) = finished.pause {
+        execute(connection, query!(PAUSE, webhook, ended_at.plus(pause).0)).await?;
     }
     if let Some(update) = &finished.health {
         record_health(connection, webhook, update).await?;
@@ -365,7 +364,7 @@ async fn record_health(
             hold.and_then(|hold| hold.probe_at).map(|at| at.0),
             hold.and_then(|hold| hold.event_id.as_deref()),
             ramp,
-            update.rests,
+            update.empty_pauses,
             update.revision,
             update.generation
         ),

@@ -331,7 +331,7 @@ fn everything_that_is_wrong_has_its_sentence() {
     bench.wait(1000);
     assert_eq!(
         bench.machine.degraded(bench.now),
-        ["the upstream throttles us, and has answered no poll since: HTTP 429"]
+        ["the upstream throttles us and has answered no poll since: HTTP 429"]
     );
     bench.poll("b", &throttled(Some(90)));
     bench.poll("a", &refused());

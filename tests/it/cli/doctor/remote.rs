@@ -139,7 +139,7 @@ async fn a_clock_that_differs_from_the_apis_is_said_before_receivers_refuse_sign
                 says,
                 if level == "ok" { "" } else { "set-ntp true" },
             )
-            .has("upstream.answer", "ok", "HTTP 404, as it should", "");
+            .has("upstream.answer", "ok", "HTTP 404, as expected", "");
     }
 }
 

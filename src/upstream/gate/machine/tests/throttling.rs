@@ -98,7 +98,7 @@ fn an_operator_ends_a_pause_at_once_and_the_next_begins_as_always() {
     bench.poll("a", &throttled(Some(60)));
     assert_eq!(bench.closed_for(), 1000);
     let until = bench.now + Duration::from_secs(600);
-    bench.machine.rest(until);
+    bench.machine.pause_until(until);
     assert_eq!(bench.machine.throttling().pause(bench.now), Some(until));
     bench.poll("x", &no_token(until, false));
     bench.machine.resume();
