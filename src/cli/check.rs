@@ -73,8 +73,7 @@ async fn stored(settings: &Settings, clock: &Clock) -> Vec<Finding> {
     let Some(store) = store else { return findings };
     let names = names_of(&settings.webhooks);
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
-    findings.extend(webhooks::stranded(&store, &names).await);
-    findings.extend(webhooks::disabled(&store, &names).await);
+    findings.extend(webhooks::unsent(&store, &names).await);
     store.leave().await;
     findings
 }
