@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::privilege::{Owner, check_way};
 use super::screen::Screen;
-use super::session::{database_file, runtime};
+use super::session::{cancelling, database_file, runtime};
 use super::text;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
@@ -19,10 +19,7 @@ use crate::record::command::BackupRecord;
 use crate::store::{BackupTarget, Copied, Store};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The daemon keeps running. FILE gets mode 0600 and is complete by itself; it appears only when the copy \
-                  is finished. Restore it with: jobtrackd restore FILE"
-)]
+#[command(after_help = include_str!("help/backup.txt").trim_end())]
 pub(super) struct Args {
     /// Where to put the copy
     #[arg(value_name = "FILE", value_parser = file)]
@@ -77,16 +74,16 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     let writer = owner.as_ref().map(Owner::ids);
     let runtime = runtime()?;
     // Before a file is created, which a signal would leave behind.
-    let signals = {
+    let mut signals = {
         let _guard = runtime.enter();
         listen()?
     };
     let target = BackupTarget::prepare(&database.path, &args.file, args.force, writer)?;
-    let copying = || {
+    let mut copying = || {
         runtime.block_on(async {
             let stop = CancellationToken::new();
             let copying = Store::back_up(database_file(database), &target, clock, &stop);
-            Ok(until_stopped(signals, copying, &stop).await?)
+            Ok(cancelling(&stop, async || is_end(&mut signals).await, copying).await?)
         })
     };
     let copied = match &owner {
@@ -97,26 +94,14 @@ fn made(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::Resu
     Ok(copied)
 }
 
+/// Whether the next signal is one to stop. A terminal that goes away stops nothing.
+pub(super) async fn is_end(signals: &mut Signals) -> bool {
+    signals.next().await == Request::Stop
+}
+
 /// Listens to signals; must be called in a runtime.
 pub(super) fn listen() -> anyhow::Result<Signals> {
     Signals::listen().context("the program cannot listen to signals")
-}
-
-/// Awaits `work` to its end; a signal to stop cancels `stop`. A terminal that goes away stops nothing.
-pub(super) async fn until_stopped<T>(
-    mut signals: Signals,
-    work: impl Future<Output = T>,
-    stop: &CancellationToken,
-) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            output = &mut work => return output,
-            request = signals.next() => if request == Request::Stop {
-                stop.cancel();
-            },
-        }
-    }
 }
 
 /// What a copy holds and how long it took, for people.

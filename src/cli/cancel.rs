@@ -2,18 +2,14 @@
 
 use anyhow::bail;
 
-use super::screen::Screen;
-use super::style::Tone;
+use super::screen::{Screen, Tone};
 use super::text;
 use crate::core::job::JobId;
 use crate::record::command::CancelRecord;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "A running daemon notices at once, otherwise at its next start. The job then ends as failed, \
-                  kind cancelled, and its webhooks get that event."
-)]
+#[command(after_help = include_str!("help/cancel.txt").trim_end())]
 pub(super) struct Args {
     /// The jobs
     #[arg(required = true, value_name = "ID", value_parser = JobId::parse)]

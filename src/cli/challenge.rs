@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::screen::View;
-use super::style::Tone;
+use super::screen::{Fact, Tone, View};
 use super::text;
-use crate::core::time::UnixMillis;
 use crate::mfa::IMPLAUSIBLE;
 use crate::store::StepRow;
 
@@ -13,7 +11,7 @@ use crate::store::StepRow;
 const MOST_INPUTS: usize = 20;
 
 /// The facts of a step's challenge, each with its name; empty when it has none.
-pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, Tone)> {
+pub(super) fn facts(step: &StepRow, view: &View) -> Vec<Fact> {
     let Some(recorded) = &step.challenge else {
         return Vec::new();
     };
@@ -39,7 +37,11 @@ pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, T
         facts.push((name, input, Tone::Plain));
     }
     if let Some(at) = recorded.expires_at {
-        facts.push(expires(at, view));
+        let when = text::moment(at);
+        facts.push(match view.ahead(at) {
+            Some(left) => ("expires", format!("{left}, {when}"), Tone::Plain),
+            None => ("expired", format!("{}, {when}", view.ago(at)), Tone::Warn),
+        });
     }
     let is_short = |millis: &u64| Duration::from_millis(*millis) < IMPLAUSIBLE;
     if let Some(millis) = challenge.expiry_ms.filter(is_short) {
@@ -57,15 +59,4 @@ pub(super) fn facts(step: &StepRow, view: &View) -> Vec<(&'static str, String, T
         facts.push(("answer at", url, Tone::Plain));
     }
     facts
-}
-
-fn expires(at: UnixMillis, view: &View) -> (&'static str, String, Tone) {
-    let when = text::moment(at);
-    if at > view.now {
-        let left = text::brief(at.since(view.now));
-        ("expires", format!("in {left}, {when}"), Tone::Plain)
-    } else {
-        let ago = text::ago(view.now.since(at));
-        ("expired", format!("{ago}, {when}"), Tone::Warn)
-    }
 }

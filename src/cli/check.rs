@@ -89,8 +89,7 @@ async fn stored(
     };
     let names = names_of(&settings.webhooks);
     findings.extend(jobs::unknown_webhooks(&store, &names).await);
-    findings.extend(webhooks::stranded(&store, &names).await);
-    findings.extend(webhooks::disabled(&store, &names).await);
+    findings.extend(webhooks::unsent(&store, &names).await);
     let row = match job {
         Some(id) => store.job(id).await.ok().flatten(),
         None => None,

@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use clap_complete::aot::generate;
 
 use super::options;
-use super::print::print;
+use super::screen::print;
 
 const NAME: &str = "jobtrackd";
 

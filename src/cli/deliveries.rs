@@ -4,10 +4,9 @@ mod give_up;
 
 use strum::IntoEnumIterator as _;
 
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::screen::{Screen, Tone, View};
 use super::table::{self, Cell, plain};
-use super::{options, text};
+use super::{options, steps, text};
 use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -17,15 +16,8 @@ use crate::store::{DeliveryFilter, DeliveryRow, Store};
 /// Most searches, each of 10,000 events; then it is printed where they stopped.
 const SEARCHES: usize = 10;
 
-/// Longest error that is shown, in characters.
-const ERROR_CHARS: usize = 200;
-
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Lists deliveries that match all conditions, those of the newest events first. It searches at most \
-                  100,000 events, and a note says where it stopped.\n\nExamples:\n  jobtrackd \
-                  deliveries --state exhausted --webhook billing\n  jobtrackd deliveries --job 61723 --json"
-)]
+#[command(after_help = include_str!("help/deliveries.txt").trim_end())]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -86,10 +78,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             break;
         }
     }
-    for error in unreadable {
-        let error = text::outside(&error, ERROR_CHARS);
-        screen.note(&format!("a delivery is left out: {error}"));
-    }
+    note_left_out(&unreadable, screen);
     print(args.json, &listed, screen)?;
     let view = screen.view;
     let full = listed.len() >= args.limit as usize;
@@ -104,6 +93,14 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     Ok(())
 }
 
+/// Notes why deliveries that cannot be read are left out.
+pub(super) fn note_left_out(unreadable: &[String], screen: &mut Screen) {
+    for error in unreadable {
+        let error = text::error(error);
+        screen.note(&format!("a delivery is left out: {error}"));
+    }
+}
+
 fn print(json: bool, listed: &[DeliveryRow], screen: &mut Screen) -> anyhow::Result<()> {
     let view = screen.view;
     if json {
@@ -116,25 +113,22 @@ fn print(json: bool, listed: &[DeliveryRow], screen: &mut Screen) -> anyhow::Res
         let headings = &[
             "AGE", "JOB", "EVENT", "WEBHOOK", "STATE", "ATTEMPTS", "NEXT", "LAST",
         ];
-        let rows: Vec<Vec<Cell>> = listed.iter().map(|each| cells(each, &view)).collect();
-        screen.text(&table::rows(headings, &rows, &view));
+        let rows = listed.iter().map(|each| cells(each, &view));
+        screen.text(&table::rows(headings, rows, &view));
     }
     Ok(())
 }
 
 fn cells(delivery: &DeliveryRow, view: &View) -> Vec<Cell> {
-    let tone = tone_of(delivery.state, delivery.last_error.is_some());
+    let (_, tone) = steps::delivery_mark(delivery.state, delivery.last_error.is_some());
     let expired = delivery.expired_at.map_or("", |_| " (expired)");
     let next = match (delivery.state, delivery.next_attempt_at) {
-        (DeliveryState::Pending, Some(at)) if at > view.now => {
-            format!("in {}", text::brief(at.since(view.now)))
-        }
-        (DeliveryState::Pending, Some(_)) => "due".to_owned(),
+        (DeliveryState::Pending, Some(at)) => view.ahead(at).unwrap_or_else(|| "due".to_owned()),
         (DeliveryState::Pending, None) => "waits".to_owned(),
         _ => String::new(),
     };
     let last = match (&delivery.last_error, delivery.last_status) {
-        (Some(error), _) => (text::outside(error, ERROR_CHARS), tone),
+        (Some(error), _) => (text::error(error), tone),
         (None, Some(status)) => (status.to_string(), Tone::Dim),
         (None, None) => plain(""),
     };
@@ -148,15 +142,4 @@ fn cells(delivery: &DeliveryRow, view: &View) -> Vec<Cell> {
         plain(next),
         last,
     ]
-}
-
-/// The tone of a delivery.
-pub(super) fn tone_of(state: DeliveryState, has_failed: bool) -> Tone {
-    match state {
-        DeliveryState::Delivered => Tone::Good,
-        DeliveryState::Pending if has_failed => Tone::Warn,
-        DeliveryState::Pending => Tone::Busy,
-        DeliveryState::Exhausted => Tone::Bad,
-        DeliveryState::Disabled => Tone::Dim,
-    }
 }

@@ -12,7 +12,6 @@ mod report;
 mod sandbox;
 
 use std::future::pending;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,12 +25,10 @@ pub use driver::Driver;
 pub use jobs::{AUDIT, BILLING, DemoJob, User, jobs};
 pub use sandbox::Sandbox;
 
-use super::print::note;
-use super::screen::Screen;
-use super::style::{Style, understands};
+use super::screen::{Screen, note};
+use super::session::cancelling;
 use super::watch::lines::Lines;
 use super::watch::signals::{Request, Signals};
-use super::watch::terminal::Terminal;
 use super::watch::{Display, End, Watch};
 use crate::app::{Daemon, Environment};
 use crate::clock::Clock;
@@ -114,7 +111,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         error = daemon.failed() => Err(error.context("the daemon failed")),
     };
     // The daemon stops first, and so finds the others still there.
-    let stopped = stop(daemon, &mut signals).await;
+    let hurry = CancellationToken::new();
+    let is_end = async || signals.next().await == Request::Stop;
+    let stopped = cancelling(&hurry, is_end, daemon.stop(&hurry)).await;
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
     let Sandbox {
@@ -159,11 +158,8 @@ async fn show(
     let mut watch = Watch::new(store, database, Vec::new()).await?;
     let now = Clock::system().now();
     let mut screen = Screen::stderr(now);
-    let is_page = !args.logs && understands(&io::stdout());
-    let mut display = match is_page {
-        true => Display::Page(Terminal::enter(io::stdout(), Style::of(&io::stdout()))?),
-        false => Display::Lines(Lines::new(false, now)),
-    };
+    let mut display = Display::open(!args.logs, Lines::new(false, now))?;
+    let is_page = display.is_page();
     let print = |line: &str| {
         if !is_page {
             note(line);
@@ -216,21 +212,6 @@ async fn drive(
         }
     }
     Ok(Finish::TimeUp)
-}
-
-/// Stops the daemon; a signal cuts its waiting short.
-async fn stop(daemon: Daemon, signals: &mut Signals) -> anyhow::Result<()> {
-    let hurry = CancellationToken::new();
-    let stopping = daemon.stop(&hurry);
-    tokio::pin!(stopping);
-    loop {
-        tokio::select! {
-            stopped = &mut stopping => return stopped,
-            request = signals.next() => if request == Request::Stop {
-                hurry.cancel();
-            },
-        }
-    }
 }
 
 /// Removes the folder, or keeps it and returns its path.

@@ -6,11 +6,10 @@ use anyhow::{Context as _, bail};
 use clap::Args as _;
 use clap::error::ErrorKind;
 
-use super::screen::Screen;
+use super::options::When;
+use super::screen::{Screen, Style, Tone, note};
 use super::session::on_store;
-use super::style::{Style, Tone};
-use super::when::When;
-use super::{print, text};
+use super::text;
 use crate::clock::Clock;
 use crate::config::{Sources, Wanted, load_with};
 use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
@@ -36,12 +35,7 @@ const MOST_ALIGNED: usize = 40;
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "It works whether the daemon runs or not. A job that exists is not changed.\n\n\
-                  Examples:\n  jobtrackd enqueue 61723\n  \
-                  jobtrackd enqueue 61724 --metadata '{\"customer\":\"c_9\"}' --webhook billing --deadline 2h\n  \
-                  cut -d, -f1 jobs.csv | jobtrackd enqueue -"
-)]
+#[command(after_help = include_str!("help/enqueue.txt").trim_end())]
 pub(super) struct Args {
     /// The jobs' ids; - reads them from standard input, one per line
     #[arg(required = true, value_name = "ID")]
@@ -218,13 +212,9 @@ impl Queue<'_> {
             false => self.store.enqueue_all(&jobs).await?,
         };
         let mut inserted = inserted.into_iter();
-        let columns = |(id, _): &Line| text::columns(&text::outside(id, ID_CHARS));
-        let width = batch
-            .iter()
-            .map(columns)
-            .max()
-            .unwrap_or(0)
-            .min(MOST_ALIGNED);
+        let ids = batch.iter().map(|(id, _)| text::outside(id, ID_CHARS));
+        let widest = ids.map(|id| text::columns(&id)).max();
+        let width = widest.unwrap_or(0).min(MOST_ALIGNED);
         for (line, refusal) in batch.iter().zip(refusals) {
             let outcome = refusal.map(Enqueued::Refused).or_else(|| inserted.next());
             let Some(outcome) = outcome else { break };
@@ -252,10 +242,10 @@ impl Queue<'_> {
         outcome: &Enqueued,
     ) -> anyhow::Result<()> {
         self.all += 1;
-        let (outcome, reason) = match outcome {
-            Enqueued::New => ("enqueued", None),
-            Enqueued::Exists => ("exists", None),
-            Enqueued::Refused(reason) => ("refused", Some(reason.as_str())),
+        let (outcome, (tone, mark, text), reason) = match outcome {
+            Enqueued::New => ("enqueued", (Tone::Good, "✓", "enqueued"), None),
+            Enqueued::Exists => ("exists", (Tone::Dim, "·", "exists, not changed"), None),
+            Enqueued::Refused(reason) => ("refused", (Tone::Bad, "✗", "refused"), Some(&**reason)),
         };
         if self.args.json {
             self.screen.json(&EnqueueRecord {
@@ -272,15 +262,10 @@ impl Queue<'_> {
             let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
             let reason = text::outside(reason, text::TEXT_LIMIT);
             let style = Style::of(&std::io::stderr());
-            let mark = style.paint(Tone::Bad, "✗");
-            let text = style.paint(Tone::Bad, &format!("refused{line}: {reason}"));
-            print::note(&format!("{mark} {id}  {text}"));
+            let text = style.paint(tone, &format!("{text}{line}: {reason}"));
+            note(&format!("{} {id}  {text}", style.paint(tone, mark)));
         } else if !self.args.json {
             let view = self.screen.view;
-            let (tone, mark, text) = match outcome {
-                "exists" => (Tone::Dim, "·", "exists, not changed"),
-                word => (Tone::Good, "✓", word),
-            };
             let blanks = width.saturating_sub(text::columns(&id));
             let line = format!("{id}{:blanks$}  {}", "", view.paint(tone, text));
             self.screen.line(&view.marked(tone, mark, &line));

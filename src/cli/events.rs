@@ -5,8 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::screen::{Screen, Tone, View};
 use super::watch::signals::{Request, Signals, output_is_closed};
 use super::watch::{is_temporary, saw_commit};
 use super::{options, text};
@@ -31,14 +30,7 @@ const SEARCHED: i64 = 10_000;
 const DETAIL_CHARS: usize = 120;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without --after the latest 50 (with --type those among the latest 10,000 events), with --follow only new \
-                  ones. --after 0 begins with the first. With --json each line is an entry of data in GET /events. A \
-                  program that keeps the cursor of the last event it has handled continues with --after and misses \
-                  none.\n\nIt reads the database itself, whether the daemon runs or not. Ctrl-C or SIGTERM ends it: exit 0.\n\n\
-                  Examples:\n  jobtrackd events --follow --json | while read -r event; do handle \"$event\"; done\n  \
-                  jobtrackd events --job 61723 --after 0"
-)]
+#[command(after_help = include_str!("help/events.txt").trim_end())]
 pub(super) struct Args {
     /// Continue with new events
     #[arg(long, short)]

@@ -2,11 +2,10 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::options::{self, When};
+use super::screen::{Screen, Tone, View};
 use super::table::{self, Cell, Columns, plain};
-use super::when::When;
-use super::{options, steps, text};
+use super::{steps, text};
 use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
@@ -14,9 +13,6 @@ use crate::store::{JobFilter, JobRow, JobSummary, Store};
 
 /// Jobs read at once.
 const PAGE: u32 = 200;
-
-/// Longest error that is shown, in characters.
-const ERROR_CHARS: usize = 200;
 
 /// Longest text that is searched for, in bytes.
 const LONGEST_TEXT: usize = 1000;
@@ -32,20 +28,25 @@ const COLUMNS: Columns<'_> = Columns {
         "NEXT POLL",
         "LAST ERROR",
     ],
-    numbers: &[3, 4],
-    dispensable: &[4, 6, 3, 5],
-    flexible: &[(6, 20), (2, 20)],
-    rigid: &[(0, 36), (2, 5), (0, 12)],
     ruled: true,
+    numbers: &[3, 4],
+    yields: &[
+        (6, 20),
+        (2, 20),
+        (4, 0),
+        (6, 0),
+        (3, 0),
+        (5, 0),
+        (0, 36),
+        (2, 5),
+        (0, 12),
+    ],
+    regains: &[2, 6],
+    ..Columns::PLAIN
 };
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Lists jobs that match all conditions. --webhook and --text search at most 100,000 jobs, the newest of \
-                  that state and time, and a note says where the search stopped.\n\n\
-                  Examples:\n  jobtrackd list --state failed --since 1d --text invalid-credentials\n  \
-                  jobtrackd list --webhook billing --until 2026-11-22T15:04:05Z --json"
-)]
+#[command(after_help = include_str!("help/list.txt").trim_end())]
 pub(super) struct Args {
     /// Only jobs in this state
     #[arg(long, value_parser = options::words(JobState::iter(), JobState::as_str))]
@@ -111,12 +112,12 @@ impl Args {
             ("--webhook", self.webhook.is_some()),
             ("--text", self.text.is_some()),
         ];
-        let filters = filters.into_iter().filter(|(_, is_set)| *is_set);
-        let filters: Vec<&str> = filters.map(|(option, _)| option).collect();
-        match (self.state, filters.len()) {
+        let set = filters.into_iter().filter(|(_, is_set)| *is_set);
+        let (set, _): (Vec<&str>, Vec<bool>) = set.unzip();
+        match (self.state, set.len()) {
             (_, 0) => "no jobs yet; enqueue one with: jobtrackd enqueue ID".to_owned(),
             (Some(state), 1) => format!("no job is {state}"),
-            _ => format!("no job matches {}", filters.join(" and ")),
+            _ => format!("no job matches {}", set.join(" and ")),
         }
     }
 }
@@ -194,11 +195,8 @@ pub(super) fn next_poll(row: &JobRow, view: &View) -> Cell {
     if row.cancel_requested {
         return ("cancelling".to_owned(), Tone::Warn);
     }
-    let at = row.next_poll_at.max(row.not_before);
-    plain(match at.map(|at| at.since(view.now)) {
-        Some(wait) if !wait.is_zero() => format!("in {}", text::brief(wait)),
-        _ => "due".to_owned(),
-    })
+    let wait = view.ahead(row.next_poll_at.max(row.not_before));
+    plain(wait.unwrap_or_else(|| "due".to_owned()))
 }
 
 fn last_error(job: &JobSummary) -> Cell {
@@ -208,7 +206,7 @@ fn last_error(job: &JobSummary) -> Cell {
         (None, Some(error)) => {
             let is_failing = progress.consecutive_errors > 0;
             let tone = if is_failing { Tone::Warn } else { Tone::Dim };
-            (text::outside(error, ERROR_CHARS), tone)
+            (text::error(error), tone)
         }
         (None, None) => plain(""),
     }

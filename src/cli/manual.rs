@@ -4,7 +4,7 @@ use clap::{Arg, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::print::print;
+use super::screen::print;
 
 /// Without a day, so that the page changes only with its content.
 const TITLE: &str = concat!(

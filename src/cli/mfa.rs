@@ -7,9 +7,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::prompt::{Terminal, read_lines};
-use super::screen::{Screen, View};
+use super::screen::{Screen, Tone, View};
 use super::session::upstream;
-use super::style::Tone;
 use super::text;
 use crate::clock::Clock;
 use crate::core::job::JobId;
@@ -23,12 +22,7 @@ use crate::upstream::{Relayed, UpstreamSettings};
 const STDIN: &str = "-";
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without ANSWER each input is asked for on the terminal, without echo. Answers on the command line can be \
-                  seen by other users of this machine (ps) while the command runs, and stay in the history of the shell; \
-                  an answer that begins with - must come after --.\n\nIt sends the request itself, so it needs the API key, \
-                  but no daemon; a running one polls the job at once."
-)]
+#[command(after_help = include_str!("help/mfa.txt").trim_end())]
 pub(super) struct Args {
     /// The job
     #[arg(value_name = "ID", value_parser = JobId::parse)]

@@ -29,18 +29,15 @@ mod advice;
 mod challenge;
 mod options;
 mod pages;
-mod print;
 mod privilege;
 mod probe;
 mod prompt;
 mod screen;
 mod session;
 mod steps;
-mod style;
 mod table;
 mod text;
 mod unknown;
-mod when;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -53,9 +50,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{ConfigError, Sources, Wanted, load_database, load_with};
 use crate::store::sqlite_version;
-use print::note;
+use screen::{Style, Tone, note, print};
 use session::{as_owner, block_on, on_store};
-use style::{Style, Tone};
 
 /// The command failed.
 const FAILED: u8 = 1;
@@ -210,7 +206,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
 fn version() -> anyhow::Result<()> {
     let sqlite = block_on(async { Ok(sqlite_version().await?) })?;
     let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("JOBTRACKD_COMMIT"));
-    print::print(&format!("jobtrackd {version} ({commit}) SQLite {sqlite}\n"))
+    print(&format!("jobtrackd {version} ({commit}) SQLite {sqlite}\n"))
 }
 
 /// Writes an error and its causes to standard error, with a remedy unless it is a usage error, whose text has one.

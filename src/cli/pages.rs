@@ -53,19 +53,19 @@ pub(super) async fn events(
     }
 }
 
-/// Does a longer piece of work page by page, each in one transaction; returns how many deliveries it changed.
+/// Does a longer piece of work page by page, each in one transaction; returns what all pages did.
 ///
 /// # Errors
 /// When a page cannot be done; those before it are.
 pub(super) async fn every(
     mut page: impl AsyncFnMut() -> Result<Page, StoreError>,
-) -> Result<u64, StoreError> {
-    let mut deliveries = 0;
-    loop {
-        let done = page().await?;
-        deliveries += done.deliveries;
-        if done.is_last {
-            return Ok(deliveries);
-        }
+) -> Result<Page, StoreError> {
+    let mut all = Page::default();
+    while !all.is_last {
+        let page = page().await?;
+        all.deliveries += page.deliveries;
+        all.jobs += page.jobs;
+        all.is_last = page.is_last;
     }
+    Ok(all)
 }

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail};
 use clap::error::ErrorKind;
 
-use super::deliveries::tone_of;
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::deliveries::note_left_out;
+use super::options::{self, When};
+use super::screen::{Screen, Tone, View};
 use super::table::{self, plain};
-use super::when::When;
-use super::{options, text};
+use super::{steps, text};
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
@@ -24,17 +23,8 @@ const LARGEST_LIMIT: u64 = 1_000_000;
 /// Deliveries that a dry run shows one by one.
 const SHOWN: usize = 20;
 
-/// Longest reason for leaving out a delivery that is shown, in characters.
-const ERROR_CHARS: usize = 200;
-
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Each event keeps its id and its bytes, is sent in the original order with the header webhook-replay: true, \
-                  and begins its retry schedule anew. A webhook that never had an event does not get it, nor does one that \
-                  is disabled. A running daemon begins at once.\n\n--resume continues a replay that was interrupted.\n\n\
-                  Examples:\n  jobtrackd replay --webhook billing --since 2h --failed-only --dry-run\n  \
-                  jobtrackd replay --job 61723\n  jobtrackd replay --event evt_0f3a… --webhook billing"
-)]
+#[command(after_help = include_str!("help/replay.txt").trim_end())]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["event", "job", "webhook", "resume"])))]
 pub(super) struct Args {
     /// This event
@@ -105,10 +95,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
     };
     let (id, before) = (replay.id, replay.deliveries);
     let tally = send(replay, args.dry_run, store).await?;
-    for error in &tally.unreadable {
-        let error = text::outside(error, ERROR_CHARS);
-        screen.note(&format!("a delivery is left out: {error}"));
-    }
+    note_left_out(&tally.unreadable, screen);
     if args.dry_run {
         return report(args, None, &tally, screen);
     }
@@ -301,9 +288,12 @@ fn table_of(deliveries: &[DeliveryRow], view: &View) -> String {
             plain(each.job_id.as_str()),
             plain(each.kind.as_str()),
             plain(text::outside(each.webhook.as_str(), 64)),
-            (each.state.as_str().to_owned(), tone_of(each.state, false)),
+            (
+                each.state.as_str().to_owned(),
+                steps::delivery_mark(each.state, false).1,
+            ),
             plain(&each.event_id),
         ]
     });
-    table::rows(headings, &rows.collect::<Vec<_>>(), view)
+    table::rows(headings, rows, view)
 }

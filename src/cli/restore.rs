@@ -6,21 +6,18 @@ use anyhow::Context as _;
 use rustix::process::geteuid;
 use tokio_util::sync::CancellationToken;
 
-use super::backup::{file, listen, record, summary, until_stopped};
+use super::backup::{file, is_end, listen, record, summary};
 use super::migrate::need_folder;
 use super::privilege::{check_way, leave_to_owner};
 use super::screen::Screen;
-use super::session::{block_on, database_file};
+use super::session::{block_on, cancelling, database_file};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::record::command::RestoreRecord;
 use crate::store::{BackupFile, CopyError, LockError, Restored, Store};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Stop the daemon and every program that has the database open first. The database that was there is \
-                  kept beside the new one, under a name with .before-restore- and the time."
-)]
+#[command(after_help = include_str!("help/restore.txt").trim_end())]
 pub(super) struct Args {
     /// A file that jobtrackd backup has made
     #[arg(value_name = "FILE", value_parser = file)]
@@ -81,6 +78,7 @@ fn restored(args: &Args, database: &DatabaseSettings, clock: &Clock) -> anyhow::
     block_on(async {
         let stop = CancellationToken::new();
         let restoring = Store::restore(database_file(database), &file, clock, &stop);
-        Ok(until_stopped(listen()?, restoring, &stop).await?)
+        let mut signals = listen()?;
+        Ok(cancelling(&stop, async || is_end(&mut signals).await, restoring).await?)
     })
 }

@@ -6,10 +6,7 @@ use crate::record::command::{PauseRecord, ResumeRecord};
 use crate::store::{Resumed, Store};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "For an API that asked for too long a pause by mistake. A running daemon polls again at once, otherwise at \
-                  its next start. If the API throttles again, polls pause again."
-)]
+#[command(after_help = include_str!("help/resume.txt").trim_end())]
 pub(super) struct Args {
     /// Print one JSON object
     #[arg(long)]

@@ -1,13 +1,16 @@
-//! Where commands write: standard output, which may be a terminal, a file, or a pipe that closes early.
+//! Where and how commands write: standard output, which may be a terminal, a file, or a pipe that closes early; colours,
+//! for terminals only; and what several commands print.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use anstyle::AnsiColor;
 use anyhow::Context as _;
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use super::style::{Style, Tone};
+use super::text;
+use crate::clock::Clock;
 use crate::core::time::UnixMillis;
 
 /// Width in columns when standard output is not a terminal.
@@ -19,10 +22,69 @@ const MAX_WIDTH: usize = 140;
 /// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
 const MIN_WIDTH: usize = 40;
 
-/// Columns and rows of a terminal; `None` for everything else, and for a terminal that does not know its size.
-pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
-    let size = tcgetwinsize(terminal).ok()?;
-    (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+/// What a piece of text means; the colour follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// The terminal's own colour.
+    Plain,
+    /// Less important.
+    Dim,
+    /// A heading.
+    Strong,
+    /// Done.
+    Good,
+    /// Under way.
+    Busy,
+    /// Needs attention.
+    Warn,
+    /// Failed.
+    Bad,
+}
+
+impl Tone {
+    fn ansi(self) -> anstyle::Style {
+        match self {
+            Self::Plain => anstyle::Style::new(),
+            Self::Strong => anstyle::Style::new().bold(),
+            Self::Dim => AnsiColor::BrightBlack.on_default(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Busy => AnsiColor::Cyan.on_default(),
+            Self::Warn => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+        }
+    }
+}
+
+/// Whether this is a terminal that understands control sequences.
+pub(super) fn understands(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    /// Escape sequences may be written.
+    pub(super) colour: bool,
+}
+
+impl Style {
+    /// Colours for a terminal that supports them, unless `NO_COLOR` is set and not empty.
+    pub(super) fn of(stream: &impl IsTerminal) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            colour: !refused && understands(stream),
+        }
+    }
+
+    /// The text in its tone.
+    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+        if self.colour && tone != Tone::Plain && !text.trim().is_empty() {
+            let ansi = tone.ansi();
+            format!("{ansi}{text}{ansi:#}")
+        } else {
+            text.to_owned()
+        }
+    }
 }
 
 /// Colours, width and time of what is printed.
@@ -40,6 +102,32 @@ impl View {
     /// The text in its tone.
     pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
         self.style.paint(tone, text)
+    }
+
+    /// `✓ text`: what was done.
+    pub(super) fn done(&self, text: &str) -> String {
+        self.marked(Tone::Good, "✓", text)
+    }
+
+    /// A mark in its tone, and a text.
+    pub(super) fn marked(&self, tone: Tone, mark: &str, text: &str) -> String {
+        format!("{} {text}", self.paint(tone, mark))
+    }
+
+    /// A text that is less important.
+    pub(super) fn dim(&self, text: &str) -> String {
+        self.paint(Tone::Dim, text)
+    }
+
+    /// How long ago something was: `4m 12s ago`.
+    pub(super) fn ago(&self, at: UnixMillis) -> String {
+        text::ago(self.now.since(at))
+    }
+
+    /// In how much time something is due, unless it is already: `in 12s`.
+    pub(super) fn ahead(&self, at: impl Into<Option<UnixMillis>>) -> Option<String> {
+        let at = at.into().filter(|at| *at > self.now)?;
+        Some(format!("in {}", text::brief(at.since(self.now))))
     }
 }
 
@@ -125,4 +213,70 @@ impl Screen {
             _ => Ok(()),
         }
     }
+
+    /// Writes the record for programs, or these lines for people.
+    pub(super) fn answer(
+        &mut self,
+        json: bool,
+        record: &impl Serialize,
+        lines: impl FnOnce(&View) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        if json {
+            return self.json(record);
+        }
+        for line in lines(&self.view) {
+            self.line(&line);
+        }
+        Ok(())
+    }
+
+    /// Writes a note to standard error, after the output so far; standard output stays as programs expect it.
+    pub(super) fn note(&mut self, text: &str) {
+        self.flush();
+        note(&format!("note: {text}"));
+    }
+}
+
+/// Columns and rows of a terminal; `None` for everything else, and for a terminal that does not know its size.
+pub(super) fn size_of(terminal: impl AsFd) -> Option<(u16, u16)> {
+    let size = tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Writes one text to standard output, for a command that does nothing else.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut screen = Screen::new(Clock::system().now());
+    screen.text(text);
+    screen.finish()
+}
+
+/// Writes a line to standard error.
+pub(super) fn note(text: &str) {
+    // Without a standard error there is nowhere to report that.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A name, a text, and its tone.
+pub(super) type Fact<N = &'static str> = (N, String, Tone);
+
+/// Facts in lines, each after its name in a column of `width`, wrapped where necessary. `margin` begins every line.
+pub(super) fn facts<N: AsRef<str>>(
+    facts: &[Fact<N>],
+    margin: &str,
+    width: usize,
+    view: &View,
+) -> String {
+    let room = view.width.saturating_sub(text::columns(margin) + width);
+    let mut out = String::new();
+    for (name, fact, tone) in facts {
+        let mut name = text::pad(name.as_ref(), width);
+        for line in text::wrap(fact, room) {
+            let (margin, before) = (view.dim(margin), view.dim(&name));
+            let line = format!("{margin}{before}{}", view.paint(*tone, &line));
+            out.push_str(line.trim_end());
+            out.push('\n');
+            name = " ".repeat(width);
+        }
+    }
+    out
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use super::privilege::leave_to_owner;
 use super::screen::Screen;
@@ -50,6 +51,23 @@ pub(super) fn upstream(settings: &UpstreamSettings, clock: &Clock) -> anyhow::Re
         sockets,
         AnswerMemory::default(),
     )?)
+}
+
+/// Awaits `work` to its end, and cancels `stop` whenever `is_end` returns true.
+pub(super) async fn cancelling<T>(
+    stop: &CancellationToken,
+    mut is_end: impl AsyncFnMut() -> bool,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            is_end = is_end() => if is_end {
+                stop.cancel();
+            },
+        }
+    }
 }
 
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -8,9 +8,7 @@ mod timeline;
 use std::collections::HashSet;
 
 use super::list::next_poll;
-use super::print::facts;
-use super::screen::{Screen, View};
-use super::style::Tone;
+use super::screen::{Fact, Screen, Tone, View, facts};
 use super::unknown::unknown;
 use super::{steps, text};
 use crate::core::delivery::WebhookName;
@@ -99,7 +97,7 @@ fn head(job: &JobSummary, view: &View) -> String {
     format!("{line}  {state}\n") + &facts(&facts_of(job, view), "  ", NAME_WIDTH, view)
 }
 
-fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> {
+fn facts_of(job: &JobSummary, view: &View) -> Vec<Fact> {
     let row = &job.row;
     let progress = &row.progress;
     let is_over = row.state.is_final();
@@ -107,17 +105,12 @@ fn facts_of(job: &JobSummary, view: &View) -> Vec<(&'static str, String, Tone)> 
     let (name, age) = match job.finished_at {
         Some(end) => {
             let took = text::brief(end.since(row.created_at));
-            (
-                "took",
-                format!("{took}, ended {}", text::ago(view.now.since(end))),
-            )
+            ("took", format!("{took}, ended {}", view.ago(end)))
         }
         None => {
             let age = text::brief(view.now.since(row.created_at));
-            (
-                "age",
-                format!("{age}, enqueued {}", text::moment(row.created_at)),
-            )
+            let at = text::moment(row.created_at);
+            ("age", format!("{age}, enqueued {at}"))
         }
     };
     let waits = row.state == JobState::Pending && progress.polls == 0;
@@ -162,7 +155,7 @@ fn polls(row: &JobRow, view: &View) -> String {
         return fact;
     }
     if let Some(last) = progress.last_polled_at.filter(|_| progress.polls > 0) {
-        fact.push_str(&format!(", the last {}", text::ago(view.now.since(last))));
+        fact.push_str(&format!(", the last {}", view.ago(last)));
     }
     if !row.cancel_requested {
         let which = if progress.polls == 0 { "first" } else { "next" };
@@ -172,13 +165,10 @@ fn polls(row: &JobRow, view: &View) -> String {
     fact
 }
 
-fn deadline(at: Option<UnixMillis>, view: &View) -> (&'static str, String, Tone) {
-    let (fact, tone) = match at {
-        Some(at) if at > view.now => {
-            let left = text::brief(at.since(view.now));
-            (format!("in {left}, {}", text::moment(at)), Tone::Plain)
-        }
-        Some(at) => (format!("passed, {}", text::moment(at)), Tone::Warn),
+fn deadline(at: Option<UnixMillis>, view: &View) -> Fact {
+    let (fact, tone) = match at.map(|at| (view.ahead(at), text::moment(at))) {
+        Some((Some(left), at)) => (format!("{left}, {at}"), Tone::Plain),
+        Some((None, at)) => (format!("passed, {at}"), Tone::Warn),
         None => (
             "polling.deadline after it was enqueued".to_owned(),
             Tone::Dim,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use super::print::print;
+use super::screen::print;
 use crate::simulator::{Simulator, SimulatorSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -85,28 +85,10 @@ fn first_screen(base: &str, args: &SimulateArgs) -> String {
         None => ("any-key", "any API key gets a token"),
     };
     format!(
-        r#"The simulated job API is at {base}
-seed {seed}, speed {speed}, {taken}; ctrl-c stops it
-
-A token:
-  TOKEN=$(curl -s {base}/token -H "Authorization: Basic {key}" -H "basiq-version: 3.0" \
-    -d scope=SERVER_ACCESS | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-
-A job from a sandbox bank (AU00000 succeeds, AU00002 always asks for an MFA answer):
-  curl -s {base}/users/u1/connections -H "Authorization: Bearer $TOKEN" -H "content-type: application/json" \
-    -d '{{"loginId":"gavinBelson","password":"hooli2016","institution":{{"id":"AU00000"}}}}'
-
-A job of your choice, with your id (names: curl -s {base}/_control/scenarios):
-  curl -s {base}/_control/jobs -d '{{"id":"61723","scenario":"success"}}'
-
-How it goes:
-  curl -s {base}/jobs/61723 -H "Authorization: Bearer $TOKEN"
-
-Two polls that fail:
-  curl -s {base}/_control/faults -d '{{"job":"61723","times":2,"fault":"html"}}'
-
-Everything else under /_control: curl -s {base}/_control
-"#,
+        include_str!("simulate.txt"),
+        base = base,
+        key = key,
+        taken = taken,
         seed = args.seed,
         speed = args.speed,
     )

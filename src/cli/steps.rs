@@ -1,16 +1,14 @@
 //! Steps and failures in words, symbols and tones, for tables and timelines.
 
-use super::style::Tone;
+use super::screen::Tone;
 use super::text;
+use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobState};
 use crate::core::snapshot::StepClass;
 use crate::store::{JobSummary, StepRow};
 
 /// Longest title or status of a step that is shown, in characters.
 const NAME_CHARS: usize = 200;
-
-/// Longest status in a change that is shown, in characters.
-const STATUS_CHARS: usize = 300;
 
 /// Columns below which a cut title is of no use.
 const MIN_TITLE: usize = 5;
@@ -92,9 +90,8 @@ pub(super) fn status(step: &StepRow) -> String {
 
 /// What changed of a step: `title: from → to`.
 pub(super) fn transition(step: &str, from: Option<&str>, to: &str) -> String {
-    let outside = |text: &str| text::outside(text, STATUS_CHARS);
-    let from = from.map_or(String::new(), |from| format!("{} → ", outside(from)));
-    format!("{}: {from}{}", title(step), outside(to))
+    let from = from.map_or(String::new(), |from| format!("{} → ", text::error(from)));
+    format!("{}: {from}{}", title(step), text::error(to))
 }
 
 /// The symbol of a job's state, one column wide, and its tone.
@@ -104,6 +101,17 @@ pub(super) fn state_mark(state: JobState) -> (&'static str, Tone) {
         JobState::InProgress => ("◐", Tone::Busy),
         JobState::Success => ("✓", Tone::Good),
         JobState::Failed => ("✗", Tone::Bad),
+    }
+}
+
+/// The symbol of a delivery, one column wide, and its tone; `has_failed`: an attempt.
+pub(super) fn delivery_mark(state: DeliveryState, has_failed: bool) -> (&'static str, Tone) {
+    match state {
+        DeliveryState::Delivered => ("✓", Tone::Good),
+        DeliveryState::Pending if has_failed => ("↻", Tone::Warn),
+        DeliveryState::Pending => ("○", Tone::Busy),
+        DeliveryState::Exhausted => ("✗", Tone::Bad),
+        DeliveryState::Disabled => ("–", Tone::Dim),
     }
 }
 

@@ -1,11 +1,6 @@
-//! Tables, drawn and cut by `comfy_table`; this module decides which columns fit, and how wide they are.
+//! Tables: which columns fit, how wide they are, and each row as one line.
 
-use comfy_table::{
-    Attribute, CellAlignment, ColumnConstraint, LineStyle, Row, Table, TableStyle, Width,
-};
-
-use super::screen::View;
-use super::style::Tone;
+use super::screen::{Tone, View};
 use super::text;
 
 /// Blanks between two columns.
@@ -29,69 +24,93 @@ pub(super) fn plain(text: impl Into<String>) -> Cell {
 /// The columns of a table, and which of them are cut or left out where it is too wide.
 pub(super) struct Columns<'a> {
     pub(super) headings: &'a [&'a str],
-    /// Aligned to the right.
-    pub(super) numbers: &'static [usize],
-    /// Left out in a narrow terminal, in this order.
-    pub(super) dispensable: &'static [usize],
-    /// Cut first, each down to this many columns.
-    pub(super) flexible: &'static [(usize, usize)],
-    /// Cut where that is not enough.
-    pub(super) rigid: &'static [(usize, usize)],
+    pub(super) tone: Tone,
     /// A line is drawn below the headings.
     pub(super) ruled: bool,
+    /// Aligned to the right.
+    pub(super) numbers: &'static [usize],
+    /// Bars of `━`, dim where they are not full (`─`).
+    pub(super) bars: &'static [usize],
+    /// What is cut in a narrow terminal, in this order, down to this many columns; 0: it is left out.
+    pub(super) yields: &'a [(usize, usize)],
+    /// What then gets the width that is left, in this order.
+    pub(super) regains: &'static [usize],
 }
 
-impl<'a> Columns<'a> {
-    /// A plain table: the last column is cut to the width that is left.
-    pub(super) fn plain(headings: &'a [&'a str]) -> Self {
-        Self {
-            headings,
-            numbers: &[],
-            dispensable: &[],
-            flexible: &[],
-            rigid: &[],
-            ruled: false,
-        }
-    }
+impl Columns<'_> {
+    /// The defaults.
+    pub(super) const PLAIN: Columns<'static> = Columns {
+        headings: &[],
+        tone: Tone::Strong,
+        ruled: false,
+        numbers: &[],
+        bars: &[],
+        yields: &[],
+        regains: &[],
+    };
 
     /// The width of each column within `room`, from what its cells need; 0 for those that are left out.
-    fn fit(&self, mut widths: Vec<usize>, room: usize) -> Vec<usize> {
-        let needed = |widths: &[usize]| {
-            let shown = widths.iter().filter(|width| **width > 0);
-            shown
-                .map(|width| width + GAP)
-                .sum::<usize>()
-                .saturating_sub(GAP)
-        };
-        for column in self.dispensable {
-            let mut least = widths.clone();
-            for (column, floor) in self.flexible {
-                least[*column] = least[*column].min(*floor);
-            }
-            if needed(&least) > room {
-                widths[*column] = 0;
-            }
+    fn fit(&self, natural: &[usize], room: usize) -> Vec<usize> {
+        let mut widths = natural.to_vec();
+        for (column, floor) in self.yields {
+            let excess = total(&widths).saturating_sub(room);
+            let width = &mut widths[*column];
+            *width = match (excess, *floor) {
+                (0, _) => break,
+                (_, 0) => 0,
+                (_, floor) => width.saturating_sub(excess).max(floor.min(*width)),
+            };
         }
-        let mut cuts = [self.flexible, self.rigid].concat();
-        if cuts.is_empty() {
-            let last = widths.iter().rposition(|width| *width > 0).unwrap_or(0);
-            for width in &mut widths[..last] {
-                *width = LARGEST_PLAIN.min(*width);
+        for column in self.regains {
+            let spare = room.saturating_sub(total(&widths));
+            if widths[*column] > 0 {
+                widths[*column] = natural[*column].min(widths[*column] + spare);
             }
-            cuts.push((last, SMALLEST_LAST));
-        }
-        for (column, floor) in cuts {
-            let excess = needed(&widths).saturating_sub(room);
-            widths[column] -= widths[column].saturating_sub(floor).min(excess);
         }
         widths
     }
+
+    /// A cell, cut or filled up to its width.
+    fn paint(&self, column: usize, width: usize, (text, tone): &Cell, view: &View) -> String {
+        let text = text::fit(text, width);
+        let blanks = " ".repeat(width.saturating_sub(text::columns(&text)));
+        let is_bar = self.bars.contains(&column);
+        let full = text.find('─').filter(|_| is_bar).unwrap_or(text.len());
+        let (full, rest) = text.split_at(full);
+        let painted = view.paint(*tone, full) + &view.dim(rest);
+        match self.numbers.contains(&column) {
+            true => blanks + &painted,
+            false => painted + &blanks,
+        }
+    }
 }
 
-/// A plain table of these rows, each with a cell per heading.
-pub(super) fn rows(headings: &[&str], rows: &[Vec<Cell>], view: &View) -> String {
-    let cell = |row: &Vec<Cell>, column: usize, _| row[column].clone();
-    draw(&Columns::plain(headings), rows, cell, view)
+/// How wide columns are together; those of no width are left out.
+fn total(widths: &[usize]) -> usize {
+    let shown = widths.iter().filter(|width| **width > 0);
+    let widths = shown.map(|width| width + GAP);
+    widths.sum::<usize>().saturating_sub(GAP)
+}
+
+/// A plain table of these rows, each with a cell per heading: the last column is cut to the width that is left.
+pub(super) fn rows(
+    headings: &[&str],
+    rows: impl IntoIterator<Item = Vec<Cell>>,
+    view: &View,
+) -> String {
+    let rows = Vec::from_iter(rows);
+    let is_used = |column: &usize| rows.iter().any(|row| !row[*column].0.is_empty());
+    let last = (0..headings.len()).rfind(is_used).unwrap_or(0);
+    let columns = Columns {
+        headings,
+        yields: &[(last, SMALLEST_LAST)],
+        ..Columns::PLAIN
+    };
+    let cell = |row: &Vec<Cell>, column: usize, _| match &row[column] {
+        cell if column == last => cell.clone(),
+        (text, tone) => (text::fit(text, LARGEST_PLAIN), *tone),
+    };
+    draw(&columns, &rows, cell, view)
 }
 
 /// A table of these rows, one line each, that fits the view. A cell is made for a column and the width it may have; a
@@ -110,68 +129,32 @@ pub(super) fn draw<R>(
         }
     };
     let all = 0..columns.headings.len();
-    let natural = all.map(|column| widest(column, LARGEST_CELL));
-    let mut widths = columns.fit(natural.collect(), view.width);
+    let natural: Vec<usize> = all.map(|column| widest(column, LARGEST_CELL)).collect();
+    let mut widths = columns.fit(&natural, view.width);
     for (column, width) in widths.iter_mut().enumerate() {
         *width = widest(column, *width).min(*width);
     }
-    let mut table = Table::new();
-    let style = TableStyle::new();
-    table.load_style(match columns.ruled {
-        true => style.header_separator(LineStyle::none().fill('─').junction('─')),
-        false => style,
-    });
-    // A character that no text holds, so that text is cut at its column and not at a blank before it.
-    table.set_delimiter('\0').set_truncation_indicator("…");
-    if view.style.colour {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
+    let line = |cell: &dyn Fn(usize, usize) -> Cell| {
+        let shown = widths.iter().enumerate().filter(|(_, width)| **width > 0);
+        let cells =
+            shown.map(|(column, width)| columns.paint(column, *width, &cell(column, *width), view));
+        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        line.trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&|column, _| (columns.headings[column].to_owned(), columns.tone));
+    if columns.ruled {
+        out += &format!("{}\n", "─".repeat(total(&widths)));
     }
-    let headings = columns.headings.iter();
-    table.set_header(row(
-        headings.map(|heading| ((*heading).to_owned(), Tone::Strong))
-    ));
-    for each in rows {
-        let cells = widths.iter().enumerate();
-        table.add_row(row(cells.map(|(column, width)| cell(each, column, *width))));
+    for row in rows {
+        out += &line(&|column, width| cell(row, column, width));
     }
-    let last = widths.iter().rposition(|width| *width > 0).unwrap_or(0);
-    for (index, column) in table.column_iter_mut().enumerate() {
-        // A ruled table draws one of the two blanks itself.
-        let gap = if columns.ruled { 1 } else { 2 };
-        let padding = if index == last { 0 } else { gap };
-        let width = u16::try_from(widths[index]).unwrap_or(u16::MAX);
-        column.set_padding((0, padding));
-        column.set_constraint(match width {
-            0 => ColumnConstraint::Hidden,
-            _ => ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(padding))),
-        });
-        if columns.numbers.contains(&index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt() + "\n"
-}
-
-fn row(cells: impl Iterator<Item = Cell>) -> Row {
-    let cells = cells.map(|(text, tone)| {
-        let cell = comfy_table::Cell::new(text);
-        match tone {
-            Tone::Plain => cell,
-            Tone::Strong => cell.add_attribute(Attribute::Bold),
-            tone => cell.fg(tone.color()),
-        }
-    });
-    let mut row = Row::from(cells.collect::<Vec<_>>());
-    row.max_height(1);
-    row
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::style::Style;
+    use crate::cli::screen::Style;
     use crate::core::time::UnixMillis;
 
     #[test]
@@ -190,7 +173,7 @@ mod tests {
                 plain("x".repeat(60)),
             ],
         ];
-        let table = rows(&["NAME", "NONE", "N", "LAST"], &lines, &view);
+        let table = rows(&["NAME", "NONE", "N", "LAST"], lines, &view);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "NAME    N   LAST");
         assert_eq!(lines[1], "a       12  short");

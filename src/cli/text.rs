@@ -1,9 +1,11 @@
 //! Text for people: values from outside, text cut, padded and wrapped to columns, durations and times in words.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
+use textwrap::{Options, WordSplitter};
 use unicode_width::UnicodeWidthChar as _;
 
 pub(super) use crate::core::text::printable as outside;
@@ -11,6 +13,11 @@ use crate::core::time::UnixMillis;
 
 /// Most characters of one text from outside that are shown.
 pub(super) const TEXT_LIMIT: usize = 2000;
+
+/// An error, a reason or a status from outside, escaped and cut to one line.
+pub(super) fn error(text: &str) -> String {
+    outside(text, 300)
+}
 
 /// A JSON value for people, escaped: a text unchanged, null as empty, everything else as JSON.
 pub(super) fn value(value: &Value) -> Option<String> {
@@ -63,32 +70,11 @@ pub(super) fn pad(text: &str, width: usize) -> String {
 
 /// The text in lines of at most `width` columns, broken at blanks where there are any.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(10);
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split_whitespace() {
-        let wide = columns(word);
-        if used > 0 && used + 1 + wide > width {
-            lines.push(String::new());
-            used = 0;
-        }
-        for (index, c) in word.chars().enumerate() {
-            let blank = usize::from(index == 0 && used > 0);
-            if used + blank + columns_of(c) > width {
-                lines.push(String::new());
-                used = 0;
-            }
-            if let Some(line) = lines.last_mut() {
-                if blank == 1 && used > 0 {
-                    line.push(' ');
-                    used += 1;
-                }
-                line.push(c);
-                used += columns_of(c);
-            }
-        }
-    }
-    lines
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let options = Options::new(width.max(10)).word_splitter(WordSplitter::NoHyphenation);
+    let text = words.join(" ");
+    let lines = textwrap::wrap(&text, options);
+    lines.into_iter().map(Cow::into_owned).collect()
 }
 
 /// A duration with its one or two largest units: `340ms`, `3.6s`, `42s`, `4m 12s`, `3h 5m`, `7d 23h`.

@@ -3,7 +3,7 @@
 pub(super) mod lines;
 mod page;
 pub(super) mod signals;
-pub(super) mod terminal;
+mod terminal;
 
 use std::collections::HashSet;
 use std::io;
@@ -14,8 +14,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::screen::Screen;
-use super::style::understands;
+use super::screen::{Screen, Style, understands};
 use super::unknown::unknown;
 use crate::clock::Clock;
 use crate::core::job::{JobId, JobState};
@@ -44,14 +43,7 @@ const COUNTED: Duration = Duration::from_secs(60);
 const MAX_JOBS: u32 = 1000;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without IDs it shows what runs, the job that changed last first, until it is interrupted: exit code \
-                  0. With IDs it ends when all of them have ended: 0 if all succeeded, 1 if one failed, is not in the \
-                  database, or was still running when it was interrupted.\n\n\
-                  Where standard output is not a terminal, or one with TERM=dumb, each change is a line.\n\n\
-                  Examples:\n  jobtrackd watch\n  jobtrackd watch 61723 && echo done\n  \
-                  jobtrackd watch --json | jq -c 'select(.type == \"job\")'"
-)]
+#[command(after_help = include_str!("help/watch.txt").trim_end())]
 pub(super) struct Args {
     /// The jobs [default: all that run]
     #[arg(value_name = "ID", value_parser = JobId::parse)]
@@ -81,6 +73,22 @@ pub(super) enum Display {
 }
 
 impl Display {
+    /// A page if it is wanted and standard output is a terminal that can show it, otherwise lines.
+    ///
+    /// # Errors
+    /// When the terminal cannot be written.
+    pub(super) fn open(wants_page: bool, lines: Lines) -> anyhow::Result<Self> {
+        let out = io::stdout();
+        match wants_page && understands(&out) {
+            true => Terminal::enter(&out, Style::of(&out)).map(Self::Page),
+            false => Ok(Self::Lines(lines)),
+        }
+    }
+
+    pub(super) fn is_page(&self) -> bool {
+        matches!(self, Self::Page(_))
+    }
+
     /// Stops the process until its shell continues it, and leaves the terminal to the shell meanwhile.
     fn suspend(&mut self) -> anyhow::Result<()> {
         if let Self::Page(terminal) = self {
@@ -111,16 +119,13 @@ pub(super) async fn run(
     // From here on no signal ends the process before the terminal is restored.
     let mut signals = Signals::listen().context("the program cannot listen to signals")?;
     let mut watch = Watch::new(store, database, ids).await?;
-    let mut display = if !args.json && understands(&io::stdout()) {
-        Display::Page(Terminal::enter(io::stdout(), screen.view.style)?)
-    } else {
-        if watch.frame.no_daemon {
-            super::print::note(&format!("note: {}", page::NO_DAEMON));
-        }
-        Display::Lines(Lines::new(args.json, screen.view.now))
-    };
+    let lines = Lines::new(args.json, screen.view.now);
+    let mut display = Display::open(!args.json, lines)?;
+    let is_page = display.is_page();
+    if watch.frame.no_daemon && !is_page {
+        screen.note(page::NO_DAEMON);
+    }
     let end = watch.show(&mut display, &mut signals, screen).await;
-    let is_page = matches!(display, Display::Page(_));
     drop(display);
     let end = end?;
     if is_page && !watch.frame.ids.is_empty() {

@@ -18,11 +18,12 @@ enum Command {
     /// List webhooks, their health and what waits for them
     List(show::ListArgs),
     /// Show one webhook: its settings, its health, its latest attempts
-    Show(show::ShowArgs),
+    Show(steer::NameArgs),
     /// Send a signed sample and show the request and the answer, byte for byte
     Test(test::Args),
     /// Enable a webhook that is disabled, or end its hold or pause
-    Enable(steer::EnableArgs),
+    #[command(after_help = include_str!("help/webhook-enable.txt").trim_end())]
+    Enable(steer::NameArgs),
     /// Move undelivered events of a webhook to another one, for example after it was renamed
     Move(steer::MoveArgs),
     /// Send nothing to a webhook until it is enabled; its events are kept

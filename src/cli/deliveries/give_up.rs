@@ -3,21 +3,15 @@
 use anyhow::bail;
 
 use crate::cli::pages::every;
-use crate::cli::screen::Screen;
-use crate::cli::style::Tone;
+use crate::cli::screen::{Screen, Tone};
 use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::text::nearest;
 use crate::record::command::GiveUpRecord;
-use crate::store::{Store, Unwanted};
+use crate::store::{Page, Store, Unwanted};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The delivery becomes exhausted, and a running daemon sends the job's next event at once; a request in \
-                  flight may still arrive. A fallback does not get the event. To send it again: jobtrackd replay --event \
-                  EVENT\n\nExamples:\n  jobtrackd deliveries give-up evt_0f3a… --webhook billing\n  jobtrackd deliveries \
-                  give-up --all --webhook gone"
-)]
+#[command(after_help = include_str!("../help/give-up.txt").trim_end())]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["event", "all"])))]
 pub(super) struct Args {
     /// The event
@@ -50,7 +44,7 @@ pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyh
             text::outside(event, 64)
         );
     }
-    let deliveries = every(async || store.give_up(&unwanted).await).await?;
+    let Page { deliveries, .. } = every(async || store.give_up(&unwanted).await).await?;
     if let Some(webhook) = webhook.filter(|_| deliveries == 0) {
         let names = store.webhook_names().await?;
         if !names.contains(&webhook) {

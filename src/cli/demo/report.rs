@@ -2,16 +2,14 @@
 //!
 //! The checks compare the simulator's and the receiver's own records with the database.
 
-use std::fmt::Write as _;
-
 use super::jobs::{AUDIT, BILLING, DemoJob, jobs};
 use super::sandbox::Sandbox;
-use crate::cli::screen::View;
-use crate::cli::style::Tone;
+use crate::cli::screen::{Tone, View};
 use crate::core::delivery::DeliveryState;
+use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::simulator::{Ending, Received, Totals};
-use crate::store::{DeliveryRow, JobDetail, Store};
+use crate::store::{DeliveryRow, EventRow, JobDetail, Store};
 
 /// Most lines that are printed about one check that failed.
 const MAX_PROBLEMS: usize = 10;
@@ -113,17 +111,16 @@ impl Report {
             self.received.len(),
         );
         for Check { promise, problems } in checks {
-            let mark = match problems.is_empty() {
-                true => view.paint(Tone::Good, "✓"),
-                false => view.paint(Tone::Bad, "✗"),
+            let (tone, mark) = match problems.is_empty() {
+                true => (Tone::Good, "✓"),
+                false => (Tone::Bad, "✗"),
             };
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{mark} {promise}");
+            text += &format!("{}\n", view.marked(tone, mark, promise));
             for problem in problems.iter().take(MAX_PROBLEMS) {
-                let _ = writeln!(text, "    {problem}");
+                text += &format!("    {problem}\n");
             }
             if problems.len() > MAX_PROBLEMS {
-                let _ = writeln!(text, "    and {} more", problems.len() - MAX_PROBLEMS);
+                text += &format!("    and {} more\n", problems.len() - MAX_PROBLEMS);
             }
         }
         text
@@ -132,11 +129,8 @@ impl Report {
 
 fn end(case: &Case) -> Option<String> {
     let (detail, failed) = (&case.detail, JobState::Failed);
-    let failure = detail.summary.failure.as_ref();
-    let is = (
-        detail.summary.row.state,
-        failure.map(|failure| failure.kind),
-    );
+    let kind = detail.summary.failure.as_ref().map(|failure| failure.kind);
+    let is = (detail.summary.row.state, kind);
     let expected = match (case.job.end, case.ending) {
         (Some(kind), _) => (failed, Some(kind)),
         (None, Some(Ending::Success)) => (JobState::Success, None),
@@ -147,12 +141,11 @@ fn end(case: &Case) -> Option<String> {
         Some(kind) => format!("{state} ({})", kind.as_str()),
         None => state.to_string(),
     };
-    let is_end = |kind: &str| matches!(kind, "job.completed" | "job.failed");
-    let mut events = detail.events.iter().map(|event| event.kind.as_str());
-    let ends = events.clone().filter(|kind| is_end(kind)).count();
+    let is_end = |event: &&EventRow| matches!(event.kind, EventType::Completed | EventType::Failed);
+    let ends = detail.events.iter().filter(is_end).count();
     if is != expected {
         Some(format!("is {}, not {}", word(is), word(expected)))
-    } else if ends != 1 || !events.next_back().is_some_and(is_end) {
+    } else if ends != 1 || !detail.events.last().is_some_and(|last| is_end(&last)) {
         Some(format!("has {ends} events of its end, or others after it"))
     } else {
         None
@@ -163,24 +156,23 @@ fn undelivered(case: &Case) -> Vec<String> {
     let detail = &case.detail;
     let is_delivered = |delivery: &&DeliveryRow| delivery.state == DeliveryState::Delivered;
     let open = detail.deliveries.iter().filter(|each| !is_delivered(each));
-    let mut problems: Vec<String> = open
-        .map(|delivery| {
-            let mut events = detail.events.iter();
-            let event = events.find(|event| event.id == delivery.event_id);
-            let kind = event.map_or("an event", |event| event.kind.as_str());
-            let (webhook, state) = (&delivery.webhook, delivery.state.as_str());
-            format!("{kind} for {webhook} is {state}")
-        })
-        .collect();
+    let open = open.map(
+        |DeliveryRow {
+             kind,
+             webhook,
+             state,
+             ..
+         }| { format!("{kind} for {webhook} is {}", state.as_str()) },
+    );
+    let mut problems: Vec<String> = open.collect();
     for hook in [AUDIT, BILLING] {
-        let taken = case.received.iter().filter(|request| request.hook == hook);
-        let taken = taken.filter(|request| request.is_taken() && !request.again);
+        let is_taken = |request: &&Received| request.is_taken() && !request.again;
+        let taken = case.received.iter().filter(is_taken);
+        let taken = taken.filter(|request| request.hook == hook);
         let due = detail.deliveries.iter().filter(is_delivered);
         let due = due.filter(|delivery| delivery.webhook == hook);
-        if !taken
-            .map(|request| &request.id)
-            .eq(due.map(|delivery| &delivery.event_id))
-        {
+        let ids = taken.map(|request| &request.id);
+        if !ids.eq(due.map(|delivery| &delivery.event_id)) {
             problems.push(format!(
                 "{hook} did not take what was delivered, once and in order"
             ));

@@ -122,37 +122,26 @@ impl Sandbox {
         MAX_DELAY.div_f64(self.pace).mul_f64(1.2) + Duration::from_millis(100)
     }
 
-    fn configuration(&self, key: &str, hooks: &[Hook; 2]) -> String {
+    fn configuration(&self, key: &str, [audit, billing]: &[Hook; 2]) -> String {
         let time = |time: Duration| format!("\"{}ms\"", time.div_f64(self.pace).as_millis());
         let ms = |ms| time(Duration::from_millis(ms));
         let database = self.folder.path().join("jobs.db");
-        // JSON's texts are among those of TOML.
-        let database = serde_json::Value::from(format!("sqlite://{}", database.display()));
-        let retry = [400, 800, 1_500, 2_000, 2_000].map(ms).join(", ");
-        let webhook = |hook: &Hook, events: &str| {
-            format!(
-                "[webhooks.{name}]\nurl = \"{url}\"\nsecret = \"{secret}\"\n{events}retry = [{retry}]\n\
-                 allow_private = true\n\n",
-                name = hook.name,
-                url = self.receiver.url(&hook.name),
-                secret = hook.secret,
-            )
-        };
         format!(
-            "# The configuration of a demo of jobtrackd: quick, and all of it on this machine.\n\n\
-             [database]\nurl = {database}\n\n\
-             [upstream]\nbase_url = \"{base_url}\"\napi_key = \"{key}\"\ntimeout = \"2s\"\n\n\
-             [polling]\ninitial_delay = {initial}\nmultiplier = 1.3\nmax_delay = {max}\n\
-             error_max_delay = {error}\nqueued_delay = {queued}\nnot_found_grace = {grace}\n\n\
-             {audit}{billing}[status]\nlisten = \"\"\n\n[log]\nlevel = \"info\"\nformat = \"text\"\n",
+            include_str!("config.toml.in"),
+            // JSON's texts are among those of TOML.
+            database = serde_json::Value::from(format!("sqlite://{}", database.display())),
             base_url = self.simulator.base_url(),
+            key = key,
             initial = ms(300),
             max = time(MAX_DELAY),
             error = ms(1_500),
             queued = ms(5_000),
             grace = ms(3_500),
-            audit = webhook(&hooks[0], "events = [\"*\"]\n"),
-            billing = webhook(&hooks[1], ""),
+            retry = [400, 800, 1_500, 2_000, 2_000].map(ms).join(", "),
+            audit_url = self.receiver.url(&audit.name),
+            audit_secret = audit.secret,
+            billing_url = self.receiver.url(&billing.name),
+            billing_secret = billing.secret,
         )
     }
 }

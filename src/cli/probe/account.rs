@@ -4,10 +4,10 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
 /// The user that the shipped unit runs the daemon as.
-pub(in crate::cli) const USER: &str = "jobtrackd";
+pub(super) const USER: &str = "jobtrackd";
 
 /// The group of those who may enqueue.
-pub(in crate::cli) const GROUP: &str = "jobtrackd-queue";
+pub(super) const GROUP: &str = "jobtrackd-queue";
 
 /// Permission to read, write, and go through a folder.
 pub(super) const READ: u32 = 0o4;
@@ -72,16 +72,16 @@ impl Accounts {
 
 /// A user with its first group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) struct Identity {
-    pub(in crate::cli) uid: u32,
-    pub(in crate::cli) gid: u32,
+pub(super) struct Identity {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 /// Owner and mode of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) struct Mode {
-    pub(in crate::cli) owner: Identity,
-    pub(in crate::cli) bits: u32,
+pub(super) struct Mode {
+    pub(super) owner: Identity,
+    pub(super) bits: u32,
 }
 
 impl From<&Metadata> for Mode {

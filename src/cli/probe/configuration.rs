@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::account::{Accounts, Identity, Mode, READ, WRITE};
-use super::{Finding, as_root, note, ok, problem, warning};
+use super::{Finding, as_root, files, note, ok, problem, warning};
 use crate::cli::privilege::reads_as_root;
-use crate::config::{ConfigError, SecretFile, Settings, Sources};
+use crate::config::{ConfigError, DatabaseSettings, SecretFile, Settings, Sources};
 
 /// Where systemd keeps the credentials of the running daemon.
 const CREDENTIALS: &str = "/run/credentials/jobtrackd.service";
@@ -23,6 +23,25 @@ pub(in crate::cli) fn with_credentials(sources: &Sources) -> (Sources, Option<Fi
         "this shell has no credentials; those of the running daemon are used ({CREDENTIALS})"
     );
     (sources, Some(ok("configuration.credentials", text)))
+}
+
+/// What was loaded, or what is wrong with it, and the files it comes from. Without `database` not even that could be read.
+pub(in crate::cli) fn probe(
+    sources: &Sources,
+    loaded: &Result<Settings, ConfigError>,
+    database: Option<&DatabaseSettings>,
+    accounts: &Accounts,
+) -> Vec<Finding> {
+    let mut findings = match loaded {
+        Ok(settings) => good(sources, settings),
+        Err(error) => bad(sources, error, database.is_some()),
+    };
+    let secrets = loaded
+        .as_ref()
+        .map_or(&[][..], |settings| &settings.secret_files);
+    let daemon = database.and_then(|database| files::daemon_of(&database.path, accounts));
+    findings.extend(modes(sources, secrets, daemon, accounts));
+    findings
 }
 
 /// Where a good configuration comes from, and what is unwise about it.
@@ -50,11 +69,7 @@ pub(in crate::cli) fn good(sources: &Sources, settings: &Settings) -> Vec<Findin
 }
 
 /// What is wrong with a bad one. `only_secrets`: everything but the secrets could be read.
-pub(in crate::cli) fn bad(
-    sources: &Sources,
-    error: &ConfigError,
-    only_secrets: bool,
-) -> Vec<Finding> {
+fn bad(sources: &Sources, error: &ConfigError, only_secrets: bool) -> Vec<Finding> {
     let hidden = only_secrets && may_be_hidden(error);
     let mut findings = Vec::new();
     for found in &error.problems {
@@ -83,7 +98,7 @@ pub(in crate::cli) fn may_be_hidden(error: &ConfigError) -> bool {
 }
 
 /// The modes of the file and of the secrets it names. `daemon` is who has to read them, when that is known.
-pub(in crate::cli) fn files(
+fn modes(
     sources: &Sources,
     secrets: &[SecretFile],
     daemon: Option<Identity>,
@@ -94,8 +109,8 @@ pub(in crate::cli) fn files(
     let named = named
         .iter()
         .map(|secret| (&secret.path, Some(secret.key.as_str())));
-    let files = sources.file.iter().map(|file| (file, None)).chain(named);
-    let mut findings: Vec<Finding> = files
+    let paths = sources.file.iter().map(|file| (file, None)).chain(named);
+    let mut findings: Vec<Finding> = paths
         .filter_map(|(path, key)| {
             let mode = Mode::from(&fs::metadata(path).ok()?);
             readable_and_safe(path, key, mode, daemon, accounts)

@@ -3,23 +3,18 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
 
-use super::{Finding, note, ok, output_of, problem, warning};
+use super::{Finding, note, ok, output_of, problem, warning, within};
 use crate::cli::text::outside;
 use crate::config::Settings;
 use crate::status::{Limits, Listen, StatusSettings};
 use crate::store::{Holder, InstanceLock};
-
-/// Longest wait for the status server.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Most that is read of its answer, in bytes.
 const MOST: u64 = 64 << 10;
@@ -30,26 +25,26 @@ const OTHER_FILES: u64 = 64;
 /// What shows why the daemon does not run or work.
 const SHOW_DAEMON: &str = "systemctl status jobtrackd; journalctl -u jobtrackd -n 50";
 
-/// Who follows the database; `None` when that cannot be seen from here.
-pub(in crate::cli) async fn lock(database: &Path) -> (Vec<Finding>, Option<Holder>) {
+/// Who follows the database and, as far as there are settings, how it does.
+pub(in crate::cli) async fn probe(database: &Path, settings: Option<&Settings>) -> Vec<Finding> {
     let check = "daemon.lock";
-    let holder = match InstanceLock::holder(database) {
-        Ok(holder) => holder,
-        Err(error) => {
-            let text = format!("whether a daemon runs cannot be seen: {error}");
-            return (vec![Finding::hidden(check, text)], None);
-        }
-    };
-    let mut findings = Vec::new();
-    if let Holder::Daemon(pid) = &holder {
-        findings.push(ok(check, format!("a daemon follows this database ({pid})")));
-    } else {
-        findings.push(warning(check, "no daemon follows this database").advise(format!(
+    let holder = InstanceLock::holder(database);
+    let mut findings = vec![match &holder {
+        Ok(Holder::Daemon(pid)) => ok(check, format!("a daemon follows this database ({pid})")),
+        Ok(Holder::Nobody) => warning(check, "no daemon follows this database").advise(format!(
             "no job is polled and no event is sent; run: systemctl start jobtrackd, and if it does not stay: {SHOW_DAEMON}"
-        )));
+        )),
+        Err(error) => Finding::hidden(check, format!("whether a daemon runs cannot be seen: {error}")),
+    }];
+    let holder = holder.ok();
+    if holder == Some(Holder::Nobody) {
         findings.extend(unit().await);
     }
-    (findings, Some(holder))
+    if let Some(settings) = settings {
+        findings.push(ready(&settings.status, holder.as_ref()).await);
+        findings.push(open_files(settings, holder.as_ref()));
+    }
+    findings
 }
 
 /// What systemd says of the unit, where there is one.
@@ -64,7 +59,7 @@ async fn unit() -> Option<Finding> {
 }
 
 /// What the status server says.
-pub(in crate::cli) async fn ready(settings: &StatusSettings, holder: Option<&Holder>) -> Finding {
+async fn ready(settings: &StatusSettings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.ready";
     let address = match &settings.listen {
         None => return ok(check, "the status server is turned off"),
@@ -109,11 +104,9 @@ fn answered(status: u16, body: &Value) -> Finding {
     let word = outside(body["status"].as_str().unwrap_or("nothing"), 40);
     let reasons = body["reasons"].as_array().into_iter().flatten();
     let reasons = reasons.filter_map(|reason| Some(outside(reason.as_str()?, 300)));
-    let mut text = format!("the daemon says it is {word}");
-    for (index, reason) in reasons.enumerate() {
-        text += if index == 0 { ": " } else { "; " };
-        text += &reason;
-    }
+    let reasons: Vec<String> = reasons.collect();
+    let colon = if reasons.is_empty() { "" } else { ": " };
+    let text = format!("the daemon says it is {word}{colon}{}", reasons.join("; "));
     match (status, word.as_str()) {
         (200, "ok") => ok(check, text),
         (200, "degraded") => warning(check, text).advise(
@@ -146,8 +139,7 @@ async fn readyz(address: &Listen, token: Option<&SecretString>) -> io::Result<(u
             Listen::Unix(path) => get(UnixStream::connect(path).await?, "localhost", token).await,
         }
     };
-    let late = |_| io::Error::other(format!("none within {} s", LIMIT.as_secs()));
-    let text = timeout(LIMIT, exchange).await.map_err(late)??;
+    let text = within("none", exchange).await?;
     let status = text
         .strip_prefix("HTTP/1.1 ")
         .and_then(|rest| rest.get(..3)?.parse().ok())
@@ -177,7 +169,7 @@ async fn get(
 }
 
 /// Whether all connections that are allowed at once can be open at once.
-pub(in crate::cli) fn open_files(settings: &Settings, holder: Option<&Holder>) -> Finding {
+fn open_files(settings: &Settings, holder: Option<&Holder>) -> Finding {
     let check = "daemon.open_files";
     let webhooks = settings.webhooks.iter().map(|each| each.max_in_flight);
     let listen = settings.status.listen.iter();

@@ -1,12 +1,13 @@
 //! The database and the disk it is on: the file system, the room left, whether it opens, its schema, and whether the file
 //! is sound.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfs, StatVfsMountFlags, accessat, statvfs};
 
-use super::{Finding, Level, note, ok, problem, size_of, warning};
-use crate::cli::privilege::leave_to_owner;
+use super::account::Accounts;
+use super::{Finding, Level, beside, files, note, ok, problem, size_of, warning};
+use crate::cli::privilege::{leave_to_owner, reads_as_root};
 use crate::cli::session::database_file;
 use crate::cli::text::{self, outside};
 use crate::clock::Clock;
@@ -28,8 +29,46 @@ const LARGE_LOG: u64 = 64 << 20;
 /// A file up to this is read whole to find damage.
 const CHECKED_WHOLE: u64 = 1 << 30;
 
+/// Everything about the database, and its store if it can be opened.
+pub(in crate::cli) async fn probe(
+    database: &DatabaseSettings,
+    accounts: &Accounts,
+    clock: &Clock,
+) -> (Vec<Finding>, Option<Store>) {
+    let path = &database.path;
+    // Before the database is opened, which creates files beside it.
+    let mut findings = files::probe(path, accounts);
+    // A folder that does not exist was reported.
+    if !folder_of(path).try_exists().unwrap_or(true) {
+        return (findings, None);
+    }
+    let filesystem = filesystem(database);
+    let refused = filesystem.level == Level::Problem;
+    findings.push(filesystem);
+    findings.extend(room(path));
+    findings.push(log(path));
+    if refused {
+        return (findings, None);
+    }
+    let (opened, store) = open(database, clock).await;
+    // A file that this user may not open need not be broken.
+    let there = path.try_exists().unwrap_or(true);
+    let barred = !reads_as_root() && there && !files::may_use(path);
+    findings.push(match opened.level == Level::Problem && barred {
+        true => Finding::hidden(opened.check, opened.text),
+        false => opened,
+    });
+    if let Some(store) = &store {
+        let schema = store.schema().await.ok();
+        let up_to_date = |schema| ok("database.schema", format!("schema {schema}, up to date"));
+        findings.extend(schema.map(up_to_date));
+        findings.extend([lock(store, path).await, soundness(store, path).await]);
+    }
+    (findings, store)
+}
+
 /// Whether the file system may hold a database; a refused one is refused by the daemon too.
-pub(in crate::cli) fn filesystem(database: &DatabaseSettings) -> Finding {
+fn filesystem(database: &DatabaseSettings) -> Finding {
     let check = "database.filesystem";
     let path = database.path.display();
     let found = match Filesystem::of(&database.path) {
@@ -61,9 +100,9 @@ pub(in crate::cli) fn filesystem(database: &DatabaseSettings) -> Finding {
 }
 
 /// Room for the database and the files beside it; a folder that is not there is reported with the files.
-pub(in crate::cli) fn room(path: &Path) -> Vec<Finding> {
+fn room(path: &Path) -> Vec<Finding> {
     let folder = folder_of(path);
-    let size = size_of(path) + size_of(&log_of(path));
+    let size = size_of(path) + size_of(&beside(path, "-wal"));
     statvfs(folder).map_or(Vec::new(), |found| judge(folder, &found, size))
 }
 
@@ -107,16 +146,10 @@ fn judge(folder: &Path, found: &StatVfs, size: u64) -> Vec<Finding> {
     findings
 }
 
-fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
-}
-
 /// The write-ahead log, before anything opens the database and perhaps shortens it.
-pub(in crate::cli) fn log(path: &Path) -> Finding {
+fn log(path: &Path) -> Finding {
     let check = "database.log";
-    let size = size_of(&log_of(path));
+    let size = size_of(&beside(path, "-wal"));
     let text = format!("the write-ahead log has {}", text::size(size));
     if size <= LARGE_LOG {
         return ok(check, text);
@@ -216,16 +249,6 @@ fn absent(path: &Path) -> Finding {
     problem(check, text).advise(format!(
         "the daemon does not start; see who may write there: ls -ld {within}"
     ))
-}
-
-/// What only an open database shows.
-pub(in crate::cli) async fn inside(store: &Store, path: &Path) -> Vec<Finding> {
-    let schema = store.schema().await.ok();
-    let schema = schema.map(|schema| ok("database.schema", format!("schema {schema}, up to date")));
-    let mut findings = Vec::from_iter(schema);
-    findings.push(lock(store, path).await);
-    findings.push(soundness(store, path).await);
-    findings
 }
 
 async fn lock(store: &Store, path: &Path) -> Finding {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::account::{Accounts, GROUP, Identity, Mode, PASS, READ, USER, WRITE};
-use super::{Finding, Level, note, ok, problem, warning};
+use super::{Finding, Level, beside, note, ok, problem, warning};
 use crate::cli::privilege::check_way;
 use crate::store::{folder_of, real_path};
 
@@ -28,7 +28,7 @@ struct Files<'a> {
 
 /// The user that follows the jobs of this database, as far as can be known: that of the shipped unit for a file below
 /// /var/lib, else the owner of the file.
-pub(in crate::cli) fn daemon_of(path: &Path, accounts: &Accounts) -> Option<Identity> {
+pub(super) fn daemon_of(path: &Path, accounts: &Accounts) -> Option<Identity> {
     let (user, group) = (accounts.users.number(USER), accounts.groups.number(GROUP));
     match user.zip(group).filter(|_| path.starts_with(STATE)) {
         Some((uid, gid)) => Some(Identity { uid, gid }),
@@ -41,14 +41,14 @@ fn owner_of(path: &Path) -> Option<Identity> {
 }
 
 /// Whether the user of this process may read and write the database, and make files beside it.
-pub(in crate::cli) fn may_use(path: &Path) -> bool {
+pub(super) fn may_use(path: &Path) -> bool {
     let can = |path: &Path, wanted| accessat(CWD, path, wanted, AtFlags::EACCESS).is_ok();
     let both = Access::READ_OK | Access::WRITE_OK;
     let within = Access::WRITE_OK | Access::EXEC_OK;
     can(path, both) && can(folder_of(path), within)
 }
 
-pub(in crate::cli) fn probe(path: &Path, accounts: &Accounts) -> Vec<Finding> {
+pub(super) fn probe(path: &Path, accounts: &Accounts) -> Vec<Finding> {
     let files = Files {
         path,
         accounts,
@@ -202,11 +202,8 @@ impl Files<'_> {
     /// The files beside the database, and whether others than the daemon use them.
     fn beside(&self) -> [(PathBuf, bool); 3] {
         let real = real_path(self.path).unwrap_or_else(|_| self.path.to_owned());
-        [("-wal", true), ("-shm", true), (".lock", false)].map(|(end, shared)| {
-            let mut name = real.as_os_str().to_owned();
-            name.push(end);
-            (PathBuf::from(name), shared)
-        })
+        let ends = [("-wal", true), ("-shm", true), (".lock", false)];
+        ends.map(|(end, shared)| (beside(&real, end), shared))
     }
 
     fn sibling(&self, file: &Path, shared: bool, database: Mode) -> Option<Finding> {

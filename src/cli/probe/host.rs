@@ -1,5 +1,6 @@
 //! The machine, whatever the configuration says: other SQLite libraries, the clock.
 
+use std::io;
 use std::path::Path;
 
 use super::{Finding, note, ok, output_of, warning};
@@ -26,7 +27,7 @@ pub(in crate::cli) async fn probe() -> Vec<Finding> {
 }
 
 /// What a library of this version means for those who enqueue with it.
-fn sqlite(check: &'static str, name: &str, answer: Option<Result<String, String>>) -> Finding {
+fn sqlite(check: &'static str, name: &str, answer: Option<io::Result<String>>) -> Finding {
     let by_hand = format!(
         "whoever enqueues with it should know whether it is older than {OLDEST_SQLITE}; try it by hand"
     );
@@ -105,7 +106,11 @@ mod tests {
             assert_eq!(found.level, level, "{said}: {found:?}");
             assert_eq!(found.advice.is_none(), level == Level::Ok);
         }
-        let silent = sqlite("host.sqlite3", "sqlite3", Some(Err("no answer".to_owned())));
+        let silent = sqlite(
+            "host.sqlite3",
+            "sqlite3",
+            Some(Err(io::Error::other("no answer"))),
+        );
         assert_eq!(silent.level, Level::Note);
         assert_eq!(sqlite("host.sqlite3", "sqlite3", None).level, Level::Ok);
     }

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::core::delivery::WebhookName;
 use crate::core::time::UnixMillis;
 use crate::store::{JobsHealth, Store, StoreError};
+use crate::upstream::UpstreamSettings;
 
 /// A job whose next poll was due this long ago is not being followed.
 const OVERDUE: Duration = Duration::from_secs(10 * 60);
@@ -34,22 +35,26 @@ pub(in crate::cli) async fn unknown_webhooks(store: &Store, known: &[WebhookName
     unknown.map(finding).collect()
 }
 
-/// The jobs that have not ended.
+/// The jobs that have not ended, while the API pauses all polls or not; `names` are the webhooks of the configuration.
 pub(in crate::cli) async fn probe(
     store: &Store,
-    origin: Option<&str>,
+    names: Option<&[WebhookName]>,
+    pause: Option<UnixMillis>,
     clock: &Clock,
 ) -> Vec<Finding> {
     let now = clock.now();
-    let health = match store.jobs_health(now.minus(OVERDUE), FAILED_POLLS).await {
-        Ok(health) => health,
-        Err(error) => return vec![unreadable("jobs.overdue", &error)],
+    let mut findings = match store.jobs_health(now.minus(OVERDUE), FAILED_POLLS).await {
+        Ok(health) => judge(&health, pause, now),
+        Err(error) => vec![unreadable("jobs.overdue", &error)],
     };
-    let pause = match origin {
-        Some(origin) => pause(store, origin, clock).await,
-        None => None,
-    };
-    let mut findings = vec![failing(&health)];
+    if let Some(names) = names {
+        findings.extend(unknown_webhooks(store, names).await);
+    }
+    findings
+}
+
+fn judge(health: &JobsHealth, pause: Option<UnixMillis>, now: UnixMillis) -> Vec<Finding> {
+    let mut findings = vec![failing(health)];
     if health.limited > 0 {
         let jobs = count(health.limited, "job");
         let text = format!("{jobs} changed so often that only the end is recorded");
@@ -67,17 +72,18 @@ pub(in crate::cli) async fn probe(
             "another program has changed its rows; correct them by hand, and the daemon goes on with it",
         ));
     }
-    findings.push(overdue(&health, pause, now));
+    findings.push(overdue(health, pause, now));
     findings
 }
 
 /// Until when the API asked for no polls.
 pub(in crate::cli) async fn pause(
     store: &Store,
-    origin: &str,
+    upstream: &UpstreamSettings,
     clock: &Clock,
 ) -> Option<UnixMillis> {
-    let until = store.upstream_pause(origin).await.ok().flatten()?;
+    let origin = upstream.base_url.origin().ascii_serialization();
+    let until = store.upstream_pause(&origin).await.ok().flatten()?;
     (until > clock.now()).then_some(until)
 }
 

@@ -6,14 +6,14 @@ pub(super) mod account;
 pub(super) mod configuration;
 pub(super) mod daemon;
 pub(super) mod database;
-pub(super) mod files;
+mod files;
 pub(super) mod host;
 pub(super) mod jobs;
 pub(super) mod upstream;
 pub(super) mod webhooks;
 
-use std::io::ErrorKind;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::privilege::reads_as_root;
-use super::style::Tone;
+use super::screen::Tone;
 
-/// Longest wait for another program.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for any answer.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
@@ -113,14 +113,21 @@ impl Finding {
     pub(super) fn subject(&self) -> String {
         match &self.webhook {
             Some(webhook) => format!("webhook {webhook}"),
-            None => self
-                .check
-                .split('.')
-                .next()
-                .unwrap_or(self.check)
-                .to_owned(),
+            None => {
+                let subject = self.check.split_once('.');
+                subject
+                    .map_or(self.check, |(subject, _)| subject)
+                    .to_owned()
+            }
         }
     }
+}
+
+/// The file beside another one with this ending added to its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// The size of a file, 0 for one that is not there.
@@ -137,12 +144,12 @@ fn as_root() -> &'static str {
     }
 }
 
-/// Longest output of such a program that is read, in bytes.
+/// Longest output of another program that is read, in bytes.
 const PROGRAM_OUTPUT: u64 = 4 << 10;
 
 /// The standard output of a program of the search path, run without a shell, whatever its exit code. `Err` in a few words
 /// when it is there and gives no answer, `None` when it is not there.
-async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
+async fn output_of(program: &str, arguments: &[&str]) -> Option<io::Result<String>> {
     std::env::var_os("PATH")?;
     let spawned = Command::new(program)
         .args(arguments)
@@ -154,7 +161,7 @@ async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, S
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        Err(error) => return Some(Err(error.to_string())),
+        Err(error) => return Some(Err(error)),
     };
     let answer = async {
         let mut bytes = Vec::new();
@@ -164,8 +171,11 @@ async fn output_of(program: &str, arguments: &[&str]) -> Option<Result<String, S
         child.wait().await?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     };
-    Some(match timeout(PROGRAM_LIMIT, answer).await {
-        Ok(answer) => answer.map_err(|error: std::io::Error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PROGRAM_LIMIT.as_secs())),
-    })
+    Some(within("no answer", answer).await)
+}
+
+/// The outcome of `work`, which fails with `late` and the limit after [`LIMIT`].
+async fn within<T>(late: &str, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::other(format!("{late} within {} s", LIMIT.as_secs()));
+    timeout(LIMIT, work).await.map_err(late)?
 }

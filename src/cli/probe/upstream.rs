@@ -4,12 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::net::{TcpStream, lookup_host};
 use url::Url;
 
-use super::{Finding, Level, note, ok, problem};
+use super::{Finding, Level, note, ok, problem, within};
 use crate::cli::session::upstream;
 use crate::cli::steps;
 use crate::cli::text::{brief, outside};
@@ -19,9 +17,6 @@ use crate::core::poll::TroubleClass;
 use crate::core::snapshot::{Snapshot, Verdict};
 use crate::core::time::UnixMillis;
 use crate::upstream::{CheckError, TokenTrouble, UpstreamSettings};
-
-/// Longest wait for a name, and for a connection.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Most addresses of a name that are tried.
 const ADDRESSES: usize = 4;
@@ -42,7 +37,8 @@ const REFUSED: Duration = Duration::from_secs(5 * 60);
 pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) -> Vec<Finding> {
     let base = &settings.base_url;
     let host = base.host_str().unwrap_or_default();
-    let addresses = match addresses(base).await {
+    let port = base.port_or_known_default().unwrap_or(443);
+    let addresses = match addresses(host, port).await {
         Ok(addresses) => addresses,
         Err(error) => {
             let text = format!("{host} is not found: {error}");
@@ -158,65 +154,56 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
                            run: systemctl restart jobtrackd";
     const THROTTLED: &str =
         "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
-    let (check, advice) = match error {
+    let found = |check, advice: &str| problem(check, error.to_string()).advise(advice);
+    let no_answer = |advice: &str| found("upstream.answer", advice);
+    match error {
         CheckError::Token(token) => match &token.trouble {
-            TokenTrouble::Refused { .. } => ("upstream.credentials", REFUSED.to_owned()),
+            TokenTrouble::Refused { .. } => found("upstream.credentials", REFUSED),
             TokenTrouble::TooMany { .. } | TokenTrouble::Throttled { .. } => {
-                ("upstream.throttled", THROTTLED.to_owned())
+                found("upstream.throttled", THROTTLED)
             }
             TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
-                no_connection(base)
+                no_connection(error, base)
             }
-            TokenTrouble::Unavailable(_) => (
-                "upstream.answer",
-                format!(
-                    "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
-                ),
-            ),
+            TokenTrouble::Unavailable(_) => no_answer(&format!(
+                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
+            )),
         },
-        CheckError::Refused(_) => ("upstream.credentials", REFUSED.to_owned()),
-        CheckError::Forbidden(_) => (
+        CheckError::Refused(_) => found("upstream.credentials", REFUSED),
+        CheckError::Forbidden(_) => found(
             "upstream.credentials",
-            "the key is good and not enough; ask the API's owner for the \
-             right to read jobs, or correct upstream.scope, then run: systemctl reload jobtrackd"
-                .to_owned(),
+            "the key is good and not enough; ask the API's owner for the right to read jobs, or correct upstream.scope, then \
+             run: systemctl reload jobtrackd",
         ),
-        CheckError::Throttled(_) => ("upstream.throttled", THROTTLED.to_owned()),
-        CheckError::NoConnection(_) => no_connection(base),
-        CheckError::Target(_) => ("upstream.answer", "correct upstream.base_url".to_owned()),
-        CheckError::NotTheApi(_) => (
-            "upstream.answer",
-            format!(
-                "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv {base}"
-            ),
-        ),
+        CheckError::Throttled(_) => found("upstream.throttled", THROTTLED),
+        CheckError::NoConnection(_) => no_connection(error, base),
+        CheckError::Target(_) => no_answer("correct upstream.base_url"),
+        CheckError::NotTheApi(_) => no_answer(&format!(
+            "no job is polled with success; correct upstream.base_url, or let polls through without the page. Run: curl -sv \
+             {base}"
+        )),
         CheckError::NoAnswer(_)
         | CheckError::NoSuchJob(_)
         | CheckError::Rejected(_)
-        | CheckError::Unreadable(_) => (
-            "upstream.answer",
-            format!(
-                "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
-            ),
-        ),
-    };
-    problem(check, error.to_string()).advise(advice)
+        | CheckError::Unreadable(_) => no_answer(&format!(
+            "jobs are not polled with success; is upstream.base_url right, is the API up? Run: curl -sv -o /dev/null {base}"
+        )),
+    }
 }
 
 /// The port took a connection a moment ago, so what is left is TLS.
-fn no_connection(base: &Url) -> (&'static str, String) {
+fn no_connection(error: &CheckError, base: &Url) -> Finding {
     if base.scheme() != "https" {
-        let advice =
-            "the API closed the connection; is it overloaded? Run it again: jobtrackd doctor";
-        return ("upstream.connection", advice.to_owned());
+        return problem("upstream.connection", error.to_string()).advise(
+            "the API closed the connection; is it overloaded? Run it again: jobtrackd doctor",
+        );
     }
     let host = base.host_str().unwrap_or_default();
     let port = base.port_or_known_default().unwrap_or(443);
-    let advice = format!(
+    problem("upstream.tls", error.to_string()).advise(format!(
         "the port is open, so it is TLS: a certificate that is not valid for {host}, or of an authority this machine does not \
          know (package ca-certificates), or a clock far off; run: openssl s_client -connect {host}:{port} </dev/null"
-    );
-    ("upstream.tls", advice)
+    ))
 }
 
 /// What the difference to the API's clock means, in milliseconds; positive when ours is ahead.
@@ -241,19 +228,11 @@ fn ahead(millis: i64) -> Finding {
     )
 }
 
-async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
-    let base = base.clone();
-    let resolving = spawn_blocking(move || base.socket_addrs(|| None));
-    let mut found = match timeout(LIMIT, resolving).await {
-        Ok(resolved) => resolved
-            .map_err(io::Error::from)
-            .flatten()
-            .map_err(|error| error.to_string())?,
-        Err(_) => return Err(format!("no answer within {} s", LIMIT.as_secs())),
-    };
-    found.truncate(ADDRESSES);
+async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = within("no answer", lookup_host(format!("{host}:{port}"))).await?;
+    let found: Vec<SocketAddr> = found.take(ADDRESSES).collect();
     match found.is_empty() {
-        true => Err("the name has no address".to_owned()),
+        true => Err(io::Error::other("the name has no address")),
         false => Ok(found),
     }
 }
@@ -262,11 +241,10 @@ async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
 async fn connect(addresses: &[SocketAddr]) -> Result<(), String> {
     let mut last = String::new();
     for address in addresses {
-        last = match timeout(LIMIT, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => format!("{address}: {error}"),
-            Err(_) => format!("{address}: none within {} s", LIMIT.as_secs()),
-        };
+        match within("none", TcpStream::connect(address)).await {
+            Ok(_) => return Ok(()),
+            Err(error) => last = format!("{address}: {error}"),
+        }
     }
     Err(last)
 }

@@ -69,59 +69,60 @@ fn unreached(class: AttemptErrorClass, webhook: &WebhookSettings) -> String {
     }
 }
 
-/// Webhooks that are disabled, by their own answer or an operator.
-pub(in crate::cli) async fn disabled(store: &Store, names: &[WebhookName]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for name in names {
-        let health = store.webhook_health(name).await.ok();
-        let Some((since, reason)) = health.and_then(|health| health.disabled) else {
-            continue;
-        };
-        let text = format!("disabled since {since}: {}", outside(&reason, 200));
-        let advice = format!(
-            "nothing is sent to it and its events are kept; once its owner wants them, run: jobtrackd webhook enable {name}"
-        );
-        let finding = problem("webhook.disabled", text).advise(advice);
-        findings.push(finding.of_webhook(name.as_str()));
-    }
-    findings
-}
-
-/// Events that wait for webhooks which are not configured.
-pub(in crate::cli) async fn stranded(store: &Store, known: &[WebhookName]) -> Vec<Finding> {
+/// What is not sent: events for webhooks that are not configured, and to webhooks that are disabled.
+pub(in crate::cli) async fn unsent(store: &Store, names: &[WebhookName]) -> Vec<Finding> {
     let check = "webhook.stranded";
-    let stranded = match store.unconfigured_webhooks(known).await {
+    let stranded = match store.unconfigured_webhooks(names).await {
         Ok(stranded) => stranded.into_iter(),
         Err(error) => {
             let text = "whether events wait for webhooks that are not configured cannot be read";
             return vec![unreadable(check, text, &error)];
         }
     };
-    stranded
-        .map(|stranded| {
-            let name = outside(stranded.webhook.as_str(), 64);
-            let text = format!("{} for it, and it is not configured", stranded.wait());
+    let stranded = stranded.map(|stranded| {
+        let name = outside(stranded.webhook.as_str(), 64);
+        let text = format!("{} for it, and it is not configured", stranded.wait());
+        let advice = format!(
+            "they are not sent; if it has another name now, run: jobtrackd webhook move {name} NEW; if they are not wanted: \
+             jobtrackd deliveries give-up --all --webhook {name}"
+        );
+        problem(check, text).advise(advice).of_webhook(&name)
+    });
+    let mut findings: Vec<Finding> = stranded.collect();
+    for name in names {
+        let health = store.webhook_health(name).await.ok();
+        if let Some((since, reason)) = health.and_then(|health| health.disabled) {
+            let text = format!("disabled since {since}: {}", outside(&reason, 200));
             let advice = format!(
-                "they are not sent; if it has another name now, run: jobtrackd webhook move {name} NEW; if they are not wanted: \
-                 jobtrackd deliveries give-up --all --webhook {name}"
+                "nothing is sent to it and its events are kept; once its owner wants them, run: jobtrackd webhook enable {name}"
             );
-            problem(check, text).advise(advice).of_webhook(&name)
-        })
-        .collect()
+            let finding = problem("webhook.disabled", text).advise(advice);
+            findings.push(finding.of_webhook(name.as_str()));
+        }
+    }
+    findings
 }
 
-/// Rows that cannot be read, what waits, and what was given up.
-pub(in crate::cli) async fn backlog(
-    store: &Store,
+/// What waits for the webhooks of the configuration, and whether those in `reached` can be reached; webhook by webhook.
+pub(in crate::cli) async fn probe(
+    store: Option<&Store>,
     names: &[WebhookName],
+    reached: Option<&[WebhookSettings]>,
     clock: &Clock,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in names {
-        let rows = unreadable_rows(store, name).await.into_iter();
-        let found = rows.chain(backlog_of(store, name, clock).await);
-        findings.extend(found.map(|each| each.of_webhook(&outside(name.as_str(), 64))));
+    if let Some(store) = store {
+        findings.extend(unsent(store, names).await);
+        for name in names {
+            let rows = unreadable_rows(store, name).await.into_iter();
+            let found = rows.chain(backlog(store, name, clock).await);
+            findings.extend(found.map(|each| each.of_webhook(&outside(name.as_str(), 64))));
+        }
     }
+    if let Some(webhooks) = reached {
+        findings.extend(reach(webhooks, clock).await);
+    }
+    findings.sort_by(|a, b| a.webhook.cmp(&b.webhook));
     findings
 }
 
@@ -144,7 +145,7 @@ async fn unreadable_rows(store: &Store, name: &WebhookName) -> Option<Finding> {
     Some(problem("webhook.rows", text).advise(advice))
 }
 
-async fn backlog_of(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Finding> {
+async fn backlog(store: &Store, name: &WebhookName, clock: &Clock) -> Vec<Finding> {
     let check = "webhook.backlog";
     let backlog = match store.backlog(name).await {
         Ok(backlog) => backlog,

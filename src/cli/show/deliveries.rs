@@ -1,12 +1,10 @@
 //! The deliveries of a job, webhook by webhook.
 
 use super::distinct;
-use crate::cli::deliveries::tone_of;
-use crate::cli::screen::View;
-use crate::cli::style::Tone;
+use crate::cli::screen::{Tone, View};
+use crate::cli::steps::delivery_mark;
 use crate::cli::text;
 use crate::core::delivery::DeliveryState;
-use crate::core::time::UnixMillis;
 use crate::store::{DeliveryRow, JobDetail, WebhookHealth};
 
 /// Most deliveries that are listed per webhook: undelivered ones from the first on, then the latest delivered ones.
@@ -22,9 +20,6 @@ const TYPE_WIDTH: usize = 19;
 /// Columns of the longest state.
 const STATE_WIDTH: usize = 9;
 
-/// Longest error that is shown, in characters.
-const ERROR_CHARS: usize = 300;
-
 /// The deliveries; empty when there was no event.
 pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view: &View) -> String {
     if detail.events.is_empty() && detail.deliveries.is_empty() {
@@ -39,7 +34,7 @@ pub(super) fn draw(detail: &JobDetail, healths: &[(String, WebhookHealth)], view
     for webhook in distinct(webhooks) {
         let deliveries = detail.deliveries.iter();
         let lane: Vec<_> = deliveries.filter(|each| each.webhook == webhook).collect();
-        push_webhook(&mut out, webhook, &lane, detail, view);
+        push_webhook(&mut out, webhook, &lane, view);
         if let Some((_, health)) = healths.iter().find(|(name, _)| name == webhook) {
             for why in obstacles(health, view) {
                 push_wrapped(&mut out, &why, 4, Tone::Warn, view);
@@ -55,13 +50,7 @@ fn push_wrapped(out: &mut String, text: &str, indent: usize, tone: Tone, view: &
     }
 }
 
-fn push_webhook(
-    out: &mut String,
-    webhook: &str,
-    lane: &[&DeliveryRow],
-    detail: &JobDetail,
-    view: &View,
-) {
+fn push_webhook(out: &mut String, webhook: &str, lane: &[&DeliveryRow], view: &View) {
     let is_delivered = |delivery: &&&DeliveryRow| delivery.state == DeliveryState::Delivered;
     let delivered = lane.iter().filter(is_delivered).count();
     let note = view.dim(&format!("{delivered} of {} delivered", lane.len()));
@@ -74,7 +63,7 @@ fn push_webhook(
     let mut shown: Vec<&DeliveryRow> = waiting.chain(done).copied().collect();
     shown.sort_by_key(|delivery| delivery.sequence);
     for delivery in &shown {
-        push_delivery(out, delivery, lane, detail, view);
+        push_delivery(out, delivery, lane, view);
     }
     let hidden = lane.len() - shown.len();
     if hidden > 0 {
@@ -85,27 +74,20 @@ fn push_webhook(
 
 /// Why nothing is sent to a webhook now.
 fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
-    let now = view.now;
     let mut why = Vec::new();
     if let Some((at, reason)) = &health.disabled {
-        let (ago, reason) = (
-            text::ago(now.since(*at)),
-            text::outside(reason, ERROR_CHARS),
-        );
+        let (ago, reason) = (view.ago(*at), text::error(reason));
         why.push(format!("the webhook was disabled {ago}: {reason}"));
     }
-    if let Some(until) = health.paused_until.filter(|until| *until > now) {
-        let left = text::brief(until.since(now));
+    if let Some(left) = view.ahead(health.paused_until) {
         why.push(format!(
-            "the webhook asked for a pause; it is sent to again in {left}"
+            "the webhook asked for a pause; it is sent to again {left}"
         ));
     }
     if let Some(hold) = health.health.hold() {
-        let ago = text::ago(now.since(hold.since));
-        let next = match hold.probe_at.filter(|at| *at > now) {
-            Some(at) => format!("in {}", text::brief(at.since(now))),
-            None => "now".to_owned(),
-        };
+        let next = view.ahead(hold.probe_at);
+        let next = next.unwrap_or_else(|| "now".to_owned());
+        let ago = view.ago(hold.since);
         let failures = text::count(u64::from(hold.failures), "failure");
         why.push(format!(
             "the webhook is held since {ago}, after {failures} in a row; one event is tried {next}"
@@ -114,27 +96,11 @@ fn obstacles(health: &WebhookHealth, view: &View) -> Vec<String> {
     why
 }
 
-fn push_delivery(
-    out: &mut String,
-    delivery: &DeliveryRow,
-    lane: &[&DeliveryRow],
-    detail: &JobDetail,
-    view: &View,
-) {
-    let has_failed = delivery.last_error.is_some();
-    let tone = tone_of(delivery.state, has_failed);
-    let mark = match delivery.state {
-        DeliveryState::Delivered => "✓",
-        DeliveryState::Pending if has_failed => "↻",
-        DeliveryState::Pending => "○",
-        DeliveryState::Exhausted => "✗",
-        DeliveryState::Disabled => "–",
-    };
-    let mut events = detail.events.iter();
-    let event = events.find(|each| each.id == delivery.event_id);
-    let kind = text::pad(event.map_or("", |event| event.kind.as_str()), TYPE_WIDTH);
+fn push_delivery(out: &mut String, delivery: &DeliveryRow, lane: &[&DeliveryRow], view: &View) {
+    let (mark, tone) = delivery_mark(delivery.state, delivery.last_error.is_some());
+    let kind = text::pad(delivery.kind.as_str(), TYPE_WIDTH);
     let sequence = text::pad(&format!("#{}", delivery.sequence), 4);
-    let progress = progress(delivery, lane, view.now);
+    let progress = progress(delivery, lane, view);
     let fixed = INDENT + TYPE_WIDTH + 2 + STATE_WIDTH + 2;
     let is_wide = fixed + text::columns(&progress) > view.width;
     let state = delivery.state.as_str();
@@ -148,31 +114,28 @@ fn push_delivery(
         push_wrapped(out, &progress, INDENT, Tone::Plain, view);
     }
     if let Some(error) = &delivery.last_error {
-        push_wrapped(out, &text::outside(error, ERROR_CHARS), INDENT, tone, view);
+        push_wrapped(out, &text::error(error), INDENT, tone, view);
     }
 }
 
 /// The attempts so far, what comes next, and which webhook it replaces.
-fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
-    let attempts = attempts(delivery, lane, now);
-    let Some(webhook) = &delivery.fallback_for else {
-        return attempts;
-    };
-    let (comma, webhook) = (
-        if attempts.is_empty() { "" } else { ", " },
-        text::outside(webhook, 64),
-    );
-    format!("{attempts}{comma}in place of {webhook}")
+fn progress(delivery: &DeliveryRow, lane: &[&DeliveryRow], view: &View) -> String {
+    let attempts = attempts(delivery, lane, view);
+    let webhook = delivery.fallback_for.as_ref();
+    let replaced = webhook.map(|name| format!("in place of {}", text::outside(name, 64)));
+    let parts = [attempts, replaced.unwrap_or_default()];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(", ")
 }
 
-fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], now: UnixMillis) -> String {
+fn attempts(delivery: &DeliveryRow, lane: &[&DeliveryRow], view: &View) -> String {
     let attempts = text::count(u64::from(delivery.attempts), "attempt");
     match (delivery.state, delivery.next_attempt_at) {
-        (DeliveryState::Pending, Some(at)) if at > now => {
-            format!("{attempts}, next in {}", text::brief(at.since(now)))
-        }
-        (DeliveryState::Pending, Some(_)) if delivery.attempts == 0 => "due".to_owned(),
-        (DeliveryState::Pending, Some(_)) => format!("{attempts}, due"),
+        (DeliveryState::Pending, Some(at)) => match view.ahead(at) {
+            Some(left) => format!("{attempts}, next {left}"),
+            None if delivery.attempts == 0 => "due".to_owned(),
+            None => format!("{attempts}, due"),
+        },
         (DeliveryState::Pending, None) => {
             let is_pending = |other: &&&DeliveryRow| other.state == DeliveryState::Pending;
             let head = lane.iter().find(is_pending);

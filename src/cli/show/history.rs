@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::print::facts;
-use crate::cli::screen::View;
-use crate::cli::style::Tone;
+use crate::cli::screen::{Tone, View, facts};
 use crate::cli::{steps, text};
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
@@ -12,9 +10,6 @@ use crate::store::{Attempt, JobDetail};
 
 /// Most entries that are listed: the latest.
 const MOST: usize = 40;
-
-/// Longest status or error that is shown, in characters.
-const TEXT_CHARS: usize = 300;
 
 /// Columns of a time and a part of the history.
 const NAME_WIDTH: usize = 31;
@@ -64,17 +59,17 @@ fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
     let event = event.map_or(String::new(), |event| {
         format!("#{} {}", event.sequence, event.kind)
     });
-    let webhook = text::outside(attempt.webhook.as_str(), TEXT_CHARS);
+    let webhook = text::error(attempt.webhook.as_str());
     let took = text::brief(Duration::from_millis(attempt.duration_ms));
     let (outcome, tone) = match (&attempt.error, attempt.status) {
-        (Some(error), _) => (text::outside(error, TEXT_CHARS), Tone::Warn),
+        (Some(error), _) => (text::error(error), Tone::Warn),
         (None, Some(status)) => (status.to_string(), Tone::Good),
         (None, None) => ("no answer".to_owned(), Tone::Warn),
     };
     let number = attempt.number;
     let why = match attempt.trigger.as_str() {
         "schedule" => String::new(),
-        other => format!(", {}", text::outside(other, TEXT_CHARS)),
+        other => format!(", {}", text::error(other)),
     };
     let what = format!("{event} to {webhook}, number {number}{why}: {outcome}, {took}");
     (attempt.started_at, "attempt", what, tone)

@@ -9,7 +9,7 @@ use crate::cli::pages;
 use crate::cli::screen::Screen;
 use crate::record::webhook::JobWebhookRecord;
 use crate::record::{DeliveryRecord, DetailRecord, EventRecord, ObservedRecord, SentRecord};
-use crate::store::{JobDetail, Store, TimelineItem, WebhookHealth};
+use crate::store::{Attempt, JobDetail, Store, TimelineItem, WebhookHealth};
 
 /// Prints the object. What happened after `detail` was read is left out, so that its parts are consistent.
 pub(super) async fn print(
@@ -22,64 +22,62 @@ pub(super) async fn print(
     let job = serde_json::to_string(&DetailRecord::from(detail))?;
     // Lists follow before the object ends.
     screen.piece(job.strip_suffix('}').unwrap_or(&job));
-    let mut list = List::begin(screen, "transitions");
+    let mut lists = Lists {
+        screen,
+        end: "",
+        is_empty: true,
+    };
+    lists.begin("transitions");
     let last = detail.transitions.last().map_or(0, |last| last.seq);
     let reading = pages::timeline(store, id, |entry| match &entry.item {
-        TimelineItem::Transition(step) if step.seq <= last => list.add(&ObservedRecord::from(step)),
+        TimelineItem::Transition(step) if step.seq <= last => {
+            lists.add(&ObservedRecord::from(step));
+        }
         _ => {}
     });
     reading.await?;
-    list.end();
-    let mut list = List::begin(screen, "events");
+    lists.begin("events");
     let last = detail.events.last().map_or(0, |last| last.sequence);
     let reading = pages::events(store, id, |event| {
         if event.sequence <= last {
-            list.add(&EventRecord::from(&event));
+            lists.add(&EventRecord::from(&event));
         }
     });
     reading.await?;
-    list.end();
-    let mut list = List::begin(screen, "deliveries");
-    let deliveries = detail.deliveries.iter();
-    deliveries.for_each(|each| list.add(&DeliveryRecord::from(each)));
-    list.end();
-    let mut list = List::begin(screen, "attempts");
-    let attempts = detail.attempts.iter();
-    let shown: HashSet<_> = attempts
-        .map(|each| (&each.event_id, &each.webhook, each.number))
-        .collect();
+    lists.begin("deliveries");
+    for delivery in &detail.deliveries {
+        lists.add(&DeliveryRecord::from(delivery));
+    }
+    lists.begin("attempts");
+    let key = |each: &Attempt| (each.event_id.clone(), each.webhook.clone(), each.number);
+    let shown: HashSet<_> = detail.attempts.iter().map(key).collect();
     let reading = pages::timeline(store, id, |entry| match &entry.item {
-        TimelineItem::Attempt(each)
-            if shown.contains(&(&each.event_id, &each.webhook, each.number)) =>
-        {
-            list.add(&SentRecord::from(each));
+        TimelineItem::Attempt(each) if shown.contains(&key(each)) => {
+            lists.add(&SentRecord::from(each));
         }
         _ => {}
     });
     reading.await?;
-    list.end();
-    let mut list = List::begin(screen, "webhooks");
+    lists.begin("webhooks");
     for (name, health) in webhooks {
-        list.add(&JobWebhookRecord::new(name, health));
+        lists.add(&JobWebhookRecord::new(name, health));
     }
-    list.end();
-    screen.text("}\n");
+    screen.text("]}\n");
     Ok(())
 }
 
-/// A list in an object.
-struct List<'a> {
+/// Lists in an object, one after the other.
+struct Lists<'a> {
     screen: &'a mut Screen,
+    /// Ends the list that was begun before.
+    end: &'static str,
     is_empty: bool,
 }
 
-impl<'a> List<'a> {
-    fn begin(screen: &'a mut Screen, name: &str) -> Self {
-        screen.piece(&format!(",\"{name}\":["));
-        Self {
-            screen,
-            is_empty: true,
-        }
+impl Lists<'_> {
+    fn begin(&mut self, name: &str) {
+        self.screen.piece(&format!("{},\"{name}\":[", self.end));
+        (self.end, self.is_empty) = ("]", true);
     }
 
     fn add(&mut self, record: &impl Serialize) {
@@ -89,9 +87,5 @@ impl<'a> List<'a> {
         // Records can always be written.
         let text = serde_json::to_string(record).unwrap_or_default();
         self.screen.piece(&text);
-    }
-
-    fn end(self) {
-        self.screen.text("]");
     }
 }

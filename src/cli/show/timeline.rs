@@ -1,12 +1,9 @@
 //! The steps of a job from top to bottom, each with how long it took and when.
 
-use std::time::Duration;
-
 use crate::cli::challenge;
-use crate::cli::print::facts;
-use crate::cli::screen::View;
+use crate::cli::screen::{Fact, Tone, View, facts};
 use crate::cli::steps::{self, StepState};
-use crate::cli::style::Tone;
+use crate::cli::table::{self, Cell, Columns, plain};
 use crate::cli::text;
 use crate::core::job::{Failure, FailureKind};
 use crate::core::snapshot::StepClass;
@@ -19,21 +16,31 @@ const MARGIN: usize = 4;
 /// Columns of a duration.
 const DURATION_WIDTH: usize = 9;
 
-/// Columns of the widest bar.
+/// Columns of the widest bar, and of the narrowest that is drawn.
 const LARGEST_BAR: usize = 36;
-
-/// Columns of the narrowest bar that is drawn.
 const SMALLEST_BAR: usize = 8;
 
-/// Columns of the longest title and status that are shown whole.
+/// Columns of the longest title and status that are shown whole, and of a title that is cut.
 const LARGEST_TITLE: usize = 40;
 const LARGEST_STATUS: usize = 16;
+const SMALLEST_TITLE: usize = 12;
 
 /// Columns of the names before a step's facts.
 const NAME_WIDTH: usize = 11;
 
 /// Above this many steps the lines between them are left out.
 const MOST_SPACED_STEPS: usize = 12;
+
+const TITLE: usize = 0;
+const STATUS: usize = 1;
+const TOOK: usize = 2;
+const BAR: usize = 3;
+
+const COLUMNS: Columns<'_> = Columns {
+    headings: &["", "", "", ""],
+    yields: &[(BAR, SMALLEST_BAR), (TITLE, SMALLEST_TITLE), (BAR, 0)],
+    ..Columns::PLAIN
+};
 
 /// When a step was worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +71,16 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         span: span(step, detail, view.now),
     });
     let lines: Vec<Line<'_>> = steps.collect();
-    let shape = Shape::of(&lines, view);
+    let spans = || lines.iter().filter_map(|line| line.span);
+    let start = spans().map(|span| span.start).min();
+    let end = spans().map(|span| span.end).max();
+    let all = start.zip(end).unwrap_or((view.now, view.now));
+    let inside = View {
+        width: view.width.saturating_sub(MARGIN),
+        ..*view
+    };
+    let cell = |line: &Line<'_>, column, width| cell(line, column, width, all);
+    let table = table::draw(&COLUMNS, &lines, cell, &inside);
     let spaced = lines.len() <= MOST_SPACED_STEPS;
     // The failure is shown below its step, or below all.
     let is_step = |failure: &&Failure| failure.kind == FailureKind::Step;
@@ -75,10 +91,11 @@ pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
         Some((lines.iter().position(is_it)?, failure))
     });
     let mut out = heading(detail, view);
-    for (index, line) in lines.iter().enumerate() {
+    for (index, (line, row)) in lines.iter().zip(table.lines().skip(1)).enumerate() {
         let is_last = index + 1 == lines.len() && (failed.is_some() || job.failure.is_none());
         let rail = if is_last { " " } else { "│" };
-        out.push_str(&shape.line(line, view));
+        let (symbol, tone) = line.state.mark();
+        out.push_str(&format!("  {} {row}\n", view.paint(tone, symbol)));
         let mut below = match line.state {
             StepState::NeedsAnswer => challenge::facts(line.step, view),
             StepState::Queued => queued(line.step),
@@ -111,81 +128,37 @@ fn heading(detail: &JobDetail, view: &View) -> String {
     format!("{steps}  {note}\n")
 }
 
-/// What is common to the lines of a timeline.
-struct Shape {
-    title: usize,
-    status: usize,
-    bar: usize,
-    start: UnixMillis,
-    total: Duration,
+fn cell(line: &Line<'_>, column: usize, width: usize, all: (UnixMillis, UnixMillis)) -> Cell {
+    let (_, tone) = line.state.mark();
+    match (column, line.span) {
+        (TITLE, _) => {
+            let tone = if tone == Tone::Dim { tone } else { Tone::Plain };
+            (text::fit(&line.title, LARGEST_TITLE), tone)
+        }
+        (STATUS, _) => (text::fit(&line.status, LARGEST_STATUS), tone),
+        (TOOK, Some(span)) => {
+            let most = if span.at_most { "≤ " } else { "" };
+            let took = format!("{most}{}", text::brief(span.end.since(span.start)));
+            plain(format!("{took:>DURATION_WIDTH$}"))
+        }
+        (_, Some(span)) => (bar(span, all, width.min(LARGEST_BAR)), tone),
+        (_, None) => plain(""),
+    }
 }
 
-impl Shape {
-    fn of(lines: &[Line<'_>], view: &View) -> Self {
-        let widest = |of: for<'l> fn(&'l Line<'_>) -> &'l str, limit: usize| {
-            let widths = lines.iter().map(|line| text::columns(of(line)));
-            widths.max().unwrap_or_default().min(limit)
-        };
-        let status = widest(|line| &line.status, LARGEST_STATUS);
-        let title = widest(|line| &line.title, LARGEST_TITLE);
-        let fixed = MARGIN + 2 + status + 2 + DURATION_WIDTH;
-        let title = title.min(view.width.saturating_sub(fixed + 2 + SMALLEST_BAR).max(12));
-        let bar = view.width.saturating_sub(fixed + title + 2);
-        let spans = || lines.iter().filter_map(|line| line.span);
-        let start = spans().map(|span| span.start).min().unwrap_or(view.now);
-        let end = spans().map(|span| span.end).max().unwrap_or(start);
-        Self {
-            title,
-            status,
-            bar: if bar < SMALLEST_BAR {
-                0
-            } else {
-                bar.min(LARGEST_BAR)
-            },
-            start,
-            total: end.since(start),
-        }
+/// A span as a part of the time between `start` and `end`, in at most `width` columns.
+fn bar(span: Span, (start, end): (UnixMillis, UnixMillis), width: usize) -> String {
+    let total = end.since(start).as_secs_f64();
+    if width == 0 || total == 0.0 {
+        return String::new();
     }
-
-    fn line(&self, line: &Line<'_>, view: &View) -> String {
-        let (symbol, tone) = line.state.mark();
-        let title = text::pad(&line.title, self.title);
-        let title = if tone == Tone::Dim {
-            view.dim(&title)
-        } else {
-            title
-        };
-        let symbol = view.paint(tone, symbol);
-        let Some(span) = line.span else {
-            let status = view.paint(tone, &text::fit(&line.status, self.status));
-            return format!("  {symbol} {title}  {status}\n");
-        };
-        let most = if span.at_most { "≤ " } else { "" };
-        let took = format!("{most}{}", text::brief(span.end.since(span.start)));
-        let status = view.paint(tone, &text::pad(&line.status, self.status));
-        let (before, bar) = match self.bar(span) {
-            (_, 0) => (0, String::new()),
-            (before, bar) => (before + 2, view.paint(tone, &"━".repeat(bar))),
-        };
-        format!(
-            "  {symbol} {title}  {status}  {took:>DURATION_WIDTH$}{:before$}{bar}\n",
-            ""
-        )
-    }
-
-    /// Blanks before the bar of a span, and its length; together at most the bar's width.
-    fn bar(&self, span: Span) -> (usize, usize) {
-        if self.bar == 0 || self.total.is_zero() {
-            return (0, 0);
-        }
-        let cells = |duration: Duration| {
-            let part = duration.as_secs_f64() / self.total.as_secs_f64() * self.bar as f64;
-            part.round() as usize
-        };
-        let before = cells(span.start.since(self.start)).min(self.bar - 1);
-        let until = cells(span.end.since(self.start)).min(self.bar);
-        (before, until.saturating_sub(before).max(1))
-    }
+    let cells = |at: UnixMillis| {
+        let part = at.since(start).as_secs_f64() / total * width as f64;
+        part.round() as usize
+    };
+    let before = cells(span.start).min(width - 1);
+    let until = cells(span.end).min(width);
+    " ".repeat(before) + &"━".repeat(until.saturating_sub(before).max(1))
 }
 
 /// When a step was worked on, as far as it was seen; `None` for one that waits, was skipped, or was done when it was first
@@ -243,8 +216,6 @@ fn is_idle(class: StepClass) -> bool {
 fn is_over(class: StepClass) -> bool {
     class.is_done() || class == StepClass::Failed
 }
-
-type Fact = (&'static str, String, Tone);
 
 fn queued(step: &StepRow) -> Vec<Fact> {
     let why = "by the API, which tries again by itself; polls are rare meanwhile".to_owned();

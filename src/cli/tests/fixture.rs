@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::screen::View;
-use crate::cli::style::Style;
+use crate::cli::screen::{Style, View};
 use crate::core::cadence::Progress;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::dialect::Basiq;

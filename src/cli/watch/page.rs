@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
-
-use crate::cli::screen::View;
-use crate::cli::style::Tone;
+use crate::cli::screen::{Tone, View};
+use crate::cli::table::{self, Cell, Columns, plain};
 use crate::cli::{list, steps, text};
 use crate::core::job::{JobId, JobState};
 use crate::store::{DeliveryCounts, JobProgress, Overview};
@@ -14,21 +12,12 @@ use crate::store::{DeliveryCounts, JobProgress, Overview};
 pub(super) const NO_DAEMON: &str =
     "no daemon follows this database; start it with: systemctl start jobtrackd";
 
-/// Blanks between two columns.
-const GAP: usize = 2;
-
 /// Columns of the widest bar, in a terminal of usual width and in a wide one.
-const BAR: usize = 12;
+const USUAL_BAR: usize = 12;
 const WIDE_BAR: usize = 24;
 
 /// A terminal with this many columns is wide.
 const WIDE: usize = 120;
-
-/// Columns of the widest progress.
-const MAX_PROGRESS: usize = 60;
-
-/// Longest name or error that is shown, in characters.
-const TEXT_CHARS: usize = 300;
 
 /// The content of a frame.
 #[derive(Debug, Default)]
@@ -49,39 +38,35 @@ impl Frame {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
-enum Column {
-    #[strum(serialize = "  JOB")]
-    Job,
-    #[strum(serialize = "")]
-    Bar,
-    #[strum(serialize = "STEP")]
-    Progress,
-    #[strum(serialize = "FOR")]
-    Since,
-    #[strum(serialize = "NEXT POLL")]
-    NextPoll,
-    #[strum(serialize = "POLLS")]
-    Polls,
-    #[strum(serialize = "SENT")]
-    Deliveries,
-}
+const JOB: usize = 0;
+const BAR: usize = 1;
+const STEP: usize = 2;
+const SINCE: usize = 3;
+const NEXT_POLL: usize = 4;
+const POLLS: usize = 5;
+const SENT: usize = 6;
 
-/// What is cut in a narrow terminal, in this order, down to this many columns; 0: it is left out.
-const YIELDS: [(Column, usize); 12] = [
-    (Column::Bar, 12),
-    (Column::Progress, 34),
-    (Column::Polls, 0),
-    (Column::Progress, 26),
-    (Column::Bar, 8),
-    (Column::Job, 16),
-    (Column::Progress, 18),
-    (Column::Bar, 0),
-    (Column::Deliveries, 0),
-    (Column::Since, 0),
-    (Column::NextPoll, 0),
-    (Column::Job, 8),
-];
+const COLUMNS: Columns<'_> = Columns {
+    headings: &["  JOB", "", "STEP", "FOR", "NEXT POLL", "POLLS", "SENT"],
+    tone: Tone::Dim,
+    numbers: &[SINCE, POLLS],
+    bars: &[BAR],
+    yields: &[
+        (BAR, 12),
+        (STEP, 34),
+        (POLLS, 0),
+        (STEP, 26),
+        (BAR, 8),
+        (JOB, 16),
+        (STEP, 18),
+        (BAR, 0),
+        (SENT, 0),
+        (SINCE, 0),
+        (NEXT_POLL, 0),
+        (JOB, 8),
+    ],
+    ..Columns::PLAIN
+};
 
 /// The lines of a frame, at most `height`, none wider than the view.
 pub(super) fn draw(frame: &Frame, view: &View, height: usize) -> Vec<String> {
@@ -91,20 +76,23 @@ pub(super) fn draw(frame: &Frame, view: &View, height: usize) -> Vec<String> {
         lines.push(fitted(NO_DAEMON, Tone::Warn));
     }
     lines.push(String::new());
-    let columns = columns(&frame.jobs, view);
     let mut left = frame.jobs.len();
-    if frame.jobs.is_empty() {
-        lines.push(fitted("no job runs", Tone::Dim));
-    } else {
-        lines.push(row(&columns, |column, width| {
-            view.dim(&aligned(column, column.into(), width))
-        }));
+    let cell = |job: &JobProgress, column, width| cell(job, column, width, view);
+    let table = table::draw(&COLUMNS, &frame.jobs, cell, view);
+    let mut rows = table.lines();
+    match rows.next() {
+        Some(headings) if left > 0 => lines.push(headings.to_owned()),
+        _ => lines.push(fitted("no job runs", Tone::Dim)),
     }
-    for job in &frame.jobs {
-        let of_job = of_job(job, &columns, view);
+    for (job, row) in frame.jobs.iter().zip(rows) {
+        let trouble = trouble(job).map(|trouble| {
+            let trouble = text::fit(&trouble, view.width.saturating_sub(4));
+            format!("    {}", view.paint(Tone::Warn, &trouble))
+        });
+        let of_job = [Some(row.to_owned()), trouble].into_iter().flatten();
         // The last line is for those that do not fit.
         let reserved = usize::from(left > 1);
-        if lines.len() + of_job.len() + reserved > height {
+        if lines.len() + of_job.clone().count() + reserved > height {
             break;
         }
         lines.extend(of_job);
@@ -145,7 +133,7 @@ fn summary(frame: &Frame) -> String {
     ] {
         if !names.is_empty() {
             let count = text::count(names.len() as u64, "webhook");
-            let names = names.iter().map(|name| text::outside(name, TEXT_CHARS));
+            let names = names.iter().map(|name| text::error(name));
             let names = names.collect::<Vec<_>>().join(" ");
             summary.push_str(&format!(", {count} {state}: {names}"));
         }
@@ -153,49 +141,17 @@ fn summary(frame: &Frame) -> String {
     summary
 }
 
-fn of_job(job: &JobProgress, columns: &[(Column, usize)], view: &View) -> Vec<String> {
-    let mut lines = vec![row(columns, |column, width| match column {
-        Column::Bar => bar(job, width, view),
-        column => {
-            let (text, tone) = column.cell(job, view, width);
-            view.paint(tone, &aligned(column, &text, width))
-        }
-    })];
-    if let Some(trouble) = trouble(job) {
-        let trouble = text::fit(&trouble, view.width.saturating_sub(4));
-        lines.push(format!("    {}", view.paint(Tone::Warn, &trouble)));
-    }
-    lines
-}
-
-fn row(columns: &[(Column, usize)], cell: impl Fn(Column, usize) -> String) -> String {
-    let cells = columns.iter().map(|(column, width)| cell(*column, *width));
-    let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
-    line.trim_end().to_owned()
-}
-
 /// Why the latest polls failed.
 fn trouble(job: &JobProgress) -> Option<String> {
     let row = &job.summary.row;
     let error = row.progress.last_error.as_deref()?;
-    let error = text::outside(error, TEXT_CHARS);
+    let error = text::error(error);
     match row.progress.consecutive_errors {
         _ if row.state.is_final() => None,
         0 => None,
         1 => Some(error),
         many => Some(format!("{error} ({many} in a row)")),
     }
-}
-
-fn bar(job: &JobProgress, width: usize, view: &View) -> String {
-    let (done, all) = steps::done_of(&job.summary);
-    let full = (done * width).checked_div(all).unwrap_or_default();
-    let tone = match job.summary.row.state {
-        JobState::Pending => Tone::Busy,
-        state => steps::state_mark(state).1,
-    };
-    let rest = view.dim(&"─".repeat(width - full));
-    view.paint(tone, &"━".repeat(full)) + &rest
 }
 
 /// How many deliveries are delivered, still to come, refused so far, exhausted, disabled.
@@ -219,88 +175,46 @@ fn deliveries(counts: &DeliveryCounts) -> (String, Tone) {
     (marked.join(" "), tone)
 }
 
-impl Column {
-    fn cell(self, job: &JobProgress, view: &View, width: usize) -> (String, Tone) {
-        let summary = &job.summary;
-        let row = &summary.row;
-        match self {
-            Self::Job => {
-                let (symbol, tone) = steps::state_mark(row.state);
-                (format!("{symbol} {}", row.id), tone)
-            }
-            Self::Bar => (String::new(), Tone::Plain),
-            Self::Progress => match &summary.failure {
-                Some(failure) => (steps::failure_line(failure), Tone::Bad),
-                None if row.state == JobState::Success => {
-                    let (done, all) = steps::done_of(summary);
-                    (format!("{done}/{all} success"), Tone::Good)
-                }
-                None => steps::progress(summary, width),
-            },
-            Self::Since => {
-                let step = steps::current(summary);
-                let since = step.map_or(row.created_at, |(step, _)| step.updated_at);
-                let took = match summary.finished_at {
-                    Some(end) => end.since(row.created_at),
-                    None => view.now.since(since),
-                };
-                // Without tenths of seconds, which would flicker.
-                let whole = Duration::from_secs(took.as_secs());
-                let took = if whole.is_zero() { took } else { whole };
-                (text::brief(took), Tone::Plain)
-            }
-            Self::NextPoll => match summary.finished_at {
-                Some(end) => (
-                    format!("ended {}", text::ago(view.now.since(end))),
-                    Tone::Dim,
-                ),
-                None => list::next_poll(row, view),
-            },
-            Self::Polls => (row.progress.polls.to_string(), Tone::Plain),
-            Self::Deliveries => deliveries(&job.deliveries),
-        }
-    }
-}
-
-/// The columns that fit, with the width of each.
-fn columns(jobs: &[JobProgress], view: &View) -> Vec<(Column, usize)> {
-    let natural = |column: Column| match column {
-        Column::Bar if view.width >= WIDE => WIDE_BAR,
-        Column::Bar => BAR,
-        column => {
-            let cells = jobs.iter().map(|job| column.cell(job, view, MAX_PROGRESS));
-            let widest = cells.map(|(text, _)| text::columns(&text)).max();
-            // A column that is empty for every job is left out.
-            match widest.unwrap_or_default().min(MAX_PROGRESS) {
-                0 => 0,
-                widest => widest.max(<&str>::from(column).len()),
-            }
-        }
-    };
-    let columns = Column::iter().map(|column| (column, natural(column)));
-    let mut columns: Vec<_> = columns.filter(|(_, width)| *width > 0).collect();
-    for (yielding, least) in YIELDS {
-        let wide: usize = columns.iter().map(|(_, width)| width + GAP).sum();
-        let excess = wide.saturating_sub(GAP + view.width);
-        if excess == 0 {
-            break;
-        }
-        for (_, width) in columns.iter_mut().filter(|(column, _)| *column == yielding) {
-            *width = match least {
-                0 => 0,
-                least => width.saturating_sub(excess).max(least.min(*width)),
+fn cell(job: &JobProgress, column: usize, width: usize, view: &View) -> Cell {
+    let summary = &job.summary;
+    let row = &summary.row;
+    let (symbol, tone) = steps::state_mark(row.state);
+    let (done, all) = steps::done_of(summary);
+    let (text, tone) = match column {
+        JOB => (format!("{symbol} {}", row.id), tone),
+        BAR => {
+            let widest = if view.width >= WIDE {
+                WIDE_BAR
+            } else {
+                USUAL_BAR
             };
+            let width = width.min(widest);
+            let full = (done * width).checked_div(all).unwrap_or_default();
+            let tone = if tone == Tone::Dim { Tone::Busy } else { tone };
+            ("━".repeat(full) + &"─".repeat(width - full), tone)
         }
-        columns.retain(|(_, width)| *width > 0);
-    }
-    columns
-}
-
-fn aligned(column: Column, text: &str, width: usize) -> String {
-    let text = text::fit(text, width);
-    let blanks = " ".repeat(width.saturating_sub(text::columns(&text)));
-    match column {
-        Column::Since | Column::Polls => blanks + &text,
-        _ => text + &blanks,
-    }
+        STEP => match &summary.failure {
+            Some(failure) => (steps::failure_line(failure), Tone::Bad),
+            None if row.state == JobState::Success => (format!("{done}/{all} success"), Tone::Good),
+            None => steps::progress(summary, width),
+        },
+        SINCE => {
+            let step = steps::current(summary);
+            let since = step.map_or(row.created_at, |(step, _)| step.updated_at);
+            let took = match summary.finished_at {
+                Some(end) => end.since(row.created_at),
+                None => view.now.since(since),
+            };
+            // Without tenths of seconds, which would flicker.
+            let whole = Duration::from_secs(took.as_secs());
+            plain(text::brief(if whole.is_zero() { took } else { whole }))
+        }
+        NEXT_POLL => match summary.finished_at {
+            Some(end) => (format!("ended {}", view.ago(end)), Tone::Dim),
+            None => list::next_poll(row, view),
+        },
+        POLLS => plain(row.progress.polls.to_string()),
+        _ => deliveries(&job.deliveries),
+    };
+    (text::fit(&text, width), tone)
 }

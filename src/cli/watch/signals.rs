@@ -1,6 +1,8 @@
 //! Signals to a program on a terminal, and the end of its reader.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal as Number;
@@ -29,36 +31,39 @@ pub(in crate::cli) enum Request {
     Suspend,
 }
 
-/// The signals of a terminal, and those that end a process.
-pub(in crate::cli) struct Signals {
-    ends: [Signal; 4],
-    resized: Signal,
-    suspended: Signal,
-}
+/// The signals of a terminal, and those that end a process, each with what it asks for.
+pub(in crate::cli) struct Signals(Vec<(Signal, Request)>);
 
 impl Signals {
     pub(in crate::cli) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            ends: [
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::hangup())?,
-                signal(SignalKind::quit())?,
-            ],
-            resized: signal(SignalKind::window_change())?,
-            suspended: signal(SignalKind::from_raw(Number::TSTP.as_raw()))?,
-        })
+        let signals = [
+            (SignalKind::interrupt(), Request::Stop),
+            (SignalKind::terminate(), Request::Stop),
+            (SignalKind::hangup(), Request::Stop),
+            (SignalKind::quit(), Request::Stop),
+            (SignalKind::window_change(), Request::Redraw),
+            (
+                SignalKind::from_raw(Number::TSTP.as_raw()),
+                Request::Suspend,
+            ),
+        ];
+        let listen = |(kind, request)| Ok((signal(kind)?, request));
+        signals
+            .into_iter()
+            .map(listen)
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     pub(in crate::cli) async fn next(&mut self) -> Request {
-        let [interrupt, terminate, hangup, quit] = &mut self.ends;
-        tokio::select! {
-            _ = interrupt.recv() => Request::Stop,
-            _ = terminate.recv() => Request::Stop,
-            _ = hangup.recv() => Request::Stop,
-            _ = quit.recv() => Request::Stop,
-            _ = self.resized.recv() => Request::Redraw,
-            _ = self.suspended.recv() => Request::Suspend,
-        }
+        poll_fn(|context| {
+            for (signal, request) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(*request);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }

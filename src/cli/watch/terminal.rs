@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
-use crate::cli::screen::{View, size_of};
-use crate::cli::style::Style;
+use crate::cli::screen::{Style, View, size_of};
 use crate::core::time::UnixMillis;
 
 /// The alternate screen, without a cursor; long lines are cut.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::cli::screen::{Screen, View};
-use crate::cli::style::Tone;
+use super::steer::NameArgs;
+use crate::cli::screen::{Screen, Tone, View};
 use crate::cli::table::{self, Cell, plain};
 use crate::cli::text::{self, count, outside};
 use crate::cli::unknown::known_webhook;
@@ -28,22 +28,9 @@ const NAME_CHARS: usize = 64;
 const TEXT_CHARS: usize = 200;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Webhooks of the configuration, and others for which events wait in the database. \
-                  `given up` and `disabled` count among the latest 10,000 events."
-)]
+#[command(after_help = include_str!("../help/webhook-list.txt").trim_end())]
 pub(super) struct ListArgs {
     /// Print one JSON object per webhook
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct ShowArgs {
-    /// The webhook
-    #[arg(value_name = "NAME")]
-    name: String,
-    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -98,13 +85,13 @@ pub(super) async fn list(
         let headings = &[
             "NAME", "STATE", "PENDING", "OLDEST", "GIVEN UP", "DISABLED", "URL", "",
         ];
-        screen.text(&table::rows(headings, &rows, &view));
+        screen.text(&table::rows(headings, rows, &view));
     }
     Ok(())
 }
 
 pub(super) async fn show(
-    args: &ShowArgs,
+    args: &NameArgs,
     webhooks: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
@@ -139,8 +126,7 @@ pub(super) async fn show(
         "WHEN", "EVENT", "ATTEMPT", "TRIGGER", "TOOK", "STATUS", "SAID",
     ];
     let attempts = attempts.iter().map(|each| attempt_cells(each, &view));
-    let rows: Vec<Vec<Cell>> = attempts.collect();
-    screen.text(&table::rows(headings, &rows, &view));
+    screen.text(&table::rows(headings, attempts, &view));
     Ok(())
 }
 
@@ -151,37 +137,36 @@ impl<'a> Webhook<'a> {
 
     /// Its health in one word with its tone, and a line of details.
     fn health(&self, view: &View) -> (Cell, String) {
-        let now = view.now;
-        let failed = |failures: u32| count(u64::from(failures), "failure");
-        let paused_until = self.health.paused_until.filter(|until| *until > now);
+        let failed = |failures: u32| format!("{} in a row", count(u64::from(failures), "failure"));
+        let word = HealthWord::of(self.health, view.now);
+        let paused_until = self.health.paused_until.filter(|until| *until > view.now);
         let (tone, more) = match (&self.health.disabled, paused_until, &self.health.health) {
             (Some((since, reason)), ..) => {
-                let (ago, reason) = (text::ago(now.since(*since)), outside(reason, TEXT_CHARS));
-                (Tone::Bad, format!("{ago}: {reason}"))
+                let reason = outside(reason, TEXT_CHARS);
+                (Tone::Bad, format!("{}: {reason}", view.ago(*since)))
             }
             (None, Some(until), _) => {
-                let left = text::brief(until.since(now));
+                let left = text::brief(until.since(view.now));
                 (Tone::Warn, format!("asked for it, {left} more"))
             }
             (.., Health::Held(hold)) => {
-                let next = match hold.probe_at.filter(|at| *at > now) {
-                    Some(at) => format!("in {}", text::brief(at.since(now))),
-                    None => "as soon as an event waits".to_owned(),
-                };
-                let (since, failures) = (text::brief(now.since(hold.since)), failed(hold.failures));
-                let more = format!("for {since}, {failures} in a row; next probe {next}");
-                (Tone::Warn, more)
+                let next = view.ahead(hold.probe_at);
+                let next = next.unwrap_or_else(|| "as soon as an event waits".to_owned());
+                let since = text::brief(view.now.since(hold.since));
+                let failures = failed(hold.failures);
+                (
+                    Tone::Warn,
+                    format!("for {since}, {failures}; next probe {next}"),
+                )
             }
             (.., Health::Ramping { allowed, .. }) => {
                 let requests = count(u64::from(*allowed), "request");
                 (Tone::Busy, format!("{requests} at once so far"))
             }
             (.., Health::Ready(failing)) if failing.failures == 0 => (Tone::Good, String::new()),
-            (.., Health::Ready(failing)) => {
-                (Tone::Warn, format!("{} in a row", failed(failing.failures)))
-            }
+            (.., Health::Ready(failing)) => (Tone::Warn, failed(failing.failures)),
         };
-        ((HealthWord::of(self.health, now).to_string(), tone), more)
+        ((word.to_string(), tone), more)
     }
 
     /// Its line in the list.
@@ -219,10 +204,8 @@ impl<'a> Webhook<'a> {
             Some(settings) => facts(settings),
         };
         if let Some(counts) = self.counts {
-            let ago = counts
-                .oldest_pending
-                .map(|at| text::ago(view.now.since(at)));
-            let oldest = ago.map_or(String::new(), |ago| format!(", the oldest {ago}"));
+            let oldest = |at| format!(", the oldest {}", view.ago(at));
+            let oldest = counts.oldest_pending.map_or(String::new(), oldest);
             facts.push(("pending", format!("{}{oldest}", counts.pending)));
             let (exhausted, disabled) = (counts.exhausted, counts.disabled);
             if exhausted + disabled > 0 {
@@ -292,7 +275,7 @@ fn attempt_cells(attempt: &Attempt, view: &View) -> Vec<Cell> {
     let took = Duration::from_millis(attempt.duration_ms);
     let status = attempt.status.map(|status| status.to_string());
     vec![
-        plain(text::ago(view.now.since(attempt.started_at))),
+        plain(view.ago(attempt.started_at)),
         plain(&attempt.event_id),
         plain(format!("#{}", attempt.number)),
         plain(attempt.trigger.as_str()),

@@ -15,26 +15,17 @@ use crate::webhook::WebhookSettings;
 const REASON_BYTES: usize = 200;
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Its disabled deliveries are sent in order and begin their retry schedule anew; those that have expired \
-                  meanwhile are given up. A hold or a pause ends too, and retries are due at once. A running daemon begins \
-                  at once.\n\nIf the command is interrupted, the webhook is still disabled; the same command finishes the \
-                  work."
-)]
-pub(super) struct EnableArgs {
+pub(super) struct NameArgs {
     /// The webhook
     #[arg(value_name = "NAME")]
-    name: String,
+    pub(super) name: String,
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "A running daemon stops sending to it at once; a request in flight may still arrive. New events wait \
-                  until: jobtrackd webhook enable NAME"
-)]
+#[command(after_help = include_str!("../help/webhook-disable.txt").trim_end())]
 pub(super) struct DisableArgs {
     /// The webhook
     #[arg(value_name = "NAME")]
@@ -48,12 +39,7 @@ pub(super) struct DisableArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "For a webhook that was renamed or replaced. Its pending and disabled events go to NEW, in order per job, and \
-                  begin their retry schedule anew; jobs that have not ended and name OLD then name NEW. A running daemon \
-                  begins at once. OLD need not be in the configuration, NEW must be.\n\nIf the command is interrupted, the \
-                  same command finishes the work."
-)]
+#[command(after_help = include_str!("../help/webhook-move.txt").trim_end())]
 pub(super) struct MoveArgs {
     /// The webhook that has the events
     #[arg(value_name = "OLD")]
@@ -74,13 +60,13 @@ fn reason(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn enable(
-    args: &EnableArgs,
+    args: &NameArgs,
     webhooks: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let name = known_webhook(&args.name, webhooks, store).await?;
-    let deliveries = every(async || store.enable_webhook(&name).await).await?;
+    let Page { deliveries, .. } = every(async || store.enable_webhook(&name).await).await?;
     let record = SwitchRecord {
         name: name.as_str(),
         state: "enabled",
@@ -107,19 +93,16 @@ pub(super) async fn disable(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let name = known_webhook(&args.name, webhooks, store).await?;
-    let reason = args
-        .reason
-        .as_ref()
-        .map_or(String::new(), |reason| format!(": {reason}"));
-    let reason = format!("by an operator{reason}");
-    let deliveries = every(async || store.disable_webhook(&name, &reason).await).await?;
+    let why = args.reason.as_ref().map(|reason| format!(": {reason}"));
+    let reason = format!("by an operator{}", why.unwrap_or_default());
+    let disabled = every(async || store.disable_webhook(&name, &reason).await).await?;
     let record = SwitchRecord {
         name: name.as_str(),
         state: "disabled",
-        deliveries,
+        deliveries: disabled.deliveries,
     };
     screen.answer(args.json, &record, |view| {
-        let events = count(deliveries, "event");
+        let events = count(disabled.deliveries, "event");
         vec![view.done(&format!(
             "nothing is sent to {name} until: jobtrackd webhook enable {name}; {events} will wait"
         ))]
@@ -141,13 +124,7 @@ pub(super) async fn hand_over(
         bail!("that is the same webhook");
     }
     let names = store.webhook_names().await?;
-    let mut moved = Page::default();
-    while !moved.is_last {
-        let page = store.move_deliveries(&from, &to).await?;
-        moved.deliveries += page.deliveries;
-        moved.jobs += page.jobs;
-        moved.is_last = page.is_last;
-    }
+    let moved = every(async || store.move_deliveries(&from, &to).await).await?;
     let is_known = names.contains(&from) || configured.contains(&from);
     if moved.deliveries + moved.jobs == 0 && !is_known {
         return Err(unknown_webhook(&args.from, &names));

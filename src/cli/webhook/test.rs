@@ -1,32 +1,29 @@
 //! `webhook test`: sends one signed sample, and shows the request and the answer.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow, bail};
 
 use strum::IntoEnumIterator as _;
 
 use crate::cli::options;
-use crate::cli::screen::{Screen, View};
+use crate::cli::screen::{Screen, Tone, View};
 use crate::cli::session::database_file;
-use crate::cli::style::Tone;
 use crate::cli::text;
 use crate::cli::unknown::{names_of, unknown_webhook};
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::core::answer::Cut;
 use crate::core::delivery::{AttemptResult, Directive, Trigger};
-use crate::core::event::{Event, EventType};
+use crate::core::event::EventType;
 use crate::core::sample::sample;
 use crate::record::command::{RequestRecord, TestRecord};
 use crate::sockets::Sockets;
 use crate::store::{Attempt, Store, StoreError};
-use crate::webhook::{AttemptReport, Message, PrintedRequest, Sender, WebhookSettings};
+use crate::webhook::{AttemptReport, Message, Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "It is sent once, with the webhook's real settings and secrets, whatever its `events` and whether or not it \
-                  is disabled. Types other than webhook.test are about a job test-sample with metadata {\"test\":true}. \
-                  Values of your own headers and of the URL's query are shown as ***. Exit 0 if the answer is 2xx."
-)]
+#[command(after_help = include_str!("../help/webhook-test.txt").trim_end())]
 pub(super) struct Args {
     /// The webhook
     #[arg(value_name = "NAME")]
@@ -64,9 +61,23 @@ pub(super) async fn run(
     let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
-    let record = record(&attempt, &event, &report, &shown);
+    let record = TestRecord {
+        webhook: webhook.name.as_str(),
+        event_id: &event.id,
+        request: RequestRecord {
+            line: &shown.line,
+            headers: &shown.headers,
+            body: &event.body,
+        },
+        status: attempt.status,
+        error: attempt.error.clone(),
+        duration_ms: attempt.duration_ms,
+        answer: attempt.answer.as_deref(),
+        answer_cut: attempt.answer_cut.map(Cut::as_str),
+        delivered: matches!(report.result, AttemptResult::Delivered { .. }),
+    };
     let printed = screen.answer(args.json, &record, |view| {
-        lines(&event, &report, &shown, view)
+        lines(&record, meaning(&report), view)
     });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
@@ -90,60 +101,27 @@ async fn record_test(
     recorded
 }
 
-fn record<'a>(
-    attempt: &'a Attempt,
-    event: &'a Event,
-    report: &AttemptReport,
-    shown: &'a PrintedRequest,
-) -> TestRecord<'a> {
-    TestRecord {
-        webhook: attempt.webhook.as_str(),
-        event_id: &event.id,
-        request: RequestRecord {
-            line: &shown.line,
-            headers: &shown.headers,
-            body: &event.body,
-        },
-        status: attempt.status,
-        error: attempt.error.clone(),
-        duration_ms: attempt.duration_ms,
-        answer: attempt.answer.as_deref(),
-        answer_cut: attempt.answer_cut.map(Cut::as_str),
-        delivered: is_delivered(report),
-    }
-}
-
-fn is_delivered(report: &AttemptReport) -> bool {
-    matches!(report.result, AttemptResult::Delivered { .. })
-}
-
-fn lines(
-    event: &Event,
-    report: &AttemptReport,
-    shown: &PrintedRequest,
-    view: &View,
-) -> Vec<String> {
-    let status = report.result.status();
-    let status = status.map_or("no answer".to_owned(), |status| status.to_string());
-    let tone = if is_delivered(report) {
+fn lines(record: &TestRecord<'_>, meaning: &str, view: &View) -> Vec<String> {
+    let status = record.status.map(|status| status.to_string());
+    let status = status.as_deref().unwrap_or("no answer");
+    let tone = if record.delivered {
         Tone::Good
     } else {
         Tone::Bad
     };
-    let took = text::brief(report.duration);
-    let headers = shown.headers.iter();
-    let mut lines = vec![view.paint(Tone::Strong, &shown.line)];
+    let took = text::brief(Duration::from_millis(record.duration_ms));
+    let request = &record.request;
+    let mut lines = vec![view.paint(Tone::Strong, request.line)];
+    let headers = request.headers.iter();
     lines.extend(headers.map(|(name, value)| format!("{name}: {value}")));
-    lines.extend([String::new(), event.body.clone(), String::new()]);
-    lines.push(format!("{} after {took}", view.paint(tone, &status)));
-    if let Some(answer) = &report.answer {
-        lines.push(answer.text.clone());
-        let cut = answer
-            .cut
-            .map(|cut| format!("… not all of it: {}", cut.as_str()));
-        lines.extend(cut.map(|note| view.dim(&note)));
-    }
-    lines.push(view.dim(meaning(report)));
+    lines.extend([String::new(), request.body.to_owned(), String::new()]);
+    lines.push(format!("{} after {took}", view.paint(tone, status)));
+    lines.extend(record.answer.map(str::to_owned));
+    let cut = record
+        .answer_cut
+        .map(|cut| format!("… not all of it: {cut}"));
+    lines.extend(cut.map(|note| view.dim(&note)));
+    lines.push(view.dim(meaning));
     lines
 }
 

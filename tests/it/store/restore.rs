@@ -249,7 +249,7 @@ async fn a_newer_schema_is_refused_and_a_database_with_one_can_be_replaced() {
             error,
             CopyError::Store(StoreError::Newer {
                 found: 4711,
-                known: 4
+                known: 5
             })
         ),
         "{error:?}"
