@@ -137,7 +137,7 @@ impl Context {
             deadline,
             work,
         } = task;
-        let mut job = Job {
+        let job = Job {
             id: &id,
             webhook: webhook.as_deref(),
             created_at,
@@ -174,9 +174,6 @@ impl Context {
                     // The memory for the answer is released only after the record.
                     Ok((poll, _memory)) => {
                         let word = poll.outcome.as_str();
-                        if let (true, Some(wait)) = (word == "answered", poll.retry_after) {
-                            job.wait = self.pause(wait);
-                        }
                         let next = self.apply(&job, &mut poll_state, poll).await?;
                         let progress = &poll_state.progress;
                         let usable = word == "answered" && progress.consecutive_errors == 0;
@@ -217,6 +214,12 @@ impl Context {
         poll: Poll,
     ) -> Result<Next, PollError> {
         let retry_after = poll.retry_after;
+        let wait = match poll.outcome {
+            PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => retry_after,
+            _ => None,
+        };
+        let wait = wait.map_or(Duration::ZERO, |asked| self.pause(asked));
+        let job = &Job { wait, ..*job };
         let progress = &mut poll_state.progress;
         match poll.outcome {
             PollOutcome::Unchanged => {
@@ -440,6 +443,7 @@ pub(super) fn schedule_update(
     }
 }
 
+#[derive(Clone, Copy)]
 struct Job<'a> {
     id: &'a JobId,
     webhook: Option<&'a str>,

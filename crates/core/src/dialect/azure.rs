@@ -5,7 +5,7 @@ use super::error::{self, ErrorWords};
 use super::operation::{End, Operation, progress, result_of};
 use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
 use crate::job::JobId;
-use crate::snapshot::{ApiError, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// The words of operations that run, as far as Azure's services have them in common.
 const RUNNING: [&str; 12] = [
@@ -81,7 +81,7 @@ impl Azure {
             let error = raw::present(&object, "error").and_then(|raw| raw::fields(raw.get()));
             let error = error.as_ref().map(error::of_object);
             (
-                End::Failed(error.unwrap_or_else(ApiError::default)),
+                End::Failed(error.unwrap_or_default()),
                 of("error"),
             )
         } else {
