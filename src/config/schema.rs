@@ -16,6 +16,10 @@ const EXAMPLES: &str = r#"
 api_key = "…"
 api_key_file = "/etc/jobtrackd/api_key"
 requests_per_second = 20
+token_url = "https://login.example.com/oauth2/token"
+client_id = "jobtrackd"
+client_secret = "…"
+client_secret_file = "/etc/jobtrackd/client_secret"
 [retention]
 jobs = "90d", or "forever"
 events = "30d", or "forever"

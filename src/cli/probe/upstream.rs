@@ -1,4 +1,5 @@
 //! The way to the API, step by step: name, connection, TLS, credentials, answer; and the difference between the clocks.
+//! The first two are those of `upstream.token_url`, too, where there is one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use url::Url;
+use url::{Position, Url};
 
 use super::{Finding, Level, note, ok, problem};
 use crate::cli::session::upstream;
@@ -31,23 +32,11 @@ const REFUSED: Duration = Duration::from_secs(5 * 60);
 
 /// Asks the API for a job that is not there, and says which step fails.
 pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) -> Vec<Finding> {
-    let base = &settings.base_url;
-    let host = base.host_str().unwrap_or_default();
-    let addresses = match addresses(base).await {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let text = format!("{host} is not found: {error}");
-            return vec![problem("upstream.name", text).advise(format!(
-                "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {host}; cat \
-                 /etc/resolv.conf"
-            ))];
+    let urls = [Some(&settings.base_url), settings.auth.token_url()];
+    for url in urls.into_iter().flatten() {
+        if let Err(finding) = reached(url).await {
+            return vec![finding];
         }
-    };
-    if let Err(error) = connect(&addresses).await {
-        let text = format!("{host} does not take a connection: {error}");
-        return vec![problem("upstream.connection", text).advise(format!(
-            "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {base}"
-        ))];
     }
     let upstream = match upstream(settings, clock) {
         Ok(upstream) => upstream,
@@ -58,10 +47,34 @@ pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) ->
     };
     let mut findings = vec![match upstream.check().await {
         Ok(checked) => ok("upstream.answer", checked.summary),
-        Err(error) => failed(&error, base),
+        Err(error) => failed(&error, settings),
     }];
     findings.extend(upstream.clock_ahead().map(ahead));
     findings
+}
+
+/// Whether the server in a URL is found and takes a connection.
+async fn reached(url: &Url) -> Result<(), Finding> {
+    let host = url.host_str().unwrap_or_default();
+    let addresses = addresses(url).await.map_err(|error| {
+        let text = format!("{host} is not found: {error}");
+        problem("upstream.name", text).advise(format!(
+            "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {host}; cat \
+             /etc/resolv.conf"
+        ))
+    })?;
+    connect(&addresses).await.map_err(|error| {
+        let text = format!("{host} does not take a connection: {error}");
+        let url = shown(url);
+        problem("upstream.connection", text).advise(format!(
+            "no job can be polled: {host} is down, or a firewall is in the way; run: curl -sv -o /dev/null {url}"
+        ))
+    })
+}
+
+/// Without its query, which a shell would take apart.
+fn shown(url: &Url) -> &str {
+    &url[..Position::AfterPath]
 }
 
 /// Nothing is sent to an API that asked for a pause.
@@ -73,11 +86,16 @@ pub(in crate::cli) fn paused(until: UnixMillis) -> Finding {
     )
 }
 
-fn failed(error: &CheckError, base: &Url) -> Finding {
-    const REFUSED: &str = "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and \
-                           run: systemctl restart jobtrackd";
+fn failed(error: &CheckError, settings: &UpstreamSettings) -> Finding {
+    const REFUSED: &str = "the key or client secret of [upstream] is wrong, revoked, or another environment's; put the right \
+                           one in place and run: systemctl restart jobtrackd";
     const THROTTLED: &str =
         "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
+    let base = &settings.base_url;
+    let (key, token_url) = match settings.auth.token_url() {
+        Some(url) => ("token_url", url),
+        None => ("base_url", base),
+    };
     let (check, advice) = match error {
         CheckError::Token(token) => match &token.trouble {
             TokenTrouble::Refused { .. } => ("upstream.credentials", REFUSED.to_owned()),
@@ -85,15 +103,23 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
                 ("upstream.throttled", THROTTLED.to_owned())
             }
             TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
-                no_connection(base)
+                no_connection(token_url)
             }
             TokenTrouble::Unavailable(_) => (
                 "upstream.answer",
                 format!(
-                    "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
+                    "no token, no polls; is upstream.{key} right? Run: curl -sv -o /dev/null {}",
+                    shown(token_url)
                 ),
             ),
         },
+        CheckError::NotATokenEndpoint(_) => (
+            "upstream.answer",
+            format!(
+                "no token, no polls; correct upstream.token_url, or let requests through without the page. Run: curl -sv {}",
+                shown(token_url)
+            ),
+        ),
         CheckError::Refused(_) => ("upstream.credentials", REFUSED.to_owned()),
         CheckError::Forbidden(_) => (
             "upstream.credentials",
@@ -121,14 +147,15 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
 }
 
 /// The port took a connection a moment ago, so what is left is TLS.
-fn no_connection(base: &Url) -> (&'static str, String) {
-    if base.scheme() != "https" {
-        let advice =
-            "the API closed the connection; is it overloaded? Run it again: jobtrackd doctor";
-        return ("upstream.connection", advice.to_owned());
+fn no_connection(url: &Url) -> (&'static str, String) {
+    let host = url.host_str().unwrap_or_default();
+    if url.scheme() != "https" {
+        let advice = format!(
+            "{host} closed the connection; is it overloaded? Run it again: jobtrackd doctor"
+        );
+        return ("upstream.connection", advice);
     }
-    let host = base.host_str().unwrap_or_default();
-    let port = base.port_or_known_default().unwrap_or(443);
+    let port = url.port_or_known_default().unwrap_or(443);
     let advice = format!(
         "the port is open, so it is TLS: a certificate that is not valid for {host}, or of an authority this machine does not \
          know (package ca-certificates), or a clock far off; run: openssl s_client -connect {host}:{port} </dev/null"
@@ -158,9 +185,9 @@ fn ahead(millis: i64) -> Finding {
     )
 }
 
-async fn addresses(base: &Url) -> Result<Vec<SocketAddr>, String> {
-    let base = base.clone();
-    let resolving = spawn_blocking(move || base.socket_addrs(|| None));
+async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, String> {
+    let url = url.clone();
+    let resolving = spawn_blocking(move || url.socket_addrs(|| None));
     let mut found = match timeout(LIMIT, resolving).await {
         Ok(resolved) => resolved
             .map_err(io::Error::from)
