@@ -22,6 +22,8 @@ mod local;
 
 mod status;
 
+mod auth;
+
 mod dialect;
 
 mod upstream;

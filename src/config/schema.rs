@@ -18,6 +18,10 @@ api_key = "…"
 job_path = "/jobs/{id}"
 api_key_file = "/etc/jobtrackd/api_key"
 requests_per_second = 20
+token_url = "https://login.example.com/oauth2/token"
+client_id = "jobtrackd"
+client_secret = "…"
+client_secret_file = "/etc/jobtrackd/client_secret"
 [upstream.json]
 status = "/status"
 success = ["done"]

@@ -38,6 +38,17 @@ pub(super) struct Secrets<'a> {
     pub(super) wanted: bool,
 }
 
+/// How a secret of `[upstream]` is sent, which decides what it may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum KeyForm {
+    /// As a word behind `Basic` or `Bearer`.
+    Word,
+    /// As base64 of `user:password`.
+    Login,
+    /// As the whole value of a header, or encoded so that any printable text can be sent.
+    Line,
+}
+
 /// A secret and where it was found: its key, and its file as the beginning of a message.
 pub(super) struct Found {
     pub(super) key: &'static str,
@@ -51,24 +62,58 @@ impl Found {
     }
 }
 
+impl KeyForm {
+    /// What is wrong with a secret, and what to do; neither text repeats any of it.
+    fn wrong_with(self, text: &str) -> Option<(&'static str, &'static str)> {
+        let is_printable = |b: u8| (b' '..=b'~').contains(&b);
+        match self {
+            Self::Word if !text.bytes().all(|b| b.is_ascii_graphic()) => Some((
+                "holds white space or characters that are not ASCII",
+                "write the key alone, on one line",
+            )),
+            Self::Login if !text.contains(':') => Some((
+                "has no colon, and auth = \"basic\" sends user:password",
+                "write user:password (user: where there is no password); for an API whose POST /token takes the key, \
+                 write auth = \"basiq\"",
+            )),
+            Self::Login if text.contains(char::is_control) => Some((
+                "holds control characters",
+                "write user:password alone, on one line",
+            )),
+            Self::Line if !text.bytes().all(is_printable) || text.trim() != text => Some((
+                "holds control characters or others than ASCII, or begins or ends with a space",
+                "write it alone, on one line",
+            )),
+            _ => None,
+        }
+    }
+}
+
 impl Secrets<'_> {
     /// The API key of `[upstream]`. `None` when it is wrong, which is reported, or when secrets are not wanted.
-    pub(super) fn api_key(&self) -> Option<SecretString> {
+    pub(super) fn api_key(&self, form: KeyForm) -> Option<SecretString> {
         let found = self.secret(&["api_key", "api_key_file"], &["api_key"])?;
-        let Some(Found { key, file, text }) = found.first() else {
+        let Some(found) = found.first() else {
             let remedy = "under systemd, write the key into /etc/jobtrackd/api_key, which the unit hands over as the \
                           credential api_key; elsewhere write api_key_file = \"FILE\", or api_key = \"…\"";
             let section = &self.section;
             section.refuse("api_key_file", "the API key is missing", remedy);
             return None;
         };
-        if text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Some(SecretString::from(text.as_str()));
-        }
-        let wrong = format!("{file}the API key holds white space or characters that are not ASCII");
-        self.section
-            .refuse(key, wrong, "write the key alone, on one line");
-        None
+        self.of_form(form, "API key", found)
+    }
+
+    /// The secret of the OAuth 2.0 client of `[upstream]`. `None` as with [`Self::api_key`].
+    pub(super) fn client_secret(&self) -> Option<SecretString> {
+        let found = self.secret(&["client_secret", "client_secret_file"], &["client_secret"])?;
+        let Some(found) = found.first() else {
+            let remedy = "under systemd, write it into /etc/jobtrackd/client_secret, which the unit hands over as the \
+                          credential client_secret; elsewhere write client_secret_file = \"FILE\", or client_secret = \"…\"";
+            let wrong = "the client secret is missing";
+            self.section.refuse("client_secret_file", wrong, remedy);
+            return None;
+        };
+        self.of_form(KeyForm::Line, "client secret", found)
     }
 
     /// The token of the status server, if there is one. `None` also as with [`Self::api_key`].
@@ -208,6 +253,19 @@ impl Secrets<'_> {
         let text = read_text(path, limit).map(Zeroizing::new);
         text.map_err(|wrong| self.section.refuse(key, wrong, UNREADABLE))
             .ok()
+    }
+
+    /// The secret, or a report of what keeps it from being sent.
+    fn of_form(&self, form: KeyForm, what: &str, found: &Found) -> Option<SecretString> {
+        let Found { key, file, text } = found;
+        match form.wrong_with(text) {
+            None => Some(SecretString::from(text.as_str())),
+            Some((wrong, remedy)) => {
+                self.section
+                    .refuse(key, format!("{file}the {what} {wrong}"), remedy);
+                None
+            }
+        }
     }
 
     /// The same as [`Self::find`], for values that are secret in the configuration too.

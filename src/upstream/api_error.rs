@@ -1,7 +1,6 @@
 //! Texts of the API and about it, made fit for people: cut, escaped, without secrets.
 
-use reqwest::header::HeaderValue;
-
+use super::authorization::Authorization;
 use crate::core::text::{cut, printable};
 
 /// Longest text that [`presentable`] returns, in characters.
@@ -10,13 +9,11 @@ pub(super) const MAX_DETAIL: usize = 200;
 /// Most of a body that is searched for an error, in bytes; a larger body has none.
 pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// One line for people: control characters escaped, at most [`MAX_DETAIL`] characters, and `***` for the secret in an
-/// `Authorization` header that was sent.
-pub(super) fn presentable(text: &str, authorization: Option<&HeaderValue>) -> String {
-    let sent = authorization.and_then(|value| value.to_str().ok());
-    let secret = sent.and_then(|value| value.split_once(' '));
-    let escaped = match secret {
-        Some((_, secret)) => printable(&text.replace(secret, "***"), MAX_DETAIL),
+/// One line for people: control characters escaped, at most [`MAX_DETAIL`] characters, and `***` for what is secret in the
+/// header that was sent.
+pub(super) fn presentable(text: &str, authorization: Option<&Authorization>) -> String {
+    let escaped = match authorization {
+        Some(authorization) => printable(&authorization.cleared(text), MAX_DETAIL),
         None => printable(text, MAX_DETAIL),
     };
     cut(escaped, MAX_DETAIL)
@@ -28,9 +25,10 @@ mod tests {
 
     #[test]
     fn a_presentable_text_is_short_escaped_and_without_secrets() {
-        let sent = HeaderValue::from_static("Bearer s3cret");
+        let to = url::Url::parse("https://api.example").unwrap();
+        let sent = Authorization::new("Bearer", "s3cret", &to);
         assert_eq!(
-            presentable("key s3cret\nand s3cret", Some(&sent)),
+            presentable("key s3cret\nand s3cret", sent.as_ref()),
             "key ***\\nand ***"
         );
         let hostile = "\u{1b}".repeat(500);

@@ -46,6 +46,11 @@ pub enum CheckError {
          upstream.base_url right, does a proxy or a login page answer?"
     )]
     NotTheApi(String),
+    /// The same of the token endpoint.
+    #[error(
+        "what answers is not a token endpoint ({0}); is upstream.token_url right, does a proxy or a login page answer?"
+    )]
+    NotATokenEndpoint(String),
     /// No usable answer.
     #[error("the upstream gives no usable answer: {0}")]
     NoAnswer(String),
@@ -67,7 +72,8 @@ impl Upstream {
     /// [`CheckError`] says which of the two failed, and how.
     pub async fn check(&self) -> Result<Checked, CheckError> {
         let token = self.0.tokens.get(None, &self.0.http).await;
-        let token = token.map_err(without_token)?;
+        let elsewhere = self.0.tokens.are_from_elsewhere();
+        let token = token.map_err(|error| without_token(error, elsewhere))?;
         let id = JobId::parse(PROBE_ID).map_err(|_| RefusedUrl::OutsideBase)?;
         let is_generic = self.0.http.dialect.is_generic();
         let answer = match self.ask(&id, None).await? {
@@ -89,7 +95,7 @@ impl Upstream {
         };
         let credentials = match (token.header, token.generation) {
             (None, _) => "no credentials are sent",
-            (Some(_), 0) => "the token is accepted",
+            (Some(_), 0) => "the credentials are accepted",
             (Some(_), _) => "a token was granted and is accepted",
         };
         Ok(Checked {
@@ -165,8 +171,11 @@ fn is_of_another(class: TroubleClass) -> bool {
     )
 }
 
-fn without_token(error: TokenError) -> CheckError {
+fn without_token(error: TokenError, elsewhere: bool) -> CheckError {
     match error.trouble {
+        TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) && elsewhere => {
+            CheckError::NotATokenEndpoint(trouble.detail)
+        }
         TokenTrouble::Unavailable(trouble) if is_of_another(trouble.class) => {
             CheckError::NotTheApi(format!("to the request for a token: {}", trouble.detail))
         }

@@ -77,9 +77,11 @@ impl Upstream {
         sockets: Sockets,
         memory: AnswerMemory,
     ) -> Result<Self, UpstreamError> {
+        let http = Http::new(settings, clock.clone(), sockets)?;
+        let tokens = Tokens::new(&settings.auth, &http.base, jitter.clone())?;
         Ok(Self(Arc::new(Inner {
-            http: Http::new(settings, clock.clone(), sockets)?,
-            tokens: Tokens::new(&settings.auth, jitter.clone())?,
+            http,
+            tokens,
             gate: Gate::new(clock, jitter, settings.max_retry_after),
             budget: Budget::new(settings.requests_per_second),
             memory,

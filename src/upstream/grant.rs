@@ -1,20 +1,25 @@
-//! One request for a token, and what its answer means.
+//! One request for a token, and what its answer means: at the API's own token endpoint, or at one of OAuth 2.0.
 
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
+use url::{Url, form_urlencoded};
 
-use super::api_error::MAX_ERROR_BODY;
+use super::api_error::{MAX_ERROR_BODY, presentable};
+use super::authorization::Authorization;
 use super::http::{Answer, Http, Limits, NoAnswer};
-use super::settings::UpstreamError;
+use super::oauth_error::OAuthError;
+use super::settings::{OAuthClient, UpstreamError};
+use super::target::Base;
 use crate::core::dialect::ErrorWords;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
+use crate::core::user::UserId;
 
 /// How much of the token endpoint's answers is read: 64 KiB.
 const ANSWER: Limits = Limits {
@@ -30,12 +35,12 @@ const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("basiq-version");
 
-/// Why there is no token (docs/api.md, fact 19).
+/// Why there is no token (docs/api.md, fact 19; RFC 6749, 5.2).
 #[derive(Debug, Clone, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TokenTrouble {
     /// The token endpoint refuses the key, the account or the settings: 401, or a 400, 403 or 404 that the API itself wrote
-    /// (a bad key is a 404).
+    /// (a bad key is a 404), or 400 or 403 with a word of OAuth 2.0 that says so.
     Refused {
         /// What the API said, cut, escaped and without secrets.
         detail: String,
@@ -94,39 +99,111 @@ impl fmt::Display for TokenTrouble {
 
 /// A token as it was granted.
 pub(super) struct Grant {
-    pub(super) header: HeaderValue,
+    /// For the origin of `base_url`.
+    pub(super) header: Authorization,
     pub(super) life: Duration,
 }
 
-/// What all requests for a token share.
+/// A request for tokens, but for the form, which may be that of one user.
 pub(super) struct GrantRequest {
-    key: HeaderValue,
-    version: HeaderValue,
+    url: Url,
+    headers: HeaderMap,
+    /// For the origin of `url` alone.
+    authorization: Authorization,
+    /// The form of the token that polls are sent with.
+    form: String,
+    endpoint: Endpoint,
+    /// What the tokens are for.
+    api: Url,
+}
+
+/// By whose rules a token endpoint grants and refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    /// The API's own (docs/api.md, facts 16 and 19), which has tokens for users, too.
+    Basiq,
+    /// RFC 6749, 4.4 and 5: one token for all.
+    OAuth2,
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: String,
     #[serde(default)]
+    token_type: Value,
+    #[serde(default)]
     expires_in: Value,
 }
 
 impl GrantRequest {
-    pub(super) fn new(api_key: &SecretString, version: &str) -> Result<Self, UpstreamError> {
+    /// A request to the API's own token endpoint.
+    pub(super) fn basiq(
+        api_key: &SecretString,
+        version: &str,
+        scope: &str,
+        base: &Base,
+    ) -> Result<Self, UpstreamError> {
+        let url = base.token_url();
+        let authorization = Authorization::new("Basic", api_key.expose_secret(), &url);
+        let mut headers = form_headers();
         let version = HeaderValue::try_from(version).map_err(|_| UpstreamError::Version)?;
+        headers.insert(VERSION_HEADER, version);
         Ok(Self {
-            key: authorization("Basic", api_key.expose_secret()).ok_or(UpstreamError::Key)?,
-            version,
+            url,
+            headers,
+            authorization: authorization.ok_or(UpstreamError::Key)?,
+            form: form(&[("scope", scope)]),
+            endpoint: Endpoint::Basiq,
+            api: base.root().clone(),
         })
+    }
+
+    /// A client credentials grant (RFC 6749, 4.4).
+    pub(super) fn client_credentials(
+        client: &OAuthClient,
+        base: &Base,
+    ) -> Result<Self, UpstreamError> {
+        let url = client.token_url.clone();
+        let secret = client.client_secret.expose_secret();
+        let authorization = Authorization::client(&client.client_id, secret, &url);
+        let mut fields = vec![("grant_type", "client_credentials")];
+        fields.extend(client.scope.as_deref().map(|scope| ("scope", scope)));
+        Ok(Self {
+            url,
+            headers: form_headers(),
+            authorization: authorization.ok_or(UpstreamError::Key)?,
+            form: form(&fields),
+            endpoint: Endpoint::OAuth2,
+            api: base.root().clone(),
+        })
+    }
+
+    /// The form of the token that polls are sent with.
+    pub(super) fn form(&self) -> String {
+        self.form.clone()
+    }
+
+    /// The form of a user's own token; `None` where one token is for all.
+    pub(super) fn form_of(&self, user: &UserId) -> Option<String> {
+        let fields = [("scope", "CLIENT_ACCESS"), ("userId", user.as_str())];
+        (self.endpoint == Endpoint::Basiq).then(|| form(&fields))
+    }
+
+    /// Whether tokens are requested elsewhere than below `base_url`.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.endpoint == Endpoint::OAuth2
     }
 
     /// Requests a token once, with this form, as soon as a connection can be opened.
     pub(super) async fn send(&self, http: &Http, form: &str) -> Result<Grant, TokenTrouble> {
-        let request = || self.request(http, form);
-        let sent = http.send_when_possible(request, Some(&self.key), ANSWER, None);
+        let request = || self.request(form);
+        let sent = http.send_when_possible(request, Some(&self.authorization), ANSWER, None);
         match sent.await {
-            Ok(answer) if answer.is_success() => granted(&answer.body),
-            Ok(answer) => Err(meaning(answer)),
+            Ok(answer) if answer.is_success() => self.granted(&answer.body),
+            Ok(answer) => Err(match self.endpoint {
+                Endpoint::Basiq => meaning(answer),
+                Endpoint::OAuth2 => self.oauth_meaning(answer),
+            }),
             Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
             Err(NoAnswer::Short(shortage)) => Err(TokenTrouble::Unavailable(Trouble {
                 class: TroubleClass::Connect,
@@ -135,17 +212,60 @@ impl GrantRequest {
         }
     }
 
-    fn request(&self, http: &Http, form: &str) -> Request {
-        let mut request = Request::new(Method::POST, http.base.token_url());
-        let headers = request.headers_mut();
-        headers.insert(VERSION_HEADER, self.version.clone());
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
+    fn request(&self, form: &str) -> Request {
+        let mut request = Request::new(Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
         *request.body_mut() = Some(form.to_owned().into());
         request
     }
+
+    /// Says nothing of the body, for it may hold a token.
+    fn granted(&self, body: &[u8]) -> Result<Grant, TokenTrouble> {
+        let answer: TokenAnswer = serde_json::from_str(&text_of(body))
+            .map_err(|_| unusable("the answer is not a JSON object with an access_token"))?;
+        let other = |kind: &str| !kind.eq_ignore_ascii_case("bearer");
+        if self.endpoint == Endpoint::OAuth2 && answer.token_type.as_str().is_some_and(other) {
+            return Err(unusable("the token_type is not Bearer, the only one known"));
+        }
+        let header = Authorization::new("Bearer", &answer.access_token, &self.api)
+            .ok_or_else(|| unusable("the access_token is empty or cannot stand in a header"))?;
+        Ok(Grant {
+            header,
+            life: life(&answer.expires_in),
+        })
+    }
+
+    fn oauth_meaning(&self, answer: Answer) -> TokenTrouble {
+        let error = OAuthError::read(&answer.body);
+        let detail = error.as_ref().map_or_else(
+            || answer.detail.clone(),
+            |error| presentable(&error.line(answer.status), Some(&self.authorization)),
+        );
+        let refuses = error.as_ref().is_some_and(OAuthError::refuses);
+        match answer.status {
+            _ if answer.throttles() => TokenTrouble::Throttled {
+                detail,
+                retry_after: answer.retry_after,
+            },
+            401 => TokenTrouble::Refused { detail },
+            400 | 403 if refuses => TokenTrouble::Refused { detail },
+            _ if error.is_some() => TokenTrouble::Unavailable(Trouble {
+                class: TroubleClass::Status,
+                detail,
+            }),
+            _ => TokenTrouble::Unavailable(answer.into_trouble()),
+        }
+    }
+}
+
+fn form_headers() -> HeaderMap {
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    HeaderMap::from_iter([(CONTENT_TYPE, form)])
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields).finish()
 }
 
 fn meaning(answer: Answer) -> TokenTrouble {
@@ -170,29 +290,6 @@ fn is_too_many(error: &ErrorWords) -> bool {
             .eq_ignore_ascii_case("invalid request")
     };
     error.code == "request-not-valid" || invalid(&error.title) || invalid(&error.detail)
-}
-
-/// An `Authorization` header that no log shows; `None` when `secret` cannot stand in a header.
-pub(super) fn authorization(scheme: &str, secret: &str) -> Option<HeaderValue> {
-    if secret.is_empty() {
-        return None;
-    }
-    let mut value = HeaderValue::try_from(format!("{scheme} {secret}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// The error quotes nothing of the body, which may hold a token.
-fn granted(body: &[u8]) -> Result<Grant, TokenTrouble> {
-    let answer: TokenAnswer = serde_json::from_str(&text_of(body))
-        .map_err(|_| unusable("the answer is not a JSON object with an access_token"))?;
-    let header = authorization("Bearer", &answer.access_token).ok_or_else(|| {
-        unusable("the access_token is empty or has characters that a header cannot hold")
-    })?;
-    Ok(Grant {
-        header,
-        life: life(&answer.expires_in),
-    })
 }
 
 /// A number of seconds of at least 1, or the same as a text.
@@ -220,7 +317,14 @@ fn unusable(detail: &str) -> TokenTrouble {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::core::dialect::Basiq;
+    use crate::core::time::UnixMillis;
+    use crate::sockets::Sockets;
+    use crate::upstream::{Auth, JobPath, UpstreamSettings};
 
     #[test]
     fn the_life_of_a_token_is_what_it_says_within_reason() {
@@ -249,6 +353,21 @@ mod tests {
         assert_eq!(life(&Value::Null), DEFAULT_LIFE);
     }
 
+    fn requests() -> [GrantRequest; 2] {
+        let jobs = JobPath::parse("/jobs/{id}").unwrap();
+        let base = Base::new(&Url::parse("https://api.example").unwrap(), &jobs).unwrap();
+        let client = OAuthClient {
+            token_url: Url::parse("https://login.example/token").unwrap(),
+            client_id: "id".to_owned(),
+            client_secret: "secret".into(),
+            scope: None,
+        };
+        [
+            GrantRequest::basiq(&"key".into(), "3.0", "SERVER_ACCESS", &base).unwrap(),
+            GrantRequest::client_credentials(&client, &base).unwrap(),
+        ]
+    }
+
     #[test]
     fn an_answer_without_a_usable_token_is_unusable_and_its_text_is_not_repeated() {
         for body in [
@@ -260,15 +379,63 @@ mod tests {
             r#"{"access_token":"canary\nx"}"#,
             r#"{"access_token":"canary"#,
         ] {
-            let Err(trouble) = granted(body.as_bytes()) else {
-                panic!("{body} was taken for a token");
-            };
-            assert!(matches!(trouble, TokenTrouble::Unavailable(_)));
-            assert!(!trouble.to_string().contains("canary"));
+            for request in requests() {
+                let Err(trouble) = request.granted(body.as_bytes()) else {
+                    panic!("{body} was taken for a token");
+                };
+                assert!(matches!(trouble, TokenTrouble::Unavailable(_)));
+                assert!(!trouble.to_string().contains("canary"));
+            }
         }
-        let grant = granted(br#"{"access_token":"canary","token_type":"Bearer"}"#);
-        let header = grant.ok().map(|grant| grant.header).unwrap();
-        assert_eq!(header, "Bearer canary");
-        assert!(!format!("{header:?}").contains("canary"));
+        let body = br#"{"access_token":"canary","token_type":"Bearer"}"#;
+        for request in requests() {
+            let header = request.granted(body).ok().map(|grant| grant.header);
+            let expected = Authorization::new("Bearer", "canary", &request.api);
+            assert!(header == expected);
+            assert!(!format!("{header:?}").contains("canary"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_sent_to_no_other_origin_than_the_one_it_is_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let elsewhere = format!("http://{}", listener.local_addr().unwrap());
+        let elsewhere = Url::parse(&elsewhere).unwrap();
+        let settings = UpstreamSettings {
+            base_url: elsewhere.clone(),
+            dialect: Arc::new(Basiq),
+            job_path: JobPath::parse("/jobs/{id}").unwrap(),
+            auth: Auth::None,
+            timeout: Duration::from_secs(15),
+            max_retry_after: Duration::from_secs(3600),
+            max_in_flight: 1,
+            requests_per_second: None,
+        };
+        let clock = Clock::driven(UnixMillis(0));
+        let http = Http::new(&settings, clock, Sockets::default()).unwrap();
+        for mut request in requests() {
+            request.url = elsewhere.clone();
+            let Err(TokenTrouble::Unavailable(trouble)) = request.send(&http, "").await else {
+                panic!("it was sent");
+            };
+            assert_eq!(trouble.class, TroubleClass::Foreign);
+        }
+        assert!(listener.accept().is_err(), "nobody connected");
+    }
+
+    #[test]
+    fn oauth_tokens_of_another_type_than_bearer_are_not_used() {
+        let [_, request] = requests();
+        for (kind, usable) in [
+            (r#""bearer""#, true),
+            (r#""BEARER""#, true),
+            ("null", true),
+            (r#""mac""#, false),
+            (r#""DPoP""#, false),
+        ] {
+            let body = format!(r#"{{"access_token":"t","token_type":{kind}}}"#);
+            assert_eq!(request.granted(body.as_bytes()).is_ok(), usable, "{kind}");
+        }
     }
 }

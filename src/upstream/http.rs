@@ -4,14 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, DATE, HeaderMap, HeaderValue, LOCATION,
-    RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::SMALL;
 use super::api_error::presentable;
+use super::authorization::Authorization;
 use super::reading::{Reading, trouble_of};
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::{Base, RefusedUrl};
@@ -91,9 +91,9 @@ impl Http {
         sockets: Sockets,
     ) -> Result<Self, UpstreamError> {
         let base = Base::new(&settings.base_url, &settings.job_path)?;
-        let https = settings.base_url.scheme() == "https";
+        let schemes = Schemes::of(settings);
         let (timeout, at_once) = (settings.timeout, settings.max_in_flight);
-        let client = move || client(https, timeout, at_once);
+        let client = move || client(schemes, timeout, at_once);
         let first = client().map_err(|error| UpstreamError::Client(cause(&error.without_url())))?;
         Ok(Self {
             client: Renewed::new(LONGEST_LIFE, first, move || client().ok()),
@@ -116,7 +116,7 @@ impl Http {
     pub(super) async fn send_when_possible(
         &self,
         request: impl Fn() -> Request,
-        authorization: Option<&HeaderValue>,
+        authorization: Option<&Authorization>,
         limits: Limits,
         patience: Option<Duration>,
     ) -> Result<Answer, NoAnswer> {
@@ -132,15 +132,20 @@ impl Http {
 
     /// Sends `request` with `authorization` and reads the answer within `limits`, all within `upstream.timeout`. Only the
     /// beginning of a large answer is read before a part of `memory` is reserved for it; waiting for that does not count.
-    /// Every request to the upstream, and every secret in one, goes through here.
+    /// Every request to the upstream, and every secret in one, goes through here: to the origin that the secret is for, and
+    /// without one to that of `base_url`.
     pub(super) async fn send(
         &self,
         mut request: Request,
-        authorization: Option<&HeaderValue>,
+        authorization: Option<&Authorization>,
         limits: Limits,
         memory: Option<&Memory>,
     ) -> Result<Answer, NoAnswer> {
-        if !self.base.owns(request.url()) {
+        let permitted = match authorization {
+            Some(authorization) => authorization.is_for(request.url()),
+            None => self.base.owns(request.url()),
+        };
+        if !permitted {
             return Err(NoAnswer::Trouble(Trouble {
                 class: TroubleClass::Foreign,
                 detail: RefusedUrl::OtherOrigin.to_string(),
@@ -149,10 +154,8 @@ impl Http {
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(self.dialect.accept()));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(value) = authorization {
-            let mut value = value.clone();
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+        if let Some(authorization) = authorization {
+            authorization.add_to(headers);
         }
         if self.sockets.shortage().is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -296,15 +299,36 @@ impl Http {
     }
 }
 
-fn client(https: bool, timeout: Duration, at_once: usize) -> Result<Client, reqwest::Error> {
+/// Which schemes the requests have: those of the API, and those for a token elsewhere.
+#[derive(Clone, Copy)]
+struct Schemes {
+    http: bool,
+    https: bool,
+}
+
+impl Schemes {
+    fn of(settings: &UpstreamSettings) -> Self {
+        let urls = [Some(&settings.base_url), settings.auth.token_url()];
+        let any = |https| {
+            let mut urls = urls.into_iter().flatten();
+            urls.any(|url| (url.scheme() == "https") == https)
+        };
+        Self {
+            http: any(false),
+            https: any(true),
+        }
+    }
+}
+
+fn client(schemes: Schemes, timeout: Duration, at_once: usize) -> Result<Client, reqwest::Error> {
     let builder = sockets::client_builder()
-        .https_only(https)
+        .https_only(!schemes.http)
         .http1_max_headers(MAX_HEADERS)
         .connect_timeout(CONNECT_LIMIT.min(timeout))
         .pool_max_idle_per_host(at_once)
         .pool_idle_timeout(IDLE_TIMEOUT);
     // Plain http needs no CA certificates, so a machine without any will do for a first try.
-    if https {
+    if schemes.https {
         builder.build()
     } else {
         builder.tls_certs_only([]).build()

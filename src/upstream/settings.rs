@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::key_header::KeyHeader;
 use super::target::{JobPath, UnusableBase};
 use crate::core::dialect::Dialect;
 
@@ -47,8 +48,47 @@ pub enum Auth {
         /// Sent after `Authorization: Bearer `.
         token: SecretString,
     },
-    /// No `Authorization` header at all.
+    /// HTTP Basic.
+    Basic {
+        /// `user:password`, sent as base64 after `Authorization: Basic `.
+        login: SecretString,
+    },
+    /// The key in a header of its own.
+    Header {
+        /// The header.
+        header: KeyHeader,
+        /// Its value, sent as it is.
+        key: SecretString,
+    },
+    /// A token that an OAuth 2.0 token endpoint grants to a client (RFC 6749, 4.4).
+    OAuth2(OAuthClient),
+    /// Requests carry no secret at all.
     None,
+}
+
+/// A client of an OAuth 2.0 token endpoint.
+#[derive(Debug, Clone)]
+pub struct OAuthClient {
+    /// The token endpoint, of whatever origin: https, or http on a loopback host or with `allow_http`; no userinfo or
+    /// fragment.
+    pub token_url: Url,
+    /// The client's id.
+    pub client_id: String,
+    /// Its secret, sent with the id to the origin of `token_url` alone, by HTTP Basic.
+    pub client_secret: SecretString,
+    /// The `scope` of the token; `None` sends none.
+    pub scope: Option<String>,
+}
+
+impl Auth {
+    /// Where tokens are requested, when that is not a path of `base_url`.
+    #[must_use]
+    pub fn token_url(&self) -> Option<&Url> {
+        match self {
+            Self::OAuth2(client) => Some(&client.token_url),
+            _ => None,
+        }
+    }
 }
 
 /// Why there is no client for these settings. No secret is ever part of it.
@@ -57,7 +97,7 @@ pub enum UpstreamError {
     /// `base_url` cannot be used.
     #[error(transparent)]
     Base(#[from] UnusableBase),
-    /// The API key or token is empty or has characters that no header can hold, such as a line break.
+    /// The API key, token or client secret is empty or has characters that no header can hold, such as a line break.
     #[error(
         "the upstream API key is empty or has characters that a header cannot hold (a line break?)"
     )]

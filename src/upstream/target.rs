@@ -169,10 +169,12 @@ impl Base {
     /// Whether `url` has the origin of `base_url`: same scheme, host and port, default ports filled in.
     #[must_use]
     pub fn owns(&self, url: &Url) -> bool {
-        // Called several times per poll, so without `Url::origin`, which copies scheme and host.
-        url.scheme() == self.root.scheme()
-            && url.host() == self.root.host()
-            && url.port_or_known_default() == self.root.port_or_known_default()
+        same_origin(url, &self.root)
+    }
+
+    /// `base_url` with a path that ends in `/`.
+    pub(super) fn root(&self) -> &Url {
+        &self.root
     }
 
     fn made_of(&self, id: &JobId) -> Result<Url, RefusedUrl> {
@@ -212,6 +214,14 @@ impl Base {
         }
         Ok(url)
     }
+}
+
+/// Whether two URLs have the same scheme, host and port, default ports filled in.
+pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+    // Called several times per poll, so without `Url::origin`, which copies scheme and host.
+    one.scheme() == other.scheme()
+        && one.host() == other.host()
+        && one.port_or_known_default() == other.port_or_known_default()
 }
 
 fn check_characters(text: &str) -> Result<(), RefusedUrl> {

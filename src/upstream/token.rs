@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::grant::{Grant, GrantRequest, TokenTrouble, authorization};
+use super::authorization::Authorization;
+use super::grant::{Grant, GrantRequest, TokenTrouble};
 use super::http::Http;
 use super::pauses::{self, grown, lengthened};
 use super::settings::{Auth, UpstreamError};
+use super::target::Base;
 use crate::clock::Jitter;
 use crate::core::job::JobId;
 use crate::core::time::millis;
@@ -31,11 +32,11 @@ const EARLIEST_RENEWAL: Duration = Duration::from_secs(300);
 /// Most users whose token is kept; the one that was not used for longest is dropped first.
 const MAX_USERS: usize = 256;
 
-/// What goes into the `Authorization` header of a poll.
+/// What authorizes a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    /// `None` with `auth = "none"`. Marked sensitive, so that no log shows it.
-    pub(super) header: Option<HeaderValue>,
+    /// `None` with `auth = "none"`.
+    pub(super) header: Option<Authorization>,
     /// Which token this is: 0 for a fixed one, then counted up.
     pub(super) generation: u64,
 }
@@ -57,12 +58,12 @@ pub(super) struct Tokens {
 }
 
 enum Source {
-    /// Always the same: a bearer key, or none.
+    /// Always the same: a key of any kind, or none.
     Fixed(Token),
     Granted(Box<Granted>),
 }
 
-/// Tokens that the token endpoint grants: the server's own, and those of users.
+/// Tokens that the token endpoint grants: the server's own, and those of users where these have some.
 struct Granted {
     request: GrantRequest,
     jitter: Jitter,
@@ -115,35 +116,44 @@ enum Advice {
 }
 
 impl Tokens {
-    pub(super) fn new(auth: &Auth, jitter: Jitter) -> Result<Self, UpstreamError> {
-        let fixed = |header| {
-            Source::Fixed(Token {
-                header,
-                generation: 0,
-            })
-        };
+    pub(super) fn new(auth: &Auth, base: &Base, jitter: Jitter) -> Result<Self, UpstreamError> {
+        let (api, key) = (base.root(), UpstreamError::Key);
         let source = match auth {
-            Auth::None => fixed(None),
+            Auth::None => Source::fixed(None),
             Auth::Bearer { token } => {
-                let header = authorization("Bearer", token.expose_secret());
-                fixed(Some(header.ok_or(UpstreamError::Key)?))
+                let header = Authorization::new("Bearer", token.expose_secret(), api);
+                Source::fixed(Some(header.ok_or(key)?))
+            }
+            Auth::Basic { login } => {
+                let header = Authorization::basic(login.expose_secret(), api);
+                Source::fixed(Some(header.ok_or(key)?))
+            }
+            Auth::Header { header, key: value } => {
+                let header = Authorization::header(header, value.expose_secret(), api);
+                Source::fixed(Some(header.ok_or(key)?))
             }
             Auth::Basiq {
                 api_key,
                 api_version,
                 scope,
-            } => Source::Granted(Box::new(Granted {
-                request: GrantRequest::new(api_key, api_version)?,
-                jitter,
-                pause: Mutex::default(),
-                server: Arc::new(Slot::new(&[("scope", scope)])),
-                users: Mutex::default(),
-            })),
+            } => {
+                let request = GrantRequest::basiq(api_key, api_version, scope, base)?;
+                Source::Granted(Box::new(Granted::new(request, jitter)))
+            }
+            Auth::OAuth2(client) => {
+                let request = GrantRequest::client_credentials(client, base)?;
+                Source::Granted(Box::new(Granted::new(request, jitter)))
+            }
         };
         Ok(Self {
             source,
             reads: Mutex::default(),
         })
+    }
+
+    /// Whether tokens are requested at `upstream.token_url`, and not from the API itself.
+    pub(super) fn are_from_elsewhere(&self) -> bool {
+        matches!(&self.source, Source::Granted(granted) if granted.request.is_elsewhere())
     }
 
     /// A token that is valid as far as is known, for a user or for the server itself; a fixed one is the same for all.
@@ -206,7 +216,10 @@ impl Tokens {
         let Source::Granted(granted) = &self.source else {
             return Attribution::Credentials;
         };
-        if user.is_none() && self.reads.lock().is_still_good(token.generation, job) {
+        let shared = user
+            .and_then(|user| granted.request.form_of(user))
+            .is_none();
+        if shared && self.reads.lock().is_still_good(token.generation, job) {
             return Attribution::Job;
         }
         granted.slot(user).cache.lock().invalidate(token.generation);
@@ -228,19 +241,36 @@ impl Tokens {
     }
 }
 
+impl Source {
+    fn fixed(header: Option<Authorization>) -> Self {
+        Self::Fixed(Token {
+            header,
+            generation: 0,
+        })
+    }
+}
+
 impl Granted {
+    fn new(request: GrantRequest, jitter: Jitter) -> Self {
+        Self {
+            jitter,
+            pause: Mutex::default(),
+            server: Arc::new(Slot::new(request.form())),
+            users: Mutex::default(),
+            request,
+        }
+    }
+
     /// The slot of the server's token, or of a user's.
     fn slot(&self, user: Option<&UserId>) -> Arc<Slot> {
-        let Some(user) = user else {
+        let own = user.and_then(|user| Some((user, self.request.form_of(user)?)));
+        let Some((user, form)) = own else {
             return Arc::clone(&self.server);
         };
         let mut users = self.users.lock();
         let slot = match users.iter().position(|(known, _)| known == user) {
             Some(at) => users.remove(at).1,
-            None => {
-                let fields = [("scope", "CLIENT_ACCESS"), ("userId", user.as_str())];
-                Arc::new(Slot::new(&fields))
-            }
+            None => Arc::new(Slot::new(form)),
         };
         users.push((user.clone(), Arc::clone(&slot)));
         if users.len() > MAX_USERS {
@@ -257,11 +287,9 @@ impl Granted {
 }
 
 impl Slot {
-    fn new(fields: &[(&str, &str)]) -> Self {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields);
+    fn new(form: String) -> Self {
         Self {
-            form: form.finish(),
+            form,
             cache: Mutex::default(),
             flight: tokio::sync::Mutex::default(),
         }

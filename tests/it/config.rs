@@ -1,5 +1,6 @@
 //! The configuration from real files: the shipped ones, broken ones, secrets and credentials.
 
+mod auth;
 mod dialects;
 mod secrets;
 mod webhook_files;

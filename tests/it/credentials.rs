@@ -1,5 +1,7 @@
 //! Tokens and keys: asked for rarely, renewed in time, never shown, and no job ends because of them.
 
+mod oauth2;
+
 use std::time::Duration;
 
 use jobtrackd::simulator::{Fault, FaultRule, SimulatorSettings};

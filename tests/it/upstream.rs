@@ -7,10 +7,12 @@
 
 mod answers;
 mod attribution;
+mod auth;
 mod check;
 mod gate;
 mod log;
 mod memory;
+mod oauth2;
 mod relay;
 mod secrets;
 mod server;
@@ -27,7 +29,8 @@ use jobtrackd::core::poll::{Poll, PollOutcome};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::upstream::{
-    AnswerMemory, Auth, JobPath, PollRequest, Upstream, UpstreamError, UpstreamSettings,
+    AnswerMemory, Auth, JobPath, KeyHeader, OAuthClient, PollRequest, Upstream, UpstreamError,
+    UpstreamSettings,
 };
 use server::Server;
 use url::Url;
@@ -41,6 +44,35 @@ fn basiq(api_key: &str) -> Auth {
         api_version: "3.0".to_owned(),
         scope: "SERVER_ACCESS".to_owned(),
     }
+}
+
+fn bearer(token: &str) -> Auth {
+    Auth::Bearer {
+        token: token.to_owned().into(),
+    }
+}
+
+fn basic(login: &str) -> Auth {
+    Auth::Basic {
+        login: login.to_owned().into(),
+    }
+}
+
+fn header(name: &str, key: &str) -> Auth {
+    Auth::Header {
+        header: KeyHeader::parse(name).unwrap(),
+        key: key.to_owned().into(),
+    }
+}
+
+/// A client of the token endpoint `/oauth2/token` of a server.
+fn oauth2(server: &Server, secret: &str, scope: Option<&str>) -> Auth {
+    Auth::OAuth2(OAuthClient {
+        token_url: Url::parse(&format!("{}/oauth2/token", server.url())).unwrap(),
+        client_id: "a client".to_owned(),
+        client_secret: secret.to_owned().into(),
+        scope: scope.map(str::to_owned),
+    })
 }
 
 fn settings(base_url: &str, auth: Auth) -> UpstreamSettings {

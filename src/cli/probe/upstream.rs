@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
-use url::Url;
+use url::{Position, Url};
 
 use super::{Finding, Level, note, ok, problem, within};
 use crate::cli::session::upstream;
@@ -35,24 +35,11 @@ const REFUSED: Duration = Duration::from_secs(5 * 60);
 
 /// Asks the API for a job that is not there, and says which step fails.
 pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) -> Vec<Finding> {
-    let base = &settings.base_url;
-    let host = base.host_str().unwrap_or_default();
-    let port = base.port_or_known_default().unwrap_or(443);
-    let addresses = match addresses(host, port).await {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let text = format!("{host} is not found: {error}");
-            return vec![problem("upstream.name", text).advise(format!(
-                "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {host}; cat \
-                 /etc/resolv.conf"
-            ))];
+    let urls = [Some(&settings.base_url), settings.auth.token_url()];
+    for url in urls.into_iter().flatten() {
+        if let Err(finding) = reached(url).await {
+            return vec![finding];
         }
-    };
-    if let Err(error) = connect(&addresses).await {
-        let text = format!("{host} does not take a connection: {error}");
-        return vec![problem("upstream.connection", text).advise(format!(
-            "no job can be polled: the API is down, or a firewall is in the way; run: curl -sv -o /dev/null {base}"
-        ))];
     }
     let upstream = match upstream(settings, clock) {
         Ok(upstream) => upstream,
@@ -63,10 +50,35 @@ pub(in crate::cli) async fn probe(settings: &UpstreamSettings, clock: &Clock) ->
     };
     let mut findings = vec![match upstream.check().await {
         Ok(checked) => ok("upstream.answer", checked.summary),
-        Err(error) => failed(&error, base),
+        Err(error) => failed(&error, settings),
     }];
     findings.extend(upstream.clock_ahead().map(ahead));
     findings
+}
+
+/// Whether the server in a URL is found and takes a connection.
+async fn reached(url: &Url) -> Result<(), Finding> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or(443);
+    let addresses = addresses(host, port).await.map_err(|error| {
+        let text = format!("{host} is not found: {error}");
+        problem("upstream.name", text).advise(format!(
+            "no job can be polled; is the name right, does this machine resolve names? Run: getent hosts {host}; cat \
+             /etc/resolv.conf"
+        ))
+    })?;
+    connect(&addresses).await.map_err(|error| {
+        let text = format!("{host} does not take a connection: {error}");
+        let url = shown(url);
+        problem("upstream.connection", text).advise(format!(
+            "no job can be polled: {host} is down, or a firewall is in the way; run: curl -sv -o /dev/null {url}"
+        ))
+    })
+}
+
+/// Without its query, which a shell would take apart.
+fn shown(url: &Url) -> &str {
+    &url[..Position::AfterPath]
 }
 
 /// What the dialect reads of a job.
@@ -105,7 +117,7 @@ pub(in crate::cli) async fn job(
         }
         Err(error) => Finding {
             check: "job.answer",
-            ..failed(&error, &settings.base_url)
+            ..failed(&error, settings)
         },
     }
 }
@@ -149,11 +161,16 @@ pub(in crate::cli) fn paused(until: UnixMillis) -> Finding {
     )
 }
 
-fn failed(error: &CheckError, base: &Url) -> Finding {
-    const REFUSED: &str = "the key of [upstream] is wrong, revoked, or another environment's; put the right one in place and \
-                           run: systemctl restart jobtrackd";
+fn failed(error: &CheckError, settings: &UpstreamSettings) -> Finding {
+    const REFUSED: &str = "the key or client secret of [upstream] is wrong, revoked, or another environment's; put the right \
+                           one in place and run: systemctl restart jobtrackd";
     const THROTTLED: &str =
         "polls wait and go on by themselves; if it happens often, set upstream.requests_per_second";
+    let base = &settings.base_url;
+    let (key, token_url) = match settings.auth.token_url() {
+        Some(url) => ("token_url", url),
+        None => ("base_url", base),
+    };
     let found = |check, advice: &str| problem(check, error.to_string()).advise(advice);
     let no_answer = |advice: &str| found("upstream.answer", advice);
     match error {
@@ -163,12 +180,17 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
                 found("upstream.throttled", THROTTLED)
             }
             TokenTrouble::Unavailable(trouble) if trouble.class == TroubleClass::Connect => {
-                no_connection(error, base)
+                no_connection(error, token_url)
             }
             TokenTrouble::Unavailable(_) => no_answer(&format!(
-                "no token, no polls; is upstream.base_url right? Run: curl -sv -o /dev/null {base}"
+                "no token, no polls; is upstream.{key} right? Run: curl -sv -o /dev/null {}",
+                shown(token_url)
             )),
         },
+        CheckError::NotATokenEndpoint(_) => no_answer(&format!(
+            "no token, no polls; correct upstream.token_url, or let requests through without the page. Run: curl -sv {}",
+            shown(token_url)
+        )),
         CheckError::Refused(_) => found("upstream.credentials", REFUSED),
         CheckError::Forbidden(_) => found(
             "upstream.credentials",
@@ -192,14 +214,14 @@ fn failed(error: &CheckError, base: &Url) -> Finding {
 }
 
 /// The port took a connection a moment ago, so what is left is TLS.
-fn no_connection(error: &CheckError, base: &Url) -> Finding {
-    if base.scheme() != "https" {
-        return problem("upstream.connection", error.to_string()).advise(
-            "the API closed the connection; is it overloaded? Run it again: jobtrackd doctor",
-        );
+fn no_connection(error: &CheckError, url: &Url) -> Finding {
+    let host = url.host_str().unwrap_or_default();
+    if url.scheme() != "https" {
+        return problem("upstream.connection", error.to_string()).advise(format!(
+            "{host} closed the connection; is it overloaded? Run it again: jobtrackd doctor"
+        ));
     }
-    let host = base.host_str().unwrap_or_default();
-    let port = base.port_or_known_default().unwrap_or(443);
+    let port = url.port_or_known_default().unwrap_or(443);
     problem("upstream.tls", error.to_string()).advise(format!(
         "the port is open, so it is TLS: a certificate that is not valid for {host}, or of an authority this machine does not \
          know (package ca-certificates), or a clock far off; run: openssl s_client -connect {host}:{port} </dev/null"

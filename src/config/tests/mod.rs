@@ -6,6 +6,8 @@ mod addresses;
 
 mod sources;
 
+mod auth;
+
 mod status;
 
 use std::collections::BTreeMap;

@@ -233,12 +233,3 @@ fn nothing_prints_a_secret() {
         "{shown}"
     );
 }
-
-#[test]
-fn a_key_that_is_not_used_is_a_warning() {
-    let warnings = settings(&[("upstream.auth", "none")]).warnings;
-    assert_eq!(
-        warnings,
-        ["upstream.api_key: not used, because auth is none"]
-    );
-}

@@ -114,9 +114,18 @@ fn words_with_a_fixed_choice_name_the_nearest_one() {
         (
             "upstream.auth",
             "Basic",
-            &["basiq, bearer or none", "did you mean basiq?"],
+            &[
+                "basiq, bearer, basic, header, oauth2 or none",
+                "did you mean basic?",
+            ],
         ),
-        ("upstream.auth", "oauth", &["basiq, bearer or none"]),
+        ("upstream.auth", "oauth", &["did you mean oauth2?"]),
+        ("upstream.auth", "barer", &["did you mean bearer?"]),
+        (
+            "upstream.auth",
+            "digest",
+            &["the other keys give the API key"],
+        ),
         ("upstream.api_version", "", &["1 to 64"]),
         ("upstream.scope", "SERVER ACCESS", &["without spaces"]),
         (

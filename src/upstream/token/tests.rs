@@ -1,9 +1,14 @@
 use super::*;
 use crate::core::poll::{Trouble, TroubleClass};
 
+fn base() -> Base {
+    let jobs = crate::upstream::JobPath::parse("/jobs/{id}").unwrap();
+    Base::new(&url::Url::parse("https://api.example").unwrap(), &jobs).unwrap()
+}
+
 fn grant(life: u64) -> Grant {
     Grant {
-        header: HeaderValue::from_static("Bearer x"),
+        header: Authorization::new("Bearer", "x", base().root()).unwrap(),
         life: Duration::from_secs(life),
     }
 }
@@ -115,7 +120,7 @@ fn a_user_meets_the_same_token_until_too_many_others_came_after() {
         api_version: "3.0".into(),
         scope: "SERVER_ACCESS".into(),
     };
-    let tokens = Tokens::new(&auth, Jitter::seeded(1)).unwrap();
+    let tokens = Tokens::new(&auth, &base(), Jitter::seeded(1)).unwrap();
     let Source::Granted(clients) = tokens.source else {
         panic!("they are granted")
     };

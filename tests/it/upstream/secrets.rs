@@ -1,13 +1,16 @@
 //! Keys and tokens go to the upstream's origin, and nowhere else: not to other servers, not into texts, not into logs.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::poll::{PollOutcome, TroubleClass};
-use jobtrackd::upstream::{AnswerMemory, Auth};
+use jobtrackd::upstream::AnswerMemory;
+use serde_json::json;
 use url::Url;
 
 use super::log::logged;
-use super::server::{JOB, Reply, Server, granted, reply};
-use super::{basiq, client_of, poll, poll_at};
+use super::server::{JOB, Reply, Request, Server, granted, reply};
+use super::{basic, basiq, bearer, client_of, header, oauth2, poll, poll_at};
 
 const KEY: &str = "canary-key-5f2a";
 const TOKEN: &str = "canary-token-91bc";
@@ -89,12 +92,7 @@ async fn an_upstream_that_echoes_our_secrets_does_not_get_them_into_texts_or_log
             assert_clean(&format!("{upstream:?} {:?}", upstream.gate().degraded()));
             assert_clean(&format!("{:?}", upstream.check().await));
         }
-        let bearer = client_of(
-            &granting,
-            Auth::Bearer {
-                token: TOKEN.to_owned().into(),
-            },
-        );
+        let bearer = client_of(&granting, bearer(TOKEN));
         assert_clean(&format!("{:?} {bearer:?}", poll(&bearer).await));
     }
     let broken = Server::start(|request| match request.line.as_str() {
@@ -112,15 +110,71 @@ async fn an_upstream_that_echoes_our_secrets_does_not_get_them_into_texts_or_log
 #[tokio::test(start_paused = true)]
 async fn a_key_that_no_header_can_hold_is_refused_without_being_printed() {
     for key in ["", "canary\nx", "canary\0"] {
-        for auth in [
-            basiq(key),
-            Auth::Bearer {
-                token: key.to_owned().into(),
-            },
-        ] {
+        for auth in [basiq(key), bearer(key), header("x-api-key", key)] {
             let settings = super::settings("http://127.0.0.1:1", auth);
             let error = super::try_client(&settings, AnswerMemory::default());
             assert_clean(&format!("{:?} {settings:?}", error.unwrap_err()));
         }
     }
+}
+
+/// What a request was authorized with, in the forms in which an API could repeat it: as it was sent, and decoded.
+fn repeated(request: &Request) -> String {
+    let lines = request
+        .head
+        .lines()
+        .filter_map(|line| line.split_once(": "));
+    let keys = lines.filter(|(name, _)| ["authorization", "x-api-key"].contains(name));
+    let forms = keys.flat_map(|(_, sent)| {
+        let word = sent.rsplit(' ').next().unwrap();
+        let decoded = STANDARD.decode(word).unwrap_or_default();
+        [
+            sent.to_owned(),
+            String::from_utf8(decoded).unwrap_or_default(),
+        ]
+    });
+    forms.collect::<Vec<_>>().join(" and ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_login_nor_key_nor_client_secret_comes_back_into_texts_or_logs() {
+    let (log, _guard) = logged(tracing::Level::TRACE);
+    let password = format!("{KEY} p\u{e4}ss:word");
+    let client_secret = format!("{KEY}+/");
+    for status in [400, 401, 403, 404, 429, 500, 503] {
+        for (secret, grants) in [
+            (&password, false),
+            (&client_secret, false),
+            (&client_secret, true),
+        ] {
+            let raw = secret.clone();
+            let echoing = Server::start(move |request| {
+                let said = format!("{} {raw}", repeated(request));
+                let is_token = request.line == "POST /oauth2/token";
+                let body = match is_token {
+                    true if grants => return granted(TOKEN, 3600),
+                    true => json!({"error": "invalid_client", "error_description": said}),
+                    false if grants => json!({"data": [{"code": "x", "title": repeated(request)}]}),
+                    false => json!({"data": [{"code": said, "title": said, "detail": said}]}),
+                };
+                reply(status, "", body.to_string())
+            })
+            .await;
+            for auth in [
+                basic(&format!("anna:{secret}")),
+                basic(&format!("{KEY}:")),
+                header("x-api-key", secret),
+                oauth2(&echoing, secret, None),
+            ] {
+                assert_clean(&format!("{auth:?}"));
+                let upstream = client_of(&echoing, auth);
+                for _ in 0..4 {
+                    assert_clean(&format!("{:?}", poll(&upstream).await));
+                }
+                assert_clean(&format!("{upstream:?} {:?}", upstream.gate().degraded()));
+                assert_clean(&format!("{:?}", upstream.check().await));
+            }
+        }
+    }
+    assert_clean(&log.text());
 }

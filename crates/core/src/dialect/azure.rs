@@ -80,10 +80,7 @@ impl Azure {
         } else if is("Failed") || is("Canceled") {
             let error = raw::present(&object, "error").and_then(|raw| raw::fields(raw.get()));
             let error = error.as_ref().map(error::of_object);
-            (
-                End::Failed(error.unwrap_or_default()),
-                of("error"),
-            )
+            (End::Failed(error.unwrap_or_default()), of("error"))
         } else {
             let percent = object.get("percentComplete").copied();
             let end = match RUNNING.iter().any(|word| is(word)) {

@@ -204,6 +204,38 @@ fn files_with_secrets_that_others_read_or_write_are_named() {
         )
         .ends(1);
     assert!(!report.0.out.contains("the-key"));
+
+    patient.set("UPSTREAM__AUTH", "oauth2");
+    patient.set("UPSTREAM__TOKEN_URL", "http://127.0.0.1:1/token");
+    patient.set("UPSTREAM__CLIENT_ID", "id");
+    patient.set("UPSTREAM__CLIENT_SECRET_FILE", file.to_str().unwrap());
+    let report = patient.examined();
+    report
+        .has(
+            "configuration.secret",
+            "problem",
+            "upstream.client_secret_file",
+            &mend,
+        )
+        .has(
+            "configuration.warning",
+            "warning",
+            "upstream.api_key_file: not used, because auth is oauth2",
+            "correct it",
+        )
+        .ends(1);
+    chmod(&file, 0o604);
+    let mend = format!("run: chmod o-r {}", file.display());
+    let report = patient.examined();
+    report
+        .has(
+            "configuration.warning",
+            "warning",
+            "upstream.client_secret_file",
+            &mend,
+        )
+        .ends(0);
+    assert!(!report.0.out.contains("the-key"));
 }
 
 #[test]

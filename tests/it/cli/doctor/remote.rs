@@ -122,6 +122,58 @@ async fn a_key_that_the_api_refuses_is_a_problem_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn the_step_on_the_way_to_the_token_endpoint_that_fails_is_named() {
+    let refusing = Router::new().fallback(async || {
+        let error = json!({"error": "invalid_client", "error_description": "no canary-secret"});
+        (StatusCode::UNAUTHORIZED, axum::Json(error))
+    });
+    let page = Router::new().fallback(async || "<html>");
+    let (refusing, page, nobody) = (served(refusing).await, served(page).await, closed().await);
+    let mut patient = Patient::migrated();
+    patient.set("UPSTREAM__BASE_URL", &api_off_by(0).await);
+    patient.set("UPSTREAM__AUTH", "oauth2");
+    patient.set("UPSTREAM__CLIENT_ID", "id");
+    patient.set("UPSTREAM__CLIENT_SECRET", "canary-secret");
+    for (token_url, check, says, advises) in [
+        (
+            "https://login.invalid/token".to_owned(),
+            "upstream.name",
+            "login.invalid is not found",
+            "getent hosts login.invalid".to_owned(),
+        ),
+        (
+            format!("http://{nobody}/token?policy=x"),
+            "upstream.connection",
+            "Connection refused",
+            format!("curl -sv -o /dev/null http://{nobody}/token"),
+        ),
+        (
+            format!("https://{refusing}/token"),
+            "upstream.tls",
+            "no token for the upstream",
+            format!("openssl s_client -connect {refusing}"),
+        ),
+        (
+            format!("http://{refusing}/token"),
+            "upstream.credentials",
+            "HTTP 401, invalid_client (no ***)",
+            "client secret of [upstream] is wrong".to_owned(),
+        ),
+        (
+            format!("http://{page}/token?policy=x"),
+            "upstream.answer",
+            "is upstream.token_url right",
+            format!("curl -sv http://{page}/token"),
+        ),
+    ] {
+        patient.set("UPSTREAM__TOKEN_URL", &token_url);
+        let report = patient.visited().await;
+        report.has(check, "problem", says, &advises).ends(1);
+        assert!(!report.0.out.contains("canary"), "{:?}", report.0);
+    }
+}
+
+#[tokio::test]
 async fn a_clock_that_differs_from_the_apis_is_said_before_receivers_refuse_signatures() {
     let mut patient = Patient::migrated();
     for (seconds, level, says) in [
