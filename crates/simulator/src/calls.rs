@@ -13,6 +13,9 @@ use super::wire::Shown;
 /// The request header that names the scenario of the job a create call makes.
 const SCENARIO: &str = "x-simulate-scenario";
 
+/// The most that is kept of a create call, in bytes of JSON: 64 KiB.
+const MAX_KEPT: usize = 64 * 1024;
+
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
         match error {
@@ -44,6 +47,10 @@ impl Call {
             let name = name.to_str().map_err(|_| unknown)?;
             serde_json::from_value(json!(name)).map_err(|_| unknown)
         });
+        if request.to_string().len() > MAX_KEPT {
+            let detail = "The simulator keeps at most 64 KiB of a request.";
+            return Err(ApiError::invalid("body", detail));
+        }
         let scenario = named.transpose()?.unwrap_or(Scenario::Success);
         let new = script.map_or_else(|| NewJob::of(scenario), NewJob::scripted);
         let new = NewJob {

@@ -31,6 +31,9 @@ async fn tasks_are_made_listed_cancelled_and_removed() {
         (&json!(id), &Value::Null)
     );
 
+    let long = stage.post("/tasks", &json!("x".repeat(65 * 1024))).await;
+    assert_eq!(long.status, StatusCode::BAD_REQUEST);
+
     let cancel = format!("{path}/cancel");
     let cancelled = stage.post(&cancel, &json!({})).await;
     assert_eq!(cancelled.json()["state"], "CANCELLING");
