@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::screen::print;
-use crate::simulator::{Simulator, SimulatorSettings};
+use crate::simulator::{Dialect, Simulator, SimulatorSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Serve a simulated job API, for development and tests without credentials.
@@ -17,6 +18,11 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
 
+    /// The API to speak
+    #[arg(long, value_name = "NAME", default_value = "basiq",
+        value_parser = PossibleValuesParser::new(Dialect::names()).try_map(|name| name.parse::<Dialect>()))]
+    dialect: Dialect,
+
     /// The same seed and the same calls give the same jobs
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -25,7 +31,7 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
     speed: f64,
 
-    /// The only API key that gets a token; any does when there is none
+    /// The only API key that is accepted; any is when there is none
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
 
@@ -61,6 +67,7 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
     let settings = SimulatorSettings {
         listen: args.listen,
+        dialect: args.dialect,
         seed: args.seed,
         speed: args.speed,
         api_key: args.api_key.clone(),
@@ -81,16 +88,20 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
 
 fn first_screen(base: &str, args: &SimulateArgs) -> String {
     let (key, taken) = match args.api_key {
-        Some(_) => ("$API_KEY", "only the given API key gets a token"),
-        None => ("any-key", "any API key gets a token"),
+        Some(_) => ("$API_KEY", "only the given API key is accepted"),
+        None => ("any-key", "any API key is accepted"),
     };
+    let example = args.dialect.example();
+    let filled = |text: &str| text.replace("{base}", base).replace("{key}", key);
     format!(
         include_str!("simulate.txt"),
         base = base,
-        key = key,
         taken = taken,
+        dialect = args.dialect.name(),
         seed = args.seed,
         speed = args.speed,
+        create = filled(example.create),
+        poll = filled(example.poll),
     )
 }
 
@@ -117,6 +128,18 @@ mod tests {
         assert_eq!((args.seed, args.api_key), (1, None));
         assert!((args.speed - 1.0).abs() < f64::EPSILON);
         assert_eq!(args.token_life, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn every_dialect_has_a_first_screen_and_other_names_are_refused_with_those_there_are() {
+        for dialect in Dialect::names() {
+            let args = parse(&["--dialect", dialect]).unwrap();
+            let screen = first_screen("http://127.0.0.1:9090", &args);
+            assert!(screen.contains(&format!("dialect {dialect},")), "{screen}");
+            assert!(!screen.contains("{base}") && !screen.contains("{key}"));
+        }
+        let error = parse(&["--dialect=soap"]).unwrap_err().to_string();
+        assert!(error.contains("openai-batch"), "{error}");
     }
 
     #[test]

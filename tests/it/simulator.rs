@@ -5,11 +5,18 @@ use std::time::Duration;
 use jobtrackd::clock::Clock;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::{Control, Simulator, SimulatorSettings, Step};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 mod access;
+mod azure;
+mod dialects;
 mod faults;
+mod google_lro;
+mod http_status;
+mod json_tasks;
+mod openai_batch;
 mod receiver;
 mod scenarios;
 mod scripts;
@@ -26,6 +33,7 @@ struct Stage {
 
 struct Answer {
     status: StatusCode,
+    headers: HeaderMap,
     retry_after: Option<String>,
     text: String,
 }
@@ -33,6 +41,10 @@ struct Answer {
 impl Answer {
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     fn error(&self) -> (u16, String, String) {
@@ -57,6 +69,21 @@ fn client() -> reqwest::Client {
 
 impl Stage {
     async fn set(settings: SimulatorSettings) -> Self {
+        let mut stage = Self::with_key("", settings).await;
+        stage.token = stage.new_token("scope=SERVER_ACCESS").await;
+        stage
+    }
+
+    /// One that speaks this dialect and takes any key.
+    async fn speaking(dialect: &str) -> Self {
+        let settings = SimulatorSettings {
+            dialect: dialect.parse().expect("a dialect"),
+            ..SimulatorSettings::default()
+        };
+        Self::with_key("any-key", settings).await
+    }
+
+    async fn with_key(key: &str, settings: SimulatorSettings) -> Self {
         let clock = Clock::driven(START);
         let simulator = Simulator::start(SimulatorSettings {
             clock: clock.clone(),
@@ -64,15 +91,13 @@ impl Stage {
         })
         .await
         .expect("a free port");
-        let mut stage = Self {
+        Self {
             clock,
             client: client(),
             control: simulator.control(),
             simulator,
-            token: String::new(),
-        };
-        stage.token = stage.new_token("scope=SERVER_ACCESS").await;
-        stage
+            token: key.to_owned(),
+        }
     }
 
     async fn plain() -> Self {
@@ -124,6 +149,12 @@ impl Stage {
         self.send(request).await.expect("an answer")
     }
 
+    async fn call(&self, method: Method, path: &str) -> Answer {
+        self.send(self.request(method, path))
+            .await
+            .expect("an answer")
+    }
+
     async fn job(&self, id: &str) -> Value {
         let answer = self.get(&format!("/jobs/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
@@ -137,10 +168,12 @@ impl Stage {
 
 async fn send(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
-    let retry_after = response.headers().get("retry-after");
+    let headers = response.headers().clone();
+    let retry_after = headers.get("retry-after");
     Ok(Answer {
         status: response.status(),
         retry_after: retry_after.map(|value| value.to_str().expect("ascii").to_owned()),
+        headers,
         text: response.text().await?,
     })
 }

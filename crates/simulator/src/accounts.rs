@@ -4,6 +4,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::format::IdStyle;
+use super::wire::habits_of;
 use jobtrackd_core::time::UnixMillis;
 
 /// The accounts of a bank, by `class.type`, product and name.
@@ -27,10 +28,7 @@ pub(super) struct Owner<'a> {
 
 impl Owner<'_> {
     pub(super) fn accounts(&self) -> Vec<Value> {
-        let seed = self.connection.bytes().fold(7_u64, |seed, byte| {
-            seed.wrapping_mul(31).wrapping_add(byte.into())
-        });
-        let mut rng = Rng::with_seed(seed);
+        let mut rng = habits_of(self.connection);
         let count = rng.usize(1..=KINDS.len());
         let kinds = KINDS.into_iter().take(count);
         kinds.map(|kind| self.account(kind, &mut rng)).collect()

@@ -1,18 +1,16 @@
-//! The API's error envelope.
+//! Why a request is refused; each dialect has a body of its own for it.
 
-use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 /// A refusal. Handlers return it without its body: the middleware adds that, with a correlation id.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: &'static str,
-    parameter: Option<&'static str>,
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) title: &'static str,
+    pub(super) detail: &'static str,
+    pub(super) parameter: Option<&'static str>,
 }
 
 const fn error(
@@ -41,6 +39,7 @@ impl ApiError {
     pub(super) const METHOD: Self = error(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "The method is not allowed for this resource.");
     pub(super) const ACCEPT: Self = error(StatusCode::BAD_REQUEST, "unsupported-accept", "Unsupported accept type", "Accept type is not supported. Use application/json.");
     pub(super) const FULL: Self = error(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", "The simulator is full of unfinished jobs.");
+    pub(super) const ENDED: Self = error(StatusCode::CONFLICT, "conflict", "Conflict", "The job has ended already.");
     const TOO_MANY: Self = error(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests", "Query limit reached. Reduce request frequency and try again later.");
     const GONE: Self = error(StatusCode::GONE, "resource-no-longer-available", "Resource no longer available", "The resource is no longer available.");
 
@@ -102,18 +101,6 @@ impl ApiError {
             ),
         };
         error(status, code, title, detail)
-    }
-
-    /// The whole answer.
-    pub(super) fn respond(self, correlation: &str) -> Response {
-        let mut data = json!({
-            "type": "error", "code": self.code, "title": self.title, "detail": self.detail,
-        });
-        if let Some(parameter) = self.parameter {
-            data["source"] = json!({"parameter": parameter});
-        }
-        let body = json!({"type": "list", "correlationId": correlation, "data": [data]});
-        (self.status, Json(body)).into_response()
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::SimulatorSettings;
 use super::connections::Connections;
 use super::faults::{ActiveFault, FaultError, FaultRule, Faults};
+use super::files::Files;
 use super::jobs::{CreateError, Job, Jobs, NewJob, Truth};
 use super::log::{Log, LoggedRequest, Totals};
 use super::timeline::AnswerError;
@@ -33,6 +34,7 @@ struct Inner {
 pub(super) struct State {
     pub(super) jobs: Jobs,
     pub(super) connections: Connections,
+    pub(super) files: Files,
     pub(super) tokens: Tokens,
     pub(super) faults: Faults,
     pub(super) log: Log,
@@ -64,8 +66,14 @@ impl Control {
     ) -> Self {
         let mut rng = Rng::with_seed(settings.seed);
         let state = Mutex::new(State {
-            jobs: Jobs::new(rng.fork(), settings.speed, settings.max_jobs),
+            jobs: Jobs::new(
+                rng.fork(),
+                settings.speed,
+                settings.max_jobs,
+                settings.dialect.wire(),
+            ),
             connections: Connections::new(settings.max_jobs),
+            files: Files::default(),
             tokens: Tokens::new(rng.fork()),
             faults: Faults::new(rng.fork()),
             log: Log::new(settings.max_log),

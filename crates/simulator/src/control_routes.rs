@@ -66,7 +66,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 async fn overview(State(control): State<Control>) -> Json<Value> {
     let settings = control.settings();
     Json(json!({
-        "base_url": control.base_url(), "seed": settings.seed, "speed": settings.speed,
+        "base_url": control.base_url(), "dialect": settings.dialect.name(), "seed": settings.seed, "speed": settings.speed,
         "totals": control.totals(),
         "routes": [
             "GET /_control", "GET /_control/scenarios", "POST /_control/jobs", "GET /_control/jobs/{id}",

@@ -14,10 +14,10 @@ use super::api_error::{ApiError, json_text};
 use super::connections::{Connection, Key};
 use super::control::{Control, State};
 use super::format::{IdStyle, JobFormat, institution};
-use super::jobs::{ANY_BANK, CreateError, Job, NewJob, is_id};
+use super::jobs::{ANY_BANK, Job, NewJob, is_id};
 use super::middleware::Call;
+use super::operation::Ending;
 use super::scenario::Scenario;
-use super::timeline::Ending;
 use jobtrackd_core::time::UnixMillis;
 
 /// Most jobs that a refresh of all connections creates.
@@ -37,15 +37,6 @@ pub(super) fn routes() -> Router<Control> {
         .route("/reports", post(report))
         .route("/payments/payrequests", post(payment))
         .route("/payments/payouts", post(payment))
-}
-
-impl From<CreateError> for ApiError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Full => Self::FULL,
-            _ => Self::invalid("id", "An id in the request is not valid."),
-        }
-    }
 }
 
 /// The answers of calls that create jobs.
@@ -115,7 +106,8 @@ async fn refresh(call: Call, Path(key): Path<Key>) -> Result<Response, ApiError>
     if is_new {
         return Ok(accepted(stub));
     }
-    let (_, body) = job.answer(call.now, &call.base, false);
+    let shown = job.answer(call.now, &call.base, false).ok();
+    let body = shown.and_then(|shown| shown.body);
     let body = body.unwrap_or_else(|| stub.to_string());
     Ok(json_text(StatusCode::OK, body))
 }

@@ -25,7 +25,7 @@ const MAX_HEADER: usize = 4096;
 pub struct FaultRule {
     /// Prefix of the path; any path when absent.
     pub path: Option<String>,
-    /// The path names this job (`/jobs/ID…`).
+    /// The path names this job (`/jobs/ID…`, or as the dialect has it).
     pub job: Option<String>,
     /// `GET`, `POST`…
     pub method: Option<String>,
@@ -43,13 +43,13 @@ pub struct FaultRule {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Fault {
-    /// This status, with the error envelope or the given body.
+    /// This status, with the API's error or the given body.
     Status {
         /// 100 to 599 as HTTP allows, answered instead of the genuine one.
         status: u16,
         /// Adds `Retry-After`.
         retry_after: Option<RetryAfter>,
-        /// Instead of the error envelope.
+        /// Instead of the API's error.
         body: Option<String>,
     },
     /// The genuine answer, this much later.
@@ -185,7 +185,7 @@ impl FaultRule {
         self
     }
 
-    /// Only on `/jobs/ID` and below.
+    /// Only where the path names this job.
     #[must_use]
     pub fn on_job(mut self, id: impl Into<String>) -> Self {
         self.job = Some(id.into());

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, Value};
 
-use super::timeline::Ending;
+use super::operation::Ending;
+use super::timeline::Moment;
 use jobtrackd_core::time::UnixMillis;
 
 /// The format of a job's body.
@@ -39,6 +40,7 @@ pub(super) enum IdStyle {
 /// A job's body without its steps.
 #[derive(Debug)]
 pub(super) struct Head<'a> {
+    pub(super) format: JobFormat,
     pub(super) id: &'a str,
     pub(super) base: &'a str,
     pub(super) source: &'a str,
@@ -46,6 +48,10 @@ pub(super) struct Head<'a> {
     pub(super) updated: UnixMillis,
     pub(super) ending: Option<Ending>,
     pub(super) institution: Option<&'a str>,
+    /// What the create call carried, where its dialect shows it.
+    pub(super) request: &'a Value,
+    /// What has been shown so far, this moment included.
+    pub(super) history: &'a [Moment],
 }
 
 impl IdStyle {

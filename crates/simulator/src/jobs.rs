@@ -3,14 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::format::{Head, IdStyle, JobFormat};
+use super::operation::{Ending, Operation, OperationStatus};
 use super::scenario::Scenario;
 use super::scenario_script::{ScriptWriter, Subject};
 use super::script::{Content, Script, ScriptError};
-use super::timeline::{Ending, Moment, Timeline};
+use super::timeline::Timeline;
+use super::wire::{Shown, Wire};
 use jobtrackd_core::time::{UnixMillis, millis};
 
 /// The longest job id, in characters.
@@ -42,6 +46,8 @@ pub struct NewJob {
     pub code: Option<String>,
     /// What it goes through, phase by phase.
     pub script: Option<Script>,
+    /// What its create call would have sent, in a dialect that shows it; see the page of the crate.
+    pub request: Option<Value>,
     /// All phases, without the waiting for answers, are over after this many real milliseconds, whatever the simulator's
     /// speed; an unanswered challenge expires in time for that too.
     pub within_ms: Option<u64>,
@@ -110,9 +116,9 @@ pub struct TrueMoment {
     pub at: UnixMillis,
     /// The HTTP status.
     pub status: u16,
-    /// The body, with links under the simulator's own address; `None` where the error envelope is answered.
+    /// The body, with links under the simulator's own address; `None` where there is none, or the API's error.
     pub body: Option<String>,
-    /// How it ends the job; `None` while it runs.
+    /// How it ends the job; `None` while it runs. A text of its own ends one only by the steps in it.
     pub ending: Option<Ending>,
 }
 
@@ -125,6 +131,8 @@ pub(super) struct Job {
     pub(super) timeline: Timeline,
     pub(super) counts: JobCounts,
     pub(super) format: JobFormat,
+    pub(super) request: Value,
+    wire: &'static dyn Wire,
     institution: String,
     scenario: Option<Scenario>,
     source: String,
@@ -134,6 +142,7 @@ pub(super) struct Job {
 pub(super) struct Jobs {
     speed: f64,
     limit: usize,
+    wire: &'static dyn Wire,
     pub(super) rng: Rng,
     map: HashMap<String, Job>,
     order: VecDeque<String>,
@@ -195,10 +204,11 @@ impl Truth {
 }
 
 impl Jobs {
-    pub(super) fn new(rng: Rng, speed: f64, limit: usize) -> Self {
+    pub(super) fn new(rng: Rng, speed: f64, limit: usize, wire: &'static dyn Wire) -> Self {
         Self {
             speed,
             limit,
+            wire,
             rng,
             map: HashMap::new(),
             order: VecDeque::new(),
@@ -215,6 +225,12 @@ impl Jobs {
     /// All of them, oldest first.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Job> {
         self.order.iter().filter_map(|id| self.map.get(id))
+    }
+
+    /// Forgets a job.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.map.remove(id);
+        self.order.retain(|each| each != id);
     }
 
     pub(super) fn created(&self, id: &str) -> Option<UnixMillis> {
@@ -271,7 +287,7 @@ impl Jobs {
             no_nulls: rng.u8(0..10) == 0 && !seed_page,
             details: rng.u8(0..10) == 0 && !seed_page,
         };
-        let id = new.id.unwrap_or_else(|| self.draw_id(format.id_style()));
+        let id = new.id.unwrap_or_else(|| self.draw_id(format));
         let source = match format {
             JobFormat::Report => format!("/reports/{}", subject.resource),
             _ => format!("/users/{}/connections/{}", subject.user, subject.resource),
@@ -295,12 +311,14 @@ impl Jobs {
             counts: JobCounts::default(),
             format,
             source,
+            request: new.request.unwrap_or_default(),
+            wire: self.wire,
         }
     }
 
-    fn draw_id(&mut self, style: IdStyle) -> String {
+    fn draw_id(&mut self, format: JobFormat) -> String {
         loop {
-            let id = style.draw(&mut self.rng);
+            let id = self.wire.draw_id(format, &mut self.rng);
             if !self.map.contains_key(&id) {
                 return id;
             }
@@ -331,21 +349,33 @@ fn at_speed(ms: u64, speed: f64) -> u64 {
 }
 
 impl Job {
-    /// Status and body at `now`, with links under `base`; `None` body is the error envelope.
+    /// What a poll at `now` is answered, with links under `base`; else the status of the API's error.
     pub(super) fn answer(
         &self,
         now: UnixMillis,
         base: &str,
         listed: bool,
-    ) -> (u16, Option<String>) {
+    ) -> Result<Shown, StatusCode> {
+        let moments = self.timeline.moments();
+        let passed = moments.partition_point(|moment| moment.at <= now);
+        self.render(passed, base, listed)
+    }
+
+    /// What it comes to at `now`; queued before its first moment.
+    pub(super) fn operation(&self, now: UnixMillis) -> Operation {
+        let queued = || Operation::new(OperationStatus::Queued);
         let shown = self.timeline.shown(now);
-        shown.map_or((404, None), |moment| self.render(moment, base, listed))
+        shown.map_or_else(queued, |moment| moment.content.operation())
     }
 
     /// Its true state at `now`, with links under `base`.
     pub(super) fn truth(&self, now: UnixMillis, base: &str) -> Truth {
-        let moments = self.timeline.moments().iter().map(|moment| {
-            let (status, body) = self.render(moment, base, false);
+        let moments = self.timeline.moments().iter().zip(1..);
+        let moments = moments.map(|(moment, passed)| {
+            let (status, body) = match self.render(passed, base, false) {
+                Ok(shown) => (shown.status, shown.body),
+                Err(status) => (status.as_u16(), None),
+            };
             TrueMoment {
                 at: moment.at,
                 status,
@@ -366,8 +396,12 @@ impl Job {
         }
     }
 
-    fn render(&self, moment: &Moment, base: &str, listed: bool) -> (u16, Option<String>) {
+    /// The job when so many of its moments have come.
+    fn render(&self, passed: usize, base: &str, listed: bool) -> Result<Shown, StatusCode> {
+        let history = self.timeline.moments().get(..passed).unwrap_or_default();
+        let moment = history.last().ok_or(StatusCode::NOT_FOUND)?;
         let head = Head {
+            format: self.format,
             id: &self.id,
             base,
             source: &self.source,
@@ -375,11 +409,16 @@ impl Job {
             updated: moment.at,
             ending: moment.ending,
             institution: listed.then_some(self.institution.as_str()),
+            request: &self.request,
+            history,
         };
         match &moment.content {
-            Content::Verbatim(text) => (200, Some(text.clone())),
-            Content::Steps(steps) => (200, Some(self.format.render(&head, steps))),
-            Content::Error(status) => (*status, None),
+            Content::Verbatim(text) => Ok(Shown::text(200, text.clone())),
+            Content::Steps(steps) => Ok(self.wire.show_steps(&head, steps)),
+            Content::Operation(operation) => Ok(self.wire.show(&head, operation)),
+            Content::Error(status) => {
+                Err(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+            }
         }
     }
 }

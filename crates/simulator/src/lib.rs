@@ -1,6 +1,7 @@
-//! The remote job API, simulated: an HTTP server for development without credentials.
+//! A remote job API, simulated: an HTTP server for development without credentials.
 //!
-//! It serves the routes that the tracker polls, and those that create jobs, with the API's own answers and refusals:
+//! It speaks one of several APIs, its [`Dialect`]: it serves the routes that the tracker polls, and those that create jobs,
+//! with the API's own answers and refusals. The file of each dialect has its table of routes; this is `basiq`, the default:
 //!
 //! | request | answer |
 //! |---|---|
@@ -18,6 +19,14 @@
 //! Everything random is drawn from the seed: the same seed and the same calls in the same order give the same jobs,
 //! ids included. A job has no task; its body is computed from the clock at each request.
 //!
+//! # The other dialects
+//!
+//! Each shows any job as one operation: of the steps of a scenario those that are done are its progress, the one that
+//! failed is its error. A create call makes a job of the scenario `success`, unless its header `x-simulate-scenario`
+//! names another. A key is taken as `Bearer`, as `Basic` (`user:password`), or in `api-key`, `x-api-key`, `x-goog-api-key`
+//! or `ocp-apim-subscription-key`; in its place a token of `POST /oauth2/token` (client credentials: the secret is the
+//! key). `http-status` and `json` need none when the simulator has no key of its own.
+//!
 //! # Control
 //!
 //! [`Control`] and the routes under `/_control` do the same, the latter in JSON and without a token: do not listen on an
@@ -25,9 +34,9 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /_control` | base URL, seed, speed, totals |
+//! | `GET /_control` | base URL, dialect, seed, speed, totals |
 //! | `GET /_control/scenarios` | the names of all scenarios |
-//! | `POST /_control/jobs` | a [`NewJob`]: `{"id":"61723","scenario":"mfa-token","within_ms":20000}`, or with a [`Script`]: `{"id":"61723","script":{"phases":[{"at_ms":0,"body":{…}}]}}`. 201 and its [`Truth`] |
+//! | `POST /_control/jobs` | a [`NewJob`]: `{"id":"61723","scenario":"mfa-token","within_ms":20000}`, or with a [`Script`]: `{"id":"61723","script":{"phases":[{"at_ms":0,"body":{…}}]}}`, `{"script":{"phases":[{"operation":{"status":"running","progress":40}}]}}`. 201 and its [`Truth`] |
 //! | `GET /_control/jobs/{id}` | its [`Truth`] |
 //! | `POST /_control/faults` | a [`FaultRule`]: `{"job":"61723","times":2,"fault":{"status":{"status":503,"retry_after":{"seconds":5}}}}`, `{"path":"/jobs","probability":0.1,"fault":"html"}`. 201 and its number |
 //! | `GET /_control/faults` | the faults that remain |
@@ -40,15 +49,21 @@
 
 mod accounts;
 mod api_error;
+mod calls;
 mod connections;
 mod control;
 mod control_routes;
 mod creating;
+mod dialects;
 mod faults;
+mod files;
 mod format;
 mod jobs;
 mod log;
 mod middleware;
+mod multipart;
+mod oauth;
+mod operation;
 mod receiver;
 mod routes;
 mod scenario;
@@ -60,6 +75,7 @@ mod socket;
 mod step_errors;
 mod timeline;
 mod tokens;
+mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -73,26 +89,31 @@ use jobtrackd_clock::Clock;
 use server::Server;
 
 pub use control::Control;
+pub use dialects::{Dialect, UnknownDialect};
 pub use faults::{ActiveFault, Fault, FaultError, FaultRule, MAX_BODY, MAX_RULES, RetryAfter};
 pub use format::JobFormat;
 pub use jobs::{CreateError, JobCounts, MAX_ID, NewJob, TrueMoment, Truth};
 pub use log::{LoggedRequest, Totals};
+pub use operation::{Ending, Operation, OperationError, OperationStatus};
 pub use receiver::{HANG, Hook, Inbox, Received, Receiver, ReceiverSettings, Reply};
 pub use scenario::Scenario;
 pub use script::{Challenge, Content, MAX_PHASES, Phase, Script, ScriptError, Step};
 pub use signature::SignatureError;
-pub use timeline::{AnswerError, Ending};
+pub use timeline::AnswerError;
+pub use wire::Example;
 
 /// How a simulator behaves. `SimulatorSettings::default()` listens on a free port of the loopback interface.
 #[derive(Debug, Clone)]
 pub struct SimulatorSettings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The API that it speaks.
+    pub dialect: Dialect,
     /// The seed of everything random.
     pub seed: u64,
     /// How many times faster than in reality jobs run, above 0 and finite; faults and token lives keep real time.
     pub speed: f64,
-    /// The only key that `POST /token` accepts; `None`: any.
+    /// The only key that is accepted; `None`: any.
     pub api_key: Option<String>,
     /// How long a token lives.
     pub token_life: Duration,
@@ -113,6 +134,7 @@ impl Default for SimulatorSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            dialect: Dialect::default(),
             seed: 1,
             speed: 1.0,
             api_key: None,
@@ -152,7 +174,7 @@ impl Simulator {
         let address = inner.local_addr()?;
         let stop = CancellationToken::new();
         let control = Control::new(settings, format!("http://{address}"), stop.clone());
-        let router = routes::api(&control)
+        let router = dialects::api(&control)
             .merge(control_routes::routes())
             .with_state(control.clone())
             .into_make_service_with_connect_info::<socket::PaceHandle>();

@@ -17,7 +17,7 @@ pub struct LoggedRequest {
     pub method: String,
     /// The path, with its query.
     pub path: String,
-    /// Whether it carried a token that was valid then.
+    /// Whether it carried a token or a key that was valid then, or needed none.
     pub authorized: bool,
     /// The user of the `CLIENT_ACCESS` token it carried; `None` with any other, or none.
     pub user: Option<String>,

@@ -71,19 +71,20 @@ pub(super) async fn api(
     next: Next,
 ) -> Response {
     pace.set(Pace::Plain);
-    let (number, access, fault) = arrive(&control, &request);
+    let arrival = arrive(&control, &request);
     let mut open = OpenRequest {
         control: control.clone(),
-        number,
+        number: arrival.number,
         status: None,
     };
-    request.extensions_mut().insert(access);
+    let job = arrival.job.as_deref();
+    request.extensions_mut().insert(arrival.access);
     let stopped = control.stop().cancelled();
     let response = tokio::select! {
-        response = answer(&control, &pace, fault, request, next) => response,
+        response = answer(&control, &pace, (arrival.fault, job), request, next) => response,
         () = stopped => ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
     };
-    let response = finish(&control, response);
+    let response = finish(&control, response, job);
     open.status = Some(response.status().as_u16());
     response
 }
@@ -98,14 +99,26 @@ pub(super) async fn plain_pace(
     next.run(request).await
 }
 
-fn arrive(control: &Control, request: &Request) -> (u64, Access, Option<Fault>) {
+/// A request that came in.
+struct Arrival {
+    number: u64,
+    access: Access,
+    /// The job that its path names.
+    job: Option<String>,
+    fault: Option<Fault>,
+}
+
+fn arrive(control: &Control, request: &Request) -> Arrival {
     let now = control.now();
     let path = request.uri().path();
-    let job = path
-        .strip_prefix("/jobs/")
-        .and_then(|rest| rest.split('/').next());
+    let settings = control.settings();
+    let wire = settings.dialect.wire();
+    let job = wire.job_in(path);
     let mut state = control.state();
-    let access = state.tokens.access(request.headers(), now);
+    let key = settings.api_key.as_deref();
+    let access = state
+        .tokens
+        .access(wire.auth(), key, request.headers(), now);
     let whole = request.uri().path_and_query();
     let mut entry = LoggedRequest {
         number: 0,
@@ -124,14 +137,18 @@ fn arrive(control: &Control, request: &Request) -> (u64, Access, Option<Fault>) 
     let created = job.and_then(|id| state.jobs.created(id));
     let fault = state.faults.strike(&entry, created);
     entry.fault = fault.as_ref().map(Fault::name);
-    let number = state.log.arrived(entry);
-    (number, access, fault)
+    Arrival {
+        number: state.log.arrived(entry),
+        access,
+        job: job.map(str::to_owned),
+        fault,
+    }
 }
 
 async fn answer(
     control: &Control,
     pace: &PaceHandle,
-    fault: Option<Fault>,
+    (fault, job): (Option<Fault>, Option<&str>),
     request: Request,
     next: Next,
 ) -> Response {
@@ -160,13 +177,13 @@ async fn answer(
             next.run(request).await
         }
         Fault::Drip { bytes, every_ms } => {
-            let response = finish(control, next.run(request).await);
+            let response = finish(control, next.run(request).await, job);
             let every = Duration::from_millis(every_ms);
             pace.set(Pace::Drip { bytes, every });
             response
         }
         Fault::Reset { after_bytes } => {
-            let response = finish(control, next.run(request).await);
+            let response = finish(control, next.run(request).await, job);
             pace.set(Pace::Cut {
                 left: after_bytes,
                 in_body: false,
@@ -174,20 +191,21 @@ async fn answer(
             response
         }
         Fault::Empty | Fault::Truncated | Fault::Padded { .. } | Fault::WrongId { .. } => {
-            let response = finish(control, next.run(request).await);
-            distort(&fault, response).await
+            let response = finish(control, next.run(request).await, job);
+            distort(control, &fault, response).await
         }
     }
 }
 
 /// Adds the body of a refusal.
-fn finish(control: &Control, mut response: Response) -> Response {
+fn finish(control: &Control, mut response: Response, job: Option<&str>) -> Response {
     let refusal = response.extensions_mut().remove::<ApiError>();
     match refusal.or_else(|| refused_by_the_framework(&response)) {
         None => response,
         Some(error) => {
             let correlation = IdStyle::Uuid.draw(&mut control.state().rng);
-            let mut full = error.respond(&correlation);
+            let wire = control.settings().dialect.wire();
+            let mut full = wire.refuse(&error, job, &correlation).into_response();
             if let Some(value) = response.headers_mut().remove(header::RETRY_AFTER) {
                 full.headers_mut().insert(header::RETRY_AFTER, value);
             }
@@ -225,7 +243,7 @@ fn failure(
     response
 }
 
-async fn distort(fault: &Fault, response: Response) -> Response {
+async fn distort(control: &Control, fault: &Fault, response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     let mut bytes = to_bytes(body, MAX_ANSWER)
         .await
@@ -237,7 +255,7 @@ async fn distort(fault: &Fault, response: Response) -> Response {
         Fault::Padded { bytes: length } => bytes.resize((*length).max(bytes.len()), b' '),
         Fault::WrongId { id } => {
             if let Ok(Value::Object(mut job)) = serde_json::from_slice(&bytes) {
-                job.insert("id".to_owned(), Value::String(id.clone()));
+                control.settings().dialect.wire().rename(&mut job, id);
                 bytes = Value::Object(job).to_string().into_bytes();
             }
         }

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -15,16 +14,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::api_error::{ApiError, json_text};
+use super::api_error::ApiError;
 use super::control::Control;
 use super::creating;
 use super::jobs::is_id;
-use super::middleware::{self, Call};
+use super::middleware::Call;
 use super::timeline::AnswerError;
 use super::tokens::{Access, credentials};
-
-/// The longest request body, in bytes: 16 MiB, room for a statement.
-const MAX_REQUEST: usize = 16 * 1024 * 1024;
+use super::wire::Shown;
 
 /// Most jobs in the list of a user's jobs.
 const MAX_LISTED: usize = 500;
@@ -38,21 +35,15 @@ struct Answers {
     answers: Vec<String>,
 }
 
-/// All routes except the control routes.
-pub(super) fn api(control: &Control) -> Router<Control> {
+pub(super) fn routes() -> Router<Control> {
     let no_id = async || ApiError::missing("id", "Job ID not supplied");
     Router::new()
         .route("/jobs/{id}", get(job))
         .route("/jobs/{id}/mfa", post(answer))
         .route("/users/{user}/jobs", get(jobs_of_user))
-        .merge(creating::routes())
         .route("/token", post(token))
         .route("/jobs", get(no_id))
         .route("/jobs/", get(no_id))
-        .fallback(async || ApiError::NO_ROUTE)
-        .method_not_allowed_fallback(async || ApiError::METHOD)
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .layer(from_fn_with_state(control.clone(), middleware::api))
 }
 
 fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -71,23 +62,12 @@ fn check_accept(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn job(call: Call, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
+async fn job(call: Call, Path(id): Path<String>, headers: HeaderMap) -> Result<Shown, ApiError> {
     if !is_id(&id) {
         return Err(ApiError::invalid("id", "Job ID value is not valid"));
     }
     check_accept(&headers)?;
-    let mut state = call.control.state();
-    let job = state.jobs.get(&id, call.now).ok_or(ApiError::NOT_FOUND)?;
-    call.access.allow(&job.user)?;
-    job.counts.polls += 1;
-    job.counts.first_poll.get_or_insert(call.now);
-    job.counts.last_poll = Some(call.now);
-    let (status, body) = job.answer(call.now, &call.base, false);
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    Ok(match body {
-        Some(body) => json_text(status, body),
-        None => ApiError::of_status(status).into_response(),
-    })
+    call.poll(&id)
 }
 
 async fn answer(call: Call, Path(id): Path<String>, body: Bytes) -> Result<Response, ApiError> {
@@ -140,7 +120,7 @@ async fn jobs_of_user(
         .collect();
     let data: Vec<Box<RawValue>> = ids
         .iter()
-        .filter_map(|id| state.jobs.get(id, now)?.answer(now, base, true).1)
+        .filter_map(|id| state.jobs.get(id, now)?.answer(now, base, true).ok()?.body)
         .filter_map(|body| RawValue::from_string(body).ok())
         .collect();
     let links = json!({"self": format!("{base}/users/{user}/jobs")});

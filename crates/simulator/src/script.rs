@@ -4,12 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::operation::{Operation, OperationStatus};
+
 /// The most phases one script may have, those of its challenge's branches included.
 pub const MAX_PHASES: usize = 1000;
 
 /// The phases of a job from its creation on, and the question it may end in.
 ///
-/// As JSON: `{"phases":[{"at_ms":0,"steps":[…]}, {"at_ms":2000,"body":{…}}],"challenge":{…}}`.
+/// As JSON: `{"phases":[{"at_ms":0,"steps":[…]}, {"at_ms":2000,"operation":{"status":"running","progress":40}},
+/// {"at_ms":4000,"body":{…}}],"challenge":{…}}`. Steps and operations are shown by every dialect in its own shape.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
@@ -19,7 +22,7 @@ pub struct Script {
     pub challenge: Option<Box<Challenge>>,
 }
 
-/// One answer of `GET /jobs/{id}`, shown from `at_ms` until the next phase begins.
+/// One answer to a poll of the job, shown from `at_ms` until the next phase begins.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "PhaseText")]
 pub struct Phase {
@@ -36,6 +39,8 @@ pub enum Content {
     Verbatim(String),
     /// These steps in a job's body. `{base}` and `{id}` in them stand for the base URL and the job's id.
     Steps(Vec<Box<RawValue>>),
+    /// An operation, in a dialect with steps a job with the one step `operation`.
+    Operation(Box<Operation>),
     /// The API's error envelope with this status (400..=599).
     Error(u16),
 }
@@ -99,6 +104,7 @@ struct PhaseText {
     body: Option<Box<RawValue>>,
     text: Option<String>,
     steps: Option<Vec<Box<RawValue>>>,
+    operation: Option<Box<Operation>>,
     error: Option<u16>,
 }
 
@@ -203,12 +209,30 @@ impl Challenge {
     }
 }
 
+impl Content {
+    /// What it comes to as one operation; a text of its own is taken for one at work.
+    pub(super) fn operation(&self) -> Operation {
+        match self {
+            Self::Steps(steps) => Operation::of_steps(steps),
+            Self::Operation(operation) => (**operation).clone(),
+            Self::Verbatim(_) | Self::Error(_) => Operation::new(OperationStatus::Running),
+        }
+    }
+}
+
 impl Phase {
     /// A job with these steps.
     #[must_use]
     pub fn steps(at_ms: u64, steps: &[Step]) -> Self {
         let steps = steps.iter().filter_map(|step| to_raw_value(step).ok());
         let content = Content::Steps(steps.collect());
+        Self { at_ms, content }
+    }
+
+    /// A job that is this operation.
+    #[must_use]
+    pub fn operation(at_ms: u64, operation: Operation) -> Self {
+        let content = Content::Operation(Box::new(operation));
         Self { at_ms, content }
     }
 
@@ -241,14 +265,25 @@ impl TryFrom<PhaseText> for Phase {
     type Error = &'static str;
 
     fn try_from(text: PhaseText) -> Result<Self, Self::Error> {
-        let content = match (text.body, text.text, text.steps, text.error) {
-            (Some(body), None, None, None) => Content::Verbatim(body.get().to_owned()),
-            (None, Some(text), None, None) => Content::Verbatim(text),
-            (None, None, Some(steps), None) => Content::Steps(steps),
-            (None, None, None, Some(status @ 400..600)) => Content::Error(status),
-            (None, None, None, Some(_)) => return Err("a phase's error is a status of 400 to 599"),
-            _ => return Err("a phase has exactly one of body, text, steps and error"),
+        let contents = [
+            text.body
+                .map(|body| Content::Verbatim(body.get().to_owned())),
+            text.text.map(Content::Verbatim),
+            text.steps.map(Content::Steps),
+            text.operation.map(Content::Operation),
+            text.error.map(Content::Error),
+        ];
+        let mut contents = contents.into_iter().flatten();
+        let (Some(content), None) = (contents.next(), contents.next()) else {
+            return Err("a phase has exactly one of body, text, steps, operation and error");
         };
+        match &content {
+            Content::Error(status) if !(400..600).contains(status) => {
+                return Err("a phase's error is a status of 400 to 599");
+            }
+            Content::Operation(operation) => operation.check()?,
+            _ => {}
+        }
         let at_ms = text.at_ms;
         Ok(Self { at_ms, content })
     }

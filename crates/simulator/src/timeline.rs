@@ -2,22 +2,15 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::operation::{Ending, Operation, OperationStatus};
 use super::script::{Challenge, Content, Phase, Script};
 use jobtrackd_core::time::UnixMillis;
 
-/// How a body ends its job, by the API's own rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ending {
-    /// At least one step, all of them `success` or `skipped`.
-    Success,
-    /// A step is `failed`.
-    Failed,
-}
+/// How long a cancelled job takes to stop, in milliseconds at speed 1.
+const STOPPING_MS: u64 = 1500;
 
 /// Why an answer to a challenge was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,16 +48,6 @@ struct Gate {
     opens: UnixMillis,
     closes: Option<UnixMillis>,
     challenge: Box<Challenge>,
-}
-
-impl Ending {
-    /// Its word in a body.
-    pub(super) fn status(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 impl Timeline {
@@ -121,6 +104,35 @@ impl Timeline {
         }
     }
 
+    /// Lets the job come to a stop: what was still to come does not. Whether it still ran.
+    pub(super) fn cancel(&mut self, now: UnixMillis) -> bool {
+        self.settle(now);
+        let shown = self.shown(now);
+        if shown.is_some_and(|moment| moment.ending.is_some()) {
+            return false;
+        }
+        let operation = shown.map(|moment| moment.content.operation());
+        let percent = operation.as_ref().map_or(0, Operation::percent);
+        if operation.is_some_and(|it| it.status == OperationStatus::Cancelling) {
+            return true;
+        }
+        let stop = |status| Operation::new(status).at_percent(percent);
+        let phases = vec![
+            Phase::operation(0, stop(OperationStatus::Cancelling)),
+            Phase::operation(STOPPING_MS, stop(OperationStatus::Cancelled)),
+        ];
+        self.moments.retain(|moment| moment.at <= now);
+        self.gate = None;
+        self.enter(Script::new(phases), now);
+        true
+    }
+
+    /// When the job ends, as far as that is decided.
+    pub(super) fn ends(&self) -> Option<UnixMillis> {
+        let end = self.moments.iter().find(|moment| moment.ending.is_some());
+        end.map(|moment| moment.at)
+    }
+
     /// The right answers to the question that is open or comes next.
     pub(super) fn expected(&self) -> Option<&[String]> {
         self.gate
@@ -166,33 +178,19 @@ impl Timeline {
 }
 
 #[derive(Deserialize)]
-struct StepStatus {
-    status: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Statuses {
-    steps: Vec<StepStatus>,
+struct Steps {
+    steps: Vec<Box<RawValue>>,
 }
 
 /// How a body ends the job.
 fn ending_of(content: &Content) -> Option<Ending> {
-    let steps = match content {
-        Content::Error(_) => return None,
-        Content::Verbatim(text) => serde_json::from_str::<Statuses>(text).ok()?.steps,
-        Content::Steps(steps) => {
-            let read = |step: &RawValue| serde_json::from_str(step.get()).ok();
-            let unreadable = || StepStatus { status: None };
-            steps
-                .iter()
-                .map(|step| read(step).unwrap_or_else(unreadable))
-                .collect()
+    match content {
+        Content::Error(_) => None,
+        Content::Verbatim(text) => {
+            let read: Steps = serde_json::from_str(text).ok()?;
+            Operation::of_steps(&read.steps).status.ending()
         }
-    };
-    let mut statuses = steps.iter().map(|step| step.status.as_ref()?.as_str());
-    if statuses.clone().any(|status| status == Some("failed")) {
-        return Some(Ending::Failed);
+        Content::Steps(steps) => Operation::of_steps(steps).status.ending(),
+        Content::Operation(operation) => operation.status.ending(),
     }
-    let done = |status| matches!(status, Some("success" | "skipped"));
-    (!steps.is_empty() && statuses.all(done)).then_some(Ending::Success)
 }

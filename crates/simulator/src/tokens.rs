@@ -1,9 +1,11 @@
-//! The tokens that `POST /token` grants, and what each permits.
+//! The tokens that the token endpoint grants, what each permits, and which keys are accepted instead.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 
 use super::api_error::ApiError;
@@ -14,6 +16,28 @@ use jobtrackd_core::time::UnixMillis;
 const MAX_TOKENS: usize = 10_000;
 
 const CALL_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// How every token that is given out begins.
+const TOKEN: &str = "sim.";
+
+/// Headers in which APIs take a key.
+const KEY_HEADERS: [&str; 4] = [
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",
+];
+
+/// What lets a request in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// Only a token.
+    Token,
+    /// A token, or a key as `Bearer`, as `Basic` or in a header of its own.
+    Key,
+    /// As `Key`; without any when the simulator has no key of its own.
+    Open,
+}
 
 /// What a request may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +98,34 @@ impl Tokens {
         }
     }
 
-    pub(super) fn access(&self, headers: &HeaderMap, now: UnixMillis) -> Access {
-        let Some(token) = credentials(headers, "bearer") else {
-            return Access::Missing;
+    /// What a request with these headers may do, if `key` is the only key; any key is taken when there is none.
+    pub(super) fn access(
+        &self,
+        auth: Auth,
+        key: Option<&str>,
+        headers: &HeaderMap,
+        now: UnixMillis,
+    ) -> Access {
+        let bearer = credentials(headers, "bearer");
+        if let Some(token) = bearer.and_then(|token| self.map.get(token)) {
+            return match &token.user {
+                _ if token.expires <= now && auth == Auth::Token => Access::Expired,
+                _ if token.expires <= now => Access::Unknown,
+                None => Access::Server,
+                Some(user) => Access::Client(user.clone()),
+            };
+        }
+        let presented = match auth {
+            Auth::Token => bearer.map(str::to_owned),
+            Auth::Key | Auth::Open => key_in(headers),
         };
-        match self.map.get(token) {
-            None => Access::Unknown,
-            Some(token) if token.expires <= now => Access::Expired,
-            Some(token) => token.user.clone().map_or(Access::Server, Access::Client),
+        match (presented, key) {
+            (None, None) if auth == Auth::Open => Access::Server,
+            (None, _) => Access::Missing,
+            (Some(_), _) if auth == Auth::Token => Access::Unknown,
+            (Some(presented), Some(key)) if presented == key => Access::Server,
+            (Some(presented), None) if !presented.starts_with(TOKEN) => Access::Server,
+            (Some(_), _) => Access::Unknown,
         }
     }
 
@@ -114,7 +158,7 @@ impl Tokens {
             IdStyle::Uuid.draw(&mut self.rng),
             IdStyle::ShortHex.draw(&mut self.rng),
         );
-        let text = format!("sim.{long}.{short}");
+        let text = format!("{TOKEN}{long}.{short}");
         if self.order.len() >= MAX_TOKENS
             && let Some(oldest) = self.order.pop_front()
         {
@@ -124,6 +168,21 @@ impl Tokens {
         self.map.insert(text.clone(), Token { user, expires });
         text
     }
+}
+
+/// The key that a request carries, a `user:password` decoded.
+pub(super) fn key_in(headers: &HeaderMap) -> Option<String> {
+    let basic = credentials(headers, "basic").map(|text| {
+        let decoded = STANDARD.decode(text).unwrap_or_default();
+        String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+    });
+    let own = || {
+        KEY_HEADERS
+            .iter()
+            .find_map(|name| headers.get(*name)?.to_str().ok())
+    };
+    let plain = || credentials(headers, "bearer").or_else(own);
+    basic.or_else(|| plain().map(str::to_owned))
 }
 
 /// The credentials in an `Authorization` header of this scheme.

@@ -69,7 +69,7 @@ async fn scripts_that_cannot_be_played_are_refused_with_the_reason() {
         ),
         (
             r#"{"script":{"phases":[{"at_ms":5}]}}"#,
-            "exactly one of body, text, steps and error",
+            "exactly one of body, text, steps, operation and error",
         ),
         (r#"{"scenario":"sucess"}"#, "unknown variant"),
         (r#"{"id":"a b"}"#, "1 to 200 characters"),
