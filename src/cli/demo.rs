@@ -5,6 +5,7 @@
 //! answers challenges, while `watch` shows the database. At the end it compares three independent records: what the API
 //! answered, what the daemon recorded, and what the webhooks received.
 
+mod dialects;
 mod documents;
 mod driver;
 mod jobs;
@@ -116,6 +117,16 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let stopped = cancelling(&hurry, is_end, daemon.stop(&hurry)).await;
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
+    let others = match &finish {
+        Ok(Finish::Over) => {
+            let is_end = async { while signals.next().await != Request::Stop {} };
+            tokio::select! {
+                others = dialects::follow_all(&sandbox, args.limit) => others,
+                () = is_end => bail!("the demo was interrupted"),
+            }
+        }
+        _ => Vec::new(),
+    };
     let Sandbox {
         folder,
         simulator,
@@ -128,6 +139,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let (finish, report, kept) = (finish?, report?, kept?);
     let mut screen = Screen::new(Clock::system().now());
     let mut checks = report.checks();
+    if finish == Finish::Over {
+        screen.text(&dialects::lines(&others, &screen.view));
+        checks.push(dialects::check(&others));
+    }
     let stopped = stopped.err().map(|error| format!("{error:#}"));
     checks.push(Check {
         promise: "the daemon stopped when asked to",

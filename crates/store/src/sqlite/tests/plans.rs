@@ -211,7 +211,7 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (
         FORGET_USERS,
-        "COVERING INDEX job_users_by_job (job_id=? AND user=? AND created_at=?)",
+        "SEARCH job_users USING PRIMARY KEY (user=? AND created_at=? AND job_id=?)",
     ),
     (
         RECORD_USERS,
