@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::logging;
 use crate::store::Store;
+use dialects::Followed;
 use report::{Check, Report};
 
 /// How often the demo checks what is due.
@@ -118,13 +119,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let report = Report::gather(&sandbox, &store).await;
     store.close().await;
     let others = match &finish {
-        Ok(Finish::Over) => {
-            let is_end = async { while signals.next().await != Request::Stop {} };
-            tokio::select! {
-                others = dialects::follow_all(&sandbox, args.limit) => others,
-                () = is_end => bail!("the demo was interrupted"),
-            }
-        }
+        Ok(Finish::Over) => others(&args, &sandbox, &mut signals).await?,
         _ => Vec::new(),
     };
     let Sandbox {
@@ -160,6 +155,19 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     }
     screen.finish()?;
     verdict(&checks, finish, args.limit)
+}
+
+/// Follows a job of each other API; a signal ends it.
+async fn others(
+    args: &DemoArgs,
+    sandbox: &Sandbox,
+    signals: &mut Signals,
+) -> anyhow::Result<Vec<Followed>> {
+    let is_end = async { while signals.next().await != Request::Stop {} };
+    tokio::select! {
+        followed = dialects::follow_all(sandbox, args.limit) => Ok(followed),
+        () = is_end => bail!("the demo was interrupted"),
+    }
 }
 
 /// Shows what happens until everything has ended, the time limit is reached, or a signal ends it.

@@ -107,6 +107,8 @@ async fn everything_is_tracked_and_delivered_and_nothing_is_left_behind() {
         "✓ every job came to the end the API gave it",
         "✓ every event was delivered, in order",
         "✓ every signature is right",
+        "✓ a job of each other API came to its end the same way",
+        "✓ azure         operation: InProgress → Succeeded",
         "✓ the daemon stopped when asked to",
     ] {
         assert!(report.contains(line), "{line}\n{report}");
