@@ -86,8 +86,8 @@ fn json(section: &Section<'_>) -> JsonSettings {
         None
     };
     let words = |key| {
-        let words = section.has(key).then(|| section.texts(key, MOST_WORDS));
-        let words: Vec<String> = words.into_iter().flatten().map(str::to_owned).collect();
+        let words = section.has(key).then(|| section.words(key, MOST_WORDS));
+        let words = words.unwrap_or_default();
         if words
             .iter()
             .any(|word| word.is_empty() || word.len() > LONGEST)

@@ -127,6 +127,19 @@ impl<'a> Section<'a> {
         texts.collect()
     }
 
+    /// A list of words: texts, and numbers and truth values as they are written.
+    pub(super) fn words(&self, key: &str, limit: usize) -> Vec<String> {
+        let entries = self.entries(key, "a list of words", limit).iter();
+        let word = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Boolean(flag) => Some(flag.to_string()),
+            Value::Integer(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let words = entries.filter_map(|entry| self.taken(key, "a list of words", entry, word));
+        words.collect()
+    }
+
     /// Names with texts, at most `limit`, sorted by name.
     pub(super) fn table(&self, key: &str, limit: usize) -> Vec<(&'a str, &'a str)> {
         let what = "a table of texts in quotes";

@@ -167,7 +167,7 @@ fn what_is_wrong_with_a_client_of_oauth2_is_named_and_not_repeated() {
         (
             "token_url",
             "http://login.example",
-            &["http sends", "allow_http = true in [upstream]"][..],
+            &["sent over http", "allow_http = true in [upstream]"][..],
         ),
         ("token_url", "ftp://login.example", &["https://"]),
         (

@@ -126,6 +126,12 @@ fn the_environment_reaches_the_section_below_and_an_unused_one_is_a_warning() {
     let settings = jobtrackd::config::load(&sources).unwrap();
     let text = format!("{:?}", settings.upstream.dialect);
     contains_all(&text, &["/state", "\"done\", \"finished\""]);
+    let list = format!("{JSON}status = \"/done\"\nsuccess = [true, 3, \"ok\"]");
+    let text = format!(
+        "{:?}",
+        folder.load(&upstream(&list)).unwrap().upstream.dialect
+    );
+    contains_all(&text, &["\"true\", \"3\", \"ok\""]);
     let unused = folder
         .load(&upstream("[upstream.json]\nstatus = \"/s\""))
         .unwrap();
