@@ -66,7 +66,7 @@ pub struct DetailRecord<'a> {
     consecutive_errors: u32,
     #[schema(required, format = DateTime)]
     last_polled_at: Option<String>,
-    #[schema(required, value_type = Option<Object>)]
+    #[schema(required, value_type = serde_json::Value)]
     resource: Option<Json<'a>>,
     /// `attempts`, or `events` with them, when these were deleted at their age.
     #[schema(required, value_type = Option<String>, pattern = "^(attempts|events)$")]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{did_you_mean, quoted};
+use super::schema::Entry;
 use super::section::Section;
 use crate::core::dialect::{ALL, Dialect, DialectSettings, JsonSettings, Pointer, named};
 use crate::core::text::nearest;
@@ -112,7 +113,8 @@ fn json(section: &Section<'_>) -> JsonSettings {
             section.refuse(key, "the dialect json needs this key", remedy);
         }
     }
-    if settings.success.is_empty() && section.has("success") {
+    let is_empty = |entry: &Entry| entry.value.as_array().is_some_and(Vec::is_empty);
+    if section.entries.get("success").is_some_and(is_empty) {
         section.refuse_value("success", "without a word no job ends well");
     }
     if let Some(word) = settings

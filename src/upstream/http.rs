@@ -189,7 +189,9 @@ impl Http {
         };
         match read {
             Ok((body, memory)) => (answer.body, answer.memory) = (body, memory),
-            Err(trouble) if answer.is_success() => return Err(trouble.into()),
+            Err(trouble) if answer.is_success() && self.dialect.needs_body() => {
+                return Err(trouble.into());
+            }
             // The status alone decides; without the body only its text is missing.
             Err(_) => {}
         }

@@ -1,5 +1,6 @@
 //! One poll: from a job's URL to what the answer means, for the job and for all others.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,12 +22,6 @@ use crate::core::poll::{MAX_BODY, MAX_TEXT, Poll, PollOutcome, Trouble, TroubleC
 use crate::core::snapshot::Snapshot;
 use crate::core::text::text_of;
 use crate::memory::Reservation;
-
-/// How much of an answer about a job is read.
-const POLL: Limits = Limits {
-    success: MAX_BODY,
-    other: MAX_ERROR_BODY,
-};
 
 /// What is polled.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +126,15 @@ impl Inner {
         requests.fetch_add(1, Ordering::Relaxed);
         let get = Request::new(Method::GET, request.url.clone());
         let (authorization, memory) = (token.header.as_ref(), Some(&self.memory.reading));
-        match self.http.send(get, authorization, POLL, memory).await {
+        let limits = Limits {
+            success: MAX_BODY,
+            // The error of a job that failed may be its whole answer.
+            other: match self.http.dialect.is_generic() {
+                true => MAX_BODY,
+                false => MAX_ERROR_BODY,
+            },
+        };
+        match self.http.send(get, authorization, limits, memory).await {
             Ok(answer) => Ok(answer),
             Err(NoAnswer::Trouble(trouble)) => Err(Finished::trouble(trouble)),
             Err(NoAnswer::Short(shortage)) => {
@@ -180,8 +183,11 @@ impl Inner {
         }
         let memory = self.memory.for_what_follows(&answer.body).await;
         drop(answer.memory.take());
-        let text = text_of(&answer.body);
+        let mut text = text_of(&answer.body);
         let unusable = |class, detail| Finished::trouble(Trouble { class, detail });
+        if text.len() > MAX_TEXT && !self.http.dialect.needs_body() {
+            text = Cow::Borrowed("");
+        }
         if text.len() > MAX_TEXT {
             let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
             return unusable(TroubleClass::TooLarge, detail);

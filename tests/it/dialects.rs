@@ -185,6 +185,36 @@ async fn a_status_says_how_a_job_is_and_the_location_of_a_303_is_its_result() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_counts_whatever_its_body_is() {
+    let csv = |bytes: usize| {
+        (
+            200,
+            Some(("content-type", "text/csv")),
+            "1,2\n".repeat(bytes / 4),
+        )
+    };
+    let long = json!({"error": {"code": "long", "message": "x".repeat(70_000)}});
+    let (mut world, _api) = Api::world(
+        "dialect = \"http-status\"",
+        "",
+        &[
+            ("/large", &[csv(1_100_000)]),
+            ("/number", &[(200, None, "123".to_owned())]),
+            ("/long", &[(422, None, long.to_string())]),
+        ],
+    )
+    .await;
+    for id in ["large", "number", "long"] {
+        world.enqueue(id).await;
+    }
+    world.until_ended(MINUTE).await;
+    let job = |id| events(&world, id).pop().unwrap().1["job"].take();
+    assert_eq!((job("large"), job("number")), (Value::Null, json!(123)));
+    let failure = events(&world, "long").pop().unwrap().1["failure"].take();
+    assert_eq!(failure["code"], "long");
+}
+
+#[tokio::test(start_paused = true)]
 async fn operations_of_azure_google_and_openai_come_to_their_ends() {
     let azure = [
         ok(&json!({"id": "/x/1", "status": "Running"})),

@@ -118,6 +118,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether a success is read in the body, and not by its status alone.
+    fn needs_body(&self) -> bool {
+        true
+    }
+
     /// Whether it stands for APIs of many makers, whose errors have no form in common.
     fn is_generic(&self) -> bool {
         false
@@ -215,7 +220,21 @@ fn job(snapshot: Result<Snapshot, UnusableAnswer>) -> Reading {
 
 /// Whether a name such as `projects/7/operations/ID` is that of the job.
 fn ends_in(name: &str, id: &JobId) -> bool {
-    name.rsplit('/').next() == Some(id.as_str())
+    let last = name.rsplit('/').next().unwrap_or_default();
+    same_id(last, id.as_str())
+}
+
+/// Whether two ids are the same; the case of a UUID is ignored.
+fn same_id(a: &str, b: &str) -> bool {
+    a == b || (is_uuid(a) && a.eq_ignore_ascii_case(b))
+}
+
+fn is_uuid(text: &str) -> bool {
+    let right = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(right)
 }
 
 #[cfg(test)]

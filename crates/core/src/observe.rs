@@ -301,7 +301,10 @@ fn new_challenges<'a>(
         let expiry = challenge.expiry_ms.map(Duration::from_millis);
         step.challenge = Some(RecordedChallenge {
             identity,
-            expiry_ms: challenge.expiry_ms,
+            // As much as the table can hold.
+            expiry_ms: challenge
+                .expiry_ms
+                .map(|millis| millis.min(i64::MAX.unsigned_abs())),
             expires_at: expiry.map(|expiry| at.plus(expiry)),
             response_url,
         });

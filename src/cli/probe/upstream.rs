@@ -104,7 +104,7 @@ pub(in crate::cli) async fn job(
                 .map(String::from)
                 .unwrap_or_default();
             problem("job.answer", format!("{id} is not read as {dialect}: {wrong}")).advise(format!(
-                "correct upstream.dialect, upstream.job_path or [upstream.json]; see what the API answers with: curl -s {at}"
+                "correct upstream.dialect, upstream.job_path or [upstream.json]; see what the API answers with: curl -s '{at}'"
             ))
         }
         Err(error @ (CheckError::NoSuchJob(_) | CheckError::Rejected(_))) => {

@@ -63,3 +63,32 @@ async fn a_uuid_in_another_case_is_the_same_job() {
     world.until_ended(MINUTE).await;
     assert_eq!(world.value("SELECT state FROM jobs").await, "success");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_challenge_that_never_expires_by_any_number_is_recorded_and_so_is_its_end() {
+    let mut world = World::running().await;
+    for (id, expiry) in [
+        ("least", "9223372036854775808"),
+        ("text", "\"1e30\""),
+        ("most", "1e308"),
+    ] {
+        let body = |status: &str| {
+            format!(
+                r#"{{"type":"job","id":"{id}","steps":[{{"title":"a","status":"{status}","result":{{"type":"mfa","expiryMs":{expiry}}}}}]}}"#
+            )
+        };
+        let phases = vec![
+            Phase::verbatim(0, body("in-progress")),
+            Phase::verbatim(5_000, body("success")),
+        ];
+        world.tell(id, phases);
+        world.enqueue(id).await;
+    }
+    world.until_ended(MINUTE).await;
+    let asked = events(&world, "job.action_required");
+    assert_eq!(asked.len(), 3);
+    for event in asked {
+        let expires_at = event["data"]["challenge"]["expires_at"].as_str().unwrap();
+        assert!(expires_at.starts_with("9999-12-"), "{expires_at}");
+    }
+}

@@ -114,7 +114,7 @@ impl Basiq {
             return Err(UnusableAnswer::NotAJob("its type is not \"job\""));
         }
         if let (Some(expected), Some(id)) = (expected, text_of(&object, "id"))
-            && !same_id(&id, expected.as_str())
+            && !super::same_id(&id, expected.as_str())
         {
             return Err(UnusableAnswer::OtherJob);
         }
@@ -147,19 +147,6 @@ fn verdict(steps: &[Step]) -> Verdict {
         true => Verdict::Success,
         false => Verdict::Running,
     }
-}
-
-/// Whether two ids are the same; the case of a UUID is ignored.
-fn same_id(a: &str, b: &str) -> bool {
-    a == b || (is_uuid(a) && a.eq_ignore_ascii_case(b))
-}
-
-fn is_uuid(text: &str) -> bool {
-    let right = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.len() == 36 && text.bytes().enumerate().all(right)
 }
 
 fn steps(object: &RawObject<'_>) -> Result<Vec<Step>, UnusableAnswer> {

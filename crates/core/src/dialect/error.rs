@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::Answer;
 use super::raw::{RawObject, fields, present, text};
 use crate::json::Verbatim;
 use crate::snapshot::ApiError;
@@ -54,10 +55,10 @@ fn first(object: &RawObject<'_>, keys: &[&str]) -> Verbatim {
     found.map(Verbatim::from).unwrap_or_default()
 }
 
-/// An error object: `code` (or `status`, `type`), `message` (or `title`), `details` (or `detail`).
+/// An error object: `code`, `message` (or `title`), `details` (or `detail`).
 pub(super) fn of_object(object: &RawObject<'_>) -> ApiError {
     ApiError {
-        code: first(object, &["code", "status", "type"]),
+        code: first(object, &["code"]),
         title: first(object, &["title", "message"]),
         detail: first(object, &["detail", "details", "error_description"]),
     }
@@ -73,11 +74,15 @@ pub(super) fn nested(body: &str) -> Option<ApiError> {
 
 /// An error of an API of no known kind: a problem document (RFC 9457), `{"error": …}`, `{"errors":[…]}`, or an object with a
 /// `code`. Anything else, such as the `{"message": …}` of a gateway, is not the API's word on a job.
-pub(super) fn any(body: &str, is_problem: bool) -> Option<ApiError> {
-    if let Some(error) = nested(body) {
+pub(super) fn any(answer: &Answer<'_>) -> Option<ApiError> {
+    let kind = answer.header("content-type").unwrap_or_default();
+    let is_problem = kind
+        .to_ascii_lowercase()
+        .starts_with("application/problem+json");
+    if let Some(error) = nested(answer.body) {
         return Some(error);
     }
-    let object = fields(body)?;
+    let object = fields(answer.body)?;
     let of_list = |raw: &RawValue| {
         let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
         Some(of_object(&fields(items.first()?.get())?))
@@ -85,7 +90,7 @@ pub(super) fn any(body: &str, is_problem: bool) -> Option<ApiError> {
     if let Some(error) = present(&object, "errors").and_then(of_list) {
         return Some(error);
     }
-    if let Some(word) = present(&object, "error") {
+    if let Some(word) = present(&object, "error").filter(|raw| raw.get() != "false") {
         // `{"error":"not_found","error_description":"…"}`
         let error = of_object(&object);
         return Some(ApiError {
@@ -159,11 +164,24 @@ mod tests {
                 None,
             ),
             (r#"{"error":null}"#, false, None),
+            (r#"{"error":false}"#, false, None),
             ("<html>404</html>", true, None),
             ("[]", true, None),
             ("", true, None),
         ] {
-            let found = any(body, is_problem).map(|error| ErrorWords::of(&error).line(404));
+            let kind = match is_problem {
+                true => "Application/Problem+JSON; charset=utf-8",
+                false => "application/json",
+            };
+            let mut headers = http::HeaderMap::new();
+            headers.insert("content-type", kind.parse().unwrap());
+            let answer = Answer {
+                status: 404,
+                headers: &headers,
+                retry_after: None,
+                body,
+            };
+            let found = any(&answer).map(|error| ErrorWords::of(&error).line(404));
             assert_eq!(found.as_deref(), line, "{body}");
         }
     }

@@ -66,7 +66,8 @@ impl GoogleLro {
                 )
             }
             ("true", None, Some(response)) => (End::Success, result_of(Some(response))),
-            _ => (End::Running, progress(self.percent(&object))),
+            ("false", ..) => (End::Running, progress(self.percent(&object))),
+            _ => (End::Unknown, None),
         };
         let metadata = raw::present(&object, "metadata").and_then(|raw| raw::fields(raw.get()));
         let updated = metadata.and_then(|metadata| raw::text_of(&metadata, "updateTime"));

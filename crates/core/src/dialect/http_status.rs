@@ -66,6 +66,10 @@ impl Dialect for HttpStatus {
             .unwrap_or_default()
     }
 
+    fn needs_body(&self) -> bool {
+        false
+    }
+
     fn is_generic(&self) -> bool {
         true
     }
@@ -77,6 +81,5 @@ impl Dialect for HttpStatus {
 
 /// A JSON error or a problem document.
 fn found(answer: &Answer<'_>) -> Option<ApiError> {
-    let kind = answer.header("content-type").unwrap_or_default();
-    error::any(answer.body, kind.starts_with("application/problem+json"))
+    error::any(answer)
 }

@@ -198,14 +198,14 @@ impl Dialect for Json {
         true
     }
 
-    /// What the pointers find, or else an error of one of the usual forms.
+    /// What the pointers find, if there is a code, or else an error of one of the usual forms.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords {
         let found = raw::checked(answer.body)
             .ok()
             .map(|whole| self.found(whole));
-        let found = found.filter(|found| *found != ApiError::default());
-        let kind = answer.header("content-type").unwrap_or_default();
-        let any = || error::any(answer.body, kind.starts_with("application/problem+json"));
+        // A message alone is what gateways answer, too.
+        let found = found.filter(|found| found.code != Verbatim::default());
+        let any = || error::any(answer);
         found
             .or_else(any)
             .as_ref()

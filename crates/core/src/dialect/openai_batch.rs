@@ -63,7 +63,7 @@ impl OpenAiBatch {
         let status =
             raw::string_of(&object, "status").ok_or(UnusableAnswer::NotAJob("it has no status"))?;
         if let (Some(expected), Some(id)) = (expected, raw::string_of(&object, "id"))
-            && id != expected.as_str()
+            && !super::same_id(&id, expected.as_str())
         {
             return Err(UnusableAnswer::OtherJob);
         }

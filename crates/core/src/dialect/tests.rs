@@ -248,6 +248,37 @@ fn json_reads_what_the_pointers_find() {
 }
 
 #[test]
+fn an_id_in_another_case_is_the_same_only_as_a_uuid() {
+    let uuid = "0a1b2c3d-dc05-4cd3-9af0-0f28a13ea614";
+    let headers = HeaderMap::new();
+    for (name, body) in [
+        ("basiq", r#"{"type":"job","id":"ID"}"#),
+        ("azure", r#"{"id":"/x/operations/ID","status":"Running"}"#),
+        ("google-lro", r#"{"name":"projects/p/operations/ID"}"#),
+        (
+            "openai-batch",
+            r#"{"object":"batch","id":"ID","status":"validating"}"#,
+        ),
+    ] {
+        let dialect = named(name, &DialectSettings::default()).unwrap();
+        let is_read = |asked: &str, answered: &str| {
+            let body = body.replace("ID", answered);
+            let answer = Answer {
+                status: 200,
+                headers: &headers,
+                retry_after: None,
+                body: &body,
+            };
+            let id = JobId::parse(asked).unwrap();
+            matches!(dialect.read(&answer, Some(&id)), Reading::Job(_))
+        };
+        assert!(is_read(uuid, &uuid.to_uppercase()), "{name}");
+        assert!(is_read(&uuid.to_uppercase(), uuid), "{name}");
+        assert!(!is_read("joba", "JobA"), "{name}");
+    }
+}
+
+#[test]
 fn progress_becomes_results_only_if_it_is_asked_for() {
     let settings = DialectSettings {
         progress: true,
