@@ -1,4 +1,4 @@
-//! `upstream.auth`, and the keys that say with what requests to the API are authorized.
+//! `upstream.auth`, and the keys for the credentials of requests to the API.
 
 use super::error::did_you_mean;
 use super::secret::{KeyForm, Secrets};
@@ -11,7 +11,7 @@ const AUTHS: [&str; 6] = ["basiq", "bearer", "basic", "header", "oauth2", "none"
 
 const WITH_KEY: &[&str] = &["basiq", "bearer", "basic", "header"];
 
-/// The keys that not every `auth` uses, with those that do.
+/// The keys that only some values of `auth` use, with these values.
 const USED_BY: [(&str, &[&str]); 9] = [
     ("api_key", WITH_KEY),
     ("api_key_file", WITH_KEY),
@@ -33,12 +33,12 @@ const CLIENT_ID_BYTES: usize = 256;
 /// Longest `scope` of oauth2, in bytes.
 const SCOPE_BYTES: usize = 1024;
 
-/// `None` when something is wrong, which is reported.
+/// `None` if something is wrong, which is reported.
 pub(super) fn auth(secrets: &Secrets<'_>, allow_http: bool) -> Option<Auth> {
     let section = &secrets.section;
     let written = section.text("auth")?;
     let Some(auth) = AUTHS.into_iter().find(|auth| *auth == written) else {
-        // Not repeated: somebody may have put the key here.
+        // The value is not shown: it may be a key in the wrong place.
         let remedy = did_you_mean(nearest(written, AUTHS), "the other keys give the API key");
         let wrong = "expected basiq, bearer, basic, header, oauth2 or none";
         section.refuse("auth", wrong, remedy);
@@ -108,7 +108,7 @@ fn client(secrets: &Secrets<'_>, allow_http: bool) -> Option<OAuthClient> {
         section.refuse_value("client_id", wrong);
     }
     let client_secret = secrets.client_secret().unwrap_or_default();
-    // The default is the scope of another API.
+    // The default is for Basiq's API.
     let scope = section.is_written("scope").then(|| scopes(section));
     Some(OAuthClient {
         token_url: token_url?,
@@ -118,7 +118,7 @@ fn client(secrets: &Secrets<'_>, allow_http: bool) -> Option<OAuthClient> {
     })
 }
 
-/// Words of the characters that RFC 6749, 3.3, permits.
+/// Words of the characters that RFC 6749, 3.3, permits, with one space between them.
 fn scopes(section: &Section<'_>) -> String {
     let text = section.text("scope").unwrap_or("unknown");
     let is_scope = |word: &str| {

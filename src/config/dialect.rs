@@ -1,4 +1,4 @@
-//! `upstream.dialect`, what belongs to it, and `[upstream.json]`: what the API speaks.
+//! `upstream.dialect`, `upstream.job_path`, `upstream.progress` and `[upstream.json]`.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::upstream::JobPath;
 /// The dialect that is configured by `[upstream.json]`.
 const JSON: &str = "json";
 
-/// Most words in `success` and `failure`.
+/// Most words in each of `success` and `failure`.
 const MOST_WORDS: usize = 100;
 
 /// Longest `job_path`, pointer and word, in bytes.
 const LONGEST: usize = 1024;
 
-/// The dialect, and where it polls jobs; `None` when one of both is wrong, which is reported.
+/// The dialect, and where jobs are polled; `None` if either is wrong, which is reported.
 pub(super) fn dialect(
     upstream: &Section<'_>,
     json: &Section<'_>,

@@ -1,4 +1,4 @@
-//! The header that authorizes a request: the one origin it is sent to, and what of it no text may show.
+//! The header that authorizes a request, the one origin that it is sent to, and the secrets in it that no text may show.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::key_header::KeyHeader;
 use super::target::same_origin;
 
-/// What stands in a text in place of a secret.
+/// What replaces a secret in a text.
 const HIDDEN: &str = "***";
 
 /// A header with a secret. Clones share it.
@@ -26,11 +26,11 @@ struct Parts {
     value: HeaderValue,
     /// A URL of the origin it is for.
     to: Url,
-    /// What is secret in it, in every form in which it was sent or written down; the longest first.
+    /// The secrets in it, in every form that is sent or configured; the longest first, so that each is replaced whole.
     secrets: Vec<Zeroizing<String>>,
 }
 
-/// Each is for the origin of `to` alone, and `None` when it is empty or cannot stand in a header.
+/// Each is for the origin of `to` alone, and `None` if the secret is empty or not valid in a header.
 impl Authorization {
     /// `Authorization: {scheme} {secret}`
     pub(super) fn new(scheme: &str, secret: &str, to: &Url) -> Option<Self> {
@@ -56,7 +56,7 @@ impl Authorization {
         Self::encoded(&login, to, &[secret, &encoded_secret])
     }
 
-    /// The key as it is, in a header of its own.
+    /// The key, unchanged, in the configured header.
     pub(super) fn header(header: &KeyHeader, key: &str, to: &Url) -> Option<Self> {
         Self::made(header.name().clone(), key, to, &[key])
     }
@@ -98,7 +98,7 @@ impl Authorization {
         headers.insert(self.0.name.clone(), self.0.value.clone());
     }
 
-    /// The text with `***` for what is secret.
+    /// The text with `***` in place of each secret.
     pub(super) fn cleared(&self, text: &str) -> String {
         let secrets = self.0.secrets.iter();
         secrets.fold(text.to_owned(), |text, secret| {

@@ -9,29 +9,29 @@ use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};
 use crate::core::snapshot::Snapshot;
 
-/// The job that is polled: none has this id, so a 400, 404 or 410 that the API itself wrote shows that all is well.
+/// The id of the job that is polled. No job has it, so the expected answer is a 400, 404 or 410 in the API's own words.
 const PROBE_ID: &str = "jobtrackd-check";
 
 /// The upstream answers and accepts our credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// What was found, in a line for people.
+    /// What was found, in one line for people.
     pub summary: String,
 }
 
 /// Why the upstream cannot be polled. No secret is ever part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// There is no token.
+    /// No token is available.
     #[error("no token for the upstream: {0}")]
     Token(TokenError),
-    /// `base_url` gives no URL of a job.
+    /// No URL of a job can be made from `base_url`.
     #[error("upstream.base_url gives no URL of a job: {0}")]
     Target(#[from] RefusedUrl),
-    /// The credentials are refused by the job URL itself.
+    /// The API refuses the credentials for the job.
     #[error("the upstream refuses our credentials: {0}")]
     Refused(String),
-    /// The credentials are good, but may not read jobs: a wrong scope.
+    /// The credentials are accepted, but may not read jobs: a wrong scope.
     #[error("our credentials may not read jobs (is upstream.scope right?): {0}")]
     Forbidden(String),
     /// The upstream answers, but throttles us.
@@ -40,13 +40,13 @@ pub enum CheckError {
     /// There is no connection: the address, the port, or TLS.
     #[error("there is no connection to the upstream: {0}")]
     NoConnection(String),
-    /// Something else answers, or the API at another path than that of jobs.
+    /// Something other than the API answers, or the API at a path where no jobs are.
     #[error(
         "the answer does not come from the API, or this is not the path of its jobs ({0}); is the path of \
          upstream.base_url right, does a proxy or a login page answer?"
     )]
     NotTheApi(String),
-    /// The same of the token endpoint.
+    /// Something other than a token endpoint answers at `token_url`.
     #[error(
         "what answers is not a token endpoint ({0}); is upstream.token_url right, does a proxy or a login page answer?"
     )]
@@ -54,13 +54,13 @@ pub enum CheckError {
     /// No usable answer.
     #[error("the upstream gives no usable answer: {0}")]
     NoAnswer(String),
-    /// The job that was asked for is not there.
+    /// The requested job does not exist.
     #[error("the API has no such job (HTTP {0})")]
     NoSuchJob(u16),
-    /// The API never has a job of this id.
+    /// The API rejects this job id.
     #[error("the API does not take this job id: {0}")]
     Rejected(String),
-    /// An answer that the dialect does not read as the job.
+    /// The dialect cannot read the answer as the job.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -103,7 +103,7 @@ impl Upstream {
         })
     }
 
-    /// Polls a job that is there, and answers with what the dialect reads. It counts as a poll for the gate.
+    /// Polls an existing job, and returns what the dialect reads. It counts as a poll for the gate.
     ///
     /// # Errors
     /// [`CheckError`] says why the job was not read.
@@ -142,7 +142,7 @@ impl Upstream {
     }
 }
 
-/// What an outcome is that shows no job.
+/// The error for an outcome that shows no job.
 fn failed(outcome: PollOutcome) -> CheckError {
     match outcome {
         PollOutcome::CredentialsRefused { detail } => CheckError::Refused(detail),
@@ -163,7 +163,7 @@ fn failed(outcome: PollOutcome) -> CheckError {
     }
 }
 
-/// Whether such an answer does not come from the API, or from another path of it.
+/// Whether an answer of this class comes from something other than the API, or from another path of it.
 fn is_of_another(class: TroubleClass) -> bool {
     matches!(
         class,

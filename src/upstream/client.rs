@@ -39,7 +39,7 @@ pub(super) struct Unmatched {
 }
 
 impl Unmatched {
-    /// After so many it is said.
+    /// From this number on it is reported.
     const MOST: u32 = 10;
 
     pub(super) fn note(&self, found: bool) {
@@ -66,10 +66,10 @@ pub(super) struct Answered {
 impl Upstream {
     /// A client for these settings. Nothing is sent yet. Call it inside a runtime.
     ///
-    /// `sockets` and `memory` outlive a client: what connections are short of, and the memory for answers.
+    /// `sockets` (what connections lack) and `memory` (for answers) are shared with the client that replaces this one.
     ///
     /// # Errors
-    /// [`UpstreamError`] for settings no request can be made of.
+    /// [`UpstreamError`] for settings from which no request can be made.
     pub fn new(
         settings: &UpstreamSettings,
         clock: Clock,
@@ -97,13 +97,13 @@ impl Upstream {
         self.0.http.base.job_url(id, url)
     }
 
-    /// A job is no longer followed: that it was read no longer shows that a token is good.
+    /// Forgets a job that is no longer followed: its polls no longer count as evidence for or against a token.
     pub fn forget(&self, job: &JobId) {
         self.0.tokens.forget(job);
     }
 
-    /// Starts no polls for this long, because the upstream asked for it earlier: before this process or this configuration
-    /// began.
+    /// Starts no polls for this long: what is left of a pause that the upstream asked for before this process or this
+    /// configuration began.
     pub fn pause_for(&self, left: Duration) {
         self.0.gate.pause_for(left.min(self.max_retry_after()));
     }
@@ -114,13 +114,13 @@ impl Upstream {
         self.0.gate.resume();
     }
 
-    /// Whether the `Retry-After` of a good answer puts off the next poll of that job.
+    /// Whether the `Retry-After` of a good answer delays the next poll of that job.
     #[must_use]
     pub fn heeds_retry_after(&self) -> bool {
         self.0.http.dialect.heeds_retry_after()
     }
 
-    /// The longest that a `Retry-After` can put anything off.
+    /// The longest delay that a `Retry-After` can cause.
     #[must_use]
     pub fn max_retry_after(&self) -> Duration {
         self.0.http.max_retry_after
@@ -132,7 +132,7 @@ impl Upstream {
         &self.0.gate
     }
 
-    /// What is wrong with `[upstream.json]`, when the latest ten answers or more had nothing at its status.
+    /// What is wrong with `[upstream.json]`, if at least the latest ten answers had nothing at `status`.
     #[must_use]
     pub fn unmatched(&self) -> Option<String> {
         let answers = self.0.unmatched.answers.load(Ordering::Relaxed);

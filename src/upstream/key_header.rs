@@ -2,7 +2,7 @@
 
 use reqwest::header::HeaderName;
 
-/// Names that say how a request or its answer is to be read, or who sends it: the client sets those itself.
+/// Names that define how a request or its answer is read, or who sends it: only the client may set these.
 const RESERVED: [&str; 16] = [
     "accept",
     "accept-encoding",
@@ -29,13 +29,13 @@ const RESERVED_BEGINNINGS: [&str; 2] = ["if-", "proxy-"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHeader(HeaderName);
 
-/// Why a key cannot be sent in such a header.
+/// Why a key cannot be sent in a header of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyHeader {
-    /// Not a name that HTTP knows.
+    /// Not a valid name.
     #[error("not a valid header name")]
     Name,
-    /// A name that only the client sets.
+    /// A name that only the client may set.
     #[error("this header is set by jobtrackd itself or must not be set")]
     Reserved,
 }

@@ -1,11 +1,11 @@
-//! What an OAuth 2.0 token endpoint says of an error (RFC 6749, 5.2).
+//! The errors of an OAuth 2.0 token endpoint (RFC 6749, 5.2).
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::core::text::text_of;
 
-/// Errors that speak against the client, its secret, its rights or its scope: another request would fail likewise.
+/// Errors about the client, its secret, its rights or its scope: the same request would fail again.
 const REFUSALS: [&str; 4] = [
     "invalid_client",
     "invalid_grant",
@@ -22,7 +22,7 @@ pub(super) struct OAuthError {
 }
 
 impl OAuthError {
-    /// Reads the body of an answer that is not a success; `None` when it says nothing in these words.
+    /// Reads the body of an answer that is not a success; `None` if it is not such an error.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let error: Self = serde_json::from_str(&text_of(body)).ok()?;
         Some(error).filter(|error| !error.error.trim().is_empty())

@@ -1,8 +1,8 @@
-//! What the APIs speak: how a poll is requested and what an answer means.
+//! Dialects of APIs: how a poll is requested and what an answer means.
 //!
 //! A dialect is one file below this one and one line in [`ALL`]. It reads an answer's status, headers and body into a
-//! [`Reading`]; from a [`Snapshot`] on nobody reads the API's text again, so that all that follows (transitions, events,
-//! commands, tables) is the same for every API (docs/dialects.md).
+//! [`Reading`]. All that follows (transitions, events, commands, tables) depends on the [`Snapshot`] alone and is the
+//! same for every API (docs/dialects.md).
 
 mod azure;
 mod basiq;
@@ -38,8 +38,8 @@ pub struct Answer<'a> {
     pub headers: &'a HeaderMap,
     /// How long its `Retry-After` asks to wait, within `upstream.max_retry_after`.
     pub retry_after: Option<Duration>,
-    /// The body's text (docs/jobs.md, "How answers are read"); empty when there is none, or when that of another status than
-    /// 2xx is too large or could not be read.
+    /// The body's text (docs/jobs.md, "How answers are read"); empty if there is none, or if it is too large or could not
+    /// be read. A 2xx whose body the dialect [needs](Dialect::needs_body) and that could not be read never gets here.
     pub body: &'a str,
 }
 
@@ -63,7 +63,7 @@ pub enum Reading {
     Job(Box<Snapshot>),
     /// 404 or 410 in the API's own words: not there yet, or no longer.
     Gone,
-    /// The API's own word that it never has such a job.
+    /// 400 in the API's own words: it does not accept this job.
     Rejected,
     /// The token is refused: another one may be accepted.
     TokenRefused,
@@ -73,7 +73,7 @@ pub enum Reading {
     Throttled,
     /// A success that is not the job.
     Unusable(UnusableAnswer),
-    /// Trouble of this poll: the page of a proxy, a server error.
+    /// The poll failed without a word on the job: the page of a proxy, a server error.
     Trouble,
 }
 
@@ -86,7 +86,7 @@ pub enum UnusableAnswer {
     /// JSON, but not a job.
     #[error("the answer is not a job: {0}")]
     NotAJob(&'static str),
-    /// JSON, but without anything at the pointer that says how the job is.
+    /// JSON, but without anything at the configured pointer to the status.
     #[error("the answer has nothing at upstream.json.status ({0})")]
     NoStatus(Pointer),
     /// Another job than the requested one.
@@ -94,12 +94,12 @@ pub enum UnusableAnswer {
     OtherJob,
 }
 
-/// What an API speaks.
+/// How an API answers polls.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// Its name in `upstream.dialect`.
     fn name(&self) -> &'static str;
 
-    /// Where a job is polled when its row has no `url`, below `base_url`; `None`: the operator has to say.
+    /// Where a job whose row has no `url` is polled below `base_url`; `None` if it must be configured.
     fn job_path(&self) -> Option<&'static str>;
 
     /// The media type that polls accept.
@@ -107,23 +107,23 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         "application/json"
     }
 
-    /// Reads an answer. With `expected`, the answer to a job polled by its id, one with another id is unusable.
+    /// Reads an answer. With `expected`, the id by which the job was polled, an answer with another id is unusable.
     fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading;
 
-    /// What this API calls an error, in the body of an answer.
+    /// The API's error in an answer.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords;
 
-    /// Where the operator has said that the status stands.
+    /// The configured pointer to the status.
     fn status_pointer(&self) -> Option<&Pointer> {
         None
     }
 
-    /// Whether a success is read in the body, and not by its status alone.
+    /// Whether a success cannot be read from the HTTP status alone.
     fn needs_body(&self) -> bool {
         true
     }
 
-    /// Whether it stands for APIs of many makers, whose errors have no form in common.
+    /// Whether it is for APIs of any vendor, whose errors have no form in common.
     fn is_generic(&self) -> bool {
         false
     }
@@ -134,7 +134,7 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     }
 }
 
-/// What the operator has to say for a dialect, and what changes how it reads.
+/// The settings that a dialect depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DialectSettings {
     /// Whether progress in numbers becomes transitions, one per 10 %.
@@ -197,7 +197,7 @@ pub fn named(name: &str, settings: &DialectSettings) -> Option<Arc<dyn Dialect>>
     Some((entry.make)(settings))
 }
 
-/// What an answer other than the job means, with the same statuses in every dialect: a 400, 404 or 410 is about the job
+/// What an answer without the job means by its status, the same in every dialect. A 400, 404 or 410 is about the job
 /// only in the API's own words (docs/jobs.md, "How a job ends").
 fn refusal(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
     match answer.status {
@@ -211,7 +211,7 @@ fn refusal(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
     }
 }
 
-/// The job, if this is a success that describes it.
+/// The reading of a success: the job, or why it cannot be used.
 fn job(snapshot: Result<Snapshot, UnusableAnswer>) -> Reading {
     snapshot.map_or_else(Reading::Unusable, |snapshot| {
         Reading::Job(Box::new(snapshot))

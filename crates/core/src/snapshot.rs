@@ -1,5 +1,5 @@
-//! The remote job as one answer describes it. What its steps and the job as a whole mean was decided by the dialect that
-//! read the answer; nothing else reads an API's text.
+//! The remote job as one answer describes it. The dialect that read the answer has decided what the steps and the job as
+//! a whole mean; nothing else reads an API's text.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -26,27 +26,27 @@ pub struct Snapshot {
     pub verdict: Verdict,
     /// The API's time of the last change, verbatim.
     pub remote_updated: Option<String>,
-    /// The user whose token the answers to a challenge are sent with.
+    /// The user with whose token the answers to a challenge are sent.
     pub user: Option<UserId>,
     /// The users that the job belongs to.
     pub users: Vec<JobUser>,
 }
 
-/// How the job is.
+/// Whether the job has ended, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on.
+    /// It runs.
     Running,
-    /// It has ended well.
+    /// It has succeeded.
     Success,
     /// It has failed, for this reason.
     Failed(Failure),
 }
 
-/// One step of a snapshot. Identified by title, and by occurrence where a title comes twice.
+/// One step of a snapshot. Identified by its title and, if a title occurs more than once, its occurrence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The title, verbatim; empty if the API gave none.
+    /// The title, verbatim; empty if the API sent none.
     pub title: String,
     /// 0 for the first step with this title, 1 for the second …
     pub occurrence: u32,
@@ -54,7 +54,7 @@ pub struct Step {
     pub position: u32,
     /// The API's word, verbatim.
     pub status: String,
-    /// What the word and the result mean.
+    /// What the status and the result mean.
     pub class: StepClass,
     /// The result's JSON, verbatim; `None` for null or no key at all.
     pub result: Option<String>,
@@ -92,7 +92,7 @@ pub enum StepClass {
 }
 
 impl StepClass {
-    /// The word stored.
+    /// The word in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -114,13 +114,13 @@ pub struct Challenge {
     pub description: Box<RawValue>,
     /// What the user has to enter, in order.
     pub input: Box<RawValue>,
-    /// How long the user has to answer, in milliseconds since the challenge was first seen, if the API gives that.
+    /// How long the user has to answer, in milliseconds since the challenge was first seen, if the API sends that.
     pub expiry_ms: Option<u64>,
     /// URL for the answers: relative or absolute, as the API wrote it.
     pub response: Option<String>,
 }
 
-/// The API's error of a step that failed or was delayed; null for what it does not give.
+/// The API's error of a step that failed or is queued; null for each part that is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ApiError {
     /// `code`.
@@ -157,8 +157,8 @@ impl Snapshot {
 }
 
 impl Challenge {
-    /// What identifies it, as a JSON object: without times (docs/jobs.md, "What is recorded"). `link` is its
-    /// response link, which the API writes with or without its origin.
+    /// What identifies it, as a JSON object without times (docs/jobs.md, "What is recorded"). `link` is its response
+    /// link, which the API writes with or without its origin.
     #[must_use]
     pub fn identity(&self, link: Option<&str>) -> String {
         format!(

@@ -13,7 +13,7 @@ use super::job::is_segment;
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// Takes `text` as a user's id; `None` when it breaks the rule.
+    /// Reads `text` as a user's id; `None` if it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         is_segment(text).then(|| Self(Arc::from(text)))

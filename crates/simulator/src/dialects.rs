@@ -1,4 +1,4 @@
-//! The APIs that the simulator speaks. Another one is a file below this one and its line in [`DIALECTS`].
+//! The APIs that the simulator serves, each a file below this one and a line in [`DIALECTS`].
 
 mod azure;
 mod basiq;
@@ -40,7 +40,7 @@ struct Entry {
     routes: fn() -> Router<Control>,
 }
 
-/// An API that the simulator speaks; `basiq` by default.
+/// An API that the simulator serves; `basiq` by default.
 #[derive(Clone, Copy)]
 pub struct Dialect(&'static Entry);
 

@@ -1,4 +1,4 @@
-//! `POST /oauth2/token`: client credentials, as OAuth 2.0 has them, for the dialects that take a token in a key's place.
+//! `POST /oauth2/token`: the client credentials grant of OAuth 2.0, for dialects that accept a token instead of a key.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,8 +16,8 @@ pub(super) fn routes() -> Router<Control> {
     Router::new().route("/oauth2/token", post(token))
 }
 
-/// The client authenticates with `Basic`, or with `client_id` and `client_secret` in the form. Its secret is the
-/// simulator's key; any will do when there is none.
+/// The client authenticates with `Basic`, or with `client_secret` in the form. The secret is the simulator's key; if it
+/// has none, any secret is accepted. The client's id is not checked.
 async fn token(
     State(control): State<Control>,
     headers: HeaderMap,

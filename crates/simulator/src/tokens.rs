@@ -28,7 +28,7 @@ const KEY_HEADERS: [&str; 4] = [
     "ocp-apim-subscription-key",
 ];
 
-/// What lets a request in.
+/// Which credentials a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Auth {
     /// Only a token.

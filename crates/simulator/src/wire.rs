@@ -1,4 +1,4 @@
-//! What a dialect decides: how a job is shown, how a request is refused, and what counts as a key.
+//! What a dialect decides: how a job is shown, how a request is refused, and which credentials it needs.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ use super::format::{Head, IdStyle, JobFormat};
 use super::operation::Operation;
 use super::tokens::Auth;
 
-/// One API. Its routes are beside it, in the table of dialects.
+/// One API. Its routes are in the table of dialects.
 pub(super) trait Wire: fmt::Debug + Sync {
-    /// How to make a job and to poll the job 61723.
+    /// How to make a job, and how to poll the job 61723.
     fn example(&self) -> Example;
 
     /// A job as an operation.
@@ -26,13 +26,13 @@ pub(super) trait Wire: fmt::Debug + Sync {
         self.show(head, &Operation::of_steps(steps))
     }
 
-    /// The API's error. `job` is the one that the request's path names.
+    /// The API's error. `job` is the id in the request's path.
     fn refuse(&self, error: &ApiError, job: Option<&str>, correlation: &str) -> Shown;
 
     /// The job that a path names, for faults and the log.
     fn job_in<'a>(&self, path: &'a str) -> Option<&'a str>;
 
-    /// What lets a request in.
+    /// Which credentials a request needs.
     fn auth(&self) -> Auth {
         Auth::Key
     }
@@ -42,13 +42,13 @@ pub(super) trait Wire: fmt::Debug + Sync {
         IdStyle::Uuid.draw(rng)
     }
 
-    /// Makes the body of one job that of another.
+    /// Replaces the id in the body of a job.
     fn rename(&self, body: &mut Map<String, Value>, id: &str) {
         body.insert("id".to_owned(), Value::String(id.to_owned()));
     }
 }
 
-/// What to type to try an API: `{base}` stands for where it is, `{key}` for a key.
+/// What to type to try an API: `{base}` stands for its URL, `{key}` for a key.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {
     /// A sentence and the commands that make a job.
@@ -57,7 +57,7 @@ pub struct Example {
     pub poll: &'static str,
 }
 
-/// An answer, as far as a dialect decides it.
+/// The part of an answer that a dialect decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) status: u16,
@@ -79,7 +79,7 @@ impl Shown {
         Self::text(status, body.to_string())
     }
 
-    /// No body, and so no content type.
+    /// Without body and content type.
     pub(super) fn empty(status: u16) -> Self {
         Self {
             status,
@@ -122,7 +122,7 @@ impl IntoResponse for Shown {
     }
 }
 
-/// Draws that depend on the id alone, so that they are the same at every request.
+/// Random numbers that depend on the id alone, so that they are the same for every request.
 pub(super) fn habits_of(id: &str) -> Rng {
     let seed = id.bytes().fold(7_u64, |seed, byte| {
         seed.wrapping_mul(31).wrapping_add(byte.into())

@@ -1,4 +1,4 @@
-//! One job of each other API: a simulator that speaks it, a daemon of its own, and the same events as for all.
+//! One job of each other API, with its own simulator and daemon; the events are the same for all.
 
 use std::fs;
 use std::path::Path;
@@ -22,24 +22,24 @@ use crate::core::job::{JobId, JobState};
 use crate::simulator::{NewJob, Scenario, Simulator, SimulatorSettings};
 use crate::store::Store;
 
-/// How long a job runs at the API.
+/// How long a job runs.
 const RUNS: Duration = Duration::from_secs(2);
 
-/// How often it is checked whether a job has ended.
+/// The time between two checks whether a job has ended.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What `[upstream.json]` says of the simulator's tasks.
+/// The keys that describe the simulator's tasks.
 const JSON: &str = "job_path = \"/tasks/{id}\"\n[upstream.json]\nstatus = \"/state\"\nsuccess = [\"DONE\"]\n\
                     failure = [\"FAILED\", \"CANCELLED\", \"EXPIRED\"]\n";
 
-/// What came of the job of one API.
+/// The result of following the job of one API.
 pub(super) struct Followed {
     dialect: &'static str,
     /// The statuses of its only step, one after the other.
     statuses: Result<Vec<String>, anyhow::Error>,
 }
 
-/// Follows a job of every dialect but the first, each with a daemon of its own; none takes longer than `limit`.
+/// Follows a job of every dialect but the first, each with its own daemon; each job is given up after `limit`.
 pub(super) async fn follow_all(sandbox: &Sandbox, limit: Duration) -> Vec<Followed> {
     let others = ALL.iter().skip(1).map(|entry| entry.name);
     let followed = others.map(async |dialect| Followed {
@@ -135,7 +135,7 @@ async fn ended(
     Ok(detail.transitions.into_iter().map(|each| each.to).collect())
 }
 
-/// The jobs in a line each.
+/// One line for each job.
 pub(super) fn lines(followed: &[Followed], view: &View) -> String {
     let mut out = format!(
         "\n{}\n",
@@ -161,7 +161,7 @@ pub(super) fn lines(followed: &[Followed], view: &View) -> String {
     out
 }
 
-/// Whether each came to its end.
+/// Whether each job was followed to its success.
 pub(super) fn check(followed: &[Followed]) -> Check {
     let problems = followed.iter().filter_map(|each| {
         let error = each.statuses.as_ref().err()?;

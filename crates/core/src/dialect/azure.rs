@@ -7,7 +7,7 @@ use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::snapshot::Snapshot;
 
-/// The words of operations that run, as far as Azure's services have them in common.
+/// The words of running operations that are common among Azure's services.
 const RUNNING: [&str; 12] = [
     "NotStarted",
     "Running",
@@ -23,7 +23,7 @@ const RUNNING: [&str; 12] = [
     "Canceling",
 ];
 
-/// Speaks of operations as Azure does.
+/// Reads Azure's operations.
 #[derive(Debug)]
 pub(super) struct Azure {
     /// Whether `percentComplete` becomes transitions.

@@ -18,7 +18,7 @@ use links::Links;
 /// The error code of a pending step that the API has queued to try again later.
 const QUEUED_CODE: &str = "temporary-unavailable-queued";
 
-/// The seed's API.
+/// Reads Basiq's jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct Basiq;
 
@@ -37,7 +37,7 @@ impl Dialect for Basiq {
         }
         let error = self.error(answer);
         match answer.status {
-            // What others say with 429.
+            // The API throttles with this as well as with 429 (docs/api.md, fact 24).
             403 if error.code == "too-many-requests" => Reading::Throttled,
             // An expired token is a 403, not a 401 (docs/api.md, fact 17).
             403 if is_expired(&error) => Reading::TokenRefused,
@@ -45,8 +45,8 @@ impl Dialect for Basiq {
         }
     }
 
-    /// The first error of the envelope `{"data":[{"code","title","detail"}]}`. A verdict is a list of objects that all have a
-    /// code (docs/api.md, fact 21), and is not about the route.
+    /// The first error of the envelope `{"data":[{"code","title","detail"}]}`. It is a verdict on the job if all
+    /// objects of the list have a code (docs/api.md, fact 21) and it does not report an unknown route.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords {
         #[derive(serde::Deserialize)]
         struct Envelope {
@@ -75,14 +75,14 @@ impl Dialect for Basiq {
     }
 }
 
-/// Whether this 403 means that the token has run out.
+/// Whether this 403 means that the token has expired.
 fn is_expired(error: &ErrorWords) -> bool {
     let expired = |text: &str| text.to_ascii_lowercase().contains("expired");
     error.code == "access-denied" || expired(&error.title) || expired(&error.detail)
 }
 
 impl Basiq {
-    /// What a status means by itself.
+    /// What a status means, without the step's result.
     #[must_use]
     pub fn class_of(status: &str) -> StepClass {
         match status {
@@ -96,14 +96,14 @@ impl Basiq {
         }
     }
 
-    /// Reads a job. With `expected`, a job with another id is refused (docs/jobs.md, "What is recorded": without `url` in the
-    /// row another id is unusable).
+    /// Reads a job. With `expected`, a job with another id is refused (docs/jobs.md, "What is recorded": without
+    /// `url` in the row another id is unusable).
     ///
     /// # Errors
     /// [`UnusableAnswer`] when the body is not a job, or another one.
     pub fn snapshot(body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
         let object = raw::object(body)?;
-        // The JSON of a proxy must not be taken for a job without steps.
+        // The JSON of a proxy must not be read as a job without steps.
         if !["type", "id", "steps"]
             .iter()
             .any(|key| object.contains_key(*key))
@@ -177,7 +177,7 @@ fn step(title: String, occurrence: u32, position: u32, item: &RawObject<'_>) -> 
         .filter(|text| *text != "null");
     let challenge = result.and_then(challenge_of);
     let class = match Basiq::class_of(&status) {
-        // The word that is recorded for steps that vanish; here it is the API's.
+        // This word is recorded for steps that vanish; in an answer it is an unknown word of the API.
         StepClass::Missing => StepClass::Unknown,
         class => class,
     };
@@ -233,7 +233,7 @@ fn error_of(result: &str) -> Option<ApiError> {
     with(&["code"]).or_else(|| with(&["title", "detail", "details"]))
 }
 
-/// Some of the API's own models call `detail` `details`.
+/// Some models of the API have `details` instead of `detail`.
 fn error(object: &RawObject<'_>) -> ApiError {
     let value = |key| Verbatim::from(field(object, key));
     let detail = match field(object, "detail").get() {

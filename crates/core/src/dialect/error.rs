@@ -1,4 +1,4 @@
-//! What APIs call an error, in the body of an answer.
+//! The errors of APIs, in the bodies of their answers.
 
 use serde_json::value::RawValue;
 
@@ -14,9 +14,10 @@ pub struct ErrorWords {
     pub code: String,
     /// Its title or message.
     pub title: String,
-    /// More of it.
+    /// Its explanation.
     pub detail: String,
-    /// Whether a 400, 404 or 410 with it is the API's word on the job, and not a proxy's page or about the route.
+    /// Whether a 400, 404 or 410 with it is the API's verdict on the job: not the page of a proxy, nor about an unknown
+    /// route.
     pub is_verdict: bool,
 }
 
@@ -37,7 +38,7 @@ impl ErrorWords {
         line
     }
 
-    /// The same as values, for a reader that found them as such.
+    /// The texts of an error that was read as JSON values; a verdict.
     pub(super) fn of(error: &ApiError) -> Self {
         let words = |value: &Verbatim| text(value.raw()).unwrap_or_default().trim().to_owned();
         Self {
@@ -55,7 +56,7 @@ fn first(object: &RawObject<'_>, keys: &[&str]) -> Verbatim {
     found.map(Verbatim::from).unwrap_or_default()
 }
 
-/// An error object: `code`, `message` (or `title`), `details` (or `detail`).
+/// An error object: `code`, `title` or `message`, and `detail`, `details` or `error_description`.
 pub(super) fn of_object(object: &RawObject<'_>) -> ApiError {
     ApiError {
         code: first(object, &["code"]),
@@ -64,7 +65,7 @@ pub(super) fn of_object(object: &RawObject<'_>) -> ApiError {
     }
 }
 
-/// The value of `error` in a body, `{"error":{"code","message"}}`; `None` unless it is an object with one of both.
+/// The value of `error` in a body, `{"error":{"code","message"}}`; `None` unless it is an object with one of the two.
 pub(super) fn nested(body: &str) -> Option<ApiError> {
     let body = fields(body)?;
     let error = fields(present(&body, "error")?.get())?;
@@ -72,8 +73,8 @@ pub(super) fn nested(body: &str) -> Option<ApiError> {
     (has("code") || has("message")).then(|| of_object(&error))
 }
 
-/// An error of an API of no known kind: a problem document (RFC 9457), `{"error": …}`, `{"errors":[…]}`, or an object with a
-/// `code`. Anything else, such as the `{"message": …}` of a gateway, is not the API's word on a job.
+/// An error of an unknown API: a problem document (RFC 9457), `{"error": …}`, `{"errors":[…]}`, or an object with a
+/// `code`. Anything else, such as the `{"message": …}` of a gateway, is not the API's verdict on a job.
 pub(super) fn any(answer: &Answer<'_>) -> Option<ApiError> {
     let kind = answer.header("content-type").unwrap_or_default();
     let is_problem = kind

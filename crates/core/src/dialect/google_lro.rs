@@ -8,14 +8,14 @@ use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::snapshot::Snapshot;
 
-/// Speaks of operations as Google does.
+/// Reads Google's operations.
 #[derive(Debug)]
 pub(super) struct GoogleLro {
     /// Whether the progress in `metadata` becomes transitions.
     pub(super) progress: bool,
 }
 
-/// Where services that have it keep their progress.
+/// The keys in `metadata` under which services report progress, if they do.
 const PROGRESS: [&str; 3] = ["progressPercent", "progressPercentage", "progress"];
 
 impl Dialect for GoogleLro {
@@ -43,7 +43,7 @@ impl Dialect for GoogleLro {
 }
 
 impl GoogleLro {
-    /// The word is that of `done`, which is left out while it is false.
+    /// The status is the value of `done`, which services may leave out while it is false.
     fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
         let object = raw::object(body)?;
         let name = raw::string_of(&object, "name");

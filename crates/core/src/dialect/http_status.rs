@@ -1,5 +1,5 @@
-//! An API that says by the status of its answer how a job is, as RFC 9110 (sections 15.3.3 and 15.4.4) describes it: 202 while
-//! it runs, then 200, 201, 204, or 303 with the address of the result.
+//! Jobs whose state is the HTTP status of the answer (RFC 9110, sections 15.3.3 and 15.4.4): 202 while the job runs,
+//! then 200, 201, 204, or 303 with the address of the result.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::snapshot::ApiError;
 
-/// Says by status how a job is.
+/// Reads the status of the answer.
 #[derive(Debug)]
 pub(super) struct HttpStatus;
 
@@ -31,7 +31,7 @@ impl Dialect for HttpStatus {
             202 => End::Running,
             200 | 201 | 204 | 303 => End::Success,
             200..300 => return Reading::Unusable(UnusableAnswer::NotAJob("no status of a job")),
-            // About the request and not about the job: no credentials, not there, too early, too many.
+            // About the request, not a failure of the job: no credentials, not there, too early, too many.
             401 | 403 | 404 | 407 | 408 | 410 | 421 | 425 | 429 => {
                 return super::refusal(answer, &self.error(answer));
             }

@@ -1,4 +1,4 @@
-//! Any other JSON: an operator says where the status stands, and which words are the end (docs/dialects.md, "json").
+//! Any other JSON: the pointer to the status and the words that end a job are configured (docs/dialects.md, "json").
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub enum InvalidPointer {
     /// It does not begin with `/`.
     #[error("a JSON pointer begins with / (\"/job/status\")")]
     NoSlash,
-    /// `~` stands alone.
+    /// A `~` without 0 or 1 after it.
     #[error("in a JSON pointer ~ is written ~0, and / in a key ~1")]
     Tilde,
 }
@@ -95,13 +95,13 @@ impl Pointer {
 /// `[upstream.json]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JsonSettings {
-    /// Where the word is that says how the job is.
+    /// Where the word for the job's status is.
     pub status: Option<Pointer>,
-    /// The words of a job that has ended well.
+    /// The words of a job that has succeeded.
     pub success: Vec<String>,
     /// The words of a job that has failed.
     pub failure: Vec<String>,
-    /// Where a failed job's code is.
+    /// Where the code of an error is.
     pub error_code: Option<Pointer>,
     /// Where its title is.
     pub error_title: Option<Pointer>,
@@ -113,7 +113,7 @@ pub struct JsonSettings {
     pub updated: Option<Pointer>,
 }
 
-/// Speaks as it was configured.
+/// Reads answers as `[upstream.json]` describes them.
 #[derive(Debug)]
 pub(super) struct Json {
     settings: JsonSettings,
@@ -203,7 +203,7 @@ impl Dialect for Json {
         let found = raw::checked(answer.body)
             .ok()
             .map(|whole| self.found(whole));
-        // A message alone is what gateways answer, too.
+        // Gateways send a message alone, too.
         let found = found.filter(|found| found.code != Verbatim::default());
         let any = || error::any(answer);
         found

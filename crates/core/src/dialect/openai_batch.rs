@@ -9,16 +9,16 @@ use super::{Answer, Dialect, Reading, UnusableAnswer};
 use crate::job::JobId;
 use crate::snapshot::{ApiError, Snapshot};
 
-/// The words of a batch that goes on.
+/// The words of a batch that runs.
 const RUNNING: [&str; 4] = ["validating", "in_progress", "finalizing", "cancelling"];
 
-/// The words of a batch that has not come to its end.
+/// The words of a batch that has ended without success.
 const FAILED: [&str; 3] = ["failed", "expired", "cancelled"];
 
-/// What a finished batch leaves.
+/// The fields of an ended batch that become the result of the step.
 const RESULT: [&str; 3] = ["output_file_id", "error_file_id", "request_counts"];
 
-/// Speaks of batches as OpenAI does.
+/// Reads OpenAI's batches.
 #[derive(Debug)]
 pub(super) struct OpenAiBatch {
     /// Whether `request_counts` become transitions.
@@ -92,7 +92,7 @@ impl OpenAiBatch {
     }
 }
 
-/// What the batch has left, as an object; `None` when there is no file.
+/// The result as an object; `None` when the batch has no file.
 fn left(object: &RawObject<'_>) -> Option<String> {
     let has_file = ["output_file_id", "error_file_id"]
         .iter()
@@ -109,7 +109,7 @@ fn first_error(object: &RawObject<'_>) -> Option<ApiError> {
     Some(error::of_object(&raw::fields(data.first()?.get())?))
 }
 
-/// How many of the batch's requests are through.
+/// The share of the batch's requests that are completed or failed, as progress.
 fn percent(object: &RawObject<'_>) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Counts {

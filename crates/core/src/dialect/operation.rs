@@ -8,14 +8,14 @@ use crate::snapshot::{ApiError, Snapshot, Step, StepClass, Verdict};
 /// The title of the only step.
 pub const STEP: &str = "operation";
 
-/// What was read of such a job.
+/// What a dialect has read of such a job.
 pub(super) struct Operation<'a> {
     /// The JSON body, if the answer had one.
     pub(super) body: Option<&'a str>,
     /// The API's own word.
     pub(super) status: String,
     pub(super) end: End,
-    /// What the API gives at the end, as JSON.
+    /// The result of the step, as JSON: the progress while it runs, else what the API sends at the end.
     pub(super) result: Option<String>,
     /// The API's time of the last change.
     pub(super) updated: Option<String>,
@@ -23,13 +23,13 @@ pub(super) struct Operation<'a> {
 
 /// Whether it has ended.
 pub(super) enum End {
-    /// Not yet.
+    /// It runs.
     Running,
-    /// Not yet, by a word that nobody knows.
+    /// It runs; the dialect does not know the word.
     Unknown,
-    /// Well.
+    /// It has succeeded.
     Success,
-    /// With an error.
+    /// It has failed with this error.
     Failed(ApiError),
 }
 
@@ -71,15 +71,15 @@ impl Operation<'_> {
     }
 }
 
-/// A value as the result of a step; null is none.
+/// A value as the result of a step; `None` for null.
 pub(super) fn result_of(raw: Option<&RawValue>) -> Option<String> {
     raw.map(RawValue::get)
         .filter(|json| *json != "null")
         .map(str::to_owned)
 }
 
-/// Progress as the result of a step that runs, in whole tenths, so that a job has at most ten transitions of it. Percent
-/// may be written as a number or as a text with one.
+/// Progress as the result of a running step, rounded down to tens of percent, so that it causes few transitions. The
+/// percentage may be a number or a text with one.
 pub(super) fn progress(percent: Option<&RawValue>) -> Option<String> {
     let json = percent?.get();
     let text: Option<String> = serde_json::from_str(json).ok();

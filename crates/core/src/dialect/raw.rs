@@ -1,5 +1,5 @@
-//! Reading JSON of others: key by key as raw text, so that unknown fields, duplicate keys, huge numbers and odd types never
-//! get in the way (docs/api.md, facts 1 to 12), and what is stored and sent on is the API's own text.
+//! Reads the JSON of APIs key by key as raw text. So unknown fields, duplicate keys, huge numbers and odd types cause no
+//! error (docs/api.md, facts 1 to 12), and what is stored and sent on is the API's own text.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::UnusableAnswer;
 
 /// Deepest nesting of lists and objects in an answer; a deeper one is refused as unusable.
 ///
-/// Common JSON libraries read at most a hundred levels, and an event adds levels of its own.
+/// Common JSON libraries read at most a hundred levels, and an event adds some levels.
 pub const MAX_DEPTH: usize = 96;
 
 /// An object, its values unread.
@@ -87,8 +87,8 @@ pub(super) fn items_of(raw: &RawValue) -> Vec<&RawValue> {
     serde_json::from_str(raw.get()).unwrap_or_else(|_| vec![raw])
 }
 
-/// The first value that `pick` returns for the object that a result is, or for one in its list. Only one object at a time is
-/// parsed in memory.
+/// The first value that `pick` returns for a result that is an object, or for an object in a result that is a list. Only
+/// one object at a time is parsed in memory.
 pub(super) fn find_object<'a, T>(
     result: &'a str,
     pick: impl Fn(&RawObject<'a>) -> Option<T>,

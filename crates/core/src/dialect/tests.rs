@@ -1,4 +1,4 @@
-//! The answers in `fixtures/`, which have the shapes that the APIs' documentation shows, and what each dialect reads in them.
+//! What each dialect reads in the answers in `fixtures/`, which have the form shown in the APIs' documentation.
 
 use std::fs;
 use std::path::Path;
@@ -75,7 +75,7 @@ fn summary(snapshot: &Snapshot, body: &str) -> String {
     line
 }
 
-/// Every fixture of a dialect has its line.
+/// Every fixture of a dialect has a line here.
 fn check(name: &str, settings: &DialectSettings, expected: &[(&str, &str)]) {
     let dialect = named(name, settings).unwrap();
     for (fixture, meaning) in expected {
@@ -394,7 +394,7 @@ fn body() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever is answered: no panic, the body verbatim or none, and an end only where the dialect has one.
+    /// For any answer: no panic, the body verbatim or none, and an end only where the dialect has one.
     #[test]
     fn any_answer_is_read_without_harm(status in 100u16..600, body in body(), waits in any::<bool>()) {
         let headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! Long-running operations as Azure has them, of its resource manager and of its other services.
+//! Long-running operations of Azure Resource Manager and of Azure's other services.
 //!
 //! | request | answer |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `GET /operations/{id}` | the operation; `Retry-After` while it runs |
 //! | `POST /operations/{id}:cancel` | 202; 409 when it has ended |
 //! | `GET /operationresults/{id}` (`Location`) | 202 while it runs, then 200 and the result, 204 after `DELETE`, or 409 and the error |
-//! | `GET /{path}` | the resource with its `provisioningState`; 404 when nobody made it, or it is deleted |
+//! | `GET /{path}` | the resource with its `provisioningState`; 404 if it was not created, or is deleted |
 //!
 //! An operation: `{"id","name","status","percentComplete","startTime","endTime","properties","error"}`, with the statuses
 //! `NotStarted`, `InProgress` or `Running`, `Canceling`, `Succeeded`, `Failed` and `Canceled`. A refusal is
@@ -27,7 +27,7 @@ use crate::middleware::Call;
 use crate::operation::{Ending, Operation, OperationStatus};
 use crate::wire::{Example, Shown, Wire, habits_of};
 
-/// Seconds between two polls.
+/// Seconds that a client should wait between two polls.
 const RETRY_AFTER: &str = "1";
 
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Wire for Azure {
     }
 }
 
-/// Services differ in the word for an operation at work.
+/// Services differ in the word for a running operation: half of the jobs have one, half the other.
 fn status(id: &str, operation: &Operation) -> String {
     let word = match operation.status {
         OperationStatus::Queued => "NotStarted",
@@ -150,7 +150,7 @@ async fn result(call: Call, Path(id): Path<String>) -> Result<Shown, ApiError> {
     })
 }
 
-/// Everything else is the path of a resource.
+/// Any other path is that of a resource.
 async fn resource(
     call: Call,
     method: Method,
@@ -202,7 +202,7 @@ fn read(call: &Call, path: &str) -> Result<Shown, ApiError> {
     Ok(Shown::json(200, &record(&job.request, &operation)))
 }
 
-/// The resource that a request is about, as it is at this moment of the operation.
+/// The resource that a request is about, in the present state of its operation.
 fn record(request: &Value, operation: &Operation) -> Value {
     let state = match operation.status {
         OperationStatus::Succeeded => "Succeeded",

@@ -1,4 +1,4 @@
-//! The API of bank connections whose jobs have steps.
+//! Basiq's API: bank connections, statements and reports, whose jobs have steps.
 
 use axum::Router;
 use fastrand::Rng;

@@ -2,18 +2,18 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST`, `PATCH /v1/{path}`, `DELETE` of no operation | 200 and an operation, named `{parent}/operations/{id}` where the path has a parent (`projects/p/locations/l/things`), else `operations/{id}` |
+//! | `POST`, `PATCH`, `DELETE /v1/{path}` of anything but an operation | 200 and an operation, named `{parent}/operations/{id}` where the path has a parent (`projects/p/locations/l/things`), else `operations/{id}` |
 //! | `GET /v1/{parent/}operations/{id}`, `GET /v1/{id}` | the operation |
 //! | `POST …/operations/{id}:wait` | the same once it is done, at the latest after `{"timeout":"10s"}`, 60 s at most |
 //! | `POST …/operations/{id}:cancel` | 200 and `{}`, also when it has ended |
-//! | `DELETE …/operations/{id}` | 200 and `{}`: it is forgotten, whether it runs or not |
+//! | `DELETE …/operations/{id}` | 200 and `{}`: it is removed, even while it runs |
 //! | `GET /v1/{parent/}operations?pageSize=&pageToken=` | `{"operations":[…],"nextPageToken"}`, newest first |
 //!
 //! An operation: `{"name","metadata","done","response" or "error"}`; `done` is left out by half of the jobs while it is
 //! false. The metadata is a `simulator.v1.OperationMetadata`: `createTime`, `updateTime`, `endTime` (timestamps), `target`,
 //! `verb`, `statusMessage` (strings), `progressPercent` (int32), `cancelRequested` (bool). The response is a
-//! `google.protobuf.Struct`. The code of an error is that of `google.rpc.Code` which its word in the script names most
-//! closely. A refusal is `{"error":{"code","message","status","details"}}`.
+//! `google.protobuf.Struct`. The code of an error is a `google.rpc.Code`: the script's own if that is a number, else the
+//! one in [`CODES`] that fits. A refusal is `{"error":{"code","message","status","details"}}`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,10 +33,10 @@ use crate::middleware::Call;
 use crate::operation::{Ending, Operation, OperationStatus};
 use crate::wire::{Example, Shown, Wire, habits_of};
 
-/// Operations in a list, when the client does not say how many.
+/// Operations in a list, if the client gives no `pageSize`.
 const PAGE: usize = 100;
 
-/// Operations in a list at most.
+/// Most operations in a list.
 const MAX_PAGE: usize = 1000;
 
 /// The longest `:wait`.
@@ -44,7 +44,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 const METADATA: &str = "type.googleapis.com/simulator.v1.OperationMetadata";
 
-/// `google.rpc.Code` by a part of an error's code; the first that fits.
+/// `google.rpc.Code` by a part of an error's code; the first match counts.
 const CODES: [(&str, i32); 9] = [
     ("not-found", 5),
     ("exist", 6),
@@ -57,7 +57,7 @@ const CODES: [(&str, i32); 9] = [
     ("invalid", 3),
 ];
 
-/// `UNKNOWN`, for all others.
+/// The code `UNKNOWN`, for all others.
 const UNKNOWN: i32 = 2;
 
 #[derive(Debug)]
@@ -178,7 +178,7 @@ fn failure(operation: &Operation) -> Value {
     json!({"code": code, "message": error.message(), "details": [info]})
 }
 
-/// `name:verb` in two.
+/// Splits `name:verb`.
 fn split_verb(path: &str) -> (&str, Option<&str>) {
     match path.rsplit_once(':') {
         Some((name, verb)) => (name, Some(verb)),
@@ -186,7 +186,7 @@ fn split_verb(path: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The operation that a name without `/v1/` is of.
+/// The id of the operation that a path below `/v1/` names, if it names one.
 fn operation_in(name: &str) -> Option<&str> {
     match name.rsplit_once('/') {
         None => (name != "operations").then_some(name),
@@ -197,7 +197,7 @@ fn operation_in(name: &str) -> Option<&str> {
     }
 }
 
-/// The part of a path before its last collection.
+/// A path without its last segments, `last` of them.
 fn parent_of(path: &str, last: usize) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     let kept = parts.len().saturating_sub(last);
@@ -230,7 +230,7 @@ async fn answer(
             Ok(Shown::json(200, &json!({})))
         }
         ("POST" | "PATCH" | "DELETE", ..) => {
-            // A collection, or one thing in it, to which the verb belongs.
+            // With an even number of segments the last one is an item of a collection, else a collection.
             let parts = name.split('/').count();
             let parent = parent_of(name, if parts % 2 == 0 { 2 } else { 1 });
             let verb = verb.map_or_else(|| method.as_str().to_lowercase(), str::to_owned);
@@ -257,7 +257,7 @@ fn list(call: &Call, name: &str, query: &HashMap<String, String>) -> Result<Show
     Ok(Shown::json(200, &body))
 }
 
-/// Waits until the operation is done, or as long as the client wants to.
+/// Waits until the operation is done, or for the client's `timeout` if that is shorter.
 async fn wait(call: &mut Call, id: &str, body: &[u8]) -> Result<(), ApiError> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let seconds = body["timeout"]

@@ -1,10 +1,10 @@
-//! An API that says with HTTP's own statuses how far a request is, as RFC 9110 has 202, and what is wrong as RFC 9457.
+//! An API whose HTTP status is the state of the job (202 as in RFC 9110), with errors as in RFC 9457.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /` | 202, `Location: /{id}`, `Retry-After`; half of the time with JSON |
-//! | `GET /{id}` | 202 and `Retry-After` while it runs, half of the time with JSON; then by the job's id one of 200, 201 or 204, with JSON or without, and 303 to the result; a problem document or a JSON error with 409 or 422 when it failed |
-//! | `GET /results/{id}` | 200 and the result, 404 before there is one |
+//! | `POST /` | 202, `Location: /{id}`, `Retry-After`; half of the jobs with JSON |
+//! | `GET /{id}` | 202 and `Retry-After` while it runs, half of the jobs with JSON; then, depending on the job's id, 200 or 201 with JSON or without, 204, or 303 to the result; if it failed, 409 or 422 with a problem document or a JSON error |
+//! | `GET /results/{id}` | 200 and the result, 404 if there is none |
 //! | `DELETE /{id}` | 202: it is being cancelled; 409 when it has ended |
 //!
 //! `http_status` of a script's operation chooses the status. Refusals are problem documents.
@@ -24,7 +24,7 @@ use crate::operation::{Ending, Operation, OperationError};
 use crate::tokens::Auth;
 use crate::wire::{Example, Shown, Wire, habits_of};
 
-/// Seconds between two polls.
+/// Seconds that a client should wait between two polls.
 const RETRY_AFTER: &str = "1";
 
 const PROBLEM: &str = "application/problem+json";

@@ -1,4 +1,4 @@
-//! A task queue of nobody in particular: a word, a number and times in plain JSON. Scripts with a `body` answer any other.
+//! A generic task queue: a word, a number and times in plain JSON. Scripts with a `body` answer with any other JSON.
 //!
 //! | request | answer |
 //! |---|---|
@@ -29,7 +29,7 @@ use crate::operation::{Operation, OperationStatus};
 use crate::tokens::Auth;
 use crate::wire::{Example, Shown, Wire};
 
-/// Tasks in a list, when the client does not say how many, and at most.
+/// Most tasks in a list, and their number if the client gives no `limit`.
 const PAGE: usize = 100;
 
 #[derive(Debug)]

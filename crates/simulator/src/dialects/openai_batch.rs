@@ -1,17 +1,17 @@
-//! The batches of OpenAI, and the files that go in and come out.
+//! The batches of OpenAI, with their input, output and error files.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `POST /v1/files` (a form with `purpose` and `file`) | the file; `GET /v1/files`, `GET`, `DELETE /v1/files/{id}` as well |
-//! | `POST /v1/batches` | the batch; it fails when its input file is not what it should be |
+//! | `POST /v1/batches` | the batch; it fails if its input file is not valid |
 //! | `GET /v1/batches/{id}` | the batch |
 //! | `GET /v1/batches?limit=&after=` | a list, newest first |
 //! | `POST /v1/batches/{id}/cancel` | the batch, `cancelling`; 409 when it has ended |
 //! | `GET /v1/files/{id}/content` | the lines of an input, output or error file |
 //!
 //! Statuses: `validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `cancelling`, `cancelled`. The
-//! `request` of a job made by a control route may have `input_file_id`, `endpoint`, `metadata`, and how many requests there
-//! are (`total`) and fail (`failed`). A refusal is `{"error":{"message","type","param","code"}}`.
+//! `request` of a job made by a control route may have `input_file_id`, `endpoint`, `metadata`, and the number of
+//! requests (`total`) and of those that fail (`failed`). A refusal is `{"error":{"message","type","param","code"}}`.
 
 mod input;
 
@@ -40,13 +40,13 @@ use crate::wire::{Example, Shown, Wire};
 
 use input::{Line, MAX_REQUESTS};
 
-/// Batches or files in a list, when the client does not say how many.
+/// Batches in a list, if the client gives no `limit`.
 const PAGE: usize = 20;
 
-/// Batches in a list at most.
+/// Most batches or files in a list.
 const MAX_PAGE: usize = 100;
 
-/// Requests of a batch that nobody uploaded a file for.
+/// The number of requests of a batch whose `request` has no `total`.
 const ANY_TOTAL: u64 = 10;
 
 /// How long a batch may take.
@@ -55,7 +55,7 @@ const WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the validation of a bad input file takes, in milliseconds at speed 1.
 const VALIDATING_MS: u64 = 1500;
 
-/// The statuses whose beginning a batch shows.
+/// The statuses with a time in the batch, `{status}_at`: when each began.
 const REACHED: [&str; 7] = [
     "in_progress",
     "finalizing",
@@ -199,7 +199,7 @@ fn word(operation: &Operation) -> String {
     operation.word.clone().unwrap_or_else(|| word.to_owned())
 }
 
-/// What is wrong with the input file, or why the script says that the batch failed.
+/// What is wrong with the input file, or the error of the script.
 fn errors(request: &Value, operation: &Operation) -> Value {
     if operation.status != OperationStatus::Failed {
         return Value::Null;
@@ -335,7 +335,7 @@ async fn remove(call: Call, Path(id): Path<String>) -> Result<Shown, ApiError> {
     }
 }
 
-/// A file that was uploaded, or one that a batch has made.
+/// An uploaded file, or an output or error file of a batch.
 fn find(call: &Call, id: String) -> Result<File, ApiError> {
     if let Some(file) = call.control.state().files.get(&id) {
         return Ok(file.clone());
