@@ -17,6 +17,25 @@ pub use crate::core::shortage::Shortage;
 /// The `User-Agent` of requests.
 pub const USER_AGENT: &str = concat!("jobtrackd/", env!("CARGO_PKG_VERSION"));
 
+/// Names of headers that define how a request or its answer is read, or who sends it: only the clients set these.
+pub const FRAMING: [&str; 15] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
 /// Longest time to open a connection: name, TCP and TLS together.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 

@@ -106,6 +106,7 @@ impl Reader<'_> {
             job: self.args.job.clone(),
             limit: self.left.unwrap_or(PAGE).min(PAGE),
             bytes: PAGE_BYTES,
+            detail: !self.args.json,
         };
         let page = self.store.events(&filter).await?;
         self.after = page.reached;

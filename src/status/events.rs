@@ -67,6 +67,7 @@ pub(super) async fn events(
         job: query.job.map(|job| job.0),
         limit: query.limit.0,
         bytes: PAGE_BYTES,
+        detail: false,
     };
     // Subscribed before it reads, so that no commit is missed in between.
     let mut commits = match &filter.job {

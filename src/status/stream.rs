@@ -171,6 +171,7 @@ impl Stream {
                 job,
                 limit: CHUNK,
                 bytes: CHUNK_BYTES,
+                detail: false,
             },
             first: None,
             begun: false,

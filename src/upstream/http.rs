@@ -198,8 +198,9 @@ impl Http {
         if !answer.is_success() {
             let text = text_of(&answer.body);
             let read = answer.as_read(&text);
-            let (meaning, error) = (self.dialect.read(&read, None), self.dialect.error(&read));
-            (answer.meaning, answer.error) = (Some(meaning), error);
+            let error = self.dialect.error(&read);
+            answer.meaning = Some(self.dialect.refusal(&read, &error));
+            answer.error = error;
         }
         Ok(answer)
     }

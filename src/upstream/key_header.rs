@@ -1,26 +1,8 @@
 //! The name of the header that an API key is sent in.
 
-use reqwest::header::HeaderName;
+use reqwest::header::{ACCEPT, HeaderName};
 
-/// Names that define how a request or its answer is read, or who sends it: only the client may set these.
-const RESERVED: [&str; 16] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
+use crate::sockets::FRAMING;
 
 /// Beginnings of names that concern proxies, or make an answer depend on an earlier one.
 const RESERVED_BEGINNINGS: [&str; 2] = ["if-", "proxy-"];
@@ -48,7 +30,10 @@ impl KeyHeader {
     pub fn parse(name: &str) -> Result<Self, InvalidKeyHeader> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidKeyHeader::Name)?;
         let begins = |beginning: &&str| name.as_str().starts_with(*beginning);
-        if RESERVED.contains(&name.as_str()) || RESERVED_BEGINNINGS.iter().any(begins) {
+        if FRAMING.contains(&name.as_str())
+            || name == ACCEPT
+            || RESERVED_BEGINNINGS.iter().any(begins)
+        {
             return Err(InvalidKeyHeader::Reserved);
         }
         Ok(Self(name))
@@ -65,8 +50,8 @@ mod tests {
 
     #[test]
     fn what_the_client_sets_itself_is_refused_in_any_spelling() {
-        let beginnings = ["If-None-Match", "Proxy-Authorization"];
-        for name in RESERVED.iter().chain(&beginnings) {
+        let others = ["accept", "If-None-Match", "Proxy-Authorization"];
+        for name in FRAMING.iter().chain(&others) {
             let refused = KeyHeader::parse(&name.to_uppercase());
             assert_eq!(refused, Err(InvalidKeyHeader::Reserved), "{name}");
         }

@@ -193,16 +193,15 @@ impl Inner {
             return unusable(TroubleClass::TooLarge, detail);
         }
         let read = answer.as_read(&text);
-        let error = match self.http.dialect.read(&read, request.expected) {
-            Reading::Job(snapshot) => {
-                let finished = self.job(request, answered, Some(*snapshot), hash);
+        let error = match self.http.dialect.job(&read, request.expected) {
+            Ok(snapshot) => {
+                let finished = self.job(request, answered, Some(snapshot), hash);
                 return Finished {
                     memory: Some(memory),
                     ..finished
                 };
             }
-            Reading::Unusable(error) => error,
-            _ => UnusableAnswer::NotAJob("it says nothing of a job"),
+            Err(error) => error,
         };
         if matches!(error, UnusableAnswer::NoStatus(_)) {
             self.unmatched.note(false);

@@ -4,28 +4,13 @@ use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::sockets::FRAMING;
+
 /// Longest value, in bytes (docs/configuration.md, "Keys").
 const MAX_VALUE: usize = 4096;
 
-/// Names that say how a request is read, or who sends it: only jobtrackd sets those.
-const RESERVED: [&str; 16] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
+/// The name of the delivery's trace, which only jobtrackd sets.
+const TRACE: &str = "traceparent";
 
 /// Prefixes of names that only jobtrackd sets or that concern proxies.
 const RESERVED_BEGINNINGS: [&str; 2] = ["proxy-", "webhook-"];
@@ -62,7 +47,10 @@ impl CustomHeader {
     pub fn parse(name: &str, value: &str) -> Result<Self, InvalidHeader> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeader::Name)?;
         let begins = |beginning: &&str| name.as_str().starts_with(*beginning);
-        if RESERVED.contains(&name.as_str()) || RESERVED_BEGINNINGS.iter().any(begins) {
+        if FRAMING.contains(&name.as_str())
+            || name == TRACE
+            || RESERVED_BEGINNINGS.iter().any(begins)
+        {
             return Err(InvalidHeader::Reserved);
         }
         if value.len() > MAX_VALUE {
@@ -104,8 +92,13 @@ mod tests {
 
     #[test]
     fn what_frames_a_request_or_speaks_for_the_sender_is_refused_in_any_spelling() {
-        let beginnings = ["Proxy-Authorization", "WEBHOOK-ID", "webhook-anything"];
-        for name in RESERVED.iter().chain(&beginnings) {
+        let others = [
+            TRACE,
+            "Proxy-Authorization",
+            "WEBHOOK-ID",
+            "webhook-anything",
+        ];
+        for name in FRAMING.iter().chain(&others) {
             let refused = CustomHeader::parse(&name.to_uppercase(), "x");
             assert_eq!(refused, Err(InvalidHeader::Reserved), "{name}");
         }

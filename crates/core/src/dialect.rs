@@ -107,11 +107,31 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         "application/json"
     }
 
-    /// Reads an answer. With `expected`, the id by which the job was polled, an answer with another id is unusable.
-    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading;
+    /// Reads a success. With `expected`, the id by which the job was polled, an answer with another id is unusable.
+    ///
+    /// # Errors
+    /// [`UnusableAnswer`] when it is not the job.
+    fn job(
+        &self,
+        answer: &Answer<'_>,
+        expected: Option<&JobId>,
+    ) -> Result<Snapshot, UnusableAnswer>;
 
-    /// The API's error in an answer.
+    /// The API's error in an answer that is no success.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords;
+
+    /// What an answer means that is no success, with its error.
+    fn refusal(&self, answer: &Answer<'_>, error: &ErrorWords) -> Reading {
+        by_status(answer, error)
+    }
+
+    /// Reads any answer.
+    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
+        match answer.is_success() {
+            true => self.job(answer, expected).into(),
+            false => self.refusal(answer, &self.error(answer)),
+        }
+    }
 
     /// The configured pointer to the status.
     fn status_pointer(&self) -> Option<&Pointer> {
@@ -199,7 +219,7 @@ pub fn named(name: &str, settings: &DialectSettings) -> Option<Arc<dyn Dialect>>
 
 /// What an answer without the job means by its status, the same in every dialect. A 400, 404 or 410 is about the job
 /// only in the API's own words (docs/jobs.md, "How a job ends").
-fn refusal(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
+fn by_status(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
     match answer.status {
         404 | 410 if error.is_verdict => Reading::Gone,
         400 if error.is_verdict => Reading::Rejected,
@@ -211,11 +231,10 @@ fn refusal(answer: &Answer<'_>, error: &ErrorWords) -> Reading {
     }
 }
 
-/// The reading of a success: the job, or why it cannot be used.
-fn job(snapshot: Result<Snapshot, UnusableAnswer>) -> Reading {
-    snapshot.map_or_else(Reading::Unusable, |snapshot| {
-        Reading::Job(Box::new(snapshot))
-    })
+impl From<Result<Snapshot, UnusableAnswer>> for Reading {
+    fn from(read: Result<Snapshot, UnusableAnswer>) -> Self {
+        read.map_or_else(Self::Unusable, |snapshot| Self::Job(Box::new(snapshot)))
+    }
 }
 
 /// Whether a name such as `projects/7/operations/ID` is that of the job.

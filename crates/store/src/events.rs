@@ -20,6 +20,8 @@ pub struct EventFilter {
     pub limit: u32,
     /// At most this many bytes of bodies, and one event more.
     pub bytes: u32,
+    /// Whether [`RecordedEvent::detail`] is read, which takes a lookup per event.
+    pub detail: bool,
 }
 
 /// A recorded event without its body.
@@ -51,7 +53,8 @@ pub struct RecordedEvent {
     /// When it happened.
     pub created_at: UnixMillis,
     /// What distinguishes it from others of its type: the failure's code, else its kind; or the step, with its status after
-    /// a transition. `None` where the row, of an earlier version, does not say it. Cut to 200 characters.
+    /// a transition. `None` where the row, of an earlier version, does not say it, and unless it was
+    /// wanted. Cut to 200 characters.
     pub detail: Option<String>,
     /// The bytes that are sent.
     pub body: String,

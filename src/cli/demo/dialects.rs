@@ -1,6 +1,5 @@
 //! One job of each other API, with its own simulator and daemon; the events are the same for all.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,8 +63,8 @@ async fn follow(dialect: &str, sandbox: &Sandbox, limit: Duration) -> anyhow::Re
         ..NewJob::default()
     };
     simulator.control().create(job.with_id(dialect))?;
-    let file = sandbox.folder.path().join(format!("{dialect}.toml"));
-    fs::write(&file, configuration(dialect, &simulator, sandbox)?)?;
+    let text = configuration(dialect, &simulator, sandbox);
+    let file = sandbox.write(&format!("{dialect}.toml"), &text)?;
     let settings = config::load(&Sources {
         file: Some(file),
         ..Sources::default()
@@ -79,22 +78,16 @@ async fn follow(dialect: &str, sandbox: &Sandbox, limit: Duration) -> anyhow::Re
 }
 
 /// The daemon's configuration: the main one's webhook `audit`, and another `[upstream]`.
-fn configuration(
-    dialect: &str,
-    simulator: &Simulator,
-    sandbox: &Sandbox,
-) -> anyhow::Result<String> {
-    let main = fs::read_to_string(sandbox.config_file())?;
-    let audit = main.split_once("[webhooks.audit]").context("no webhook")?.1;
-    let audit = audit.split("\n[").next().unwrap_or_default();
+fn configuration(dialect: &str, simulator: &Simulator, sandbox: &Sandbox) -> String {
     let database = sandbox.folder.path().join(format!("{dialect}.db"));
     let database = serde_json::Value::from(format!("sqlite://{}", database.display()));
     let json = if dialect == "json" { JSON } else { "" };
-    Ok(format!(
-        "[database]\nurl = {database}\n[status]\nlisten = \"\"\n[webhooks.audit]{audit}\n[polling]\ninitial_delay = \"100ms\"\n\
+    format!(
+        "[database]\nurl = {database}\n[status]\nlisten = \"\"\n{}[polling]\ninitial_delay = \"100ms\"\n\
          [upstream]\nbase_url = \"{}\"\nauth = \"bearer\"\napi_key = \"any-key\"\ndialect = \"{dialect}\"\n{json}",
+        sandbox.audit(),
         simulator.base_url()
-    ))
+    )
 }
 
 /// Enqueues the job, and waits until it has ended and its events are delivered.

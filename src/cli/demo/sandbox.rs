@@ -39,6 +39,8 @@ pub struct Sandbox {
     pub simulator: Simulator,
     /// The webhooks.
     pub receiver: Receiver,
+    /// The webhook `audit`.
+    audit: Hook,
 }
 
 impl Sandbox {
@@ -89,14 +91,30 @@ impl Sandbox {
             folder,
             simulator,
             receiver,
+            audit: hooks[0].clone(),
         };
-        let file = sandbox.config_file();
+        sandbox.write(CONFIG_FILE, &sandbox.configuration(&key, &hooks))?;
+        Ok(sandbox)
+    }
+
+    /// Writes a file into the folder that its owner alone can read.
+    pub(super) fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let file = self.folder.path().join(name);
         let mut options = OpenOptions::new();
         let private = options.write(true).create_new(true).mode(0o600).open(&file);
         private
-            .and_then(|mut to| to.write_all(sandbox.configuration(&key, &hooks).as_bytes()))
+            .and_then(|mut to| to.write_all(text.as_bytes()))
             .with_context(|| format!("failed to write {}", file.display()))?;
-        Ok(sandbox)
+        Ok(file)
+    }
+
+    /// The section of webhook `audit`, for another daemon.
+    pub(super) fn audit(&self) -> String {
+        format!(
+            "[webhooks.{AUDIT}]\nurl = \"{}\"\nsecret = \"{}\"\nevents = [\"*\"]\nallow_private = true\n",
+            self.receiver.url(AUDIT),
+            self.audit.secret
+        )
     }
 
     /// The configuration file.

@@ -121,6 +121,7 @@ async fn an_event_has_a_few_words_that_say_what_it_is_about() {
     let all = EventFilter {
         limit: 100,
         bytes: PAGE_BYTES,
+        detail: true,
         ..EventFilter::default()
     };
     let events = bench.store.events(&all).await.unwrap().events;

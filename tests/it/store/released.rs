@@ -167,6 +167,7 @@ async fn events_of_released_versions_say_why_a_job_failed_and_from_the_fourth_on
         let all = EventFilter {
             limit: 1000,
             bytes: PAGE_BYTES,
+            detail: true,
             ..EventFilter::default()
         };
         let page = store.events(&all).await.unwrap();

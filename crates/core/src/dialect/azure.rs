@@ -3,7 +3,7 @@
 
 use super::error::{self, ErrorWords};
 use super::operation::{End, Operation, progress, result_of};
-use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
+use super::{Answer, Dialect, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::snapshot::Snapshot;
 
@@ -39,27 +39,12 @@ impl Dialect for Azure {
         Some("/operations/{id}")
     }
 
-    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
-        match answer.is_success() {
-            true => super::job(self.snapshot(answer.body, expected)),
-            false => super::refusal(answer, &self.error(answer)),
-        }
-    }
-
-    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
-        error::nested(answer.body)
-            .as_ref()
-            .map(ErrorWords::of)
-            .unwrap_or_default()
-    }
-
-    fn heeds_retry_after(&self) -> bool {
-        true
-    }
-}
-
-impl Azure {
-    fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+    fn job(
+        &self,
+        answer: &Answer<'_>,
+        expected: Option<&JobId>,
+    ) -> Result<Snapshot, UnusableAnswer> {
+        let body = answer.body;
         let object = raw::object(body)?;
         let status =
             raw::string_of(&object, "status").ok_or(UnusableAnswer::NotAJob("it has no status"))?;
@@ -98,5 +83,13 @@ impl Azure {
             updated,
         };
         Ok(operation.snapshot())
+    }
+
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        ErrorWords::of(error::nested(answer.body).as_ref())
+    }
+
+    fn heeds_retry_after(&self) -> bool {
+        true
     }
 }

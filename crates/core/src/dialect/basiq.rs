@@ -31,18 +31,12 @@ impl Dialect for Basiq {
         Some("/jobs/{id}")
     }
 
-    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
-        if answer.is_success() {
-            return super::job(Self::snapshot(answer.body, expected));
-        }
-        let error = self.error(answer);
-        match answer.status {
-            // The API throttles with this as well as with 429 (docs/api.md, fact 24).
-            403 if error.code == "too-many-requests" => Reading::Throttled,
-            // An expired token is a 403, not a 401 (docs/api.md, fact 17).
-            403 if is_expired(&error) => Reading::TokenRefused,
-            _ => super::refusal(answer, &error),
-        }
+    fn job(
+        &self,
+        answer: &Answer<'_>,
+        expected: Option<&JobId>,
+    ) -> Result<Snapshot, UnusableAnswer> {
+        Self::snapshot(answer.body, expected)
     }
 
     /// The first error of the envelope `{"data":[{"code","title","detail"}]}`. It is a verdict on the job if all
@@ -71,6 +65,16 @@ impl Dialect for Basiq {
             code: text("code").unwrap_or_default(),
             title,
             detail,
+        }
+    }
+
+    fn refusal(&self, answer: &Answer<'_>, error: &ErrorWords) -> Reading {
+        match answer.status {
+            // The API throttles with this as well as with 429 (docs/api.md, fact 24).
+            403 if error.code == "too-many-requests" => Reading::Throttled,
+            // An expired token is a 403, not a 401 (docs/api.md, fact 17).
+            403 if is_expired(error) => Reading::TokenRefused,
+            _ => super::by_status(answer, error),
         }
     }
 }

@@ -38,8 +38,11 @@ impl ErrorWords {
         line
     }
 
-    /// The texts of an error that was read as JSON values; a verdict.
-    pub(super) fn of(error: &ApiError) -> Self {
+    /// The texts of an error that was read as JSON values, which is a verdict; nothing if there is none.
+    pub(super) fn of(found: Option<&ApiError>) -> Self {
+        let Some(error) = found else {
+            return Self::default();
+        };
         let words = |value: &Verbatim| text(value.raw()).unwrap_or_default().trim().to_owned();
         Self {
             code: words(&error.code),
@@ -182,7 +185,7 @@ mod tests {
                 retry_after: None,
                 body,
             };
-            let found = any(&answer).map(|error| ErrorWords::of(&error).line(404));
+            let found = any(&answer).map(|error| ErrorWords::of(Some(&error)).line(404));
             assert_eq!(found.as_deref(), line, "{body}");
         }
     }

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::error::{self, ErrorWords};
 use super::operation::{End, Operation, progress, result_of};
-use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
+use super::{Answer, Dialect, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::snapshot::Snapshot;
 
@@ -27,24 +27,13 @@ impl Dialect for GoogleLro {
         Some("/v1/{id}")
     }
 
-    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
-        match answer.is_success() {
-            true => super::job(self.snapshot(answer.body, expected)),
-            false => super::refusal(answer, &self.error(answer)),
-        }
-    }
-
-    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
-        error::nested(answer.body)
-            .as_ref()
-            .map(ErrorWords::of)
-            .unwrap_or_default()
-    }
-}
-
-impl GoogleLro {
     /// The status is the value of `done`, which services may leave out while it is false.
-    fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+    fn job(
+        &self,
+        answer: &Answer<'_>,
+        expected: Option<&JobId>,
+    ) -> Result<Snapshot, UnusableAnswer> {
+        let body = answer.body;
         let object = raw::object(body)?;
         let name = raw::string_of(&object, "name");
         if name.is_none() && !object.contains_key("done") {
@@ -81,6 +70,12 @@ impl GoogleLro {
         Ok(operation.snapshot())
     }
 
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        ErrorWords::of(error::nested(answer.body).as_ref())
+    }
+}
+
+impl GoogleLro {
     fn percent<'a>(&self, object: &raw::RawObject<'a>) -> Option<&'a RawValue> {
         let metadata = raw::fields(object.get("metadata").filter(|_| self.progress)?.get())?;
         PROGRESS.iter().find_map(|key| raw::present(&metadata, key))

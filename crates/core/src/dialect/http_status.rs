@@ -7,7 +7,7 @@ use super::error::{self, ErrorWords};
 use super::operation::{End, Operation};
 use super::{Answer, Dialect, Reading, UnusableAnswer, raw};
 use crate::job::JobId;
-use crate::snapshot::ApiError;
+use crate::snapshot::{ApiError, Snapshot};
 
 /// Reads the status of the answer.
 #[derive(Debug)]
@@ -26,44 +26,33 @@ impl Dialect for HttpStatus {
         "application/json, application/problem+json;q=0.9, */*;q=0.1"
     }
 
-    fn read(&self, answer: &Answer<'_>, _: Option<&JobId>) -> Reading {
+    fn job(&self, answer: &Answer<'_>, _: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
         let end = match answer.status {
             202 => End::Running,
-            200 | 201 | 204 | 303 => End::Success,
-            200..300 => return Reading::Unusable(UnusableAnswer::NotAJob("no status of a job")),
+            200 | 201 | 204 => End::Success,
+            _ => return Err(UnusableAnswer::NotAJob("no status of a job")),
+        };
+        Ok(operation(answer, end))
+    }
+
+    fn refusal(&self, answer: &Answer<'_>, error: &ErrorWords) -> Reading {
+        let end = match answer.status {
+            303 => End::Success,
             // About the request, not a failure of the job: no credentials, not there, too early, too many.
             401 | 403 | 404 | 407 | 408 | 410 | 421 | 425 | 429 => {
-                return super::refusal(answer, &self.error(answer));
+                return super::by_status(answer, error);
             }
             400..500 => match found(answer) {
                 Some(error) => End::Failed(error),
                 None => return Reading::Trouble,
             },
-            _ => return super::refusal(answer, &ErrorWords::default()),
+            _ => return super::by_status(answer, error),
         };
-        let body = raw::checked(answer.body).is_ok().then_some(answer.body);
-        let location = answer
-            .header("location")
-            .filter(|_| matches!(answer.status, 201 | 303));
-        let result = match &end {
-            End::Failed(_) => body.map(|body| body.trim().to_owned()),
-            _ => location.map(|location| Value::from(location).to_string()),
-        };
-        let operation = Operation {
-            body,
-            status: answer.status.to_string(),
-            end,
-            result,
-            updated: None,
-        };
-        Reading::Job(Box::new(operation.snapshot()))
+        Ok(operation(answer, end)).into()
     }
 
     fn error(&self, answer: &Answer<'_>) -> ErrorWords {
-        found(answer)
-            .as_ref()
-            .map(ErrorWords::of)
-            .unwrap_or_default()
+        ErrorWords::of(found(answer).as_ref())
     }
 
     fn needs_body(&self) -> bool {
@@ -77,6 +66,26 @@ impl Dialect for HttpStatus {
     fn heeds_retry_after(&self) -> bool {
         true
     }
+}
+
+/// The job at this stage, with the body as far as it is JSON.
+fn operation(answer: &Answer<'_>, end: End) -> Snapshot {
+    let body = raw::checked(answer.body).is_ok().then_some(answer.body);
+    let location = answer
+        .header("location")
+        .filter(|_| matches!(answer.status, 201 | 303));
+    let result = match &end {
+        End::Failed(_) => body.map(|body| body.trim().to_owned()),
+        _ => location.map(|location| Value::from(location).to_string()),
+    };
+    let operation = Operation {
+        body,
+        status: answer.status.to_string(),
+        end,
+        result,
+        updated: None,
+    };
+    operation.snapshot()
 }
 
 /// A JSON error or a problem document.

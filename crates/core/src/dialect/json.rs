@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::error::{self, ErrorWords};
 use super::operation::{End, Operation, progress};
-use super::{Answer, Dialect, DialectSettings, Reading, UnusableAnswer, raw};
+use super::{Answer, Dialect, DialectSettings, UnusableAnswer, raw};
 use crate::job::JobId;
 use crate::json::Verbatim;
 use crate::snapshot::{ApiError, Snapshot};
@@ -134,7 +134,39 @@ impl Json {
         }
     }
 
-    fn snapshot(&self, body: &str) -> Result<Snapshot, UnusableAnswer> {
+    /// The parts of an error that the pointers find.
+    fn found(&self, whole: &RawValue) -> ApiError {
+        let find = |pointer: &Option<Pointer>| {
+            let found = pointer.as_ref().and_then(|pointer| pointer.find(whole));
+            found.map(Verbatim::from).unwrap_or_default()
+        };
+        ApiError {
+            code: find(&self.settings.error_code),
+            title: find(&self.settings.error_title),
+            detail: find(&self.settings.error_detail),
+        }
+    }
+}
+
+impl Dialect for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn job_path(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn status_pointer(&self) -> Option<&Pointer> {
+        Some(&self.status)
+    }
+
+    fn is_generic(&self) -> bool {
+        true
+    }
+
+    fn job(&self, answer: &Answer<'_>, _: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+        let body = answer.body;
         let whole = raw::checked(body)?;
         let settings = &self.settings;
         let status = self.status.find(whole);
@@ -160,44 +192,6 @@ impl Json {
         Ok(operation.snapshot())
     }
 
-    /// The parts of an error that the pointers find.
-    fn found(&self, whole: &RawValue) -> ApiError {
-        let find = |pointer: &Option<Pointer>| {
-            let found = pointer.as_ref().and_then(|pointer| pointer.find(whole));
-            found.map(Verbatim::from).unwrap_or_default()
-        };
-        ApiError {
-            code: find(&self.settings.error_code),
-            title: find(&self.settings.error_title),
-            detail: find(&self.settings.error_detail),
-        }
-    }
-}
-
-impl Dialect for Json {
-    fn name(&self) -> &'static str {
-        "json"
-    }
-
-    fn job_path(&self) -> Option<&'static str> {
-        None
-    }
-
-    fn read(&self, answer: &Answer<'_>, _: Option<&JobId>) -> Reading {
-        match answer.is_success() {
-            true => super::job(self.snapshot(answer.body)),
-            false => super::refusal(answer, &self.error(answer)),
-        }
-    }
-
-    fn status_pointer(&self) -> Option<&Pointer> {
-        Some(&self.status)
-    }
-
-    fn is_generic(&self) -> bool {
-        true
-    }
-
     /// What the pointers find, if there is a code, or else an error of one of the usual forms.
     fn error(&self, answer: &Answer<'_>) -> ErrorWords {
         let found = raw::checked(answer.body)
@@ -205,11 +199,6 @@ impl Dialect for Json {
             .map(|whole| self.found(whole));
         // Gateways send a message alone, too.
         let found = found.filter(|found| found.code != Verbatim::default());
-        let any = || error::any(answer);
-        found
-            .or_else(any)
-            .as_ref()
-            .map(ErrorWords::of)
-            .unwrap_or_default()
+        ErrorWords::of(found.or_else(|| error::any(answer)).as_ref())
     }
 }

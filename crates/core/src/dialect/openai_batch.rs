@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::error::{self, ErrorWords};
 use super::operation::{End, Operation, progress};
 use super::raw::{self, RawObject};
-use super::{Answer, Dialect, Reading, UnusableAnswer};
+use super::{Answer, Dialect, UnusableAnswer};
 use crate::job::JobId;
 use crate::snapshot::{ApiError, Snapshot};
 
@@ -34,28 +34,12 @@ impl Dialect for OpenAiBatch {
         Some("/v1/batches/{id}")
     }
 
-    fn read(&self, answer: &Answer<'_>, expected: Option<&JobId>) -> Reading {
-        match answer.is_success() {
-            true => super::job(self.snapshot(answer.body, expected)),
-            false => super::refusal(answer, &self.error(answer)),
-        }
-    }
-
-    /// `{"error":{"message","type","param","code"}}`; "Invalid URL" is about the route.
-    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
-        let Some(error) = error::nested(answer.body) else {
-            return ErrorWords::default();
-        };
-        let words = ErrorWords::of(&error);
-        ErrorWords {
-            is_verdict: !words.title.starts_with("Invalid URL"),
-            ..words
-        }
-    }
-}
-
-impl OpenAiBatch {
-    fn snapshot(&self, body: &str, expected: Option<&JobId>) -> Result<Snapshot, UnusableAnswer> {
+    fn job(
+        &self,
+        answer: &Answer<'_>,
+        expected: Option<&JobId>,
+    ) -> Result<Snapshot, UnusableAnswer> {
+        let body = answer.body;
         let object = raw::object(body)?;
         if raw::string_of(&object, "object").as_deref() != Some("batch") {
             return Err(UnusableAnswer::NotAJob("its object is not \"batch\""));
@@ -89,6 +73,15 @@ impl OpenAiBatch {
             updated: None,
         };
         Ok(operation.snapshot())
+    }
+
+    /// `{"error":{"message","type","param","code"}}`; "Invalid URL" is about the route.
+    fn error(&self, answer: &Answer<'_>) -> ErrorWords {
+        let words = ErrorWords::of(error::nested(answer.body).as_ref());
+        ErrorWords {
+            is_verdict: words.is_verdict && !words.title.starts_with("Invalid URL"),
+            ..words
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(cursor), 0) FROM even
 macro_rules! page_of_events {
     ($keys:literal) => {
         concat!(
-            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, e.body, substr(
+            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, e.body, iif(?5, substr(
                  CASE e.type
                  WHEN 'job.failed' THEN (
                      SELECT coalesce(nullif(trim(failure ->> 'code'), ''), failure ->> 'kind') FROM jobs
@@ -23,7 +23,7 @@ macro_rules! page_of_events {
                  WHEN 'job.step_changed' THEN (
                      SELECT title || ': ' || to_status FROM transitions
                      WHERE job_id = e.job_id AND seq = e.transition_seq)
-                 ELSE e.step END, 1, 200) AS detail
+                 ELSE e.step END, 1, 200), NULL) AS detail
              FROM (SELECT cursor, sum(bytes) OVER (ORDER BY cursor) - bytes AS before FROM (",
             $keys,
             ")) AS page CROSS JOIN events AS e ON e.cursor = page.cursor
@@ -39,13 +39,13 @@ pub(super) const EVENTS_AFTER: &str = page_of_events!(
 
 pub(super) const EVENTS_OF_TYPE: &str = page_of_events!(
     "SELECT cursor, octet_length(body) AS bytes FROM events
-     WHERE cursor > ?1 AND cursor <= ?2 AND type = ?5 ORDER BY cursor LIMIT ?3"
+     WHERE cursor > ?1 AND cursor <= ?2 AND type = ?6 ORDER BY cursor LIMIT ?3"
 );
 
 /// A job's events have their cursors in the order of their sequence.
 pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
     "SELECT cursor, octet_length(body) AS bytes FROM events
-     WHERE job_id = ?6 AND +cursor > ?1 AND +cursor <= ?2 AND (?5 IS NULL OR type = ?5) ORDER BY sequence LIMIT ?3"
+     WHERE job_id = ?7 AND +cursor > ?1 AND +cursor <= ?2 AND (?6 IS NULL OR type = ?6) ORDER BY sequence LIMIT ?3"
 );
 
 const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
@@ -81,7 +81,8 @@ impl Store {
                     (None, Some(_)) => newest.min(filter.after.saturating_add(WINDOW)),
                     _ => newest,
                 };
-                let page = |sql| query!(sql, filter.after, last, filter.limit, filter.bytes);
+                let (limit, bytes, detail) = (filter.limit, filter.bytes, filter.detail);
+                let page = |sql| query!(sql, filter.after, last, limit, bytes, detail);
                 let query = match (&filter.job, kind) {
                     (Some(job), _) => page(EVENTS_OF_JOB).bind(kind).bind(job.as_str()),
                     (None, Some(_)) => page(EVENTS_OF_TYPE).bind(kind),

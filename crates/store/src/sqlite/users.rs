@@ -10,6 +10,9 @@ use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::user::JobUser;
 
+/// Most jobs of a user that one request for those of a connection goes through.
+const SEARCHED: u32 = 500;
+
 /// Rows of users to whom the job no longer belongs.
 pub(super) const FORGET_USERS: &str = "
     DELETE FROM job_users WHERE (user, created_at, job_id) IN (
@@ -27,14 +30,15 @@ pub(super) const RECORD_USERS: &str = "
 
 /// The remote jobs are read only of rows that fit.
 pub(super) const JOBS_OF_USER: &str = "
-    SELECT j.id, j.created_at, j.resource
+    SELECT j.id, j.created_at, page.is_wanted, iif(page.is_wanted, j.resource, NULL) AS resource
     FROM (
-        SELECT job_id, created_at, sum(bytes) OVER (ORDER BY created_at DESC, job_id DESC) - bytes AS before
+        SELECT job_id, created_at, is_wanted,
+               sum(iif(is_wanted, bytes, 0)) OVER (ORDER BY created_at DESC, job_id DESC) - iif(is_wanted, bytes, 0) AS before
         FROM (
-            SELECT u.job_id, u.created_at, coalesce(octet_length(jobs.resource), 0) AS bytes
+            SELECT u.job_id, u.created_at, coalesce(octet_length(jobs.resource), 0) AS bytes,
+                   ?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(u.connections) WHERE value = ?6) AS is_wanted
             FROM job_users AS u CROSS JOIN jobs ON jobs.id = u.job_id
             WHERE u.user = ?1 AND (u.created_at, u.job_id) < (?2, ?3)
-              AND (?6 IS NULL OR EXISTS (SELECT 1 FROM json_each(u.connections) WHERE value = ?6))
             ORDER BY u.created_at DESC, u.job_id DESC LIMIT ?4
         )
     ) AS page CROSS JOIN jobs AS j ON j.id = page.job_id
@@ -71,26 +75,37 @@ pub(super) async fn record_users<'a>(
 }
 
 impl Store {
-    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more.
+    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more. For
+    /// those of one connection it goes through at most 500 jobs of the user.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage> {
         let after = filter.after.as_ref();
         let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
+        let searched = match filter.connection {
+            Some(_) => SEARCHED,
+            None => filter.limit,
+        };
         // One job more than wanted tells whether there are more.
-        let limit = i64::from(filter.limit) + 1;
+        let limit = i64::from(searched) + 1;
         let (user, connection) = (&filter.user, &filter.connection);
         let query = query!(JOBS_OF_USER, user, at, id, limit, PAGE_BYTES, connection);
         let rows = self.rows(query).await?;
-        let more = rows.len() > filter.limit as usize;
+        let mut more = rows.len() > searched as usize;
         let (mut resources, mut last, mut bytes) = (Vec::new(), None, 0);
-        for row in rows.into_iter().take(filter.limit as usize) {
+        for row in rows.into_iter().take(searched as usize) {
+            if resources.len() >= filter.limit as usize {
+                more = true;
+                break;
+            }
             let r = Reading::new(&row, "jobs", "id");
             last = Some((r.get("created_at")?, r.get("id")?));
-            let resource = r.lossy_text("resource")?.unwrap_or_default();
-            bytes += resource.len();
-            resources.push(resource);
+            if r.get("is_wanted")? {
+                let resource = r.lossy_text("resource")?.unwrap_or_default();
+                bytes += resource.len();
+                resources.push(resource);
+            }
         }
         let more = more || bytes >= PAGE_BYTES as usize;
         Ok(UserPage {
