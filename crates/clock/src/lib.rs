@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use jobtrackd_core::clock_jumps::{ClockJumps, Stability};
-use jobtrackd_core::time::UnixMillis;
+use jobtrackd_core::time::{Monotonic, Now, UnixMillis};
 
 pub use renewed::Renewed;
 
@@ -26,6 +26,9 @@ pub use renewed::Renewed;
 /// Work that waits for a silent peer ends at a deadline of the paused clock, which would never come while that is held.
 /// Loopback sockets and SQLite answer in milliseconds, so work that takes two seconds hangs.
 const HOLD_LIMIT: Duration = Duration::from_secs(2);
+
+/// Stands for moments that are too far away for a timer (a hundred years).
+const FURTHEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The time of day. Clones share the record of its jumps.
 #[derive(Debug, Clone)]
@@ -110,12 +113,33 @@ impl Clock {
         }
     }
 
+    /// One reading of both clocks.
+    #[must_use]
+    pub fn read(&self) -> Now {
+        // Both clocks are read under the lock, so that no later reading is recorded first.
+        let mut clock_jumps = self.clock_jumps.lock();
+        let (elapsed, wall) = (self.origin.elapsed(), self.now());
+        Now {
+            monotonic: Monotonic::default().plus(elapsed),
+            wall,
+            stability: clock_jumps.observe(elapsed, wall),
+        }
+    }
+
+    /// The moment of the monotonic clock as tokio's timers know it.
+    #[must_use]
+    pub fn instant(&self, at: Monotonic) -> Instant {
+        let since = at.since(Monotonic::default());
+        // Timers do not reach further than about 30 years anyway.
+        self.origin
+            .checked_add(since)
+            .unwrap_or_else(|| self.origin + FURTHEST)
+    }
+
     /// Whether the time of day can be relied on now. To be checked before a decision that cannot be undone.
     #[must_use]
     pub fn stability(&self) -> Stability {
-        // Both clocks are read under the lock, so that no later reading is recorded first.
-        let mut clock_jumps = self.clock_jumps.lock();
-        clock_jumps.observe(self.origin.elapsed(), self.now())
+        self.read().stability
     }
 
     /// Awaits `work` and stops paused time meanwhile, as long as new work begins at least every two seconds of real time;

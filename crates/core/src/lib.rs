@@ -49,6 +49,10 @@ pub mod delivery;
 
 pub mod health;
 
+pub mod rows;
+
+pub mod batch;
+
 pub mod signature;
 
 pub mod trace;

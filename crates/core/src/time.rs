@@ -1,10 +1,13 @@
-//! Wall-clock time as it is stored in the database and sent in events.
+//! Time: the wall clock's, as it is stored in the database and sent in events, and the monotonic clock's, which measures
+//! delays.
 
 use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::clock_jumps::Stability;
 
 /// Milliseconds since 1970-01-01T00:00:00Z (docs/tables.md: all times in tables).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,6 +68,44 @@ impl fmt::Display for UnixMillis {
 impl From<Timestamp> for UnixMillis {
     fn from(timestamp: Timestamp) -> Self {
         Self(timestamp.as_millisecond())
+    }
+}
+
+/// A moment of the monotonic clock: nanoseconds since the process began, which setting the wall clock does not change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Monotonic(pub u64);
+
+impl Monotonic {
+    /// This moment plus `delay`; it saturates after 584 years.
+    #[must_use]
+    pub fn plus(self, delay: Duration) -> Self {
+        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// The duration from `earlier` to this moment; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One reading of both clocks: what a state machine knows of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Measures delays.
+    pub monotonic: Monotonic,
+    /// The time of day, which an operator or NTP may set.
+    pub wall: UnixMillis,
+    /// Whether the time of day can be relied on. To be checked before a decision that cannot be undone.
+    pub stability: Stability,
+}
+
+impl Now {
+    /// When the wall clock will show `at`, unless it is set; now, if it shows a later time already.
+    #[must_use]
+    pub fn until(&self, at: UnixMillis) -> Monotonic {
+        self.monotonic.plus(at.since(self.wall))
     }
 }
 

@@ -4,7 +4,7 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
 
-use super::webhooks::WebhookHealth;
+use jobtrackd_core::rows::WebhookHealth;
 
 /// Jobs of one state, and pending deliveries of one webhook, are counted up to this many.
 pub const MOST_COUNTED: u32 = 1_000_000;

@@ -1,49 +1,9 @@
 //! Deliveries and attempts at them.
 
-use std::time::Duration;
-
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
-
-/// A delivery that is due, with all an attempt needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueDelivery {
-    /// The event, sent as `webhook-id`.
-    pub event_id: String,
-    /// Its job.
-    pub job_id: JobId,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Entries of the retry schedule used up.
-    pub retries_used: u32,
-    /// The event's type.
-    pub kind: EventType,
-    /// The exact bytes to send, unless they are more than 16 KiB.
-    pub body: Option<Vec<u8>>,
-    /// When the event happened.
-    pub created_at: UnixMillis,
-    /// When it expires.
-    pub expires_at: Option<UnixMillis>,
-    /// When it is due.
-    pub due: UnixMillis,
-    /// The pauses that the webhook requested at it so far, together.
-    pub paused: Duration,
-    /// Whether an earlier attempt failed.
-    pub failed_before: bool,
-    /// Whether it is a replay.
-    pub is_replay: bool,
-}
-
-/// Deliveries that were read, and those whose rows hold something that this program never writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DueDeliveries {
-    /// In the order of the query.
-    pub deliveries: Vec<DueDelivery>,
-    /// The event of each that cannot be read, and why; from outside.
-    pub unreadable: Vec<(String, String)>,
-}
 
 /// The delivery of one event to one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Jobs: their rows, how they are listed and shown.
 
-use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::{Failure, JobId, JobState};
 use jobtrackd_core::retention::Stage;
+use jobtrackd_core::rows::JobRow;
 use jobtrackd_core::snapshot::{ApiError, StepClass};
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::transition::RecordedChallenge;
@@ -11,44 +11,6 @@ use jobtrackd_core::user::UserId;
 
 use super::deliveries::DeliveryRow;
 use super::events::EventRow;
-
-/// A row of `jobs` as the tracker's loops need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRow {
-    /// Its id.
-    pub id: JobId,
-    /// Where to poll, when not at `/jobs/{id}`.
-    pub url: Option<String>,
-    /// The one webhook that gets its events; `None`: all that subscribe.
-    pub webhook: Option<String>,
-    /// Higher is polled first.
-    pub priority: i64,
-    /// When it expires, if the enqueuer set it.
-    pub deadline_at: Option<UnixMillis>,
-    /// No poll earlier.
-    pub not_before: Option<UnixMillis>,
-    /// Whether the enqueuer asks to end tracking.
-    pub cancel_requested: bool,
-    /// Whether the enqueuer asks for a poll now.
-    pub poll_requested: bool,
-    /// Its state.
-    pub state: JobState,
-    /// The outcomes of its polls so far, as last recorded.
-    pub progress: Progress,
-    /// When it is due for its next poll, as last recorded.
-    pub next_poll_at: Option<UnixMillis>,
-    /// When the row was inserted.
-    pub created_at: UnixMillis,
-}
-
-/// A job and the number it was read by; the next read continues after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobChange {
-    /// The change's or the row's number.
-    pub number: i64,
-    /// The row; `None` when it is gone, or cannot be read (which has been logged).
-    pub job: Option<JobRow>,
-}
 
 /// A job to insert. The schema says what is allowed.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,6 @@
 //! [`Store`] is one SQLite file. Each module here says what its verbs take and return; the file of the same name under
 //! `sqlite` has the verbs and their statements. A conformance suite (`tests/it/store/`) runs every verb.
 
-mod batch;
 mod counts;
 mod deliveries;
 mod error;
@@ -19,21 +18,23 @@ mod undelivered;
 mod upstreams;
 mod users;
 mod watch;
-mod webhooks;
 
 use std::time::Duration;
 
-pub use batch::{Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Undelivered};
 pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
-pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery};
+pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use error::{OLDEST_SQLITE, Result, StoreError};
 pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
 pub use health::JobsHealth;
 pub use jobs::{
-    Enqueued, JobChallenge, JobChange, JobDetail, JobFilter, JobPage, JobResource, JobRow,
-    JobSummary, NewJob, StepRow, TransitionRow,
+    Enqueued, JobChallenge, JobDetail, JobFilter, JobPage, JobResource, JobSummary, NewJob,
+    StepRow, TransitionRow,
+};
+pub use jobtrackd_core::batch::{
+    Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Undelivered,
 };
 pub use jobtrackd_core::delivery::Attempt;
+pub use jobtrackd_core::rows::{DueDeliveries, DueDelivery, JobChange, JobRow, WebhookHealth};
 pub use jobtrackd_core::shortage::Shortage;
 pub use prune::{Prunable, Prune, Pruned};
 pub use replay::{Replay, ReplayFilter, ReplayPage};
@@ -47,7 +48,6 @@ pub use undelivered::{MOST_WAITING, Page, Unconfigured, Unwanted};
 pub use upstreams::Resumed;
 pub use users::{UserFilter, UserPage};
 pub use watch::{DeliveryCounts, JobProgress, Overview};
-pub use webhooks::WebhookHealth;
 
 /// Pause before a read that found the database busy is tried again.
 const READ_RETRY: Duration = Duration::from_millis(500);

@@ -1,16 +1,16 @@
-//! What one transaction records.
+//! What one transaction records, and what it did.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use jobtrackd_core::cadence::Progress;
-use jobtrackd_core::delivery::{AfterAttempt, Attempt, WebhookName};
-use jobtrackd_core::job::JobId;
-use jobtrackd_core::observe::Observation;
-use jobtrackd_core::time::UnixMillis;
 use serde::Serialize;
 
-use super::webhooks::WebhookHealth;
+use super::cadence::Progress;
+use super::delivery::{AfterAttempt, Attempt, WebhookName};
+use super::job::JobId;
+use super::observe::Observation;
+use super::rows::WebhookHealth;
+use super::time::UnixMillis;
 
 /// Many jobs' changes, recorded together. Holds at most one observation per job. Of the attempts at one delivery only the
 /// one with the next number is recorded.
