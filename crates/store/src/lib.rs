@@ -16,6 +16,10 @@ mod health;
 mod intake;
 mod jobs;
 mod list;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+#[cfg(any(test, feature = "testing"))]
+mod outsider;
 mod prune;
 mod replay;
 pub mod sqlite;
@@ -48,6 +52,8 @@ pub use jobtrackd_core::delivery::Attempt;
 pub use jobtrackd_core::rows::{DueDeliveries, DueDelivery, JobChange, JobRow, WebhookHealth};
 pub use jobtrackd_core::shortage::Shortage;
 pub use list::Lists;
+#[cfg(any(test, feature = "testing"))]
+pub use outsider::{JobUpdate, Outsider};
 pub use prune::{Prunable, Prune, Pruned, Retention};
 pub use replay::{Replay, ReplayFilter, ReplayPage, Replays};
 pub use sqlite::Store;
