@@ -19,7 +19,7 @@ use crate::core::observe::{Evidence, Observation, is_stale, observe};
 use crate::core::poll::{Poll, PollOutcome};
 use crate::core::snapshot::Snapshot;
 use crate::core::time::UnixMillis;
-use crate::store::{Recordable, ScheduleUpdate, Store, StoreError, patiently};
+use crate::store::{Jobs as _, Recordable, ScheduleUpdate, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};

@@ -23,7 +23,7 @@ use crate::core::event::Subscriptions;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
-use crate::store::{Store, StoreError};
+use crate::store::{Jobs as _, Store, StoreError};
 use crate::upstream::Upstream;
 use crate::upstream::gate::GateState;
 use crate::writer::{Recorder, Writable};

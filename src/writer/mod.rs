@@ -21,8 +21,8 @@ use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
-    Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store, StoreError,
-    Undelivered,
+    Batch, Commits as _, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
+    StoreError, Undelivered,
 };
 use crate::telemetry;
 use batching::{MAX_BATCH, Transaction, Waiting, gather};
