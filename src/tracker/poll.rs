@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Jitter};
 use crate::core::job::Failure;
-use crate::core::machines::poll::{Finished, Input, Machine, Recorded, Settings, Step, Task, Work};
+use crate::core::machines::poll::{Finished, Input, Machine, Recorded, Step, Task, Work};
 use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
 use crate::store::{Recordable, Store, StoreError, patiently};
@@ -126,7 +126,10 @@ impl Context {
         created_at: UnixMillis,
     ) -> Result<Recorded, PollError> {
         let observation = &recordable.observation;
-        let (id, polls) = (&observation.job_id.clone(), recordable.schedule.progress.polls);
+        let (id, polls) = (
+            &observation.job_id.clone(),
+            recordable.schedule.progress.polls,
+        );
         self.unknown_words.log(id, observation);
         let summary = Summary::of(observation, created_at);
         let recorded = self.recorder.observed(recordable).await?;

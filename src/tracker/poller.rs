@@ -170,7 +170,7 @@ impl Poller {
         let is_writable = *self.writable.borrow_and_update() == Writable::Yes;
         self.handle(Input::Writable(is_writable));
         let now = self.context.clock.read();
-        upstream.limit(|gate, budget| self.machine.advance(now, gate, budget));
+        upstream.with_limits(|gate, budget| self.machine.advance(now, gate, budget));
         self.carry_out().await?;
         self.show();
         let wake_at = self.context.clock.instant(self.machine.wake_at(now));
@@ -228,7 +228,7 @@ impl Poller {
             ..
         } = &*self.context;
         let (now, mut random) = (clock.read(), || jitter.fraction());
-        upstream.limit(|gate, _| self.machine.handle(input, now, gate, &mut random));
+        upstream.with_limits(|gate, _| self.machine.handle(input, now, gate, &mut random));
     }
 
     async fn carry_out(&mut self) -> Result<(), PollerError> {

@@ -1,27 +1,23 @@
 //! Texts of the API and about it, made fit for people: cut, escaped, without secrets.
 
 use super::authorization::Authorization;
-use crate::core::text::{cut, printable};
-
-/// Longest text that [`presentable`] returns, in characters.
-pub(super) const MAX_DETAIL: usize = 200;
+use crate::core::text::one_line;
 
 /// Most of a body that is searched for an error, in bytes; a larger body has none.
 pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// One line for people: control characters escaped, at most [`MAX_DETAIL`] characters, and `***` for what is secret in the
-/// header that was sent.
+/// [`one_line`] for people, with `***` for what is secret in the header that was sent.
 pub(super) fn presentable(text: &str, authorization: Option<&Authorization>) -> String {
-    let escaped = match authorization {
-        Some(authorization) => printable(&authorization.cleared(text), MAX_DETAIL),
-        None => printable(text, MAX_DETAIL),
-    };
-    cut(escaped, MAX_DETAIL)
+    match authorization {
+        Some(authorization) => one_line(&authorization.cleared(text)),
+        None => one_line(text),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::text::MAX_DETAIL;
 
     #[test]
     fn a_presentable_text_is_short_escaped_and_without_secrets() {

@@ -13,9 +13,12 @@ use super::gate::Gate;
 use super::http::{Answer, Http};
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::RefusedUrl;
-use super::token::{Attribution, Token, TokenError, Tokens};
+use super::token::{Token, TokenError, Tokens};
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
+use crate::core::machines::attribution::Attribution;
+use crate::core::machines::reading::{Meaning, TokenTries};
+use crate::core::machines::{budget, gate};
 use crate::core::user::UserId;
 use crate::sockets::Sockets;
 
@@ -42,13 +45,13 @@ impl Unmatched {
     /// From this number on it is reported.
     const MOST: u32 = 10;
 
-    pub(super) fn note(&self, found: bool) {
-        if !found {
+    pub(super) fn note(&self, poll: &Meaning) {
+        if poll.is_unmatched {
             let more = |answers: u32| Some(answers.saturating_add(1));
             let _ = self
                 .answers
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        } else if self.answers.load(Ordering::Relaxed) > 0 {
+        } else if poll.is_good() && self.answers.load(Ordering::Relaxed) > 0 {
             self.answers.store(0, Ordering::Relaxed);
         }
     }
@@ -59,8 +62,8 @@ pub(super) struct Answered {
     pub(super) answer: Answer,
     /// The token it was sent with.
     pub(super) token: Token,
-    /// The token that was refused first, and what that was attributed to.
-    pub(super) refused: Option<(Token, Attribution)>,
+    /// The tokens that were refused before.
+    pub(super) tries: TokenTries,
 }
 
 impl Upstream {
@@ -82,8 +85,8 @@ impl Upstream {
         Ok(Self(Arc::new(Inner {
             http,
             tokens,
-            gate: Gate::new(clock, jitter, settings.max_retry_after),
-            budget: Budget::new(settings.requests_per_second),
+            gate: Gate::new(clock.clone(), jitter, settings.max_retry_after),
+            budget: Budget::new(clock, settings.requests_per_second),
             memory,
             unmatched: Unmatched::default(),
         })))
@@ -150,6 +153,12 @@ impl Upstream {
     pub fn budget(&self) -> &Budget {
         &self.0.budget
     }
+
+    /// Decides by the gate and the budget, which nothing else changes meanwhile.
+    pub fn with_limits<T>(&self, decide: impl FnOnce(&gate::Gate, &mut budget::Budget) -> T) -> T {
+        let Inner { gate, budget, .. } = &*self.0;
+        gate.read(|gate| budget.with(|budget| decide(gate, budget)))
+    }
 }
 
 impl Inner {
@@ -165,21 +174,17 @@ impl Inner {
         E: From<TokenError>,
         Sent: Future<Output = Result<Answer, E>>,
     {
-        let mut refused = None;
+        let mut tries = TokenTries::default();
         loop {
             let token = self.tokens.get(user, &self.http).await?;
             let answer = send(token.clone()).await?;
-            if answer.refuses_token() && refused.is_none() {
-                let attribution = attribute(&token);
-                refused = Some((token.clone(), attribution));
-                if attribution == Attribution::Token {
-                    continue;
-                }
+            if answer.refuses_token() && tries.refused(token.generation, || attribute(&token)) {
+                continue;
             }
             return Ok(Answered {
                 answer,
                 token,
-                refused,
+                tries,
             });
         }
     }

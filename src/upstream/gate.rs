@@ -1,10 +1,4 @@
-//! When no polls are started at all, and whether the upstream accepts our credentials.
-
-mod closure;
-
-mod throttle;
-
-mod machine;
+//! The gate, shared by all polls: its state is read, changed and logged here.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,24 +7,35 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use closure::{Credentials, GateReason, GateReasonKind, GateState};
-use closure::{Moment, Ticket};
-use machine::{Episodes, Machine};
-pub(super) use machine::{PollEnd, Signal};
-
 use crate::clock::{Clock, Jitter};
 use crate::core::job::JobId;
+use crate::core::machines::gate::{self, Episodes, PollEnd, Ticket};
+pub use crate::core::machines::gate::{Credentials, GateReason, GateReasonKind};
 use crate::core::recurring::{Recurring, Report};
-use crate::core::time::millis;
+use crate::core::time::{Now, millis};
 
-/// The gate, shared by all polls.
+/// The gate ([`gate::Gate`]).
 #[derive(Debug)]
 pub struct Gate {
     clock: Clock,
     jitter: Jitter,
-    machine: Mutex<Machine>,
+    machine: Mutex<gate::Gate>,
     logged: Mutex<Logged>,
     changes: watch::Sender<()>,
+}
+
+/// Whether polls may be started; times are those of timers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateState {
+    /// Yes.
+    Open,
+    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`] resolves when it moves earlier or later.
+    Closed {
+        /// When it opens.
+        until: Instant,
+        /// Why it is closed.
+        reason: GateReason,
+    },
 }
 
 impl Gate {
@@ -38,7 +43,7 @@ impl Gate {
         Self {
             clock,
             jitter,
-            machine: Mutex::new(Machine::new(most)),
+            machine: Mutex::new(gate::Gate::new(most)),
             logged: Mutex::default(),
             changes: watch::Sender::new(()),
         }
@@ -47,32 +52,38 @@ impl Gate {
     /// Whether a poll may be started at `now`.
     #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
-        self.machine.lock().state(now)
+        match self.machine.lock().state(self.clock.moment(now)) {
+            gate::GateState::Open => GateState::Open,
+            gate::GateState::Closed { until, reason } => GateState::Closed {
+                until: self.clock.instant(until),
+                reason,
+            },
+        }
     }
 
-    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. At most one poll should be
-    /// in flight then, so that an upstream that still refuses gets one request, not one for each job.
+    /// Whether the next poll is on trial ([`gate::Gate::on_trial`]).
     #[must_use]
     pub fn on_trial(&self, now: Instant) -> bool {
-        self.machine.lock().on_trial(now)
+        self.machine.lock().on_trial(self.clock.moment(now))
     }
 
     /// The only job that was throttled, if any: the poll on trial should be of another, to see whether all are.
     #[must_use]
     pub fn suspect(&self) -> Option<JobId> {
-        self.machine.lock().throttling().alone().cloned()
+        self.machine.lock().suspect().cloned()
     }
 
     /// Until when all polls wait because the upstream asked for it.
     #[must_use]
     pub fn pause(&self, now: Instant) -> Option<Instant> {
-        self.machine.lock().throttling().pause(now)
+        let until = self.machine.lock().pause(self.clock.moment(now))?;
+        Some(self.clock.instant(until))
     }
 
     /// Whether the upstream throttles us, as far as the latest answer says.
     #[must_use]
     pub fn is_throttled(&self) -> bool {
-        self.machine.lock().throttling().closure().is_some()
+        self.machine.lock().is_throttled()
     }
 
     /// Whether the upstream accepts our credentials.
@@ -84,7 +95,8 @@ impl Gate {
     /// One sentence for everything that is wrong with the upstream now; empty when all is well.
     #[must_use]
     pub fn degraded(&self) -> Vec<String> {
-        self.machine.lock().degraded(Instant::now())
+        let now = self.clock.monotonic();
+        self.machine.lock().degraded(now, for_people)
     }
 
     /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the
@@ -99,8 +111,7 @@ impl Gate {
         }
     }
 
-    /// Whether the upstream gives no usable answers: none or 5xx to three polls in a row, or to three different jobs what is
-    /// not the job, while no job was read.
+    /// Whether the upstream gives no usable answers ([`gate::Gate::is_down`]).
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.machine.lock().is_down()
@@ -113,40 +124,48 @@ impl Gate {
 
     /// To be called when a poll is over.
     pub(super) fn note(&self, poll: &PollEnd<'_>) {
-        self.change(|machine, moment| machine.note(poll, moment));
+        self.change(|machine, now, random| machine.note(poll, now, random));
     }
 
     /// Closes it for this long, as the upstream asked earlier.
     pub(super) fn pause_for(&self, left: Duration) {
-        self.change(|machine, moment| machine.pause_until(moment.now + left));
+        self.change(|machine, now, _| machine.pause_until(now.monotonic.plus(left)));
     }
 
     /// Opens it, unless our credentials are refused.
     pub(super) fn resume(&self) {
-        self.change(|machine, _| machine.resume());
+        self.change(|machine, _, _| machine.resume());
     }
 
-    fn change(&self, change: impl FnOnce(&mut Machine, &Moment)) {
-        let moment = Moment {
-            now: Instant::now(),
-            time_of_day: self.clock.now(),
-            random: self.jitter.fraction(),
-        };
+    /// Reads it while nothing changes it.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&gate::Gate) -> T) -> T {
+        read(&self.machine.lock())
+    }
+
+    /// Changes it; logs what that began and ended, and wakes those who wait for it.
+    fn change(&self, change: impl FnOnce(&mut gate::Gate, Now, f64)) {
+        let (now, random) = (self.clock.read(), self.jitter.fraction());
         // Held to the end, so that the log has the order of the changes.
         let mut logged = self.logged.lock();
-        let (episodes, changed) = {
+        let (changed, episodes) = {
             let mut machine = self.machine.lock();
             let state =
-                |machine: &Machine| (machine.state(moment.now), machine.on_trial(moment.now));
+                |gate: &gate::Gate| (gate.state(now.monotonic), gate.on_trial(now.monotonic));
             let before = state(&machine);
-            change(&mut machine, &moment);
-            (machine.episodes(), before != state(&machine))
+            change(&mut machine, now, random);
+            (before != state(&machine), machine.episodes())
         };
         if changed {
             self.changes.send_replace(());
         }
-        logged.log(&episodes, &moment);
+        logged.log(&episodes, now);
     }
+}
+
+/// A duration for people, in whole seconds, rounded up.
+fn for_people(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
 /// What has been logged.
@@ -160,8 +179,8 @@ struct Logged {
 
 impl Logged {
     /// Logs what began and what ended since the last call.
-    fn log(&mut self, episodes: &Episodes, moment: &Moment) {
-        let time = moment.time_of_day;
+    fn log(&mut self, episodes: &Episodes, now: Now) {
+        let time = now.wall;
         for (logged, closure) in [
             (&mut self.throttled, &episodes.throttled),
             (&mut self.unauthorized, &episodes.unauthorized),
@@ -171,7 +190,7 @@ impl Logged {
                 (Some(Report::Begun(kind)), Some(closure)) => tracing::warn!(
                     reason = kind.as_str(),
                     error = closure.reason.detail,
-                    retry_in_ms = millis(closure.until.saturating_duration_since(moment.now)),
+                    retry_in_ms = millis(closure.until.since(now.monotonic)),
                     "{}: no polls until then",
                     kind.sentence()
                 ),
@@ -200,6 +219,23 @@ impl Logged {
                 Some(Report::Ended(())) => tracing::info!("{ended}"),
                 None => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_shown_in_whole_seconds_rounded_up() {
+        for (millis, shown) in [
+            (1000, "1s"),
+            (1001, "2s"),
+            (89_500, "1m 30s"),
+            (3_600_000, "1h"),
+        ] {
+            assert_eq!(for_people(Duration::from_millis(millis)), shown);
         }
     }
 }

@@ -17,6 +17,7 @@ use super::oauth_error::OAuthError;
 use super::settings::{OAuthClient, UpstreamError};
 use super::target::Base;
 use crate::core::dialect::ErrorWords;
+use crate::core::machines::reading::Refusal;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 use crate::core::user::UserId;
@@ -199,11 +200,13 @@ impl GrantRequest {
         let request = || self.request(form);
         let sent = http.send_when_possible(request, Some(&self.authorization), ANSWER, None);
         match sent.await {
-            Ok(answer) if answer.is_success() => self.granted(&answer.body),
-            Ok(answer) => Err(match self.endpoint {
-                Endpoint::Basiq => meaning(answer),
-                Endpoint::OAuth2 => self.oauth_meaning(answer),
-            }),
+            Ok(mut answer) => match answer.refusal.take() {
+                None => self.granted(&answer.body),
+                Some(refusal) => Err(match self.endpoint {
+                    Endpoint::Basiq => meaning(&answer, refusal),
+                    Endpoint::OAuth2 => self.oauth_meaning(&answer, refusal),
+                }),
+            },
             Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
             Err(NoAnswer::Short(shortage)) => Err(TokenTrouble::Unavailable(Trouble {
                 class: TroubleClass::Connect,
@@ -235,15 +238,15 @@ impl GrantRequest {
         })
     }
 
-    fn oauth_meaning(&self, answer: Answer) -> TokenTrouble {
+    fn oauth_meaning(&self, answer: &Answer, refusal: Refusal) -> TokenTrouble {
         let error = OAuthError::read(&answer.body);
         let detail = error.as_ref().map_or_else(
-            || answer.detail.clone(),
+            || refusal.detail.clone(),
             |error| presentable(&error.line(answer.status), Some(&self.authorization)),
         );
         let refuses = error.as_ref().is_some_and(OAuthError::refuses);
         match answer.status {
-            _ if answer.throttles() => TokenTrouble::Throttled {
+            _ if refusal.throttles() => TokenTrouble::Throttled {
                 detail,
                 retry_after: answer.retry_after,
             },
@@ -253,7 +256,7 @@ impl GrantRequest {
                 class: TroubleClass::Status,
                 detail,
             }),
-            _ => TokenTrouble::Unavailable(answer.into_trouble()),
+            _ => TokenTrouble::Unavailable(refusal.into_trouble(answer.status)),
         }
     }
 }
@@ -268,18 +271,18 @@ fn form(fields: &[(&str, &str)]) -> String {
     form.extend_pairs(fields).finish()
 }
 
-fn meaning(answer: Answer) -> TokenTrouble {
-    let detail = answer.detail.clone();
+fn meaning(answer: &Answer, refusal: Refusal) -> TokenTrouble {
+    let detail = refusal.detail.clone();
     match answer.status {
-        403 if is_too_many(&answer.error) => TokenTrouble::TooMany { detail },
-        _ if answer.throttles() => TokenTrouble::Throttled {
+        403 if is_too_many(&refusal.error) => TokenTrouble::TooMany { detail },
+        _ if refusal.throttles() => TokenTrouble::Throttled {
             detail,
             retry_after: answer.retry_after,
         },
         401 => TokenTrouble::Refused { detail },
         // A proxy's page, or a path that is not the API's, says nothing about the key.
-        400 | 403 | 404 if answer.error.is_verdict => TokenTrouble::Refused { detail },
-        _ => TokenTrouble::Unavailable(answer.into_trouble()),
+        400 | 403 | 404 if refusal.error.is_verdict => TokenTrouble::Refused { detail },
+        _ => TokenTrouble::Unavailable(refusal.into_trouble(answer.status)),
     }
 }
 

@@ -3,9 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,8 +14,8 @@ use super::reading::{Reading, trouble_of};
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::{Base, RefusedUrl};
 use crate::clock::{Clock, Renewed};
-use crate::core::backoff::parse_retry_after;
-use crate::core::dialect::{self, Dialect, ErrorWords, Reading as Meaning};
+use crate::core::dialect::{self, Dialect};
+use crate::core::machines::reading::{Refusal, retry_after};
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 use crate::core::time::UnixMillis;
@@ -37,7 +35,7 @@ pub(super) struct Http {
     pub(super) dialect: Arc<dyn Dialect>,
     pub(super) timeout: Duration,
     pub(super) max_retry_after: Duration,
-    clock: Clock,
+    pub(super) clock: Clock,
     clock_ahead: OnceLock<i64>,
     pub(super) sockets: Sockets,
 }
@@ -51,11 +49,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// The memory of the body, unless it is small.
     pub(super) memory: Option<Reservation>,
-    /// What it means, and the API's own words, of another status than 2xx.
-    pub(super) meaning: Option<Meaning>,
-    pub(super) error: ErrorWords,
-    /// The same with the status, for people.
-    pub(super) detail: String,
+    /// What it means, unless it is a 2xx; with a detail that is fit for people.
+    pub(super) refusal: Option<Refusal>,
     /// What the `Retry-After` of a 4xx or 5xx, and of a 2xx where the dialect heeds it, asked for, when it can be read;
     /// within `upstream.max_retry_after`.
     pub(super) retry_after: Option<Duration>,
@@ -162,13 +157,15 @@ impl Http {
         }
         let mut sent = self.exchange(request, limits, memory).await;
         match &mut sent {
-            Ok(answer) if !answer.is_success() => {
-                answer.detail = presentable(&answer.line(), authorization);
+            Ok(answer) => {
+                if let Some(refusal) = &mut answer.refusal {
+                    refusal.detail = presentable(&refusal.detail, authorization);
+                }
             }
             Err(NoAnswer::Trouble(trouble)) => {
                 trouble.detail = presentable(&trouble.detail, authorization);
             }
-            _ => {}
+            Err(NoAnswer::Short(_)) => {}
         }
         sent
     }
@@ -197,10 +194,8 @@ impl Http {
         }
         if !answer.is_success() {
             let text = text_of(&answer.body);
-            let read = answer.as_read(&text);
-            let error = self.dialect.error(&read);
-            answer.meaning = Some(self.dialect.refusal(&read, &error));
-            answer.error = error;
+            let refusal = Refusal::of(&*self.dialect, &answer.as_read(&text));
+            answer.refusal = Some(refusal);
         }
         Ok(answer)
     }
@@ -269,27 +264,16 @@ impl Http {
     }
 
     fn head(&self, response: &mut Response) -> Answer {
-        let status = response.status();
+        let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
-        let waits = match status.as_u16() {
-            400.. => true,
-            200..300 => self.dialect.heeds_retry_after(),
-            _ => false,
-        };
-        let retry_after = waits.then(|| {
-            let values = headers.get_all(RETRY_AFTER).into_iter();
-            let values = values.filter_map(|value| value.to_str().ok());
-            parse_retry_after(values, self.clock.now(), self.max_retry_after)
-        });
+        let (dialect, now) = (&*self.dialect, self.clock.now());
         Answer {
-            status: status.as_u16(),
+            retry_after: retry_after(dialect, status, &headers, now, self.max_retry_after),
+            status,
             headers,
             body: Vec::new(),
             memory: None,
-            meaning: None,
-            error: ErrorWords::default(),
-            detail: String::new(),
-            retry_after: retry_after.flatten(),
+            refusal: None,
         }
     }
 
@@ -345,12 +329,7 @@ impl Answer {
 
     /// Whether another token may be accepted.
     pub(super) fn refuses_token(&self) -> bool {
-        self.meaning == Some(Meaning::TokenRefused)
-    }
-
-    /// Whether it asks for fewer requests.
-    pub(super) fn throttles(&self) -> bool {
-        self.meaning == Some(Meaning::Throttled)
+        self.refusal.as_ref().is_some_and(Refusal::refuses_token)
     }
 
     /// As a dialect reads it, with the text of its body.
@@ -360,35 +339,6 @@ impl Answer {
             headers: &self.headers,
             retry_after: self.retry_after,
             body,
-        }
-    }
-
-    /// The trouble this answer is, when its status means nothing more.
-    pub(super) fn into_trouble(self) -> Trouble {
-        Trouble {
-            class: match self.status {
-                300..400 => TroubleClass::Redirect,
-                400 | 404 | 410 => TroubleClass::Foreign,
-                _ => TroubleClass::Status,
-            },
-            detail: self.detail,
-        }
-    }
-
-    /// The status and the API's error, not yet cut or cleared of secrets.
-    fn line(&self) -> String {
-        let line = self.error.line(self.status);
-        match self.status {
-            300..400 => {
-                let to = self.headers.get(LOCATION).and_then(|to| to.to_str().ok());
-                let to = to.and_then(|to| to.split(['?', '#']).next());
-                let to = to.unwrap_or("nowhere");
-                format!("HTTP {}, a redirect to {to}, not followed", self.status)
-            }
-            400 | 404 | 410 if !self.error.is_verdict && self.error.code.is_empty() => {
-                format!("{line}, not in the API's own words")
-            }
-            _ => line,
         }
     }
 }

@@ -10,8 +10,6 @@ pub mod target;
 
 mod settings;
 
-mod pauses;
-
 pub mod gate;
 
 pub mod budget;

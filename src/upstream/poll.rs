@@ -1,25 +1,20 @@
-//! One poll: from a job's URL to what the answer means, for the job and for all others.
+//! One poll: its requests are sent, memory is reserved for the answer, and what it means is reported to the gate.
 
-use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use reqwest::header::LOCATION;
 use reqwest::{Method, Request};
 use url::Url;
 
-use super::api_error::{MAX_ERROR_BODY, presentable};
+use super::api_error::MAX_ERROR_BODY;
 use super::client::{Answered, Inner, Upstream};
-use super::gate::{PollEnd, Signal};
 use super::grant::TokenTrouble;
 use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
-use super::token::{Attribution, Token, TokenError};
-use crate::core::dialect::{Reading, UnusableAnswer};
+use super::token::{Token, TokenError};
 use crate::core::job::JobId;
-use crate::core::poll::{MAX_BODY, MAX_TEXT, Poll, PollOutcome, Trouble, TroubleClass};
-use crate::core::snapshot::Snapshot;
+use crate::core::machines::gate::PollEnd;
+use crate::core::machines::reading::{Meaning, Polled, hash_of};
+use crate::core::poll::{MAX_BODY, Poll};
 use crate::core::text::text_of;
 use crate::memory::Reservation;
 
@@ -36,16 +31,19 @@ pub struct PollRequest<'a> {
     pub known: Option<u64>,
 }
 
-/// A poll that is over, and what it says about the upstream.
-struct Finished {
-    outcome: PollOutcome,
-    signal: Signal,
-    /// What was wrong, in one line for people.
-    detail: String,
-    /// Of a 4xx or 5xx.
-    retry_after: Option<Duration>,
-    /// For what follows from a job that was read.
-    memory: Option<Reservation>,
+/// A poll that is over, and the memory for what follows from a job that was read.
+type Finished = (Meaning, Option<Reservation>);
+
+/// Why a poll ended without an answer.
+enum NotAnswered {
+    NoToken(TokenError),
+    Over(Meaning),
+}
+
+impl From<TokenError> for NotAnswered {
+    fn from(error: TokenError) -> Self {
+        Self::NoToken(error)
+    }
 }
 
 impl Upstream {
@@ -68,49 +66,40 @@ impl Upstream {
         let inner = &self.0;
         let ticket = inner.gate.begin();
         let finished = inner.poll(request, requests).await;
-        let finished = finished.unwrap_or_else(|finished| finished);
+        let (meaning, memory) = finished.unwrap_or_else(|error| (inner.unanswered(error), None));
+        meaning.note(request.job, &mut inner.tokens.reads());
+        inner.unmatched.note(&meaning);
         inner.gate.note(&PollEnd {
             ticket,
             job: request.job,
-            signal: finished.signal,
-            detail: &finished.detail,
+            signal: meaning.signal,
+            detail: &meaning.detail,
         });
         let poll = Poll {
-            outcome: finished.outcome,
-            retry_after: finished.retry_after,
+            outcome: meaning.outcome,
+            retry_after: meaning.retry_after,
             requests: requests.load(Ordering::Relaxed),
         };
-        (poll, finished.memory)
+        (poll, memory)
     }
 }
 
 impl Inner {
-    /// The error is a poll that ended without an answer.
     async fn poll(
         &self,
         request: &PollRequest<'_>,
         requests: &AtomicU32,
-    ) -> Result<Finished, Finished> {
+    ) -> Result<Finished, NotAnswered> {
         if !self.http.base.owns(request.url) {
-            let detail = RefusedUrl::OtherOrigin.to_string();
-            let rejected = PollOutcome::Rejected { detail };
-            return Err(Finished::new(rejected, Signal::Nothing, String::new()));
+            let refused = Meaning::no_target(RefusedUrl::OtherOrigin.to_string());
+            return Err(NotAnswered::Over(refused));
         }
         let answered = self.send_with_token(
             None,
             |token| self.get(request, token, requests),
             |token| self.tokens.refused(token, request.job),
         );
-        let mut answered = answered.await?;
-        Ok(match answered.answer.meaning.take() {
-            None => self.read(request, answered).await,
-            Some(Reading::Job(snapshot)) => {
-                let hash = hash_of(&answered.answer);
-                self.job(request, answered, Some(*snapshot), hash)
-            }
-            Some(Reading::TokenRefused) => self.refused(request, answered),
-            Some(meaning) => self.meaning(&meaning, answered),
-        })
+        Ok(self.read(request, answered.await?).await)
     }
 
     async fn get(
@@ -118,7 +107,7 @@ impl Inner {
         request: &PollRequest<'_>,
         token: Token,
         requests: &AtomicU32,
-    ) -> Result<Answer, Finished> {
+    ) -> Result<Answer, NotAnswered> {
         // The caller has taken the first one from the budget.
         if requests.load(Ordering::Relaxed) > 0 {
             self.budget.take().await;
@@ -136,185 +125,58 @@ impl Inner {
         };
         match self.http.send(get, authorization, limits, memory).await {
             Ok(answer) => Ok(answer),
-            Err(NoAnswer::Trouble(trouble)) => Err(Finished::trouble(trouble)),
+            Err(NoAnswer::Trouble(trouble)) => Err(NotAnswered::Over(Meaning::trouble(trouble))),
             Err(NoAnswer::Short(shortage)) => {
                 requests.fetch_sub(1, Ordering::Relaxed);
                 // The caller may poll again at once.
                 self.http.sockets.wait(shortage).await;
-                let detail = shortage.to_string();
-                let not_sent = PollOutcome::NotSent { detail };
-                Err(Finished::new(not_sent, Signal::Nothing, String::new()))
+                let not_sent = Meaning::not_sent(shortage.to_string());
+                Err(NotAnswered::Over(not_sent))
             }
         }
     }
 
-    /// 401, or 403 that says the token has expired.
-    fn refused(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
-        let (answer, token) = (answered.answer, answered.token);
-        let (status, detail) = (answer.status, answer.detail);
-        let attribution = match answered.refused {
-            Some((first, Attribution::Token)) => {
-                self.tokens.refused_again(&first, &token, request.job)
-            }
-            Some((_, attribution)) => attribution,
-            None => Attribution::Credentials,
+    /// Reads an answer; a success that is not known yet once there is memory for all that follows from it.
+    async fn read(&self, request: &PollRequest<'_>, answered: Answered) -> Finished {
+        let Answered {
+            mut answer,
+            token,
+            tries,
+        } = answered;
+        let polled = Polled {
+            dialect: &*self.http.dialect,
+            job: request.job,
+            expected: request.expected,
+            known: request.known,
+            generation: token.generation,
+            tries,
         };
-        let line = detail.clone();
-        let (outcome, signal) = match attribution {
-            Attribution::Job => (PollOutcome::Forbidden { status, detail }, Signal::Unusable),
-            Attribution::Token | Attribution::Credentials => {
-                let generation = token.generation;
-                let refused = PollOutcome::CredentialsRefused { detail };
-                (refused, Signal::Refused { generation })
-            }
-        };
-        Finished {
-            retry_after: answer.retry_after,
-            ..Finished::new(outcome, signal, line)
+        let hash = hash_of(answer.status, &answer.headers, &answer.body);
+        let (status, retry_after) = (answer.status, answer.retry_after);
+        if let Some(refusal) = answer.refusal.take() {
+            let reads = &mut self.tokens.reads();
+            let meaning = polled.refusal(refusal, status, retry_after, hash, reads);
+            return (meaning, None);
         }
-    }
-
-    /// Reads a 2xx: only the job itself, or the same body as last time, is a good answer.
-    async fn read(&self, request: &PollRequest<'_>, mut answered: Answered) -> Finished {
-        let answer = &mut answered.answer;
-        let hash = hash_of(answer);
-        if request.known == Some(hash) {
-            return self.job(request, answered, None, hash);
+        if let Some(unchanged) = polled.unchanged(hash, retry_after) {
+            return (unchanged, None);
         }
         let memory = self.memory.for_what_follows(&answer.body).await;
         drop(answer.memory.take());
-        let mut text = text_of(&answer.body);
-        let unusable = |class, detail| Finished::trouble(Trouble { class, detail });
-        if text.len() > MAX_TEXT && !self.http.dialect.needs_body() {
-            text = Cow::Borrowed("");
-        }
-        if text.len() > MAX_TEXT {
-            let detail = format!("a text above {} KiB", MAX_TEXT >> 10);
-            return unusable(TroubleClass::TooLarge, detail);
-        }
-        let read = answer.as_read(&text);
-        let error = match self.http.dialect.job(&read, request.expected) {
-            Ok(snapshot) => {
-                let finished = self.job(request, answered, Some(snapshot), hash);
-                return Finished {
-                    memory: Some(memory),
-                    ..finished
-                };
+        let text = text_of(&answer.body);
+        let meaning = polled.success(&answer.as_read(&text), hash);
+        let memory = meaning.is_good().then_some(memory);
+        (meaning, memory)
+    }
+
+    fn unanswered(&self, error: NotAnswered) -> Meaning {
+        match error {
+            NotAnswered::Over(meaning) => meaning,
+            NotAnswered::NoToken(error) => {
+                let retry_at = self.http.clock.moment(error.retry_at);
+                let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
+                Meaning::no_token(&error.to_string(), retry_at, refused)
             }
-            Err(error) => error,
-        };
-        if matches!(error, UnusableAnswer::NoStatus(_)) {
-            self.unmatched.note(false);
-        }
-        let detail = format!("HTTP {}, but {error}", answer.status);
-        unusable(TroubleClass::Unusable, presentable(&detail, None))
-    }
-
-    /// The job, or that it is as it was: a good answer.
-    fn job(
-        &self,
-        request: &PollRequest<'_>,
-        Answered { answer, token, .. }: Answered,
-        snapshot: Option<Snapshot>,
-        hash: u64,
-    ) -> Finished {
-        self.tokens.read(&token, request.job);
-        self.unmatched.note(true);
-        let generation = token.generation;
-        let outcome = match snapshot {
-            Some(snapshot) if request.known != Some(hash) => PollOutcome::Snapshot {
-                snapshot: Box::new(snapshot),
-                hash,
-            },
-            _ => PollOutcome::Unchanged,
-        };
-        Finished {
-            retry_after: answer.retry_after,
-            ..Finished::new(outcome, Signal::Good { generation }, String::new())
         }
     }
-
-    /// What an answer means for the job and for the upstream that is neither the job nor about the token.
-    fn meaning(&self, meaning: &Reading, Answered { answer, token, .. }: Answered) -> Finished {
-        let (status, retry_after) = (answer.status, answer.retry_after);
-        let line = answer.detail.clone();
-        let detail = line.clone();
-        let (outcome, signal) = match meaning {
-            Reading::Gone => (PollOutcome::Gone { status }, Signal::Answered),
-            Reading::Rejected => (PollOutcome::Rejected { detail }, Signal::Answered),
-            Reading::Throttled => {
-                let throttled = Signal::Throttled { retry_after };
-                (PollOutcome::Throttled { status }, throttled)
-            }
-            Reading::Forbidden => {
-                let generation = token.generation;
-                let signal = match self.tokens.has_read(&token) {
-                    true => Signal::Unusable,
-                    false => Signal::Forbidden { generation },
-                };
-                (PollOutcome::Forbidden { status, detail }, signal)
-            }
-            _ => {
-                let signal = match status {
-                    500.. => Signal::Trouble,
-                    _ => Signal::Unusable,
-                };
-                (PollOutcome::Trouble(answer.into_trouble()), signal)
-            }
-        };
-        Finished {
-            retry_after,
-            ..Finished::new(outcome, signal, line)
-        }
-    }
-}
-
-impl Finished {
-    fn new(outcome: PollOutcome, signal: Signal, detail: String) -> Self {
-        Self {
-            outcome,
-            signal,
-            detail,
-            retry_after: None,
-            memory: None,
-        }
-    }
-
-    /// No answer, or a 2xx that is not the job: only without an answer may the upstream be down.
-    fn trouble(trouble: Trouble) -> Self {
-        let signal = match trouble.class {
-            TroubleClass::TooLarge | TroubleClass::Unusable | TroubleClass::Foreign => {
-                Signal::Unusable
-            }
-            _ => Signal::Trouble,
-        };
-        let detail = trouble.detail.clone();
-        Self::new(PollOutcome::Trouble(trouble), signal, detail)
-    }
-}
-
-impl From<TokenError> for Finished {
-    /// No token, so that nothing was sent to the job's URL.
-    fn from(error: TokenError) -> Self {
-        let detail = presentable(&error.to_string(), None);
-        let line = detail.clone();
-        let refused = matches!(error.trouble, TokenTrouble::Refused { .. });
-        let retry_at = error.retry_at;
-        let outcome = match refused {
-            true => PollOutcome::CredentialsRefused { detail },
-            false => PollOutcome::NotSent { detail },
-        };
-        Self::new(outcome, Signal::NoToken { retry_at, refused }, line)
-    }
-}
-
-/// Of all that a dialect reads.
-fn hash_of(answer: &Answer) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u16(answer.status);
-    if let Some(location) = answer.headers.get(LOCATION) {
-        hasher.write(location.as_bytes());
-    }
-    hasher.write(&answer.body);
-    hasher.finish()
 }

@@ -1,27 +1,24 @@
 //! Tokens for the upstream: requested once for all who wait, renewed early, dropped when refused.
 
-mod attribution;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use super::authorization::Authorization;
 use super::grant::{Grant, GrantRequest, TokenTrouble};
 use super::http::Http;
-use super::pauses::{self, grown, lengthened};
 use super::settings::{Auth, UpstreamError};
 use super::target::Base;
 use crate::clock::Jitter;
 use crate::core::job::JobId;
+use crate::core::machines::attribution::{Attribution, Reads};
+use crate::core::machines::gate::pauses::{self, grown, lengthened};
 use crate::core::time::millis;
 use crate::core::user::UserId;
 use crate::telemetry;
-pub(super) use attribution::Attribution;
-use attribution::Reads;
 
 /// How long no token is requested after "too many token requests" (docs/api.md, fact 19).
 const TOO_MANY_PAUSE: Duration = Duration::from_secs(300);
@@ -145,9 +142,13 @@ impl Tokens {
                 Source::Granted(Box::new(Granted::new(request, jitter)))
             }
         };
+        let reads = match &source {
+            Source::Fixed(_) => Reads::with_fixed_token(),
+            Source::Granted(_) => Reads::default(),
+        };
         Ok(Self {
             source,
-            reads: Mutex::default(),
+            reads: Mutex::new(reads),
         })
     }
 
@@ -171,38 +172,19 @@ impl Tokens {
         }
     }
 
-    /// A job was read with the server's `token`.
-    pub(super) fn read(&self, token: &Token, job: &JobId) {
-        self.reads.lock().read(token.generation, job);
-    }
-
-    /// Whether any job was read with the server's `token`.
-    pub(super) fn has_read(&self, token: &Token) -> bool {
-        self.reads.lock().has_read(token.generation)
+    /// What was read with the server's tokens.
+    pub(super) fn reads(&self) -> MutexGuard<'_, Reads> {
+        self.reads.lock()
     }
 
     /// A job was refused with the server's `token`, which is dropped if the refusal is attributed to it.
     pub(super) fn refused(&self, token: &Token, job: &JobId) -> Attribution {
         let mut reads = self.reads.lock();
         let attribution = reads.refused(token.generation, job);
-        match (attribution, &self.source) {
-            (Attribution::Token, Source::Fixed(_)) => {
-                reads.keep();
-                Attribution::Credentials
-            }
-            (Attribution::Token, Source::Granted(granted)) => {
-                granted.server.cache.lock().invalidate(token.generation);
-                Attribution::Token
-            }
-            (attribution, _) => attribution,
+        if let (Attribution::Token, Source::Granted(granted)) = (attribution, &self.source) {
+            granted.server.cache.lock().invalidate(token.generation);
         }
-    }
-
-    /// A job that was refused with `first` was refused with the fresh token `second` too.
-    pub(super) fn refused_again(&self, first: &Token, second: &Token, job: &JobId) -> Attribution {
-        self.reads
-            .lock()
-            .refused_again(first.generation, second.generation, job)
+        attribution
     }
 
     /// Answers to a challenge of `job` were refused with the `token` of a user, or the server's. It is dropped, unless

@@ -126,6 +126,18 @@ impl Clock {
         }
     }
 
+    /// The monotonic clock.
+    #[must_use]
+    pub fn monotonic(&self) -> Monotonic {
+        self.moment(Instant::now())
+    }
+
+    /// A moment of tokio's timers by the monotonic clock.
+    #[must_use]
+    pub fn moment(&self, at: Instant) -> Monotonic {
+        Monotonic::default().plus(at.saturating_duration_since(self.origin))
+    }
+
     /// The moment of the monotonic clock as tokio's timers know it.
     #[must_use]
     pub fn instant(&self, at: Monotonic) -> Instant {

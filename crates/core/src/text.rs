@@ -14,6 +14,9 @@ pub const GZIP: &[u8] = b"\x1f\x8b\x08";
 /// Replaces a lone surrogate escape: U+FFFD as an escape of the same length.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";
 
+/// Longest text that [`one_line`] returns, in characters.
+pub const MAX_DETAIL: usize = 200;
+
 /// Characters of a word that are compared in [`nearest`].
 const COMPARED: usize = 64;
 
@@ -85,6 +88,12 @@ pub fn printable(text: &str, limit: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// One line for people, of at most [`MAX_DETAIL`] characters; control characters are escaped.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    cut(printable(text, MAX_DETAIL), MAX_DETAIL)
 }
 
 /// Appends a character; one that is a control character, invisible, or turns the direction of writing is escaped, since

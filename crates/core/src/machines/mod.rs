@@ -10,6 +10,8 @@ pub mod budget;
 
 pub mod attribution;
 
+pub mod reading;
+
 pub mod poll;
 
 pub mod poller;

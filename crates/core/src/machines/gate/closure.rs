@@ -1,19 +1,16 @@
 //! What a closed gate is: why, until when, and which polls say nothing about the time after it closed.
 
-use tokio::time::Instant;
-
-use crate::core::time::UnixMillis;
+use crate::time::{Monotonic, UnixMillis};
 
 /// Whether polls may be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateState {
     /// Yes.
     Open,
-    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`](super::Gate::changed) resolves when it
-    /// moves earlier or later.
+    /// Not before `until`; the gate then opens by itself, unless a poll or an operator moves that.
     Closed {
         /// When it opens.
-        until: Instant,
+        until: Monotonic,
         /// Why it is closed.
         reason: GateReason,
     },
@@ -49,7 +46,9 @@ impl GateReasonKind {
         self.into()
     }
 
-    pub(super) fn sentence(self) -> &'static str {
+    /// The beginning of a sentence for people.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
         match self {
             Self::Throttled => "the upstream throttles us",
             Self::CredentialsRefused => "the upstream refuses our credentials",
@@ -79,30 +78,23 @@ pub enum Credentials {
 /// The number of a poll in the order in which polls were started. An answer to a poll that was in flight when the gate
 /// closed says nothing about the time after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::upstream) struct Ticket(pub(super) u64);
-
-/// When a poll ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    pub(super) time_of_day: UnixMillis,
-    /// In 0..1.
-    pub(super) random: f64,
-}
+pub struct Ticket(pub(super) u64);
 
 /// The gate is closed until `until`; the record stays until a later poll succeeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Closure {
-    pub(super) until: Instant,
-    pub(super) reason: GateReason,
+pub struct Closure {
+    /// Until when no polls are started.
+    pub until: Monotonic,
+    /// Why.
+    pub reason: GateReason,
     /// The last ticket given out before it: polls up to it say nothing about the time after.
     pub(super) mark: Ticket,
     /// The end the upstream itself asked for, which no success brings nearer; else when the gate was closed.
-    pub(super) earliest: Instant,
+    pub(super) earliest: Monotonic,
 }
 
 impl Closure {
-    pub(super) fn new(kind: GateReasonKind, detail: &str, until: Instant, mark: Ticket) -> Self {
+    pub(super) fn new(kind: GateReasonKind, detail: &str, until: Monotonic, mark: Ticket) -> Self {
         let detail = detail.to_owned();
         Self {
             until,

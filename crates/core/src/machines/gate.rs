@@ -1,36 +1,56 @@
-//! The gate's decisions: what each poll's end means for all the others. No I/O, no clock.
+//! When no polls are started at all, and whether the upstream accepts our credentials: what each poll's end means for all the
+//! others.
+
+mod closure;
+
+pub mod pauses;
+
+mod throttle;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::closure::{
-    Closure, Credentials, GateReasonKind, GateState, Moment, Ticket, extend, is_later,
-};
-use super::throttle::{Throttled, Throttling};
-use crate::core::job::JobId;
-use crate::core::time::UnixMillis;
-use crate::upstream::pauses::{REFUSED, grown};
+use crate::job::JobId;
+use crate::time::{Monotonic, Now, UnixMillis};
+pub use closure::{Closure, Credentials, GateReason, GateReasonKind, GateState, Ticket};
+use closure::{extend, is_later};
+use pauses::{REFUSED, grown};
+use throttle::{Throttled, Throttling};
 
 /// The upstream counts as down after this many polls in a row without an answer, or different jobs without a usable one.
 const DOWN_AFTER: usize = 3;
 
-/// What the end of one poll says about the upstream.
+/// What the end of one poll says about the upstream. A token is known by its generation: 0 for a fixed one, then counted up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) enum Signal {
-    /// The job was read, with a token of this generation.
-    Good { generation: u64 },
+pub enum Signal {
+    /// The job was read.
+    Good {
+        /// With this token.
+        generation: u64,
+    },
     /// The API itself says that the job does not exist, or never will.
     Answered,
     /// The job's URL asked for fewer requests.
-    Throttled { retry_after: Option<Duration> },
-    /// The job's URL refused our credentials, last with a token of this generation.
-    Refused { generation: u64 },
-    /// There was no token, because the token endpoint refused us or for another reason; the next one may be requested at
-    /// `retry_at`.
-    NoToken { retry_at: Instant, refused: bool },
-    /// 403 on a job with a token of this generation, with which no job was read.
-    Forbidden { generation: u64 },
+    Throttled {
+        /// For how long it asked for none.
+        retry_after: Option<Duration>,
+    },
+    /// The job's URL refused our credentials.
+    Refused {
+        /// The last token that was refused.
+        generation: u64,
+    },
+    /// There was no token.
+    NoToken {
+        /// When the next one may be requested.
+        retry_at: Monotonic,
+        /// Whether the token endpoint refused us, and not for another reason.
+        refused: bool,
+    },
+    /// 403 on a job, with a token with which no job was read.
+    Forbidden {
+        /// The token.
+        generation: u64,
+    },
     /// No answer of the job's URL, or 5xx: the upstream may be down.
     Trouble,
     /// An answer that is not the job; that may be the fault of this job alone.
@@ -41,16 +61,20 @@ pub(in crate::upstream) enum Signal {
 
 /// The end of one poll.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::upstream) struct PollEnd<'a> {
-    pub(in crate::upstream) ticket: Ticket,
-    pub(in crate::upstream) job: &'a JobId,
-    pub(in crate::upstream) signal: Signal,
+pub struct PollEnd<'a> {
+    /// What its beginning returned.
+    pub ticket: Ticket,
+    /// The job.
+    pub job: &'a JobId,
+    /// What it says about the upstream.
+    pub signal: Signal,
     /// What was wrong, in one line for people.
-    pub(in crate::upstream) detail: &'a str,
+    pub detail: &'a str,
 }
 
+/// The gate.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub struct Gate {
     /// The longest pause that the upstream can ask for.
     most: Duration,
     last: u64,
@@ -94,15 +118,21 @@ impl Default for CredentialState {
 
 /// What is wrong now, for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Episodes {
-    pub(super) throttled: Option<Closure>,
-    pub(super) unauthorized: Option<Closure>,
-    pub(super) forbidden: Option<String>,
-    pub(super) down: Option<String>,
+pub struct Episodes {
+    /// We are throttled.
+    pub throttled: Option<Closure>,
+    /// There is no token, or a job's URL refused the last one.
+    pub unauthorized: Option<Closure>,
+    /// Our credentials are refused, but polls go on; the text for people.
+    pub forbidden: Option<String>,
+    /// The upstream gives no usable answers; the last trouble.
+    pub down: Option<String>,
 }
 
-impl Machine {
-    pub(super) fn new(most: Duration) -> Self {
+impl Gate {
+    /// An open gate. `most` is the longest pause that the upstream can ask for.
+    #[must_use]
+    pub fn new(most: Duration) -> Self {
         Self {
             most,
             last: 0,
@@ -116,33 +146,60 @@ impl Machine {
         }
     }
 
-    pub(super) fn begin(&mut self) -> Ticket {
+    /// Sets the longest pause that the upstream can ask for from now on.
+    pub fn set_longest_pause(&mut self, most: Duration) {
+        self.most = most;
+    }
+
+    /// To be called when a poll is started.
+    pub fn begin(&mut self) -> Ticket {
         self.last += 1;
         Ticket(self.last)
     }
 
-    pub(super) fn state(&self, now: Instant) -> GateState {
+    /// Whether a poll may be started at `now`.
+    #[must_use]
+    pub fn state(&self, now: Monotonic) -> GateState {
         let in_force = self.closures().filter(|closure| now < closure.until);
         in_force
             .max_by_key(|closure| closure.until)
             .map_or(GateState::Open, Closure::state)
     }
 
-    pub(super) fn on_trial(&self, now: Instant) -> bool {
+    /// Whether the gate was closed, is open again at `now`, and no poll has been answered since. At most one poll should be
+    /// in flight then, so that an upstream that still refuses gets one request, not one for each job.
+    #[must_use]
+    pub fn on_trial(&self, now: Monotonic) -> bool {
         let (closed, over): (Vec<_>, Vec<_>) =
             self.closures().partition(|closure| now < closure.until);
         closed.is_empty() && !over.is_empty()
     }
 
-    pub(super) fn throttling(&self) -> &Throttling {
-        &self.throttling
+    /// The only job that was throttled, if any: the poll on trial should be of another, to see whether all are.
+    #[must_use]
+    pub fn suspect(&self) -> Option<&JobId> {
+        self.throttling.alone()
     }
 
-    pub(super) fn pause_until(&mut self, until: Instant) {
+    /// Until when all polls wait because the upstream asked for it.
+    #[must_use]
+    pub fn pause(&self, now: Monotonic) -> Option<Monotonic> {
+        self.throttling.pause(now)
+    }
+
+    /// Whether the upstream throttles us, as far as the latest answer says.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.throttling.closure().is_some()
+    }
+
+    /// Closes it until then, as the upstream asked earlier.
+    pub fn pause_until(&mut self, until: Monotonic) {
         self.throttling.pause_until(until, Ticket(self.last));
     }
 
-    pub(super) fn resume(&mut self) {
+    /// Opens it, unless our credentials are refused.
+    pub fn resume(&mut self) {
         self.throttling.resume();
         self.unauthorized
             .take_if(|closure| closure.reason.kind == GateReasonKind::TokenUnavailable);
@@ -153,15 +210,22 @@ impl Machine {
         throttled.chain(&self.unauthorized)
     }
 
-    pub(super) fn credentials(&self) -> &Credentials {
+    /// Whether the upstream accepts our credentials.
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
         &self.credentials.credentials
     }
 
-    pub(super) fn is_down(&self) -> bool {
+    /// Whether the upstream gives no usable answers: none or 5xx to three polls in a row, or to three different jobs what is
+    /// not the job, while no job was read.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
         self.troubles >= DOWN_AFTER || self.unusable.len() >= DOWN_AFTER
     }
 
-    pub(super) fn episodes(&self) -> Episodes {
+    /// What is wrong, for the log: what was not wrong before has begun, and what is no longer wrong has ended.
+    #[must_use]
+    pub fn episodes(&self) -> Episodes {
         let refused = match self.credentials() {
             Credentials::Refused { detail, .. } if self.unauthorized.is_none() => {
                 Some(detail.clone())
@@ -176,12 +240,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn degraded(&self, now: Instant) -> Vec<String> {
+    /// One sentence for everything that is wrong with the upstream now; empty when all is well. `for_people` writes a
+    /// duration.
+    #[must_use]
+    pub fn degraded(&self, now: Monotonic, for_people: impl Fn(Duration) -> String) -> Vec<String> {
         let mut reasons = Vec::new();
         for Closure { until, reason, .. } in self.closures() {
             let (sentence, detail) = (reason.kind.sentence(), &reason.detail);
             if now < *until {
-                let wait = for_people(*until - now);
+                let wait = for_people(until.since(now));
                 let remedy = match self.throttling.pause(now) == Some(*until) {
                     true => " (jobtrackd resume ends that)",
                     false => "",
@@ -206,7 +273,8 @@ impl Machine {
         reasons
     }
 
-    pub(super) fn note(&mut self, poll: &PollEnd<'_>, moment: &Moment) {
+    /// To be called when a poll is over. `random`, in 0..1, lengthens a pause.
+    pub fn note(&mut self, poll: &PollEnd<'_>, now: Now, random: f64) {
         let PollEnd {
             ticket,
             job,
@@ -216,7 +284,7 @@ impl Machine {
         if !matches!(signal, Signal::NoToken { .. } | Signal::Nothing) {
             self.token_was_granted(ticket);
             if !matches!(signal, Signal::Throttled { .. }) {
-                self.throttling.answered(ticket, moment.now);
+                self.throttling.answered(ticket, now.monotonic);
             }
             if !matches!(signal, Signal::Trouble | Signal::Unusable) {
                 self.troubles = 0;
@@ -235,13 +303,14 @@ impl Machine {
                     detail,
                     retry_after,
                     last: Ticket(self.last),
+                    most: self.most,
                 };
-                self.throttling.throttled(&poll, self.most, moment);
+                self.throttling.throttled(&poll, now.monotonic, random);
             }
             Signal::Refused { generation } => {
-                self.refuse(ticket, detail, moment);
+                self.refuse(ticket, detail, now, random);
                 let by = Refuser::Job(job.clone(), generation);
-                self.distrust(detail, moment.time_of_day, by);
+                self.distrust(detail, now.wall, by);
             }
             Signal::NoToken { retry_at, refused } => {
                 let kind = match refused {
@@ -250,12 +319,12 @@ impl Machine {
                 };
                 self.close_for_token(ticket, kind, detail, retry_at);
                 if refused {
-                    self.distrust(detail, moment.time_of_day, Refuser::TokenEndpoint);
+                    self.distrust(detail, now.wall, Refuser::TokenEndpoint);
                 }
             }
             Signal::Forbidden { generation } => {
                 let by = Refuser::Job(job.clone(), generation);
-                self.distrust(detail, moment.time_of_day, by);
+                self.distrust(detail, now.wall, by);
             }
             Signal::Trouble => {
                 self.troubles = self.troubles.saturating_add(1);
@@ -293,13 +362,13 @@ impl Machine {
         }
     }
 
-    fn refuse(&mut self, ticket: Ticket, detail: &str, moment: &Moment) {
+    fn refuse(&mut self, ticket: Ticket, detail: &str, now: Now, random: f64) {
         if is_later(ticket, self.unauthorized.as_ref()) {
             self.refusals = self.refusals.saturating_add(1);
         }
-        let pause = grown(REFUSED, self.refusals, moment.random);
+        let pause = grown(REFUSED, self.refusals, random);
         let kind = GateReasonKind::CredentialsRefused;
-        self.close_for_token(ticket, kind, detail, moment.now + pause);
+        self.close_for_token(ticket, kind, detail, now.monotonic.plus(pause));
     }
 
     fn close_for_token(
@@ -307,17 +376,17 @@ impl Machine {
         ticket: Ticket,
         kind: GateReasonKind,
         detail: &str,
-        until: Instant,
+        until: Monotonic,
     ) {
         let later = is_later(ticket, self.unauthorized.as_ref());
         let closure = Closure::new(kind, detail, until, Ticket(self.last));
         extend(&mut self.unauthorized, closure, later);
     }
 
-    fn distrust(&mut self, detail: &str, time_of_day: UnixMillis, by: Refuser) {
+    fn distrust(&mut self, detail: &str, wall: UnixMillis, by: Refuser) {
         let since = match self.credentials() {
             Credentials::Refused { since, .. } => *since,
-            _ => time_of_day,
+            _ => wall,
         };
         self.credentials = CredentialState {
             credentials: Credentials::Refused {
@@ -335,12 +404,6 @@ impl Machine {
             *state = CredentialState::default();
         }
     }
-}
-
-/// A duration for people, in whole seconds, rounded up.
-fn for_people(duration: Duration) -> humantime::FormattedDuration {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    humantime::format_duration(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

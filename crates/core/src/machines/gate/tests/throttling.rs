@@ -20,15 +20,15 @@ fn one_throttled_job_is_a_second_for_the_others_and_the_next_answer_decides() {
             (bench.closed_for(), bench.kind()),
             (1000, Some(GateReasonKind::Throttled))
         );
-        let suspect = bench.machine.throttling().alone().map(JobId::as_str);
+        let suspect = bench.gate.suspect().map(JobId::as_str);
         assert_eq!(suspect, Some("a"));
         bench.wait(1000);
-        assert!(bench.machine.on_trial(bench.now));
+        assert!(bench.gate.on_trial(bench.now));
         bench.poll("b", &signal);
         assert_eq!(bench.closed_for(), closed_for, "{signal:?}");
-        assert_eq!(bench.machine.throttling().alone(), None);
-        assert!(!bench.machine.on_trial(bench.now));
-        let all_wait = bench.machine.throttling().pause(bench.now).is_some();
+        assert_eq!(bench.gate.suspect(), None);
+        assert!(!bench.gate.on_trial(bench.now));
+        let all_wait = bench.gate.pause(bench.now).is_some();
         assert_eq!(all_wait, closed_for > 0);
     }
 }
@@ -43,8 +43,8 @@ fn the_same_job_throttled_again_confirms_nothing_nor_does_what_was_under_way() {
     bench.wait(1000);
     bench.poll("a", &throttled(Some(1800)));
     assert_eq!(bench.closed_for(), 0);
-    assert!(bench.machine.on_trial(bench.now));
-    assert_eq!(bench.machine.throttling().pause(bench.now), None);
+    assert!(bench.gate.on_trial(bench.now));
+    assert_eq!(bench.gate.pause(bench.now), None);
     bench.poll("b", &throttled(Some(1800)));
     assert_eq!(bench.closed_for(), 1_800_000);
 }
@@ -65,7 +65,7 @@ fn a_pause_that_the_upstream_wants_is_kept_whole_and_the_latest_end_wins() {
     bench.poll("b", &throttled(Some(90)));
     assert_eq!(bench.closed_for(), 90_000);
     bench.wait(90_000);
-    assert_eq!(bench.machine.state(bench.now), GateState::Open);
+    assert_eq!(bench.gate.state(bench.now), GateState::Open);
 }
 
 #[test]
@@ -92,19 +92,19 @@ fn an_answer_ends_our_own_pause_but_not_the_part_the_upstream_wants() {
 fn an_operator_ends_a_pause_at_once_and_the_next_begins_as_always() {
     let mut bench = Bench::new();
     bench.both(&throttled(Some(3600)));
-    bench.machine.resume();
+    bench.gate.resume();
     assert_eq!(bench.closed_for(), 0);
-    assert!(!bench.machine.on_trial(bench.now));
+    assert!(!bench.gate.on_trial(bench.now));
     bench.poll("a", &throttled(Some(60)));
     assert_eq!(bench.closed_for(), 1000);
-    let until = bench.now + Duration::from_secs(600);
-    bench.machine.pause_until(until);
-    assert_eq!(bench.machine.throttling().pause(bench.now), Some(until));
+    let until = bench.now.plus(Duration::from_secs(600));
+    bench.gate.pause_until(until);
+    assert_eq!(bench.gate.pause(bench.now), Some(until));
     bench.poll("x", &no_token(until, false));
-    bench.machine.resume();
+    bench.gate.resume();
     assert_eq!(bench.closed_for(), 0);
     bench.poll("x", &refused());
-    bench.machine.resume();
+    bench.gate.resume();
     assert_eq!(bench.closed_for(), 5000, "a refusal is not a pause");
 }
 

@@ -1,6 +1,6 @@
 //! What a refused token is attributed to: the job that was polled, the token, or the credentials of all. Pure.
 
-use crate::core::job::JobId;
+use crate::job::JobId;
 
 /// Most jobs that are remembered to have been read with a token.
 const REMEMBERED: usize = 3;
@@ -13,7 +13,7 @@ const MOST_REFUSED: usize = 96;
 
 /// What a refusal is attributed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) enum Attribution {
+pub enum Attribution {
     /// Others are read with the same token.
     Job,
     /// It is no longer good; the next one may be.
@@ -24,7 +24,9 @@ pub(in crate::upstream) enum Attribution {
 
 /// What was read with the tokens that all jobs share.
 #[derive(Debug, Default)]
-pub(super) struct Reads {
+pub struct Reads {
+    /// There is one token only, which cannot be renewed.
+    is_fixed: bool,
     current: ReadWith,
     /// Those of the token before.
     previous: ReadWith,
@@ -46,8 +48,17 @@ struct ReadWith {
 }
 
 impl Reads {
+    /// With a token that cannot be renewed, of generation 0.
+    #[must_use]
+    pub fn with_fixed_token() -> Self {
+        Self {
+            is_fixed: true,
+            ..Self::default()
+        }
+    }
+
     /// A job was read with the token of this generation.
-    pub(super) fn read(&mut self, generation: u64, job: &JobId) {
+    pub fn read(&mut self, generation: u64, job: &JobId) {
         self.advance_to(generation);
         if generation == self.current.generation {
             self.refused.clear();
@@ -61,7 +72,8 @@ impl Reads {
     }
 
     /// A job was refused with the token of this generation. After [`Attribution::Token`] that token must not be used any more.
-    pub(super) fn refused(&mut self, generation: u64, job: &JobId) -> Attribution {
+    #[must_use]
+    pub fn refused(&mut self, generation: u64, job: &JobId) -> Attribution {
         self.advance_to(generation);
         if generation != self.current.generation || self.given_up {
             return Attribution::Token;
@@ -79,11 +91,16 @@ impl Reads {
         }
         self.give_up();
         self.on_trial = Some(job.clone());
+        if self.is_fixed {
+            self.given_up = false;
+            return Attribution::Credentials;
+        }
         Attribution::Token
     }
 
     /// A job that was refused with `first` was refused with the fresh token `second` too.
-    pub(super) fn refused_again(&mut self, first: u64, second: u64, job: &JobId) -> Attribution {
+    #[must_use]
+    pub fn refused_again(&mut self, first: u64, second: u64, job: &JobId) -> Attribution {
         self.advance_to(second);
         self.on_trial.take_if(|trial| trial == job);
         self.current.refused(job);
@@ -104,7 +121,8 @@ impl Reads {
     }
 
     /// Whether a token of this generation that was refused for something else than a poll of `job` is still good.
-    pub(super) fn is_still_good(&mut self, generation: u64, job: &JobId) -> bool {
+    #[must_use]
+    pub fn is_still_good(&mut self, generation: u64, job: &JobId) -> bool {
         self.advance_to(generation);
         let is_current = generation == self.current.generation;
         let good = is_current && !self.given_up && self.current.reads_others(job);
@@ -115,7 +133,8 @@ impl Reads {
     }
 
     /// Whether any job was read with the token of this generation.
-    pub(super) fn has_read(&mut self, generation: u64) -> bool {
+    #[must_use]
+    pub fn has_read(&mut self, generation: u64) -> bool {
         self.advance_to(generation);
         let reads = [&self.current, &self.previous].into_iter();
         let mut of_it = reads.filter(|reads| reads.generation == generation);
@@ -123,16 +142,11 @@ impl Reads {
     }
 
     /// The job is no longer followed.
-    pub(super) fn forget(&mut self, job: &JobId) {
+    pub fn forget(&mut self, job: &JobId) {
         for reads in [&mut self.current, &mut self.previous] {
             reads.jobs.retain(|(read, _)| read != job);
         }
         self.refused.retain(|refused| refused != job);
-    }
-
-    /// The token was given up, but there will never be another one.
-    pub(super) fn keep(&mut self) {
-        self.given_up = false;
     }
 
     /// A generation that is newer than the current one takes its place. One that replaces a token that was not given up is
@@ -285,6 +299,16 @@ mod tests {
                 Again(1, 2, "a", Credentials),
             ],
         );
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_renewed_is_never_given_up() {
+        let (mut reads, job) = (Reads::with_fixed_token(), JobId::parse("a").unwrap());
+        for _ in 0..3 {
+            assert_eq!(reads.refused(0, &job), Credentials);
+        }
+        reads.read(0, &JobId::parse("b").unwrap());
+        assert_eq!(reads.refused(0, &job), Job, "another is read with it");
     }
 
     #[test]

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::core::backoff::{Backoff, lengthen};
+use crate::backoff::{Backoff, lengthen};
 
 /// After our credentials were refused.
-pub(super) const REFUSED: Backoff = Backoff {
+pub const REFUSED: Backoff = Backoff {
     initial: Duration::from_secs(5),
     multiplier: 2.0,
     max: Duration::from_secs(300),
 };
 
 /// After we were throttled, or the token endpoint gave no usable answer.
-pub(super) const THROTTLED: Backoff = Backoff {
+pub const THROTTLED: Backoff = Backoff {
     initial: Duration::from_secs(1),
     ..REFUSED
 };
@@ -21,10 +21,13 @@ pub(super) const THROTTLED: Backoff = Backoff {
 const JITTER: f64 = 0.1;
 
 /// The pause after this many failures in a row; `random` in 0..1 lengthens it.
-pub(super) fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
+#[must_use]
+pub fn grown(backoff: Backoff, failures: u32, random: f64) -> Duration {
     lengthened(backoff.delay(failures), random).min(backoff.max)
 }
 
-pub(super) fn lengthened(pause: Duration, random: f64) -> Duration {
+/// The pause, and up to a tenth of it more; `random` in 0..1.
+#[must_use]
+pub fn lengthened(pause: Duration, random: f64) -> Duration {
     lengthen(pause, JITTER, random)
 }

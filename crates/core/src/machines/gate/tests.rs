@@ -1,4 +1,7 @@
 use super::*;
+use crate::clock_jumps::ClockJumps;
+
+mod properties;
 
 mod throttling;
 
@@ -6,23 +9,20 @@ mod throttling;
 const MOST: Duration = Duration::from_secs(3600);
 
 struct Bench {
-    machine: Machine,
-    start: Instant,
-    now: Instant,
+    gate: Gate,
+    now: Monotonic,
 }
 
 impl Bench {
     fn new() -> Self {
-        let start = Instant::now();
         Self {
-            machine: Machine::new(MOST),
-            start,
-            now: start,
+            gate: Gate::new(MOST),
+            now: Monotonic::default(),
         }
     }
 
     fn begin(&mut self) -> Ticket {
-        self.machine.begin()
+        self.gate.begin()
     }
 
     fn note(&mut self, ticket: Ticket, job: &str, signal: &Signal) {
@@ -30,10 +30,10 @@ impl Bench {
     }
 
     fn note_with(&mut self, ticket: Ticket, job: &str, signal: &Signal, random: f64) {
-        let moment = Moment {
-            now: self.now,
-            time_of_day: UnixMillis(0).plus(self.now - self.start),
-            random,
+        let now = Now {
+            monotonic: self.now,
+            wall: UnixMillis(0).plus(self.now.since(Monotonic::default())),
+            stability: ClockJumps::default().observe(Duration::ZERO, UnixMillis(0)),
         };
         let job = JobId::parse(job).unwrap();
         let end = PollEnd {
@@ -42,7 +42,7 @@ impl Bench {
             signal: *signal,
             detail: detail_of(*signal),
         };
-        self.machine.note(&end, &moment);
+        self.gate.note(&end, now, random);
     }
 
     fn poll(&mut self, job: &str, signal: &Signal) {
@@ -58,19 +58,24 @@ impl Bench {
     }
 
     fn wait(&mut self, millis: u64) {
-        self.now += Duration::from_millis(millis);
+        self.now = self.now.plus(Duration::from_millis(millis));
     }
 
     /// Milliseconds until the gate opens; 0 when it is open.
     fn closed_for(&self) -> u128 {
-        match self.machine.state(self.now) {
+        match self.gate.state(self.now) {
             GateState::Open => 0,
-            GateState::Closed { until, .. } => (until - self.now).as_millis(),
+            GateState::Closed { until, .. } => until.since(self.now).as_millis(),
         }
     }
 
+    fn degraded(&self) -> Vec<String> {
+        let seconds = |pause: Duration| format!("{} s", pause.as_secs());
+        self.gate.degraded(self.now, seconds)
+    }
+
     fn kind(&self) -> Option<GateReasonKind> {
-        match self.machine.state(self.now) {
+        match self.gate.state(self.now) {
             GateState::Open => None,
             GateState::Closed { reason, .. } => Some(reason.kind),
         }
@@ -102,7 +107,7 @@ fn refused() -> Signal {
     Signal::Refused { generation: 1 }
 }
 
-fn no_token(retry_at: Instant, refused: bool) -> Signal {
+fn no_token(retry_at: Monotonic, refused: bool) -> Signal {
     Signal::NoToken { retry_at, refused }
 }
 
@@ -119,7 +124,7 @@ fn unusable() -> Signal {
 }
 
 fn is_refused(bench: &Bench) -> bool {
-    matches!(bench.machine.credentials(), Credentials::Refused { .. })
+    matches!(bench.gate.credentials(), Credentials::Refused { .. })
 }
 
 #[test]
@@ -179,7 +184,7 @@ fn a_poll_in_flight_when_the_gate_closed_does_not_open_it() {
     bench.poll("a", &refused());
     bench.poll("a", &good(1));
     assert_eq!(bench.closed_for(), 0, "a poll started later does");
-    assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
+    assert_eq!(bench.gate.credentials(), &Credentials::Accepted);
 }
 
 #[test]
@@ -210,15 +215,15 @@ fn what_refused_one_job_and_reads_another_with_the_same_token_is_that_jobs_troub
 #[test]
 fn without_a_token_the_gate_stays_closed_until_the_next_try() {
     let mut bench = Bench::new();
-    let retry_at = bench.now + Duration::from_millis(1700);
+    let retry_at = bench.now.plus(Duration::from_millis(1700));
     bench.poll("a", &no_token(retry_at, false));
     assert_eq!(
         (bench.closed_for(), bench.kind()),
         (1700, Some(GateReasonKind::TokenUnavailable))
     );
-    assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
+    assert_eq!(bench.gate.credentials(), &Credentials::Unknown);
     bench.wait(1700);
-    let retry_at = bench.now + Duration::from_secs(5);
+    let retry_at = bench.now.plus(Duration::from_secs(5));
     bench.poll("a", &no_token(retry_at, true));
     assert_eq!(
         (bench.closed_for(), bench.kind()),
@@ -229,12 +234,12 @@ fn without_a_token_the_gate_stays_closed_until_the_next_try() {
 #[test]
 fn refused_credentials_keep_their_beginning_until_a_success() {
     let mut bench = Bench::new();
-    assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
+    assert_eq!(bench.gate.credentials(), &Credentials::Unknown);
     bench.wait(7);
     bench.poll("a", &refused());
     bench.wait(60_000);
     bench.poll("a", &refused());
-    let Credentials::Refused { since, detail } = bench.machine.credentials() else {
+    let Credentials::Refused { since, detail } = bench.gate.credentials() else {
         panic!("not refused");
     };
     assert_eq!((*since, detail.as_str()), (UnixMillis(7), "HTTP 401"));
@@ -243,7 +248,7 @@ fn refused_credentials_keep_their_beginning_until_a_success() {
         assert!(is_refused(&bench));
     }
     bench.poll("a", &good(2));
-    assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
+    assert_eq!(bench.gate.credentials(), &Credentials::Accepted);
 }
 
 #[test]
@@ -252,7 +257,7 @@ fn a_granted_token_takes_back_a_refusal_of_the_token_endpoint() {
     bench.poll("a", &no_token(bench.now, true));
     assert!(is_refused(&bench));
     bench.poll("a", &trouble());
-    assert_eq!(bench.machine.credentials(), &Credentials::Unknown);
+    assert_eq!(bench.gate.credentials(), &Credentials::Unknown);
 }
 
 #[test]
@@ -262,7 +267,7 @@ fn forbidden_closes_nothing_for_the_others() {
     assert!(is_refused(&bench));
     assert_eq!(bench.closed_for(), 0, "other jobs may be ours");
     bench.poll("a", &good(1));
-    assert_eq!(bench.machine.credentials(), &Credentials::Accepted);
+    assert_eq!(bench.gate.credentials(), &Credentials::Accepted);
 }
 
 #[test]
@@ -272,15 +277,15 @@ fn an_upstream_is_down_after_three_polls_without_an_answer() {
         bench.poll("a", &trouble());
     }
     bench.poll("a", &Signal::Nothing);
-    assert!(bench.machine.degraded(bench.now).is_empty());
+    assert!(bench.degraded().is_empty());
     bench.poll("a", &trouble());
     assert_eq!(
-        bench.machine.degraded(bench.now),
+        bench.degraded(),
         ["the upstream gives no usable answers: HTTP 502"]
     );
     assert_eq!(bench.closed_for(), 0, "each job has its own backoff");
     bench.poll("a", &Signal::Answered);
-    assert!(bench.machine.degraded(bench.now).is_empty());
+    assert!(bench.degraded().is_empty());
 }
 
 #[test]
@@ -290,11 +295,8 @@ fn an_upstream_is_down_when_three_different_jobs_have_no_usable_answer_and_none_
         for (job, signal) in polls {
             bench.poll(job, signal);
         }
-        assert_eq!(
-            bench.machine.episodes().down.is_some(),
-            bench.machine.is_down()
-        );
-        bench.machine.is_down()
+        assert_eq!(bench.gate.episodes().down.is_some(), bench.gate.is_down());
+        bench.gate.is_down()
     };
     let page = |job| (job, unusable());
     assert!(down(&[page("a"), page("b"), page("c")]));
@@ -325,21 +327,21 @@ fn everything_that_is_wrong_has_its_sentence() {
     let mut bench = Bench::new();
     bench.poll("a", &throttled(Some(90)));
     assert_eq!(
-        bench.machine.degraded(bench.now),
-        ["the upstream throttles us; no polls for 1s: HTTP 429"]
+        bench.degraded(),
+        ["the upstream throttles us; no polls for 1 s: HTTP 429"]
     );
     bench.wait(1000);
     assert_eq!(
-        bench.machine.degraded(bench.now),
+        bench.degraded(),
         ["the upstream throttles us and has answered no poll since: HTTP 429"]
     );
     bench.poll("b", &throttled(Some(90)));
     bench.poll("a", &refused());
     assert_eq!(
-        bench.machine.degraded(bench.now),
+        bench.degraded(),
         [
-            "the upstream throttles us; no polls for 1m 30s (jobtrackd resume ends that): HTTP 429",
-            "the upstream refuses our credentials; no polls for 5s: HTTP 401"
+            "the upstream throttles us; no polls for 90 s (jobtrackd resume ends that): HTTP 429",
+            "the upstream refuses our credentials; no polls for 5 s: HTTP 401"
         ]
     );
     assert_eq!(
@@ -350,7 +352,7 @@ fn everything_that_is_wrong_has_its_sentence() {
     bench.wait(90_001);
     bench.poll("a", &forbidden(1));
     assert_eq!(
-        bench.machine.degraded(bench.now),
+        bench.degraded(),
         ["the upstream refused our credentials: HTTP 403"]
     );
 }
@@ -358,17 +360,17 @@ fn everything_that_is_wrong_has_its_sentence() {
 #[test]
 fn an_episode_begins_with_the_first_closing_and_ends_with_the_first_answer() {
     let mut bench = Bench::new();
-    let quiet = bench.machine.episodes();
+    let quiet = bench.gate.episodes();
     bench.both(&throttled(None));
-    assert!(bench.machine.episodes().throttled.is_some());
+    assert!(bench.gate.episodes().throttled.is_some());
     bench.wait(1000);
     assert!(
-        bench.machine.on_trial(bench.now),
+        bench.gate.on_trial(bench.now),
         "open, but not yet known to be over"
     );
     bench.poll("b", &throttled(None));
     bench.wait(2000);
     bench.poll("a", &good(1));
-    assert_eq!(bench.machine.episodes(), quiet);
-    assert!(!bench.machine.on_trial(bench.now));
+    assert_eq!(bench.gate.episodes(), quiet);
+    assert!(!bench.gate.on_trial(bench.now));
 }

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::closure::{Closure, GateReasonKind, Moment, Ticket, extend, is_later};
-use crate::core::job::JobId;
-use crate::upstream::pauses::{THROTTLED, grown, lengthened};
+use super::closure::{Closure, GateReasonKind, Ticket, extend, is_later};
+use super::pauses::{THROTTLED, grown, lengthened};
+use crate::job::JobId;
+use crate::time::Monotonic;
 
 /// How long all others wait when one job was throttled; then another one is polled on trial.
 const ALONE: Duration = Duration::from_secs(1);
@@ -30,9 +29,12 @@ pub(super) struct Throttled<'a> {
     pub(super) retry_after: Option<Duration>,
     /// The last ticket given out.
     pub(super) last: Ticket,
+    /// The longest pause that the upstream can ask for.
+    pub(super) most: Duration,
 }
 
 impl Throttling {
+    /// The gate's closure because of it.
     pub(super) fn closure(&self) -> Option<&Closure> {
         self.closure.as_ref()
     }
@@ -43,16 +45,16 @@ impl Throttling {
     }
 
     /// Until when all wait at `now` because the upstream asked for that.
-    pub(super) fn pause(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn pause(&self, now: Monotonic) -> Option<Monotonic> {
         let closure = self.closure.as_ref().filter(|_| self.alone.is_none())?;
         (now < closure.until).then_some(closure.until)
     }
 
-    pub(super) fn throttled(&mut self, poll: &Throttled<'_>, most: Duration, moment: &Moment) {
+    pub(super) fn throttled(&mut self, poll: &Throttled<'_>, now: Monotonic, random: f64) {
         let later = is_later(poll.ticket, self.closure.as_ref());
         if self.closure.is_none() {
             self.alone = Some(poll.job.clone());
-            let until = moment.now + ALONE;
+            let until = now.plus(ALONE);
             self.close(poll, until, until, later);
             return;
         }
@@ -67,16 +69,16 @@ impl Throttling {
             self.pauses = self.pauses.saturating_add(1);
         }
         let pause = match poll.retry_after {
-            Some(wanted) => lengthened(wanted.max(THROTTLED.initial), moment.random).min(most),
-            None => grown(THROTTLED, self.pauses, moment.random),
+            Some(wanted) => lengthened(wanted.max(THROTTLED.initial), random).min(poll.most),
+            None => grown(THROTTLED, self.pauses, random),
         };
-        let until = moment.now + pause;
-        let earliest = poll.retry_after.map_or(moment.now, |_| until);
+        let until = now.plus(pause);
+        let earliest = poll.retry_after.map_or(now, |_| until);
         self.close(poll, until, earliest, later);
     }
 
     /// A poll was not throttled.
-    pub(super) fn answered(&mut self, ticket: Ticket, now: Instant) {
+    pub(super) fn answered(&mut self, ticket: Ticket, now: Monotonic) {
         if !is_later(ticket, self.closure.as_ref()) {
             return;
         }
@@ -91,7 +93,7 @@ impl Throttling {
     }
 
     /// All wait until then, because the upstream asked for it earlier: before this process or this configuration began.
-    pub(super) fn pause_until(&mut self, until: Instant, last: Ticket) {
+    pub(super) fn pause_until(&mut self, until: Monotonic, last: Ticket) {
         self.alone = None;
         let detail = "it asked for a pause earlier";
         self.closure = Some(Closure::new(GateReasonKind::Throttled, detail, until, last));
@@ -103,7 +105,7 @@ impl Throttling {
     }
 
     /// The latest end wins. Answers of one wave of polls are one closure, however many they are.
-    fn close(&mut self, poll: &Throttled<'_>, until: Instant, earliest: Instant, later: bool) {
+    fn close(&mut self, poll: &Throttled<'_>, until: Monotonic, earliest: Monotonic, later: bool) {
         let kind = GateReasonKind::Throttled;
         let new = Closure {
             earliest,
