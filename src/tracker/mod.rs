@@ -1,15 +1,14 @@
 //! The loops that follow jobs: intake notices rows, the poller polls the API; their observations go to the
 //! [writer](crate::writer), and the pruner deletes old rows.
 //!
-//! The schedule of polls is in memory and is rebuilt from the table at start; the state of jobs is in the database and is
-//! written only when something has changed. Reading order: [`intake`], [`poller`].
+//! What is decided here is decided in `core::machines`: these loops carry what happens in, and carry out what follows. The
+//! schedule of polls is in memory and is rebuilt from the table at start; the state of jobs is in the database and is written
+//! only when something has changed. Reading order: [`intake`], [`poller`].
 
 pub mod intake;
 
 pub mod poller;
 
 mod poll;
-
-mod schedule;
 
 pub mod pruner;

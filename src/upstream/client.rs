@@ -154,14 +154,10 @@ impl Upstream {
         &self.0.budget
     }
 
-    /// Decides on several polls while nothing else changes the gate or the budget. What it changes is logged, and wakes
-    /// whoever waits for [`Gate::changed`].
-    pub fn with_limits<T>(
-        &self,
-        decide: impl FnOnce(&mut gate::Gate, &mut budget::Budget) -> T,
-    ) -> T {
+    /// Decides by the gate and the budget, which nothing else changes meanwhile.
+    pub fn with_limits<T>(&self, decide: impl FnOnce(&gate::Gate, &mut budget::Budget) -> T) -> T {
         let Inner { gate, budget, .. } = &*self.0;
-        gate.change(|gate, _, _| budget.with(|budget| decide(gate, budget)))
+        gate.read(|gate| budget.with(|budget| decide(gate, budget)))
     }
 }
 

@@ -137,24 +137,28 @@ impl Gate {
         self.change(|machine, _, _| machine.resume());
     }
 
+    /// Reads it while nothing changes it.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&gate::Gate) -> T) -> T {
+        read(&self.machine.lock())
+    }
+
     /// Changes it; logs what that began and ended, and wakes those who wait for it.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut gate::Gate, Now, f64) -> T) -> T {
+    fn change(&self, change: impl FnOnce(&mut gate::Gate, Now, f64)) {
         let (now, random) = (self.clock.read(), self.jitter.fraction());
         // Held to the end, so that the log has the order of the changes.
         let mut logged = self.logged.lock();
-        let (changed, episodes, output) = {
+        let (changed, episodes) = {
             let mut machine = self.machine.lock();
             let state =
                 |gate: &gate::Gate| (gate.state(now.monotonic), gate.on_trial(now.monotonic));
             let before = state(&machine);
-            let output = change(&mut machine, now, random);
-            (before != state(&machine), machine.episodes(), output)
+            change(&mut machine, now, random);
+            (before != state(&machine), machine.episodes())
         };
         if changed {
             self.changes.send_replace(());
         }
         logged.log(&episodes, now);
-        output
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::{error, info};
 
 use crate::clock::Clock;
 use crate::core::job::JobId;
+pub use crate::core::machines::poll::Recorded;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
@@ -54,17 +55,6 @@ pub enum Writable {
     Locked,
     /// This process has run out of a resource; a transaction waits for it.
     Short(Shortage),
-}
-
-/// The result of recording an observation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is committed.
-    Yes,
-    /// The job has changed meanwhile and must be read and polled again.
-    Stale,
-    /// This rule of the schema forbids it.
-    Refused(String),
 }
 
 #[derive(Debug)]
@@ -116,10 +106,16 @@ impl Recorder {
         committed.await.map_err(|_| WriterGone)
     }
 
-    /// Records the progress of jobs without waiting; `false` if the queue is full.
-    #[must_use]
-    pub fn scheduled(&self, schedules: Vec<ScheduleUpdate>) -> bool {
-        self.queue.try_send(Change::Scheduled(schedules)).is_ok()
+    /// Records the progress of jobs without waiting.
+    ///
+    /// # Errors
+    /// The progress, if the queue is full.
+    pub fn scheduled(&self, schedules: Vec<ScheduleUpdate>) -> Result<(), Vec<ScheduleUpdate>> {
+        let sent = self.queue.try_send(Change::Scheduled(schedules));
+        sent.map_err(|error| match error.into_inner() {
+            Change::Scheduled(schedules) => schedules,
+            _ => Vec::new(),
+        })
     }
 
     /// Records until when the API at this origin is paused, so that the pause survives a restart; `false` if the queue is full.

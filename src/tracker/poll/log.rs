@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Next;
+use super::Requested;
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
+use crate::core::machines::poll::{Finished, Next, Report};
 use crate::core::observe::Observation;
 use crate::core::snapshot::StepClass;
 use crate::core::text::printable;
@@ -95,35 +96,71 @@ impl UnknownWords {
     }
 }
 
-/// The log line of one finished poll.
-pub(super) struct PollLine<'a> {
-    pub(super) outcome: &'static str,
-    pub(super) requests: u32,
-    pub(super) duration: Duration,
-    /// The error, if the answer was not usable.
-    pub(super) error: Option<&'a str>,
+/// Logs and counts a poll that is over; `request`: unless there was none.
+pub(super) fn finished(finished: &Finished, request: Option<PollLine>) {
+    let id = &finished.id;
+    for report in &finished.reports {
+        match report {
+            Report::RowGone => {
+                tracing::warn!(job_id = %id, "the row of a job is gone; it is no longer followed");
+            }
+            Report::CannotRecord {
+                error,
+                errors_before,
+            } => cannot_record(id, error, *errors_before),
+            Report::Limited {
+                transitions,
+                events,
+            } => {
+                tracing::warn!(job_id = %id, transitions, events,
+                    "the job has passed a bound; only its end is recorded from now on");
+            }
+        }
+    }
+    if let Some(request) = request {
+        request.log(finished);
+    }
 }
 
-impl PollLine<'_> {
-    pub(super) fn log(&self, id: &JobId, next: &Next) {
-        let next_in_ms = match next {
-            Next::After(delay) => Some(millis(*delay)),
+/// The log line of a request that is over.
+#[derive(Clone, Copy)]
+pub(super) struct PollLine {
+    outcome: &'static str,
+    requests: u32,
+    duration: Duration,
+}
+
+impl PollLine {
+    pub(super) fn of(request: &Requested) -> Self {
+        Self {
+            outcome: request.outcome,
+            requests: request.requests,
+            duration: request.duration,
+        }
+    }
+
+    fn log(self, finished: &Finished) {
+        let answered = self.outcome == "answered";
+        let usable = answered && finished.progress.consecutive_errors == 0;
+        let next_in_ms = match finished.next {
+            Next::After(delay) => Some(millis(delay)),
             _ => None,
         };
         tracing::debug!(
-            job_id = %id,
+            job_id = %finished.id,
             outcome = self.outcome,
             requests = self.requests,
             duration_ms = millis(self.duration),
-            error = self.error,
+            error = finished.progress.last_error.as_deref().filter(|_| !usable),
             next_in_ms,
             "polled"
         );
+        telemetry::polled(self.outcome, usable || !answered, self.duration);
     }
 }
 
 /// Another program has damaged the job's rows. Every poll finds that again, so only the first logs it as an error.
-pub(super) fn cannot_record(id: &JobId, error: &str, errors_before: u32) {
+fn cannot_record(id: &JobId, error: &str, errors_before: u32) {
     if errors_before == 0 {
         tracing::error!(job_id = %id, error, "what was seen of the job cannot be recorded; its rows were changed by another program");
     } else {

@@ -11,3 +11,7 @@ pub mod budget;
 pub mod attribution;
 
 pub mod reading;
+
+pub mod poll;
+
+pub mod poller;

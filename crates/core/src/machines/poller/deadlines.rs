@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::Poller;
 use super::followed::{Followed, State};
-use crate::core::job::{Failure, FailureKind, JobId};
-use crate::core::time::UnixMillis;
+use crate::job::{Failure, FailureKind, JobId};
+use crate::time::{Now, UnixMillis};
 
 /// How long after its deadline an answer about a job is waited for (docs/jobs.md, "The poll at the deadline").
 const FINAL_POLL_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -35,15 +33,14 @@ impl Followed {
 
 impl Poller {
     /// Starts the final poll of jobs whose deadline has passed, and ends those whose window for it is over.
-    pub(super) fn expire(&mut self) {
-        let now = self.context.clock.now();
-        while let Some(id) = self.schedule.pop_expired(now) {
+    pub(super) fn expire(&mut self, now: Now) {
+        while let Some(id) = self.schedule.pop_expired(now.wall) {
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
             };
             // A daemon that was down at the deadline waits as long from now on.
-            let late = now.since(job.deadline) > LATE;
-            let begins = if late { now } else { job.deadline };
+            let late = now.wall.since(job.deadline) > LATE;
+            let begins = if late { now.wall } else { job.deadline };
             let until = begins.plus(FINAL_POLL_WINDOW);
             if job.final_poll_until.is_some() || job.not_before.is_some_and(|at| at > until) {
                 let failure = job.expired(false);
@@ -53,15 +50,15 @@ impl Poller {
             job.final_poll_until = Some(until);
             self.schedule.set_deadline(&id, None, Some(until));
             if matches!(job.state, State::Scheduled(_)) {
-                let earliest = job.not_before.unwrap_or(now).max(job.paused_until);
-                job.next_poll_at = now.max(earliest);
-                self.reschedule(&id);
+                let earliest = job.not_before.unwrap_or(now.wall).max(job.paused_until);
+                job.next_poll_at = now.wall.max(earliest);
+                self.reschedule(&id, now);
             }
         }
     }
 
     /// Changes a job's deadline; cancels the final poll for an earlier one.
-    pub(super) fn set_deadline(&mut self, id: &JobId, deadline: UnixMillis) {
+    pub(super) fn set_deadline(&mut self, id: &JobId, deadline: UnixMillis, now: Now) {
         if let Some(job) = self.jobs.get_mut(id)
             && job.deadline != deadline
         {
@@ -69,21 +66,21 @@ impl Poller {
             job.deadline = deadline;
             job.final_poll_until = None;
             self.schedule.set_deadline(id, Some(before), Some(deadline));
-            self.reschedule(id);
+            self.reschedule(id, now);
         }
     }
 
     /// The wall clock was set. Delays stay as they were; times of day (`not_before`, deadlines) follow the new clock.
-    pub(super) fn retime(&mut self) {
-        let (now, wall) = (Instant::now(), self.context.clock.now());
+    pub(super) fn retime(&mut self, now: Now) {
+        let wall = now.wall;
         for id in self.sorted_ids() {
             let Some(job) = self.jobs.get_mut(&id) else {
                 continue;
             };
             job.progress.not_found_since = None;
-            if let State::Scheduled(entry) = &job.state {
+            if let State::Scheduled(due) = job.state {
                 let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
-                let left = entry.due().saturating_duration_since(now);
+                let left = due.since(now.monotonic);
                 let due = if held { wall } else { wall.plus(left) };
                 job.next_poll_at = due.max(job.not_before.unwrap_or(due));
                 job.paused_until = job.paused_until.min(job.next_poll_at);
@@ -92,7 +89,7 @@ impl Poller {
                 let deadline = Some(job.deadline);
                 self.schedule.set_deadline(&id, Some(until), deadline);
             }
-            self.reschedule(&id);
+            self.reschedule(&id, now);
         }
     }
 }

@@ -1,0 +1,538 @@
+//! One poll of one job, or its end by our own decision: what is read, requested and recorded, one after the other, and when
+//! the job is polled next.
+//!
+//! [`Machine::begin`] returns the first [`Step`]; each [`Input`] is the result of the step before it and returns the next
+//! one, until [`Step::Done`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::lengthen;
+use crate::batch::{Recordable, ScheduleUpdate};
+use crate::cadence::{PollingPolicy, Progress};
+use crate::event::Subscriptions;
+use crate::job::{Failure, FailureKind, JobId, JobState};
+use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
+use crate::poll::{Poll, PollOutcome};
+use crate::rows::JobRow;
+use crate::time::{Now, UnixMillis};
+
+/// Longest delay between polls after the deadline, until one has a usable answer.
+const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
+
+/// A source of random numbers in 0..1.
+pub type Random<'a> = &'a mut dyn FnMut() -> f64;
+
+/// What a reload may change. A poll in flight keeps the settings with which it began.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `https://host[:port]` of the API, for its relative links.
+    pub api_origin: String,
+    /// Which webhooks get which events.
+    pub subscriptions: Subscriptions,
+    /// When to poll.
+    pub policy: PollingPolicy,
+    /// The longest delay that a `Retry-After` can cause.
+    pub max_retry_after: Duration,
+    /// Whether the `Retry-After` of a good answer delays the next poll of that job; decided by the dialect.
+    pub heeds_retry_after: bool,
+}
+
+impl Settings {
+    /// Upper bound of the delay before a job's next poll, `not_before` aside.
+    #[must_use]
+    pub fn longest_wait(&self, progress: &Progress) -> Duration {
+        let longest = progress.longest_delay(&self.policy, self.max_retry_after);
+        match self.heeds_retry_after {
+            true => longest.max(self.max_retry_after),
+            false => longest,
+        }
+    }
+}
+
+/// A job to be polled or ended.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The job.
+    pub id: JobId,
+    /// Where to poll, when not at the configured path.
+    pub url: Option<Arc<str>>,
+    /// The one webhook that gets its events; `None`: all that subscribe.
+    pub webhook: Option<Arc<str>>,
+    /// The outcomes of its polls so far.
+    pub progress: Progress,
+    /// The hash of the body that was recorded last.
+    pub hash: Option<u64>,
+    /// When the row was inserted; distinguishes two jobs of the same id.
+    pub created_at: UnixMillis,
+    /// When the job expires; polls after it have shorter delays.
+    pub deadline: UnixMillis,
+    /// How late it starts.
+    pub lag: Duration,
+    /// What is to be done.
+    pub work: Work,
+    /// The settings with which it began.
+    pub settings: Arc<Settings>,
+}
+
+/// What is to be done with the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Poll the API.
+    Poll,
+    /// End the job without a poll.
+    End(Failure),
+}
+
+/// What is to be done next; its result is the next [`Input`].
+#[derive(Debug)]
+pub enum Step {
+    /// Read the job's row; then [`Input::Row`].
+    ReadRow,
+    /// Request the job; then [`Input::Polled`], [`Input::Cut`] or [`Input::UrlRefused`].
+    Request,
+    /// Read the job as it is recorded; then [`Input::Tracked`].
+    ReadTracked,
+    /// Record this; then [`Input::Recorded`].
+    Record(Box<Recordable>),
+    /// Nothing: the poll is over.
+    Done(Box<Finished>),
+}
+
+/// The result of a step.
+#[derive(Debug)]
+pub enum Input {
+    /// The job's row; `None` if there is none, the error if another program has damaged it.
+    Row(Result<Option<JobRow>, String>),
+    /// The request is over.
+    Polled(Poll),
+    /// The request was given up after this many requests were sent, because the job ends by our own decision.
+    Cut(Failure, u32),
+    /// The job's own URL may not be requested; why.
+    UrlRefused(String),
+    /// The job as it is recorded; the error if another program has damaged its rows.
+    Tracked(Result<Option<Tracked>, String>),
+    /// Whether the record was committed.
+    Recorded(Recorded),
+}
+
+/// The result of recording an observation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is committed.
+    Yes,
+    /// The job has changed meanwhile and must be read and polled again.
+    Stale,
+    /// This rule of the schema forbids it.
+    Refused(String),
+}
+
+/// A poll that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// The job.
+    pub id: JobId,
+    /// The outcomes of its polls so far.
+    pub progress: Progress,
+    /// The hash of the body that was recorded last.
+    pub hash: Option<u64>,
+    /// Whether the poll had a usable answer that is not stale.
+    pub is_current: bool,
+    /// How long the job is not polled because of a `Retry-After`.
+    pub pause: Duration,
+    /// Whether it was [`Work::End`].
+    pub ended: bool,
+    /// What follows.
+    pub next: Next,
+    /// What an operator should know.
+    pub reports: Vec<Report>,
+}
+
+/// What the poller does with the job after the poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Poll again after this long.
+    After(Duration),
+    /// Poll again as soon as the gate is open: the job was not the cause.
+    WhenOpen,
+    /// Stop following it: it has ended, or its row is gone.
+    Forget,
+    /// Read its row again, which has changed during the poll.
+    Reread,
+}
+
+/// What an operator should know of a poll, beside its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The row of the job is gone.
+    RowGone,
+    /// What was seen cannot be recorded; how many polls in a row had failed before.
+    CannotRecord {
+        /// Why.
+        error: String,
+        /// 0: this is the first one.
+        errors_before: u32,
+    },
+    /// The job has passed a bound, with this many transitions and events.
+    Limited {
+        /// Number of its last transition.
+        transitions: u32,
+        /// Sequence of its last event.
+        events: u32,
+    },
+}
+
+/// One poll that is not over.
+#[derive(Debug)]
+pub struct Machine {
+    task: Task,
+    state: State,
+    is_current: bool,
+    pause: Duration,
+    /// How long the API wants to be left alone about the job, by a good answer.
+    wait: Duration,
+    reports: Vec<Report>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// A row is being read, or a request made.
+    Asking,
+    /// The recorded job is being read; the hash is that of the answer.
+    Reading(Evidence, Option<u64>),
+    /// An observation is being recorded.
+    Recording {
+        next: Next,
+        errors_before: u32,
+        hash: Option<u64>,
+    },
+}
+
+impl Machine {
+    /// Begins a poll or an end.
+    #[must_use]
+    pub fn begin(task: Task) -> (Self, Step) {
+        let mut machine = Self {
+            task,
+            state: State::Asking,
+            is_current: false,
+            pause: Duration::ZERO,
+            wait: Duration::ZERO,
+            reports: Vec::new(),
+        };
+        let step = match &machine.task.work {
+            Work::End(failure) => machine.record(Evidence::End(failure.clone()), None),
+            // Before the first poll: the job may have ended after its row was read.
+            Work::Poll if machine.task.hash.is_none() => Step::ReadRow,
+            Work::Poll => Step::Request,
+        };
+        (machine, step)
+    }
+
+    /// The job.
+    #[must_use]
+    pub fn id(&self) -> &JobId {
+        &self.task.id
+    }
+
+    /// The hash of the body that was recorded last.
+    #[must_use]
+    pub fn known(&self) -> Option<u64> {
+        self.task.hash
+    }
+
+    /// What is to be done after the result of the last step.
+    pub fn handle(&mut self, input: Input, now: Now, random: Random<'_>) -> Step {
+        match input {
+            Input::Row(row) => {
+                let has_ended = row.is_ok_and(|row| row.is_none_or(|row| row.state.is_final()));
+                match has_ended {
+                    true => self.done(Next::Forget),
+                    false => Step::Request,
+                }
+            }
+            Input::Polled(poll) => self.polled(poll, now, random),
+            Input::Cut(failure, requests) => {
+                self.task.progress.count(requests, now.wall);
+                self.end(failure)
+            }
+            Input::UrlRefused(refused) => self.end(Failure::decided(
+                FailureKind::Rejected,
+                "The url may not be requested",
+                refused,
+            )),
+            Input::Tracked(tracked) => self.tracked(tracked, now, random),
+            Input::Recorded(recorded) => self.recorded(recorded, now, random),
+        }
+    }
+
+    /// Updates the progress with the outcome of the request.
+    fn polled(&mut self, poll: Poll, now: Now, random: Random<'_>) -> Step {
+        self.task.progress.count(poll.requests, now.wall);
+        let retry_after = poll.retry_after;
+        if let (PollOutcome::Unchanged | PollOutcome::Snapshot { .. }, Some(asked)) =
+            (&poll.outcome, retry_after)
+        {
+            self.wait = self.pause(asked, random);
+        }
+        let progress = &mut self.task.progress;
+        match poll.outcome {
+            PollOutcome::Unchanged => {
+                progress.good(false, progress.queued);
+                progress.stale = None;
+                self.is_current = true;
+                return self.later(now, random);
+            }
+            PollOutcome::Snapshot { snapshot, hash } => {
+                return self.record(Evidence::Snapshot(*snapshot), Some(hash));
+            }
+            PollOutcome::Gone { status } => {
+                // Right after a jump of the clock the grace starts again.
+                if !now.stability.is_settled {
+                    progress.not_found_since = None;
+                }
+                let policy = &self.task.settings.policy;
+                if progress.not_found(format!("not found ({status})"), now.wall, policy) {
+                    return self.end(not_found(status, policy));
+                }
+            }
+            PollOutcome::Rejected { detail } => {
+                progress.failed(format!("rejected (400): {detail}"));
+                let kind = FailureKind::Rejected;
+                return self.end(Failure::decided(
+                    kind,
+                    "The API rejects this job id",
+                    detail,
+                ));
+            }
+            PollOutcome::CredentialsRefused { detail } => {
+                progress.last_error = Some(format!("credentials refused: {detail}"));
+                let next = retry_after.map(|asked| Next::After(self.pause(asked, random)));
+                return self.done(next.unwrap_or(Next::WhenOpen));
+            }
+            PollOutcome::NotSent { detail } => {
+                progress.last_error = Some(format!("not polled: {detail}"));
+                return self.done(Next::WhenOpen);
+            }
+            PollOutcome::Throttled { status } => progress.failed(format!("throttled ({status})")),
+            PollOutcome::Forbidden { status, detail } => {
+                progress.failed(format!("forbidden ({status}): {detail}"));
+            }
+            PollOutcome::Trouble(trouble) => {
+                progress.failed(format!("{}: {}", trouble.class.as_str(), trouble.detail));
+            }
+        }
+        // This Retry-After is about the job alone; the job is not polled before it is over.
+        let delay = self.delay(now, random);
+        self.pause = retry_after.map_or(Duration::ZERO, |asked| self.pause(asked, random));
+        self.done(Next::After(delay.max(self.pause)))
+    }
+
+    /// The pause for a `Retry-After`: with jitter, and bounded.
+    fn pause(&self, retry_after: Duration, random: Random<'_>) -> Duration {
+        let settings = &self.task.settings;
+        let pause = lengthen(retry_after, settings.policy.jitter, random());
+        pause.min(settings.max_retry_after)
+    }
+
+    fn end(&mut self, failure: Failure) -> Step {
+        self.record(Evidence::End(failure), None)
+    }
+
+    fn record(&mut self, evidence: Evidence, hash: Option<u64>) -> Step {
+        self.state = State::Reading(evidence, hash);
+        Step::ReadTracked
+    }
+
+    fn tracked(
+        &mut self,
+        tracked: Result<Option<Tracked>, String>,
+        now: Now,
+        random: Random<'_>,
+    ) -> Step {
+        let State::Reading(evidence, hash) = std::mem::replace(&mut self.state, State::Asking)
+        else {
+            return self.later(now, random);
+        };
+        let tracked = match tracked {
+            Ok(Some(tracked)) => tracked,
+            Ok(None) => {
+                self.reports.push(Report::RowGone);
+                return self.done(Next::Forget);
+            }
+            // Another program has damaged the job's rows; the other jobs continue.
+            Err(error) => {
+                let errors_before = self.task.progress.consecutive_errors;
+                self.task.progress.failed(error.clone());
+                self.reports.push(Report::CannotRecord {
+                    error,
+                    errors_before,
+                });
+                return self.later(now, random);
+            }
+        };
+        if tracked.created_at != self.task.created_at {
+            return self.done(Next::Reread);
+        }
+        if tracked.state.is_final() {
+            return self.done(Next::Forget);
+        }
+        self.observed(&tracked, &evidence, hash, now, random)
+    }
+
+    fn observed(
+        &mut self,
+        tracked: &Tracked,
+        evidence: &Evidence,
+        hash: Option<u64>,
+        now: Now,
+        random: Random<'_>,
+    ) -> Step {
+        let progress = &mut self.task.progress;
+        if let Evidence::Snapshot(snapshot) = evidence {
+            if !is_stale(tracked, snapshot) {
+                progress.stale = None;
+            } else if !progress.stale(snapshot.fingerprint()) {
+                progress.good(false, progress.queued);
+                return self.later(now, random);
+            }
+        }
+        let origin = &self.task.settings.api_origin;
+        let observation = match observe(tracked, evidence, now.wall, origin) {
+            Ok(observation) => observation,
+            Err(error) => {
+                progress.failed(format!("recorded JSON cannot be read back: {error}"));
+                return self.later(now, random);
+            }
+        };
+        let errors_before = progress.consecutive_errors;
+        if matches!(evidence, Evidence::Snapshot(_)) {
+            progress.good(observation.moved, observation.queued);
+            progress.has_challenge = observation.has_challenge();
+            if observation.limited && progress.limit() {
+                self.reports.push(Report::Limited {
+                    transitions: tracked.last_seq,
+                    events: tracked.last_sequence,
+                });
+            }
+            let changed = tracked.state == JobState::Pending || !observation.events.is_empty();
+            let resource = observation.remote.as_ref().map(|remote| &remote.resource);
+            if !changed && resource == Some(&tracked.resource) {
+                // The same answer as before a restart or before an unusable one.
+                self.is_recorded(hash);
+                return self.later(now, random);
+            }
+        }
+        self.commit(observation, errors_before, hash, now, random)
+    }
+
+    fn commit(
+        &mut self,
+        observation: Observation,
+        errors_before: u32,
+        hash: Option<u64>,
+        now: Now,
+        random: Random<'_>,
+    ) -> Step {
+        let (next, due) = if observation.state.is_final() {
+            (Next::Forget, None)
+        } else {
+            let delay = self.delay(now, random);
+            (Next::After(delay), Some(observation.at.plus(delay)))
+        };
+        self.state = State::Recording {
+            next,
+            errors_before,
+            hash,
+        };
+        let task = &self.task;
+        let only = task.webhook.as_deref();
+        let subscriptions = &task.settings.subscriptions;
+        let events = observation.events.iter();
+        let webhooks = events.map(|event| subscriptions.webhooks(event.kind, only));
+        Step::Record(Box::new(Recordable {
+            webhooks: webhooks.collect(),
+            schedule: ScheduleUpdate {
+                job_id: task.id.clone(),
+                progress: task.progress.clone(),
+                next_poll_at: due,
+            },
+            observation,
+        }))
+    }
+
+    fn recorded(&mut self, recorded: Recorded, now: Now, random: Random<'_>) -> Step {
+        let State::Recording {
+            next,
+            errors_before,
+            hash,
+        } = self.state
+        else {
+            return self.later(now, random);
+        };
+        match recorded {
+            Recorded::Yes => {
+                self.is_recorded(hash);
+                self.done(next)
+            }
+            Recorded::Stale => self.done(Next::Reread),
+            Recorded::Refused(rule) => {
+                let progress = &mut self.task.progress;
+                progress.consecutive_errors = errors_before;
+                progress.failed(format!("cannot be recorded: {rule}"));
+                self.reports.push(Report::CannotRecord {
+                    error: rule,
+                    errors_before,
+                });
+                self.later(now, random)
+            }
+        }
+    }
+
+    /// The answer with this hash is recorded, so that the same one counts as unchanged next time.
+    fn is_recorded(&mut self, hash: Option<u64>) {
+        if hash.is_some() {
+            self.is_current = true;
+            self.task.hash = hash;
+        }
+    }
+
+    fn later(&mut self, now: Now, random: Random<'_>) -> Step {
+        let delay = self.delay(now, random);
+        self.done(Next::After(delay))
+    }
+
+    fn delay(&self, now: Now, random: Random<'_>) -> Duration {
+        let Task {
+            progress, settings, ..
+        } = &self.task;
+        let delay = progress.next_delay(now.wall, &settings.policy, random());
+        let delay = delay.max(self.wait);
+        match now.wall >= self.task.deadline {
+            true => delay.min(FINAL_POLL_DELAY),
+            false => delay,
+        }
+    }
+
+    fn done(&mut self, next: Next) -> Step {
+        Step::Done(Box::new(Finished {
+            id: self.task.id.clone(),
+            progress: std::mem::take(&mut self.task.progress),
+            hash: self.task.hash,
+            is_current: self.is_current,
+            pause: self.pause,
+            ended: matches!(self.task.work, Work::End(_)),
+            next,
+            reports: std::mem::take(&mut self.reports),
+        }))
+    }
+}
+
+fn not_found(status: u16, policy: &PollingPolicy) -> Failure {
+    let grace = humantime::format_duration(policy.not_found_grace);
+    let detail = format!("the API answered {status} for longer than {grace}");
+    Failure::decided(FailureKind::NotFound, "Job not found", detail)
+}
+
+#[cfg(test)]
+mod tests;

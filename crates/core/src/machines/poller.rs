@@ -1,0 +1,406 @@
+//! Which job is polled when: the schedule of all followed jobs, within the gate, the budget and the limit of polls in flight.
+//!
+//! The poller never waits: [`Poller::handle`] takes what has happened, [`Poller::advance`] does what is due, and both leave
+//! [`Effect`]s that the caller carries out. One poll is [`machines::poll`](crate::machines::poll).
+
+mod bookkeeping;
+mod deadlines;
+mod followed;
+mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::batch::ScheduleUpdate;
+use crate::job::{Failure, JobId};
+use crate::machines::budget::Budget;
+use crate::machines::gate::{Gate, GateState};
+use crate::machines::poll::{Finished, Next, Random, Settings, Task, Work};
+use crate::rows::JobRow;
+use crate::time::{Monotonic, Now, UnixMillis};
+use bookkeeping::PausedTime;
+use followed::{Followed, State, Then};
+use schedule::Schedule;
+
+/// How often the progress of jobs is recorded, for people and for the next start.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Deadlines are checked at least this often, since the wall clock may be set.
+const DEADLINE_CHECK: Duration = Duration::from_secs(60);
+
+/// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
+const MAX_ENDING: usize = 64;
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Rows that are new or have changed.
+    Rows(Vec<JobRow>),
+    /// Rows in the table at start; the polls of overdue ones are spread over a short window.
+    Backlog(Vec<JobRow>),
+    /// A poll or an end is over.
+    Finished(Box<Finished>),
+    /// The answer to [`Effect::ReadRow`].
+    Row(JobId, Option<JobRow>),
+    /// The progress of [`Effect::RecordProgress`] was not accepted.
+    ProgressRefused(Vec<ScheduleUpdate>),
+    /// The pause of [`Effect::RecordPause`] was not accepted.
+    PauseRefused,
+    /// Outcomes can be recorded from now on, or cannot. While they cannot, no poll is started.
+    Writable(bool),
+    /// Settings of a reload.
+    Settings(Settings, usize),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Poll this job, or end it; then [`Input::Finished`].
+    Start(Box<Task>),
+    /// End the job for this reason instead of waiting for its request. If that is over already, nothing.
+    Cut(JobId, Failure),
+    /// Read the row of this job; then [`Input::Row`].
+    ReadRow(JobId),
+    /// The job is no longer followed.
+    Forget(JobId),
+    /// Record the progress of these jobs, at some time.
+    RecordProgress(Vec<ScheduleUpdate>),
+    /// Record until when the API at this origin is paused.
+    RecordPause(String, UnixMillis),
+    /// For the log and for metrics.
+    Report(Report),
+}
+
+/// What is logged or counted of the schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The job is followed from now on.
+    Followed(JobId),
+    /// The job names a webhook that is not configured.
+    UnknownWebhook {
+        /// The job.
+        id: JobId,
+        /// The name, escaped and cut.
+        webhook: String,
+        /// Whether the name was not reported before.
+        is_new: bool,
+    },
+    /// The gate was closed for this many more seconds.
+    Paused(u64),
+}
+
+/// The schedule of all followed jobs.
+#[derive(Debug)]
+pub struct Poller {
+    settings: Arc<Settings>,
+    max_in_flight: usize,
+    is_writable: bool,
+    /// Only looked up; where all are visited, they are sorted first.
+    jobs: HashMap<JobId, Followed>,
+    /// Jobs whose rows are being read again, and whether they have changed meanwhile.
+    rereading: BTreeMap<JobId, bool>,
+    /// Jobs with progress that is not recorded yet.
+    unwritten: BTreeSet<JobId>,
+    schedule: Schedule,
+    /// How many polls and ends are in flight.
+    in_flight: usize,
+    /// Jobs whose end waits to be recorded, [`State::Ending`].
+    ends: VecDeque<JobId>,
+    /// How many of those in flight only record an end.
+    ending: usize,
+    flush_at: Option<Monotonic>,
+    /// When the gate or the budget lets the next poll through.
+    allowed_at: Option<Monotonic>,
+    /// Names of unconfigured webhooks that were reported.
+    unknown_reported: BTreeSet<String>,
+    /// Followed jobs that name a webhook that is not configured.
+    unknown_webhooks: usize,
+    /// Number of overdue jobs in the backlog so far.
+    overdue: usize,
+    /// The end of the API's pause as last recorded.
+    recorded_pause: UnixMillis,
+    paused_time: PausedTime,
+    /// The job that is polled alone after a pause.
+    trial: Option<JobId>,
+    /// The number of clock jumps at the last step.
+    jumps: u64,
+    effects: Vec<Effect>,
+}
+
+impl Poller {
+    /// Follows nothing yet. At most `max_in_flight` polls (at least 1) are in flight at once.
+    #[must_use]
+    pub fn new(settings: Settings, max_in_flight: usize) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            max_in_flight: max_in_flight.max(1),
+            is_writable: true,
+            jobs: HashMap::new(),
+            rereading: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+            schedule: Schedule::default(),
+            in_flight: 0,
+            ends: VecDeque::new(),
+            ending: 0,
+            flush_at: None,
+            allowed_at: None,
+            unknown_reported: BTreeSet::new(),
+            unknown_webhooks: 0,
+            overdue: 0,
+            recorded_pause: UnixMillis(0),
+            paused_time: PausedTime::default(),
+            trial: None,
+            jumps: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Number of jobs that are followed.
+    #[must_use]
+    pub fn followed(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Number of polls in flight, and of ends that are being recorded.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Number of followed jobs that name a webhook that is not configured.
+    #[must_use]
+    pub fn unknown_webhooks(&self) -> usize {
+        self.unknown_webhooks
+    }
+
+    /// Takes what is to be done, in order.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Takes note of what has happened. Nothing is started before the next [`Poller::advance`].
+    pub fn handle(&mut self, input: Input, now: Now, gate: &Gate, random: Random<'_>) {
+        match input {
+            Input::Rows(rows) => {
+                for row in rows {
+                    self.adopt(row, Duration::ZERO, now);
+                }
+            }
+            Input::Backlog(rows) => self.adopt_backlog(rows, now, random),
+            Input::Finished(finished) => self.finish(*finished, now, gate),
+            Input::Row(id, row) => self.reread(&id, row, now),
+            Input::ProgressRefused(updates) => {
+                let ids = updates.into_iter().map(|update| update.job_id);
+                let followed = ids.filter(|id| self.jobs.contains_key(id));
+                self.unwritten.extend(followed);
+                self.flush_at = Some(now.monotonic.plus(FLUSH));
+            }
+            Input::PauseRefused => self.recorded_pause = UnixMillis(0),
+            Input::Writable(is_writable) => self.is_writable = is_writable,
+            Input::Settings(settings, max_in_flight) => self.renew(settings, max_in_flight, now),
+        }
+    }
+
+    /// Does what is due: starts polls and ends, lets jobs expire, has progress recorded.
+    pub fn advance(&mut self, now: Now, gate: &Gate, budget: &mut Budget) {
+        self.count_paused_time(now.monotonic, gate);
+        self.record_pause(now, gate);
+        if std::mem::replace(&mut self.jumps, now.stability.jumps) != now.stability.jumps {
+            self.retime(now);
+        }
+        // A clock that was just set may be set again; nothing ends because of it (docs/operating.md, "Clock").
+        if now.stability.is_settled {
+            self.expire(now);
+        }
+        self.start_polls(now.monotonic, gate, budget);
+        self.start_ends(now.monotonic);
+        if self.flush_at.is_some_and(|at| at <= now.monotonic) {
+            self.flush();
+        }
+    }
+
+    /// When to call [`Poller::advance`] again at the latest, if nothing else happens.
+    #[must_use]
+    pub fn wake_at(&self, now: Now) -> Monotonic {
+        let check = now.monotonic.plus(DEADLINE_CHECK);
+        let deadline = self
+            .schedule
+            .next_deadline()
+            .map(|at| match now.stability.is_settled {
+                true => now.until(at).min(check),
+                false => check,
+            });
+        // Jobs that are due already wait for a free slot, the gate or the budget, not for a time.
+        let due = self.schedule.next_due();
+        let times = [due, deadline, self.flush_at, self.allowed_at];
+        times.into_iter().flatten().min().unwrap_or(check)
+    }
+
+    fn start_ends(&mut self, now: Monotonic) {
+        while self.ending < MAX_ENDING
+            && let Some(id) = self.ends.pop_front()
+        {
+            if let Some(Followed {
+                state: State::Ending(failure),
+                ..
+            }) = self.jobs.get(&id)
+            {
+                let failure = failure.clone();
+                self.ending += 1;
+                self.start(&id, Work::End(failure), now);
+            }
+        }
+    }
+
+    /// Starts as many polls as the limits allow, best rank first.
+    fn start_polls(&mut self, now: Monotonic, gate: &Gate, budget: &mut Budget) {
+        let jobs = &self.jobs;
+        self.schedule.advance(now, |id| {
+            jobs.get(id).map(Followed::rank).unwrap_or_default()
+        });
+        self.allowed_at = None;
+        while self.schedule.has_due()
+            && self.is_writable
+            && self.in_flight - self.ending < self.max_in_flight
+        {
+            let on_trial = gate.on_trial(now);
+            if !on_trial {
+                self.trial = None;
+            } else if self.trial.is_some() {
+                // After a pause one job is polled alone; its outcome wakes the caller.
+                return;
+            }
+            if let GateState::Closed { until, .. } = gate.state(now) {
+                self.allowed_at = Some(until);
+                return;
+            }
+            if let Err(wait) = budget.try_take(now) {
+                self.allowed_at = Some(now.plus(wait));
+                return;
+            }
+            // The longest due job, not the best rank: a job that is always refused must not be the trial of every pause. Nor
+            // may the suspect be, a job that was throttled alone: it does not show whether the others are.
+            let next = if on_trial {
+                self.trial = self.schedule.pop_longest_due(gate.suspect());
+                self.trial.clone()
+            } else {
+                self.schedule.pop_due(now)
+            };
+            if let Some(id) = next {
+                self.start(&id, Work::Poll, now);
+            }
+        }
+    }
+
+    fn start(&mut self, id: &JobId, work: Work, now: Monotonic) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let due = match &job.state {
+            State::Scheduled(due) => *due,
+            State::Ending(_) | State::Polling { .. } => now,
+        };
+        if work == Work::Poll {
+            job.urgent = false;
+        }
+        job.state = State::Polling {
+            may_cut: work == Work::Poll,
+            then: Then::Nothing,
+            is_final: job.final_poll_until.is_some(),
+        };
+        self.in_flight += 1;
+        self.effects.push(Effect::Start(Box::new(Task {
+            id: id.clone(),
+            url: job.url.clone(),
+            webhook: job.webhook.clone(),
+            progress: job.progress.clone(),
+            hash: job.hash,
+            created_at: job.created_at,
+            deadline: job.deadline,
+            lag: now.since(due),
+            work,
+            settings: Arc::clone(&self.settings),
+        })));
+    }
+
+    fn finish(&mut self, finished: Finished, now: Now, gate: &Gate) {
+        let id = finished.id.clone();
+        self.in_flight -= 1;
+        self.ending -= usize::from(finished.ended);
+        self.trial.take_if(|trial| *trial == id);
+        let (then, is_final) = self.take_followup(&id);
+        match then {
+            Then::Forget => return self.forget(&id),
+            Then::Follow(row) => {
+                self.forget(&id);
+                return self.adopt(*row, Duration::ZERO, now);
+            }
+            _ => {}
+        }
+        let next_poll_at = match finished.next {
+            Next::Forget => return self.forget(&id),
+            Next::Reread => {
+                self.forget(&id);
+                self.rereading.insert(id.clone(), false);
+                self.effects.push(Effect::ReadRow(id));
+                return;
+            }
+            Next::After(delay) => now.wall.plus(delay),
+            Next::WhenOpen => match gate.state(now.monotonic) {
+                GateState::Closed { until, .. } => now.wall.plus(until.since(now.monotonic)),
+                GateState::Open => now.wall,
+            },
+        };
+        self.reschedule_after(finished, then, is_final, next_poll_at, now);
+    }
+
+    /// Schedules the next poll of a job that goes on.
+    fn reschedule_after(
+        &mut self,
+        finished: Finished,
+        then: Then,
+        is_final: bool,
+        next_poll_at: UnixMillis,
+        now: Now,
+    ) {
+        let Some(job) = self.jobs.get_mut(&finished.id) else {
+            return;
+        };
+        job.progress = finished.progress;
+        job.hash = finished.hash;
+        job.paused_until = now.wall.plus(finished.pause);
+        self.unwritten.insert(finished.id.clone());
+        let is_over = is_final && finished.is_current;
+        // A poll that began before the deadline is not the final one, which then follows at once.
+        let again = job.final_poll_until.is_some() && finished.is_current;
+        let wanted = if again { now.wall } else { next_poll_at };
+        job.next_poll_at = wanted.max(job.not_before.unwrap_or(wanted));
+        let due = now.until(job.next_poll_at);
+        self.schedule.insert(&finished.id, due);
+        job.state = State::Scheduled(due);
+        self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
+        let then = match then {
+            Then::Nothing | Then::PollAgain if is_over => Then::End(job.expired(true)),
+            then => then,
+        };
+        match then {
+            Then::PollAgain => self.poll_now(&finished.id, now),
+            Then::End(failure) => self.end(&finished.id, failure),
+            Then::Nothing | Then::Forget | Then::Follow(_) => {}
+        }
+    }
+
+    /// Takes what is to follow the poll of a job, and whether it was the final one.
+    fn take_followup(&mut self, id: &JobId) -> (Then, bool) {
+        match self.jobs.get_mut(id).map(|job| &mut job.state) {
+            Some(State::Polling { then, is_final, .. }) => {
+                (std::mem::replace(then, Then::Nothing), *is_final)
+            }
+            _ => (Then::Nothing, false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

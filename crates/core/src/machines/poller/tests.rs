@@ -1,0 +1,629 @@
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cadence::{PollingPolicy, Progress};
+use crate::clock_jumps::{ClockJumps, SETTLING};
+use crate::event::Subscriptions;
+use crate::job::{FailureKind, JobState};
+use crate::machines::gate::{PollEnd, Signal};
+
+/// 2026-11-22T15:04:05Z
+const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
+
+fn id(text: &str) -> JobId {
+    JobId::parse(text).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        api_origin: "https://api.example".to_owned(),
+        subscriptions: Subscriptions::default(),
+        policy: PollingPolicy {
+            jitter: 0.0,
+            ..PollingPolicy::default()
+        },
+        max_retry_after: Duration::from_secs(600),
+        heeds_retry_after: false,
+    }
+}
+
+fn row(job: &str) -> JobRow {
+    JobRow {
+        id: id(job),
+        url: None,
+        webhook: None,
+        priority: 0,
+        deadline_at: None,
+        not_before: None,
+        cancel_requested: false,
+        poll_requested: false,
+        state: JobState::Pending,
+        progress: Progress::default(),
+        next_poll_at: None,
+        created_at: EPOCH,
+    }
+}
+
+fn ended(task: &Task, next: Next) -> Input {
+    Input::Finished(Box::new(Finished {
+        id: task.id.clone(),
+        progress: task.progress.clone(),
+        hash: task.hash,
+        is_current: false,
+        pause: Duration::ZERO,
+        ended: task.work != Work::Poll,
+        next,
+        reports: Vec::new(),
+    }))
+}
+
+/// A poller with its gate, its budget and both clocks; what it starts is kept until it is finished.
+struct World {
+    poller: Poller,
+    gate: Gate,
+    budget: Budget,
+    monotonic: Monotonic,
+    wall: UnixMillis,
+    jumps: ClockJumps,
+    in_flight: Vec<Task>,
+    started: Vec<(Monotonic, JobId)>,
+    cut: Vec<JobId>,
+    reading: Vec<JobId>,
+    recorded: Vec<ScheduleUpdate>,
+}
+
+impl World {
+    fn new(max_in_flight: usize, per_second: Option<u32>) -> Self {
+        let monotonic = Monotonic::default();
+        Self {
+            poller: Poller::new(settings(), max_in_flight),
+            gate: Gate::new(Duration::from_secs(600)),
+            budget: Budget::new(per_second.and_then(NonZeroU32::new)),
+            monotonic,
+            wall: EPOCH,
+            jumps: ClockJumps::default(),
+            in_flight: Vec::new(),
+            started: Vec::new(),
+            cut: Vec::new(),
+            reading: Vec::new(),
+            recorded: Vec::new(),
+        }
+    }
+
+    fn now(&mut self) -> Now {
+        let elapsed = self.monotonic.since(Monotonic::default());
+        Now {
+            monotonic: self.monotonic,
+            wall: self.wall,
+            stability: self.jumps.observe(elapsed, self.wall),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.monotonic = self.monotonic.plus(time);
+        self.wall = self.wall.plus(time);
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.poller.handle(input, now, &self.gate, &mut || 0.5);
+        self.carry_out();
+    }
+
+    fn advance(&mut self) {
+        let now = self.now();
+        self.poller.advance(now, &self.gate, &mut self.budget);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        for effect in self.poller.effects() {
+            match effect {
+                Effect::Start(task) => {
+                    let twice = self.in_flight.iter().any(|other| other.id == task.id);
+                    assert!(!twice, "{} is polled twice at once", task.id);
+                    self.started.push((self.monotonic, task.id.clone()));
+                    self.in_flight.push(*task);
+                }
+                Effect::Cut(id, _) => {
+                    assert!(self.in_flight.iter().any(|task| task.id == id), "{id}");
+                    self.cut.push(id);
+                }
+                Effect::ReadRow(id) => self.reading.push(id),
+                Effect::RecordProgress(updates) => self.recorded.extend(updates),
+                Effect::Forget(_) | Effect::RecordPause(..) | Effect::Report(_) => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, next: Next) {
+        let task = self.in_flight.remove(0);
+        self.handle(ended(&task, next));
+    }
+
+    /// Starts what is due until nothing is for this long, and finishes each poll at once.
+    fn run(&mut self, time: Duration, next: Next) {
+        let end = self.monotonic.plus(time);
+        loop {
+            self.advance();
+            while !self.in_flight.is_empty() {
+                self.finish(next);
+                self.advance();
+            }
+            let now = self.now();
+            let wake_at = self.poller.wake_at(now).min(end);
+            self.pass(wake_at.since(self.monotonic).max(Duration::from_millis(1)));
+            if self.monotonic >= end {
+                return;
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.started.iter().map(|(_, id)| id.as_str()).collect()
+    }
+
+    fn signal(&mut self, job: &str, signal: Signal) {
+        let ticket = self.gate.begin();
+        let now = self.now();
+        let job = id(job);
+        let end = PollEnd {
+            ticket,
+            job: &job,
+            signal,
+            detail: "",
+        };
+        self.gate.note(&end, now, 0.0);
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn due_jobs_are_polled_within_the_limit_by_rank() {
+    let mut world = World::new(2, None);
+    let high = JobRow {
+        priority: 5,
+        ..row("high")
+    };
+    let wanted = JobRow {
+        poll_requested: true,
+        ..row("wanted")
+    };
+    let later = JobRow {
+        not_before: Some(EPOCH.plus(SECOND)),
+        priority: 9,
+        ..row("later")
+    };
+    world.handle(Input::Rows(vec![row("a"), high, later, wanted, row("b")]));
+    world.advance();
+    assert_eq!(world.names(), ["wanted", "high"]);
+    world.pass(SECOND);
+    world.finish(Next::After(SECOND));
+    world.advance();
+    assert_eq!(world.names(), ["wanted", "high", "later"]);
+}
+
+#[test]
+fn nothing_is_started_while_outcomes_cannot_be_recorded() {
+    let mut world = World::new(9, None);
+    world.handle(Input::Writable(false));
+    world.handle(Input::Rows(vec![row("a")]));
+    world.advance();
+    assert_eq!(world.names(), [""; 0]);
+    world.handle(Input::Writable(true));
+    world.advance();
+    assert_eq!(world.names(), ["a"]);
+}
+
+#[test]
+fn after_a_pause_one_job_is_polled_alone_and_not_the_one_that_was_throttled() {
+    let mut world = World::new(9, None);
+    world.handle(Input::Rows(vec![row("a"), row("b"), row("c")]));
+    let retry_after = None;
+    world.signal("a", Signal::Throttled { retry_after });
+    world.advance();
+    assert_eq!(world.names(), [""; 0]);
+    let now = world.now();
+    let opens = world.poller.wake_at(now);
+    world.pass(opens.since(world.monotonic));
+    world.advance();
+    assert_eq!(world.names(), ["b"], "on trial");
+    world.signal("b", Signal::Answered);
+    world.finish(Next::After(SECOND));
+    world.advance();
+    assert_eq!(world.names(), ["b", "a", "c"]);
+}
+
+#[test]
+fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
+    let later = Next::After(SECOND);
+    for (next, ending) in [(Next::Forget, false), (later, false), (later, true)] {
+        let mut world = World::new(1, None);
+        world.handle(Input::Rows(vec![row("j")]));
+        if ending {
+            let cancelled = JobRow {
+                cancel_requested: true,
+                ..row("j")
+            };
+            world.handle(Input::Rows(vec![cancelled]));
+        } else {
+            world.advance();
+        }
+        let new = JobRow {
+            created_at: UnixMillis(EPOCH.0 + 1),
+            webhook: Some("new".to_owned()),
+            ..row("j")
+        };
+        world.handle(Input::Rows(vec![new]));
+        if !ending {
+            world.finish(next);
+        }
+        let job = &world.poller.jobs[&id("j")];
+        assert_eq!(job.webhook.as_deref(), Some("new"));
+        assert!(matches!(job.state, State::Scheduled(_)), "{:?}", job.state);
+    }
+}
+
+#[test]
+fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
+    let mut world = World::new(1, None);
+    world.handle(Input::Rows(vec![row("j")]));
+    world.advance();
+    world.handle(Input::Rows(vec![row("j")]));
+    world.finish(Next::Forget);
+    assert_eq!(world.poller.followed(), 0);
+}
+
+#[test]
+fn a_row_that_shows_the_end_during_a_poll_and_its_successor_are_not_polled_twice_at_once() {
+    let mut world = World::new(2, None);
+    world.handle(Input::Rows(vec![row("j")]));
+    world.advance();
+    let over = JobRow {
+        state: JobState::Success,
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![over]));
+    let next = JobRow {
+        created_at: UnixMillis(EPOCH.0 + 1),
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![next]));
+    world.advance();
+    assert_eq!(world.names(), ["j"], "the first is still in flight");
+    world.finish(Next::Forget);
+    world.advance();
+    assert_eq!(world.names(), ["j", "j"]);
+}
+
+#[test]
+fn a_row_that_changes_while_it_is_read_again_is_read_once_more() {
+    let mut world = World::new(1, None);
+    world.handle(Input::Rows(vec![row("j")]));
+    world.advance();
+    world.finish(Next::Reread);
+    let changed = JobRow {
+        priority: 7,
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![changed.clone()]));
+    world.handle(Input::Row(id("j"), Some(row("j"))));
+    assert_eq!(world.reading, [id("j"), id("j")]);
+    world.handle(Input::Row(id("j"), Some(changed)));
+    assert_eq!(world.poller.jobs[&id("j")].priority, 7);
+    world.advance();
+    assert_eq!(world.names(), ["j", "j"]);
+}
+
+#[test]
+fn a_next_poll_recorded_by_a_clock_that_was_ahead_is_cut_to_the_longest_delay() {
+    let policy = settings().policy;
+    let erring = Progress {
+        consecutive_errors: 1,
+        ..Progress::default()
+    };
+    let queued = Progress {
+        queued: true,
+        ..Progress::default()
+    };
+    for (progress, longest) in [
+        (Progress::default(), policy.max_delay),
+        (erring, Duration::from_secs(600)),
+        (queued, policy.queued_delay),
+    ] {
+        let mut world = World::new(1, None);
+        let ahead = JobRow {
+            next_poll_at: Some(EPOCH.plus(Duration::from_secs(365 * 24 * 60 * 60))),
+            progress,
+            ..row("j")
+        };
+        world.handle(Input::Rows(vec![ahead]));
+        let due = world.poller.jobs[&id("j")].next_poll_at;
+        assert_eq!(due.since(EPOCH), longest);
+        world.pass(FLUSH);
+        world.advance();
+        assert_eq!(world.recorded.len(), 1, "it is recorded");
+    }
+}
+
+#[test]
+fn a_deadline_is_followed_by_one_last_poll_and_then_by_the_end() {
+    let mut world = World::new(1, None);
+    let mortal = JobRow {
+        deadline_at: Some(EPOCH.plus(5 * SECOND)),
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![mortal]));
+    world.advance();
+    world.finish(Next::After(Duration::from_secs(30)));
+    world.pass(5 * SECOND);
+    world.advance();
+    assert_eq!(world.names(), ["j", "j"], "the last poll");
+    let task = world.in_flight.remove(0);
+    let Input::Finished(mut last) = ended(&task, Next::After(SECOND)) else {
+        panic!("not a finished poll");
+    };
+    last.is_current = true;
+    world.handle(Input::Finished(last));
+    world.advance();
+    let Work::End(failure) = &world.in_flight[0].work else {
+        panic!("the job goes on");
+    };
+    assert_eq!(failure.kind, FailureKind::Expired);
+}
+
+#[test]
+fn without_an_answer_a_job_ends_five_minutes_after_its_deadline() {
+    let mut world = World::new(1, None);
+    let mortal = JobRow {
+        deadline_at: Some(EPOCH.plus(SECOND)),
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![mortal]));
+    world.advance();
+    world.pass(2 * SECOND);
+    world.advance();
+    world.pass(Duration::from_secs(299));
+    world.advance();
+    assert_eq!(world.cut, [id("j")], "its request hangs and is cut short");
+    let task = world.in_flight.remove(0);
+    world.handle(ended(&task, Next::Forget));
+    assert_eq!(world.poller.followed(), 0);
+}
+
+#[test]
+fn right_after_the_clock_was_set_nothing_expires() {
+    let mut world = World::new(1, None);
+    let mortal = JobRow {
+        deadline_at: Some(EPOCH.plus(Duration::from_secs(3600))),
+        next_poll_at: Some(EPOCH.plus(10 * SECOND)),
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![mortal]));
+    world.advance();
+    world.wall = world.wall.plus(Duration::from_secs(7200));
+    world.advance();
+    assert_eq!(world.names(), [""; 0], "its delay stays as it was");
+    world.pass(10 * SECOND);
+    world.advance();
+    assert_eq!(world.names(), ["j"], "an ordinary poll");
+    world.finish(Next::After(Duration::from_secs(9999)));
+    world.pass(SETTLING);
+    world.advance();
+    assert_eq!(world.names(), ["j", "j"], "the last poll");
+}
+
+#[test]
+fn at_most_sixty_four_ends_are_recorded_at_once() {
+    let mut world = World::new(1, None);
+    let cancelled = |number| JobRow {
+        cancel_requested: true,
+        ..row(&format!("j{number}"))
+    };
+    world.handle(Input::Rows((0..100).map(cancelled).collect()));
+    world.handle(Input::Rows(vec![row("polled")]));
+    world.advance();
+    assert_eq!(world.in_flight.len(), 65, "and a poll beside them");
+    while !world.in_flight.is_empty() {
+        world.finish(Next::Forget);
+        world.advance();
+    }
+    assert_eq!((world.started.len(), world.poller.followed()), (101, 0));
+}
+
+#[test]
+fn progress_that_the_writer_did_not_accept_is_offered_again() {
+    let mut world = World::new(1, None);
+    world.handle(Input::Rows(vec![row("j")]));
+    world.advance();
+    world.finish(Next::After(Duration::from_secs(30)));
+    world.pass(SECOND);
+    world.advance();
+    let refused = std::mem::take(&mut world.recorded);
+    assert_eq!(refused.len(), 1);
+    world.handle(Input::ProgressRefused(refused));
+    world.advance();
+    assert_eq!(world.recorded.len(), 0, "not at once");
+    world.pass(SECOND);
+    world.advance();
+    assert_eq!(world.recorded.len(), 1);
+}
+
+/// What may happen next to one of eight jobs.
+#[derive(Debug, Clone)]
+enum Happens {
+    Row {
+        job: u8,
+        priority: i64,
+        cancel: bool,
+        poll_now: bool,
+        again: bool,
+        is_over: bool,
+    },
+    Finished {
+        which: usize,
+        next: Next,
+        is_current: bool,
+    },
+    Read {
+        which: usize,
+        is_gone: bool,
+    },
+    Time(Duration),
+    ClockSet(i64),
+    Writable(bool),
+    Reload(usize),
+    Signal {
+        job: u8,
+        signal: Signal,
+    },
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let next = prop_oneof![
+        5 => (0..60_u64).prop_map(|seconds| Next::After(Duration::from_secs(seconds))),
+        1 => Just(Next::WhenOpen),
+        1 => Just(Next::Forget),
+        1 => Just(Next::Reread),
+    ];
+    let signal = prop_oneof![
+        3 => Just(Signal::Answered),
+        2 => (0..90_u64).prop_map(|seconds| Signal::Throttled {
+            retry_after: (seconds > 30).then(|| Duration::from_secs(seconds)),
+        }),
+        1 => Just(Signal::Refused { generation: 0 }),
+        1 => Just(Signal::Trouble),
+    ];
+    let row = (
+        0..8_u8,
+        0..3_i64,
+        0..20_u8,
+        any::<bool>(),
+        0..6_u8,
+        0..12_u8,
+    );
+    let finished = (any::<usize>(), next, any::<bool>());
+    prop_oneof![
+        4 => row.prop_map(|(job, priority, cancel, poll_now, again, is_over)| Happens::Row {
+            job, priority, cancel: cancel == 0, poll_now, again: again == 0, is_over: is_over == 0,
+        }),
+        6 => finished.prop_map(|(which, next, is_current)| Happens::Finished { which, next, is_current }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_gone)| Happens::Read { which, is_gone }),
+        5 => (0..20_000_u64).prop_map(|ms| Happens::Time(Duration::from_millis(ms))),
+        1 => (-9_000_000..9_000_000_i64).prop_map(Happens::ClockSet),
+        1 => any::<bool>().prop_map(Happens::Writable),
+        1 => (1..4_usize).prop_map(Happens::Reload),
+        2 => (0..8_u8, signal).prop_map(|(job, signal)| Happens::Signal { job, signal }),
+    ]
+}
+
+/// Applies what happens; `generations` counts how often each job was inserted.
+fn apply(
+    world: &mut World,
+    generations: &mut BTreeMap<u8, i64>,
+    most: &mut usize,
+    happens: Happens,
+) {
+    match happens {
+        Happens::Row {
+            job,
+            priority,
+            cancel,
+            poll_now,
+            again,
+            is_over,
+        } => {
+            let generation = generations.entry(job).or_default();
+            *generation += i64::from(again);
+            let changed = JobRow {
+                priority,
+                cancel_requested: cancel,
+                poll_requested: poll_now,
+                created_at: UnixMillis(EPOCH.0 + *generation),
+                state: if is_over {
+                    JobState::Failed
+                } else {
+                    JobState::InProgress
+                },
+                ..row(&format!("j{job}"))
+            };
+            world.handle(Input::Rows(vec![changed]));
+        }
+        Happens::Finished {
+            which,
+            next,
+            is_current,
+        } if !world.in_flight.is_empty() => {
+            let task = world.in_flight.remove(which % world.in_flight.len());
+            let Input::Finished(mut over) = ended(&task, next) else {
+                return;
+            };
+            over.is_current = is_current;
+            world.handle(Input::Finished(over));
+        }
+        Happens::Read { which, is_gone } if !world.reading.is_empty() => {
+            let read = world.reading.remove(which % world.reading.len());
+            let found = (!is_gone).then(|| row(read.as_str()));
+            world.handle(Input::Row(read, found));
+        }
+        Happens::Time(time) => world.pass(time),
+        Happens::ClockSet(by) => world.wall = UnixMillis(world.wall.0 + by),
+        Happens::Writable(is_writable) => world.handle(Input::Writable(is_writable)),
+        Happens::Reload(max_in_flight) => {
+            *most = max_in_flight;
+            world.handle(Input::Settings(settings(), max_in_flight));
+        }
+        Happens::Signal { job, signal } => world.signal(&format!("j{job}"), signal),
+        Happens::Finished { .. } | Happens::Read { .. } => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// `World` itself refuses two polls of one job at once.
+    #[test]
+    fn limits_hold_whatever_happens_and_every_job_is_polled_again_once_all_is_well(
+        history in proptest::collection::vec(happens(), 1..80),
+        per_second in proptest::option::of(1..20_u32),
+    ) {
+        let mut world = World::new(2, per_second);
+        let (mut generations, mut most) = (BTreeMap::new(), 2);
+        for happens in history {
+            let before = (world.started.len(), world.in_flight.len());
+            apply(&mut world, &mut generations, &mut most, happens);
+            prop_assert_eq!(world.started.len(), before.0, "only `advance` starts anything");
+            let polls = |world: &World| world.in_flight.iter().filter(|task| task.work == Work::Poll).count();
+            let polls_before = polls(&world);
+            let is_closed = matches!(world.gate.state(world.monotonic), GateState::Closed { .. });
+            world.advance();
+            if polls(&world) > polls_before {
+                prop_assert!(polls(&world) <= most, "more polls than the limit");
+                prop_assert!(world.poller.is_writable && !is_closed);
+            }
+        }
+        // All is well again: within the longest delay of each job it is polled, or it has ended.
+        world.handle(Input::Writable(true));
+        while let Some(read) = world.reading.pop() {
+            world.handle(Input::Row(read, None));
+        }
+        world.gate.resume();
+        world.run(2 * SETTLING, Next::After(30 * SECOND));
+        let later = JobRow { not_before: None, ..row("one-more") };
+        world.handle(Input::Rows(vec![later]));
+        world.signal("j9", Signal::Good { generation: 9 });
+        let from = world.started.len();
+        world.run(Duration::from_secs(400), Next::After(SECOND));
+        let followed = world.poller.sorted_ids();
+        for job in followed {
+            prop_assert!(world.started[from..].iter().any(|(_, polled)| *polled == job), "{} is not polled", job);
+        }
+        if let Some(rate) = per_second {
+            let polls = world.started.len() - from;
+            prop_assert!(polls <= (rate as usize + 1) * 400, "{} polls", polls);
+        }
+    }
+}
