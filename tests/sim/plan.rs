@@ -8,8 +8,8 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-pub(crate) use faults::{ApiFault, Crash, DiskFault, Fault, JobFault, Page, ReceiverFault, RetryAfter, Window};
-pub(crate) use jobs::{JobPlan, Row};
+pub(crate) use faults::{ApiFault, Crash, DiskFault, Fault, JobFault, Page, ReceiverFault, RetryAfter};
+pub(crate) use jobs::JobPlan;
 pub(crate) use people::{Action, Deed};
 pub(crate) use settings::{DIALECTS, Settings, WebhookPlan};
 
@@ -97,6 +97,31 @@ impl Plan {
         plan.actions.retain(|_| action());
         plan.faults.retain(|_| fault());
         plan
+    }
+
+    /// Whether the API fails for every job at some time in between.
+    pub(crate) fn api_fails(&self, from: Time, until: Time) -> bool {
+        self.faults.iter().any(|fault| match fault {
+            Fault::Api(window, ApiFault::Stale(..)) => window.from > until,
+            Fault::Api(window, _) | Fault::Disk(window, _) => window.from <= until && from < window.until,
+            _ => false,
+        })
+    }
+
+    /// Whether answers come from replicas that lag behind.
+    pub(crate) fn has_stale(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault, Fault::Api(_, ApiFault::Stale(..))))
+    }
+
+    /// Whether the process may be down at some time in between.
+    pub(crate) fn has_downtime(&self, from: Time, until: Time) -> bool {
+        let is_down = |fault: &Fault| match fault {
+            Fault::Crash(crash) => crash.at < until,
+            Fault::Disk(window, DiskFault::Broken { .. } | DiskFault::Unreadable) => window.from < until,
+            _ => false,
+        };
+        let mut restarts = self.actions.iter().filter(|action| matches!(action.deed, Deed::Restart));
+        self.faults.iter().any(is_down) || restarts.any(|action| (from..until).contains(&action.at))
     }
 
     /// The parts for people, one a line.

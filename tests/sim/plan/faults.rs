@@ -209,16 +209,15 @@ pub(super) fn draw(
     // One seed in ten has no faults at all.
     if swarm.draws.percent(90) {
         let on: Vec<bool> = (0..6).map(|_| swarm.draws.percent(45)).collect();
-        let kinds: [fn(&mut Swarm<'_>); 6] = [
-            Swarm::crashes,
-            Swarm::clocks,
-            Swarm::disks,
-            Swarm::api,
-            Swarm::job_faults,
-            Swarm::receivers,
-        ];
-        for (kind, _) in kinds.iter().zip(on).filter(|(_, is_on)| *is_on) {
-            kind(&mut swarm);
+        for kind in on.iter().enumerate().filter_map(|(kind, is_on)| is_on.then_some(kind)) {
+            match kind {
+                0 => swarm.crashes(),
+                1 => swarm.clocks(),
+                2 => swarm.disks(),
+                3 => swarm.api(),
+                4 => swarm.job_faults(),
+                _ => swarm.receivers(),
+            }
         }
     }
     swarm.faults
