@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobtrackd::clock::Clock;
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::retention::{BatchSize, Retention, Stage};
-use jobtrackd::store::{Prune, Store};
+use jobtrackd::store::{Commits as _, Prune, Retention as _, Store};
 use sqlx::AssertSqlSafe;
 use strum::IntoEnumIterator;
 use tokio::time::Instant;

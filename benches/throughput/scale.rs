@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jobtrackd::clock::Clock;
 use jobtrackd::core::job::JobId;
+use jobtrackd::store::Commits as _;
 use tokio::time::Instant;
 
 use super::daemon::Daemon;

@@ -7,7 +7,7 @@ use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{JobId, JobState};
 use jobtrackd::core::observe::{Evidence, Tracked, observe};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, Recordable, ScheduleUpdate, Store};
+use jobtrackd::store::{Batch, Commits as _, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
 use tokio::time::Instant;
 

@@ -19,7 +19,7 @@ use crate::dispatcher::{self, Dispatcher, Target};
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle::Tasks;
 use crate::status::Health;
-use crate::store::Store;
+use crate::store::{Store, Upstreams as _};
 use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{self, Poller, PollerParts, PollerSettings};
 use crate::tracker::pruner::Pruner;

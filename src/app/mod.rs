@@ -32,7 +32,8 @@ use crate::sockets::Sockets;
 use crate::status::{
     self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
 };
-use crate::store::{DatabaseFile, InstanceLock, Store, StoreError};
+use crate::store::sqlite::{DatabaseFile, InstanceLock};
+use crate::store::{Store, StoreError};
 use crate::telemetry::Exporter;
 use crate::tracker::intake;
 use crate::upstream::AnswerMemory;

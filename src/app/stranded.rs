@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::core::delivery::WebhookName;
 use crate::core::text::printable;
-use crate::store::{Store, Unconfigured};
+use crate::store::{Backlogs as _, Store, Unconfigured};
 use crate::writer::wakeups::Wakeups;
 
 /// Longest pause between two checks; changes by other programs are found only by them.

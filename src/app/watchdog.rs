@@ -10,7 +10,7 @@ use super::status_line;
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle::ServiceManager;
 use crate::status::Health;
-use crate::store::Store;
+use crate::store::{Deliveries as _, Store};
 use crate::telemetry;
 
 /// How often a beat is requested of the loops and the status line is updated.

@@ -6,7 +6,8 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use super::privilege::reads_as_root;
-use crate::store::{LockError, StoreError};
+use crate::store::StoreError;
+use crate::store::sqlite::LockError;
 
 /// The remedy for an error, found by its causes.
 pub(super) fn on(error: &anyhow::Error) -> Option<String> {

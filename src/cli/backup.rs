@@ -16,7 +16,8 @@ use crate::config::DatabaseSettings;
 use crate::core::time::millis;
 use crate::lifecycle::{Request, Signals};
 use crate::record::command::BackupRecord;
-use crate::store::{BackupTarget, Copied, Store};
+use crate::store::Store;
+use crate::store::sqlite::{BackupTarget, Copied};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/backup.txt").trim_end())]

@@ -6,7 +6,7 @@ use super::screen::{Screen, Tone};
 use super::text;
 use crate::core::job::JobId;
 use crate::record::command::CancelRecord;
-use crate::store::Store;
+use crate::store::{Jobs as _, Store};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/cancel.txt").trim_end())]

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::core::job::JobId;
 use crate::record::command::CheckRecord;
+use crate::store::Jobs as _;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

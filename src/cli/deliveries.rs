@@ -11,7 +11,7 @@ use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::ListedDeliveryRecord;
-use crate::store::{DeliveryFilter, DeliveryRow, Store};
+use crate::store::{Deliveries as _, DeliveryFilter, DeliveryRow, Store};
 
 /// Most searches, each of 10,000 events; then it is printed where they stopped.
 const SEARCHES: usize = 10;

@@ -16,7 +16,7 @@ use crate::core::enqueue::{EARLIEST, EnqueueRules, check_times};
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::record::command::EnqueueRecord;
-use crate::store::{Enqueued, NewJob, Store};
+use crate::store::{Enqueued, Jobs as _, NewJob, Store};
 use crate::upstream::target::Base;
 
 /// Ids inserted in one transaction.

@@ -12,7 +12,10 @@ use super::{options, text};
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::timeline::CommittedEventRecord;
-use crate::store::{EventFilter, PAGE_BYTES, RecordedEvent, Store, Watcher};
+use crate::store::sqlite::Watcher;
+use crate::store::{
+    EventFilter, Events as _, Intake as _, PAGE_BYTES, RecordedEvent, Store, Wakeups as _,
+};
 
 /// How often it is checked whether another process has committed.
 const TICK: Duration = Duration::from_millis(100);

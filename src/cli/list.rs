@@ -9,7 +9,7 @@ use super::{steps, text};
 use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
-use crate::store::{JobFilter, JobRow, JobSummary, Store};
+use crate::store::{JobFilter, JobRow, JobSummary, Lists as _, Store};
 
 /// Jobs read at once.
 const PAGE: u32 = 200;

@@ -9,7 +9,8 @@ use super::session::database_file;
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::record::command::MigrateRecord;
-use crate::store::{Store, StoreError, folder_of};
+use crate::store::sqlite::folder_of;
+use crate::store::{Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

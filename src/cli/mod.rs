@@ -49,7 +49,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{ConfigError, Sources, Wanted, load_database, load_with};
-use crate::store::sqlite_version;
+use crate::store::sqlite::sqlite_version;
 use screen::{Style, Tone, note, print};
 use session::{as_owner, block_on, on_store};
 

@@ -2,7 +2,8 @@
 
 use crate::core::job::JobId;
 use crate::store::{
-    EventFilter, PAGE_BYTES, Page, RecordedEvent, Store, StoreError, TimelineEntry,
+    EventFilter, Events as _, PAGE_BYTES, Page, RecordedEvent, Store, StoreError, TimelineEntry,
+    Timelines as _,
 };
 
 /// Entries that are read at once.

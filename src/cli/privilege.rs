@@ -19,7 +19,7 @@ use rustix::thread::{
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use crate::store::MOST_LINKS;
+use crate::store::sqlite::MOST_LINKS;
 
 /// Reading, whatever the mode: the path may lead through folders that only their owner may enter.
 const READING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH;

@@ -15,7 +15,7 @@ use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::record::command::{ReplayRecord, ReplayedRecord};
-use crate::store::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Store};
+use crate::store::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Replays as _, Store};
 
 /// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;

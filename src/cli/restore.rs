@@ -14,7 +14,8 @@ use super::session::{block_on, cancelling, database_file};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::record::command::RestoreRecord;
-use crate::store::{BackupFile, CopyError, LockError, Restored, Store};
+use crate::store::Store;
+use crate::store::sqlite::{BackupFile, CopyError, LockError, Restored};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/restore.txt").trim_end())]

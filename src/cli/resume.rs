@@ -3,7 +3,7 @@
 use super::screen::Screen;
 use super::text::count;
 use crate::record::command::{PauseRecord, ResumeRecord};
-use crate::store::{Resumed, Store};
+use crate::store::{Resumed, Store, Upstreams as _};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/resume.txt").trim_end())]

@@ -8,7 +8,7 @@ use super::privilege::leave_to_owner;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::lifecycle::Signals;
-use crate::store::sqlite_version;
+use crate::store::sqlite::sqlite_version;
 use crate::telemetry::Exporter;
 use crate::{app, logging};
 

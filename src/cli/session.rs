@@ -9,7 +9,8 @@ use super::screen::Screen;
 use crate::clock::{Clock, Jitter};
 use crate::config::DatabaseSettings;
 use crate::sockets::Sockets;
-use crate::store::{DatabaseFile, Store};
+use crate::store::Store;
+use crate::store::sqlite::DatabaseFile;
 use crate::upstream::{AnswerMemory, Upstream, UpstreamSettings};
 
 /// Runs a command's work on the database, which must exist. Output before a failure is flushed before the error.

@@ -15,7 +15,9 @@ use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
 use crate::core::retention::Stage;
 use crate::core::time::UnixMillis;
-use crate::store::{JobDetail, JobRow, JobSummary, Store, StoreError, WebhookHealth};
+use crate::store::{
+    JobDetail, JobRow, JobSummary, Jobs as _, Store, StoreError, WebhookHealth, Webhooks as _,
+};
 
 /// Columns of the names before the facts of a job.
 const NAME_WIDTH: usize = 12;

@@ -7,7 +7,7 @@ use super::text::outside;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::core::text::nearest;
-use crate::store::{Store, StoreError};
+use crate::store::{Lists as _, Store, StoreError, Webhooks as _};
 use crate::webhook::WebhookSettings;
 
 /// The newest jobs that an unknown id is compared with.

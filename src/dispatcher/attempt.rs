@@ -15,7 +15,7 @@ use crate::core::health::HealthEvidence;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::sockets::Shortage;
-use crate::store::{DueDelivery, FinishedAttempt, WebhookHealth, patiently};
+use crate::store::{Deliveries as _, DueDelivery, FinishedAttempt, WebhookHealth, patiently};
 use crate::telemetry;
 use crate::webhook::{AttemptReport, Message, WebhookSettings};
 

@@ -30,7 +30,10 @@ use crate::core::health::Hold;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
-use crate::store::{DueDeliveries, DueDelivery, Store, StoreError, Undelivered, WebhookHealth};
+use crate::store::{
+    Deliveries as _, DueDeliveries, DueDelivery, Expiry as _, Store, StoreError, Undelivered,
+    WebhookHealth, Webhooks as _,
+};
 use crate::telemetry;
 use crate::webhook::{Sender, WebhookSettings};
 use crate::writer::{Recorder, Writable, WriterGone};

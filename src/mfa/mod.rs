@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
 use crate::core::user::UserId;
-use crate::store::{Store, StoreError};
+use crate::store::{Jobs as _, Store, StoreError};
 use crate::upstream::{NotRelayed, Relayed, Upstream};
 
 /// What reading and answering challenges needs.

@@ -14,7 +14,7 @@ use super::query::{JobParameter, Kind, Limit, Parameters, Wait};
 use super::refusal::Refusal;
 use crate::record::status::Page;
 use crate::record::timeline::CommittedEventRecord;
-use crate::store::{EventFilter, EventPage, PAGE_BYTES};
+use crate::store::{EventFilter, EventPage, Events as _, PAGE_BYTES};
 
 /// Most searches of one request that find nothing.
 const SEARCHES: usize = 10;

@@ -18,7 +18,7 @@ use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
 use crate::record::status::{Any, Page};
-use crate::store::{JobFilter, NewJob, StoreError};
+use crate::store::{JobFilter, Jobs as _, Lists as _, NewJob, StoreError};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@ use super::budget::{Budget, Memory};
 use super::refusal::Refusal;
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::time::UnixMillis;
-use crate::store::{Counts, Store};
+use crate::store::{Counting as _, Counts, Store};
 use crate::telemetry::{self, Exporter, GaugeValues};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -154,7 +154,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::core::job::JobState;
     use crate::status::Limits;
-    use crate::store::NewJob;
+    use crate::store::{Jobs as _, NewJob};
 
     fn pending(counted: &Counted) -> Option<u64> {
         let jobs = &counted.figures.as_ref()?.jobs;

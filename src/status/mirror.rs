@@ -22,7 +22,7 @@ use super::refusal::Refusal;
 use crate::core::job::{JobId, JobState};
 use crate::record::schema;
 use crate::record::status::{RemoteJob, UserJobs};
-use crate::store::{StepRow, UserFilter};
+use crate::store::{Jobs as _, StepRow, UserFilter, Users as _};
 
 /// Other parameters are ignored, as the API does.
 #[derive(Deserialize, IntoParams)]

@@ -24,7 +24,7 @@ use super::refusal::Refusal;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::record::schema;
-use crate::store::{EventFilter, RecordedEvent, StoreError};
+use crate::store::{EventFilter, Events as _, Jobs as _, RecordedEvent, StoreError};
 use crate::writer::commits::Subscription;
 
 /// How long a stream is silent at most.

@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use crate::record::schema;
 use crate::record::status::Page;
 use crate::record::timeline::TimelineRecord;
+use crate::store::Timelines as _;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
 use crate::heartbeat::Heartbeat;
-use crate::store::{JobChange, JobRow, Store, StoreError};
+use crate::store::{
+    Intake as _, JobChange, JobRow, Store, StoreError, Upstreams as _, Wakeups as _, Webhooks as _,
+};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;

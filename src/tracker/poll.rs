@@ -15,7 +15,7 @@ use crate::core::job::Failure;
 use crate::core::machines::poll::{Finished, Input, Machine, Recorded, Step, Task, Work};
 use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
-use crate::store::{Recordable, Store, StoreError, patiently};
+use crate::store::{Jobs as _, Recordable, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorder, WriterGone};

@@ -18,7 +18,7 @@ use crate::core::job::{Failure, JobId};
 use crate::core::machines::poll::{Finished, Settings, Task};
 use crate::core::machines::poller::{Effect, Input, Poller as Machine, Report};
 use crate::heartbeat::Heartbeat;
-use crate::store::{Store, StoreError};
+use crate::store::{Jobs as _, Store, StoreError};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::writer::{Recorder, Writable};

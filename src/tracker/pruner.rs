@@ -11,7 +11,7 @@ use crate::core::clock_jumps::SETTLING;
 use crate::core::retention::{BatchSize, Retention, Stage};
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
-use crate::store::{Prune, Pruned, Store, StoreError};
+use crate::store::{Prune, Pruned, Retention as _, Store, StoreError};
 use crate::telemetry;
 use crate::writer::Writable;
 use strum::IntoEnumIterator;

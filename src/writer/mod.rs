@@ -22,8 +22,8 @@ pub use crate::core::machines::poll::Recorded;
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
-    Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store, StoreError,
-    Undelivered,
+    Batch, Commits as _, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
+    StoreError, Undelivered,
 };
 use crate::telemetry;
 use batching::{MAX_BATCH, Transaction, Waiting, gather};

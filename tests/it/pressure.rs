@@ -8,7 +8,7 @@ use jobtrackd::core::job::JobId;
 use jobtrackd::memory::Memory;
 use jobtrackd::simulator::{Fault, FaultRule, Phase, Step};
 use jobtrackd::sockets::Sockets;
-use jobtrackd::store::{JobRow, NewJob, Store};
+use jobtrackd::store::{JobRow, Jobs as _, NewJob, Store};
 use jobtrackd::tracker::intake::Notice;
 use jobtrackd::tracker::poller::{Poller, PollerError, PollerParts, PollerSettings};
 use jobtrackd::upstream::{AnswerMemory, Upstream};

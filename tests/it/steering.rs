@@ -8,7 +8,7 @@ mod replaying;
 use std::time::Duration;
 
 use jobtrackd::core::delivery::WebhookName;
-use jobtrackd::store::{Page, ReplayFilter, Store};
+use jobtrackd::store::{Page, ReplayFilter, Replays as _, Store, Webhooks as _};
 
 use crate::delivering::{delivering_world, done};
 use crate::support::world::World;

@@ -6,6 +6,8 @@ use jobtrackd_core::time::UnixMillis;
 
 use jobtrackd_core::rows::WebhookHealth;
 
+use super::error::Result;
+
 /// Jobs of one state, and pending deliveries of one webhook, are counted up to this many.
 pub const MOST_COUNTED: u32 = 1_000_000;
 
@@ -39,4 +41,19 @@ pub struct WebhookCounts {
     pub disabled: u64,
     /// The webhook's health.
     pub health: WebhookHealth,
+}
+
+/// Numbers of jobs and deliveries.
+pub trait Counting {
+    /// The numbers of jobs, and those of these webhooks' deliveries.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn counts(&self, webhooks: &[WebhookName]) -> impl Future<Output = Result<Counts>> + Send;
+
+    /// What a webhook has not received, without the limits of [`Counting::counts`] to what is pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn backlog(&self, webhook: &WebhookName) -> impl Future<Output = Result<WebhookCounts>> + Send;
 }

@@ -4,6 +4,8 @@ use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
+use super::error::Result;
+
 /// Most bytes that are read for one answer, apart from its last row: 4 MiB.
 pub const PAGE_BYTES: u32 = 4 << 20;
 
@@ -69,4 +71,26 @@ pub struct EventPage {
     pub reached: i64,
     /// Whether there was nothing after `reached`.
     pub complete: bool,
+}
+
+/// Events in the order of their commits, for receivers that catch up.
+pub trait Events {
+    /// The cursor of the newest event, 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn newest_event(&self) -> impl Future<Output = Result<i64>> + Send;
+
+    /// Whether there is an event of this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn has_event(&self, id: &str) -> impl Future<Output = Result<bool>> + Send;
+
+    /// A page of events in order of their commits, which ends with the one that reaches the wanted bytes. A search for one
+    /// type goes through at most 10,000 events and returns how far it came.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn events(&self, filter: &EventFilter) -> impl Future<Output = Result<EventPage>> + Send;
 }

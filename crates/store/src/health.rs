@@ -2,6 +2,8 @@
 
 use jobtrackd_core::time::UnixMillis;
 
+use super::error::Result;
+
 /// The health of the jobs that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobsHealth {
@@ -20,4 +22,24 @@ pub struct JobsHealth {
     /// What is wrong with the first hundred that cannot be followed or recorded, because another program has changed their
     /// rows.
     pub invalid: Vec<String>,
+}
+
+/// What an operator checks.
+pub trait Checks {
+    /// The health of the unfinished jobs: which of them were due before `due_before`, and which have failed `errors` polls
+    /// in a row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn jobs_health(
+        &self,
+        due_before: UnixMillis,
+        errors: u32,
+    ) -> impl Future<Output = Result<JobsHealth>> + Send;
+
+    /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`](crate::StoreError::Busy) when another program keeps the lock, or why nothing can be written.
+    fn writable(&self) -> impl Future<Output = Result<()>> + Send;
 }

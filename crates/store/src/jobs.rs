@@ -1,7 +1,9 @@
 //! Jobs: their rows, how they are listed and shown.
 
 use jobtrackd_core::delivery::Attempt;
+use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::{Failure, JobId, JobState};
+use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::rows::JobRow;
 use jobtrackd_core::snapshot::{ApiError, StepClass};
@@ -10,6 +12,7 @@ use jobtrackd_core::transition::RecordedChallenge;
 use jobtrackd_core::user::UserId;
 
 use super::deliveries::DeliveryRow;
+use super::error::Result;
 use super::events::EventRow;
 
 /// A job to insert. The schema says what is allowed.
@@ -140,7 +143,7 @@ pub struct TransitionRow {
 }
 
 /// All that is recorded of one job except what can be large: bodies of events, results of transitions and answers of
-/// attempts. [`Store::events`](super::Store::events) and [`Store::timeline`](super::Store::timeline) return those in pages.
+/// attempts. [`Events`](crate::Events) and [`Timelines`](crate::Timelines) return those in pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobDetail {
     /// The job and its steps.
@@ -177,4 +180,76 @@ pub struct JobResource {
     pub state: JobState,
     /// The API's text, verbatim; `None` before the first good poll.
     pub resource: Option<String>,
+}
+
+/// Jobs one by one, for the tracker, the commands and the status server.
+pub trait Jobs {
+    /// A job as it was last recorded; `None` when its row is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn tracked(&self, id: &JobId) -> impl Future<Output = Result<Option<Tracked>>> + Send;
+
+    /// One row; `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn job(&self, id: &JobId) -> impl Future<Output = Result<Option<JobRow>>> + Send;
+
+    /// The remote job as last seen; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn resource(&self, id: &JobId) -> impl Future<Output = Result<Option<JobResource>>> + Send;
+
+    /// One job as in a list.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn summary(&self, id: &JobId) -> impl Future<Output = Result<Option<JobSummary>>> + Send;
+
+    /// What is needed to answer a job's challenge; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn challenge(&self, id: &JobId) -> impl Future<Output = Result<Option<JobChallenge>>> + Send;
+
+    /// All that is recorded of one job except what can be large.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn detail(&self, id: &JobId) -> impl Future<Output = Result<Option<JobDetail>>> + Send;
+
+    /// Inserts a job; `false` when there is one with this id.
+    ///
+    /// # Errors
+    /// [`Refused`](crate::StoreError::Refused) with the reason when the row may not be inserted.
+    fn enqueue(&self, job: &NewJob) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Inserts jobs in one transaction and returns the result for each, in order. A refused one does not affect the others.
+    ///
+    /// # Errors
+    /// When the database cannot be written; none of them is inserted then.
+    fn enqueue_all(&self, jobs: &[NewJob]) -> impl Future<Output = Result<Vec<Enqueued>>> + Send;
+
+    /// Requests the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn request_cancel(&self, id: &JobId) -> impl Future<Output = Result<Option<bool>>> + Send;
+
+    /// Requests a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn request_poll(&self, id: &JobId) -> impl Future<Output = Result<Option<bool>>> + Send;
+
+    /// Names in `jobs.webhook` of unfinished jobs that are not in `known`, with the number of those jobs.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn unknown_webhooks(
+        &self,
+        known: &[WebhookName],
+    ) -> impl Future<Output = Result<Vec<(String, u64)>>> + Send;
 }

@@ -1,33 +1,50 @@
 //! The only crate that knows the database: jobs, events and deliveries are read and written by verbs of the domain. No SQL
 //! leaves it.
 //!
-//! [`Store`] is one SQLite file. Each module here says what its verbs take and return; the file of the same name under
-//! `sqlite` has the verbs and their statements. A conformance suite (`tests/it/store/`) runs every verb.
+//! Each module here declares the verbs of its subject as a trait, with what they take and return; the file of the same name
+//! under [`sqlite`] implements them. What only a SQLite file has (locks, backups, versions of the schema) is a method of
+//! [`sqlite::Store`] alone. A conformance suite (`tests/it/store/`) runs every verb.
 
+mod attempts;
+mod commit;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod counts;
 mod deliveries;
 mod error;
 mod events;
+mod expiry;
 mod health;
+mod intake;
 mod jobs;
+mod list;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+#[cfg(any(test, feature = "testing"))]
+mod outsider;
 mod prune;
 mod replay;
-mod sqlite;
+pub mod sqlite;
 mod timeline;
 mod undelivered;
 mod upstreams;
 mod users;
 mod watch;
+mod webhooks;
 
 use std::time::Duration;
 
-pub use counts::{Counts, MOST_COUNTED, WebhookCounts};
-pub use deliveries::{DeliveryFilter, DeliveryPage, DeliveryRow};
+pub use attempts::Attempts;
+pub use commit::Commits;
+pub use counts::{Counting, Counts, MOST_COUNTED, WebhookCounts};
+pub use deliveries::{Deliveries, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use error::{OLDEST_SQLITE, Result, StoreError};
-pub use events::{EventFilter, EventPage, EventRow, PAGE_BYTES, RecordedEvent};
-pub use health::JobsHealth;
+pub use events::{EventFilter, EventPage, EventRow, Events, PAGE_BYTES, RecordedEvent};
+pub use expiry::Expiry;
+pub use health::{Checks, JobsHealth};
+pub use intake::{Intake, Wakeups};
 pub use jobs::{
-    Enqueued, JobChallenge, JobDetail, JobFilter, JobPage, JobResource, JobSummary, NewJob,
+    Enqueued, JobChallenge, JobDetail, JobFilter, JobPage, JobResource, JobSummary, Jobs, NewJob,
     StepRow, TransitionRow,
 };
 pub use jobtrackd_core::batch::{
@@ -36,18 +53,18 @@ pub use jobtrackd_core::batch::{
 pub use jobtrackd_core::delivery::Attempt;
 pub use jobtrackd_core::rows::{DueDeliveries, DueDelivery, JobChange, JobRow, WebhookHealth};
 pub use jobtrackd_core::shortage::Shortage;
-pub use prune::{Prunable, Prune, Pruned};
-pub use replay::{Replay, ReplayFilter, ReplayPage};
-pub use sqlite::{
-    BackupFile, BackupTarget, Copied, CopyError, DatabaseFile, Filesystem, FilesystemKind, Holder,
-    InstanceLock, LockError, MOST_LINKS, Restored, Store, Watcher, folder_of, real_path,
-    sqlite_version,
-};
-pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage};
-pub use undelivered::{MOST_WAITING, Page, Unconfigured, Unwanted};
-pub use upstreams::Resumed;
-pub use users::{UserFilter, UserPage};
-pub use watch::{DeliveryCounts, JobProgress, Overview};
+pub use list::Lists;
+#[cfg(any(test, feature = "testing"))]
+pub use outsider::{JobUpdate, Outsider};
+pub use prune::{Prunable, Prune, Pruned, Retention};
+pub use replay::{Replay, ReplayFilter, ReplayPage, Replays};
+pub use sqlite::Store;
+pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage, Timelines};
+pub use undelivered::{Backlogs, MOST_WAITING, Page, Unconfigured, Unwanted};
+pub use upstreams::{Resumed, Upstreams};
+pub use users::{UserFilter, UserPage, Users};
+pub use watch::{DeliveryCounts, JobProgress, Overview, Watching};
+pub use webhooks::Webhooks;
 
 /// Pause before a read that found the database busy is tried again.
 const READ_RETRY: Duration = Duration::from_millis(500);

@@ -6,6 +6,8 @@ use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
 
+use super::error::Result;
+
 /// A finished job of which a part has reached its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prunable {
@@ -24,7 +26,7 @@ pub struct Prune<'a> {
     pub stage: Stage,
     /// Only what ended before this moment.
     pub before: UnixMillis,
-    /// The jobs, as [`Store::prunable`](crate::Store::prunable) has found them.
+    /// The jobs, as [`Retention::prunable`] has found them.
     pub jobs: &'a [Prunable],
     /// At most this many rows in this transaction.
     pub rows: u32,
@@ -39,4 +41,35 @@ pub struct Pruned {
     pub rows: u64,
     /// How long the database was locked for other writers.
     pub took: Duration,
+}
+
+/// Deletes what has reached its age: found by readers, deleted in small transactions.
+pub trait Retention {
+    /// A page of jobs that ended before this moment, of which this part is not deleted yet and no delivery is pending, in the
+    /// order of their ends, after `after`. Searches at most 1000 such jobs; the second value is where it stopped, if it did.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn prunable(
+        &self,
+        stage: Stage,
+        before: UnixMillis,
+        after: Option<(UnixMillis, i64)>,
+    ) -> impl Future<Output = Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)>> + Send;
+
+    /// Deletes these parts, up to the number of rows. Whether they may be deleted is checked again in the same transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    fn prune(&self, prune: Prune<'_>) -> impl Future<Output = Result<Pruned>> + Send;
+
+    /// Deletes at most this many attempts of tests that began before this moment.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is deleted then.
+    fn prune_tests(
+        &self,
+        before: UnixMillis,
+        rows: u32,
+    ) -> impl Future<Output = Result<Pruned>> + Send;
 }

@@ -1,6 +1,6 @@
 //! Deliveries that an operator repeats.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::EventType;
@@ -8,6 +8,7 @@ use jobtrackd_core::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use super::deliveries::DeliveryRow;
+use super::error::Result;
 
 /// Which events are sent again: those that match every condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub struct ReplayPage {
     /// Deliveries that are left out because another program has changed their rows, and why.
     pub unreadable: Vec<String>,
     /// Webhooks that are disabled: their deliveries are not sent.
-    pub disabled: HashSet<WebhookName>,
+    pub disabled: BTreeSet<WebhookName>,
     /// The event after which the next page begins.
     pub reached: i64,
     /// Whether there is nothing after it.
@@ -65,4 +66,39 @@ pub struct Replay {
     pub reached: i64,
     /// Deliveries it has made pending.
     pub deliveries: u64,
+}
+
+/// Repeats deliveries: events are searched in windows, deliveries made pending in pages.
+pub trait Replays {
+    /// What a replay would send after the event `after`. One call searches at most 10,000 events.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn replayable(
+        &self,
+        filter: &ReplayFilter,
+        after: i64,
+    ) -> impl Future<Output = Result<ReplayPage>> + Send;
+
+    /// Records that a replay begins.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    fn begin_replay(&self, filter: &ReplayFilter) -> impl Future<Output = Result<Replay>> + Send;
+
+    /// Makes the deliveries of a page pending, and advances the replay. `None` when another program has advanced it.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    fn replay(
+        &self,
+        replay: &Replay,
+        page: &ReplayPage,
+    ) -> impl Future<Output = Result<Option<Replay>>> + Send;
+
+    /// Unfinished replays, the newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn unfinished_replays(&self) -> impl Future<Output = Result<Vec<Replay>>> + Send;
 }

@@ -1,9 +1,11 @@
 //! A job's history, in pages.
 
 use jobtrackd_core::delivery::Attempt;
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
 use super::deliveries::DeliveryRow;
+use super::error::Result;
 use super::events::EventRow;
 use super::jobs::TransitionRow;
 
@@ -51,4 +53,18 @@ pub struct TimelinePage {
     pub entries: Vec<TimelineEntry>,
     /// Whether there are more.
     pub more: bool,
+}
+
+/// The history of a job in one order.
+pub trait Timelines {
+    /// A part of a job's timeline after `after`, at most 4 MiB and one entry more; `None` when there is no such job.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn timeline(
+        &self,
+        id: &JobId,
+        after: Option<&TimelineKey>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Option<TimelinePage>>> + Send;
 }

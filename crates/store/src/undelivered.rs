@@ -2,6 +2,8 @@
 
 use jobtrackd_core::delivery::WebhookName;
 
+use super::error::Result;
+
 /// The events of one webhook are counted up to this many.
 pub const MOST_WAITING: u32 = 10_000;
 
@@ -48,4 +50,33 @@ pub struct Page {
     pub jobs: u64,
     /// Whether nothing is left to do.
     pub is_last: bool,
+}
+
+/// Deliveries that are given up, moved to another webhook, or wait for one that is not configured.
+pub trait Backlogs {
+    /// Webhooks other than those in `known` for which events wait, pending or disabled; the first 100 by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn unconfigured_webhooks(
+        &self,
+        known: &[WebhookName],
+    ) -> impl Future<Output = Result<Vec<Unconfigured>>> + Send;
+
+    /// Gives up a page of deliveries: they become exhausted, and their lanes continue. A request in flight may still arrive.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    fn give_up(&self, unwanted: &Unwanted) -> impl Future<Output = Result<Page>> + Send;
+
+    /// Moves a page of what one webhook has not received to another one, lane by lane in order, and with the last delivery
+    /// of a lane its job, if it has not ended and names the old webhook. The other one does not get an event twice.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing of the page is done then.
+    fn move_deliveries(
+        &self,
+        from: &WebhookName,
+        to: &WebhookName,
+    ) -> impl Future<Output = Result<Page>> + Send;
 }

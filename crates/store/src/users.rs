@@ -3,6 +3,8 @@
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
+use super::error::Result;
+
 /// Which jobs of a user are read.
 #[derive(Debug, Clone)]
 pub struct UserFilter {
@@ -23,4 +25,14 @@ pub struct UserPage {
     pub resources: Vec<String>,
     /// Where the next page begins; `None` when all jobs of the user were searched.
     pub next: Option<(UnixMillis, JobId)>,
+}
+
+/// The remote jobs of one user.
+pub trait Users {
+    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more. For
+    /// those of one connection it goes through at most 500 jobs of the user.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn jobs_of_user(&self, filter: &UserFilter) -> impl Future<Output = Result<UserPage>> + Send;
 }

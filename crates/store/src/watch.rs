@@ -1,7 +1,9 @@
 //! Jobs as `jobtrackd watch` shows them.
 
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
+use super::error::Result;
 use super::jobs::JobSummary;
 
 /// The totals over all jobs and webhooks.
@@ -57,4 +59,30 @@ impl JobProgress {
         let error = progress.last_error.as_deref();
         error.filter(|_| progress.consecutive_errors > 0)
     }
+}
+
+/// Many jobs at once. Every verb reads a bounded number of rows, however many jobs there are.
+pub trait Watching {
+    /// The totals over all jobs and webhooks; ended jobs are counted from `ended_since` on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn overview(&self, ended_since: UnixMillis) -> impl Future<Output = Result<Overview>> + Send;
+
+    /// The jobs that run, and those that ended at `ended_since` or later: at most `limit`, the one that changed last
+    /// first. Of more than a few thousand that run, those that never changed may be missing.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn recently_changed(
+        &self,
+        ended_since: UnixMillis,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<JobId>>> + Send;
+
+    /// These jobs, in this order; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn progress(&self, ids: &[JobId]) -> impl Future<Output = Result<Vec<JobProgress>>> + Send;
 }

@@ -8,7 +8,7 @@ use crate::cli::text;
 use crate::core::delivery::WebhookName;
 use crate::core::text::nearest;
 use crate::record::command::GiveUpRecord;
-use crate::store::{Page, Store, Unwanted};
+use crate::store::{Backlogs as _, Events as _, Page, Store, Unwanted, Webhooks as _};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("../help/give-up.txt").trim_end())]

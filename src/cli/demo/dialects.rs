@@ -19,7 +19,7 @@ use crate::config::{self, Sources};
 use crate::core::dialect::ALL;
 use crate::core::job::{JobId, JobState};
 use crate::simulator::{NewJob, Scenario, Simulator, SimulatorSettings};
-use crate::store::Store;
+use crate::store::{Jobs as _, Store};
 
 /// How long a job runs.
 const RUNS: Duration = Duration::from_secs(2);

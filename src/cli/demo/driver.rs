@@ -10,7 +10,7 @@ use super::sandbox::Sandbox;
 use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::simulator::{Control, Inbox};
-use crate::store::{NewJob, Store};
+use crate::store::{Jobs as _, NewJob, Store, Watching as _};
 
 /// How long a user thinks about a challenge.
 const THINKING: Duration = Duration::from_millis(1_100);

@@ -9,7 +9,7 @@ use crate::core::delivery::DeliveryState;
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::simulator::{Ending, Received, Totals};
-use crate::store::{DeliveryRow, EventRow, JobDetail, Store};
+use crate::store::{DeliveryRow, EventRow, JobDetail, Jobs as _, Store};
 
 /// Most lines that are printed about one check that failed.
 const MAX_PROBLEMS: usize = 10;

@@ -14,7 +14,7 @@ use super::{Finding, note, ok, output_of, problem, warning, within};
 use crate::cli::text::outside;
 use crate::config::Settings;
 use crate::status::{Limits, Listen, StatusSettings};
-use crate::store::{Holder, InstanceLock};
+use crate::store::sqlite::{Holder, InstanceLock};
 
 /// Most that is read of its answer, in bytes.
 const MOST: u64 = 64 << 10;

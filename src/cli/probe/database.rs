@@ -12,7 +12,8 @@ use crate::cli::session::database_file;
 use crate::cli::text::{self, outside};
 use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::store::{Filesystem, FilesystemKind, Store, StoreError, folder_of};
+use crate::store::sqlite::{Filesystem, FilesystemKind, folder_of};
+use crate::store::{Checks as _, Store, StoreError};
 
 /// Less free space than this is a problem: one busy minute fills it.
 const LEAST_SPACE: u64 = 64 << 20;

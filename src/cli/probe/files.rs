@@ -10,7 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use super::account::{Accounts, GROUP, Identity, Mode, PASS, READ, USER, WRITE};
 use super::{Finding, Level, beside, note, ok, problem, warning};
 use crate::cli::privilege::check_way;
-use crate::store::{folder_of, real_path};
+use crate::store::sqlite::{folder_of, real_path};
 
 /// Where the shipped unit keeps its files; what is below it must be as the unit wants it.
 const STATE: &str = "/var/lib";

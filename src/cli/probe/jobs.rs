@@ -7,7 +7,7 @@ use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
 use crate::core::delivery::WebhookName;
 use crate::core::time::UnixMillis;
-use crate::store::{JobsHealth, Store, StoreError};
+use crate::store::{Checks as _, Jobs as _, JobsHealth, Store, StoreError, Upstreams as _};
 use crate::upstream::UpstreamSettings;
 
 /// A job whose next poll was due this long ago is not being followed.

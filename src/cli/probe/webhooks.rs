@@ -9,7 +9,9 @@ use crate::cli::text::{ago, count, outside};
 use crate::clock::Clock;
 use crate::core::delivery::{AttemptErrorClass, WebhookName};
 use crate::sockets::Sockets;
-use crate::store::{Store, StoreError};
+use crate::store::{
+    Backlogs as _, Counting as _, Deliveries as _, Store, StoreError, Webhooks as _,
+};
 use crate::webhook::{Sender, WebhookSettings};
 
 /// An event that waits longer than this is late.

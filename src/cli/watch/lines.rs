@@ -8,7 +8,7 @@ use crate::core::delivery::WebhookName;
 use crate::core::job::{JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::record::watch::Change;
-use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Store};
+use crate::store::{Attempt, DeliveryCounts, JobDetail, JobProgress, Jobs as _, Store};
 
 /// Most jobs that have ended and are still read, since they have pending deliveries.
 const MAX_OPEN: usize = 1000;

@@ -17,7 +17,9 @@ use crate::record::StartedRecord;
 use crate::record::webhook::{
     ConditionRecord, HealthWord, ListedWebhookRecord, SettingsRecord, WebhookRecord,
 };
-use crate::store::{Attempt, Store, WebhookCounts, WebhookHealth};
+use crate::store::{
+    Attempt, Attempts as _, Counting as _, Store, WebhookCounts, WebhookHealth, Webhooks as _,
+};
 use crate::webhook::{WebhookSettings, redacted_url};
 
 /// Attempts that are shown.

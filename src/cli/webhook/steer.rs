@@ -8,7 +8,7 @@ use crate::cli::text::{count, outside};
 use crate::cli::unknown::{known_webhook, names_of, unknown_webhook};
 use crate::core::delivery::WebhookName;
 use crate::record::command::{MoveRecord, SwitchRecord};
-use crate::store::{Page, Store};
+use crate::store::{Backlogs as _, Page, Store, Webhooks as _};
 use crate::webhook::WebhookSettings;
 
 /// Longest reason, in bytes.

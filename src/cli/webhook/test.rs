@@ -19,7 +19,7 @@ use crate::core::event::EventType;
 use crate::core::sample::sample;
 use crate::record::command::{RequestRecord, TestRecord};
 use crate::sockets::Sockets;
-use crate::store::{Attempt, Store, StoreError};
+use crate::store::{Attempt, Attempts as _, Store, StoreError};
 use crate::webhook::{AttemptReport, Message, Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]

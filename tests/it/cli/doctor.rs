@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use jobtrackd::store::InstanceLock;
+use jobtrackd::store::sqlite::InstanceLock;
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnection;
 

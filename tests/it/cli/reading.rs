@@ -8,7 +8,7 @@ use jobtrackd::core::event::{EventType, Subscriptions};
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::{Evidence, observe};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, Recordable, ScheduleUpdate, Store};
+use jobtrackd::store::{Batch, Commits as _, Jobs as _, Recordable, ScheduleUpdate, Store};
 use serde_json::{Value, json};
 
 use super::Shell;

@@ -1,7 +1,7 @@
 //! `replay`: what an operator types, and what comes back.
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{ReplayFilter, Store};
+use jobtrackd::store::{ReplayFilter, Replays as _, Store};
 use serde_json::json;
 
 use super::Shell;

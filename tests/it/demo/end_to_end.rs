@@ -9,7 +9,8 @@ use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobId;
 use jobtrackd::simulator::{LoggedRequest, Received, Truth};
 use jobtrackd::store::{
-    EventFilter, JobDetail, PAGE_BYTES, RecordedEvent, Store, TimelineItem, TransitionRow,
+    EventFilter, Events as _, JobDetail, Jobs as _, PAGE_BYTES, RecordedEvent, Store, TimelineItem,
+    Timelines as _, TransitionRow,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;

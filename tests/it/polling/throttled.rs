@@ -1,7 +1,7 @@
 //! 429 and its kin: one job's wait is its own, and what two jobs are delivered is for all.
 
 use jobtrackd::simulator::{Fault, FaultRule, RetryAfter};
-use jobtrackd::store::Store;
+use jobtrackd::store::{Store, Upstreams as _};
 
 use super::{MINUTE, SECOND, assert_gaps, endless, gaps};
 use crate::support::world::{EPOCH, World};

@@ -1,6 +1,7 @@
 //! Webhooks switched off and on.
 
 use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::store::Webhooks as _;
 
 use super::{HOUR, MINUTE, SECOND, delivering_world, disable, done, enable, outsider};
 use crate::support::challenges::{ask, mfa};

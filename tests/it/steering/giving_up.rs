@@ -1,7 +1,7 @@
 //! One event is given up, or everything that waits for a webhook.
 
 use jobtrackd::core::delivery::WebhookName;
-use jobtrackd::store::Unwanted;
+use jobtrackd::store::{Backlogs as _, Unwanted};
 
 use jobtrackd::simulator::HANG;
 

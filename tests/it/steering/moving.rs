@@ -1,6 +1,7 @@
 //! A webhook gets another name: what waits for the old one is handed to the new one, and until then it is seen to wait.
 
 use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::store::Backlogs as _;
 use serde_json::Value;
 
 use super::{HOUR, MINUTE, SECOND, delivering_world, done, outsider};

@@ -1,6 +1,6 @@
 //! Events sent again.
 
-use jobtrackd::store::ReplayFilter;
+use jobtrackd::store::{ReplayFilter, Replays as _};
 
 use jobtrackd::simulator::{HANG, Received};
 

@@ -4,7 +4,7 @@ use jobtrackd::core::delivery::{
     AfterAttempt, AttemptErrorClass, AttemptResult, DeliveryState, WebhookName,
 };
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, WebhookHealth};
+use jobtrackd::store::{Batch, Commits as _, WebhookHealth, Webhooks as _};
 
 use super::bench::Bench;
 use super::fixtures::{T0, TOOK, attempt, body, t, with_result};

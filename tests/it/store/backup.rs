@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{BackupTarget, Copied, CopyError, Store};
+use jobtrackd::store::Store;
+use jobtrackd::store::sqlite::{BackupTarget, Copied, CopyError};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -8,7 +8,8 @@ use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::Tracked;
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::{
-    Batch, Committed, DueDelivery, EventFilter, JobDetail, Recordable, Store, StoreError,
+    Batch, Commits as _, Committed, Deliveries as _, DueDelivery, EventFilter, Events as _,
+    JobDetail, Jobs as _, Recordable, Store, StoreError,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, Connection, Row, ValueRef};

@@ -1,7 +1,7 @@
 //! What is only informative: schedules, and requests that have been taken.
 
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::Batch;
+use jobtrackd::store::{Batch, Commits as _, Intake as _};
 
 use super::bench::Bench;
 use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};

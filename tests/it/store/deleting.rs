@@ -1,6 +1,7 @@
 //! Deleting jobs.
 
 use jobtrackd::core::delivery::AfterAttempt;
+use jobtrackd::store::Jobs as _;
 
 use super::bench::Bench;
 use super::fixtures::{body, t};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{NewJob, Store, StoreError};
+use jobtrackd::store::{Intake as _, Jobs as _, NewJob, Store, StoreError};
 
 use super::apart;
 

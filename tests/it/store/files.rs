@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jobtrackd::clock::Clock;
-use jobtrackd::store::{NewJob, Store, StoreError};
+use jobtrackd::store::{Intake as _, Jobs as _, NewJob, Store, StoreError};
 use tempfile::TempDir;
 
 use super::apart;

@@ -3,7 +3,9 @@
 use super::bench::Bench;
 use super::fixtures::{body, id, schedule, seen, t, with_deliveries};
 use jobtrackd::core::delivery::AfterAttempt;
-use jobtrackd::store::{Batch, JobChange, NewJob};
+use jobtrackd::store::{
+    Batch, Commits as _, Intake as _, JobChange, Jobs as _, NewJob, Wakeups as _,
+};
 
 fn ids(page: &[JobChange]) -> Vec<&str> {
     page.iter()

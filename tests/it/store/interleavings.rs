@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jobtrackd::core::delivery::AfterAttempt;
-use jobtrackd::store::{Batch, DueDelivery};
+use jobtrackd::store::{Batch, Commits as _, DueDelivery};
 use proptest::prelude::*;
 
 use super::bench::Bench;

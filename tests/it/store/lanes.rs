@@ -2,7 +2,7 @@
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::Batch;
+use jobtrackd::store::{Batch, Commits as _, Deliveries as _};
 
 use super::bench::Bench;
 use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jobtrackd::store::{Holder, InstanceLock, LockError};
+use jobtrackd::store::sqlite::{Holder, InstanceLock, LockError};
 
 use super::apart;
 

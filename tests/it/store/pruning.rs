@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jobtrackd::core::retention::{Retention, Stage};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Prunable, Prune, Pruned};
+use jobtrackd::store::{Prunable, Prune, Pruned, Retention as _};
 use proptest::prelude::*;
 use strum::IntoEnumIterator;
 

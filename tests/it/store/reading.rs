@@ -2,7 +2,10 @@
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::store::{EventFilter, JobFilter, JobSummary, PAGE_BYTES, TimelineItem};
+use jobtrackd::store::{
+    EventFilter, Events as _, Intake as _, JobFilter, JobSummary, Jobs as _, Lists as _,
+    PAGE_BYTES, TimelineItem, Timelines as _,
+};
 use serde_json::json;
 
 use super::bench::Bench;

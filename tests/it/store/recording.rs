@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Committed, StoreError, TimelineItem};
+use jobtrackd::store::{Committed, StoreError, TimelineItem, Timelines as _};
 
 use super::bench::Bench;
 use super::fixtures::{T0, body, expired, id, schedule, seen, t, with_deliveries};

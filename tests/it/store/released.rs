@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jobtrackd::core::event::EventType;
-use jobtrackd::store::{EventFilter, JobFilter, NewJob, PAGE_BYTES};
+use jobtrackd::store::{
+    EventFilter, Events as _, Intake as _, JobFilter, Jobs as _, Lists as _, NewJob, PAGE_BYTES,
+};
 use sha2::{Digest as _, Sha384};
 use tempfile::TempDir;
 

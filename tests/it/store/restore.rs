@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use jobtrackd::clock::Clock;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{
-    BackupFile, CopyError, InstanceLock, LockError, Restored, Store, StoreError,
-};
+use jobtrackd::store::sqlite::{BackupFile, CopyError, InstanceLock, LockError, Restored};
+use jobtrackd::store::{Intake as _, Store, StoreError};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

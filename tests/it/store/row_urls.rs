@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::rows::{bytes, quoted, refused};
+use jobtrackd::store::Intake as _;
 
 const BAD: &str = r"jobs/1 1 //evil.test/jobs/1 ///x /a\b \\evil /\evil.test /ä /a#b # ftp://h/a file:///etc/passwd
     javascript:alert(1) https:/h/a https:h https:// http:// https:///a https://?a https://u@h/a https://u:p@h/a

@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::fixtures::body;
+use jobtrackd::store::Intake as _;
 
 /// What stands before `INTO` when rows come in.
 const WAYS: [&str; 4] = [

@@ -3,7 +3,10 @@
 
 use jobtrackd::core::delivery::{AfterAttempt, WebhookName};
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{Batch, ReplayFilter, Undelivered, Unwanted};
+use jobtrackd::store::{
+    Backlogs as _, Batch, Commits as _, Expiry as _, ReplayFilter, Replays as _, Undelivered,
+    Unwanted, Webhooks as _,
+};
 use proptest::prelude::*;
 
 use super::bench::Bench;

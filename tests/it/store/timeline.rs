@@ -1,7 +1,7 @@
 //! The view for people with a SQL prompt.
 
 use jobtrackd::core::delivery::{AfterAttempt, AttemptErrorClass, AttemptResult};
-use jobtrackd::store::Batch;
+use jobtrackd::store::{Batch, Commits as _};
 
 use super::bench::Bench;
 use super::fixtures::{attempt, seen_at, t, with_deliveries, with_result};

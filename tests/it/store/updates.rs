@@ -2,6 +2,7 @@
 
 use super::bench::Bench;
 use super::fixtures::{body, expired, with_deliveries};
+use jobtrackd::store::Intake as _;
 
 #[tokio::test]
 async fn requests_and_times_are_changes_and_nothing_else_is() {

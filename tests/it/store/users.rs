@@ -1,7 +1,7 @@
 //! Whom jobs belong to, and their jobs in pages.
 
 use jobtrackd::core::dialect::Basiq;
-use jobtrackd::store::{UserFilter, UserPage};
+use jobtrackd::store::{UserFilter, UserPage, Users as _};
 
 use super::bench::Bench;
 

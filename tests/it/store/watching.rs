@@ -2,7 +2,7 @@
 
 use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{DeliveryCounts, Overview};
+use jobtrackd::store::{DeliveryCounts, Overview, Watching as _};
 
 use super::bench::Bench;
 use super::fixtures::{T0, body, id, t};

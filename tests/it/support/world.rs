@@ -19,7 +19,7 @@ use jobtrackd::simulator::{
     Control, Inbox, NewJob, Phase, Receiver, Script, Simulator, SimulatorSettings, Step,
 };
 use jobtrackd::status::Limits;
-use jobtrackd::store::LockError;
+use jobtrackd::store::sqlite::LockError;
 use jobtrackd::upstream::AnswerMemory;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};

@@ -12,7 +12,7 @@ use super::lanes::Lane;
 use super::rows::{millis, read_columns};
 use super::store::{Store, fetch_all, query};
 use super::webhooks::affect_webhook;
-use crate::{FinishedAttempt, Result};
+use crate::{Attempts, FinishedAttempt, Result};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 use jobtrackd_core::time::UnixMillis;
 
@@ -60,21 +60,13 @@ pub(super) const LATEST_ATTEMPTS: &str = "
     )
     ORDER BY started_at DESC, number DESC LIMIT ?3";
 
-impl Store {
-    /// The latest attempts at a webhook among those of the 10,000 latest events, the newest first, tests included.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn latest_attempts(&self, webhook: &WebhookName, limit: u32) -> Result<Vec<Attempt>> {
+impl Attempts for Store {
+    async fn latest_attempts(&self, webhook: &WebhookName, limit: u32) -> Result<Vec<Attempt>> {
         let query = query!(LATEST_ATTEMPTS, webhook.as_str(), LATEST_EVENTS, limit);
         self.all(query).await
     }
 
-    /// Records an attempt of a test.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn record_test(&self, attempt: &Attempt) -> Result<()> {
+    async fn record_test(&self, attempt: &Attempt) -> Result<()> {
         let record =
             async |connection: &mut _| execute_rows(connection, RECORD_ATTEMPTS, &[attempt]).await;
         self.write(record).await.map(drop)

@@ -12,7 +12,7 @@ use super::expiry::record_expiries;
 use super::lanes::{Lane, promote_heads};
 use super::store::{Store, execute, query};
 use super::users::record_users;
-use crate::{Batch, Committed, Recordable, Result};
+use crate::{Batch, Commits, Committed, Recordable, Result};
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::Event;
@@ -120,12 +120,8 @@ pub(super) const PAUSE_UPSTREAM: &str = "
     INSERT INTO upstreams (origin, paused_until) VALUES (?1, ?2)
     ON CONFLICT (origin) DO UPDATE SET paused_until = excluded.paused_until";
 
-impl Store {
-    /// Commits everything in the batch in one transaction.
-    ///
-    /// # Errors
-    /// Nothing of the batch is recorded then. [`is_temporary`](crate::StoreError::is_temporary) says whether to try again.
-    pub async fn commit(&self, batch: &Batch) -> Result<Committed> {
+impl Commits for Store {
+    async fn commit(&self, batch: &Batch) -> Result<Committed> {
         self.write(async |connection| {
             let now = batch.now.unwrap_or(self.shared.clock.now());
             let mut committed = record_observations(connection, &batch.observations, now).await?;

@@ -8,7 +8,7 @@ use strum::IntoEnumIterator;
 use super::files::beside;
 use super::rows::Reading;
 use super::store::{Store, query, value};
-use crate::{Counts, MOST_COUNTED, Result, WebhookCounts};
+use crate::{Counting, Counts, MOST_COUNTED, Result, WebhookCounts, Webhooks as _};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobState;
 use jobtrackd_core::time::UnixMillis;
@@ -38,12 +38,8 @@ pub(super) const UNDELIVERED_OF_WEBHOOK: &str = "
     FROM events AS e JOIN deliveries AS d ON d.event_id = e.id AND d.webhook = ?1
     WHERE e.cursor > (SELECT coalesce(max(cursor), 0) FROM events) - ?2";
 
-impl Store {
-    /// The numbers of jobs, and those of these webhooks' deliveries.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn counts(&self, webhooks: &[WebhookName]) -> Result<Counts> {
+impl Counting for Store {
+    async fn counts(&self, webhooks: &[WebhookName]) -> Result<Counts> {
         let mut jobs = Vec::new();
         for state in JobState::iter() {
             let count = query!(JOBS_OF_STATE, state.as_str(), MOST_COUNTED);
@@ -63,14 +59,12 @@ impl Store {
         })
     }
 
-    /// What a webhook has not received, without the limits of [`Store::counts`] to what is pending.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn backlog(&self, webhook: &WebhookName) -> Result<WebhookCounts> {
+    async fn backlog(&self, webhook: &WebhookName) -> Result<WebhookCounts> {
         self.count(webhook, i64::MAX, i64::MAX).await
     }
+}
 
+impl Store {
     async fn count(
         &self,
         webhook: &WebhookName,

@@ -8,7 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use super::events::NEWEST_EVENT;
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, fetch_all, integer, query};
-use crate::{DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, Result};
+use crate::{
+    Deliveries, DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, DueDelivery, Result,
+};
 use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
@@ -101,12 +103,8 @@ pub(super) const DELIVERIES_OF_JOB: &str = deliveries_of!(
     "e.cursor DESC"
 );
 
-impl Store {
-    /// The heads of a webhook's lanes that are due at `now`, longest due first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn deliveries_due(
+impl Deliveries for Store {
+    async fn deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -115,11 +113,7 @@ impl Store {
         self.due(DUE, webhook, now, limit).await
     }
 
-    /// Those of them that will expire, in the same order.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn expiring_deliveries_due(
+    async fn expiring_deliveries_due(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -128,12 +122,7 @@ impl Store {
         self.due(DUE_AND_EXPIRING, webhook, now, limit).await
     }
 
-    /// The heads of a webhook's lanes, due or not, in the order in which a held webhook is probed: those that were never
-    /// tried first, then those whose last attempt is longest ago. Those that have expired at `now` are left out.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn deliveries_to_probe(
+    async fn deliveries_to_probe(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -142,42 +131,14 @@ impl Store {
         self.due(TO_PROBE, webhook, now, limit).await
     }
 
-    async fn due(
-        &self,
-        sql: &'static str,
-        webhook: &WebhookName,
-        now: UnixMillis,
-        limit: u32,
-    ) -> Result<DueDeliveries> {
-        let query = query!(sql, webhook.as_str(), now.0, limit);
-        Ok(readable(&self.rows(query).await?))
-    }
-
-    /// Which of the first 10,000 heads of a webhook's lanes cannot be read because another program has changed their rows,
-    /// and why. They are not sent.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unreadable_deliveries(
-        &self,
-        webhook: &WebhookName,
-    ) -> Result<Vec<(String, String)>> {
+    async fn unreadable_deliveries(&self, webhook: &WebhookName) -> Result<Vec<(String, String)>> {
         let rows = self
             .rows(query!(HEADS, webhook.as_str(), MOST_HEADS))
             .await?;
         Ok(readable(&rows).unreadable)
     }
 
-    /// The exact bytes of an event that is still to be sent to a webhook; `None` when it no longer is: it was given up,
-    /// disabled or deleted, or an earlier one goes first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn body_to_send(
-        &self,
-        webhook: &WebhookName,
-        event_id: &str,
-    ) -> Result<Option<Vec<u8>>> {
+    async fn body_to_send(&self, webhook: &WebhookName, event_id: &str) -> Result<Option<Vec<u8>>> {
         let rows = self.rows(query!(BODY, event_id, webhook.as_str())).await?;
         // As bytes: the body is sent as it is, UTF-8 or not.
         Ok(rows
@@ -186,11 +147,7 @@ impl Store {
             .transpose()?)
     }
 
-    /// When the webhook's next delivery falls due after `now`, if any waits.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn next_delivery(
+    async fn next_delivery(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -199,19 +156,11 @@ impl Store {
         Ok(next.map(UnixMillis))
     }
 
-    /// How many deliveries are pending, counted up to `limit`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn pending_deliveries(&self, limit: u32) -> Result<u32> {
+    async fn pending_deliveries(&self, limit: u32) -> Result<u32> {
         self.value(query!(PENDING, limit)).await
     }
 
-    /// A page of deliveries, those of the newest events first. One call searches 10,000 events at most.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryPage> {
+    async fn list_deliveries(&self, filter: &DeliveryFilter) -> Result<DeliveryPage> {
         let job = filter.job.as_ref().map(JobId::as_str);
         let (found, first) = self
             .snapshot(async |snapshot| {
@@ -245,6 +194,19 @@ impl Store {
             // Cursors begin with 1.
             stopped: (first > 1).then_some(first),
         })
+    }
+}
+
+impl Store {
+    async fn due(
+        &self,
+        sql: &'static str,
+        webhook: &WebhookName,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<DueDeliveries> {
+        let query = query!(sql, webhook.as_str(), now.0, limit);
+        Ok(readable(&self.rows(query).await?))
     }
 }
 

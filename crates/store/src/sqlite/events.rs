@@ -2,7 +2,7 @@
 
 use super::rows::{FromRow, Reading, read_all, read_columns};
 use super::store::{Store, fetch_all, integer, query};
-use crate::{EventFilter, EventPage, EventRow, RecordedEvent, Result};
+use crate::{EventFilter, EventPage, EventRow, Events, RecordedEvent, Result};
 use jobtrackd_core::event::EventType;
 
 /// Most events that one search for a type goes through.
@@ -50,29 +50,16 @@ pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
 
 const HAS_EVENT: &str = "SELECT EXISTS (SELECT 1 FROM events WHERE id = ?1)";
 
-impl Store {
-    /// The cursor of the newest event, 0 when there is none.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn newest_event(&self) -> Result<i64> {
+impl Events for Store {
+    async fn newest_event(&self) -> Result<i64> {
         self.value(query!(NEWEST_EVENT)).await
     }
 
-    /// Whether there is an event of this id.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn has_event(&self, id: &str) -> Result<bool> {
+    async fn has_event(&self, id: &str) -> Result<bool> {
         self.value(query!(HAS_EVENT, id)).await
     }
 
-    /// A page of events in order of their commits, which ends with the one that reaches the wanted bytes. A search for one
-    /// type goes through at most 10,000 events and returns how far it came.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn events(&self, filter: &EventFilter) -> Result<EventPage> {
+    async fn events(&self, filter: &EventFilter) -> Result<EventPage> {
         let kind = filter.kind.map(EventType::as_str);
         let (rows, newest, last) = self
             .snapshot(async |snapshot| {

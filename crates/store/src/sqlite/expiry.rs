@@ -9,7 +9,7 @@ use super::bulk::json;
 use super::lanes::{Lane, demote_others};
 use super::rows::{FromRow, read_all};
 use super::store::{Store, fetch_all, query};
-use crate::{Result, Undelivered};
+use crate::{Expiry, Result, Undelivered};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::time::UnixMillis;
 
@@ -45,12 +45,8 @@ pub(super) const GIVE_TO_FALLBACKS: &str = "
     ON CONFLICT (event_id, webhook) DO NOTHING
     RETURNING webhook, job_id";
 
-impl Store {
-    /// The webhook's undelivered events that have expired at `now`, heads or not, disabled ones too.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn expired_deliveries(
+impl Expiry for Store {
+    async fn expired_deliveries(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
@@ -72,11 +68,7 @@ impl Store {
         Ok(lanes.collect())
     }
 
-    /// When the next of the webhook's undelivered events expires after `now`, if any does.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn next_expiry(
+    async fn next_expiry(
         &self,
         webhook: &WebhookName,
         now: UnixMillis,

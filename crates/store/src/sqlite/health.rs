@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::rows::Reading;
 use super::store::{Store, query};
-use crate::{JobsHealth, Result};
+use crate::{Checks, Jobs as _, JobsHealth, Result};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
@@ -35,13 +35,8 @@ pub(super) const INVALID: &str = "
                    AND (position NOT BETWEEN 0 AND 4294967295 OR occurrence NOT BETWEEN 0 AND 4294967295)))
     LIMIT 100";
 
-impl Store {
-    /// The health of the unfinished jobs: which of them were due before `due_before`, and which have failed `errors` polls
-    /// in a row.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn jobs_health(&self, due_before: UnixMillis, errors: u32) -> Result<JobsHealth> {
+impl Checks for Store {
+    async fn jobs_health(&self, due_before: UnixMillis, errors: u32) -> Result<JobsHealth> {
         let query = query!(JOBS_HEALTH, due_before.0, errors);
         let row = self.read(query.fetch_one(&self.shared.readers)).await?;
         let mut invalid = Vec::new();
@@ -62,6 +57,12 @@ impl Store {
         })
     }
 
+    async fn writable(&self) -> Result<()> {
+        self.write(async |_| Ok(())).await
+    }
+}
+
+impl Store {
     async fn what_is_wrong(&self, id: String) -> String {
         let Ok(id) = JobId::parse(&id) else {
             return format!("jobs.id is not that of a job (row {id})");
@@ -72,14 +73,6 @@ impl Store {
             Err(error) => error.to_string(),
             Ok(()) => format!("jobs.event_bytes is out of range (row {id})"),
         }
-    }
-
-    /// Whether the database can be written now; waits up to 5 s for the lock, and changes nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`](crate::StoreError::Busy) when another program keeps the lock, or why nothing can be written.
-    pub async fn writable(&self) -> Result<()> {
-        self.write(async |_| Ok(())).await
     }
 
     /// What SQLite finds wrong with the structure of the file, at most five lines. Reads the whole file.

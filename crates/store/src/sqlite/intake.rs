@@ -8,7 +8,7 @@ use sqlx::{Connection, Row};
 use super::jobs::job_columns;
 use super::rows::{FromRow, Reading};
 use super::store::{Shared, Store, integer, query};
-use crate::{JobChange, JobRow, Result, StoreError};
+use crate::{Intake, JobChange, JobRow, Result, StoreError, Wakeups};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(
     "SELECT j.rowid AS number, ",
@@ -25,36 +25,10 @@ pub(super) const CHANGES: &str = concat!(
 const NEWEST_CHANGE: &str =
     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_changes'), 0)";
 
-impl Store {
-    /// A page of the jobs that have not ended, by row number; `after` is `i64::MIN` for the first page.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
-        self.all(query!(ACTIVE_JOBS, after, limit)).await
-    }
+impl Intake for Store {
+    type Wakeups = Watcher;
 
-    /// A page of what other programs changed, in commit order, after change number `after`.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
-        self.all(query!(CHANGES, after, limit)).await
-    }
-
-    /// The number of the newest change, 0 when there was never one.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn newest_change(&self) -> Result<i64> {
-        self.value(query!(NEWEST_CHANGE)).await
-    }
-
-    /// A connection that only watches for commits of others.
-    ///
-    /// # Errors
-    /// When the database cannot be opened.
-    pub async fn watcher(&self) -> Result<Watcher> {
+    async fn watcher(&self) -> Result<Watcher> {
         let options = self.shared.options.clone().pragma("query_only", "ON");
         let clock = &self.shared.clock;
         self.shared.files.check_known()?;
@@ -65,6 +39,18 @@ impl Store {
             connection,
             version: None,
         })
+    }
+
+    async fn active_jobs(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
+        self.all(query!(ACTIVE_JOBS, after, limit)).await
+    }
+
+    async fn changes(&self, after: i64, limit: u32) -> Result<Vec<JobChange>> {
+        self.all(query!(CHANGES, after, limit)).await
+    }
+
+    async fn newest_change(&self) -> Result<i64> {
+        self.value(query!(NEWEST_CHANGE)).await
     }
 }
 
@@ -97,12 +83,8 @@ pub struct Watcher {
     version: Option<i64>,
 }
 
-impl Watcher {
-    /// Whether another connection has committed since the last call.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn saw_commit(&mut self) -> Result<bool> {
+impl Wakeups for Watcher {
+    async fn saw_commit(&mut self) -> Result<bool> {
         let reading = integer(&mut self.connection, "PRAGMA data_version");
         let read = self.shared.clock.held(reading).await;
         let version = self.shared.judged(read.map_err(StoreError::from))?;

@@ -9,8 +9,8 @@ use super::bulk::json;
 use super::rows::{FromRow, Reading, read_all, read_columns};
 use super::store::{Store, execute, fetch_all, query};
 use crate::{
-    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, NewJob, Result, StepRow,
-    StoreError, TransitionRow,
+    Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, Jobs, NewJob, Result,
+    StepRow, StoreError, TransitionRow,
 };
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
@@ -109,12 +109,8 @@ pub(super) const UNKNOWN_WEBHOOKS: &str = "
       AND webhook NOT IN (SELECT value FROM json_each(?1))
     GROUP BY webhook ORDER BY webhook";
 
-impl Store {
-    /// A job as it was last recorded; `None` when its row is gone.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
+impl Jobs for Store {
+    async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
         let (job, steps) = self.with_steps(TRACKED, STEPS, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -136,37 +132,21 @@ impl Store {
         }))
     }
 
-    /// One row; `None` when it is gone.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
+    async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
         self.optional(query!(JOB, id.as_str())).await
     }
 
-    /// The remote job as last seen; `None` when there is no such job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
+    async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
         self.optional(query!(RESOURCE, id.as_str())).await
     }
 
-    /// One job as in a list.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>> {
+    async fn summary(&self, id: &JobId) -> Result<Option<JobSummary>> {
         let (job, steps) = self.with_steps(SUMMARY, STEPS, id).await?;
         let steps = read_all(&steps)?;
         job.map(|row| summary(&row, steps)).transpose()
     }
 
-    /// What is needed to answer a job's challenge; `None` when there is no such job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>> {
+    async fn challenge(&self, id: &JobId) -> Result<Option<JobChallenge>> {
         let (job, steps) = self.with_steps(USER, STEPS_THAT_WAIT, id).await?;
         let Some(job) = job else {
             return Ok(None);
@@ -180,28 +160,7 @@ impl Store {
         }))
     }
 
-    /// A row of the job and its steps, read together.
-    async fn with_steps(
-        &self,
-        job: &'static str,
-        steps: &'static str,
-        id: &JobId,
-    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>)> {
-        self.snapshot(async |snapshot| {
-            let job = query!(job, id.as_str())
-                .fetch_optional(&mut *snapshot)
-                .await?;
-            let steps = fetch_all(snapshot, query!(steps, id.as_str())).await?;
-            Ok((job, steps))
-        })
-        .await
-    }
-
-    /// All that is recorded of one job except what can be large.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>> {
+    async fn detail(&self, id: &JobId) -> Result<Option<JobDetail>> {
         let id = id.as_str();
         let (job, steps, transitions, events, deliveries, attempts) = self
             .snapshot(async |snapshot| {
@@ -235,20 +194,12 @@ impl Store {
         }))
     }
 
-    /// Inserts a job; `false` when there is one with this id.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] with the reason when the row may not be inserted.
-    pub async fn enqueue(&self, job: &NewJob) -> Result<bool> {
+    async fn enqueue(&self, job: &NewJob) -> Result<bool> {
         self.write(async |connection| Ok(insert(connection, job).await?))
             .await
     }
 
-    /// Inserts jobs in one transaction and returns the result for each, in order. A refused one does not affect the others.
-    ///
-    /// # Errors
-    /// When the database cannot be written; none of them is inserted then.
-    pub async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
+    async fn enqueue_all(&self, jobs: &[NewJob]) -> Result<Vec<Enqueued>> {
         self.write(async |connection| {
             let mut outcomes = Vec::with_capacity(jobs.len());
             for job in jobs {
@@ -266,20 +217,41 @@ impl Store {
         .await
     }
 
-    /// Requests the end of a job's tracking; `None` when there is no such job, `Some(false)` when it has ended already.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>> {
+    async fn request_cancel(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(CANCEL, id).await
     }
 
-    /// Requests a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
+    async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(POLL, id).await
+    }
+
+    async fn unknown_webhooks(&self, known: &[WebhookName]) -> Result<Vec<(String, u64)>> {
+        let rows = self.rows(query!(UNKNOWN_WEBHOOKS, json(known)?)).await?;
+        rows.iter()
+            .map(|row| {
+                let r = Reading::new(row, "jobs", "webhook");
+                Ok((r.lossy_text("webhook")?.unwrap_or_default(), r.get("jobs")?))
+            })
+            .collect()
+    }
+}
+
+impl Store {
+    /// A row of the job and its steps, read together.
+    async fn with_steps(
+        &self,
+        job: &'static str,
+        steps: &'static str,
+        id: &JobId,
+    ) -> Result<(Option<SqliteRow>, Vec<SqliteRow>)> {
+        self.snapshot(async |snapshot| {
+            let job = query!(job, id.as_str())
+                .fetch_optional(&mut *snapshot)
+                .await?;
+            let steps = fetch_all(snapshot, query!(steps, id.as_str())).await?;
+            Ok((job, steps))
+        })
+        .await
     }
 
     async fn request(&self, sql: &'static str, id: &JobId) -> Result<Option<bool>> {
@@ -294,20 +266,6 @@ impl Store {
             Ok(known.map(|_| false))
         })
         .await
-    }
-
-    /// Names in `jobs.webhook` of unfinished jobs that are not in `known`, with the number of those jobs.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unknown_webhooks(&self, known: &[WebhookName]) -> Result<Vec<(String, u64)>> {
-        let rows = self.rows(query!(UNKNOWN_WEBHOOKS, json(known)?)).await?;
-        rows.iter()
-            .map(|row| {
-                let r = Reading::new(row, "jobs", "webhook");
-                Ok((r.lossy_text("webhook")?.unwrap_or_default(), r.get("jobs")?))
-            })
-            .collect()
     }
 }
 

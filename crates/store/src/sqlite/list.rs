@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::jobs::{STEPS_OF_MANY, by_job, job_columns, summary, summary_columns};
 use super::rows::Reading;
 use super::store::{Statement, Store, fetch_all, query};
-use crate::{JobFilter, JobPage, PAGE_BYTES, Result};
+use crate::{JobFilter, JobPage, Lists, PAGE_BYTES, Result};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
@@ -72,13 +72,8 @@ macro_rules! search_end {
 pub(super) const SEARCH_END: &str = search_end!("");
 pub(super) const SEARCH_END_OF_STATE: &str = search_end!(" AND j.state = ?8");
 
-impl Store {
-    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text reads 100,000 jobs
-    /// of the state and time at most.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn list(&self, filter: &JobFilter) -> Result<JobPage> {
+impl Lists for Store {
+    async fn list(&self, filter: &JobFilter) -> Result<JobPage> {
         let mut range = Range::of(filter);
         if let Some(end) = self.search_end(filter).await? {
             range.last = (end.0.0, end.1.to_string());
@@ -114,23 +109,14 @@ impl Store {
         })
     }
 
-    /// The ids of the newest jobs.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>> {
+    async fn newest_ids(&self, limit: u32) -> Result<Vec<JobId>> {
         let rows = self.rows(query!(NEWEST_IDS, limit)).await?;
         // A row whose id cannot be read is left out.
         let ids = rows.iter().map(|row| row.try_get("id").map(JobId::parse));
         Ok(ids.flatten().flatten().collect())
     }
 
-    /// Where a search by webhook or text ends although older jobs may match: the last job that is read. `None`
-    /// when all are read.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn search_end(&self, filter: &JobFilter) -> Result<Option<(UnixMillis, JobId)>> {
+    async fn search_end(&self, filter: &JobFilter) -> Result<Option<(UnixMillis, JobId)>> {
         if !filter.is_search() {
             return Ok(None);
         }

@@ -20,6 +20,8 @@ mod lock;
 mod lost_log;
 mod migrate;
 mod open;
+#[cfg(any(test, feature = "testing"))]
+mod outsider;
 mod prune;
 mod replay;
 mod restore;
@@ -43,6 +45,8 @@ pub use filesystem::{DatabaseFile, Filesystem, FilesystemKind, MOST_LINKS, folde
 pub use intake::Watcher;
 pub use lock::{Holder, InstanceLock, LockError};
 pub use open::sqlite_version;
+#[cfg(any(test, feature = "testing"))]
+pub use outsider::Outsider;
 pub use restore::{BackupFile, Restored};
 pub use staging::CopyError;
 pub use store::Store;

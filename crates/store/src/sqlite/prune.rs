@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
 use super::store::{Store, execute, fetch_all, query};
-use crate::{Prunable, Prune, Pruned, Result};
+use crate::{Prunable, Prune, Pruned, Result, Retention};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -82,13 +82,8 @@ pub(super) const PRUNE_TESTS: &str = "
 
 const HAS_EVENTS: &str = "SELECT 1 FROM events WHERE job_id = ?1 LIMIT 1";
 
-impl Store {
-    /// A page of jobs that ended before this moment, of which this part is not deleted yet and no delivery is pending, in the
-    /// order of their ends, after `after`. Searches at most 1000 such jobs; the second value is where it stopped, if it did.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn prunable(
+impl Retention for Store {
+    async fn prunable(
         &self,
         stage: Stage,
         before: UnixMillis,
@@ -116,11 +111,7 @@ impl Store {
         Ok((prunable, last.filter(|_| is_full)))
     }
 
-    /// Deletes these parts, up to the number of rows. Whether they may be deleted is checked again in the same transaction.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune(&self, prune: Prune<'_>) -> Result<Pruned> {
+    async fn prune(&self, prune: Prune<'_>) -> Result<Pruned> {
         let ((jobs, rows), took) = self
             .write_timed(async |connection| {
                 let mut budget = Budget {
@@ -149,11 +140,7 @@ impl Store {
         Ok(Pruned { jobs, rows, took })
     }
 
-    /// Deletes at most this many attempts of tests that began before this moment.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing is deleted then.
-    pub async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned> {
+    async fn prune_tests(&self, before: UnixMillis, rows: u32) -> Result<Pruned> {
         let (rows, took) = self
             .write_timed(async |connection| {
                 Ok(execute(connection, query!(PRUNE_TESTS, before.0, rows)).await?)

@@ -12,7 +12,7 @@ use super::lanes::Lane;
 use super::rows::{FromRow, Reading};
 use super::store::{Store, execute, fetch_all, integer, query, value};
 use super::webhooks::name;
-use crate::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Result, StoreError};
+use crate::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Replays, Result, StoreError};
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
@@ -81,12 +81,8 @@ const PROBE_AT_ONCE: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1)
     ON CONFLICT (name) DO UPDATE SET asks = asks + 1, probe_at = NULL";
 
-impl Store {
-    /// What a replay would send after the event `after`. One call searches at most 10,000 events.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn replayable(&self, filter: &ReplayFilter, after: i64) -> Result<ReplayPage> {
+impl Replays for Store {
+    async fn replayable(&self, filter: &ReplayFilter, after: i64) -> Result<ReplayPage> {
         let (sql, only) = match (&filter.event, &filter.job) {
             (Some(event), _) => (REPLAYABLE_OF_EVENT, Some(event.as_str())),
             (None, Some(job)) => (REPLAYABLE_OF_JOB, Some(job.as_str())),
@@ -146,11 +142,7 @@ impl Store {
         })
     }
 
-    /// Records that a replay begins.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay> {
+    async fn begin_replay(&self, filter: &ReplayFilter) -> Result<Replay> {
         let started_at = self.shared.clock.now();
         let asked = json(filter)?;
         let id = self
@@ -167,11 +159,7 @@ impl Store {
         })
     }
 
-    /// Makes the deliveries of a page pending, and advances the replay. `None` when another program has advanced it.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn replay(&self, replay: &Replay, page: &ReplayPage) -> Result<Option<Replay>> {
+    async fn replay(&self, replay: &Replay, page: &ReplayPage) -> Result<Option<Replay>> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let (id, finished_at) = (replay.id, page.is_last.then_some(now.0));
@@ -194,11 +182,7 @@ impl Store {
         .await
     }
 
-    /// Unfinished replays, the newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unfinished_replays(&self) -> Result<Vec<Replay>> {
+    async fn unfinished_replays(&self) -> Result<Vec<Replay>> {
         self.all(query!(UNFINISHED)).await
     }
 }

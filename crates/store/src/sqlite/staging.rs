@@ -52,7 +52,7 @@ pub enum CopyError {
 /// A [`CopyError::Refused`] with this text.
 macro_rules! refusal {
     ($($text:tt)*) => {
-        $crate::CopyError::Refused(format!($($text)*))
+        $crate::sqlite::staging::CopyError::Refused(format!($($text)*))
     };
 }
 pub(super) use refusal;

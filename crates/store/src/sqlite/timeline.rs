@@ -7,7 +7,7 @@ use super::rows::{FromRow, Reading};
 use super::store::{Store, fetch_all, query};
 use crate::{
     DeliveryRow, EventRow, PAGE_BYTES, Result, TimelineEntry, TimelineItem, TimelineKey,
-    TimelinePage, TransitionRow,
+    TimelinePage, Timelines, TransitionRow,
 };
 use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::job::JobId;
@@ -50,12 +50,8 @@ pub(super) const TIMELINE: &str = "
     WHERE page.up_to - page.bytes < ?8
     ORDER BY page.at, page.rank, page.n, page.webhook, page.number";
 
-impl Store {
-    /// A part of a job's timeline after `after`, at most 4 MiB and one entry more; `None` when there is no such job.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn timeline(
+impl Timelines for Store {
+    async fn timeline(
         &self,
         id: &JobId,
         after: Option<&TimelineKey>,

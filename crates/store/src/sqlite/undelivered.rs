@@ -13,7 +13,7 @@ use super::lanes::{Lane, demote_others, lanes_of, promote_heads};
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, execute, fetch_all, query};
 use super::webhooks::{request_reload, waited_for};
-use crate::{MOST_WAITING, Page, Result, Unconfigured, Unwanted};
+use crate::{Backlogs, MOST_WAITING, Page, Result, Unconfigured, Unwanted};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -117,21 +117,13 @@ pub(super) const RENAME_THESE: &str = rename_jobs!("SELECT value FROM json_each(
 pub(super) const RENAME_OTHERS: &str =
     rename_jobs!("SELECT id FROM jobs WHERE finished_at IS NULL AND webhook = ?1 LIMIT ?3");
 
-impl Store {
-    /// Webhooks other than those in `known` for which events wait, pending or disabled; the first 100 by name.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn unconfigured_webhooks(&self, known: &[WebhookName]) -> Result<Vec<Unconfigured>> {
+impl Backlogs for Store {
+    async fn unconfigured_webhooks(&self, known: &[WebhookName]) -> Result<Vec<Unconfigured>> {
         let query = query!(UNCONFIGURED, json(known)?, MOST_WAITING, MOST_NAMES);
         self.all(query).await
     }
 
-    /// Gives up a page of deliveries: they become exhausted, and their lanes continue. A request in flight may still arrive.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn give_up(&self, unwanted: &Unwanted) -> Result<Page> {
+    async fn give_up(&self, unwanted: &Unwanted) -> Result<Page> {
         self.write(async |connection| {
             let (rows, is_last) = match unwanted {
                 Unwanted::Event(event) => {
@@ -159,12 +151,7 @@ impl Store {
         .await
     }
 
-    /// Moves a page of what one webhook has not received to another one, lane by lane in order, and with the last delivery
-    /// of a lane its job, if it has not ended and names the old webhook. The other one does not get an event twice.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn move_deliveries(&self, from: &WebhookName, to: &WebhookName) -> Result<Page> {
+    async fn move_deliveries(&self, from: &WebhookName, to: &WebhookName) -> Result<Page> {
         self.write(async |connection| {
             let page = fetch_all(connection, query!(UNDELIVERED, from.as_str(), PAGE)).await?;
             // Rows that another program has changed stay where they are.

@@ -2,7 +2,7 @@
 
 use super::rows::Reading;
 use super::store::{Store, execute, fetch_all, query};
-use crate::{Result, Resumed};
+use crate::{Result, Resumed, Upstreams};
 use jobtrackd_core::time::UnixMillis;
 
 const PAUSE: &str = "SELECT max(paused_until) FROM upstreams WHERE origin = ?1";
@@ -24,30 +24,17 @@ const POLL_THROTTLED: &str = "
     UPDATE jobs SET poll_requested = 1
     WHERE finished_at IS NULL AND consecutive_errors > 0 AND last_error GLOB 'throttled (*' AND poll_requested = 0";
 
-impl Store {
-    /// Until when the API at this origin requested a pause, as last recorded.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>> {
+impl Upstreams for Store {
+    async fn upstream_pause(&self, origin: &str) -> Result<Option<UnixMillis>> {
         let until: Option<i64> = self.value(query!(PAUSE, origin)).await?;
         Ok(until.map(UnixMillis))
     }
 
-    /// How often operators have ended pauses of APIs.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn upstream_resumes(&self) -> Result<i64> {
+    async fn upstream_resumes(&self) -> Result<i64> {
         self.value(query!(RESUMES)).await
     }
 
-    /// Ends every pause that an API requested, here and in the daemon of this database, and makes jobs due that were
-    /// throttled.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn resume_upstreams(&self) -> Result<Resumed> {
+    async fn resume_upstreams(&self) -> Result<Resumed> {
         self.write(async |connection| {
             let now = self.shared.clock.now();
             let rows = fetch_all(connection, query!(PAUSES, now.0)).await?;

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::bulk::json;
 use super::rows::Reading;
 use super::store::{Store, execute, query};
-use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage};
+use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage, Users};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::user::JobUser;
 
@@ -74,13 +74,8 @@ pub(super) async fn record_users<'a>(
     Ok(())
 }
 
-impl Store {
-    /// Remote jobs whose source or results lead to a user, newest first; reads 4 MiB of them at most and one job more. For
-    /// those of one connection it goes through at most 500 jobs of the user.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage> {
+impl Users for Store {
+    async fn jobs_of_user(&self, filter: &UserFilter) -> Result<UserPage> {
         let after = filter.after.as_ref();
         let (at, id) = after.map_or((i64::MAX, ""), |(at, id)| (at.0, id.as_str()));
         let searched = match filter.connection {

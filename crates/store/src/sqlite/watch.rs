@@ -8,7 +8,7 @@ use super::deliveries::PENDING;
 use super::jobs::{by_job, job_columns, summary, summary_columns};
 use super::rows::{FromRow, Reading};
 use super::store::{Store, fetch_all, query, value};
-use crate::{DeliveryCounts, JobProgress, Overview, Result};
+use crate::{DeliveryCounts, JobProgress, Overview, Result, Watching};
 use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
@@ -80,12 +80,8 @@ pub(super) const DELIVERY_COUNTS: &str = "
     FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
     GROUP BY job_id, state, tried";
 
-impl Store {
-    /// The totals over all jobs and webhooks; ended jobs are counted from `ended_since` on.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn overview(&self, ended_since: UnixMillis) -> Result<Overview> {
+impl Watching for Store {
+    async fn overview(&self, ended_since: UnixMillis) -> Result<Overview> {
         self.snapshot(async |snapshot| {
             let count = async |snapshot: &mut _, query| value::<i64>(snapshot, query).await;
             let (running, ended) = (query!(RUNNING), query!(ENDED, ended_since.0));
@@ -101,16 +97,7 @@ impl Store {
         .await
     }
 
-    /// The jobs that run, and those that ended at `ended_since` or later: at most `limit`, the one that changed last
-    /// first. Of more than a few thousand that run, those that never changed may be missing.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn recently_changed(
-        &self,
-        ended_since: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<JobId>> {
+    async fn recently_changed(&self, ended_since: UnixMillis, limit: u32) -> Result<Vec<JobId>> {
         let query = query!(RECENTLY_CHANGED, ended_since.0, limit, LATEST_TRANSITIONS);
         let rows = self.rows(query).await?;
         rows.iter()
@@ -118,11 +105,7 @@ impl Store {
             .collect()
     }
 
-    /// These jobs, in this order; those that do not exist are left out.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>> {
+    async fn progress(&self, ids: &[JobId]) -> Result<Vec<JobProgress>> {
         let ids = json(ids)?;
         let (jobs, steps, deliveries) = self
             .snapshot(async |snapshot| {

@@ -12,7 +12,7 @@ use super::bulk::json;
 use super::lanes::{demote_others, lanes_of, promote_heads};
 use super::rows::{FromRow, Reading};
 use super::store::{Store, execute, fetch_all, query};
-use crate::{FinishedAttempt, Page, Result, WebhookHealth};
+use crate::{FinishedAttempt, Page, Result, WebhookHealth, Webhooks};
 use jobtrackd_core::backoff::MAX_RETRY_AFTER;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::health::{Failing, Health, Hold, PROBE_PACE};
@@ -124,12 +124,8 @@ pub(super) const DISABLE_PAGE: &str = "
 const REQUEST: &str = "
     INSERT INTO webhooks (name, asks) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET asks = asks + 1";
 
-impl Store {
-    /// What is recorded of a webhook.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth> {
+impl Webhooks for Store {
+    async fn webhook_health(&self, webhook: &WebhookName) -> Result<WebhookHealth> {
         let rows = self.rows(query!(WEBHOOK, webhook.as_str())).await?;
         let Some(row) = rows.first() else {
             return Ok(WebhookHealth::default());
@@ -142,11 +138,7 @@ impl Store {
         }))
     }
 
-    /// The names of webhooks with a row, and how often an operator has requested that the daemon reads each again.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn webhook_requests(&self) -> Result<Vec<(WebhookName, i64)>> {
+    async fn webhook_requests(&self) -> Result<Vec<(WebhookName, i64)>> {
         let rows = self.rows(query!(REQUESTS)).await?;
         let read = rows.iter().map(|row| {
             let requests = Reading::new(row, "webhooks", "name").get("asks")?;
@@ -155,21 +147,11 @@ impl Store {
         read.collect()
     }
 
-    /// The names of webhooks with deliveries that wait or with a row, sorted.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn webhook_names(&self) -> Result<Vec<WebhookName>> {
+    async fn webhook_names(&self) -> Result<Vec<WebhookName>> {
         self.rows(query!(NAMES)).await?.iter().map(name).collect()
     }
 
-    /// Shortens the waits for a webhook to their longest: a retry to `longest` from now, a probe to the slowest pace, a
-    /// pause to a day. A clock that was ahead may have put them years away. Returns how many deliveries were changed; there
-    /// may be more until that is 0.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn clamp_waits(&self, webhook: &WebhookName, longest: Duration) -> Result<u64> {
+    async fn clamp_waits(&self, webhook: &WebhookName, longest: Duration) -> Result<u64> {
         let now = self.shared.clock.now();
         let (retry, pause) = (now.plus(longest), now.plus(MAX_RETRY_AFTER));
         let name = webhook.as_str();
@@ -198,12 +180,7 @@ impl Store {
         .await
     }
 
-    /// Enables a webhook: a page of its disabled deliveries becomes pending, in order, then retries become due, and with the
-    /// last page its hold or pause ends. Nothing is sent to it until then.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page> {
+    async fn enable_webhook(&self, webhook: &WebhookName) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();
@@ -228,12 +205,7 @@ impl Store {
         .await
     }
 
-    /// Disables a webhook with the first page, for this reason unless it is disabled already; a page of its pending
-    /// deliveries becomes disabled.
-    ///
-    /// # Errors
-    /// When the database cannot be written; nothing of the page is done then.
-    pub async fn disable_webhook(&self, webhook: &WebhookName, reason: &str) -> Result<Page> {
+    async fn disable_webhook(&self, webhook: &WebhookName, reason: &str) -> Result<Page> {
         let name = webhook.as_str();
         self.write(async |connection| {
             let now = self.shared.clock.now();

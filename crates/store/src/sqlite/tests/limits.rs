@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::store::integer;
 use super::*;
+use crate::Jobs as _;
 use crate::NewJob;
 
 impl Store {
