@@ -39,6 +39,8 @@ pub mod cadence;
 
 pub mod poll;
 
+pub mod machines;
+
 pub mod redact;
 
 pub mod shortage;

@@ -1,0 +1,7 @@
+//! The loops' decisions as state machines: what happened goes in, what is to be done comes out.
+//!
+//! A machine waits for nothing and sends nothing. Times and random numbers are arguments, settings are replaced by an input,
+//! and collections have an order, so the same inputs always have the same effects. The daemon's loops are the shells that
+//! carry inputs in and effects out.
+
+pub mod dispatcher;
