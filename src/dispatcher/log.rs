@@ -1,11 +1,12 @@
-//! Log lines of one webhook: trouble and its end once each, and everything an operator must act upon.
+//! Log lines and counts of one webhook: trouble and its end once each, and everything an operator must act upon.
 
 use tracing::{debug, error, info, warn};
 
 use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
 use crate::core::job::JobId;
-use crate::core::recurring::{Recurring, Report};
+use crate::core::machines::dispatcher::Report;
+use crate::core::recurring::{self, Recurring};
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
 use crate::store::{FinishedAttempt, Undelivered, WebhookHealth};
@@ -34,8 +35,21 @@ impl Log {
         }
     }
 
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Row(row) => self.row(&row),
+            Report::Unreadable { event_id, error } => self.unreadable(&event_id, &error),
+            Report::Attempted {
+                result,
+                after,
+                duration,
+                lag,
+            } => telemetry::attempted(&self.webhook, &result, after, duration, lag),
+        }
+    }
+
     /// Logs what has changed in the webhook's row.
-    pub(super) fn row(&mut self, row: &WebhookHealth) {
+    fn row(&mut self, row: &WebhookHealth) {
         let webhook = &self.webhook;
         let was_logged = std::mem::replace(&mut self.unreadable_logged, row.unreadable.is_some());
         if let Some(error) = row.unreadable.as_ref().filter(|_| !was_logged) {
@@ -56,7 +70,7 @@ impl Log {
     }
 
     /// Another program has changed the row of a delivery.
-    pub(super) fn unreadable(&self, event_id: &str, error: &str) {
+    fn unreadable(&self, event_id: &str, error: &str) {
         let webhook = &self.webhook;
         let event_id = printable(event_id, MAX_ID);
         error!(%webhook, event_id, error, "a delivery cannot be read and is not sent; see: jobtrackd doctor");
@@ -108,10 +122,10 @@ impl Log {
             AfterAttempt::Disabled => None,
         };
         match change {
-            Some(Report::Begun(())) => {
+            Some(recurring::Report::Begun(())) => {
                 warn!(%webhook, error, retry_in_ms, "the webhook does not take events; they are tried again");
             }
-            Some(Report::Ended(())) => info!(%webhook, "the webhook takes events again"),
+            Some(recurring::Report::Ended(())) => info!(%webhook, "the webhook takes events again"),
             None => {}
         }
         match finished.health.as_ref().map(|row| &row.health) {

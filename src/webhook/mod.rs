@@ -18,9 +18,10 @@ mod trust;
 
 mod redacted;
 
+pub use crate::core::delivery::AttemptReport;
 pub use guard::{Verdict, judge, judge_host};
 pub use header::{CustomHeader, InvalidHeader};
 pub use redacted::{PrintedRequest, holds_secrets, redacted_url};
-pub use sender::{AttemptReport, Message, Sender, SenderError};
+pub use sender::{Message, Sender, SenderError};
 pub use settings::WebhookSettings;
 pub use trust::{InvalidPem, Trust};

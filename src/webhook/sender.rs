@@ -19,11 +19,11 @@ use super::trust::Trust;
 use crate::clock::{Clock, Renewed};
 use crate::core::answer::{Answer, Cut};
 use crate::core::delivery::{
-    Attempt, AttemptErrorClass, AttemptResult, Directive, Trigger, WebhookName,
+    AttemptErrorClass, AttemptReport, AttemptResult, Directive, WebhookName,
 };
 use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
-use crate::core::time::{UnixMillis, millis};
+use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
 use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_of};
 
@@ -64,47 +64,6 @@ pub struct Message<'a> {
     pub attempt: u32,
     /// Whether an operator has asked for it again, which `webhook-replay: true` says.
     pub is_replay: bool,
-}
-
-/// A finished attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptReport {
-    /// Its result.
-    pub result: AttemptResult,
-    /// What the answer asks for with `webhook-delivery`.
-    pub directive: Option<Directive>,
-    /// The beginning of the answer's body.
-    pub answer: Option<Answer>,
-    /// When it began; its second is the `webhook-timestamp`.
-    pub started_at: UnixMillis,
-    /// How long it took, the answer's body included.
-    pub duration: Duration,
-}
-
-impl AttemptReport {
-    /// The attempt as it is recorded.
-    #[must_use]
-    pub fn attempt(
-        &self,
-        event_id: &str,
-        webhook: &WebhookName,
-        number: u32,
-        trigger: Trigger,
-    ) -> Attempt {
-        let answer = self.answer.as_ref();
-        Attempt {
-            event_id: event_id.to_owned(),
-            webhook: webhook.clone(),
-            number,
-            started_at: self.started_at,
-            duration_ms: millis(self.duration),
-            status: self.result.status(),
-            error: self.result.error(),
-            trigger,
-            answer: answer.map(|answer| answer.text.clone()),
-            answer_cut: answer.and_then(|answer| answer.cut),
-        }
-    }
 }
 
 /// The result of one request, what the answer asks for with `webhook-delivery`, and the beginning of its body.

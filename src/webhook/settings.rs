@@ -10,6 +10,7 @@ use super::redacted::{redacted_url, secrets_of};
 use super::trust::Trust;
 use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
+use crate::core::machines::dispatcher;
 use crate::core::redact::Redactor;
 use crate::core::signature::SigningKey;
 
@@ -61,6 +62,17 @@ impl fmt::Debug for WebhookSettings {
 }
 
 impl WebhookSettings {
+    /// What decides when something is sent to it.
+    #[must_use]
+    pub fn dispatching(&self) -> dispatcher::Settings {
+        dispatcher::Settings {
+            name: self.name.clone(),
+            retry: self.retry.clone(),
+            max_in_flight: self.max_in_flight,
+            fallback: self.fallback.clone(),
+        }
+    }
+
     /// Hides secrets in what the receiver answers: the values of headers, the secrets of the URL, and the keys, which the
     /// receiver has too.
     pub(super) fn redactor(&self) -> Redactor {

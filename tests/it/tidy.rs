@@ -33,6 +33,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
             "core",
             "clock",
             "heartbeat",
+            "memory",
             "store",
             "upstream",
             "telemetry",

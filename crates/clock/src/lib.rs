@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use jobtrackd_core::clock_jumps::{ClockJumps, Stability};
-use jobtrackd_core::time::{Monotonic, Now, UnixMillis};
+use jobtrackd_core::clock_jumps::ClockJumps;
+use jobtrackd_core::time::{Monotonic, Now, Stability, UnixMillis};
 
 pub use renewed::Renewed;
 

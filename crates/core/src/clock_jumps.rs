@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::time::UnixMillis;
+use super::time::{Stability, UnixMillis};
 
 /// Smallest change of the wall clock against the monotonic one that counts as a jump; smaller ones are followed.
 const JUMP: Duration = Duration::from_secs(60);
@@ -19,15 +19,6 @@ pub struct ClockJumps {
     jumps: u64,
     /// The monotonic time of the last jump, until [`SETTLING`] has passed.
     settles_since: Option<Duration>,
-}
-
-/// Whether the wall clock can be relied on at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stability {
-    /// Jumps detected so far.
-    pub jumps: u64,
-    /// Whether the last jump is at least [`SETTLING`] ago, so that jobs and events may expire.
-    pub is_settled: bool,
 }
 
 impl ClockJumps {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
-use super::answer::Cut;
+use super::answer::{Answer, Cut};
 use super::backoff::{Backoff, lengthen};
-use super::time::UnixMillis;
+use super::time::{UnixMillis, millis};
 
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -167,6 +167,47 @@ impl Attempt {
     pub fn ended_at(&self) -> UnixMillis {
         self.started_at
             .plus(Duration::from_millis(self.duration_ms))
+    }
+}
+
+/// What came of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    /// Its result.
+    pub result: AttemptResult,
+    /// What the answer asks for with `webhook-delivery`.
+    pub directive: Option<Directive>,
+    /// The beginning of the answer's body.
+    pub answer: Option<Answer>,
+    /// When it began; its second is the `webhook-timestamp`.
+    pub started_at: UnixMillis,
+    /// How long it took, the answer's body included.
+    pub duration: Duration,
+}
+
+impl AttemptReport {
+    /// The attempt as it is recorded.
+    #[must_use]
+    pub fn attempt(
+        &self,
+        event_id: &str,
+        webhook: &WebhookName,
+        number: u32,
+        trigger: Trigger,
+    ) -> Attempt {
+        let answer = self.answer.as_ref();
+        Attempt {
+            event_id: event_id.to_owned(),
+            webhook: webhook.clone(),
+            number,
+            started_at: self.started_at,
+            duration_ms: millis(self.duration),
+            status: self.result.status(),
+            error: self.result.error(),
+            trigger,
+            answer: answer.map(|answer| answer.text.clone()),
+            answer_cut: answer.and_then(|answer| answer.cut),
+        }
     }
 }
 

@@ -7,8 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::clock_jumps::Stability;
-
 /// Milliseconds since 1970-01-01T00:00:00Z (docs/tables.md: all times in tables).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -107,6 +105,15 @@ impl Now {
     pub fn until(&self, at: UnixMillis) -> Monotonic {
         self.monotonic.plus(at.since(self.wall))
     }
+}
+
+/// Whether the wall clock can be relied on at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stability {
+    /// Jumps detected so far.
+    pub jumps: u64,
+    /// Whether the last jump is at least [`SETTLING`](super::clock_jumps::SETTLING) ago, so that jobs and events may expire.
+    pub is_settled: bool,
 }
 
 /// Whole milliseconds of a duration, as in logs and tables.

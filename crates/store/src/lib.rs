@@ -7,6 +7,8 @@
 
 mod attempts;
 mod commit;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod counts;
 mod deliveries;
 mod error;

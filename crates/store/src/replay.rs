@@ -1,6 +1,6 @@
 //! Deliveries that an operator repeats.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::event::EventType;
@@ -46,7 +46,7 @@ pub struct ReplayPage {
     /// Deliveries that are left out because another program has changed their rows, and why.
     pub unreadable: Vec<String>,
     /// Webhooks that are disabled: their deliveries are not sent.
-    pub disabled: HashSet<WebhookName>,
+    pub disabled: BTreeSet<WebhookName>,
     /// The event after which the next page begins.
     pub reached: i64,
     /// Whether there is nothing after it.

@@ -9,7 +9,6 @@ mod bookkeeping;
 mod deleting;
 mod faults;
 mod files;
-mod fixtures;
 mod intake;
 mod interleavings;
 mod lanes;
@@ -30,3 +29,5 @@ mod timeline;
 mod updates;
 mod users;
 mod watching;
+
+use jobtrackd::store::conformance::fixtures;

@@ -15,3 +15,5 @@ pub mod reading;
 pub mod poll;
 
 pub mod poller;
+
+pub mod dispatcher;

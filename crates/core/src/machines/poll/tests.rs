@@ -1,7 +1,7 @@
-use crate::clock_jumps::Stability;
 use crate::dialect::Basiq;
 use crate::poll::{Trouble, TroubleClass};
 use crate::time::Monotonic;
+use crate::time::Stability;
 
 use super::*;
 

@@ -2,31 +2,38 @@
 
 use std::time::Duration;
 
-use jobtrackd::core::cadence::Progress;
-use jobtrackd::core::delivery::{AfterAttempt, Attempt, AttemptResult, Trigger, WebhookName};
-use jobtrackd::core::dialect::Basiq;
-use jobtrackd::core::job::{Failure, FailureKind, JobId};
-use jobtrackd::core::observe::{Evidence, Observation, Tracked, observe};
-use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{DueDelivery, FinishedAttempt, Recordable, ScheduleUpdate};
+use crate::{DueDelivery, FinishedAttempt, Recordable, ScheduleUpdate};
+use jobtrackd_core::cadence::Progress;
+use jobtrackd_core::delivery::{AfterAttempt, Attempt, AttemptResult, Trigger, WebhookName};
+use jobtrackd_core::dialect::Basiq;
+use jobtrackd_core::job::{Failure, FailureKind, JobId};
+use jobtrackd_core::observe::{Evidence, Observation, Tracked, observe};
+use jobtrackd_core::time::UnixMillis;
 
 /// 2026-11-22T15:04:05.123Z.
-pub(crate) const T0: UnixMillis = UnixMillis(1_795_359_845_123);
+pub const T0: UnixMillis = UnixMillis(1_795_359_845_123);
 
 /// How long attempts take.
-pub(crate) const TOOK: Duration = Duration::from_millis(250);
+pub const TOOK: Duration = Duration::from_millis(250);
 
-pub(crate) fn id(text: &str) -> JobId {
+/// The id of a job.
+///
+/// # Panics
+/// When it cannot be one.
+#[must_use]
+pub fn id(text: &str) -> JobId {
     JobId::parse(text).unwrap()
 }
 
 /// `T0` and some seconds.
-pub(crate) fn t(seconds: u64) -> UnixMillis {
+#[must_use]
+pub fn t(seconds: u64) -> UnixMillis {
     T0.plus(Duration::from_secs(seconds))
 }
 
 /// A remote job with these steps: title and status.
-pub(crate) fn body(steps: &[(&str, &str)]) -> String {
+#[must_use]
+pub fn body(steps: &[(&str, &str)]) -> String {
     let steps: Vec<serde_json::Value> = steps
         .iter()
         .map(|(title, status)| serde_json::json!({ "title": title, "status": status }))
@@ -34,11 +41,18 @@ pub(crate) fn body(steps: &[(&str, &str)]) -> String {
     serde_json::json!({ "type": "job", "updated": "yesterday", "steps": steps }).to_string()
 }
 
-pub(crate) fn seen(job: &Tracked, body: &str) -> Observation {
+/// What follows from an answer with this body, at `T0`.
+#[must_use]
+pub fn seen(job: &Tracked, body: &str) -> Observation {
     seen_at(job, body, T0)
 }
 
-pub(crate) fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation {
+/// The same at another time.
+///
+/// # Panics
+/// When the body is not that of a job.
+#[must_use]
+pub fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation {
     let snapshot = Basiq::snapshot(body, None).unwrap();
     observe(
         job,
@@ -49,13 +63,19 @@ pub(crate) fn seen_at(job: &Tracked, body: &str, at: UnixMillis) -> Observation 
     .unwrap()
 }
 
-pub(crate) fn expired(job: &Tracked) -> Observation {
+/// The end of a job whose deadline has passed.
+///
+/// # Panics
+/// When the recorded job cannot be read back.
+#[must_use]
+pub fn expired(job: &Tracked) -> Observation {
     let failure = Failure::decided(FailureKind::Expired, "Too late", "It's over".to_owned());
     observe(job, &Evidence::End(failure), T0, "https://api.example").unwrap()
 }
 
 /// An observation whose events all go to these webhooks.
-pub(crate) fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordable {
+#[must_use]
+pub fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordable {
     let webhooks: Vec<_> = webhooks.iter().map(|name| WebhookName::new(name)).collect();
     Recordable {
         webhooks: vec![webhooks; observation.events.len()],
@@ -64,7 +84,9 @@ pub(crate) fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Re
     }
 }
 
-pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
+/// What the polls of a job have come to.
+#[must_use]
+pub fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
     ScheduleUpdate {
         job_id: id(job),
         progress: Progress {
@@ -82,7 +104,8 @@ pub(crate) fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
 }
 
 /// The next attempt at a delivery, with a result that fits what follows.
-pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> FinishedAttempt {
+#[must_use]
+pub fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> FinishedAttempt {
     let result = match after {
         AfterAttempt::Delivered => AttemptResult::Delivered { status: 204 },
         AfterAttempt::Retry(_)
@@ -125,7 +148,8 @@ pub(crate) fn attempt(webhook: &str, due: &DueDelivery, after: AfterAttempt) -> 
 }
 
 /// The same attempt with another result.
-pub(crate) fn with_result(attempt: Attempt, result: &AttemptResult) -> Attempt {
+#[must_use]
+pub fn with_result(attempt: Attempt, result: &AttemptResult) -> Attempt {
     Attempt {
         status: result.status(),
         error: result.error(),

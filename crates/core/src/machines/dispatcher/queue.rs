@@ -1,0 +1,67 @@
+//! Due deliveries that were read and wait for a free place.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::messages::{Effect, Report};
+use crate::rows::{DueDeliveries, DueDelivery};
+
+/// Most unreadable deliveries that are skipped; more of them may block the deliveries after them.
+const MAX_UNREADABLE: usize = 10_000;
+
+/// Due deliveries, the longest due first.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    deliveries: VecDeque<DueDelivery>,
+    /// Whether others may be due.
+    more: bool,
+    /// Events of deliveries that cannot be read; reported once and skipped.
+    unreadable: BTreeSet<String>,
+}
+
+impl Queue {
+    pub(super) fn pop(&mut self) -> Option<DueDelivery> {
+        self.deliveries.pop_front()
+    }
+
+    pub(super) fn extend(&mut self, due: Vec<DueDelivery>) {
+        self.deliveries.extend(due);
+    }
+
+    /// Forgets what was read; it is read again.
+    pub(super) fn clear(&mut self) {
+        self.deliveries.clear();
+        self.more = true;
+    }
+
+    /// Others may have become due.
+    pub(super) fn read_again(&mut self) {
+        self.more = true;
+    }
+
+    /// Whether others may be due; they are to be read then.
+    pub(super) fn take_more(&mut self) -> bool {
+        std::mem::take(&mut self.more)
+    }
+
+    /// How many deliveries in the table are skipped.
+    pub(super) fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+
+    /// The deliveries that could be read, and whether there were others that are new; these are reported.
+    pub(super) fn readable(
+        &mut self,
+        found: DueDeliveries,
+        effects: &mut VecDeque<Effect>,
+    ) -> (Vec<DueDelivery>, bool) {
+        let mut is_new = false;
+        for (event_id, error) in found.unreadable {
+            if self.unreadable.len() < MAX_UNREADABLE && self.unreadable.insert(event_id.clone()) {
+                is_new = true;
+                let report = Report::Unreadable { event_id, error };
+                effects.push_back(Effect::Report(report));
+            }
+        }
+        (found.deliveries, is_new)
+    }
+}

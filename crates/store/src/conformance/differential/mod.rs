@@ -1,0 +1,64 @@
+//! The same random history in both stores: batches, operators and other programs. Whatever happens, every reading verb answers
+//! the same.
+
+mod acts;
+mod answers;
+
+use proptest::prelude::*;
+
+use super::fixtures::{T0, id};
+use super::{Backend as _, InMemory, Sqlite};
+use crate::memory;
+use acts::{Act, World, act};
+use jobtrackd_clock::Clock;
+
+const JOBS: [&str; 3] = ["1", "2", "3"];
+const WEBHOOKS: [&str; 3] = ["w", "v", "x"];
+
+proptest! {
+    // Each case is a file of its own. PROPTEST_CASES=4000 makes it five hundred.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 8,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn both_stores_answer_the_same_whatever_happened(acts in proptest::collection::vec(act(), 1..30)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(history(&acts));
+    }
+}
+
+async fn history(acts: &[Act]) {
+    let clock = Clock::driven(T0);
+    let mut world = World {
+        sqlite: Sqlite::fresh(clock.clone()).await,
+        memory: InMemory::fresh(clock.clone()).await,
+        clock,
+        steps: [0; 3],
+        late: Vec::new(),
+        replays: Vec::new(),
+    };
+    for (number, act) in acts.iter().enumerate() {
+        let (of_sqlite, of_memory) = world.happens(act).await;
+        assert_eq!(
+            of_memory,
+            of_sqlite,
+            "what {act:?} answers; before: {:#?}",
+            &acts[..number]
+        );
+        let now = world.clock.now();
+        let of_sqlite = answers::all(world.sqlite.store(), now).await;
+        let of_memory = answers::all(world.memory.store(), now).await;
+        for (sqlite, memory) in of_sqlite.iter().zip(&of_memory) {
+            assert_eq!(
+                memory,
+                sqlite,
+                "after {act:?}; before: {:#?}",
+                &acts[..number]
+            );
+        }
+        assert_eq!(of_memory.len(), of_sqlite.len());
+    }
+}
