@@ -11,3 +11,5 @@ pub mod budget;
 pub mod attribution;
 
 pub mod reading;
+
+pub mod batching;
