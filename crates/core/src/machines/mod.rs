@@ -12,8 +12,4 @@ pub mod attribution;
 
 pub mod reading;
 
-pub mod poll;
-
-pub mod poller;
-
-pub mod dispatcher;
+pub mod batching;
