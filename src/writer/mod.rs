@@ -18,7 +18,9 @@ use crate::core::machines::batching::{self, Batching, Effect, MAX_BATCH, Report}
 pub use crate::core::machines::batching::{Recorded, Writable};
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
-use crate::store::{FinishedAttempt, Recordable, ScheduleUpdate, Store, StoreError, Undelivered};
+use crate::store::{
+    Commits as _, FinishedAttempt, Recordable, ScheduleUpdate, Store, StoreError, Undelivered,
+};
 use crate::telemetry;
 use commits::Commits;
 use wakeups::Wakeups;

@@ -15,9 +15,9 @@ use jobtrackd::core::rows::{DueDeliveries, JobChange, JobRow, WebhookHealth};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::store::sqlite;
 use jobtrackd::store::{
-    Backlogs, Commits, Deliveries, DeliveryFilter, DeliveryRow, EventFilter, Events, Expiry, Intake,
-    JobDetail, JobUpdate, Jobs, NewJob, Outsider, Page, Prune, RecordedEvent, ReplayFilter, Replays,
-    Resumed, Retention, StoreError, Unwanted, Upstreams, Webhooks, memory,
+    Backlogs, Commits, Deliveries, DeliveryFilter, DeliveryRow, EventFilter, Events, Expiry,
+    Intake, JobDetail, JobUpdate, Jobs, NewJob, Outsider, Page, Prune, RecordedEvent, ReplayFilter,
+    Replays, Resumed, Retention, StoreError, Unwanted, Upstreams, Webhooks, memory,
 };
 use tokio::runtime::Runtime;
 
@@ -64,7 +64,9 @@ macro_rules! with {
 
 /// The store in memory never waits.
 fn ready<F: Future>(future: F) -> F::Output {
-    future.now_or_never().expect("a future of the store in memory is ready at once")
+    future
+        .now_or_never()
+        .expect("a future of the store in memory is ready at once")
 }
 
 impl File {
@@ -222,11 +224,7 @@ impl Database {
         with!(self, store => store.webhook_health(webhook))
     }
 
-    pub(crate) fn clamp(
-        &self,
-        webhook: &WebhookName,
-        longest: std::time::Duration,
-    ) -> Result<u64> {
+    pub(crate) fn clamp(&self, webhook: &WebhookName, longest: std::time::Duration) -> Result<u64> {
         with!(self, store => store.clamp_waits(webhook, longest))
     }
 
@@ -306,7 +304,10 @@ impl Database {
 
     /// Every delivery, the newest first.
     pub(crate) fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<DeliveryRow>> {
-        let filter = DeliveryFilter { limit: 100_000, ..filter };
+        let filter = DeliveryFilter {
+            limit: 100_000,
+            ..filter
+        };
         with!(self, store => async {
             Ok(store.list_deliveries(&filter).await?.deliveries)
         }.boxed_local())

@@ -93,8 +93,13 @@ impl Oracle {
         let mut faults = plan.faults.iter();
         let mut actions = plan.actions.iter();
         Self {
-            names: plan.webhooks.iter().map(|webhook| WebhookName::new(&webhook.name)).collect(),
-            has_clock_faults: faults.any(|fault| matches!(fault, Fault::ClockSet { millis, .. } if *millis != 0)),
+            names: plan
+                .webhooks
+                .iter()
+                .map(|webhook| WebhookName::new(&webhook.name))
+                .collect(),
+            has_clock_faults: faults
+                .any(|fault| matches!(fault, Fault::ClockSet { millis, .. } if *millis != 0)),
             moves_webhooks: actions.any(|action| match &action.deed {
                 crate::plan::Deed::Reload(settings) => !settings.unconfigured.is_empty(),
                 _ => false,
@@ -116,7 +121,11 @@ impl Oracle {
             last_polls: BTreeMap::new(),
             paused_until: 0,
             lanes: BTreeMap::new(),
-            webhooks: plan.webhooks.iter().map(|_| posts::Known::default()).collect(),
+            webhooks: plan
+                .webhooks
+                .iter()
+                .map(|_| posts::Known::default())
+                .collect(),
             replays: Vec::new(),
         }
     }
@@ -191,7 +200,9 @@ impl Oracle {
 
     /// A rule of the schema refused what the daemon wanted to record; nobody writes its columns but itself.
     pub(crate) fn refused(&self, rule: &str) -> Result<(), Violation> {
-        Err(format!("schema: it refuses a transaction of the daemon: {rule}"))
+        Err(format!(
+            "schema: it refuses a transaction of the daemon: {rule}"
+        ))
     }
 
     pub(crate) fn inserted(
@@ -229,7 +240,11 @@ impl Oracle {
     }
 
     pub(crate) fn pruned(&mut self, database: &Database, now: Time) -> Result<(), StoreError> {
-        let left: BTreeSet<String> = database.events(0)?.into_iter().map(|event| event.id).collect();
+        let left: BTreeSet<String> = database
+            .events(0)?
+            .into_iter()
+            .map(|event| event.id)
+            .collect();
         let gone = self.events.keys().filter(|id| !left.contains(*id));
         self.gone.extend(gone.cloned());
         for (id, rows) in &mut self.rows {
@@ -253,10 +268,16 @@ impl Oracle {
             self.cursor = event.cursor;
             let id = &event.job_id;
             let Some(rows) = self.rows.get(id) else {
-                return Err(format!("events: {} is of a job that nobody inserted, {id}", event.id));
+                return Err(format!(
+                    "events: {} is of a job that nobody inserted, {id}",
+                    event.id
+                ));
             };
             let row = rows.len() - 1;
-            let before = self.events.values().filter(|it| it.job == *id && it.row == row);
+            let before = self
+                .events
+                .values()
+                .filter(|it| it.job == *id && it.row == row);
             let (mut last, mut has_end) = (0, false);
             for event in before {
                 last = last.max(event.sequence);
@@ -266,14 +287,20 @@ impl Oracle {
                 return Err(format!("events: {id} has {} after {last}", event.sequence));
             }
             if has_end {
-                return Err(format!("one end: {id} has {} after its end", event.kind.as_str()));
+                return Err(format!(
+                    "one end: {id} has {} after its end",
+                    event.kind.as_str()
+                ));
             }
             let kind = event.kind.as_str();
             if is_end(kind) {
                 let detail = database.detail(id).map_err(broken)?;
                 let detail = detail.ok_or_else(|| format!("events: the job {id} is not there"))?;
                 if !detail.summary.row.state.is_final() {
-                    return Err(format!("one end: {id} has {kind}, but its state is {}", detail.summary.row.state));
+                    return Err(format!(
+                        "one end: {id} has {kind}, but its state is {}",
+                        detail.summary.row.state
+                    ));
                 }
                 if let Some(row) = self.row(id) {
                     row.ended = Some((now, Box::new(detail)));

@@ -8,7 +8,9 @@ mod settings;
 
 use std::collections::BTreeSet;
 
-pub(crate) use faults::{ApiFault, Crash, DiskFault, Fault, JobFault, Page, ReceiverFault, RetryAfter};
+pub(crate) use faults::{
+    ApiFault, Crash, DiskFault, Fault, JobFault, Page, ReceiverFault, RetryAfter,
+};
 pub(crate) use jobs::JobPlan;
 pub(crate) use people::{Action, Deed};
 pub(crate) use settings::{DIALECTS, Settings, WebhookPlan};
@@ -49,7 +51,14 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let chance = Chance::new(seed);
         let mut draws = chance.of("plan", 0).draws();
-        let horizon = draws.pick(&[10 * MINUTE, 30 * MINUTE, HOUR, 6 * HOUR, 24 * HOUR, 48 * HOUR]);
+        let horizon = draws.pick(&[
+            10 * MINUTE,
+            30 * MINUTE,
+            HOUR,
+            6 * HOUR,
+            24 * HOUR,
+            48 * HOUR,
+        ]);
         let dialect = match draws.percent(40) {
             true => DIALECTS[0],
             false => draws.pick(&DIALECTS),
@@ -103,24 +112,33 @@ impl Plan {
     pub(crate) fn api_fails(&self, from: Time, until: Time) -> bool {
         self.faults.iter().any(|fault| match fault {
             Fault::Api(window, ApiFault::Stale(..)) => window.from > until,
-            Fault::Api(window, _) | Fault::Disk(window, _) => window.from <= until && from < window.until,
+            Fault::Api(window, _) | Fault::Disk(window, _) => {
+                window.from <= until && from < window.until
+            }
             _ => false,
         })
     }
 
     /// Whether answers come from replicas that lag behind.
     pub(crate) fn has_stale(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault, Fault::Api(_, ApiFault::Stale(..))))
+        self.faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::Api(_, ApiFault::Stale(..))))
     }
 
     /// Whether the process may be down at some time in between.
     pub(crate) fn has_downtime(&self, from: Time, until: Time) -> bool {
         let is_down = |fault: &Fault| match fault {
             Fault::Crash(crash) => crash.at < until,
-            Fault::Disk(window, DiskFault::Broken { .. } | DiskFault::Unreadable) => window.from < until,
+            Fault::Disk(window, DiskFault::Broken { .. } | DiskFault::Unreadable) => {
+                window.from < until
+            }
             _ => false,
         };
-        let mut restarts = self.actions.iter().filter(|action| matches!(action.deed, Deed::Restart));
+        let mut restarts = self
+            .actions
+            .iter()
+            .filter(|action| matches!(action.deed, Deed::Restart));
         self.faults.iter().any(is_down) || restarts.any(|action| (from..until).contains(&action.at))
     }
 
@@ -131,13 +149,22 @@ impl Plan {
             self.dialect,
             self.webhooks.len(),
             crate::time::shown(self.horizon),
-            if self.is_on_disk { ", tables in a SQLite file" } else { "" },
+            if self.is_on_disk {
+                ", tables in a SQLite file"
+            } else {
+                ""
+            },
         );
         println!("  {:?}", self.settings);
         for webhook in &self.webhooks {
             println!("  {webhook:?}");
         }
-        for (number, job) in self.jobs.iter().enumerate().filter(|(_, job)| !job.is_left_out) {
+        for (number, job) in self
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(_, job)| !job.is_left_out)
+        {
             println!("  job {number}: {}", job.line());
         }
         for action in &self.actions {

@@ -185,7 +185,11 @@ impl Process {
             intake: intake::Intake::default(),
             batching: Batching::default(),
             is_committing: false,
-            webhooks: plan.webhooks.iter().map(|_| webhooks::Webhook::default()).collect(),
+            webhooks: plan
+                .webhooks
+                .iter()
+                .map(|_| webhooks::Webhook::default())
+                .collect(),
             out: Vec::new(),
             is_busy: false,
         };
@@ -211,7 +215,11 @@ impl Process {
 
     fn handle(&mut self, told: Told, now: Now) {
         match told {
-            Told::Started { newest, operators, pause } => {
+            Told::Started {
+                newest,
+                operators,
+                pause,
+            } => {
                 self.begin(newest, operators, pause, now);
             }
             Told::Backlog(page) => self.adopt(page, now),
@@ -262,7 +270,10 @@ impl Process {
             self.batching.wake_at(),
             self.intake.wake_at(),
         ];
-        let webhooks = self.webhooks.iter().filter_map(|webhook| webhook.machine.wake_at());
+        let webhooks = self
+            .webhooks
+            .iter()
+            .filter_map(|webhook| webhook.machine.wake_at());
         let first = times.into_iter().flatten().chain(webhooks).min();
         let at = first.unwrap_or(now.monotonic).0.div_ceil(1000);
         self.started + at.max(now.monotonic.0 / 1000)
@@ -275,12 +286,15 @@ impl Process {
 
     /// Whether it still waits for an answer to a request of this poll.
     pub(crate) fn is_requesting(&self, poll: u64) -> bool {
-        self.polls.get(&poll).is_some_and(|poll| poll.is_requesting())
+        self.polls
+            .get(&poll)
+            .is_some_and(|poll| poll.is_requesting())
     }
 
     fn poller_input(&mut self, input: poller::Input, now: Now) {
         let draws = &mut self.draws;
-        self.poller.handle(input, now, &self.gate, &mut || draws.fraction());
+        self.poller
+            .handle(input, now, &self.gate, &mut || draws.fraction());
         self.is_busy = true;
     }
 
@@ -332,7 +346,10 @@ fn named(name: &str) -> Arc<dyn Dialect> {
         progress: None,
         updated: pointer("/job/changed"),
     };
-    let settings = DialectSettings { progress: false, json };
+    let settings = DialectSettings {
+        progress: false,
+        json,
+    };
     dialect::named(name, &settings).expect("the plan names dialects that there are")
 }
 

@@ -20,7 +20,11 @@ pub(crate) fn true_wall(at: Time) -> i64 {
 pub(crate) fn shown(at: Time) -> String {
     let (seconds, micros) = (at / SECOND, at % SECOND);
     let (days, hours) = (seconds / 86400, seconds / 3600 % 24);
-    let clock = format!("{hours:02}:{:02}:{:02}.{micros:06}", seconds / 60 % 60, seconds % 60);
+    let clock = format!(
+        "{hours:02}:{:02}:{:02}.{micros:06}",
+        seconds / 60 % 60,
+        seconds % 60
+    );
     match days {
         0 => clock,
         days => format!("{days} d {clock}"),

@@ -177,7 +177,12 @@ impl<'a> World<'a> {
         };
         world.log.is_printed = is_printed;
         world.put(0, Event::Start);
-        for (number, job) in plan.jobs.iter().enumerate().filter(|(_, job)| !job.is_left_out) {
+        for (number, job) in plan
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(_, job)| !job.is_left_out)
+        {
             world.put(job.at, Event::Insert(number));
         }
         for (number, action) in plan.actions.iter().enumerate() {
@@ -203,7 +208,10 @@ impl<'a> World<'a> {
                 return Err("progress: there is no end of events".to_owned());
             }
             if is_check {
-                if self.oracle.is_done(&self.database, self.plan, &self.settings, self.now)? {
+                if self
+                    .oracle
+                    .is_done(&self.database, self.plan, &self.settings, self.now)?
+                {
                     break;
                 }
                 self.put(self.now + CHECK, Event::Check);
@@ -250,7 +258,8 @@ impl<'a> World<'a> {
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         match event {
             Event::Do(epoch, out) if epoch == self.epoch && self.process.is_some() => {
-                self.log.note(self.now, format_args!("{}", effects::shown(&out)));
+                self.log
+                    .note(self.now, format_args!("{}", effects::shown(&out)));
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
@@ -262,7 +271,8 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Event::Tell(epoch, told) if epoch == self.epoch && self.process.is_some() => {
-                self.log.note(self.now, format_args!("  {}", effects::told(&told)));
+                self.log
+                    .note(self.now, format_args!("  {}", effects::told(&told)));
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
@@ -282,7 +292,10 @@ impl<'a> World<'a> {
             Event::Do(..) | Event::Tell(..) | Event::Wake(_) | Event::Check => Ok(()),
             Event::Start => self.start(),
             Event::Fault(number) => {
-                self.log.note(self.now, format_args!("{}", self.plan.faults[number].line()));
+                self.log.note(
+                    self.now,
+                    format_args!("{}", self.plan.faults[number].line()),
+                );
                 match self.plan.faults[number] {
                     Fault::Crash(crash) => self.armed.push(crash),
                     Fault::ClockSet { millis, .. } => {
@@ -300,7 +313,8 @@ impl<'a> World<'a> {
             Event::AtTokens(epoch) => self.at_tokens(epoch),
             Event::AtReceiver(sent) => self.at_receiver(*sent),
             Event::Heal => {
-                self.log.note(self.now, format_args!("everything is healed"));
+                self.log
+                    .note(self.now, format_args!("everything is healed"));
                 self.is_healed = true;
                 self.armed.clear();
                 self.oracle.healed(self.now);
@@ -392,9 +406,16 @@ impl<'a> World<'a> {
         self.log.note(self.now, format_args!("started"));
         self.epoch += 1;
         self.woken_at = Time::MAX;
-        self.database.reopen().map_err(|error| format!("store: cannot be opened again: {error}"))?;
+        self.database
+            .reopen()
+            .map_err(|error| format!("store: cannot be opened again: {error}"))?;
         self.oracle.started(self.now, &self.settings);
-        self.process = Some(Process::start(self.plan, &self.settings, self.epoch, self.now));
+        self.process = Some(Process::start(
+            self.plan,
+            &self.settings,
+            self.epoch,
+            self.now,
+        ));
         self.tell(Told::Nothing)
     }
 

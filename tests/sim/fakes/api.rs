@@ -81,7 +81,13 @@ impl Api {
     }
 
     /// A request for a job has arrived.
-    pub(crate) fn poll(&mut self, plan: &Plan, chance: Chance, request: Request, now: Time) -> Reply {
+    pub(crate) fn poll(
+        &mut self,
+        plan: &Plan,
+        chance: Chance,
+        request: Request,
+        now: Time,
+    ) -> Reply {
         self.requests += 1;
         let chance = chance.of("answer", self.requests);
         let mut after = chance.of("back", 0).below(60) * MS / 2 + 500;
@@ -163,7 +169,12 @@ impl Api {
 
 /// The job, or what goes wrong with this one.
 fn job(plan: &Plan, chance: Chance, request: Request, stale: Time, now: Time) -> (Answer, Shown) {
-    let gone = |status| (render::error(plan.dialect, status, "job-not-found"), Shown::Gone);
+    let gone = |status| {
+        (
+            render::error(plan.dialect, status, "job-not-found"),
+            Shown::Gone,
+        )
+    };
     let Some(number) = request.job else {
         return gone(404);
     };
@@ -181,7 +192,10 @@ fn job(plan: &Plan, chance: Chance, request: Request, stale: Time, now: Time) ->
         return gone(404);
     };
     // A replica that lags behind knows at least the first version.
-    let lagging = job.story.at(now.saturating_sub(stale)).unwrap_or(&job.story.versions[0]);
+    let lagging = job
+        .story
+        .at(now.saturating_sub(stale))
+        .unwrap_or(&job.story.versions[0]);
     let version = if stale > 0 { lagging } else { version };
     let other_case = job.id.to_uppercase();
     let page = Page {
@@ -273,7 +287,10 @@ pub(crate) fn retry_after(wait: RetryAfter, now: Time) -> (Option<String>, Optio
         RetryAfter::Seconds(seconds) => (Some(seconds.to_string()), Some(seconds * SECOND)),
         RetryAfter::Date(seconds) => {
             let date = render::http_date(true_wall(now) + seconds * 1000);
-            (Some(date), u64::try_from(seconds).ok().map(|seconds| seconds * SECOND))
+            (
+                Some(date),
+                u64::try_from(seconds).ok().map(|seconds| seconds * SECOND),
+            )
         }
         RetryAfter::Absurd => (Some("99999999999999".to_owned()), Some(Time::MAX)),
     }
@@ -289,6 +306,8 @@ fn proxy(plan: &Plan, page: ProxyPage) -> Answer {
             let body = r#"{"message":"no Route matched with those values"}"#;
             Answer::json(404, body.to_owned())
         }
-        ProxyPage::Redirect => Answer::html(302).with("location", "https://login.example/".to_owned()),
+        ProxyPage::Redirect => {
+            Answer::html(302).with("location", "https://login.example/".to_owned())
+        }
     }
 }

@@ -60,7 +60,9 @@ pub(crate) struct Receivers {
 
 /// The secret of a webhook: 32 bytes.
 pub(crate) fn secret(webhook: usize) -> Vec<u8> {
-    (0..32u8).map(|n| n.wrapping_mul(7) ^ u8::try_from(webhook).unwrap_or(9)).collect()
+    (0..32u8)
+        .map(|n| n.wrapping_mul(7) ^ u8::try_from(webhook).unwrap_or(9))
+        .collect()
 }
 
 /// What cannot be in order about a request.
@@ -86,13 +88,21 @@ impl Receivers {
             Reply::NoConnection(_) => return Ok((reply, None)),
             Reply::Silence => false,
         };
-        self.received.push(Received { is_accepted, ..event });
+        self.received.push(Received {
+            is_accepted,
+            ..event
+        });
         Ok((reply, Some(self.received.len() - 1)))
     }
 
     /// The signature is good, the bytes are those of the first time, the body is what its headers say.
     fn checked(&mut self, post: &Post, now: Time) -> Result<Received, Complaint> {
-        let Post { id, timestamp, body, .. } = post;
+        let Post {
+            id,
+            timestamp,
+            body,
+            ..
+        } = post;
         let mut mac = Hmac::<Sha256>::new_from_slice(&secret(post.webhook)).map_err(|_| "key")?;
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(body);
@@ -100,7 +110,10 @@ impl Receivers {
         if !post.signature.split(' ').any(|each| each == right) {
             return Err(format!("signature: that of {id} is wrong"));
         }
-        let before = self.bodies.entry(id.clone()).or_insert_with(|| body.clone());
+        let before = self
+            .bodies
+            .entry(id.clone())
+            .or_insert_with(|| body.clone());
         if before != body {
             return Err(format!("bytes: those of {id} have changed"));
         }
@@ -109,7 +122,10 @@ impl Receivers {
         let data = &parsed["data"];
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         if post.attempt.parse::<u32>().is_err() {
-            return Err(format!("headers: the attempt of {id} is {:?}", post.attempt));
+            return Err(format!(
+                "headers: the attempt of {id} is {:?}",
+                post.attempt
+            ));
         }
         Ok(Received {
             webhook: post.webhook,

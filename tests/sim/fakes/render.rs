@@ -77,7 +77,11 @@ impl Page<'_> {
     }
 
     fn end(&self) -> &str {
-        self.version.steps.first().and_then(|step| step.result.as_deref()).unwrap_or("null")
+        self.version
+            .steps
+            .first()
+            .and_then(|step| step.result.as_deref())
+            .unwrap_or("null")
     }
 
     fn basiq(&self, updated: &str) -> Answer {
@@ -155,7 +159,8 @@ impl Page<'_> {
         let (id, word) = (self.id, self.word());
         let errors = match self.version.verdict {
             Verdict::Failed(_) => {
-                serde_json::json!({"data": [{"code": CODE, "message": TITLE, "detail": DETAIL}]}).to_string()
+                serde_json::json!({"data": [{"code": CODE, "message": TITLE, "detail": DETAIL}]})
+                    .to_string()
             }
             _ => "null".to_owned(),
         };
@@ -167,7 +172,9 @@ impl Page<'_> {
         };
         Answer::json(
             200,
-            format!(r#"{{"id":"{id}","object":"batch","status":"{word}","errors":{errors},{files}}}"#),
+            format!(
+                r#"{{"id":"{id}","object":"batch","status":"{word}","errors":{errors},{files}}}"#
+            ),
         )
     }
 
@@ -208,7 +215,10 @@ fn date(millis: i64) -> String {
     let (year, month, day) = civil(days);
     let (hours, seconds) = (rest / 3_600_000, rest / 1000);
     let (minutes, millis) = (seconds / 60 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{:02}.{millis:03}Z", seconds % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{:02}.{millis:03}Z",
+        seconds % 60
+    )
 }
 
 /// The date of RFC 9110, of Unix milliseconds.
@@ -223,7 +233,10 @@ pub(crate) fn http_date(millis: i64) -> String {
     let month = months[usize::try_from(month - 1).unwrap_or(0)];
     let (hours, seconds) = (rest / 3_600_000, rest / 1000);
     let minutes = seconds / 60 % 60;
-    format!("{name}, {day:02} {month} {year:04} {hours:02}:{minutes:02}:{:02} GMT", seconds % 60)
+    format!(
+        "{name}, {day:02} {month} {year:04} {hours:02}:{minutes:02}:{:02} GMT",
+        seconds % 60
+    )
 }
 
 /// Year, month and day of a day since 1970, by counting: the simulation stays within a few years.

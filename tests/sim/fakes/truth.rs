@@ -48,7 +48,10 @@ pub(crate) const OPERATION: &str = "operation";
 
 impl Story {
     pub(crate) fn at(&self, at: Time) -> Option<&Version> {
-        self.versions.iter().rev().find(|version| version.from <= at)
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.from <= at)
     }
 
     /// When the job has ended, if it ever does.
@@ -60,7 +63,10 @@ impl Story {
 
     pub(crate) fn line(&self) -> String {
         let begin = self.versions.first().map_or(0, |version| version.from);
-        let end = self.versions.last().map(|last| format!("{:?} from {}", last.verdict, shown(last.from)));
+        let end = self
+            .versions
+            .last()
+            .map(|last| format!("{:?} from {}", last.verdict, shown(last.from)));
         format!(
             "there from {}, {} versions, {}",
             shown(begin),
@@ -143,7 +149,10 @@ impl Writer<'_> {
 
     fn steps(&mut self, length: Time) {
         let count = self.draws.between(1, 4) as usize;
-        let mut steps: Vec<Step> = TITLES[..count].iter().map(|title| step(title, "pending")).collect();
+        let mut steps: Vec<Step> = TITLES[..count]
+            .iter()
+            .map(|title| step(title, "pending"))
+            .collect();
         if self.draws.percent(10) {
             // Steps may come later.
             self.put(&[]);
@@ -170,7 +179,11 @@ impl Writer<'_> {
                 self.put(&steps);
                 return;
             }
-            let word = if self.draws.percent(10) { "skipped" } else { "success" };
+            let word = if self.draws.percent(10) {
+                "skipped"
+            } else {
+                "success"
+            };
             steps[number].status = word.to_owned();
             steps[number].result = (word == "success")
                 .then(|| format!(r#"{{"type":"link","url":"/users/u-{number}/accounts"}}"#));
@@ -258,7 +271,11 @@ impl Writer<'_> {
     /// A job without steps.
     fn operation(&mut self, dialect: &'static str, length: Time) {
         let (running, success, failed): (&[&str], &str, &str) = match dialect {
-            "http-status" => (&["202"], self.draws.pick(&["200", "201", "204", "303"]), "422"),
+            "http-status" => (
+                &["202"],
+                self.draws.pick(&["200", "201", "204", "303"]),
+                "422",
+            ),
             "azure" => (
                 &["NotStarted", "Running", "Replicating"],
                 "Succeeded",
@@ -272,7 +289,11 @@ impl Writer<'_> {
             ),
             _ => (&["QUEUED", "RUNNING", "7"], "DONE", "BROKEN"),
         };
-        let times = if running.len() > 1 { self.draws.between(1, 6) } else { 1 };
+        let times = if running.len() > 1 {
+            self.draws.between(1, 6)
+        } else {
+            1
+        };
         for _ in 0..times {
             let word = self.draws.pick(running);
             self.version(vec![step(OPERATION, word)], Verdict::Running);

@@ -22,7 +22,11 @@ struct Told {
 }
 
 impl Oracle {
-    pub(super) fn check_histories(&self, database: &Database, facts: &Facts<'_>) -> Result<(), Violation> {
+    pub(super) fn check_histories(
+        &self,
+        database: &Database,
+        facts: &Facts<'_>,
+    ) -> Result<(), Violation> {
         for (id, rows) in &self.rows {
             for (number, row) in rows.iter().enumerate() {
                 let detail = match &row.ended {
@@ -31,8 +35,10 @@ impl Oracle {
                     None => database.detail(id).map_err(broken)?,
                 };
                 if let Some(detail) = detail {
-                    self.check_history(facts, row, &detail).map_err(|error| format!("{error} (job {id})"))?;
-                    self.check_events(number, &detail).map_err(|error| format!("{error} (job {id})"))?;
+                    self.check_history(facts, row, &detail)
+                        .map_err(|error| format!("{error} (job {id})"))?;
+                    self.check_events(number, &detail)
+                        .map_err(|error| format!("{error} (job {id})"))?;
                 }
             }
         }
@@ -42,46 +48,76 @@ impl Oracle {
     /// Each transition has its event, and each event its fact.
     fn check_events(&self, row: usize, detail: &JobDetail) -> Result<(), Violation> {
         let id = &detail.summary.row.id;
-        let events = self.events.values().filter(|event| event.job == *id && event.row == row);
-        let changes = events.clone().filter(|event| event.kind == "job.step_changed").count();
+        let events = self
+            .events
+            .values()
+            .filter(|event| event.job == *id && event.row == row);
+        let changes = events
+            .clone()
+            .filter(|event| event.kind == "job.step_changed")
+            .count();
         if changes != detail.transitions.len() {
             let transitions = detail.transitions.len();
-            return Err(format!("together: {transitions} transitions have {changes} events"));
+            return Err(format!(
+                "together: {transitions} transitions have {changes} events"
+            ));
         }
-        let ends = events.clone().filter(|event| super::is_end(event.kind)).count();
+        let ends = events
+            .clone()
+            .filter(|event| super::is_end(event.kind))
+            .count();
         let is_final = detail.summary.row.state.is_final();
         if ends != usize::from(is_final) {
-            return Err(format!("one end: there are {ends} of a job that is {}", detail.summary.row.state));
+            return Err(format!(
+                "one end: there are {ends} of a job that is {}",
+                detail.summary.row.state
+            ));
         }
         for event in events {
-            let body: Value = serde_json::from_str(&event.body).map_err(|error| format!("bytes: {error}"))?;
+            let body: Value =
+                serde_json::from_str(&event.body).map_err(|error| format!("bytes: {error}"))?;
             let data = &body["data"];
             let is_right = data["job_id"] == id.as_str()
                 && data["sequence"] == event.sequence
                 && body["type"] == event.kind;
             if !is_right {
-                return Err(format!("bytes: the event {} says something else", event.sequence));
+                return Err(format!(
+                    "bytes: the event {} says something else",
+                    event.sequence
+                ));
             }
         }
         Ok(())
     }
 
-    fn check_history(&self, facts: &Facts<'_>, row: &Row, detail: &JobDetail) -> Result<(), Violation> {
+    fn check_history(
+        &self,
+        facts: &Facts<'_>,
+        row: &Row,
+        detail: &JobDetail,
+    ) -> Result<(), Violation> {
         let ended = row.ended.as_ref().map(|(at, _)| *at);
         let until = row.deleted.or(ended).unwrap_or(Time::MAX);
         let served: Vec<&Served> = facts
             .api
             .served
             .iter()
-            .filter(|it| it.job == row.number && it.request.started >= row.inserted && it.at <= until)
+            .filter(|it| {
+                it.job == row.number && it.request.started >= row.inserted && it.at <= until
+            })
             .collect();
         let last = legal(&detail.transitions, &served)?;
         let summary = &detail.summary;
         match (summary.row.state, &summary.failure) {
             (JobState::Pending | JobState::InProgress, _) => Ok(()),
             (JobState::Success, _) => match last.map(|served| &served.shown) {
-                Some(Shown::Job { verdict: Verdict::Success, .. }) => Ok(()),
-                other => Err(format!("end: success, and the last recorded answer is {other:?}")),
+                Some(Shown::Job {
+                    verdict: Verdict::Success,
+                    ..
+                }) => Ok(()),
+                other => Err(format!(
+                    "end: success, and the last recorded answer is {other:?}"
+                )),
             },
             (JobState::Failed, Some(failure)) => match failure.kind {
                 FailureKind::Step => {
@@ -108,7 +144,12 @@ impl Oracle {
     }
 
     /// It was not there for as long as the grace, and nothing else was shown meanwhile.
-    fn not_found(&self, facts: &Facts<'_>, served: &[&Served], ended: Option<Time>) -> Result<(), Violation> {
+    fn not_found(
+        &self,
+        facts: &Facts<'_>,
+        served: &[&Served],
+        ended: Option<Time>,
+    ) -> Result<(), Violation> {
         let received = served.iter().filter(|it| it.received.is_some());
         let (mut since, mut last) = (None, None);
         for it in received {
@@ -121,9 +162,17 @@ impl Oracle {
                 _ => {}
             }
         }
-        let grace = self.settings.0.not_found_grace.min(facts.settings.not_found_grace);
+        let grace = self
+            .settings
+            .0
+            .not_found_grace
+            .min(facts.settings.not_found_grace);
         match (since, last, ended) {
-            (Some(since), Some(last), Some(_)) if last + SECOND >= since + grace || self.has_clock_faults => Ok(()),
+            (Some(since), Some(last), Some(_))
+                if last + SECOND >= since + grace || self.has_clock_faults =>
+            {
+                Ok(())
+            }
             other => Err(format!("end: not_found without the grace: {other:?}")),
         }
     }
@@ -141,20 +190,35 @@ impl Oracle {
         let default = self.settings.0.deadline.min(facts.settings.deadline);
         let own = plan.row.deadline.map(|at| UnixMillis(true_wall(at)));
         let created = detail.summary.row.created_at;
-        let deadline = own.unwrap_or(UnixMillis(created.0 + i64::try_from(default / MS).unwrap_or(0)));
+        let deadline = own.unwrap_or(UnixMillis(
+            created.0 + i64::try_from(default / MS).unwrap_or(0),
+        ));
         let finished = detail.summary.finished_at.unwrap_or(UnixMillis(0));
         if finished < deadline {
-            return Err(format!("end: expired at {finished}, before its deadline {deadline}"));
+            return Err(format!(
+                "end: expired at {finished}, before its deadline {deadline}"
+            ));
         }
         let (Some(ended), Some(_)) = (ended, self.up) else {
             return Ok(());
         };
         let shows_end = |it: &&Served| {
-            matches!(it.shown, Shown::Job { verdict: Verdict::Success | Verdict::Failed(_), .. })
-                && it.received.is_some_and(|at| at + 2 * MINUTE < ended)
+            matches!(
+                it.shown,
+                Shown::Job {
+                    verdict: Verdict::Success | Verdict::Failed(_),
+                    ..
+                }
+            ) && it.received.is_some_and(|at| at + 2 * MINUTE < ended)
         };
-        if served.iter().any(|it| shows_end(&it)) && !self.has_clock_faults && !facts.plan.has_stale() {
-            return Err(format!("end: expired at {}, though its end was shown before", shown(ended)));
+        if served.iter().any(|it| shows_end(&it))
+            && !self.has_clock_faults
+            && !facts.plan.has_stale()
+        {
+            return Err(format!(
+                "end: expired at {}, though its end was shown before",
+                shown(ended)
+            ));
         }
         let late = u64::try_from(finished.0 - deadline.0).unwrap_or(0) * MS;
         let from = ended.saturating_sub(late);
@@ -171,18 +235,28 @@ impl Oracle {
 
 /// Each group of transitions is exactly the difference between what was recorded and an answer, and the answers are in the
 /// order in which they were shown. Returns the answer of the last group.
-fn legal<'a>(transitions: &[TransitionRow], served: &[&'a Served]) -> Result<Option<&'a Served>, Violation> {
+fn legal<'a>(
+    transitions: &[TransitionRow],
+    served: &[&'a Served],
+) -> Result<Option<&'a Served>, Violation> {
     let mut recorded: Vec<Told> = Vec::new();
     let mut answers = served.iter();
     let mut last = None;
     let mut rest = transitions;
     for (n, transition) in (1..).zip(transitions) {
         if transition.seq != n {
-            return Err(format!("history: transition {} after {}", transition.seq, n - 1));
+            return Err(format!(
+                "history: transition {} after {}",
+                transition.seq,
+                n - 1
+            ));
         }
     }
     while let Some(first) = rest.first() {
-        let count = rest.iter().take_while(|it| it.observed_at == first.observed_at).count();
+        let count = rest
+            .iter()
+            .take_while(|it| it.observed_at == first.observed_at)
+            .count();
         let (group, after) = rest.split_at(count);
         rest = after;
         let found = answers.find(|served| match &served.shown {
@@ -214,11 +288,17 @@ fn told(steps: &[Step]) -> Vec<Told> {
 }
 
 /// With the number of the step among those of its title.
-fn numbered<'a, T>(steps: &'a [T], title: impl Fn(&T) -> &'static str) -> Vec<((&'static str, usize), &'a T)> {
+fn numbered<'a, T>(
+    steps: &'a [T],
+    title: impl Fn(&T) -> &'static str,
+) -> Vec<((&'static str, usize), &'a T)> {
     let mut numbered: Vec<((&'static str, usize), &T)> = Vec::new();
     for step in steps {
         let title = title(step);
-        let count = numbered.iter().filter(|((other, _), _)| *other == title).count();
+        let count = numbered
+            .iter()
+            .filter(|((other, _), _)| *other == title)
+            .count();
         numbered.push(((title, count), step));
     }
     numbered
@@ -228,12 +308,17 @@ fn numbered<'a, T>(steps: &'a [T], title: impl Fn(&T) -> &'static str) -> Vec<((
 fn is_difference(recorded: &[Told], steps: &[Step], group: &[TransitionRow]) -> bool {
     let before = numbered(recorded, |it| it.title);
     let after = numbered(steps, |it| it.title);
-    let find = |list: &[((&'static str, usize), &Told)], key| list.iter().find(|(it, _)| *it == key).map(|(_, it)| (*it).clone());
+    let find = |list: &[((&'static str, usize), &Told)], key| {
+        list.iter()
+            .find(|(it, _)| *it == key)
+            .map(|(_, it)| (*it).clone())
+    };
     let mut expected: Vec<(&'static str, String, Option<String>)> = Vec::new();
     for (key, step) in &after {
         let known = find(&before, *key);
         let is_same = known.is_some_and(|known| {
-            known.status == step.status && same_result(known.result.as_deref(), step.result.as_deref())
+            known.status == step.status
+                && same_result(known.result.as_deref(), step.result.as_deref())
         });
         if !is_same {
             expected.push((key.0, step.status.clone(), step.result.clone()));
@@ -262,13 +347,22 @@ fn failed_step(
     shown: Option<&Shown>,
     failure: &jobtrackd::core::job::Failure,
 ) -> Result<(), Violation> {
-    let Some(Shown::Job { verdict: Verdict::Failed(step), steps, .. }) = shown else {
-        return Err(format!("end: a step failed, and the last recorded answer is {shown:?}"));
+    let Some(Shown::Job {
+        verdict: Verdict::Failed(step),
+        steps,
+        ..
+    }) = shown
+    else {
+        return Err(format!(
+            "end: a step failed, and the last recorded answer is {shown:?}"
+        ));
     };
     let told = serde_json::to_value(failure).unwrap_or_default();
     // With this one an answer has no place for a detail.
     let detail = match facts.plan.dialect {
-        "json" | "basiq" | "http-status" | "azure" | "google-lro" | "openai-batch" => Value::from(DETAIL),
+        "json" | "basiq" | "http-status" | "azure" | "google-lro" | "openai-batch" => {
+            Value::from(DETAIL)
+        }
         _ => Value::Null,
     };
     let is_right = told["step"] == steps[*step].title

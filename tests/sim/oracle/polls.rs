@@ -58,10 +58,19 @@ impl Oracle {
         if request == 1 && self.polls.values().any(|other| other.job == *job) {
             return Err(format!("one poll: {job} is polled twice at once, at {at}"));
         }
-        if self.polls.get(&poll).is_some_and(|before| before.request >= request) {
-            return Err(format!("one poll: a request for {job} is sent twice, at {at}"));
+        if self
+            .polls
+            .get(&poll)
+            .is_some_and(|before| before.request >= request)
+        {
+            return Err(format!(
+                "one poll: a request for {job} is sent twice, at {at}"
+            ));
         }
-        let job_in_flight = InFlight { job: job.clone(), request };
+        let job_in_flight = InFlight {
+            job: job.clone(),
+            request,
+        };
         self.polls.insert(poll, job_in_flight);
         let (before, settings) = &self.settings;
         let mut most = settings.max_in_flight;
@@ -69,14 +78,19 @@ impl Oracle {
             most = most.max(before.max_in_flight);
         }
         if self.polls.len() > most {
-            return Err(format!("in flight: {} polls at once, at {at}", self.polls.len()));
+            return Err(format!(
+                "in flight: {} polls at once, at {at}",
+                self.polls.len()
+            ));
         }
         self.check_budget(now)?;
         let row = database.job(job).map_err(broken)?;
         if let Some(row) = &row
             && row.state.is_final()
         {
-            return Err(format!("poll after end: {job} is polled at {at}, its end is committed"));
+            return Err(format!(
+                "poll after end: {job} is polled at {at}, its end is committed"
+            ));
         }
         if request > 1 {
             return Ok(());
@@ -85,7 +99,9 @@ impl Oracle {
             && wall < not_before.0
             && !self.has_clock_faults
         {
-            return Err(format!("not before: {job} is polled at {at}, before its not_before"));
+            return Err(format!(
+                "not before: {job} is polled at {at}, before its not_before"
+            ));
         }
         self.check_recorded(database, job, now)?;
         self.check_times(plan, job, now)
@@ -102,7 +118,10 @@ impl Oracle {
         self.starts.push_back(now);
         // What falls due within 10 ms may go out together.
         match self.starts.len() as u64 > rate + rate / 100 + 1 {
-            true => Err(format!("budget: {} requests within a second, {rate} are permitted", self.starts.len())),
+            true => Err(format!(
+                "budget: {} requests within a second, {rate} are permitted",
+                self.starts.len()
+            )),
             false => Ok(()),
         }
     }
@@ -115,11 +134,19 @@ impl Oracle {
         let job = &job;
         let (before, settings) = &self.settings;
         let most = settings.max_retry_after.max(before.max_retry_after);
-        let mut last = Last { at: now, not_before: 0, longest: None };
+        let mut last = Last {
+            at: now,
+            not_before: 0,
+            longest: None,
+        };
         match served.map(|served| &served.shown) {
             Some(Shown::Job { steps, changed, .. }) => {
                 let is_queued = steps.iter().any(|step| {
-                    step.status == "pending" && step.result.as_deref().is_some_and(|it| it.contains("-queued"))
+                    step.status == "pending"
+                        && step
+                            .result
+                            .as_deref()
+                            .is_some_and(|it| it.contains("-queued"))
                 });
                 let longest = match is_queued {
                     true => settings.queued_delay.max(before.queued_delay),
@@ -184,7 +211,12 @@ impl Oracle {
         self.expected.insert(job.clone(), next);
     }
 
-    fn check_recorded(&mut self, database: &Database, job: &JobId, now: Time) -> Result<(), Violation> {
+    fn check_recorded(
+        &mut self,
+        database: &Database,
+        job: &JobId,
+        now: Time,
+    ) -> Result<(), Violation> {
         let Some(expected) = self.expected.get_mut(job) else {
             return Ok(());
         };
@@ -193,7 +225,11 @@ impl Oracle {
         };
         if expected.is_open {
             // From now on what is recorded is known.
-            if let Some(changed) = tracked.remote_updated.as_deref().and_then(crate::fakes::render::undated) {
+            if let Some(changed) = tracked
+                .remote_updated
+                .as_deref()
+                .and_then(crate::fakes::render::undated)
+            {
                 expected.changed = Some(changed);
                 expected.steps = recorded(&tracked);
                 expected.stale = None;
@@ -204,7 +240,11 @@ impl Oracle {
         if same_steps(&recorded(&tracked), &expected.steps) {
             return Ok(());
         }
-        let class = if expected.stale.is_some() { "stale" } else { "lost" };
+        let class = if expected.stale.is_some() {
+            "stale"
+        } else {
+            "lost"
+        };
         Err(format!(
             "{class}: when {job} is polled at {}, recorded is {:?} and not {:?}",
             shown(now),
@@ -234,7 +274,10 @@ impl Oracle {
         // What holds up all jobs; or others may go first.
         let since = last.at.max(self.disturbed);
         let slack = if is_paced { 5 * MINUTE } else { 5 * SECOND };
-        let row_waits = plan.jobs.iter().any(|it| it.id == job.as_str() && it.row.not_before.is_some());
+        let row_waits = plan
+            .jobs
+            .iter()
+            .any(|it| it.id == job.as_str() && it.row.not_before.is_some());
         if row_waits {
             return Ok(());
         }
@@ -260,7 +303,11 @@ impl Oracle {
 
 /// The steps that are recorded and not missing, in the order of the API.
 fn recorded(tracked: &Tracked) -> Vec<Step> {
-    let mut steps: Vec<_> = tracked.steps.iter().filter(|step| step.class != StepClass::Missing).collect();
+    let mut steps: Vec<_> = tracked
+        .steps
+        .iter()
+        .filter(|step| step.class != StepClass::Missing)
+        .collect();
     steps.sort_by_key(|step| step.position);
     let step = |step: &&jobtrackd::core::transition::RecordedStep| Step {
         title: title(&step.title),
@@ -273,15 +320,25 @@ fn recorded(tracked: &Tracked) -> Vec<Step> {
 
 /// The title as the fakes have it.
 pub(super) fn title(text: &str) -> &'static str {
-    let known = ["verify-credentials", "retrieve-accounts", "retrieve-transactions", "operation"];
-    known.into_iter().find(|title| *title == text).unwrap_or("?")
+    let known = [
+        "verify-credentials",
+        "retrieve-accounts",
+        "retrieve-transactions",
+        "operation",
+    ];
+    known
+        .into_iter()
+        .find(|title| *title == text)
+        .unwrap_or("?")
 }
 
 /// Whether steps are the same; results as JSON values.
 pub(super) fn same_steps(a: &[Step], b: &[Step]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(a, b)| {
-            a.title == b.title && a.status == b.status && same_result(a.result.as_deref(), b.result.as_deref())
+            a.title == b.title
+                && a.status == b.status
+                && same_result(a.result.as_deref(), b.result.as_deref())
         })
 }
 

@@ -66,14 +66,18 @@ impl Oracle {
     ) -> Result<(), Violation> {
         let (id, job, at) = (&delivery.event_id, &delivery.job_id, shown(now));
         let Some(event) = self.events.get(id) else {
-            return Err(format!("before commit: {id} of {job} is sent at {at}, and is not committed"));
+            return Err(format!(
+                "before commit: {id} of {job} is sent at {at}, and is not committed"
+            ));
         };
         if delivery.body.as_deref() != Some(event.body.as_bytes()) {
             return Err(format!("bytes: {id} is not sent as it was committed"));
         }
         let lane = self.lanes.entry((webhook, job.clone())).or_default();
         if let Some(other) = &lane.in_flight {
-            return Err(format!("one request: {id} of {job} is sent at {at} while {other} is"));
+            return Err(format!(
+                "one request: {id} of {job} is sent at {at} while {other} is"
+            ));
         }
         lane.in_flight = Some(id.clone());
         let free = lane.free;
@@ -82,7 +86,10 @@ impl Oracle {
         let known = &mut self.webhooks[webhook];
         known.in_flight += 1;
         if known.in_flight > limit {
-            return Err(format!("in flight: {} requests to {webhook} at {at}", known.in_flight));
+            return Err(format!(
+                "in flight: {} requests to {webhook} at {at}",
+                known.in_flight
+            ));
         }
         let (full, is_troubled) = (known.full, known.is_troubled);
         if known.in_flight == limit {
@@ -90,7 +97,11 @@ impl Oracle {
         }
         self.check_lane(database, webhook, delivery, sequence, now)?;
         let is_first = delivery.attempts == 0 && !delivery.is_replay;
-        let since = committed.max(free).max(self.disturbed).max(self.webhooks[webhook].steered).max(full);
+        let since = committed
+            .max(free)
+            .max(self.disturbed)
+            .max(self.webhooks[webhook].steered)
+            .max(full);
         if is_first
             && !is_troubled
             && full != Time::MAX
@@ -98,7 +109,10 @@ impl Oracle {
             && !is_slow_or_full(plan, since.saturating_sub(5 * SECOND), now)
             && !self.moves_webhooks
         {
-            return Err(format!("late: {id} of {job} is sent to {webhook} at {at}, and not at {}", shown(since)));
+            return Err(format!(
+                "late: {id} of {job} is sent to {webhook} at {at}, and not at {}",
+                shown(since)
+            ));
         }
         Ok(())
     }
@@ -126,7 +140,10 @@ impl Oracle {
                 || now < self.replays.last().copied().unwrap_or(0) + 10 * SECOND
                 || now < self.webhooks[webhook].steered + 10 * SECOND
         };
-        let first = pending.iter().filter(|row| row.sequence < sequence && !is_moving(row)).min_by_key(|row| row.sequence);
+        let first = pending
+            .iter()
+            .filter(|row| row.sequence < sequence && !is_moving(row))
+            .min_by_key(|row| row.sequence);
         if let Some(first) = first {
             return Err(format!(
                 "order: {id} of {job} ({sequence}) is sent to {webhook} at {}, before {} ({})",
@@ -136,15 +153,26 @@ impl Oracle {
             ));
         }
         let mut own = pending.iter();
-        if !own.any(|row| row.event_id == *id) && now > self.webhooks[webhook].steered + 10 * SECOND
-            && now > self.replays.last().copied().unwrap_or(0) + 10 * SECOND {
-            return Err(format!("not pending: {id} of {job} is sent to {webhook} at {}", shown(now)));
+        if !own.any(|row| row.event_id == *id)
+            && now > self.webhooks[webhook].steered + 10 * SECOND
+            && now > self.replays.last().copied().unwrap_or(0) + 10 * SECOND
+        {
+            return Err(format!(
+                "not pending: {id} of {job} is sent to {webhook} at {}",
+                shown(now)
+            ));
         }
         Ok(())
     }
 
     /// The request in a lane is over for the process.
-    pub(crate) fn post_ends(&mut self, webhook: usize, job: &JobId, result: &AttemptResult, now: Time) {
+    pub(crate) fn post_ends(
+        &mut self,
+        webhook: usize,
+        job: &JobId,
+        result: &AttemptResult,
+        now: Time,
+    ) {
         let is_success = matches!(result, AttemptResult::Delivered { .. });
         let is_refusal = matches!(result, AttemptResult::Refused { .. });
         if let Some(lane) = self.lanes.get_mut(&(webhook, job.clone())) {
@@ -164,17 +192,34 @@ impl Oracle {
     }
 
     /// After a commit: lanes whose head may be sent from now on.
-    pub(super) fn watch_lanes(&mut self, _: &Database, _: &Plan, now: Time) -> Result<(), Violation> {
-        for lane in self.lanes.values_mut().filter(|lane| lane.free == Time::MAX) {
+    pub(super) fn watch_lanes(
+        &mut self,
+        _: &Database,
+        _: &Plan,
+        now: Time,
+    ) -> Result<(), Violation> {
+        for lane in self
+            .lanes
+            .values_mut()
+            .filter(|lane| lane.free == Time::MAX)
+        {
             lane.free = now;
         }
         Ok(())
     }
 
     /// A request has arrived at a receiver: the bytes are those that were committed.
-    pub(crate) fn arrived(&self, receivers: &Receivers, id: &str, now: Time) -> Result<(), Violation> {
+    pub(crate) fn arrived(
+        &self,
+        receivers: &Receivers,
+        id: &str,
+        now: Time,
+    ) -> Result<(), Violation> {
         let Some(event) = self.events.get(id) else {
-            return Err(format!("before commit: {id} arrives at {} and is not committed", shown(now)));
+            return Err(format!(
+                "before commit: {id} arrives at {} and is not committed",
+                shown(now)
+            ));
         };
         match receivers.body(id) {
             Some(body) if body != event.body.as_bytes() => {
@@ -185,8 +230,14 @@ impl Oracle {
     }
 
     /// At the end: every event is where it has to be, in order.
-    pub(super) fn check_deliveries(&self, database: &Database, facts: &Facts<'_>) -> Result<(), Violation> {
-        let deliveries = database.deliveries(DeliveryFilter::default()).map_err(broken)?;
+    pub(super) fn check_deliveries(
+        &self,
+        database: &Database,
+        facts: &Facts<'_>,
+    ) -> Result<(), Violation> {
+        let deliveries = database
+            .deliveries(DeliveryFilter::default())
+            .map_err(broken)?;
         for row in &deliveries {
             let Some(webhook) = self.names.iter().position(|name| *name == row.webhook) else {
                 continue;
@@ -197,13 +248,21 @@ impl Oracle {
             .iter()
             .map(|row| (row.event_id.as_str(), row.webhook.as_str()))
             .collect();
-        for (id, event) in self.events.iter().filter(|(id, _)| !self.gone.contains(*id)) {
+        for (id, event) in self
+            .events
+            .iter()
+            .filter(|(id, _)| !self.gone.contains(*id))
+        {
             let row = &self.rows[&event.job][event.row];
             let only = facts.plan.jobs[row.number].row.webhook.as_deref();
             for webhook in &facts.plan.webhooks {
-                let wants = only.is_none_or(|only| only == webhook.name) && webhook.events.contains(&event.kind);
+                let wants = only.is_none_or(|only| only == webhook.name)
+                    && webhook.events.contains(&event.kind);
                 if wants && !self.moves_webhooks && !told.contains(&(id, &webhook.name)) {
-                    return Err(format!("deliveries: {id}, {}, has none for {}", event.kind, webhook.name));
+                    return Err(format!(
+                        "deliveries: {id}, {}, has none for {}",
+                        event.kind, webhook.name
+                    ));
                 }
             }
         }
@@ -213,14 +272,25 @@ impl Oracle {
         Ok(())
     }
 
-    fn check_delivery(&self, facts: &Facts<'_>, webhook: usize, row: &DeliveryRow) -> Result<(), Violation> {
+    fn check_delivery(
+        &self,
+        facts: &Facts<'_>,
+        webhook: usize,
+        row: &DeliveryRow,
+    ) -> Result<(), Violation> {
         let of_it = |it: &&Received| it.webhook == webhook && it.id == row.event_id;
-        let is_accepted = facts.receivers.received.iter().filter(of_it).any(|it| it.is_accepted);
+        let is_accepted = facts
+            .receivers
+            .received
+            .iter()
+            .filter(of_it)
+            .any(|it| it.is_accepted);
         let name = &row.webhook;
         match row.state {
-            DeliveryState::Delivered if !is_accepted => {
-                Err(format!("deliveries: {} is delivered, and {name} never accepted it", row.event_id))
-            }
+            DeliveryState::Delivered if !is_accepted => Err(format!(
+                "deliveries: {} is delivered, and {name} never accepted it",
+                row.event_id
+            )),
             DeliveryState::Exhausted => {
                 let faults = facts.plan.faults.iter();
                 let mut failures = faults.filter(|fault| {
@@ -229,7 +299,10 @@ impl Oracle {
                 let is_given_up = self.webhooks[webhook].steered > 0 || row.expired_at.is_some();
                 match is_given_up || failures.next().is_some() {
                     true => Ok(()),
-                    false => Err(format!("deliveries: {} is given up at {name} for no reason", row.event_id)),
+                    false => Err(format!(
+                        "deliveries: {} is given up at {name} for no reason",
+                        row.event_id
+                    )),
                 }
             }
             _ => Ok(()),
@@ -237,20 +310,34 @@ impl Oracle {
     }
 
     /// Per job, first successes are in the order of the sequence.
-    fn check_order(&self, facts: &Facts<'_>, webhook: usize, deliveries: &[DeliveryRow]) -> Result<(), Violation> {
+    fn check_order(
+        &self,
+        facts: &Facts<'_>,
+        webhook: usize,
+        deliveries: &[DeliveryRow],
+    ) -> Result<(), Violation> {
         let fallbacks: BTreeSet<&str> = deliveries
             .iter()
             .filter(|row| row.webhook == self.names[webhook] && row.fallback_for.is_some())
             .map(|row| row.event_id.as_str())
             .collect();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
-        let mut last: std::collections::BTreeMap<(&JobId, usize), u32> = std::collections::BTreeMap::new();
-        let accepted = facts.receivers.received.iter().filter(|it| it.webhook == webhook && it.is_accepted);
+        let mut last: std::collections::BTreeMap<(&JobId, usize), u32> =
+            std::collections::BTreeMap::new();
+        let accepted = facts
+            .receivers
+            .received
+            .iter()
+            .filter(|it| it.webhook == webhook && it.is_accepted);
         for it in accepted {
             let Some(event) = self.events.get(&it.id) else {
                 continue;
             };
-            if it.is_replay || fallbacks.contains(it.id.as_str()) || self.gone.contains(&it.id) || !seen.insert(&it.id) {
+            if it.is_replay
+                || fallbacks.contains(it.id.as_str())
+                || self.gone.contains(&it.id)
+                || !seen.insert(&it.id)
+            {
                 continue;
             }
             let last = last.entry((&event.job, event.row)).or_insert(0);

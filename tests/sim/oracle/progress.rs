@@ -31,7 +31,10 @@ impl Oracle {
     fn what_waits(&self, database: &Database) -> Result<Option<String>, Violation> {
         let active = database.active_jobs(i64::MIN, 10).map_err(broken)?;
         if let Some(job) = active.iter().find_map(|change| change.job.as_ref()) {
-            return Ok(Some(format!("the job {} has not ended ({})", job.id, job.state)));
+            return Ok(Some(format!(
+                "the job {} has not ended ({})",
+                job.id, job.state
+            )));
         }
         for name in &self.names {
             for state in [DeliveryState::Pending, DeliveryState::Disabled] {
@@ -60,12 +63,29 @@ impl Oracle {
         let ends = self.rows.values().flatten().map(|row| {
             let job = &plan.jobs[row.number];
             let default = row.inserted + settings.deadline + ahead;
-            let deadline = job.row.deadline.unwrap_or(default).max(job.row.not_before.unwrap_or(0));
+            let deadline = job
+                .row
+                .deadline
+                .unwrap_or(default)
+                .max(job.row.not_before.unwrap_or(0));
             job.story.end().unwrap_or(Time::MAX).min(deadline)
         });
         let ends = ends.max().unwrap_or(0).max(plan.horizon);
         let polled = (settings.max_delay.max(settings.queued_delay)).max(settings.error_max_delay);
-        let retry = plan.webhooks.iter().flat_map(|webhook| webhook.retry.iter()).max().copied().unwrap_or(0);
-        ends + polled + polled / 8 + settings.max_retry_after + retry + retry / 4 + ahead + HOUR + 10 * MINUTE
+        let retry = plan
+            .webhooks
+            .iter()
+            .flat_map(|webhook| webhook.retry.iter())
+            .max()
+            .copied()
+            .unwrap_or(0);
+        ends + polled
+            + polled / 8
+            + settings.max_retry_after
+            + retry
+            + retry / 4
+            + ahead
+            + HOUR
+            + 10 * MINUTE
     }
 }

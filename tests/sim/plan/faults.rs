@@ -18,7 +18,10 @@ pub(crate) struct Window {
 pub(crate) enum Fault {
     Crash(Crash),
     /// The wall clock of the daemon's host is set by so many milliseconds.
-    ClockSet { at: Time, millis: i64 },
+    ClockSet {
+        at: Time,
+        millis: i64,
+    },
     Disk(Window, DiskFault),
     Api(Window, ApiFault),
     /// A job, by its number.
@@ -49,7 +52,9 @@ pub(crate) enum DiskFault {
     /// Each transaction takes this long.
     Slow(Time),
     /// The first transaction fails with an error after which nobody knows whether it was committed: it was, or not.
-    Broken { committed: bool },
+    Broken {
+        committed: bool,
+    },
     /// The first read fails.
     Unreadable,
 }
@@ -167,7 +172,9 @@ impl Fault {
                 crash.skip,
                 if crash.after { "after" } else { "before" },
                 shown(crash.down),
-                crash.again.map_or(String::new(), |n| format!(", killed again at effect {n}"))
+                crash
+                    .again
+                    .map_or(String::new(), |n| format!(", killed again at effect {n}"))
             ),
             Self::ClockSet { at, millis } => format!("{}  clock set by {millis} ms", shown(*at)),
             Self::Disk(window, fault) => format!("{}  disk {fault:?}", during(window)),
@@ -209,7 +216,11 @@ pub(super) fn draw(
     // One seed in ten has no faults at all.
     if swarm.draws.percent(90) {
         let on: Vec<bool> = (0..6).map(|_| swarm.draws.percent(45)).collect();
-        for kind in on.iter().enumerate().filter_map(|(kind, is_on)| is_on.then_some(kind)) {
+        for kind in on
+            .iter()
+            .enumerate()
+            .filter_map(|(kind, is_on)| is_on.then_some(kind))
+        {
             match kind {
                 0 => swarm.crashes(),
                 1 => swarm.clocks(),
@@ -312,9 +323,7 @@ impl Swarm<'_> {
                     Page::NoRoute,
                     Page::Redirect,
                 ])),
-                7 | 8 if self.has_updated => {
-                    ApiFault::Stale(often, self.draws.scale(SECOND, HOUR))
-                }
+                7 | 8 if self.has_updated => ApiFault::Stale(often, self.draws.scale(SECOND, HOUR)),
                 7 | 8 => ApiFault::Lost(often),
                 9 => ApiFault::Revoked,
                 10 => ApiFault::NoToken(self.draws.pick(&[500, 503, 403, 429])),
@@ -331,7 +340,10 @@ impl Swarm<'_> {
             let job = self.draws.index(self.jobs.len());
             let mut window = self.window(self.horizon / 3);
             if self.draws.percent(40) {
-                window = Window { from: 0, until: self.horizon };
+                window = Window {
+                    from: 0,
+                    until: self.horizon,
+                };
             }
             let fault = match self.draws.between(0, 9) {
                 0 => JobFault::Unauthorized,
@@ -353,7 +365,10 @@ impl Swarm<'_> {
             let mut window = self.window(self.horizon / 3);
             let job = self.draws.index(self.jobs.len());
             if self.draws.percent(25) {
-                window = Window { from: 0, until: self.horizon };
+                window = Window {
+                    from: 0,
+                    until: self.horizon,
+                };
             }
             let fault = match self.draws.between(0, 13) {
                 0 | 1 => ReceiverFault::Dead,

@@ -2,7 +2,7 @@
 
 use crate::chance::{Chance, Draws};
 use crate::fakes::truth::Story;
-use crate::time::{MS, MINUTE, SECOND, Time, shown};
+use crate::time::{MINUTE, MS, SECOND, Time, shown};
 
 use super::settings::{Settings, WebhookPlan};
 
@@ -33,8 +33,19 @@ pub(crate) struct Row {
 
 impl JobPlan {
     pub(crate) fn line(&self) -> String {
-        let Row { url, webhook, priority, deadline, not_before, .. } = &self.row;
-        let mut line = format!("{} inserted at {}, priority {priority}", self.id, shown(self.at));
+        let Row {
+            url,
+            webhook,
+            priority,
+            deadline,
+            not_before,
+            ..
+        } = &self.row;
+        let mut line = format!(
+            "{} inserted at {}, priority {priority}",
+            self.id,
+            shown(self.at)
+        );
         for (name, value) in [("url", url), ("webhook", webhook)] {
             if let Some(value) = value {
                 line.push_str(&format!(", {name} {value}"));
@@ -61,7 +72,9 @@ pub(super) fn draw(
     let count = draws.scale(6, 40);
     // Many jobs may come at once, and many may have one deadline.
     let burst = draws.percent(30).then(|| draws.between(0, horizon / 4));
-    let storm = draws.percent(25).then(|| draws.between(horizon / 3, horizon * 3 / 4));
+    let storm = draws
+        .percent(25)
+        .then(|| draws.between(horizon / 3, horizon * 3 / 4));
     (0..count)
         .map(|number| {
             let mut draws = chance.of("job", number).draws();
@@ -70,7 +83,9 @@ pub(super) fn draw(
                 _ => draws.between(0, horizon / 2),
             };
             let storm = storm.filter(|_| draws.percent(60));
-            job(&mut draws, number, at, storm, dialect, horizon, settings, webhooks)
+            job(
+                &mut draws, number, at, storm, dialect, horizon, settings, webhooks,
+            )
         })
         .collect()
 }
@@ -92,7 +107,11 @@ fn job(
         false => format!("job-{number}"),
     };
     let mut row = Row {
-        priority: if draws.percent(25) { draws.pick(&[-5, 1, 10]) } else { 0 },
+        priority: if draws.percent(25) {
+            draws.pick(&[-5, 1, 10])
+        } else {
+            0
+        },
         ..Row::default()
     };
     if draws.percent(30) {
@@ -109,7 +128,9 @@ fn job(
         _ => {}
     }
     row.deadline = storm.or_else(|| {
-        draws.percent(15).then(|| at + draws.between(MINUTE, horizon / 2))
+        draws
+            .percent(15)
+            .then(|| at + draws.between(MINUTE, horizon / 2))
     });
     if draws.percent(8) {
         row.not_before = Some(at + draws.scale(SECOND, horizon / 4));

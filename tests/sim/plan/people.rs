@@ -59,14 +59,22 @@ pub(super) fn draw(
                 3 => Deed::BadRow(draws.between(0, 5)),
                 4 => {
                     let until = at + draws.scale(SECOND, horizon / 4);
-                    actions.push(Action { at: until, deed: Deed::Enable(webhook) });
+                    actions.push(Action {
+                        at: until,
+                        deed: Deed::Enable(webhook),
+                    });
                     Deed::Disable(webhook)
                 }
                 5 => Deed::ReplayJob(job),
                 6 => Deed::ReplayWebhook(webhook),
                 7 => Deed::GiveUp(webhook),
                 8 => Deed::Resume,
-                9 => Deed::Reload(Box::new(other(&mut draws, settings, webhooks.len(), horizon))),
+                9 => Deed::Reload(Box::new(other(
+                    &mut draws,
+                    settings,
+                    webhooks.len(),
+                    horizon,
+                ))),
                 10 => Deed::Retention,
                 _ => Deed::Restart,
             };
@@ -74,7 +82,9 @@ pub(super) fn draw(
         }
     }
     // A webhook that was taken out of the configuration comes back.
-    let has_reload = actions.iter().any(|action| matches!(action.deed, Deed::Reload(_)));
+    let has_reload = actions
+        .iter()
+        .any(|action| matches!(action.deed, Deed::Reload(_)));
     if has_reload {
         let deed = Deed::Reload(Box::new(settings.clone()));
         actions.push(Action { at: horizon, deed });

@@ -49,11 +49,7 @@ pub(crate) struct WebhookPlan {
     pub(crate) fallback: Option<usize>,
 }
 
-pub(super) fn draw(
-    chance: Chance,
-    dialect: &str,
-    horizon: Time,
-) -> (Settings, Vec<WebhookPlan>) {
+pub(super) fn draw(chance: Chance, dialect: &str, horizon: Time) -> (Settings, Vec<WebhookPlan>) {
     let mut draws = chance.of("settings", 0).draws();
     let count = draws.between(1, 4) as usize;
     let webhooks: Vec<WebhookPlan> = (0..count)
@@ -71,10 +67,18 @@ pub(super) fn draw(
         timeout: draws.pick(&[5 * SECOND, 15 * SECOND]),
         max_retry_after: draws.pick(&[MINUTE, 10 * MINUTE, HOUR]).min(horizon / 3),
         max_in_flight: draws.pick(&[1, 3, 8, 256]),
-        requests_per_second: if draws.percent(30) { draws.pick(&[1, 3, 20, 500]) } else { 0 },
+        requests_per_second: if draws.percent(30) {
+            draws.pick(&[1, 3, 20, 500])
+        } else {
+            0
+        },
         has_tokens: dialect == "basiq" || draws.percent(30),
         unconfigured: Vec::new(),
-        kept: if draws.percent(20) { horizon / 3 } else { 30 * 24 * HOUR },
+        kept: if draws.percent(20) {
+            horizon / 3
+        } else {
+            30 * 24 * HOUR
+        },
     };
     (settings, webhooks)
 }
@@ -96,7 +100,12 @@ fn webhook(chance: Chance, horizon: Time, number: usize, count: usize) -> Webhoo
     let retry = match draws.between(0, 2) {
         0 => vec![5 * SECOND, 30 * SECOND, 5 * MINUTE, 30 * MINUTE],
         1 => vec![SECOND, 2 * SECOND, 4 * SECOND, 8 * SECOND, 16 * SECOND],
-        _ => vec![5 * SECOND, MINUTE, horizon / 10 + MINUTE, horizon / 5 + MINUTE],
+        _ => vec![
+            5 * SECOND,
+            MINUTE,
+            horizon / 10 + MINUTE,
+            horizon / 5 + MINUTE,
+        ],
     };
     let fallback = (count > 1 && draws.percent(30)).then(|| (number + 1) % count);
     WebhookPlan {

@@ -64,12 +64,7 @@ impl Process {
         }
     }
 
-    fn pass_on(
-        &mut self,
-        page: Vec<JobChange>,
-        input: fn(Vec<JobRow>) -> poller::Input,
-        now: Now,
-    ) {
+    fn pass_on(&mut self, page: Vec<JobChange>, input: fn(Vec<JobRow>) -> poller::Input, now: Now) {
         let rows: Vec<JobRow> = page.into_iter().filter_map(|change| change.job).collect();
         let requested = rows.iter().filter(|row| row.poll_requested);
         let requested: Vec<JobId> = requested.map(|row| row.id.clone()).collect();
@@ -122,7 +117,10 @@ impl Process {
         let before = std::mem::replace(&mut self.intake.operators, operators.clone());
         for (name, count) in &operators.requests {
             if before.requests.get(name).unwrap_or(&0) != count
-                && let Some(webhook) = self.webhook_plans.iter().position(|it| *name == it.name.as_str())
+                && let Some(webhook) = self
+                    .webhook_plans
+                    .iter()
+                    .position(|it| *name == it.name.as_str())
             {
                 self.dispatch(webhook, dispatcher::Input::Woken, now);
             }

@@ -260,7 +260,10 @@ impl Process {
 
     pub(super) fn after_reload(&mut self, now: Now) {
         // Those that wait for a token of the settings before ask for one of the settings after.
-        let waiting = self.polls.iter().filter(|(_, poll)| poll.ticket.is_some() && poll.requests == 0);
+        let waiting = self
+            .polls
+            .iter()
+            .filter(|(_, poll)| poll.ticket.is_some() && poll.requests == 0);
         let waiting: Vec<u64> = waiting.map(|(number, _)| *number).collect();
         for number in waiting {
             self.request(number, now);

@@ -84,8 +84,12 @@ impl Process {
         if !tokens.is_granted {
             return Token::Is(None, 0);
         }
-        let valid = tokens.current.filter(|current| now.monotonic < current.expires_at);
-        let rests = tokens.failed.filter(|failed| now.monotonic < failed.retry_at);
+        let valid = tokens
+            .current
+            .filter(|current| now.monotonic < current.expires_at);
+        let rests = tokens
+            .failed
+            .filter(|failed| now.monotonic < failed.retry_at);
         match (valid, rests) {
             (Some(current), _)
                 if now.monotonic < current.renew_at || rests.is_some() || tokens.is_requested =>

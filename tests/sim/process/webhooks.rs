@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use jobtrackd::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
-use jobtrackd::core::delivery::{
-    AttemptErrorClass, AttemptReport, AttemptResult, WebhookName,
-};
+use jobtrackd::core::delivery::{AttemptErrorClass, AttemptReport, AttemptResult, WebhookName};
 use jobtrackd::core::machines::batching::Change;
 use jobtrackd::core::machines::dispatcher::{Dispatcher, Effect, Input, Settings};
 use jobtrackd::core::rows::DueDelivery;
@@ -124,12 +122,17 @@ pub(crate) fn report(
                 let found = headers.iter().filter(move |(name, _)| *name == wanted);
                 found.map(|(_, value)| value.as_str())
             };
-            directive = values("webhook-delivery").next().and_then(|word| word.parse().ok());
+            directive = values("webhook-delivery")
+                .next()
+                .and_then(|word| word.parse().ok());
             let waits = parse_retry_after(values("retry-after"), wall, MAX_RETRY_AFTER);
             match (status, waits) {
                 (200..300, _) => AttemptResult::Delivered { status },
                 (410, _) => AttemptResult::Gone,
-                (429 | 503, Some(retry_after)) => AttemptResult::Throttled { status, retry_after },
+                (429 | 503, Some(retry_after)) => AttemptResult::Throttled {
+                    status,
+                    retry_after,
+                },
                 _ => AttemptResult::Refused {
                     status,
                     detail: "No".to_owned(),

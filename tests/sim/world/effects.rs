@@ -22,7 +22,12 @@ impl World<'_> {
         match out {
             Out::Read(read) => self.read(read),
             Out::Commit => self.commit(),
-            Out::Poll { poll, request, job, token } => self.poll(poll, request, &job, token),
+            Out::Poll {
+                poll,
+                request,
+                job,
+                token,
+            } => self.poll(poll, request, &job, token),
             Out::Grant => {
                 let at = self.now + self.delay("to the tokens", MS);
                 self.put(at, Event::AtTokens(self.epoch));
@@ -213,7 +218,12 @@ pub(super) fn shown(out: &Out) -> String {
             delivery.attempts + 1
         ),
         Out::Read(read) => format!("read {read:?}"),
-        Out::Poll { poll, request, job, token } => {
+        Out::Poll {
+            poll,
+            request,
+            job,
+            token,
+        } => {
             format!("poll {poll}.{request} of {job} with token {token:?}")
         }
         other => format!("{other:?}"),
@@ -229,10 +239,16 @@ pub(super) fn told(told: &Told) -> String {
         Told::RowOf(poll, row) => format!("row for poll {poll}: {}", row.is_some()),
         Told::Tracked(poll, tracked) => format!(
             "recorded for poll {poll}: {:?}",
-            tracked.as_ref().map(|tracked| (tracked.state, tracked.revision))
+            tracked
+                .as_ref()
+                .map(|tracked| (tracked.state, tracked.revision))
         ),
         Told::Query(webhook, Answer::Deliveries(found)) => {
-            let ids: Vec<_> = found.deliveries.iter().map(|it| &it.event_id[..9.min(it.event_id.len())]).collect();
+            let ids: Vec<_> = found
+                .deliveries
+                .iter()
+                .map(|it| &it.event_id[..9.min(it.event_id.len())])
+                .collect();
             format!("answer for {webhook}: deliveries {ids:?}")
         }
         Told::Query(webhook, answer) => format!("answer for {webhook}: {answer:?}"),
@@ -240,14 +256,19 @@ pub(super) fn told(told: &Told) -> String {
             format!("body for {webhook}: {}", delivery.body.is_some())
         }
         Told::Polled(poll, request, Ok(answer), _) => {
-            format!("answer to poll {poll}.{request}: {} {:?}", answer.status, answer.headers)
+            format!(
+                "answer to poll {poll}.{request}: {} {:?}",
+                answer.status, answer.headers
+            )
         }
         Told::Committed(committed) => {
             let mut recorded: Vec<_> = committed.recorded.iter().map(|id| id.as_str()).collect();
             recorded.sort_unstable();
             format!("committed {recorded:?}, wakes {:?}", committed.webhooks)
         }
-        Told::Sent(webhook, job, report) => format!("sent to {webhook} of {job}: {:?}", report.result),
+        Told::Sent(webhook, job, report) => {
+            format!("sent to {webhook} of {job}: {:?}", report.result)
+        }
         Told::Reload(_) => "reload".to_owned(),
         other => format!("{other:?}"),
     }

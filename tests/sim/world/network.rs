@@ -31,7 +31,8 @@ impl World<'_> {
         let process = self.process.as_ref();
         let is_open = |poll| process.is_some_and(|process| process.is_requesting(poll));
         let numbers = (poll, request);
-        self.oracle.poll_starts(&self.database, self.plan, job, numbers, is_open, wall, now)?;
+        self.oracle
+            .poll_starts(&self.database, self.plan, job, numbers, is_open, wall, now)?;
         let asked = Asked {
             epoch: self.epoch,
             poll,
@@ -47,12 +48,21 @@ impl World<'_> {
     pub(super) fn at_api(&mut self, asked: Asked) -> Result<(), Violation> {
         let reply = self.api.poll(self.plan, self.chance, asked.what, self.now);
         let mut entry = None;
-        let Asked { epoch, poll, request, timeout, .. } = asked;
+        let Asked {
+            epoch,
+            poll,
+            request,
+            timeout,
+            ..
+        } = asked;
         let (after, told) = match reply {
             Reply::Answer(answer, after, served) => {
                 entry = served;
                 let (status, body) = (answer.status, &answer.body);
-                self.log.note(self.now, format_args!("API to {poll}.{request}: {status} {body}"));
+                self.log.note(
+                    self.now,
+                    format_args!("API to {poll}.{request}: {status} {body}"),
+                );
                 let at = self.now + after;
                 if let Some(entry) = served
                     && at < timeout
@@ -71,7 +81,10 @@ impl World<'_> {
             _ => (timeout, Err(NoAnswer::Timeout)),
         };
         let entry = entry.filter(|_| told.is_ok());
-        self.put(at, Event::Tell(epoch, Told::Polled(poll, request, told, entry)));
+        self.put(
+            at,
+            Event::Tell(epoch, Told::Polled(poll, request, told, entry)),
+        );
         Ok(())
     }
 
@@ -93,16 +106,26 @@ impl World<'_> {
             wall,
             timeout: self.now + self.plan.webhooks[webhook].timeout,
         };
-        self.oracle.post_starts(&self.database, self.plan, webhook, delivery, self.now)?;
+        self.oracle
+            .post_starts(&self.database, self.plan, webhook, delivery, self.now)?;
         let at = self.now + self.delay("to the receiver", MS);
         self.put(at, Event::AtReceiver(Box::new(sent)));
         Ok(())
     }
 
     pub(super) fn at_receiver(&mut self, sent: Sent) -> Result<(), Violation> {
-        let (reply, _entry) = self.receivers.post(self.plan, self.chance, &sent.post, self.now)?;
-        self.oracle.arrived(&self.receivers, &sent.post.id, self.now)?;
-        self.log.note(self.now, format_args!("receiver {} of {}: {reply:?}", sent.post.webhook, sent.post.id));
+        let (reply, _entry) = self
+            .receivers
+            .post(self.plan, self.chance, &sent.post, self.now)?;
+        self.oracle
+            .arrived(&self.receivers, &sent.post.id, self.now)?;
+        self.log.note(
+            self.now,
+            format_args!(
+                "receiver {} of {}: {reply:?}",
+                sent.post.webhook, sent.post.id
+            ),
+        );
         let (after, reply) = match reply {
             receiver::Reply::Answer(status, headers, after) => (after, Ok((status, headers))),
             receiver::Reply::NoConnection(after) => (after, Err(NoAnswer::Connect)),

@@ -6,8 +6,8 @@ use jobtrackd::store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
 
 use super::effects::unix;
 use super::{Event, Violation, World};
-use crate::plan::{Crash, DiskFault, JobPlan};
 use crate::plan::Deed;
+use crate::plan::{Crash, DiskFault, JobPlan};
 use crate::process::Told;
 use crate::time::{MS, SECOND, true_wall};
 
@@ -26,10 +26,12 @@ impl World<'_> {
         let plan = &self.plan.jobs[number];
         let (at, row) = (unix(self.wall()), new_job(plan));
         let inserted = self.database.insert(&row, at);
-        self.log.note(self.now, format_args!("insert {}: {inserted:?}", plan.id));
+        self.log
+            .note(self.now, format_args!("insert {}: {inserted:?}", plan.id));
         match inserted {
             Ok(true) => {
-                self.oracle.inserted(&self.database, number, plan, at, self.now)?;
+                self.oracle
+                    .inserted(&self.database, number, plan, at, self.now)?;
                 self.after_commit()
             }
             Ok(false) => Ok(()),
@@ -102,15 +104,26 @@ impl World<'_> {
             }
             Deed::ReplayJob(job) => {
                 let job = Some(self.plan.jobs[*job].id.clone());
-                let filter = ReplayFilter { job, limit: 1000, ..ReplayFilter::default() };
+                let filter = ReplayFilter {
+                    job,
+                    limit: 1000,
+                    ..ReplayFilter::default()
+                };
                 let replayed = self.database.replay(&filter)?;
                 self.log.note(self.now, format_args!("{replayed} replayed"));
                 self.oracle.replayed(self.now);
             }
             Deed::ReplayWebhook(webhook) => {
                 let webhook = Some(self.plan.webhooks[*webhook].name.clone());
-                let since = Some(unix(self.wall() - i64::try_from(self.plan.horizon / MS / 4).unwrap_or(0)));
-                let filter = ReplayFilter { webhook, since, limit: 1000, ..ReplayFilter::default() };
+                let since = Some(unix(
+                    self.wall() - i64::try_from(self.plan.horizon / MS / 4).unwrap_or(0),
+                ));
+                let filter = ReplayFilter {
+                    webhook,
+                    since,
+                    limit: 1000,
+                    ..ReplayFilter::default()
+                };
                 let replayed = self.database.replay(&filter)?;
                 self.log.note(self.now, format_args!("{replayed} replayed"));
                 self.oracle.replayed(self.now);
@@ -144,10 +157,12 @@ impl World<'_> {
         if self.process.is_none() {
             return Ok(());
         }
-        let before = unix(self.wall() - i64::try_from(self.settings.kept / MS).unwrap_or(i64::MAX / 2));
+        let before =
+            unix(self.wall() - i64::try_from(self.settings.kept / MS).unwrap_or(i64::MAX / 2));
         for stage in [Stage::Attempts, Stage::Events, Stage::Jobs] {
             let rows = self.database.prune(stage, before)?;
-            self.log.note(self.now, format_args!("{stage:?}: {rows} rows deleted"));
+            self.log
+                .note(self.now, format_args!("{stage:?}: {rows} rows deleted"));
         }
         self.oracle.pruned(&self.database, self.now)
     }
@@ -188,7 +203,9 @@ impl World<'_> {
         }
         match self.database.insert(&row, unix(self.wall())) {
             Err(StoreError::Refused(_)) => Ok(()),
-            other => Err(format!("insert: the bad row {row:?} is not refused: {other:?}")),
+            other => Err(format!(
+                "insert: the bad row {row:?} is not refused: {other:?}"
+            )),
         }
     }
 }

@@ -13,3 +13,9 @@ pub mod attribution;
 pub mod reading;
 
 pub mod batching;
+
+pub mod poll;
+
+pub mod poller;
+
+pub mod dispatcher;
