@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::FutureExt as _;
-use jobtrackd::clock::Clock;
-use jobtrackd::core::batch::{Batch, Committed, Undelivered};
-use jobtrackd::core::delivery::WebhookName;
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::observe::Tracked;
-use jobtrackd::core::retention::Stage;
-use jobtrackd::core::rows::{DueDeliveries, JobChange, JobRow, WebhookHealth};
-use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::sqlite;
-use jobtrackd::store::{
+use jobtrackd_clock::Clock;
+use jobtrackd_core::batch::{Batch, Committed, Undelivered};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::observe::Tracked;
+use jobtrackd_core::retention::Stage;
+use jobtrackd_core::rows::{DueDeliveries, JobChange, JobRow, WebhookHealth};
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::sqlite;
+use jobtrackd_store::{
     Backlogs, Commits, Deliveries, DeliveryFilter, DeliveryRow, EventFilter, Events, Expiry,
     Intake, JobDetail, JobUpdate, Jobs, NewJob, Outsider, Page, Prune, RecordedEvent, ReplayFilter,
     Replays, Resumed, Retention, StoreError, Unwanted, Upstreams, Webhooks, memory,

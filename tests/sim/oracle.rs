@@ -7,10 +7,10 @@ mod progress;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jobtrackd::core::delivery::WebhookName;
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{JobDetail, StoreError};
+use jobtrackd_core::delivery::WebhookName;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::{JobDetail, StoreError};
 
 use crate::database::Database;
 use crate::fakes::api::Api;

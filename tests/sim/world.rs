@@ -7,7 +7,7 @@ mod people;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use jobtrackd::core::time::Now;
+use jobtrackd_core::time::Now;
 
 use crate::chance::Chance;
 use crate::database::Database;
@@ -62,7 +62,7 @@ struct Asked {
 struct Sent {
     epoch: u64,
     post: Post,
-    job: jobtrackd::core::job::JobId,
+    job: jobtrackd_core::job::JobId,
     started: Time,
     /// What the daemon's clock showed.
     wall: i64,

@@ -51,7 +51,7 @@ impl Page<'_> {
     pub(crate) fn steps(&self) -> Vec<Step> {
         let shown = |step: &Step| {
             let mut step = step.clone();
-            if let (Some(until), Some(result)) = (step.answer_until, step.result.take()) {
+            if let (Some(until), Some(result)) = (step.answer_until, &step.result) {
                 let left = until.saturating_sub(self.now) / MS;
                 step.result = Some(result.replace("EXPIRY", &left.to_string()));
             }

@@ -1,8 +1,8 @@
 //! What was recorded of each job, against what the API has shown.
 
-use jobtrackd::core::job::{FailureKind, JobState};
-use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::{JobDetail, TransitionRow};
+use jobtrackd_core::job::{FailureKind, JobState};
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::JobDetail;
 use serde_json::Value;
 
 use super::polls::{same_result, title};
@@ -12,6 +12,17 @@ use crate::fakes::api::{Served, Shown};
 use crate::fakes::truth::{CODE, DETAIL, Step, TITLE, Verdict};
 use crate::time::{MINUTE, MS, SECOND, Time, shown, true_wall};
 use crate::world::Violation;
+
+/// A transition as its event tells it.
+#[derive(Debug)]
+struct Change {
+    seq: u64,
+    title: &'static str,
+    to: String,
+    result: Value,
+    /// When it was observed.
+    at: String,
+}
 
 /// A step as the transitions tell it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,10 +46,10 @@ impl Oracle {
                     None => database.detail(id).map_err(broken)?,
                 };
                 if let Some(detail) = detail {
-                    self.check_history(facts, row, &detail)
-                        .map_err(|error| format!("{error} (job {id})"))?;
-                    self.check_events(number, &detail)
-                        .map_err(|error| format!("{error} (job {id})"))?;
+                    let of_job = |error| format!("{error} (job {id})");
+                    let changes = self.check_events(number, &detail).map_err(of_job)?;
+                    self.check_history(facts, row, &detail, &changes)
+                        .map_err(of_job)?;
                 }
             }
         }
@@ -46,33 +57,17 @@ impl Oracle {
     }
 
     /// Each transition has its event, and each event its fact.
-    fn check_events(&self, row: usize, detail: &JobDetail) -> Result<(), Violation> {
+    fn check_events(&self, row: usize, detail: &JobDetail) -> Result<Vec<Change>, Violation> {
         let id = &detail.summary.row.id;
-        let events = self
-            .events
-            .values()
-            .filter(|event| event.job == *id && event.row == row);
-        let changes = events
-            .clone()
-            .filter(|event| event.kind == "job.step_changed")
-            .count();
-        if changes != detail.transitions.len() {
-            let transitions = detail.transitions.len();
-            return Err(format!(
-                "together: {transitions} transitions have {changes} events"
-            ));
+        let events = self.events.values();
+        let mut events: Vec<_> = events.filter(|event| event.job == *id && event.row == row).collect();
+        events.sort_unstable_by_key(|event| event.sequence);
+        let ends = events.iter().filter(|event| super::is_end(event.kind)).count();
+        if ends != usize::from(detail.summary.row.state.is_final()) {
+            let state = detail.summary.row.state;
+            return Err(format!("one end: there are {ends} of a job that is {state}"));
         }
-        let ends = events
-            .clone()
-            .filter(|event| super::is_end(event.kind))
-            .count();
-        let is_final = detail.summary.row.state.is_final();
-        if ends != usize::from(is_final) {
-            return Err(format!(
-                "one end: there are {ends} of a job that is {}",
-                detail.summary.row.state
-            ));
-        }
+        let mut changes = Vec::new();
         for event in events {
             let body: Value =
                 serde_json::from_str(&event.body).map_err(|error| format!("bytes: {error}"))?;
@@ -81,13 +76,33 @@ impl Oracle {
                 && data["sequence"] == event.sequence
                 && body["type"] == event.kind;
             if !is_right {
-                return Err(format!(
-                    "bytes: the event {} says something else",
-                    event.sequence
-                ));
+                return Err(format!("bytes: the event {} says something else", event.sequence));
+            }
+            if event.kind == "job.step_changed" {
+                let transition = &data["transition"];
+                changes.push(Change {
+                    seq: transition["seq"].as_u64().unwrap_or(0),
+                    title: title(transition["title"].as_str().unwrap_or_default()),
+                    to: transition["to"].as_str().unwrap_or_default().to_owned(),
+                    result: transition["result"].clone(),
+                    at: body["timestamp"].as_str().unwrap_or_default().to_owned(),
+                });
             }
         }
-        Ok(())
+        let is_same = changes.len() == detail.transitions.len()
+            && changes.iter().zip(&detail.transitions).all(|(change, row)| {
+                change.seq == u64::from(row.seq)
+                    && change.title == title(&row.title)
+                    && change.to == row.to
+                    && change.at == row.observed_at.rfc3339()
+            });
+        match is_same {
+            true => Ok(changes),
+            false => Err(format!(
+                "together: the events tell {changes:?}, the transitions are {:?}",
+                detail.transitions
+            )),
+        }
     }
 
     fn check_history(
@@ -95,6 +110,7 @@ impl Oracle {
         facts: &Facts<'_>,
         row: &Row,
         detail: &JobDetail,
+        changes: &[Change],
     ) -> Result<(), Violation> {
         let ended = row.ended.as_ref().map(|(at, _)| *at);
         let until = row.deleted.or(ended).unwrap_or(Time::MAX);
@@ -106,7 +122,7 @@ impl Oracle {
                 it.job == row.number && it.request.started >= row.inserted && it.at <= until
             })
             .collect();
-        let last = legal(&detail.transitions, &served)?;
+        let last = legal(changes, &served)?;
         let summary = &detail.summary;
         match (summary.row.state, &summary.failure) {
             (JobState::Pending | JobState::InProgress, _) => Ok(()),
@@ -236,7 +252,7 @@ impl Oracle {
 /// Each group of transitions is exactly the difference between what was recorded and an answer, and the answers are in the
 /// order in which they were shown. Returns the answer of the last group.
 fn legal<'a>(
-    transitions: &[TransitionRow],
+    transitions: &[Change],
     served: &[&'a Served],
 ) -> Result<Option<&'a Served>, Violation> {
     let mut recorded: Vec<Told> = Vec::new();
@@ -255,7 +271,7 @@ fn legal<'a>(
     while let Some(first) = rest.first() {
         let count = rest
             .iter()
-            .take_while(|it| it.observed_at == first.observed_at)
+            .take_while(|it| it.at == first.at)
             .count();
         let (group, after) = rest.split_at(count);
         rest = after;
@@ -267,7 +283,7 @@ fn legal<'a>(
             return Err(format!(
                 "history: the API never showed transitions {} to {} (from {recorded:?}: {group:?})",
                 first.seq,
-                first.seq as usize + count - 1
+                first.seq + count as u64 - 1
             ));
         };
         if let Shown::Job { steps, .. } = &found.shown {
@@ -305,7 +321,7 @@ fn numbered<'a, T>(
 }
 
 /// Whether the transitions are all that differs, each once.
-fn is_difference(recorded: &[Told], steps: &[Step], group: &[TransitionRow]) -> bool {
+fn is_difference(recorded: &[Told], steps: &[Step], group: &[Change]) -> bool {
     let before = numbered(recorded, |it| it.title);
     let after = numbered(steps, |it| it.title);
     let find = |list: &[((&'static str, usize), &Told)], key| {
@@ -329,11 +345,13 @@ fn is_difference(recorded: &[Told], steps: &[Step], group: &[TransitionRow]) -> 
             expected.push((key.0, "missing".to_owned(), None));
         }
     }
-    let is_of = |transition: &TransitionRow, it: &(&'static str, String, Option<String>)| {
-        let is_missing = it.1 == "missing";
-        title(&transition.title) == it.0
+    let is_of = |transition: &Change, it: &(&'static str, String, Option<String>)| {
+        let result = it.2.as_deref().map_or(Value::Null, |result| {
+            serde_json::from_str(result).unwrap_or_default()
+        });
+        transition.title == it.0
             && transition.to == it.1
-            && (is_missing || same_result(transition.result.as_deref(), it.2.as_deref()))
+            && (it.1 == "missing" || transition.result == result)
     };
     group.len() == expected.len()
         && group.iter().all(|transition| {
@@ -345,7 +363,7 @@ fn is_difference(recorded: &[Told], steps: &[Step], group: &[TransitionRow]) -> 
 fn failed_step(
     facts: &Facts<'_>,
     shown: Option<&Shown>,
-    failure: &jobtrackd::core::job::Failure,
+    failure: &jobtrackd_core::job::Failure,
 ) -> Result<(), Violation> {
     let Some(Shown::Job {
         verdict: Verdict::Failed(step),

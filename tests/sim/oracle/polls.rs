@@ -1,8 +1,8 @@
 //! Polls: when they start, and that what they brought is recorded.
 
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::observe::Tracked;
-use jobtrackd::core::snapshot::StepClass;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::observe::Tracked;
+use jobtrackd_core::snapshot::StepClass;
 
 use super::{Oracle, broken};
 use crate::database::Database;
@@ -309,7 +309,7 @@ fn recorded(tracked: &Tracked) -> Vec<Step> {
         .filter(|step| step.class != StepClass::Missing)
         .collect();
     steps.sort_by_key(|step| step.position);
-    let step = |step: &&jobtrackd::core::transition::RecordedStep| Step {
+    let step = |step: &&jobtrackd_core::transition::RecordedStep| Step {
         title: title(&step.title),
         status: step.status.clone(),
         result: step.result.clone(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use jobtrackd::core::delivery::{AttemptResult, DeliveryState};
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::rows::DueDelivery;
-use jobtrackd::store::{DeliveryFilter, DeliveryRow};
+use jobtrackd_core::delivery::{AttemptResult, DeliveryState};
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::rows::DueDelivery;
+use jobtrackd_store::{DeliveryFilter, DeliveryRow};
 
 use super::{Facts, Oracle, broken, is_slow_or_full};
 use crate::database::Database;

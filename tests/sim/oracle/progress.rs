@@ -1,7 +1,7 @@
 //! After everything was healed: all is done within a bound.
 
-use jobtrackd::core::delivery::DeliveryState;
-use jobtrackd::store::DeliveryFilter;
+use jobtrackd_core::delivery::DeliveryState;
+use jobtrackd_store::DeliveryFilter;
 
 use super::{Oracle, broken};
 use crate::database::Database;

@@ -1,15 +1,12 @@
 //! Intake: the backlog at the start, then what others have changed.
 
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::machines::batching::Change;
-use jobtrackd::core::machines::{dispatcher, poller};
-use jobtrackd::core::rows::{JobChange, JobRow};
-use jobtrackd::core::time::{Monotonic, Now, UnixMillis};
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::machines::batching::Change;
+use jobtrackd_core::machines::{dispatcher, poller};
+use jobtrackd_core::rows::{JobChange, JobRow};
+use jobtrackd_core::time::{Monotonic, Now, UnixMillis};
 
 use super::{Operators, Out, Process, Read, TICK, duration};
-
-/// Rows that are read at once.
-pub(crate) const PAGE: u32 = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct Intake {
@@ -48,6 +45,9 @@ impl Process {
         self.intake.newest = newest;
         self.intake.operators = operators;
         self.configure(now);
+        for webhook in 0..self.webhooks.len() {
+            self.dispatch(webhook, dispatcher::Input::Writable(true), now);
+        }
         self.out.push(Out::Read(Read::Backlog(i64::MIN)));
     }
 

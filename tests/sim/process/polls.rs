@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use jobtrackd::core::dialect;
-use jobtrackd::core::job::{Failure, JobId};
-use jobtrackd::core::machines::attribution::Attribution;
-use jobtrackd::core::machines::batching::Change;
-use jobtrackd::core::machines::gate::{PollEnd, Ticket as GateTicket};
-use jobtrackd::core::machines::poll::{Input, Machine, Step};
-use jobtrackd::core::machines::poller;
-use jobtrackd::core::machines::reading::{Meaning, Polled, Refusal, TokenTries, retry_after};
-use jobtrackd::core::poll::{Poll, Trouble, TroubleClass};
-use jobtrackd::core::time::Now;
+use jobtrackd_core::dialect;
+use jobtrackd_core::job::{Failure, JobId};
+use jobtrackd_core::machines::attribution::Attribution;
+use jobtrackd_core::machines::batching::Change;
+use jobtrackd_core::machines::gate::{PollEnd, Ticket as GateTicket};
+use jobtrackd_core::machines::poll::{Input, Machine, Step};
+use jobtrackd_core::machines::poller;
+use jobtrackd_core::machines::reading::{Meaning, Polled, Refusal, TokenTries, retry_after};
+use jobtrackd_core::poll::{Poll, Trouble, TroubleClass};
+use jobtrackd_core::time::Now;
 
 use super::tokens::Token;
 use super::{NoAnswer, Out, Process, Read, Ticket, duration, micros};

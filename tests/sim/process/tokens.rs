@@ -1,7 +1,7 @@
 //! The token: requested once for all who wait, dropped when refused.
 
-use jobtrackd::core::machines::gate::pauses;
-use jobtrackd::core::time::{Monotonic, Now};
+use jobtrackd_core::machines::gate::pauses;
+use jobtrackd_core::time::{Monotonic, Now};
 
 use super::{Out, Process, duration};
 use crate::time::{MINUTE, Time};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use jobtrackd::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
-use jobtrackd::core::delivery::{AttemptErrorClass, AttemptReport, AttemptResult, WebhookName};
-use jobtrackd::core::machines::batching::Change;
-use jobtrackd::core::machines::dispatcher::{Dispatcher, Effect, Input, Settings};
-use jobtrackd::core::rows::DueDelivery;
-use jobtrackd::core::signature::SigningKey;
-use jobtrackd::core::time::{Now, UnixMillis};
+use jobtrackd_core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
+use jobtrackd_core::delivery::{AttemptErrorClass, AttemptReport, AttemptResult, WebhookName};
+use jobtrackd_core::machines::batching::Change;
+use jobtrackd_core::machines::dispatcher::{Dispatcher, Effect, Input, Settings};
+use jobtrackd_core::rows::DueDelivery;
+use jobtrackd_core::signature::SigningKey;
+use jobtrackd_core::time::{Now, UnixMillis};
 
 use super::{NoAnswer, Out, Process, Read, Ticket, duration};
 use crate::fakes::receiver::{Post, secret};

@@ -1,9 +1,9 @@
 //! The writer: one transaction at a time.
 
-use jobtrackd::core::batch::Committed;
-use jobtrackd::core::machines::batching::{Effect, Recorded, Writable};
-use jobtrackd::core::machines::{dispatcher, poll, poller};
-use jobtrackd::core::time::Now;
+use jobtrackd_core::batch::Committed;
+use jobtrackd_core::machines::batching::{Effect, Recorded, Writable};
+use jobtrackd_core::machines::{dispatcher, poll, poller};
+use jobtrackd_core::time::Now;
 
 use super::{Out, Process, Ticket};
 

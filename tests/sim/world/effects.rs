@@ -1,9 +1,9 @@
 //! What the process has done in the database.
 
-use jobtrackd::core::machines::batching::Writable;
-use jobtrackd::core::machines::dispatcher::{Answer, Query};
-use jobtrackd::core::time::UnixMillis;
-use jobtrackd::store::StoreError;
+use jobtrackd_core::machines::batching::Writable;
+use jobtrackd_core::machines::dispatcher::{Answer, Query};
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::StoreError;
 
 use super::{Event, Violation, World};
 use crate::database::Database;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::rows::DueDelivery;
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::rows::DueDelivery;
 
 use super::effects::unix;
 use super::{Asked, Event, Sent, Violation, World};

@@ -1,8 +1,8 @@
 //! What programs and people do.
 
-use jobtrackd::core::job::JobId;
-use jobtrackd::core::retention::Stage;
-use jobtrackd::store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::retention::Stage;
+use jobtrackd_store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
 
 use super::effects::unix;
 use super::{Event, Violation, World};
