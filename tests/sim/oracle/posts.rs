@@ -81,7 +81,7 @@ impl Oracle {
         }
         lane.in_flight = Some(id.clone());
         let free = lane.free;
-        let (sequence, committed) = (event.sequence, event.committed);
+        let (sequence, committed, kind) = (event.sequence, event.committed, event.kind);
         let limit = plan.webhooks[webhook].max_in_flight;
         let known = &mut self.webhooks[webhook];
         known.in_flight += 1;
@@ -96,7 +96,10 @@ impl Oracle {
             known.full = Time::MAX;
         }
         self.check_lane(database, webhook, delivery, sequence, now)?;
-        let is_first = delivery.attempts == 0 && !delivery.is_replay;
+        let mut others = plan.webhooks.iter();
+        let may_be_fallback = kind == "job.action_required"
+            && others.any(|other| other.fallback == Some(webhook));
+        let is_first = delivery.attempts == 0 && !delivery.is_replay && !may_be_fallback;
         let since = committed
             .max(free)
             .max(self.disturbed)
