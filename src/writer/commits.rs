@@ -51,14 +51,14 @@ impl Commits {
     }
 
     /// Wakes the subscribers of these jobs, in this order, and those of every commit.
-    pub(super) fn notify(&self, recorded: &[&JobId]) {
+    pub(super) fn notify(&self, recorded: &[JobId]) {
         if recorded.is_empty() {
             return;
         }
         let increment = |count: &mut u64| *count = count.wrapping_add(1);
         let jobs = self.shared.jobs.lock();
         if !jobs.is_empty() {
-            for job in recorded.iter().filter_map(|id| jobs.get(*id)) {
+            for job in recorded.iter().filter_map(|id| jobs.get(id)) {
                 job.count.send_modify(increment);
             }
         }
@@ -121,9 +121,9 @@ mod tests {
             commits.subscribe_job(&id("a")),
             commits.subscribe_job(&id("a")),
         );
-        commits.notify(&[&id("b")]);
+        commits.notify(&[id("b")]);
         assert!(was_woken(&mut any).await && !was_woken(&mut first).await);
-        commits.notify(&[&id("b"), &id("a")]);
+        commits.notify(&[id("b"), id("a")]);
         assert!(was_woken(&mut first).await && was_woken(&mut any).await);
         drop(first);
         assert!(was_woken(&mut second).await, "by a commit before it waited");

@@ -1,71 +1,40 @@
 //! The writer: commits the changes of many jobs together. Nothing is sent before it is committed.
 //!
-//! Changes come from the loops through a [`Recorder`]; `batching` puts them into transactions; [`Writer`] commits them
-//! to the store, answers the loops, and wakes dispatchers ([`wakeups`]) and requests at the status server ([`commits`]).
-
-mod batching;
+//! Changes come from the loops through a [`Recorder`]; [`batching`](crate::core::machines::batching) puts them into
+//! transactions; [`Writer`] commits these to the store, answers the loops, and wakes dispatchers ([`wakeups`]) and requests at
+//! the status server ([`commits`]).
 
 pub mod commits;
 
 pub mod wakeups;
 
-use std::collections::VecDeque;
-use std::time::Duration;
-
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use crate::clock::Clock;
 use crate::core::job::JobId;
-pub use crate::core::machines::poll::Recorded;
+use crate::core::machines::batching::{self, Batching, Effect, MAX_BATCH, Report};
+pub use crate::core::machines::batching::{Recorded, Writable};
 use crate::core::time::UnixMillis;
 use crate::heartbeat::Heartbeat;
 use crate::store::{
-    Batch, Commits as _, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Shortage, Store,
-    StoreError, Undelivered,
+    Commits as _, FinishedAttempt, Recordable, ScheduleUpdate, Store, StoreError, Undelivered,
 };
 use crate::telemetry;
-use batching::{MAX_BATCH, Transaction, Waiting, gather};
 use commits::Commits;
 use wakeups::Wakeups;
 
 /// Most changes in the queue; beyond that the loops wait.
 const QUEUE: usize = 2 * MAX_BATCH;
 
-/// Pause before a transaction is tried again after a full disk or a locked database.
-const RETRY: Duration = Duration::from_millis(500);
+type Change = batching::Change<oneshot::Sender<Recorded>>;
 
 /// Sends changes to the writer. Cheap to clone; the writer ends when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Change>,
     writable: watch::Receiver<Writable>,
-}
-
-/// Whether outcomes can be recorded. While they cannot, nothing is polled or sent (docs/guarantees.md, "Crashes, disks
-/// and clocks").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writable {
-    /// The last transaction was committed, or there was none yet.
-    Yes,
-    /// The disk is full; a transaction waits for space.
-    DiskFull,
-    /// Another program holds the lock; a transaction waits for it.
-    Locked,
-    /// This process has run out of a resource; a transaction waits for it.
-    Short(Shortage),
-}
-
-#[derive(Debug)]
-enum Change {
-    Seen(Box<Recordable>, oneshot::Sender<Recorded>),
-    Attempted(Box<FinishedAttempt>, oneshot::Sender<bool>),
-    Expired(Vec<Undelivered>, oneshot::Sender<bool>),
-    Scheduled(Vec<ScheduleUpdate>),
-    PollRequestsTaken(Vec<JobId>),
-    UpstreamPaused(String, UnixMillis),
-    ChangesSeen(i64),
 }
 
 /// The writer has ended before it recorded this; the process is going down.
@@ -79,9 +48,8 @@ impl Recorder {
     /// # Errors
     /// [`WriterGone`].
     pub async fn observed(&self, recordable: Recordable) -> Result<Recorded, WriterGone> {
-        let (done, committed) = oneshot::channel();
-        self.send(Change::Seen(Box::new(recordable), done)).await?;
-        committed.await.map_err(|_| WriterGone)
+        self.record(|done| Change::Seen(Box::new(recordable), done))
+            .await
     }
 
     /// Records an attempt and what follows from it; `false` if a rule of the schema forbids it, or it is not the next attempt
@@ -90,10 +58,8 @@ impl Recorder {
     /// # Errors
     /// [`WriterGone`].
     pub async fn attempted(&self, attempt: FinishedAttempt) -> Result<bool, WriterGone> {
-        let (done, committed) = oneshot::channel();
-        self.send(Change::Attempted(Box::new(attempt), done))
-            .await?;
-        committed.await.map_err(|_| WriterGone)
+        let recorded = self.record(|done| Change::Attempted(Box::new(attempt), done));
+        Ok(recorded.await? == Recorded::Yes)
     }
 
     /// Gives up expired deliveries; `false` if a rule of the schema forbids it.
@@ -101,9 +67,8 @@ impl Recorder {
     /// # Errors
     /// [`WriterGone`].
     pub async fn expired(&self, expiries: Vec<Undelivered>) -> Result<bool, WriterGone> {
-        let (done, committed) = oneshot::channel();
-        self.send(Change::Expired(expiries, done)).await?;
-        committed.await.map_err(|_| WriterGone)
+        let recorded = self.record(|done| Change::Expired(expiries, done));
+        Ok(recorded.await? == Recorded::Yes)
     }
 
     /// Records the progress of jobs without waiting.
@@ -148,6 +113,15 @@ impl Recorder {
         self.writable.clone()
     }
 
+    async fn record(
+        &self,
+        change: impl FnOnce(oneshot::Sender<Recorded>) -> Change,
+    ) -> Result<Recorded, WriterGone> {
+        let (done, committed) = oneshot::channel();
+        self.send(change(done)).await?;
+        committed.await.map_err(|_| WriterGone)
+    }
+
     async fn send(&self, change: Change) -> Result<(), WriterGone> {
         self.queue.send(change).await.map_err(|_| WriterGone)
     }
@@ -159,10 +133,10 @@ pub struct Writer {
     store: Store,
     clock: Clock,
     queue: mpsc::Receiver<Change>,
+    batching: Batching<oneshot::Sender<Recorded>>,
     writable: watch::Sender<Writable>,
     wakeups: Wakeups,
     commits: Commits,
-    changes_seen: Option<i64>,
     heartbeat: Heartbeat,
 }
 
@@ -175,10 +149,10 @@ pub fn recorder(store: Store, clock: Clock, wakeups: Wakeups) -> (Recorder, Writ
         store,
         clock,
         queue: changes,
+        batching: Batching::default(),
         writable,
         wakeups,
         commits: Commits::default(),
-        changes_seen: None,
         heartbeat: Heartbeat::default(),
     };
     (
@@ -209,113 +183,100 @@ impl Writer {
     /// # Errors
     /// When the database cannot be used any more; the process has to be started again.
     pub async fn run(mut self) -> Result<(), StoreError> {
-        let mut next = Vec::with_capacity(MAX_BATCH);
-        while self.receive(&mut next).await > 0 {
-            // What does not fit into the transaction waits for the next one.
-            while !next.is_empty() {
-                let mut later = Vec::new();
-                let transaction = gather(&mut next, &mut later, &mut self.changes_seen);
-                self.commit(transaction).await?;
-                next = later;
+        let mut received = Vec::with_capacity(MAX_BATCH);
+        while self.receive(&mut received).await > 0 {
+            for change in received.drain(..) {
+                self.batching.push(change);
             }
+            self.commit_all().await?;
         }
         Ok(())
     }
 
     /// Waits for changes; returns 0 when the last handle was dropped.
-    async fn receive(&mut self, next: &mut Vec<Change>) -> usize {
+    async fn receive(&mut self, received: &mut Vec<Change>) -> usize {
         loop {
             tokio::select! {
                 () = self.heartbeat.requested() => {}
-                received = self.queue.recv_many(next, MAX_BATCH) => return received,
+                count = self.queue.recv_many(received, MAX_BATCH) => return count,
             }
         }
     }
 
-    /// Commits a transaction. If a rule of the schema refuses it, another program has changed rows of some job; then each
-    /// change is committed by itself, so that the other jobs continue.
-    async fn commit(&mut self, mut transaction: Transaction) -> Result<(), StoreError> {
-        if transaction.batch.is_empty() {
-            return Ok(());
-        }
-        transaction.batch.changes_seen = self.changes_seen.take();
-        transaction.batch.now = Some(self.clock.now());
-        let mut left = VecDeque::from([transaction]);
-        while let Some(Transaction { batch, waiting }) = left.pop_front() {
-            match self.commit_patiently(&batch).await {
-                Ok(committed) => {
-                    // Freed before the answers, which let the loops make new changes.
-                    drop(batch);
-                    self.answer(waiting, &committed);
-                }
-                Err(StoreError::Refused(rule)) => {
-                    let refused = Transaction { batch, waiting };
-                    left.extend(refused.split(&rule).map_err(StoreError::Refused)?);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers the loops that wait, and wakes the dispatchers that have something new to send. An answer that cannot be sent
-    /// is dropped: its loop has been stopped.
-    fn answer(&self, waiting: Waiting, committed: &Committed) {
-        let seen = waiting.seen.iter().map(|(id, _)| id);
-        let recorded: Vec<&JobId> = seen.filter(|id| committed.recorded.contains(*id)).collect();
-        self.commits.notify(&recorded);
-        for (id, done) in waiting.seen {
-            let recorded = match committed.recorded.contains(&id) {
-                true => Recorded::Yes,
-                false => Recorded::Stale,
-            };
-            let _ = done.send(recorded);
-        }
-        for (key, done) in waiting.attempted {
-            let is_next = !committed.unexpected_attempts.contains(&key);
-            if !is_next {
-                let (event_id, webhook, attempt) = &key;
-                error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another program");
-            }
-            let _ = done.send(is_next);
-        }
-        for done in waiting.expired {
-            let _ = done.send(true);
-        }
-        for webhook in &committed.webhooks {
-            self.wakeups.wake(webhook);
-        }
-    }
-
-    /// Tries to commit until it succeeds or fails permanently.
-    async fn commit_patiently(&self, batch: &Batch) -> Result<Committed, StoreError> {
+    async fn commit_all(&mut self) -> Result<(), StoreError> {
         loop {
             self.heartbeat.beat();
-            let began = Instant::now();
-            let committed = self.store.commit(batch).await;
-            let trouble = match committed {
+            let Some(batch) = self.batching.start(self.clock.read()) else {
+                let Some(at) = self.batching.wake_at() else {
+                    return Ok(());
+                };
+                sleep_until(self.clock.instant(at)).await;
+                continue;
+            };
+            let (began, changes) = (Instant::now(), batch.changes());
+            let effects = match self.store.commit(batch).await {
                 Ok(committed) => {
-                    telemetry::committed(batch.changes(), began.elapsed());
-                    if self.writable.send_replace(Writable::Yes) != Writable::Yes {
-                        info!("the database can be written again");
-                    }
-                    return Ok(committed);
+                    telemetry::committed(changes, began.elapsed());
+                    self.batching.committed(&committed)
                 }
-                Err(error) if error.is_temporary() => error,
+                Err(StoreError::Refused(rule)) => {
+                    let refused = self.batching.refused(&rule);
+                    refused.map_err(StoreError::Refused)?
+                }
+                Err(error) if error.is_temporary() => {
+                    let now = self.clock.monotonic();
+                    let effects = self.batching.unwritable(reason(&error), now);
+                    if !effects.is_empty() {
+                        error!(%error, "the database cannot be written; nothing is polled or sent until it can");
+                    }
+                    effects
+                }
                 Err(error) => return Err(error),
             };
-            let state = match trouble {
-                StoreError::Full => Writable::DiskFull,
-                StoreError::Short(shortage) => Writable::Short(shortage),
-                _ => Writable::Locked,
-            };
-            if self.writable.send_replace(state) != state {
-                error!(error = %trouble, "the database cannot be written; nothing is polled or sent until it can");
+            for effect in effects {
+                self.perform(effect);
             }
-            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// An answer that cannot be sent is dropped: its loop has been stopped.
+    fn perform(&self, effect: Effect<oneshot::Sender<Recorded>>) {
+        match effect {
+            Effect::Writable(state) => {
+                self.writable.send_replace(state);
+                if state == Writable::Yes {
+                    info!("the database can be written again");
+                }
+            }
+            Effect::Notify(jobs) => self.commits.notify(&jobs),
+            Effect::Answer(done, recorded) => drop(done.send(recorded)),
+            Effect::Wake(webhook) => self.wakeups.wake(&webhook),
+            Effect::Report(report) => log(&report),
         }
     }
 }
 
-#[cfg(test)]
-mod tests;
+fn reason(error: &StoreError) -> Writable {
+    match error {
+        StoreError::Full => Writable::DiskFull,
+        StoreError::Short(shortage) => Writable::Short(*shortage),
+        _ => Writable::Locked,
+    }
+}
+
+fn log(report: &Report) {
+    match report {
+        Report::UnexpectedAttempt((event_id, webhook, attempt)) => {
+            error!(event_id, %webhook, attempt, "an attempt is not the next one of its delivery; its row was changed by another program");
+        }
+        Report::RefusedAttempt((event_id, webhook, attempt), error) => {
+            error!(event_id, %webhook, attempt, error, "an attempt cannot be recorded; its rows were changed by another program");
+        }
+        Report::RefusedExpiries(error) => {
+            error!(
+                error,
+                "expired events cannot be given up; their rows were changed by another program"
+            );
+        }
+    }
+}

@@ -17,3 +17,5 @@ pub mod poll;
 pub mod poller;
 
 pub mod dispatcher;
+
+pub mod batching;
