@@ -57,6 +57,8 @@ pub struct Dispatcher {
     is_stopping: bool,
     lanes: Lanes,
     queue: Queue,
+    /// What was due then has been read.
+    read_at: Option<UnixMillis>,
     /// Whether the webhook's row may have changed.
     row_changed: bool,
     health: KnownHealth,
@@ -216,10 +218,7 @@ impl Dispatcher {
                 self.probes(Probe::Expiring, found)
             }
             (Query::ToProbe { .. }, Answer::Deliveries(found)) => self.probes(Probe::Paced, found),
-            (Query::NextDelivery { .. }, Answer::Next(at)) => {
-                let probe_at = self.health.probe_at();
-                Stage::End(at.into_iter().chain(probe_at).min())
-            }
+            (Query::NextDelivery { .. }, Answer::Next(at)) => self.end(at, now),
             _ => Stage::Begin,
         };
         self.lanes.open_ended();
@@ -319,12 +318,26 @@ impl Dispatcher {
         if free == 0 {
             return Stage::End(None);
         }
-        let at = now.wall;
         if !self.queue.take_more() {
-            return self.ask(Query::NextDelivery { after: at }, now);
+            return self.ask_next(now);
         }
-        let limit = PAGE.saturating_add(self.skipped());
+        self.read_at = Some(now.wall);
+        let (at, limit) = (now.wall, PAGE.saturating_add(self.skipped()));
         self.ask(Query::Due { at, limit }, now)
+    }
+
+    fn ask_next(&mut self, now: Now) -> Stage {
+        let after = self.read_at.unwrap_or(EVER);
+        self.ask(Query::NextDelivery { after }, now)
+    }
+
+    /// Everything due was started, unless more has become due since it was read.
+    fn end(&mut self, next: Option<UnixMillis>, now: Now) -> Stage {
+        if next.is_some_and(|at| at <= now.wall) {
+            self.queue.read_again();
+            return Stage::Start;
+        }
+        Stage::End(next.into_iter().chain(self.health.probe_at()).min())
     }
 
     fn enqueue(&mut self, found: DueDeliveries, limit: u32, now: Now) -> Stage {
@@ -341,23 +354,15 @@ impl Dispatcher {
     /// Reads what a held webhook is probed with: an event that expires as soon as that is due; otherwise, when the next probe
     /// is due, the first events of the lanes in turn, those never sent before first.
     fn ask_probes(&mut self, probe: Probe, now: Now) -> Stage {
-        let limit = self.skipped().saturating_add(1);
-        let query = match probe {
-            Probe::Expiring => Query::Expiring {
-                at: now.wall,
-                limit,
-            },
-            Probe::Paced => Query::ToProbe {
-                // While the clock settles nothing expires, so nothing is skipped as expired.
-                expired: if now.stability.is_settled {
-                    now.wall
-                } else {
-                    EVER
-                },
-                limit,
-            },
-        };
-        self.ask(query, now)
+        let (at, limit) = (now.wall, self.skipped().saturating_add(1));
+        if probe == Probe::Expiring {
+            self.read_at = Some(at);
+            return self.ask(Query::Expiring { at, limit }, now);
+        }
+        // While the clock settles nothing expires, so nothing is skipped as expired.
+        let is_settled = now.stability.is_settled;
+        let expired = if is_settled { at } else { EVER };
+        self.ask(Query::ToProbe { expired, limit }, now)
     }
 
     fn probes(&mut self, probe: Probe, found: DueDeliveries) -> Stage {
@@ -382,9 +387,7 @@ impl Dispatcher {
         let probe_at = self.health.probe_at();
         match probe {
             Probe::Paced => Stage::End(None),
-            Probe::Expiring if probe_at.is_some_and(|at| at > now.wall) => {
-                self.ask(Query::NextDelivery { after: now.wall }, now)
-            }
+            Probe::Expiring if probe_at.is_some_and(|at| at > now.wall) => self.ask_next(now),
             Probe::Expiring => self.ask_probes(Probe::Paced, now),
         }
     }

@@ -246,15 +246,28 @@ fn an_answer_read_before_an_attempt_was_recorded_sends_nothing_again() {
         world.answer();
         world.carry_out();
     }
-    let query = world.open.clone().unwrap();
-    let now = world.wall();
-    let old = world.table.answer(&query, now);
-    assert!(matches!(&old, Answer::Deliveries(found) if found.deliveries.len() == 1));
+    world.read();
     world.end_request(0, End::Accepted);
     world.carry_out();
     world.record_all();
-    world.deliver(old);
+    world.answer();
     assert_eq!(world.sent(), [""; 0]);
+}
+
+#[test]
+fn what_falls_due_while_the_database_is_slow_is_started_too() {
+    let mut world = World::new(2);
+    world.insert("a");
+    world.sent();
+    world.end("a0", End::Failed);
+    world.handle(Input::Woken);
+    world.carry_out();
+    while !matches!(world.open, Some(Query::Due { .. })) {
+        world.answer();
+        world.carry_out();
+    }
+    world.pass(10 * SECOND);
+    assert_eq!(world.sent(), ["a0"]);
 }
 
 #[test]

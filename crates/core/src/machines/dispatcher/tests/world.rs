@@ -41,6 +41,8 @@ pub(super) struct World {
     wall: i64,
     jumps: ClockJumps,
     pub(super) open: Option<Query>,
+    /// Its answer, if it was read before it is delivered.
+    read: Option<Answer>,
     pub(super) in_flight: Vec<(DueDelivery, UnixMillis)>,
     pub(super) recording: Vec<FinishedAttempt>,
     pub(super) giving_up: Option<Vec<Undelivered>>,
@@ -75,6 +77,7 @@ impl World {
             wall: 1_800_000_000_000,
             jumps: ClockJumps::default(),
             open: None,
+            read: None,
             in_flight: Vec::new(),
             recording: Vec::new(),
             giving_up: None,
@@ -97,7 +100,8 @@ impl World {
     /// A new process: what was in flight or not recorded is forgotten.
     pub(super) fn restart(&mut self) {
         self.machine = Dispatcher::default();
-        (self.open, self.giving_up, self.clamped) = (None, None, None);
+        (self.open, self.read, self.giving_up) = (None, None, None);
+        self.clamped = None;
         self.in_flight.clear();
         self.recording.clear();
         self.refused.clear();
@@ -248,19 +252,25 @@ impl World {
         self.giving_up = Some(expiries);
     }
 
-    /// Answers the open query, if there is one.
-    pub(super) fn answer(&mut self) -> bool {
-        let Some(query) = self.open.take() else {
-            return false;
-        };
-        let now = UnixMillis(self.wall);
-        let answer = self.table.answer(&query, now);
-        self.deliver(answer);
-        true
+    /// Reads the answer to the open query, which arrives later.
+    pub(super) fn read(&mut self) {
+        if let (Some(query), None) = (&self.open, &self.read) {
+            self.read = Some(self.table.answer(query, UnixMillis(self.wall)));
+        }
     }
 
-    /// Brings an answer that may have been read earlier.
-    pub(super) fn deliver(&mut self, answer: Answer) {
+    /// Answers the open query, if there is one.
+    pub(super) fn answer(&mut self) -> bool {
+        self.read();
+        let answer = self.read.take();
+        if let Some(answer) = answer {
+            self.deliver(answer);
+            return true;
+        }
+        false
+    }
+
+    fn deliver(&mut self, answer: Answer) {
         self.open = None;
         match &answer {
             Answer::Row(row) => self.known = (**row).clone(),
