@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Jitter};
 use crate::core::job::Failure;
-use crate::core::machines::poll::{Finished, Input, Machine, Recorded, Step, Task, Work};
+use crate::core::machines::poll::{Finished, Input, Machine, Step, Task, Work};
 use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
 use crate::store::{Jobs as _, Recordable, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
-use crate::writer::{Recorder, WriterGone};
+use crate::writer::{Recorded, Recorder, WriterGone};
 use log::{PollLine, Summary, UnknownWords};
 
 /// What all polls share.

@@ -122,17 +122,6 @@ impl Bench {
         body.unwrap()
     }
 
-    /// Deliveries that are to be sent, as `job sequence`.
-    pub(crate) async fn labels(&self, webhook: &str, due: &[DueDelivery]) -> Vec<String> {
-        let mut labels = Vec::new();
-        for each in due {
-            let body = self.body_to_send(webhook, each).await.unwrap();
-            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            labels.push(format!("{} {}", each.job_id, body["data"]["sequence"]));
-        }
-        labels
-    }
-
     /// Records the next attempt at a delivery.
     pub(crate) async fn attempts(&self, webhook: &str, due: &DueDelivery, after: AfterAttempt) {
         let batch = Batch {
@@ -141,16 +130,6 @@ impl Bench {
             ..Batch::default()
         };
         self.store.commit(&batch).await.unwrap();
-    }
-
-    /// The deliveries of a job to a webhook as `sequence state`.
-    pub(crate) async fn lane(&self, webhook: &str, id: &str) -> Vec<String> {
-        let deliveries = self.detail(id).await.deliveries;
-        deliveries
-            .iter()
-            .filter(|delivery| delivery.webhook == webhook)
-            .map(|delivery| format!("{} {}", delivery.sequence, delivery.state.as_str()))
-            .collect()
     }
 }
 

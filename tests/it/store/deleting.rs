@@ -4,58 +4,7 @@ use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::store::Jobs as _;
 
 use super::bench::Bench;
-use super::fixtures::{body, t};
-
-const TABLES: [&str; 6] = [
-    "jobs",
-    "steps",
-    "transitions",
-    "events",
-    "deliveries",
-    "attempts",
-];
-
-async fn refused(bench: &mut Bench) {
-    let mut before = Vec::new();
-    for table in TABLES {
-        before.push(bench.outsider.rows(&format!("SELECT * FROM {table}")).await);
-    }
-    let said = bench.outsider.run("DELETE FROM jobs WHERE id = '1'").await;
-    assert!(
-        said.as_ref()
-            .is_err_and(|said| said.starts_with("only a job that has ended and whose events are")),
-        "{said:?}"
-    );
-    for (table, before) in TABLES.iter().zip(before) {
-        let after = bench.outsider.rows(&format!("SELECT * FROM {table}")).await;
-        assert_eq!(after, before, "{table}");
-    }
-}
-
-#[tokio::test]
-async fn a_job_goes_only_when_nothing_of_it_is_left_to_do() {
-    let mut bench = Bench::with_jobs(&["1"]).await;
-    refused(&mut bench).await;
-    bench
-        .sees("1", &body(&[("a", "in-progress")]), &["w", "v"])
-        .await;
-    refused(&mut bench).await;
-    bench
-        .sees("1", &body(&[("a", "success")]), &["w", "v"])
-        .await;
-    refused(&mut bench).await;
-    for _ in 0..3 {
-        let head = bench.heads("w").await.remove(0);
-        bench.attempts("w", &head, AfterAttempt::Retry(t(60))).await;
-        refused(&mut bench).await;
-        let head = bench.heads("w").await.remove(0);
-        bench.attempts("w", &head, AfterAttempt::Exhausted).await;
-    }
-    refused(&mut bench).await;
-    let head = bench.heads("v").await.remove(0);
-    bench.attempts("v", &head, AfterAttempt::Disabled).await;
-    refused(&mut bench).await;
-}
+use super::fixtures::body;
 
 #[tokio::test]
 async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
@@ -95,26 +44,4 @@ async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
             None
         );
     }
-}
-
-#[tokio::test]
-async fn an_id_that_comes_back_after_its_rows_are_gone_tells_new_events() {
-    let mut bench = Bench::with_jobs(&["1"]).await;
-    bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    let old = bench.detail("1").await;
-    let again = format!(
-        "DELETE FROM jobs WHERE id = '1';
-         INSERT INTO jobs (id, created_at) VALUES ('1', {})",
-        old.summary.row.created_at.0 + 1
-    );
-    bench.outsider.run(&again).await.unwrap();
-    assert_eq!(bench.tracked("1").await.last_sequence, 0);
-    bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    let new = bench.detail("1").await;
-    assert_eq!(new.events.len(), old.events.len());
-    assert!(
-        new.events
-            .iter()
-            .all(|event| old.events.iter().all(|known| known.id != event.id))
-    );
 }

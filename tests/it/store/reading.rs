@@ -1,15 +1,14 @@
 //! Lists and details.
 
-use jobtrackd::core::delivery::WebhookName;
+use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::{FailureKind, JobState};
 use jobtrackd::store::{
     EventFilter, Events as _, Intake as _, JobFilter, JobSummary, Jobs as _, Lists as _,
     PAGE_BYTES, TimelineItem, Timelines as _,
 };
-use serde_json::json;
 
 use super::bench::Bench;
-use super::fixtures::{body, expired, id, with_deliveries};
+use super::fixtures::{body, id};
 
 /// Jobs `j0`, `j1` … of which every second ended, inserted at three different times.
 async fn many_jobs(count: usize) -> Bench {
@@ -94,95 +93,6 @@ async fn a_listed_job_has_its_own_steps_metadata_and_failure() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_nothing() {
-    let bench = Bench::fresh().await;
-    assert_eq!(bench.store.detail(&id("1")).await.unwrap(), None);
-    assert_eq!(bench.store.tracked(&id("1")).await.unwrap(), None);
-    assert_eq!(pages(&bench, None, 5).await, []);
-}
-
-#[tokio::test]
-async fn an_event_has_a_few_words_that_say_what_it_is_about() {
-    let mut bench = Bench::with_jobs(&["1", "2", "3"]).await;
-    let steps = |failed: &str| {
-        let (mfa, queued) = (
-            json!({"type": "mfa"}),
-            json!({"code": "temporary-unavailable-queued"}),
-        );
-        json!({"type": "job", "steps": [
-            {"title": "code?", "status": "in-progress", "result": mfa},
-            {"title": "x".repeat(300), "status": "pending", "result": queued},
-            {"title": "a", "status": failed, "result": {"code": "invalid-credentials"}},
-        ]})
-        .to_string()
-    };
-    bench.sees("1", &steps("pending"), &[]).await;
-    bench.sees("1", &steps("failed"), &[]).await;
-    bench.sees("2", &body(&[("a", "success")]), &[]).await;
-    let late = expired(&bench.tracked("3").await);
-    bench.record(vec![with_deliveries(late, &[])]).await;
-    let all = EventFilter {
-        limit: 100,
-        bytes: PAGE_BYTES,
-        detail: true,
-        ..EventFilter::default()
-    };
-    let events = bench.store.events(&all).await.unwrap().events;
-    let found: Vec<_> = events
-        .iter()
-        .map(|event| (event.kind.as_str(), event.detail.as_deref()))
-        .collect();
-    let long = "x".repeat(200);
-    assert_eq!(
-        found,
-        [
-            ("job.step_changed", Some("code?: in-progress")),
-            ("job.step_changed", Some(long.as_str())),
-            ("job.step_changed", Some("a: pending")),
-            ("job.delayed", Some(long.as_str())),
-            ("job.action_required", Some("code?")),
-            ("job.step_changed", Some("a: failed")),
-            ("job.failed", Some("invalid-credentials")),
-            ("job.step_changed", Some("a: success")),
-            ("job.completed", None),
-            ("job.failed", Some("expired")),
-        ]
-    );
-    let spoilt = r#"DROP TRIGGER jobs_stay_ended;
-        UPDATE jobs SET failure = 'no JSON' WHERE id = '1';
-        UPDATE jobs SET failure = '{"code":"\ud800"}' WHERE id = '3'"#;
-    bench.outsider.run(spoilt).await.unwrap();
-    let events = bench.store.events(&all).await.unwrap().events;
-    assert_eq!(events[6].detail, None);
-    assert_eq!(
-        events[9].detail.as_deref(),
-        Some("\u{fffd}\u{fffd}\u{fffd}")
-    );
-}
-
-#[tokio::test]
-async fn names_of_unknown_webhooks_are_counted_over_the_unfinished_jobs() {
-    let mut bench = Bench::fresh().await;
-    bench
-        .outsider
-        .run(
-            "INSERT INTO jobs (id, webhook) VALUES ('1', 'gone'), ('2', 'gone'), ('3', 'w'), ('4', NULL), ('5', 'a'),
-             ('6', 'ended')",
-        )
-        .await
-        .unwrap();
-    bench.sees("6", &body(&[("a", "success")]), &[]).await;
-    let unknown = async |known: &[&str]| {
-        let known: Vec<_> = known.iter().map(|name| WebhookName::new(name)).collect();
-        bench.store.unknown_webhooks(&known).await.unwrap()
-    };
-    let of = |name: &str, jobs| (name.to_owned(), jobs);
-    assert_eq!(unknown(&["w", "v"]).await, [of("a", 1), of("gone", 2)]);
-    assert_eq!(unknown(&["w", "a", "gone"]).await, []);
-    assert_eq!(unknown(&[]).await, [of("a", 1), of("gone", 2), of("w", 1)]);
-}
-
-#[tokio::test]
 async fn a_row_that_no_version_writes_is_named_and_stops_no_other() {
     let mut bench = Bench::with_jobs(&["1", "2"]).await;
     bench
@@ -263,4 +173,26 @@ async fn a_timeline_has_at_most_4_mib_of_results_and_answers_and_one_entry_more(
         }
     }
     assert_eq!(attempts, 600);
+}
+
+#[tokio::test]
+async fn whatever_a_failure_has_become_the_event_is_read() {
+    let mut bench = Bench::with_jobs(&["1", "2"]).await;
+    for job in ["1", "2"] {
+        bench.sees(job, &body(&[("a", "failed")]), &[]).await;
+    }
+    let spoilt = r#"DROP TRIGGER jobs_stay_ended;
+        UPDATE jobs SET failure = 'no JSON' WHERE id = '1';
+        UPDATE jobs SET failure = '{"code":"\ud800"}' WHERE id = '2'"#;
+    bench.outsider.run(spoilt).await.unwrap();
+    let ends = EventFilter {
+        kind: Some(EventType::Failed),
+        limit: 100,
+        bytes: PAGE_BYTES,
+        detail: true,
+        ..EventFilter::default()
+    };
+    let events = bench.store.events(&ends).await.unwrap().events;
+    let details: Vec<_> = events.iter().map(|event| event.detail.as_deref()).collect();
+    assert_eq!(details, [None, Some("\u{fffd}\u{fffd}\u{fffd}")]);
 }

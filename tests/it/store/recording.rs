@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jobtrackd::core::delivery::WebhookName;
-use jobtrackd::core::event::EventType;
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Committed, StoreError, TimelineItem, Timelines as _};
+use jobtrackd::store::{Committed, TimelineItem, Timelines as _};
 
 use super::bench::Bench;
-use super::fixtures::{T0, body, expired, id, schedule, seen, t, with_deliveries};
+use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
 
 #[tokio::test]
 async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries() {
@@ -84,114 +83,6 @@ async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries()
 }
 
 #[tokio::test]
-async fn a_batch_that_cannot_be_recorded_whole_is_not_recorded_at_all() {
-    let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    let good = with_deliveries(
-        seen(&bench.tracked("1").await, &body(&[("a", "success")])),
-        &["w"],
-    );
-    let mut bad = with_deliveries(
-        seen(&bench.tracked("2").await, &body(&[("a", "success")])),
-        &["w"],
-    );
-    bad.observation.events[1].id = good.observation.events[0].id.clone();
-    let error = bench.try_record(vec![good.clone(), bad]).await.unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Refused(why) if why.contains("events.id")),
-        "{error:?}"
-    );
-    for table in ["steps", "transitions", "events", "deliveries"] {
-        assert_eq!(bench.outsider.count(table).await, 0, "{table}");
-    }
-    assert_eq!(bench.tracked("1").await.state, JobState::Pending);
-    assert_eq!(bench.record(vec![good]).await.recorded.len(), 1);
-}
-
-#[tokio::test]
-async fn a_stale_observation_writes_nothing_while_others_of_its_batch_do() {
-    let bench = Bench::with_jobs(&["1", "2"]).await;
-    let stale = seen(&bench.tracked("1").await, &body(&[("a", "failed")]));
-    bench.sees("1", &body(&[("a", "pending")]), &["w"]).await;
-    let before = bench.detail("1").await;
-    let fresh = seen(&bench.tracked("2").await, &body(&[("a", "pending")]));
-    let committed = bench
-        .record(vec![
-            with_deliveries(stale, &["w"]),
-            with_deliveries(fresh, &["v"]),
-        ])
-        .await;
-    assert_eq!(committed.recorded, HashSet::from([id("2")]));
-    assert_eq!(committed.webhooks, BTreeSet::from([WebhookName::new("v")]));
-    assert_eq!(bench.detail("1").await, before);
-    assert_eq!(bench.detail("2").await.events.len(), 1);
-}
-
-#[tokio::test]
-async fn an_observation_of_a_job_that_is_gone_writes_nothing() {
-    let mut bench = Bench::with_jobs(&["1"]).await;
-    bench.sees("1", &body(&[("a", "success")]), &[]).await;
-    let late = seen(&bench.tracked("1").await, &body(&[("b", "success")]));
-    bench.outsider.run("DELETE FROM jobs").await.unwrap();
-    let committed = bench.record(vec![with_deliveries(late, &["w"])]).await;
-    assert_eq!(committed, Committed::default());
-    assert_eq!(bench.outsider.count("transitions").await, 0);
-}
-
-#[tokio::test]
-async fn ended_jobs_take_no_more_observations() {
-    let bench = Bench::with_jobs(&["good", "bad"]).await;
-    bench.sees("good", &body(&[("a", "success")]), &["w"]).await;
-    bench
-        .sees("bad", &body(&[("a", "failed"), ("b", "pending")]), &["w"])
-        .await;
-    for job in ["good", "bad"] {
-        let before = bench.detail(job).await;
-        assert_eq!(before.summary.finished_at, Some(T0));
-        assert_eq!(before.summary.row.next_poll_at, None);
-        for text in [body(&[("a", "pending")]), body(&[("a", "failed")])] {
-            assert_eq!(bench.sees(job, &text, &["w"]).await, Committed::default());
-        }
-        let end = with_deliveries(expired(&bench.tracked(job).await), &["w"]);
-        assert_eq!(bench.record(vec![end]).await, Committed::default());
-        assert_eq!(bench.detail(job).await, before);
-    }
-}
-
-#[tokio::test]
-async fn each_job_has_exactly_one_terminal_event() {
-    let bench = Bench::with_jobs(&["good", "bad", "late", "twice"]).await;
-    bench.sees("good", &body(&[("a", "success")]), &[]).await;
-    bench.sees("bad", &body(&[("a", "failed")]), &[]).await;
-    let late = with_deliveries(expired(&bench.tracked("late").await), &[]);
-    bench.record(vec![late]).await;
-    for (job, last) in [
-        ("good", "job.completed"),
-        ("bad", "job.failed"),
-        ("late", "job.failed"),
-    ] {
-        let events = bench.detail(job).await.events;
-        let ends: Vec<&str> = events
-            .iter()
-            .map(|event| event.kind.as_str())
-            .filter(|kind| ["job.completed", "job.failed"].contains(kind))
-            .collect();
-        assert_eq!(ends, [last]);
-        assert_eq!(events.last().unwrap().kind.as_str(), last);
-    }
-    let mut twice = with_deliveries(
-        seen(&bench.tracked("twice").await, &body(&[("a", "failed")])),
-        &[],
-    );
-    twice.observation.events[0].kind = EventType::Completed;
-    let refused = bench.try_record(vec![twice]).await;
-    assert!(
-        matches!(refused, Err(StoreError::Refused(_))),
-        "{refused:?}"
-    );
-    assert_eq!(bench.detail("twice").await.events, []);
-}
-
-#[tokio::test]
 async fn a_thousand_jobs_are_recorded_in_one_batch() {
     let mut bench = Bench::fresh().await;
     bench
@@ -224,30 +115,6 @@ async fn a_thousand_jobs_are_recorded_in_one_batch() {
     assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(bench.heads("w").await.len(), 1000);
     assert_eq!(bench.outsider.count("events").await, 1667);
-}
-
-#[tokio::test]
-async fn the_resource_stays_when_the_tracker_ends_the_job() {
-    let bench = Bench::with_jobs(&["1"]).await;
-    let text = body(&[("a", "pending")]);
-    bench.sees("1", &text, &[]).await;
-    let steps = bench.detail("1").await.summary.steps;
-    let end = with_deliveries(expired(&bench.tracked("1").await), &["w"]);
-    bench.record(vec![end]).await;
-    let detail = bench.detail("1").await;
-    assert_eq!(detail.resource.as_deref(), Some(text.as_str()));
-    assert_eq!(detail.summary.steps, steps);
-    assert_eq!(detail.summary.row.state, JobState::Failed);
-    let failure = detail.summary.failure.unwrap();
-    assert_eq!(
-        (
-            failure.title.text().as_deref(),
-            failure.detail.text().as_deref()
-        ),
-        (Some("Too late"), Some("It's over"))
-    );
-    let delivered = &bench.bodies("1").await[1];
-    assert!(delivered.contains(&format!("\"job\":{text}")));
 }
 
 #[tokio::test]

@@ -5,18 +5,8 @@ use jobtrackd::store::{UserFilter, UserPage, Users as _};
 
 use super::bench::Bench;
 
-/// Rows of `job_users`: user and job.
-const USERS: &str = "SELECT user, job_id FROM job_users ORDER BY user, job_id";
-
-/// The same with the user's connections.
+/// Rows of `job_users`: user, job and the user's connections.
 const CONNECTIONS: &str = "SELECT user, job_id, connections FROM job_users ORDER BY user, job_id";
-
-/// A remote job that leads to these users.
-fn job(id: &str, source: &str, more: &str) -> String {
-    format!(
-        r#"{{"type":"job","id":"{id}","steps":[{{"title":"a","status":"odd","result":{{"url":"{more}"}}}}],"links":{{"source":"{source}"}}}}"#
-    )
-}
 
 async fn page(bench: &Bench, filter: &UserFilter) -> (Vec<String>, UserPage) {
     let page = bench.store.jobs_of_user(filter).await.unwrap();
@@ -34,75 +24,6 @@ fn of(user: &str, limit: u32) -> UserFilter {
         after: None,
         limit,
     }
-}
-
-#[tokio::test]
-async fn a_recorded_job_belongs_to_those_it_leads_to_now_and_a_deleted_one_to_nobody() {
-    let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    bench
-        .sees(
-            "1",
-            &job("1", "/users/u1/connections/c", "/users/u2/x"),
-            &[],
-        )
-        .await;
-    bench
-        .sees(
-            "2",
-            &job("2", "/reports/7", "https://api/v3/users/u2?x=/users/u9"),
-            &[],
-        )
-        .await;
-    assert_eq!(bench.outsider.rows(USERS).await, ["u1|1", "u2|1", "u2|2"]);
-    let dated = "SELECT count(*) FROM job_users AS u JOIN jobs AS j ON j.id = u.job_id AND j.created_at = u.created_at";
-    assert_eq!(bench.outsider.value(dated).await, "3");
-    let done = job("1", "/users/u1/connections/c", "/users/u3").replace("odd", "success");
-    bench.sees("1", &done, &[]).await;
-    assert_eq!(bench.outsider.rows(USERS).await, ["u1|1", "u2|2", "u3|1"]);
-    bench
-        .outsider
-        .run("DELETE FROM jobs WHERE id = '1'")
-        .await
-        .unwrap();
-    assert_eq!(bench.outsider.rows(USERS).await, ["u2|2"]);
-}
-
-#[tokio::test]
-async fn what_is_not_recorded_changes_nobody_s_jobs() {
-    let mut bench = Bench::with_jobs(&["1"]).await;
-    let before = bench.tracked("1").await;
-    bench.sees("1", &job("1", "/users/u1", ""), &[]).await;
-    let stale = super::fixtures::seen(&before, &job("1", "/users/u2", ""));
-    bench
-        .record(vec![super::fixtures::with_deliveries(stale, &[])])
-        .await;
-    assert_eq!(bench.outsider.rows(USERS).await, ["u1|1"]);
-}
-
-#[tokio::test]
-async fn a_page_of_a_user_s_jobs_has_at_most_4_mib_and_one_job_more_and_none_is_left_out() {
-    let bench = Bench::with_jobs(&["1", "2", "3", "4", "5", "6", "7"]).await;
-    let large = "x".repeat(900 << 10);
-    for id in ["1", "2", "3", "4", "5", "6", "7"] {
-        let of_user = if id == "4" {
-            "/users/u2/x"
-        } else {
-            "/users/u1/x"
-        };
-        bench.sees(id, &job(id, of_user, &large), &[]).await;
-    }
-    let mut filter = of("u1", 500);
-    let (first, one) = page(&bench, &filter).await;
-    assert_eq!(first.len(), 5, "{first:?}");
-    let bytes: usize = one.resources.iter().map(String::len).sum();
-    assert!(bytes < (5 << 20), "{bytes}");
-    filter.after = one.next;
-    let (rest, last) = page(&bench, &filter).await;
-    assert_eq!((rest.len(), last.next), (1, None));
-    let mut all: Vec<String> = first.into_iter().chain(rest).collect();
-    all.sort();
-    assert_eq!(all, ["1", "2", "3", "5", "6", "7"]);
-    assert_eq!(page(&bench, &of("u2", 500)).await.0, ["4"]);
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ pub mod attribution;
 
 pub mod reading;
 
-pub mod batching;
-
 pub mod poll;
 
 pub mod poller;
 
 pub mod dispatcher;
+
+pub mod batching;

@@ -12,6 +12,7 @@ use crate::batch::{Recordable, ScheduleUpdate};
 use crate::cadence::{PollingPolicy, Progress};
 use crate::event::Subscriptions;
 use crate::job::{Failure, FailureKind, JobId, JobState};
+use crate::machines::batching::Recorded;
 use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
 use crate::poll::{Poll, PollOutcome};
 use crate::rows::JobRow;
@@ -114,17 +115,6 @@ pub enum Input {
     Tracked(Result<Option<Tracked>, String>),
     /// Whether the record was committed.
     Recorded(Recorded),
-}
-
-/// The result of recording an observation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is committed.
-    Yes,
-    /// The job has changed meanwhile and must be read and polled again.
-    Stale,
-    /// This rule of the schema forbids it.
-    Refused(String),
 }
 
 /// A poll that is over.

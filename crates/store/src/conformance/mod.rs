@@ -12,6 +12,8 @@ pub mod fixtures;
 
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod suite;
 
 pub use backend::{Backend, InMemory, Sqlite, Verbs};
 pub use bench::{Bench, job};

@@ -1,11 +1,11 @@
 //! What is known of steps from one observation to the next.
 
-use jobtrackd::core::event::EventType;
+use jobtrackd_core::event::EventType;
 
-use super::bench::Bench;
-use super::fixtures::{T0, body, seen_at, t, with_deliveries};
+use super::super::fixtures::{T0, body, seen_at, t, with_deliveries};
+use super::super::{Backend, Bench};
 
-async fn sees_at(bench: &Bench, text: &str, seconds: u64) {
+async fn sees_at<B: Backend>(bench: &Bench<B>, text: &str, seconds: u64) {
     let seen = seen_at(&bench.tracked("1").await, text, t(seconds));
     assert_eq!(
         bench
@@ -18,9 +18,9 @@ async fn sees_at(bench: &Bench, text: &str, seconds: u64) {
 }
 
 /// The steps as `position title status first_seen updated`, times in seconds after `T0`.
-async fn known(bench: &Bench) -> Vec<String> {
+async fn known<B: Backend>(bench: &Bench<B>) -> Vec<String> {
     let steps = bench.detail("1").await.summary.steps;
-    let line = |step: &jobtrackd::store::StepRow| {
+    let line = |step: &crate::StepRow| {
         let (first, updated) = (step.first_seen_at.since(T0), step.updated_at.since(T0));
         format!(
             "{} {} {} {} {}",
@@ -34,18 +34,18 @@ async fn known(bench: &Bench) -> Vec<String> {
     steps.iter().map(line).collect()
 }
 
-#[tokio::test]
-async fn a_reorder_moves_positions_and_nothing_else() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn a_reorder_moves_positions_and_nothing_else<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     sees_at(&bench, &body(&[("a", "success"), ("b", "pending")]), 0).await;
     sees_at(&bench, &body(&[("b", "pending"), ("a", "success")]), 5).await;
     assert_eq!(known(&bench).await, ["0 b pending 0 0", "1 a success 0 0"]);
     assert_eq!(bench.detail("1").await.transitions.len(), 2);
 }
 
-#[tokio::test]
-async fn a_step_that_vanishes_is_missing_and_comes_back_with_its_first_sight() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn a_step_that_vanishes_is_missing_and_comes_back_with_its_first_sight<
+    B: Backend,
+>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     sees_at(&bench, &body(&[("a", "x"), ("b", "x")]), 0).await;
     sees_at(&bench, &body(&[("a", "x")]), 5).await;
     assert_eq!(known(&bench).await, ["0 a x 0 0", "1 b missing 0 5"]);
@@ -70,17 +70,15 @@ async fn a_step_that_vanishes_is_missing_and_comes_back_with_its_first_sight() {
     );
 }
 
-#[tokio::test]
-async fn a_new_step_is_first_seen_when_it_comes() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn a_new_step_is_first_seen_when_it_comes<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     sees_at(&bench, &body(&[("a", "x")]), 0).await;
     sees_at(&bench, &body(&[("a", "x"), ("b", "x"), ("a", "x")]), 7).await;
     assert_eq!(known(&bench).await, ["0 a x 0 0", "1 b x 7 7", "2 a x 7 7"]);
 }
 
-#[tokio::test]
-async fn a_step_is_updated_when_its_status_or_its_result_s_value_changes() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn a_step_is_updated_when_its_status_or_its_result_s_value_changes<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     let with = |status: &str, result: &str| {
         format!("{{\"steps\":[{{\"title\":\"a\",\"status\":\"{status}\",\"result\":{result}}}]}}")
     };
@@ -104,8 +102,7 @@ async fn a_step_is_updated_when_its_status_or_its_result_s_value_changes() {
     }
 }
 
-#[tokio::test]
-async fn titles_are_kept_whatever_is_in_them() {
+pub(super) async fn titles_are_kept_whatever_is_in_them<B: Backend>() {
     let long = "xü".repeat(5000);
     let titles = [
         "",
@@ -129,7 +126,7 @@ async fn titles_are_kept_whatever_is_in_them() {
         "%s",
         &long,
     ];
-    let bench = Bench::with_jobs(&["1"]).await;
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     let all: Vec<(&str, &str)> = titles.iter().map(|title| (*title, *title)).collect();
     sees_at(&bench, &body(&all), 0).await;
     let detail = bench.detail("1").await;
@@ -147,16 +144,15 @@ async fn titles_are_kept_whatever_is_in_them() {
         .collect();
     assert_eq!(changed, all);
     let tracked = bench.tracked("1").await;
-    let snapshot = jobtrackd::core::dialect::Basiq::snapshot(&body(&all), None).unwrap();
+    let snapshot = jobtrackd_core::dialect::Basiq::snapshot(&body(&all), None).unwrap();
     assert_eq!(
-        jobtrackd::core::transition::diff(&tracked.steps, &snapshot, 0).transitions,
+        jobtrackd_core::transition::diff(&tracked.steps, &snapshot, 0).transitions,
         []
     );
 }
 
-#[tokio::test]
-async fn that_a_delay_was_sent_is_remembered() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn that_a_delay_was_sent_is_remembered<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     let queued = r#"{"steps":[{"title":"a","status":"pending","result":{"code":"temporary-unavailable-queued"}}]}"#;
     sees_at(&bench, queued, 0).await;
     assert!(bench.tracked("1").await.steps[0].delayed);

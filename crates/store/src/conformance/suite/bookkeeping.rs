@@ -1,23 +1,24 @@
 //! What is only informative: schedules, and requests that have been taken.
 
-use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Batch, Commits as _, Intake as _};
+use jobtrackd_core::job::JobState;
 
-use super::bench::Bench;
-use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
+use super::super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
+use super::super::{Backend, Bench};
+use crate::{Batch, Commits as _, Intake as _, JobUpdate};
 
-async fn flush(bench: &Bench, jobs: &[(&str, u64)]) {
+async fn flush<B: Backend>(bench: &Bench<B>, jobs: &[(&str, u64)]) {
     let schedules = jobs.iter().map(|(job, polls)| schedule(job, *polls));
     let batch = Batch {
         schedules: schedules.collect(),
         ..Batch::default()
     };
-    bench.store.commit(&batch).await.unwrap();
+    bench.store().commit(&batch).await.unwrap();
 }
 
-#[tokio::test]
-async fn schedules_are_written_for_many_jobs_and_leave_everything_else_alone() {
-    let bench = Bench::with_jobs(&["1", "2", "3"]).await;
+pub(super) async fn schedules_are_written_for_many_jobs_and_leave_everything_else_alone<
+    B: Backend,
+>() {
+    let bench = Bench::<B>::with_jobs(&["1", "2", "3"]).await;
     bench.sees("2", &body(&[("a", "x")]), &["w"]).await;
     let before = bench.tracked("2").await;
     flush(&bench, &[("1", 4), ("2", 9), ("gone", 1)]).await;
@@ -50,9 +51,8 @@ async fn schedules_are_written_for_many_jobs_and_leave_everything_else_alone() {
     assert_eq!(bench.tracked("1").await.state, JobState::Pending);
 }
 
-#[tokio::test]
-async fn polls_never_go_down() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn polls_never_go_down<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     flush(&bench, &[("1", 9)]).await;
     flush(&bench, &[("1", 3)]).await;
     assert_eq!(bench.detail("1").await.summary.row.progress.polls, 9);
@@ -60,9 +60,8 @@ async fn polls_never_go_down() {
     assert_eq!(bench.detail("1").await.summary.row.progress.polls, 9);
 }
 
-#[tokio::test]
-async fn a_late_flush_does_not_touch_an_ended_job() {
-    let bench = Bench::with_jobs(&["1", "2"]).await;
+pub(super) async fn a_late_flush_does_not_touch_an_ended_job<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1", "2"]).await;
     bench.sees("1", &body(&[("a", "success")]), &[]).await;
     let before = bench.detail("1").await;
     flush(&bench, &[("1", 99)]).await;
@@ -77,46 +76,42 @@ async fn a_late_flush_does_not_touch_an_ended_job() {
         schedules: vec![schedule("2", 50)],
         ..Batch::default()
     };
-    bench.store.commit(&batch).await.unwrap();
+    bench.store().commit(&batch).await.unwrap();
     let row = bench.detail("2").await.summary.row;
     assert_eq!((row.next_poll_at, row.progress.polls), (None, 1));
 }
 
-#[tokio::test]
-async fn requests_to_poll_are_taken_and_may_come_again() {
-    let mut bench = Bench::with_jobs(&["1", "2"]).await;
-    let ask = "UPDATE jobs SET poll_requested = 1, cancel_requested = 1";
-    bench.outsider.run(ask).await.unwrap();
+pub(super) async fn requests_to_poll_are_taken_and_may_come_again<B: Backend>() {
+    let mut bench = Bench::<B>::with_jobs(&["1", "2"]).await;
+    for job in ["1", "2"] {
+        bench.update(job, JobUpdate::Poll).await.unwrap();
+        bench.update(job, JobUpdate::Cancel).await.unwrap();
+    }
     let batch = Batch {
         poll_requests_taken: vec![id("1")],
         ..Batch::default()
     };
-    bench.store.commit(&batch).await.unwrap();
+    bench.store().commit(&batch).await.unwrap();
     let requested = async || {
-        let jobs = bench.store.active_jobs(0, 9).await.unwrap();
-        let flag = |change: &jobtrackd::store::JobChange| {
+        let jobs = bench.store().active_jobs(0, 9).await.unwrap();
+        let flag = |change: &crate::JobChange| {
             let job = change.job.as_ref().unwrap();
             (job.poll_requested, job.cancel_requested)
         };
         jobs.iter().map(flag).collect::<Vec<_>>()
     };
     assert_eq!(requested().await, [(false, true), (true, true)]);
-    let newest = bench.store.newest_change().await.unwrap();
-    bench
-        .outsider
-        .run("UPDATE jobs SET poll_requested = 1 WHERE id = '1'")
-        .await
-        .unwrap();
-    let again = bench.store.changes(newest, 9).await.unwrap();
+    let newest = bench.store().newest_change().await.unwrap();
+    bench.update("1", JobUpdate::Poll).await.unwrap();
+    let again = bench.store().changes(newest, 9).await.unwrap();
     assert_eq!(again[0].job.as_ref().unwrap().id, id("1"));
 }
 
-#[tokio::test]
-async fn an_empty_batch_is_said_to_be_empty_and_does_nothing() {
-    let bench = Bench::with_jobs(&["1"]).await;
+pub(super) async fn an_empty_batch_is_said_to_be_empty_and_does_nothing<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1"]).await;
     let before = bench.detail("1").await;
     assert!(Batch::default().is_empty());
-    bench.store.commit(&Batch::default()).await.unwrap();
+    bench.store().commit(&Batch::default()).await.unwrap();
     assert_eq!(bench.detail("1").await, before);
     assert!(
         !Batch {

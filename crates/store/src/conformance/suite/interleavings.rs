@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use jobtrackd::core::delivery::AfterAttempt;
-use jobtrackd::store::{Batch, Commits as _, DueDelivery};
+use jobtrackd_core::delivery::AfterAttempt;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
-use super::bench::Bench;
-use super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
+use super::super::fixtures::{T0, attempt, body, seen, t, with_deliveries};
+use super::super::{Backend, Bench};
+use crate::{Batch, Commits as _, DueDelivery};
 
 const JOBS: [&str; 2] = ["1", "2"];
+
 const WEBHOOKS: [&str; 2] = ["w", "v"];
 
 #[derive(Debug, Clone)]
@@ -106,7 +108,7 @@ impl Model {
     }
 }
 
-async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
+async fn perform<B: Backend>(bench: &Bench<B>, model: &mut Model, act: &Act) {
     let mut batch = Batch {
         now: Some(T0),
         ..Batch::default()
@@ -144,10 +146,10 @@ async fn perform(bench: &Bench, model: &mut Model, act: &Act) {
             }
         }
     }
-    bench.store.commit(&batch).await.unwrap();
+    bench.store().commit(&batch).await.unwrap();
 }
 
-async fn check(bench: &Bench, model: &Model) {
+async fn check<B: Backend>(bench: &Bench<B>, model: &Model) {
     for (webhook, name) in WEBHOOKS.iter().enumerate() {
         let heads = bench.heads(name).await;
         let mut heads = bench.labels(name, &heads).await;
@@ -166,7 +168,7 @@ async fn check(bench: &Bench, model: &Model) {
             assert_eq!(states, expected, "{name} {job}");
         }
         for delivery in &detail.deliveries {
-            let same = |a: &&jobtrackd::store::Attempt| {
+            let same = |a: &&crate::Attempt| {
                 a.event_id == delivery.event_id && a.webhook == delivery.webhook
             };
             let mut numbers: Vec<u32> = detail
@@ -189,19 +191,25 @@ async fn check(bench: &Bench, model: &Model) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_comes_in_between_a_lane_is_sent_in_order_and_has_one_head(acts in proptest::collection::vec(act(), 1..30)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+pub(super) fn whatever_comes_in_between_a_lane_is_sent_in_order_and_has_one_head<B: Backend>() {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 16,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let acts = proptest::collection::vec(act(), 1..30);
+    let tried = runner.run(&acts, |acts| {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
         runtime.block_on(async {
-            let bench = Bench::with_jobs(&JOBS).await;
+            let bench = Bench::<B>::with_jobs(&JOBS).await;
             let mut model = Model::default();
             for act in &acts {
                 perform(&bench, &mut model, act).await;
                 check(&bench, &model).await;
             }
         });
-    }
+        Ok(())
+    });
+    tried.unwrap();
 }

@@ -1,0 +1,77 @@
+//! EIO of one flush or one write of a transaction: only opening the file again shows what is on the disk. So the daemon ends
+//! without trying that commit again, and a new start goes on.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use crate::load::Load;
+use crate::rig::{Figures, Rig};
+use crate::support::waiting::{pause, until};
+use crate::tracer::{self, Hit, Tracer};
+
+/// The first call of a thread that fails is one of so many.
+const CALLS: usize = 40;
+/// How long it goes on after EIO of a checkpoint, which SQLite keeps to itself, in milliseconds.
+const CHECKPOINT_MS: u64 = 300;
+/// How soon a fault comes, and how soon the daemon has to end then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures> {
+    rig.migrate().await?;
+    // Nothing is posted to the status server, which has a connection of its own: all that the daemon writes is its writer's.
+    let load = Load::start(&rig.ground, rig.database(), 20, "e");
+    let (mut commits, mut checkpoints) = (0, 0);
+    for round in 0..rounds {
+        let call = ["fsync", "pwrite64"][round % 2];
+        let fault = [format!(
+            "inject={call}:error=EIO:when={}",
+            1 + rig.random.usize(..CALLS)
+        )];
+        let log = rig.path(&format!("strace-{round}.log"));
+        // Every fourth round from the very beginning, the others at work.
+        let (mut daemon, tracer) = if round % 4 == 3 {
+            rig.wrap(Some(tracer::wrapper(&fault, &log)));
+            (rig.start()?, None)
+        } else {
+            let daemon = rig.running().await?;
+            let tracer = Tracer::attach(daemon.pid, &fault, &log).await?;
+            (daemon, Some(tracer))
+        };
+        let mut hit = Hit::Other;
+        let seen = until("a fault", PATIENCE, async || {
+            let fault = tracer::first_fault(&log)?;
+            hit = fault.map_or(hit, |(hit, _)| hit);
+            Ok(fault.is_some())
+        });
+        seen.await?;
+        if hit == Hit::Checkpoint {
+            pause(CHECKPOINT_MS).await;
+            daemon.kill().await?;
+            checkpoints += 1;
+        } else {
+            let ended = daemon.ended(PATIENCE).await;
+            let status = ended.with_context(|| format!("after EIO of {call} ({hit:?})"))?;
+            ensure!(
+                status.code() == Some(1),
+                "after EIO of {call} it ended with {status}:\n{}",
+                daemon.text()
+            );
+            let writes = tracer::first_fault(&log)?.map_or(0, |(_, writes)| writes);
+            ensure!(
+                writes == 0,
+                "{writes} writes to the log after EIO of {call}"
+            );
+            commits += 1;
+        }
+        drop(tracer);
+        rig.check().await?;
+    }
+    load.stop().await;
+    let daemon = rig.running().await?;
+    let figures = rig
+        .finish(daemon)
+        .await?
+        .with("starts ended by EIO", commits);
+    Ok(figures.with("checkpoints with EIO", checkpoints))
+}
