@@ -132,11 +132,7 @@ impl Context {
         );
         self.unknown_words.log(id, observation);
         let summary = Summary::of(observation, created_at);
-        let recorded = match self.recorder.observed(recordable).await? {
-            crate::writer::Recorded::Yes => Recorded::Yes,
-            crate::writer::Recorded::Stale => Recorded::Stale,
-            crate::writer::Recorded::Refused(rule) => Recorded::Refused(rule),
-        };
+        let recorded = self.recorder.observed(recordable).await?;
         if recorded == Recorded::Yes {
             summary.log(id, polls);
             summary.count(polls);

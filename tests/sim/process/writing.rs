@@ -46,11 +46,6 @@ impl Process {
                     }
                 }
                 Effect::Answer(Ticket::Poll(number), recorded) => {
-                    let recorded = match recorded {
-                        Recorded::Yes => poll::Recorded::Yes,
-                        Recorded::Stale => poll::Recorded::Stale,
-                        Recorded::Refused(rule) => poll::Recorded::Refused(rule),
-                    };
                     self.step(number, poll::Input::Recorded(recorded), now);
                 }
                 Effect::Answer(Ticket::Attempt(webhook, job), recorded) => {

@@ -181,6 +181,8 @@ impl Poller {
 
     /// Takes note of what has happened. Nothing is started before the next [`Poller::advance`].
     pub fn handle(&mut self, input: Input, now: Now, gate: &Gate, random: Random<'_>) {
+        // Before anything is compared with the new time.
+        self.follow_clock(now);
         match input {
             Input::Rows(rows) => {
                 for row in rows {
@@ -206,9 +208,7 @@ impl Poller {
     pub fn advance(&mut self, now: Now, gate: &Gate, budget: &mut Budget) {
         self.count_paused_time(now.monotonic, gate);
         self.record_pause(now, gate);
-        if std::mem::replace(&mut self.jumps, now.stability.jumps) != now.stability.jumps {
-            self.retime(now);
-        }
+        self.follow_clock(now);
         // A clock that was just set may be set again; nothing ends because of it (docs/operating.md, "Clock").
         if now.stability.is_settled {
             self.expire(now);
@@ -217,6 +217,12 @@ impl Poller {
         self.start_ends(now.monotonic);
         if self.flush_at.is_some_and(|at| at <= now.monotonic) {
             self.flush();
+        }
+    }
+
+    fn follow_clock(&mut self, now: Now) {
+        if std::mem::replace(&mut self.jumps, now.stability.jumps) != now.stability.jumps {
+            self.retime(now);
         }
     }
 
