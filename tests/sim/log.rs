@@ -27,6 +27,12 @@ impl Log {
         }
     }
 
+    /// Something happened that is not worth a line.
+    pub(crate) fn count(&mut self, at: Time) {
+        self.digest.add(&at.to_le_bytes());
+        self.lines += 1;
+    }
+
     pub(crate) fn digest(&self) -> u64 {
         self.digest.value()
     }

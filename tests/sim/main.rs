@@ -7,6 +7,7 @@ mod fakes;
 mod log;
 mod oracle;
 mod plan;
+mod planted;
 mod process;
 mod shrink;
 mod time;
@@ -31,16 +32,23 @@ struct Arguments {
     first: u64,
     is_printed: bool,
     threads: usize,
+    /// The bug to plant.
+    planted: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = match arguments(std::env::args().skip(1)) {
         Ok(arguments) => arguments,
         Err(wrong) => {
-            eprintln!("{wrong}; known are --seeds N, --seed S, --threads N, --trace");
+            eprintln!(
+                "{wrong}; known are --seeds N, --seed S, --threads N, --trace, --planted BUG"
+            );
             return ExitCode::from(2);
         }
     };
+    if let Some(name) = &arguments.planted {
+        return planted::run(name, &arguments);
+    }
     match arguments.is_printed {
         true => one(&arguments),
         false => many(&arguments),
@@ -54,6 +62,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
         first: 0,
         is_printed: false,
         threads,
+        planted: None,
     };
     let mut is_one = false;
     let mut has_count = false;
@@ -73,6 +82,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             }
             "--threads" => arguments.threads = usize::try_from(number()?).unwrap_or(1).max(1),
             "--trace" => arguments.is_printed = true,
+            "--planted" => arguments.planted = given.next(),
             // Cargo passes the arguments of the other test targets on.
             "--nocapture" | "--quiet" | "-q" => {}
             other if other.starts_with('-') => return Err(format!("{other} is not known")),
@@ -115,6 +125,17 @@ fn one(arguments: &Arguments) -> ExitCode {
 
 /// Many seeds on all processors; stops at the first that fails, shrinks and prints it.
 fn many(arguments: &Arguments) -> ExitCode {
+    match first_failure(arguments) {
+        None => ExitCode::SUCCESS,
+        Some((seed, violation)) => {
+            shrink::report(seed, &violation);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the seeds until one fails.
+fn first_failure(arguments: &Arguments) -> Option<(u64, Violation)> {
     let next = AtomicU64::new(arguments.first);
     let end = arguments.first + arguments.seeds;
     let totals = Mutex::new((0u64, Outcome::default()));
@@ -151,13 +172,7 @@ fn many(arguments: &Arguments) -> ExitCode {
         time::shown(total.simulated),
         total.events
     );
-    match failed.into_inner() {
-        None => ExitCode::SUCCESS,
-        Some((seed, violation)) => {
-            shrink::report(seed, &violation);
-            ExitCode::FAILURE
-        }
-    }
+    failed.into_inner()
 }
 
 /// One seed in so many is run twice, and has to be the same both times.

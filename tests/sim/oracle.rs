@@ -4,6 +4,7 @@ mod history;
 mod polls;
 mod posts;
 mod progress;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -86,6 +87,10 @@ pub(crate) struct Oracle {
     lanes: BTreeMap<(usize, JobId), Lane>,
     webhooks: Vec<posts::Known>,
     replays: Vec<Time>,
+    /// Webhook and event of each success that this process knows of.
+    succeeded: BTreeSet<(usize, String)>,
+    /// When processes were started and settings reloaded.
+    renewals: Vec<Time>,
 }
 
 impl Oracle {
@@ -127,6 +132,8 @@ impl Oracle {
                 .map(|_| posts::Known::default())
                 .collect(),
             replays: Vec::new(),
+            succeeded: BTreeSet::new(),
+            renewals: Vec::new(),
         }
     }
 
@@ -136,6 +143,7 @@ impl Oracle {
 
     pub(crate) fn started(&mut self, now: Time, settings: &Settings) {
         self.up = Some(now);
+        self.renewals.push(now);
         self.disturbed = now;
         self.settings = (settings.clone(), settings.clone());
         self.starts.clear();
@@ -147,6 +155,7 @@ impl Oracle {
         self.disturbed = now;
         self.polls.clear();
         self.lanes.clear();
+        self.succeeded.clear();
         // What was answered may be recorded or not.
         self.expected.clear();
         self.last_polls.clear();
@@ -166,6 +175,7 @@ impl Oracle {
     pub(crate) fn reloaded(&mut self, settings: &Settings, now: Time) {
         self.disturbed = now;
         self.reloaded = now;
+        self.renewals.push(now);
         self.settings = (self.settings.1.clone(), settings.clone());
         self.starts.clear();
     }
@@ -323,6 +333,7 @@ impl Oracle {
 
     pub(crate) fn finish(&self, database: &Database, facts: &Facts<'_>) -> Result<(), Violation> {
         self.check_histories(database, facts)?;
+        self.check_tokens(facts)?;
         self.check_deliveries(database, facts)
     }
 }

@@ -51,14 +51,14 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let chance = Chance::new(seed);
         let mut draws = chance.of("plan", 0).draws();
-        let horizon = draws.pick(&[
-            10 * MINUTE,
-            30 * MINUTE,
-            HOUR,
-            6 * HOUR,
-            24 * HOUR,
-            48 * HOUR,
-        ]);
+        let horizon = match draws.between(0, 19) {
+            0..8 => 10 * MINUTE,
+            8..12 => 30 * MINUTE,
+            12..16 => HOUR,
+            16..18 => 6 * HOUR,
+            18 => 24 * HOUR,
+            _ => 48 * HOUR,
+        };
         let dialect = match draws.percent(40) {
             true => DIALECTS[0],
             false => draws.pick(&DIALECTS),

@@ -142,6 +142,8 @@ pub(crate) struct World<'a> {
     broken: Vec<usize>,
     crashes: u64,
     is_healed: bool,
+    /// Jobs that are deleted as soon as they may be, and inserted again.
+    again: Vec<usize>,
     oracle: Oracle,
 }
 
@@ -173,6 +175,7 @@ impl<'a> World<'a> {
             broken: Vec::new(),
             crashes: 0,
             is_healed: false,
+            again: Vec::new(),
             oracle: Oracle::new(plan),
         };
         world.log.is_printed = is_printed;
@@ -193,7 +196,7 @@ impl<'a> World<'a> {
                 world.put(*at, Event::Fault(number));
             }
         }
-        world.put(plan.horizon, Event::Heal);
+        world.put(plan.horizon + SECOND, Event::Heal);
         Ok(world)
     }
 
@@ -258,8 +261,7 @@ impl<'a> World<'a> {
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
         match event {
             Event::Do(epoch, out) if epoch == self.epoch && self.process.is_some() => {
-                self.log
-                    .note(self.now, format_args!("{}", effects::shown(&out)));
+                self.note_effect(&out);
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
@@ -271,8 +273,7 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Event::Tell(epoch, told) if epoch == self.epoch && self.process.is_some() => {
-                self.log
-                    .note(self.now, format_args!("  {}", effects::told(&told)));
+                self.note_told(&told);
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
@@ -320,6 +321,30 @@ impl<'a> World<'a> {
                 self.oracle.healed(self.now);
                 self.put(self.now + CHECK, Event::Check);
                 self.enable_all()
+            }
+        }
+    }
+
+    /// Reads of the database are most of what happens, and follow from the rest: only their number is noted, unless all is
+    /// printed.
+    fn note_effect(&mut self, out: &Out) {
+        match out {
+            Out::Read(_) if !self.log.is_printed => self.log.count(self.now),
+            _ => {
+                let shown = effects::shown(out);
+                self.log.note(self.now, format_args!("{shown}"));
+            }
+        }
+    }
+
+    fn note_told(&mut self, told: &Told) {
+        match told {
+            Told::Query(..) | Told::Changed | Told::Nothing if !self.log.is_printed => {
+                self.log.count(self.now);
+            }
+            _ => {
+                let shown = effects::told(told);
+                self.log.note(self.now, format_args!("  {shown}"));
             }
         }
     }
@@ -433,6 +458,7 @@ impl<'a> World<'a> {
     fn delay(&self, name: &str, low: Time) -> Time {
         let chance = self.chance.of(name, self.queued);
         match chance.of("slow", 0).hits(30) {
+            true if name == "commit" => low + chance.below(250 * MS),
             true => low + chance.below(20 * MS),
             false => low + chance.below(low * 4),
         }

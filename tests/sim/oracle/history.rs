@@ -60,12 +60,19 @@ impl Oracle {
     fn check_events(&self, row: usize, detail: &JobDetail) -> Result<Vec<Change>, Violation> {
         let id = &detail.summary.row.id;
         let events = self.events.values();
-        let mut events: Vec<_> = events.filter(|event| event.job == *id && event.row == row).collect();
+        let mut events: Vec<_> = events
+            .filter(|event| event.job == *id && event.row == row)
+            .collect();
         events.sort_unstable_by_key(|event| event.sequence);
-        let ends = events.iter().filter(|event| super::is_end(event.kind)).count();
+        let ends = events
+            .iter()
+            .filter(|event| super::is_end(event.kind))
+            .count();
         if ends != usize::from(detail.summary.row.state.is_final()) {
             let state = detail.summary.row.state;
-            return Err(format!("one end: there are {ends} of a job that is {state}"));
+            return Err(format!(
+                "one end: there are {ends} of a job that is {state}"
+            ));
         }
         let mut changes = Vec::new();
         for event in events {
@@ -76,7 +83,10 @@ impl Oracle {
                 && data["sequence"] == event.sequence
                 && body["type"] == event.kind;
             if !is_right {
-                return Err(format!("bytes: the event {} says something else", event.sequence));
+                return Err(format!(
+                    "bytes: the event {} says something else",
+                    event.sequence
+                ));
             }
             if event.kind == "job.step_changed" {
                 let transition = &data["transition"];
@@ -90,12 +100,15 @@ impl Oracle {
             }
         }
         let is_same = changes.len() == detail.transitions.len()
-            && changes.iter().zip(&detail.transitions).all(|(change, row)| {
-                change.seq == u64::from(row.seq)
-                    && change.title == title(&row.title)
-                    && change.to == row.to
-                    && change.at == row.observed_at.rfc3339()
-            });
+            && changes
+                .iter()
+                .zip(&detail.transitions)
+                .all(|(change, row)| {
+                    change.seq == u64::from(row.seq)
+                        && change.title == title(&row.title)
+                        && change.to == row.to
+                        && change.at == row.observed_at.rfc3339()
+                });
         match is_same {
             true => Ok(changes),
             false => Err(format!(
@@ -269,10 +282,7 @@ fn legal<'a>(
         }
     }
     while let Some(first) = rest.first() {
-        let count = rest
-            .iter()
-            .take_while(|it| it.at == first.at)
-            .count();
+        let count = rest.iter().take_while(|it| it.at == first.at).count();
         let (group, after) = rest.split_at(count);
         rest = after;
         let found = answers.find(|served| match &served.shown {

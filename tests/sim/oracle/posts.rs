@@ -38,7 +38,7 @@ pub(super) struct Known {
 }
 
 /// A healthy webhook gets an event this long after its commit.
-const IN_TIME: Time = 500 * MS;
+const IN_TIME: Time = 600 * MS;
 
 impl Known {
     pub(super) fn crashed(&mut self) {
@@ -73,6 +73,12 @@ impl Oracle {
         if delivery.body.as_deref() != Some(event.body.as_bytes()) {
             return Err(format!("bytes: {id} is not sent as it was committed"));
         }
+        let is_known = self.succeeded.contains(&(webhook, id.clone()));
+        if is_known && !delivery.is_replay {
+            return Err(format!(
+                "twice: {id} of {job} is sent to {webhook} again at {at}"
+            ));
+        }
         let lane = self.lanes.entry((webhook, job.clone())).or_default();
         if let Some(other) = &lane.in_flight {
             return Err(format!(
@@ -97,8 +103,8 @@ impl Oracle {
         }
         self.check_lane(database, webhook, delivery, sequence, now)?;
         let mut others = plan.webhooks.iter();
-        let may_be_fallback = kind == "job.action_required"
-            && others.any(|other| other.fallback == Some(webhook));
+        let may_be_fallback =
+            kind == "job.action_required" && others.any(|other| other.fallback == Some(webhook));
         let is_first = delivery.attempts == 0 && !delivery.is_replay && !may_be_fallback;
         let since = committed
             .max(free)
@@ -138,10 +144,13 @@ impl Oracle {
         let (id, job) = (&delivery.event_id, &delivery.job_id);
         let pending = database.deliveries(filter).map_err(broken)?;
         // What an operator or an expiry has just changed, the dispatcher has yet to read.
+        let is_recent = |at: Time| now < at + 10 * SECOND && at > 0;
+        let replays = self.replays.iter().rev();
+        let replays = replays.take_while(|at| is_recent(**at)).count();
         let is_moving = |row: &DeliveryRow| {
             row.fallback_for.is_some()
-                || now < self.replays.last().copied().unwrap_or(0) + 10 * SECOND
-                || now < self.webhooks[webhook].steered + 10 * SECOND
+                || replays > usize::from(delivery.is_replay)
+                || is_recent(self.webhooks[webhook].steered)
         };
         let first = pending
             .iter()
@@ -179,7 +188,10 @@ impl Oracle {
         let is_success = matches!(result, AttemptResult::Delivered { .. });
         let is_refusal = matches!(result, AttemptResult::Refused { .. });
         if let Some(lane) = self.lanes.get_mut(&(webhook, job.clone())) {
-            lane.in_flight = None;
+            let sent = lane.in_flight.take();
+            if is_success && let Some(id) = sent {
+                self.succeeded.insert((webhook, id));
+            }
             // Until the outcome is committed.
             lane.free = Time::MAX;
         }

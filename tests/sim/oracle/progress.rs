@@ -6,7 +6,7 @@ use jobtrackd_store::DeliveryFilter;
 use super::{Oracle, broken};
 use crate::database::Database;
 use crate::plan::{Fault, Plan, Settings};
-use crate::time::{HOUR, MINUTE, Time, shown};
+use crate::time::{MINUTE, Time, shown};
 use crate::world::Violation;
 
 impl Oracle {
@@ -18,24 +18,25 @@ impl Oracle {
         settings: &Settings,
         now: Time,
     ) -> Result<bool, Violation> {
-        let waits = self.what_waits(database)?;
-        let Some(what) = waits else {
+        let active = database.active_jobs(i64::MIN, 10).map_err(broken)?;
+        let job = active.iter().find_map(|change| change.job.as_ref());
+        if let Some(job) = job {
+            if now > self.jobs_by(plan, settings) {
+                let (id, state, at) = (&job.id, job.state, shown(now));
+                return Err(format!("progress: the job {id} is still {state} at {at}"));
+            }
+            return Ok(false);
+        }
+        let Some(what) = self.undelivered(database)? else {
             return Ok(true);
         };
-        match now > self.latest(plan, settings) {
+        match now > self.events_by(plan) {
             true => Err(format!("progress: {what} at {}", shown(now))),
             false => Ok(false),
         }
     }
 
-    fn what_waits(&self, database: &Database) -> Result<Option<String>, Violation> {
-        let active = database.active_jobs(i64::MIN, 10).map_err(broken)?;
-        if let Some(job) = active.iter().find_map(|change| change.job.as_ref()) {
-            return Ok(Some(format!(
-                "the job {} has not ended ({})",
-                job.id, job.state
-            )));
-        }
+    fn undelivered(&self, database: &Database) -> Result<Option<String>, Violation> {
         for name in &self.names {
             for state in [DeliveryState::Pending, DeliveryState::Disabled] {
                 let filter = DeliveryFilter {
@@ -53,39 +54,36 @@ impl Oracle {
         Ok(None)
     }
 
-    /// By when all must be done.
-    fn latest(&self, plan: &Plan, settings: &Settings) -> Time {
+    /// By when every job must have ended.
+    fn jobs_by(&self, plan: &Plan, settings: &Settings) -> Time {
+        // A row that was inserted while the clock was wrong has a deadline that is as wrong.
         let ahead = plan.faults.iter().map(|fault| match fault {
             Fault::ClockSet { millis, .. } => millis.unsigned_abs() * 1000,
             _ => 0,
         });
         let ahead: Time = ahead.sum();
-        let ends = self.rows.values().flatten().map(|row| {
+        let rows = self.rows.values().flatten();
+        let ends = rows.filter(|row| row.deleted.is_none()).map(|row| {
             let job = &plan.jobs[row.number];
             let default = row.inserted + settings.deadline + ahead;
-            let deadline = job
-                .row
-                .deadline
-                .unwrap_or(default)
-                .max(job.row.not_before.unwrap_or(0));
+            let deadline = job.row.deadline.unwrap_or(default);
+            let deadline = deadline.max(job.row.not_before.unwrap_or(0));
             job.story.end().unwrap_or(Time::MAX).min(deadline)
         });
         let ends = ends.max().unwrap_or(0).max(plan.horizon);
-        let polled = (settings.max_delay.max(settings.queued_delay)).max(settings.error_max_delay);
-        let retry = plan
+        let delay = settings.max_delay.max(settings.queued_delay);
+        let delay = delay.max(settings.error_max_delay);
+        ends + delay + delay / 8 + settings.max_retry_after + 20 * MINUTE
+    }
+
+    /// By when every event must be delivered or given up.
+    fn events_by(&self, plan: &Plan) -> Time {
+        let last = self.events.values().map(|event| event.committed).max();
+        let retries = plan
             .webhooks
             .iter()
-            .flat_map(|webhook| webhook.retry.iter())
-            .max()
-            .copied()
-            .unwrap_or(0);
-        ends + polled
-            + polled / 8
-            + settings.max_retry_after
-            + retry
-            + retry / 4
-            + ahead
-            + HOUR
-            + 10 * MINUTE
+            .flat_map(|webhook| webhook.retry.iter());
+        let retry = retries.max().copied().unwrap_or(0);
+        last.unwrap_or(0).max(plan.horizon) + retry + retry / 4 + 15 * MINUTE
     }
 }

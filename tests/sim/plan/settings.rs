@@ -51,7 +51,8 @@ pub(crate) struct WebhookPlan {
 
 pub(super) fn draw(chance: Chance, dialect: &str, horizon: Time) -> (Settings, Vec<WebhookPlan>) {
     let mut draws = chance.of("settings", 0).draws();
-    let count = draws.between(1, 4) as usize;
+    let most = if horizon > HOUR { 2 } else { 4 };
+    let count = draws.between(1, most) as usize;
     let webhooks: Vec<WebhookPlan> = (0..count)
         .map(|number| webhook(chance, horizon, number, count))
         .collect();

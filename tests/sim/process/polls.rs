@@ -240,6 +240,7 @@ impl Process {
         if let Some((ticket, gate)) = poll.ticket.take()
             && gate == self.gates
         {
+            meaning.note(poll.machine.id(), &mut self.reads);
             let end = PollEnd {
                 ticket,
                 job: poll.machine.id(),

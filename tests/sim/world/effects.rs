@@ -191,6 +191,7 @@ impl World<'_> {
     /// Somebody has committed: the oracle looks at the tables, and intake will notice.
     pub(super) fn after_commit(&mut self) -> Result<(), Violation> {
         self.oracle.committed(&self.database, self.plan, self.now)?;
+        self.delete_ended()?;
         if self.process.is_some() {
             self.put(self.now, Event::Tell(self.epoch, Told::Changed));
         }

@@ -7,7 +7,7 @@ use jobtrackd_store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
 use super::effects::unix;
 use super::{Event, Violation, World};
 use crate::plan::Deed;
-use crate::plan::{Crash, DiskFault, JobPlan};
+use crate::plan::{Crash, DiskFault, Fault, JobPlan, ReceiverFault};
 use crate::process::Told;
 use crate::time::{MS, SECOND, true_wall};
 
@@ -143,9 +143,29 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Operators enable every webhook.
+    /// Operators enable every webhook that was disabled or paused: what was paused while the clock was wrong may wait for a
+    /// day.
     pub(super) fn enable_all(&mut self) -> Result<(), Violation> {
         for webhook in 0..self.plan.webhooks.len() {
+            let mut faults = self.plan.faults.iter();
+            let stops = faults.any(|fault| match fault {
+                Fault::Receiver(of, _, kind) => {
+                    let stops = matches!(
+                        kind,
+                        ReceiverFault::Paused(..) | ReceiverFault::Gone | ReceiverFault::Disables
+                    );
+                    *of == webhook && stops
+                }
+                _ => false,
+            });
+            let mut actions = self.plan.actions.iter();
+            let is_steered = actions.any(|action| match action.deed {
+                Deed::Disable(of) | Deed::GiveUp(of) => of == webhook,
+                _ => false,
+            });
+            if !stops && !is_steered {
+                continue;
+            }
             let enabled = self.operate(&Deed::Enable(webhook));
             enabled.map_err(|error| format!("operator: enabling failed: {error}"))?;
         }
@@ -168,24 +188,33 @@ impl World<'_> {
     }
 
     fn insert_again(&mut self, number: usize) -> Result<(), Violation> {
-        let plan = &self.plan.jobs[number];
-        let Ok(id) = JobId::parse(&plan.id) else {
-            return Ok(());
-        };
-        if plan.is_left_out {
+        if self.plan.jobs[number].is_left_out {
             return Ok(());
         }
-        match self.database.delete(&id) {
-            Ok(true) => {
-                self.log.note(self.now, format_args!("deleted {id}"));
-                self.oracle.deleted(&id, self.now);
-                // At the same time, or later: its row then has another time of insertion.
-                self.put(self.now + 3 * MS, Event::Insert(number));
-                self.after_commit()
+        self.again.push(number);
+        self.delete_ended()
+    }
+
+    /// Deletes the jobs that are to be inserted again and may be deleted now.
+    pub(super) fn delete_ended(&mut self) -> Result<(), Violation> {
+        for number in std::mem::take(&mut self.again) {
+            let Ok(id) = JobId::parse(&self.plan.jobs[number].id) else {
+                continue;
+            };
+            match self.database.delete(&id) {
+                Ok(true) => {
+                    self.log.note(self.now, format_args!("deleted {id}"));
+                    self.oracle.deleted(&id, self.now);
+                    // Its row then has another time of insertion.
+                    let at = self.now + 2 * MS + self.delay("again", MS);
+                    self.put(at, Event::Insert(number));
+                }
+                Ok(false) => {}
+                Err(StoreError::Refused(_)) => self.again.push(number),
+                Err(error) => return Err(format!("operator: deletion failed: {error}")),
             }
-            Ok(false) | Err(StoreError::Refused(_)) => Ok(()),
-            Err(error) => Err(format!("operator: deletion failed: {error}")),
         }
+        Ok(())
     }
 
     fn bad_row(&mut self, which: u64) -> Result<(), Violation> {
