@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::fakes::api::Api;
 use crate::fakes::receiver::Receivers;
 use crate::plan::{DiskFault, Fault, JobPlan, Plan, Settings};
-use crate::time::Time;
+use crate::time::{MINUTE, Time};
 use crate::world::Violation;
 use polls::{Expected, InFlight};
 use posts::Lane;
@@ -144,7 +144,7 @@ impl Oracle {
     pub(crate) fn started(&mut self, now: Time, settings: &Settings) {
         self.up = Some(now);
         self.renewals.push(now);
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
         self.settings = (settings.clone(), settings.clone());
         self.starts.clear();
     }
@@ -152,7 +152,7 @@ impl Oracle {
     /// The process was killed, or has ended by itself.
     pub(crate) fn ended(&mut self, now: Time) {
         self.up = None;
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
         self.polls.clear();
         self.lanes.clear();
         self.succeeded.clear();
@@ -164,16 +164,17 @@ impl Oracle {
         }
     }
 
+    /// By less than a minute is no jump: what was due then is due when the clock shows that time again.
     pub(crate) fn clock_was_set(&mut self, now: Time) {
-        self.disturbed = now;
+        self.disturbed = now + MINUTE;
     }
 
     pub(crate) fn unwritable(&mut self, now: Time) {
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
     }
 
     pub(crate) fn reloaded(&mut self, settings: &Settings, now: Time) {
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
         self.reloaded = now;
         self.renewals.push(now);
         self.settings = (self.settings.1.clone(), settings.clone());
@@ -182,7 +183,7 @@ impl Oracle {
 
     pub(crate) fn healed(&mut self, now: Time) {
         self.healed = Some(now);
-        self.disturbed = now;
+        self.disturbed = self.disturbed.max(now);
     }
 
     pub(crate) fn resumed(&mut self, now: Time) {

@@ -68,7 +68,8 @@ impl Oracle {
             let default = row.inserted + settings.deadline + ahead;
             let deadline = job.row.deadline.unwrap_or(default);
             let deadline = deadline.max(job.row.not_before.unwrap_or(0));
-            job.story.end().unwrap_or(Time::MAX).min(deadline)
+            let end = job.story.end().unwrap_or(Time::MAX).min(deadline);
+            end.max(row.inserted)
         });
         let ends = ends.max().unwrap_or(0).max(plan.horizon);
         let delay = settings.max_delay.max(settings.queued_delay);

@@ -43,7 +43,7 @@ impl Oracle {
                 let mut rows = self.rows.values().flatten();
                 rows.any(|row| {
                     let ended = row.ended.as_ref().map(|(at, _)| *at);
-                    row.number == job && ended.is_none_or(|at| at > next)
+                    row.number == job && row.inserted < next && ended.is_none_or(|at| at > next)
                 })
             };
             let is_read = |it: &Served| {
