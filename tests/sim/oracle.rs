@@ -106,7 +106,7 @@ impl Oracle {
             has_clock_faults: faults
                 .any(|fault| matches!(fault, Fault::ClockSet { millis, .. } if *millis != 0)),
             moves_webhooks: actions.any(|action| match &action.deed {
-                crate::plan::Deed::Reload(settings) => !settings.unconfigured.is_empty(),
+                crate::plan::Deed::Reload(settings, _) => !settings.unconfigured.is_empty(),
                 _ => false,
             }),
             rows: BTreeMap::new(),

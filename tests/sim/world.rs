@@ -144,6 +144,8 @@ pub(crate) struct World<'a> {
     is_healed: bool,
     /// Jobs that are deleted as soon as they may be, and inserted again.
     again: Vec<usize>,
+    /// A reload that waits for the next request to the API.
+    reload: Option<Box<Settings>>,
     oracle: Oracle,
 }
 
@@ -176,6 +178,7 @@ impl<'a> World<'a> {
             crashes: 0,
             is_healed: false,
             again: Vec::new(),
+            reload: None,
             oracle: Oracle::new(plan),
         };
         world.log.is_printed = is_printed;
@@ -458,7 +461,9 @@ impl<'a> World<'a> {
     fn delay(&self, name: &str, low: Time) -> Time {
         let chance = self.chance.of(name, self.queued);
         match chance.of("slow", 0).hits(30) {
-            true if name == "commit" => low + chance.below(250 * MS),
+            _ if name == "commit" && chance.of("commit", 0).hits(80) => {
+                low + chance.below(250 * MS)
+            }
             true => low + chance.below(20 * MS),
             false => low + chance.below(low * 4),
         }

@@ -47,6 +47,9 @@ impl World<'_> {
 
     pub(super) fn at_api(&mut self, asked: Asked) -> Result<(), Violation> {
         let reply = self.api.poll(self.plan, self.chance, asked.what, self.now);
+        if let Some(settings) = self.reload.take() {
+            self.reload_now(settings)?;
+        }
         let mut entry = None;
         let Asked {
             epoch,
