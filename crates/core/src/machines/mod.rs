@@ -13,3 +13,5 @@ pub mod attribution;
 pub mod reading;
 
 pub mod batching;
+
+pub mod intake;
