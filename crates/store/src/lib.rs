@@ -56,7 +56,7 @@ pub use jobtrackd_core::shortage::Shortage;
 pub use list::Lists;
 #[cfg(any(test, feature = "testing"))]
 pub use outsider::{JobUpdate, Outsider};
-pub use prune::{Prunable, Prune, Pruned, Retention};
+pub use prune::{EndPlace, Prunable, Prune, Pruned, Retention};
 pub use replay::{Replay, ReplayFilter, ReplayPage, Replays};
 pub use sqlite::Store;
 pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage, Timelines};

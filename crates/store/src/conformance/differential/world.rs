@@ -229,7 +229,7 @@ impl World {
         let events = detail.map(|detail| detail.events).unwrap_or_default();
         let event = events.get(usize::from(how / 2) % events.len().max(1));
         match event.map(|event| event.id.clone()) {
-            Some(event) if how % 2 == 0 => Unwanted::Event(event),
+            Some(event) if how.is_multiple_of(2) => Unwanted::Event(event),
             Some(event) if how != 7 => Unwanted::EventOf(event, webhook.clone()),
             _ => Unwanted::AllOf(webhook.clone()),
         }
