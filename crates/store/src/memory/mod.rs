@@ -29,5 +29,8 @@ mod users;
 mod watch;
 mod webhooks;
 
+#[cfg(test)]
+mod tests;
+
 pub use intake::Watcher;
 pub use store::{Fault, Store};

@@ -296,7 +296,11 @@ impl Tables {
         &'a self,
         webhook: &'a WebhookName,
     ) -> impl Iterator<Item = &'a Delivery> {
-        let keys = self.waiting.keys().filter(move |key| key.0 == *webhook);
+        // No id comes before this one.
+        let first = JobId::parse("-").ok().map(|job| (webhook.clone(), job, 0));
+        let waiting = first.map(|first| self.waiting.range(first..));
+        let keys = waiting.into_iter().flatten().map(|(key, ())| key);
+        let keys = keys.take_while(move |key| key.0 == *webhook);
         keys.filter_map(|key| self.deliveries.get(key))
     }
 
