@@ -190,6 +190,11 @@ impl Tables {
         Ok(true)
     }
 
+    /// All jobs in the order of their rows.
+    pub(super) fn jobs_by_number(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.numbered.values().filter_map(|id| self.jobs.get(id))
+    }
+
     pub(super) fn step_keys(&self, job: &JobId) -> Vec<(JobId, String, u32)> {
         let of_job = self.steps.range((job.clone(), String::new(), 0)..);
         let of_job = of_job.take_while(|(key, _)| key.0 == *job);

@@ -35,6 +35,17 @@ proptest! {
     }
 }
 
+/// What one statement does to several rows is noted in the order of the rows.
+#[tokio::test(start_paused = true)]
+async fn changes_of_one_transaction_have_the_same_order() {
+    let inserted = |job| Act::Inserted(job, Some(1));
+    let throttled = || Act::Committed(Vec::new(), Vec::new(), 1 | 4);
+    for last in [Act::Moved(1, 0), Act::Resumed] {
+        let acts = [inserted(2), inserted(0), inserted(1), throttled(), last];
+        history(&acts).await;
+    }
+}
+
 async fn history(acts: &[Act]) {
     let clock = Clock::driven(T0);
     let mut world = World {
