@@ -170,7 +170,7 @@ pub(super) async fn a_replay_sends_again_in_the_order_of_the_events<B: Backend>(
     let cursors: Vec<i64> = page.deliveries.iter().map(|each| each.cursor).collect();
     assert!(cursors.is_sorted());
     let unfinished = store.unfinished_replays().await.unwrap();
-    assert_eq!(unfinished, [replay.clone()]);
+    assert_eq!(unfinished, std::slice::from_ref(&replay));
     let done = store.replay(&replay, &page).await.unwrap().unwrap();
     assert_eq!(done.deliveries, 6);
     let again = store.replay(&replay, &page).await.unwrap();
