@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::dialect::Basiq;
 use crate::poll::{Trouble, TroubleClass};
 use crate::time::Monotonic;
