@@ -84,6 +84,7 @@ macro_rules! against {
                     what_is_given_up_is_kept_and_its_lane_goes_on
                     moved_deliveries_begin_anew_in_order_and_take_their_jobs_along
                     a_replay_sends_again_in_the_order_of_the_events
+                    an_event_that_comes_back_before_others_goes_first_alone
                     a_replay_leaves_disabled_webhooks_alone
                     deliveries_are_listed_with_the_newest_events_first
                 }
