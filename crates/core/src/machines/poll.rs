@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use crate::backoff::lengthen;
 use crate::batch::{Recordable, ScheduleUpdate};
-use crate::cadence::{PollingPolicy, Progress};
-use crate::event::Subscriptions;
+use crate::cadence::PollingPolicy;
 use crate::job::{Failure, FailureKind, JobId, JobState};
 use crate::machines::batching::Recorded;
 use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
 use crate::poll::{Poll, PollOutcome};
-use crate::time::{Now, UnixMillis};
+use crate::time::Now;
 
 pub use messages::{Finished, Input, Next, Random, Report, Settings, Step, Task, Work};
 
