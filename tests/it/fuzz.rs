@@ -5,6 +5,7 @@
 
 mod checks;
 mod generated;
+mod requests;
 mod rows;
 
 use std::fs;

@@ -208,10 +208,14 @@ headers = {{ "{START}" = "{}" }}
         let mut left = i64::MAX;
         while left > 0 {
             let before = left;
-            until("something more has ended or is delivered", PATIENCE, async || {
-                left = tables::number(&self.database, UNFINISHED).await?;
-                Ok(left < before)
-            })
+            until(
+                "something more has ended or is delivered",
+                PATIENCE,
+                async || {
+                    left = tables::number(&self.database, UNFINISHED).await?;
+                    Ok(left < before)
+                },
+            )
             .await?;
         }
         Ok(())
