@@ -21,7 +21,7 @@ const END: Duration = Duration::from_secs(20);
 pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures> {
     rig.migrate().await?;
     // Nothing is posted to the status server, which has a connection of its own: all that the daemon writes is its writer's.
-    let load = Load::start(&rig.ground, rig.database(), 20, "e");
+    let load = Load::start(&rig.ground, rig.database(), 50, "e");
     let (mut commits, mut checkpoints) = (0, 0);
     for round in 0..rounds {
         let (call, calls) = CALLS[round % CALLS.len()];
