@@ -4,8 +4,7 @@ use crate::cadence::Progress;
 use crate::dialect::Basiq;
 use crate::event::Subscriptions;
 use crate::poll::{Trouble, TroubleClass};
-use crate::time::Stability;
-use crate::time::{Monotonic, UnixMillis};
+use crate::time::{Monotonic, Stability, UnixMillis};
 
 use super::*;
 
