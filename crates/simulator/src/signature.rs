@@ -111,7 +111,8 @@ mod tests {
             secret in prop_oneof![Just(SECRET.to_owned()), ".{0,40}"],
         ) {
             let headers = headers(&id, timestamp.as_bytes(), signature.as_bytes());
-            prop_assert!(verify(&secret, &headers, b"{}", NOW).is_err());
+            let verified = verify(&secret, &headers, b"{}", NOW);
+            prop_assert!(verified.is_err());
         }
 
         #[test]
