@@ -7,6 +7,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
 use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
+use super::planted::{self, Bug};
 use super::snapshot::{ApiError, Challenge};
 use super::time::UnixMillis;
 use super::transition::Transition;
@@ -240,7 +241,11 @@ pub fn event(
 }
 
 fn event_id(job_id: &JobId, inserted_at: UnixMillis, sequence: u32, kind: EventType) -> String {
-    let fact = format!("{job_id}/{}/{sequence}/{kind}", inserted_at.0);
+    let inserted_at = match planted::is(Bug::IdNotDerived) {
+        true => 0,
+        false => inserted_at.0,
+    };
+    let fact = format!("{job_id}/{inserted_at}/{sequence}/{kind}");
     let digest = Sha256::digest(fact.as_bytes());
     let mut id = String::from("evt_");
     for byte in digest.iter().take(16) {

@@ -3,6 +3,8 @@
 //! Nothing here does I/O, reads a clock or draws a random number; time, jitter and policy are arguments, so every rule
 //! of the documents can be tested as a table. Reading order is the order of the modules below.
 
+pub mod planted;
+
 pub mod time;
 
 pub mod clock_jumps;

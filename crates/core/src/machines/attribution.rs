@@ -1,6 +1,7 @@
 //! What a refused token is attributed to: the job that was polled, the token, or the credentials of all. Pure.
 
 use crate::job::JobId;
+use crate::planted::{self, Bug};
 
 /// Most jobs that are remembered to have been read with a token.
 const REMEMBERED: usize = 3;
@@ -82,7 +83,7 @@ impl Reads {
         if !self.refused.contains(job) {
             self.refused.push(job.clone());
         }
-        if self.current.reads_others(job) {
+        if self.current.reads_others(job) && !planted::is(Bug::TokenDropped) {
             let too_many = FEWEST_REFUSED << self.doubled.min(usize::BITS / 2);
             if self.refused.len() < too_many.min(MOST_REFUSED) {
                 return Attribution::Job;

@@ -1,12 +1,13 @@
 //! The writer's decisions: changes of many jobs are put into transactions, within bounds and with one observation per job;
 //! a transaction that cannot be committed now is tried again, one that a rule of the schema refuses is split.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::batch::{Batch, Committed, FinishedAttempt, Recordable, ScheduleUpdate, Undelivered};
 use crate::delivery::WebhookName;
 use crate::job::JobId;
+use crate::planted::{self, Bug};
 use crate::shortage::Shortage;
 use crate::time::{Monotonic, Now, UnixMillis};
 
@@ -190,7 +191,18 @@ impl<T> Batching<T> {
 
     /// The transaction was not committed, and can be for this reason only later.
     pub fn unwritable(&mut self, reason: Writable, now: Monotonic) -> Vec<Effect<T>> {
-        self.retry_at = Some(now.plus(RETRY));
+        if planted::is(Bug::AnswerBeforeCommit) {
+            let recorded = self.transactions.front().map(Transaction::jobs);
+            return self.committed(&Committed {
+                recorded: recorded.unwrap_or_default(),
+                ..Committed::default()
+            });
+        }
+        let pause = match planted::is(Bug::NoRecoveryAfterFull) {
+            true => RETRY * 1_000_000,
+            false => RETRY,
+        };
+        self.retry_at = Some(now.plus(pause));
         self.now_writable(reason)
     }
 
@@ -279,6 +291,10 @@ impl<T> Transaction<T> {
             attempted: Vec::new(),
             expired: Vec::new(),
         }
+    }
+
+    fn jobs(&self) -> HashSet<JobId> {
+        self.seen.iter().map(|(id, _)| id.clone()).collect()
     }
 
     fn is_needed(&self) -> bool {

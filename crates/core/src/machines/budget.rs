@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::planted::{self, Bug};
 use crate::time::Monotonic;
 
 /// Most requests per second that differ from "no limit"; timers are not finer.
@@ -68,7 +69,7 @@ impl Budget {
     pub fn try_take_urgently(&mut self, now: Monotonic) -> Result<(), Duration> {
         let due = self.last.map_or(now, |last| last.plus(self.pace));
         let wait = due.since(now.plus(self.ahead));
-        if !wait.is_zero() {
+        if !wait.is_zero() && !planted::is(Bug::BudgetIgnored) {
             return Err(wait);
         }
         self.last = Some(now.max(due));

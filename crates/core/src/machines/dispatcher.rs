@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::batch::Undelivered;
 use crate::delivery::{AttemptReport, longest_retry};
 use crate::job::JobId;
+use crate::planted::{self, Bug};
 use crate::rows::{DueDeliveries, DueDelivery, WebhookHealth};
 use crate::time::{Monotonic, Now, UnixMillis};
 use attempt::{Attempt, Probe};
@@ -172,7 +173,7 @@ impl Dispatcher {
             self.again = false;
             return Stage::Rest(now.monotonic.plus(IDLE_CHECK));
         };
-        if self.clamped != Some(now.stability.jumps) {
+        if self.clamped != Some(now.stability.jumps) && !planted::is(Bug::ClampMissing) {
             let retry = settings.retry.iter().max().copied();
             let longest = longest_retry(retry.unwrap_or_default());
             return self.ask(Query::Clamp { longest }, now);
@@ -463,7 +464,8 @@ impl Dispatcher {
     fn is_sendable(&self, delivery: &DueDelivery, now: Now) -> bool {
         let has_expired =
             now.stability.is_settled && delivery.expires_at.is_some_and(|at| at <= now.wall);
-        !has_expired && !self.lanes.are_closed_for(&delivery.job_id)
+        let is_closed = self.lanes.are_closed_for(&delivery.job_id);
+        !has_expired && (!is_closed || planted::is(Bug::LaneOrder))
     }
 
     /// Rows to read beyond those wanted: deliveries in flight are still pending, and unreadable ones are in the table too.

@@ -14,6 +14,7 @@ use crate::cadence::PollingPolicy;
 use crate::job::{Failure, FailureKind, JobId, JobState};
 use crate::machines::batching::Recorded;
 use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
+use crate::planted::{self, Bug};
 use crate::poll::{Poll, PollOutcome};
 use crate::time::Now;
 
@@ -172,6 +173,9 @@ impl Machine {
     fn pause(&self, retry_after: Duration, random: Random<'_>) -> Duration {
         let settings = &self.task.settings;
         let pause = lengthen(retry_after, settings.policy.jitter, random());
+        if planted::is(Bug::RetryAfterIgnored) {
+            return Duration::ZERO;
+        }
         pause.min(settings.max_retry_after)
     }
 
@@ -230,7 +234,7 @@ impl Machine {
     ) -> Step {
         let progress = &mut self.task.progress;
         if let Evidence::Snapshot(snapshot) = evidence {
-            if !is_stale(tracked, snapshot) {
+            if !is_stale(tracked, snapshot) || planted::is(Bug::StaleRecorded) {
                 progress.stale = None;
             } else if !progress.stale(snapshot.fingerprint()) {
                 progress.good(false, progress.queued);

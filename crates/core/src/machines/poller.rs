@@ -17,6 +17,7 @@ use crate::job::{Failure, JobId};
 use crate::machines::budget::Budget;
 use crate::machines::gate::{Gate, GateState};
 use crate::machines::poll::{Finished, Next, Random, Settings, Task, Work};
+use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::time::{Monotonic, Now, UnixMillis};
 use bookkeeping::PausedTime;
@@ -181,6 +182,8 @@ impl Poller {
 
     /// Takes note of what has happened. Nothing is started before the next [`Poller::advance`].
     pub fn handle(&mut self, input: Input, now: Now, gate: &Gate, random: Random<'_>) {
+        // Before anything is compared with the new time.
+        self.follow_clock(now);
         match input {
             Input::Rows(rows) => {
                 for row in rows {
@@ -206,9 +209,7 @@ impl Poller {
     pub fn advance(&mut self, now: Now, gate: &Gate, budget: &mut Budget) {
         self.count_paused_time(now.monotonic, gate);
         self.record_pause(now, gate);
-        if std::mem::replace(&mut self.jumps, now.stability.jumps) != now.stability.jumps {
-            self.retime(now);
-        }
+        self.follow_clock(now);
         // A clock that was just set may be set again; nothing ends because of it (docs/operating.md, "Clock").
         if now.stability.is_settled {
             self.expire(now);
@@ -217,6 +218,12 @@ impl Poller {
         self.start_ends(now.monotonic);
         if self.flush_at.is_some_and(|at| at <= now.monotonic) {
             self.flush();
+        }
+    }
+
+    fn follow_clock(&mut self, now: Now) {
+        if std::mem::replace(&mut self.jumps, now.stability.jumps) != now.stability.jumps {
+            self.retime(now);
         }
     }
 
@@ -262,7 +269,8 @@ impl Poller {
         self.allowed_at = None;
         while self.schedule.has_due()
             && self.is_writable
-            && self.in_flight - self.ending < self.max_in_flight
+            && (self.in_flight - self.ending < self.max_in_flight
+                || planted::is(Bug::InFlightIgnored))
         {
             let on_trial = gate.on_trial(now);
             if !on_trial {
@@ -282,7 +290,10 @@ impl Poller {
             // The longest due job, not the best rank: a job that is always refused must not be the trial of every pause. Nor
             // may the suspect be, a job that was throttled alone: it does not show whether the others are.
             let next = if on_trial {
-                self.trial = self.schedule.pop_longest_due(gate.suspect());
+                self.trial = match planted::is(Bug::PriorityTrial) {
+                    true => self.schedule.pop_due(now),
+                    false => self.schedule.pop_longest_due(gate.suspect()),
+                };
                 self.trial.clone()
             } else {
                 self.schedule.pop_due(now)
@@ -332,6 +343,7 @@ impl Poller {
         let (then, is_final) = self.take_followup(&id);
         match then {
             Then::Forget => return self.forget(&id),
+            Then::Follow(_) if planted::is(Bug::ForgetOfNewerRow) => return self.forget(&id),
             Then::Follow(row) => {
                 self.forget(&id);
                 return self.adopt(*row, Duration::ZERO, now);
@@ -339,6 +351,7 @@ impl Poller {
             _ => {}
         }
         let next_poll_at = match finished.next {
+            Next::Forget if planted::is(Bug::PollAfterEnd) => now.wall.plus(FLUSH),
             Next::Forget => return self.forget(&id),
             Next::Reread => {
                 self.forget(&id);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
+use jobtrackd_core::planted::{self, Bug};
 use jobtrackd_core::time::UnixMillis;
 
 use super::deliveries::WINDOW;
@@ -175,9 +176,19 @@ impl Tables {
         let begin = begin.saturating_sub_unsigned(replay.filter.limit);
         for lane in &made {
             let at = UnixMillis(begin + order.get(lane).copied().unwrap_or_default());
+            if planted::is(Bug::ReplayOrder) {
+                let last = self.pending_in(lane).last().map(|last| last.key());
+                let last = last.iter();
+                last.for_each(|key| {
+                    self.change_delivery(key, |last| last.next_attempt_at = Some(at));
+                });
+                continue;
+            }
             self.promote_heads(&BTreeSet::from([lane.clone()]), at);
         }
-        self.demote_others(&made);
+        if !planted::is(Bug::ReplayOrder) {
+            self.demote_others(&made);
+        }
         let webhooks: BTreeSet<&WebhookName> = made.iter().map(|lane| &lane.0).collect();
         for webhook in webhooks {
             self.probe_at_once(webhook);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Poller;
 use super::followed::{Followed, State};
 use crate::job::{Failure, FailureKind, JobId};
+use crate::planted::{self, Bug};
 use crate::time::{Now, UnixMillis};
 
 /// How long after its deadline an answer about a job is waited for (docs/jobs.md, "The poll at the deadline").
@@ -42,7 +43,8 @@ impl Poller {
             let late = now.wall.since(job.deadline) > LATE;
             let begins = if late { now.wall } else { job.deadline };
             let until = begins.plus(FINAL_POLL_WINDOW);
-            if job.final_poll_until.is_some() || job.not_before.is_some_and(|at| at > until) {
+            let is_over = job.final_poll_until.is_some() || planted::is(Bug::NoFinalPoll);
+            if is_over || job.not_before.is_some_and(|at| at > until) {
                 let failure = job.expired(false);
                 self.end(&id, failure);
                 continue;

@@ -8,6 +8,7 @@ use super::{Effect, FLUSH, Poller, Report};
 use crate::cadence::Progress;
 use crate::job::{Failure, FailureKind, JobId};
 use crate::machines::poll::{Random, Settings};
+use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::text::printable;
 use crate::time::{Monotonic, Now, UnixMillis};
@@ -257,6 +258,10 @@ impl Poller {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
+        if planted::is(Bug::ReloadPollsTwice) && matches!(job.state, State::Polling { .. }) {
+            job.state = State::Scheduled(now.monotonic);
+            self.schedule.insert(id, now.monotonic);
+        }
         let webhook = job.webhook.clone();
         let default = self.settings.policy.deadline;
         let deadline = job.deadline_at.unwrap_or(job.created_at.plus(default));

@@ -1,0 +1,406 @@
+//! What was recorded of each job, against what the API has shown.
+
+use jobtrackd_core::job::{FailureKind, JobState};
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::JobDetail;
+use serde_json::Value;
+
+use super::polls::{same_result, title};
+use super::{Facts, Oracle, Row, broken, is_slow_or_full};
+use crate::database::Database;
+use crate::fakes::api::{Served, Shown};
+use crate::fakes::truth::{CODE, DETAIL, Step, TITLE, Verdict};
+use crate::time::{MINUTE, MS, SECOND, Time, shown, true_wall};
+use crate::world::Violation;
+
+/// A transition as its event tells it.
+#[derive(Debug)]
+struct Change {
+    seq: u64,
+    title: &'static str,
+    to: String,
+    result: Value,
+    /// When it was observed.
+    at: String,
+}
+
+/// A step as the transitions tell it.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    title: &'static str,
+    status: String,
+    result: Option<String>,
+}
+
+impl Oracle {
+    pub(super) fn check_histories(
+        &self,
+        database: &Database,
+        facts: &Facts<'_>,
+    ) -> Result<(), Violation> {
+        for (id, rows) in &self.rows {
+            for (number, row) in rows.iter().enumerate() {
+                let detail = match &row.ended {
+                    Some((_, detail)) => Some(detail.as_ref().clone()),
+                    None if row.deleted.is_some() => None,
+                    None => database.detail(id).map_err(broken)?,
+                };
+                if let Some(detail) = detail {
+                    let of_job = |error| format!("{error} (job {id})");
+                    let changes = self.check_events(number, &detail).map_err(of_job)?;
+                    self.check_history(facts, row, &detail, &changes)
+                        .map_err(of_job)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each transition has its event, and each event its fact.
+    fn check_events(&self, row: usize, detail: &JobDetail) -> Result<Vec<Change>, Violation> {
+        let id = &detail.summary.row.id;
+        let events = self.events.values();
+        let mut events: Vec<_> = events
+            .filter(|event| event.job == *id && event.row == row)
+            .collect();
+        events.sort_unstable_by_key(|event| event.sequence);
+        let ends = events
+            .iter()
+            .filter(|event| super::is_end(event.kind))
+            .count();
+        if ends != usize::from(detail.summary.row.state.is_final()) {
+            let state = detail.summary.row.state;
+            return Err(format!(
+                "one end: there are {ends} of a job that is {state}"
+            ));
+        }
+        let mut changes = Vec::new();
+        for event in events {
+            let body: Value =
+                serde_json::from_str(&event.body).map_err(|error| format!("bytes: {error}"))?;
+            let data = &body["data"];
+            let is_right = data["job_id"] == id.as_str()
+                && data["sequence"] == event.sequence
+                && body["type"] == event.kind;
+            if !is_right {
+                return Err(format!(
+                    "bytes: the event {} says something else",
+                    event.sequence
+                ));
+            }
+            if event.kind == "job.step_changed" {
+                let transition = &data["transition"];
+                changes.push(Change {
+                    seq: transition["seq"].as_u64().unwrap_or(0),
+                    title: title(transition["title"].as_str().unwrap_or_default()),
+                    to: transition["to"].as_str().unwrap_or_default().to_owned(),
+                    result: transition["result"].clone(),
+                    at: body["timestamp"].as_str().unwrap_or_default().to_owned(),
+                });
+            }
+        }
+        let is_same = changes.len() == detail.transitions.len()
+            && changes
+                .iter()
+                .zip(&detail.transitions)
+                .all(|(change, row)| {
+                    change.seq == u64::from(row.seq)
+                        && change.title == title(&row.title)
+                        && change.to == row.to
+                        && change.at == row.observed_at.rfc3339()
+                });
+        match is_same {
+            true => Ok(changes),
+            false => Err(format!(
+                "together: the events tell {changes:?}, the transitions are {:?}",
+                detail.transitions
+            )),
+        }
+    }
+
+    fn check_history(
+        &self,
+        facts: &Facts<'_>,
+        row: &Row,
+        detail: &JobDetail,
+        changes: &[Change],
+    ) -> Result<(), Violation> {
+        let ended = row.ended.as_ref().map(|(at, _)| *at);
+        let until = row.deleted.or(ended).unwrap_or(Time::MAX);
+        let served: Vec<&Served> = facts
+            .api
+            .served
+            .iter()
+            .filter(|it| {
+                it.job == row.number && it.request.started >= row.inserted && it.at <= until
+            })
+            .collect();
+        let last = legal(changes, &served)?;
+        let summary = &detail.summary;
+        match (summary.row.state, &summary.failure) {
+            (JobState::Pending | JobState::InProgress, _) => Ok(()),
+            (JobState::Success, _) => match last.map(|served| &served.shown) {
+                Some(Shown::Job {
+                    verdict: Verdict::Success,
+                    ..
+                }) => Ok(()),
+                other => Err(format!(
+                    "end: success, and the last recorded answer is {other:?}"
+                )),
+            },
+            (JobState::Failed, Some(failure)) => match failure.kind {
+                FailureKind::Step => {
+                    let shown = last.map(|served| &served.shown);
+                    failed_step(facts, shown, failure)
+                }
+                FailureKind::Cancelled => match row.cancelled {
+                    Some(_) => Ok(()),
+                    None => Err("end: cancelled, and nobody asked for it".to_owned()),
+                },
+                FailureKind::Rejected => {
+                    let foreign = facts.plan.jobs[row.number].row.url.as_deref();
+                    let foreign = foreign.is_some_and(|url| !url.starts_with('/'));
+                    match foreign || served.iter().any(|it| it.shown == Shown::Rejected) {
+                        true => Ok(()),
+                        false => Err("end: rejected, and the API never said so".to_owned()),
+                    }
+                }
+                FailureKind::NotFound => self.not_found(facts, &served, ended),
+                FailureKind::Expired => self.expired(facts, row, detail, &served, ended),
+            },
+            (JobState::Failed, None) => Err("end: failed, without a failure".to_owned()),
+        }
+    }
+
+    /// It was not there for as long as the grace, and nothing else was shown meanwhile.
+    fn not_found(
+        &self,
+        facts: &Facts<'_>,
+        served: &[&Served],
+        ended: Option<Time>,
+    ) -> Result<(), Violation> {
+        let received = served.iter().filter(|it| it.received.is_some());
+        let (mut since, mut last) = (None, None);
+        for it in received {
+            match it.shown {
+                Shown::Gone => {
+                    since.get_or_insert(it.at);
+                    last = Some(it.at);
+                }
+                Shown::Job { .. } => since = None,
+                _ => {}
+            }
+        }
+        let grace = self
+            .settings
+            .0
+            .not_found_grace
+            .min(facts.settings.not_found_grace);
+        match (since, last, ended) {
+            (Some(since), Some(last), Some(_))
+                if last + SECOND >= since + grace || self.has_clock_faults =>
+            {
+                Ok(())
+            }
+            other => Err(format!("end: not_found without the grace: {other:?}")),
+        }
+    }
+
+    /// Not before its deadline, soon after it, and no end was shown in time.
+    fn expired(
+        &self,
+        facts: &Facts<'_>,
+        row: &Row,
+        detail: &JobDetail,
+        served: &[&Served],
+        ended: Option<Time>,
+    ) -> Result<(), Violation> {
+        let plan = &facts.plan.jobs[row.number];
+        let default = self.settings.0.deadline.min(facts.settings.deadline);
+        let own = plan.row.deadline.map(|at| UnixMillis(true_wall(at)));
+        let created = detail.summary.row.created_at;
+        let deadline = own.unwrap_or(UnixMillis(
+            created.0 + i64::try_from(default / MS).unwrap_or(0),
+        ));
+        let finished = detail.summary.finished_at.unwrap_or(UnixMillis(0));
+        if finished < deadline {
+            return Err(format!(
+                "end: expired at {finished}, before its deadline {deadline}"
+            ));
+        }
+        let (Some(ended), Some(_)) = (ended, self.up) else {
+            return Ok(());
+        };
+        let shows_end = |it: &&Served| {
+            matches!(
+                it.shown,
+                Shown::Job {
+                    verdict: Verdict::Success | Verdict::Failed(_),
+                    ..
+                }
+            ) && it.received.is_some_and(|at| at + 2 * MINUTE < ended)
+        };
+        if served.iter().any(|it| shows_end(&it))
+            && !self.has_clock_faults
+            && !facts.plan.has_stale()
+        {
+            return Err(format!(
+                "end: expired at {}, though its end was shown before",
+                shown(ended)
+            ));
+        }
+        let late = u64::try_from(finished.0 - deadline.0).unwrap_or(0) * MS;
+        let from = ended.saturating_sub(late);
+        let is_calm = !self.has_clock_faults
+            && !facts.plan.has_downtime(from.saturating_sub(MINUTE), ended)
+            && !is_slow_or_full(facts.plan, from.saturating_sub(MINUTE), ended)
+            && row.inserted + 10 * SECOND < from;
+        match is_calm && late > 5 * MINUTE + 20 * SECOND {
+            true => Err(format!("end: expired {} after its deadline", shown(late))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Each group of transitions is exactly the difference between what was recorded and an answer, and the answers are in the
+/// order in which they were shown. Returns the answer of the last group.
+fn legal<'a>(
+    transitions: &[Change],
+    served: &[&'a Served],
+) -> Result<Option<&'a Served>, Violation> {
+    let mut recorded: Vec<Told> = Vec::new();
+    let mut answers = served.iter();
+    let mut last = None;
+    let mut rest = transitions;
+    for (n, transition) in (1..).zip(transitions) {
+        if transition.seq != n {
+            return Err(format!(
+                "history: transition {} after {}",
+                transition.seq,
+                n - 1
+            ));
+        }
+    }
+    while let Some(first) = rest.first() {
+        let count = rest.iter().take_while(|it| it.at == first.at).count();
+        // Two observations may have one time: a job waits for its `not_before` again after the clock was set back.
+        let (group, _) = rest.split_at(count);
+        let found = answers.find_map(|served| match &served.shown {
+            Shown::Job { steps, .. } => Some((served, difference(&recorded, steps, group)?)),
+            _ => None,
+        });
+        let Some((found, count)) = found else {
+            return Err(format!(
+                "history: the API never showed transitions {} to {} (from {recorded:?}: {group:?})",
+                first.seq,
+                first.seq + count as u64 - 1
+            ));
+        };
+        if let Shown::Job { steps, .. } = &found.shown {
+            recorded = told(steps);
+        }
+        rest = rest.get(count..).unwrap_or_default();
+        last = Some(*found);
+    }
+    Ok(last)
+}
+
+fn told(steps: &[Step]) -> Vec<Told> {
+    let told = |step: &Step| Told {
+        title: step.title,
+        status: step.status.clone(),
+        result: step.result.clone(),
+    };
+    steps.iter().map(told).collect()
+}
+
+/// With the number of the step among those of its title.
+fn numbered<'a, T>(
+    steps: &'a [T],
+    title: impl Fn(&T) -> &'static str,
+) -> Vec<((&'static str, usize), &'a T)> {
+    let mut numbered: Vec<((&'static str, usize), &T)> = Vec::new();
+    for step in steps {
+        let title = title(step);
+        let count = numbered
+            .iter()
+            .filter(|((other, _), _)| *other == title)
+            .count();
+        numbered.push(((title, count), step));
+    }
+    numbered
+}
+
+/// How many of the first transitions are all that differs, each once; `None` if they are not.
+fn difference(recorded: &[Told], steps: &[Step], group: &[Change]) -> Option<usize> {
+    let before = numbered(recorded, |it| it.title);
+    let after = numbered(steps, |it| it.title);
+    let find = |list: &[((&'static str, usize), &Told)], key| {
+        list.iter()
+            .find(|(it, _)| *it == key)
+            .map(|(_, it)| (*it).clone())
+    };
+    let mut expected: Vec<(&'static str, String, Option<String>)> = Vec::new();
+    for (key, step) in &after {
+        let known = find(&before, *key);
+        let is_same = known.is_some_and(|known| {
+            known.status == step.status
+                && same_result(known.result.as_deref(), step.result.as_deref())
+        });
+        if !is_same {
+            expected.push((key.0, step.status.clone(), step.result.clone()));
+        }
+    }
+    for (key, _) in &before {
+        if !after.iter().any(|(it, _)| it == key) {
+            expected.push((key.0, "missing".to_owned(), None));
+        }
+    }
+    let is_of = |transition: &Change, it: &(&'static str, String, Option<String>)| {
+        let result = it.2.as_deref().map_or(Value::Null, |result| {
+            serde_json::from_str(result).unwrap_or_default()
+        });
+        transition.title == it.0
+            && transition.to == it.1
+            && (it.1 == "missing" || transition.result == result)
+    };
+    let count = expected.len();
+    let is_all = group.get(..count)?.iter().all(|transition| {
+        let found = expected.iter().position(|it| is_of(transition, it));
+        found.map(|at| expected.remove(at)).is_some()
+    });
+    (is_all && count > 0).then_some(count)
+}
+
+fn failed_step(
+    facts: &Facts<'_>,
+    shown: Option<&Shown>,
+    failure: &jobtrackd_core::job::Failure,
+) -> Result<(), Violation> {
+    let Some(Shown::Job {
+        verdict: Verdict::Failed(step),
+        steps,
+        ..
+    }) = shown
+    else {
+        return Err(format!(
+            "end: a step failed, and the last recorded answer is {shown:?}"
+        ));
+    };
+    let told = serde_json::to_value(failure).unwrap_or_default();
+    // With this one an answer has no place for a detail.
+    let detail = match facts.plan.dialect {
+        "json" | "basiq" | "http-status" | "azure" | "google-lro" | "openai-batch" => {
+            Value::from(DETAIL)
+        }
+        _ => Value::Null,
+    };
+    let is_right = told["step"] == steps[*step].title
+        && told["code"] == CODE
+        && told["title"] == TITLE
+        && told["detail"] == detail;
+    match is_right {
+        true => Ok(()),
+        false => Err(format!("end: the failure is {told}")),
+    }
+}

@@ -1,0 +1,352 @@
+//! Polls: when they start, and that what they brought is recorded.
+
+use jobtrackd_core::job::JobId;
+use jobtrackd_core::observe::Tracked;
+use jobtrackd_core::snapshot::StepClass;
+
+use super::{Oracle, broken};
+use crate::database::Database;
+use crate::fakes::api::{Served, Shown};
+use crate::fakes::truth::Step;
+use crate::plan::Plan;
+use crate::time::{MINUTE, SECOND, Time, shown};
+use crate::world::Violation;
+
+/// A request for a job under way.
+pub(super) struct InFlight {
+    job: JobId,
+    request: u32,
+}
+
+/// The last answer about a job that reached the process.
+#[derive(Debug, Clone)]
+pub(super) struct Last {
+    at: Time,
+    /// Until when the job may not be polled, because it was said so.
+    not_before: Time,
+    /// The longest delay before the next poll.
+    longest: Option<Time>,
+}
+
+/// What must be recorded of a job when it is polled next.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    steps: Vec<Step>,
+    /// When what is recorded was changed at the API; `None`: not known.
+    changed: Option<Time>,
+    /// The time of change of stale answers since, and how many had it.
+    stale: Option<(Time, u32)>,
+    /// Whether either of two may be recorded.
+    is_open: bool,
+}
+
+impl Oracle {
+    /// A request goes out.
+    pub(crate) fn poll_starts(
+        &mut self,
+        database: &Database,
+        plan: &Plan,
+        job: &JobId,
+        (poll, request): (u64, u32),
+        is_open: impl Fn(u64) -> bool,
+        wall: i64,
+        now: Time,
+    ) -> Result<(), Violation> {
+        // Requests that the process has given up are over for it.
+        self.polls.retain(|poll, _| is_open(*poll));
+        let at = shown(now);
+        if request == 1 && self.polls.values().any(|other| other.job == *job) {
+            return Err(format!("one poll: {job} is polled twice at once, at {at}"));
+        }
+        if self
+            .polls
+            .get(&poll)
+            .is_some_and(|before| before.request >= request)
+        {
+            return Err(format!(
+                "one poll: a request for {job} is sent twice, at {at}"
+            ));
+        }
+        let job_in_flight = InFlight {
+            job: job.clone(),
+            request,
+        };
+        self.polls.insert(poll, job_in_flight);
+        let (before, settings) = &self.settings;
+        let mut most = settings.max_in_flight;
+        if now < self.reloaded + 2 * MINUTE {
+            most = most.max(before.max_in_flight);
+        }
+        if self.polls.len() > most {
+            return Err(format!(
+                "in flight: {} polls at once, at {at}",
+                self.polls.len()
+            ));
+        }
+        self.check_budget(now)?;
+        let row = database.job(job).map_err(broken)?;
+        if let Some(row) = &row
+            && row.state.is_final()
+        {
+            return Err(format!(
+                "poll after end: {job} is polled at {at}, its end is committed"
+            ));
+        }
+        if request > 1 {
+            return Ok(());
+        }
+        if let Some(not_before) = row.as_ref().and_then(|row| row.not_before)
+            && wall < not_before.0
+            && !self.has_clock_faults
+        {
+            return Err(format!(
+                "not before: {job} is polled at {at}, before its not_before"
+            ));
+        }
+        self.check_recorded(database, job, now)?;
+        self.check_times(plan, job, now)
+    }
+
+    fn check_budget(&mut self, now: Time) -> Result<(), Violation> {
+        let rate = u64::from(self.settings.1.requests_per_second);
+        if rate == 0 {
+            return Ok(());
+        }
+        while self.starts.front().is_some_and(|at| at + SECOND <= now) {
+            self.starts.pop_front();
+        }
+        self.starts.push_back(now);
+        // What falls due within 10 ms may go out together.
+        match self.starts.len() as u64 > rate + rate / 100 + 1 {
+            true => Err(format!(
+                "budget: {} requests within a second, {rate} are permitted",
+                self.starts.len()
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// An answer, or that there is none, has reached a poll that waited for it.
+    pub(crate) fn answered(&mut self, plan: &Plan, poll: u64, served: Option<&Served>, now: Time) {
+        let Some(job) = self.polls.get(&poll).map(|poll| poll.job.clone()) else {
+            return;
+        };
+        let job = &job;
+        let (before, settings) = &self.settings;
+        let most = settings.max_retry_after.max(before.max_retry_after);
+        let mut last = Last {
+            at: now,
+            not_before: 0,
+            longest: None,
+        };
+        match served.map(|served| &served.shown) {
+            Some(Shown::Job { steps, changed, .. }) => {
+                let is_queued = steps.iter().any(|step| {
+                    step.status == "pending"
+                        && step
+                            .result
+                            .as_deref()
+                            .is_some_and(|it| it.contains("-queued"))
+                });
+                let longest = match is_queued {
+                    true => settings.queued_delay.max(before.queued_delay),
+                    false => settings.max_delay.max(before.max_delay),
+                };
+                last.longest = Some(longest + longest / 8);
+                self.expect(plan, job, steps, *changed);
+            }
+            Some(Shown::Throttled(asked)) => {
+                let asked = asked.unwrap_or(0).min(most);
+                last.not_before = now + asked.min(settings.max_retry_after).saturating_sub(SECOND);
+                // Without a time, or with a past one, a pause of its own, which may have grown.
+                self.paused_until = self.paused_until.max(now + asked + asked / 8 + 6 * MINUTE);
+            }
+            Some(Shown::Refused) => {
+                self.paused_until = self.paused_until.max(now + 6 * MINUTE);
+            }
+            _ => {}
+        }
+        self.last_polls.insert(job.clone(), last);
+    }
+
+    /// The token endpoint gave none.
+    pub(crate) fn no_token(&mut self, now: Time) {
+        self.paused_until = self.paused_until.max(now + 6 * MINUTE);
+    }
+
+    /// An answer that is the job is recorded before the next poll, unless it is stale.
+    fn expect(&mut self, plan: &Plan, job: &JobId, steps: &[Step], changed: Time) {
+        let shows_change = !matches!(plan.dialect, "http-status" | "openai-batch");
+        let known = self.expected.get(job);
+        let Some(known) = known.filter(|_| shows_change) else {
+            // After a start it is not known what is recorded.
+            let is_open = known.is_none() && shows_change;
+            let expected = Expected {
+                steps: steps.to_vec(),
+                changed: (!is_open).then_some(changed),
+                stale: None,
+                is_open,
+            };
+            self.expected.insert(job.clone(), expected);
+            return;
+        };
+        let mut next = known.clone();
+        match known.changed {
+            Some(recorded) if changed < recorded => {
+                let times = match known.stale {
+                    Some((same, times)) if same == changed => times + 1,
+                    _ => 1,
+                };
+                next.stale = Some((changed, times));
+                next.is_open = known.is_open || times >= 3;
+            }
+            Some(_) => {
+                next.steps = steps.to_vec();
+                next.changed = Some(changed);
+                next.stale = None;
+                next.is_open = false;
+            }
+            None => next.is_open = true,
+        }
+        self.expected.insert(job.clone(), next);
+    }
+
+    fn check_recorded(
+        &mut self,
+        database: &Database,
+        job: &JobId,
+        now: Time,
+    ) -> Result<(), Violation> {
+        let Some(expected) = self.expected.get_mut(job) else {
+            return Ok(());
+        };
+        let Some(tracked) = database.tracked(job).map_err(broken)? else {
+            return Ok(());
+        };
+        if expected.is_open {
+            // From now on what is recorded is known.
+            if let Some(changed) = tracked
+                .remote_updated
+                .as_deref()
+                .and_then(crate::fakes::render::undated)
+            {
+                expected.changed = Some(changed);
+                expected.steps = recorded(&tracked);
+                expected.stale = None;
+                expected.is_open = false;
+            }
+            return Ok(());
+        }
+        if same_steps(&recorded(&tracked), &expected.steps) {
+            return Ok(());
+        }
+        let class = if expected.stale.is_some() {
+            "stale"
+        } else {
+            "lost"
+        };
+        Err(format!(
+            "{class}: when {job} is polled at {}, recorded is {:?} and not {:?}",
+            shown(now),
+            recorded(&tracked),
+            expected.steps
+        ))
+    }
+
+    /// A poll comes neither before the time that was asked for, nor later than its delay permits.
+    fn check_times(&mut self, plan: &Plan, job: &JobId, now: Time) -> Result<(), Violation> {
+        let Some(last) = self.last_polls.get(job) else {
+            return Ok(());
+        };
+        let requested = self.poll_requests.get(job).copied().unwrap_or(0);
+        let is_free = requested.max(self.resumed).max(self.reloaded) >= last.at;
+        if now < last.not_before && !is_free && !self.has_clock_faults {
+            return Err(format!(
+                "retry-after: {job} is polled at {}, and not after {}",
+                shown(now),
+                shown(last.not_before)
+            ));
+        }
+        let Some(longest) = last.longest else {
+            return Ok(());
+        };
+        let is_paced = self.settings.1.requests_per_second > 0 || self.settings.1.max_in_flight < 8;
+        // What holds up all jobs; or others may go first.
+        let since = last.at.max(self.disturbed);
+        let slack = if is_paced { 5 * MINUTE } else { 5 * SECOND };
+        let row_waits = plan
+            .jobs
+            .iter()
+            .any(|it| it.id == job.as_str() && it.row.not_before.is_some());
+        if row_waits {
+            return Ok(());
+        }
+        if now > self.paused_until.max(since + longest) + slack {
+            return Err(format!(
+                "starved: {job} is polled at {}, long after {}",
+                shown(now),
+                shown(since + longest)
+            ));
+        }
+        // Whatever other jobs are answered, they hold this one up for a while only.
+        let is_for_all = plan.api_fails(since.saturating_sub(70 * MINUTE), now);
+        if !is_for_all && now > since + longest + slack + 40 * MINUTE {
+            return Err(format!(
+                "unfair: {job} is polled at {}, after {}, because of others",
+                shown(now),
+                shown(since)
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The steps that are recorded and not missing, in the order of the API.
+fn recorded(tracked: &Tracked) -> Vec<Step> {
+    let mut steps: Vec<_> = tracked
+        .steps
+        .iter()
+        .filter(|step| step.class != StepClass::Missing)
+        .collect();
+    steps.sort_by_key(|step| step.position);
+    let step = |step: &&jobtrackd_core::transition::RecordedStep| Step {
+        title: title(&step.title),
+        status: step.status.clone(),
+        result: step.result.clone(),
+        answer_until: None,
+    };
+    steps.iter().map(step).collect()
+}
+
+/// The title as the fakes have it.
+pub(super) fn title(text: &str) -> &'static str {
+    let known = [
+        "verify-credentials",
+        "retrieve-accounts",
+        "retrieve-transactions",
+        "operation",
+    ];
+    known
+        .into_iter()
+        .find(|title| *title == text)
+        .unwrap_or("?")
+}
+
+/// Whether steps are the same; results as JSON values.
+pub(super) fn same_steps(a: &[Step], b: &[Step]) -> bool {
+    a.len() == b.len()
+        && a.iter().zip(b).all(|(a, b)| {
+            a.title == b.title
+                && a.status == b.status
+                && same_result(a.result.as_deref(), b.result.as_deref())
+        })
+}
+
+pub(super) fn same_result(a: Option<&str>, b: Option<&str>) -> bool {
+    let value = |text: Option<&str>| text.map(serde_json::from_str::<serde_json::Value>);
+    a == b
+        || match (value(a), value(b)) {
+            (Some(Ok(a)), Some(Ok(b))) => a == b,
+            _ => false,
+        }
+}

@@ -1,0 +1,281 @@
+//! What the process has done in the database.
+
+use jobtrackd_core::machines::batching::Writable;
+use jobtrackd_core::machines::dispatcher::{Answer, Query};
+use jobtrackd_core::time::UnixMillis;
+use jobtrackd_store::StoreError;
+
+use super::{Event, Violation, World};
+use crate::database::Database;
+use crate::plan::DiskFault;
+use crate::process::{Operators, Out, Read, Told};
+use crate::time::{MS, SECOND, Time};
+
+/// How long after a read that found the database busy it is tried again, and a write as well.
+const RETRY: Time = SECOND / 2;
+
+/// Rows of a page of intake.
+const PAGE: u32 = 500;
+
+impl World<'_> {
+    pub(super) fn carry_out(&mut self, out: Out) -> Result<(), Violation> {
+        match out {
+            Out::Read(read) => self.read(read),
+            Out::Commit => self.commit(),
+            Out::Poll {
+                poll,
+                request,
+                job,
+                token,
+            } => self.poll(poll, request, &job, token),
+            Out::Grant => {
+                let at = self.now + self.delay("to the tokens", MS);
+                self.put(at, Event::AtTokens(self.epoch));
+                Ok(())
+            }
+            Out::Post(webhook, delivery) => self.post(webhook, &delivery),
+            Out::Later(poll, _) => self.tell(Told::Resend(poll)),
+        }
+    }
+
+    fn answer(&mut self, name: &str, low: Time, told: Told) {
+        let at = self.now + self.delay(name, low);
+        self.put(at, Event::Tell(self.epoch, told));
+    }
+
+    fn read(&mut self, read: Read) -> Result<(), Violation> {
+        let is_write = matches!(read, Read::Query(_, Query::Clamp { .. }));
+        let trouble = match is_write {
+            true => self.write_trouble(),
+            false => self.read_trouble(),
+        };
+        let result = match trouble {
+            Some(error) => Err(error),
+            None => self.ask(&read),
+        };
+        match result {
+            Ok(told) => self.answer("read", MS / 5, told),
+            Err(error) if error.is_temporary() => {
+                let again = Event::Do(self.epoch, Out::Read(read));
+                self.put(self.now + RETRY, again);
+            }
+            Err(error) => self.end(&format!("{error} ({read:?})")),
+        }
+        Ok(())
+    }
+
+    fn read_trouble(&mut self) -> Option<StoreError> {
+        let is_new = |number: &usize| !self.broken.contains(number);
+        let number = self.disk().find_map(|(number, fault)| {
+            (fault == DiskFault::Unreadable && is_new(&number)).then_some(number)
+        })?;
+        self.broken.push(number);
+        let message = "disk I/O error".to_owned();
+        Some(StoreError::Failed { code: 266, message })
+    }
+
+    /// Why nothing can be written now, without a doubt whether it was.
+    fn write_trouble(&self) -> Option<StoreError> {
+        self.disk().find_map(|(_, fault)| match fault {
+            DiskFault::Full => Some(StoreError::Full),
+            DiskFault::Locked => Some(StoreError::Busy),
+            _ => None,
+        })
+    }
+
+    fn ask(&mut self, read: &Read) -> Result<Told, StoreError> {
+        let database = &self.database;
+        Ok(match read {
+            Read::Start => Told::Started {
+                newest: database.newest_change()?,
+                operators: operators(database)?,
+                pause: database.pause(crate::process::ORIGIN)?,
+            },
+            Read::Backlog(after) => Told::Backlog(database.active_jobs(*after, PAGE)?),
+            Read::Changes(after) => Told::Changes(database.changes(*after, PAGE)?),
+            Read::Operators => Told::Operators(operators(database)?),
+            Read::Row(id) => Told::Row(id.clone(), database.job(id)?),
+            Read::RowOf(poll, id) => Told::RowOf(*poll, database.job(id)?),
+            Read::Tracked(poll, id) => Told::Tracked(*poll, database.tracked(id)?),
+            Read::Query(webhook, query) => {
+                let answer = self.query(*webhook, query)?;
+                Told::Query(*webhook, answer)
+            }
+            Read::Body(webhook, delivery) => {
+                let name = self.oracle.name(*webhook);
+                let mut delivery = delivery.clone();
+                delivery.body = database.body_to_send(&name, &delivery.event_id)?;
+                Told::Body(*webhook, delivery)
+            }
+        })
+    }
+
+    fn query(&mut self, webhook: usize, query: &Query) -> Result<Answer, StoreError> {
+        let (database, name) = (&self.database, &self.oracle.name(webhook));
+        Ok(match query {
+            Query::Clamp { longest } => Answer::Clamped(database.clamp(name, *longest)?),
+            Query::Row => Answer::Row(Box::new(database.health(name)?)),
+            Query::NextExpiry { after } => Answer::Next(database.next_expiry(name, *after)?),
+            Query::Expired { at, limit } => Answer::Expired(database.expired(name, *at, *limit)?),
+            Query::Due { at, limit } => Answer::Deliveries(database.due(name, *at, *limit)?),
+            Query::Expiring { at, limit } => {
+                Answer::Deliveries(database.expiring_due(name, *at, *limit)?)
+            }
+            Query::ToProbe { expired, limit } => {
+                Answer::Deliveries(database.to_probe(name, *expired, *limit)?)
+            }
+            Query::NextDelivery { after } => Answer::Next(database.next_delivery(name, *after)?),
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), Violation> {
+        let mut low = MS;
+        for (_, fault) in self.disk() {
+            if let DiskFault::Slow(by) = fault {
+                low = low.max(by);
+            }
+        }
+        let broken = self.disk().find_map(|(number, fault)| match fault {
+            DiskFault::Broken { committed } if !self.broken.contains(&number) => {
+                Some((number, committed))
+            }
+            _ => None,
+        });
+        let trouble = self.write_trouble();
+        let (at, wall) = (self.now, self.wall());
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let now = process.now(at, wall);
+        let Some(batch) = process.batch(now) else {
+            return Ok(());
+        };
+        if let Some((number, committed)) = broken {
+            if committed {
+                let _ = self.database.commit(batch);
+            }
+            self.broken.push(number);
+            self.end("disk I/O error (1034)");
+            return self.after_commit();
+        }
+        let result = match trouble {
+            Some(error) => Err(error),
+            None => self.database.commit(batch),
+        };
+        match result {
+            Ok(committed) => {
+                self.answer("commit", low, Told::Committed(committed));
+                self.after_commit()
+            }
+            Err(StoreError::Refused(rule)) => {
+                self.oracle.refused(&rule)?;
+                self.answer("commit", low, Told::Refused(rule));
+                Ok(())
+            }
+            Err(error) if error.is_temporary() => {
+                let writable = match error {
+                    StoreError::Full => Writable::DiskFull,
+                    _ => Writable::Locked,
+                };
+                self.oracle.unwritable(self.now);
+                self.answer("commit", MS, Told::Unwritable(writable));
+                Ok(())
+            }
+            Err(error) => {
+                self.end(&error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    /// Somebody has committed: the oracle looks at the tables, and intake will notice.
+    pub(super) fn after_commit(&mut self) -> Result<(), Violation> {
+        self.oracle.committed(&self.database, self.plan, self.now)?;
+        self.delete_ended()?;
+        if self.process.is_some() {
+            self.put(self.now, Event::Tell(self.epoch, Told::Changed));
+        }
+        Ok(())
+    }
+}
+
+fn operators(database: &Database) -> Result<Operators, StoreError> {
+    Ok(Operators {
+        requests: database.requests()?.into_iter().collect(),
+        resumes: database.resumes()?,
+    })
+}
+
+/// An effect in one line.
+pub(super) fn shown(out: &Out) -> String {
+    match out {
+        Out::Read(Read::Body(webhook, delivery)) => {
+            format!("read body {webhook} {}", delivery.event_id)
+        }
+        Out::Post(webhook, delivery) => format!(
+            "post {} of {} to {webhook}, attempt {}",
+            delivery.event_id,
+            delivery.job_id,
+            delivery.attempts + 1
+        ),
+        Out::Read(read) => format!("read {read:?}"),
+        Out::Poll {
+            poll,
+            request,
+            job,
+            token,
+        } => {
+            format!("poll {poll}.{request} of {job} with token {token:?}")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// What the process is told, in one line.
+pub(super) fn told(told: &Told) -> String {
+    match told {
+        Told::Backlog(page) => format!("backlog of {}", page.len()),
+        Told::Changes(page) => format!("{} changes", page.len()),
+        Told::Row(id, row) => format!("row of {id}: {}", row.is_some()),
+        Told::RowOf(poll, row) => format!("row for poll {poll}: {}", row.is_some()),
+        Told::Tracked(poll, tracked) => format!(
+            "recorded for poll {poll}: {:?}",
+            tracked
+                .as_ref()
+                .map(|tracked| (tracked.state, tracked.revision))
+        ),
+        Told::Query(webhook, Answer::Deliveries(found)) => {
+            let ids: Vec<_> = found
+                .deliveries
+                .iter()
+                .map(|it| &it.event_id[..9.min(it.event_id.len())])
+                .collect();
+            format!("answer for {webhook}: deliveries {ids:?}")
+        }
+        Told::Query(webhook, answer) => format!("answer for {webhook}: {answer:?}"),
+        Told::Body(webhook, delivery) => {
+            format!("body for {webhook}: {}", delivery.body.is_some())
+        }
+        Told::Polled(poll, request, Ok(answer), _) => {
+            format!(
+                "answer to poll {poll}.{request}: {} {:?}",
+                answer.status, answer.headers
+            )
+        }
+        Told::Committed(committed) => {
+            let mut recorded: Vec<_> = committed.recorded.iter().map(|id| id.as_str()).collect();
+            recorded.sort_unstable();
+            format!("committed {recorded:?}, wakes {:?}", committed.webhooks)
+        }
+        Told::Sent(webhook, job, report) => {
+            format!("sent to {webhook} of {job}: {:?}", report.result)
+        }
+        Told::Reload(_) => "reload".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A time of the daemon's wall clock.
+pub(super) fn unix(wall: i64) -> UnixMillis {
+    UnixMillis(wall)
+}
