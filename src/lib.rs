@@ -9,7 +9,8 @@
 //! 4. [`core::observe`] compares the snapshot with what is recorded: step transitions, events, perhaps the job's end.
 //! 5. [`writer`] commits that, with a delivery per event and webhook, in one transaction of the [`store`], and wakes the
 //!    webhook's dispatcher.
-//! 6. [`dispatcher`] takes the deliveries that are due, in order per job, and decides what follows from each attempt.
+//! 6. [`dispatcher`] takes the deliveries that are due, in order per job. What is sent when, and what follows from each attempt,
+//!    is decided by [`core::machines::dispatcher`].
 //! 7. [`webhook::Sender`] signs the event's recorded bytes and sends them.
 //!
 //! Nothing is sent before the commit in 5; what was in flight in a crash is done again from the tables.

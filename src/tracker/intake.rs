@@ -1,18 +1,16 @@
 //! Notices rows: those in the table at start, and those that other programs insert or change.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::delivery::WebhookName;
-use crate::core::job::JobId;
+pub use crate::core::machines::intake::Notice;
+use crate::core::machines::intake::{self, Answer, Effect, PAGE, Query};
 use crate::heartbeat::Heartbeat;
-use crate::store::{
-    Intake as _, JobChange, JobRow, Store, StoreError, Upstreams as _, Wakeups as _, Webhooks as _,
-};
+use crate::store::sqlite::Watcher;
+use crate::store::{Intake as _, Store, StoreError, Upstreams as _, Wakeups as _, Webhooks as _};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;
@@ -21,18 +19,6 @@ use crate::writer::{Recorder, WriterGone};
 /// How often commits of other programs are checked for. With one page to read, a row is noticed well within the 100 ms that
 /// docs/enqueuing.md, "The row", promises.
 pub const TICK: Duration = Duration::from_millis(40);
-
-/// Rows read at once.
-const PAGE: u32 = 500;
-
-/// A message to the poller.
-#[derive(Debug)]
-pub enum Notice {
-    /// Rows that are new or have changed.
-    Rows(Vec<JobRow>),
-    /// Rows in the table at start; the polls of overdue ones are spread over a short window.
-    Backlog(Vec<JobRow>),
-}
 
 /// The loop that notices rows.
 #[derive(Debug)]
@@ -93,134 +79,79 @@ impl Intake {
         adopted: oneshot::Sender<u64>,
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
-        // The watcher and the number come first, so that commits during the reading of the backlog are noticed too.
-        let mut watcher = self.heartbeat.read(|| self.store.watcher()).await?;
-        let mut newest = self.heartbeat.read(|| self.store.newest_change()).await?;
-        let mut requests = self.operator_requests().await?;
-        let mut resumes = self.resumes().await?;
-        let jobs = self.adopt_backlog().await?;
-        // Fails if the start was cancelled.
-        let _ = adopted.send(jobs);
+        let (mut intake, mut watcher) = (intake::Intake::default(), None);
+        let mut adopted = Some(adopted);
         loop {
-            self.heartbeat.beat();
-            match watcher.saw_commit().await {
-                Ok(true) => {
-                    newest = self.notice(newest).await?;
-                    let before = std::mem::replace(&mut requests, self.operator_requests().await?);
-                    self.wake_changed(&before, &requests);
-                    let before = std::mem::replace(&mut resumes, self.resumes().await?);
-                    if resumes != before {
-                        tracing::info!(
-                            "an operator has ended the pause that the API had asked for"
-                        );
-                        self.upstream.borrow().resume();
-                    }
+            match intake.step() {
+                Effect::Query(query) => intake.answer(self.read(query, &mut watcher).await?),
+                Effect::Send(notice) => {
+                    telemetry::noticed(notice.rows().len() as u64);
+                    let sending = self.poller.send(notice);
+                    let sent = self.heartbeat.during(sending).await;
+                    sent.map_err(|_| IntakeError::PollerGone)?;
                 }
-                Ok(false) => {}
-                // Checked again at the next tick.
-                Err(error) if error.is_temporary() => {}
-                Err(error) => return Err(error.into()),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = self.wakeup.notified() => {}
-                () = tokio::time::sleep(self.tick) => {}
-            }
-        }
-    }
-
-    /// Number of operators' requests so far, per webhook.
-    async fn operator_requests(&self) -> Result<BTreeMap<WebhookName, i64>, IntakeError> {
-        let requests = self
-            .heartbeat
-            .read(|| self.store.webhook_requests())
-            .await?;
-        Ok(requests.into_iter().collect())
-    }
-
-    /// Number of pauses of the API that operators have ended so far.
-    async fn resumes(&self) -> Result<i64, IntakeError> {
-        Ok(self
-            .heartbeat
-            .read(|| self.store.upstream_resumes())
-            .await?)
-    }
-
-    /// Wakes the dispatchers of webhooks with new requests: enabled, disabled, or events replayed.
-    fn wake_changed(
-        &self,
-        before: &BTreeMap<WebhookName, i64>,
-        requests: &BTreeMap<WebhookName, i64>,
-    ) {
-        for (name, count) in requests {
-            if before.get(name).unwrap_or(&0) != count {
-                self.wakeups.wake(name);
-            }
-        }
-    }
-
-    async fn adopt_backlog(&self) -> Result<u64, IntakeError> {
-        let mut jobs = 0;
-        // Another program may insert a row with a negative number.
-        let mut after = i64::MIN;
-        loop {
-            let page = self
-                .heartbeat
-                .read(|| self.store.active_jobs(after, PAGE))
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(jobs);
-            };
-            after = last.number;
-            jobs += self.send(page, Notice::Backlog).await?;
-        }
-    }
-
-    async fn notice(&self, mut newest: i64) -> Result<i64, IntakeError> {
-        let before = newest;
-        loop {
-            let page = self
-                .heartbeat
-                .read(|| self.store.changes(newest, PAGE))
-                .await?;
-            let Some(last) = page.last() else {
-                if newest > before {
+                Effect::PollRequestsTaken(jobs) => {
+                    let recording = self.recorder.poll_requests_taken(jobs);
+                    self.heartbeat.during(recording).await?;
+                }
+                Effect::ChangesSeen(newest) => {
                     let recording = self.recorder.changes_seen(newest);
                     self.heartbeat.during(recording).await?;
                 }
-                return Ok(newest);
-            };
-            newest = last.number;
-            self.send(page, Notice::Rows).await?;
+                Effect::Adopted(jobs) => {
+                    // Fails if the start was cancelled.
+                    let _ = adopted.take().map(|adopted| adopted.send(jobs));
+                }
+                Effect::Wake(webhook) => self.wakeups.wake(&webhook),
+                Effect::Resume => {
+                    tracing::info!("an operator has ended the pause that the API had asked for");
+                    self.upstream.borrow().resume();
+                }
+                Effect::Wait => tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.wakeup.notified() => {}
+                    () = tokio::time::sleep(self.tick) => {}
+                },
+            }
         }
     }
 
-    /// Sends the rows to the poller, then has their `poll_requested` reset; returns their number.
-    async fn send(
+    async fn read(
         &self,
-        page: Vec<JobChange>,
-        notice: fn(Vec<JobRow>) -> Notice,
-    ) -> Result<u64, IntakeError> {
-        let rows: Vec<JobRow> = page.into_iter().filter_map(|change| change.job).collect();
-        let requested: Vec<JobId> = rows
-            .iter()
-            .filter(|row| row.poll_requested)
-            .map(|row| row.id.clone())
-            .collect();
-        let count = rows.len() as u64;
-        telemetry::noticed(count);
-        if rows.is_empty() {
-            return Ok(count);
-        }
-        let sending = self.poller.send(notice(rows));
-        self.heartbeat
-            .during(sending)
-            .await
-            .map_err(|_| IntakeError::PollerGone)?;
-        if !requested.is_empty() {
-            let recording = self.recorder.poll_requests_taken(requested);
-            self.heartbeat.during(recording).await?;
-        }
-        Ok(count)
+        query: Query,
+        watcher: &mut Option<Watcher>,
+    ) -> Result<Answer, IntakeError> {
+        let (store, heartbeat) = (&self.store, &self.heartbeat);
+        Ok(match query {
+            Query::Watch => {
+                *watcher = Some(heartbeat.read(|| store.watcher()).await?);
+                Answer::Watching
+            }
+            Query::NewestChange => Answer::Number(heartbeat.read(|| store.newest_change()).await?),
+            Query::WebhookRequests => {
+                let requests = heartbeat.read(|| store.webhook_requests()).await?;
+                Answer::Requests(requests.into_iter().collect())
+            }
+            Query::UpstreamResumes => {
+                Answer::Number(heartbeat.read(|| store.upstream_resumes()).await?)
+            }
+            Query::ActiveJobs(after) => {
+                Answer::Page(heartbeat.read(|| store.active_jobs(after, PAGE)).await?)
+            }
+            Query::Changes(after) => {
+                Answer::Page(heartbeat.read(|| store.changes(after, PAGE)).await?)
+            }
+            Query::SawCommit => {
+                heartbeat.beat();
+                let Some(watcher) = watcher else {
+                    return Ok(Answer::Committed(false));
+                };
+                match watcher.saw_commit().await {
+                    Ok(saw) => Answer::Committed(saw),
+                    Err(error) if error.is_temporary() => Answer::Committed(false),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        })
     }
 }

@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Jitter};
-use crate::core::job::JobId;
 use crate::core::machines::gate::{self, Episodes, PollEnd, Ticket};
 pub use crate::core::machines::gate::{Credentials, GateReason, GateReasonKind};
 use crate::core::recurring::{Recurring, Report};
@@ -59,18 +58,6 @@ impl Gate {
                 reason,
             },
         }
-    }
-
-    /// Whether the next poll is on trial ([`gate::Gate::on_trial`]).
-    #[must_use]
-    pub fn on_trial(&self, now: Instant) -> bool {
-        self.machine.lock().on_trial(self.clock.moment(now))
-    }
-
-    /// The only job that was throttled, if any: the poll on trial should be of another, to see whether all are.
-    #[must_use]
-    pub fn suspect(&self) -> Option<JobId> {
-        self.machine.lock().suspect().cloned()
     }
 
     /// Until when all polls wait because the upstream asked for it.

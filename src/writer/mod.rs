@@ -1,6 +1,6 @@
 //! The writer: commits the changes of many jobs together. Nothing is sent before it is committed.
 //!
-//! Changes come from the loops through a [`Recorder`]; [`batching`](crate::core::machines::batching) puts them into
+//! Changes come from the loops through a [`Recorder`]; [`batching`] puts them into
 //! transactions; [`Writer`] commits these to the store, answers the loops, and wakes dispatchers ([`wakeups`]) and requests at
 //! the status server ([`commits`]).
 

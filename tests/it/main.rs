@@ -16,6 +16,7 @@ mod demo;
 mod dialects;
 mod documents;
 mod following;
+mod fuzz;
 mod grace;
 mod intake;
 mod mfa;

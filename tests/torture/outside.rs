@@ -7,6 +7,7 @@ use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -101,16 +102,16 @@ impl Outside {
             // It ends when the shell does.
             let _ = input.write_all(sql.as_bytes()).await;
         });
-        let printed = tokio::spawn(async move {
-            let mut lines = 0;
+        let (count, printed) = watch::channel(0);
+        let reading = tokio::spawn(async move {
             while let Ok(Some(_)) = output.next_line().await {
-                lines += 1;
+                count.send_modify(|count| *count += 1);
             }
-            lines
         });
         Flood {
             child: self.child,
             printed,
+            reading,
         }
     }
 
@@ -133,7 +134,8 @@ impl Outside {
 /// A shell that works off its statements.
 pub(crate) struct Flood {
     child: Child,
-    printed: JoinHandle<usize>,
+    printed: watch::Receiver<usize>,
+    reading: JoinHandle<()>,
 }
 
 impl Flood {
@@ -141,11 +143,21 @@ impl Flood {
         self.child.id().context("sqlite3 has ended")
     }
 
+    /// Waits until it has printed something.
+    pub(crate) async fn begun(&mut self) -> anyhow::Result<()> {
+        let begun = timeout(PATIENCE, self.printed.wait_for(|lines| *lines > 0)).await;
+        begun
+            .context("sqlite3 does not begin")?
+            .context("sqlite3 has ended")?;
+        Ok(())
+    }
+
     /// Kills it; answers how many lines it had printed until then.
     pub(crate) async fn kill(mut self) -> anyhow::Result<usize> {
         self.child.start_kill()?;
         self.child.wait().await?;
-        Ok(self.printed.await?)
+        self.reading.await?;
+        Ok(*self.printed.borrow())
     }
 }
 

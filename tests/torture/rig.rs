@@ -188,12 +188,7 @@ headers = {{ "{START}" = "{}" }}
     /// The faults are over: everything ends and everything is delivered, and nothing was wrong.
     pub(crate) async fn finish(&mut self, daemon: Daemon) -> anyhow::Result<Figures> {
         self.fakes.be_kind();
-        let caught_up = until(
-            "everything has ended and is delivered",
-            PATIENCE,
-            async || Ok(tables::number(&self.database, UNFINISHED).await? == 0),
-        );
-        caught_up.await?;
+        self.catch_up().await?;
         daemon.stop().await?;
         let (seen, tables) = (self.ground.seen(), self.tables().await?);
         Self::judge(&oracle::finally(&seen, &tables))?;
@@ -206,6 +201,24 @@ headers = {{ "{START}" = "{}" }}
             sends: seen.posts.len(),
             more: Vec::new(),
         })
+    }
+
+    /// Waits until everything has ended and is delivered, as long as there is less and less to do.
+    async fn catch_up(&self) -> anyhow::Result<()> {
+        let mut left = i64::MAX;
+        while left > 0 {
+            let before = left;
+            until(
+                "something more has ended or is delivered",
+                PATIENCE,
+                async || {
+                    left = tables::number(&self.database, UNFINISHED).await?;
+                    Ok(left < before)
+                },
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn judge(complaints: &[String]) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use crate::course::Course;
 use crate::ground::{Poll, Post, Seen};
 use crate::oracle;
 use crate::tables::{Event, Tables, Transition};
+use crate::tracer::{self, Hit};
 
 type Breaking = (&'static str, fn(&mut Seen, &mut Tables));
 
@@ -108,7 +109,43 @@ pub(crate) fn run() -> usize {
             "not found: {words}: {complaints:#?}"
         );
     }
+    faults_are_distinguished();
     BROKEN.len()
+}
+
+/// A strace log up to a fault, what the fault has hit, and how many writes came after it.
+const TRACES: [(&str, Hit, usize); 4] = [
+    (
+        "7  pwrite64(3</a/jobs.db-wal>, \"\", 24, 0) = 24\n7  fsync(3</a/jobs.db-wal>) = -1 EIO (INJECTED)\n",
+        Hit::Commit,
+        0,
+    ),
+    (
+        "7  fsync(3</a/jobs.db-wal> <unfinished ...>\n8  fsync(4</a/jobs.db>) = 0\n\
+         7  <... fsync resumed>) = -1 EIO (INJECTED)\n7  pwrite64(3</a/jobs.db-wal>, \"\", 24, 0) = 24\n",
+        Hit::Commit,
+        1,
+    ),
+    (
+        "7  fsync(3</a/jobs.db-wal>) = 0\n7  fsync(3</a/jobs.db-wal>) = -1 EIO (INJECTED)\n",
+        Hit::Checkpoint,
+        0,
+    ),
+    (
+        "7  pwrite64(5</var/tmp/x>(deleted), \"\", 4, 0) = -1 EIO (INJECTED)\n",
+        Hit::Other,
+        0,
+    ),
+];
+
+fn faults_are_distinguished() {
+    for (log, hit, writes) in TRACES {
+        assert_eq!(tracer::first_fault(log), Some((hit, writes)), "{log}");
+    }
+    assert_eq!(
+        tracer::first_fault("7  fsync(3</a/jobs.db-wal>) = 0\n"),
+        None
+    );
 }
 
 trait Stages {

@@ -89,13 +89,9 @@ pub(crate) enum Hit {
 
 /// What the first fault in the log has hit, and how many writes of the write-ahead log came after it; `None` while there
 /// is no fault.
-pub(crate) fn first_fault(log: &Path) -> anyhow::Result<Option<(Hit, usize)>> {
-    // strace makes it when it begins.
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let Some(at) = lines.iter().position(|line| line.contains(MARK)) else {
-        return Ok(None);
-    };
+pub(crate) fn first_fault(log: &str) -> Option<(Hit, usize)> {
+    let lines: Vec<&str> = log.lines().collect();
+    let at = lines.iter().position(|line| line.contains(MARK))?;
     let thread = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
     let mine = thread(lines[at]);
     // The calls of this thread up to the fault, the latest first; one that was interrupted by others is in two lines, of which the
@@ -119,5 +115,5 @@ pub(crate) fn first_fault(log: &Path) -> anyhow::Result<Option<(Hit, usize)>> {
     let writes = lines[at + 1..]
         .iter()
         .filter(|line| line.contains("pwrite64(") && line.contains("-wal>"));
-    Ok(Some((hit, writes.count())))
+    Some((hit, writes.count()))
 }

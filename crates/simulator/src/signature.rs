@@ -68,3 +68,70 @@ pub(super) fn verify(
         Err(SignatureError::Mismatch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    const NOW: UnixMillis = UnixMillis(1_795_359_845_000);
+    const SECONDS: i64 = 1_795_359_845;
+
+    fn signed(id: &str, seconds: i64, body: &[u8]) -> String {
+        let key = key_of(SECRET).unwrap();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
+        mac.update(format!("{id}.{seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    }
+
+    fn headers(id: &[u8], timestamp: &[u8], signature: &[u8]) -> HeaderMap {
+        let values = [
+            ("webhook-id", id),
+            ("webhook-timestamp", timestamp),
+            ("webhook-signature", signature),
+        ];
+        let values = values.map(|(name, value)| Some((name, HeaderValue::from_bytes(value).ok()?)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in values.into_iter().flatten() {
+            headers.insert(name, value);
+        }
+        headers
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_refused_without_the_key(
+            id in proptest::collection::vec(any::<u8>(), 0..40),
+            timestamp in prop_oneof![Just(SECONDS.to_string()), "[0-9+-]{0,25}", ".{0,20}"],
+            signature in prop_oneof!["(v1,[A-Za-z0-9+/=]{0,50} ?){0,6}", ".{0,60}"],
+            secret in prop_oneof![Just(SECRET.to_owned()), ".{0,40}"],
+        ) {
+            let headers = headers(&id, timestamp.as_bytes(), signature.as_bytes());
+            let verified = verify(&secret, &headers, b"{}", NOW);
+            prop_assert!(verified.is_err());
+        }
+
+        #[test]
+        fn a_valid_signature_counts_among_others_and_for_these_bytes_and_this_time_only(
+            id in "[a-z0-9_]{1,40}",
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            others in proptest::collection::vec("(v1|v1a|v2),[A-Za-z0-9+/=]{0,50}", 0..4),
+            at in any::<prop::sample::Index>(),
+            off in -400..400_i64,
+        ) {
+            let seconds = SECONDS + off;
+            let mut signatures = others;
+            signatures.insert(at.index(signatures.len() + 1), signed(&id, seconds, &body));
+            let headers = headers(id.as_bytes(), seconds.to_string().as_bytes(), signatures.join(" ").as_bytes());
+            let expected = if off.unsigned_abs() <= TOLERANCE { Ok(()) } else { Err(SignatureError::Timestamp) };
+            prop_assert_eq!(verify(SECRET, &headers, &body, NOW), expected);
+            let mut other = body;
+            other.push(b'x');
+            prop_assert!(verify(SECRET, &headers, &other, NOW).is_err());
+        }
+    }
+}

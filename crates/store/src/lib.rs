@@ -3,7 +3,7 @@
 //!
 //! Each module here declares the verbs of its subject as a trait, with what they take and return; the file of the same name
 //! under [`sqlite`] implements them. What only a SQLite file has (locks, backups, versions of the schema) is a method of
-//! [`sqlite::Store`] alone. A conformance suite (`tests/it/store/`) runs every verb.
+//! [`sqlite::Store`] alone. With the feature `testing` there is a store in memory too, and what tests of both need.
 
 mod attempts;
 mod commit;
@@ -56,7 +56,7 @@ pub use jobtrackd_core::shortage::Shortage;
 pub use list::Lists;
 #[cfg(any(test, feature = "testing"))]
 pub use outsider::{JobUpdate, Outsider};
-pub use prune::{Prunable, Prune, Pruned, Retention};
+pub use prune::{EndPlace, Prunable, Prune, Pruned, Retention};
 pub use replay::{Replay, ReplayFilter, ReplayPage, Replays};
 pub use sqlite::Store;
 pub use timeline::{TimelineEntry, TimelineItem, TimelineKey, TimelinePage, Timelines};

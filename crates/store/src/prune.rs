@@ -43,6 +43,9 @@ pub struct Pruned {
     pub took: Duration,
 }
 
+/// The place of a job in the order of ends: when it ended, and the number of its row.
+pub type EndPlace = (UnixMillis, i64);
+
 /// Deletes what has reached its age: found by readers, deleted in small transactions.
 pub trait Retention {
     /// A page of jobs that ended before this moment, of which this part is not deleted yet and no delivery is pending, in the
@@ -54,8 +57,8 @@ pub trait Retention {
         &self,
         stage: Stage,
         before: UnixMillis,
-        after: Option<(UnixMillis, i64)>,
-    ) -> impl Future<Output = Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)>> + Send;
+        after: Option<EndPlace>,
+    ) -> impl Future<Output = Result<(Vec<Prunable>, Option<EndPlace>)>> + Send;
 
     /// Deletes these parts, up to the number of rows. Whether they may be deleted is checked again in the same transaction.
     ///

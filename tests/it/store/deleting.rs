@@ -4,7 +4,58 @@ use jobtrackd::core::delivery::AfterAttempt;
 use jobtrackd::store::Jobs as _;
 
 use super::bench::Bench;
-use super::fixtures::body;
+use super::fixtures::{body, t};
+
+const TABLES: [&str; 6] = [
+    "jobs",
+    "steps",
+    "transitions",
+    "events",
+    "deliveries",
+    "attempts",
+];
+
+async fn refused(bench: &mut Bench) {
+    let mut before = Vec::new();
+    for table in TABLES {
+        before.push(bench.outsider.rows(&format!("SELECT * FROM {table}")).await);
+    }
+    let said = bench.outsider.run("DELETE FROM jobs WHERE id = '1'").await;
+    assert!(
+        said.as_ref()
+            .is_err_and(|said| said.starts_with("only a job that has ended and whose events are")),
+        "{said:?}"
+    );
+    for (table, before) in TABLES.iter().zip(before) {
+        let after = bench.outsider.rows(&format!("SELECT * FROM {table}")).await;
+        assert_eq!(after, before, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_goes_only_when_nothing_of_it_is_left_to_do() {
+    let mut bench = Bench::with_jobs(&["1"]).await;
+    refused(&mut bench).await;
+    bench
+        .sees("1", &body(&[("a", "in-progress")]), &["w", "v"])
+        .await;
+    refused(&mut bench).await;
+    bench
+        .sees("1", &body(&[("a", "success")]), &["w", "v"])
+        .await;
+    refused(&mut bench).await;
+    for _ in 0..3 {
+        let head = bench.heads("w").await.remove(0);
+        bench.attempts("w", &head, AfterAttempt::Retry(t(60))).await;
+        refused(&mut bench).await;
+        let head = bench.heads("w").await.remove(0);
+        bench.attempts("w", &head, AfterAttempt::Exhausted).await;
+    }
+    refused(&mut bench).await;
+    let head = bench.heads("v").await.remove(0);
+    bench.attempts("v", &head, AfterAttempt::Disabled).await;
+    refused(&mut bench).await;
+}
 
 #[tokio::test]
 async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {

@@ -1,5 +1,5 @@
-//! Conformance of the store's verbs: what every backend has to do, shown through [`bench::Bench`], and what only SQLite
-//! promises to the programs that share its file.
+//! What only SQLite promises to the programs that share its file: its schema, its rows, its files. What every store has to do is
+//! in `crates/store/src/conformance`.
 
 mod apart;
 mod attempts;
@@ -25,6 +25,5 @@ mod steering;
 mod timeline;
 mod updates;
 mod users;
-mod watching;
 
 use jobtrackd::store::conformance::fixtures;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::job::JobState;
-use jobtrackd::store::{Committed, TimelineItem, Timelines as _};
+use jobtrackd::store::Committed;
 
 use super::bench::Bench;
 use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
@@ -115,35 +115,4 @@ async fn a_thousand_jobs_are_recorded_in_one_batch() {
     assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(bench.heads("w").await.len(), 1000);
     assert_eq!(bench.outsider.count("events").await, 1667);
-}
-
-#[tokio::test]
-async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte() {
-    let bench = Bench::with_jobs(&["big", "odd"]).await;
-    let big = format!(
-        "{{\"filler\":\"{}\",\"steps\":[{{\"title\":\"a\",\"status\":\"success\"}}]}}",
-        "it's \\\"ü\u{1f389}\\n".repeat(1 << 17)
-    );
-    assert!(big.len() > 1 << 20);
-    bench.sees("big", &big, &["w"]).await;
-    let detail = bench.detail("big").await;
-    assert!(detail.resource.as_deref() == Some(big.as_str()));
-    let delivered = bench.bodies("big").await;
-    let head = bench.heads("w").await.remove(0);
-    assert!(bench.body_to_send("w", &head).await == Some(delivered[0].clone().into_bytes()));
-    assert!(delivered[1].contains(&big));
-
-    let result = "{ \"n\":1e400 , \"big\":12345678901234567890123, \"n\":[],\"u\":\"\\u0000\\ud83c\\udf89\" }";
-    let odd = format!(
-        "{{\"a\":1,\"a\":2,\n\t\"steps\":[{{\"title\":\"a\",\"status\":\"x\",\"result\":{result}}}]}}"
-    );
-    bench.sees("odd", &odd, &[]).await;
-    let detail = bench.detail("odd").await;
-    assert_eq!(detail.resource.as_deref(), Some(odd.as_str()));
-    let page = bench.store.timeline(&id("odd"), None, 1).await.unwrap();
-    let TimelineItem::Transition(transition) = &page.unwrap().entries[0].item else {
-        panic!("a step came first");
-    };
-    assert_eq!(transition.result.as_deref(), Some(result));
-    assert_eq!(detail.summary.steps[0].result.as_deref(), Some(result));
 }

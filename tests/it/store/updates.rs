@@ -1,7 +1,49 @@
 //! What may become of a row by UPDATE, and what may not.
 
+use jobtrackd::store::Intake as _;
+
 use super::bench::Bench;
 use super::fixtures::{body, expired, with_deliveries};
+
+#[tokio::test]
+async fn requests_and_times_are_changes_and_nothing_else_is() {
+    let mut bench = Bench::with_jobs(&["1", "2"]).await;
+    let mut seen = bench.store.newest_change().await.unwrap();
+    for set in [
+        "cancel_requested = 1",
+        "poll_requested = 1",
+        "priority = 5",
+        "not_before = 1795359845007",
+        "not_before = NULL",
+        "deadline_at = 1795359845009",
+        "deadline_at = NULL",
+        "url = '/a'",
+        "webhook = 'billing'",
+        "priority = 6, not_before = 1795359845008, deadline_at = 1795359845009",
+    ] {
+        let script = format!("UPDATE jobs SET {set} WHERE id = '2'");
+        bench.outsider.run(&script).await.unwrap();
+        let changes = bench.store.changes(seen, 10).await.unwrap();
+        let ids: Vec<_> = changes
+            .iter()
+            .map(|change| change.job.as_ref().unwrap().id.as_str())
+            .collect();
+        assert!(
+            !ids.is_empty() && ids.iter().all(|id| *id == "2"),
+            "{set}: {ids:?}"
+        );
+        seen = bench.store.newest_change().await.unwrap();
+    }
+    for set in [
+        "priority = priority, not_before = not_before, deadline_at = deadline_at, url = url",
+        "polls = 5, next_poll_at = 7",
+        "poll_requested = 0",
+    ] {
+        let script = format!("UPDATE jobs SET {set}");
+        bench.outsider.run(&script).await.unwrap();
+        assert_eq!(bench.store.newest_change().await.unwrap(), seen, "{set}");
+    }
+}
 
 #[tokio::test]
 async fn id_and_metadata_of_a_job_never_change() {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jobtrackd::clock::Clock;
+use jobtrackd::core::machines::gate;
 use jobtrackd::core::poll::PollOutcome;
 use jobtrackd::upstream::Auth;
 use jobtrackd::upstream::gate::{Credentials, GateState};
@@ -97,6 +99,21 @@ async fn whoever_waits_for_the_gate_wakes_at_a_change_after_the_call() {
     changed.await;
     let unchanged = tokio::time::timeout(Duration::from_secs(60), upstream.gate().changed());
     assert!(unchanged.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_under_both_limits_wakes_nobody() {
+    let mut settings = settings("http://127.0.0.1:9", Auth::None);
+    settings.requests_per_second = std::num::NonZeroU32::new(1);
+    let (upstream, clock) = (client(&settings), Clock::system());
+    let minute = Duration::from_secs(60);
+    let (changed, now) = (upstream.gate().changed(), clock.monotonic());
+    let taken = upstream.with_limits(|gate, budget| {
+        assert_eq!(gate.state(now), gate::GateState::Open);
+        [budget.try_take(now), budget.try_take(now)]
+    });
+    assert_eq!(taken, [Ok(()), Err(Duration::from_secs(1))]);
+    assert!(tokio::time::timeout(minute, changed).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

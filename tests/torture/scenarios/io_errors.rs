@@ -1,33 +1,32 @@
 //! EIO of one flush or one write of a transaction: only opening the file again shows what is on the disk. So the daemon ends
 //! without trying that commit again, and a new start goes on.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use crate::load::Load;
 use crate::rig::{Figures, Rig};
-use crate::support::waiting::{pause, until};
+use crate::support::waiting::{PATIENCE, pause, until};
 use crate::tracer::{self, Hit, Tracer};
 
-/// The first call of a thread that fails is one of so many.
-const CALLS: usize = 40;
+/// The calls that fail, and of how many calls of a thread it is the first.
+const CALLS: [(&str, usize); 2] = [("fsync", 8), ("pwrite64", 40)];
 /// How long it goes on after EIO of a checkpoint, which SQLite keeps to itself, in milliseconds.
 const CHECKPOINT_MS: u64 = 300;
-/// How soon a fault comes, and how soon the daemon has to end then.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How soon the daemon has to end.
+const END: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures> {
     rig.migrate().await?;
     // Nothing is posted to the status server, which has a connection of its own: all that the daemon writes is its writer's.
-    let load = Load::start(&rig.ground, rig.database(), 20, "e");
+    let load = Load::start(&rig.ground, rig.database(), 50, "e");
     let (mut commits, mut checkpoints) = (0, 0);
     for round in 0..rounds {
-        let call = ["fsync", "pwrite64"][round % 2];
-        let fault = [format!(
-            "inject={call}:error=EIO:when={}",
-            1 + rig.random.usize(..CALLS)
-        )];
+        let (call, calls) = CALLS[round % CALLS.len()];
+        let when = 1 + rig.random.usize(..calls);
+        let fault = [format!("inject={call}:error=EIO:when={when}")];
         let log = rig.path(&format!("strace-{round}.log"));
         // Every fourth round from the very beginning, the others at work.
         let (mut daemon, tracer) = if round % 4 == 3 {
@@ -40,7 +39,7 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
         };
         let mut hit = Hit::Other;
         let seen = until("a fault", PATIENCE, async || {
-            let fault = tracer::first_fault(&log)?;
+            let fault = tracer::first_fault(&read(&log));
             hit = fault.map_or(hit, |(hit, _)| hit);
             Ok(fault.is_some())
         });
@@ -50,14 +49,14 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
             daemon.kill().await?;
             checkpoints += 1;
         } else {
-            let ended = daemon.ended(PATIENCE).await;
+            let ended = daemon.ended(END).await;
             let status = ended.with_context(|| format!("after EIO of {call} ({hit:?})"))?;
             ensure!(
                 status.code() == Some(1),
                 "after EIO of {call} it ended with {status}:\n{}",
                 daemon.text()
             );
-            let writes = tracer::first_fault(&log)?.map_or(0, |(_, writes)| writes);
+            let writes = tracer::first_fault(&read(&log)).map_or(0, |(_, writes)| writes);
             ensure!(
                 writes == 0,
                 "{writes} writes to the log after EIO of {call}"
@@ -74,4 +73,9 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
         .await?
         .with("starts ended by EIO", commits);
     Ok(figures.with("checkpoints with EIO", checkpoints))
+}
+
+/// What strace has written so far; it makes the file when it begins.
+fn read(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
 }

@@ -19,3 +19,5 @@ pub mod poller;
 pub mod dispatcher;
 
 pub mod batching;
+
+pub mod intake;

@@ -4,8 +4,8 @@ use jobtrackd_clock::Clock;
 use tempfile::TempDir;
 
 use crate::{
-    Attempts, Backlogs, Checks, Commits, Counting, Deliveries, Events, Expiry, Intake, Jobs,
-    Outsider, Replays, Retention, Upstreams, Users, Webhooks, memory, sqlite,
+    Attempts, Backlogs, Checks, Commits, Counting, Deliveries, Events, Expiry, Intake, Jobs, Lists,
+    Outsider, Replays, Retention, Timelines, Upstreams, Users, Watching, Webhooks, memory, sqlite,
 };
 
 /// Every verb that the suite runs.
@@ -20,10 +20,13 @@ pub trait Verbs:
     + Expiry
     + Intake
     + Jobs
+    + Lists
     + Replays
     + Retention
+    + Timelines
     + Upstreams
     + Users
+    + Watching
     + Webhooks
 {
 }
@@ -39,10 +42,13 @@ impl<T> Verbs for T where
         + Expiry
         + Intake
         + Jobs
+        + Lists
         + Replays
         + Retention
+        + Timelines
         + Upstreams
         + Users
+        + Watching
         + Webhooks
 {
 }

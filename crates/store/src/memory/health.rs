@@ -9,8 +9,7 @@ use crate::{Checks, JobsHealth, Result};
 impl Checks for Store {
     async fn jobs_health(&self, due_before: UnixMillis, errors: u32) -> Result<JobsHealth> {
         self.read(|tables| {
-            let jobs = tables.numbered.iter();
-            let jobs = jobs.filter_map(|(_, id)| tables.jobs.get(id));
+            let jobs = tables.jobs_by_number();
             let unfinished: Vec<&Job> = jobs.filter(|job| !job.has_ended()).collect();
             let failed = |job: &&Job| job.row.progress.consecutive_errors >= errors;
             let failing = unfinished.iter().copied().filter(failed);

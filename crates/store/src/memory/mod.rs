@@ -14,6 +14,7 @@ mod health;
 mod intake;
 mod jobs;
 mod lanes;
+mod list;
 mod outsider;
 mod prune;
 mod replay;
@@ -21,10 +22,15 @@ mod rows;
 mod store;
 mod table;
 mod tables;
+mod timeline;
 mod undelivered;
 mod upstreams;
 mod users;
+mod watch;
 mod webhooks;
+
+#[cfg(test)]
+mod tests;
 
 pub use intake::Watcher;
 pub use store::{Fault, Store};

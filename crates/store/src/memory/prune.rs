@@ -10,7 +10,7 @@ use jobtrackd_core::time::UnixMillis;
 use super::rows::{Delivery, DeliveryKey, Job};
 use super::store::Store;
 use super::tables::Tables;
-use crate::{Prunable, Prune, Pruned, Result, Retention};
+use crate::{EndPlace, Prunable, Prune, Pruned, Result, Retention};
 
 /// Jobs that one search goes through.
 const SEARCHED: usize = 1000;
@@ -23,8 +23,8 @@ impl Retention for Store {
         &self,
         stage: Stage,
         before: UnixMillis,
-        after: Option<(UnixMillis, i64)>,
-    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)> {
+        after: Option<EndPlace>,
+    ) -> Result<(Vec<Prunable>, Option<EndPlace>)> {
         self.read(|tables| {
             let mut old: Vec<(UnixMillis, i64, &Job)> = Vec::new();
             for job in tables.jobs.values() {

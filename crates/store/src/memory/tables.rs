@@ -190,6 +190,11 @@ impl Tables {
         Ok(true)
     }
 
+    /// All jobs in the order of their rows.
+    pub(super) fn jobs_by_number(&self) -> impl DoubleEndedIterator<Item = &Job> {
+        self.numbered.values().filter_map(|id| self.jobs.get(id))
+    }
+
     pub(super) fn step_keys(&self, job: &JobId) -> Vec<(JobId, String, u32)> {
         let of_job = self.steps.range((job.clone(), String::new(), 0)..);
         let of_job = of_job.take_while(|(key, _)| key.0 == *job);
@@ -296,7 +301,11 @@ impl Tables {
         &'a self,
         webhook: &'a WebhookName,
     ) -> impl Iterator<Item = &'a Delivery> {
-        let keys = self.waiting.keys().filter(move |key| key.0 == *webhook);
+        // No id comes before this one.
+        let first = JobId::parse("-").ok().map(|job| (webhook.clone(), job, 0));
+        let waiting = first.map(|first| self.waiting.range(first..));
+        let keys = waiting.into_iter().flatten().map(|(key, ())| key);
+        let keys = keys.take_while(move |key| key.0 == *webhook);
         keys.filter_map(|key| self.deliveries.get(key))
     }
 

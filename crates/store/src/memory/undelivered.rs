@@ -62,7 +62,7 @@ impl Backlogs for Store {
             let mut jobs = tables.hand_over(to, &page, now)?;
             let mut is_last = page.len() < PAGE;
             if is_last {
-                let others = tables.jobs.values().filter(|job| job.is_for(from));
+                let others = tables.jobs_by_number().filter(|job| job.is_for(from));
                 let others: Vec<JobId> = others.take(PAGE).map(|job| job.row.id.clone()).collect();
                 let renamed = tables.rename_jobs(from, to, &others)?;
                 is_last = renamed < PAGE as u64;

@@ -26,7 +26,7 @@ impl Upstreams for Store {
                 tables.upstreams.put(origin.clone(), UnixMillis(0));
             }
             tables.numbers.resumes += 1;
-            let unfinished = tables.jobs.values().filter(|job| !job.has_ended());
+            let unfinished = tables.jobs_by_number().filter(|job| !job.has_ended());
             let throttled = unfinished.filter(|job| {
                 let progress = &job.row.progress;
                 let error = progress.last_error.as_deref().unwrap_or_default();

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::rows::Reading;
 use super::store::{Store, execute, fetch_all, query};
-use crate::{Prunable, Prune, Pruned, Result, Retention};
+use crate::{EndPlace, Prunable, Prune, Pruned, Result, Retention};
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
@@ -87,8 +87,8 @@ impl Retention for Store {
         &self,
         stage: Stage,
         before: UnixMillis,
-        after: Option<(UnixMillis, i64)>,
-    ) -> Result<(Vec<Prunable>, Option<(UnixMillis, i64)>)> {
+        after: Option<EndPlace>,
+    ) -> Result<(Vec<Prunable>, Option<EndPlace>)> {
         let (at, row) = after.map_or((i64::MIN, i64::MIN), |(at, row)| (at.0, row));
         let query = query!(PRUNABLE, marked_before(stage), before.0, at, row, SEARCHED);
         let rows = self.rows(query).await?;

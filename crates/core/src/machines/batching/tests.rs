@@ -288,3 +288,21 @@ fn what_was_noticed_is_forgotten_with_the_next_transaction_and_pauses_of_two_api
         Some(("b".to_owned(), UnixMillis(3)))
     );
 }
+
+#[test]
+fn a_transaction_holds_a_thousand_changes_and_the_others_follow_in_order() {
+    let mut batching = Batching::<()>::default();
+    for number in 0..2500 {
+        let id = job(&number.to_string());
+        batching.push(Change::PollRequestsTaken(vec![id]));
+    }
+    let (mut sizes, mut ids) = (Vec::new(), Vec::new());
+    while let Some(batch) = batching.start(at(0)) {
+        sizes.push(batch.changes());
+        ids.extend(batch.poll_requests_taken.clone());
+        batching.committed(&Committed::default());
+    }
+    assert_eq!(sizes, [1000, 1000, 500]);
+    let expected = (0..2500).map(|number| job(&number.to_string()));
+    assert!(ids.into_iter().eq(expected));
+}

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
+use crate::cadence::Progress;
 use crate::dialect::Basiq;
+use crate::event::Subscriptions;
 use crate::poll::{Trouble, TroubleClass};
-use crate::time::Monotonic;
-use crate::time::Stability;
+use crate::time::{Monotonic, Stability, UnixMillis};
 
 use super::*;
 

@@ -4,13 +4,14 @@ use std::fmt::Debug;
 
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::JobState;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
 use strum::IntoEnumIterator as _;
 
 use super::super::Verbs;
 use super::{JOBS, T0, WEBHOOKS, id};
-use crate::{Counts, DeliveryFilter, EventFilter, ReplayFilter, UserFilter};
+use crate::{Counts, DeliveryFilter, EventFilter, JobFilter, ReplayFilter, UserFilter};
 
 /// The answers, each with its question.
 pub(super) async fn all(store: &impl Verbs, now: UnixMillis) -> Vec<String> {
@@ -43,6 +44,7 @@ async fn of_jobs(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
         answers.note(("challenge", name), store.challenge(&job).await);
         answers.note(("detail", name), store.detail(&job).await);
     }
+    of_lists(store, now, answers).await;
     answers.note("active", store.active_jobs(i64::MIN, 2).await);
     answers.note("active after 1", store.active_jobs(1, 9).await);
     answers.note("changes", store.changes(0, 100).await);
@@ -66,6 +68,51 @@ async fn of_jobs(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
         let found = store.prunable(stage, now, Some((T0, 2))).await;
         answers.note(("prunable later", stage), found);
     }
+}
+
+async fn of_lists(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
+    for (state, webhook, text, limit) in [
+        (None, None, None, 2),
+        (Some(JobState::InProgress), None, None, 100),
+        (None, Some("w"), None, 100),
+        (None, None, Some("REFUSED"), 100),
+        (None, None, Some("7"), 100),
+        (None, None, Some("odd"), 1),
+    ] {
+        let filter = JobFilter {
+            state,
+            webhook: webhook.map(str::to_owned),
+            text: text.map(str::to_owned),
+            limit,
+            ..JobFilter::default()
+        };
+        let page = store.list(&filter).await;
+        answers.note(&filter, page);
+        answers.note("search end", store.search_end(&filter).await);
+    }
+    let filter = JobFilter {
+        since: Some(T0),
+        until: Some(now),
+        after: Some((now, id("2"))),
+        limit: 100,
+        ..JobFilter::default()
+    };
+    answers.note(&filter, store.list(&filter).await);
+    answers.note("newest ids", store.newest_ids(2).await);
+    let mut after = None;
+    for _ in 0..3 {
+        let page = store.timeline(&id("1"), after.as_ref(), 7).await.unwrap();
+        let last = page.as_ref().and_then(|page| page.entries.last());
+        let last = last.map(|entry| entry.key.clone());
+        answers.note(("timeline", &after), page);
+        after = last;
+    }
+    answers.note("overview", store.overview(T0).await);
+    for limit in [1, 10] {
+        let changed = store.recently_changed(T0, limit).await;
+        answers.note(("recently changed", limit), changed);
+    }
+    answers.note("progress", store.progress(&JOBS.map(id)).await);
 }
 
 async fn of_webhook(

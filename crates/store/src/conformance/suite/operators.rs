@@ -170,7 +170,7 @@ pub(super) async fn a_replay_sends_again_in_the_order_of_the_events<B: Backend>(
     let cursors: Vec<i64> = page.deliveries.iter().map(|each| each.cursor).collect();
     assert!(cursors.is_sorted());
     let unfinished = store.unfinished_replays().await.unwrap();
-    assert_eq!(unfinished, [replay.clone()]);
+    assert_eq!(unfinished, std::slice::from_ref(&replay));
     let done = store.replay(&replay, &page).await.unwrap().unwrap();
     assert_eq!(done.deliveries, 6);
     let again = store.replay(&replay, &page).await.unwrap();
@@ -183,6 +183,26 @@ pub(super) async fn a_replay_sends_again_in_the_order_of_the_events<B: Backend>(
     assert!(latest < Some(bench.clock.now()), "none is in the future");
     let lane = bench.lane("w", "1").await;
     assert_eq!(lane, ["1 pending", "2 pending", "3 pending"]);
+}
+
+pub(super) async fn an_event_that_comes_back_before_others_goes_first_alone<B: Backend>() {
+    let bench = two_lanes::<B>().await;
+    let first = bench.heads("w").await.remove(0);
+    bench.attempts("w", &first, AfterAttempt::Delivered).await;
+    assert_eq!(bench.heads("w").await.len(), 2);
+    let filter = ReplayFilter {
+        event: Some(first.event_id.clone()),
+        limit: 100,
+        ..ReplayFilter::default()
+    };
+    let replay = bench.store().begin_replay(&filter).await.unwrap();
+    let page = bench.store().replayable(&filter, 0).await.unwrap();
+    let done = bench.store().replay(&replay, &page).await.unwrap();
+    assert_eq!(done.unwrap().deliveries, 1);
+    let heads = bench.heads("w").await;
+    let mut labels = bench.labels("w", &heads).await;
+    labels.sort();
+    assert_eq!(labels, ["1 1", "2 1"]);
 }
 
 pub(super) async fn a_replay_leaves_disabled_webhooks_alone<B: Backend>() {

@@ -8,7 +8,7 @@ use jobtrackd_core::job::JobState;
 
 use super::super::fixtures::{T0, body, expired, id, seen, with_deliveries};
 use super::super::{Backend, Bench};
-use crate::{Committed, Events as _, StoreError};
+use crate::{Committed, Events as _, StoreError, TimelineItem, Timelines as _};
 
 pub(super) async fn a_batch_that_cannot_be_recorded_whole_is_not_recorded_at_all<B: Backend>() {
     let bench = Bench::<B>::with_jobs(&["1", "2"]).await;
@@ -135,4 +135,34 @@ pub(super) async fn the_resource_stays_when_the_tracker_ends_the_job<B: Backend>
     );
     let delivered = &bench.bodies("1").await[1];
     assert!(delivered.contains(&format!("\"job\":{text}")));
+}
+
+pub(super) async fn a_resource_of_a_megabyte_and_strange_json_are_kept_to_the_byte<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["big", "odd"]).await;
+    let big = format!(
+        "{{\"filler\":\"{}\",\"steps\":[{{\"title\":\"a\",\"status\":\"success\"}}]}}",
+        "it's \\\"ü\u{1f389}\\n".repeat(1 << 17)
+    );
+    assert!(big.len() > 1 << 20);
+    bench.sees("big", &big, &["w"]).await;
+    let detail = bench.detail("big").await;
+    assert!(detail.resource.as_deref() == Some(big.as_str()));
+    let delivered = bench.bodies("big").await;
+    let head = bench.heads("w").await.remove(0);
+    assert!(bench.body_to_send("w", &head).await == Some(delivered[0].clone().into_bytes()));
+    assert!(delivered[1].contains(&big));
+
+    let result = "{ \"n\":1e400 , \"big\":12345678901234567890123, \"n\":[],\"u\":\"\\u0000\\ud83c\\udf89\" }";
+    let odd = format!(
+        "{{\"a\":1,\"a\":2,\n\t\"steps\":[{{\"title\":\"a\",\"status\":\"x\",\"result\":{result}}}]}}"
+    );
+    bench.sees("odd", &odd, &[]).await;
+    let detail = bench.detail("odd").await;
+    assert_eq!(detail.resource.as_deref(), Some(odd.as_str()));
+    let page = bench.store().timeline(&id("odd"), None, 1).await.unwrap();
+    let TimelineItem::Transition(transition) = &page.unwrap().entries[0].item else {
+        panic!("a step came first");
+    };
+    assert_eq!(transition.result.as_deref(), Some(result));
+    assert_eq!(detail.summary.steps[0].result.as_deref(), Some(result));
 }

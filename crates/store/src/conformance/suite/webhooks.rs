@@ -101,7 +101,7 @@ pub(super) async fn what_expires_is_found_apart_and_is_probed_only_while_it_is_o
         let found = bench.store().deliveries_to_probe(&w(), now, 9).await;
         ids(found.unwrap())
     };
-    assert_eq!(expiring(T0).await, [head.clone()]);
+    assert_eq!(expiring(T0).await, std::slice::from_ref(&head));
     assert_eq!(to_probe(UnixMillis(0)).await, [head], "due or not");
     assert!(expiring(t(60)).await.is_empty());
     assert!(to_probe(t(60)).await.is_empty());
@@ -275,7 +275,7 @@ pub(super) async fn the_latest_attempts_come_first_and_tests_are_among_them<B: B
     assert_eq!(latest[0], test);
     assert_eq!(latest[1].event_id, head.event_id);
     let one = bench.store().latest_attempts(&w(), 1).await.unwrap();
-    assert_eq!(one, [test.clone()]);
+    assert_eq!(one, std::slice::from_ref(&test));
     let again = bench.store().record_test(&test).await;
     assert!(again.is_err(), "attempts are recorded once");
     let delivery = &bench.detail("1").await.deliveries[0];

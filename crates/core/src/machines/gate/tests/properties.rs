@@ -167,13 +167,14 @@ proptest! {
     #[test]
     fn a_poll_that_began_before_a_pause_does_not_end_it(
         steps in prop::collection::vec(step(), 0..40),
+        asked in prop::option::of(Just(60)),
         decided in signal().prop_filter("throttles", |signal| !matches!(signal, Signal::Throttled { .. })),
     ) {
         let mut run = Run::of(&steps);
         run.wait_until_open();
         let bench = &mut run.bench;
         let before = bench.begin();
-        bench.both(&throttled(Some(60)));
+        bench.both(&throttled(asked));
         let pause = bench.gate.pause(bench.now);
         bench.note(before, "c", &decided);
         prop_assert_eq!(bench.gate.pause(bench.now), pause);
