@@ -8,7 +8,7 @@ use super::effects::unix;
 use super::{Event, Violation, World};
 use crate::plan::Deed;
 use crate::plan::{Crash, DiskFault, Fault, JobPlan, ReceiverFault, Settings};
-use crate::process::Told;
+use crate::process::Message;
 use crate::time::{MS, SECOND, true_wall};
 
 impl World<'_> {
@@ -30,8 +30,7 @@ impl World<'_> {
             .note(self.now, format_args!("insert {}: {inserted:?}", plan.id));
         match inserted {
             Ok(true) => {
-                self.oracle
-                    .inserted(&self.database, number, plan, at, self.now)?;
+                self.oracle.inserted(number, plan, self.now)?;
                 self.after_commit()
             }
             Ok(false) => Ok(()),
@@ -89,7 +88,7 @@ impl World<'_> {
     pub(super) fn reload_now(&mut self, settings: Box<Settings>) -> Result<(), Violation> {
         self.settings = (*settings).clone();
         self.oracle.reloaded(&self.settings, self.now);
-        self.tell(Told::Reload(settings))
+        self.hand(Message::Reload(settings))
     }
 
     fn operate(&mut self, deed: &Deed) -> Result<(), StoreError> {
