@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
-use jobtrackd_core::time::UnixMillis;
 use jobtrackd_store::{JobDetail, StoreError};
 
 use crate::database::Database;
@@ -19,6 +18,7 @@ use crate::fakes::receiver::Receivers;
 use crate::plan::{DiskFault, Fault, JobPlan, Plan, Settings};
 use crate::time::{MINUTE, Time};
 use crate::world::Violation;
+pub(crate) use polls::Start;
 use polls::{Expected, InFlight};
 use posts::Lane;
 
@@ -28,7 +28,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) api: &'a Api,
     pub(crate) receivers: &'a Receivers,
     pub(crate) settings: &'a Settings,
-    pub(crate) now: Time,
 }
 
 /// A row that was inserted; one that is inserted again is another.
@@ -36,7 +35,6 @@ struct Row {
     /// The number of the job in the plan.
     number: usize,
     inserted: Time,
-    created_at: UnixMillis,
     deleted: Option<Time>,
     cancelled: Option<Time>,
     /// As it was recorded when its end was.
@@ -106,7 +104,7 @@ impl Oracle {
             has_clock_faults: faults
                 .any(|fault| matches!(fault, Fault::ClockSet { millis, .. } if *millis != 0)),
             moves_webhooks: actions.any(|action| match &action.deed {
-                crate::plan::Deed::Reload(settings) => !settings.unconfigured.is_empty(),
+                crate::plan::Deed::Reload(settings, _) => !settings.unconfigured.is_empty(),
                 _ => false,
             }),
             rows: BTreeMap::new(),
@@ -218,23 +216,18 @@ impl Oracle {
 
     pub(crate) fn inserted(
         &mut self,
-        database: &Database,
         number: usize,
         plan: &JobPlan,
-        at: UnixMillis,
         now: Time,
     ) -> Result<(), Violation> {
         let Ok(id) = JobId::parse(&plan.id) else {
             return Err(format!("insert: {} is not an id", plan.id));
         };
-        let row = database.job(&id).map_err(broken)?;
-        let created_at = row.map_or(at, |row| row.created_at);
         self.expected.remove(&id);
         self.last_polls.remove(&id);
         self.rows.entry(id).or_default().push(Row {
             number,
             inserted: now,
-            created_at,
             deleted: None,
             cancelled: None,
             ended: None,
@@ -344,6 +337,7 @@ fn is_end(kind: &str) -> bool {
 }
 
 /// The oracle itself cannot read the tables.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn broken(error: StoreError) -> Violation {
     format!("store: {error}")
 }

@@ -82,7 +82,7 @@ pub(crate) enum Read {
 
 /// What has been done, or has happened.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum Message {
     Started {
         newest: i64,
         operators: Operators,
@@ -135,7 +135,6 @@ enum Ticket {
 
 /// The daemon.
 pub(crate) struct Process {
-    pub(crate) epoch: u64,
     started: Time,
     jumps: ClockJumps,
     draws: Draws,
@@ -164,7 +163,6 @@ impl Process {
     pub(crate) fn start(plan: &Plan, settings: &Settings, epoch: u64, at: Time) -> Self {
         let draws = Chance::new(plan.seed).of("process", epoch).draws();
         let mut process = Self {
-            epoch,
             started: at,
             jumps: ClockJumps::default(),
             draws,
@@ -208,44 +206,44 @@ impl Process {
     }
 
     /// Takes in what has happened, and does what is due.
-    pub(crate) fn take(&mut self, told: Told, now: Now) {
-        self.handle(told, now);
+    pub(crate) fn take(&mut self, message: Message, now: Now) {
+        self.handle(message, now);
         self.advance(now);
     }
 
-    fn handle(&mut self, told: Told, now: Now) {
-        match told {
-            Told::Started {
+    fn handle(&mut self, message: Message, now: Now) {
+        match message {
+            Message::Started {
                 newest,
                 operators,
                 pause,
             } => {
                 self.begin(newest, operators, pause, now);
             }
-            Told::Backlog(page) => self.adopt(page, now),
-            Told::Changes(page) => self.notice(page, now),
-            Told::Operators(operators) => self.obey(operators, now),
-            Told::Row(id, row) => self.poller_input(poller::Input::Row(id, row), now),
-            Told::RowOf(poll, row) => self.step(poll, poll::Input::Row(Ok(row)), now),
-            Told::Tracked(poll, tracked) => {
+            Message::Backlog(page) => self.adopt(page, now),
+            Message::Changes(page) => self.notice(page, now),
+            Message::Operators(operators) => self.obey(&operators, now),
+            Message::Row(id, row) => self.poller_input(poller::Input::Row(id, row), now),
+            Message::RowOf(poll, row) => self.step(poll, poll::Input::Row(Ok(row)), now),
+            Message::Tracked(poll, tracked) => {
                 self.step(poll, poll::Input::Tracked(Ok(tracked)), now);
             }
-            Told::Query(webhook, answer) => {
+            Message::Query(webhook, answer) => {
                 self.dispatch(webhook, dispatcher::Input::Answer(answer), now);
             }
-            Told::Body(webhook, delivery) => self.send(webhook, delivery, now),
-            Told::Changed => self.intake.is_dirty = true,
-            Told::Committed(committed) => self.committed(&committed, now),
-            Told::Refused(rule) => self.refused(&rule, now),
-            Told::Unwritable(writable) => self.unwritable(writable, now),
-            Told::Polled(poll, request, reply, _) => self.answered(poll, request, reply, now),
-            Told::Granted(result) => self.granted(result, now),
-            Told::Sent(webhook, job, report) => {
+            Message::Body(webhook, delivery) => self.send(webhook, delivery, now),
+            Message::Changed => self.intake.is_dirty = true,
+            Message::Committed(committed) => self.committed(&committed, now),
+            Message::Refused(rule) => self.refused(&rule, now),
+            Message::Unwritable(writable) => self.unwritable(writable, now),
+            Message::Polled(poll, request, reply, _) => self.answered(poll, request, reply, now),
+            Message::Granted(result) => self.granted(result, now),
+            Message::Sent(webhook, job, report) => {
                 self.dispatch(webhook, dispatcher::Input::Sent(job, *report), now);
             }
-            Told::Resend(poll) => self.request(poll, now),
-            Told::Reload(settings) => self.reload(*settings, now),
-            Told::Nothing => {}
+            Message::Resend(poll) => self.request(poll, now),
+            Message::Reload(settings) => self.reload(*settings, now),
+            Message::Nothing => {}
         }
     }
 

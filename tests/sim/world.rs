@@ -16,16 +16,16 @@ use crate::fakes::receiver::{Post, Receivers};
 use crate::log::Log;
 use crate::oracle::Oracle;
 use crate::plan::{Crash, DiskFault, Fault, Plan, Settings};
-use crate::process::{Out, Process, Told};
+use crate::process::{Message, Out, Process};
 use crate::time::{MS, SECOND, Time, true_wall};
 
 /// Something that is to happen.
 #[derive(Debug)]
 enum Event {
     /// The process of this epoch wants this to be done.
-    Do(u64, Out),
-    /// It is told this.
-    Tell(u64, Told),
+    Do(u64, Box<Out>),
+    /// It is handed this.
+    Hand(u64, Box<Message>),
     /// It wanted to be woken.
     Wake(u64),
     /// A process is started.
@@ -36,7 +36,7 @@ enum Event {
     Action(usize),
     /// The row of this job is inserted.
     Insert(usize),
-    /// A request for a job arrives at the API; what is to be told when.
+    /// A request for a job arrives at the API; what it gets, and when.
     AtApi(Asked),
     AtTokens(u64),
     AtReceiver(Box<Sent>),
@@ -44,6 +44,12 @@ enum Event {
     Heal,
     /// To see whether all is done.
     Check,
+}
+
+impl Event {
+    fn hand(epoch: u64, message: Message) -> Self {
+        Self::Hand(epoch, Box::new(message))
+    }
 }
 
 /// A request to the API under way.
@@ -144,6 +150,8 @@ pub(crate) struct World<'a> {
     is_healed: bool,
     /// Jobs that are deleted as soon as they may be, and inserted again.
     again: Vec<usize>,
+    /// A reload that waits for the next request to the API.
+    reload: Option<Box<Settings>>,
     oracle: Oracle,
 }
 
@@ -176,6 +184,7 @@ impl<'a> World<'a> {
             crashes: 0,
             is_healed: false,
             again: Vec::new(),
+            reload: None,
             oracle: Oracle::new(plan),
         };
         world.log.is_printed = is_printed;
@@ -225,7 +234,6 @@ impl<'a> World<'a> {
             api: &self.api,
             receivers: &self.receivers,
             settings: &self.settings,
-            now: self.now,
         };
         self.oracle.finish(&self.database, &finish)?;
         Ok(Outcome {
@@ -265,22 +273,22 @@ impl<'a> World<'a> {
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
-                        self.carry_out(out)?;
+                        self.carry_out(*out)?;
                         self.kill(crash);
                     }
-                    None => self.carry_out(out)?,
+                    None => self.carry_out(*out)?,
                 }
                 Ok(())
             }
-            Event::Tell(epoch, told) if epoch == self.epoch && self.process.is_some() => {
-                self.note_told(&told);
+            Event::Hand(epoch, message) if epoch == self.epoch && self.process.is_some() => {
+                self.note_message(&message);
                 match self.is_killed() {
                     Some(crash) if !crash.after => self.kill(crash),
                     Some(crash) => {
-                        self.tell(told)?;
+                        self.hand(*message)?;
                         self.kill(crash);
                     }
-                    None => self.tell(told)?,
+                    None => self.hand(*message)?,
                 }
                 Ok(())
             }
@@ -288,9 +296,9 @@ impl<'a> World<'a> {
                 if self.woken_at <= self.now {
                     self.woken_at = Time::MAX;
                 }
-                self.tell(Told::Nothing)
+                self.hand(Message::Nothing)
             }
-            Event::Do(..) | Event::Tell(..) | Event::Wake(_) | Event::Check => Ok(()),
+            Event::Do(..) | Event::Hand(..) | Event::Wake(_) | Event::Check => Ok(()),
             Event::Start => self.start(),
             Event::Fault(number) => {
                 self.log.note(
@@ -312,7 +320,7 @@ impl<'a> World<'a> {
             Event::Insert(job) => self.insert(job),
             Event::AtApi(asked) => self.at_api(asked),
             Event::AtTokens(epoch) => self.at_tokens(epoch),
-            Event::AtReceiver(sent) => self.at_receiver(*sent),
+            Event::AtReceiver(sent) => self.at_receiver(&sent),
             Event::Heal => {
                 self.log
                     .note(self.now, format_args!("everything is healed"));
@@ -337,37 +345,37 @@ impl<'a> World<'a> {
         }
     }
 
-    fn note_told(&mut self, told: &Told) {
-        match told {
-            Told::Query(..) | Told::Changed | Told::Nothing if !self.log.is_printed => {
+    fn note_message(&mut self, message: &Message) {
+        match message {
+            Message::Query(..) | Message::Changed | Message::Nothing if !self.log.is_printed => {
                 self.log.count(self.now);
             }
             _ => {
-                let shown = effects::told(told);
+                let shown = effects::described(message);
                 self.log.note(self.now, format_args!("  {shown}"));
             }
         }
     }
 
-    /// Tells the process something, and puts what it wants into the queue.
-    fn tell(&mut self, told: Told) -> Result<(), Violation> {
+    /// Hands the process something, and puts what it wants into the queue.
+    fn hand(&mut self, message: Message) -> Result<(), Violation> {
         let (at, wall) = (self.now, self.wall());
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        match &told {
-            Told::Polled(poll, _, _, entry) if process.is_requesting(*poll) => {
+        match &message {
+            Message::Polled(poll, _, _, entry) if process.is_requesting(*poll) => {
                 let served = entry.map(|entry| &self.api.served[entry]);
                 self.oracle.answered(self.plan, *poll, served, at);
             }
-            Told::Sent(webhook, job, report) => {
+            Message::Sent(webhook, job, report) => {
                 self.oracle.post_ends(*webhook, job, &report.result, at);
             }
-            Told::Granted(Err(_)) => self.oracle.no_token(at),
+            Message::Granted(Err(_)) => self.oracle.no_token(at),
             _ => {}
         }
         let now: Now = process.now(at, wall);
-        process.take(told, now);
+        process.take(message, now);
         let wake = process.wake_at(now).max(at + 1);
         let outs = std::mem::take(&mut process.out);
         for out in outs {
@@ -375,7 +383,7 @@ impl<'a> World<'a> {
                 Out::Later(_, wait) => *wait,
                 _ => 0,
             };
-            self.put(at + delay, Event::Do(self.epoch, out));
+            self.put(at + delay, Event::Do(self.epoch, Box::new(out)));
         }
         if wake < self.woken_at {
             self.woken_at = wake;
@@ -441,7 +449,7 @@ impl<'a> World<'a> {
             self.epoch,
             self.now,
         ));
-        self.tell(Told::Nothing)
+        self.hand(Message::Nothing)
     }
 
     /// What the disk does now, with the number of the fault.
@@ -458,7 +466,9 @@ impl<'a> World<'a> {
     fn delay(&self, name: &str, low: Time) -> Time {
         let chance = self.chance.of(name, self.queued);
         match chance.of("slow", 0).hits(30) {
-            true if name == "commit" => low + chance.below(250 * MS),
+            _ if name == "commit" && chance.of("commit", 0).hits(80) => {
+                low + chance.below(250 * MS)
+            }
             true => low + chance.below(20 * MS),
             false => low + chance.below(low * 4),
         }

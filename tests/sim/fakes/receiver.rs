@@ -32,7 +32,6 @@ pub(crate) struct Received {
     pub(crate) id: String,
     pub(crate) at: Time,
     pub(crate) job: String,
-    pub(crate) sequence: u64,
     pub(crate) kind: String,
     pub(crate) is_replay: bool,
     /// Whether it was accepted with 2xx.
@@ -132,7 +131,6 @@ impl Receivers {
             id: id.clone(),
             at: now,
             job: text(&data["job_id"]),
-            sequence: data["sequence"].as_u64().unwrap_or(0),
             kind: text(&parsed["type"]),
             is_replay: post.is_replay,
             is_accepted: false,

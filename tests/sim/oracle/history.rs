@@ -13,7 +13,7 @@ use crate::fakes::truth::{CODE, DETAIL, Step, TITLE, Verdict};
 use crate::time::{MINUTE, MS, SECOND, Time, shown, true_wall};
 use crate::world::Violation;
 
-/// A transition as its event tells it.
+/// A transition as its event has it.
 #[derive(Debug)]
 struct Change {
     seq: u64,
@@ -24,9 +24,9 @@ struct Change {
     at: String,
 }
 
-/// A step as the transitions tell it.
+/// A step as the transitions have it.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+struct Seen {
     title: &'static str,
     status: String,
     result: Option<String>,
@@ -112,7 +112,7 @@ impl Oracle {
         match is_same {
             true => Ok(changes),
             false => Err(format!(
-                "together: the events tell {changes:?}, the transitions are {:?}",
+                "together: the events say {changes:?}, the transitions are {:?}",
                 detail.transitions
             )),
         }
@@ -231,7 +231,7 @@ impl Oracle {
         let (Some(ended), Some(_)) = (ended, self.up) else {
             return Ok(());
         };
-        let shows_end = |it: &&Served| {
+        let shows_end = |it: &Served| {
             matches!(
                 it.shown,
                 Shown::Job {
@@ -240,7 +240,7 @@ impl Oracle {
                 }
             ) && it.received.is_some_and(|at| at + 2 * MINUTE < ended)
         };
-        if served.iter().any(|it| shows_end(&it))
+        if served.iter().any(|it| shows_end(it))
             && !self.has_clock_faults
             && !facts.plan.has_stale()
         {
@@ -268,7 +268,7 @@ fn legal<'a>(
     transitions: &[Change],
     served: &[&'a Served],
 ) -> Result<Option<&'a Served>, Violation> {
-    let mut recorded: Vec<Told> = Vec::new();
+    let mut recorded: Vec<Seen> = Vec::new();
     let mut answers = served.iter();
     let mut last = None;
     let mut rest = transitions;
@@ -297,7 +297,7 @@ fn legal<'a>(
             ));
         };
         if let Shown::Job { steps, .. } = &found.shown {
-            recorded = told(steps);
+            recorded = seen(steps);
         }
         rest = rest.get(count..).unwrap_or_default();
         last = Some(*found);
@@ -305,20 +305,20 @@ fn legal<'a>(
     Ok(last)
 }
 
-fn told(steps: &[Step]) -> Vec<Told> {
-    let told = |step: &Step| Told {
+fn seen(steps: &[Step]) -> Vec<Seen> {
+    let seen = |step: &Step| Seen {
         title: step.title,
         status: step.status.clone(),
         result: step.result.clone(),
     };
-    steps.iter().map(told).collect()
+    steps.iter().map(seen).collect()
 }
 
 /// With the number of the step among those of its title.
-fn numbered<'a, T>(
-    steps: &'a [T],
+fn numbered<T>(
+    steps: &[T],
     title: impl Fn(&T) -> &'static str,
-) -> Vec<((&'static str, usize), &'a T)> {
+) -> Vec<((&'static str, usize), &T)> {
     let mut numbered: Vec<((&'static str, usize), &T)> = Vec::new();
     for step in steps {
         let title = title(step);
@@ -332,10 +332,10 @@ fn numbered<'a, T>(
 }
 
 /// How many of the first transitions are all that differs, each once; `None` if they are not.
-fn difference(recorded: &[Told], steps: &[Step], group: &[Change]) -> Option<usize> {
+fn difference(recorded: &[Seen], steps: &[Step], group: &[Change]) -> Option<usize> {
     let before = numbered(recorded, |it| it.title);
     let after = numbered(steps, |it| it.title);
-    let find = |list: &[((&'static str, usize), &Told)], key| {
+    let find = |list: &[((&'static str, usize), &Seen)], key| {
         list.iter()
             .find(|(it, _)| *it == key)
             .map(|(_, it)| (*it).clone())
@@ -387,7 +387,7 @@ fn failed_step(
             "end: a step failed, and the last recorded answer is {shown:?}"
         ));
     };
-    let told = serde_json::to_value(failure).unwrap_or_default();
+    let shown = serde_json::to_value(failure).unwrap_or_default();
     // With this one an answer has no place for a detail.
     let detail = match facts.plan.dialect {
         "json" | "basiq" | "http-status" | "azure" | "google-lro" | "openai-batch" => {
@@ -395,12 +395,12 @@ fn failed_step(
         }
         _ => Value::Null,
     };
-    let is_right = told["step"] == steps[*step].title
-        && told["code"] == CODE
-        && told["title"] == TITLE
-        && told["detail"] == detail;
+    let is_right = shown["step"] == steps[*step].title
+        && shown["code"] == CODE
+        && shown["title"] == TITLE
+        && shown["detail"] == detail;
     match is_right {
         true => Ok(()),
-        false => Err(format!("end: the failure is {told}")),
+        false => Err(format!("end: the failure is {shown}")),
     }
 }

@@ -12,6 +12,17 @@ use crate::plan::Plan;
 use crate::time::{MINUTE, SECOND, Time, shown};
 use crate::world::Violation;
 
+/// A request that goes out.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) job: &'a JobId,
+    /// The number of the poll, and of its request.
+    pub(crate) poll: u64,
+    pub(crate) request: u32,
+    /// What the daemon's clock shows.
+    pub(crate) wall: i64,
+}
+
 /// A request for a job under way.
 pub(super) struct InFlight {
     job: JobId,
@@ -41,19 +52,25 @@ pub(super) struct Expected {
 }
 
 impl Oracle {
+    /// Requests that the process has given up are over for it.
+    pub(crate) fn keep_polls(&mut self, is_open: impl Fn(u64) -> bool) {
+        self.polls.retain(|poll, _| is_open(*poll));
+    }
+
     /// A request goes out.
     pub(crate) fn poll_starts(
         &mut self,
         database: &Database,
         plan: &Plan,
-        job: &JobId,
-        (poll, request): (u64, u32),
-        is_open: impl Fn(u64) -> bool,
-        wall: i64,
+        start: &Start<'_>,
         now: Time,
     ) -> Result<(), Violation> {
-        // Requests that the process has given up are over for it.
-        self.polls.retain(|poll, _| is_open(*poll));
+        let Start {
+            job,
+            poll,
+            request,
+            wall,
+        } = *start;
         let at = shown(now);
         if request == 1 && self.polls.values().any(|other| other.job == *job) {
             return Err(format!("one poll: {job} is polled twice at once, at {at}"));

@@ -259,7 +259,7 @@ impl Oracle {
             };
             self.check_delivery(facts, webhook, row)?;
         }
-        let told: BTreeSet<(&str, &str)> = deliveries
+        let known: BTreeSet<(&str, &str)> = deliveries
             .iter()
             .map(|row| (row.event_id.as_str(), row.webhook.as_str()))
             .collect();
@@ -273,7 +273,7 @@ impl Oracle {
             for webhook in &facts.plan.webhooks {
                 let wants = only.is_none_or(|only| only == webhook.name)
                     && webhook.events.contains(&event.kind);
-                if wants && !self.moves_webhooks && !told.contains(&(id, &webhook.name)) {
+                if wants && !self.moves_webhooks && !known.contains(&(id, &webhook.name)) {
                     return Err(format!(
                         "deliveries: {id}, {}, has none for {}",
                         event.kind, webhook.name

@@ -231,6 +231,15 @@ pub(super) fn draw(
             }
         }
     }
+    let bullies = usize::try_from(super::jobs::bullies(chance, horizon)).unwrap_or(0);
+    for job in 0..bullies.min(jobs.len()) {
+        let always = Window {
+            from: 0,
+            until: horizon,
+        };
+        let fault = JobFault::Throttled(RetryAfter::None);
+        swarm.faults.push(Fault::Job(job, always, fault));
+    }
     swarm.faults
 }
 

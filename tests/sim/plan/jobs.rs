@@ -2,7 +2,7 @@
 
 use crate::chance::{Chance, Draws};
 use crate::fakes::truth::Story;
-use crate::time::{MINUTE, MS, SECOND, Time, shown};
+use crate::time::{HOUR, MINUTE, MS, SECOND, Time, shown};
 
 use super::settings::{Settings, WebhookPlan};
 
@@ -75,9 +75,13 @@ pub(super) fn draw(
     let storm = draws
         .percent(25)
         .then(|| draws.between(horizon / 3, horizon * 3 / 4));
+    let bullies = bullies(chance, horizon);
     (0..count)
         .map(|number| {
             let mut draws = chance.of("job", number).draws();
+            if number < bullies {
+                return bully(number, dialect, horizon);
+            }
             let at = match burst {
                 Some(at) if draws.percent(60) => at + draws.between(0, 50 * MS),
                 _ => draws.between(0, horizon / 2),
@@ -88,6 +92,33 @@ pub(super) fn draw(
             )
         })
         .collect()
+}
+
+/// How many jobs of the highest priority are throttled all the time.
+pub(super) fn bullies(chance: Chance, horizon: Time) -> u64 {
+    let mut draws = chance.of("bullies", 0).draws();
+    match horizon >= HOUR && draws.percent(20) {
+        true => draws.between(2, 4),
+        false => 0,
+    }
+}
+
+/// A job that goes first wherever it is permitted to.
+fn bully(number: u64, dialect: &'static str, horizon: Time) -> JobPlan {
+    let mut draws = Chance::new(number).draws();
+    let at = number * SECOND;
+    JobPlan {
+        id: format!("bully-{number}"),
+        at,
+        row: Row {
+            priority: 100,
+            deadline: Some(horizon * 2),
+            ..Row::default()
+        },
+        story: Story::draw(&mut draws, dialect, at, horizon, horizon),
+        other_case: false,
+        is_left_out: false,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a job is drawn from")]

@@ -20,6 +20,8 @@ pub(crate) enum Deed {
     PollNow(usize),
     /// Deletes the row, if that is permitted, and inserts it again.
     InsertAgain(usize),
+    /// Cancels it first.
+    CancelAndInsertAgain(usize),
     /// Inserts a row that is refused.
     BadRow(u64),
     Disable(usize),
@@ -30,7 +32,8 @@ pub(crate) enum Deed {
     GiveUp(usize),
     /// Ends the pauses that the API asked for.
     Resume,
-    Reload(Box<Settings>),
+    /// At once, or when the next request reaches the API.
+    Reload(Box<Settings>, bool),
     /// Deletes what is old enough.
     Retention,
     /// Stops the daemon in order and starts it again.
@@ -55,6 +58,7 @@ pub(super) fn draw(
             let deed = match kind {
                 0 => Deed::Cancel(job),
                 1 => Deed::PollNow(job),
+                2 if draws.percent(50) => Deed::CancelAndInsertAgain(job),
                 2 => Deed::InsertAgain(job),
                 3 => Deed::BadRow(draws.between(0, 5)),
                 4 => {
@@ -69,12 +73,10 @@ pub(super) fn draw(
                 6 => Deed::ReplayWebhook(webhook),
                 7 => Deed::GiveUp(webhook),
                 8 => Deed::Resume,
-                9 => Deed::Reload(Box::new(other(
-                    &mut draws,
-                    settings,
-                    webhooks.len(),
-                    horizon,
-                ))),
+                9 => {
+                    let other = other(&mut draws, settings, webhooks.len(), horizon);
+                    Deed::Reload(Box::new(other), draws.percent(70))
+                }
                 10 => Deed::Retention,
                 _ => Deed::Restart,
             };
@@ -84,9 +86,9 @@ pub(super) fn draw(
     // A webhook that was taken out of the configuration comes back.
     let has_reload = actions
         .iter()
-        .any(|action| matches!(action.deed, Deed::Reload(_)));
+        .any(|action| matches!(action.deed, Deed::Reload(..)));
     if has_reload {
-        let deed = Deed::Reload(Box::new(settings.clone()));
+        let deed = Deed::Reload(Box::new(settings.clone()), false);
         actions.push(Action { at: horizon, deed });
     }
     actions.sort_by_key(|action| action.at);

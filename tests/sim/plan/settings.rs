@@ -93,9 +93,11 @@ fn webhook(chance: Chance, horizon: Time, number: usize, count: usize) -> Webhoo
         "job.delayed",
         "job.step_changed",
     ];
-    let events = match draws.between(0, 2) {
-        0 => all[..4].to_vec(),
-        1 => all,
+    let events = match draws.between(0, 6) {
+        0 | 1 => all[..4].to_vec(),
+        2 | 3 => all,
+        // Jobs that end by our own decision have no event for it.
+        4 => all[4..].to_vec(),
         _ => all[..2].to_vec(),
     };
     let retry = match draws.between(0, 2) {

@@ -112,7 +112,7 @@ impl Process {
         }
     }
 
-    pub(super) fn obey(&mut self, operators: Operators, now: Now) {
+    pub(super) fn obey(&mut self, operators: &Operators, now: Now) {
         self.intake.is_reading = false;
         let before = std::mem::replace(&mut self.intake.operators, operators.clone());
         for (name, count) in &operators.requests {

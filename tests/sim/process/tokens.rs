@@ -39,7 +39,7 @@ pub(super) struct Failed {
 pub(super) enum Token {
     /// The number of a token, if there is one, and its generation.
     Is(Option<u64>, u64),
-    /// It is requested; the poll is told.
+    /// It is requested, and the poll waits for it.
     Wait,
     Failed(Failed),
 }

@@ -99,9 +99,12 @@ pub(crate) fn post(webhook: usize, delivery: &DueDelivery, wall: UnixMillis) -> 
     }
 }
 
+/// A status and headers.
+pub(crate) type Status = (u16, Vec<(&'static str, String)>);
+
 /// What an answer, or the lack of one, means for the delivery.
 pub(crate) fn report(
-    reply: Result<(u16, Vec<(&'static str, String)>), NoAnswer>,
+    reply: Result<Status, NoAnswer>,
     started: UnixMillis,
     took: std::time::Duration,
     wall: UnixMillis,

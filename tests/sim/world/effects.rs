@@ -8,7 +8,7 @@ use jobtrackd_store::StoreError;
 use super::{Event, Violation, World};
 use crate::database::Database;
 use crate::plan::DiskFault;
-use crate::process::{Operators, Out, Read, Told};
+use crate::process::{Message, Operators, Out, Read};
 use crate::time::{MS, SECOND, Time};
 
 /// How long after a read that found the database busy it is tried again, and a write as well.
@@ -34,13 +34,13 @@ impl World<'_> {
                 Ok(())
             }
             Out::Post(webhook, delivery) => self.post(webhook, &delivery),
-            Out::Later(poll, _) => self.tell(Told::Resend(poll)),
+            Out::Later(poll, _) => self.hand(Message::Resend(poll)),
         }
     }
 
-    fn answer(&mut self, name: &str, low: Time, told: Told) {
+    fn answer(&mut self, name: &str, low: Time, message: Message) {
         let at = self.now + self.delay(name, low);
-        self.put(at, Event::Tell(self.epoch, told));
+        self.put(at, Event::hand(self.epoch, message));
     }
 
     fn read(&mut self, read: Read) -> Result<(), Violation> {
@@ -54,9 +54,9 @@ impl World<'_> {
             None => self.ask(&read),
         };
         match result {
-            Ok(told) => self.answer("read", MS / 5, told),
+            Ok(message) => self.answer("read", MS / 5, message),
             Err(error) if error.is_temporary() => {
-                let again = Event::Do(self.epoch, Out::Read(read));
+                let again = Event::Do(self.epoch, Box::new(Out::Read(read)));
                 self.put(self.now + RETRY, again);
             }
             Err(error) => self.end(&format!("{error} ({read:?})")),
@@ -83,29 +83,29 @@ impl World<'_> {
         })
     }
 
-    fn ask(&mut self, read: &Read) -> Result<Told, StoreError> {
+    fn ask(&mut self, read: &Read) -> Result<Message, StoreError> {
         let database = &self.database;
         Ok(match read {
-            Read::Start => Told::Started {
+            Read::Start => Message::Started {
                 newest: database.newest_change()?,
                 operators: operators(database)?,
                 pause: database.pause(crate::process::ORIGIN)?,
             },
-            Read::Backlog(after) => Told::Backlog(database.active_jobs(*after, PAGE)?),
-            Read::Changes(after) => Told::Changes(database.changes(*after, PAGE)?),
-            Read::Operators => Told::Operators(operators(database)?),
-            Read::Row(id) => Told::Row(id.clone(), database.job(id)?),
-            Read::RowOf(poll, id) => Told::RowOf(*poll, database.job(id)?),
-            Read::Tracked(poll, id) => Told::Tracked(*poll, database.tracked(id)?),
+            Read::Backlog(after) => Message::Backlog(database.active_jobs(*after, PAGE)?),
+            Read::Changes(after) => Message::Changes(database.changes(*after, PAGE)?),
+            Read::Operators => Message::Operators(operators(database)?),
+            Read::Row(id) => Message::Row(id.clone(), database.job(id)?),
+            Read::RowOf(poll, id) => Message::RowOf(*poll, database.job(id)?),
+            Read::Tracked(poll, id) => Message::Tracked(*poll, database.tracked(id)?),
             Read::Query(webhook, query) => {
                 let answer = self.query(*webhook, query)?;
-                Told::Query(*webhook, answer)
+                Message::Query(*webhook, answer)
             }
             Read::Body(webhook, delivery) => {
                 let name = self.oracle.name(*webhook);
                 let mut delivery = delivery.clone();
                 delivery.body = database.body_to_send(&name, &delivery.event_id)?;
-                Told::Body(*webhook, delivery)
+                Message::Body(*webhook, delivery)
             }
         })
     }
@@ -164,12 +164,12 @@ impl World<'_> {
         };
         match result {
             Ok(committed) => {
-                self.answer("commit", low, Told::Committed(committed));
+                self.answer("commit", low, Message::Committed(committed));
                 self.after_commit()
             }
             Err(StoreError::Refused(rule)) => {
                 self.oracle.refused(&rule)?;
-                self.answer("commit", low, Told::Refused(rule));
+                self.answer("commit", low, Message::Refused(rule));
                 Ok(())
             }
             Err(error) if error.is_temporary() => {
@@ -178,7 +178,7 @@ impl World<'_> {
                     _ => Writable::Locked,
                 };
                 self.oracle.unwritable(self.now);
-                self.answer("commit", MS, Told::Unwritable(writable));
+                self.answer("commit", MS, Message::Unwritable(writable));
                 Ok(())
             }
             Err(error) => {
@@ -193,7 +193,7 @@ impl World<'_> {
         self.oracle.committed(&self.database, self.plan, self.now)?;
         self.delete_ended()?;
         if self.process.is_some() {
-            self.put(self.now, Event::Tell(self.epoch, Told::Changed));
+            self.put(self.now, Event::hand(self.epoch, Message::Changed));
         }
         Ok(())
     }
@@ -231,20 +231,20 @@ pub(super) fn shown(out: &Out) -> String {
     }
 }
 
-/// What the process is told, in one line.
-pub(super) fn told(told: &Told) -> String {
-    match told {
-        Told::Backlog(page) => format!("backlog of {}", page.len()),
-        Told::Changes(page) => format!("{} changes", page.len()),
-        Told::Row(id, row) => format!("row of {id}: {}", row.is_some()),
-        Told::RowOf(poll, row) => format!("row for poll {poll}: {}", row.is_some()),
-        Told::Tracked(poll, tracked) => format!(
+/// What the process is handed, in one line.
+pub(super) fn described(message: &Message) -> String {
+    match message {
+        Message::Backlog(page) => format!("backlog of {}", page.len()),
+        Message::Changes(page) => format!("{} changes", page.len()),
+        Message::Row(id, row) => format!("row of {id}: {}", row.is_some()),
+        Message::RowOf(poll, row) => format!("row for poll {poll}: {}", row.is_some()),
+        Message::Tracked(poll, tracked) => format!(
             "recorded for poll {poll}: {:?}",
             tracked
                 .as_ref()
                 .map(|tracked| (tracked.state, tracked.revision))
         ),
-        Told::Query(webhook, Answer::Deliveries(found)) => {
+        Message::Query(webhook, Answer::Deliveries(found)) => {
             let ids: Vec<_> = found
                 .deliveries
                 .iter()
@@ -252,25 +252,25 @@ pub(super) fn told(told: &Told) -> String {
                 .collect();
             format!("answer for {webhook}: deliveries {ids:?}")
         }
-        Told::Query(webhook, answer) => format!("answer for {webhook}: {answer:?}"),
-        Told::Body(webhook, delivery) => {
+        Message::Query(webhook, answer) => format!("answer for {webhook}: {answer:?}"),
+        Message::Body(webhook, delivery) => {
             format!("body for {webhook}: {}", delivery.body.is_some())
         }
-        Told::Polled(poll, request, Ok(answer), _) => {
+        Message::Polled(poll, request, Ok(answer), _) => {
             format!(
                 "answer to poll {poll}.{request}: {} {:?}",
                 answer.status, answer.headers
             )
         }
-        Told::Committed(committed) => {
+        Message::Committed(committed) => {
             let mut recorded: Vec<_> = committed.recorded.iter().map(|id| id.as_str()).collect();
             recorded.sort_unstable();
             format!("committed {recorded:?}, wakes {:?}", committed.webhooks)
         }
-        Told::Sent(webhook, job, report) => {
+        Message::Sent(webhook, job, report) => {
             format!("sent to {webhook} of {job}: {:?}", report.result)
         }
-        Told::Reload(_) => "reload".to_owned(),
+        Message::Reload(_) => "reload".to_owned(),
         other => format!("{other:?}"),
     }
 }

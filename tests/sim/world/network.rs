@@ -9,8 +9,9 @@ use super::effects::unix;
 use super::{Asked, Event, Sent, Violation, World};
 use crate::fakes::api::{Reply, Request};
 use crate::fakes::receiver;
+use crate::oracle::Start;
 use crate::process::webhooks::{post, report};
-use crate::process::{NoAnswer, Told};
+use crate::process::{Message, NoAnswer};
 use crate::time::{MS, Time};
 
 impl World<'_> {
@@ -27,12 +28,17 @@ impl World<'_> {
             token,
             started: self.now,
         };
-        let (wall, now) = (self.wall(), self.now);
         let process = self.process.as_ref();
         let is_open = |poll| process.is_some_and(|process| process.is_requesting(poll));
-        let numbers = (poll, request);
+        self.oracle.keep_polls(is_open);
+        let start = Start {
+            job,
+            poll,
+            request,
+            wall: self.wall(),
+        };
         self.oracle
-            .poll_starts(&self.database, self.plan, job, numbers, is_open, wall, now)?;
+            .poll_starts(&self.database, self.plan, &start, self.now)?;
         let asked = Asked {
             epoch: self.epoch,
             poll,
@@ -47,6 +53,9 @@ impl World<'_> {
 
     pub(super) fn at_api(&mut self, asked: Asked) -> Result<(), Violation> {
         let reply = self.api.poll(self.plan, self.chance, asked.what, self.now);
+        if let Some(settings) = self.reload.take() {
+            self.reload_now(settings)?;
+        }
         let mut entry = None;
         let Asked {
             epoch,
@@ -55,7 +64,7 @@ impl World<'_> {
             timeout,
             ..
         } = asked;
-        let (after, told) = match reply {
+        let (after, message) = match reply {
             Reply::Answer(answer, after, served) => {
                 entry = served;
                 let (status, body) = (answer.status, &answer.body);
@@ -76,14 +85,14 @@ impl World<'_> {
             Reply::Breaks(after) => (after, Err(NoAnswer::Broken)),
             Reply::Silence => (Time::MAX / 2, Err(NoAnswer::Timeout)),
         };
-        let (at, told) = match self.now + after {
-            at if at < timeout => (at, told),
+        let (at, message) = match self.now + after {
+            at if at < timeout => (at, message),
             _ => (timeout, Err(NoAnswer::Timeout)),
         };
-        let entry = entry.filter(|_| told.is_ok());
+        let entry = entry.filter(|_| message.is_ok());
         self.put(
             at,
-            Event::Tell(epoch, Told::Polled(poll, request, told, entry)),
+            Event::hand(epoch, Message::Polled(poll, request, message, entry)),
         );
         Ok(())
     }
@@ -92,7 +101,7 @@ impl World<'_> {
         let result = self.api.grant(self.plan, self.now);
         self.log.note(self.now, format_args!("token: {result:?}"));
         let at = self.now + self.delay("from the tokens", 5 * MS);
-        self.put(at, Event::Tell(epoch, Told::Granted(result)));
+        self.put(at, Event::hand(epoch, Message::Granted(result)));
         Ok(())
     }
 
@@ -113,7 +122,7 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn at_receiver(&mut self, sent: Sent) -> Result<(), Violation> {
+    pub(super) fn at_receiver(&mut self, sent: &Sent) -> Result<(), Violation> {
         let (reply, _entry) = self
             .receivers
             .post(self.plan, self.chance, &sent.post, self.now)?;
@@ -139,8 +148,8 @@ impl World<'_> {
         let took = Duration::from_micros(at - sent.started);
         let passed = i64::try_from((at - self.now) / MS).unwrap_or(0);
         let report = report(reply, unix(sent.wall), took, unix(self.wall() + passed));
-        let told = Told::Sent(sent.post.webhook, sent.job.clone(), Box::new(report));
-        self.put(at, Event::Tell(sent.epoch, told));
+        let message = Message::Sent(sent.post.webhook, sent.job.clone(), Box::new(report));
+        self.put(at, Event::hand(sent.epoch, message));
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use jobtrackd_store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
 use super::effects::unix;
 use super::{Event, Violation, World};
 use crate::plan::Deed;
-use crate::plan::{Crash, DiskFault, Fault, JobPlan, ReceiverFault};
-use crate::process::Told;
+use crate::plan::{Crash, DiskFault, Fault, JobPlan, ReceiverFault, Settings};
+use crate::process::Message;
 use crate::time::{MS, SECOND, true_wall};
 
 impl World<'_> {
@@ -30,8 +30,7 @@ impl World<'_> {
             .note(self.now, format_args!("insert {}: {inserted:?}", plan.id));
         match inserted {
             Ok(true) => {
-                self.oracle
-                    .inserted(&self.database, number, plan, at, self.now)?;
+                self.oracle.inserted(number, plan, self.now)?;
                 self.after_commit()
             }
             Ok(false) => Ok(()),
@@ -41,17 +40,19 @@ impl World<'_> {
 
     pub(super) fn act(&mut self, number: usize) -> Result<(), Violation> {
         let deed = &self.plan.actions[number].deed;
-        let is_file = !matches!(deed, Deed::Reload(_) | Deed::Restart);
+        let is_file = !matches!(deed, Deed::Reload(..) | Deed::Restart);
         if is_file && self.is_locked() {
             self.put(self.now + SECOND, Event::Action(number));
             return Ok(());
         }
         self.log.note(self.now, format_args!("{deed:?}"));
         match deed {
-            Deed::Reload(settings) => {
-                self.settings = (**settings).clone();
-                self.oracle.reloaded(&self.settings, self.now);
-                return self.tell(Told::Reload(settings.clone()));
+            Deed::Reload(settings, is_late) => {
+                if *is_late && self.process.is_some() {
+                    self.reload = Some(settings.clone());
+                    return Ok(());
+                }
+                return self.reload_now(settings.clone());
             }
             Deed::Restart => {
                 if self.process.is_some() {
@@ -65,6 +66,12 @@ impl World<'_> {
                 }
                 return Ok(());
             }
+            Deed::CancelAndInsertAgain(job) => {
+                let cancelled = self.operate(&Deed::Cancel(*job));
+                cancelled.map_err(|error| format!("operator: cancelling failed: {error}"))?;
+                self.after_commit()?;
+                return self.insert_again(*job);
+            }
             Deed::InsertAgain(job) => return self.insert_again(*job),
             Deed::BadRow(which) => return self.bad_row(*which),
             _ => {}
@@ -75,6 +82,13 @@ impl World<'_> {
             Err(StoreError::Refused(_)) => Ok(()),
             Err(error) => Err(format!("operator: {deed:?} failed: {error}")),
         }
+    }
+
+    /// The daemon reads its configuration again.
+    pub(super) fn reload_now(&mut self, settings: Box<Settings>) -> Result<(), Violation> {
+        self.settings = (*settings).clone();
+        self.oracle.reloaded(&self.settings, self.now);
+        self.hand(Message::Reload(settings))
     }
 
     fn operate(&mut self, deed: &Deed) -> Result<(), StoreError> {
@@ -138,7 +152,11 @@ impl World<'_> {
                 self.oracle.resumed(self.now);
             }
             Deed::Retention => self.retention()?,
-            Deed::Reload(_) | Deed::Restart | Deed::InsertAgain(_) | Deed::BadRow(_) => {}
+            Deed::Reload(..)
+            | Deed::Restart
+            | Deed::InsertAgain(_)
+            | Deed::CancelAndInsertAgain(_)
+            | Deed::BadRow(_) => {}
         }
         Ok(())
     }
