@@ -10,7 +10,7 @@ use super::{Facts, Oracle, Row, broken, is_slow_or_full};
 use crate::database::Database;
 use crate::fakes::api::{Served, Shown};
 use crate::fakes::truth::{CODE, DETAIL, Step, TITLE, Verdict};
-use crate::time::{MINUTE, MS, SECOND, Time, shown, true_wall};
+use crate::time::{EPOCH, MINUTE, MS, SECOND, Time, shown, true_wall};
 use crate::world::Violation;
 
 /// A transition as its event has it.
@@ -247,6 +247,22 @@ impl Oracle {
             return Err(format!(
                 "end: expired at {}, though its end was shown before",
                 shown(ended)
+            ));
+        }
+        let since = u64::try_from(deadline.0 - EPOCH).unwrap_or(0) * MS;
+        let is_look = |it: &Served| {
+            let is_job = matches!(it.shown, Shown::Job { .. });
+            is_job && it.request.started + MS >= since && it.received.is_some()
+        };
+        let is_held = plan
+            .row
+            .not_before
+            .is_some_and(|at| at > since + 4 * MINUTE);
+        let is_early = ended + 2 * SECOND < since + 5 * MINUTE;
+        if is_early && !is_held && !self.has_clock_faults && !served.iter().any(|it| is_look(it)) {
+            let at = shown(ended);
+            return Err(format!(
+                "end: expired at {at} without a look at its deadline"
             ));
         }
         let late = u64::try_from(finished.0 - deadline.0).unwrap_or(0) * MS;

@@ -20,39 +20,39 @@ impl Oracle {
         let tokens = &facts.api.tokens;
         for (number, pair) in (1..).zip(tokens.windows(2)) {
             let [granted, next] = *pair else { continue };
-            let is_renewed = self.renewals.iter().any(|at| (granted..=next).contains(at));
-            let is_revoked = facts.plan.faults.iter().any(|fault| match fault {
-                Fault::Api(window, ApiFault::Revoked) => {
-                    (granted..=next).contains(&window.from) || window.holds(granted)
-                }
-                _ => false,
-            });
-            if is_renewed || is_revoked || next >= granted + OLD {
+            let is_excused = self.is_renewed(granted, next)
+                || is_revoked(facts, granted, next)
+                || next >= granted + OLD;
+            // What was read with a token that was renewed early is remembered, and leaves no room.
+            let before = usize::try_from(number)
+                .ok()
+                .and_then(|at| tokens.get(at.checked_sub(2)?));
+            let is_fresh = before
+                .is_none_or(|before| granted < before + OLD || self.is_renewed(*before, granted));
+            if is_excused || !is_fresh {
                 continue;
             }
             let with_it = |it: &&Served| it.request.token == Some(number) && it.received.is_some();
-            let answers = facts.api.served.iter().filter(with_it);
-            let refused: BTreeSet<usize> = answers
-                .clone()
-                .filter(|it| it.shown == Shown::Refused)
-                .map(|it| it.job)
-                .collect();
-            let first = answers.clone().find(|it| it.shown == Shown::Refused);
-            // One that has ended proves nothing any more.
-            let is_followed = |job: usize| {
-                let mut rows = self.rows.values().flatten();
-                rows.any(|row| {
-                    let ended = row.ended.as_ref().map(|(at, _)| *at);
-                    row.number == job && row.inserted < next && ended.is_none_or(|at| at > next)
-                })
-            };
-            let is_read = |it: &Served| {
-                let is_job = matches!(it.shown, Shown::Job { .. });
-                is_job && !refused.contains(&it.job) && is_followed(it.job)
-            };
-            let Some(first) = first else { continue };
-            let mut before = answers.filter(|it| it.received < Some(first.at));
-            if refused.len() < FEW && before.any(is_read) {
+            let mut answers: Vec<&Served> = facts.api.served.iter().filter(with_it).collect();
+            answers.sort_by_key(|it| it.received);
+            let mut refused: BTreeSet<usize> = BTreeSet::new();
+            let mut read: Vec<usize> = Vec::new();
+            for it in answers {
+                match it.shown {
+                    Shown::Refused => {
+                        refused.insert(it.job);
+                    }
+                    // As many are remembered.
+                    Shown::Job { .. }
+                        if refused.is_empty() && read.len() < FEW && !read.contains(&it.job) =>
+                    {
+                        read.push(it.job);
+                    }
+                    _ => {}
+                }
+            }
+            let mut proof = read.iter().filter(|job| !refused.contains(job));
+            if (1..FEW).contains(&refused.len()) && proof.any(|job| self.is_followed(*job, next)) {
                 return Err(format!(
                     "token: it is given up at {} because of {} jobs, while others are read",
                     shown(next),
@@ -62,4 +62,28 @@ impl Oracle {
         }
         Ok(())
     }
+
+    /// Whether a process was started, or settings reloaded, in between.
+    fn is_renewed(&self, from: Time, until: Time) -> bool {
+        self.renewals.iter().any(|at| (from..=until).contains(at))
+    }
+
+    /// Whether the job is followed: one that has ended proves nothing any more.
+    fn is_followed(&self, job: usize, at: Time) -> bool {
+        let mut rows = self.rows.values().flatten();
+        rows.any(|row| {
+            let ended = row.ended.as_ref().map(|(at, _)| *at);
+            row.number == job && row.inserted < at && ended.is_none_or(|end| end > at)
+        })
+    }
+}
+
+/// Whether the API itself gave the token up.
+fn is_revoked(facts: &Facts<'_>, granted: Time, next: Time) -> bool {
+    facts.plan.faults.iter().any(|fault| match fault {
+        Fault::Api(window, ApiFault::Revoked) => {
+            (granted..=next).contains(&window.from) || window.holds(granted)
+        }
+        _ => false,
+    })
 }

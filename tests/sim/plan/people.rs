@@ -40,6 +40,17 @@ pub(crate) enum Deed {
     Restart,
 }
 
+/// The kind of deeds that delete and insert.
+const INSERT_AGAIN: usize = 2;
+
+/// Whether the job has no event for its end.
+fn is_quiet(job: &JobPlan, webhooks: &[WebhookPlan]) -> bool {
+    let named = webhooks
+        .iter()
+        .find(|webhook| job.row.webhook.as_deref() == Some(&webhook.name));
+    named.is_some_and(|webhook| !webhook.events.contains(&"job.failed"))
+}
+
 pub(super) fn draw(
     chance: Chance,
     horizon: Time,
@@ -52,14 +63,19 @@ pub(super) fn draw(
     // Which kinds of deeds there are at all.
     let kinds: Vec<bool> = (0..12).map(|_| draws.percent(35)).collect();
     for (kind, _) in kinds.iter().enumerate().filter(|(_, is_on)| **is_on) {
-        for _ in 0..draws.scale(1, 5) {
+        let most = if kind == INSERT_AGAIN { 12 } else { 5 };
+        for _ in 0..draws.scale(1, most) {
             let at = draws.between(SECOND, horizon);
             let (job, webhook) = (draws.index(jobs.len()), draws.index(webhooks.len()));
             let deed = match kind {
                 0 => Deed::Cancel(job),
                 1 => Deed::PollNow(job),
-                2 if draws.percent(50) => Deed::CancelAndInsertAgain(job),
-                2 => Deed::InsertAgain(job),
+                INSERT_AGAIN if draws.percent(70) => {
+                    // One whose end has no event may be deleted right after it.
+                    let quiet = jobs.iter().position(|job| is_quiet(job, webhooks));
+                    Deed::CancelAndInsertAgain(quiet.filter(|_| draws.percent(60)).unwrap_or(job))
+                }
+                INSERT_AGAIN => Deed::InsertAgain(job),
                 3 => Deed::BadRow(draws.between(0, 5)),
                 4 => {
                     let until = at + draws.scale(SECOND, horizon / 4);
