@@ -59,6 +59,11 @@ impl Disk {
         )
     }
 
+    /// Writes all that is on it, and nothing of other file systems.
+    pub(crate) fn flush(&self) -> anyhow::Result<()> {
+        tool("sync", &["-f", &self.folder.to_string_lossy()])
+    }
+
     /// From now on nothing reaches the disk; what was written and not flushed is lost.
     pub(crate) fn cut(&self) -> anyhow::Result<()> {
         tool("python3", &["-c", CUT, &self.folder.to_string_lossy()])

@@ -28,23 +28,33 @@ pub(crate) struct Load {
 impl Load {
     /// Enqueues a job by either way about every `every_ms`.
     pub(crate) fn start(ground: &Arc<Ground>, database: &Path, every_ms: u64, name: &str) -> Self {
-        let (stop, distrust) = (CancellationToken::new(), CancellationToken::new());
+        let mut load = Self::posting(ground, every_ms, name);
+        let enqueuer = load.enqueuer(ground, every_ms, format!("{name}-row"));
+        load.tasks.spawn(enqueuer.insert(database.to_owned()));
+        load
+    }
+
+    /// Only posts, so that nobody but the daemon flushes the database.
+    pub(crate) fn posting(ground: &Arc<Ground>, every_ms: u64, name: &str) -> Self {
         let (address, addresses) = watch::channel(None);
-        let mut tasks = JoinSet::new();
-        let each = |ids: &str| Enqueuer {
-            ground: Arc::clone(ground),
-            stop: stop.clone(),
-            distrust: distrust.clone(),
-            every_ms,
-            name: format!("{name}-{ids}"),
-        };
-        tasks.spawn(each("row").insert(database.to_owned()));
-        tasks.spawn(each("post").post(addresses));
-        Self {
-            stop,
-            distrust,
-            tasks,
+        let mut load = Self {
+            stop: CancellationToken::new(),
+            distrust: CancellationToken::new(),
+            tasks: JoinSet::new(),
             address,
+        };
+        let enqueuer = load.enqueuer(ground, every_ms, format!("{name}-post"));
+        load.tasks.spawn(enqueuer.post(addresses));
+        load
+    }
+
+    fn enqueuer(&self, ground: &Arc<Ground>, every_ms: u64, name: String) -> Enqueuer {
+        Enqueuer {
+            ground: Arc::clone(ground),
+            stop: self.stop.clone(),
+            distrust: self.distrust.clone(),
+            every_ms,
+            name,
         }
     }
 

@@ -110,7 +110,7 @@ impl Scenario {
         let ended = match self.which {
             Which::Power => power::cuts(&mut rig, times(10, 80)).await,
             Which::PowerControl => power::control(&mut rig, times(4, 20)).await,
-            Which::PowerUnflushed => power::unflushed(&mut rig, times(6, 20)).await,
+            Which::PowerUnflushed => power::unflushed(&mut rig).await,
             Which::Kills => kills::run(&mut rig, times(60, 600)).await,
             Which::Stops => stops::run(&mut rig, times(8, 100)).await,
             Which::IoErrors => io_errors::run(&mut rig, times(12, 80)).await,

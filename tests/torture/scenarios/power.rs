@@ -16,6 +16,10 @@ use crate::tracer;
 
 /// How long the daemon works before a cut, in milliseconds.
 const WORK_MS: std::ops::Range<u64> = 100..700;
+/// How often a job is enqueued, in milliseconds.
+const EVERY_MS: u64 = 15;
+/// After so many cuts without a loss it is believed that they cut nothing.
+const MOST_CUTS: usize = 20;
 /// Rows that the control hands over at once; more than it can write before its cut.
 const ROWS: usize = 20_000;
 
@@ -25,8 +29,7 @@ fn disk(rig: &mut Rig) -> anyhow::Result<Disk> {
 }
 
 /// One life of the daemon that a cut ends, seen on the disk as it is afterwards.
-async fn cut(rig: &mut Rig, disk: &Disk, round: usize) -> anyhow::Result<oracle::Complaints> {
-    let load = Load::start(&rig.ground, rig.database(), 15, &format!("p{round}"));
+async fn cut(rig: &mut Rig, disk: &Disk, load: Load) -> anyhow::Result<oracle::Complaints> {
     let mut daemon = rig.running().await?;
     load.post_to(Some(daemon.ready().await?));
     pause(rig.random.u64(WORK_MS)).await;
@@ -44,7 +47,8 @@ pub(super) async fn cuts(rig: &mut Rig, cuts: usize) -> anyhow::Result<Figures> 
     let disk = disk(rig)?;
     rig.migrate().await?;
     for round in 0..cuts {
-        let complaints = cut(rig, &disk, round).await?;
+        let load = Load::start(&rig.ground, rig.database(), EVERY_MS, &format!("p{round}"));
+        let complaints = cut(rig, &disk, load).await?;
         Rig::judge(&complaints)?;
     }
     let daemon = rig.running().await?;
@@ -54,15 +58,16 @@ pub(super) async fn cuts(rig: &mut Rig, cuts: usize) -> anyhow::Result<Figures> 
 }
 
 /// The same cuts do lose something if the daemon's flushes do nothing, or this test would prove nothing.
-pub(super) async fn unflushed(rig: &mut Rig, cuts: usize) -> anyhow::Result<Figures> {
+pub(super) async fn unflushed(rig: &mut Rig) -> anyhow::Result<Figures> {
     let disk = disk(rig)?;
     rig.migrate().await?;
     // What was there before is on the disk.
-    crate::disk::tool("sync", &[])?;
-    for round in 0..cuts {
+    disk.flush()?;
+    for round in 0..MOST_CUTS {
         let faults = ["fsync", "fdatasync"].map(|call| format!("inject={call}:retval=0"));
         rig.wrap(Some(tracer::wrapper(&faults, &rig.path("strace.log"))));
-        let complaints = cut(rig, &disk, round).await;
+        let load = Load::posting(&rig.ground, EVERY_MS, &format!("p{round}"));
+        let complaints = cut(rig, &disk, load).await;
         // Damage that SQLite itself refuses is a loss, too.
         let lost = complaints.map_or(1, |complaints| complaints.len());
         if lost > 0 {
@@ -71,30 +76,32 @@ pub(super) async fn unflushed(rig: &mut Rig, cuts: usize) -> anyhow::Result<Figu
                 .with("losses, as there must be", lost));
         }
     }
-    anyhow::bail!("{cuts} cuts without a flush lost nothing: the cuts cut nothing");
+    anyhow::bail!("{MOST_CUTS} cuts without a flush lost nothing: the cuts cut nothing");
 }
 
 /// SQLite with synchronous=NORMAL loses what FULL does not.
 pub(super) async fn control(rig: &mut Rig, cuts: usize) -> anyhow::Result<Figures> {
     let disk = disk(rig)?;
     let mut lossy = [0, 0];
-    for round in 0..cuts {
+    let mut rounds = 0;
+    while rounds < cuts || (lossy[1] == 0 && rounds < MOST_CUTS) {
         for (number, synchronous) in ["FULL", "NORMAL"].into_iter().enumerate() {
-            let (acknowledged, found) = write_until_cut(rig, &disk, synchronous, round).await?;
+            let (acknowledged, found) = write_until_cut(rig, &disk, synchronous, rounds).await?;
             lossy[number] += usize::from(found < acknowledged);
         }
+        rounds += 1;
     }
     ensure!(
         lossy[0] == 0,
-        "{} of {cuts} cuts lost commits of synchronous=FULL",
+        "{} of {rounds} cuts lost commits of synchronous=FULL",
         lossy[0]
     );
     ensure!(
         lossy[1] > 0,
-        "{cuts} cuts lost nothing of synchronous=NORMAL: the cuts cut nothing"
+        "{rounds} cuts lost nothing of synchronous=NORMAL: the cuts cut nothing"
     );
     let figures = Figures::default()
-        .with("cuts each", cuts)
+        .with("cuts each", rounds)
         .with("with a loss under FULL", lossy[0]);
     Ok(figures.with("with a loss under NORMAL", lossy[1]))
 }
@@ -114,7 +121,7 @@ async fn write_until_cut(
         ".bail on\nPRAGMA journal_mode = WAL;\nPRAGMA wal_autocheckpoint = 0;\nPRAGMA synchronous = {synchronous};\nCREATE TABLE t (n INTEGER PRIMARY KEY, text TEXT);"
     );
     other.run(&begin).await?;
-    crate::disk::tool("sync", &[])?;
+    disk.flush()?;
     let rows = (1..=ROWS)
         .map(|n| format!("INSERT INTO t VALUES ({n}, hex(randomblob(100)));\nSELECT {n};\n"));
     let mut writing = other.flood(rows.collect());

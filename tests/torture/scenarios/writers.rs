@@ -116,7 +116,9 @@ pub(super) async fn umask(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figure
         let (committed, dying) = (format!("committed-{round}"), format!("never-{round}"));
         let mut other = Outside::by_user(rig.database(), OTHER, GROUP)?;
         other
-            .run(&format!("INSERT INTO jobs (id) VALUES ('{committed}');"))
+            .run(&format!(
+                ".bail on\nINSERT INTO jobs (id) VALUES ('{committed}');"
+            ))
             .await?;
         other.lock(&dying).await.context("by another user")?;
         other.kill().await?;
