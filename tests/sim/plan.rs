@@ -51,7 +51,10 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let chance = Chance::new(seed);
         let mut draws = chance.of("plan", 0).draws();
+        let is_on_disk = seed % ON_DISK == ON_DISK - 1;
         let horizon = match draws.between(0, 19) {
+            // A file is slow.
+            _ if is_on_disk => 10 * MINUTE,
             0..8 => 10 * MINUTE,
             8..12 => 30 * MINUTE,
             12..16 => HOUR,
@@ -73,7 +76,7 @@ impl Plan {
         let faults = faults::draw(chance, dialect, horizon, &jobs, &webhooks);
         Self {
             seed,
-            is_on_disk: seed % ON_DISK == ON_DISK - 1,
+            is_on_disk,
             horizon,
             dialect,
             settings,

@@ -267,9 +267,9 @@ fn civil(mut days: i64) -> (i64, i64, i64) {
 pub(crate) fn undated(text: &str) -> Option<Time> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    // The beginning is in the same year or the one before, so few days are tried.
+    // No run takes longer than a few days.
     let first = EPOCH / 86_400_000;
-    let days = (first - 800..first + 800).find(|days| civil(*days) == (year, month, day))?;
+    let days = (first - 10..first + 50).find(|days| civil(*days) == (year, month, day))?;
     let seconds = (number(11, 13)? * 60 + number(14, 16)?) * 60 + number(17, 19)?;
     let millis = days * 86_400_000 + seconds * 1000 + number(20, 23)?;
     u64::try_from(millis - EPOCH).ok().map(|since| since * MS)
