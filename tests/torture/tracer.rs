@@ -100,9 +100,10 @@ pub(crate) fn first_fault(log: &str) -> Option<(Hit, usize)> {
         |line: &&&str| thread(line) == mine && line.contains('(') && !line.contains("resumed>");
     let mut before = lines[..=at].iter().rev().filter(begins);
     let call = before.next().copied().unwrap_or_default();
+    // Between the flushes of the commit and of its checkpoint the index may grow.
     let flushed_before = before
-        .next()
-        .is_some_and(|line| line.contains("fsync(") && line.contains("-wal>"));
+        .find(|line| line.contains("-wal>"))
+        .is_some_and(|line| line.contains("fsync("));
     let hit = if call.contains("/jobs.db>")
         || (call.contains("fsync(") && call.contains("-wal>") && flushed_before)
     {
