@@ -181,7 +181,6 @@ impl Oracle {
 
     pub(crate) fn healed(&mut self, now: Time) {
         self.healed = Some(now);
-        self.disturbed = self.disturbed.max(now);
     }
 
     pub(crate) fn resumed(&mut self, now: Time) {

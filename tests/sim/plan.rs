@@ -16,7 +16,7 @@ pub(crate) use people::{Action, Deed};
 pub(crate) use settings::{DIALECTS, Settings, WebhookPlan};
 
 use crate::chance::Chance;
-use crate::time::{HOUR, MINUTE, Time};
+use crate::time::{HOUR, MINUTE, SECOND, Time};
 
 /// All that happens from outside.
 #[derive(Debug, Clone)]
@@ -63,7 +63,11 @@ impl Plan {
             true => DIALECTS[0],
             false => draws.pick(&DIALECTS),
         };
-        let (settings, webhooks) = settings::draw(chance, dialect, horizon);
+        let (mut settings, webhooks) = settings::draw(chance, dialect, horizon);
+        if jobs::bullies(chance, horizon) > 0 {
+            // They are due whenever a pause ends.
+            settings.error_max_delay = 20 * SECOND;
+        }
         let jobs = jobs::draw(chance, dialect, horizon, &settings, &webhooks);
         let actions = people::draw(chance, horizon, &jobs, &webhooks, &settings);
         let faults = faults::draw(chance, dialect, horizon, &jobs, &webhooks);

@@ -23,6 +23,9 @@ pub(crate) fn run(name: &str, arguments: &Arguments) -> ExitCode {
     for bug in named {
         plant(Some(bug));
         let name: &str = bug.into();
+        if arguments.is_printed {
+            return crate::one(arguments);
+        }
         match crate::first_failure(arguments) {
             Some((seed, violation)) => {
                 let violation: String = violation.chars().take(160).collect();

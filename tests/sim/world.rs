@@ -148,8 +148,8 @@ pub(crate) struct World<'a> {
     broken: Vec<usize>,
     crashes: u64,
     is_healed: bool,
-    /// Jobs that are deleted as soon as they may be, and inserted again.
-    again: Vec<usize>,
+    /// Jobs that are deleted as soon as they may be, and inserted again; and whether their events are given up for that.
+    again: Vec<(usize, bool)>,
     /// A reload that waits for the next request to the API.
     reload: Option<Box<Settings>>,
     oracle: Oracle,

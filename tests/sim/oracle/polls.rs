@@ -272,7 +272,15 @@ impl Oracle {
 
     /// A poll comes neither before the time that was asked for, nor later than its delay permits.
     fn check_times(&mut self, plan: &Plan, job: &JobId, now: Time) -> Result<(), Violation> {
-        let Some(last) = self.last_polls.get(job) else {
+        // A row that was inserted while the process runs is polled at once.
+        let rows = self.rows.get(job).and_then(|rows| rows.last());
+        let is_new = rows.filter(|row| self.up.is_some_and(|up| row.inserted > up));
+        let first = is_new.map(|row| Last {
+            at: row.inserted,
+            not_before: 0,
+            longest: Some(SECOND),
+        });
+        let Some(last) = self.last_polls.get(job).cloned().or(first) else {
             return Ok(());
         };
         let requested = self.poll_requests.get(job).copied().unwrap_or(0);

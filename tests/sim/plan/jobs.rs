@@ -97,8 +97,8 @@ pub(super) fn draw(
 /// How many jobs of the highest priority are throttled all the time.
 pub(super) fn bullies(chance: Chance, horizon: Time) -> u64 {
     let mut draws = chance.of("bullies", 0).draws();
-    match horizon >= HOUR && draws.percent(20) {
-        true => draws.between(2, 4),
+    match horizon == HOUR && draws.percent(25) {
+        true => draws.between(6, 8),
         false => 0,
     }
 }

@@ -20,8 +20,8 @@ pub(crate) enum Deed {
     PollNow(usize),
     /// Deletes the row, if that is permitted, and inserts it again.
     InsertAgain(usize),
-    /// Cancels it first.
-    CancelAndInsertAgain(usize),
+    /// Gives up its events as soon as it has ended, then the same.
+    Replace(usize),
     /// Inserts a row that is refused.
     BadRow(u64),
     Disable(usize),
@@ -43,14 +43,6 @@ pub(crate) enum Deed {
 /// The kind of deeds that delete and insert.
 const INSERT_AGAIN: usize = 2;
 
-/// Whether the job has no event for its end.
-fn is_quiet(job: &JobPlan, webhooks: &[WebhookPlan]) -> bool {
-    let named = webhooks
-        .iter()
-        .find(|webhook| job.row.webhook.as_deref() == Some(&webhook.name));
-    named.is_some_and(|webhook| !webhook.events.contains(&"job.failed"))
-}
-
 pub(super) fn draw(
     chance: Chance,
     horizon: Time,
@@ -70,11 +62,7 @@ pub(super) fn draw(
             let deed = match kind {
                 0 => Deed::Cancel(job),
                 1 => Deed::PollNow(job),
-                INSERT_AGAIN if draws.percent(70) => {
-                    // One whose end has no event may be deleted right after it.
-                    let quiet = jobs.iter().position(|job| is_quiet(job, webhooks));
-                    Deed::CancelAndInsertAgain(quiet.filter(|_| draws.percent(60)).unwrap_or(job))
-                }
+                INSERT_AGAIN if draws.percent(70) => Deed::Replace(job),
                 INSERT_AGAIN => Deed::InsertAgain(job),
                 3 => Deed::BadRow(draws.between(0, 5)),
                 4 => {

@@ -1,8 +1,9 @@
 //! What programs and people do.
 
+use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::retention::Stage;
-use jobtrackd_store::{JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
+use jobtrackd_store::{DeliveryFilter, JobUpdate, NewJob, ReplayFilter, StoreError, Unwanted};
 
 use super::effects::unix;
 use super::{Event, Violation, World};
@@ -66,13 +67,8 @@ impl World<'_> {
                 }
                 return Ok(());
             }
-            Deed::CancelAndInsertAgain(job) => {
-                let cancelled = self.operate(&Deed::Cancel(*job));
-                cancelled.map_err(|error| format!("operator: cancelling failed: {error}"))?;
-                self.after_commit()?;
-                return self.insert_again(*job);
-            }
-            Deed::InsertAgain(job) => return self.insert_again(*job),
+            Deed::Replace(job) => return self.insert_again(*job, true),
+            Deed::InsertAgain(job) => return self.insert_again(*job, false),
             Deed::BadRow(which) => return self.bad_row(*which),
             _ => {}
         }
@@ -87,6 +83,8 @@ impl World<'_> {
     /// The daemon reads its configuration again.
     pub(super) fn reload_now(&mut self, settings: Box<Settings>) -> Result<(), Violation> {
         self.settings = (*settings).clone();
+        // A later configuration is not followed by an earlier one.
+        self.reload = None;
         self.oracle.reloaded(&self.settings, self.now);
         self.hand(Message::Reload(settings))
     }
@@ -155,7 +153,7 @@ impl World<'_> {
             Deed::Reload(..)
             | Deed::Restart
             | Deed::InsertAgain(_)
-            | Deed::CancelAndInsertAgain(_)
+            | Deed::Replace(_)
             | Deed::BadRow(_) => {}
         }
         Ok(())
@@ -205,21 +203,25 @@ impl World<'_> {
         self.oracle.pruned(&self.database, self.now)
     }
 
-    fn insert_again(&mut self, number: usize) -> Result<(), Violation> {
+    fn insert_again(&mut self, number: usize, gives_up: bool) -> Result<(), Violation> {
         if self.plan.jobs[number].is_left_out {
             return Ok(());
         }
-        self.again.push(number);
+        self.again.push((number, gives_up));
         self.delete_ended()
     }
 
     /// Deletes the jobs that are to be inserted again and may be deleted now.
     pub(super) fn delete_ended(&mut self) -> Result<(), Violation> {
-        for number in std::mem::take(&mut self.again) {
+        for (number, gives_up) in std::mem::take(&mut self.again) {
             let Ok(id) = JobId::parse(&self.plan.jobs[number].id) else {
                 continue;
             };
-            match self.database.delete(&id) {
+            let given_up = match gives_up {
+                true => self.give_up_events(&id),
+                false => Ok(()),
+            };
+            match given_up.and_then(|()| self.database.delete(&id)) {
                 Ok(true) => {
                     self.log.note(self.now, format_args!("deleted {id}"));
                     self.oracle.deleted(&id, self.now);
@@ -228,9 +230,32 @@ impl World<'_> {
                     self.put(at, Event::Insert(number));
                 }
                 Ok(false) => {}
-                Err(StoreError::Refused(_)) => self.again.push(number),
+                Err(StoreError::Refused(_)) => self.again.push((number, gives_up)),
                 Err(error) => return Err(format!("operator: deletion failed: {error}")),
             }
+        }
+        Ok(())
+    }
+
+    /// An operator gives up what is not delivered of a job that has ended.
+    fn give_up_events(&mut self, id: &JobId) -> Result<(), StoreError> {
+        let has_ended = self
+            .database
+            .job(id)?
+            .is_some_and(|row| row.state.is_final());
+        if !has_ended {
+            return Ok(());
+        }
+        let waiting = DeliveryFilter {
+            job: Some(id.clone()),
+            state: Some(DeliveryState::Pending),
+            ..DeliveryFilter::default()
+        };
+        for row in self.database.deliveries(waiting)? {
+            self.database.give_up(&Unwanted::Event(row.event_id))?;
+        }
+        for webhook in 0..self.plan.webhooks.len() {
+            self.oracle.steered(webhook, self.now);
         }
         Ok(())
     }
