@@ -7,8 +7,11 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 #[strum(serialize_all = "kebab-case")]
 #[repr(usize)]
 pub enum Bug {
+    /// An event is sent when its transaction is handed to the writer. The dispatcher reads what it sends from the tables, so
+    /// there is no place for this one in it; the simulation's own loop does it.
+    SendBeforeCommit = 1,
     /// A transaction counts as committed when the disk is full.
-    AnswerBeforeCommit = 1,
+    AnswerBeforeCommit,
     /// A lane is free while the outcome of its request is not recorded.
     LaneOrder,
     /// A job that has ended is polled on.

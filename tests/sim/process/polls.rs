@@ -1,8 +1,10 @@
 //! Polls: each is a real machine; requests and tokens are done here in the place of the HTTP client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jobtrackd_core::batch::Recordable;
 use jobtrackd_core::dialect;
 use jobtrackd_core::job::{Failure, JobId};
 use jobtrackd_core::machines::attribution::Attribution;
@@ -11,7 +13,9 @@ use jobtrackd_core::machines::gate::{PollEnd, Ticket as GateTicket};
 use jobtrackd_core::machines::poll::{Input, Machine, Step};
 use jobtrackd_core::machines::poller;
 use jobtrackd_core::machines::reading::{Meaning, Polled, Refusal, TokenTries, retry_after};
+use jobtrackd_core::planted::{self, Bug};
 use jobtrackd_core::poll::{Poll, Trouble, TroubleClass};
+use jobtrackd_core::rows::DueDelivery;
 use jobtrackd_core::time::Now;
 
 use super::tokens::Token;
@@ -111,6 +115,9 @@ impl Process {
             Step::ReadRow => self.out.push(Out::Read(Read::RowOf(number, id))),
             Step::ReadTracked => self.out.push(Out::Read(Read::Tracked(number, id))),
             Step::Record(recordable) => {
+                if planted::is(Bug::SendBeforeCommit) {
+                    self.send_early(&recordable);
+                }
                 let change = Change::Seen(recordable, Ticket::Poll(number));
                 self.batching.push(change);
                 self.is_busy = true;
@@ -127,6 +134,34 @@ impl Process {
             Step::Done(finished) => {
                 self.polls.remove(&number);
                 self.poller_input(poller::Input::Finished(finished), now);
+            }
+        }
+    }
+
+    /// A bug that is planted.
+    fn send_early(&mut self, recordable: &Recordable) {
+        let seen = &recordable.observation;
+        for (event, webhooks) in seen.events.iter().zip(&recordable.webhooks) {
+            for name in webhooks {
+                let mut plans = self.webhook_plans.iter();
+                let Some(webhook) = plans.position(|it| *name == it.name.as_str()) else {
+                    continue;
+                };
+                let delivery = DueDelivery {
+                    event_id: event.id.clone(),
+                    job_id: seen.job_id.clone(),
+                    attempts: 0,
+                    retries_used: 0,
+                    kind: event.kind,
+                    body: Some(event.body.clone().into_bytes()),
+                    created_at: event.created_at,
+                    expires_at: event.expires_at,
+                    due: event.created_at,
+                    paused: Duration::ZERO,
+                    failed_before: false,
+                    is_replay: false,
+                };
+                self.out.push(Out::Post(webhook, Box::new(delivery)));
             }
         }
     }

@@ -99,3 +99,19 @@ fn right_after_the_clock_was_set_nothing_expires() {
     world.advance();
     assert_eq!(world.names(), ["j", "j"], "the last poll");
 }
+
+#[test]
+fn settings_that_come_right_after_the_clock_was_set_back_delay_no_poll() {
+    let mut world = World::new(1, None);
+    let soon = JobRow {
+        next_poll_at: Some(EPOCH.plus(10 * SECOND)),
+        ..row("j")
+    };
+    world.handle(Input::Rows(vec![soon]));
+    world.advance();
+    world.wall = world.wall.minus(Duration::from_secs(7200));
+    world.handle(Input::Settings(settings(), 1));
+    world.pass(10 * SECOND);
+    world.advance();
+    assert_eq!(world.names(), ["j"], "its delay stays as it was");
+}
