@@ -3,6 +3,7 @@
 mod effects;
 mod network;
 mod people;
+mod queue;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,103 +12,14 @@ use jobtrackd_core::time::Now;
 
 use crate::chance::Chance;
 use crate::database::Database;
-use crate::fakes::api::{Api, Request};
-use crate::fakes::receiver::{Post, Receivers};
+use crate::fakes::api::Api;
+use crate::fakes::receiver::Receivers;
 use crate::log::Log;
 use crate::oracle::Oracle;
 use crate::plan::{Crash, DiskFault, Fault, Plan, Settings};
 use crate::process::{Message, Out, Process};
 use crate::time::{MS, SECOND, Time, true_wall};
-
-/// Something that is to happen.
-#[derive(Debug)]
-enum Event {
-    /// The process of this epoch wants this to be done.
-    Do(u64, Box<Out>),
-    /// It is handed this.
-    Hand(u64, Box<Message>),
-    /// It wanted to be woken.
-    Wake(u64),
-    /// A process is started.
-    Start,
-    /// The fault of this number begins.
-    Fault(usize),
-    /// The action of this number is done.
-    Action(usize),
-    /// The row of this job is inserted.
-    Insert(usize),
-    /// A request for a job arrives at the API; what it gets, and when.
-    AtApi(Asked),
-    AtTokens(u64),
-    AtReceiver(Box<Sent>),
-    /// Everything is healed.
-    Heal,
-    /// To see whether all is done.
-    Check,
-}
-
-impl Event {
-    fn hand(epoch: u64, message: Message) -> Self {
-        Self::Hand(epoch, Box::new(message))
-    }
-}
-
-/// A request to the API under way.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    epoch: u64,
-    poll: u64,
-    request: u32,
-    what: Request,
-    /// When the process gives up.
-    timeout: Time,
-}
-
-/// A request to a receiver under way.
-#[derive(Debug)]
-struct Sent {
-    epoch: u64,
-    post: Post,
-    job: jobtrackd_core::job::JobId,
-    started: Time,
-    /// What the daemon's clock showed.
-    wall: i64,
-    timeout: Time,
-}
-
-/// An event in the queue: by time, then by chance, then in the order in which they were put.
-struct Queued {
-    at: Time,
-    order: u64,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl Queued {
-    fn key(&self) -> (Time, u64, u64) {
-        (self.at, self.order, self.number)
-    }
-}
+use queue::{Asked, Event, Queued, Sent};
 
 /// A violated promise, in one line that begins with its class.
 pub(crate) type Violation = String;

@@ -114,7 +114,7 @@ pub(crate) fn run() -> usize {
 }
 
 /// A strace log up to a fault, what the fault has hit, and how many writes came after it.
-const TRACES: [(&str, Hit, usize); 4] = [
+const TRACES: [(&str, Hit, usize); 6] = [
     (
         "7  pwrite64(3</a/jobs.db-wal>, \"\", 24, 0) = 24\n7  fsync(3</a/jobs.db-wal>) = -1 EIO (INJECTED)\n",
         Hit::Commit,
@@ -128,7 +128,18 @@ const TRACES: [(&str, Hit, usize); 4] = [
     ),
     (
         "7  fsync(3</a/jobs.db-wal>) = 0\n7  fsync(3</a/jobs.db-wal>) = -1 EIO (INJECTED)\n",
-        Hit::Checkpoint,
+        Hit::Unreported,
+        0,
+    ),
+    (
+        "7  fsync(3</a/jobs.db-wal>) = 0\n7  fsync(9</a>) = -1 EIO (INJECTED)\n",
+        Hit::Unreported,
+        0,
+    ),
+    (
+        "7  fsync(3</a/jobs.db-wal>) = 0\n7  pwrite64(4</a/jobs.db-shm>, \"\", 1, 8191) = 1\n\
+         7  fsync(3</a/jobs.db-wal>) = -1 EIO (INJECTED)\n",
+        Hit::Unreported,
         0,
     ),
     (

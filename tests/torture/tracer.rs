@@ -80,10 +80,10 @@ impl Tracer {
 pub(crate) enum Hit {
     /// A transaction: its pages in the write-ahead log, or their flush.
     Commit,
-    /// What SQLite does by itself after a commit, to move the log into the database; it does all of it again at the next
-    /// occasion, and says nothing.
-    Checkpoint,
-    /// A temporary file, or one that is no database.
+    /// What SQLite does beside a commit and keeps to itself when it fails: the checkpoint, which is done again at the next
+    /// occasion, and the flush of the folder.
+    Unreported,
+    /// A write to a temporary file.
     Other,
 }
 
@@ -100,18 +100,19 @@ pub(crate) fn first_fault(log: &str) -> Option<(Hit, usize)> {
         |line: &&&str| thread(line) == mine && line.contains('(') && !line.contains("resumed>");
     let mut before = lines[..=at].iter().rev().filter(begins);
     let call = before.next().copied().unwrap_or_default();
+    // Between the flushes of the commit and of its checkpoint the index may grow.
     let flushed_before = before
-        .next()
-        .is_some_and(|line| line.contains("fsync(") && line.contains("-wal>"));
-    let hit = if call.contains("/jobs.db>")
-        || (call.contains("fsync(") && call.contains("-wal>") && flushed_before)
-    {
-        Hit::Checkpoint
-    } else if call.contains("-wal>") {
-        Hit::Commit
-    } else {
-        Hit::Other
-    };
+        .find(|line| line.contains("-wal>"))
+        .is_some_and(|line| line.contains("fsync("));
+    let flushes = call.contains("fsync(");
+    let hit =
+        if call.contains("/jobs.db>") || (flushes && (flushed_before || !call.contains("-wal>"))) {
+            Hit::Unreported
+        } else if call.contains("-wal>") {
+            Hit::Commit
+        } else {
+            Hit::Other
+        };
     let writes = lines[at + 1..]
         .iter()
         .filter(|line| line.contains("pwrite64(") && line.contains("-wal>"));

@@ -13,8 +13,8 @@ use crate::tracer::{self, Hit, Tracer};
 
 /// The calls that fail, and of how many calls of a thread it is the first.
 const CALLS: [(&str, usize); 2] = [("fsync", 8), ("pwrite64", 40)];
-/// How long it goes on after EIO of a checkpoint, which SQLite keeps to itself, in milliseconds.
-const CHECKPOINT_MS: u64 = 300;
+/// How long it goes on after a fault that SQLite keeps to itself, in milliseconds.
+const UNREPORTED_MS: u64 = 300;
 /// How soon the daemon has to end.
 const END: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
     rig.migrate().await?;
     // Nothing is posted to the status server, which has a connection of its own: all that the daemon writes is its writer's.
     let load = Load::start(&rig.ground, rig.database(), 50, "e");
-    let (mut commits, mut checkpoints) = (0, 0);
+    let (mut commits, mut unreported) = (0, 0);
     for round in 0..rounds {
         let (call, calls) = CALLS[round % CALLS.len()];
         let when = 1 + rig.random.usize(..calls);
@@ -44,10 +44,10 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
             Ok(fault.is_some())
         });
         seen.await?;
-        if hit == Hit::Checkpoint {
-            pause(CHECKPOINT_MS).await;
+        if hit == Hit::Unreported {
+            pause(UNREPORTED_MS).await;
             daemon.kill().await?;
-            checkpoints += 1;
+            unreported += 1;
         } else {
             let ended = daemon.ended(END).await;
             let status = ended.with_context(|| format!("after EIO of {call} ({hit:?})"))?;
@@ -72,7 +72,7 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
         .finish(daemon)
         .await?
         .with("starts ended by EIO", commits);
-    Ok(figures.with("checkpoints with EIO", checkpoints))
+    Ok(figures.with("faults that SQLite kept to itself", unreported))
 }
 
 /// What strace has written so far; it makes the file when it begins.

@@ -1,7 +1,9 @@
 //! The body of `POST /jobs/{id}/mfa`.
 
-use jobtrackd::mfa::{Answers, MOST_ANSWERS};
+use jobtrackd::mfa::{Answers, LONGEST_ANSWER, MOST_ANSWERS};
 use serde_json::Value;
+
+use super::is_said;
 
 /// A shorter text may be part of any message.
 const SHORTEST: usize = 4;
@@ -23,9 +25,9 @@ pub(super) fn check(bytes: &[u8]) {
                 .filter_map(Value::as_str)
                 .filter(|text| text.len() >= SHORTEST);
             for text in texts {
-                let is_word = message.contains(text) && !text.trim().is_empty();
+                let repeats = message.contains(text) && !text.trim().is_empty();
                 assert!(
-                    !is_word || is_of_ours(text),
+                    !repeats || is_said(text, &messages()),
                     "an answer is in the message: {message}"
                 );
             }
@@ -33,13 +35,18 @@ pub(super) fn check(bytes: &[u8]) {
     }
 }
 
-/// Whether a text is in the messages themselves.
-fn is_of_ours(text: &str) -> bool {
-    let empty = [r#"{"mfa-response":[""]}"#, r#"{"mfa-response":7}"#].map(str::as_bytes);
-    let long = format!(r#"{{"mfa-response":["{}"]}}"#, "x".repeat(5000));
-    let many = format!(r#"{{"mfa-response":[{}]}}"#, vec!["\"x\""; 30].join(","));
-    let bodies = empty.into_iter().chain([long.as_bytes(), many.as_bytes()]);
-    bodies
-        .filter_map(|body| Answers::from_json(body).err())
-        .any(|error| format!("{error} {error:?}").contains(text))
+/// Every message, without an answer that could be in it.
+fn messages() -> Vec<String> {
+    let long = format!(
+        r#"{{"mfa-response":["{}"]}}"#,
+        "x".repeat(LONGEST_ANSWER + 1)
+    );
+    let many = format!(
+        r#"{{"mfa-response":[{}]}}"#,
+        vec!["\"x\""; MOST_ANSWERS + 1].join(",")
+    );
+    let empty = [r#"{"mfa-response":[""]}"#, "7"];
+    let bodies = empty.into_iter().chain([long.as_str(), many.as_str()]);
+    let errors = bodies.filter_map(|body| Answers::from_json(body.as_bytes()).err());
+    errors.map(|error| format!("{error} {error:?}")).collect()
 }

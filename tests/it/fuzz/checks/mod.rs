@@ -23,6 +23,15 @@ pub(crate) const ALL: [Check; 7] = [
     ("signing_key", signing_key::check),
 ];
 
+/// Whether a text is a part of one of these messages, whatever their numbers are. It is no secret then.
+fn is_said(text: &str, messages: &[String]) -> bool {
+    let plain = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
+    let text = plain(text);
+    messages
+        .iter()
+        .any(|message| plain(message).contains(&text))
+}
+
 /// Runs the check of this name.
 ///
 /// # Panics

@@ -4,6 +4,8 @@ use http::{HeaderMap, HeaderValue};
 use jobtrackd::core::signature::{SigningKey, signature_header};
 use standardwebhooks::Webhook;
 
+use super::is_said;
+
 const ID: &str = "evt_1";
 const BODY: &[u8] = br#"{"type":"job.completed"}"#;
 /// A shorter text may be part of any message.
@@ -15,9 +17,10 @@ pub(super) fn check(bytes: &[u8]) {
         Ok(key) => key,
         Err(error) => {
             let (message, text) = (format!("{error} {error:?}"), text.trim());
+            let repeats = text.len() >= SHORTEST && message.contains(text);
             assert!(
-                text.len() < SHORTEST || !message.contains(text),
-                "{message}"
+                !repeats || is_said(text, &messages()),
+                "the secret is in the message: {message}"
             );
             return;
         }
@@ -43,6 +46,15 @@ pub(super) fn check(bytes: &[u8]) {
                 .expect_err("of other bytes it is not");
         }
     }
+}
+
+/// Every message, without a secret that could be in it.
+fn messages() -> Vec<String> {
+    let refused = ["?", "AAAA", "whsk_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    let errors = refused
+        .iter()
+        .filter_map(|text| SigningKey::parse(text).err());
+    errors.map(|error| format!("{error} {error:?}")).collect()
 }
 
 fn headers(now: i64, signature: &str) -> HeaderMap {
