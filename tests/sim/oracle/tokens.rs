@@ -36,7 +36,7 @@ impl Oracle {
             let mut answers: Vec<&Served> = facts.api.served.iter().filter(with_it).collect();
             answers.sort_by_key(|it| it.received);
             let mut refused: BTreeSet<usize> = BTreeSet::new();
-            let mut read: Vec<usize> = Vec::new();
+            let mut read: Vec<(usize, Time)> = Vec::new();
             for it in answers {
                 match it.shown {
                     Shown::Refused => {
@@ -44,15 +44,19 @@ impl Oracle {
                     }
                     // As many are remembered.
                     Shown::Job { .. }
-                        if refused.is_empty() && read.len() < FEW && !read.contains(&it.job) =>
+                        if refused.is_empty()
+                            && read.len() < FEW
+                            && !read.iter().any(|(job, _)| *job == it.job) =>
                     {
-                        read.push(it.job);
+                        read.push((it.job, it.at));
                     }
                     _ => {}
                 }
             }
-            let mut proof = read.iter().filter(|job| !refused.contains(job));
-            if (1..FEW).contains(&refused.len()) && proof.any(|job| self.is_followed(*job, next)) {
+            let mut proof = read.iter().filter(|(job, _)| !refused.contains(job));
+            if (1..FEW).contains(&refused.len())
+                && proof.any(|(job, at)| self.is_followed(*job, *at, next))
+            {
                 return Err(format!(
                     "token: it is given up at {} because of {} jobs, while others are read",
                     shown(next),
@@ -68,12 +72,12 @@ impl Oracle {
         self.renewals.iter().any(|at| (from..=until).contains(at))
     }
 
-    /// Whether the job is followed: one that has ended proves nothing any more.
-    fn is_followed(&self, job: usize, at: Time) -> bool {
+    /// Whether the job that was read is still followed: one that has ended proves nothing any more.
+    fn is_followed(&self, job: usize, read: Time, until: Time) -> bool {
         let mut rows = self.rows.values().flatten();
         rows.any(|row| {
             let ended = row.ended.as_ref().map(|(at, _)| *at);
-            row.number == job && row.inserted < at && ended.is_none_or(|end| end > at)
+            row.number == job && row.inserted < read && ended.is_none_or(|end| end > until)
         })
     }
 }
