@@ -464,7 +464,9 @@ impl Dispatcher {
     fn is_sendable(&self, delivery: &DueDelivery, now: Now) -> bool {
         let has_expired =
             now.stability.is_settled && delivery.expires_at.is_some_and(|at| at <= now.wall);
-        let is_closed = self.lanes.are_closed_for(&delivery.job_id);
+        let is_closed = self
+            .lanes
+            .are_closed_for(&delivery.job_id, &delivery.event_id);
         !has_expired && (!is_closed || planted::is(Bug::LaneOrder))
     }
 

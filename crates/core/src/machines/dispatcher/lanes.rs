@@ -10,8 +10,9 @@ use crate::job::JobId;
 pub(super) struct Lanes {
     in_flight: BTreeMap<JobId, Attempt>,
     unrecorded: BTreeMap<JobId, Unrecorded>,
-    /// Events whose outcome could not be recorded. Their lanes stay closed until the next start: sending the event again and
-    /// again without a record would be worse.
+    /// Events whose outcome could not be recorded. They are not sent again before the next start: again and again without a
+    /// record would be worse. Another event at the head of the lane is sent, since somebody has then given up this one or
+    /// deleted its job.
     refused: BTreeMap<JobId, String>,
     /// Events whose attempt ended while a query was open, whose answer may still have them as due.
     ended: BTreeMap<JobId, String>,
@@ -48,11 +49,12 @@ impl Lanes {
         self.in_flight.len() + self.unrecorded.len() + self.refused.len()
     }
 
-    /// Whether nothing may be sent in the lane of this job.
-    pub(super) fn are_closed_for(&self, job_id: &JobId) -> bool {
+    /// Whether this event may not be sent in the lane of its job.
+    pub(super) fn are_closed_for(&self, job_id: &JobId, event_id: &str) -> bool {
+        let refused = self.refused.get(job_id);
         self.in_flight.contains_key(job_id)
             || self.unrecorded.contains_key(job_id)
-            || self.refused.contains_key(job_id)
+            || refused.is_some_and(|refused| refused == event_id)
             || self.ended.contains_key(job_id)
     }
 

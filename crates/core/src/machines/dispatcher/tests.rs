@@ -286,6 +286,20 @@ fn a_lane_whose_record_is_refused_stays_closed_until_the_next_start() {
 }
 
 #[test]
+fn an_event_that_was_given_up_during_its_request_keeps_no_later_one_of_its_job_from_being_sent() {
+    let mut world = World::new(2);
+    world.insert("a");
+    world.sent();
+    world.end_request(0, End::Failed);
+    world.carry_out();
+    world.table.rows[0].state = DeliveryState::Exhausted;
+    world.table.rows[0].next = None;
+    world.record(0, false);
+    world.insert("a");
+    assert_eq!(world.sent(), ["a1"]);
+}
+
+#[test]
 fn what_could_not_be_sent_stays_due_and_uses_up_nothing() {
     let mut world = World::new(2);
     world.insert("a");

@@ -144,7 +144,9 @@ impl World {
         let sendable = self.table.heads().filter(|row| {
             let ends = row.delivery.expires_at;
             let is_over = ends.is_some_and(|at| at <= now.wall.plus(MARGIN));
-            !is_over && !row.is_unreadable && !self.is_closed(&row.delivery.job_id)
+            !is_over
+                && !row.is_unreadable
+                && !self.is_closed(&row.delivery.job_id, &row.delivery.event_id)
         });
         let is_due = |at: Option<UnixMillis>| at.is_none_or(|at| at.plus(MARGIN) <= now.wall);
         let health = self.machine.health.health();

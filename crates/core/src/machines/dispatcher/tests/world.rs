@@ -1,6 +1,6 @@
 //! The machine with its tables, a clock and requests that end when a test says so. Every effect is checked.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub(super) struct World {
     pub(super) in_flight: Vec<(DueDelivery, UnixMillis)>,
     pub(super) recording: Vec<FinishedAttempt>,
     pub(super) giving_up: Option<Vec<Undelivered>>,
-    /// Jobs of attempts whose record was refused.
-    pub(super) refused: BTreeSet<JobId>,
+    /// Jobs and events of attempts whose record was refused.
+    pub(super) refused: BTreeMap<JobId, String>,
     /// The webhook's row as the machine has read it last.
     known: WebhookHealth,
     /// Clock jumps when the waits were last clamped.
@@ -81,7 +81,7 @@ impl World {
             in_flight: Vec::new(),
             recording: Vec::new(),
             giving_up: None,
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             known: WebhookHealth::default(),
             clamped: None,
             random: 7,
@@ -207,7 +207,10 @@ impl World {
         let stops = |each: &FinishedAttempt| each.disables.is_some() || each.pause.is_some();
         assert!(!self.recording.iter().any(stops), "no answer stops it");
         let job = &delivery.job_id;
-        assert!(!self.is_closed(job), "one request per lane");
+        assert!(
+            !self.is_closed(job, &delivery.event_id),
+            "one request per lane"
+        );
         let row = self.table.row(&delivery.event_id);
         assert_ne!(row.state, DeliveryState::Delivered);
         assert_eq!(row.delivery.attempts, delivery.attempts, "nothing twice");
@@ -233,10 +236,11 @@ impl World {
         assert!(self.recording.len() < 64 || self.in_flight.is_empty());
     }
 
-    pub(super) fn is_closed(&self, job: &JobId) -> bool {
+    pub(super) fn is_closed(&self, job: &JobId, event: &str) -> bool {
         let in_flight = self.in_flight.iter().any(|(each, _)| each.job_id == *job);
         let recording = self.recording.iter().any(|each| each.job_id == *job);
-        in_flight || recording || self.refused.contains(job)
+        let refused = self.refused.get(job);
+        in_flight || recording || refused.is_some_and(|refused| refused == event)
     }
 
     fn begin_to_give_up(&mut self, expiries: Vec<Undelivered>, now: Now) {
@@ -345,7 +349,8 @@ impl World {
         let now = UnixMillis(self.wall);
         let is_recorded = is_accepted && self.table.record(&finished, now);
         if !is_recorded {
-            self.refused.insert(finished.job_id.clone());
+            let event = finished.attempt.event_id.clone();
+            self.refused.insert(finished.job_id.clone(), event);
         }
         self.handle(Input::Recorded(finished.job_id, is_recorded));
     }
