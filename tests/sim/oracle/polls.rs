@@ -295,7 +295,8 @@ impl Oracle {
         let Some(longest) = last.longest else {
             return Ok(());
         };
-        let is_paced = self.settings.1.requests_per_second > 0 || self.settings.1.max_in_flight < 8;
+        let is_paced = self.settings.1.requests_per_second > 0
+            || self.settings.1.max_in_flight < plan.jobs.len();
         // What holds up all jobs; or others may go first.
         let since = last.at.max(self.disturbed);
         let slack = if is_paced { 5 * MINUTE } else { 5 * SECOND };
