@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Environment;
@@ -71,15 +70,22 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Makes the clients. Nothing is sent.
     pub(super) fn new(settings: &Settings, environment: &Environment) -> anyhow::Result<Self> {
-        let (clock, jitter) = (environment.clock.clone(), environment.jitter.clone());
-        let sockets = environment.sockets.clone();
         let upstream = Upstream::new(
             &settings.upstream,
-            clock.clone(),
-            jitter,
-            sockets.clone(),
+            environment.clock.clone(),
+            environment.jitter.clone(),
+            environment.sockets.clone(),
             environment.answers.clone(),
         )?;
+        Self::with(upstream, settings, environment)
+    }
+
+    fn with(
+        upstream: Upstream,
+        settings: &Settings,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
+        let (clock, sockets) = (environment.clock.clone(), environment.sockets.clone());
         let sender = Sender::new(clock, &settings.webhooks, sockets)?;
         let targets = settings.webhooks.iter().map(|webhook| Target {
             webhook: webhook.clone(),
@@ -168,13 +174,15 @@ impl Engine {
         Ok((engine, upstream.subscribe(), health))
     }
 
+    /// Makes what a reload changes. Nothing has changed yet.
+    pub(super) fn prepare(&self, settings: &Settings) -> anyhow::Result<Prepared> {
+        let upstream = self.upstream.borrow().renewed(&settings.upstream)?;
+        Prepared::with(upstream, settings, &self.environment)
+    }
+
     /// Applies the settings of a reload, without waiting for requests in flight.
     pub(super) fn renew(&mut self, prepared: Prepared) {
-        let before = self.polling.borrow();
-        if before.api_origin == prepared.polling.api_origin {
-            keep_pause(&before.upstream, &prepared.upstream);
-        }
-        drop(before);
+        prepared.upstream.take_over(&self.upstream.borrow());
         self.upstream.send_replace(prepared.upstream);
         self.polling.send_replace(prepared.polling);
         self.retention.send_replace(prepared.retention);
@@ -326,14 +334,6 @@ impl Engine {
             Ok(poller.run(stop).await?)
         });
         gauge
-    }
-}
-
-/// A pause that the API has requested stays, whatever settings it is polled with.
-fn keep_pause(before: &Upstream, now: &Upstream) {
-    let at = Instant::now();
-    if let Some(until) = before.gate().pause(at) {
-        now.pause_for(until.saturating_duration_since(at));
     }
 }
 

@@ -268,7 +268,9 @@ impl Daemon {
             );
         }
         let new = self.settings.renewed(new);
-        let prepared = Prepared::new(&new, &self.environment)
+        let prepared = self
+            .engine
+            .prepare(&new)
             .map_err(|error| ReloadRefused(format!("{error:#}")))?;
         self.engine.renew(prepared);
         self.rules.send_replace(new.enqueue_rules());

@@ -42,6 +42,10 @@ impl Budget {
         }
     }
 
+    pub(super) fn set_rate(&self, requests_per_second: Option<NonZeroU32>) {
+        self.with(|budget| budget.set_rate(requests_per_second));
+    }
+
     /// Takes one request out of the budget, unless an urgent one waits.
     ///
     /// # Errors

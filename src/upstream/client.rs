@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use url::Url;
 
 use super::answers::AnswerMemory;
@@ -22,17 +23,19 @@ use crate::core::machines::{budget, gate};
 use crate::core::user::UserId;
 use crate::sockets::Sockets;
 
-/// The API we poll. Clones share everything.
+/// The API we poll. Clones share everything; a client with the settings of a reload shares what [`Upstream::renewed`] says.
 #[derive(Clone)]
 pub struct Upstream(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
+    settings: UpstreamSettings,
     pub(super) http: Http,
-    pub(super) tokens: Tokens,
-    pub(super) gate: Gate,
-    pub(super) budget: Budget,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) budget: Arc<Budget>,
     pub(super) memory: AnswerMemory,
     pub(super) unmatched: Unmatched,
+    jitter: Jitter,
 }
 
 /// Answers in a row in which the configured pointer to the status found nothing.
@@ -69,7 +72,7 @@ pub(super) struct Answered {
 impl Upstream {
     /// A client for these settings. Nothing is sent yet. Call it inside a runtime.
     ///
-    /// `sockets` (what connections lack) and `memory` (for answers) are shared with the client that replaces this one.
+    /// `sockets` are what connections lack, `memory` is for answers.
     ///
     /// # Errors
     /// [`UpstreamError`] for settings from which no request can be made.
@@ -82,14 +85,64 @@ impl Upstream {
     ) -> Result<Self, UpstreamError> {
         let http = Http::new(settings, clock.clone(), sockets)?;
         let tokens = Tokens::new(&settings.auth, &http.base, jitter.clone())?;
+        let gate = Gate::new(clock.clone(), jitter.clone(), settings.max_retry_after);
         Ok(Self(Arc::new(Inner {
+            settings: settings.clone(),
             http,
-            tokens,
-            gate: Gate::new(clock.clone(), jitter, settings.max_retry_after),
-            budget: Budget::new(clock, settings.requests_per_second),
+            tokens: Arc::new(tokens),
+            gate: Arc::new(gate),
+            budget: Arc::new(Budget::new(clock, settings.requests_per_second)),
             memory,
             unmatched: Unmatched::default(),
+            jitter,
         })))
+    }
+
+    /// The client with the settings of a reload, for [`Upstream::take_over`] to put into force. It goes on with the budget
+    /// and the memory of this one; while `base_url` and the secrets stay, with its tokens, and with what its polls have
+    /// shown of the API (the gate), too.
+    ///
+    /// # Errors
+    /// As [`Upstream::new`].
+    pub fn renewed(&self, settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
+        let before = &*self.0;
+        let Http { clock, sockets, .. } = &before.http;
+        let http = Http::new(settings, clock.clone(), sockets.clone())?;
+        let jitter = before.jitter.clone();
+        let is_same = settings.base_url == before.settings.base_url
+            && settings.auth.is_same(&before.settings.auth);
+        let (tokens, gate) = if is_same {
+            (Arc::clone(&before.tokens), Arc::clone(&before.gate))
+        } else {
+            let tokens = Tokens::new(&settings.auth, &http.base, jitter.clone())?;
+            let gate = Gate::new(clock.clone(), jitter.clone(), settings.max_retry_after);
+            (Arc::new(tokens), Arc::new(gate))
+        };
+        Ok(Self(Arc::new(Inner {
+            settings: settings.clone(),
+            http,
+            tokens,
+            gate,
+            budget: Arc::clone(&before.budget),
+            memory: before.memory.clone(),
+            unmatched: Unmatched::default(),
+            jitter,
+        })))
+    }
+
+    /// Puts the limits of these settings into force. A pause that the API has asked `before` for stays, whatever settings it
+    /// is polled with.
+    pub fn take_over(&self, before: &Self) {
+        let (now, then) = (&*self.0, &*before.0);
+        now.budget.set_rate(now.settings.requests_per_second);
+        if Arc::ptr_eq(&now.gate, &then.gate) {
+            now.gate.set_longest_pause(now.settings.max_retry_after);
+        } else if now.settings.base_url.origin() == then.settings.base_url.origin() {
+            let at = Instant::now();
+            if let Some(until) = then.gate.pause(at) {
+                self.pause_for(until.saturating_duration_since(at));
+            }
+        }
     }
 
     /// The URL a job is polled at: its own `url`, or `upstream.job_path` below `base_url`.
@@ -105,8 +158,8 @@ impl Upstream {
         self.0.tokens.forget(job);
     }
 
-    /// Starts no polls for this long: what is left of a pause that the upstream asked for before this process or this
-    /// configuration began.
+    /// Starts no polls for this long, but `max_retry_after` at most: what is left of a pause that the upstream asked for
+    /// before this process or this configuration began.
     pub fn pause_for(&self, left: Duration) {
         self.0.gate.pause_for(left.min(self.max_retry_after()));
     }

@@ -114,6 +114,11 @@ impl Gate {
         self.change(|machine, now, random| machine.note(poll, now, random));
     }
 
+    /// Sets the longest pause that the upstream can ask for; a present one is cut to it.
+    pub(super) fn set_longest_pause(&self, most: Duration) {
+        self.change(|machine, now, _| machine.set_longest_pause(most, now.monotonic));
+    }
+
     /// Closes it for this long, as the upstream asked earlier.
     pub(super) fn pause_for(&self, left: Duration) {
         self.change(|machine, now, _| machine.pause_until(now.monotonic.plus(left)));

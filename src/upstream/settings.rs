@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::key_header::KeyHeader;
@@ -81,6 +81,42 @@ pub struct OAuthClient {
 }
 
 impl Auth {
+    /// Whether requests are authorized in the same way and with the same secrets.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        match (self, other) {
+            (
+                Self::Basiq {
+                    api_key,
+                    api_version,
+                    scope,
+                },
+                Self::Basiq {
+                    api_key: key,
+                    api_version: version,
+                    scope: other,
+                },
+            ) => same(api_key, key) && api_version == version && scope == other,
+            (Self::Bearer { token }, Self::Bearer { token: other }) => same(token, other),
+            (Self::Basic { login }, Self::Basic { login: other }) => same(login, other),
+            (
+                Self::Header { header, key },
+                Self::Header {
+                    header: name,
+                    key: other,
+                },
+            ) => header == name && same(key, other),
+            (Self::OAuth2(client), Self::OAuth2(other)) => {
+                client.token_url == other.token_url
+                    && client.client_id == other.client_id
+                    && client.scope == other.scope
+                    && same(&client.client_secret, &other.client_secret)
+            }
+            (Self::None, Self::None) => true,
+            _ => false,
+        }
+    }
+
     /// Where tokens are requested, when that is not a path of `base_url`.
     #[must_use]
     pub fn token_url(&self) -> Option<&Url> {

@@ -249,6 +249,7 @@ async fn after_too_many_token_requests_none_is_made_for_five_minutes() {
     world.pass(4 * MINUTE).await;
     endless_more(&mut world).await;
     world.sql("UPDATE jobs SET poll_requested = 1").await;
+    world.reload();
     world.pass(8 * MINUTE).await;
     let asked = world.tokens_asked_at();
     assert_eq!(asked.len(), 3, "{asked:?}");

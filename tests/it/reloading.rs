@@ -123,3 +123,30 @@ async fn jobs_that_name_a_webhook_are_counted_anew_when_it_appears_or_goes() {
     world.pass(SECOND).await;
     assert_eq!(unknown(&mut world).await, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_requests_no_token_and_sends_no_poll_before_its_turn() {
+    let mut world = World::new().await;
+    world.upstream.push_str("\nrequests_per_second = 1");
+    world.start().await;
+    for job in 0..100 {
+        world
+            .follow(&format!("j{job}"), &[(0, &[("a", "pending")])])
+            .await;
+    }
+    world.pass(2 * SECOND).await;
+    let polls = |world: &World| world.control().requests().len() - world.tokens_asked_at().len();
+    let before = polls(&world);
+    for _ in 0..20 {
+        world.reload();
+        world.pass(SECOND / 2).await;
+    }
+    let during = polls(&world) - before;
+    assert!((9..=11).contains(&during), "{during} polls in ten seconds");
+    assert_eq!(world.tokens_asked_at().len(), 1);
+    // The new rate counts from the last poll on.
+    world.upstream = world.upstream.replace("= 1", "= 10");
+    world.reload();
+    world.pass(SECOND).await;
+    assert!((9..=11).contains(&(polls(&world) - before - during)));
+}

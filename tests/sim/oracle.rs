@@ -174,7 +174,9 @@ impl Oracle {
     pub(crate) fn reloaded(&mut self, settings: &Settings, now: Time) {
         self.disturbed = self.disturbed.max(now);
         self.reloaded = now;
-        self.renewals.push(now);
+        if settings.secret != self.settings.1.secret {
+            self.renewals.push(now);
+        }
         self.settings = (self.settings.1.clone(), settings.clone());
         self.starts.clear();
     }

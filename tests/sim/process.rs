@@ -143,7 +143,7 @@ pub(crate) struct Process {
     dialect: Arc<dyn Dialect>,
     poller: Poller,
     gate: Gate,
-    /// Counts reloads; polls that began before note nothing in the gate of the settings after.
+    /// Counts secrets; polls that began with another one note nothing in the gate of this one.
     gates: u64,
     budget: Budget,
     reads: Reads,
@@ -297,22 +297,32 @@ impl Process {
     }
 
     fn reload(&mut self, settings: Settings, now: Now) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
         let settings = self.settings.clone();
-        let pause = self.gate.pause(now.monotonic);
-        self.gate = Gate::new(duration(settings.max_retry_after));
-        self.gates += 1;
-        if let Some(until) = pause {
-            self.gate.pause_until(until);
-        }
-        self.budget = Budget::new(NonZeroU32::new(settings.requests_per_second));
-        self.reads = reads(&settings);
-        self.tokens = Tokens::new(settings.has_tokens);
+        let most = duration(settings.max_retry_after);
+        self.gate.set_longest_pause(most, now.monotonic);
+        self.budget
+            .set_rate(NonZeroU32::new(settings.requests_per_second));
         let machine = machine_settings(&settings, &self.webhook_plans, self.dialect.name());
         let input = poller::Input::Settings(machine, settings.max_in_flight);
         self.poller_input(input, now);
         self.configure(now);
-        self.after_reload(now);
+        if before.secret != settings.secret {
+            self.renew_secret(now);
+        }
+    }
+
+    /// What polls with the secret before have shown is forgotten, but not a pause that the API asked for.
+    fn renew_secret(&mut self, now: Now) {
+        let pause = self.gate.pause(now.monotonic);
+        self.gate = Gate::new(duration(self.settings.max_retry_after));
+        self.gates += 1;
+        if let Some(until) = pause {
+            self.gate.pause_until(until);
+        }
+        self.reads = reads(&self.settings);
+        self.tokens = Tokens::new(self.settings.has_tokens);
+        self.request_again(now);
     }
 }
 

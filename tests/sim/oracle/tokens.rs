@@ -67,7 +67,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether a process was started, or settings reloaded, in between.
+    /// Whether a process was started, or got another secret, in between.
     fn is_renewed(&self, from: Time, until: Time) -> bool {
         self.renewals.iter().any(|at| (from..=until).contains(at))
     }

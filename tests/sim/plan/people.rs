@@ -107,10 +107,11 @@ fn other(
     horizon: Time,
 ) -> Settings {
     let mut other = settings.clone();
-    match draws.between(0, 3) {
+    match draws.between(0, 4) {
         0 => other.max_in_flight = draws.pick(&[1, 2, 16]),
         1 => other.requests_per_second = draws.pick(&[0, 2, 50]),
         2 => other.unconfigured = vec![draws.index(webhooks)],
+        3 => other.secret = 1,
         _ => {
             other.max_delay = (20 * SECOND).max(horizon / 30);
             other.error_max_delay = other.error_max_delay.max(other.max_delay).min(5 * MINUTE);

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) requests_per_second: u32,
     /// Whether tokens are granted by a token endpoint; else one token is good for ever.
     pub(crate) has_tokens: bool,
+    /// Which secret it has; with another one nothing of the tokens nor of the answers to them is kept.
+    pub(crate) secret: u32,
     /// Webhooks that are not configured, by their numbers.
     pub(crate) unconfigured: Vec<usize>,
     /// How long events, attempts and jobs are kept after the end.
@@ -74,6 +76,7 @@ pub(super) fn draw(chance: Chance, dialect: &str, horizon: Time) -> (Settings, V
             0
         },
         has_tokens: dialect == "basiq" || draws.percent(30),
+        secret: 0,
         unconfigured: Vec::new(),
         kept: if draws.percent(20) {
             horizon / 3

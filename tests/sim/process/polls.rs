@@ -294,8 +294,8 @@ impl Process {
         self.is_busy = true;
     }
 
-    pub(super) fn after_reload(&mut self, now: Now) {
-        // Those that wait for a token of the settings before ask for one of the settings after.
+    /// Those that wait for a token of the secret before ask for one of the secret after.
+    pub(super) fn request_again(&mut self, now: Now) {
         let waiting = self
             .polls
             .iter()

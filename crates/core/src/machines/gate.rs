@@ -146,9 +146,10 @@ impl Gate {
         }
     }
 
-    /// Sets the longest pause that the upstream can ask for from now on.
-    pub fn set_longest_pause(&mut self, most: Duration) {
+    /// Sets the longest pause that the upstream can ask for; a present one is cut to it.
+    pub fn set_longest_pause(&mut self, most: Duration, now: Monotonic) {
         self.most = most;
+        self.throttling.end_by(now.plus(most));
     }
 
     /// To be called when a poll is started.

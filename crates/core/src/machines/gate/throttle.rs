@@ -99,6 +99,14 @@ impl Throttling {
         self.closure = Some(Closure::new(GateReasonKind::Throttled, detail, until, last));
     }
 
+    /// No wait is longer than until then.
+    pub(super) fn end_by(&mut self, latest: Monotonic) {
+        if let Some(closure) = &mut self.closure {
+            closure.until = closure.until.min(latest);
+            closure.earliest = closure.earliest.min(latest);
+        }
+    }
+
     /// Ends every wait.
     pub(super) fn resume(&mut self) {
         *self = Self::default();

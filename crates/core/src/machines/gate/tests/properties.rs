@@ -101,7 +101,10 @@ impl Run {
                 self.named.retain(stays);
             }
             Step::LongestPause(seconds) => {
-                bench.gate.set_longest_pause(Duration::from_secs(seconds));
+                let most = Duration::from_secs(seconds);
+                bench.gate.set_longest_pause(most, bench.now);
+                let pause = bench.gate.pause(bench.now);
+                assert!(pause.is_none_or(|until| until <= bench.now.plus(most)));
             }
         }
     }
