@@ -149,7 +149,7 @@ impl Oracle {
             return;
         };
         let job = &job;
-        let (before, settings) = &self.settings;
+        let (before, settings) = self.settings.clone();
         let most = settings.max_retry_after.max(before.max_retry_after);
         let mut last = Last {
             at: now,
@@ -158,19 +158,15 @@ impl Oracle {
         };
         match served.map(|served| &served.shown) {
             Some(Shown::Job { steps, changed, .. }) => {
-                let is_queued = steps.iter().any(|step| {
-                    step.status == "pending"
-                        && step
-                            .result
-                            .as_deref()
-                            .is_some_and(|it| it.contains("-queued"))
-                });
+                self.expect(plan, job, steps, *changed);
+                // A stale answer changes nothing of what is recorded.
+                let recorded = self.expected.get(job).map(|it| it.steps.as_slice());
+                let is_queued = is_queued(steps) || recorded.is_some_and(is_queued);
                 let longest = match is_queued {
                     true => settings.queued_delay.max(before.queued_delay),
                     false => settings.max_delay.max(before.max_delay),
                 };
                 last.longest = Some(longest + longest / 8);
-                self.expect(plan, job, steps, *changed);
             }
             Some(Shown::Throttled(asked)) => {
                 let asked = asked.unwrap_or(0).min(most);
@@ -325,6 +321,14 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Whether a step waits in the API's retry queue.
+fn is_queued(steps: &[Step]) -> bool {
+    steps.iter().any(|step| {
+        let result = step.result.as_deref().unwrap_or_default();
+        step.status == "pending" && result.contains("-queued")
+    })
 }
 
 /// The steps that are recorded and not missing, in the order of the API.
