@@ -27,7 +27,7 @@ pub enum JobUpdate {
     CreatedAt(UnixMillis),
 }
 
-/// A program that knows nothing of the daemon but the table that it may write. What it does meets no faults of the store.
+/// A program that knows nothing of the daemon but the table that it may write.
 pub trait Outsider {
     /// Inserts a row with this time of insertion; `false` when there is one with its id.
     ///

@@ -9,7 +9,6 @@ impl Intake for Store {
     type Wakeups = Watcher;
 
     async fn watcher(&self) -> Result<Watcher> {
-        self.read(|_| Ok(()))?;
         Ok(Watcher {
             store: self.clone(),
             commits: None,
@@ -54,7 +53,6 @@ pub struct Watcher {
 
 impl Wakeups for Watcher {
     async fn saw_commit(&mut self) -> Result<bool> {
-        self.store.read(|_| Ok(()))?;
         let commits = self.store.commits();
         Ok(self.commits.replace(commits) != Some(commits))
     }

@@ -33,4 +33,4 @@ mod webhooks;
 mod tests;
 
 pub use intake::Watcher;
-pub use store::{Fault, Store};
+pub use store::Store;
