@@ -19,7 +19,7 @@ use crate::store::{Jobs as _, Recordable, Store, StoreError, patiently};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
-use log::{PollLine, Summary, UnknownWords};
+use log::{Summary, UnknownWords};
 
 /// What all polls share.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Context {
                     Input::Recorded(self.record(*recordable, created_at).await?)
                 }
                 Step::Done(finished) => {
-                    log::finished(&finished, requested.as_ref().map(PollLine::of));
+                    log::finished(&finished, requested.as_ref());
                     return Ok(finished);
                 }
             };

@@ -97,7 +97,7 @@ impl UnknownWords {
 }
 
 /// Logs and counts a poll that is over; `request`: unless there was none.
-pub(super) fn finished(finished: &Finished, request: Option<PollLine>) {
+pub(super) fn finished(finished: &Finished, request: Option<&Requested>) {
     let id = &finished.id;
     for report in &finished.reports {
         match report {
@@ -118,45 +118,27 @@ pub(super) fn finished(finished: &Finished, request: Option<PollLine>) {
         }
     }
     if let Some(request) = request {
-        request.log(finished);
+        polled(request, finished);
     }
 }
 
-/// The log line of a request that is over.
-#[derive(Clone, Copy)]
-pub(super) struct PollLine {
-    outcome: &'static str,
-    requests: u32,
-    duration: Duration,
-}
-
-impl PollLine {
-    pub(super) fn of(request: &Requested) -> Self {
-        Self {
-            outcome: request.outcome,
-            requests: request.requests,
-            duration: request.duration,
-        }
-    }
-
-    fn log(self, finished: &Finished) {
-        let answered = self.outcome == "answered";
-        let usable = answered && finished.progress.consecutive_errors == 0;
-        let next_in_ms = match finished.next {
-            Next::After(delay) => Some(millis(delay)),
-            _ => None,
-        };
-        tracing::debug!(
-            job_id = %finished.id,
-            outcome = self.outcome,
-            requests = self.requests,
-            duration_ms = millis(self.duration),
-            error = finished.progress.last_error.as_deref().filter(|_| !usable),
-            next_in_ms,
-            "polled"
-        );
-        telemetry::polled(self.outcome, usable || !answered, self.duration);
-    }
+fn polled(request: &Requested, finished: &Finished) {
+    let answered = request.outcome == "answered";
+    let usable = answered && finished.progress.consecutive_errors == 0;
+    let next_in_ms = match finished.next {
+        Next::After(delay) => Some(millis(delay)),
+        _ => None,
+    };
+    tracing::debug!(
+        job_id = %finished.id,
+        outcome = request.outcome,
+        requests = request.requests,
+        duration_ms = millis(request.duration),
+        error = finished.progress.last_error.as_deref().filter(|_| !usable),
+        next_in_ms,
+        "polled"
+    );
+    telemetry::polled(request.outcome, usable || !answered, request.duration);
 }
 
 /// Another program has damaged the job's rows. Every poll finds that again, so only the first logs it as an error.
