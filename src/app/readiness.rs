@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::stranded::StrandedEvents;
 use super::watchdog::Loops;
@@ -17,7 +16,7 @@ use crate::store::Shortage;
 use crate::telemetry::{GaugeValues, Problem};
 use crate::tracker::poller;
 use crate::upstream::Upstream;
-use crate::upstream::gate::{Credentials, GateReasonKind, GateState};
+use crate::upstream::gate::{Credentials, GateReasonKind};
 use crate::writer::Writable;
 
 /// The gauge of each webhook's dispatcher; a reload adds to it. Cheap to clone.
@@ -92,10 +91,7 @@ impl Sources {
     fn gauge_values(&self) -> GaugeValues {
         let upstream = self.upstream();
         let gate = upstream.gate();
-        let closed = match gate.state(Instant::now()) {
-            GateState::Closed { reason, .. } => Some(reason.kind),
-            GateState::Open => None,
-        };
+        let closed = gate.closed().map(|(_, reason)| reason.kind);
         let written = match *self.writable.borrow() {
             Writable::Yes => None,
             Writable::DiskFull => Some(Problem::DiskFull),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Jitter};
-use crate::core::machines::gate::{self, Episodes, PollEnd, Ticket};
+use crate::core::machines::gate::{self, Episodes, GateState, PollEnd, Ticket};
 pub use crate::core::machines::gate::{Credentials, GateReason, GateReasonKind};
 use crate::core::recurring::{Recurring, Report};
 use crate::core::time::{Now, millis};
@@ -23,20 +23,6 @@ pub struct Gate {
     changes: watch::Sender<()>,
 }
 
-/// Whether polls may be started; times are those of timers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GateState {
-    /// Yes.
-    Open,
-    /// Not before `until`; the gate then opens by itself, and [`Gate::changed`] resolves when it moves earlier or later.
-    Closed {
-        /// When it opens.
-        until: Instant,
-        /// Why it is closed.
-        reason: GateReason,
-    },
-}
-
 impl Gate {
     pub(super) fn new(clock: Clock, jitter: Jitter, most: Duration) -> Self {
         Self {
@@ -48,15 +34,14 @@ impl Gate {
         }
     }
 
-    /// Whether a poll may be started at `now`.
+    /// For how long no poll may be started, and why; `None` while it is open. It opens by itself, and [`Gate::changed`]
+    /// resolves when that moves earlier or later.
     #[must_use]
-    pub fn state(&self, now: Instant) -> GateState {
-        match self.machine.lock().state(self.clock.moment(now)) {
-            gate::GateState::Open => GateState::Open,
-            gate::GateState::Closed { until, reason } => GateState::Closed {
-                until: self.clock.instant(until),
-                reason,
-            },
+    pub fn closed(&self) -> Option<(Duration, GateReason)> {
+        let now = self.clock.monotonic();
+        match self.machine.lock().state(now) {
+            GateState::Open => None,
+            GateState::Closed { until, reason } => Some((until.since(now), reason)),
         }
     }
 
@@ -87,7 +72,7 @@ impl Gate {
     }
 
     /// Resolves when the gate was closed or opened, its end moved, or its trial ended, after this call (not: after the
-    /// first poll of the future). So call this, then read [`Gate::state`], then await the future.
+    /// first poll of the future). So call this, then read the gate, then await the future.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut changes = self.changes.subscribe();
         async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jobtrackd::core::poll::PollOutcome;
 use jobtrackd::upstream::Auth;
-use jobtrackd::upstream::gate::{Credentials, GateReasonKind, GateState};
+use jobtrackd::upstream::gate::{Credentials, GateReasonKind};
 use tokio::time::{Instant, sleep};
 
 use super::server::{JOB, Reply, Request, Server, envelope, granted, reply};
@@ -43,11 +43,8 @@ fn bearer(request: &Request) -> &str {
 pub(super) fn closed_for(
     upstream: &jobtrackd::upstream::Upstream,
 ) -> Option<(Duration, GateReasonKind)> {
-    let now = Instant::now();
-    match upstream.gate().state(now) {
-        GateState::Open => None,
-        GateState::Closed { until, reason } => Some((until - now, reason.kind)),
-    }
+    let closed = upstream.gate().closed();
+    closed.map(|(left, reason)| (left, reason.kind))
 }
 
 #[tokio::test(start_paused = true)]
