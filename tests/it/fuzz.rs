@@ -23,15 +23,17 @@ const MUTATIONS: u32 = 128;
 /// The longest that one input may take, in seconds of the processor.
 const LONGEST: f64 = 5.0;
 
-fn corpus(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(name)
+/// The files of a corpus.
+fn kept(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let kept = files(&corpora.join(name));
+    assert!(kept.len() >= 3, "{name}: a corpus has something in it");
+    kept
 }
 
-/// The files of a corpus, in the order of their names.
-fn kept(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files: Vec<PathBuf> = fs::read_dir(corpus(name))
+/// The files of a folder, in the order of their names.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
@@ -43,13 +45,12 @@ fn kept(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// The corpus of answers, and what the dialects' own tests read.
-fn samples(name: &str) -> Vec<Vec<u8>> {
-    let mut samples: Vec<Vec<u8>> = kept(name).into_iter().map(|(_, bytes)| bytes).collect();
+fn samples(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut samples = kept(name);
     if name == "answer" {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/core/fixtures");
         for dialect in fs::read_dir(fixtures).unwrap() {
-            let files = fs::read_dir(dialect.unwrap().path()).unwrap();
-            samples.extend(files.map(|file| fs::read(file.unwrap().path()).unwrap()));
+            samples.extend(files(&dialect.unwrap().path()));
         }
     }
     samples
@@ -65,10 +66,7 @@ fn computed() -> f64 {
 #[test]
 fn every_input_that_was_kept_passes_its_check_and_takes_little_time() {
     for (name, check) in ALL {
-        let mut inputs = kept(name);
-        assert!(inputs.len() >= 3, "{name}: a corpus has something in it");
-        inputs.extend(samples(name).into_iter().map(|bytes| (corpus(name), bytes)));
-        for (path, bytes) in inputs {
+        for (path, bytes) in samples(name) {
             let began = computed();
             check(&bytes);
             let took = computed() - began;
@@ -80,7 +78,7 @@ fn every_input_that_was_kept_passes_its_check_and_takes_little_time() {
 #[test]
 fn mutations_of_what_was_kept_pass_the_checks() {
     for (name, check) in ALL {
-        let samples = samples(name);
+        let samples: Vec<Vec<u8>> = samples(name).into_iter().map(|(_, bytes)| bytes).collect();
         let mutations = (any::<Index>(), proptest::collection::vec(mutation(), 1..6));
         runner(MUTATIONS)
             .run(&mutations, |(sample, mutations)| {
