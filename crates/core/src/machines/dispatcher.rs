@@ -289,7 +289,7 @@ impl Dispatcher {
 
     /// Starts as many attempts as the webhook's health allows.
     fn start_allowed(&mut self, settings: &Arc<Settings>, now: Now) -> Stage {
-        if self.lanes.stop() {
+        if self.lanes.are_stopping() {
             return Stage::End(None);
         }
         if let Err(until) = self.health.permits(now.wall) {

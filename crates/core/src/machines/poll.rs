@@ -263,7 +263,7 @@ impl Machine {
             let resource = observation.remote.as_ref().map(|remote| &remote.resource);
             if !changed && resource == Some(&tracked.resource) {
                 // The same answer as before a restart or before an unusable one.
-                self.is_recorded(hash);
+                self.keep_hash(hash);
                 return self.later(now, random);
             }
         }
@@ -316,7 +316,7 @@ impl Machine {
         };
         match recorded {
             Recorded::Yes => {
-                self.is_recorded(hash);
+                self.keep_hash(hash);
                 self.done(next)
             }
             Recorded::Stale => self.done(Next::Reread),
@@ -334,7 +334,7 @@ impl Machine {
     }
 
     /// The answer with this hash is recorded, so that the same one counts as unchanged next time.
-    fn is_recorded(&mut self, hash: Option<u64>) {
+    fn keep_hash(&mut self, hash: Option<u64>) {
         if hash.is_some() {
             self.is_current = true;
             self.task.hash = hash;

@@ -14,8 +14,6 @@ pub(super) struct KnownHealth {
     /// Pauses of zero length that the webhook requested in a row.
     empty_pauses: u32,
     revision: i64,
-    generation: i64,
-    requests: i64,
     /// Whether the row has been read.
     is_read: bool,
 }
@@ -77,13 +75,12 @@ impl KnownHealth {
             self.stopped = Stopped::No;
         }
         let is_disabled = row.disabled != self.row.disabled;
-        let is_new = !self.is_read || self.generation != row.generation;
-        let is_requested = self.requests != row.requests;
+        let is_new = !self.is_read || self.row.generation != row.generation;
+        let is_requested = self.row.requests != row.requests;
         if is_new {
             self.health = row.health.clone();
             self.empty_pauses = row.empty_pauses;
             self.revision = row.revision;
-            self.generation = row.generation;
         } else if is_requested && let Health::Held(hold) = &mut self.health {
             // An operator's request makes the next probe due at once.
             *hold = Hold {
@@ -92,7 +89,6 @@ impl KnownHealth {
             };
         }
         self.health = std::mem::take(&mut self.health).clamped(now);
-        self.requests = row.requests;
         self.is_read = true;
         self.row = row.clone();
         is_new || is_requested || is_disabled
@@ -121,7 +117,7 @@ impl KnownHealth {
             health,
             empty_pauses,
             revision: self.revision,
-            generation: self.generation,
+            generation: self.row.generation,
             ..WebhookHealth::default()
         })
     }

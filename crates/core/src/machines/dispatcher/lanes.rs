@@ -69,7 +69,7 @@ impl Lanes {
     }
 
     /// Whether an attempt that is being recorded pauses or disables the webhook.
-    pub(super) fn stop(&self) -> bool {
+    pub(super) fn are_stopping(&self) -> bool {
         self.unrecorded.values().any(|each| each.stops)
     }
 
