@@ -11,7 +11,7 @@ use crate::rig::{Figures, Rig};
 use crate::support::waiting::{PATIENCE, pause, until};
 use crate::tracer::{self, Hit, Tracer};
 
-/// The calls that fail, and of how many calls of a thread it is the first.
+/// The calls that fail: one of the first so many of a thread.
 const CALLS: [(&str, usize); 2] = [("fsync", 8), ("pwrite64", 40)];
 /// How long it goes on after a fault that SQLite keeps to itself, in milliseconds.
 const UNREPORTED_MS: u64 = 300;

@@ -13,7 +13,7 @@ use crate::rig::{Figures, Rig};
 use crate::support::waiting::{PATIENCE, pause};
 use crate::tables;
 
-/// The daemon waits 5 s for a lock before it says that it cannot write.
+/// How long nothing may be polled or sent, once the daemon has said that it cannot write.
 const STOPPED_MS: u64 = 1500;
 const KILLED_WITHIN_MS: u64 = 200;
 /// Programs that insert beside each other, and rows of each.
