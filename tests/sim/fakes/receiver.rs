@@ -68,14 +68,14 @@ pub(crate) fn secret(webhook: usize) -> Vec<u8> {
 pub(crate) type Complaint = String;
 
 impl Receivers {
-    /// A request has arrived; the reply, and the number of its entry in the log.
+    /// A request has arrived.
     pub(crate) fn post(
         &mut self,
         plan: &Plan,
         chance: Chance,
         post: &Post,
         now: Time,
-    ) -> Result<(Reply, Option<usize>), Complaint> {
+    ) -> Result<Reply, Complaint> {
         self.requests += 1;
         let chance = chance.of("receiver", self.requests);
         let after = chance.of("back", 0).below(80) * MS / 4 + 400;
@@ -84,14 +84,14 @@ impl Receivers {
         let is_accepted = match &reply {
             Reply::Answer(status, ..) => (200..300).contains(status),
             Reply::Breaks(_) => true,
-            Reply::NoConnection(_) => return Ok((reply, None)),
+            Reply::NoConnection(_) => return Ok(reply),
             Reply::Silence => false,
         };
         self.received.push(Received {
             is_accepted,
             ..event
         });
-        Ok((reply, Some(self.received.len() - 1)))
+        Ok(reply)
     }
 
     /// The signature is good, the bytes are those of the first time, the body is what its headers say.

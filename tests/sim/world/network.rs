@@ -123,7 +123,7 @@ impl World<'_> {
     }
 
     pub(super) fn at_receiver(&mut self, sent: &Sent) -> Result<(), Violation> {
-        let (reply, _entry) = self
+        let reply = self
             .receivers
             .post(self.plan, self.chance, &sent.post, self.now)?;
         self.oracle
