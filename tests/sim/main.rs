@@ -1,4 +1,4 @@
-//! A simulation of the whole daemon: its real machines, writer, dialects and rules in virtual time, under faults that a seed
+//! A simulation of the whole daemon: its real machines, dialects and store in virtual time, under faults that a seed
 //! decides on. See docs/development.md.
 
 mod chance;
@@ -82,7 +82,10 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             }
             "--threads" => arguments.threads = usize::try_from(number()?).unwrap_or(1).max(1),
             "--trace" => arguments.is_printed = true,
-            "--planted" => arguments.planted = given.next(),
+            "--planted" => {
+                let name = given.next().ok_or("--planted needs the name of a bug")?;
+                arguments.planted = Some(name);
+            }
             // Cargo passes the arguments of the other test targets on.
             "--nocapture" | "--quiet" | "-q" => {}
             other if other.starts_with('-') => return Err(format!("{other} is not known")),
