@@ -38,8 +38,8 @@ pub enum Bug {
     ReplayOrder,
     /// A reload starts a second poll beside the one in flight.
     ReloadPollsTwice,
-    /// The highest priority is the trial of every pause.
-    PriorityTrial,
+    /// The highest priority goes first, however long others are due, and is the trial of every pause.
+    PriorityStarves,
     /// The rate is not kept.
     BudgetIgnored,
     /// The limit of polls at once is not kept.

@@ -290,7 +290,7 @@ impl Poller {
             // The longest due job, not the best rank: a job that is always refused must not be the trial of every pause. Nor
             // may the suspect be, a job that was throttled alone: it does not show whether the others are.
             let next = if on_trial {
-                self.trial = match planted::is(Bug::PriorityTrial) {
+                self.trial = match planted::is(Bug::PriorityStarves) {
                     true => self.schedule.pop_due(now),
                     false => self.schedule.pop_longest_due(gate.suspect()),
                 };
