@@ -90,8 +90,8 @@ impl Intake {
                     let sent = self.heartbeat.during(sending).await;
                     sent.map_err(|_| IntakeError::PollerGone)?;
                 }
-                Effect::PollRequestsTaken(jobs) => {
-                    let recording = self.recorder.poll_requests_taken(jobs);
+                Effect::PollRequestsTaken(jobs, seen) => {
+                    let recording = self.recorder.poll_requests_taken(jobs, seen);
                     self.heartbeat.during(recording).await?;
                 }
                 Effect::ChangesSeen(newest) => {

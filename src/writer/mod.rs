@@ -91,12 +91,12 @@ impl Recorder {
             .is_ok()
     }
 
-    /// Resets `poll_requested` of these jobs.
+    /// Resets `poll_requested` of these jobs, unless they have changed after the change of this number.
     ///
     /// # Errors
     /// [`WriterGone`].
-    pub async fn poll_requests_taken(&self, jobs: Vec<JobId>) -> Result<(), WriterGone> {
-        self.send(Change::PollRequestsTaken(jobs)).await
+    pub async fn poll_requests_taken(&self, jobs: Vec<JobId>, seen: i64) -> Result<(), WriterGone> {
+        self.send(Change::PollRequestsTaken(jobs, seen)).await
     }
 
     /// Deletes the recorded row changes up to this number, with the next transaction.

@@ -75,6 +75,8 @@ pub(crate) struct Oracle {
     healed: Option<Time>,
     resumed: Time,
     poll_requests: BTreeMap<JobId, Time>,
+    /// The same, of those that were not polled since.
+    owed: BTreeMap<JobId, Time>,
     polls: BTreeMap<u64, InFlight>,
     /// When requests went out within the last second.
     starts: VecDeque<Time>,
@@ -118,6 +120,7 @@ impl Oracle {
             healed: None,
             resumed: 0,
             poll_requests: BTreeMap::new(),
+            owed: BTreeMap::new(),
             polls: BTreeMap::new(),
             starts: VecDeque::new(),
             expected: BTreeMap::new(),
@@ -157,6 +160,8 @@ impl Oracle {
         // What was answered may be recorded or not.
         self.expected.clear();
         self.last_polls.clear();
+        // A request may have been taken.
+        self.owed.clear();
         for webhook in &mut self.webhooks {
             webhook.crashed();
         }
@@ -195,6 +200,9 @@ impl Oracle {
 
     pub(crate) fn poll_requested(&mut self, id: &JobId, now: Time) {
         self.poll_requests.insert(id.clone(), now);
+        if self.up.is_some() {
+            self.owed.insert(id.clone(), now);
+        }
     }
 
     pub(crate) fn cancelled(&mut self, id: &JobId, is_there: bool, now: Time) {
@@ -226,6 +234,7 @@ impl Oracle {
         };
         self.expected.remove(&id);
         self.last_polls.remove(&id);
+        self.owed.remove(&id);
         self.rows.entry(id).or_default().push(Row {
             number,
             inserted: now,

@@ -25,9 +25,9 @@ use jobtrackd_core::machines::budget::Budget;
 use jobtrackd_core::machines::dispatcher::{Answer, Query};
 use jobtrackd_core::machines::gate::Gate;
 use jobtrackd_core::machines::poller::{self, Poller};
-use jobtrackd_core::machines::{dispatcher, poll};
+use jobtrackd_core::machines::{self, dispatcher, poll};
 use jobtrackd_core::observe::Tracked;
-use jobtrackd_core::rows::{DueDelivery, JobChange, JobRow};
+use jobtrackd_core::rows::{DueDelivery, JobRow};
 use jobtrackd_core::time::{Monotonic, Now, UnixMillis};
 
 use crate::chance::{Chance, Draws};
@@ -45,8 +45,10 @@ pub(crate) const ORIGIN: &str = "https://api.example";
 pub(crate) enum Out {
     /// A read of the database.
     Read(Read),
-    /// To commit what [`Process::batch`] returns.
+    /// To begin to commit what [`Process::batch`] returns.
     Commit,
+    /// It is on the disk from now on.
+    EndCommit,
     /// To request a job, as the request of this number of this poll.
     Poll {
         poll: u64,
@@ -65,11 +67,9 @@ pub(crate) enum Out {
 /// A read of the database.
 #[derive(Debug, Clone)]
 pub(crate) enum Read {
-    /// What is noted before the backlog is read.
+    /// The pause that is recorded.
     Start,
-    Backlog(i64),
-    Changes(i64),
-    Operators,
+    Intake(machines::intake::Query),
     /// For the poller.
     Row(JobId),
     /// For a poll.
@@ -83,14 +83,9 @@ pub(crate) enum Read {
 /// What has been done, or has happened.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Started {
-        newest: i64,
-        operators: Operators,
-        pause: Option<UnixMillis>,
-    },
-    Backlog(Vec<JobChange>),
-    Changes(Vec<JobChange>),
-    Operators(Operators),
+    /// Until when the API is paused.
+    Started(Option<UnixMillis>),
+    Intake(machines::intake::Answer),
     Row(JobId, Option<JobRow>),
     RowOf(u64, Option<JobRow>),
     Tracked(u64, Option<Tracked>),
@@ -116,13 +111,6 @@ pub(crate) enum NoAnswer {
     Connect,
     Broken,
     Timeout,
-}
-
-/// What operators have asked for so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Operators {
-    pub(crate) requests: BTreeMap<WebhookName, i64>,
-    pub(crate) resumes: i64,
 }
 
 /// Who waits for a commit.
@@ -213,16 +201,8 @@ impl Process {
 
     fn handle(&mut self, message: Message, now: Now) {
         match message {
-            Message::Started {
-                newest,
-                operators,
-                pause,
-            } => {
-                self.begin(newest, operators, pause, now);
-            }
-            Message::Backlog(page) => self.adopt(page, now),
-            Message::Changes(page) => self.notice(page, now),
-            Message::Operators(operators) => self.obey(&operators, now),
+            Message::Started(pause) => self.begin(pause, now),
+            Message::Intake(answer) => self.told(answer, now),
             Message::Row(id, row) => self.poller_input(poller::Input::Row(id, row), now),
             Message::RowOf(poll, row) => self.step(poll, poll::Input::Row(Ok(row)), now),
             Message::Tracked(poll, tracked) => {

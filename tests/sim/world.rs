@@ -259,7 +259,9 @@ impl<'a> World<'a> {
 
     fn note_message(&mut self, message: &Message) {
         match message {
-            Message::Query(..) | Message::Changed | Message::Nothing if !self.log.is_printed => {
+            Message::Query(..) | Message::Intake(_) | Message::Changed | Message::Nothing
+                if !self.log.is_printed =>
+            {
                 self.log.count(self.now);
             }
             _ => {

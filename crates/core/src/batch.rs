@@ -24,8 +24,9 @@ pub struct Batch {
     pub attempts: Vec<FinishedAttempt>,
     /// Events that have expired undelivered.
     pub expiries: Vec<Undelivered>,
-    /// Jobs whose `poll_requested` has been noticed.
-    pub poll_requests_taken: Vec<JobId>,
+    /// Jobs whose `poll_requested` has been noticed, each with the newest change that had been read by then. A later change of
+    /// the job may be another request, so that this one is not reset.
+    pub poll_requests_taken: Vec<(JobId, i64)>,
     /// Changes up to this number have been noticed and may be forgotten.
     pub changes_seen: Option<i64>,
     /// Until when the API at this origin requested a pause.

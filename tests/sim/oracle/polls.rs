@@ -268,6 +268,7 @@ impl Oracle {
 
     /// A poll comes neither before the time that was asked for, nor later than its delay permits.
     fn check_times(&mut self, plan: &Plan, job: &JobId, now: Time) -> Result<(), Violation> {
+        let asked = self.owed.remove(job);
         // A row that was inserted while the process runs is polled at once.
         let rows = self.rows.get(job).and_then(|rows| rows.last());
         let is_new = rows.filter(|row| self.up.is_some_and(|up| row.inserted > up));
@@ -288,9 +289,6 @@ impl Oracle {
                 shown(last.not_before)
             ));
         }
-        let Some(longest) = last.longest else {
-            return Ok(());
-        };
         let is_paced = self.settings.1.requests_per_second > 0
             || self.settings.1.max_in_flight < plan.jobs.len();
         // What holds up all jobs; or others may go first.
@@ -303,6 +301,19 @@ impl Oracle {
         if row_waits {
             return Ok(());
         }
+        // A poll in flight at that time may be older than what was asked for, so that another one follows.
+        if let Some(asked) = asked
+            && now > self.paused_until.max(since).max(asked) + slack + 10 * SECOND
+        {
+            return Err(format!(
+                "asked: {job} is polled at {}, long after that was asked for at {}",
+                shown(now),
+                shown(asked)
+            ));
+        }
+        let Some(longest) = last.longest else {
+            return Ok(());
+        };
         if now > self.paused_until.max(since + longest) + slack {
             return Err(format!(
                 "starved: {job} is polled at {}, long after {}",

@@ -1,7 +1,7 @@
 //! What programs and people do to the tables and to the daemon.
 
 use crate::chance::Chance;
-use crate::time::{MINUTE, SECOND, Time};
+use crate::time::{MINUTE, MS, SECOND, Time};
 
 use super::jobs::JobPlan;
 use super::settings::{Settings, WebhookPlan};
@@ -61,7 +61,17 @@ pub(super) fn draw(
             let (job, webhook) = (draws.index(jobs.len()), draws.index(webhooks.len()));
             let deed = match kind {
                 0 => Deed::Cancel(job),
-                1 => Deed::PollNow(job),
+                1 => {
+                    // Often twice in a row, within the time that it takes to notice it.
+                    if draws.percent(60) {
+                        let again = at + draws.scale(MS, 200 * MS);
+                        actions.push(Action {
+                            at: again,
+                            deed: Deed::PollNow(job),
+                        });
+                    }
+                    Deed::PollNow(job)
+                }
                 INSERT_AGAIN if draws.percent(70) => Deed::Replace(job),
                 INSERT_AGAIN => Deed::InsertAgain(job),
                 3 => Deed::BadRow(draws.between(0, 5)),

@@ -2,26 +2,33 @@
 
 use jobtrackd_core::machines::batching::Writable;
 use jobtrackd_core::machines::dispatcher::{Answer, Query};
+use jobtrackd_core::machines::intake;
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_store::StoreError;
 
 use super::{Event, Violation, World};
 use crate::database::Database;
 use crate::plan::DiskFault;
-use crate::process::{Message, Operators, Out, Read};
+use crate::process::{Message, Out, Read};
 use crate::time::{MS, SECOND, Time};
 
 /// How long after a read that found the database busy it is tried again, and a write as well.
 const RETRY: Time = SECOND / 2;
 
-/// Rows of a page of intake.
-const PAGE: u32 = 500;
+/// Rows of a page of intake: few, so that there is often more than one.
+const PAGE: u32 = 7;
 
 impl World<'_> {
     pub(super) fn carry_out(&mut self, out: Out) -> Result<(), Violation> {
         match out {
             Out::Read(read) => self.read(read),
-            Out::Commit => self.commit(),
+            Out::Commit => {
+                // Nobody sees it before it is on the disk.
+                let at = self.now + self.delay("commit", self.slowness());
+                self.put(at, Event::Do(self.epoch, Box::new(Out::EndCommit)));
+                Ok(())
+            }
+            Out::EndCommit => self.commit(),
             Out::Poll {
                 poll,
                 request,
@@ -86,14 +93,8 @@ impl World<'_> {
     fn ask(&mut self, read: &Read) -> Result<Message, StoreError> {
         let database = &self.database;
         Ok(match read {
-            Read::Start => Message::Started {
-                newest: database.newest_change()?,
-                operators: operators(database)?,
-                pause: database.pause(crate::process::ORIGIN)?,
-            },
-            Read::Backlog(after) => Message::Backlog(database.active_jobs(*after, PAGE)?),
-            Read::Changes(after) => Message::Changes(database.changes(*after, PAGE)?),
-            Read::Operators => Message::Operators(operators(database)?),
+            Read::Start => Message::Started(database.pause(crate::process::ORIGIN)?),
+            Read::Intake(query) => Message::Intake(take_in(database, *query)?),
             Read::Row(id) => Message::Row(id.clone(), database.job(id)?),
             Read::RowOf(poll, id) => Message::RowOf(*poll, database.job(id)?),
             Read::Tracked(poll, id) => Message::Tracked(*poll, database.tracked(id)?),
@@ -128,13 +129,16 @@ impl World<'_> {
         })
     }
 
+    /// How long a transaction takes at least.
+    fn slowness(&self) -> Time {
+        let slow = self.disk().map(|(_, fault)| match fault {
+            DiskFault::Slow(by) => by,
+            _ => 0,
+        });
+        slow.max().unwrap_or(0).max(MS)
+    }
+
     fn commit(&mut self) -> Result<(), Violation> {
-        let mut low = MS;
-        for (_, fault) in self.disk() {
-            if let DiskFault::Slow(by) = fault {
-                low = low.max(by);
-            }
-        }
         let broken = self.disk().find_map(|(number, fault)| match fault {
             DiskFault::Broken { committed } if !self.broken.contains(&number) => {
                 Some((number, committed))
@@ -164,12 +168,12 @@ impl World<'_> {
         };
         match result {
             Ok(committed) => {
-                self.answer("commit", low, Message::Committed(committed));
+                self.answer("read", MS / 5, Message::Committed(committed));
                 self.after_commit()
             }
             Err(StoreError::Refused(rule)) => {
                 self.oracle.refused(&rule)?;
-                self.answer("commit", low, Message::Refused(rule));
+                self.answer("read", MS / 5, Message::Refused(rule));
                 Ok(())
             }
             Err(error) if error.is_temporary() => {
@@ -178,7 +182,7 @@ impl World<'_> {
                     _ => Writable::Locked,
                 };
                 self.oracle.unwritable(self.now);
-                self.answer("commit", MS, Message::Unwritable(writable));
+                self.answer("read", MS, Message::Unwritable(writable));
                 Ok(())
             }
             Err(error) => {
@@ -199,10 +203,17 @@ impl World<'_> {
     }
 }
 
-fn operators(database: &Database) -> Result<Operators, StoreError> {
-    Ok(Operators {
-        requests: database.requests()?.into_iter().collect(),
-        resumes: database.resumes()?,
+/// The answer to a question of intake.
+fn take_in(database: &Database, query: intake::Query) -> Result<intake::Answer, StoreError> {
+    use intake::{Answer, Query};
+    Ok(match query {
+        Query::NewestChange => Answer::Number(database.newest_change()?),
+        Query::WebhookRequests => Answer::Requests(database.requests()?.into_iter().collect()),
+        Query::UpstreamResumes => Answer::Number(database.resumes()?),
+        Query::ActiveJobs(after) => Answer::Page(database.active_jobs(after, PAGE)?),
+        Query::Changes(after) => Answer::Page(database.changes(after, PAGE)?),
+        // The process knows these.
+        Query::Watch | Query::SawCommit => Answer::Watching,
     })
 }
 
@@ -234,8 +245,7 @@ pub(super) fn shown(out: &Out) -> String {
 /// What the process is handed, in one line.
 pub(super) fn described(message: &Message) -> String {
     match message {
-        Message::Backlog(page) => format!("backlog of {}", page.len()),
-        Message::Changes(page) => format!("{} changes", page.len()),
+        Message::Intake(intake::Answer::Page(page)) => format!("{} rows", page.len()),
         Message::Row(id, row) => format!("row of {id}: {}", row.is_some()),
         Message::RowOf(poll, row) => format!("row for poll {poll}: {}", row.is_some()),
         Message::Tracked(poll, tracked) => format!(

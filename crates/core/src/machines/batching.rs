@@ -32,8 +32,8 @@ pub enum Change<T> {
     Expired(Vec<Undelivered>, T),
     /// The progress of jobs.
     Scheduled(Vec<ScheduleUpdate>),
-    /// `poll_requested` of these jobs is to be reset.
-    PollRequestsTaken(Vec<JobId>),
+    /// `poll_requested` of these jobs is to be reset, unless they have changed after the change of this number.
+    PollRequestsTaken(Vec<JobId>, i64),
     /// Until when the API at this origin is paused.
     UpstreamPaused(String, UnixMillis),
     /// The recorded row changes up to this number may be deleted, with the next transaction.
@@ -272,7 +272,7 @@ impl Room {
                 let paused = batch.upstream_paused.as_ref();
                 paused.is_none_or(|(other, _)| other == origin)
             }
-            Change::Expired(..) | Change::PollRequestsTaken(_) | Change::ChangesSeen(_) => true,
+            Change::Expired(..) | Change::PollRequestsTaken(..) | Change::ChangesSeen(_) => true,
         }
     }
 
@@ -320,7 +320,10 @@ impl<T> Transaction<T> {
                 batch.expiries.extend(expiries);
             }
             Change::Scheduled(schedules) => batch.schedules = schedules,
-            Change::PollRequestsTaken(jobs) => batch.poll_requests_taken.extend(jobs),
+            Change::PollRequestsTaken(jobs, seen) => {
+                let taken = jobs.into_iter().map(|id| (id, seen));
+                batch.poll_requests_taken.extend(taken);
+            }
             Change::UpstreamPaused(origin, until) => batch.upstream_paused = Some((origin, until)),
             Change::ChangesSeen(newest) => {
                 batch.changes_seen = batch.changes_seen.max(Some(newest));

@@ -75,8 +75,9 @@ pub enum Effect {
     Query(Query),
     /// Send the rows to the poller.
     Send(Notice),
-    /// Have `poll_requested` of these jobs reset: the poller has their rows.
-    PollRequestsTaken(Vec<JobId>),
+    /// Have `poll_requested` of these jobs reset: the poller has their rows. Not of those that have changed after the change of
+    /// this number, the newest that was read: that may be another request.
+    PollRequestsTaken(Vec<JobId>, i64),
     /// Have the changes up to this number deleted: the poller has the rows of all.
     ChangesSeen(i64),
     /// The backlog is complete; so many jobs were in it.
@@ -160,6 +161,10 @@ impl Intake {
                 self.phase = Phase::FirstRequests;
             }
             (Phase::FirstRequests, Answer::Requests(requests)) => {
+                // A dispatcher may have read its webhook before the last of these requests.
+                for name in requests.keys() {
+                    self.effects.push_back(Effect::Wake(name.clone()));
+                }
                 self.requests = requests;
                 self.phase = Phase::FirstResumes;
             }
@@ -229,7 +234,7 @@ impl Intake {
             self.effects.push_back(Effect::Send(notice(rows)));
         }
         if !requested.is_empty() {
-            let taken = Effect::PollRequestsTaken(requested);
+            let taken = Effect::PollRequestsTaken(requested, self.newest);
             self.effects.push_back(taken);
         }
         count

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jobtrackd_core::cadence::Progress;
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::transition::RecordedStep;
@@ -36,9 +37,12 @@ impl Tables {
                 self.change_job(&update.job_id, |job| job.schedule(update))?;
             }
         }
-        for id in &batch.poll_requests_taken {
+        for (id, seen) in &batch.poll_requests_taken {
+            let is_it = |(_, changed): (&i64, &JobId)| changed == id;
+            let has_changed = self.changes.range(seen + 1..).any(is_it);
             let job = self.jobs.get(id);
-            if job.is_some_and(|job| job.row.poll_requested) {
+            let is_requested = job.is_some_and(|job| job.row.poll_requested);
+            if is_requested && !has_changed {
                 self.change_job(id, |job| job.row.poll_requested = false)?;
             }
         }

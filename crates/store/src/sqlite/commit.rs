@@ -112,7 +112,15 @@ pub(super) const RECORD_SCHEDULES: &str = concat!(
     WHERE jobs.id = v.value ->> 'job_id' AND +jobs.state IN ('pending', 'in-progress')"
 );
 
-pub(super) const TAKE_POLL_REQUESTS: &str = "UPDATE jobs SET poll_requested = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND poll_requested = 1";
+/// A change that was not read yet may be a second request. They are the last of a short table.
+pub(super) const TAKE_POLL_REQUESTS: &str = "
+    UPDATE jobs SET poll_requested = 0
+    WHERE id IN (
+        SELECT v.value ->> 0 FROM json_each(?1) AS v
+        WHERE NOT EXISTS (
+            SELECT 1 FROM job_changes WHERE seq > v.value ->> 1 AND job_id = v.value ->> 0
+        )
+    ) AND poll_requested = 1";
 
 pub(super) const FORGET_CHANGES: &str = "DELETE FROM job_changes WHERE seq <= ?1";
 

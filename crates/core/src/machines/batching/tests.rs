@@ -260,7 +260,10 @@ fn a_refusal_shows_that_the_database_can_be_written_again() {
 
 #[test]
 fn bookkeeping_that_a_rule_refuses_ends_the_process() {
-    let mut batching = pushed(vec![of_job("a"), Change::PollRequestsTaken(vec![job("a")])]);
+    let mut batching = pushed(vec![
+        of_job("a"),
+        Change::PollRequestsTaken(vec![job("a")], 1),
+    ]);
     batching.start(at(0)).unwrap();
     assert_eq!(batching.refused("rule"), Ok(Vec::new()));
     assert_eq!(batching.start(at(0)).unwrap().observations.len(), 1);
@@ -294,12 +297,12 @@ fn a_transaction_holds_a_thousand_changes_and_the_others_follow_in_order() {
     let mut batching = Batching::<()>::default();
     for number in 0..2500 {
         let id = job(&number.to_string());
-        batching.push(Change::PollRequestsTaken(vec![id]));
+        batching.push(Change::PollRequestsTaken(vec![id], 1));
     }
     let (mut sizes, mut ids) = (Vec::new(), Vec::new());
     while let Some(batch) = batching.start(at(0)) {
         sizes.push(batch.changes());
-        ids.extend(batch.poll_requests_taken.clone());
+        ids.extend(batch.poll_requests_taken.iter().map(|(id, _)| id.clone()));
         batching.committed(&Committed::default());
     }
     assert_eq!(sizes, [1000, 1000, 500]);

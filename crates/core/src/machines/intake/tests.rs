@@ -70,6 +70,8 @@ fn started() -> Intake {
             ask(Query::Watch, Answer::Watching),
             ask(Query::NewestChange, Answer::Number(7)),
             ask(Query::WebhookRequests, requests(&[("w", 1)])),
+            // Its dispatcher may have read it before.
+            (Effect::Wake(WebhookName::new("w")), None),
             ask(Query::UpstreamResumes, Answer::Number(3)),
             ask(Query::ActiveJobs(i64::MIN), page(&[])),
             (Effect::Adopted(0), None),
@@ -93,7 +95,7 @@ fn the_watcher_and_the_newest_number_come_before_the_backlog_which_is_read_in_pa
                 page(&[(-3, "a"), (2, "now-b"), (4, "")]),
             ),
             (Effect::Send(Notice::Backlog(rows(&["a", "now-b"]))), None),
-            (Effect::PollRequestsTaken(ids(&["now-b"])), None),
+            (Effect::PollRequestsTaken(ids(&["now-b"]), 7), None),
             ask(Query::ActiveJobs(4), page(&[(9, "")])),
             ask(Query::ActiveJobs(9), page(&[(10, "c")])),
             (Effect::Send(Notice::Backlog(rows(&["c"]))), None),
@@ -116,7 +118,7 @@ fn changes_are_forgotten_only_after_the_last_page_and_requests_only_once_the_pol
             ask(Query::SawCommit, Answer::Committed(true)),
             ask(Query::Changes(7), page(&[(8, "now-a"), (12, "b")])),
             (Effect::Send(Notice::Rows(rows(&["now-a", "b"]))), None),
-            (Effect::PollRequestsTaken(ids(&["now-a"])), None),
+            (Effect::PollRequestsTaken(ids(&["now-a"]), 12), None),
             ask(Query::Changes(12), page(&[(13, "")])),
             ask(Query::Changes(13), page(&[])),
             (Effect::ChangesSeen(13), None),
@@ -205,6 +207,8 @@ struct Tables {
     commits: u64,
     seen: u64,
     version: i64,
+    /// The version of the last request to poll that the poller does not have.
+    asked: BTreeMap<JobId, i64>,
 }
 
 impl Tables {
@@ -247,7 +251,22 @@ impl Tables {
         }
     }
 
+    /// Resets a request, as the writer does.
+    fn take_request(&mut self, id: &JobId, seen: i64) {
+        let mut unread = self.log.range(seen + 1..);
+        if unread.all(|(_, changed)| changed != id.as_str())
+            && let Some(row) = self.find(id.as_str()).and_then(|at| self.jobs.get_mut(&at))
+        {
+            row.poll_requested = false;
+        }
+    }
+
     fn note(&mut self, id: &str) {
+        let row = self.find(id).and_then(|at| self.jobs.get(&at));
+        match row.filter(|row| row.poll_requested) {
+            Some(row) => self.asked.insert(row.id.clone(), row.priority),
+            None => self.asked.remove(&JobId::parse(id).unwrap()),
+        };
         self.last += 1;
         self.log.insert(self.last, id.to_owned());
     }
@@ -293,7 +312,7 @@ struct Got {
     /// The last change that was read.
     read: i64,
     poll_requests: Vec<JobId>,
-    /// Whether changes of operators' requests are seen.
+    /// Whether changes of the pauses that operators end are seen.
     begun: bool,
     unwoken: BTreeSet<WebhookName>,
     unresumed: bool,
@@ -307,12 +326,18 @@ impl Got {
                     let earlier = self.rows.insert(row.id.clone(), row.priority);
                     assert!(earlier <= Some(row.priority), "rows never go back");
                     let requested = row.poll_requested.then(|| row.id.clone());
+                    if requested.is_some() && tables.asked.get(&row.id) <= Some(&row.priority) {
+                        tables.asked.remove(&row.id);
+                    }
                     self.poll_requests.extend(requested);
                 }
             }
-            Effect::PollRequestsTaken(jobs) => {
+            Effect::PollRequestsTaken(jobs, seen) => {
                 let sent = std::mem::take(&mut self.poll_requests);
                 assert_eq!(jobs, sent, "the poller has them");
+                for id in jobs {
+                    tables.take_request(&id, seen);
+                }
             }
             Effect::ChangesSeen(newest) => {
                 assert!(newest <= self.read);
@@ -329,7 +354,7 @@ impl Got {
 
     fn note(&mut self, foreign: Foreign) {
         match foreign {
-            Foreign::Request(webhook) if self.begun => {
+            Foreign::Request(webhook) => {
                 let name = WebhookName::new(&format!("w{webhook}"));
                 self.unwoken.insert(name);
             }
@@ -370,6 +395,7 @@ proptest! {
         for row in tables.jobs.values() {
             prop_assert_eq!(got.rows.get(&row.id), Some(&row.priority), "{:?}", row.id);
         }
+        prop_assert!(tables.asked.is_empty(), "{:?} are not polled", tables.asked);
         prop_assert!(got.unwoken.is_empty() && !got.unresumed && got.poll_requests.is_empty());
     }
 }

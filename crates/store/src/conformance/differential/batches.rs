@@ -61,9 +61,10 @@ impl World {
             }
         }
         if more & 4 == 0 {
-            batch.poll_requests_taken = vec![id("1"), id("2")];
             let newest = self.memory.store().newest_change().await.unwrap();
-            batch.changes_seen = Some(newest - i64::from(more >> 6));
+            let unread = i64::from(more >> 6);
+            batch.poll_requests_taken = vec![(id("1"), newest), (id("2"), newest - unread)];
+            batch.changes_seen = Some(newest - unread);
             let until = now.plus(Duration::from_secs(u64::from(more)));
             batch.upstream_paused = Some(("https://api.example".to_owned(), until));
         }

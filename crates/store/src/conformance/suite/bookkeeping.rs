@@ -87,8 +87,9 @@ pub(super) async fn requests_to_poll_are_taken_and_may_come_again<B: Backend>() 
         bench.update(job, JobUpdate::Poll).await.unwrap();
         bench.update(job, JobUpdate::Cancel).await.unwrap();
     }
+    let newest = bench.store().newest_change().await.unwrap();
     let batch = Batch {
-        poll_requests_taken: vec![id("1")],
+        poll_requests_taken: vec![(id("1"), newest)],
         ..Batch::default()
     };
     bench.store().commit(&batch).await.unwrap();
@@ -101,10 +102,27 @@ pub(super) async fn requests_to_poll_are_taken_and_may_come_again<B: Backend>() 
         jobs.iter().map(flag).collect::<Vec<_>>()
     };
     assert_eq!(requested().await, [(false, true), (true, true)]);
-    let newest = bench.store().newest_change().await.unwrap();
     bench.update("1", JobUpdate::Poll).await.unwrap();
     let again = bench.store().changes(newest, 9).await.unwrap();
     assert_eq!(again[0].job.as_ref().unwrap().id, id("1"));
+}
+
+pub(super) async fn a_request_to_poll_that_was_not_read_yet_is_not_taken<B: Backend>() {
+    let mut bench = Bench::<B>::with_jobs(&["1", "2"]).await;
+    for job in ["1", "2", "1", "2"] {
+        bench.update(job, JobUpdate::Poll).await.unwrap();
+    }
+    // The last one of "2" was not read when its row was.
+    let newest = bench.store().newest_change().await.unwrap();
+    let batch = Batch {
+        poll_requests_taken: vec![(id("1"), newest - 1), (id("2"), newest - 1)],
+        ..Batch::default()
+    };
+    bench.store().commit(&batch).await.unwrap();
+    let jobs = bench.store().active_jobs(0, 9).await.unwrap();
+    let jobs = jobs.iter().map(|change| change.job.as_ref().unwrap());
+    let requested: Vec<_> = jobs.map(|job| job.poll_requested).collect();
+    assert_eq!(requested, [false, true]);
 }
 
 pub(super) async fn an_empty_batch_is_said_to_be_empty_and_does_nothing<B: Backend>() {
@@ -122,7 +140,7 @@ pub(super) async fn an_empty_batch_is_said_to_be_empty_and_does_nothing<B: Backe
     );
     assert!(
         !Batch {
-            poll_requests_taken: vec![id("1")],
+            poll_requests_taken: vec![(id("1"), 1)],
             ..Batch::default()
         }
         .is_empty()

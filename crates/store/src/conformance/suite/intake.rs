@@ -33,7 +33,7 @@ pub(super) async fn the_daemon_s_own_writes_are_no_changes<B: Backend>() {
     bench.attempts("w", &head, AfterAttempt::Retry(t(5))).await;
     let batch = Batch {
         schedules: vec![schedule("1", 5), schedule("2", 7)],
-        poll_requests_taken: vec![id("1"), id("2")],
+        poll_requests_taken: vec![(id("1"), newest), (id("2"), newest)],
         changes_seen: Some(1),
         ..Batch::default()
     };

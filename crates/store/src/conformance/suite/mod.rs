@@ -50,6 +50,7 @@ macro_rules! against {
                     polls_never_go_down
                     a_late_flush_does_not_touch_an_ended_job
                     requests_to_poll_are_taken_and_may_come_again
+                    a_request_to_poll_that_was_not_read_yet_is_not_taken
                     an_empty_batch_is_said_to_be_empty_and_does_nothing
                 }
                 deleting {

@@ -115,7 +115,7 @@ impl Run {
             Input::PollRequestsTaken(job) => {
                 expected.bookkeeping[1].push(job.to_owned());
                 let jobs = vec![JobId::parse(job).unwrap()];
-                self.batching.push(Change::PollRequestsTaken(jobs));
+                self.batching.push(Change::PollRequestsTaken(jobs, 1));
             }
             Input::UpstreamPaused(origin) => {
                 self.now += 1;
@@ -185,7 +185,9 @@ impl Run {
         let jobs = |ids: Vec<&JobId>| ids.into_iter().map(ToString::to_string).collect::<Vec<_>>();
         let schedules = jobs(batch.schedules.iter().map(|each| &each.job_id).collect());
         self.bookkeeping[0].extend(schedules);
-        self.bookkeeping[1].extend(jobs(batch.poll_requests_taken.iter().collect()));
+        self.bookkeeping[1].extend(jobs(
+            batch.poll_requests_taken.iter().map(|(id, _)| id).collect(),
+        ));
         if let Some((origin, until)) = &batch.upstream_paused {
             self.pauses.insert(origin.clone(), until.0);
         }
@@ -268,7 +270,7 @@ proptest! {
         prop_assert!(run.newest <= expected.newest);
         prop_assert!(run.writable.last().is_none_or(|state| *state == Writable::Yes));
         prop_assert!(run.writable.windows(2).all(|pair| pair[0] != pair[1]));
-        run.batching.push(Change::PollRequestsTaken(vec![job("a")]));
+        run.batching.push(Change::PollRequestsTaken(vec![job("a")], 1));
         run.commit(0);
         prop_assert_eq!(run.newest, expected.newest, "with the next transaction");
     }
