@@ -258,6 +258,33 @@ fn an_older_answer_is_not_recorded_until_it_came_three_times() {
 }
 
 #[test]
+fn older_answers_with_a_newer_one_between_are_counted_anew() {
+    let recorded = Tracked {
+        state: JobState::InProgress,
+        remote_updated: Some("2026-11-22T15:04:05Z".to_owned()),
+        ..recorded_job()
+    };
+    let mut next = task(Work::Poll);
+    for second in [4, 4, 5, 4, 4] {
+        let (mut machine, _) = Machine::begin(next.clone());
+        let updated = format!("2026-11-22T15:04:0{second}Z");
+        let seen = answer("pending", Some(&updated));
+        machine.handle(polled(seen, None), at(1), &mut || 0.5);
+        let tracked = Input::Tracked(Ok(Some(recorded.clone())));
+        let over = match machine.handle(tracked, at(1), &mut || 0.5) {
+            Step::Record(_) if second == 5 => {
+                machine.handle(Input::Recorded(Recorded::Yes), at(1), &mut || 0.5)
+            }
+            other => other,
+        };
+        match over {
+            Step::Done(over) => next.progress = over.progress,
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_same_answer_as_before_a_restart_is_not_recorded_again() {
     let text = r#"{"steps":[{"title":"a","status":"pending","result":null}]}"#;
     let first = observe(

@@ -82,10 +82,13 @@ impl Poller {
             job.progress.not_found_since = None;
             if let State::Scheduled(due) = job.state {
                 let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
-                let left = due.since(now.monotonic);
-                let due = if held { wall } else { wall.plus(left) };
+                let kept = wall.plus(due.since(now.monotonic));
+                // A `Retry-After` lasts as long as it was asked for.
+                let set_by = kept.0.saturating_sub(job.next_poll_at.0);
+                let paused_until = UnixMillis(job.paused_until.0.saturating_add(set_by));
+                let due = if held { wall } else { kept };
                 job.next_poll_at = due.max(job.not_before.unwrap_or(due));
-                job.paused_until = job.paused_until.min(job.next_poll_at);
+                job.paused_until = paused_until.min(job.next_poll_at);
             }
             if let Some(until) = job.final_poll_until.take_if(|_| job.deadline > wall) {
                 let deadline = Some(job.deadline);

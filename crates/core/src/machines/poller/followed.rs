@@ -19,6 +19,9 @@ const SPREAD: Duration = Duration::from_secs(10);
 /// … and the number of such jobs from which on it is used in full.
 const SPREAD_JOBS: f64 = 1000.0;
 
+/// A poll is recorded as polled a little before its delay begins.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// Most names of unconfigured webhooks that are reported as new; rows may name any number.
 const MAX_UNKNOWN_REPORTED: usize = 100;
 
@@ -184,6 +187,17 @@ impl Poller {
             self.unwritten.insert(row.id.clone());
             self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
         }
+        // Only a `Retry-After` makes the next poll come later than after any error.
+        let errors = row.progress.consecutive_errors;
+        let backoff = self.settings.policy.error_delay(errors, 1.0);
+        let polled = row.progress.last_polled_at;
+        let is_paused =
+            errors > 0 && polled.is_some_and(|at| next_poll_at > at.plus(backoff + SLACK));
+        let paused_until = if is_paused {
+            next_poll_at
+        } else {
+            UnixMillis(0)
+        };
         let followed = Followed {
             url: row.url.map(Arc::from),
             webhook: row.webhook.map(Arc::from),
@@ -196,7 +210,7 @@ impl Poller {
             final_poll_until: None,
             progress: row.progress,
             hash: None,
-            paused_until: UnixMillis(0),
+            paused_until,
             next_poll_at,
             state: State::Scheduled(due),
         };
@@ -323,6 +337,9 @@ impl Poller {
                 job.progress.poll_requested(now.wall);
                 job.urgent = true;
                 job.next_poll_at = now.wall.max(job.not_before.unwrap_or(now.wall));
+                // The row's `poll_requested` is reset, so that after a crash nothing else would know of it.
+                self.unwritten.insert(id.clone());
+                self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
                 self.reschedule(id, now);
             }
         }

@@ -10,6 +10,8 @@ use crate::machines::gate::{PollEnd, Signal};
 /// 2026-11-22T15:04:05Z
 const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
 
+mod steering;
+
 mod times;
 
 mod properties;
@@ -74,6 +76,8 @@ struct World {
     cut: Vec<JobId>,
     reading: Vec<JobId>,
     recorded: Vec<ScheduleUpdate>,
+    /// How many pauses were to be recorded.
+    pauses: usize,
 }
 
 impl World {
@@ -91,6 +95,7 @@ impl World {
             cut: Vec::new(),
             reading: Vec::new(),
             recorded: Vec::new(),
+            pauses: 0,
         }
     }
 
@@ -135,7 +140,8 @@ impl World {
                 }
                 Effect::ReadRow(id) => self.reading.push(id),
                 Effect::RecordProgress(updates) => self.recorded.extend(updates),
-                Effect::Forget(_) | Effect::RecordPause(..) | Effect::Report(_) => {}
+                Effect::RecordPause(..) => self.pauses += 1,
+                Effect::Forget(_) | Effect::Report(_) => {}
             }
         }
     }
