@@ -202,7 +202,7 @@ impl Process {
     fn handle(&mut self, message: Message, now: Now) {
         match message {
             Message::Started(pause) => self.begin(pause, now),
-            Message::Intake(answer) => self.told(answer, now),
+            Message::Intake(answer) => self.answered_intake(answer, now),
             Message::Row(id, row) => self.poller_input(poller::Input::Row(id, row), now),
             Message::RowOf(poll, row) => self.step(poll, poll::Input::Row(Ok(row)), now),
             Message::Tracked(poll, tracked) => {

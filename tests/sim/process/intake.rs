@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// The answer to the question that is open.
-    pub(super) fn told(&mut self, answer: intake::Answer, now: Now) {
+    pub(super) fn answered_intake(&mut self, answer: intake::Answer, now: Now) {
         self.intake.machine.answer(answer);
         self.take_in(now);
         self.is_busy = true;

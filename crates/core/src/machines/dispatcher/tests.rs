@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::delivery::DeliveryState;
+use crate::delivery::{DeliveryState, Trigger};
 use crate::health::Health;
 use world::{End, SECOND, World, settings};
 
@@ -110,6 +110,23 @@ fn a_held_webhook_gets_one_probe_at_a_time_at_the_pace_of_the_hold_and_in_turn()
         probes.extend(sent);
     }
     assert_eq!(probes, ["d3", "a0", "b1", "c2", "d3"]);
+}
+
+#[test]
+fn attempts_say_why_they_were_made() {
+    let mut world = World::new(8);
+    world.insert("z");
+    world.sent();
+    world.end_request(0, End::Failed);
+    world.sent();
+    let trigger = |world: &World| world.recording[0].attempt.trigger;
+    assert_eq!(trigger(&world), Trigger::Schedule);
+    let mut world = held();
+    world.pass(2 * SECOND);
+    world.sent();
+    world.end_request(0, End::Failed);
+    world.sent();
+    assert_eq!(trigger(&world), Trigger::Probe);
 }
 
 #[test]

@@ -41,6 +41,19 @@ fn expired_events_that_cannot_be_given_up_are_not_tried_again_at_once() {
 }
 
 #[test]
+fn an_expired_event_that_cannot_be_given_up_is_not_sent_when_a_place_is_free() {
+    let mut world = World::new(1);
+    world.insert_challenge("a", 20);
+    world.insert_challenge("b", 20);
+    assert_eq!(world.sent(), ["a0"]);
+    world.pass(21 * SECOND);
+    world.settle();
+    assert!(world.give_up(false));
+    world.end("a0", End::Failed);
+    assert_eq!(world.sent(), [""; 0]);
+}
+
+#[test]
 fn without_settings_nothing_is_given_up_since_the_fallback_is_not_known() {
     let mut world = World::new(1);
     world.write(false);

@@ -90,8 +90,8 @@ fn a_deadline_is_followed_by_one_last_poll_and_then_by_the_end() {
     assert_eq!(failure.kind, FailureKind::Expired);
 }
 
-/// A poll that was told to leave the job alone for ten minutes.
-fn told_to_wait(world: &mut World) {
+/// A poll that was asked to leave the job alone for ten minutes.
+fn asked_to_wait(world: &mut World) {
     let task = world.in_flight.remove(0);
     let Input::Finished(mut waits) = ended(&task, Next::After(600 * SECOND)) else {
         panic!("not a finished poll");
@@ -111,7 +111,7 @@ fn the_last_poll_waits_for_the_end_of_a_retry_after_also_when_the_clock_was_set_
         };
         world.handle(Input::Rows(vec![mortal]));
         world.advance();
-        told_to_wait(&mut world);
+        asked_to_wait(&mut world);
         world.wall = world.wall.plus(Duration::from_secs(u64::from(forward)));
         world.advance();
         // No longer than the window of the last poll after the deadline.
