@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixDatagram;
 use tokio::time::{Instant, timeout};
 
+use super::peers::MEASURED;
 use super::place::DatabaseFile;
 
 /// How long the daemon may take to be ready.
@@ -32,7 +33,8 @@ impl Daemon {
         drop(fs::remove_file(&path));
         let socket = UnixDatagram::bind(&path)?;
         let begun = Instant::now();
-        let process = Command::new(env!("CARGO_BIN_EXE_jobtrackd"))
+        let process = Command::new("taskset")
+            .args(["--cpu-list", MEASURED, env!("CARGO_BIN_EXE_jobtrackd")])
             .arg("--config")
             .arg(place.configuration())
             .arg("run")

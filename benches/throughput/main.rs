@@ -4,15 +4,18 @@
 //! figure is printed with the conditions it holds under; the whole takes about ten minutes.
 
 mod answers;
+mod bare;
 mod bounds;
 mod daemon;
 mod delivering;
+mod ending;
 mod memory;
 mod noticing;
 mod peers;
 mod place;
 mod polling;
 mod pruning;
+mod quick;
 mod receiver;
 mod requests;
 mod scale;
@@ -23,6 +26,9 @@ use tokio::time::Instant;
 
 fn main() -> anyhow::Result<()> {
     jobtrackd::tls::install_provider();
+    if std::env::args().nth(1).as_deref() != Some(peers::AS) {
+        peers::leave_core()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -44,6 +50,9 @@ fn main() -> anyhow::Result<()> {
         let is_wanted = |part: &str| named.is_empty() || named.iter().any(|word| word == part);
         if is_wanted("polling") {
             polling::run().await?;
+        }
+        if is_wanted("ending") {
+            ending::run().await?;
         }
         if is_wanted("writer") {
             writer::run().await?;

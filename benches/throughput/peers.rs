@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jobtrackd::clock::Clock;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -24,10 +24,33 @@ pub(crate) const NAMES: usize = 100;
 /// What stands before the role on the command line.
 pub(crate) const AS: &str = "--as";
 
-/// Plays the role that the arguments name: `upstream`, `api SHAPE`, or `clients ADDRESS COUNT SECONDS MANNER PATH`.
+/// The core of the daemon, and of the bare loops it is compared with.
+pub(crate) const MEASURED: &str = "0";
+
+/// The core of all others.
+const OTHERS: &str = "1";
+
+/// Leaves the core of the daemon to it.
+pub(crate) fn leave_core() -> anyhow::Result<()> {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(OTHERS.parse()?);
+    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
+}
+
+/// A command that runs `program` on that core alone.
+pub(crate) fn on_core(core: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", core]).arg(program);
+    command
+}
+
+/// Plays the role that the arguments name: `upstream`, `peers WEBHOOKS`, `bare …`, `api SHAPE`, or
+/// `clients ADDRESS COUNT SECONDS MANNER PATH`.
 pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
     match arguments {
         [role] if role == "upstream" => upstream().await,
+        [role] if role == "peers" => super::quick::serve().await,
+        [role, what, rest @ ..] if role == "bare" => super::bare::run(what, rest).await,
         [role, shape] if role == "api" => super::answers::serve(shape).await,
         [role, address, count, seconds, manner, path] if role == "clients" => {
             let until = Instant::now() + Duration::from_secs(seconds.parse()?);
@@ -140,23 +163,47 @@ async fn ask(address: &str, request: &str, slowly: bool) -> anyhow::Result<u16> 
 
 /// A peer; ended when it is dropped.
 pub(crate) struct Peer {
-    _process: Child,
+    process: Child,
     pub(crate) says: Lines<BufReader<ChildStdout>>,
+    hears: ChildStdin,
 }
 
 impl Peer {
     pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        Self::start_on(OTHERS, arguments)
+    }
+
+    /// One on the core of the daemon, to be compared with it.
+    pub(crate) fn measured(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(MEASURED, arguments)
+    }
+
+    fn start_on(core: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut process = on_core(core, std::env::current_exe()?)
             .arg(AS)
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
         let said = process.stdout.take().context("no standard output")?;
         Ok(Self {
-            _process: process,
             says: BufReader::new(said).lines(),
+            hears: process.stdin.take().context("no standard input")?,
+            process,
         })
+    }
+
+    /// Its answer to a question.
+    pub(crate) async fn ask(&mut self, question: &str) -> anyhow::Result<String> {
+        self.hears.write_all(format!("{question}\n").as_bytes()).await?;
+        self.line().await
+    }
+
+    /// Time it has spent on a processor, in seconds.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        let id = self.process.id().context("a peer has ended")?;
+        super::daemon::cpu(&id.to_string())
     }
 
     /// Clients of the status server at `address`.

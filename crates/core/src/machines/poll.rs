@@ -29,6 +29,7 @@ pub struct Machine {
     task: Task,
     state: State,
     is_current: bool,
+    is_recorded: bool,
     pause: Duration,
     /// How long the API wants to be left alone about the job, by a good answer.
     wait: Duration,
@@ -57,6 +58,7 @@ impl Machine {
             task,
             state: State::Asking,
             is_current: false,
+            is_recorded: false,
             pause: Duration::ZERO,
             wait: Duration::ZERO,
             reports: Vec::new(),
@@ -317,6 +319,7 @@ impl Machine {
         match recorded {
             Recorded::Yes => {
                 self.keep_hash(hash);
+                self.is_recorded = true;
                 self.done(next)
             }
             Recorded::Stale => self.done(Next::Reread),
@@ -364,6 +367,7 @@ impl Machine {
             progress: std::mem::take(&mut self.task.progress),
             hash: self.task.hash,
             is_current: self.is_current,
+            is_recorded: self.is_recorded,
             pause: self.pause,
             ended: matches!(self.task.work, Work::End(_)),
             next,

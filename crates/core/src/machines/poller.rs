@@ -6,13 +6,16 @@
 mod bookkeeping;
 mod deadlines;
 mod followed;
+mod jobs;
+mod kept;
 mod schedule;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::batch::ScheduleUpdate;
+use crate::cadence::Progress;
 use crate::job::{Failure, JobId};
 use crate::machines::budget::Budget;
 use crate::machines::gate::{Gate, GateState};
@@ -20,11 +23,12 @@ use crate::machines::poll::{Finished, Next, Random, Settings, Task, Work};
 use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::time::{Monotonic, Now, UnixMillis};
-use bookkeeping::PausedTime;
+use bookkeeping::{PausedTime, Soon};
 use followed::{Followed, State, Then};
+use jobs::{Jobs, Number};
 use schedule::Schedule;
 
-/// How often the progress of jobs is recorded, for people and for the next start.
+/// How often progress of jobs is recorded, for people and for the next start.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// Deadlines are checked at least this often, since the wall clock may be set.
@@ -97,17 +101,20 @@ pub struct Poller {
     settings: Arc<Settings>,
     max_in_flight: usize,
     is_writable: bool,
-    /// Only looked up; where all are visited, they are sorted first.
-    jobs: HashMap<JobId, Followed>,
+    jobs: Jobs,
     /// Jobs whose rows are being read again, and whether they have changed meanwhile.
     rereading: BTreeMap<JobId, bool>,
-    /// Jobs with progress that is not recorded yet.
-    unwritten: BTreeSet<JobId>,
+    /// Jobs with progress that is not recorded yet, the oldest first; once each.
+    unwritten: VecDeque<Number>,
+    /// How many of them, at the front, are recorded at the next opportunity.
+    unwritten_soon: usize,
+    /// How many of them are recorded at once, until there are none.
+    flush_rows: usize,
     schedule: Schedule,
     /// How many polls and ends are in flight.
     in_flight: usize,
     /// Jobs whose end waits to be recorded, [`State::Ending`].
-    ends: VecDeque<JobId>,
+    ends: VecDeque<Number>,
     /// How many of those in flight only record an end.
     ending: usize,
     flush_at: Option<Monotonic>,
@@ -123,7 +130,7 @@ pub struct Poller {
     recorded_pause: UnixMillis,
     paused_time: PausedTime,
     /// The job that is polled alone after a pause.
-    trial: Option<JobId>,
+    trial: Option<Number>,
     /// The number of clock jumps at the last step.
     jumps: u64,
     effects: Vec<Effect>,
@@ -137,9 +144,11 @@ impl Poller {
             settings: Arc::new(settings),
             max_in_flight: max_in_flight.max(1),
             is_writable: true,
-            jobs: HashMap::new(),
+            jobs: Jobs::default(),
             rereading: BTreeMap::new(),
-            unwritten: BTreeSet::new(),
+            unwritten: VecDeque::new(),
+            unwritten_soon: 0,
+            flush_rows: 0,
             schedule: Schedule::default(),
             in_flight: 0,
             ends: VecDeque::new(),
@@ -194,10 +203,11 @@ impl Poller {
             Input::Finished(finished) => self.finish(*finished, now, gate),
             Input::Row(id, row) => self.reread(&id, row, now),
             Input::ProgressRefused(updates) => {
-                let ids = updates.into_iter().map(|update| update.job_id);
-                let followed = ids.filter(|id| self.jobs.contains_key(id));
-                self.unwritten.extend(followed);
-                self.flush_at = Some(now.monotonic.plus(FLUSH));
+                for update in updates {
+                    if let Some(number) = self.jobs.find(&update.job_id) {
+                        self.is_unwritten(number, Soon::No, now.monotonic);
+                    }
+                }
             }
             Input::PauseRefused => self.recorded_pause = UnixMillis(0),
             Input::Writable(is_writable) => self.is_writable = is_writable,
@@ -217,7 +227,7 @@ impl Poller {
         self.start_polls(now.monotonic, gate, budget);
         self.start_ends(now.monotonic);
         if self.flush_at.is_some_and(|at| at <= now.monotonic) {
-            self.flush();
+            self.flush_share(now.monotonic);
         }
     }
 
@@ -246,16 +256,16 @@ impl Poller {
 
     fn start_ends(&mut self, now: Monotonic) {
         while self.ending < MAX_ENDING
-            && let Some(id) = self.ends.pop_front()
+            && let Some(number) = self.ends.pop_front()
         {
             if let Some(Followed {
                 state: State::Ending(failure),
                 ..
-            }) = self.jobs.get(&id)
+            }) = self.jobs.get(number)
             {
-                let failure = failure.clone();
+                let failure = Failure::clone(failure);
                 self.ending += 1;
-                self.start(&id, Work::End(failure), now);
+                self.start(number, Work::End(failure), now);
             }
         }
     }
@@ -263,8 +273,8 @@ impl Poller {
     /// Starts as many polls as the limits allow, best rank first.
     fn start_polls(&mut self, now: Monotonic, gate: &Gate, budget: &mut Budget) {
         let jobs = &self.jobs;
-        self.schedule.advance(now, |id| {
-            jobs.get(id).map(Followed::rank).unwrap_or_default()
+        self.schedule.advance(now, |number| {
+            jobs.get(number).map(Followed::rank).unwrap_or_default()
         });
         self.allowed_at = None;
         while self.schedule.has_due()
@@ -292,20 +302,23 @@ impl Poller {
             let next = if on_trial {
                 self.trial = match planted::is(Bug::PriorityStarves) {
                     true => self.schedule.pop_due(now),
-                    false => self.schedule.pop_longest_due(gate.suspect()),
+                    false => {
+                        let suspect = gate.suspect().and_then(|id| self.jobs.find(id));
+                        self.schedule.pop_longest_due(suspect)
+                    }
                 };
-                self.trial.clone()
+                self.trial
             } else {
                 self.schedule.pop_due(now)
             };
-            if let Some(id) = next {
-                self.start(&id, Work::Poll, now);
+            if let Some(number) = next {
+                self.start(number, Work::Poll, now);
             }
         }
     }
 
-    fn start(&mut self, id: &JobId, work: Work, now: Monotonic) {
-        let Some(job) = self.jobs.get_mut(id) else {
+    fn start(&mut self, number: Number, work: Work, now: Monotonic) {
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
         let due = match &job.state {
@@ -322,10 +335,10 @@ impl Poller {
         };
         self.in_flight += 1;
         self.effects.push(Effect::Start(Box::new(Task {
-            id: id.clone(),
-            url: job.url.clone(),
-            webhook: job.webhook.clone(),
-            progress: job.progress.clone(),
+            id: job.id.clone(),
+            url: job.rare().url.clone(),
+            webhook: job.rare().webhook.clone(),
+            progress: Progress::from(&job.progress),
             hash: job.hash,
             created_at: job.created_at,
             deadline: job.deadline,
@@ -336,27 +349,29 @@ impl Poller {
     }
 
     fn finish(&mut self, finished: Finished, now: Now, gate: &Gate) {
-        let id = finished.id.clone();
         self.in_flight -= 1;
         self.ending -= usize::from(finished.ended);
-        self.trial.take_if(|trial| *trial == id);
-        let (then, is_final) = self.take_followup(&id);
+        let Some(number) = self.jobs.find(&finished.id) else {
+            return;
+        };
+        self.trial.take_if(|trial| *trial == number);
+        let (then, is_final) = self.take_followup(number);
         match then {
-            Then::Forget => return self.forget(&id),
-            Then::Follow(_) if planted::is(Bug::ForgetOfNewerRow) => return self.forget(&id),
+            Then::Forget => return self.forget(number),
+            Then::Follow(_) if planted::is(Bug::ForgetOfNewerRow) => return self.forget(number),
             Then::Follow(row) => {
-                self.forget(&id);
+                self.forget(number);
                 return self.adopt(*row, Duration::ZERO, now);
             }
             _ => {}
         }
         let next_poll_at = match finished.next {
             Next::Forget if planted::is(Bug::PollAfterEnd) => now.wall.plus(FLUSH),
-            Next::Forget => return self.forget(&id),
+            Next::Forget => return self.forget(number),
             Next::Reread => {
-                self.forget(&id);
-                self.rereading.insert(id.clone(), false);
-                self.effects.push(Effect::ReadRow(id));
+                self.forget(number);
+                self.rereading.insert(finished.id.clone(), false);
+                self.effects.push(Effect::ReadRow(finished.id));
                 return;
             }
             Next::After(delay) => now.wall.plus(delay),
@@ -365,54 +380,73 @@ impl Poller {
                 GateState::Open => now.wall,
             },
         };
-        self.reschedule_after(finished, then, is_final, next_poll_at, now);
+        let outcome = Outcome {
+            finished,
+            then,
+            is_final,
+            next_poll_at,
+        };
+        self.reschedule_after(number, outcome, now);
     }
 
     /// Schedules the next poll of a job that goes on.
-    fn reschedule_after(
-        &mut self,
-        finished: Finished,
-        then: Then,
-        is_final: bool,
-        next_poll_at: UnixMillis,
-        now: Now,
-    ) {
-        let Some(job) = self.jobs.get_mut(&finished.id) else {
+    fn reschedule_after(&mut self, number: Number, outcome: Outcome, now: Now) {
+        let Outcome {
+            finished,
+            then,
+            is_final,
+            next_poll_at,
+        } = outcome;
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
-        job.progress = finished.progress;
+        // A `Retry-After` holds after a crash, too, and people see at once that polls of a job fail.
+        let errors = finished.progress.consecutive_errors;
+        let has_trouble = !finished.pause.is_zero() || (errors > 0) != job.progress.is_failing();
+        job.progress = finished.progress.into();
         job.hash = finished.hash;
         job.paused_until = now.wall.plus(finished.pause);
-        self.unwritten.insert(finished.id.clone());
         let is_over = is_final && finished.is_current;
         // A poll that began before the deadline is not the final one, which then follows at once.
         let again = job.final_poll_until.is_some() && finished.is_current;
         let wanted = if again { now.wall } else { next_poll_at };
-        job.next_poll_at = wanted.max(job.not_before.unwrap_or(wanted));
+        job.next_poll_at = wanted.max(job.not_before().unwrap_or(wanted));
         let due = now.until(job.next_poll_at);
-        self.schedule.insert(&finished.id, due);
+        self.schedule.insert(number, due);
         job.state = State::Scheduled(due);
-        self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
         let then = match then {
-            Then::Nothing | Then::PollAgain if is_over => Then::End(job.expired(true)),
+            Then::Nothing | Then::PollAgain if is_over => Then::End(Box::new(job.expired(true))),
             then => then,
         };
+        if has_trouble {
+            self.is_unwritten(number, Soon::Yes, now.monotonic);
+        } else if !finished.is_recorded {
+            self.is_unwritten(number, Soon::No, now.monotonic);
+        }
         match then {
-            Then::PollAgain => self.poll_now(&finished.id, now),
-            Then::End(failure) => self.end(&finished.id, failure),
+            Then::PollAgain => self.poll_now(number, now),
+            Then::End(failure) => self.end(number, *failure),
             Then::Nothing | Then::Forget | Then::Follow(_) => {}
         }
     }
 
     /// Takes what is to follow the poll of a job, and whether it was the final one.
-    fn take_followup(&mut self, id: &JobId) -> (Then, bool) {
-        match self.jobs.get_mut(id).map(|job| &mut job.state) {
+    fn take_followup(&mut self, number: Number) -> (Then, bool) {
+        match self.jobs.get_mut(number).map(|job| &mut job.state) {
             Some(State::Polling { then, is_final, .. }) => {
                 (std::mem::replace(then, Then::Nothing), *is_final)
             }
             _ => (Then::Nothing, false),
         }
     }
+}
+
+/// A poll that is over, of a job that goes on.
+struct Outcome {
+    finished: Finished,
+    then: Then,
+    is_final: bool,
+    next_poll_at: UnixMillis,
 }
 
 #[cfg(test)]

@@ -120,6 +120,8 @@ pub struct Finished {
     pub hash: Option<u64>,
     /// Whether the poll had a usable answer that is not stale.
     pub is_current: bool,
+    /// Whether the progress is recorded, together with what the poll saw.
+    pub is_recorded: bool,
     /// How long the job is not polled because of a `Retry-After`.
     pub pause: Duration,
     /// Whether it was [`Work::End`].

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Effect, Poller, Report};
+use super::jobs::Number;
+use super::{Effect, FLUSH, Poller, Report};
 use crate::batch::ScheduleUpdate;
+use crate::cadence::Progress;
 use crate::machines::gate::{Gate, GateState};
 use crate::time::{Monotonic, Now, UnixMillis};
 
@@ -12,6 +14,20 @@ const PAUSE_STEP: Duration = Duration::from_secs(1);
 
 /// Rows of progress recorded at once; more would delay observations.
 const FLUSH_PAGE: usize = 5000;
+
+/// Each second the progress of at least so many jobs is recorded, beside what has to be there after a crash, …
+const FLUSH_LEAST: usize = 64;
+
+/// … and that of one in so many of the most that waited for it. So it is recorded after about four minutes at the latest,
+/// and a poll that changes nothing costs next to no writing, however many jobs there are (docs/tables.md).
+const FLUSH_SHARE: usize = 256;
+
+/// Whether progress is recorded at the next opportunity, or within minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Soon {
+    Yes,
+    No,
+}
 
 /// Counts the time for which the gate is closed.
 #[derive(Debug, Default)]
@@ -62,24 +78,61 @@ impl Poller {
         }
     }
 
-    /// Has the progress recorded that is not yet.
-    pub fn flush(&mut self) {
-        self.flush_at = None;
-        let unwritten = std::mem::take(&mut self.unwritten);
-        let mut updates = unwritten.into_iter().filter_map(|id| {
-            let job = self.jobs.get(&id)?;
-            Some(ScheduleUpdate {
-                progress: job.progress.clone(),
-                next_poll_at: Some(job.next_poll_at),
-                job_id: id,
-            })
-        });
-        loop {
-            let page: Vec<ScheduleUpdate> = updates.by_ref().take(FLUSH_PAGE).collect();
-            if page.is_empty() {
-                return;
+    /// The job's progress is to be recorded.
+    pub(super) fn is_unwritten(&mut self, number: Number, soon: Soon, now: Monotonic) {
+        let Some(job) = self.jobs.get_mut(number) else {
+            return;
+        };
+        let is_known = std::mem::replace(&mut job.is_unwritten, true);
+        match soon {
+            // Its later entry, if there is one, does nothing then.
+            Soon::Yes => {
+                self.unwritten.push_front(number);
+                self.unwritten_soon += 1;
             }
-            self.effects.push(Effect::RecordProgress(page));
+            Soon::No if is_known => return,
+            Soon::No => self.unwritten.push_back(number),
+        }
+        self.flush_at.get_or_insert(now.plus(FLUSH));
+    }
+
+    /// Has all progress recorded that is not yet.
+    pub fn flush(&mut self) {
+        self.flush_some(usize::MAX);
+        self.flush_at = None;
+    }
+
+    /// Has a share of it recorded, the oldest first.
+    pub(super) fn flush_share(&mut self, now: Monotonic) {
+        let share = self.unwritten.len().div_ceil(FLUSH_SHARE);
+        self.flush_rows = self.flush_rows.max(share).max(FLUSH_LEAST);
+        let soon = std::mem::take(&mut self.unwritten_soon);
+        self.flush_some(self.flush_rows.max(soon));
+        self.flush_at = (!self.unwritten.is_empty()).then(|| now.plus(FLUSH));
+        if self.flush_at.is_none() {
+            self.flush_rows = 0;
+        }
+    }
+
+    fn flush_some(&mut self, most: usize) {
+        let mut left = most.min(self.unwritten.len());
+        while left > 0 {
+            let page = left.min(FLUSH_PAGE);
+            left -= page;
+            let jobs = &mut self.jobs;
+            let updates = self.unwritten.drain(..page).filter_map(|number| {
+                let job = jobs.get_mut(number)?;
+                // Of a job that is no longer followed there may be an entry, and of one that got its number.
+                std::mem::take(&mut job.is_unwritten).then(|| ScheduleUpdate {
+                    job_id: job.id.clone(),
+                    progress: Progress::from(&job.progress),
+                    next_poll_at: Some(job.next_poll_at),
+                })
+            });
+            let updates: Vec<ScheduleUpdate> = updates.collect();
+            if !updates.is_empty() {
+                self.effects.push(Effect::RecordProgress(updates));
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Poller;
 use super::followed::{Followed, State};
-use crate::job::{Failure, FailureKind, JobId};
+use super::jobs::Number;
+use crate::job::{Failure, FailureKind};
 use crate::planted::{self, Bug};
 use crate::time::{Now, UnixMillis};
 
@@ -35,8 +36,8 @@ impl Followed {
 impl Poller {
     /// Starts the final poll of jobs whose deadline has passed, and ends those whose window for it is over.
     pub(super) fn expire(&mut self, now: Now) {
-        while let Some(id) = self.schedule.pop_expired(now.wall) {
-            let Some(job) = self.jobs.get_mut(&id) else {
+        while let Some(number) = self.schedule.pop_expired(now.wall) {
+            let Some(job) = self.jobs.get_mut(number) else {
                 continue;
             };
             // A daemon that was down at the deadline waits as long from now on.
@@ -44,57 +45,59 @@ impl Poller {
             let begins = if late { now.wall } else { job.deadline };
             let until = begins.plus(FINAL_POLL_WINDOW);
             let is_over = job.final_poll_until.is_some() || planted::is(Bug::NoFinalPoll);
-            if is_over || job.not_before.is_some_and(|at| at > until) {
+            if is_over || job.not_before().is_some_and(|at| at > until) {
                 let failure = job.expired(false);
-                self.end(&id, failure);
+                self.end(number, failure);
                 continue;
             }
             job.final_poll_until = Some(until);
-            self.schedule.set_deadline(&id, None, Some(until));
+            self.schedule.set_deadline(number, None, Some(until));
             if matches!(job.state, State::Scheduled(_)) {
-                let earliest = job.not_before.unwrap_or(now.wall).max(job.paused_until);
+                let earliest = job.not_before().unwrap_or(now.wall).max(job.paused_until);
                 job.next_poll_at = now.wall.max(earliest);
-                self.reschedule(&id, now);
+                self.reschedule(number, now);
             }
         }
     }
 
     /// Changes a job's deadline; cancels the final poll for an earlier one.
-    pub(super) fn set_deadline(&mut self, id: &JobId, deadline: UnixMillis, now: Now) {
-        if let Some(job) = self.jobs.get_mut(id)
+    pub(super) fn set_deadline(&mut self, number: Number, deadline: UnixMillis, now: Now) {
+        if let Some(job) = self.jobs.get_mut(number)
             && job.deadline != deadline
         {
             let before = job.deadline_entry();
             job.deadline = deadline;
             job.final_poll_until = None;
-            self.schedule.set_deadline(id, Some(before), Some(deadline));
-            self.reschedule(id, now);
+            self.schedule
+                .set_deadline(number, Some(before), Some(deadline));
+            self.reschedule(number, now);
         }
     }
 
     /// The wall clock was set. Delays stay as they were; times of day (`not_before`, deadlines) follow the new clock.
     pub(super) fn retime(&mut self, now: Now) {
         let wall = now.wall;
-        for id in self.sorted_ids() {
-            let Some(job) = self.jobs.get_mut(&id) else {
+        for number in self.jobs.numbers() {
+            let Some(job) = self.jobs.get_mut(number) else {
                 continue;
             };
-            job.progress.not_found_since = None;
+            job.progress.forget_not_found();
             if let State::Scheduled(due) = job.state {
-                let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
+                let not_before = job.not_before();
+                let held = not_before.is_some_and(|at| at >= job.next_poll_at);
                 let kept = wall.plus(due.since(now.monotonic));
                 // A `Retry-After` lasts as long as it was asked for.
                 let set_by = kept.0.saturating_sub(job.next_poll_at.0);
                 let paused_until = UnixMillis(job.paused_until.0.saturating_add(set_by));
                 let due = if held { wall } else { kept };
-                job.next_poll_at = due.max(job.not_before.unwrap_or(due));
+                job.next_poll_at = due.max(not_before.unwrap_or(due));
                 job.paused_until = paused_until.min(job.next_poll_at);
             }
             if let Some(until) = job.final_poll_until.take_if(|_| job.deadline > wall) {
                 let deadline = Some(job.deadline);
-                self.schedule.set_deadline(&id, Some(until), deadline);
+                self.schedule.set_deadline(number, Some(until), deadline);
             }
-            self.reschedule(&id, now);
+            self.reschedule(number, now);
         }
     }
 }

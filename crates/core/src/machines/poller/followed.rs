@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bookkeeping::Soon;
+use super::jobs::Number;
+use super::kept::Kept;
 use super::schedule::Rank;
-use super::{Effect, FLUSH, Poller, Report};
+use super::{Effect, Poller, Report};
 use crate::cadence::Progress;
 use crate::job::{Failure, FailureKind, JobId};
 use crate::machines::poll::{Random, Settings};
@@ -28,20 +31,18 @@ const MAX_UNKNOWN_REPORTED: usize = 100;
 /// A job that is followed.
 #[derive(Debug)]
 pub(super) struct Followed {
-    pub(super) url: Option<Arc<str>>,
-    pub(super) webhook: Option<Arc<str>>,
-    pub(super) priority: i64,
+    pub(super) id: JobId,
+    rare: Option<Box<Rare>>,
     /// Whether its next poll was requested.
     pub(super) urgent: bool,
-    pub(super) not_before: Option<UnixMillis>,
+    /// Whether it is among those whose progress is to be recorded.
+    pub(super) is_unwritten: bool,
     /// When the row was inserted.
     pub(super) created_at: UnixMillis,
-    /// The row's own deadline.
-    pub(super) deadline_at: Option<UnixMillis>,
     pub(super) deadline: UnixMillis,
     /// After the deadline: the end of the window for the final poll.
     pub(super) final_poll_until: Option<UnixMillis>,
-    pub(super) progress: Progress,
+    pub(super) progress: Kept,
     pub(super) hash: Option<u64>,
     /// Until when it is not polled because of a `Retry-After`.
     pub(super) paused_until: UnixMillis,
@@ -49,13 +50,54 @@ pub(super) struct Followed {
     pub(super) state: State,
 }
 
+/// What few rows have.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Rare {
+    pub(super) url: Option<Arc<str>>,
+    pub(super) webhook: Option<Arc<str>>,
+    pub(super) priority: i64,
+    pub(super) not_before: Option<UnixMillis>,
+    /// The row's own deadline.
+    pub(super) deadline_at: Option<UnixMillis>,
+}
+
+static USUAL: Rare = Rare {
+    url: None,
+    webhook: None,
+    priority: 0,
+    not_before: None,
+    deadline_at: None,
+};
+
+impl Rare {
+    fn of(row: &JobRow) -> Option<Box<Self>> {
+        let arc = |text: &Option<String>| text.as_deref().map(Arc::from);
+        let rare = Self {
+            url: arc(&row.url),
+            webhook: arc(&row.webhook),
+            priority: row.priority,
+            not_before: row.not_before,
+            deadline_at: row.deadline_at,
+        };
+        (rare != USUAL).then(|| Box::new(rare))
+    }
+}
+
 impl Followed {
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&USUAL)
+    }
+
+    pub(super) fn not_before(&self) -> Option<UnixMillis> {
+        self.rare().not_before
+    }
+
     /// Its order among the due jobs.
     pub(super) fn rank(&self) -> Rank {
         Rank {
             urgent: self.urgent,
             is_final: self.final_poll_until.is_some(),
-            priority: self.priority,
+            priority: self.rare().priority,
         }
     }
 }
@@ -65,7 +107,7 @@ pub(super) enum State {
     /// Waits for its next poll, which is due then.
     Scheduled(Monotonic),
     /// Waits for its end to be recorded, until fewer other ends are in work.
-    Ending(Failure),
+    Ending(Box<Failure>),
     /// Being polled or ended. `may_cut`: an end may cut the poll short, `then` follows right after it, `is_final`: it began
     /// after the deadline.
     Polling {
@@ -80,7 +122,7 @@ pub(super) enum State {
 pub(super) enum Then {
     Nothing,
     PollAgain,
-    End(Failure),
+    End(Box<Failure>),
     /// The row shows that the job has ended.
     Forget,
     /// The row was deleted, and another one of the same id inserted.
@@ -111,8 +153,10 @@ impl Poller {
             *has_changed = true;
             return;
         }
-        let id = row.id.clone();
-        if let Some(job) = self.jobs.get_mut(&id) {
+        let mut followed = self.jobs.find(&row.id);
+        if let Some(number) = followed
+            && let Some(job) = self.jobs.get_mut(number)
+        {
             let is_another = job.created_at != row.created_at;
             match &mut job.state {
                 // Its poll is in flight, so that it stays until that is over.
@@ -125,28 +169,30 @@ impl Poller {
                     return;
                 }
                 State::Polling { .. } => {}
-                _ if is_another => self.forget(&id),
+                _ if is_another || row.state.is_final() => {
+                    self.forget(number);
+                    followed = None;
+                }
                 _ => {}
             }
         }
         if row.state.is_final() {
-            self.forget(&id);
             return;
         }
         let (cancel, poll_now) = (row.cancel_requested, row.poll_requested);
-        if self.jobs.contains_key(&id) {
-            self.update(row, now);
-        } else {
-            self.follow(row, spread, now);
-        }
+        let number = match followed {
+            Some(number) => self.update(number, row, now),
+            None => self.follow(row, spread, now),
+        };
+        let Some(number) = number else {
+            return;
+        };
         if cancel {
             let detail = "cancel_requested was set".to_owned();
-            self.end(
-                &id,
-                Failure::decided(FailureKind::Cancelled, "Cancelled", detail),
-            );
+            let failure = Failure::decided(FailureKind::Cancelled, "Cancelled", detail);
+            self.end(number, failure);
         } else if poll_now {
-            self.poll_now(&id, now);
+            self.poll_now(number, now);
         }
     }
 
@@ -167,7 +213,7 @@ impl Poller {
         }
     }
 
-    fn follow(&mut self, row: JobRow, spread: Duration, now: Now) {
+    fn follow(&mut self, row: JobRow, spread: Duration, now: Now) -> Option<Number> {
         let wall = now.wall;
         self.count_unknown_webhook(&row.id, None, row.webhook.as_deref());
         let deadline = row
@@ -180,13 +226,8 @@ impl Poller {
             _ => wall.plus(spread),
         };
         let next_poll_at = next_poll_at.max(row.not_before.unwrap_or(next_poll_at));
-        self.schedule.set_deadline(&row.id, None, Some(deadline));
         let due = now.until(next_poll_at);
-        self.schedule.insert(&row.id, due);
-        if row.next_poll_at.is_some_and(|at| at > next_poll_at) {
-            self.unwritten.insert(row.id.clone());
-            self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
-        }
+        let is_postponed = row.next_poll_at.is_some_and(|at| at > next_poll_at);
         // Only a `Retry-After` makes the next poll come later than after any error.
         let errors = row.progress.consecutive_errors;
         let backoff = self.settings.policy.error_delay(errors, 1.0);
@@ -198,53 +239,51 @@ impl Poller {
         } else {
             UnixMillis(0)
         };
-        let followed = Followed {
-            url: row.url.map(Arc::from),
-            webhook: row.webhook.map(Arc::from),
-            priority: row.priority,
+        self.effects
+            .push(Effect::Report(Report::Followed(row.id.clone())));
+        let number = self.jobs.insert(Followed {
+            rare: Rare::of(&row),
+            id: row.id,
             urgent: false,
-            not_before: row.not_before,
+            is_unwritten: false,
             created_at: row.created_at,
-            deadline_at: row.deadline_at,
             deadline,
             final_poll_until: None,
-            progress: row.progress,
+            progress: row.progress.into(),
             hash: None,
             paused_until,
             next_poll_at,
             state: State::Scheduled(due),
-        };
-        let report = Report::Followed(row.id.clone());
-        self.effects.push(Effect::Report(report));
-        self.jobs.insert(row.id, followed);
+        })?;
+        self.schedule.set_deadline(number, None, Some(deadline));
+        self.schedule.insert(number, due);
+        if is_postponed {
+            self.is_unwritten(number, Soon::No, now.monotonic);
+        }
+        Some(number)
     }
 
-    fn update(&mut self, row: JobRow, now: Now) {
+    fn update(&mut self, number: Number, row: JobRow, now: Now) -> Option<Number> {
         let default_deadline = row.created_at.plus(self.settings.policy.deadline);
-        let named = self.jobs.get(&row.id).and_then(|job| job.webhook.clone());
-        if named.as_deref() != row.webhook.as_deref() {
-            self.count_unknown_webhook(&row.id, named.as_deref(), row.webhook.as_deref());
+        let before = self.jobs.get(number)?.rare().clone();
+        if before.webhook.as_deref() != row.webhook.as_deref() {
+            self.count_unknown_webhook(&row.id, before.webhook.as_deref(), row.webhook.as_deref());
         }
-        let Some(job) = self.jobs.get_mut(&row.id) else {
-            return;
-        };
+        let job = self.jobs.get_mut(number)?;
         let deadline = row.deadline_at.unwrap_or(default_deadline);
-        let retimed = (job.priority, job.not_before) != (row.priority, row.not_before);
-        if job.not_before != row.not_before {
+        let retimed = (before.priority, before.not_before) != (row.priority, row.not_before);
+        if before.not_before != row.not_before {
             // A job that waited for its `not_before` is due at the new one.
-            let held = job.not_before.is_some_and(|at| at >= job.next_poll_at);
+            let held = before.not_before.is_some_and(|at| at >= job.next_poll_at);
             let wanted = if held { now.wall } else { job.next_poll_at };
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
         }
-        job.url = row.url.map(Arc::from);
-        job.webhook = row.webhook.map(Arc::from);
-        job.priority = row.priority;
-        job.not_before = row.not_before;
-        job.deadline_at = row.deadline_at;
+        job.rare = Rare::of(&row);
         if retimed {
-            self.reschedule(&row.id, now);
+            self.reschedule(number, now);
         }
-        self.set_deadline(&row.id, deadline, now);
+        self.set_deadline(number, deadline, now);
+        Some(number)
     }
 
     /// Applies the settings of a reload; polls in flight keep those with which they began.
@@ -255,50 +294,44 @@ impl Poller {
         self.unknown_webhooks = 0;
         self.unknown_reported.clear();
         self.trial = None;
-        for id in self.sorted_ids() {
-            self.renew_job(&id, now);
+        for number in self.jobs.numbers() {
+            self.renew_job(number, now);
         }
     }
 
-    /// The followed jobs in a fixed order, since the map has none.
-    pub(super) fn sorted_ids(&self) -> Vec<JobId> {
-        let mut ids: Vec<JobId> = self.jobs.keys().cloned().collect();
-        ids.sort_unstable();
-        ids
-    }
-
     /// Applies other settings to one job: its deadline, and the longest delay of its next poll, `not_before` aside.
-    fn renew_job(&mut self, id: &JobId, now: Now) {
-        let Some(job) = self.jobs.get_mut(id) else {
+    fn renew_job(&mut self, number: Number, now: Now) {
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
         if planted::is(Bug::ReloadPollsTwice) && matches!(job.state, State::Polling { .. }) {
             job.state = State::Scheduled(now.monotonic);
-            self.schedule.insert(id, now.monotonic);
+            self.schedule.insert(number, now.monotonic);
         }
-        let webhook = job.webhook.clone();
+        let (id, webhook) = (job.id.clone(), job.rare().webhook.clone());
         let default = self.settings.policy.deadline;
-        let deadline = job.deadline_at.unwrap_or(job.created_at.plus(default));
-        let longest = self.settings.longest_wait(&job.progress);
+        let own = job.rare().deadline_at;
+        let deadline = own.unwrap_or(job.created_at.plus(default));
+        let longest = self.settings.longest_wait(&Progress::from(&job.progress));
         let due = job.next_poll_at.min(now.wall.plus(longest));
-        let due = due.max(job.not_before.unwrap_or(due));
+        let due = due.max(job.not_before().unwrap_or(due));
         if due != job.next_poll_at && matches!(job.state, State::Scheduled(_)) {
             job.next_poll_at = due;
-            self.reschedule(id, now);
+            self.reschedule(number, now);
         }
-        self.set_deadline(id, deadline, now);
-        self.count_unknown_webhook(id, None, webhook.as_deref());
+        self.set_deadline(number, deadline, now);
+        self.count_unknown_webhook(&id, None, webhook.as_deref());
     }
 
     /// Updates a job's entry after the time of its next poll, or its rank, has changed.
-    pub(super) fn reschedule(&mut self, id: &JobId, now: Now) {
-        let Some(job) = self.jobs.get_mut(id) else {
+    pub(super) fn reschedule(&mut self, number: Number, now: Now) {
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
         if let State::Scheduled(due) = &mut job.state {
-            self.schedule.remove(id, *due);
+            self.schedule.remove(number, *due);
             *due = now.until(job.next_poll_at);
-            self.schedule.insert(id, *due);
+            self.schedule.insert(number, *due);
         }
     }
 
@@ -322,10 +355,11 @@ impl Poller {
         }
     }
 
-    pub(super) fn poll_now(&mut self, id: &JobId, now: Now) {
-        let Some(job) = self.jobs.get_mut(id) else {
+    pub(super) fn poll_now(&mut self, number: Number, now: Now) {
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
+        let not_before = job.not_before();
         match &mut job.state {
             State::Ending(_) => {}
             State::Polling { then, .. } => {
@@ -334,49 +368,50 @@ impl Poller {
                 }
             }
             State::Scheduled(_) => {
-                job.progress.poll_requested(now.wall);
+                let mut progress = Progress::from(&job.progress);
+                progress.poll_requested(now.wall);
+                job.progress = progress.into();
                 job.urgent = true;
-                job.next_poll_at = now.wall.max(job.not_before.unwrap_or(now.wall));
+                job.next_poll_at = now.wall.max(not_before.unwrap_or(now.wall));
                 // The row's `poll_requested` is reset, so that after a crash nothing else would know of it.
-                self.unwritten.insert(id.clone());
-                self.flush_at.get_or_insert(now.monotonic.plus(FLUSH));
-                self.reschedule(id, now);
+                self.is_unwritten(number, Soon::Yes, now.monotonic);
+                self.reschedule(number, now);
             }
         }
     }
 
     /// Ends a job by our own decision: a request in flight is cut short, a commit is awaited.
-    pub(super) fn end(&mut self, id: &JobId, failure: Failure) {
-        let Some(job) = self.jobs.get_mut(id) else {
+    pub(super) fn end(&mut self, number: Number, failure: Failure) {
+        let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
         match &mut job.state {
             State::Polling { may_cut, then, .. } => {
-                *then = Then::End(failure.clone());
+                *then = Then::End(Box::new(failure.clone()));
                 if std::mem::take(may_cut) {
-                    self.effects.push(Effect::Cut(id.clone(), failure));
+                    self.effects.push(Effect::Cut(job.id.clone(), failure));
                 }
             }
             State::Scheduled(due) => {
-                self.schedule.remove(id, *due);
-                job.state = State::Ending(failure);
-                self.ends.push_back(id.clone());
+                self.schedule.remove(number, *due);
+                job.state = State::Ending(Box::new(failure));
+                self.ends.push_back(number);
             }
             State::Ending(_) => {}
         }
     }
 
-    pub(super) fn forget(&mut self, id: &JobId) {
-        let Some(job) = self.jobs.remove(id) else {
+    pub(super) fn forget(&mut self, number: Number) {
+        let Some(job) = self.jobs.remove(number) else {
             return;
         };
-        self.unwritten.remove(id);
-        self.effects.push(Effect::Forget(id.clone()));
-        self.count_unknown_webhook(id, job.webhook.as_deref(), None);
+        self.count_unknown_webhook(&job.id, job.rare().webhook.as_deref(), None);
         self.schedule
-            .set_deadline(id, Some(job.deadline_entry()), None);
+            .set_deadline(number, Some(job.deadline_entry()), None);
         if let State::Scheduled(due) = job.state {
-            self.schedule.remove(id, due);
+            self.schedule.remove(number, due);
         }
+        self.trial.take_if(|trial| *trial == number);
+        self.effects.push(Effect::Forget(job.id));
     }
 }

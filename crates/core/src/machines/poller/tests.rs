@@ -56,6 +56,7 @@ fn ended(task: &Task, next: Next) -> Input {
         progress: task.progress.clone(),
         hash: task.hash,
         is_current: false,
+        is_recorded: false,
         pause: Duration::ZERO,
         ended: task.work != Work::Poll,
         next,
@@ -270,7 +271,7 @@ fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
             world.finish(next);
         }
         let job = &world.poller.jobs[&id("j")];
-        assert_eq!(job.webhook.as_deref(), Some("new"));
+        assert_eq!(job.rare().webhook.as_deref(), Some("new"));
         assert!(matches!(job.state, State::Scheduled(_)), "{:?}", job.state);
     }
 }
@@ -321,7 +322,7 @@ fn a_row_that_changes_while_it_is_read_again_is_read_once_more() {
     world.handle(Input::Row(id("j"), Some(row("j"))));
     assert_eq!(world.reading, [id("j"), id("j")]);
     world.handle(Input::Row(id("j"), Some(changed)));
-    assert_eq!(world.poller.jobs[&id("j")].priority, 7);
+    assert_eq!(world.poller.jobs[&id("j")].rare().priority, 7);
     world.advance();
     assert_eq!(world.names(), ["j", "j"]);
 }
@@ -342,6 +343,46 @@ fn at_most_sixty_four_ends_are_recorded_at_once() {
         world.advance();
     }
     assert_eq!((world.started.len(), world.poller.followed()), (101, 0));
+}
+
+#[test]
+fn progress_is_recorded_within_minutes_and_never_that_of_all_jobs_at_once() {
+    let mut world = World::new(20_000, None);
+    let name = |number| format!("j{number}");
+    world.handle(Input::Rows(
+        (0..20_000).map(|number| row(&name(number))).collect(),
+    ));
+    world.advance();
+    let polled = std::mem::take(&mut world.in_flight);
+    for task in &polled {
+        world.handle(ended(task, Next::After(Duration::from_secs(3600))));
+    }
+    let mut recorded = Vec::new();
+    for _ in 0..256 {
+        world.pass(SECOND);
+        world.advance();
+        let now: Vec<JobId> = world.recorded.drain(..).map(|it| it.job_id).collect();
+        assert!(now.len() <= 20_000 / 256 + 1);
+        recorded.extend(now);
+    }
+    assert_eq!(recorded[0], id("j0"), "the first that was polled");
+    recorded.sort();
+    recorded.dedup();
+    assert_eq!(recorded.len(), 20_000);
+    // At a stop nothing is left.
+    for task in &polled[..1000] {
+        world.handle(Input::Rows(vec![JobRow {
+            poll_requested: true,
+            ..row(task.id.as_str())
+        }]));
+    }
+    world.advance();
+    for task in std::mem::take(&mut world.in_flight) {
+        world.handle(ended(&task, Next::After(SECOND)));
+    }
+    world.poller.flush();
+    world.carry_out();
+    assert_eq!(world.recorded.len(), 1000);
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! What the daemon is compared with: loops of the same HTTP clients that store nothing and decide nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use jobtrackd::clock::Clock;
+use jobtrackd::config::{Sources, load};
+use jobtrackd::sockets::Sockets;
+use jobtrackd::webhook::{Message, Sender, WebhookSettings};
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::{Client, Method, Request, Url};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed
+/// by a signed POST with what came. `deliveries BASE IN_FLIGHT COUNT CONFIGURATION`: only the POST. Says how many seconds it
+/// took and how many of them on the processor.
+pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let [base, in_flight, count, rest @ ..] = arguments else {
+        anyhow::bail!("bare {what} BASE IN_FLIGHT COUNT [CONFIGURATION]");
+    };
+    let (in_flight, count): (usize, u64) = (in_flight.parse()?, count.parse()?);
+    let sender = match rest {
+        [] => None,
+        [configuration, ..] => Some(sender(configuration)?),
+    };
+    let work = Work {
+        client: client(in_flight)?,
+        gets: what != "deliveries",
+        prefix: if what == "ends" { "end" } else { "job" },
+        base: base.clone(),
+        sender,
+    };
+    let work = Arc::new(work);
+    // So that every connection is there.
+    round(&work, in_flight, count / 5).await?;
+    let (begun, spent) = (Instant::now(), super::daemon::cpu("self")?);
+    round(&work, in_flight, count).await?;
+    let cpu = super::daemon::cpu("self")? - spent;
+    println!("{} {cpu}", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+struct Work {
+    client: Client,
+    gets: bool,
+    prefix: &'static str,
+    base: String,
+    sender: Option<(Sender, WebhookSettings)>,
+}
+
+async fn round(work: &Arc<Work>, in_flight: usize, count: u64) -> anyhow::Result<()> {
+    let next = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..in_flight {
+        let (work, next) = (Arc::clone(work), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return Ok::<_, anyhow::Error>(());
+                }
+                work.one(number).await?;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a task of the bare loop")??;
+    }
+    Ok(())
+}
+
+impl Work {
+    async fn one(&self, number: u64) -> anyhow::Result<()> {
+        let mut body = bytes::Bytes::from(vec![b'x'; 1200]);
+        if self.gets {
+            let url = format!("{}/jobs/{}-{number}", self.base, self.prefix);
+            let mut request = Request::new(Method::GET, Url::parse(&url)?);
+            let headers = request.headers_mut();
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+            let answer = self.client.execute(request).await?;
+            anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
+            body = answer.bytes().await?;
+        }
+        if let Some((sender, webhook)) = &self.sender {
+            let message = Message {
+                id: "evt_0123456789abcdef0123456789abcdef",
+                body,
+                attempt: 1,
+                is_replay: false,
+            };
+            // One that was not sent is missed by the receiver, who is asked.
+            let _ = sender.send(webhook, &message).await;
+        }
+        Ok(())
+    }
+}
+
+fn client(in_flight: usize) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .pool_max_idle_per_host(in_flight)
+        .build()?)
+}
+
+/// The daemon's own sender, with the webhook of this configuration.
+fn sender(configuration: &str) -> anyhow::Result<(Sender, WebhookSettings)> {
+    let sources = Sources {
+        file: Some(configuration.into()),
+        ..Sources::default()
+    };
+    let webhooks = load(&sources)?.webhooks;
+    let webhook = webhooks.first().context("not a webhook")?.clone();
+    let sender = Sender::new(Clock::system(), &webhooks, Sockets::default())?;
+    Ok((sender, webhook))
+}

@@ -1,0 +1,63 @@
+//! Jobs that have ended already: from the row to the webhook, everything durable, against a bare loop that stores nothing.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::daemon::Daemon;
+use super::peers::Peer;
+use super::place::DatabaseFile;
+use super::polling::{HEAD, Round, compared};
+
+const JOBS: u32 = 10_000;
+
+/// Rounds of each of the two, in turn.
+const ROUNDS: usize = 3;
+
+/// Both may have as many requests in flight.
+const IN_FLIGHT: &str = "64";
+
+const LAZY: &str = "initial_delay = \"1h\"\nmax_delay = \"1h\"";
+
+pub(crate) async fn run() -> anyhow::Result<()> {
+    println!("{HEAD}");
+    let (mut daemon, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut peers = Peer::start(&["peers"])?;
+        let base = peers.line().await?;
+        let place = DatabaseFile::new()?;
+        place.store().await?.close().await;
+        place.configure(&base, "max_in_flight = 256", &webhook(&base))?;
+        daemon.push(daemon_round(&place, &mut peers).await?);
+        let (configuration, count) = (place.configuration(), JOBS.to_string());
+        let configuration = configuration.to_string_lossy();
+        let mut loops =
+            Peer::measured(&["bare", "ends", &base, IN_FLIGHT, &count, &configuration])?;
+        bare.push(Round::said(f64::from(JOBS), &loops.line().await?)?);
+    }
+    println!("{}\n", compared("jobs that have ended, row to webhook", &daemon, &bare));
+    Ok(())
+}
+
+async fn daemon_round(place: &DatabaseFile, peers: &mut Peer) -> anyhow::Result<Round> {
+    let mut outsider = place.outsider().await?;
+    let daemon = Daemon::start(place).await?;
+    sleep(Duration::from_millis(500)).await;
+    let (begun, cpu) = (Instant::now(), daemon.cpu()?);
+    outsider.insert_many("end", usize::try_from(JOBS)?, None).await?;
+    while peers.ask("deliveries").await?.parse::<u32>()? < JOBS {
+        anyhow::ensure!(begun.elapsed() < Duration::from_secs(60), "not all ends were delivered");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let round = Round::new(f64::from(JOBS), seconds, daemon.cpu()? - cpu);
+    daemon.kill();
+    Ok(round)
+}
+
+fn webhook(base: &str) -> String {
+    format!(
+        "{LAZY}\n[webhooks.all]\nurl = \"{base}/hook\"\nallow_private = true\n\
+         secret = \"whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==\"\nmax_in_flight = {IN_FLIGHT}\n"
+    )
+}

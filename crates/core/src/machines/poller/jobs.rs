@@ -1,0 +1,88 @@
+//! The followed jobs. Each has a number, by which everything else refers to it: an id is kept once, whatever its length.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+
+use super::followed::Followed;
+use crate::job::JobId;
+
+/// A followed job; another one may get the number when it is no longer followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Number(pub(super) u32);
+
+impl Number {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// All followed jobs.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    slots: Slab<Followed>,
+    /// Only looked up: the order of its entries is that of chance.
+    by_id: HashTable<Number>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Jobs {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn find(&self, id: &JobId) -> Option<Number> {
+        let is_it = |number: &Number| self.get(*number).is_some_and(|job| job.id == *id);
+        self.by_id.find(self.hasher.hash_one(id), is_it).copied()
+    }
+
+    pub(super) fn get(&self, number: Number) -> Option<&Followed> {
+        self.slots.get(number.index())
+    }
+
+    pub(super) fn get_mut(&mut self, number: Number) -> Option<&mut Followed> {
+        self.slots.get_mut(number.index())
+    }
+
+    /// Adds a job whose id is not there. `None` when there are 2³² of them.
+    pub(super) fn insert(&mut self, job: Followed) -> Option<Number> {
+        let number = Number(u32::try_from(self.slots.vacant_key()).ok()?);
+        let hash = self.hasher.hash_one(&job.id);
+        self.slots.insert(job);
+        let Self {
+            slots,
+            by_id,
+            hasher,
+        } = self;
+        let rehash = |number: &Number| {
+            slots.get(number.index()).map_or(0, |job| hasher.hash_one(&job.id))
+        };
+        by_id.insert_unique(hash, number, rehash);
+        Some(number)
+    }
+
+    pub(super) fn remove(&mut self, number: Number) -> Option<Followed> {
+        let job = self.slots.try_remove(number.index())?;
+        let hash = self.hasher.hash_one(&job.id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |other| *other == number) {
+            entry.remove();
+        }
+        Some(job)
+    }
+
+    /// The numbers of all, in a fixed order.
+    pub(super) fn numbers(&self) -> Vec<Number> {
+        let numbers = self.slots.iter().map(|(index, _)| u32::try_from(index));
+        numbers.flatten().map(Number).collect()
+    }
+}
+
+#[cfg(test)]
+impl std::ops::Index<&JobId> for Jobs {
+    type Output = Followed;
+
+    fn index(&self, id: &JobId) -> &Followed {
+        self.find(id).and_then(|number| self.get(number)).unwrap()
+    }
+}
