@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::percentile;
@@ -36,7 +37,14 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
     let seen = Arc::new(Seen::default());
-    let mut questions = BufReader::new(tokio::io::stdin()).lines();
+    let (asked, mut questions) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for question in std::io::stdin().lines().map_while(Result::ok) {
+            if asked.send(question).is_err() {
+                return;
+            }
+        }
+    });
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -44,7 +52,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
                 // A connection that breaks is the client's to deal with.
                 tokio::spawn(async move { drop(converse(stream, &seen).await) });
             }
-            question = questions.next_line() => match question? {
+            question = questions.recv() => match question {
                 Some(question) => println!("{}", seen.answer(&question)?),
                 None => return Ok(()),
             },
