@@ -35,7 +35,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             Peer::measured(&["bare", "ends", &base, IN_FLIGHT, &count, &configuration])?;
         bare.push(Round::said(f64::from(JOBS), &loops.line().await?)?);
     }
-    println!("{}\n", compared("jobs that have ended, row to webhook", &daemon, &bare));
+    println!(
+        "{}\n",
+        compared("jobs that have ended, row to webhook", &daemon, &bare)
+    );
     Ok(())
 }
 
@@ -44,9 +47,14 @@ async fn daemon_round(place: &DatabaseFile, peers: &mut Peer) -> anyhow::Result<
     let daemon = Daemon::start(place).await?;
     sleep(Duration::from_millis(500)).await;
     let (begun, cpu) = (Instant::now(), daemon.cpu()?);
-    outsider.insert_many("end", usize::try_from(JOBS)?, None).await?;
+    outsider
+        .insert_many("end", usize::try_from(JOBS)?, None)
+        .await?;
     while peers.ask("deliveries").await?.parse::<u32>()? < JOBS {
-        anyhow::ensure!(begun.elapsed() < Duration::from_secs(60), "not all ends were delivered");
+        anyhow::ensure!(
+            begun.elapsed() < Duration::from_secs(60),
+            "not all ends were delivered"
+        );
         sleep(Duration::from_millis(5)).await;
     }
     let seconds = begun.elapsed().as_secs_f64();

@@ -196,7 +196,9 @@ impl Peer {
 
     /// Its answer to a question.
     pub(crate) async fn ask(&mut self, question: &str) -> anyhow::Result<String> {
-        self.hears.write_all(format!("{question}\n").as_bytes()).await?;
+        self.hears
+            .write_all(format!("{question}\n").as_bytes())
+            .await?;
         self.line().await
     }
 

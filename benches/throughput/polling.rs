@@ -55,11 +55,14 @@ impl Round {
 
 /// Medians of the rates and costs of both, and of their ratios.
 pub(crate) fn compared(what: &str, daemon: &[Round], bare: &[Round]) -> String {
-    let middle = |figure: fn(&Round) -> f64, rounds: &[Round]| {
-        median(rounds.iter().map(figure).collect())
-    };
+    let middle =
+        |figure: fn(&Round) -> f64, rounds: &[Round]| median(rounds.iter().map(figure).collect());
     let pairs = daemon.iter().zip(bare);
-    let ratio = median(pairs.map(|(daemon, bare)| daemon.rate / bare.rate).collect());
+    let ratio = median(
+        pairs
+            .map(|(daemon, bare)| daemon.rate / bare.rate)
+            .collect(),
+    );
     format!(
         "| {what} | {:.0} | {:.0} | {ratio:.2} | {:.1} | {:.1} |",
         middle(|round| round.rate, daemon),
@@ -79,14 +82,22 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             daemon.push(daemon_round(in_flight).await?);
             bare.push(bare_round(in_flight).await?);
         }
-        println!("{}", compared(&format!("unchanged polls, {in_flight} in flight"), &daemon, &bare));
+        println!(
+            "{}",
+            compared(
+                &format!("unchanged polls, {in_flight} in flight"),
+                &daemon,
+                &bare
+            )
+        );
     }
     count_commits().await
 }
 
 async fn daemon_round(in_flight: usize) -> anyhow::Result<Round> {
     let (_place, daemon, mut peers) = started(in_flight, EAGER).await?;
-    let polls = async |peers: &mut Peer| Ok::<f64, anyhow::Error>(peers.ask("polls").await?.parse()?);
+    let polls =
+        async |peers: &mut Peer| Ok::<f64, anyhow::Error>(peers.ask("polls").await?.parse()?);
     let (begun, before, cpu) = (Instant::now(), polls(&mut peers).await?, daemon.cpu()?);
     sleep(SPAN).await;
     let polls = polls(&mut peers).await? - before;
@@ -97,10 +108,7 @@ async fn daemon_round(in_flight: usize) -> anyhow::Result<Round> {
 
 /// A daemon with jobs of its own, all of them recorded. An old table would not do: what is overdue at start is spread
 /// over some seconds.
-async fn started(
-    in_flight: usize,
-    polling: &str,
-) -> anyhow::Result<(DatabaseFile, Daemon, Peer)> {
+async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFile, Daemon, Peer)> {
     let mut peers = Peer::start(&["peers"])?;
     let base = peers.line().await?;
     let place = DatabaseFile::new()?;

@@ -71,7 +71,11 @@ impl Seen {
             }
             "delays" => {
                 let mut delays = self.delays.lock();
-                format!("{} {}", percentile(&mut delays, 50), percentile(&mut delays, 99))
+                format!(
+                    "{} {}",
+                    percentile(&mut delays, 50),
+                    percentile(&mut delays, 99)
+                )
             }
             "clear" => {
                 self.polls.store(0, Ordering::Relaxed);
@@ -88,7 +92,10 @@ impl Seen {
         let now = Instant::now();
         let mut span = self.span.lock();
         *span = Some(span.map_or((now, now), |(first, _)| (first, now)));
-        let id = body.split("\"job_id\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let id = body
+            .split("\"job_id\":\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
         if let Some(then) = id.and_then(|id| self.ended.lock().remove(id)) {
             self.delays.lock().push((now - then).as_secs_f64() * 1000.0);
         }

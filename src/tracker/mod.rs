@@ -11,4 +11,6 @@ pub mod poller;
 
 mod poll;
 
+mod slots;
+
 pub mod pruner;

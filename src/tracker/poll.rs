@@ -3,11 +3,12 @@
 
 mod log;
 
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Jitter};
@@ -51,15 +52,16 @@ struct Requested {
 }
 
 impl Context {
-    /// Carries a poll or an end out; a failure through `cut` ends the job instead of its request.
+    /// Carries a poll or an end out; the failure of `cut` ends the job instead of its request.
     pub(super) async fn run(
-        self: Arc<Self>,
+        &self,
         task: Task,
-        mut cut: oneshot::Receiver<Failure>,
+        cut: impl Future<Output = Failure>,
     ) -> Result<Box<Finished>, PollError> {
         if task.work == Work::Poll {
             telemetry::poll_started(task.lag);
         }
+        let mut cut = pin!(cut);
         let (url, created_at) = (task.url.clone(), task.created_at);
         let (mut machine, mut step) = Machine::begin(task);
         let mut requested = None;
@@ -68,7 +70,7 @@ impl Context {
             let input = match step {
                 Step::ReadRow => Input::Row(readable(patiently(|| self.store.job(id)).await)?),
                 Step::Request => {
-                    let (input, over) = self.request(&machine, url.as_deref(), &mut cut).await;
+                    let (input, over) = self.request(&machine, url.as_deref(), cut.as_mut()).await;
                     requested = over;
                     input
                 }
@@ -91,7 +93,7 @@ impl Context {
         &self,
         machine: &Machine,
         url: Option<&str>,
-        cut: &mut oneshot::Receiver<Failure>,
+        cut: Pin<&mut impl Future<Output = Failure>>,
     ) -> (Input, Option<Requested>) {
         let id = machine.id();
         let target = match self.upstream.target(id, url) {
@@ -107,7 +109,7 @@ impl Context {
         };
         tokio::select! {
             biased;
-            Ok(failure) = cut => (Input::Cut(failure, requests.into_inner()), None),
+            failure = cut => (Input::Cut(failure, requests.into_inner()), None),
             (poll, memory) = self.upstream.poll_counted(&request, &requests) => {
                 let requested = Requested {
                     outcome: poll.outcome.as_str(),

@@ -1,21 +1,19 @@
 //! The poller's loop: carries what happens into `core::machines::poller`, and carries out what that decides.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::intake::Notice;
-use super::poll::{Context, PollError};
+use super::poll::Context;
+use super::slots::{Outcome, Slots};
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
 use crate::core::event::Subscriptions;
-use crate::core::job::{Failure, JobId};
-use crate::core::machines::poll::{Finished, Settings, Task};
+use crate::core::machines::poll::Settings;
 use crate::core::machines::poller::{Effect, Input, Poller as Machine, Report};
 use crate::heartbeat::Heartbeat;
 use crate::store::{Jobs as _, Store, StoreError};
@@ -31,9 +29,7 @@ pub struct Poller {
     settings: watch::Receiver<PollerSettings>,
     notices: mpsc::Receiver<Notice>,
     writable: watch::Receiver<Writable>,
-    tasks: JoinSet<Result<Box<Finished>, PollError>>,
-    /// For each task what ends its job instead of its request.
-    cuts: HashMap<JobId, oneshot::Sender<Failure>>,
+    slots: Slots,
     gauge: Arc<Gauge>,
     heartbeat: Heartbeat,
 }
@@ -88,6 +84,12 @@ pub enum PollerError {
     Store(#[from] StoreError),
 }
 
+impl PollerError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self::Task(error.to_string())
+    }
+}
+
 impl PollerSettings {
     fn machine(&self) -> Settings {
         Settings {
@@ -123,8 +125,7 @@ impl Poller {
             settings,
             notices,
             writable,
-            tasks: JoinSet::new(),
-            cuts: HashMap::new(),
+            slots: Slots::default(),
             gauge: Arc::default(),
             heartbeat: Heartbeat::default(),
         }
@@ -153,8 +154,9 @@ impl Poller {
         // Progress is recorded first, since this loop is dropped if polls hang beyond the grace.
         self.machine.flush();
         self.carry_out().await?;
-        while let Some(finished) = self.tasks.join_next().await {
-            self.finish(finished)?;
+        while self.slots.are_busy() {
+            let outcome = self.slots.finished().await.map_err(PollerError::of)?;
+            self.finish(outcome)?;
             self.machine.flush();
             self.carry_out().await?;
         }
@@ -176,10 +178,10 @@ impl Poller {
         let wake_at = self.context.clock.instant(self.machine.wake_at(now));
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(finished) = self.tasks.join_next() => {
-                self.finish(finished)?;
-                while let Some(finished) = self.tasks.try_join_next() {
-                    self.finish(finished)?;
+            outcome = self.slots.finished() => {
+                self.finish(outcome.map_err(PollerError::of)?)?;
+                while let Some(outcome) = self.slots.try_finished() {
+                    self.finish(outcome)?;
                 }
             }
             Some(notice) = self.notices.recv() => self.handle(match notice {
@@ -206,17 +208,8 @@ impl Poller {
         self.handle(input);
     }
 
-    fn finish(
-        &mut self,
-        finished: Result<Result<Box<Finished>, PollError>, JoinError>,
-    ) -> Result<(), PollerError> {
-        let finished = match finished {
-            Ok(Ok(finished)) => finished,
-            Ok(Err(error)) => return Err(PollerError::Task(error.to_string())),
-            Err(error) => return Err(PollerError::Task(error.to_string())),
-        };
-        self.cuts.remove(&finished.id);
-        self.handle(Input::Finished(finished));
+    fn finish(&mut self, outcome: Outcome) -> Result<(), PollerError> {
+        self.handle(Input::Finished(outcome.map_err(PollerError::of)?));
         Ok(())
     }
 
@@ -245,13 +238,8 @@ impl Poller {
 
     async fn carry(&mut self, effect: Effect) -> Result<(), PollerError> {
         match effect {
-            Effect::Start(task) => self.start(*task),
-            Effect::Cut(id, failure) => {
-                if let Some(cut) = self.cuts.remove(&id) {
-                    // Fails if the poll has just ended.
-                    let _ = cut.send(failure);
-                }
-            }
+            Effect::Start(task) => self.slots.start(Arc::clone(&self.context), task),
+            Effect::Cut(id, failure) => self.slots.cut(&id, failure),
             Effect::ReadRow(id) => {
                 let store = &self.context.store;
                 let row = self.heartbeat.read(|| store.job(&id)).await?;
@@ -272,13 +260,6 @@ impl Poller {
             Effect::Report(report) => log(&report),
         }
         Ok(())
-    }
-
-    fn start(&mut self, task: Task) {
-        let (cut, is_cut) = oneshot::channel();
-        self.cuts.insert(task.id.clone(), cut);
-        self.tasks
-            .spawn(Arc::clone(&self.context).run(task, is_cut));
     }
 
     fn show(&self) {

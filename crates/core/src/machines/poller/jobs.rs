@@ -56,7 +56,9 @@ impl Jobs {
             hasher,
         } = self;
         let rehash = |number: &Number| {
-            slots.get(number.index()).map_or(0, |job| hasher.hash_one(&job.id))
+            slots
+                .get(number.index())
+                .map_or(0, |job| hasher.hash_one(&job.id))
         };
         by_id.insert_unique(hash, number, rehash);
         Some(number)

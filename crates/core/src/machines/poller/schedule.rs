@@ -145,7 +145,9 @@ mod tests {
     fn due_jobs_go_by_rank_then_by_how_long_they_are_due() {
         let mut schedule = Schedule::default();
         let at = |seconds| Monotonic::default().plus(Duration::from_secs(seconds));
-        let names = ["low1", "low0", "high2", "late", "first", "urgent", "final", "gone", "only"];
+        let names = [
+            "low1", "low0", "high2", "late", "first", "urgent", "final", "gone", "only",
+        ];
         let id = |text: &str| {
             let index = names.iter().position(|name| *name == text).unwrap();
             Number(u32::try_from(index).unwrap())

@@ -1,0 +1,144 @@
+//! The tasks that carry out polls. Each stays for the next poll, since to begin a task for each of them costs more than all
+//! decisions about it; there are as many as polls were ever in flight at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::poll::{Context, PollError};
+use crate::core::job::{Failure, JobId};
+use crate::core::machines::poll::{Finished, Task};
+
+/// A poll that is over, or why the process has to end.
+pub(super) type Outcome = Result<Box<Finished>, PollError>;
+
+/// What a slot is sent.
+enum Order {
+    /// Carry out this poll.
+    Run(Arc<Context>, Box<Task>),
+    /// End the job of the poll with this number instead of waiting for its request.
+    Cut(u64, Failure),
+}
+
+/// The tasks, and which of them polls which job.
+#[derive(Debug)]
+pub(super) struct Slots {
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    /// Those without a poll; the last one to finish is the first to begin.
+    idle: Vec<usize>,
+    /// For each poll in flight its slot, and its number in it.
+    busy: HashMap<JobId, (usize, u64)>,
+    /// How many polls each slot was sent.
+    sent: Vec<u64>,
+    finished: mpsc::UnboundedReceiver<(usize, Outcome)>,
+    finishing: mpsc::UnboundedSender<(usize, Outcome)>,
+    tasks: JoinSet<()>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let (finishing, finished) = mpsc::unbounded_channel();
+        Self {
+            orders: Vec::new(),
+            idle: Vec::new(),
+            busy: HashMap::new(),
+            sent: Vec::new(),
+            finished,
+            finishing,
+            tasks: JoinSet::new(),
+        }
+    }
+}
+
+impl Slots {
+    /// Begins a poll.
+    pub(super) fn start(&mut self, context: Arc<Context>, task: Box<Task>) {
+        let slot = self.idle.pop().unwrap_or_else(|| self.add());
+        self.sent[slot] += 1;
+        self.busy.insert(task.id.clone(), (slot, self.sent[slot]));
+        // Fails if the slot has panicked, which `finished` reports.
+        let _ = self.orders[slot].send(Order::Run(context, task));
+    }
+
+    /// Ends a job instead of waiting for its request, unless that has just ended.
+    pub(super) fn cut(&mut self, id: &JobId, failure: Failure) {
+        if let Some((slot, number)) = self.busy.get(id) {
+            let _ = self.orders[*slot].send(Order::Cut(*number, failure));
+        }
+    }
+
+    /// The next poll that is over.
+    ///
+    /// # Errors
+    /// When a task has panicked.
+    pub(super) async fn finished(&mut self) -> Result<Outcome, tokio::task::JoinError> {
+        tokio::select! {
+            biased;
+            Some((slot, outcome)) = self.finished.recv() => Ok(self.over(slot, outcome)),
+            Some(Err(panicked)) = self.tasks.join_next() => Err(panicked),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// The next one, if there is one already.
+    pub(super) fn try_finished(&mut self) -> Option<Outcome> {
+        let (slot, outcome) = self.finished.try_recv().ok()?;
+        Some(self.over(slot, outcome))
+    }
+
+    /// Whether polls are in flight.
+    pub(super) fn are_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    fn over(&mut self, slot: usize, outcome: Outcome) -> Outcome {
+        self.idle.push(slot);
+        if let Ok(finished) = &outcome {
+            self.busy.remove(&finished.id);
+        }
+        outcome
+    }
+
+    fn add(&mut self) -> usize {
+        let slot = self.orders.len();
+        let (sender, orders) = mpsc::unbounded_channel();
+        self.orders.push(sender);
+        self.sent.push(0);
+        self.tasks.spawn(work(slot, orders, self.finishing.clone()));
+        slot
+    }
+}
+
+async fn work(
+    slot: usize,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    finishing: mpsc::UnboundedSender<(usize, Outcome)>,
+) {
+    let mut number = 0;
+    while let Some(order) = orders.recv().await {
+        // A cut of a poll that is over is for nobody.
+        let Order::Run(context, task) = order else {
+            continue;
+        };
+        number += 1;
+        let outcome = context.run(*task, cut(&mut orders, number)).await;
+        if finishing.send((slot, outcome)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Resolves when the job of the poll with this number is to be ended instead.
+async fn cut(orders: &mut mpsc::UnboundedReceiver<Order>, poll: u64) -> Failure {
+    loop {
+        match orders.recv().await {
+            Some(Order::Cut(number, failure)) if number == poll => return failure,
+            // That of an earlier poll; no other one is sent to a busy slot.
+            Some(_) => {}
+            // The loop is gone, and this task is about to be.
+            None => std::future::pending().await,
+        }
+    }
+}
