@@ -11,6 +11,8 @@ pub mod poller;
 
 mod poll;
 
+mod reads;
+
 mod slots;
 
 pub mod pruner;

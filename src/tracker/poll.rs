@@ -6,17 +6,18 @@ mod log;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::reads::Reads;
 use crate::clock::{Clock, Jitter};
 use crate::core::job::Failure;
 use crate::core::machines::poll::{Finished, Input, Machine, Step, Task, Work};
 use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
-use crate::store::{Jobs as _, Recordable, Store, StoreError, patiently};
+use crate::store::{Recordable, Store, StoreError};
 use crate::telemetry;
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
@@ -26,6 +27,7 @@ use log::{Summary, UnknownWords};
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub(super) store: Store,
+    pub(super) reads: Arc<Reads>,
     pub(super) recorder: Recorder,
     pub(super) upstream: Upstream,
     pub(super) clock: Clock,
@@ -68,15 +70,13 @@ impl Context {
         loop {
             let id = machine.id();
             let input = match step {
-                Step::ReadRow => Input::Row(readable(patiently(|| self.store.job(id)).await)?),
+                Step::ReadRow => Input::Row(readable(self.reads.job(id).await)?),
                 Step::Request => {
                     let (input, over) = self.request(&machine, url.as_deref(), cut.as_mut()).await;
                     requested = over;
                     input
                 }
-                Step::ReadTracked => {
-                    Input::Tracked(readable(patiently(|| self.store.tracked(id)).await)?)
-                }
+                Step::ReadTracked => Input::Tracked(readable(self.reads.tracked(id).await)?),
                 Step::Record(recordable) => {
                     Input::Recorded(self.record(*recordable, created_at).await?)
                 }
@@ -107,10 +107,11 @@ impl Context {
             expected: url.is_none().then_some(id),
             known: machine.known(),
         };
+        let polled = pin!(self.upstream.poll_counted(&request, &requests));
         tokio::select! {
             biased;
-            failure = cut => (Input::Cut(failure, requests.into_inner()), None),
-            (poll, memory) = self.upstream.poll_counted(&request, &requests) => {
+            failure = cut => (Input::Cut(failure, requests.load(Ordering::Relaxed)), None),
+            (poll, memory) = polled => {
                 let requested = Requested {
                     outcome: poll.outcome.as_str(),
                     requests: poll.requests,

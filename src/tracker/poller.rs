@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 
 use super::intake::Notice;
 use super::poll::Context;
+use super::reads::Reads;
 use super::slots::{Outcome, Slots};
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
@@ -115,6 +116,7 @@ impl Poller {
         Self {
             machine: Machine::new(first.machine(), first.max_in_flight),
             context: Arc::new(Context {
+                reads: Arc::new(Reads::new(parts.store.clone())),
                 store: parts.store,
                 recorder: parts.recorder,
                 upstream: first.upstream,

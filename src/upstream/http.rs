@@ -1,5 +1,6 @@
 //! One request to the upstream: the origin checked, time and size limited, a failure explained in one line.
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -178,7 +179,8 @@ impl Http {
     ) -> Result<Answer, NoAnswer> {
         let deadline = Instant::now() + self.timeout;
         let enough = memory.map_or(usize::MAX, |_| SMALL);
-        let beginning = self.begin(request, deadline, limits, enough);
+        // Futures are handed on by reference: each is some kilobytes, which every poll would copy.
+        let beginning = pin!(self.begin(request, deadline, limits, enough));
         let (mut answer, begun) = self.clock.held(beginning).await?;
         let read = match begun {
             Ok(begun) => self.read_on(begun, deadline, memory).await,
@@ -208,7 +210,7 @@ impl Http {
         limits: Limits,
         enough: usize,
     ) -> Result<(Answer, Result<Reading, Trouble>), NoAnswer> {
-        let sent = timeout_at(deadline, self.client.get().execute(request)).await;
+        let sent = timeout_at(deadline, pin!(self.client.get().execute(request))).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
         self.note_date(&response);
         let answer = self.head(&mut response);
@@ -216,7 +218,8 @@ impl Http {
             true => limits.success,
             false => limits.other,
         };
-        let reading = timeout_at(deadline, Reading::begin(response, limit, enough)).await;
+        let reading = pin!(Reading::begin(response, limit, enough));
+        let reading = timeout_at(deadline, reading).await;
         Ok((answer, reading.map_err(|_| self.timed_out()).flatten()))
     }
 

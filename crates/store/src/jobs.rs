@@ -190,6 +190,25 @@ pub trait Jobs {
     /// When the database cannot be read.
     fn tracked(&self, id: &JobId) -> impl Future<Output = Result<Option<Tracked>>> + Send;
 
+    /// Different jobs as they were last recorded, in the order of `ids`. Rows that another program has damaged are an error
+    /// of their job alone.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn all_tracked(
+        &self,
+        ids: &[JobId],
+    ) -> impl Future<Output = Result<Vec<Result<Option<Tracked>>>>> + Send;
+
+    /// Different rows, in the order of `ids`; otherwise as [`Jobs::all_tracked`].
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn all_jobs(
+        &self,
+        ids: &[JobId],
+    ) -> impl Future<Output = Result<Vec<Result<Option<JobRow>>>>> + Send;
+
     /// One row; `None` when it is gone.
     ///
     /// # Errors

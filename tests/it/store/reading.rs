@@ -110,6 +110,11 @@ async fn a_row_that_no_version_writes_is_named_and_stops_no_other() {
         error.to_string(),
         "the database is inconsistent: jobs.state of 1"
     );
+    let ids = ["1", "2"].map(id);
+    let together = bench.store.all_tracked(&ids).await.unwrap();
+    assert_eq!((together[0].is_err(), together[1].is_ok()), (true, true));
+    let together = bench.store.all_jobs(&ids).await.unwrap();
+    assert_eq!((together[0].is_err(), together[1].is_ok()), (true, true));
     let jobs = bench.store.active_jobs(0, 9).await.unwrap();
     assert_eq!(jobs[0].job, None);
     assert_eq!(jobs[1].job.as_ref().unwrap().id, id("2"));

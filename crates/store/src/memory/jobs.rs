@@ -45,6 +45,22 @@ impl Jobs for Store {
         })
     }
 
+    async fn all_tracked(&self, ids: &[JobId]) -> Result<Vec<Result<Option<Tracked>>>> {
+        let mut jobs = Vec::new();
+        for id in ids {
+            jobs.push(self.tracked(id).await);
+        }
+        Ok(jobs)
+    }
+
+    async fn all_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<Option<JobRow>>>> {
+        let mut rows = Vec::new();
+        for id in ids {
+            rows.push(self.job(id).await);
+        }
+        Ok(rows)
+    }
+
     async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
         self.read(|tables| Ok(tables.jobs.get(id).map(|job| job.row.clone())))
     }

@@ -1,6 +1,7 @@
 //! Jobs one by one, for the tracker, the commands and the status server.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::slice;
 
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -44,9 +45,13 @@ pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource, remote_updated, event_bytes, limited,
            (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
            (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
-    FROM jobs WHERE id = ?1";
+    FROM jobs WHERE id IN (SELECT value FROM json_each(?1))";
 
-const JOB: &str = concat!("SELECT ", job_columns!(), " FROM jobs AS j WHERE j.id = ?1");
+pub(super) const JOBS: &str = concat!(
+    "SELECT ",
+    job_columns!(),
+    " FROM jobs AS j WHERE j.id IN (SELECT value FROM json_each(?1))"
+);
 
 pub(super) const RESOURCE: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
 
@@ -111,29 +116,51 @@ pub(super) const UNKNOWN_WEBHOOKS: &str = "
 
 impl Jobs for Store {
     async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
-        let (job, steps) = self.with_steps(TRACKED, STEPS, id).await?;
-        let Some(job) = job else {
-            return Ok(None);
+        only(self.all_tracked(slice::from_ref(id)).await?)
+    }
+
+    async fn all_tracked(&self, ids: &[JobId]) -> Result<Vec<Result<Option<Tracked>>>> {
+        let wanted = json(ids)?;
+        let (jobs, steps) = self
+            .snapshot(async |snapshot| {
+                Ok((
+                    fetch_all(snapshot, query!(TRACKED, &wanted)).await?,
+                    fetch_all(snapshot, query!(STEPS_OF_MANY, &wanted)).await?,
+                ))
+            })
+            .await?;
+        let jobs = by_id(&jobs, "id")?;
+        let steps = by_id(&steps, "job_id")?;
+        let read = |id: &JobId| {
+            let Some([job, ..]) = jobs.get(id.as_str()).map(Vec::as_slice) else {
+                return Ok(None);
+            };
+            let steps = steps.get(id.as_str()).into_iter().flatten();
+            tracked(
+                id,
+                job,
+                steps
+                    .map(|row| RecordedStep::from_row(row))
+                    .collect::<Result<_>>()?,
+            )
+            .map(Some)
         };
-        let r = Reading::new(&job, "jobs", "id");
-        Ok(Some(Tracked {
-            id: id.clone(),
-            state: r.get("state")?,
-            revision: r.get("revision")?,
-            created_at: r.get("created_at")?,
-            metadata: r.metadata()?,
-            resource: r.get("resource")?,
-            remote_updated: r.get("remote_updated")?,
-            steps: read_all(&steps)?,
-            last_seq: r.get("last_seq")?,
-            last_sequence: r.get("last_sequence")?,
-            event_bytes: r.get("event_bytes")?,
-            limited: r.get("limited")?,
-        }))
+        Ok(ids.iter().map(read).collect())
+    }
+
+    async fn all_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<Option<JobRow>>>> {
+        let wanted = json(ids)?;
+        let rows = self.rows(query!(JOBS, &wanted)).await?;
+        let rows = by_id(&rows, "id")?;
+        let read = |id: &JobId| {
+            let row = rows.get(id.as_str()).and_then(|rows| rows.first());
+            row.map(|row| JobRow::from_row(row)).transpose()
+        };
+        Ok(ids.iter().map(read).collect())
     }
 
     async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
-        self.optional(query!(JOB, id.as_str())).await
+        only(self.all_jobs(slice::from_ref(id)).await?)
     }
 
     async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
@@ -234,6 +261,41 @@ impl Jobs for Store {
             })
             .collect()
     }
+}
+
+/// What was read of a single job.
+fn only<T>(read: Vec<Result<Option<T>>>) -> Result<Option<T>> {
+    read.into_iter().next().unwrap_or(Ok(None))
+}
+
+/// The rows of each job, in their order.
+fn by_id<'a>(
+    rows: &'a [SqliteRow],
+    column: &'static str,
+) -> Result<BTreeMap<&'a str, Vec<&'a SqliteRow>>> {
+    let mut by_id: BTreeMap<&str, Vec<&SqliteRow>> = BTreeMap::new();
+    for row in rows {
+        by_id.entry(row.try_get(column)?).or_default().push(row);
+    }
+    Ok(by_id)
+}
+
+fn tracked(id: &JobId, job: &SqliteRow, steps: Vec<RecordedStep>) -> Result<Tracked> {
+    let r = Reading::new(job, "jobs", "id");
+    Ok(Tracked {
+        id: id.clone(),
+        state: r.get("state")?,
+        revision: r.get("revision")?,
+        created_at: r.get("created_at")?,
+        metadata: r.metadata()?,
+        resource: r.get("resource")?,
+        remote_updated: r.get("remote_updated")?,
+        steps,
+        last_seq: r.get("last_seq")?,
+        last_sequence: r.get("last_sequence")?,
+        event_bytes: r.get("event_bytes")?,
+        limited: r.get("limited")?,
+    })
 }
 
 impl Store {

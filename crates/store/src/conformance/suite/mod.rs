@@ -91,6 +91,7 @@ macro_rules! against {
                 }
                 reading {
                     what_is_not_there_is_nothing
+                    jobs_that_are_read_together_come_in_the_order_of_the_ids
                     an_event_has_a_few_words_that_say_what_it_is_about
                     names_of_unknown_webhooks_are_counted_over_the_unfinished_jobs
                 }

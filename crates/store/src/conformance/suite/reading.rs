@@ -13,6 +13,27 @@ pub(super) async fn what_is_not_there_is_nothing<B: Backend>() {
     assert_eq!(bench.store().tracked(&id("1")).await.unwrap(), None);
 }
 
+pub(super) async fn jobs_that_are_read_together_come_in_the_order_of_the_ids<B: Backend>() {
+    let bench = Bench::<B>::with_jobs(&["1", "2", "3"]).await;
+    bench
+        .sees("1", &body(&[("a", "pending"), ("b", "pending")]), &[])
+        .await;
+    bench
+        .sees("3", &body(&[("c", "success"), ("d", "pending")]), &[])
+        .await;
+    let ids = ["3", "0", "1", "2"].map(id);
+    let (tracked, rows) = (
+        bench.store().all_tracked(&ids).await.unwrap(),
+        bench.store().all_jobs(&ids).await.unwrap(),
+    );
+    let together = tracked.into_iter().zip(rows);
+    for (id, (tracked, row)) in ids.iter().zip(together) {
+        assert_eq!(tracked.unwrap(), bench.store().tracked(id).await.unwrap());
+        assert_eq!(row.unwrap(), bench.store().job(id).await.unwrap());
+    }
+    assert_eq!(bench.tracked("3").await.steps.len(), 2);
+}
+
 pub(super) async fn an_event_has_a_few_words_that_say_what_it_is_about<B: Backend>() {
     let bench = Bench::<B>::with_jobs(&["1", "2", "3"]).await;
     let steps = |failed: &str| {

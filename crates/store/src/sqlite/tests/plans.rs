@@ -15,8 +15,8 @@ use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_
 use crate::sqlite::health::{INVALID, JOBS_HEALTH};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, RESOURCE, STEPS, STEPS_OF_MANY,
-    STEPS_THAT_WAIT, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, JOBS, POLL, RESOURCE, STEPS,
+    STEPS_OF_MANY, STEPS_THAT_WAIT, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::sqlite::list::{
     LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
@@ -167,6 +167,7 @@ const PLANS: &[(&str, &str)] = &[
     (DELIVERY_COUNTS, BY_JOB),
     (STEPS_OF_PROGRESS, BY_JOB),
     (UNKNOWN_WEBHOOKS, "SEARCH jobs USING INDEX jobs_active"),
+    (JOBS, "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)"),
     (
         TRACKED,
         "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
