@@ -160,8 +160,10 @@ impl Oracle {
             Some(Shown::Job { steps, changed, .. }) => {
                 self.expect(plan, job, steps, *changed);
                 // A stale answer changes nothing of what is recorded.
-                let recorded = self.expected.get(job).map(|it| it.steps.as_slice());
-                let is_queued = is_queued(steps) || recorded.is_some_and(is_queued);
+                let recorded = self.expected.get(job);
+                let is_queued = is_queued(steps)
+                    || recorded
+                        .is_none_or(|recorded| recorded.is_open || is_queued(&recorded.steps));
                 let longest = match is_queued {
                     true => settings.queued_delay.max(before.queued_delay),
                     false => settings.max_delay.max(before.max_delay),

@@ -55,7 +55,7 @@ pub(super) fn draw(
     // Which kinds of deeds there are at all.
     let kinds: Vec<bool> = (0..12).map(|_| draws.percent(35)).collect();
     for (kind, _) in kinds.iter().enumerate().filter(|(_, is_on)| **is_on) {
-        let most = if kind == INSERT_AGAIN { 12 } else { 5 };
+        let most = if kind == INSERT_AGAIN { 24 } else { 5 };
         for _ in 0..draws.scale(1, most) {
             let at = draws.between(SECOND, horizon);
             let (job, webhook) = (draws.index(jobs.len()), draws.index(webhooks.len()));

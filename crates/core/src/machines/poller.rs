@@ -6,8 +6,10 @@
 mod bookkeeping;
 mod deadlines;
 mod followed;
+mod job;
 mod jobs;
 mod kept;
+mod number;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,9 +25,11 @@ use crate::machines::poll::{Finished, Next, Random, Settings, Task, Work};
 use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::time::{Monotonic, Now, UnixMillis};
-use bookkeeping::{PausedTime, Soon};
-use followed::{Followed, State, Then};
-use jobs::{Jobs, Number};
+use bookkeeping::PausedTime;
+use job::{Followed, State, Then};
+use jobs::Jobs;
+use kept::Soon;
+use number::Number;
 use schedule::Schedule;
 
 /// How often progress of jobs is recorded, for people and for the next start.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::jobs::job_columns;
 use super::rows::{FromRow, Reading};
 use super::store::{Shared, Store, integer, query};
+use super::together::job_columns;
 use crate::{Intake, JobChange, JobRow, Result, StoreError, Wakeups};
 
 pub(super) const ACTIVE_JOBS: &str = concat!(

@@ -1,6 +1,6 @@
 //! Jobs one by one, for the tracker, the commands and the status server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::slice;
 
 use sqlx::Row;
@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use super::bulk::json;
 use super::rows::{FromRow, Reading, read_all, read_columns};
 use super::store::{Store, execute, fetch_all, query};
+use super::together::{self, job_columns};
 use crate::{
     Enqueued, JobChallenge, JobDetail, JobResource, JobRow, JobSummary, Jobs, NewJob, Result,
     StepRow, StoreError, TransitionRow,
@@ -23,16 +24,6 @@ use jobtrackd_core::snapshot::StepClass;
 use jobtrackd_core::transition::{RecordedChallenge, RecordedStep};
 use jobtrackd_core::user::UserId;
 
-/// The columns of `jobs` that a [`JobRow`] is read from.
-macro_rules! job_columns {
-    () => {
-        "j.id, j.url, j.webhook, j.priority, j.deadline_at, j.not_before, j.cancel_requested, j.poll_requested, \
-         j.state, j.polls, j.quiet_polls, j.consecutive_errors, j.last_error, j.last_polled_at, j.next_poll_at, \
-         j.not_found_since, j.queued, j.limited, j.created_at"
-    };
-}
-pub(super) use job_columns;
-
 /// The columns of `jobs` that a [`JobSummary`] is read from; its steps come beside.
 macro_rules! summary_columns {
     () => {
@@ -40,18 +31,6 @@ macro_rules! summary_columns {
     };
 }
 pub(super) use summary_columns;
-
-pub(super) const TRACKED: &str = "
-    SELECT id, state, revision, created_at, metadata, resource, remote_updated, event_bytes, limited,
-           (SELECT coalesce(max(seq), 0) FROM transitions WHERE job_id = jobs.id) AS last_seq,
-           (SELECT coalesce(max(sequence), 0) FROM events WHERE job_id = jobs.id) AS last_sequence
-    FROM jobs WHERE id IN (SELECT value FROM json_each(?1))";
-
-pub(super) const JOBS: &str = concat!(
-    "SELECT ",
-    job_columns!(),
-    " FROM jobs AS j WHERE j.id IN (SELECT value FROM json_each(?1))"
-);
 
 pub(super) const RESOURCE: &str = "SELECT id, state, resource FROM jobs WHERE id = ?1";
 
@@ -81,9 +60,6 @@ pub(super) const DETAIL: &str = concat!(
     summary_columns!(),
     ", j.resource, j.pruned FROM jobs AS j WHERE j.id = ?1"
 );
-
-pub(super) const STEPS_OF_MANY: &str = "
-    SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const STEPS_THAT_WAIT: &str = "
     SELECT * FROM steps WHERE job_id = ?1 AND class = 'waiting' ORDER BY position, occurrence";
@@ -116,51 +92,19 @@ pub(super) const UNKNOWN_WEBHOOKS: &str = "
 
 impl Jobs for Store {
     async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>> {
-        only(self.all_tracked(slice::from_ref(id)).await?)
+        only(together::tracked(self, slice::from_ref(id)).await?)
     }
 
     async fn all_tracked(&self, ids: &[JobId]) -> Result<Vec<Result<Option<Tracked>>>> {
-        let wanted = json(ids)?;
-        let (jobs, steps) = self
-            .snapshot(async |snapshot| {
-                Ok((
-                    fetch_all(snapshot, query!(TRACKED, &wanted)).await?,
-                    fetch_all(snapshot, query!(STEPS_OF_MANY, &wanted)).await?,
-                ))
-            })
-            .await?;
-        let jobs = by_id(&jobs, "id")?;
-        let steps = by_id(&steps, "job_id")?;
-        let read = |id: &JobId| {
-            let Some([job, ..]) = jobs.get(id.as_str()).map(Vec::as_slice) else {
-                return Ok(None);
-            };
-            let steps = steps.get(id.as_str()).into_iter().flatten();
-            tracked(
-                id,
-                job,
-                steps
-                    .map(|row| RecordedStep::from_row(row))
-                    .collect::<Result<_>>()?,
-            )
-            .map(Some)
-        };
-        Ok(ids.iter().map(read).collect())
+        together::tracked(self, ids).await
     }
 
     async fn all_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<Option<JobRow>>>> {
-        let wanted = json(ids)?;
-        let rows = self.rows(query!(JOBS, &wanted)).await?;
-        let rows = by_id(&rows, "id")?;
-        let read = |id: &JobId| {
-            let row = rows.get(id.as_str()).and_then(|rows| rows.first());
-            row.map(|row| JobRow::from_row(row)).transpose()
-        };
-        Ok(ids.iter().map(read).collect())
+        together::jobs(self, ids).await
     }
 
     async fn job(&self, id: &JobId) -> Result<Option<JobRow>> {
-        only(self.all_jobs(slice::from_ref(id)).await?)
+        only(together::jobs(self, slice::from_ref(id)).await?)
     }
 
     async fn resource(&self, id: &JobId) -> Result<Option<JobResource>> {
@@ -266,36 +210,6 @@ impl Jobs for Store {
 /// What was read of a single job.
 fn only<T>(read: Vec<Result<Option<T>>>) -> Result<Option<T>> {
     read.into_iter().next().unwrap_or(Ok(None))
-}
-
-/// The rows of each job, in their order.
-fn by_id<'a>(
-    rows: &'a [SqliteRow],
-    column: &'static str,
-) -> Result<BTreeMap<&'a str, Vec<&'a SqliteRow>>> {
-    let mut by_id: BTreeMap<&str, Vec<&SqliteRow>> = BTreeMap::new();
-    for row in rows {
-        by_id.entry(row.try_get(column)?).or_default().push(row);
-    }
-    Ok(by_id)
-}
-
-fn tracked(id: &JobId, job: &SqliteRow, steps: Vec<RecordedStep>) -> Result<Tracked> {
-    let r = Reading::new(job, "jobs", "id");
-    Ok(Tracked {
-        id: id.clone(),
-        state: r.get("state")?,
-        revision: r.get("revision")?,
-        created_at: r.get("created_at")?,
-        metadata: r.metadata()?,
-        resource: r.get("resource")?,
-        remote_updated: r.get("remote_updated")?,
-        steps,
-        last_seq: r.get("last_seq")?,
-        last_sequence: r.get("last_sequence")?,
-        event_bytes: r.get("event_bytes")?,
-        limited: r.get("limited")?,
-    })
 }
 
 impl Store {

@@ -5,9 +5,10 @@ use futures_util::stream::BoxStream;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::jobs::{STEPS_OF_MANY, by_job, job_columns, summary, summary_columns};
+use super::jobs::{by_job, summary, summary_columns};
 use super::rows::Reading;
 use super::store::{Statement, Store, fetch_all, query};
+use super::together::{STEPS_OF_MANY, job_columns};
 use crate::{JobFilter, JobPage, Lists, PAGE_BYTES, Result};
 use jobtrackd_core::job::{JobId, JobState};
 use jobtrackd_core::time::UnixMillis;

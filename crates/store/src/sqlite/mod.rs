@@ -30,6 +30,8 @@ mod shortage;
 mod staging;
 mod store;
 mod timeline;
+
+mod together;
 mod undelivered;
 mod upstreams;
 mod users;

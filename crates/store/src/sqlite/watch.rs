@@ -5,9 +5,10 @@ use sqlx::sqlite::SqliteRow;
 
 use super::bulk::json;
 use super::deliveries::PENDING;
-use super::jobs::{by_job, job_columns, summary, summary_columns};
+use super::jobs::{by_job, summary, summary_columns};
 use super::rows::{FromRow, Reading};
 use super::store::{Store, fetch_all, query, value};
+use super::together::job_columns;
 use crate::{DeliveryCounts, JobProgress, Overview, Result, Watching};
 use jobtrackd_core::delivery::DeliveryState;
 use jobtrackd_core::job::JobId;

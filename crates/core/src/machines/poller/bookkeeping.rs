@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::jobs::Number;
+use super::kept::Soon;
+use super::number::Number;
 use super::{Effect, FLUSH, Poller, Report};
 use crate::batch::ScheduleUpdate;
 use crate::cadence::Progress;
@@ -21,13 +22,6 @@ const FLUSH_LEAST: usize = 64;
 /// … and that of one in so many of the most that waited for it. So it is recorded after about four minutes at the latest,
 /// and a poll that changes nothing costs next to no writing, however many jobs there are (docs/tables.md).
 const FLUSH_SHARE: usize = 256;
-
-/// Whether progress is recorded at the next opportunity, or within minutes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Soon {
-    Yes,
-    No,
-}
 
 /// Counts the time for which the gate is closed.
 #[derive(Debug, Default)]

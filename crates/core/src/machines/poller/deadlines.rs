@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Poller;
-use super::followed::{Followed, State};
-use super::jobs::Number;
+use super::job::{Followed, State};
+use super::number::Number;
 use crate::job::{Failure, FailureKind};
 use crate::planted::{self, Bug};
 use crate::time::{Now, UnixMillis};

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bookkeeping::Soon;
-use super::jobs::Number;
-use super::kept::Kept;
-use super::schedule::Rank;
+use super::job::{Followed, Rare, State, Then};
+use super::kept::Soon;
+use super::number::Number;
 use super::{Effect, Poller, Report};
 use crate::cadence::Progress;
 use crate::job::{Failure, FailureKind, JobId};
@@ -14,7 +13,7 @@ use crate::machines::poll::{Random, Settings};
 use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::text::printable;
-use crate::time::{Monotonic, Now, UnixMillis};
+use crate::time::{Now, UnixMillis};
 
 /// Longest window over which the polls of jobs overdue at start are spread …
 const SPREAD: Duration = Duration::from_secs(10);
@@ -27,107 +26,6 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// Most names of unconfigured webhooks that are reported as new; rows may name any number.
 const MAX_UNKNOWN_REPORTED: usize = 100;
-
-/// A job that is followed.
-#[derive(Debug)]
-pub(super) struct Followed {
-    pub(super) id: JobId,
-    rare: Option<Box<Rare>>,
-    /// Whether its next poll was requested.
-    pub(super) urgent: bool,
-    /// Whether it is among those whose progress is to be recorded.
-    pub(super) is_unwritten: bool,
-    /// When the row was inserted.
-    pub(super) created_at: UnixMillis,
-    pub(super) deadline: UnixMillis,
-    /// After the deadline: the end of the window for the final poll.
-    pub(super) final_poll_until: Option<UnixMillis>,
-    pub(super) progress: Kept,
-    pub(super) hash: Option<u64>,
-    /// Until when it is not polled because of a `Retry-After`.
-    pub(super) paused_until: UnixMillis,
-    pub(super) next_poll_at: UnixMillis,
-    pub(super) state: State,
-}
-
-/// What few rows have.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Rare {
-    pub(super) url: Option<Arc<str>>,
-    pub(super) webhook: Option<Arc<str>>,
-    pub(super) priority: i64,
-    pub(super) not_before: Option<UnixMillis>,
-    /// The row's own deadline.
-    pub(super) deadline_at: Option<UnixMillis>,
-}
-
-static USUAL: Rare = Rare {
-    url: None,
-    webhook: None,
-    priority: 0,
-    not_before: None,
-    deadline_at: None,
-};
-
-impl Rare {
-    fn of(row: &JobRow) -> Option<Box<Self>> {
-        let arc = |text: &Option<String>| text.as_deref().map(Arc::from);
-        let rare = Self {
-            url: arc(&row.url),
-            webhook: arc(&row.webhook),
-            priority: row.priority,
-            not_before: row.not_before,
-            deadline_at: row.deadline_at,
-        };
-        (rare != USUAL).then(|| Box::new(rare))
-    }
-}
-
-impl Followed {
-    pub(super) fn rare(&self) -> &Rare {
-        self.rare.as_deref().unwrap_or(&USUAL)
-    }
-
-    pub(super) fn not_before(&self) -> Option<UnixMillis> {
-        self.rare().not_before
-    }
-
-    /// Its order among the due jobs.
-    pub(super) fn rank(&self) -> Rank {
-        Rank {
-            urgent: self.urgent,
-            is_final: self.final_poll_until.is_some(),
-            priority: self.rare().priority,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum State {
-    /// Waits for its next poll, which is due then.
-    Scheduled(Monotonic),
-    /// Waits for its end to be recorded, until fewer other ends are in work.
-    Ending(Box<Failure>),
-    /// Being polled or ended. `may_cut`: an end may cut the poll short, `then` follows right after it, `is_final`: it began
-    /// after the deadline.
-    Polling {
-        may_cut: bool,
-        then: Then,
-        is_final: bool,
-    },
-}
-
-/// What follows the poll in flight.
-#[derive(Debug)]
-pub(super) enum Then {
-    Nothing,
-    PollAgain,
-    End(Box<Failure>),
-    /// The row shows that the job has ended.
-    Forget,
-    /// The row was deleted, and another one of the same id inserted.
-    Follow(Box<JobRow>),
-}
 
 impl Poller {
     pub(super) fn adopt_backlog(&mut self, rows: Vec<JobRow>, now: Now, random: Random<'_>) {
@@ -181,7 +79,7 @@ impl Poller {
         }
         let (cancel, poll_now) = (row.cancel_requested, row.poll_requested);
         let number = match followed {
-            Some(number) => self.update(number, row, now),
+            Some(number) => self.update(number, &row, now),
             None => self.follow(row, spread, now),
         };
         let Some(number) = number else {
@@ -263,7 +161,7 @@ impl Poller {
         Some(number)
     }
 
-    fn update(&mut self, number: Number, row: JobRow, now: Now) -> Option<Number> {
+    fn update(&mut self, number: Number, row: &JobRow, now: Now) -> Option<Number> {
         let default_deadline = row.created_at.plus(self.settings.policy.deadline);
         let before = self.jobs.get(number)?.rare().clone();
         if before.webhook.as_deref() != row.webhook.as_deref() {
@@ -278,7 +176,7 @@ impl Poller {
             let wanted = if held { now.wall } else { job.next_poll_at };
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
         }
-        job.rare = Rare::of(&row);
+        job.rare = Rare::of(row);
         if retimed {
             self.reschedule(number, now);
         }

@@ -5,18 +5,9 @@ use std::hash::BuildHasher as _;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
-use super::followed::Followed;
+use super::job::Followed;
+use super::number::Number;
 use crate::job::JobId;
-
-/// A followed job; another one may get the number when it is no longer followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Number(pub(super) u32);
-
-impl Number {
-    fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// All followed jobs.
 #[derive(Debug, Default)]

@@ -3,6 +3,13 @@
 use crate::cadence::Progress;
 use crate::time::UnixMillis;
 
+/// Whether progress is recorded at the next opportunity, or within minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Soon {
+    Yes,
+    No,
+}
+
 /// A [`Progress`], small.
 #[derive(Debug, Default)]
 pub(super) struct Kept {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::jobs::Number;
+use super::number::Number;
 use crate::planted::{self, Bug};
 use crate::time::{Monotonic, UnixMillis};
 

@@ -15,8 +15,8 @@ use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_
 use crate::sqlite::health::{INVALID, JOBS_HEALTH};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
-    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, JOBS, POLL, RESOURCE, STEPS,
-    STEPS_OF_MANY, STEPS_THAT_WAIT, SUMMARY, TRACKED, TRANSITIONS, UNKNOWN_WEBHOOKS,
+    ATTEMPTS, CANCEL, DELIVERIES, DETAIL, ENQUEUE, EVENTS, POLL, RESOURCE, STEPS, STEPS_THAT_WAIT,
+    SUMMARY, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::sqlite::list::{
     LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
@@ -27,6 +27,7 @@ use crate::sqlite::prune::{
 };
 use crate::sqlite::replay::REPLAYABLE;
 use crate::sqlite::timeline::TIMELINE;
+use crate::sqlite::together::{JOBS, STEPS_OF_MANY, TRACKED};
 use crate::sqlite::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
 use crate::sqlite::watch::{
     DELIVERY_COUNTS, ENDED, FAILING, PROGRESS, RECENTLY_CHANGED, RUNNING, STEPS_OF_PROGRESS,
