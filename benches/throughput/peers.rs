@@ -44,7 +44,7 @@ pub(crate) fn on_core(core: &str, program: impl AsRef<std::ffi::OsStr>) -> Comma
     command
 }
 
-/// Plays the role that the arguments name: `upstream`, `peers WEBHOOKS`, `bare …`, `api SHAPE`, or
+/// Plays the role that the arguments name: `upstream`, `peers`, `bare …`, `api SHAPE`, or
 /// `clients ADDRESS COUNT SECONDS MANNER PATH`.
 pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
     match arguments {
@@ -163,7 +163,7 @@ async fn ask(address: &str, request: &str, slowly: bool) -> anyhow::Result<u16> 
 
 /// A peer; ended when it is dropped.
 pub(crate) struct Peer {
-    process: Child,
+    _process: Child,
     pub(crate) says: Lines<BufReader<ChildStdout>>,
     hears: ChildStdin,
 }
@@ -190,7 +190,7 @@ impl Peer {
         Ok(Self {
             says: BufReader::new(said).lines(),
             hears: process.stdin.take().context("no standard input")?,
-            process,
+            _process: process,
         })
     }
 
@@ -200,12 +200,6 @@ impl Peer {
             .write_all(format!("{question}\n").as_bytes())
             .await?;
         self.line().await
-    }
-
-    /// Time it has spent on a processor, in seconds.
-    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
-        let id = self.process.id().context("a peer has ended")?;
-        super::daemon::cpu(&id.to_string())
     }
 
     /// Clients of the status server at `address`.

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,19 +45,6 @@ impl Upstream {
     /// How many requests were answered so far.
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Waits until `more` requests were answered; says how long that took, in seconds.
-    pub(crate) async fn answers(&self, more: u64) -> anyhow::Result<f64> {
-        let (begun, before) = (Instant::now(), self.answered());
-        while self.answered() - before < more {
-            anyhow::ensure!(
-                begun.elapsed() < Duration::from_secs(60),
-                "the upstream is not asked any more"
-            );
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(begun.elapsed().as_secs_f64())
     }
 }
 

@@ -1,5 +1,5 @@
-//! One poll of one job, carried out: what `core::machines::poll` asks for is requested, read and recorded. Runs as a separate
-//! task, with no transaction open during the request.
+//! One poll of one job, carried out: what `core::machines::poll` asks for is requested, read and recorded, with no transaction
+//! open during the request.
 
 mod log;
 

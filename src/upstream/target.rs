@@ -1,5 +1,7 @@
 //! Which URL a job is polled at, and which URLs are never requested.
 
+use std::borrow::Cow;
+
 use url::Url;
 
 use crate::core::job::JobId;
@@ -179,9 +181,21 @@ impl Base {
 
     fn made_of(&self, id: &JobId) -> Result<Url, RefusedUrl> {
         let root = self.root.as_str().trim_end_matches('/');
-        let text = format!("{root}{}", self.jobs.of(id.as_str()));
+        let below = self.jobs.of(id.as_str());
+        let text = format!("{root}{below}");
         check_parts(&text).map_err(|_| RefusedUrl::OutsideBase)?;
-        let url = Url::parse(&text).map_err(|_| RefusedUrl::Unparsable)?;
+        let url = match below.contains('?') {
+            true => Url::parse(&text).map_err(|_| RefusedUrl::Unparsable)?,
+            // Scheme and host are not parsed again for every poll.
+            false => {
+                let mut url = self.root.clone();
+                url.set_path(&format!(
+                    "{}{below}",
+                    self.root.path().trim_end_matches('/')
+                ));
+                url
+            }
+        };
         if !url.path().starts_with(self.root.path()) {
             Err(RefusedUrl::OutsideBase)
         } else if !self.owns(&url) {
@@ -256,11 +270,15 @@ fn check_parts(absolute: &str) -> Result<(), RefusedUrl> {
         return Err(RefusedUrl::Userinfo);
     }
     // Some servers decode %2f and %5c before they split it into segments.
-    let path = path
-        .to_ascii_lowercase()
-        .replace("%2e", ".")
-        .replace("%2f", "/")
-        .replace("%5c", "/");
+    let path = match path.contains('%') {
+        true => Cow::Owned(
+            path.to_ascii_lowercase()
+                .replace("%2e", ".")
+                .replace("%2f", "/")
+                .replace("%5c", "/"),
+        ),
+        false => Cow::Borrowed(path),
+    };
     if path
         .split('/')
         .any(|segment| segment == "." || segment == "..")
