@@ -6,7 +6,7 @@ mod people;
 mod queue;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use jobtrackd_core::time::Now;
 
@@ -64,6 +64,8 @@ pub(crate) struct World<'a> {
     again: Vec<(usize, bool)>,
     /// A reload that waits for the next request to the API.
     reload: Option<Box<Settings>>,
+    /// Jobs that are replaced during their next polls.
+    again_at_poll: BTreeSet<usize>,
     oracle: Oracle,
 }
 
@@ -97,6 +99,7 @@ impl<'a> World<'a> {
             is_healed: false,
             again: Vec::new(),
             reload: None,
+            again_at_poll: BTreeSet::new(),
             oracle: Oracle::new(plan),
         };
         world.log.is_printed = is_printed;

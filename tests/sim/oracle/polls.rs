@@ -27,12 +27,16 @@ pub(crate) struct Start<'a> {
 pub(super) struct InFlight {
     job: JobId,
     request: u32,
+    /// When the last request began.
+    since: Time,
 }
 
 /// The last answer about a job that reached the process.
 #[derive(Debug, Clone)]
 pub(super) struct Last {
     at: Time,
+    /// When its request began.
+    since: Time,
     /// Until when the job may not be polled, because it was said so.
     not_before: Time,
     /// The longest delay before the next poll.
@@ -87,6 +91,7 @@ impl Oracle {
         let job_in_flight = InFlight {
             job: job.clone(),
             request,
+            since: now,
         };
         self.polls.insert(poll, job_in_flight);
         let (before, settings) = &self.settings;
@@ -145,14 +150,15 @@ impl Oracle {
 
     /// An answer, or that there is none, has reached a poll that waited for it.
     pub(crate) fn answered(&mut self, plan: &Plan, poll: u64, served: Option<&Served>, now: Time) {
-        let Some(job) = self.polls.get(&poll).map(|poll| poll.job.clone()) else {
+        let Some(InFlight { job, since, .. }) = self.polls.get(&poll) else {
             return;
         };
-        let job = &job;
+        let (job, since) = (&job.clone(), *since);
         let (before, settings) = self.settings.clone();
         let most = settings.max_retry_after.max(before.max_retry_after);
         let mut last = Last {
             at: now,
+            since,
             not_before: 0,
             longest: None,
         };
@@ -276,6 +282,7 @@ impl Oracle {
         let is_new = rows.filter(|row| self.up.is_some_and(|up| row.inserted > up));
         let first = is_new.map(|row| Last {
             at: row.inserted,
+            since: row.inserted,
             not_before: 0,
             longest: Some(SECOND),
         });
@@ -283,7 +290,8 @@ impl Oracle {
             return Ok(());
         };
         let requested = self.poll_requests.get(job).copied().unwrap_or(0);
-        let is_free = requested.max(self.resumed).max(self.reloaded) >= last.at;
+        // A poll that is requested while another one is in flight follows it at once.
+        let is_free = requested >= last.since || self.resumed.max(self.reloaded) >= last.at;
         if now < last.not_before && !is_free && !self.has_clock_faults {
             return Err(format!(
                 "retry-after: {job} is polled at {}, and not after {}",

@@ -22,6 +22,8 @@ pub(crate) enum Deed {
     InsertAgain(usize),
     /// Gives up its events as soon as it has ended, then the same.
     Replace(usize),
+    /// The same during the next poll of the job.
+    ReplaceDuringPoll(usize),
     /// Inserts a row that is refused.
     BadRow(u64),
     Disable(usize),
@@ -72,7 +74,8 @@ pub(super) fn draw(
                     }
                     Deed::PollNow(job)
                 }
-                INSERT_AGAIN if draws.percent(70) => Deed::Replace(job),
+                INSERT_AGAIN if draws.percent(35) => Deed::ReplaceDuringPoll(job),
+                INSERT_AGAIN if draws.percent(55) => Deed::Replace(job),
                 INSERT_AGAIN => Deed::InsertAgain(job),
                 3 => Deed::BadRow(draws.between(0, 5)),
                 4 => {

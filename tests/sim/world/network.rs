@@ -56,6 +56,11 @@ impl World<'_> {
         if let Some(settings) = self.reload.take() {
             self.reload_now(settings)?;
         }
+        if let Some(job) = asked.what.job
+            && self.again_at_poll.remove(&job)
+        {
+            self.insert_again(job, true)?;
+        }
         let mut entry = None;
         let Asked {
             epoch,

@@ -68,6 +68,10 @@ impl World<'_> {
                 return Ok(());
             }
             Deed::Replace(job) => return self.insert_again(*job, true),
+            Deed::ReplaceDuringPoll(job) => {
+                self.again_at_poll.insert(*job);
+                return Ok(());
+            }
             Deed::InsertAgain(job) => return self.insert_again(*job, false),
             Deed::BadRow(which) => return self.bad_row(*which),
             _ => {}
@@ -154,6 +158,7 @@ impl World<'_> {
             | Deed::Restart
             | Deed::InsertAgain(_)
             | Deed::Replace(_)
+            | Deed::ReplaceDuringPoll(_)
             | Deed::BadRow(_) => {}
         }
         Ok(())
@@ -203,7 +208,7 @@ impl World<'_> {
         self.oracle.pruned(&self.database, self.now)
     }
 
-    fn insert_again(&mut self, number: usize, gives_up: bool) -> Result<(), Violation> {
+    pub(super) fn insert_again(&mut self, number: usize, gives_up: bool) -> Result<(), Violation> {
         if self.plan.jobs[number].is_left_out {
             return Ok(());
         }
