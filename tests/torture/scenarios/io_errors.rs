@@ -25,11 +25,12 @@ pub(super) async fn run(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures>
     let (mut commits, mut unreported) = (0, 0);
     for round in 0..rounds {
         let (call, calls) = CALLS[round % CALLS.len()];
-        let when = 1 + rig.random.usize(..calls);
+        // Every fourth round from the very beginning, the others at work; there what the first call belongs to cannot be seen.
+        let is_start = round % 4 == 3;
+        let when = if is_start { 1 } else { 2 } + rig.random.usize(..calls);
         let fault = [format!("inject={call}:error=EIO:when={when}")];
         let log = rig.path(&format!("strace-{round}.log"));
-        // Every fourth round from the very beginning, the others at work.
-        let (mut daemon, tracer) = if round % 4 == 3 {
+        let (mut daemon, tracer) = if is_start {
             rig.wrap(Some(tracer::wrapper(&fault, &log)));
             (rig.start()?, None)
         } else {
