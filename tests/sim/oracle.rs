@@ -69,6 +69,8 @@ pub(crate) struct Oracle {
     up: Option<Time>,
     /// The last time that something held up everything: a start, a full disk, a set clock, a reload.
     disturbed: Time,
+    /// When the clock was set last; `Time::MAX`: never.
+    clock_set: Time,
     reloaded: Time,
     /// The settings before the last reload, and those of now.
     settings: (Settings, Settings),
@@ -115,6 +117,7 @@ impl Oracle {
             gone: BTreeSet::new(),
             up: None,
             disturbed: 0,
+            clock_set: Time::MAX,
             reloaded: 0,
             settings: (plan.settings.clone(), plan.settings.clone()),
             healed: None,
@@ -170,6 +173,7 @@ impl Oracle {
     /// By less than a minute is no jump: what was due then is due when the clock shows that time again.
     pub(crate) fn clock_was_set(&mut self, now: Time) {
         self.disturbed = now + MINUTE;
+        self.clock_set = now;
     }
 
     pub(crate) fn unwritable(&mut self, now: Time) {

@@ -11,7 +11,7 @@ use super::{Facts, Oracle, broken, is_slow_or_full};
 use crate::database::Database;
 use crate::fakes::receiver::{Received, Receivers};
 use crate::plan::{Fault, Plan, ReceiverFault};
-use crate::time::{MS, SECOND, Time, shown};
+use crate::time::{MINUTE, MS, SECOND, Time, shown};
 use crate::world::Violation;
 
 /// A lane at one webhook.
@@ -111,10 +111,17 @@ impl Oracle {
             .max(self.disturbed)
             .max(self.webhooks[webhook].steered)
             .max(full);
+        // What was made due by the clock before waits as long as a retry may.
+        let made_due = committed.max(free);
+        let retry = plan.webhooks[webhook].retry.iter().max();
+        let by_clock_before = match made_due.abs_diff(self.clock_set) < MINUTE {
+            true => retry.map_or(0, |longest| longest + longest / 4),
+            false => 0,
+        };
         if is_first
             && !is_troubled
             && full != Time::MAX
-            && now > since + IN_TIME
+            && now > since + IN_TIME + by_clock_before
             && !is_slow_or_full(plan, since.saturating_sub(5 * SECOND), now)
             && !self.moves_webhooks
         {
