@@ -161,7 +161,7 @@ impl Upstream {
     /// Starts no polls for this long, but `max_retry_after` at most: what is left of a pause that the upstream asked for
     /// before this process or this configuration began.
     pub fn pause_for(&self, left: Duration) {
-        self.0.gate.pause_for(left.min(self.max_retry_after()));
+        self.0.gate.pause_for(left);
     }
 
     /// Ends every pause that the upstream asked for, at once.

@@ -106,7 +106,9 @@ impl Gate {
 
     /// Closes it for this long, as the upstream asked earlier.
     pub(super) fn pause_for(&self, left: Duration) {
-        self.change(|machine, now, _| machine.pause_until(now.monotonic.plus(left)));
+        self.change(|machine, now, _| {
+            machine.pause_until(now.monotonic.plus(left), now.monotonic);
+        });
     }
 
     /// Opens it, unless our credentials are refused.

@@ -298,7 +298,7 @@ impl Process {
         self.gate = Gate::new(duration(self.settings.max_retry_after));
         self.gates += 1;
         if let Some(until) = pause {
-            self.gate.pause_until(until);
+            self.gate.pause_until(until, now.monotonic);
         }
         self.reads = reads(&self.settings);
         self.tokens = Tokens::new(self.settings.has_tokens);

@@ -39,7 +39,7 @@ impl Process {
         if let Some(until) = pause
             && until > now.wall
         {
-            self.gate.pause_until(now.until(until));
+            self.gate.pause_until(now.until(until), now.monotonic);
         }
         self.configure(now);
         for webhook in 0..self.webhooks.len() {

@@ -194,8 +194,10 @@ impl Gate {
         self.throttling.closure().is_some()
     }
 
-    /// Closes it until then, as the upstream asked earlier.
-    pub fn pause_until(&mut self, until: Monotonic) {
+    /// Closes it until then, as the upstream asked earlier, but not for longer than it can ask for now: the clock may have been
+    /// set back since.
+    pub fn pause_until(&mut self, until: Monotonic, now: Monotonic) {
+        let until = until.min(now.plus(self.most));
         self.throttling.pause_until(until, Ticket(self.last));
     }
 

@@ -93,7 +93,7 @@ impl Run {
             Step::Pause(millis) => {
                 self.named.push(GateReasonKind::Throttled);
                 let until = bench.now.plus(Duration::from_millis(millis));
-                bench.gate.pause_until(until);
+                bench.gate.pause_until(until, bench.now);
             }
             Step::Resume => {
                 bench.gate.resume();

@@ -98,8 +98,11 @@ fn an_operator_ends_a_pause_at_once_and_the_next_begins_as_always() {
     bench.poll("a", &throttled(Some(60)));
     assert_eq!(bench.closed_for(), 1000);
     let until = bench.now.plus(Duration::from_secs(600));
-    bench.gate.pause_until(until);
+    bench.gate.pause_until(until, bench.now);
     assert_eq!(bench.gate.pause(bench.now), Some(until));
+    let by_a_clock_that_was_ahead = bench.now.plus(2 * MOST);
+    bench.gate.pause_until(by_a_clock_that_was_ahead, bench.now);
+    assert_eq!(bench.gate.pause(bench.now), Some(bench.now.plus(MOST)));
     bench.poll("x", &no_token(until, false));
     bench.gate.resume();
     assert_eq!(bench.closed_for(), 0);
