@@ -194,7 +194,7 @@ impl Gate {
         self.throttling.closure().is_some()
     }
 
-    /// Closes it until then, as the upstream asked earlier, but not for longer than it can ask for now: the clock may have been
+    /// Closes it until then, as the upstream asked earlier, but not for longer than it can ask: the clock may have been
     /// set back since.
     pub fn pause_until(&mut self, until: Monotonic, now: Monotonic) {
         let until = until.min(now.plus(self.most));
