@@ -331,9 +331,13 @@ impl Oracle {
                 shown(since + longest)
             ));
         }
-        // Whatever other jobs are answered, they hold this one up for a while only.
+        // Whatever other jobs are answered, they hold this one up for a while only: two that are throttled for as long as one
+        // of them asks for, within `max_retry_after`.
         let is_for_all = plan.api_fails(since.saturating_sub(70 * MINUTE), now);
-        if !is_for_all && now > since + longest + slack + 40 * MINUTE {
+        let (before, settings) = &self.settings;
+        let most = settings.max_retry_after.max(before.max_retry_after);
+        let held_up = (40 * MINUTE).max(most + most / 4);
+        if !is_for_all && now > since + longest + slack + held_up {
             return Err(format!(
                 "unfair: {job} is polled at {}, after {}, because of others",
                 shown(now),
