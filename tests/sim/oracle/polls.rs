@@ -205,7 +205,8 @@ impl Oracle {
             let expected = Expected {
                 steps: steps.to_vec(),
                 changed: (!is_open).then_some(changed),
-                stale: None,
+                // If it turns out to be stale, it was the first.
+                stale: is_open.then_some((changed, 1)),
                 is_open,
             };
             self.expected.insert(job.clone(), expected);
@@ -253,7 +254,7 @@ impl Oracle {
             {
                 expected.changed = Some(changed);
                 expected.steps = recorded(&tracked);
-                expected.stale = None;
+                expected.stale = expected.stale.filter(|(shown, _)| *shown < changed);
                 expected.is_open = false;
             }
             return Ok(());
