@@ -14,8 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed
-/// by a signed POST with what came. `deliveries BASE IN_FLIGHT COUNT CONFIGURATION`: only the POST. Says how many seconds it
-/// took and how many of them on the processor.
+/// by a signed POST with what came. Says how many seconds it took and how many of them on the processor.
 pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> {
     let [base, in_flight, count, rest @ ..] = arguments else {
         anyhow::bail!("bare {what} BASE IN_FLIGHT COUNT [CONFIGURATION]");
@@ -27,7 +26,6 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     };
     let work = Work {
         client: client(in_flight)?,
-        gets: what != "deliveries",
         prefix: if what == "ends" { "end" } else { "job" },
         base: base.clone(),
         sender,
@@ -44,7 +42,6 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
 
 struct Work {
     client: Client,
-    gets: bool,
     prefix: &'static str,
     base: String,
     sender: Option<(Sender, WebhookSettings)>,
@@ -73,16 +70,13 @@ async fn round(work: &Arc<Work>, in_flight: usize, count: u64) -> anyhow::Result
 
 impl Work {
     async fn one(&self, number: u64) -> anyhow::Result<()> {
-        let mut body = bytes::Bytes::from(vec![b'x'; 1200]);
-        if self.gets {
-            let url = format!("{}/jobs/{}-{number}", self.base, self.prefix);
-            let mut request = Request::new(Method::GET, Url::parse(&url)?);
-            let headers = request.headers_mut();
-            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-            let answer = self.client.execute(request).await?;
-            anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
-            body = answer.bytes().await?;
-        }
+        let url = format!("{}/jobs/{}-{number}", self.base, self.prefix);
+        let mut request = Request::new(Method::GET, Url::parse(&url)?);
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let answer = self.client.execute(request).await?;
+        anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
+        let body = answer.bytes().await?;
         if let Some((sender, webhook)) = &self.sender {
             let message = Message {
                 id: "evt_0123456789abcdef0123456789abcdef",

@@ -10,8 +10,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixDatagram;
 use tokio::time::{Instant, timeout};
 
-use super::peers::MEASURED;
+use super::peers::{MEASURED, on_core};
 use super::place::DatabaseFile;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_jobtrackd");
 
 /// How long the daemon may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,13 +30,21 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it with the configuration of `place` and waits until it says that it is ready.
     pub(crate) async fn start(place: &DatabaseFile) -> anyhow::Result<Self> {
+        Self::started(place, Command::new(PROGRAM)).await
+    }
+
+    /// The same, alone on the core that is measured.
+    pub(crate) async fn start_alone(place: &DatabaseFile) -> anyhow::Result<Self> {
+        Self::started(place, on_core(MEASURED, PROGRAM)).await
+    }
+
+    async fn started(place: &DatabaseFile, mut program: Command) -> anyhow::Result<Self> {
         let path = place.path("notify");
         // The socket of an earlier one may be there.
         drop(fs::remove_file(&path));
         let socket = UnixDatagram::bind(&path)?;
         let begun = Instant::now();
-        let process = Command::new("taskset")
-            .args(["--cpu-list", MEASURED, env!("CARGO_BIN_EXE_jobtrackd")])
+        let process = program
             .arg("--config")
             .arg(place.configuration())
             .arg("run")

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
+use super::noticing::LAZY;
 use super::peers::Peer;
 use super::place::DatabaseFile;
 use super::polling::{HEAD, Round, compared};
@@ -17,13 +18,11 @@ const ROUNDS: usize = 3;
 /// Both may have as many requests in flight.
 const IN_FLIGHT: &str = "64";
 
-const LAZY: &str = "initial_delay = \"1h\"\nmax_delay = \"1h\"";
-
 pub(crate) async fn run() -> anyhow::Result<()> {
     println!("{HEAD}");
     let (mut daemon, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut peers = Peer::start(&["peers"])?;
+        let mut peers = Peer::beside(&["peers"])?;
         let base = peers.line().await?;
         let place = DatabaseFile::new()?;
         place.store().await?.close().await;
@@ -44,7 +43,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 
 async fn daemon_round(place: &DatabaseFile, peers: &mut Peer) -> anyhow::Result<Round> {
     let mut outsider = place.outsider().await?;
-    let daemon = Daemon::start(place).await?;
+    let daemon = Daemon::start_alone(place).await?;
     sleep(Duration::from_millis(500)).await;
     let (begun, cpu) = (Instant::now(), daemon.cpu()?);
     outsider

@@ -26,9 +26,6 @@ use tokio::time::Instant;
 
 fn main() -> anyhow::Result<()> {
     jobtrackd::tls::install_provider();
-    if std::env::args().nth(1).as_deref() != Some(peers::AS) {
-        peers::leave_core()?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -1,5 +1,6 @@
 //! Peers in processes of their own: this program again, in another role. What they take of the processor is theirs.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,16 +31,9 @@ pub(crate) const MEASURED: &str = "0";
 /// The core of all others.
 const OTHERS: &str = "1";
 
-/// Leaves the core of the daemon to it.
-pub(crate) fn leave_core() -> anyhow::Result<()> {
-    let mut cores = rustix::thread::CpuSet::new();
-    cores.set(OTHERS.parse()?);
-    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
-}
-
 /// A command that runs `program` on that core alone.
-pub(crate) fn on_core(core: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("taskset");
+pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> std::process::Command {
+    let mut command = std::process::Command::new("taskset");
     command.args(["--cpu-list", core]).arg(program);
     command
 }
@@ -170,16 +164,24 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        Self::start_on(OTHERS, arguments)
+        Self::started(
+            std::process::Command::new(std::env::current_exe()?),
+            arguments,
+        )
+    }
+
+    /// One that leaves the core of the daemon to it.
+    pub(crate) fn beside(arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::started(on_core(OTHERS, std::env::current_exe()?), arguments)
     }
 
     /// One on the core of the daemon, to be compared with it.
     pub(crate) fn measured(arguments: &[&str]) -> anyhow::Result<Self> {
-        Self::start_on(MEASURED, arguments)
+        Self::started(on_core(MEASURED, std::env::current_exe()?), arguments)
     }
 
-    fn start_on(core: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut process = on_core(core, std::env::current_exe()?)
+    fn started(program: std::process::Command, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut process = Command::from(program)
             .arg(AS)
             .args(arguments)
             .stdin(Stdio::piped())

@@ -109,7 +109,7 @@ async fn daemon_round(in_flight: usize) -> anyhow::Result<Round> {
 /// A daemon with jobs of its own, all of them recorded. An old table would not do: what is overdue at start is spread
 /// over some seconds.
 async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFile, Daemon, Peer)> {
-    let mut peers = Peer::start(&["peers"])?;
+    let mut peers = Peer::beside(&["peers"])?;
     let base = peers.line().await?;
     let place = DatabaseFile::new()?;
     place.store().await?.close().await;
@@ -117,7 +117,7 @@ async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFil
     outsider.insert_many("job", JOBS, None).await?;
     let limit = format!("max_in_flight = {in_flight}");
     place.configure(&base, &limit, polling)?;
-    let daemon = Daemon::start(&place).await?;
+    let daemon = Daemon::start_alone(&place).await?;
     while outsider.number(UNSEEN).await? > 0 {
         sleep(Duration::from_millis(20)).await;
     }
@@ -126,7 +126,7 @@ async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFil
 }
 
 async fn bare_round(in_flight: usize) -> anyhow::Result<Round> {
-    let mut peers = Peer::start(&["peers"])?;
+    let mut peers = Peer::beside(&["peers"])?;
     let base = peers.line().await?;
     let (in_flight, polls) = (in_flight.to_string(), POLLS.to_string());
     let mut bare = Peer::measured(&["bare", "polls", &base, &in_flight, &polls])?;

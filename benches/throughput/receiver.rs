@@ -86,20 +86,7 @@ async fn serve(
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = Vec::with_capacity(USUAL);
-    loop {
-        request.clear();
-        let (mut head, mut length) = (0, 0);
-        while head == 0 || request.len() < head + length {
-            if request.len() >= LARGEST || stream.read_buf(&mut request).await? == 0 {
-                return Ok(());
-            }
-            if head == 0
-                && let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n")
-            {
-                head = end + 4;
-                length = length_of(&request[..head]);
-            }
-        }
+    while read(&mut stream, &mut request).await?.is_some() {
         match latency {
             None => std::future::pending::<()>().await,
             Some(Duration::ZERO) => {}
@@ -109,6 +96,28 @@ async fn serve(
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
         counted.requests.fetch_add(1, Ordering::Relaxed);
     }
+    Ok(())
+}
+
+/// Reads a whole request in place of the one before; returns where its body begins, or `None` at the end of the connection.
+pub(crate) async fn read(
+    stream: &mut TcpStream,
+    request: &mut Vec<u8>,
+) -> std::io::Result<Option<usize>> {
+    request.clear();
+    let (mut head, mut length) = (0, 0);
+    while head == 0 || request.len() < head + length {
+        if request.len() >= LARGEST || stream.read_buf(request).await? == 0 {
+            return Ok(None);
+        }
+        if head == 0
+            && let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n")
+        {
+            head = end + 4;
+            length = length_of(&request[..head]);
+        }
+    }
+    Ok(Some(head))
 }
 
 fn length_of(head: &[u8]) -> usize {

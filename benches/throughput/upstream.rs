@@ -69,13 +69,14 @@ async fn serve(
             // Nobody listens any more once the measurement is over.
             let _ = seen.send((id.to_owned(), Instant::now()));
         }
-        stream.write_all(answer(id).as_bytes()).await?;
+        let job = job(id, "in-progress");
+        stream.write_all(answer(&job).as_bytes()).await?;
         answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn answer(id: &str) -> String {
-    let body = job(id, "in-progress");
+/// A 200 with this body.
+pub(crate) fn answer(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

@@ -16,8 +16,8 @@ pub(super) type Outcome = Result<Box<Finished>, PollError>;
 
 /// What a slot is sent.
 enum Order {
-    /// Carry out this poll.
-    Run(Arc<Context>, Box<Task>),
+    /// Carry out this poll, which has this number.
+    Run(u64, Arc<Context>, Box<Task>),
     /// End the job of the poll with this number instead of waiting for its request.
     Cut(u64, Failure),
 }
@@ -28,10 +28,10 @@ pub(super) struct Slots {
     orders: Vec<mpsc::UnboundedSender<Order>>,
     /// Those without a poll; the last one to finish is the first to begin.
     idle: Vec<usize>,
-    /// For each poll in flight its slot, and its number in it.
+    /// The slot and the number of each poll in flight.
     busy: HashMap<JobId, (usize, u64)>,
-    /// How many polls each slot was sent.
-    sent: Vec<u64>,
+    /// The number of the last poll.
+    last: u64,
     finished: mpsc::UnboundedReceiver<(usize, Outcome)>,
     finishing: mpsc::UnboundedSender<(usize, Outcome)>,
     tasks: JoinSet<()>,
@@ -44,7 +44,7 @@ impl Default for Slots {
             orders: Vec::new(),
             idle: Vec::new(),
             busy: HashMap::new(),
-            sent: Vec::new(),
+            last: 0,
             finished,
             finishing,
             tasks: JoinSet::new(),
@@ -56,10 +56,10 @@ impl Slots {
     /// Begins a poll.
     pub(super) fn start(&mut self, context: Arc<Context>, task: Box<Task>) {
         let slot = self.idle.pop().unwrap_or_else(|| self.add());
-        self.sent[slot] += 1;
-        self.busy.insert(task.id.clone(), (slot, self.sent[slot]));
+        self.last += 1;
+        self.busy.insert(task.id.clone(), (slot, self.last));
         // Fails if the slot has panicked, which `finished` reports.
-        let _ = self.orders[slot].send(Order::Run(context, task));
+        let _ = self.orders[slot].send(Order::Run(self.last, context, task));
     }
 
     /// Ends a job instead of waiting for its request, unless that has just ended.
@@ -105,7 +105,6 @@ impl Slots {
         let slot = self.orders.len();
         let (sender, orders) = mpsc::unbounded_channel();
         self.orders.push(sender);
-        self.sent.push(0);
         self.tasks.spawn(work(slot, orders, self.finishing.clone()));
         slot
     }
@@ -116,13 +115,11 @@ async fn work(
     mut orders: mpsc::UnboundedReceiver<Order>,
     finishing: mpsc::UnboundedSender<(usize, Outcome)>,
 ) {
-    let mut number = 0;
     while let Some(order) = orders.recv().await {
         // A cut of a poll that is over is for nobody.
-        let Order::Run(context, task) = order else {
+        let Order::Run(number, context, task) = order else {
             continue;
         };
-        number += 1;
         let outcome = context.run(*task, cut(&mut orders, number)).await;
         if finishing.send((slot, outcome)).is_err() {
             return;
