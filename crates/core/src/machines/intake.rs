@@ -99,9 +99,14 @@ pub struct Intake {
     newest: i64,
     /// The newest change that was read before this round.
     before: i64,
+    /// Jobs whose requested poll was noticed in this round.
+    requested: Vec<JobId>,
     requests: BTreeMap<WebhookName, i64>,
     resumes: i64,
 }
+
+/// Most jobs whose `poll_requested` is reset by one change of the writer's.
+const TAKEN_AT_ONCE: usize = 500;
 
 /// What is read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +134,7 @@ impl Default for Intake {
             effects: VecDeque::new(),
             newest: 0,
             before: 0,
+            requested: Vec::new(),
             requests: BTreeMap::new(),
             resumes: 0,
         }
@@ -203,6 +209,7 @@ impl Intake {
 
     fn backlog(&mut self, page: Vec<JobChange>, before: u64) {
         let Some(last) = page.last() else {
+            self.take_requests();
             self.effects.push_back(Effect::Adopted(before));
             self.phase = Phase::Commits;
             return;
@@ -214,6 +221,7 @@ impl Intake {
 
     fn changes(&mut self, page: Vec<JobChange>) {
         let Some(last) = page.last() else {
+            self.take_requests();
             if self.newest > self.before {
                 self.effects.push_back(Effect::ChangesSeen(self.newest));
             }
@@ -228,16 +236,20 @@ impl Intake {
     fn send(&mut self, page: Vec<JobChange>, notice: fn(Vec<JobRow>) -> Notice) -> u64 {
         let rows: Vec<JobRow> = page.into_iter().filter_map(|change| change.job).collect();
         let requested = rows.iter().filter(|row| row.poll_requested);
-        let requested: Vec<JobId> = requested.map(|row| row.id.clone()).collect();
+        self.requested.extend(requested.map(|row| row.id.clone()));
         let count = rows.len() as u64;
         if !rows.is_empty() {
             self.effects.push_back(Effect::Send(notice(rows)));
         }
-        if !requested.is_empty() {
-            let taken = Effect::PollRequestsTaken(requested, self.newest);
+        count
+    }
+
+    /// Only when all changes were read are there few after the newest, among which each of these jobs is looked for.
+    fn take_requests(&mut self) {
+        for jobs in std::mem::take(&mut self.requested).chunks(TAKEN_AT_ONCE) {
+            let taken = Effect::PollRequestsTaken(jobs.to_vec(), self.newest);
             self.effects.push_back(taken);
         }
-        count
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) const RECORD_SCHEDULES: &str = concat!(
     WHERE jobs.id = v.value ->> 'job_id' AND +jobs.state IN ('pending', 'in-progress')"
 );
 
-/// A change that was not read yet may be a second request. They are the last of a short table.
+/// A change that was not read yet may be a second request. They are few, since a request is taken when all were read.
 pub(super) const TAKE_POLL_REQUESTS: &str = "
     UPDATE jobs SET poll_requested = 0
     WHERE id IN (
