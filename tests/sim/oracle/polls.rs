@@ -179,8 +179,12 @@ impl Oracle {
             Some(Shown::Throttled(asked)) => {
                 let asked = asked.unwrap_or(0).min(most);
                 last.not_before = now + asked.min(settings.max_retry_after).saturating_sub(SECOND);
-                // Without a time, or with a past one, a pause of its own, which may have grown.
-                self.paused_until = self.paused_until.max(now + asked + asked / 8 + 6 * MINUTE);
+                // Without a time, or with a past one, a pause of its own, which may have grown. A date is further away by a
+                // clock that was set back.
+                let longest = if self.has_clock_faults { most } else { asked };
+                self.paused_until = self
+                    .paused_until
+                    .max(now + longest + longest / 8 + 6 * MINUTE);
             }
             Some(Shown::Refused) => {
                 self.paused_until = self.paused_until.max(now + 6 * MINUTE);
