@@ -17,6 +17,8 @@ use crate::world::Violation;
 #[derive(Debug)]
 struct Change {
     seq: u64,
+    /// Tells two steps with one title apart.
+    position: u64,
     title: &'static str,
     to: String,
     result: Value,
@@ -92,6 +94,7 @@ impl Oracle {
                 let transition = &data["transition"];
                 changes.push(Change {
                     seq: transition["seq"].as_u64().unwrap_or(0),
+                    position: transition["position"].as_u64().unwrap_or(u64::MAX),
                     title: title(transition["title"].as_str().unwrap_or_default()),
                     to: transition["to"].as_str().unwrap_or_default().to_owned(),
                     result: transition["result"].clone(),
@@ -105,6 +108,7 @@ impl Oracle {
                 .zip(&detail.transitions)
                 .all(|(change, row)| {
                     change.seq == u64::from(row.seq)
+                        && change.position == u64::from(row.position)
                         && change.title == title(&row.title)
                         && change.to == row.to
                         && change.at == row.observed_at.rfc3339()
@@ -347,6 +351,9 @@ fn numbered<T>(
     numbered
 }
 
+/// The title, status, result and position of a step that differs; one that is missing has no position.
+type Expected = (&'static str, String, Option<String>, Option<u64>);
+
 /// How many of the first transitions are all that differs, each once; `None` if they are not.
 fn difference(recorded: &[Seen], steps: &[Step], group: &[Change]) -> Option<usize> {
     let before = numbered(recorded, |it| it.title);
@@ -356,29 +363,31 @@ fn difference(recorded: &[Seen], steps: &[Step], group: &[Change]) -> Option<usi
             .find(|(it, _)| *it == key)
             .map(|(_, it)| (*it).clone())
     };
-    let mut expected: Vec<(&'static str, String, Option<String>)> = Vec::new();
-    for (key, step) in &after {
+    let mut expected: Vec<Expected> = Vec::new();
+    for (position, (key, step)) in (0..).zip(&after) {
         let known = find(&before, *key);
         let is_same = known.is_some_and(|known| {
             known.status == step.status
                 && same_result(known.result.as_deref(), step.result.as_deref())
         });
         if !is_same {
-            expected.push((key.0, step.status.clone(), step.result.clone()));
+            let (status, result) = (step.status.clone(), step.result.clone());
+            expected.push((key.0, status, result, Some(position)));
         }
     }
     for (key, _) in &before {
         if !after.iter().any(|(it, _)| it == key) {
-            expected.push((key.0, "missing".to_owned(), None));
+            expected.push((key.0, "missing".to_owned(), None, None));
         }
     }
-    let is_of = |transition: &Change, it: &(&'static str, String, Option<String>)| {
+    let is_of = |transition: &Change, it: &Expected| {
         let result = it.2.as_deref().map_or(Value::Null, |result| {
             serde_json::from_str(result).unwrap_or_default()
         });
         transition.title == it.0
             && transition.to == it.1
             && (it.1 == "missing" || transition.result == result)
+            && it.3.is_none_or(|position| transition.position == position)
     };
     let count = expected.len();
     let is_all = group.get(..count)?.iter().all(|transition| {
