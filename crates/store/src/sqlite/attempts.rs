@@ -2,53 +2,51 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-use super::bulk::{execute_rows, json};
+use super::bulk::{Bulk, Value};
 use super::expiry::give_to_fallbacks;
 use super::lanes::Lane;
 use super::rows::{millis, read_columns};
-use super::store::{Store, fetch_all, query};
+use super::store::{Store, query};
 use super::webhooks::affect_webhook;
 use crate::{Attempts, FinishedAttempt, Result};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
-use jobtrackd_core::time::UnixMillis;
 
 /// Latest events whose attempts are read.
 const LATEST_EVENTS: i64 = 10_000;
 
 /// A 2xx counts even when the webhook was disabled or the event given up during the attempt. A delivery that is no longer a
 /// head, because an earlier event is replayed meanwhile, waits for that one.
-pub(super) const RECORD_OUTCOMES: &str = "
-    UPDATE deliveries SET
-        state = CASE WHEN deliveries.state <> 'pending' AND v.value ->> 'state' <> 'delivered'
-                     THEN deliveries.state ELSE v.value ->> 'state' END,
-        attempts = v.value ->> 'number',
-        last_attempt_at = v.value ->> 'started_at',
-        retries_used = retries_used + (v.value ->> 'entries'),
-        rested_ms = rested_ms + (v.value ->> 'pause_ms'),
+pub(super) static RECORD_OUTCOMES: Bulk<12> = Bulk::new(
+    "WITH v (event_id, webhook, number, started_at, status, error, state, entries, pause_ms, next_attempt_at, delivered_at,
+             expired_at) AS (VALUES {rows})
+     UPDATE deliveries SET
+        state = CASE WHEN deliveries.state <> 'pending' AND v.state <> 'delivered' THEN deliveries.state ELSE v.state END,
+        attempts = v.number,
+        last_attempt_at = v.started_at,
+        retries_used = deliveries.retries_used + v.entries,
+        rested_ms = deliveries.rested_ms + v.pause_ms,
         next_attempt_at = CASE WHEN deliveries.state = 'pending' AND deliveries.next_attempt_at IS NOT NULL
-                               THEN v.value ->> 'next_attempt_at' END,
-        expired_at = CASE WHEN v.value ->> 'state' = 'delivered' THEN NULL
-                          WHEN deliveries.state = 'pending' THEN v.value ->> 'expired_at' ELSE expired_at END,
-        delivered_at = v.value ->> 'delivered_at',
-        last_status = v.value ->> 'status',
-        last_error = CASE WHEN deliveries.state = 'exhausted' AND v.value ->> 'state' <> 'delivered'
-                          THEN last_error ELSE v.value ->> 'error' END
-    FROM json_each(?1) AS v
-    WHERE deliveries.event_id = v.value ->> 'event_id' AND deliveries.webhook = v.value ->> 'webhook'
-      AND deliveries.state <> 'delivered' AND deliveries.attempts = (v.value ->> 'number') - 1
-    RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts";
+                               THEN v.next_attempt_at END,
+        expired_at = CASE WHEN v.state = 'delivered' THEN NULL
+                          WHEN deliveries.state = 'pending' THEN v.expired_at ELSE deliveries.expired_at END,
+        delivered_at = v.delivered_at,
+        last_status = v.status,
+        last_error = CASE WHEN deliveries.state = 'exhausted' AND v.state <> 'delivered'
+                          THEN deliveries.last_error ELSE v.error END
+     FROM v
+     WHERE deliveries.event_id = v.event_id AND deliveries.webhook = v.webhook
+       AND deliveries.state <> 'delivered' AND deliveries.attempts = v.number - 1
+     RETURNING deliveries.event_id, deliveries.webhook, deliveries.attempts",
+);
 
-pub(super) const RECORD_ATTEMPTS: &str = "
-    INSERT INTO attempts
+pub(super) static RECORD_ATTEMPTS: Bulk<10> = Bulk::new(
+    "INSERT INTO attempts
         (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
-    SELECT value ->> 'event_id', value ->> 'webhook', value ->> 'number', value ->> 'started_at',
-           value ->> 'duration_ms', value ->> 'status', value ->> 'error', value ->> 'trigger',
-           value ->> 'answer', value ->> 'answer_cut'
-    FROM json_each(?1)";
+     VALUES {rows}",
+);
 
 /// Each part is bounded by an index; attempts of tests are few and found by the prefix of their ids.
 pub(super) const LATEST_ATTEMPTS: &str = "
@@ -67,8 +65,8 @@ impl Attempts for Store {
     }
 
     async fn record_test(&self, attempt: &Attempt) -> Result<()> {
-        let record =
-            async |connection: &mut _| execute_rows(connection, RECORD_ATTEMPTS, &[attempt]).await;
+        let rows = std::iter::once(row(attempt));
+        let record = async |connection: &mut _| RECORD_ATTEMPTS.run(connection, rows).await;
         self.write(record).await.map(drop)
     }
 }
@@ -96,8 +94,8 @@ pub(super) async fn record_attempts(
         .iter()
         .filter(|each| seen.insert(key(&each.attempt)))
         .collect();
-    let outcomes: Vec<Outcome<'_>> = firsts.iter().copied().map(Outcome::of).collect();
-    let returned = fetch_all(connection, query!(RECORD_OUTCOMES, json(&outcomes)?)).await?;
+    let outcomes = firsts.iter().copied().map(outcome);
+    let returned = RECORD_OUTCOMES.run(connection, outcomes).await?;
     let mut taken: HashSet<(&str, &str, u32)> = HashSet::new();
     for row in &returned {
         taken.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
@@ -113,8 +111,8 @@ pub(super) async fn record_attempts(
         )
     });
     recorded.unexpected = unexpected.collect();
-    let rows: Vec<&Attempt> = counted.iter().map(|each| &each.attempt).collect();
-    execute_rows(connection, RECORD_ATTEMPTS, &rows).await?;
+    let rows = counted.iter().map(|each| row(&each.attempt));
+    RECORD_ATTEMPTS.run(connection, rows).await?;
     for each in &counted {
         affect_webhook(connection, each).await?;
         recorded
@@ -142,51 +140,49 @@ fn key(attempt: &Attempt) -> (&str, &str, u32) {
     )
 }
 
-/// The state of a delivery after an attempt.
-#[derive(Serialize)]
-struct Outcome<'a> {
-    event_id: &'a str,
-    webhook: &'a WebhookName,
-    number: u32,
-    started_at: UnixMillis,
-    status: Option<u16>,
-    error: Option<&'a str>,
-    state: DeliveryState,
-    entries: u8,
-    pause_ms: i64,
-    next_attempt_at: Option<UnixMillis>,
-    delivered_at: Option<UnixMillis>,
-    expired_at: Option<UnixMillis>,
+fn row(attempt: &Attempt) -> [Value<'_>; 10] {
+    [
+        (&attempt.event_id).into(),
+        (&attempt.webhook).into(),
+        attempt.number.into(),
+        attempt.started_at.into(),
+        attempt.duration_ms.into(),
+        attempt.status.into(),
+        attempt.error.as_ref().into(),
+        attempt.trigger.into(),
+        attempt.answer.as_ref().into(),
+        attempt.answer_cut.into(),
+    ]
 }
 
-impl<'a> Outcome<'a> {
-    fn of(finished: &'a FinishedAttempt) -> Self {
-        let FinishedAttempt { attempt, after, .. } = finished;
-        let (state, entries, next_attempt_at) = match *after {
-            AfterAttempt::Delivered => (DeliveryState::Delivered, 0, None),
-            AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
-            AfterAttempt::Again(at) => (DeliveryState::Pending, 0, Some(at)),
-            AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
-                (DeliveryState::Exhausted, 0, None)
-            }
-            AfterAttempt::Disabled => (DeliveryState::Disabled, 0, None),
-        };
-        let ended_at = attempt.ended_at();
-        Self {
-            event_id: &attempt.event_id,
-            webhook: &attempt.webhook,
-            number: attempt.number,
-            started_at: attempt.started_at,
-            status: attempt.status,
-            error: attempt.error.as_deref(),
-            state,
-            entries,
-            pause_ms: millis(finished.pause.unwrap_or_default()),
-            next_attempt_at,
-            delivered_at: (state == DeliveryState::Delivered).then_some(ended_at),
-            expired_at: (*after == AfterAttempt::Expired).then_some(ended_at),
+/// The state of a delivery after an attempt.
+fn outcome(finished: &FinishedAttempt) -> [Value<'_>; 12] {
+    let FinishedAttempt { attempt, after, .. } = finished;
+    let (state, entries, next_attempt_at) = match *after {
+        AfterAttempt::Delivered => (DeliveryState::Delivered, 0_u8, None),
+        AfterAttempt::Retry(at) => (DeliveryState::Pending, 1, Some(at)),
+        AfterAttempt::Again(at) => (DeliveryState::Pending, 0, Some(at)),
+        AfterAttempt::Exhausted | AfterAttempt::Expired | AfterAttempt::Aborted => {
+            (DeliveryState::Exhausted, 0, None)
         }
-    }
+        AfterAttempt::Disabled => (DeliveryState::Disabled, 0, None),
+    };
+    let ended_at = attempt.ended_at();
+    let is_delivered = state == DeliveryState::Delivered;
+    [
+        (&attempt.event_id).into(),
+        (&attempt.webhook).into(),
+        attempt.number.into(),
+        attempt.started_at.into(),
+        attempt.status.into(),
+        attempt.error.as_ref().into(),
+        state.into(),
+        entries.into(),
+        millis(finished.pause.unwrap_or_default()).into(),
+        next_attempt_at.into(),
+        is_delivered.then_some(ended_at).into(),
+        (*after == AfterAttempt::Expired).then_some(ended_at).into(),
+    ]
 }
 
 read_columns!(Attempt, "attempts" by "event_id" {

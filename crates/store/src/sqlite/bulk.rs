@@ -1,96 +1,176 @@
-//! Many rows in one statement, as one JSON parameter.
+//! Many rows in one statement.
 //!
-//! JSON is in memory several times, and SQLite reads it slowly. So each statement takes a limited number of rows, and a
-//! long text is a separate parameter, which is just copied.
+//! Their values are bound as parameters: SQLite takes those as they are, while a list of rows as JSON is written, parsed, and
+//! searched for each column.
 
-use std::mem::{replace, take};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{Arguments as _, AssertSqlSafe};
 
 use super::store::{execute, fetch_all, query};
-use crate::{Recordable, Result, StoreError};
-use jobtrackd_core::job::JobId;
+use crate::{Result, StoreError};
+use jobtrackd_core::answer::Cut;
+use jobtrackd_core::delivery::{DeliveryState, Trigger, WebhookName};
+use jobtrackd_core::event::EventType;
+use jobtrackd_core::job::{JobId, JobState};
+use jobtrackd_core::snapshot::StepClass;
 use jobtrackd_core::time::UnixMillis;
+use jobtrackd_core::user::UserId;
 
-/// Longest text that is part of the JSON, in bytes (4 KiB).
-const LONG: usize = 4 << 10;
+/// How many rows a statement may have, most first; each is compiled once per connection.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
 
-/// Most bytes of rows in the JSON of one statement (512 KiB), unless a single row has more.
+/// Most bytes of texts in the rows that are copied at once (512 KiB), unless a single row has more.
 const CHUNK: usize = 512 << 10;
 
-/// Something that was observed about a job, with one text that may be long.
-#[derive(Serialize)]
-pub(super) struct Observed<'a, T> {
-    job_id: &'a JobId,
-    at: UnixMillis,
-    text: Option<&'a str>,
-    #[serde(flatten)]
-    fact: T,
+/// A statement for rows of `N` columns. `{rows}` in its text stands for the rows, as `VALUES` lists them.
+#[derive(Debug)]
+pub(super) struct Bulk<const N: usize> {
+    sql: &'static str,
+    texts: [OnceLock<Arc<str>>; SIZES.len()],
 }
 
-impl<'a, T> Observed<'a, T> {
-    pub(super) fn of(recordable: &'a Recordable, fact: T, text: Option<&'a str>) -> Self {
+impl<const N: usize> Bulk<N> {
+    pub(super) const fn new(sql: &'static str) -> Self {
         Self {
-            job_id: &recordable.observation.job_id,
-            at: recordable.observation.at,
-            text,
-            fact,
+            sql,
+            texts: [const { OnceLock::new() }; SIZES.len()],
         }
+    }
+
+    /// The text for so many rows.
+    pub(super) fn text(&self, rows: usize) -> String {
+        let row = format!("({})", ["?"; N].join(", "));
+        self.sql.replace("{rows}", &vec![row; rows].join(", "))
+    }
+
+    /// Runs it for all rows, in order, and returns what it returns.
+    pub(super) async fn run<'a>(
+        &self,
+        connection: &mut SqliteConnection,
+        rows: impl Iterator<Item = [Value<'a>; N]>,
+    ) -> Result<Vec<SqliteRow>> {
+        let (mut returned, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for row in rows {
+            let more: usize = row.iter().map(Value::bytes).sum();
+            if chunk.len() == SIZES[0] || (bytes + more > CHUNK && bytes > 0) {
+                self.run_chunk(connection, &mut chunk, &mut returned)
+                    .await?;
+                bytes = 0;
+            }
+            bytes += more;
+            chunk.push(row);
+        }
+        self.run_chunk(connection, &mut chunk, &mut returned)
+            .await?;
+        Ok(returned)
+    }
+
+    async fn run_chunk(
+        &self,
+        connection: &mut SqliteConnection,
+        chunk: &mut Vec<[Value<'_>; N]>,
+        returned: &mut Vec<SqliteRow>,
+    ) -> Result<()> {
+        let mut rows = chunk.drain(..);
+        for (text, size) in self.texts.iter().zip(SIZES) {
+            while rows.len() >= size {
+                let sql = text.get_or_init(|| self.text(size).into());
+                let mut arguments = SqliteArguments::default();
+                arguments.reserve(size * N, 0);
+                for value in rows.by_ref().take(size).flatten() {
+                    value.bind(&mut arguments)?;
+                }
+                let query = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments);
+                returned.extend(fetch_all(connection, query).await?);
+            }
+        }
+        Ok(())
     }
 }
 
-/// Runs the statement for all rows, in order, and returns what it returns. The rows are `?1`; if there is only one, and its
-/// text is long, that is `?2` and not in the row, else `?2` is NULL.
-pub(super) async fn execute_in_chunks<'a, T: Serialize>(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    rows: impl Iterator<Item = Observed<'a, T>>,
-) -> Result<Vec<SqliteRow>> {
-    let (mut returned, mut chunk) = (Vec::new(), Vec::new());
-    for mut row in rows {
-        let text = row.text.take_if(|text| text.len() > LONG);
-        let before = chunk.len();
-        chunk.push(if before == 0 { b'[' } else { b',' });
-        serde_json::to_writer(&mut chunk, &row).map_err(not_json)?;
-        if before > 0 && (text.is_some() || chunk.len() > CHUNK) {
-            let mut next = chunk.split_off(before);
-            next[0] = b'[';
-            let full = replace(&mut chunk, next);
-            returned.extend(run(connection, sql, full, None).await?);
-        }
-        if text.is_some() {
-            returned.extend(run(connection, sql, take(&mut chunk), text).await?);
-        }
-    }
-    returned.extend(run(connection, sql, chunk, None).await?);
-    Ok(returned)
+/// One value of a row.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Null,
+    Integer(i64),
+    Text(&'a str),
+    Own(String),
 }
 
-async fn run(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    mut rows: Vec<u8>,
-    text: Option<&str>,
-) -> Result<Vec<SqliteRow>> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
+impl Value<'_> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Integer(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Own(text) => text.len(),
+        }
     }
-    rows.push(b']');
-    let rows = String::from_utf8(rows).map_err(|error| StoreError::Other(error.to_string()))?;
-    Ok(fetch_all(connection, query!(sql, rows, text)).await?)
+
+    fn bind(self, arguments: &mut SqliteArguments) -> Result<()> {
+        let bound = match self {
+            Self::Null => arguments.add(None::<i64>),
+            Self::Integer(number) => arguments.add(number),
+            Self::Text(text) => arguments.add(text),
+            Self::Own(text) => arguments.add(text),
+        };
+        bound.map_err(|error| StoreError::Other(error.to_string()))
+    }
 }
 
-/// Runs the statement for these rows, which are `?1`, if there are any; how many rows it changed.
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+/// How a type is bound.
+macro_rules! bound {
+    ($($type:ty => |$value:ident| $bound:expr;)*) => {$(
+        impl<'a> From<$type> for Value<'a> {
+            fn from($value: $type) -> Self {
+                $bound
+            }
+        }
+    )*};
+}
+
+bound! {
+    bool => |value| Value::Integer(i64::from(value));
+    i64 => |value| Value::Integer(value);
+    u8 => |value| Value::Integer(i64::from(value));
+    u16 => |value| Value::Integer(i64::from(value));
+    u32 => |value| Value::Integer(i64::from(value));
+    // More than SQLite can hold is as much as it can hold.
+    u64 => |value| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    usize => |value| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    UnixMillis => |value| Value::Integer(value.0);
+    String => |value| Value::Own(value);
+    &'a str => |value| Value::Text(value);
+    &'a String => |value| Value::Text(value);
+    &'a JobId => |value| Value::Text(value.as_str());
+    &'a UserId => |value| Value::Text(value.as_str());
+    &'a WebhookName => |value| Value::Text(value.as_str());
+    JobState => |value| Value::Text(value.into());
+    StepClass => |value| Value::Text(value.into());
+    EventType => |value| Value::Text(value.into());
+    DeliveryState => |value| Value::Text(value.into());
+    Trigger => |value| Value::Text(value.into());
+    Cut => |value| Value::Text(value.into());
+}
+
+/// Runs a statement that reads `?1` with `json_each` for these rows, if there are any. For rows that are few.
 pub(super) async fn execute_rows<T: Serialize>(
     connection: &mut SqliteConnection,
     sql: &'static str,
     rows: &[T],
-) -> Result<u64> {
-    match rows {
-        [] => Ok(0),
-        rows => Ok(execute(connection, query!(sql, json(rows)?)).await?),
+) -> Result<()> {
+    if !rows.is_empty() {
+        execute(connection, query!(sql, json(rows)?)).await?;
     }
+    Ok(())
 }
 
 /// A parameter that SQLite reads with `json_each`.

@@ -1,116 +1,122 @@
-//! Recording many jobs' changes in one transaction. Each statement takes many rows as one JSON parameter.
+//! Recording many jobs' changes in one transaction. Each statement takes many rows.
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::attempts::record_attempts;
-use super::bulk::{Observed, execute_in_chunks, execute_rows};
+use super::bulk::{Bulk, Value, execute_rows};
 use super::expiry::record_expiries;
-use super::lanes::{Lane, promote_heads};
+use super::lanes::promote_heads;
 use super::store::{Store, execute, query};
 use super::users::record_users;
-use crate::{Batch, Commits, Committed, Recordable, Result};
+use crate::{Batch, Commits, Committed, Recordable, Result, ScheduleUpdate};
 use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
-use jobtrackd_core::event::Event;
-use jobtrackd_core::job::{JobId, JobState};
+use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
-use jobtrackd_core::transition::{RecordedStep, Transition};
 
-/// The columns of a [`ScheduleUpdate`](crate::ScheduleUpdate).
-macro_rules! schedule_columns {
-    () => {
-        "
-        polls = max(polls, v.value ->> 'polls'),
-        quiet_polls = v.value ->> 'quiet_polls',
-        consecutive_errors = v.value ->> 'consecutive_errors',
-        last_error = v.value ->> 'last_error',
-        last_polled_at = v.value ->> 'last_polled_at',
-        next_poll_at = v.value ->> 'next_poll_at',
-        not_found_since = v.value ->> 'not_found_since',
-        queued = v.value ->> 'queued'"
+/// The columns of a [`ScheduleUpdate`], as `v` has them and as they are set.
+macro_rules! schedule {
+    (columns) => {
+        "polls, quiet_polls, consecutive_errors, last_error, last_polled_at, next_poll_at, not_found_since, queued"
+    };
+    (set) => {
+        "polls = max(jobs.polls, v.polls), quiet_polls = v.quiet_polls, consecutive_errors = v.consecutive_errors,
+         last_error = v.last_error, last_polled_at = v.last_polled_at, next_poll_at = v.next_poll_at,
+         not_found_since = v.not_found_since, queued = v.queued"
     };
 }
 
 /// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
-pub(super) const RECORD_JOBS: &str = concat!(
-    "UPDATE jobs SET
-        state = v.value ->> 'state',
-        failure = v.value ->> 'failure',
-        resource = iif(v.value ->> 'remote', coalesce(?2, v.value ->> 'text'), resource),
-        remote_updated = iif(v.value ->> 'remote', v.value ->> 'remote_updated', remote_updated),
-        remote_user = iif(v.value ->> 'remote', v.value ->> 'remote_user', remote_user),
-        finished_at = v.value ->> 'finished_at',
-        event_bytes = event_bytes + (v.value ->> 'event_bytes'),
-        limited = v.value ->> 'is_limited',
-        revision = revision + 1,",
-    schedule_columns!(),
+pub(super) static RECORD_JOBS: Bulk<19> = Bulk::new(concat!(
+    "WITH v (job_id, revision, state, failure, remote, resource, remote_updated, remote_user, finished_at, event_bytes,
+             limited, ",
+    schedule!(columns),
+    ") AS (VALUES {rows})
+     UPDATE jobs SET
+        state = v.state,
+        failure = v.failure,
+        resource = iif(v.remote, v.resource, jobs.resource),
+        remote_updated = iif(v.remote, v.remote_updated, jobs.remote_updated),
+        remote_user = iif(v.remote, v.remote_user, jobs.remote_user),
+        finished_at = v.finished_at,
+        event_bytes = jobs.event_bytes + v.event_bytes,
+        limited = v.limited,
+        revision = jobs.revision + 1,",
+    schedule!(set),
     "
-    FROM json_each(?1) AS v
-    WHERE jobs.id = v.value ->> 'job_id'
-      AND jobs.revision = v.value ->> 'revision'
-      AND +jobs.state IN ('pending', 'in-progress')
-    RETURNING jobs.id"
-);
+     FROM v
+     WHERE jobs.id = v.job_id AND jobs.revision = v.revision AND +jobs.state IN ('pending', 'in-progress')
+     RETURNING jobs.id"
+));
 
 /// A step is updated exactly when it has a transition: a result that differs only in its text is stored, but is not an update.
-pub(super) const RECORD_STEPS: &str = "
-    INSERT INTO steps (job_id, title, occurrence, position, status, class, result, error, first_seen_at, updated_at, delayed,
-                       challenge, challenge_expires_at, challenge_expiry_ms, challenge_response_url)
-    SELECT v.value ->> 'job_id', v.value ->> 'title', v.value ->> 'occurrence', v.value ->> 'position',
-           v.value ->> 'status', v.value ->> 'class', coalesce(?2, v.value ->> 'text'), v.value ->> 'error',
-           v.value ->> 'at',
-           CASE WHEN v.value ->> 'changed' THEN v.value ->> 'at' ELSE coalesce(known.updated_at, v.value ->> 'at') END,
-           v.value ->> 'delayed', v.value ->> '$.challenge.identity', v.value ->> '$.challenge.expires_at',
-           v.value ->> '$.challenge.expiry_ms', v.value ->> '$.challenge.response_url'
-    FROM json_each(?1) AS v LEFT JOIN steps AS known ON known.job_id = v.value ->> 'job_id'
-     AND known.title = v.value ->> 'title' AND known.occurrence = v.value ->> 'occurrence'
-    WHERE true
-    ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
-        position = excluded.position,
-        status = excluded.status,
-        class = excluded.class,
-        result = excluded.result,
-        error = excluded.error,
-        delayed = excluded.delayed,
-        challenge = excluded.challenge,
-        challenge_expires_at = excluded.challenge_expires_at,
-        challenge_expiry_ms = excluded.challenge_expiry_ms,
-        challenge_response_url = excluded.challenge_response_url,
-        updated_at = excluded.updated_at
-    WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
-       OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed
-       OR steps.challenge IS NOT excluded.challenge OR steps.class IS NOT excluded.class";
+macro_rules! record_steps {
+    ($updated:literal) => {
+        Bulk::new(concat!(
+            "INSERT INTO steps (job_id, title, occurrence, position, status, class, result, error, first_seen_at,
+                                updated_at, delayed, challenge, challenge_expires_at, challenge_expiry_ms,
+                                challenge_response_url)
+             VALUES {rows}
+             ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
+                position = excluded.position,
+                status = excluded.status,
+                class = excluded.class,
+                result = excluded.result,
+                error = excluded.error,
+                delayed = excluded.delayed,
+                challenge = excluded.challenge,
+                challenge_expires_at = excluded.challenge_expires_at,
+                challenge_expiry_ms = excluded.challenge_expiry_ms,
+                challenge_response_url = excluded.challenge_response_url,
+                updated_at = ",
+            $updated,
+            ".updated_at
+             WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
+                OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed
+                OR steps.challenge IS NOT excluded.challenge OR steps.class IS NOT excluded.class"
+        ))
+    };
+}
 
-pub(super) const RECORD_TRANSITIONS: &str = "
-    INSERT INTO transitions
+pub(super) static RECORD_CHANGED_STEPS: Bulk<15> = record_steps!("excluded");
+
+pub(super) static RECORD_OTHER_STEPS: Bulk<15> = record_steps!("steps");
+
+pub(super) static RECORD_TRANSITIONS: Bulk<11> = Bulk::new(
+    "INSERT INTO transitions
         (job_id, seq, position, title, occurrence, from_status, to_status, class, result, observed_at, remote_updated)
-    SELECT value ->> 'job_id', value ->> 'seq', value ->> 'position', value ->> 'title', value ->> 'occurrence',
-           value ->> 'from', value ->> 'to', value ->> 'class', coalesce(?2, value ->> 'text'), value ->> 'at', value ->> 'remote_updated'
-    FROM json_each(?1)";
-
-pub(super) const RECORD_EVENTS: &str = "
-    INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
-    SELECT value ->> 'id', value ->> 'job_id', value ->> 'sequence', value ->> 'type', value ->> 'created_at',
-           value ->> 'step', value ->> 'transition_seq', coalesce(?2, value ->> 'text')
-    FROM json_each(?1)";
-
-pub(super) const RECORD_DELIVERIES: &str = "
-    INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, expires_at)
-    SELECT v.value ->> 'event_id', v.value ->> 'webhook', v.value ->> 'job_id', v.value ->> 'sequence',
-           CASE WHEN w.disabled_at IS NULL THEN 'pending' ELSE 'disabled' END, v.value ->> 'expires_at'
-    FROM json_each(?1) AS v LEFT JOIN webhooks AS w ON w.name = v.value ->> 'webhook'";
-
-pub(super) const RECORD_SCHEDULES: &str = concat!(
-    "UPDATE jobs SET",
-    schedule_columns!(),
-    "
-    FROM json_each(?1) AS v
-    WHERE jobs.id = v.value ->> 'job_id' AND +jobs.state IN ('pending', 'in-progress')"
+     VALUES {rows}",
 );
+
+pub(super) static RECORD_EVENTS: Bulk<8> = Bulk::new(
+    "INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
+     VALUES {rows}",
+);
+
+/// The first one of a lane in which nothing is pending is its head, and due at once.
+pub(super) static RECORD_DELIVERIES: Bulk<6> = Bulk::new(
+    "WITH v (event_id, webhook, job_id, sequence, expires_at, due) AS (VALUES {rows})
+     INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, expires_at, next_attempt_at)
+     SELECT v.event_id, v.webhook, v.job_id, v.sequence, iif(w.disabled_at IS NULL, 'pending', 'disabled'), v.expires_at,
+            iif(w.disabled_at IS NULL AND NOT EXISTS (
+                SELECT 1 FROM deliveries AS before
+                WHERE before.webhook = v.webhook AND before.job_id = v.job_id AND before.state = 'pending'
+            ), v.due, NULL)
+     FROM v LEFT JOIN webhooks AS w ON w.name = v.webhook",
+);
+
+pub(super) static RECORD_SCHEDULES: Bulk<9> = Bulk::new(concat!(
+    "WITH v (job_id, ",
+    schedule!(columns),
+    ") AS (VALUES {rows})
+     UPDATE jobs SET ",
+    schedule!(set),
+    "
+     FROM v WHERE jobs.id = v.job_id AND +jobs.state IN ('pending', 'in-progress')"
+));
 
 /// A change that was not read yet may be a second request. They are few, since a request is taken when all were read.
 pub(super) const TAKE_POLL_REQUESTS: &str = "
@@ -140,7 +146,9 @@ impl Commits for Store {
             promote_heads(connection, &lanes, now).await?;
             let webhooks = lanes.into_iter().map(|lane| lane.webhook);
             committed.webhooks.extend(webhooks);
-            execute_rows(connection, RECORD_SCHEDULES, &batch.schedules).await?;
+            RECORD_SCHEDULES
+                .run(connection, batch.schedules.iter().map(schedule))
+                .await?;
             execute_rows(connection, TAKE_POLL_REQUESTS, &batch.poll_requests_taken).await?;
             if let Some(seen) = batch.changes_seen {
                 execute(connection, query!(FORGET_CHANGES, seen)).await?;
@@ -162,8 +170,9 @@ async fn record_observations(
     if observations.is_empty() {
         return Ok(Committed::default());
     }
-    let jobs = observations.iter().map(job);
-    let returned = execute_in_chunks(connection, RECORD_JOBS, jobs).await?;
+    let returned = RECORD_JOBS
+        .run(connection, observations.iter().map(job))
+        .await?;
     let mut recorded: HashSet<JobId> = HashSet::with_capacity(returned.len());
     for row in &returned {
         recorded.extend(JobId::parse(row.try_get(0)?).ok());
@@ -174,23 +183,25 @@ async fn record_observations(
             .filter(|each| recorded.contains(&each.observation.job_id))
     };
     record_users(connection, changed()).await?;
-    execute_in_chunks(connection, RECORD_STEPS, changed().flat_map(steps)).await?;
-    execute_in_chunks(
-        connection,
-        RECORD_TRANSITIONS,
-        changed().flat_map(transitions),
-    )
-    .await?;
-    execute_in_chunks(connection, RECORD_EVENTS, changed().flat_map(events)).await?;
-    execute_in_chunks(
-        connection,
-        RECORD_DELIVERIES,
-        changed().flat_map(deliveries),
-    )
-    .await?;
-    let lanes: BTreeSet<Lane> = changed().flat_map(lanes).collect();
-    let webhooks: BTreeSet<WebhookName> = lanes.iter().map(|lane| lane.webhook.clone()).collect();
-    promote_heads(connection, &lanes, now).await?;
+    let (updated, others): (Vec<_>, Vec<_>) = changed().flat_map(steps).partition(|each| each.0);
+    for (steps, record) in [
+        (updated, &RECORD_CHANGED_STEPS),
+        (others, &RECORD_OTHER_STEPS),
+    ] {
+        let rows = steps.into_iter().map(|(_, row)| row);
+        record.run(connection, rows).await?;
+    }
+    RECORD_TRANSITIONS
+        .run(connection, changed().flat_map(transitions))
+        .await?;
+    RECORD_EVENTS
+        .run(connection, changed().flat_map(events))
+        .await?;
+    RECORD_DELIVERIES
+        .run(connection, changed().flat_map(|each| deliveries(each, now)))
+        .await?;
+    let webhooks = changed().flat_map(|each| each.webhooks.iter().flatten());
+    let webhooks: BTreeSet<WebhookName> = webhooks.cloned().collect();
     Ok(Committed {
         recorded,
         webhooks,
@@ -198,111 +209,168 @@ async fn record_observations(
     })
 }
 
-#[derive(Serialize)]
-struct ObservedJob<'a> {
-    revision: i64,
-    state: JobState,
-    failure: Option<String>,
-    remote: bool,
-    remote_updated: Option<&'a str>,
-    remote_user: Option<&'a str>,
-    finished_at: Option<UnixMillis>,
-    event_bytes: usize,
-    is_limited: bool,
-    next_poll_at: Option<UnixMillis>,
-    #[serde(flatten)]
-    progress: &'a Progress,
-}
-
-fn job(each: &Recordable) -> Observed<'_, ObservedJob<'_>> {
+fn job(each: &Recordable) -> [Value<'_>; 19] {
     let (seen, schedule) = (&each.observation, &each.schedule);
     let ended = seen.state.is_final();
-    let (failure, remote) = (seen.failure.as_ref(), seen.remote.as_ref());
-    let fact = ObservedJob {
-        revision: seen.revision,
-        state: seen.state,
-        failure: failure.and_then(|failure| serde_json::to_string(failure).ok()),
-        remote: remote.is_some(),
-        remote_updated: remote.and_then(|remote| remote.updated.as_deref()),
-        remote_user: remote.and_then(|remote| Some(remote.user.as_ref()?.as_str())),
-        finished_at: ended.then_some(seen.at),
-        event_bytes: seen.events.iter().map(|event| event.body.len()).sum(),
-        is_limited: seen.limited,
-        next_poll_at: schedule.next_poll_at.filter(|_| !ended),
-        progress: &schedule.progress,
-    };
-    let resource = remote.and_then(|remote| remote.resource.as_deref());
-    Observed::of(each, fact, resource)
+    let remote = seen.remote.as_ref();
+    let failure = seen.failure.as_ref();
+    let failure = failure.and_then(|failure| serde_json::to_string(failure).ok());
+    let event_bytes: usize = seen.events.iter().map(|event| event.body.len()).sum();
+    let next_poll_at = schedule.next_poll_at.filter(|_| !ended);
+    let [
+        polls,
+        quiet,
+        errors,
+        last_error,
+        polled,
+        next,
+        not_found,
+        queued,
+    ] = progress(&schedule.progress, next_poll_at);
+    [
+        (&seen.job_id).into(),
+        seen.revision.into(),
+        seen.state.into(),
+        failure.into(),
+        remote.is_some().into(),
+        remote.and_then(|remote| remote.resource.as_ref()).into(),
+        remote.and_then(|remote| remote.updated.as_ref()).into(),
+        remote.and_then(|remote| remote.user.as_ref()).into(),
+        ended.then_some(seen.at).into(),
+        event_bytes.into(),
+        seen.limited.into(),
+        polls,
+        quiet,
+        errors,
+        last_error,
+        polled,
+        next,
+        not_found,
+        queued,
+    ]
 }
 
-#[derive(Serialize)]
-struct ObservedStep<'a> {
-    changed: bool,
-    #[serde(flatten)]
-    step: &'a RecordedStep,
+fn schedule(update: &ScheduleUpdate) -> [Value<'_>; 9] {
+    let [
+        polls,
+        quiet,
+        errors,
+        last_error,
+        polled,
+        next,
+        not_found,
+        queued,
+    ] = progress(&update.progress, update.next_poll_at);
+    let id = Value::from(&update.job_id);
+    [
+        id, polls, quiet, errors, last_error, polled, next, not_found, queued,
+    ]
 }
 
-fn steps(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedStep<'_>>> {
+fn progress(progress: &Progress, next_poll_at: Option<UnixMillis>) -> [Value<'_>; 8] {
+    [
+        progress.polls.into(),
+        progress.quiet_polls.into(),
+        progress.consecutive_errors.into(),
+        progress.last_error.as_ref().into(),
+        progress.last_polled_at.into(),
+        next_poll_at.into(),
+        progress.not_found_since.into(),
+        progress.queued.into(),
+    ]
+}
+
+/// The steps, and whether each was updated.
+fn steps(each: &Recordable) -> impl Iterator<Item = (bool, [Value<'_>; 15])> {
     let seen = &each.observation;
     let changed = seen.transitions.iter();
     let changed: HashSet<(&str, u32)> = changed
         .map(|transition| (transition.title.as_str(), transition.occurrence))
         .collect();
     seen.steps.iter().map(move |step| {
-        let changed = changed.contains(&(step.title.as_str(), step.occurrence));
-        let fact = ObservedStep { changed, step };
-        Observed::of(each, fact, step.result.as_deref())
+        let challenge = step.challenge.as_ref();
+        let error = step.error.as_ref();
+        let row = [
+            (&seen.job_id).into(),
+            (&step.title).into(),
+            step.occurrence.into(),
+            step.position.into(),
+            (&step.status).into(),
+            step.class.into(),
+            step.result.as_ref().into(),
+            error
+                .and_then(|error| serde_json::to_string(error).ok())
+                .into(),
+            seen.at.into(),
+            seen.at.into(),
+            step.delayed.into(),
+            challenge.map(|challenge| &challenge.identity).into(),
+            challenge.and_then(|challenge| challenge.expires_at).into(),
+            challenge.and_then(|challenge| challenge.expiry_ms).into(),
+            challenge
+                .and_then(|challenge| challenge.response_url.as_ref())
+                .into(),
+        ];
+        let key = (step.title.as_str(), step.occurrence);
+        (changed.contains(&key), row)
     })
 }
 
-#[derive(Serialize)]
-struct ObservedTransition<'a> {
-    remote_updated: Option<&'a str>,
-    #[serde(flatten)]
-    transition: &'a Transition,
-}
-
-fn transitions(each: &Recordable) -> impl Iterator<Item = Observed<'_, ObservedTransition<'_>>> {
-    let remote = each.observation.remote.as_ref();
-    let remote_updated = remote.and_then(|remote| remote.updated.as_deref());
-    each.observation.transitions.iter().map(move |transition| {
-        let fact = ObservedTransition {
-            remote_updated,
-            transition,
-        };
-        Observed::of(each, fact, transition.result.as_deref())
+fn transitions(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 11]> {
+    let seen = &each.observation;
+    let remote = seen.remote.as_ref();
+    let remote_updated = remote.and_then(|remote| remote.updated.as_ref());
+    seen.transitions.iter().map(move |transition| {
+        [
+            (&seen.job_id).into(),
+            transition.seq.into(),
+            transition.position.into(),
+            (&transition.title).into(),
+            transition.occurrence.into(),
+            transition.from.as_ref().into(),
+            (&transition.to).into(),
+            transition.class.into(),
+            transition.result.as_ref().into(),
+            seen.at.into(),
+            remote_updated.into(),
+        ]
     })
 }
 
-fn events(each: &Recordable) -> impl Iterator<Item = Observed<'_, &Event>> {
-    let events = each.observation.events.iter();
-    events.map(|event| Observed::of(each, event, Some(&event.body)))
-}
-
-#[derive(Serialize)]
-struct NewDelivery<'a> {
-    event_id: &'a str,
-    sequence: u32,
-    webhook: &'a WebhookName,
-    expires_at: Option<UnixMillis>,
-}
-
-fn deliveries(each: &Recordable) -> impl Iterator<Item = Observed<'_, NewDelivery<'_>>> {
-    let events = each.observation.events.iter().zip(&each.webhooks);
-    events.flat_map(move |(event, webhooks)| {
-        webhooks.iter().map(move |webhook| {
-            let fact = NewDelivery {
-                event_id: &event.id,
-                sequence: event.sequence,
-                webhook,
-                expires_at: event.expires_at,
-            };
-            Observed::of(each, fact, None)
-        })
+fn events(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 8]> {
+    let seen = &each.observation;
+    seen.events.iter().map(|event| {
+        [
+            (&event.id).into(),
+            (&seen.job_id).into(),
+            event.sequence.into(),
+            event.kind.into(),
+            event.created_at.into(),
+            event.step.as_ref().into(),
+            event.transition_seq.into(),
+            (&event.body).into(),
+        ]
     })
 }
 
-fn lanes(each: &Recordable) -> impl Iterator<Item = Lane> {
-    let webhooks = each.webhooks.iter().flatten();
-    webhooks.map(|webhook| Lane::of(webhook, &each.observation.job_id))
+fn deliveries(each: &Recordable, now: UnixMillis) -> impl Iterator<Item = [Value<'_>; 6]> {
+    let seen = &each.observation;
+    let mut lanes: Vec<&WebhookName> = Vec::new();
+    let pairs = seen.events.iter().zip(&each.webhooks);
+    let pairs =
+        pairs.flat_map(|(event, webhooks)| webhooks.iter().map(move |webhook| (event, webhook)));
+    pairs.map(move |(event, webhook)| {
+        let is_first = !lanes.contains(&webhook);
+        if is_first {
+            lanes.push(webhook);
+        }
+        [
+            (&event.id).into(),
+            webhook.into(),
+            (&seen.job_id).into(),
+            event.sequence.into(),
+            event.expires_at.into(),
+            is_first.then_some(now).into(),
+        ]
+    })
 }

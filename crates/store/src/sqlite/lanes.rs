@@ -5,44 +5,36 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::bulk::json;
+use super::bulk::{Bulk, Value};
 use super::rows::{FromRow as _, read_columns};
-use super::store::{execute, query};
 use crate::Result;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// Pending deliveries of these lanes; `?1` has the lanes, and `first` is the lowest sequence that is pending in one.
+/// Pending deliveries of these lanes.
 macro_rules! change_lanes {
     ($change:literal, $which:literal) => {
-        concat!(
-            "UPDATE deliveries SET next_attempt_at = ",
+        Bulk::new(concat!(
+            "WITH lane (webhook, job_id, now) AS (VALUES {rows})
+             UPDATE deliveries SET next_attempt_at = ",
             $change,
-            " AND (event_id, webhook) IN (
-                SELECT d.event_id, d.webhook
-                FROM json_each(?1) AS lane
-                JOIN deliveries AS d ON d.webhook = lane.value ->> 'webhook' AND d.job_id = lane.value ->> 'job_id'
-                WHERE d.state = 'pending' AND d.sequence ",
+            "
+             FROM lane
+             WHERE deliveries.webhook = lane.webhook AND deliveries.job_id = lane.job_id AND deliveries.state = 'pending'
+               AND deliveries.next_attempt_at IS ",
             $which,
             " (SELECT min(first.sequence) FROM deliveries AS first
-               WHERE first.webhook = lane.value ->> 'webhook' AND first.job_id = lane.value ->> 'job_id'
-                 AND first.state = 'pending'))"
-        )
+                WHERE first.webhook = lane.webhook AND first.job_id = lane.job_id AND first.state = 'pending')"
+        ))
     };
 }
 
 /// Gives the first pending delivery of each lane a due time, unless it has one.
-pub(super) const PROMOTE: &str = change_lanes!(
-    "?2 WHERE state = 'pending' AND next_attempt_at IS NULL",
-    "="
-);
+pub(super) static PROMOTE: Bulk<3> = change_lanes!("lane.now", "NULL AND deliveries.sequence =");
 
 /// A delivery after the first pending one of its lane has no due time, even if that one was inserted later.
-pub(super) const DEMOTE: &str = change_lanes!(
-    "NULL WHERE state = 'pending' AND next_attempt_at IS NOT NULL",
-    ">"
-);
+pub(super) static DEMOTE: Bulk<3> = change_lanes!("NULL", "NOT NULL AND deliveries.sequence >");
 
 /// The deliveries of one job to one webhook, sent in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -57,6 +49,10 @@ impl Lane {
             webhook: webhook.clone(),
             job_id: job_id.clone(),
         }
+    }
+
+    fn row(&self, now: Option<UnixMillis>) -> [Value<'_>; 3] {
+        [(&self.webhook).into(), (&self.job_id).into(), now.into()]
     }
 }
 
@@ -76,10 +72,8 @@ pub(super) async fn promote_heads(
     lanes: &BTreeSet<Lane>,
     now: UnixMillis,
 ) -> Result<()> {
-    if !lanes.is_empty() {
-        execute(connection, query!(PROMOTE, json(lanes)?, now.0)).await?;
-    }
-    Ok(())
+    let rows = lanes.iter().map(|lane| lane.row(Some(now)));
+    PROMOTE.run(connection, rows).await.map(drop)
 }
 
 /// Clears the due time of every pending delivery that is not the first of its lane.
@@ -87,6 +81,6 @@ pub(super) async fn demote_others(
     connection: &mut SqliteConnection,
     lanes: &BTreeSet<Lane>,
 ) -> Result<()> {
-    execute(connection, query!(DEMOTE, json(lanes)?)).await?;
-    Ok(())
+    let rows = lanes.iter().map(|lane| lane.row(None));
+    DEMOTE.run(connection, rows).await.map(drop)
 }

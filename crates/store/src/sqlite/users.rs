@@ -1,32 +1,33 @@
 //! The remote jobs of one user, found by a table of users and jobs.
 
-use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use super::bulk::json;
+use super::bulk::{Bulk, json};
 use super::rows::Reading;
-use super::store::{Store, execute, query};
+use super::store::{Store, query};
 use crate::{PAGE_BYTES, Recordable, Result, UserFilter, UserPage, Users};
-use jobtrackd_core::job::JobId;
 use jobtrackd_core::user::JobUser;
 
 /// Most jobs of a user that one request for those of a connection goes through.
 const SEARCHED: u32 = 500;
 
 /// Rows of users to whom the job no longer belongs.
-pub(super) const FORGET_USERS: &str = "
-    DELETE FROM job_users WHERE (user, created_at, job_id) IN (
+pub(super) static FORGET_USERS: Bulk<2> = Bulk::new(
+    "WITH v (job_id, users) AS (VALUES {rows})
+     DELETE FROM job_users WHERE (user, created_at, job_id) IN (
         SELECT u.user, u.created_at, u.job_id
-        FROM json_each(?1) AS v CROSS JOIN job_users AS u ON u.job_id = v.value ->> 'job_id'
-        WHERE u.user NOT IN (SELECT value ->> 'user' FROM json_each(v.value, '$.users')))";
+        FROM v CROSS JOIN job_users AS u ON u.job_id = v.job_id
+        WHERE u.user NOT IN (SELECT value FROM json_each(v.users)))",
+);
 
-pub(super) const RECORD_USERS: &str = "
-    INSERT INTO job_users (user, created_at, job_id, connections)
-    SELECT u.value ->> 'user', j.created_at, j.id, u.value ->> 'connections'
-    FROM json_each(?1) AS v CROSS JOIN jobs AS j ON j.id = v.value ->> 'job_id'
-    CROSS JOIN json_each(v.value, '$.users') AS u
-    WHERE true
-    ON CONFLICT DO UPDATE SET connections = excluded.connections";
+pub(super) static RECORD_USERS: Bulk<3> = Bulk::new(
+    "WITH v (job_id, user, connections) AS (VALUES {rows})
+     INSERT INTO job_users (user, created_at, job_id, connections)
+     SELECT v.user, j.created_at, j.id, v.connections
+     FROM v CROSS JOIN jobs AS j ON j.id = v.job_id
+     WHERE true
+     ON CONFLICT DO UPDATE SET connections = excluded.connections",
+);
 
 /// The remote jobs are read only of rows that fit.
 pub(super) const JOBS_OF_USER: &str = "
@@ -44,33 +45,32 @@ pub(super) const JOBS_OF_USER: &str = "
     ) AS page CROSS JOIN jobs AS j ON j.id = page.job_id
     WHERE page.before < ?5 ORDER BY page.created_at DESC, page.job_id DESC";
 
-#[derive(Serialize)]
-struct UsersRow<'a> {
-    job_id: &'a JobId,
-    users: &'a [JobUser],
-}
-
 /// Records to which users the jobs belong, according to their observations.
 pub(super) async fn record_users<'a>(
     connection: &mut SqliteConnection,
     seen: impl Iterator<Item = &'a Recordable>,
 ) -> Result<()> {
-    let rows: Vec<UsersRow<'_>> = seen
-        .filter_map(|each| {
-            let remote = each.observation.remote.as_ref()?;
-            Some(UsersRow {
-                job_id: &each.observation.job_id,
-                users: &remote.users,
-            })
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
+    let (mut known, mut users) = (Vec::new(), Vec::new());
+    for Recordable { observation, .. } in seen {
+        let Some(remote) = &observation.remote else {
+            continue;
+        };
+        // Before the first observation it belongs to nobody.
+        if observation.revision > 0 {
+            let names: Vec<&str> = remote.users.iter().map(|it| it.user.as_str()).collect();
+            known.push([(&observation.job_id).into(), json(&names)?.into()]);
+        }
+        for JobUser { user, connections } in &remote.users {
+            let connections = json(connections)?;
+            users.push([
+                (&observation.job_id).into(),
+                user.into(),
+                connections.into(),
+            ]);
+        }
     }
-    let rows = json(&rows)?;
-    for sql in [FORGET_USERS, RECORD_USERS] {
-        execute(connection, query!(sql, &rows)).await?;
-    }
+    FORGET_USERS.run(connection, known.into_iter()).await?;
+    RECORD_USERS.run(connection, users.into_iter()).await?;
     Ok(())
 }
 

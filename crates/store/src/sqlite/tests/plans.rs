@@ -1,12 +1,10 @@
 //! How SQLite goes about each statement.
 
+mod bulk;
 mod deliveries;
 
 use super::*;
-use crate::sqlite::commit::{
-    FORGET_CHANGES, RECORD_DELIVERIES, RECORD_EVENTS, RECORD_JOBS, RECORD_SCHEDULES, RECORD_STEPS,
-    RECORD_TRANSITIONS, TAKE_POLL_REQUESTS,
-};
+use crate::sqlite::commit::{FORGET_CHANGES, TAKE_POLL_REQUESTS};
 use crate::sqlite::counts::{
     JOBS_OF_STATE, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK, UNDELIVERED_OF_WEBHOOK,
 };
@@ -28,11 +26,12 @@ use crate::sqlite::prune::{
 use crate::sqlite::replay::REPLAYABLE;
 use crate::sqlite::timeline::TIMELINE;
 use crate::sqlite::together::{JOBS, STEPS_OF_MANY, TRACKED};
-use crate::sqlite::users::{FORGET_USERS, JOBS_OF_USER, RECORD_USERS};
+use crate::sqlite::users::JOBS_OF_USER;
 use crate::sqlite::watch::{
     DELIVERY_COUNTS, ENDED, FAILING, PROGRESS, RECENTLY_CHANGED, RUNNING, STEPS_OF_PROGRESS,
 };
 use crate::sqlite::webhooks::{DISABLE_PAGE, ENABLE_DELIVERIES};
+use bulk::plans_of_bulk;
 use deliveries::PLANS_OF_DELIVERIES;
 
 async fn plan(store: &Store, sql: &str) -> Vec<String> {
@@ -46,18 +45,6 @@ async fn plan(store: &Store, sql: &str) -> Vec<String> {
 
 /// Each statement, and what its plan must show.
 const PLANS: &[(&str, &str)] = &[
-    (
-        RECORD_JOBS,
-        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
-    ),
-    (
-        RECORD_SCHEDULES,
-        "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
-    ),
-    (RECORD_STEPS, "(job_id=? AND title=? AND occurrence=?)"),
-    (RECORD_TRANSITIONS, "SCAN json_each"),
-    (RECORD_EVENTS, "SCAN json_each"),
-    (RECORD_DELIVERIES, "SEARCH w USING INDEX"),
     (
         TAKE_POLL_REQUESTS,
         "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
@@ -207,18 +194,6 @@ const PLANS: &[(&str, &str)] = &[
         JOBS_OF_USER,
         "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
-    (
-        FORGET_USERS,
-        "SEARCH u USING COVERING INDEX job_users_by_job (job_id=?)",
-    ),
-    (
-        FORGET_USERS,
-        "SEARCH job_users USING PRIMARY KEY (user=? AND created_at=? AND job_id=?)",
-    ),
-    (
-        RECORD_USERS,
-        "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
-    ),
     (STEPS, BY_JOB),
     (STEPS_THAT_WAIT, BY_JOB),
     (STEPS_OF_MANY, BY_JOB),
@@ -243,8 +218,11 @@ const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>?
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
 
 /// What may be read from end to end: it is small, or the reading has a limit.
-const FEW: [&str; 13] = [
+const FEW: [&str; 15] = [
     PAGE,
+    // The rows of a statement.
+    "SCAN v",
+    "SCAN lane",
     "VIRTUAL TABLE",
     "CONSTANT ROW",
     "(subquery",
@@ -266,8 +244,10 @@ const FEW: [&str; 13] = [
 #[tokio::test]
 async fn every_statement_finds_its_rows_by_an_index() {
     let (_folder, store) = fresh().await;
-    for (sql, expected) in PLANS.iter().chain(PLANS_OF_DELIVERIES) {
-        let plan = plan(&store, sql).await;
+    let fixed = PLANS.iter().chain(PLANS_OF_DELIVERIES);
+    let fixed = fixed.map(|(sql, expected)| ((*sql).to_owned(), *expected));
+    for (sql, expected) in fixed.chain(plans_of_bulk()) {
+        let plan = plan(&store, &sql).await;
         assert!(
             plan.iter().any(|line| line.contains(expected)),
             "{sql}: {plan:#?}"

@@ -1,11 +1,10 @@
 //! The statements of deliveries and of those who steer them.
 
-use crate::sqlite::attempts::{LATEST_ATTEMPTS, RECORD_ATTEMPTS, RECORD_OUTCOMES};
+use crate::sqlite::attempts::LATEST_ATTEMPTS;
 use crate::sqlite::deliveries::{
     BODY, DELIVERIES_OF_JOB, DUE, DUE_AND_EXPIRING, HEADS, LIST_DELIVERIES, NEXT, PENDING, TO_PROBE,
 };
 use crate::sqlite::expiry::{EXPIRED, GIVE_TO_FALLBACKS, NEXT_EXPIRY, RECORD_EXPIRIES};
-use crate::sqlite::lanes::{DEMOTE, PROMOTE};
 use crate::sqlite::replay::{
     FIRST_SINCE, MAKE_PENDING, REPLAYABLE, REPLAYABLE_OF_EVENT, REPLAYABLE_OF_JOB, SCHEDULE_LANES,
 };
@@ -43,14 +42,6 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
     (
         GIVE_TO_FALLBACKS,
         "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
-    ),
-    (
-        DEMOTE,
-        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
-    ),
-    (
-        DEMOTE,
-        "deliveries_lanes (webhook=? AND job_id=? AND sequence>?)",
     ),
     (UNCONFIGURED, "deliveries_lanes (webhook>?)"),
     (UNCONFIGURED, "deliveries_disabled (webhook>?)"),
@@ -151,17 +142,4 @@ pub(super) const PLANS_OF_DELIVERIES: &[(&str, &str)] = &[
     ),
     (PENDING, COUNTED),
     (NEXT, "deliveries_due (webhook=? AND next_attempt_at>?)"),
-    (
-        RECORD_OUTCOMES,
-        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
-    ),
-    (RECORD_ATTEMPTS, "SCAN json_each"),
-    (
-        PROMOTE,
-        "SEARCH deliveries USING PRIMARY KEY (event_id=? AND webhook=?)",
-    ),
-    (
-        PROMOTE,
-        "deliveries_lanes (webhook=? AND job_id=? AND sequence=?)",
-    ),
 ];
