@@ -46,8 +46,8 @@ pub(super) async fn answer(
             let read = || store.expired_deliveries(name, at, limit);
             Answer::Expired(heartbeat.read(read).await?)
         }
-        Query::Due { at, limit } => {
-            let read = || store.deliveries_due(name, at, limit);
+        Query::Due { at, except, limit } => {
+            let read = || store.deliveries_due(name, at, &except, limit);
             Answer::Deliveries(heartbeat.read(read).await?)
         }
         Query::Expiring { at, limit } => {

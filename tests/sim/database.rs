@@ -164,9 +164,10 @@ impl Database {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
+        except: &[String],
         limit: u32,
     ) -> Result<DueDeliveries> {
-        with!(self, store => store.deliveries_due(webhook, now, limit))
+        with!(self, store => store.deliveries_due(webhook, now, except, limit))
     }
 
     pub(crate) fn expiring_due(

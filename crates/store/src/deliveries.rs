@@ -73,7 +73,7 @@ pub struct DeliveryPage {
 
 /// Deliveries: which are due, and lists of them.
 pub trait Deliveries {
-    /// The heads of a webhook's lanes that are due at `now`, longest due first.
+    /// The heads of a webhook's lanes that are due at `now`, longest due first, without those of the events `except`.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -81,6 +81,7 @@ pub trait Deliveries {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
+        except: &[String],
         limit: u32,
     ) -> impl Future<Output = Result<DueDeliveries>> + Send;
 

@@ -110,7 +110,7 @@ impl Bench {
     pub(crate) async fn due(&self, webhook: &str, now: UnixMillis) -> Vec<DueDelivery> {
         let webhook = WebhookName::new(webhook);
         self.store
-            .deliveries_due(&webhook, now, 1000)
+            .deliveries_due(&webhook, now, &[], 1000)
             .await
             .unwrap()
             .deliveries

@@ -118,7 +118,9 @@ impl World<'_> {
             Query::Row => Answer::Row(Box::new(database.health(name)?)),
             Query::NextExpiry { after } => Answer::Next(database.next_expiry(name, *after)?),
             Query::Expired { at, limit } => Answer::Expired(database.expired(name, *at, *limit)?),
-            Query::Due { at, limit } => Answer::Deliveries(database.due(name, *at, *limit)?),
+            Query::Due { at, except, limit } => {
+                Answer::Deliveries(database.due(name, *at, except, *limit)?)
+            }
             Query::Expiring { at, limit } => {
                 Answer::Deliveries(database.expiring_due(name, *at, *limit)?)
             }

@@ -37,7 +37,7 @@ const IDLE_CHECK: Duration = Duration::from_secs(60);
 /// Pause between two checks whether the clock has settled, while something would expire.
 const SETTLING_CHECK: Duration = Duration::from_secs(1);
 
-/// Deliveries read at once, beside those in flight. They wait in memory until the webhook's limit allows them.
+/// Deliveries read at once. They wait in memory until the webhook's limit allows them.
 const PAGE: u32 = 32;
 
 /// Most finished requests whose outcome is not recorded yet, beside those in flight. A higher limit makes fewer and larger
@@ -323,8 +323,13 @@ impl Dispatcher {
             return self.ask_next(now);
         }
         self.read_at = Some(now.wall);
-        let (at, limit) = (now.wall, PAGE.saturating_add(self.skipped()));
-        self.ask(Query::Due { at, limit }, now)
+        let unreadable = u32::try_from(self.queue.unreadable()).unwrap_or(u32::MAX);
+        let query = Query::Due {
+            at: now.wall,
+            except: self.lanes.events(),
+            limit: PAGE.saturating_add(unreadable),
+        };
+        self.ask(query, now)
     }
 
     fn ask_next(&mut self, now: Now) -> Stage {

@@ -128,7 +128,7 @@ impl<B: Backend> Bench<B> {
     /// What is due at this time.
     pub async fn due(&self, webhook: &str, now: UnixMillis) -> Vec<DueDelivery> {
         let webhook = WebhookName::new(webhook);
-        let due = self.store().deliveries_due(&webhook, now, 1000).await;
+        let due = self.store().deliveries_due(&webhook, now, &[], 1000).await;
         due.unwrap().deliveries
     }
 

@@ -19,10 +19,12 @@ impl Deliveries for Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
+        except: &[String],
         limit: u32,
     ) -> Result<DueDeliveries> {
         self.read(|tables| {
             let heads = tables.heads(webhook).filter(|(due, _)| *due <= now);
+            let heads = heads.filter(|(_, head)| !except.contains(&head.event_id));
             let mut heads: Vec<_> = heads.collect();
             heads.sort_by_key(|(due, head)| (*due, head.event_id.as_str()));
             Ok(tables.page_of(&heads, limit))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::bulk::json;
 use super::events::NEWEST_EVENT;
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, fetch_all, integer, query};
@@ -42,7 +43,10 @@ macro_rules! due {
     };
 }
 
-pub(super) const DUE: &str = due!("d.next_attempt_at <= ?2 ORDER BY d.next_attempt_at LIMIT ?3");
+pub(super) const DUE: &str = due!(
+    "d.next_attempt_at <= ?2 AND d.event_id NOT IN (SELECT value FROM json_each(?4))
+     ORDER BY d.next_attempt_at LIMIT ?3"
+);
 
 /// The condition on the state is that of the index; the `+` keeps SQLite from going through all that is due.
 pub(super) const DUE_AND_EXPIRING: &str = due!(
@@ -108,9 +112,11 @@ impl Deliveries for Store {
         &self,
         webhook: &WebhookName,
         now: UnixMillis,
+        except: &[String],
         limit: u32,
     ) -> Result<DueDeliveries> {
-        self.due(DUE, webhook, now, limit).await
+        let query = query!(DUE, webhook.as_str(), now.0, limit, json(except)?);
+        Ok(readable(&self.rows(query).await?))
     }
 
     async fn expiring_deliveries_due(

@@ -49,6 +49,15 @@ impl Lanes {
         self.in_flight.len() + self.unrecorded.len() + self.refused.len()
     }
 
+    /// Their events.
+    pub(super) fn events(&self) -> Vec<String> {
+        let in_flight = self.in_flight.values();
+        let in_flight = in_flight.map(|attempt| &attempt.delivery.event_id);
+        let unrecorded = self.unrecorded.values().map(|each| &each.event_id);
+        let events = in_flight.chain(unrecorded).chain(self.refused.values());
+        events.cloned().collect()
+    }
+
     /// Whether this event may not be sent in the lane of its job.
     pub(super) fn are_closed_for(&self, job_id: &JobId, event_id: &str) -> bool {
         let refused = self.refused.get(job_id);

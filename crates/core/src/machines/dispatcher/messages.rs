@@ -72,6 +72,8 @@ pub enum Query {
     Due {
         /// At this time.
         at: UnixMillis,
+        /// Without these events, which are being sent or recorded.
+        except: Vec<String>,
         /// At most so many.
         limit: u32,
     },

@@ -122,14 +122,18 @@ async fn of_webhook(
     answers: &mut Answers,
 ) {
     for at in [now, UnixMillis::MAX] {
-        let due = store.deliveries_due(webhook, at, 100).await.unwrap();
+        let due = store.deliveries_due(webhook, at, &[], 100).await.unwrap();
         for each in &due.deliveries {
             let body = store.body_to_send(webhook, &each.event_id).await;
             answers.note(("body", webhook, &each.event_id), body);
         }
         answers.note(("due", webhook, at), due);
-        let due = store.deliveries_due(webhook, at, 1).await;
+        let due = store.deliveries_due(webhook, at, &[], 1).await.unwrap();
+        let first = due.deliveries.iter().map(|each| each.event_id.clone());
+        let first: Vec<String> = first.collect();
         answers.note(("the first that is due", webhook, at), due);
+        let others = store.deliveries_due(webhook, at, &first, 100).await;
+        answers.note(("the others that are due", webhook, at), others);
         let expired = store.expired_deliveries(webhook, at, 100).await;
         answers.note(("expired", webhook, at), expired);
     }

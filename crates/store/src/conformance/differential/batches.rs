@@ -75,7 +75,9 @@ impl World {
         let store = self.memory.store();
         let name = WEBHOOKS[tried.webhook];
         let webhook = WebhookName::new(name);
-        let due = store.deliveries_due(&webhook, UnixMillis::MAX, 10).await;
+        let due = store
+            .deliveries_due(&webhook, UnixMillis::MAX, &[], 10)
+            .await;
         let due = due.unwrap().deliveries;
         let head = due.get(tried.which % due.len().max(1))?;
         let now = self.clock.now();

@@ -144,7 +144,7 @@ pub(super) async fn the_longest_due_come_first_and_pages_are_cut<B: Backend>() {
     assert_eq!(heads(&bench, "w").await, ["3 1", "2 1", "1 1"]);
     let page = bench
         .store()
-        .deliveries_due(&WebhookName::new("w"), t(20), 1)
+        .deliveries_due(&WebhookName::new("w"), t(20), &[], 1)
         .await
         .unwrap();
     assert_eq!(bench.labels("w", &page.deliveries).await, ["3 1"]);

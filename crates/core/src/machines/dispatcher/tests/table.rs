@@ -120,8 +120,13 @@ impl Table {
                 first(self.heads().filter_map(|row| row.next).collect(), after)
             }
             Query::Expired { at, limit } => Answer::Expired(self.expired(at, limit)),
-            Query::Due { at, limit } => {
+            Query::Due {
+                at,
+                ref except,
+                limit,
+            } => {
                 let heads = self.heads().filter(|row| row.next.unwrap() <= at);
+                let heads = heads.filter(|row| !except.contains(&row.delivery.event_id));
                 found(heads.collect(), |row| row.next, limit)
             }
             Query::Expiring { at, limit } => {
