@@ -24,6 +24,10 @@ mod writer;
 
 use tokio::time::Instant;
 
+/// That of the daemon, so that bare loops differ from it in what they do alone.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> anyhow::Result<()> {
     jobtrackd::tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -30,9 +30,6 @@ use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, short
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Most idle connections kept per origin. Webhooks at one origin share them.
-const MAX_IDLE_PER_HOST: usize = 32;
-
 /// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
 ///
 /// A clone uses the same connections. It keeps no schedule: one call is one request.
@@ -312,5 +309,4 @@ fn builder(allow_private: bool) -> ClientBuilder {
         .dns_resolver(Arc::new(GuardedResolver { allow_private }))
         .connect_timeout(CONNECT_LIMIT)
         .pool_idle_timeout(IDLE_LIMIT)
-        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
 }

@@ -1,7 +1,7 @@
 //! Events: what is sent to webhooks.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use strum::{Display, EnumIter, EnumString, IntoStaticStr};
 
@@ -9,6 +9,7 @@ use super::delivery::WebhookName;
 use super::job::{Failure, JobId, JobState};
 use super::planted::{self, Bug};
 use super::snapshot::{ApiError, Challenge};
+use super::text::push_hex;
 use super::time::UnixMillis;
 use super::transition::Transition;
 
@@ -105,7 +106,7 @@ impl Subscriptions {
 /// An event, ready to be recorded. Its body's bytes never change again. Serialized without the body, which may be large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// `evt_` and 32 hexadecimal digits; the same fact always has the same id. Sent as `webhook-id`.
+    /// `evt_` and 32 lowercase hexadecimal digits; the same fact always has the same id. Sent as `webhook-id`.
     pub id: String,
     /// 1, 2, 3 … per job, over all types.
     pub sequence: u32,
@@ -224,7 +225,7 @@ pub fn event(
             sequence,
             state: subject.state,
             metadata: subject.metadata,
-            extra: ExtraKeys::of(content)?,
+            extra: Extra::of(content)?,
             job: subject.job.filter(|_| kind != EventType::StepChanged),
         },
     };
@@ -240,17 +241,22 @@ pub fn event(
     })
 }
 
+/// Ids of one job have one beginning, and those of jobs inserted one after the other follow each other, so that a transaction
+/// changes few pages of the indexes. 48 bits of them are the time of the INSERT in milliseconds, 80 bits a hash.
 fn event_id(job_id: &JobId, inserted_at: UnixMillis, sequence: u32, kind: EventType) -> String {
     let inserted_at = match planted::is(Bug::IdNotDerived) {
         true => 0,
         false => inserted_at.0,
     };
-    let fact = format!("{job_id}/{inserted_at}/{sequence}/{kind}");
-    let digest = Sha256::digest(fact.as_bytes());
-    let mut id = String::from("evt_");
-    for byte in digest.iter().take(16) {
-        id.push_str(&format!("{byte:02x}"));
-    }
+    let job = format!("{job_id}/{inserted_at}");
+    let fact = format!("{job}/{sequence}/{kind}");
+    let [job, fact] = [job, fact].map(|text| Sha256::digest(text.as_bytes()));
+    let mut id = String::with_capacity(36);
+    id.push_str("evt_");
+    let time = inserted_at.to_be_bytes();
+    push_hex(&mut id, time.get(2..).unwrap_or_default());
+    push_hex(&mut id, job.get(..5).unwrap_or_default());
+    push_hex(&mut id, fact.get(..5).unwrap_or_default());
     id
 }
 
@@ -269,64 +275,59 @@ struct Data<'a> {
     state: JobState,
     metadata: Option<&'a RawValue>,
     #[serde(flatten)]
-    extra: ExtraKeys,
+    extra: Extra<'a>,
     job: Option<&'a RawValue>,
 }
 
-/// The keys that only some types have, as raw JSON.
+/// The keys that only some types have.
 #[derive(Default, Serialize)]
-struct ExtraKeys {
+struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<Box<RawValue>>,
+    failure: Option<&'a Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    challenge: Option<Box<RawValue>>,
+    challenge: Option<ChallengeBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    step: Option<String>,
+    step: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<Box<RawValue>>,
+    reason: Option<&'a ApiError>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    transition: Option<Box<RawValue>>,
+    transition: Option<TransitionBody<'a>>,
 }
 
-impl ExtraKeys {
-    fn of(content: &EventContent<'_>) -> Result<Self, serde_json::Error> {
+impl<'a> Extra<'a> {
+    fn of(content: &'a EventContent<'_>) -> Result<Self, serde_json::Error> {
         let mut extra = Self::default();
         match content {
             EventContent::Completed => {}
-            EventContent::Failed(failure) => extra.failure = Some(to_raw_value(failure)?),
+            EventContent::Failed(failure) => extra.failure = Some(failure),
             EventContent::ActionRequired {
                 step,
                 challenge,
                 expires_at,
                 response_url,
             } => {
-                extra.challenge = Some(to_raw_value(&ChallengeBody {
+                extra.challenge = Some(ChallengeBody {
                     step,
                     method: &challenge.method,
                     description: &challenge.description,
                     input: &challenge.input,
                     expires_at: expires_at.map(UnixMillis::rfc3339),
                     response_url: response_url.as_deref(),
-                })?);
+                });
             }
             EventContent::Delayed { step, error } => {
-                extra.step = Some((*step).to_owned());
-                extra.reason = Some(to_raw_value(error)?);
+                (extra.step, extra.reason) = (Some(*step), Some(*error));
             }
             EventContent::StepChanged(transition) => {
-                let result = transition
-                    .result
-                    .as_deref()
-                    .map(serde_json::from_str::<&RawValue>)
-                    .transpose()?;
-                extra.transition = Some(to_raw_value(&TransitionBody {
+                let result = transition.result.as_deref();
+                extra.transition = Some(TransitionBody {
                     seq: transition.seq,
                     position: transition.position,
                     title: &transition.title,
                     from: transition.from.as_deref(),
                     to: &transition.to,
-                    result,
-                })?);
+                    result: result.map(serde_json::from_str).transpose()?,
+                });
             }
         }
         Ok(extra)

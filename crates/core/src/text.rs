@@ -96,6 +96,18 @@ pub fn one_line(text: &str) -> String {
     cut(printable(text, MAX_DETAIL), MAX_DETAIL)
 }
 
+/// Appends the bytes as lowercase hexadecimal digits.
+pub fn push_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let digits = [byte >> 4, byte & 0xf].map(u32::from);
+        out.extend(
+            digits
+                .into_iter()
+                .filter_map(|digit| char::from_digit(digit, 16)),
+        );
+    }
+}
+
 /// Appends a character; one that is a control character, invisible, or turns the direction of writing is escaped, since
 /// it can disguise a text.
 pub fn push_printable(out: &mut String, c: char) {

@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::text::push_hex;
+
 /// Hexadecimal digits of a trace id, and of an event id after its prefix.
 const TRACE_DIGITS: usize = 32;
 
@@ -17,12 +19,10 @@ pub fn traceparent(event_id: &str, webhook: &str, attempt: u32) -> Option<String
         return None;
     }
     let span = Sha256::digest(format!("{event_id}/{webhook}/{attempt}").as_bytes());
-    let span: String = span
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Some(format!("00-{trace}-{span}-01"))
+    let mut context = format!("00-{trace}-");
+    push_hex(&mut context, span.get(..8)?);
+    context.push_str("-01");
+    Some(context)
 }
 
 #[cfg(test)]
