@@ -45,7 +45,7 @@ pub(super) static RECORD_OUTCOMES: Bulk<12> = Bulk::new(
 pub(super) static RECORD_ATTEMPTS: Bulk<10> = Bulk::new(
     "INSERT INTO attempts
         (event_id, webhook, number, started_at, duration_ms, status, error, \"trigger\", answer, answer_cut)
-     VALUES {rows}",
+     SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
 );
 
 /// Each part is bounded by an index; attempts of tests are few and found by the prefix of their ids.

@@ -19,13 +19,18 @@ use jobtrackd_core::snapshot::StepClass;
 use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::user::UserId;
 
-/// How many rows a statement may have, most first; each is compiled once per connection.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// How many rows a statement may have; each is compiled once per connection.
+const SIZES: [usize; 4] = [1, 4, 16, 64];
+
+/// The last of them.
+const LARGEST: usize = 64;
 
 /// Most bytes of texts in the rows that are copied at once (512 KiB), unless a single row has more.
 const CHUNK: usize = 512 << 10;
 
-/// A statement for rows of `N` columns. `{rows}` in its text stands for the rows, as `VALUES` lists them.
+/// A statement for rows of `N` columns. `{rows}` in its text stands for the rows, as `VALUES` lists them. Some of the last ones
+/// may be NULL throughout, since a statement for more rows takes less time than two statements; the first column of the
+/// others is not NULL.
 #[derive(Debug)]
 pub(super) struct Bulk<const N: usize> {
     sql: &'static str,
@@ -55,7 +60,7 @@ impl<const N: usize> Bulk<N> {
         let (mut returned, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
         for row in rows {
             let more: usize = row.iter().map(Value::bytes).sum();
-            if chunk.len() == SIZES[0] || (bytes + more > CHUNK && bytes > 0) {
+            if chunk.len() == LARGEST || (bytes + more > CHUNK && bytes > 0) {
                 self.run_chunk(connection, &mut chunk, &mut returned)
                     .await?;
                 bytes = 0;
@@ -74,19 +79,20 @@ impl<const N: usize> Bulk<N> {
         chunk: &mut Vec<[Value<'_>; N]>,
         returned: &mut Vec<SqliteRow>,
     ) -> Result<()> {
-        let mut rows = chunk.drain(..);
-        for (text, size) in self.texts.iter().zip(SIZES) {
-            while rows.len() >= size {
-                let sql = text.get_or_init(|| self.text(size).into());
-                let mut arguments = SqliteArguments::default();
-                arguments.reserve(size * N, 0);
-                for value in rows.by_ref().take(size).flatten() {
-                    value.bind(&mut arguments)?;
-                }
-                let query = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments);
-                returned.extend(fetch_all(connection, query).await?);
-            }
+        let mut texts = self.texts.iter().zip(SIZES);
+        let fitting = texts.find(|(_, size)| chunk.len() <= *size && !chunk.is_empty());
+        let Some((text, size)) = fitting else {
+            return Ok(());
+        };
+        let sql = text.get_or_init(|| self.text(size).into());
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(chunk.len() * N, 0);
+        for value in chunk.drain(..).flatten() {
+            value.bind(&mut arguments)?;
         }
+        // What is not bound is NULL.
+        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments);
+        returned.extend(fetch_all(connection, query).await?);
         Ok(())
     }
 }

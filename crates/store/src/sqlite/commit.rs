@@ -59,7 +59,7 @@ macro_rules! record_steps {
             "INSERT INTO steps (job_id, title, occurrence, position, status, class, result, error, first_seen_at,
                                 updated_at, delayed, challenge, challenge_expires_at, challenge_expiry_ms,
                                 challenge_response_url)
-             VALUES {rows}
+             SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
              ON CONFLICT (job_id, title, occurrence) DO UPDATE SET
                 position = excluded.position,
                 status = excluded.status,
@@ -88,12 +88,12 @@ pub(super) static RECORD_OTHER_STEPS: Bulk<15> = record_steps!("steps");
 pub(super) static RECORD_TRANSITIONS: Bulk<11> = Bulk::new(
     "INSERT INTO transitions
         (job_id, seq, position, title, occurrence, from_status, to_status, class, result, observed_at, remote_updated)
-     VALUES {rows}",
+     SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
 );
 
 pub(super) static RECORD_EVENTS: Bulk<8> = Bulk::new(
     "INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
-     VALUES {rows}",
+     SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
 );
 
 /// The first one of a lane in which nothing is pending is its head, and due at once.
@@ -105,7 +105,8 @@ pub(super) static RECORD_DELIVERIES: Bulk<6> = Bulk::new(
                 SELECT 1 FROM deliveries AS before
                 WHERE before.webhook = v.webhook AND before.job_id = v.job_id AND before.state = 'pending'
             ), v.due, NULL)
-     FROM v LEFT JOIN webhooks AS w ON w.name = v.webhook",
+     FROM v LEFT JOIN webhooks AS w ON w.name = v.webhook
+     WHERE v.event_id IS NOT NULL",
 );
 
 pub(super) static RECORD_SCHEDULES: Bulk<9> = Bulk::new(concat!(
