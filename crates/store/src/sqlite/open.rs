@@ -223,6 +223,8 @@ impl Store {
 fn readers(options: &SqliteConnectOptions, patience: Duration) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(READERS)
+        // A file of this machine does not go away like a server; each ping would be one more change of threads.
+        .test_before_acquire(false)
         .acquire_timeout(patience)
         .idle_timeout(None)
         .max_lifetime(None)
