@@ -51,16 +51,16 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Most links of a chain of errors that are followed.
 const MAX_CHAIN: usize = 16;
 
-/// A client that follows no redirect, repeats no request, sends no referer, uses no proxy and speaks HTTP/1.1.
+/// A client that follows no redirect, repeats no request, sends no referer and uses no proxy.
 pub fn client_builder() -> ClientBuilder {
     crate::tls::install_provider();
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
-        .retry(retry::never())
+        // None at all, so that no copy is made of any request.
+        .retry(retry::never().max_retries_per_request(0))
         .referer(false)
         .no_proxy()
-        .http1_only()
 }
 
 /// Why no connection was opened, if this process or this machine was short of something.
@@ -69,6 +69,19 @@ pub fn shortage_of(error: &reqwest::Error) -> Option<Shortage> {
     Some(error)
         .filter(|error| error.is_connect())
         .and_then(|error| shortage_behind(error))
+}
+
+/// Whether the peer says by HTTP/2 that it has not read the request and will not: it closes the connection, or has too many
+/// requests (RFC 9113, 8.7).
+#[must_use]
+pub fn is_unread(error: &reqwest::Error) -> bool {
+    let mut links = links(error);
+    let found = links.find_map(|link| link.downcast_ref::<h2::Error>());
+    found.is_some_and(|error| {
+        let closes = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        let refuses = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (closes || refuses)
+    })
 }
 
 /// The innermost of the errors behind a failed request: the shortest useful text. The outermost one names the URL unless

@@ -106,6 +106,7 @@ impl Context {
             job: id,
             expected: url.is_none().then_some(id),
             known: machine.known(),
+            if_none_match: machine.if_none_match(),
         };
         let polled = pin!(self.upstream.poll_counted(&request, &requests));
         tokio::select! {

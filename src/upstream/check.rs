@@ -79,7 +79,7 @@ impl Upstream {
         let answer = match self.ask(&id, None).await? {
             PollOutcome::Gone { status } => format!("HTTP {status}, as expected"),
             PollOutcome::Rejected { detail } => format!("{detail}, as expected"),
-            PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
+            PollOutcome::Unchanged | PollOutcome::NotModified | PollOutcome::Snapshot { .. } => {
                 let found = "a job that does not exist is answered with success".to_owned();
                 return Err(CheckError::NotTheApi(found));
             }
@@ -130,6 +130,7 @@ impl Upstream {
             job: id,
             expected: url.is_none().then_some(id),
             known: None,
+            if_none_match: None,
         };
         Ok(self.poll(&request).await.outcome)
     }
@@ -157,7 +158,7 @@ fn failed(outcome: PollOutcome) -> CheckError {
             CheckError::NoAnswer(detail)
         }
         PollOutcome::Gone { status } => CheckError::NoSuchJob(status),
-        PollOutcome::Unchanged | PollOutcome::Snapshot { .. } => {
+        PollOutcome::Unchanged | PollOutcome::NotModified | PollOutcome::Snapshot { .. } => {
             CheckError::NoAnswer("the answer says nothing new".to_owned())
         }
     }

@@ -207,7 +207,9 @@ impl GrantRequest {
                     Endpoint::OAuth2 => self.oauth_meaning(&answer, refusal),
                 }),
             },
-            Err(NoAnswer::Trouble(trouble)) => Err(TokenTrouble::Unavailable(trouble)),
+            Err(NoAnswer::Unread(trouble) | NoAnswer::Trouble(trouble)) => {
+                Err(TokenTrouble::Unavailable(trouble))
+            }
             Err(NoAnswer::Short(shortage)) => Err(TokenTrouble::Unavailable(Trouble {
                 class: TroubleClass::Connect,
                 detail: shortage.to_string(),

@@ -4,13 +4,16 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+};
 use reqwest::{Client, Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::SMALL;
 use super::api_error::presentable;
 use super::authorization::Authorization;
+use super::connections::{Connections, Kind};
 use super::reading::{Reading, trouble_of};
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::{Base, RefusedUrl};
@@ -21,17 +24,11 @@ use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
-use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, cause, shortage_of};
-
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-
-/// Most header lines of an answer.
-const MAX_HEADERS: usize = 100;
+use crate::sockets::{LONGEST_LIFE, Shortage, Sockets, cause, is_unread, shortage_of};
 
 /// The HTTP client of the upstream.
 pub(super) struct Http {
-    client: Renewed<Client>,
+    connections: Renewed<Connections>,
     pub(super) base: Base,
     pub(super) dialect: Arc<dyn Dialect>,
     pub(super) timeout: Duration,
@@ -50,7 +47,7 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// The memory of the body, unless it is small.
     pub(super) memory: Option<Reservation>,
-    /// What it means, unless it is a 2xx; with a detail that is fit for people.
+    /// What it means, unless it is a 2xx, or a 304 that was asked for; with a detail that is fit for people.
     pub(super) refusal: Option<Refusal>,
     /// What the `Retry-After` of a 4xx or 5xx, and of a 2xx where the dialect heeds it, asked for, when it can be read;
     /// within `upstream.max_retry_after`.
@@ -70,6 +67,8 @@ pub(super) struct Limits {
 pub(super) enum NoAnswer {
     /// We lack what a connection needs, so nothing was sent.
     Short(Shortage),
+    /// The API says that it has not read the request.
+    Unread(Trouble),
     /// The network, a limit, or the time.
     Trouble(Trouble),
 }
@@ -87,12 +86,11 @@ impl Http {
         sockets: Sockets,
     ) -> Result<Self, UpstreamError> {
         let base = Base::new(&settings.base_url, &settings.job_path)?;
-        let schemes = Schemes::of(settings);
-        let (timeout, at_once) = (settings.timeout, settings.max_in_flight);
-        let client = move || client(schemes, timeout, at_once);
-        let first = client().map_err(|error| UpstreamError::Client(cause(&error.without_url())))?;
+        let kind = kind_of(settings);
+        let first = Connections::new(kind);
+        let first = first.map_err(|error| UpstreamError::Client(cause(&error.without_url())))?;
         Ok(Self {
-            client: Renewed::new(LONGEST_LIFE, first, move || client().ok()),
+            connections: Renewed::new(LONGEST_LIFE, first, move || Connections::new(kind).ok()),
             base,
             dialect: Arc::clone(&settings.dialect),
             timeout: settings.timeout,
@@ -163,7 +161,7 @@ impl Http {
                     refusal.detail = presentable(&refusal.detail, authorization);
                 }
             }
-            Err(NoAnswer::Trouble(trouble)) => {
+            Err(NoAnswer::Unread(trouble) | NoAnswer::Trouble(trouble)) => {
                 trouble.detail = presentable(&trouble.detail, authorization);
             }
             Err(NoAnswer::Short(_)) => {}
@@ -179,8 +177,10 @@ impl Http {
     ) -> Result<Answer, NoAnswer> {
         let deadline = Instant::now() + self.timeout;
         let enough = memory.map_or(usize::MAX, |_| SMALL);
+        let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
+        let connections = self.connections.get().take();
         // Futures are handed on by reference: each is some kilobytes, which every poll would copy.
-        let beginning = pin!(self.begin(request, deadline, limits, enough));
+        let beginning = pin!(self.begin(connections.client(), request, deadline, limits, enough));
         let (mut answer, begun) = self.clock.held(beginning).await?;
         let read = match begun {
             Ok(begun) => self.read_on(begun, deadline, memory).await,
@@ -194,7 +194,8 @@ impl Http {
             // The status alone decides; without the body only its text is missing.
             Err(_) => {}
         }
-        if !answer.is_success() {
+        let is_read = answer.is_success() || (is_conditional && answer.status == 304);
+        if !is_read {
             let text = text_of(&answer.body);
             let refusal = Refusal::of(&*self.dialect, &answer.as_read(&text));
             answer.refusal = Some(refusal);
@@ -205,12 +206,13 @@ impl Http {
     /// Sends the request and reads the head and `enough` of the body.
     async fn begin(
         &self,
+        client: &Client,
         request: Request,
         deadline: Instant,
         limits: Limits,
         enough: usize,
     ) -> Result<(Answer, Result<Reading, Trouble>), NoAnswer> {
-        let sent = timeout_at(deadline, pin!(self.client.get().execute(request))).await;
+        let sent = timeout_at(deadline, pin!(client.execute(request))).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
         self.note_date(&response);
         let answer = self.head(&mut response);
@@ -289,39 +291,18 @@ impl Http {
     }
 }
 
-/// Which schemes the requests have: those of the API, and those for a token elsewhere.
-#[derive(Clone, Copy)]
-struct Schemes {
-    http: bool,
-    https: bool,
-}
-
-impl Schemes {
-    fn of(settings: &UpstreamSettings) -> Self {
-        let urls = [Some(&settings.base_url), settings.auth.token_url()];
-        let any = |https| {
-            let mut urls = urls.into_iter().flatten();
-            urls.any(|url| (url.scheme() == "https") == https)
-        };
-        Self {
-            http: any(false),
-            https: any(true),
-        }
-    }
-}
-
-fn client(schemes: Schemes, timeout: Duration, at_once: usize) -> Result<Client, reqwest::Error> {
-    let builder = sockets::client_builder()
-        .https_only(!schemes.http)
-        .http1_max_headers(MAX_HEADERS)
-        .connect_timeout(CONNECT_LIMIT.min(timeout))
-        .pool_max_idle_per_host(at_once)
-        .pool_idle_timeout(IDLE_TIMEOUT);
-    // Plain http needs no CA certificates, so a machine without any will do for a first try.
-    if schemes.https {
-        builder.build()
-    } else {
-        builder.tls_certs_only([]).build()
+/// The requests of these settings: those to the API, and those for a token elsewhere.
+fn kind_of(settings: &UpstreamSettings) -> Kind {
+    let urls = [Some(&settings.base_url), settings.auth.token_url()];
+    let any = |https| {
+        let mut urls = urls.into_iter().flatten();
+        urls.any(|url| (url.scheme() == "https") == https)
+    };
+    Kind {
+        http: any(false),
+        https: any(true),
+        timeout: settings.timeout,
+        at_once: settings.max_in_flight,
     }
 }
 
@@ -349,6 +330,7 @@ impl Answer {
 fn no_answer(error: reqwest::Error) -> NoAnswer {
     match shortage_of(&error) {
         Some(shortage) => NoAnswer::Short(shortage),
+        None if is_unread(&error) => NoAnswer::Unread(trouble_of(error)),
         None => NoAnswer::Trouble(trouble_of(error)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 use reqwest::{Method, Request};
 use url::Url;
 
@@ -11,6 +12,7 @@ use super::grant::TokenTrouble;
 use super::http::{Answer, Limits, NoAnswer};
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
+use crate::core::etag::Etag;
 use crate::core::job::JobId;
 use crate::core::machines::gate::PollEnd;
 use crate::core::machines::reading::{Meaning, Polled, hash_of};
@@ -29,6 +31,14 @@ pub struct PollRequest<'a> {
     pub expected: Option<&'a JobId>,
     /// The hash of the body that was recorded last.
     pub known: Option<u64>,
+    /// Its entity tag, if a 304 will do for an answer; without the hash none is sent.
+    pub if_none_match: Option<&'a Etag>,
+}
+
+impl PollRequest<'_> {
+    fn etag(&self) -> Option<&Etag> {
+        self.known.and(self.if_none_match)
+    }
 }
 
 /// A poll that is over, and the memory for what follows from a job that was read.
@@ -47,7 +57,8 @@ impl From<TokenError> for NotAnswered {
 }
 
 impl Upstream {
-    /// Polls a job once; at most two requests, the second only after a refused token.
+    /// Polls a job once. A second request is sent only after a refused token, or when the API says by HTTP/2 that it has not
+    /// read the first.
     ///
     /// It does not check the gate, nor the budget for the first request: the caller checks both before it chooses a job.
     /// A URL of another origin is `Rejected` without a request. The outcome is reported to the gate. Dropping the future
@@ -79,6 +90,7 @@ impl Upstream {
             outcome: meaning.outcome,
             retry_after: meaning.retry_after,
             requests: requests.load(Ordering::Relaxed),
+            etag: meaning.etag,
         };
         (poll, memory)
     }
@@ -108,12 +120,44 @@ impl Inner {
         token: Token,
         requests: &AtomicU32,
     ) -> Result<Answer, NotAnswered> {
+        let mut sent = self.get_once(request, &token, requests).await;
+        if let Err(NoAnswer::Unread(_)) = sent {
+            // Servers close connections of HTTP/2 all the time, and so refuse the latest requests on it; were these errors, a
+            // few in a row would be taken for an outage.
+            sent = self.get_once(request, &token, requests).await;
+        }
+        match sent {
+            Ok(answer) => Ok(answer),
+            Err(NoAnswer::Unread(trouble) | NoAnswer::Trouble(trouble)) => {
+                Err(NotAnswered::Over(Meaning::trouble(trouble)))
+            }
+            Err(NoAnswer::Short(shortage)) => {
+                requests.fetch_sub(1, Ordering::Relaxed);
+                // The caller may poll again at once.
+                self.http.sockets.wait(shortage).await;
+                let not_sent = Meaning::not_sent(shortage.to_string());
+                Err(NotAnswered::Over(not_sent))
+            }
+        }
+    }
+
+    async fn get_once(
+        &self,
+        request: &PollRequest<'_>,
+        token: &Token,
+        requests: &AtomicU32,
+    ) -> Result<Answer, NoAnswer> {
         // The caller has taken the first one from the budget.
         if requests.load(Ordering::Relaxed) > 0 {
             self.budget.take().await;
         }
         requests.fetch_add(1, Ordering::Relaxed);
-        let get = Request::new(Method::GET, request.url.clone());
+        let mut get = Request::new(Method::GET, request.url.clone());
+        let etag = request.etag().map(Etag::as_str);
+        // It came in a header, so that it can be sent in one.
+        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            get.headers_mut().insert(IF_NONE_MATCH, etag);
+        }
         let (authorization, memory) = (token.header.as_ref(), Some(&self.memory.reading));
         let limits = Limits {
             success: MAX_BODY,
@@ -123,17 +167,7 @@ impl Inner {
                 false => MAX_ERROR_BODY,
             },
         };
-        match self.http.send(get, authorization, limits, memory).await {
-            Ok(answer) => Ok(answer),
-            Err(NoAnswer::Trouble(trouble)) => Err(NotAnswered::Over(Meaning::trouble(trouble))),
-            Err(NoAnswer::Short(shortage)) => {
-                requests.fetch_sub(1, Ordering::Relaxed);
-                // The caller may poll again at once.
-                self.http.sockets.wait(shortage).await;
-                let not_sent = Meaning::not_sent(shortage.to_string());
-                Err(NotAnswered::Over(not_sent))
-            }
-        }
+        self.http.send(get, authorization, limits, memory).await
     }
 
     /// Reads an answer; a success that is not known yet once there is memory for all that follows from it.
@@ -148,17 +182,21 @@ impl Inner {
             job: request.job,
             expected: request.expected,
             known: request.known,
+            is_conditional: request.etag().is_some(),
             generation: token.generation,
             tries,
         };
-        let hash = hash_of(answer.status, &answer.headers, &answer.body);
         let (status, retry_after) = (answer.status, answer.retry_after);
+        if polled.is_not_modified(status) {
+            return (polled.not_modified(retry_after), None);
+        }
+        let hash = hash_of(status, &answer.headers, &answer.body);
         if let Some(refusal) = answer.refusal.take() {
             let reads = &mut self.tokens.reads();
             let meaning = polled.refusal(refusal, status, retry_after, hash, reads);
             return (meaning, None);
         }
-        if let Some(unchanged) = polled.unchanged(hash, retry_after) {
+        if let Some(unchanged) = polled.unchanged(status, &answer.headers, hash, retry_after) {
             return (unchanged, None);
         }
         let memory = self.memory.for_what_follows(&answer.body).await;

@@ -52,7 +52,7 @@ impl From<NoAnswer> for NotRelayed {
     fn from(error: NoAnswer) -> Self {
         match error {
             NoAnswer::Short(shortage) => Self::Short(shortage),
-            NoAnswer::Trouble(trouble) => Self::Trouble(trouble),
+            NoAnswer::Unread(trouble) | NoAnswer::Trouble(trouble) => Self::Trouble(trouble),
         }
     }
 }

@@ -306,6 +306,7 @@ fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), reqwest:
 
 fn builder(allow_private: bool) -> ClientBuilder {
     sockets::client_builder()
+        .http1_only()
         .dns_resolver(Arc::new(GuardedResolver { allow_private }))
         .connect_timeout(CONNECT_LIMIT)
         .pool_idle_timeout(IDLE_LIMIT)

@@ -5,6 +5,7 @@ mod expiring;
 mod limits;
 mod throttled;
 mod trouble;
+mod unchanged;
 
 use std::time::Duration;
 

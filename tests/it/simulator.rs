@@ -11,6 +11,7 @@ use serde_json::Value;
 
 mod access;
 mod azure;
+mod conditional;
 mod dialects;
 mod faults;
 mod google_lro;

@@ -10,12 +10,14 @@ mod attribution;
 mod auth;
 mod check;
 mod gate;
+mod http2;
 mod log;
 mod memory;
 mod oauth2;
 mod relay;
 mod secrets;
 mod server;
+mod tls_server;
 mod token;
 
 use std::num::NonZeroU32;
@@ -120,6 +122,7 @@ async fn poll_at(upstream: &Upstream, id: &JobId, url: &Url) -> Poll {
         job: id,
         expected: Some(id),
         known: None,
+        if_none_match: None,
     };
     upstream.poll(&request).await
 }

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// How long jobs, people and faults go on; after that everything is healed.
     pub(crate) horizon: Time,
     pub(crate) dialect: &'static str,
+    /// How entity tags of the API begin, if it has some: strong or weak ones.
+    pub(crate) etags: Option<&'static str>,
     /// Those of the start.
     pub(crate) settings: Settings,
     pub(crate) webhooks: Vec<WebhookPlan>,
@@ -79,6 +81,7 @@ impl Plan {
             is_on_disk,
             horizon,
             dialect,
+            etags: etags(chance),
             settings,
             webhooks,
             jobs,
@@ -152,8 +155,9 @@ impl Plan {
     /// The parts for people, one a line.
     pub(crate) fn print(&self) {
         println!(
-            "  dialect {}, {} webhooks, {} of simulated time, then healed{}",
+            "  dialect {}, entity tags {:?}, {} webhooks, {} of simulated time, then healed{}",
             self.dialect,
+            self.etags,
             self.webhooks.len(),
             crate::time::shown(self.horizon),
             if self.is_on_disk {
@@ -181,4 +185,9 @@ impl Plan {
             println!("  {}", fault.line());
         }
     }
+}
+
+fn etags(chance: Chance) -> Option<&'static str> {
+    let mut draws = chance.of("etags", 0).draws();
+    draws.pick(&[None, Some("\""), Some("W/\"")])
 }

@@ -55,6 +55,7 @@ pub(crate) enum Out {
         request: u32,
         job: JobId,
         token: Option<u64>,
+        etag: Option<String>,
     },
     /// To request a token.
     Grant,

@@ -39,6 +39,8 @@ pub mod retention;
 
 pub mod cadence;
 
+pub mod etag;
+
 pub mod poll;
 
 pub mod machines;

@@ -50,6 +50,8 @@ pub enum Bug {
     NoGrace,
     /// A job expires without the poll at its deadline.
     NoFinalPoll,
+    /// The entity tag of any 2xx is kept, so that a 304 stands for another answer than the one that was recorded.
+    EtagOfAnyStatus,
 }
 
 #[cfg(feature = "planted")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strum::IntoStaticStr;
 
+use super::etag::Etag;
 use super::snapshot::Snapshot;
 
 /// One finished poll of one job.
@@ -15,6 +16,8 @@ pub struct Poll {
     pub retry_after: Option<Duration>,
     /// Requests to the job's URL: 0 without a token, 2 after a refreshed token.
     pub requests: u32,
+    /// The entity tag of a good answer, unless that was a 304.
+    pub etag: Option<Etag>,
 }
 
 /// The outcome of a poll (docs/api.md, facts 17 to 25).
@@ -22,6 +25,8 @@ pub struct Poll {
 pub enum PollOutcome {
     /// 2xx with the same bytes as were recorded last.
     Unchanged,
+    /// 304: what was recorded last is what the API still has.
+    NotModified,
     /// 2xx with the job.
     Snapshot {
         /// The job in the answer.
@@ -70,7 +75,7 @@ impl PollOutcome {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Unchanged | Self::Snapshot { .. } => "answered",
+            Self::Unchanged | Self::NotModified | Self::Snapshot { .. } => "answered",
             Self::Gone { .. } => "gone",
             Self::Rejected { .. } => "rejected",
             Self::Throttled { .. } => "throttled",

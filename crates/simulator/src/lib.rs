@@ -17,7 +17,7 @@
 //! Any user exists; a connection that does not exist is created when it is refreshed.
 //!
 //! Everything random is drawn from the seed: the same seed and the same calls in the same order give the same jobs,
-//! ids included. A job has no task; its body is computed from the clock at each request.
+//! ids included. An answer to a poll has an `ETag`, and is 304 to a request whose `If-None-Match` has it. A job has no task; its body is computed from the clock at each request.
 //!
 //! # The other dialects
 //!
@@ -50,6 +50,7 @@
 mod accounts;
 mod api_error;
 mod calls;
+mod conditional;
 mod connections;
 mod control;
 mod control_routes;

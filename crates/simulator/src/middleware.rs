@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::api_error::{ApiError, json_text};
+use super::conditional::Known;
 use super::control::Control;
 use super::faults::{Fault, RetryAfter};
 use super::format::IdStyle;
@@ -78,13 +79,19 @@ pub(super) async fn api(
         status: None,
     };
     let job = arrival.job.as_deref();
+    let known = Known::of(request.method(), request.headers());
+    let is_sound = arrival.fault.is_none();
     request.extensions_mut().insert(arrival.access);
     let stopped = control.stop().cancelled();
     let response = tokio::select! {
         response = answer(&control, &pace, (arrival.fault, job), request, next) => response,
         () = stopped => ApiError::of_status(StatusCode::SERVICE_UNAVAILABLE).into_response(),
     };
-    let response = finish(&control, response, job);
+    let mut response = finish(&control, response, job);
+    if is_sound {
+        // A fault strikes the whole answer.
+        response = known.answer(response);
+    }
     open.status = Some(response.status().as_u16());
     response
 }
@@ -262,5 +269,6 @@ async fn distort(control: &Control, fault: &Fault, response: Response) -> Respon
         _ => {}
     }
     head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::ETAG);
     Response::from_parts(head, Body::from(bytes))
 }

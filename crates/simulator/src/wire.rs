@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::api_error::ApiError;
+use super::conditional;
 use super::format::{Head, IdStyle, JobFormat};
 use super::operation::Operation;
 use super::tokens::Auth;
@@ -109,11 +110,14 @@ impl IntoResponse for Shown {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let etag = self.body.as_ref().filter(|_| status == StatusCode::OK);
+        let etag = etag.map(|body| conditional::etag(body.as_bytes()));
         let mut response = match self.body {
             Some(body) => (status, [(header::CONTENT_TYPE, self.kind)], body).into_response(),
             None => status.into_response(),
         };
-        for (name, value) in self.headers {
+        let etag = etag.map(|etag| ("etag", etag));
+        for (name, value) in self.headers.into_iter().chain(etag) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 response.headers_mut().insert(name, value);
             }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jobtrackd::core::etag::Etag;
 use jobtrackd::core::poll::{MAX_BODY, Poll, PollOutcome, Trouble, TroubleClass};
 use jobtrackd::upstream::{Auth, PollRequest};
+use reqwest::header::{ETAG, HeaderMap, HeaderValue};
 
 use super::server::{JOB, Reply, Server, envelope, reply};
 use super::{client, client_of, poll, settings};
@@ -90,6 +92,7 @@ async fn the_body_that_was_recorded_last_is_known_again_and_not_read() {
             job: &id,
             expected: Some(&id),
             known,
+            if_none_match: None,
         };
         upstream.poll(&request).await.outcome
     };
@@ -101,6 +104,34 @@ async fn the_body_that_was_recorded_last_is_known_again_and_not_read() {
         ask(Some(!hash)).await,
         PollOutcome::Snapshot { .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_is_an_answer_only_to_a_request_that_asked_with_a_tag() {
+    let server = Server::start(|_| reply(304, "etag: \"1\"\r\nretry-after: 5\r\n", "")).await;
+    let upstream = client_of(&server, Auth::None);
+    let id = jobtrackd::core::job::JobId::parse("1").unwrap();
+    let url = upstream.target(&id, None).unwrap();
+    let headers = [(ETAG, HeaderValue::from_static("W/\"1\""))];
+    let etag = Etag::of(200, &HeaderMap::from_iter(headers)).unwrap();
+    for (known, if_none_match, expected, asked) in [
+        (Some(1), Some(&etag), "answered", Some("W/\"1\"")),
+        (Some(1), None, "redirect", None),
+        (None, Some(&etag), "redirect", None),
+    ] {
+        let request = PollRequest {
+            url: &url,
+            job: &id,
+            expected: Some(&id),
+            known,
+            if_none_match,
+        };
+        let poll = upstream.poll(&request).await;
+        assert_eq!(poll.outcome.as_str(), expected);
+        assert_eq!((poll.retry_after, poll.requests), (None, 1));
+        let sent = server.requests().pop().unwrap();
+        assert_eq!(sent.header("if-none-match"), asked);
+    }
 }
 
 #[tokio::test(start_paused = true)]

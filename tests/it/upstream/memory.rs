@@ -218,6 +218,7 @@ async fn bytes_that_are_not_utf_8_are_read_until_the_text_is_too_large() {
             job: &id,
             expected: Some(&id),
             known: None,
+            if_none_match: None,
         };
         // The first one is read, and is another job.
         let PollOutcome::Trouble(trouble) = upstream.poll(&request).await.outcome else {
@@ -235,6 +236,7 @@ async fn keeping(upstream: &Upstream, id: &str) -> (Poll, Option<Reservation>) {
         job: &id,
         expected: Some(&id),
         known: None,
+        if_none_match: None,
     };
     upstream.poll_counted(&request, &AtomicU32::new(0)).await
 }

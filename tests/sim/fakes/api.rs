@@ -2,7 +2,7 @@
 
 use super::render::{self, Answer, Page};
 use super::truth::{Step, Verdict};
-use crate::chance::Chance;
+use crate::chance::{Chance, Digest};
 use crate::plan::{ApiFault, Fault, JobFault, Page as ProxyPage, Plan, RetryAfter};
 use crate::time::{HOUR, MS, SECOND, Time, true_wall};
 
@@ -10,12 +10,14 @@ use crate::time::{HOUR, MS, SECOND, Time, true_wall};
 const TOKEN_LIFE: Time = HOUR;
 
 /// What the API was asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Request {
     /// The number of the job in the plan; `None`: nobody knows it.
     pub(crate) job: Option<usize>,
     /// The number of the token.
     pub(crate) token: Option<u64>,
+    /// The entity tag that it asks with.
+    pub(crate) etag: Option<String>,
     pub(crate) started: Time,
 }
 
@@ -119,7 +121,8 @@ impl Api {
         if shown.is_none() && plan.settings.has_tokens && !self.is_good(request.token, now) {
             shown = Some((refused(plan, chance), Shown::Refused));
         }
-        let (answer, shown) = shown.unwrap_or_else(|| job(plan, chance, request, stale, now));
+        let (answer, shown) = shown.unwrap_or_else(|| job(plan, chance, &request, stale, now));
+        let answer = tagged(plan, answer, request.etag.as_deref());
         let entry = request.job.map(|job| {
             self.served.push(Served {
                 job,
@@ -167,8 +170,23 @@ impl Api {
     }
 }
 
+/// The answer with its entity tag, or 304 in its place: as many servers do it, by the body alone, with any 2xx.
+fn tagged(plan: &Plan, answer: Answer, asked: Option<&str>) -> Answer {
+    let Some(begin) = plan.etags.filter(|_| (200..300).contains(&answer.status)) else {
+        return answer;
+    };
+    let mut digest = Digest::default();
+    digest.add(answer.body.as_bytes());
+    let etag = format!("{begin}{:x}\"", digest.value());
+    match asked == Some(&etag) {
+        true => Answer::not_modified(),
+        false => answer,
+    }
+    .with("etag", etag)
+}
+
 /// The job, or what goes wrong with this one.
-fn job(plan: &Plan, chance: Chance, request: Request, stale: Time, now: Time) -> (Answer, Shown) {
+fn job(plan: &Plan, chance: Chance, request: &Request, stale: Time, now: Time) -> (Answer, Shown) {
     let gone = |status| {
         (
             render::error(plan.dialect, status, "job-not-found"),

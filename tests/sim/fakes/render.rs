@@ -28,6 +28,14 @@ impl Answer {
         }
     }
 
+    pub(crate) fn not_modified() -> Self {
+        Self {
+            status: 304,
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
@@ -109,7 +117,8 @@ impl Page<'_> {
     fn http_status(&self) -> Answer {
         let status = self.word().parse().unwrap_or(500);
         match (status, self.version.verdict) {
-            (202, _) => Answer::json(202, r#"{"state":"working"}"#.to_owned()),
+            // The status alone says that it is not the end.
+            (202, _) => Answer::json(202, r#"{"rows":12000}"#.to_owned()),
             (201 | 303, _) => Answer {
                 status,
                 headers: vec![("location", "/reports/9".to_owned())],

@@ -198,6 +198,10 @@ impl Process {
                     request: poll.requests,
                     job: id,
                     token,
+                    etag: poll
+                        .machine
+                        .if_none_match()
+                        .map(|etag| etag.as_str().to_owned()),
                 });
             }
         }
@@ -260,6 +264,7 @@ impl Process {
             job: id,
             expected: poll.url.is_none().then_some(id),
             known: poll.machine.known(),
+            is_conditional: poll.machine.if_none_match().is_some(),
             generation,
             tries: poll.tries,
         };
@@ -289,6 +294,7 @@ impl Process {
             outcome: meaning.outcome,
             retry_after: meaning.retry_after,
             requests,
+            etag: meaning.etag,
         };
         self.step(number, Input::Polled(poll), now);
         self.is_busy = true;

@@ -34,7 +34,11 @@ impl World<'_> {
                 request,
                 job,
                 token,
-            } => self.poll(poll, request, &job, token),
+                etag,
+            } => {
+                let what = self.asked_for(&job, token, etag);
+                self.poll(poll, request, &job, what)
+            }
             Out::Grant => {
                 let at = self.now + self.delay("to the tokens", MS);
                 self.put(at, Event::AtTokens(self.epoch));
@@ -237,8 +241,9 @@ pub(super) fn shown(out: &Out) -> String {
             request,
             job,
             token,
+            etag,
         } => {
-            format!("poll {poll}.{request} of {job} with token {token:?}")
+            format!("poll {poll}.{request} of {job} with token {token:?}, unless {etag:?}")
         }
         other => format!("{other:?}"),
     }

@@ -15,19 +15,29 @@ use crate::process::{Message, NoAnswer};
 use crate::time::{MS, Time};
 
 impl World<'_> {
+    /// What a request for a job asks for.
+    pub(super) fn asked_for(
+        &self,
+        job: &JobId,
+        token: Option<u64>,
+        etag: Option<String>,
+    ) -> Request {
+        let mut jobs = self.plan.jobs.iter();
+        Request {
+            job: jobs.position(|plan| plan.id == job.as_str()),
+            token,
+            etag,
+            started: self.now,
+        }
+    }
+
     pub(super) fn poll(
         &mut self,
         poll: u64,
         request: u32,
         job: &JobId,
-        token: Option<u64>,
+        what: Request,
     ) -> Result<(), Violation> {
-        let mut jobs = self.plan.jobs.iter();
-        let what = Request {
-            job: jobs.position(|plan| plan.id == job.as_str()),
-            token,
-            started: self.now,
-        };
         let process = self.process.as_ref();
         let is_open = |poll| process.is_some_and(|process| process.is_requesting(poll));
         self.oracle.keep_polls(is_open);
@@ -52,11 +62,12 @@ impl World<'_> {
     }
 
     pub(super) fn at_api(&mut self, asked: Asked) -> Result<(), Violation> {
+        let number = asked.what.job;
         let reply = self.api.poll(self.plan, self.chance, asked.what, self.now);
         if let Some(settings) = self.reload.take() {
             self.reload_now(settings)?;
         }
-        if let Some(job) = asked.what.job
+        if let Some(job) = number
             && self.again_at_poll.remove(&job)
         {
             self.insert_again(job, true)?;

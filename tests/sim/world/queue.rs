@@ -39,7 +39,7 @@ impl Event {
 }
 
 /// A request to the API under way.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Asked {
     pub(super) epoch: u64,
     pub(super) poll: u64,

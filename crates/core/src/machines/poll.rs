@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::backoff::lengthen;
 use crate::batch::{Recordable, ScheduleUpdate};
 use crate::cadence::PollingPolicy;
+use crate::etag::Etag;
 use crate::job::{Failure, FailureKind, JobId, JobState};
 use crate::machines::batching::Recorded;
 use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
@@ -22,6 +23,10 @@ pub use messages::{Finished, Input, Next, Random, Report, Settings, Step, Task, 
 
 /// Longest delay between polls after the deadline, until one has a usable answer.
 const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
+
+/// One poll of a job in so many is not conditional, so that an API whose entity tags stay the same when the job changes delays
+/// its end and does not hide it.
+const WHOLE_EVERY: u64 = 10;
 
 /// One poll that is not over.
 #[derive(Debug)]
@@ -40,14 +45,21 @@ pub struct Machine {
 enum State {
     /// A row is being read, or a request made.
     Asking,
-    /// The recorded job is being read; the hash is that of the answer.
-    Reading(Evidence, Option<u64>),
+    /// The recorded job is being read.
+    Reading(Evidence, Option<Mark>),
     /// An observation is being recorded.
     Recording {
         next: Next,
         errors_before: u32,
-        hash: Option<u64>,
+        mark: Option<Mark>,
     },
+}
+
+/// By what an answer is known again, once it is recorded.
+#[derive(Debug)]
+struct Mark {
+    hash: u64,
+    etag: Option<Etag>,
 }
 
 impl Machine {
@@ -84,6 +96,21 @@ impl Machine {
         self.task.hash
     }
 
+    /// What the request asks with (`If-None-Match`), if it may be answered by 304.
+    #[must_use]
+    pub fn if_none_match(&self) -> Option<&Etag> {
+        let Task {
+            hash,
+            etag,
+            is_whole,
+            progress,
+            ..
+        } = &self.task;
+        let is_whole = *is_whole || progress.polls.is_multiple_of(WHOLE_EVERY);
+        // Without the hash nothing is recorded that a 304 could confirm.
+        etag.as_ref().filter(|_| hash.is_some() && !is_whole)
+    }
+
     /// What is to be done after the result of the last step.
     pub fn handle(&mut self, input: Input, now: Now, random: Random<'_>) -> Step {
         match input {
@@ -113,21 +140,23 @@ impl Machine {
     fn polled(&mut self, poll: Poll, now: Now, random: Random<'_>) -> Step {
         self.task.progress.count(poll.requests, now.wall);
         let retry_after = poll.retry_after;
-        if let (PollOutcome::Unchanged | PollOutcome::Snapshot { .. }, Some(asked)) =
-            (&poll.outcome, retry_after)
-        {
+        let is_good = matches!(
+            poll.outcome,
+            PollOutcome::Unchanged | PollOutcome::NotModified | PollOutcome::Snapshot { .. }
+        );
+        if let Some(asked) = retry_after.filter(|_| is_good) {
             self.wait = self.pause(asked, random);
         }
         let progress = &mut self.task.progress;
         match poll.outcome {
             PollOutcome::Unchanged => {
-                progress.good(false, progress.queued);
-                progress.stale = None;
-                self.is_current = true;
-                return self.later(now, random);
+                self.task.etag = poll.etag;
+                return self.unchanged(now, random);
             }
+            PollOutcome::NotModified => return self.unchanged(now, random),
             PollOutcome::Snapshot { snapshot, hash } => {
-                return self.record(Evidence::Snapshot(*snapshot), Some(hash));
+                let etag = poll.etag;
+                return self.record(Evidence::Snapshot(*snapshot), Some(Mark { hash, etag }));
             }
             PollOutcome::Gone { status } => {
                 // Right after a jump of the clock the grace starts again.
@@ -171,6 +200,15 @@ impl Machine {
         self.done(Next::After(delay.max(self.pause)))
     }
 
+    /// The job is as it was recorded.
+    fn unchanged(&mut self, now: Now, random: Random<'_>) -> Step {
+        let progress = &mut self.task.progress;
+        progress.good(false, progress.queued);
+        progress.stale = None;
+        self.is_current = true;
+        self.later(now, random)
+    }
+
     /// The pause for a `Retry-After`: with jitter, and bounded.
     fn pause(&self, retry_after: Duration, random: Random<'_>) -> Duration {
         let settings = &self.task.settings;
@@ -185,8 +223,8 @@ impl Machine {
         self.record(Evidence::End(failure), None)
     }
 
-    fn record(&mut self, evidence: Evidence, hash: Option<u64>) -> Step {
-        self.state = State::Reading(evidence, hash);
+    fn record(&mut self, evidence: Evidence, mark: Option<Mark>) -> Step {
+        self.state = State::Reading(evidence, mark);
         Step::ReadTracked
     }
 
@@ -196,7 +234,7 @@ impl Machine {
         now: Now,
         random: Random<'_>,
     ) -> Step {
-        let State::Reading(evidence, hash) = std::mem::replace(&mut self.state, State::Asking)
+        let State::Reading(evidence, mark) = std::mem::replace(&mut self.state, State::Asking)
         else {
             return self.later(now, random);
         };
@@ -223,14 +261,14 @@ impl Machine {
         if tracked.state.is_final() {
             return self.done(Next::Forget);
         }
-        self.observed(&tracked, &evidence, hash, now, random)
+        self.observed(&tracked, &evidence, mark, now, random)
     }
 
     fn observed(
         &mut self,
         tracked: &Tracked,
         evidence: &Evidence,
-        hash: Option<u64>,
+        mark: Option<Mark>,
         now: Now,
         random: Random<'_>,
     ) -> Step {
@@ -265,18 +303,18 @@ impl Machine {
             let resource = observation.remote.as_ref().map(|remote| &remote.resource);
             if !changed && resource == Some(&tracked.resource) {
                 // The same answer as before a restart or before an unusable one.
-                self.keep_hash(hash);
+                self.keep(mark);
                 return self.later(now, random);
             }
         }
-        self.commit(observation, errors_before, hash, now, random)
+        self.commit(observation, errors_before, mark, now, random)
     }
 
     fn commit(
         &mut self,
         observation: Observation,
         errors_before: u32,
-        hash: Option<u64>,
+        mark: Option<Mark>,
         now: Now,
         random: Random<'_>,
     ) -> Step {
@@ -289,7 +327,7 @@ impl Machine {
         self.state = State::Recording {
             next,
             errors_before,
-            hash,
+            mark,
         };
         let task = &self.task;
         let only = task.webhook.as_deref();
@@ -311,14 +349,14 @@ impl Machine {
         let State::Recording {
             next,
             errors_before,
-            hash,
-        } = self.state
+            mark,
+        } = std::mem::replace(&mut self.state, State::Asking)
         else {
             return self.later(now, random);
         };
         match recorded {
             Recorded::Yes => {
-                self.keep_hash(hash);
+                self.keep(mark);
                 self.is_recorded = true;
                 self.done(next)
             }
@@ -336,11 +374,12 @@ impl Machine {
         }
     }
 
-    /// The answer with this hash is recorded, so that the same one counts as unchanged next time.
-    fn keep_hash(&mut self, hash: Option<u64>) {
-        if hash.is_some() {
+    /// The answer with this mark is recorded, so that the same one counts as unchanged next time.
+    fn keep(&mut self, mark: Option<Mark>) {
+        if let Some(Mark { hash, etag }) = mark {
             self.is_current = true;
-            self.task.hash = hash;
+            self.task.hash = Some(hash);
+            self.task.etag = etag;
         }
     }
 
@@ -366,6 +405,7 @@ impl Machine {
             id: self.task.id.clone(),
             progress: std::mem::take(&mut self.task.progress),
             hash: self.task.hash,
+            etag: self.task.etag.take(),
             is_current: self.is_current,
             is_recorded: self.is_recorded,
             pause: self.pause,

@@ -322,6 +322,7 @@ impl Poller {
     }
 
     fn start(&mut self, number: Number, work: Work, now: Monotonic) {
+        let etag = self.jobs.take_etag(number);
         let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
@@ -329,13 +330,16 @@ impl Poller {
             State::Scheduled(due) => *due,
             State::Ending(_) | State::Polling { .. } => now,
         };
+        let is_final = job.final_poll_until.is_some();
+        let is_whole = is_final || job.urgent;
         if work == Work::Poll {
             job.urgent = false;
         }
         job.state = State::Polling {
             may_cut: work == Work::Poll,
             then: Then::Nothing,
-            is_final: job.final_poll_until.is_some(),
+            is_final,
+            keeps_etag: true,
         };
         self.in_flight += 1;
         self.effects.push(Effect::Start(Box::new(Task {
@@ -344,6 +348,8 @@ impl Poller {
             webhook: job.rare().webhook.clone(),
             progress: Progress::from(&job.progress),
             hash: job.hash,
+            etag,
+            is_whole,
             created_at: job.created_at,
             deadline: job.deadline,
             lag: now.since(due),
@@ -352,14 +358,19 @@ impl Poller {
         })));
     }
 
-    fn finish(&mut self, finished: Finished, now: Now, gate: &Gate) {
+    fn finish(&mut self, mut finished: Finished, now: Now, gate: &Gate) {
         self.in_flight -= 1;
         self.ending -= usize::from(finished.ended);
         let Some(number) = self.jobs.find(&finished.id) else {
             return;
         };
         self.trial.take_if(|trial| *trial == number);
-        let (then, is_final) = self.take_followup(number);
+        let Followup {
+            then,
+            is_final,
+            keeps_etag,
+        } = self.take_followup(number);
+        finished.etag.take_if(|_| !keeps_etag);
         match then {
             Then::Forget => return self.forget(number),
             Then::Follow(_) if planted::is(Bug::ForgetOfNewerRow) => return self.forget(number),
@@ -401,6 +412,9 @@ impl Poller {
             is_final,
             next_poll_at,
         } = outcome;
+        if let Some(etag) = finished.etag {
+            self.jobs.keep_etag(number, etag);
+        }
         let Some(job) = self.jobs.get_mut(number) else {
             return;
         };
@@ -434,15 +448,34 @@ impl Poller {
         }
     }
 
-    /// Takes what is to follow the poll of a job, and whether it was the final one.
-    fn take_followup(&mut self, number: Number) -> (Then, bool) {
+    /// Takes what was noted of the poll of a job while it was in flight.
+    fn take_followup(&mut self, number: Number) -> Followup {
         match self.jobs.get_mut(number).map(|job| &mut job.state) {
-            Some(State::Polling { then, is_final, .. }) => {
-                (std::mem::replace(then, Then::Nothing), *is_final)
-            }
-            _ => (Then::Nothing, false),
+            Some(State::Polling {
+                then,
+                is_final,
+                keeps_etag,
+                ..
+            }) => Followup {
+                then: std::mem::replace(then, Then::Nothing),
+                is_final: *is_final,
+                keeps_etag: *keeps_etag,
+            },
+            _ => Followup {
+                then: Then::Nothing,
+                is_final: false,
+                keeps_etag: false,
+            },
         }
     }
+}
+
+/// What was noted of a poll while it was in flight.
+struct Followup {
+    then: Then,
+    /// Whether it began after the deadline.
+    is_final: bool,
+    keeps_etag: bool,
 }
 
 /// A poll that is over, of a job that goes on.

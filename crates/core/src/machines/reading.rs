@@ -10,11 +10,15 @@ use super::attribution::{Attribution, Reads};
 use super::gate::Signal;
 use crate::backoff::parse_retry_after;
 use crate::dialect::{Answer, Dialect, ErrorWords, Reading, UnusableAnswer};
+use crate::etag::Etag;
 use crate::job::JobId;
 use crate::poll::{MAX_TEXT, PollOutcome, Trouble, TroubleClass};
 use crate::snapshot::Snapshot;
 use crate::text::one_line;
 use crate::time::{Monotonic, UnixMillis};
+
+/// The status of an answer to a conditional request: the job is as it was.
+const NOT_MODIFIED: u16 = 304;
 
 /// A poll that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Meaning {
     pub retry_after: Option<Duration>,
     /// Whether a success had nothing at the configured pointer to the status.
     pub is_unmatched: bool,
+    /// The entity tag of a good answer, unless that was a 304.
+    pub etag: Option<Etag>,
 }
 
 /// An answer that is no success, as its dialect reads it.
@@ -61,6 +67,8 @@ pub struct Polled<'a> {
     pub expected: Option<&'a JobId>,
     /// The hash of the body that was recorded last.
     pub known: Option<u64>,
+    /// Whether the request asked with an entity tag.
+    pub is_conditional: bool,
     /// The token of the request that was answered: 0 for a fixed one, then counted up.
     pub generation: u64,
     /// The tokens that were refused before.
@@ -128,6 +136,7 @@ impl Meaning {
             detail,
             retry_after: None,
             is_unmatched: false,
+            etag: None,
         }
     }
 }
@@ -189,8 +198,11 @@ impl Polled<'_> {
     pub fn read(&self, answer: &Answer<'_>, reads: &mut Reads) -> Meaning {
         let hash = hash_of(answer.status, answer.headers, answer.body.as_bytes());
         if answer.is_success() {
-            let unchanged = self.unchanged(hash, answer.retry_after);
+            let unchanged = self.unchanged(answer.status, answer.headers, hash, answer.retry_after);
             return unchanged.unwrap_or_else(|| self.success(answer, hash));
+        }
+        if self.is_not_modified(answer.status) {
+            return self.not_modified(answer.retry_after);
         }
         let mut refusal = Refusal::of(self.dialect, answer);
         refusal.detail = one_line(&refusal.detail);
@@ -199,9 +211,30 @@ impl Polled<'_> {
 
     /// A success with the same bytes as last time is a good answer, and need not be read.
     #[must_use]
-    pub fn unchanged(&self, hash: u64, retry_after: Option<Duration>) -> Option<Meaning> {
+    pub fn unchanged(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        hash: u64,
+        retry_after: Option<Duration>,
+    ) -> Option<Meaning> {
         let is_known = self.known == Some(hash);
-        is_known.then(|| self.good(PollOutcome::Unchanged, retry_after))
+        is_known.then(|| Meaning {
+            etag: Etag::of(status, headers),
+            ..self.good(PollOutcome::Unchanged, retry_after)
+        })
+    }
+
+    /// Whether this status says that the job is as it was. A 304 that nobody asked for says nothing.
+    #[must_use]
+    pub fn is_not_modified(&self, status: u16) -> bool {
+        status == NOT_MODIFIED && self.is_conditional
+    }
+
+    /// The job is as it was when it was recorded last.
+    #[must_use]
+    pub fn not_modified(&self, retry_after: Option<Duration>) -> Meaning {
+        self.good(PollOutcome::NotModified, retry_after)
     }
 
     /// Reads a success: only the job itself is a good answer.
@@ -215,7 +248,12 @@ impl Polled<'_> {
         }
         let body = if is_too_large { "" } else { answer.body };
         let error = match self.dialect.job(&Answer { body, ..*answer }, self.expected) {
-            Ok(snapshot) => return self.job(snapshot, hash, answer.retry_after),
+            Ok(snapshot) => {
+                return Meaning {
+                    etag: Etag::of(answer.status, answer.headers),
+                    ..self.job(snapshot, hash, answer.retry_after)
+                };
+            }
             Err(error) => error,
         };
         let detail = one_line(&format!("HTTP {}, but {error}", answer.status));
@@ -263,7 +301,8 @@ impl Polled<'_> {
             }
         };
         Meaning {
-            retry_after,
+            // A redirect asks for nothing, nor does a 304 that nobody asked for.
+            retry_after: retry_after.filter(|_| status >= 400),
             ..Meaning::of(outcome, signal, line)
         }
     }
@@ -323,7 +362,7 @@ pub fn hash_of(status: u16, headers: &HeaderMap, body: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// What the `Retry-After` of a 4xx or 5xx, and of a 2xx where the dialect heeds it, asks for, at most `most`.
+/// What the `Retry-After` of a 4xx or 5xx, and of a 2xx or 304 where the dialect heeds it, asks for, at most `most`.
 #[must_use]
 pub fn retry_after(
     dialect: &dyn Dialect,
@@ -334,7 +373,7 @@ pub fn retry_after(
 ) -> Option<Duration> {
     let waits = match status {
         400.. => true,
-        200..300 => dialect.heeds_retry_after(),
+        200..300 | NOT_MODIFIED => dialect.heeds_retry_after(),
         _ => false,
     };
     let values = headers.get_all(RETRY_AFTER).into_iter();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::batch::Recordable;
 use crate::cadence::{PollingPolicy, Progress};
+use crate::etag::Etag;
 use crate::event::Subscriptions;
 use crate::job::{Failure, JobId};
 use crate::machines::batching::Recorded;
@@ -56,6 +57,10 @@ pub struct Task {
     pub progress: Progress,
     /// The hash of the body that was recorded last.
     pub hash: Option<u64>,
+    /// Its entity tag, if it had one and was requested at the same URL with the same settings.
+    pub etag: Option<Etag>,
+    /// Whether the answer has to be whole: somebody asked for the poll, or it is the one at the deadline.
+    pub is_whole: bool,
     /// When the row was inserted; distinguishes two jobs of the same id.
     pub created_at: UnixMillis,
     /// When the job expires; polls after it have shorter delays.
@@ -118,6 +123,8 @@ pub struct Finished {
     pub progress: Progress,
     /// The hash of the body that was recorded last.
     pub hash: Option<u64>,
+    /// Its entity tag.
+    pub etag: Option<Etag>,
     /// Whether the poll had a usable answer that is not stale.
     pub is_current: bool,
     /// Whether the progress is recorded, together with what the poll saw.

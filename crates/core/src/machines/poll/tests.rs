@@ -8,6 +8,8 @@ use crate::time::{Monotonic, Stability, UnixMillis};
 
 use super::*;
 
+mod etags;
+
 const NOON: UnixMillis = UnixMillis(1_795_359_845_000);
 
 fn id() -> JobId {
@@ -33,6 +35,8 @@ fn task(work: Work) -> Task {
         webhook: None,
         progress: Progress::default(),
         hash: Some(1),
+        etag: None,
+        is_whole: false,
         created_at: NOON,
         deadline: NOON.plus(Duration::from_secs(3600)),
         lag: Duration::ZERO,
@@ -82,6 +86,7 @@ fn polled(outcome: PollOutcome, retry_after: Option<u64>) -> Input {
         outcome,
         retry_after: retry_after.map(Duration::from_secs),
         requests: 1,
+        etag: None,
     })
 }
 

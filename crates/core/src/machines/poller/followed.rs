@@ -167,6 +167,9 @@ impl Poller {
         if before.webhook.as_deref() != row.webhook.as_deref() {
             self.count_unknown_webhook(&row.id, before.webhook.as_deref(), row.webhook.as_deref());
         }
+        if before.url.as_deref() != row.url.as_deref() {
+            self.jobs.forget_etag(number);
+        }
         let job = self.jobs.get_mut(number)?;
         let deadline = row.deadline_at.unwrap_or(default_deadline);
         let retimed = (before.priority, before.not_before) != (row.priority, row.not_before);
@@ -199,6 +202,7 @@ impl Poller {
 
     /// Applies other settings to one job: its deadline, and the longest delay of its next poll, `not_before` aside.
     fn renew_job(&mut self, number: Number, now: Now) {
+        self.jobs.forget_etag(number);
         let Some(job) = self.jobs.get_mut(number) else {
             return;
         };

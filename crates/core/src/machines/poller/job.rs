@@ -89,11 +89,12 @@ pub(super) enum State {
     /// Waits for its end to be recorded, until fewer other ends are in work.
     Ending(Box<Failure>),
     /// Being polled or ended. `may_cut`: an end may cut the poll short, `then` follows right after it, `is_final`: it began
-    /// after the deadline.
+    /// after the deadline, `keeps_etag`: neither its URL nor the settings have changed since.
     Polling {
         may_cut: bool,
         then: Then,
         is_final: bool,
+        keeps_etag: bool,
     },
 }
 

@@ -2,11 +2,12 @@
 
 use std::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use slab::Slab;
 
-use super::job::Followed;
+use super::job::{Followed, State};
 use super::number::Number;
+use crate::etag::Etag;
 use crate::job::JobId;
 
 /// All followed jobs.
@@ -16,6 +17,8 @@ pub(super) struct Jobs {
     /// Only looked up: the order of its entries is that of chance.
     by_id: HashTable<Number>,
     hasher: DefaultHashBuilder,
+    /// Beside the jobs, since few APIs have entity tags; that of a poll in flight is with the poll.
+    etags: HashMap<Number, Etag>,
 }
 
 impl Jobs {
@@ -45,6 +48,7 @@ impl Jobs {
             slots,
             by_id,
             hasher,
+            ..
         } = self;
         let rehash = |number: &Number| {
             slots
@@ -57,11 +61,31 @@ impl Jobs {
 
     pub(super) fn remove(&mut self, number: Number) -> Option<Followed> {
         let job = self.slots.try_remove(number.index())?;
+        self.etags.remove(&number);
         let hash = self.hasher.hash_one(&job.id);
         if let Ok(entry) = self.by_id.find_entry(hash, |other| *other == number) {
             entry.remove();
         }
         Some(job)
+    }
+
+    /// Takes the entity tag of the answer that was recorded last.
+    pub(super) fn take_etag(&mut self, number: Number) -> Option<Etag> {
+        self.etags.remove(&number)
+    }
+
+    /// Keeps an entity tag until the next poll.
+    pub(super) fn keep_etag(&mut self, number: Number, etag: Etag) {
+        self.etags.insert(number, etag);
+    }
+
+    /// Another URL, or an API with other settings, may have another answer with the same entity tag.
+    pub(super) fn forget_etag(&mut self, number: Number) {
+        self.etags.remove(&number);
+        let state = self.get_mut(number).map(|job| &mut job.state);
+        if let Some(State::Polling { keeps_etag, .. }) = state {
+            *keeps_etag = false;
+        }
     }
 
     /// The numbers of all, in a fixed order.

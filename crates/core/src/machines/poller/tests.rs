@@ -10,6 +10,8 @@ use crate::machines::gate::{PollEnd, Signal};
 /// 2026-11-22T15:04:05Z
 const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
 
+mod etags;
+
 mod steering;
 
 mod times;
@@ -55,6 +57,7 @@ fn ended(task: &Task, next: Next) -> Input {
         id: task.id.clone(),
         progress: task.progress.clone(),
         hash: task.hash,
+        etag: task.etag.clone(),
         is_current: false,
         is_recorded: false,
         pause: Duration::ZERO,

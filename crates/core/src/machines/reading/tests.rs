@@ -30,6 +30,7 @@ struct Bench {
     dialect: Arc<dyn Dialect>,
     reads: Reads,
     known: Option<u64>,
+    is_conditional: bool,
 }
 
 impl Bench {
@@ -38,6 +39,7 @@ impl Bench {
             dialect: dialect(name),
             reads: Reads::default(),
             known: None,
+            is_conditional: false,
         }
     }
 
@@ -60,6 +62,7 @@ impl Bench {
             job: &job,
             expected: Some(&job),
             known: self.known,
+            is_conditional: self.is_conditional,
             generation,
             tries,
         };
@@ -139,6 +142,42 @@ fn a_success_is_good_only_if_it_is_the_job() {
     );
     let list = "HTTP 200, but the answer is not a job: it is not an object";
     check((200, &[], "[]"), "unusable", Signal::Unusable, list);
+}
+
+#[test]
+fn a_304_is_the_job_as_it_was_if_that_was_asked() {
+    for dialect in ALL.map(|entry| entry.name) {
+        let mut bench = Bench::new(dialect);
+        let unasked = bench.read(304, WAIT, "");
+        assert_eq!(unasked.outcome.as_str(), "redirect", "{dialect}");
+        assert_eq!(unasked.signal, Signal::Unusable);
+        assert_eq!(unasked.retry_after, None);
+        (bench.known, bench.is_conditional) = (Some(1), true);
+        let asked = bench.read(304, WAIT, "");
+        assert_eq!(asked.outcome, PollOutcome::NotModified);
+        assert_eq!(asked.signal, Signal::Good { generation: 1 });
+        let heeds = bench.dialect.heeds_retry_after();
+        let minute = heeds.then(|| Duration::from_secs(60));
+        assert_eq!(asked.retry_after, minute, "{dialect}, as of a 200");
+    }
+}
+
+#[test]
+fn the_tag_of_a_good_answer_is_known_of_a_changed_and_an_unchanged_one() {
+    let tag = |read: Meaning| read.etag.map(|etag| etag.as_str().to_owned());
+    let (body, lines) = (r#"{"id":"1"}"#, &[("etag", "W/\"1\"")]);
+    let mut bench = Bench::new("basiq");
+    let read = bench.read(200, lines, body);
+    if let PollOutcome::Snapshot { hash, .. } = read.outcome {
+        bench.known = Some(hash);
+    }
+    assert_eq!(tag(read).as_deref(), Some("W/\"1\""));
+    let unchanged = bench.read(200, lines, body);
+    assert_eq!(unchanged.outcome, PollOutcome::Unchanged);
+    assert_eq!(tag(unchanged).as_deref(), Some("W/\"1\""));
+    for (status, body) in [(200, "[]"), (404, ERROR), (500, "")] {
+        assert_eq!(tag(bench.read(status, lines, body)), None, "{status}");
+    }
 }
 
 #[test]
@@ -284,7 +323,7 @@ proptest! {
         again in any::<bool>(),
     ) {
         let settings = DialectSettings { json: JsonSettings::default(), ..DialectSettings::default() };
-        let mut bench = Bench { dialect: named(ALL[which].name, &settings).unwrap(), reads: Reads::default(), known: None };
+        let mut bench = Bench { dialect: named(ALL[which].name, &settings).unwrap(), reads: Reads::default(), known: None, is_conditional: false };
         let read = bench.read(status, &lines, &body);
         prop_assert!(read.detail.chars().count() <= MAX_DETAIL);
         prop_assert!(!read.detail.chars().any(char::is_control));
