@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use jobtrackd::clock::Clock;
 use jobtrackd::config::{Sources, load};
 use jobtrackd::sockets::Sockets;
@@ -20,16 +21,8 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
         anyhow::bail!("bare {what} BASE IN_FLIGHT COUNT [CONFIGURATION]");
     };
     let (in_flight, count): (usize, u64) = (in_flight.parse()?, count.parse()?);
-    let sender = match rest {
-        [] => None,
-        [configuration, ..] => Some(sender(configuration)?),
-    };
-    let work = Work {
-        client: client(in_flight)?,
-        prefix: if what == "ends" { "end" } else { "job" },
-        base: base.clone(),
-        sender,
-    };
+    let prefix = if what == "ends" { "end" } else { "job" };
+    let work = Work::new(format!("{base}/jobs/{prefix}"), in_flight, rest.first())?;
     let work = Arc::new(work);
     // So that every connection is there.
     round(&work, in_flight, count / 5).await?;
@@ -40,10 +33,11 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     Ok(())
 }
 
-struct Work {
+/// The clients of a loop.
+pub(crate) struct Work {
     client: Client,
-    prefix: &'static str,
-    base: String,
+    /// What the URLs of its jobs begin with.
+    jobs: String,
     sender: Option<(Sender, WebhookSettings)>,
 }
 
@@ -69,14 +63,39 @@ async fn round(work: &Arc<Work>, in_flight: usize, count: u64) -> anyhow::Result
 }
 
 impl Work {
+    /// With the webhook of this configuration, if there is one.
+    pub(crate) fn new(
+        jobs: String,
+        in_flight: usize,
+        configuration: Option<&String>,
+    ) -> anyhow::Result<Self> {
+        let sender = configuration.map(|file| sender(file)).transpose()?;
+        Ok(Self {
+            client: client(in_flight)?,
+            jobs,
+            sender,
+        })
+    }
+
     async fn one(&self, number: u64) -> anyhow::Result<()> {
-        let url = format!("{}/jobs/{}-{number}", self.base, self.prefix);
+        let body = self.get(number).await?;
+        self.tell(body).await;
+        Ok(())
+    }
+
+    /// What the API says of a job.
+    pub(crate) async fn get(&self, number: u64) -> anyhow::Result<Bytes> {
+        let url = format!("{}-{number}", self.jobs);
         let mut request = Request::new(Method::GET, Url::parse(&url)?);
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let answer = self.client.execute(request).await?;
         anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
-        let body = answer.bytes().await?;
+        Ok(answer.bytes().await?)
+    }
+
+    /// Tells the webhook, if there is one.
+    pub(crate) async fn tell(&self, body: Bytes) {
         if let Some((sender, webhook)) = &self.sender {
             let message = Message {
                 id: "evt_0123456789abcdef0123456789abcdef",
@@ -87,7 +106,6 @@ impl Work {
             // One that was not sent is missed by the receiver, who is asked.
             let _ = sender.send(webhook, &message).await;
         }
-        Ok(())
     }
 }
 

@@ -9,7 +9,9 @@ mod bounds;
 mod daemon;
 mod delivering;
 mod ending;
+mod flows;
 mod memory;
+mod mixed;
 mod noticing;
 mod peers;
 mod place;
@@ -54,6 +56,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("ending") {
             ending::run().await?;
+        }
+        if is_wanted("mixed") {
+            mixed::run().await?;
         }
         if is_wanted("writer") {
             writer::run().await?;

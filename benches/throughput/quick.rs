@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::flows::Flows;
 use super::receiver::read;
 use super::upstream::{answer, job};
 
@@ -16,11 +17,13 @@ use super::upstream::{answer, job};
 struct Seen {
     polls: AtomicU64,
     deliveries: AtomicU64,
+    flows: Flows,
 }
 
-/// Says where the API and the receiver listen (the same address), then answers questions: `polls`, `deliveries`.
+/// Says where the API and the receiver listen (the same address), then answers questions: `polls`, `deliveries`, and `flows`
+/// with [`Flows::figures`].
 ///
-/// A job whose id begins with `end` has ended; all others never change.
+/// A job whose id begins with `end` has ended, one with `flow` goes through its steps; all others never change.
 pub(crate) async fn serve() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
@@ -44,6 +47,10 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
                 let count = match question.as_deref() {
                     Some("polls") => &seen.polls,
                     Some("deliveries") => &seen.deliveries,
+                    Some("flows") => {
+                        println!("{}", seen.flows.figures());
+                        continue;
+                    }
                     Some(other) => anyhow::bail!("not a question: {other}"),
                     None => return Ok(()),
                 };
@@ -59,15 +66,18 @@ async fn converse(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
     while let Some(body) = read(&mut stream, &mut request).await? {
         if request.starts_with(b"POST") {
             seen.deliveries.fetch_add(1, Ordering::Relaxed);
+            let told = request.get(body..).unwrap_or_default();
+            seen.flows.told(&String::from_utf8_lossy(told));
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
             continue;
         }
         let line = String::from_utf8_lossy(&request[..body]);
         let path = line.split(' ').nth(1).unwrap_or_default();
         let id = path.rsplit('/').next().unwrap_or_default();
-        let shown = match id.starts_with("end") {
-            true => job(id, "success").replace("\"pending\"", "\"success\""),
-            false => job(id, "in-progress"),
+        let shown = match id.split('-').next() {
+            Some("end") => job(id, "success").replace("\"pending\"", "\"success\""),
+            Some("flow") => seen.flows.job(id),
+            _ => job(id, "in-progress"),
         };
         stream.write_all(answer(&shown).as_bytes()).await?;
         seen.polls.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,175 @@
+//! Jobs that go through three steps in their own time: the API's side, when each end was shown and told, and a bare loop that
+//! follows them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::bare::Work;
+use super::percentile;
+
+/// What the ids of such jobs begin with.
+pub(crate) const PREFIX: &str = "flow-";
+
+/// From a poll of a job to its next.
+pub(crate) const PACE: Duration = Duration::from_secs(2);
+
+const TITLES: [&str; 3] = [
+    "verify-credentials",
+    "retrieve-accounts",
+    "retrieve-transactions",
+];
+
+/// The jobs, each from its first poll on.
+#[derive(Default)]
+pub(crate) struct Flows(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    jobs: HashMap<u32, Flow>,
+    /// From each end to the answer that shows it, from there and from the end itself to its arrival at the webhook: in
+    /// milliseconds.
+    until_shown: Vec<f64>,
+    from_shown: Vec<f64>,
+    until_told: Vec<f64>,
+}
+
+struct Flow {
+    begun: Instant,
+    shown: Option<Instant>,
+}
+
+impl Flow {
+    /// How long each step takes: 2 to 6 s.
+    fn steps(number: u32) -> [Duration; 3] {
+        [1, 2, 3].map(|step| {
+            let spread = number.wrapping_mul(7919).wrapping_add(step * 104_729) % 4000;
+            Duration::from_millis(u64::from(2000 + spread))
+        })
+    }
+
+    fn ends(&self, number: u32) -> Instant {
+        self.begun + Self::steps(number).iter().sum::<Duration>()
+    }
+}
+
+impl Flows {
+    /// The job as it stands now.
+    pub(crate) fn job(&self, id: &str) -> String {
+        let (number, now) = (number_in(id).unwrap_or_default(), Instant::now());
+        let mut all = self.0.lock();
+        let flow = all.jobs.entry(number).or_insert(Flow {
+            begun: now,
+            shown: None,
+        });
+        let mut begins = flow.begun;
+        let steps = TITLES
+            .iter()
+            .zip(Flow::steps(number))
+            .map(|(title, takes)| {
+                let status = match now {
+                    _ if now >= begins + takes => "success",
+                    _ if now >= begins => "in-progress",
+                    _ => "pending",
+                };
+                begins += takes;
+                format!(r#"{{"title":"{title}","status":"{status}","result":null}}"#)
+            });
+        let steps = steps.collect::<Vec<_>>().join(",");
+        let ends = flow.ends(number);
+        if now >= ends && flow.shown.is_none() {
+            flow.shown = Some(now);
+            all.until_shown.push(millis(now - ends));
+        }
+        format!(
+            r#"{{"type":"job","id":"{id}","steps":[{steps}],"links":{{"self":"https://api.example/jobs/{id}"}}}}"#
+        )
+    }
+
+    /// A webhook was told of the job in this body.
+    pub(crate) fn told(&self, body: &str) {
+        let now = Instant::now();
+        let mut all = self.0.lock();
+        let flow = number_in(body).and_then(|number| Some((number, all.jobs.get(&number)?)));
+        let Some((number, flow)) = flow else {
+            return;
+        };
+        let (ends, shown) = (flow.ends(number), flow.shown.unwrap_or(now));
+        all.until_told.push(millis(now - ends));
+        all.from_shown.push(millis(now - shown));
+    }
+
+    /// How many ends were told; the mean time until they were shown; the 99th percentile of the time from the end, and from the
+    /// answer that showed it, to the webhook. Times in milliseconds.
+    pub(crate) fn figures(&self) -> String {
+        let mut all = self.0.lock();
+        #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
+        let mean = all.until_shown.iter().sum::<f64>() / all.until_shown.len().max(1) as f64;
+        let told = all.until_told.len();
+        let (until, from) = (
+            percentile(&mut all.until_told, 99),
+            percentile(&mut all.from_shown, 99),
+        );
+        format!("{told} {mean} {until} {from}")
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn number_in(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once(PREFIX)?;
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
+/// `flows BASE IN_FLIGHT COUNT CONFIGURATION`: follows so many jobs, each by a task, to their ends and tells the webhook. Says
+/// how many seconds it spent on the processor.
+pub(crate) async fn follow(arguments: &[String]) -> anyhow::Result<()> {
+    let [base, in_flight, count, configuration] = arguments else {
+        anyhow::bail!("flows BASE IN_FLIGHT COUNT CONFIGURATION");
+    };
+    let (in_flight, count): (usize, u64) = (in_flight.parse()?, count.parse()?);
+    let jobs = format!("{base}/jobs/{}", PREFIX.trim_end_matches('-'));
+    let work = Arc::new(Work::new(jobs, in_flight, Some(configuration))?);
+    let places = Arc::new(Semaphore::new(in_flight));
+    let mut tasks = JoinSet::new();
+    for number in 0..count {
+        let (work, places) = (Arc::clone(&work), Arc::clone(&places));
+        tasks.spawn(async move {
+            loop {
+                let place = places.acquire().await?;
+                if follow_once(&work, number).await? {
+                    return Ok::<_, anyhow::Error>(());
+                }
+                drop(place);
+                sleep(PACE).await;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.context("a task of the bare loop")??;
+    }
+    println!("{}", super::daemon::cpu("self")?);
+    Ok(())
+}
+
+async fn follow_once(work: &Work, number: u64) -> anyhow::Result<bool> {
+    let body = work.get(number).await?;
+    let shown: serde_json::Value = serde_json::from_slice(&body)?;
+    let steps = shown["steps"].as_array().context("no steps")?;
+    let is_over = steps.iter().all(|step| step["status"] == "success");
+    if is_over {
+        work.tell(body).await;
+    }
+    Ok(is_over)
+}
