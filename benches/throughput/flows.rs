@@ -1,4 +1,4 @@
-//! Jobs that go through three steps in their own time: the API's side, when each end was shown and told, and a bare loop that
+//! Jobs that go through three steps in their own time: the API's side, when each end was shown and delivered, and a bare loop that
 //! follows them.
 
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ struct All {
     /// milliseconds.
     until_shown: Vec<f64>,
     from_shown: Vec<f64>,
-    until_told: Vec<f64>,
+    until_delivered: Vec<f64>,
 }
 
 struct Flow {
@@ -92,8 +92,8 @@ impl Flows {
         )
     }
 
-    /// A webhook was told of the job in this body.
-    pub(crate) fn told(&self, body: &str) {
+    /// A webhook got an event, or an answer, about the job in this body.
+    pub(crate) fn delivered(&self, body: &str) {
         let now = Instant::now();
         let mut all = self.0.lock();
         let flow = number_in(body).and_then(|number| Some((number, all.jobs.get(&number)?)));
@@ -101,22 +101,22 @@ impl Flows {
             return;
         };
         let (ends, shown) = (flow.ends(number), flow.shown.unwrap_or(now));
-        all.until_told.push(millis(now - ends));
+        all.until_delivered.push(millis(now - ends));
         all.from_shown.push(millis(now - shown));
     }
 
-    /// How many ends were told; the mean time until they were shown; the 99th percentile of the time from the end, and from the
+    /// How many ends were delivered; the mean time until they were shown; the 99th percentile of the time from the end, and from the
     /// answer that showed it, to the webhook. Times in milliseconds.
     pub(crate) fn figures(&self) -> String {
         let mut all = self.0.lock();
         #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
         let mean = all.until_shown.iter().sum::<f64>() / all.until_shown.len().max(1) as f64;
-        let told = all.until_told.len();
+        let count = all.until_delivered.len();
         let (until, from) = (
-            percentile(&mut all.until_told, 99),
+            percentile(&mut all.until_delivered, 99),
             percentile(&mut all.from_shown, 99),
         );
-        format!("{told} {mean} {until} {from}")
+        format!("{count} {mean} {until} {from}")
     }
 }
 

@@ -22,7 +22,7 @@ struct Shown {
     /// From an end to the answer that shows it, on average, in milliseconds.
     detection: f64,
     /// From an end to the webhook, and from the answer that shows it to the webhook: the 99th percentiles in milliseconds.
-    told: f64,
+    delivery: f64,
     reaction: f64,
 }
 
@@ -44,10 +44,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         .insert_many(PREFIX.trim_end_matches('-'), JOBS, None)
         .await?;
     let begun = Instant::now();
-    while told(&mut peers).await? < JOBS {
+    while delivered(&mut peers).await? < JOBS {
         anyhow::ensure!(
             begun.elapsed() < Duration::from_secs(120),
-            "not all ends were told"
+            "not all ends were delivered"
         );
         sleep(Duration::from_millis(200)).await;
     }
@@ -78,8 +78,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         ),
         (
             "from an end to the webhook, p99, ms",
-            daemon.told,
-            bare.told,
+            daemon.delivery,
+            bare.delivery,
         ),
         (
             "from the answer that shows it to the webhook, p99, ms",
@@ -96,7 +96,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn told(peers: &mut Peer) -> anyhow::Result<usize> {
+async fn delivered(peers: &mut Peer) -> anyhow::Result<usize> {
     let figures = peers.ask("flows").await?;
     Ok(figures.split(' ').next().unwrap_or_default().parse()?)
 }
@@ -105,13 +105,13 @@ async fn shown(peers: &mut Peer, cpu: f64) -> anyhow::Result<Shown> {
     let polls: f64 = peers.ask("polls").await?.parse()?;
     let figures = peers.ask("flows").await?;
     let figures: Result<Vec<f64>, _> = figures.split(' ').map(str::parse).collect();
-    let [_, detection, told, reaction] = figures?[..] else {
+    let [_, detection, delivery, reaction] = figures?[..] else {
         anyhow::bail!("four figures are expected");
     };
     Ok(Shown {
         cost: cpu / polls * 1e6,
         detection,
-        told,
+        delivery,
         reaction,
     })
 }

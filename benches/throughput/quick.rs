@@ -66,8 +66,8 @@ async fn converse(mut stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
     while let Some(body) = read(&mut stream, &mut request).await? {
         if request.starts_with(b"POST") {
             seen.deliveries.fetch_add(1, Ordering::Relaxed);
-            let told = request.get(body..).unwrap_or_default();
-            seen.flows.told(&String::from_utf8_lossy(told));
+            let sent = request.get(body..).unwrap_or_default();
+            seen.flows.delivered(&String::from_utf8_lossy(sent));
             stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
             continue;
         }

@@ -323,13 +323,9 @@ impl Dispatcher {
             return self.ask_next(now);
         }
         self.read_at = Some(now.wall);
-        let unreadable = u32::try_from(self.queue.unreadable()).unwrap_or(u32::MAX);
-        let query = Query::Due {
-            at: now.wall,
-            except: self.lanes.events(),
-            limit: PAGE.saturating_add(unreadable),
-        };
-        self.ask(query, now)
+        let (at, except) = (now.wall, self.lanes.events());
+        let limit = PAGE.saturating_add(self.queue.unreadable());
+        self.ask(Query::Due { at, except, limit }, now)
     }
 
     fn ask_next(&mut self, now: Now) -> Stage {
@@ -477,7 +473,8 @@ impl Dispatcher {
 
     /// Rows to read beyond those wanted: deliveries in flight are still pending, and unreadable ones are in the table too.
     fn skipped(&self) -> u32 {
-        u32::try_from(self.lanes.len() + self.queue.unreadable()).unwrap_or(u32::MAX)
+        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        lanes.saturating_add(self.queue.unreadable())
     }
 
     /// When the next round begins without an input: when a delivery is due or expires, and soon.

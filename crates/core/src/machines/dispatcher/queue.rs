@@ -44,8 +44,8 @@ impl Queue {
     }
 
     /// How many deliveries in the table are skipped.
-    pub(super) fn unreadable(&self) -> usize {
-        self.unreadable.len()
+    pub(super) fn unreadable(&self) -> u32 {
+        u32::try_from(self.unreadable.len()).unwrap_or(u32::MAX)
     }
 
     /// The deliveries that could be read, and whether there were others that are new; these are reported.
