@@ -19,7 +19,7 @@
 //!
 //! [`app`] makes a daemon of the parts and the [`config`]; [`status`] serves what [`record`] publishes of the tables, and
 //! [`mfa`] relays answers to challenges; [`telemetry`] holds the metrics, [`logging`] the logs, [`cli`] the commands.
-//! [`simulator`] takes the API's place in tests and the demo.
+//! [`simulator`] takes the API's place in tests and the demo; [`measuring`] is what both benchmarks measure with.
 
 pub use jobtrackd_clock as clock;
 pub use jobtrackd_core as core;
@@ -55,6 +55,8 @@ pub mod logging;
 pub mod lifecycle;
 
 pub mod heartbeat;
+
+pub mod measuring;
 
 pub mod memory;
 

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use jobtrackd::clock::Clock;
 use jobtrackd::config::{Sources, load};
+use jobtrackd::measuring::processor_time;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{Message, Sender, WebhookSettings};
 use reqwest::header::{ACCEPT, HeaderValue};
@@ -26,9 +27,9 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     let work = Arc::new(work);
     // So that every connection is there.
     round(&work, in_flight, count / 5).await?;
-    let (begun, spent) = (Instant::now(), super::daemon::cpu("self")?);
+    let (begun, spent) = (Instant::now(), processor_time("self")?);
     round(&work, in_flight, count).await?;
-    let cpu = super::daemon::cpu("self")? - spent;
+    let cpu = processor_time("self")?.saturating_sub(spent).as_secs_f64();
     println!("{} {cpu}", begun.elapsed().as_secs_f64());
     Ok(())
 }

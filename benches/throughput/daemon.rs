@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jobtrackd::measuring::processor_time;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixDatagram;
 use tokio::time::{Instant, timeout};
@@ -79,7 +80,7 @@ impl Daemon {
 
     /// Time it has spent on a processor, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
-        cpu(&self.process.id().to_string())
+        Ok(processor_time(&self.process.id().to_string())?.as_secs_f64())
     }
 
     /// Memory it has in use, in KiB.
@@ -110,20 +111,4 @@ impl Drop for Daemon {
         // What it ended with does not matter to the figures.
         drop(self.process.wait());
     }
-}
-
-/// Time all threads of a process (a number, or `self`) have spent on a processor, in seconds. Unlike the time of day it
-/// does not count what other programs took meanwhile.
-pub(crate) fn cpu(process: &str) -> anyhow::Result<f64> {
-    let mut nanos = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end between the two looks.
-        let spent = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        nanos += spent
-            .split(' ')
-            .next()
-            .and_then(|nanos| nanos.parse().ok())
-            .unwrap_or(0_u64);
-    }
-    Ok(Duration::from_nanos(nanos).as_secs_f64())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jobtrackd::simulator::quick::More;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -16,6 +17,9 @@ use super::percentile;
 
 /// What the ids of such jobs begin with.
 pub(crate) const PREFIX: &str = "flow-";
+
+/// The question for the figures.
+pub(crate) const FIGURES: &str = "flows";
 
 /// From a poll of a job to its next.
 pub(crate) const PACE: Duration = Duration::from_secs(2);
@@ -59,10 +63,10 @@ impl Flow {
     }
 }
 
-impl Flows {
+impl More for Flows {
     /// The job as it stands now.
-    pub(crate) fn job(&self, id: &str) -> String {
-        let (number, now) = (number_in(id).unwrap_or_default(), Instant::now());
+    fn job(&self, id: &str) -> Option<String> {
+        let (number, now) = (number_in(id)?, Instant::now());
         let mut all = self.0.lock();
         let flow = all.jobs.entry(number).or_insert(Flow {
             begun: now,
@@ -87,16 +91,16 @@ impl Flows {
             flow.shown = Some(now);
             all.until_shown.push(millis(now - ends));
         }
-        format!(
+        Some(format!(
             r#"{{"type":"job","id":"{id}","steps":[{steps}],"links":{{"self":"https://api.example/jobs/{id}"}}}}"#
-        )
+        ))
     }
 
     /// A webhook got an event, or an answer, about the job in this body.
-    pub(crate) fn delivered(&self, body: &str) {
-        let now = Instant::now();
+    fn event(&self, body: &[u8]) {
+        let (body, now) = (String::from_utf8_lossy(body), Instant::now());
         let mut all = self.0.lock();
-        let flow = number_in(body).and_then(|number| Some((number, all.jobs.get(&number)?)));
+        let flow = number_in(&body).and_then(|number| Some((number, all.jobs.get(&number)?)));
         let Some((number, flow)) = flow else {
             return;
         };
@@ -107,7 +111,10 @@ impl Flows {
 
     /// How many ends were delivered; the mean time until they were shown; the 99th percentile of the time from the end, and from the
     /// answer that showed it, to the webhook. Times in milliseconds.
-    pub(crate) fn figures(&self) -> String {
+    fn ask(&self, question: &str) -> Option<String> {
+        if question != FIGURES {
+            return None;
+        }
         let mut all = self.0.lock();
         #[expect(clippy::cast_precision_loss, reason = "some ten thousand")]
         let mean = all.until_shown.iter().sum::<f64>() / all.until_shown.len().max(1) as f64;
@@ -116,7 +123,7 @@ impl Flows {
             percentile(&mut all.until_delivered, 99),
             percentile(&mut all.from_shown, 99),
         );
-        format!("{count} {mean} {until} {from}")
+        Some(format!("{count} {mean} {until} {from}"))
     }
 }
 

@@ -17,13 +17,13 @@ mod peers;
 mod place;
 mod polling;
 mod pruning;
-mod quick;
 mod receiver;
 mod requests;
 mod scale;
 mod upstream;
 mod writer;
 
+use jobtrackd::measuring::percentile;
 use tokio::time::Instant;
 
 /// That of the daemon, so that bare loops differ from it in what they do alone.
@@ -92,11 +92,4 @@ fn main() -> anyhow::Result<()> {
 /// The middle one of some figures.
 fn median(mut figures: Vec<f64>) -> f64 {
     percentile(&mut figures, 50)
-}
-
-/// The figure that `percent` of the figures do not exceed.
-fn percentile(figures: &mut [f64], percent: usize) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let rank = (figures.len() * percent).div_ceil(100).max(1) - 1;
-    figures.get(rank).copied().unwrap_or(f64::NAN)
 }

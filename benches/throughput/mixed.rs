@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
-use super::flows::{PACE, PREFIX};
+use super::flows::{FIGURES, PACE, PREFIX};
 use super::peers::Peer;
 use super::place::DatabaseFile;
 
@@ -97,13 +97,13 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 async fn delivered(peers: &mut Peer) -> anyhow::Result<usize> {
-    let figures = peers.ask("flows").await?;
+    let figures = peers.ask(FIGURES).await?;
     Ok(figures.split(' ').next().unwrap_or_default().parse()?)
 }
 
 async fn shown(peers: &mut Peer, cpu: f64) -> anyhow::Result<Shown> {
     let polls: f64 = peers.ask("polls").await?.parse()?;
-    let figures = peers.ask("flows").await?;
+    let figures = peers.ask(FIGURES).await?;
     let figures: Result<Vec<f64>, _> = figures.split(' ').map(str::parse).collect();
     let [_, detection, delivery, reaction] = figures?[..] else {
         anyhow::bail!("four figures are expected");

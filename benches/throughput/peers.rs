@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jobtrackd::clock::Clock;
+use jobtrackd::simulator::quick;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::flows::Flows;
 use super::percentile;
 use super::upstream::Upstream;
 
@@ -43,7 +45,7 @@ pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> std::process::C
 pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
     match arguments {
         [role] if role == "upstream" => upstream().await,
-        [role] if role == "peers" => super::quick::serve().await,
+        [role] if role == "peers" => Ok(quick::serve(Flows::default()).await?),
         [role, rest @ ..] if role == "flows" => super::flows::follow(rest).await,
         [role, what, rest @ ..] if role == "bare" => super::bare::run(what, rest).await,
         [role, shape] if role == "api" => super::answers::serve(shape).await,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use jobtrackd::clock::Clock;
 use jobtrackd::config::{Settings, Sources, load};
+use jobtrackd::measuring;
 use jobtrackd::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
@@ -132,13 +133,10 @@ impl Outsider {
 /// On what all of this was measured.
 pub(crate) fn conditions() -> anyhow::Result<String> {
     let cores = std::thread::available_parallelism()?;
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("an unknown processor", |(_, model)| model);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or("?");
+    let (model, load) = (
+        measuring::processor(),
+        measuring::load().unwrap_or(f64::NAN),
+    );
     Ok(format!(
         "{cores} cores ({model}), load {load} at the beginning; SQLite in WAL mode with synchronous=FULL on {DISK}"
     ))

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jobtrackd::simulator::quick::read;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 /// Memory for a request to begin with.
 const USUAL: usize = 64 << 10;
-
-/// Largest request.
-const LARGEST: usize = 8 << 20;
 
 /// Listens at one port per webhook and answers 204.
 pub(crate) struct Receivers {
@@ -97,33 +95,4 @@ async fn serve(
         counted.requests.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
-}
-
-/// Reads a whole request in place of the one before; returns where its body begins, or `None` at the end of the connection.
-pub(crate) async fn read(
-    stream: &mut TcpStream,
-    request: &mut Vec<u8>,
-) -> std::io::Result<Option<usize>> {
-    request.clear();
-    let (mut head, mut length) = (0, 0);
-    while head == 0 || request.len() < head + length {
-        if request.len() >= LARGEST || stream.read_buf(request).await? == 0 {
-            return Ok(None);
-        }
-        if head == 0
-            && let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n")
-        {
-            head = end + 4;
-            length = length_of(&request[..head]);
-        }
-    }
-    Ok(Some(head))
-}
-
-fn length_of(head: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let value = text.split("content-length:").nth(1);
-    value
-        .and_then(|value| value.lines().next()?.trim().parse().ok())
-        .unwrap_or(0)
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jobtrackd::simulator::quick::{answer, job};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -69,23 +70,8 @@ async fn serve(
             // Nobody listens any more once the measurement is over.
             let _ = seen.send((id.to_owned(), Instant::now()));
         }
-        let job = job(id, "in-progress");
+        let job = job(id, "in-progress", "pending");
         stream.write_all(answer(&job).as_bytes()).await?;
         answered.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// A 200 with this body.
-pub(crate) fn answer(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A job whose second step stands as given.
-pub(crate) fn job(id: &str, second: &str) -> String {
-    format!(
-        r#"{{"type":"job","id":"{id}","created":"2026-11-22T15:04:05Z","updated":"2026-11-22T15:04:09Z","steps":[{{"title":"verify-credentials","status":"success","result":{{"type":"link","url":"/users/ea3a81/connections/8fce3b"}}}},{{"title":"retrieve-accounts","status":"{second}","result":null}},{{"title":"retrieve-transactions","status":"pending","result":null}}],"links":{{"self":"https://api.example/jobs/{id}"}}}}"#
-    )
 }

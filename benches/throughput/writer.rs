@@ -7,12 +7,13 @@ use jobtrackd::core::dialect::Basiq;
 use jobtrackd::core::job::{JobId, JobState};
 use jobtrackd::core::observe::{Evidence, Tracked, observe};
 use jobtrackd::core::time::UnixMillis;
+use jobtrackd::simulator::quick;
 use jobtrackd::store::{Batch, Commits as _, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
 use tokio::time::Instant;
 
+use super::median;
 use super::place::{DatabaseFile, Outsider};
-use super::{median, upstream};
 
 /// Rows of one transaction, as many as the daemon puts into one.
 const BATCH: usize = 1000;
@@ -143,7 +144,7 @@ fn observation_batch(jobs: &mut [Tracked], second_step: &str) -> anyhow::Result<
 }
 
 fn seen(job: &mut Tracked, second_step: &str, now: UnixMillis) -> anyhow::Result<Recordable> {
-    let body = upstream::job(job.id.as_str(), second_step);
+    let body = quick::job(job.id.as_str(), second_step, "pending");
     let sighting = Evidence::Snapshot(Basiq::snapshot(&body, Some(&job.id))?);
     let observation = observe(job, &sighting, now, "https://api.example")?;
     job.state = observation.state;

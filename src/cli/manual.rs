@@ -42,9 +42,13 @@ fn page(command: Command) -> anyhow::Result<String> {
     Ok(page)
 }
 
+/// A command that the help leaves out and the page has: it is for those who read pages.
+const UNLISTED: &str = "bench";
+
 /// All commands below this one, and those below them.
 fn describe_below(command: &Command, page: &mut String) -> anyhow::Result<()> {
-    for command in command.get_subcommands().filter(|each| !each.is_hide_set()) {
+    let is_shown = |each: &&Command| !each.is_hide_set() || each.get_name() == UNLISTED;
+    for command in command.get_subcommands().filter(is_shown) {
         // Global options are listed once, at the top.
         let own = |arg: Arg| {
             let anywhere = arg.is_global_set() || arg.get_id() == "help";

@@ -4,6 +4,7 @@
 //! made by pure functions of the data, the time and the `screen::View`; text from outside is escaped.
 
 mod backup;
+mod bench;
 mod cancel;
 mod check;
 mod completions;
@@ -104,6 +105,9 @@ enum Command {
     Webhook(webhook::Args),
     /// Serve a simulated job API, for development and tests without credentials
     Simulate(simulate::SimulateArgs),
+    /// Measure this machine in half a minute: what it polls, records and delivers each second
+    #[command(hide = true)]
+    Bench(bench::Args),
     /// Print a script with which a shell completes command lines
     Completions(completions::Args),
     /// Print the manual page
@@ -163,6 +167,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Run => run::run(&sources),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Simulate(args) => block_on(simulate::run(args)),
+        Command::Bench(args) => bench::run(&args, &sources),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
         Command::Manual => manual::run(Cli::command()),
         Command::Check(args) => block_on(check::run(&args, &sources)),

@@ -41,7 +41,7 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
 
 /// Raises the soft limit of open files to the hard one: 1024 is a default for programs that use `select`, and fewer than
 /// all connections may need.
-fn raise_open_files() {
+pub(super) fn raise_open_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return;

@@ -186,3 +186,45 @@ pub(crate) struct RestoreRecord<'a> {
     #[schema(required)]
     pub(crate) previous: Option<&'a str>,
 }
+
+/// What `bench` measured.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BenchRecord<'a> {
+    /// The folder whose disk was measured.
+    pub(crate) directory: &'a str,
+    pub(crate) filesystem: &'a str,
+    pub(crate) processors: u64,
+    pub(crate) processor: &'a str,
+    /// Threads that wanted a processor, on average over the last minute; null where it is not known.
+    #[schema(required)]
+    pub(crate) load_1m: Option<f64>,
+    /// Polls that found nothing new.
+    pub(crate) polls: BenchRateRecord,
+    /// Jobs that had ended, from their row to the webhook.
+    pub(crate) ends: BenchRateRecord,
+    pub(crate) deliveries: BenchRateRecord,
+    /// From the commit of a row to the request for its job.
+    pub(crate) first_request: BenchTimesRecord,
+    /// One durable commit.
+    pub(crate) commit: BenchTimesRecord,
+    pub(crate) took_ms: u64,
+}
+
+/// Things per second, and what one of them costs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BenchRateRecord {
+    pub(crate) per_second: f64,
+    /// Processor time of the daemon for one, in microseconds.
+    pub(crate) daemon_us: f64,
+    /// Processor time of the simulated API and the receiver for one, in microseconds.
+    pub(crate) peers_us: f64,
+}
+
+/// How long something took, in milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BenchTimesRecord {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// How often it was measured.
+    pub(crate) count: u64,
+}

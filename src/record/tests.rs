@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::command::{
-    BackupRecord, CancelRecord, CheckRecord, EnqueueRecord, FindingRecord, GiveUpRecord, MfaRecord,
-    MigrateRecord, MoveRecord, ReplayRecord, RestoreRecord, ResumeRecord, SwitchRecord, TestRecord,
+    BackupRecord, BenchRecord, CancelRecord, CheckRecord, EnqueueRecord, FindingRecord,
+    GiveUpRecord, MfaRecord, MigrateRecord, MoveRecord, ReplayRecord, RestoreRecord, ResumeRecord,
+    SwitchRecord, TestRecord,
 };
 use super::timeline::CommittedEventRecord;
 use super::watch::Change;
@@ -60,6 +61,7 @@ impl Definitions {
 fn document() -> Value {
     let definitions = Definitions::default()
         .with::<BackupRecord<'_>>("backup")
+        .with::<BenchRecord<'_>>("bench")
         .with::<CancelRecord<'_>>("cancel")
         .with::<CheckRecord>("check")
         .with::<ListedDeliveryRecord<'_>>("deliveries")

@@ -1,6 +1,7 @@
 //! The commands that work on the database: the built program, run against real files.
 
 mod backup;
+mod bench;
 mod deliveries;
 mod doctor;
 mod enqueueing;

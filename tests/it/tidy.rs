@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
+    ("measuring", &[]),
     ("memory", &[]),
     ("heartbeat", &["store"]),
     ("tls", &[]),

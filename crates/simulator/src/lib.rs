@@ -65,6 +65,7 @@ mod middleware;
 mod multipart;
 mod oauth;
 mod operation;
+pub mod quick;
 mod receiver;
 mod routes;
 mod scenario;
