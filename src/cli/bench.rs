@@ -98,6 +98,7 @@ async fn measured(args: &Args, place: Place) -> anyhow::Result<()> {
     };
     let closed = bench.close().await;
     let Some(figures) = figures else {
+        closed?;
         bail!("the measurement was interrupted");
     };
     let (figures, place) = (figures?, closed?);

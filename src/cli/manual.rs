@@ -52,7 +52,8 @@ fn describe_below(command: &Command, page: &mut String) -> anyhow::Result<()> {
         // Global options are listed once, at the top.
         let own = |arg: Arg| {
             let anywhere = arg.is_global_set() || arg.get_id() == "help";
-            arg.hide(anywhere)
+            let is_hidden = anywhere || arg.is_hide_set();
+            arg.hide(is_hidden)
         };
         let mut command = command.clone().mut_args(own);
         page.push_str(&heading(&mut command)?);
