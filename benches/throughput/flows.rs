@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jobtrackd::measuring::processor_time;
 use jobtrackd::simulator::quick::More;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -166,7 +167,7 @@ pub(crate) async fn follow(arguments: &[String]) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         ended.context("a task of the bare loop")??;
     }
-    println!("{}", super::daemon::cpu("self")?);
+    println!("{}", processor_time("self")?.as_secs_f64());
     Ok(())
 }
 

@@ -337,11 +337,12 @@ impl Oracle {
             ));
         }
         // Whatever other jobs are answered, they hold this one up for a while only: two that are throttled for as long as one
-        // of them asks for, within `max_retry_after`.
+        // of them asks for, within `max_retry_after`; and after it the poll on trial may be theirs again, but one in four is
+        // that of a job which has waited for long.
         let is_for_all = plan.api_fails(since.saturating_sub(70 * MINUTE), now);
         let (before, settings) = &self.settings;
         let most = settings.max_retry_after.max(before.max_retry_after);
-        let held_up = (40 * MINUTE).max(most + most / 4);
+        let held_up = (40 * MINUTE).max(4 * (most + most / 4));
         if !is_for_all && now > since + longest + slack + held_up {
             return Err(format!(
                 "unfair: {job} is polled at {}, after {}, because of others",
