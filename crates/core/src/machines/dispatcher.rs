@@ -37,9 +37,6 @@ const IDLE_CHECK: Duration = Duration::from_secs(60);
 /// Pause between two checks whether the clock has settled, while something would expire.
 const SETTLING_CHECK: Duration = Duration::from_secs(1);
 
-/// Deliveries read at once. They wait in memory until the webhook's limit allows them.
-const PAGE: u32 = 32;
-
 /// Most finished requests whose outcome is not recorded yet, beside those in flight. A higher limit makes fewer and larger
 /// transactions, but after a crash these requests are sent again.
 const UNRECORDED: usize = 64;
@@ -323,8 +320,7 @@ impl Dispatcher {
             return self.ask_next(now);
         }
         self.read_at = Some(now.wall);
-        let (at, except) = (now.wall, self.lanes.events());
-        let limit = PAGE.saturating_add(self.queue.unreadable());
+        let (at, except, limit) = (now.wall, self.lanes.events(), self.queue.page());
         self.ask(Query::Due { at, except, limit }, now)
     }
 
@@ -473,8 +469,7 @@ impl Dispatcher {
 
     /// Rows to read beyond those wanted: deliveries in flight are still pending, and unreadable ones are in the table too.
     fn skipped(&self) -> u32 {
-        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
-        lanes.saturating_add(self.queue.unreadable())
+        self.lanes.len().saturating_add(self.queue.unreadable())
     }
 
     /// When the next round begins without an input: when a delivery is due or expires, and soon.

@@ -45,8 +45,9 @@ impl Lanes {
     }
 
     /// Lanes whose heads may be found due and are not sent.
-    pub(super) fn len(&self) -> usize {
-        self.in_flight.len() + self.unrecorded.len() + self.refused.len()
+    pub(super) fn len(&self) -> u32 {
+        let lanes = self.in_flight.len() + self.unrecorded.len() + self.refused.len();
+        u32::try_from(lanes).unwrap_or(u32::MAX)
     }
 
     /// Their events.

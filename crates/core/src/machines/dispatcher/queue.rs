@@ -5,6 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::messages::{Effect, Report};
 use crate::rows::{DueDeliveries, DueDelivery};
 
+/// Deliveries read at once. They wait in memory until the webhook's limit allows them.
+const PAGE: u32 = 32;
+
 /// Most unreadable deliveries that are skipped; more of them may block the deliveries after them.
 const MAX_UNREADABLE: usize = 10_000;
 
@@ -41,6 +44,11 @@ impl Queue {
     /// Whether others may be due; they are to be read then.
     pub(super) fn take_more(&mut self) -> bool {
         std::mem::take(&mut self.more)
+    }
+
+    /// How many deliveries are to be read at once, with the unreadable ones.
+    pub(super) fn page(&self) -> u32 {
+        PAGE.saturating_add(self.unreadable())
     }
 
     /// How many deliveries in the table are skipped.
