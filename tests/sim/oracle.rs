@@ -1,5 +1,6 @@
 //! What was promised, checked with the logs of the fakes and the tables alone.
 
+mod ends;
 mod history;
 mod polls;
 mod posts;
