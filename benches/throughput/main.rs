@@ -1,7 +1,7 @@
 //! The figures of docs/limits-and-figures.md, measured: `cargo bench`.
 //!
 //! Machines differ and are rarely idle, so what counts are ratios of two things measured in turn in one run. Every
-//! figure is printed with the conditions it holds under; the whole takes about ten minutes.
+//! figure is printed with the conditions it holds under.
 
 mod answers;
 mod bare;
