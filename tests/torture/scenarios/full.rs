@@ -42,7 +42,7 @@ pub(super) async fn calls(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figure
 /// By a small file system that somebody else fills.
 pub(super) async fn disk(rig: &mut Rig, rounds: usize) -> anyhow::Result<Figures> {
     let folder = rig.keep_database_in("small")?;
-    disk::small(&folder, "16m")?;
+    disk::small(&folder, "32m")?;
     let mut daemon = rig.running().await?;
     let load = Load::start(&rig.ground, rig.database(), 40, "t");
     for round in 1..=rounds {

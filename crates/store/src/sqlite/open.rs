@@ -34,9 +34,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this many bytes (64 MiB) after a checkpoint.
 const JOURNAL_SIZE_LIMIT: &str = "67108864";
 
-/// Pages in the log after which a commit moves them into the database (16 MiB). A page that is written again and again is
+/// Pages in the log after which a commit moves them into the database (8 MiB). A page that is written again and again is
 /// moved once.
-const CHECKPOINT: &str = "4096";
+const CHECKPOINT: &str = "2048";
 
 /// The writer keeps so many KiB of pages (16 MiB): other programs write little, so its cache stays true.
 const WRITER_CACHE: &str = "-16384";
