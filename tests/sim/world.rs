@@ -242,6 +242,7 @@ impl<'a> World<'a> {
                 self.is_healed = true;
                 self.armed.clear();
                 self.oracle.healed(self.now);
+                self.put(self.now, Event::Start);
                 self.put(self.now + CHECK, Event::Check);
                 self.enable_all()
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::answer::{Answer, Cut};
-use super::backoff::{Backoff, lengthen};
+use super::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
 use super::time::{UnixMillis, millis};
 
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
@@ -330,7 +330,7 @@ pub fn after_attempt(
         }
         (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
             decided(match context.due > now {
-                true => AfterAttempt::Again(context.due),
+                true => AfterAttempt::Again(context.due.min(latest_due(context, now))),
                 false => retried(context, now, random),
             })
         }
@@ -360,10 +360,20 @@ fn after_pause(
     }
 }
 
-/// The longest delay before a retry when this is the longest entry of the schedule.
+/// The longest delay before a retry of this schedule.
 #[must_use]
-pub fn longest_retry(entry: Duration) -> Duration {
+pub fn longest_retry(schedule: &[Duration]) -> Duration {
+    let entry = schedule.iter().max().copied().unwrap_or_default();
     lengthen(entry, RETRY_JITTER, 1.0)
+}
+
+/// When the event is due at the latest. It was due later than this by a clock that has been put back since.
+fn latest_due(context: &RetryContext<'_>, now: UnixMillis) -> UnixMillis {
+    let retry = longest_retry(context.schedule);
+    now.plus(match context.paused {
+        Duration::ZERO => retry,
+        _ => retry.max(MAX_RETRY_AFTER),
+    })
 }
 
 fn retried(context: &RetryContext<'_>, now: UnixMillis, random: f64) -> AfterAttempt {

@@ -162,8 +162,8 @@ impl Oracle {
             not_before: 0,
             longest: None,
         };
-        match served.map(|served| &served.shown) {
-            Some(Shown::Job { steps, changed, .. }) => {
+        match served.map(|served| (served.at, &served.shown)) {
+            Some((_, Shown::Job { steps, changed, .. })) => {
                 self.expect(plan, job, steps, *changed);
                 // A stale answer changes nothing of what is recorded.
                 let recorded = self.expected.get(job);
@@ -176,9 +176,10 @@ impl Oracle {
                 };
                 last.longest = Some(longest + longest / 8);
             }
-            Some(Shown::Throttled(asked)) => {
+            Some((at, Shown::Throttled(asked))) => {
                 let asked = asked.unwrap_or(0).min(most);
-                last.not_before = now + asked.min(settings.max_retry_after).saturating_sub(SECOND);
+                // A date is as far away as it was when the API looked, however long the answer took.
+                last.not_before = at + asked.min(settings.max_retry_after).saturating_sub(SECOND);
                 // Without a time, or with a past one, a pause of its own, which may have grown. A date is further away by a
                 // clock that was set back.
                 let longest = if self.has_clock_faults { most } else { asked };
@@ -186,7 +187,7 @@ impl Oracle {
                     .paused_until
                     .max(now + longest + longest / 8 + 6 * MINUTE);
             }
-            Some(Shown::Refused) => {
+            Some((_, Shown::Refused)) => {
                 self.paused_until = self.paused_until.max(now + 6 * MINUTE);
             }
             _ => {}

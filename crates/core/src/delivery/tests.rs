@@ -74,6 +74,21 @@ fn a_probe_before_the_event_is_due_uses_up_no_entry_and_changes_no_time() {
 }
 
 #[test]
+fn after_an_early_probe_an_event_is_due_no_later_than_a_retry_or_a_pause_can_put_it_off() {
+    let schedule = seconds(&[100, 5]);
+    let after = |paused| {
+        let put_back = RetryContext {
+            due: later(100_000),
+            paused: Duration::from_secs(paused),
+            ..context(1, &schedule)
+        };
+        after_attempt(&refused(), None, &put_back, NOW, 0.0).after
+    };
+    assert_eq!(after(0), AfterAttempt::Again(later(115)));
+    assert_eq!(after(1), AfterAttempt::Again(later(86_400)));
+}
+
+#[test]
 fn a_pause_uses_up_no_entry_and_is_never_shortened() {
     let schedule = seconds(&[60, 3600]);
     let decision = after_attempt(&throttled(120), None, &context(2, &schedule), NOW, 0.0);

@@ -171,8 +171,7 @@ impl Dispatcher {
             return Stage::Rest(now.monotonic.plus(IDLE_CHECK));
         };
         if self.clamped != Some(now.stability.jumps) && !planted::is(Bug::ClampMissing) {
-            let retry = settings.retry.iter().max().copied();
-            let longest = longest_retry(retry.unwrap_or_default());
+            let longest = longest_retry(&settings.retry);
             return self.ask(Query::Clamp { longest }, now);
         }
         match std::mem::replace(&mut self.stage, Stage::Begin) {
