@@ -11,6 +11,7 @@ mod delivering;
 mod ending;
 mod flows;
 mod memory;
+mod million;
 mod mixed;
 mod noticing;
 mod peers;
@@ -68,6 +69,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("scale") {
             scale::run().await?;
+        }
+        if is_wanted("million") {
+            million::run().await?;
         }
         if is_wanted("delivering") {
             delivering::run().await?;

@@ -40,12 +40,13 @@ pub(crate) fn on_core(core: &str, program: impl AsRef<OsStr>) -> std::process::C
     command
 }
 
-/// Plays the role that the arguments name: `upstream`, `peers`, `bare …`, `flows …`, `api SHAPE`, or
+/// Plays the role that the arguments name: `upstream`, `peers`, `others`, `bare …`, `flows …`, `api SHAPE`, or
 /// `clients ADDRESS COUNT SECONDS MANNER PATH`.
 pub(crate) async fn play(arguments: &[String]) -> anyhow::Result<()> {
     match arguments {
         [role] if role == "upstream" => upstream().await,
         [role] if role == "peers" => Ok(quick::serve(Flows::default()).await?),
+        [role] if role == "others" => Ok(quick::serve(super::million::Others::default()).await?),
         [role, rest @ ..] if role == "flows" => super::flows::follow(rest).await,
         [role, what, rest @ ..] if role == "bare" => super::bare::run(what, rest).await,
         [role, shape] if role == "api" => super::answers::serve(shape).await,

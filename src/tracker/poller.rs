@@ -171,7 +171,7 @@ impl Poller {
         let upstream = self.context.upstream.clone();
         let gate_changed = upstream.gate().changed();
         self.heartbeat.beat();
-        let is_writable = *self.writable.borrow_and_update() == Writable::Yes;
+        let is_writable = self.writable.borrow_and_update().permits_polls();
         self.handle(Input::Writable(is_writable));
         let now = self.context.clock.read();
         upstream.with_limits(|gate, budget| self.machine.advance(now, gate, budget));

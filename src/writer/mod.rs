@@ -227,7 +227,7 @@ impl Writer {
                     let now = self.clock.monotonic();
                     let effects = self.batching.unwritable(reason(&error), now);
                     if !effects.is_empty() {
-                        error!(%error, "the database cannot be written; nothing is polled or sent until it can");
+                        error!(%error, "the database cannot be written; nothing is sent until it can");
                     }
                     effects
                 }

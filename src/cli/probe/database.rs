@@ -201,7 +201,7 @@ fn unopened(error: &StoreError, database: &DatabaseSettings) -> Finding {
              before",
         ),
         StoreError::Busy => warning(check, format!("{shown} is locked by another program")).advise(format!(
-            "the daemon waits for it, and nothing is polled or sent meanwhile; find that program and end it: fuser -v {shown}"
+            "the daemon waits for it, and nothing is recorded or sent meanwhile; find that program and end it: fuser -v {shown}"
         )),
         StoreError::Full => warning(check, format!("{shown} cannot be used: the disk is full")).advise(format!(
             "the daemon waits for room; make some: df -h {}",
@@ -257,7 +257,7 @@ async fn lock(store: &Store, path: &Path) -> Finding {
     match store.writable().await {
         Ok(()) => ok(check, "nobody keeps the write lock"),
         Err(StoreError::Busy) => problem(check, "another program keeps the write lock").advise(format!(
-            "nothing is polled or sent until it lets go; find that program and end it: fuser -v {}",
+            "nothing is recorded or sent until it lets go; find that program and end it: fuser -v {}",
             path.display()
         )),
         Err(error) if error.is_temporary() => problem(check, format!("nothing can be written: {error}"))

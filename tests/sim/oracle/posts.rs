@@ -124,6 +124,7 @@ impl Oracle {
             && now > since + IN_TIME + by_clock_before
             && !is_slow_or_full(plan, since.saturating_sub(5 * SECOND), now)
             && !self.moves_webhooks
+            && !self.follows_expired(database, webhook, delivery, sequence)?
         {
             return Err(format!(
                 "late: {id} of {job} is sent to {webhook} at {at}, and not at {}",
@@ -131,6 +132,25 @@ impl Oracle {
             ));
         }
         Ok(())
+    }
+
+    /// Whether the event before it in its lane has expired: the lane was free from then on, and no attempt ended.
+    fn follows_expired(
+        &self,
+        database: &Database,
+        webhook: usize,
+        delivery: &DueDelivery,
+        sequence: u32,
+    ) -> Result<bool, Violation> {
+        let filter = DeliveryFilter {
+            webhook: Some(self.names[webhook].as_str().to_owned()),
+            job: Some(delivery.job_id.clone()),
+            ..DeliveryFilter::default()
+        };
+        let lane = database.deliveries(filter).map_err(broken)?;
+        let before = lane.iter().filter(|row| row.sequence < sequence);
+        let last = before.max_by_key(|row| row.sequence);
+        Ok(last.is_some_and(|row| row.expired_at.is_some()))
     }
 
     /// What is sent is the first of its lane that waits.

@@ -38,8 +38,9 @@ impl Process {
         for effect in effects {
             match effect {
                 Effect::Writable(writable) => {
-                    let is_writable = writable == Writable::Yes;
+                    let is_writable = writable.permits_polls();
                     self.poller_input(poller::Input::Writable(is_writable), now);
+                    let is_writable = writable == Writable::Yes;
                     for webhook in 0..self.webhooks.len() {
                         let input = dispatcher::Input::Writable(is_writable);
                         self.dispatch(webhook, input, now);

@@ -15,7 +15,7 @@ use crate::needs;
 use crate::rig::{Figures, Rig};
 
 /// The words of the daemon for its own troubles.
-const CANNOT_WRITE: &str = "the database cannot be written; nothing is polled or sent until it can";
+const CANNOT_WRITE: &str = "the database cannot be written; nothing is sent until it can";
 const CAN_WRITE: &str = "the database can be written again";
 
 pub(crate) struct Scenario {

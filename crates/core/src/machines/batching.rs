@@ -52,8 +52,7 @@ pub enum Recorded {
     Refused(String),
 }
 
-/// Whether outcomes can be recorded. While they cannot, nothing is polled or sent (docs/guarantees.md, "Crashes, disks
-/// and clocks").
+/// Whether outcomes can be recorded. While they cannot, nothing is sent (docs/guarantees.md, "Crashes, disks and clocks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writable {
     /// The last transaction was committed or refused, or there was none yet.
@@ -64,6 +63,15 @@ pub enum Writable {
     Locked,
     /// This process has run out of a resource; a transaction waits for it.
     Short(Shortage),
+}
+
+impl Writable {
+    /// Whether polls go on. A program that inserts many rows may hold the lock for a minute: most polls find nothing to record,
+    /// and those that do wait, as many as may be in flight. A full disk has no end in sight.
+    #[must_use]
+    pub fn permits_polls(self) -> bool {
+        matches!(self, Self::Yes | Self::Locked)
+    }
 }
 
 /// What is to be done, in this order.

@@ -3,6 +3,7 @@
 //! The poller never waits: [`Poller::handle`] takes what has happened, [`Poller::advance`] does what is due, and both leave
 //! [`Effect`]s that the caller carries out. One poll is [`machines::poll`](crate::machines::poll).
 
+mod alarms;
 mod bookkeeping;
 mod deadlines;
 mod followed;
@@ -13,6 +14,7 @@ mod number;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -277,9 +279,8 @@ impl Poller {
     /// Starts as many polls as the limits allow, best rank first.
     fn start_polls(&mut self, now: Monotonic, gate: &Gate, budget: &mut Budget) {
         let jobs = &self.jobs;
-        self.schedule.advance(now, |number| {
-            jobs.get(number).map(Followed::rank).unwrap_or_default()
-        });
+        self.schedule
+            .advance(now, |number| jobs.get(number)?.falls_due());
         self.allowed_at = None;
         while self.schedule.has_due()
             && self.is_writable
@@ -330,7 +331,7 @@ impl Poller {
             State::Scheduled(due) => *due,
             State::Ending(_) | State::Polling { .. } => now,
         };
-        let is_final = job.final_poll_until.is_some();
+        let is_final = job.is_final();
         let is_whole = is_final || job.urgent;
         if work == Work::Poll {
             job.urgent = false;
@@ -347,7 +348,7 @@ impl Poller {
             url: job.rare().url.clone(),
             webhook: job.rare().webhook.clone(),
             progress: Progress::from(&job.progress),
-            hash: job.hash,
+            hash: job.hash.map(NonZeroU64::get),
             etag,
             is_whole,
             created_at: job.created_at,
@@ -422,11 +423,12 @@ impl Poller {
         let errors = finished.progress.consecutive_errors;
         let has_trouble = !finished.pause.is_zero() || (errors > 0) != job.progress.is_failing();
         job.progress = finished.progress.into();
-        job.hash = finished.hash;
+        // A hash of 0 is as if there were none: the next answer is read.
+        job.hash = finished.hash.and_then(NonZeroU64::new);
         job.paused_until = now.wall.plus(finished.pause);
         let is_over = is_final && finished.is_current;
         // A poll that began before the deadline is not the final one, which then follows at once.
-        let again = job.final_poll_until.is_some() && finished.is_current;
+        let again = job.is_final() && finished.is_current;
         let wanted = if again { now.wall } else { next_poll_at };
         job.next_poll_at = wanted.max(job.not_before().unwrap_or(wanted));
         let due = now.until(job.next_poll_at);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Poller;
 use super::job::{Followed, State};
+use super::jobs::Jobs;
+use super::kept::MaybeTime;
 use super::number::Number;
 use crate::job::{Failure, FailureKind};
 use crate::planted::{self, Bug};
@@ -18,7 +20,7 @@ const LATE: Duration = Duration::from_secs(60);
 impl Followed {
     /// Its entry among the deadlines: the deadline, or after that the end of the final poll's window.
     pub(super) fn deadline_entry(&self) -> UnixMillis {
-        self.final_poll_until.unwrap_or(self.deadline)
+        self.final_poll_until.get().unwrap_or(self.deadline)
     }
 
     /// The failure of a job whose deadline has passed; `polled`: its final poll had a usable answer.
@@ -36,7 +38,11 @@ impl Followed {
 impl Poller {
     /// Starts the final poll of jobs whose deadline has passed, and ends those whose window for it is over.
     pub(super) fn expire(&mut self, now: Now) {
-        while let Some(number) = self.schedule.pop_expired(now.wall) {
+        let entry = |jobs: &Jobs, number| jobs.get(number).map(Followed::deadline_entry);
+        while let Some(number) = self
+            .schedule
+            .pop_expired(now.wall, |number| entry(&self.jobs, number))
+        {
             let Some(job) = self.jobs.get_mut(number) else {
                 continue;
             };
@@ -44,13 +50,13 @@ impl Poller {
             let late = now.wall.since(job.deadline) > LATE;
             let begins = if late { now.wall } else { job.deadline };
             let until = begins.plus(FINAL_POLL_WINDOW);
-            let is_over = job.final_poll_until.is_some() || planted::is(Bug::NoFinalPoll);
+            let is_over = job.is_final() || planted::is(Bug::NoFinalPoll);
             if is_over || job.not_before().is_some_and(|at| at > until) {
                 let failure = job.expired(false);
                 self.end(number, failure);
                 continue;
             }
-            job.final_poll_until = Some(until);
+            job.final_poll_until = Some(until).into();
             self.schedule.set_deadline(number, None, Some(until));
             if matches!(job.state, State::Scheduled(_)) {
                 let earliest = job.not_before().unwrap_or(now.wall).max(job.paused_until);
@@ -67,7 +73,7 @@ impl Poller {
         {
             let before = job.deadline_entry();
             job.deadline = deadline;
-            job.final_poll_until = None;
+            job.final_poll_until = MaybeTime::NONE;
             self.schedule
                 .set_deadline(number, Some(before), Some(deadline));
             self.reschedule(number, now);
@@ -93,7 +99,10 @@ impl Poller {
                 job.next_poll_at = due.max(not_before.unwrap_or(due));
                 job.paused_until = paused_until.min(job.next_poll_at);
             }
-            if let Some(until) = job.final_poll_until.take_if(|_| job.deadline > wall) {
+            if let Some(until) = job.final_poll_until.get()
+                && job.deadline > wall
+            {
+                job.final_poll_until = MaybeTime::NONE;
                 let deadline = Some(job.deadline);
                 self.schedule.set_deadline(number, Some(until), deadline);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::{Followed, Rare, State, Then};
-use super::kept::Soon;
+use super::kept::{MaybeTime, Soon};
 use super::number::Number;
 use super::{Effect, Poller, Report};
 use crate::cadence::Progress;
@@ -146,7 +146,7 @@ impl Poller {
             is_unwritten: false,
             created_at: row.created_at,
             deadline,
-            final_poll_until: None,
+            final_poll_until: MaybeTime::NONE,
             progress: row.progress.into(),
             hash: None,
             paused_until,

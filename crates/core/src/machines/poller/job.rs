@@ -1,9 +1,10 @@
 //! What is kept of a followed job.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::kept::Kept;
-use super::schedule::Rank;
+use super::kept::{Kept, MaybeTime};
+use super::schedule::{Due, Rank};
 use crate::job::{Failure, JobId};
 use crate::rows::JobRow;
 use crate::time::{Monotonic, UnixMillis};
@@ -21,9 +22,10 @@ pub(super) struct Followed {
     pub(super) created_at: UnixMillis,
     pub(super) deadline: UnixMillis,
     /// After the deadline: the end of the window for the final poll.
-    pub(super) final_poll_until: Option<UnixMillis>,
+    pub(super) final_poll_until: MaybeTime,
     pub(super) progress: Kept,
-    pub(super) hash: Option<u64>,
+    /// Of the last answer that was recorded.
+    pub(super) hash: Option<NonZeroU64>,
     /// Until when it is not polled because of a `Retry-After`.
     pub(super) paused_until: UnixMillis,
     pub(super) next_poll_at: UnixMillis,
@@ -72,13 +74,25 @@ impl Followed {
         self.rare().not_before
     }
 
-    /// Its order among the due jobs.
-    pub(super) fn rank(&self) -> Rank {
-        Rank {
-            urgent: self.urgent,
-            is_final: self.final_poll_until.is_some(),
-            priority: self.rare().priority,
-        }
+    /// Whether its deadline has passed, and the poll after that is due or in flight.
+    pub(super) fn is_final(&self) -> bool {
+        self.final_poll_until != MaybeTime::NONE
+    }
+
+    /// When it is due and its order among the due jobs, if it waits for its next poll.
+    pub(super) fn falls_due(&self) -> Option<Due> {
+        let State::Scheduled(at) = self.state else {
+            return None;
+        };
+        Some(Due {
+            at,
+            rank: Rank {
+                urgent: self.urgent,
+                is_final: self.is_final(),
+                priority: self.rare().priority,
+            },
+            first: self.progress.is_new().then(|| self.id.clone()),
+        })
     }
 }
 
@@ -108,4 +122,14 @@ pub(super) enum Then {
     Forget,
     /// The row was deleted, and another one of the same id inserted.
     Follow(Box<JobRow>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_waits_takes_little_memory() {
+        assert!(size_of::<Followed>() <= 144, "{}", size_of::<Followed>());
+    }
 }

@@ -16,8 +16,7 @@ pub(super) struct Kept {
     polls: u64,
     quiet_polls: u32,
     consecutive_errors: u32,
-    /// The least number stands for "never".
-    last_polled_at: i64,
+    last_polled_at: MaybeTime,
     queued: bool,
     limited: bool,
     has_challenge: bool,
@@ -33,12 +32,39 @@ struct Rare {
     stale: Option<(u64, u32)>,
 }
 
-const NEVER: i64 = i64::MIN;
+/// A time, if there is one, in the bytes of a time: the least number stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MaybeTime(i64);
+
+impl MaybeTime {
+    pub(super) const NONE: Self = Self(i64::MIN);
+
+    pub(super) fn get(self) -> Option<UnixMillis> {
+        (self != Self::NONE).then_some(UnixMillis(self.0))
+    }
+}
+
+impl Default for MaybeTime {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl From<Option<UnixMillis>> for MaybeTime {
+    fn from(time: Option<UnixMillis>) -> Self {
+        time.map_or(Self::NONE, |at| Self(at.0))
+    }
+}
 
 impl Kept {
     /// Whether the last poll failed.
     pub(super) fn is_failing(&self) -> bool {
         self.consecutive_errors > 0
+    }
+
+    /// Whether there was no poll yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.polls == 0
     }
 
     /// Forgets since when the API answers 404 or 410.
@@ -74,7 +100,7 @@ impl From<Progress> for Kept {
             polls,
             quiet_polls,
             consecutive_errors,
-            last_polled_at: last_polled_at.map_or(NEVER, |at| at.0),
+            last_polled_at: last_polled_at.into(),
             queued,
             limited,
             has_challenge,
@@ -91,8 +117,7 @@ impl From<&Kept> for Progress {
             quiet_polls: kept.quiet_polls,
             consecutive_errors: kept.consecutive_errors,
             last_error: rare.and_then(|rare| rare.last_error.clone()),
-            last_polled_at: (kept.last_polled_at != NEVER)
-                .then_some(UnixMillis(kept.last_polled_at)),
+            last_polled_at: kept.last_polled_at.get(),
             not_found_since: rare.and_then(|rare| rare.not_found_since),
             queued: kept.queued,
             limited: kept.limited,

@@ -4,12 +4,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::alarms::Alarms;
 use super::number::Number;
+use crate::job::JobId;
 use crate::planted::{self, Bug};
 use crate::time::{Monotonic, UnixMillis};
 
 /// A job that is due for longer than this is not passed over for ever, whatever its rank.
 const OVERDUE: Duration = Duration::from_secs(120);
+
+/// First polls that fall due within 2 to the power of this many nanoseconds, 17 s, go by id.
+const TOGETHER: u32 = 34;
 
 /// While jobs are overdue, one poll in so many is that of the longest due.
 const TURNS: u32 = 4;
@@ -22,37 +27,64 @@ pub(super) struct Rank {
     pub(super) priority: i64,
 }
 
+/// A job that falls due.
+#[derive(Debug, Clone)]
+pub(super) struct Due {
+    pub(super) at: Monotonic,
+    pub(super) rank: Rank,
+    /// Its id, if it was never polled.
+    pub(super) first: Option<JobId>,
+}
+
 /// Jobs that are not due yet, jobs that are due, and deadlines.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    waiting: BTreeSet<(Monotonic, Number)>,
+    /// By nanoseconds, in slots of a second.
+    waiting: Alarms<30>,
     /// The longest due first.
-    due: BTreeMap<(Monotonic, Number), Rank>,
+    due: BTreeMap<(Monotonic, Number), (Rank, Option<JobId>)>,
     /// The same jobs: best rank first, then the longest due.
     ranked: BTreeSet<(Reverse<Rank>, Monotonic, Number)>,
+    /// Those of them that were never polled, apart: of two equal ranks they have every other turn, so that a million rows
+    /// inserted at once do not delay the polls of others. Those that came within some seconds go by their ids, since what is
+    /// recorded of them is in the order of ids, and neighbours share pages.
+    ranked_first: BTreeSet<(Reverse<Rank>, u64, JobId, Monotonic, Number)>,
+    /// Whether the last poll by rank was a job's first.
+    was_first: bool,
     /// Polls by rank in a row while a job was overdue.
     turns: u32,
-    deadlines: BTreeSet<(UnixMillis, Number)>,
+    /// By milliseconds, in slots of a minute.
+    deadlines: Alarms<16>,
+}
+
+/// As a key of [`Alarms`].
+fn key(at: Monotonic) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
 }
 
 impl Schedule {
     /// Adds a job that has no entry.
     pub(super) fn insert(&mut self, number: Number, due: Monotonic) {
-        self.waiting.insert((due, number));
+        self.waiting.insert(key(due), number);
     }
 
     /// Removes a job.
     pub(super) fn remove(&mut self, number: Number, due: Monotonic) {
-        let entry = (due, number);
-        if !self.waiting.remove(&entry) {
-            self.take(entry);
+        if !self.waiting.remove(key(due), number) {
+            self.take((due, number));
         }
     }
 
     /// Takes a due job.
-    fn take(&mut self, (due, number): (Monotonic, Number)) -> Option<Number> {
-        let rank = self.due.remove(&(due, number))?;
-        self.ranked.remove(&(Reverse(rank), due, number));
+    fn take(&mut self, (at, number): (Monotonic, Number)) -> Option<Number> {
+        let (rank, first) = self.due.remove(&(at, number))?;
+        match first {
+            Some(id) => {
+                let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
+                self.ranked_first.remove(&entry)
+            }
+            None => self.ranked.remove(&(Reverse(rank), at, number)),
+        };
         Some(number)
     }
 
@@ -64,22 +96,28 @@ impl Schedule {
         new: Option<UnixMillis>,
     ) {
         if let Some(old) = old {
-            self.deadlines.remove(&(old, number));
+            self.deadlines.remove(old.0, number);
         }
         if let Some(new) = new {
-            self.deadlines.insert((new, number));
+            self.deadlines.insert(new.0, number);
         }
     }
 
-    /// Moves the jobs that are due at `now` to the due ones, with the rank that `rank_of` returns.
-    pub(super) fn advance(&mut self, now: Monotonic, rank_of: impl Fn(Number) -> Rank) {
-        while let Some((due, _)) = self.waiting.first()
-            && *due <= now
-        {
-            if let Some((due, number)) = self.waiting.pop_first() {
-                let rank = rank_of(number);
-                self.ranked.insert((Reverse(rank), due, number));
-                self.due.insert((due, number), rank);
+    /// Moves the jobs that are due at `now` to the due ones, as `due_of` describes them.
+    pub(super) fn advance(&mut self, now: Monotonic, due_of: impl Fn(Number) -> Option<Due>) {
+        let now = key(now);
+        self.waiting
+            .open(now, |number| due_of(number).map(|due| key(due.at)));
+        while let Some((_, number)) = self.waiting.pop(now) {
+            if let Some(Due { at, rank, first }) = due_of(number) {
+                match first.clone() {
+                    Some(id) => {
+                        let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
+                        self.ranked_first.insert(entry)
+                    }
+                    None => self.ranked.insert((Reverse(rank), at, number)),
+                };
+                self.due.insert((at, number), (rank, first));
             }
         }
     }
@@ -94,8 +132,16 @@ impl Schedule {
         if self.turns == 0 && !planted::is(Bug::PriorityStarves) {
             return self.pop_longest_due(None);
         }
-        let (_, due, number) = *self.ranked.first()?;
-        self.take((due, number))
+        let again = self.ranked.first().map(|(rank, at, it)| (*rank, *at, *it));
+        let first = self.ranked_first.first();
+        let first = first.map(|(rank, _, _, at, it)| (*rank, *at, *it));
+        self.was_first = match (again, first) {
+            (Some(again), Some(first)) if again.0 == first.0 => !self.was_first,
+            (Some(again), Some(first)) => first.0 < again.0,
+            (again, _) => again.is_none(),
+        };
+        let (_, at, number) = if self.was_first { first? } else { again? };
+        self.take((at, number))
     }
 
     /// Takes the longest due job, whatever its rank; `except` only if it is the only one.
@@ -114,26 +160,27 @@ impl Schedule {
         !self.due.is_empty()
     }
 
-    /// Takes a job whose deadline has passed at `now`.
-    pub(super) fn pop_expired(&mut self, now: UnixMillis) -> Option<Number> {
-        if self
-            .deadlines
-            .first()
-            .is_some_and(|(deadline, _)| *deadline <= now)
-        {
-            return self.deadlines.pop_first().map(|(_, number)| number);
-        }
-        None
+    /// Takes a job whose deadline has passed at `now`; `deadline_of` returns that of a job.
+    pub(super) fn pop_expired(
+        &mut self,
+        now: UnixMillis,
+        deadline_of: impl Fn(Number) -> Option<UnixMillis>,
+    ) -> Option<Number> {
+        self.deadlines
+            .open(now.0, |number| deadline_of(number).map(|at| at.0));
+        self.deadlines.pop(now.0).map(|(_, number)| number)
     }
 
-    /// When the next waiting job is due.
+    /// When the next waiting job is due, or less than a second before.
     pub(super) fn next_due(&self) -> Option<Monotonic> {
-        self.waiting.first().map(|(due, _)| *due)
+        self.waiting
+            .first()
+            .map(|at| Monotonic(u64::try_from(at).unwrap_or_default()))
     }
 
-    /// The earliest deadline.
+    /// The earliest deadline, or less than a minute before.
     pub(super) fn next_deadline(&self) -> Option<UnixMillis> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.first().map(UnixMillis)
     }
 }
 
@@ -153,28 +200,25 @@ mod tests {
             Number(u32::try_from(index).unwrap())
         };
         let name = |number: Number| names[number.0 as usize];
-        let ranks = |number: Number| Rank {
-            urgent: name(number) == "urgent",
-            is_final: name(number) == "final",
-            priority: if name(number).starts_with("high") {
-                5
-            } else {
-                0
-            },
+        let times = [1, 0, 2, 9, 0, 2, 2, 0, 3];
+        let due_of = |number: Number| {
+            let rank = Rank {
+                urgent: name(number) == "urgent",
+                is_final: name(number) == "final",
+                priority: if name(number).starts_with("high") {
+                    5
+                } else {
+                    0
+                },
+            };
+            let at = at(*times.get(number.index())?);
+            let first = None;
+            Some(Due { at, rank, first })
         };
-        for (job, due) in [
-            ("low1", 1),
-            ("low0", 0),
-            ("high2", 2),
-            ("late", 9),
-            ("first", 0),
-            ("urgent", 2),
-            ("final", 2),
-        ] {
+        for (job, due) in names.iter().zip(times).filter(|(job, _)| **job != "only") {
             schedule.insert(id(job), at(due));
         }
-        schedule.insert(id("gone"), at(0));
-        schedule.advance(at(2), ranks);
+        schedule.advance(at(2), due_of);
         schedule.remove(id("gone"), at(0));
         let first = id("first");
         assert_eq!(schedule.pop_longest_due(Some(first)), Some(id("low0")));
@@ -185,25 +229,31 @@ mod tests {
         assert_eq!(order, ["urgent", "final", "high2", "low1"]);
         assert_eq!(schedule.pop_longest_due(Some(id("low1"))), None);
         schedule.insert(id("only"), at(3));
-        schedule.advance(at(3), ranks);
+        schedule.advance(at(3), due_of);
         let only = id("only");
         assert_eq!(schedule.pop_longest_due(Some(only)), Some(only));
-        assert_eq!(schedule.next_due(), Some(at(9)));
+        let next = schedule.next_due().unwrap();
+        assert!(next > at(7) && next <= at(9));
     }
 
     #[test]
     fn a_job_that_is_due_for_two_minutes_has_its_turn_though_others_always_rank_higher() {
         let mut schedule = Schedule::default();
         let (low, high) = (Number(0), Number(1));
-        let rank = |number: Number| Rank {
-            urgent: number == high,
-            ..Rank::default()
-        };
         schedule.insert(low, Monotonic::default());
         let polled = (0..200).map(|second| {
             let now = Monotonic::default().plus(Duration::from_secs(second));
             schedule.insert(high, now);
-            schedule.advance(now, rank);
+            schedule.advance(now, |number| {
+                let is_high = number == high;
+                let rank = Rank {
+                    urgent: is_high,
+                    ..Rank::default()
+                };
+                let at = if is_high { now } else { Monotonic::default() };
+                let first = None;
+                Some(Due { at, rank, first })
+            });
             schedule.pop_due(now).unwrap()
         });
         let first_low = polled.into_iter().position(|number| number == low);
@@ -211,14 +261,45 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_ranks_first_polls_have_every_other_turn_those_of_some_seconds_by_id() {
+        let mut schedule = Schedule::default();
+        let at = |number: Number| {
+            let seconds = if number.0 == 0 { 0 } else { 60 };
+            Monotonic::default().plus(Duration::from_secs(seconds))
+        };
+        let priorities = [0, 0, 0, 0, 0, 9, 1];
+        for number in (0..7).map(Number) {
+            schedule.insert(number, at(number));
+        }
+        // 0 to 3 and 5 are new.
+        let ids = ["z", "c", "a", "b", "", "y"];
+        schedule.advance(at(Number(1)), |number| {
+            let priority = priorities[number.index()];
+            let id = ids.get(number.index()).filter(|id| !id.is_empty());
+            let rank = Rank {
+                priority,
+                ..Rank::default()
+            };
+            let first = id.map(|id| JobId::parse(id).unwrap());
+            let at = at(number);
+            Some(Due { at, rank, first })
+        });
+        let order: Vec<u32> = std::iter::from_fn(|| schedule.pop_due(at(Number(1))))
+            .map(|number| number.0)
+            .collect();
+        assert_eq!(order, [5, 6, 0, 4, 2, 3, 1]);
+    }
+
+    #[test]
     fn a_deadline_is_taken_once_and_can_be_moved() {
         let mut schedule = Schedule::default();
         let id = Number(0);
+        let deadline = |_| Some(UnixMillis(8));
         schedule.set_deadline(id, None, Some(UnixMillis(5)));
         schedule.set_deadline(id, Some(UnixMillis(5)), Some(UnixMillis(8)));
-        assert_eq!(schedule.pop_expired(UnixMillis(7)), None);
+        assert_eq!(schedule.pop_expired(UnixMillis(7), deadline), None);
         assert_eq!(schedule.next_deadline(), Some(UnixMillis(8)));
-        assert_eq!(schedule.pop_expired(UnixMillis(8)), Some(id));
-        assert_eq!(schedule.pop_expired(UnixMillis(9)), None);
+        assert_eq!(schedule.pop_expired(UnixMillis(8), deadline), Some(id));
+        assert_eq!(schedule.pop_expired(UnixMillis(9), deadline), None);
     }
 }
