@@ -36,6 +36,10 @@ pub mod mfa;
 
 pub mod record;
 
+mod words;
+
+mod operator;
+
 pub mod tracker;
 
 pub mod dispatcher;

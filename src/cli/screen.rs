@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::text;
 use crate::clock::Clock;
 use crate::core::time::UnixMillis;
+pub(super) use crate::words::Tone;
 
 /// Width in columns when standard output is not a terminal.
 const PLAIN_WIDTH: usize = 100;
@@ -22,36 +23,16 @@ const MAX_WIDTH: usize = 140;
 /// The narrowest layout, in columns; in a narrower terminal lines are broken by it.
 const MIN_WIDTH: usize = 40;
 
-/// What a piece of text means; the colour follows from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    /// The terminal's own colour.
-    Plain,
-    /// Less important.
-    Dim,
-    /// A heading.
-    Strong,
-    /// Done.
-    Good,
-    /// Under way.
-    Busy,
-    /// Needs attention.
-    Warn,
-    /// Failed.
-    Bad,
-}
-
-impl Tone {
-    fn ansi(self) -> anstyle::Style {
-        match self {
-            Self::Plain => anstyle::Style::new(),
-            Self::Strong => anstyle::Style::new().bold(),
-            Self::Dim => AnsiColor::BrightBlack.on_default(),
-            Self::Good => AnsiColor::Green.on_default(),
-            Self::Busy => AnsiColor::Cyan.on_default(),
-            Self::Warn => AnsiColor::Yellow.on_default(),
-            Self::Bad => AnsiColor::Red.on_default(),
-        }
+/// The colour of a tone.
+fn ansi(tone: Tone) -> anstyle::Style {
+    match tone {
+        Tone::Plain => anstyle::Style::new(),
+        Tone::Strong => anstyle::Style::new().bold(),
+        Tone::Dim => AnsiColor::BrightBlack.on_default(),
+        Tone::Good => AnsiColor::Green.on_default(),
+        Tone::Busy => AnsiColor::Cyan.on_default(),
+        Tone::Warn => AnsiColor::Yellow.on_default(),
+        Tone::Bad => AnsiColor::Red.on_default(),
     }
 }
 
@@ -79,7 +60,7 @@ impl Style {
     /// The text in its tone.
     pub(super) fn paint(self, tone: Tone, text: &str) -> String {
         if self.colour && tone != Tone::Plain && !text.trim().is_empty() {
-            let ansi = tone.ansi();
+            let ansi = ansi(tone);
             format!("{ansi}{text}{ansi:#}")
         } else {
             text.to_owned()
