@@ -4,10 +4,10 @@ use anyhow::bail;
 
 use super::probe::{Finding, Level, configuration, database, jobs, upstream, webhooks};
 use super::screen::Screen;
-use super::unknown::names_of;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::core::job::JobId;
+use crate::operator::webhooks::names_of;
 use crate::record::command::CheckRecord;
 use crate::store::Jobs as _;
 

@@ -8,9 +8,9 @@ use super::probe::{
 };
 use super::screen::{Screen, Tone};
 use super::text::{count, wrap};
-use super::unknown::names_of;
 use crate::clock::Clock;
 use crate::config::{Sources, load, load_database};
+use crate::operator::webhooks::names_of;
 use crate::record::command::FindingRecord;
 
 /// Columns before a finding, and before its advice.

@@ -98,8 +98,7 @@ impl Args {
             until: self.until.map(|past| past.before(now)),
             webhook: self.webhook.clone(),
             text: self.text.clone(),
-            after: None,
-            limit: 0,
+            ..JobFilter::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::core::job::JobId;
 use crate::store::{
-    EventFilter, Events as _, PAGE_BYTES, Page, RecordedEvent, Store, StoreError, TimelineEntry,
+    EventFilter, Events as _, PAGE_BYTES, RecordedEvent, Store, StoreError, TimelineEntry,
     Timelines as _,
 };
 
@@ -52,21 +52,4 @@ pub(super) async fn events(
             return Ok(());
         }
     }
-}
-
-/// Does a longer piece of work page by page, each in one transaction; returns what all pages did.
-///
-/// # Errors
-/// When a page cannot be done; those before it are.
-pub(super) async fn every(
-    mut page: impl AsyncFnMut() -> Result<Page, StoreError>,
-) -> Result<Page, StoreError> {
-    let mut all = Page::default();
-    while !all.is_last {
-        let page = page().await?;
-        all.deliveries += page.deliveries;
-        all.jobs += page.jobs;
-        all.is_last = page.is_last;
-    }
-    Ok(all)
 }

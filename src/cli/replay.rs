@@ -1,8 +1,6 @@
 //! `replay`: sends events again, whether they were delivered or not.
 
-use std::collections::BTreeMap;
-
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 
 use super::deliveries::note_left_out;
@@ -10,18 +8,15 @@ use super::options::{self, When};
 use super::screen::{Screen, Tone, View};
 use super::table::{self, plain};
 use super::{steps, text};
-use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::time::UnixMillis;
+use crate::operator::replays::{self, Tally};
 use crate::record::command::{ReplayRecord, ReplayedRecord};
-use crate::store::{DeliveryRow, Replay, ReplayFilter, ReplayPage, Replays as _, Store};
+use crate::store::{DeliveryRow, Replay, ReplayFilter, Replays as _, Store};
 
 /// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;
-
-/// Deliveries that a dry run shows one by one.
-const SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/replay.txt").trim_end())]
@@ -63,52 +58,21 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Counts what was, or would be, sent again.
-#[derive(Default)]
-struct Tally {
-    deliveries: u64,
-    /// By webhook and type.
-    by_kind: BTreeMap<(WebhookName, EventType), u64>,
-    /// Left alone, by webhook.
-    disabled: BTreeMap<WebhookName, u64>,
-    first: Option<UnixMillis>,
-    last: Option<UnixMillis>,
-    /// There are more than may be sent.
-    more: bool,
-    /// Why deliveries are left out that cannot be read.
-    unreadable: Vec<String>,
-    shown: Vec<DeliveryRow>,
-}
-
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let now = screen.view.now;
+    if args.dry_run {
+        let tally = replays::counted(&args.filter(now)?, now, store).await?;
+        note_left_out(&tally.unreadable, screen);
+        return report(args, None, &tally, screen);
+    }
     let replay = match args.resume {
         Some(number) => unfinished(number, store).await?,
-        None if args.dry_run => Replay {
-            id: 0,
-            filter: args.filter(now)?,
-            started_at: now,
-            reached: 0,
-            deliveries: 0,
-        },
         None => begin(&args.filter(now)?, store, screen).await?,
     };
     let (id, before) = (replay.id, replay.deliveries);
-    let tally = send(replay, args.dry_run, store).await?;
+    let tally = replays::sent(replay, store).await?;
     note_left_out(&tally.unreadable, screen);
-    if args.dry_run {
-        return report(args, None, &tally, screen);
-    }
-    if tally.deliveries + before == 0 {
-        if let Some((webhook, _)) = tally.disabled.first_key_value() {
-            bail!(
-                "{webhook} is disabled; enable it first with: jobtrackd webhook enable {webhook}"
-            );
-        }
-        if args.resume.is_none() {
-            bail!("no such delivery; look for it with: jobtrackd deliveries");
-        }
-    }
+    tally.verdict(before, args.resume.is_none())?;
     report(args, Some(id), &tally, screen)
 }
 
@@ -164,96 +128,24 @@ async fn unfinished(number: i64, store: &Store) -> anyhow::Result<Replay> {
     })
 }
 
-/// Makes a replay's deliveries pending, each page in one transaction; with `dry_run` only counts them.
-async fn send(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
-    loop {
-        let mut page = store.replayable(&replay.filter, replay.reached).await?;
-        let left = replay.filter.limit.saturating_sub(replay.deliveries);
-        tally.more = shorten(&mut page, left);
-        tally.add(&page);
-        if dry_run {
-            replay.reached = page.reached;
-            replay.deliveries = tally.deliveries;
-        } else {
-            let next = store.replay(&replay, &page).await?;
-            replay = next
-                .with_context(|| format!("another program is continuing replay {}", replay.id))?;
-        }
-        if page.is_last {
-            return Ok(tally);
-        }
+fn lines(tally: &Tally, dry_run: bool, view: &View) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for ((webhook, kind), deliveries) in &tally.by_kind {
+        let webhook = text::outside(webhook.as_str(), 64);
+        lines.push(format!("{deliveries} × {kind} → {webhook}"));
     }
-}
-
-/// Shortens a page to what is left; returns whether there was more.
-fn shorten(page: &mut ReplayPage, left: u64) -> bool {
-    let mut taken = 0;
-    let end = page.deliveries.iter().position(|each| {
-        taken += u64::from(!page.disabled.contains(&each.webhook));
-        taken > left
-    });
-    let Some(end) = end else {
-        return false;
+    let (mark, verb) = match dry_run {
+        true => ("·", "would be"),
+        false => ("✓", "will be"),
     };
-    page.deliveries.truncate(end);
-    page.is_last = true;
-    true
-}
-
-impl Tally {
-    fn add(&mut self, page: &ReplayPage) {
-        self.unreadable.extend(page.unreadable.iter().cloned());
-        for delivery in &page.deliveries {
-            if page.disabled.contains(&delivery.webhook) {
-                *self.disabled.entry(delivery.webhook.clone()).or_default() += 1;
-                continue;
-            }
-            self.deliveries += 1;
-            let key = (delivery.webhook.clone(), delivery.kind);
-            *self.by_kind.entry(key).or_default() += 1;
-            self.first = self.first.or(Some(delivery.created_at));
-            self.last = Some(delivery.created_at);
-            if self.shown.len() < SHOWN {
-                self.shown.push(delivery.clone());
-            }
-        }
+    lines.push(view.marked(Tone::Good, mark, &tally.sentence(verb)));
+    lines.extend(tally.left_alone().map(|note| view.paint(Tone::Warn, &note)));
+    if tally.more {
+        let last = tally.last.map_or(String::new(), UnixMillis::rfc3339);
+        let note = format!("there are more; continue with --limit N, or with --since {last}");
+        lines.push(view.dim(&note));
     }
-
-    fn lines(&self, dry_run: bool, view: &View) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        for ((webhook, kind), deliveries) in &self.by_kind {
-            let webhook = text::outside(webhook.as_str(), 64);
-            lines.push(format!("{deliveries} × {kind} → {webhook}"));
-        }
-        let mut span = String::new();
-        if let Some((first, last)) = self.first.zip(self.last) {
-            span = format!(", from {} to {}", text::moment(first), text::moment(last));
-        }
-        let (mark, verb) = match dry_run {
-            true => ("·", "would be"),
-            false => ("✓", "will be"),
-        };
-        let events = text::count(self.deliveries, "event");
-        let line = format!("{events} {verb} sent again{span}");
-        lines.push(view.marked(Tone::Good, mark, &line));
-        lines.extend(self.disabled.iter().map(|(webhook, left)| {
-            let (events, webhook) = (
-                text::count(*left, "event"),
-                text::outside(webhook.as_str(), 64),
-            );
-            let note = format!(
-                "{events} of {webhook} not sent: it is disabled; jobtrackd webhook enable {webhook}"
-            );
-            view.paint(Tone::Warn, &note)
-        }));
-        if self.more {
-            let last = self.last.map_or(String::new(), UnixMillis::rfc3339);
-            let note = format!("there are more; continue with --limit N, or with --since {last}");
-            lines.push(view.dim(&note));
-        }
-        lines
-    }
+    lines
 }
 
 fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> anyhow::Result<()> {
@@ -277,7 +169,7 @@ fn report(args: &Args, id: Option<i64>, tally: &Tally, screen: &mut Screen) -> a
         let table = table_of(&tally.shown, &screen.view);
         screen.text(&table);
     }
-    screen.answer(args.json, &record, |view| tally.lines(args.dry_run, view))
+    screen.answer(args.json, &record, |view| lines(tally, args.dry_run, view))
 }
 
 fn table_of(deliveries: &[DeliveryRow], view: &View) -> String {

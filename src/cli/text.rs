@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use textwrap::{Options, WordSplitter};
 use unicode_width::UnicodeWidthChar as _;
 
-pub(super) use crate::words::{
-    TEXT_LIMIT, ago, brief, count, error, moment, outside, raw, size,
-};
+pub(super) use crate::words::{TEXT_LIMIT, ago, brief, count, error, moment, outside, raw, size};
 
 /// How many columns of a terminal a text takes.
 pub(super) fn columns(text: &str) -> usize {

@@ -1,14 +1,10 @@
-//! Errors for a job or a webhook that does not exist: what was perhaps meant, and a remedy.
+//! Errors for a job that does not exist: what was perhaps meant, and a remedy.
 
 use anyhow::anyhow;
 use strsim::damerau_levenshtein;
 
-use super::text::outside;
-use crate::core::delivery::WebhookName;
 use crate::core::job::JobId;
-use crate::core::text::nearest;
-use crate::store::{Lists as _, Store, StoreError, Webhooks as _};
-use crate::webhook::WebhookSettings;
+use crate::store::{Lists as _, Store, StoreError};
 
 /// The newest jobs that an unknown id is compared with.
 const COMPARED: u32 = 500;
@@ -30,39 +26,6 @@ pub(super) async fn unknown(store: &Store, id: &JobId) -> Result<anyhow::Error, 
     let newest = store.newest_ids(COMPARED).await?;
     let newest = newest.iter().map(JobId::as_str);
     Ok(anyhow!(message(id.as_str(), newest)))
-}
-
-/// A webhook of the configuration or of the database.
-///
-/// # Errors
-/// When it is neither, or the database cannot be read.
-pub(super) async fn known_webhook(
-    name: &str,
-    webhooks: &[WebhookSettings],
-    store: &Store,
-) -> anyhow::Result<WebhookName> {
-    let mut names = names_of(webhooks);
-    names.extend(store.webhook_names().await?);
-    let wanted = WebhookName::new(name);
-    match names.contains(&wanted) {
-        true => Ok(wanted),
-        false => Err(unknown_webhook(name, &names)),
-    }
-}
-
-/// The names of the webhooks of the configuration.
-pub(super) fn names_of(webhooks: &[WebhookSettings]) -> Vec<WebhookName> {
-    webhooks.iter().map(|each| each.name.clone()).collect()
-}
-
-/// The error for a webhook that does not exist.
-pub(super) fn unknown_webhook(name: &str, names: &[WebhookName]) -> anyhow::Error {
-    let near = match nearest(name, names.iter().map(WebhookName::as_str)) {
-        Some(near) => format!("; did you mean {near}? List"),
-        None => "; list".to_owned(),
-    };
-    let name = outside(name, 64);
-    anyhow!("there is no webhook {name}{near} those there are with: jobtrackd webhook list")
 }
 
 fn message<'a>(id: &str, known: impl Iterator<Item = &'a str>) -> String {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAX_LINES: usize = 400;
 
 /// Which modules a module may use. `main` may use `cli` only; `cli` and `app` may use everything below them.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("measuring", &[]),
     ("memory", &[]),
     ("heartbeat", &["store"]),
@@ -55,6 +55,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         ],
     ),
     ("record", &["core", "store"]),
+    ("words", &["core", "store"]),
+    ("operator", &["core", "clock", "store", "webhook", "words"]),
     ("mfa", &["core", "clock", "store", "upstream"]),
     (
         "status",
@@ -69,6 +71,9 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "mfa",
             "upstream",
             "telemetry",
+            "webhook",
+            "operator",
+            "words",
         ],
     ),
 ];

@@ -73,6 +73,42 @@ pub struct EventPage {
     pub complete: bool,
 }
 
+/// Which of the latest events are listed.
+#[derive(Debug, Clone, Default)]
+pub struct LatestEvents {
+    /// Only those committed before this one.
+    pub before: Option<i64>,
+    /// Only of this type.
+    pub kind: Option<EventType>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// The latest events, the newest first, without their bodies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestPage {
+    /// Those that match, with an empty body and with their detail.
+    pub events: Vec<RecordedEvent>,
+    /// The event before which the next page begins; `None` when there is none.
+    pub stopped: Option<i64>,
+}
+
+impl LatestPage {
+    /// The events of a search that went back to `first`.
+    pub(crate) fn of(events: Vec<RecordedEvent>, first: i64, limit: u32) -> Self {
+        let last = events.last().map(|event| event.cursor);
+        let stopped = match last {
+            Some(last) if events.len() >= limit as usize => last,
+            _ => first,
+        };
+        Self {
+            events,
+            // Cursors begin at 1.
+            stopped: (stopped > 1).then_some(stopped),
+        }
+    }
+}
+
 /// Events in the order of their commits, for receivers that catch up.
 pub trait Events {
     /// The cursor of the newest event, 0 when there is none.
@@ -93,4 +129,13 @@ pub trait Events {
     /// # Errors
     /// When the database cannot be read.
     fn events(&self, filter: &EventFilter) -> impl Future<Output = Result<EventPage>> + Send;
+
+    /// The latest events, the newest first. A page searches 10,000 events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn latest_events(
+        &self,
+        wanted: &LatestEvents,
+    ) -> impl Future<Output = Result<LatestPage>> + Send;
 }

@@ -2,7 +2,7 @@
 
 use jobtrackd_core::delivery::Attempt;
 use jobtrackd_core::delivery::WebhookName;
-use jobtrackd_core::job::{Failure, JobId, JobState};
+use jobtrackd_core::job::{Failure, FailureKind, JobId, JobState};
 use jobtrackd_core::observe::Tracked;
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::rows::JobRow;
@@ -58,6 +58,10 @@ pub struct JobFilter {
     pub webhook: Option<String>,
     /// Only those with this text in id, metadata, last error or failure; ASCII letters in either case.
     pub text: Option<String>,
+    /// Only those that failed in this way.
+    pub failure: Option<FailureKind>,
+    /// Most jobs that a search reads, 100,000 unless it says otherwise.
+    pub searched: Option<u32>,
     /// Only those inserted before this one in the list's order: (created_at, id) of the last one shown.
     pub after: Option<(UnixMillis, JobId)>,
     /// At most this many; fewer where they would come to more than 4 MiB.
@@ -68,7 +72,7 @@ impl JobFilter {
     /// Whether jobs have to be read one by one, since no index helps.
     #[must_use]
     pub fn is_search(&self) -> bool {
-        self.webhook.is_some() || self.text.is_some()
+        self.webhook.is_some() || self.text.is_some() || self.failure.is_some()
     }
 }
 
@@ -256,6 +260,15 @@ pub trait Jobs {
     /// # Errors
     /// When the database cannot be written.
     fn request_cancel(&self, id: &JobId) -> impl Future<Output = Result<Option<bool>>> + Send;
+
+    /// Requests the end of the tracking of these jobs in one transaction; returns those of them that have not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be written; nothing is requested then.
+    fn request_cancel_of_all(
+        &self,
+        ids: &[JobId],
+    ) -> impl Future<Output = Result<Vec<JobId>>> + Send;
 
     /// Requests a poll of a job at once; `None` when there is no such job, `Some(false)` when it has ended already.
     ///

@@ -39,7 +39,9 @@ pub use commit::Commits;
 pub use counts::{Counting, Counts, MOST_COUNTED, WebhookCounts};
 pub use deliveries::{Deliveries, DeliveryFilter, DeliveryPage, DeliveryRow};
 pub use error::{OLDEST_SQLITE, Result, StoreError};
-pub use events::{EventFilter, EventPage, EventRow, Events, PAGE_BYTES, RecordedEvent};
+pub use events::{
+    EventFilter, EventPage, EventRow, Events, LatestEvents, LatestPage, PAGE_BYTES, RecordedEvent,
+};
 pub use expiry::Expiry;
 pub use health::{Checks, JobsHealth};
 pub use intake::{Intake, Wakeups};

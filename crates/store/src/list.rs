@@ -8,8 +8,8 @@ use super::jobs::{JobFilter, JobPage};
 
 /// Jobs in pages, the newest first, and the search among them.
 pub trait Lists {
-    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook or text reads 100,000 jobs
-    /// of the state and time at most.
+    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook, text or failure
+    /// reads 100,000 jobs of the state and time at most, or fewer.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -21,7 +21,17 @@ pub trait Lists {
     /// When the database cannot be read.
     fn newest_ids(&self, limit: u32) -> impl Future<Output = Result<Vec<JobId>>> + Send;
 
-    /// Where a search by webhook or text ends although older jobs may match: the last job that is read. `None`
+    /// The ids that begin with this text, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    fn ids_beginning(
+        &self,
+        start: &str,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<JobId>>> + Send;
+
+    /// Where a search ends although older jobs may match: the last job that is read. `None`
     /// when all are read.
     ///
     /// # Errors

@@ -9,10 +9,10 @@ use super::steer::NameArgs;
 use crate::cli::screen::{Screen, Tone, View};
 use crate::cli::table::{self, Cell, plain};
 use crate::cli::text::{self, count, outside};
-use crate::cli::unknown::known_webhook;
 use crate::core::delivery::WebhookName;
 use crate::core::health::Health;
 use crate::core::time::millis;
+use crate::operator::webhooks::{known, names_of};
 use crate::record::StartedRecord;
 use crate::record::webhook::{
     ConditionRecord, HealthWord, ListedWebhookRecord, SettingsRecord, WebhookRecord,
@@ -99,7 +99,7 @@ pub(super) async fn show(
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     let view = screen.view;
-    let name = &known_webhook(&args.name, webhooks, store).await?;
+    let name = &known(&args.name, names_of(webhooks), store).await?;
     let counts = store.counts(std::slice::from_ref(name)).await?;
     let webhook = Webhook {
         name,

@@ -2,17 +2,14 @@
 
 use anyhow::bail;
 
-use crate::cli::pages::every;
 use crate::cli::screen::Screen;
 use crate::cli::text::{count, outside};
-use crate::cli::unknown::{known_webhook, names_of, unknown_webhook};
 use crate::core::delivery::WebhookName;
+use crate::operator::every;
+use crate::operator::webhooks::{self, names_of};
 use crate::record::command::{MoveRecord, SwitchRecord};
-use crate::store::{Backlogs as _, Page, Store, Webhooks as _};
+use crate::store::{Backlogs as _, Store, Webhooks as _};
 use crate::webhook::WebhookSettings;
-
-/// Longest reason, in bytes.
-const REASON_BYTES: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct NameArgs {
@@ -31,7 +28,7 @@ pub(super) struct DisableArgs {
     #[arg(value_name = "NAME")]
     name: String,
     /// The reason, which is shown with the webhook
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = webhooks::reason)]
     reason: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -52,33 +49,23 @@ pub(super) struct MoveArgs {
     json: bool,
 }
 
-fn reason(text: &str) -> Result<String, String> {
-    match text.len() {
-        1..=REASON_BYTES => Ok(text.to_owned()),
-        _ => Err(format!("write 1 to {REASON_BYTES} bytes")),
-    }
-}
-
 pub(super) async fn enable(
     args: &NameArgs,
-    webhooks: &[WebhookSettings],
+    configured: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let name = known_webhook(&args.name, webhooks, store).await?;
-    let Page { deliveries, .. } = every(async || store.enable_webhook(&name).await).await?;
+    let name = webhooks::known(&args.name, names_of(configured), store).await?;
+    let deliveries = webhooks::enable(&name, store).await?;
     let record = SwitchRecord {
         name: name.as_str(),
         state: "enabled",
         deliveries,
     };
     screen.answer(args.json, &record, |view| {
-        let events = count(deliveries, "event");
-        vec![view.done(&format!(
-            "{name} is enabled; {events} of those that were disabled will be sent"
-        ))]
+        vec![view.done(&webhooks::enabled(&name, deliveries))]
     })?;
-    if !args.json && !webhooks.iter().any(|each| each.name == name) {
+    if !args.json && !configured.iter().any(|each| each.name == name) {
         screen.note(&format!(
             "{name} is not in the configuration, so nothing is sent to it yet"
         ));
@@ -88,46 +75,41 @@ pub(super) async fn enable(
 
 pub(super) async fn disable(
     args: &DisableArgs,
-    webhooks: &[WebhookSettings],
+    configured: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let name = known_webhook(&args.name, webhooks, store).await?;
-    let why = args.reason.as_ref().map(|reason| format!(": {reason}"));
-    let reason = format!("by an operator{}", why.unwrap_or_default());
-    let disabled = every(async || store.disable_webhook(&name, &reason).await).await?;
+    let name = webhooks::known(&args.name, names_of(configured), store).await?;
+    let deliveries = webhooks::disable(&name, args.reason.as_deref(), store).await?;
     let record = SwitchRecord {
         name: name.as_str(),
         state: "disabled",
-        deliveries: disabled.deliveries,
+        deliveries,
     };
     screen.answer(args.json, &record, |view| {
-        let events = count(disabled.deliveries, "event");
-        vec![view.done(&format!(
-            "nothing is sent to {name} until: jobtrackd webhook enable {name}; {events} will wait"
-        ))]
+        vec![view.done(&webhooks::disabled(&name, deliveries))]
     })
 }
 
 pub(super) async fn hand_over(
     args: &MoveArgs,
-    webhooks: &[WebhookSettings],
+    configured: &[WebhookSettings],
     store: &Store,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let configured = names_of(webhooks);
+    let configured = names_of(configured);
     let (from, to) = (WebhookName::new(&args.from), WebhookName::new(&args.to));
     if !configured.contains(&to) {
-        return Err(unknown_webhook(&args.to, &configured));
+        return Err(webhooks::unknown(&args.to, &configured));
     }
     if from == to {
         bail!("that is the same webhook");
     }
     let names = store.webhook_names().await?;
-    let moved = every(async || store.move_deliveries(&from, &to).await).await?;
+    let moved = every(|| store.move_deliveries(&from, &to)).await?;
     let is_known = names.contains(&from) || configured.contains(&from);
     if moved.deliveries + moved.jobs == 0 && !is_known {
-        return Err(unknown_webhook(&args.from, &names));
+        return Err(webhooks::unknown(&args.from, &names));
     }
     let record = MoveRecord {
         from: from.as_str(),

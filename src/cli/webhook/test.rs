@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 
 use strum::IntoEnumIterator as _;
 
@@ -10,17 +10,17 @@ use crate::cli::options;
 use crate::cli::screen::{Screen, Tone, View};
 use crate::cli::session::database_file;
 use crate::cli::text;
-use crate::cli::unknown::{names_of, unknown_webhook};
-use crate::clock::{Clock, Jitter};
+use crate::clock::Clock;
 use crate::config::DatabaseSettings;
 use crate::core::answer::Cut;
-use crate::core::delivery::{AttemptResult, Directive, Trigger};
+use crate::core::delivery::AttemptResult;
 use crate::core::event::EventType;
-use crate::core::sample::sample;
+use crate::operator::test::{self, Tested};
+use crate::operator::webhooks::{names_of, unknown};
 use crate::record::command::{RequestRecord, TestRecord};
 use crate::sockets::Sockets;
 use crate::store::{Attempt, Attempts as _, Store, StoreError};
-use crate::webhook::{AttemptReport, Message, Sender, WebhookSettings};
+use crate::webhook::{Sender, WebhookSettings};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("../help/webhook-test.txt").trim_end())]
@@ -44,30 +44,25 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
     let Some(webhook) = webhooks.iter().find(|each| each.name.as_str() == args.name) else {
-        return Err(unknown_webhook(&args.name, &names_of(webhooks)));
+        return Err(unknown(&args.name, &names_of(webhooks)));
     };
-    let id = Jitter::system().id("test_");
-    let event = sample(args.kind, &id, webhook.name.as_str(), clock.now())
-        .ok_or_else(|| anyhow!("the sample cannot be made"))?;
     let sender = Sender::new(clock.clone(), webhooks, Sockets::default())
         .context("the request cannot be made")?;
-    let message = Message {
-        id: &event.id,
-        body: event.body.clone().into_bytes().into(),
-        attempt: 1,
-        is_replay: false,
-    };
-    let (report, shown) = sender.send_and_print(webhook, &message).await?;
-    let attempt = report.attempt(&event.id, &webhook.name, 1, Trigger::Test);
+    let Tested {
+        request: shown,
+        body,
+        attempt,
+        report,
+    } = test::send(args.kind, webhook, &sender, &clock).await?;
     let recorded = record_test(&attempt, database, &clock).await;
     let mut screen = Screen::new(clock.now());
     let record = TestRecord {
         webhook: webhook.name.as_str(),
-        event_id: &event.id,
+        event_id: &attempt.event_id,
         request: RequestRecord {
             line: &shown.line,
             headers: &shown.headers,
-            body: &event.body,
+            body: &body,
         },
         status: attempt.status,
         error: attempt.error.clone(),
@@ -77,7 +72,7 @@ pub(super) async fn run(
         delivered: matches!(report.result, AttemptResult::Delivered { .. }),
     };
     let printed = screen.answer(args.json, &record, |view| {
-        lines(&record, meaning(&report), view)
+        lines(&record, test::meaning(&report), view)
     });
     printed.and(screen.finish())?;
     if let Err(error) = recorded {
@@ -123,18 +118,4 @@ fn lines(record: &TestRecord<'_>, meaning: &str, view: &View) -> Vec<String> {
     lines.extend(cut.map(|note| view.dim(&note)));
     lines.push(view.dim(meaning));
     lines
-}
-
-/// What such an answer would mean for an event.
-fn meaning(report: &AttemptReport) -> &'static str {
-    match (&report.result, report.directive) {
-        (AttemptResult::Delivered { .. }, Some(Directive::Disable)) => {
-            "an event would be delivered, and the webhook disabled, as it asks for"
-        }
-        (AttemptResult::Delivered { .. }, _) => "an event would be delivered",
-        (AttemptResult::Gone, _) | (_, Some(Directive::Disable)) => "the webhook would be disabled",
-        (_, Some(Directive::AbortMessage)) => "the event would be given up, and the next one sent",
-        (AttemptResult::Throttled { .. }, None) => "the webhook would be paused for that long",
-        _ => "the event would be tried again by the schedule",
-    }
 }

@@ -5,7 +5,7 @@ use jobtrackd_core::event::EventType;
 use super::rows::Event;
 use super::store::Store;
 use super::tables::Tables;
-use crate::{EventFilter, EventPage, Events, RecordedEvent, Result};
+use crate::{EventFilter, EventPage, Events, LatestEvents, LatestPage, RecordedEvent, Result};
 
 /// Most events that one search for a type goes through.
 const WINDOW: i64 = 10_000;
@@ -20,6 +20,25 @@ impl Events for Store {
 
     async fn has_event(&self, id: &str) -> Result<bool> {
         self.read(|tables| Ok(tables.event(id).is_some()))
+    }
+
+    async fn latest_events(&self, wanted: &LatestEvents) -> Result<LatestPage> {
+        self.read(|tables| {
+            let newest = tables.newest_cursor();
+            let before = wanted.before.unwrap_or(i64::MAX).min(newest + 1);
+            let first = (before - WINDOW).max(0);
+            let found = tables.events.range(first..before.max(first)).rev();
+            let found = found
+                .map(|(_, event)| event)
+                .filter(|event| wanted.kind.is_none_or(|kind| kind == event.kind));
+            let events = found
+                .take(wanted.limit as usize)
+                .map(|event| RecordedEvent {
+                    body: String::new(),
+                    ..event.recorded(tables.detail_of(event))
+                });
+            Ok(LatestPage::of(events.collect(), first, wanted.limit))
+        })
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<EventPage> {

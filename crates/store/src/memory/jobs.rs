@@ -121,6 +121,14 @@ impl Jobs for Store {
         self.write(|tables, _| Ok(tables.request_of_unfinished(id, Request::Cancel)))
     }
 
+    async fn request_cancel_of_all(&self, ids: &[JobId]) -> Result<Vec<JobId>> {
+        self.write(|tables, _| {
+            let mut cancel =
+                |id: &&JobId| tables.request_of_unfinished(id, Request::Cancel) == Some(true);
+            Ok(ids.iter().filter(|id| cancel(id)).cloned().collect())
+        })
+    }
+
     async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
         self.write(|tables, _| Ok(tables.request_of_unfinished(id, Request::Poll)))
     }

@@ -9,15 +9,19 @@ use super::store::Store;
 use super::tables::Tables;
 use crate::{JobFilter, JobPage, Lists, PAGE_BYTES, Result};
 
-/// Most jobs that a search by webhook or text reads.
-const SEARCHED: usize = 100_000;
+/// Most jobs that a search reads.
+const SEARCHED: u32 = 100_000;
+
+fn searched(filter: &JobFilter) -> usize {
+    filter.searched.unwrap_or(SEARCHED).max(1) as usize
+}
 
 impl Lists for Store {
     async fn list(&self, filter: &JobFilter) -> Result<JobPage> {
         self.read(|tables| {
             let mut found = tables.in_range(filter);
             if filter.is_search() {
-                found.truncate(SEARCHED);
+                found.truncate(searched(filter));
                 found.retain(|job| tables.is_found(job, filter));
             }
             let (mut jobs, mut bytes) = (Vec::new(), 0);
@@ -46,10 +50,25 @@ impl Lists for Store {
         })
     }
 
+    async fn ids_beginning(&self, start: &str, limit: u32) -> Result<Vec<JobId>> {
+        self.read(|tables| {
+            let ids = tables.jobs.values().map(|job| &job.row.id);
+            let mut found: Vec<JobId> = ids
+                .filter(|id| id.as_str().starts_with(start))
+                .cloned()
+                .collect();
+            found.sort_unstable();
+            found.truncate(limit as usize);
+            Ok(found)
+        })
+    }
+
     async fn search_end(&self, filter: &JobFilter) -> Result<Option<(UnixMillis, JobId)>> {
         self.read(|tables| {
             let jobs = tables.in_range(filter);
-            let last = jobs.get(SEARCHED - 1).filter(|_| filter.is_search());
+            let last = jobs
+                .get(searched(filter) - 1)
+                .filter(|_| filter.is_search());
             Ok(last.map(|job| place(job)))
         })
     }
@@ -98,7 +117,10 @@ impl Tables {
                 || deliveries.any(|each| each.webhook.as_str() == name)
         };
         let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
-        filter.webhook.as_ref().is_none_or(is_for) && text.is_none_or(|text| has(job, &text))
+        let kind = job.failure.as_ref().map(|failure| failure.kind);
+        filter.webhook.as_ref().is_none_or(is_for)
+            && text.is_none_or(|text| has(job, &text))
+            && (filter.failure.is_none() || filter.failure == kind)
     }
 }
 

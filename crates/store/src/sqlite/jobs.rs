@@ -192,6 +192,19 @@ impl Jobs for Store {
         self.request(CANCEL, id).await
     }
 
+    async fn request_cancel_of_all(&self, ids: &[JobId]) -> Result<Vec<JobId>> {
+        self.write(async |connection| {
+            let mut requested = Vec::new();
+            for id in ids {
+                if execute(&mut *connection, query!(CANCEL, id.as_str())).await? == 1 {
+                    requested.push(id.clone());
+                }
+            }
+            Ok(requested)
+        })
+        .await
+    }
+
     async fn request_poll(&self, id: &JobId) -> Result<Option<bool>> {
         self.request(POLL, id).await
     }

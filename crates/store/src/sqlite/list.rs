@@ -10,11 +10,11 @@ use super::rows::Reading;
 use super::store::{Statement, Store, fetch_all, query};
 use super::together::{STEPS_OF_MANY, job_columns};
 use crate::{JobFilter, JobPage, Lists, PAGE_BYTES, Result};
-use jobtrackd_core::job::{JobId, JobState};
+use jobtrackd_core::job::{FailureKind, JobId, JobState};
 use jobtrackd_core::time::UnixMillis;
 
-/// Most jobs that a search by webhook or text reads.
-const SEARCHED_JOBS: i64 = 100_000;
+/// Most jobs that a search reads.
+const SEARCHED_JOBS: u32 = 100_000;
 
 /// The conditions on a listed job besides its position: the webhook, and the text. The text is searched in metadata as it is
 /// written and, if that has escapes (`M\u00fcller`), without them.
@@ -28,6 +28,7 @@ macro_rules! listed {
                    SELECT 1 FROM json_tree(CASE WHEN json_valid(j.metadata) THEN j.metadata END) AS t
                    WHERE instr(lower(t.atom), ?7) OR (typeof(t.key) = 'text' AND instr(lower(t.key), ?7))))
                OR EXISTS (SELECT 1 FROM json_each(j.failure) WHERE instr(lower(value), ?7)))
+          AND (?9 IS NULL OR j.failure ->> '$.kind' = ?9)
           ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
     };
 }
@@ -54,6 +55,10 @@ pub(super) const LISTED: &str = concat!(
     summary_columns!(),
     " FROM json_each(?1) AS wanted CROSS JOIN jobs AS j ON j.id = wanted.value ORDER BY wanted.key"
 );
+
+/// Ids are compared byte by byte, and none has a character above the tilde.
+pub(super) const IDS_BEGINNING: &str =
+    "SELECT id FROM jobs WHERE id >= ?1 AND id < ?1 || char(127) ORDER BY id LIMIT ?2";
 
 pub(super) const NEWEST_IDS: &str =
     "SELECT id FROM jobs ORDER BY created_at DESC, id DESC LIMIT ?1";
@@ -89,7 +94,8 @@ impl Lists for Store {
             .bound(sql, i64::from(filter.limit) + 1)
             .bind(&filter.webhook)
             .bind(text)
-            .bind(filter.state.map(JobState::as_str));
+            .bind(filter.state.map(JobState::as_str))
+            .bind(filter.failure.map(FailureKind::as_str));
         let (jobs, steps, more) = self
             .snapshot(async |snapshot| {
                 let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
@@ -117,6 +123,12 @@ impl Lists for Store {
         Ok(ids.flatten().flatten().collect())
     }
 
+    async fn ids_beginning(&self, start: &str, limit: u32) -> Result<Vec<JobId>> {
+        let rows = self.rows(query!(IDS_BEGINNING, start, limit)).await?;
+        let ids = rows.iter().map(|row| row.try_get("id").map(JobId::parse));
+        Ok(ids.flatten().flatten().collect())
+    }
+
     async fn search_end(&self, filter: &JobFilter) -> Result<Option<(UnixMillis, JobId)>> {
         if !filter.is_search() {
             return Ok(None);
@@ -125,8 +137,9 @@ impl Lists for Store {
             Some(_) => SEARCH_END_OF_STATE,
             None => SEARCH_END,
         };
+        let searched = filter.searched.unwrap_or(SEARCHED_JOBS).max(1);
         let query = Range::of(filter)
-            .bound(sql, SEARCHED_JOBS - 1)
+            .bound(sql, i64::from(searched) - 1)
             .bind(None::<&str>)
             .bind(None::<&str>)
             .bind(filter.state.map(JobState::as_str));

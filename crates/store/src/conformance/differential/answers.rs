@@ -4,14 +4,16 @@ use std::fmt::Debug;
 
 use jobtrackd_core::delivery::{DeliveryState, WebhookName};
 use jobtrackd_core::event::EventType;
-use jobtrackd_core::job::JobState;
+use jobtrackd_core::job::{FailureKind, JobState};
 use jobtrackd_core::retention::Stage;
 use jobtrackd_core::time::UnixMillis;
 use strum::IntoEnumIterator as _;
 
 use super::super::Verbs;
 use super::{JOBS, T0, WEBHOOKS, id};
-use crate::{Counts, DeliveryFilter, EventFilter, JobFilter, ReplayFilter, UserFilter};
+use crate::{
+    Counts, DeliveryFilter, EventFilter, JobFilter, LatestEvents, ReplayFilter, UserFilter,
+};
 
 /// The answers, each with its question.
 pub(super) async fn all(store: &impl Verbs, now: UnixMillis) -> Vec<String> {
@@ -90,6 +92,19 @@ async fn of_lists(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
         answers.note(&filter, page);
         answers.note("search end", store.search_end(&filter).await);
     }
+    for (failure, searched) in [(FailureKind::Step, None), (FailureKind::Cancelled, Some(2))] {
+        let filter = JobFilter {
+            failure: Some(failure),
+            searched,
+            limit: 100,
+            ..JobFilter::default()
+        };
+        answers.note(&filter, store.list(&filter).await);
+        answers.note("search end", store.search_end(&filter).await);
+    }
+    for start in ["", "1", "zz"] {
+        answers.note(("ids", start), store.ids_beginning(start, 3).await);
+    }
     let filter = JobFilter {
         since: Some(T0),
         until: Some(now),
@@ -159,6 +174,18 @@ async fn of_webhook(
 
 async fn of_events(store: &impl Verbs, answers: &mut Answers) {
     answers.note("newest event", store.newest_event().await);
+    for (kind, before, limit) in [
+        (None, None, 100),
+        (None, Some(4), 2),
+        (Some(EventType::StepChanged), None, 3),
+    ] {
+        let wanted = LatestEvents {
+            before,
+            kind,
+            limit,
+        };
+        answers.note(("latest", kind), store.latest_events(&wanted).await);
+    }
     for (job, kind, after, limit, bytes) in [
         (None, None, 0, 100, u32::MAX),
         (None, None, 2, 3, 1),

@@ -9,7 +9,9 @@ use crate::sqlite::counts::{
     JOBS_OF_STATE, OLDEST_OF_WEBHOOK, PENDING_OF_WEBHOOK, UNDELIVERED_OF_WEBHOOK,
 };
 use crate::sqlite::deliveries::{DUE, LIST_DELIVERIES};
-use crate::sqlite::events::{EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, NEWEST_EVENT};
+use crate::sqlite::events::{
+    EVENTS_AFTER, EVENTS_OF_JOB, EVENTS_OF_TYPE, LATEST_EVENTS, NEWEST_EVENT,
+};
 use crate::sqlite::health::{INVALID, JOBS_HEALTH};
 use crate::sqlite::intake::{ACTIVE_JOBS, CHANGES};
 use crate::sqlite::jobs::{
@@ -17,7 +19,7 @@ use crate::sqlite::jobs::{
     SUMMARY, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::sqlite::list::{
-    LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
+    IDS_BEGINNING, LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
 };
 use crate::sqlite::prune::{
     MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
@@ -172,6 +174,11 @@ const PLANS: &[(&str, &str)] = &[
     (NEWEST_EVENT, "SEARCH events"),
     (EVENTS_AFTER, EVENTS_BY_CURSOR),
     (EVENTS_OF_TYPE, EVENTS_BY_CURSOR),
+    (
+        LATEST_EVENTS,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    ),
+    (IDS_BEGINNING, "sqlite_autoindex_jobs_1 (id>? AND id<?)"),
     (EVENTS_OF_JOB, BY_JOB),
     (
         EVENTS_OF_JOB,
