@@ -17,8 +17,9 @@ use crate::core::retention::Retention;
 use crate::dispatcher::{self, Dispatcher, Target};
 use crate::heartbeat::Heartbeat;
 use crate::lifecycle::Tasks;
-use crate::status::Health;
+use crate::status::{Health, Receiver};
 use crate::store::{Store, Upstreams as _};
+use crate::telemetry::Recent;
 use crate::tracker::intake::{Intake, Notice};
 use crate::tracker::poller::{self, Poller, PollerParts, PollerSettings};
 use crate::tracker::pruner::Pruner;
@@ -48,6 +49,8 @@ pub(super) struct Engine {
     retention: watch::Sender<Retention>,
     webhooks: BTreeMap<WebhookName, DispatcherHandle>,
     configured: watch::Sender<Vec<WebhookName>>,
+    targets: watch::Sender<Vec<Receiver>>,
+    recent: Recent,
     gauges: Gauges,
     stop: CancellationToken,
 }
@@ -142,6 +145,8 @@ impl Engine {
             retention: watch::Sender::new(prepared.retention),
             webhooks: BTreeMap::new(),
             configured: watch::Sender::default(),
+            targets: watch::Sender::default(),
+            recent: Recent::default(),
             gauges: Gauges::default(),
             stop: CancellationToken::new(),
         };
@@ -172,6 +177,16 @@ impl Engine {
         };
         let health = sources.health(gauge);
         Ok((engine, upstream.subscribe(), health))
+    }
+
+    /// The webhooks of the present configuration, for the dashboard.
+    pub(super) fn receivers(&self) -> watch::Receiver<Vec<Receiver>> {
+        self.targets.subscribe()
+    }
+
+    /// The last hour.
+    pub(super) fn recent(&self) -> Recent {
+        self.recent.clone()
     }
 
     /// Makes what a reload changes. Nothing has changed yet.
@@ -217,6 +232,11 @@ impl Engine {
             .iter()
             .map(|target| target.webhook.name.clone())
             .collect();
+        let receivers = targets.iter().map(|target| Receiver {
+            webhook: target.webhook.clone(),
+            sender: target.sender.clone(),
+        });
+        self.targets.send_replace(receivers.collect());
         for (name, dispatcher) in &self.webhooks {
             if !names.contains(name) {
                 self.wakeups.remove(name);
@@ -244,6 +264,7 @@ impl Engine {
             recorder: self.recorder.clone(),
             clock: self.environment.clock.clone(),
             jitter: self.environment.jitter.clone(),
+            recent: self.recent.clone(),
         };
         let wakeup = Arc::new(Notify::new());
         let dispatcher = Dispatcher::new(parts, target_receiver, Arc::clone(&wakeup));
@@ -326,6 +347,7 @@ impl Engine {
             recorder: self.recorder.clone(),
             clock: self.environment.clock.clone(),
             jitter: self.environment.jitter.clone(),
+            recent: self.recent.clone(),
         };
         let poller = Poller::new(parts, self.polling.subscribe(), notices);
         let gauge = poller.gauge();

@@ -30,7 +30,8 @@ use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::sockets::Sockets;
 use crate::status::{
-    self, Access, Budget, Health, Limits, Listen, Listener, Scrape, StatusSettings, Waiting,
+    self, Access, Budget, Dashboard, Figures, Health, Limits, Listen, Listener, Scrape,
+    StatusSettings, Waiting,
 };
 use crate::store::sqlite::{DatabaseFile, InstanceLock};
 use crate::store::{Store, StoreError};
@@ -154,6 +155,10 @@ impl Daemon {
                     waiting: waiting.clone(),
                     budget: Budget::new(&environment.status_limits),
                     clock: environment.clock.clone(),
+                    receivers: engine.receivers(),
+                    figures: Figures::default(),
+                    recent: engine.recent(),
+                    dashboard: Dashboard::new(access.clone()),
                     scrape: environment.exporter.clone().map(Scrape::from),
                 },
                 access.clone(),

@@ -53,6 +53,10 @@ pub struct DemoArgs {
     #[arg(long)]
     logs: bool,
 
+    /// Serve the dashboard, and leave it running on the demo's data until ctrl-c
+    #[arg(long)]
+    open: bool,
+
     /// How many times faster than usual
     #[arg(long, hide = true, value_name = "X", default_value = "1", value_parser = parse_pace)]
     pace: f64,
@@ -92,7 +96,7 @@ fn parse_pace(text: &str) -> Result<f64, String> {
 /// When something cannot be started, a promise is broken, or it was interrupted.
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("failed to listen to signals")?;
-    let sandbox = Sandbox::start(args.pace, args.refuse.as_deref()).await?;
+    let sandbox = Sandbox::start(args.pace, args.refuse.as_deref(), args.open).await?;
     note(&format!(
         "{} jobs, an API at {}, two webhooks and jobtrackd, in {}",
         jobs().len(),
@@ -108,8 +112,19 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .await
         .context("failed to start the daemon")?;
     let store = Store::open(&database, Clock::system()).await?;
+    let dashboard = daemon.status_address().map(|at| format!("http://{at}/"));
+    if let Some(address) = &dashboard {
+        note(&format!("the dashboard: {address}"));
+    }
     let finish = tokio::select! {
-        finish = show(&args, &sandbox, &store, &database, &mut signals) => finish,
+        finish = async {
+            let finish = show(&args, &sandbox, &store, &database, &mut signals).await?;
+            if let Some(address) = dashboard.filter(|_| finish != Finish::Interrupted) {
+                note(&format!("the dashboard stays at {address} until ctrl-c"));
+                while signals.next().await != Request::Stop {}
+            }
+            anyhow::Ok(finish)
+        } => finish,
         error = daemon.failed() => Err(error.context("the daemon failed")),
     };
     // The daemon stops first, and so finds the others still there.

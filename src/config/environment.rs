@@ -1,11 +1,12 @@
-//! The environment as a source: `JOBTRACKD__SECTION__KEY`, `JOBTRACKD__WEBHOOKS__NAME__KEY`.
+//! The environment as a source: `JOBTRACKD__SECTION__KEY`, `JOBTRACKD__WEBHOOKS__NAME__KEY`,
+//! `JOBTRACKD__STATUS__TOKENS__NAME__KEY`.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
 use super::error::{Origin, Problems, did_you_mean};
-use super::schema::{self, ANY_WEBHOOK, Kind, Sections, WEBHOOKS};
+use super::schema::{self, ANY_TOKEN, ANY_WEBHOOK, Kind, Sections, TOKENS, WEBHOOKS};
 
 /// Prefix of our variables.
 const PREFIX: &str = "JOBTRACKD__";
@@ -21,10 +22,11 @@ const THREADS: &str = "TOKIO_WORKER_THREADS";
 /// Most threads; each takes memory.
 const MOST_THREADS: usize = 1024;
 
-/// Reads the environment. `webhooks` are the names in the file.
+/// Reads the environment. `webhooks` and `tokens` are the names in the file.
 pub(super) fn read(
     environment: &BTreeMap<String, String>,
     webhooks: &[&str],
+    tokens: &[&str],
     problems: &Problems,
 ) -> Sections {
     let mut sections = Sections::new();
@@ -35,21 +37,31 @@ pub(super) fn read(
             continue;
         };
         let parts: Vec<&str> = rest.split(SEPARATOR).collect();
-        let (section, webhook, key) = match parts.as_slice() {
+        let named = |known: &[&str], name: &[&str]| {
+            let name = matching(&name.join(SEPARATOR), known).map_err(|names| {
+                let wrong = format!("it can mean any of {names}");
+                problems.report(parts.join("."), &origin, wrong, "write the name exactly");
+            });
+            name.ok()
+        };
+        let (section, name, key) = match parts.as_slice() {
             [section, key] if !is_webhooks(section) => (section.to_lowercase(), None, *key),
             [section, below, key] if schema::is_section(&dotted(section, below)) => {
                 (dotted(section, below), None, *key)
             }
             [section, name @ .., key] if is_webhooks(section) && !name.is_empty() => {
-                match matching(&name.join(SEPARATOR), webhooks) {
-                    Ok(name) => (WEBHOOKS.to_owned(), Some(name), *key),
-                    Err(names) => {
-                        let wrong = format!("it can mean any of {names}");
-                        let remedy = "write the name exactly";
-                        problems.report(parts.join("."), &origin, wrong, remedy);
-                        continue;
-                    }
-                }
+                let Some(name) = named(webhooks, name) else {
+                    continue;
+                };
+                (WEBHOOKS.to_owned(), Some(name), *key)
+            }
+            [section, below, name @ .., key]
+                if dotted(section, below) == TOKENS && !name.is_empty() =>
+            {
+                let Some(name) = named(tokens, name) else {
+                    continue;
+                };
+                (TOKENS.to_owned(), Some(name), *key)
             }
             _ => {
                 let near = schema::meant(rest).map(|key| variable_of(&key));
@@ -60,15 +72,19 @@ pub(super) fn read(
                 continue;
             }
         };
-        let (key, webhook) = (key.to_lowercase(), webhook.as_deref());
-        let of_kind = webhook.map_or(section.as_str(), |_| ANY_WEBHOOK);
+        let (key, name) = (key.to_lowercase(), name.as_deref());
+        let of_kind = match name {
+            None => section.as_str(),
+            Some(_) if section == TOKENS => ANY_TOKEN,
+            Some(_) => ANY_WEBHOOK,
+        };
         match typed(schema::kind(of_kind, &key), text) {
             Ok(value) => {
                 let values = Table::from_iter([(key, value)]);
-                schema::insert(&mut sections, &section, webhook, values, &origin, problems);
+                schema::insert(&mut sections, &section, name, values, &origin, problems);
             }
             Err(wrong) => {
-                let parts = [Some(section.as_str()), webhook, Some(&key)];
+                let parts = [Some(section.as_str()), name, Some(&key)];
                 let path: Vec<&str> = parts.into_iter().flatten().collect();
                 let remedy = "lists are separated by commas: job.completed,job.failed";
                 problems.report(path.join("."), &origin, wrong, remedy);

@@ -200,12 +200,19 @@ impl Settings {
     pub fn renewed(&self, new: Self) -> Self {
         // Settings for a local address may do without a token. The old address stays, and with it its token.
         let local = self.status.listen.as_ref().is_none_or(Listen::is_local);
-        let kept = || self.status.token.clone().filter(|_| !local);
+        let is_open = !local && !new.status.needs_token();
+        let kept = || self.status.token.clone().filter(|_| is_open);
+        let tokens = match is_open {
+            true => self.status.tokens.clone(),
+            false => new.status.tokens,
+        };
         Self {
             database: self.database.clone(),
             status: StatusSettings {
                 listen: self.status.listen.clone(),
                 token: new.status.token.or_else(kept),
+                tokens,
+                dashboard: new.status.dashboard,
                 hosts: new.status.hosts,
             },
             log: LogSettings {
@@ -240,7 +247,12 @@ fn settings(
     let upstream = upstream::upstream(&secrets("upstream", wanted.api_key), &json);
     let polling = local::polling(&section("polling"));
     let retention = local::retention(&section("retention"));
-    let status = status::status(&secrets("status", wanted.status_token));
+    let tokens = merged.keys().filter_map(|path| {
+        let name = schema::token_of(path)?;
+        Some((name, secrets(path.as_str(), wanted.status_token)))
+    });
+    let tokens: Vec<(&str, Secrets<'_>)> = tokens.collect();
+    let status = status::status(&secrets("status", wanted.status_token), &tokens);
     let log = local::log(&section("log"));
     let names: Vec<&str> = merged
         .keys()

@@ -39,6 +39,9 @@ attempts = "14d", or "forever"
 token = "…"
 token_file = "/etc/jobtrackd/status_token"
 hosts = ["jobs.internal"]
+[status.tokens."*"]
+token = "…"
+token_file = "/etc/jobtrackd/alice.token"
 [webhooks."*"]
 url = "https://example.com/hooks/jobs"
 url_file = "/etc/jobtrackd/webhook.url"
@@ -56,6 +59,12 @@ fallback = "another-webhook"
 /// The section that holds one section per webhook.
 pub(super) const WEBHOOKS: &str = "webhooks";
 
+/// The section that holds one section per further token of the status server.
+pub(super) const TOKENS: &str = "status.tokens";
+
+/// The section of the defaults that stands for every one of them.
+pub(super) const ANY_TOKEN: &str = "status.tokens.\"*\"";
+
 /// The section of the defaults that stands for every webhook; no real one can have this name.
 pub(super) const ANY_WEBHOOK: &str = "webhooks.\"*\"";
 
@@ -70,7 +79,7 @@ const SECTIONS: [&str; 7] = [
     "log",
 ];
 
-/// Longest name of a webhook, in characters.
+/// Longest name of a webhook or a token, in characters.
 const NAME_CHARS: usize = 64;
 
 static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
@@ -193,11 +202,6 @@ pub(super) fn defaults(problems: &Problems) -> Sections {
 /// Reads a file. Unknown sections and keys are reported and left out.
 pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sections {
     let mut sections = Sections::new();
-    let no_section = |path: &str, heading: &str, value: &Value| {
-        let wrong = format!("expected a section {heading}, not {}", described(value));
-        let remedy = format!("write {heading} on a separate line and the keys below it");
-        problems.report(path, origin, wrong, remedy);
-    };
     for (name, value) in file {
         match value {
             Value::Table(webhooks) if name == WEBHOOKS => {
@@ -209,7 +213,7 @@ pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sec
                         }
                         other => {
                             let path = format!("{WEBHOOKS}.{}", plain(&webhook));
-                            no_section(&path, "[webhooks.NAME]", &other);
+                            no_section(problems, origin, &path, "[webhooks.NAME]", &other);
                         }
                     }
                 }
@@ -217,9 +221,11 @@ pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sec
             Value::Table(values) => {
                 insert(&mut sections, &name, None, values, origin, problems);
             }
-            other if name == WEBHOOKS => no_section(&name, "[webhooks.NAME]", &other),
+            other if name == WEBHOOKS => {
+                no_section(problems, origin, &name, "[webhooks.NAME]", &other)
+            }
             other if SECTIONS.contains(&name.as_str()) => {
-                no_section(&name, &format!("[{name}]"), &other);
+                no_section(problems, origin, &name, &format!("[{name}]"), &other);
             }
             _ => report_unknown_section("key", &name, origin, problems),
         }
@@ -227,22 +233,33 @@ pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sec
     sections
 }
 
-/// Adds values to a section, that of a webhook when one is named. Unknown keys are reported and left out.
+fn no_section(problems: &Problems, origin: &Origin, path: &str, heading: &str, value: &Value) {
+    let wrong = format!("expected a section {heading}, not {}", described(value));
+    let remedy = format!("write {heading} on a separate line and the keys below it");
+    problems.report(path, origin, wrong, remedy);
+}
+
+/// Adds values to a section, or to the one of this name in it: of a webhook, of a token. Unknown keys are reported and left out.
 pub(super) fn insert(
     sections: &mut Sections,
     section: &str,
-    webhook: Option<&str>,
+    name: Option<&str>,
     values: Table,
     origin: &Origin,
     problems: &Problems,
 ) {
-    let path = match webhook {
-        Some(name) => format!("{WEBHOOKS}.{}", plain(name)),
+    let path = match name {
+        Some(name) => format!("{section}.{}", plain(name)),
         None if SECTIONS.contains(&section) => section.to_owned(),
         None => return report_unknown_section("section", section, origin, problems),
     };
-    if *origin != Origin::Default && !webhook.is_none_or(is_webhook_name) {
-        let wrong = "this cannot be the name of a webhook";
+    if *origin != Origin::Default && !name.is_none_or(is_name) {
+        let what = if section == WEBHOOKS {
+            "webhook"
+        } else {
+            "token"
+        };
+        let wrong = format!("this cannot be the name of a {what}");
         let remedy = format!("a name has 1 to {NAME_CHARS} characters of A-Z a-z 0-9 . _ -");
         return problems.report(path, origin, wrong, remedy);
     }
@@ -258,6 +275,20 @@ pub(super) fn insert(
         match value {
             Value::Table(values) if SECTIONS.contains(&below.as_str()) => {
                 insert(sections, &below, None, values, origin, problems);
+                continue;
+            }
+            Value::Table(values) if below == TOKENS => {
+                for (name, value) in values {
+                    match value {
+                        Value::Table(values) => {
+                            insert(sections, TOKENS, Some(&name), values, origin, problems);
+                        }
+                        other => {
+                            let path = format!("{TOKENS}.{}", plain(&name));
+                            no_section(problems, origin, &path, "[status.tokens.NAME]", &other);
+                        }
+                    }
+                }
                 continue;
             }
             _ => {}
@@ -309,10 +340,12 @@ fn find(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.is(of_kind(section), name))
 }
 
-/// All webhooks have the same keys.
+/// All webhooks have the same keys, and so have all tokens.
 fn of_kind(section: &str) -> &str {
     if section.starts_with(WEBHOOKS) {
         ANY_WEBHOOK
+    } else if token_of(section).is_some() {
+        ANY_TOKEN
     } else {
         section
     }
@@ -323,6 +356,7 @@ fn elsewhere(name: &str) -> Option<String> {
     let key = KEYS.iter().find(|key| key.name == name)?;
     Some(match key.section {
         ANY_WEBHOOK => format!("{WEBHOOKS}.NAME.{name}"),
+        ANY_TOKEN => format!("{TOKENS}.NAME.{name}"),
         section => format!("{section}.{name}"),
     })
 }
@@ -332,7 +366,12 @@ pub(super) fn webhook_of(path: &str) -> Option<&str> {
     path.strip_prefix(WEBHOOKS)?.strip_prefix('.')
 }
 
-fn is_webhook_name(name: &str) -> bool {
+/// The name of the token whose section has this path.
+pub(super) fn token_of(path: &str) -> Option<&str> {
+    path.strip_prefix(TOKENS)?.strip_prefix('.')
+}
+
+fn is_name(name: &str) -> bool {
     (1..=NAME_CHARS).contains(&name.len())
         && name
             .bytes()
@@ -341,7 +380,7 @@ fn is_webhook_name(name: &str) -> bool {
 
 /// A key unchanged, or quoted, escaped and cut when it has other characters than a bare key.
 fn plain(key: &str) -> String {
-    if is_webhook_name(key) {
+    if is_name(key) {
         key.to_owned()
     } else {
         quoted(key)

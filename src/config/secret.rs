@@ -116,9 +116,9 @@ impl Secrets<'_> {
         self.of_form(KeyForm::Line, "client secret", found)
     }
 
-    /// The token of the status server, if there is one. `None` also as with [`Self::api_key`].
-    pub(super) fn status_token(&self) -> Option<SecretString> {
-        let found = self.secret(&["token", "token_file"], &["status_token"])?;
+    /// A token of the status server, if there is one in the section or as this credential. `None` also as with [`Self::api_key`].
+    pub(super) fn token(&self, credential: &str) -> Option<SecretString> {
+        let found = self.secret(&["token", "token_file"], &[credential])?;
         let Found { key, file, text } = found.first()?;
         if TOKEN_BYTES.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
             return Some(SecretString::from(text.as_str()));

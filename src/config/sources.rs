@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::environment;
 use super::error::{Origin, Problems};
-use super::schema::{self, ANY_WEBHOOK, Sections};
+use super::schema::{self, ANY_TOKEN, ANY_WEBHOOK, Sections};
 
 /// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = "/etc/jobtrackd/jobtrackd.toml";
@@ -71,18 +71,21 @@ pub(super) fn merged(sources: &Sources, problems: &Problems) -> Option<Sections>
         }
         None => Sections::new(),
     };
-    let names: Vec<&str> = file
-        .keys()
-        .filter_map(|path| schema::webhook_of(path))
-        .collect();
-    let environment = environment::read(&sources.environment, &names, problems);
+    let names = |of: fn(&str) -> Option<&str>| file.keys().filter_map(|path| of(path)).collect();
+    let (webhooks, tokens): (Vec<&str>, Vec<&str>) =
+        (names(schema::webhook_of), names(schema::token_of));
+    let environment = environment::read(&sources.environment, &webhooks, &tokens, problems);
     let mut merged = schema::defaults(problems);
     let of_every_webhook = merged.remove(ANY_WEBHOOK).unwrap_or_default();
+    let of_every_token = merged.remove(ANY_TOKEN).unwrap_or_default();
     for (path, entries) in file.into_iter().chain(environment) {
-        let of_section = || of_every_webhook.clone();
+        let of_section = match schema::token_of(&path) {
+            Some(_) => &of_every_token,
+            None => &of_every_webhook,
+        };
         merged
             .entry(path)
-            .or_insert_with(of_section)
+            .or_insert_with(|| of_section.clone())
             .extend(entries);
     }
     Some(merged)

@@ -1,9 +1,11 @@
 //! `[status]`: where the status server listens, and which requests it permits.
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::error::quoted;
 use super::secret::Secrets;
 use super::section::Section;
-use crate::status::{InvalidListen, Listen, StatusSettings};
+use crate::status::{InvalidListen, Listen, NamedToken, Permission, StatusSettings};
 
 /// Most names of `hosts`.
 const HOSTS: usize = 16;
@@ -11,18 +13,20 @@ const HOSTS: usize = 16;
 /// Longest name, in bytes.
 const NAME_BYTES: usize = 253;
 
-pub(super) fn status(secrets: &Secrets<'_>) -> StatusSettings {
+/// Reads `[status]`; `named` are the sections of further tokens, by their names.
+pub(super) fn status(secrets: &Secrets<'_>, named: &[(&str, Secrets<'_>)]) -> StatusSettings {
     let section = &secrets.section;
+    let token = secrets.token("status_token");
+    let tokens = tokens(token.as_ref(), named);
     let settings = StatusSettings {
         listen: listen(section),
-        token: secrets.status_token(),
+        token,
+        tokens,
+        dashboard: section.flag("dashboard"),
         hosts: hosts(section),
     };
-    if let StatusSettings {
-        listen: Some(listen),
-        token: None,
-        ..
-    } = &settings
+    if let Some(listen) = &settings.listen
+        && !settings.needs_token()
         && !listen.is_local()
         && secrets.wanted
         && section.is_right()
@@ -36,6 +40,52 @@ pub(super) fn status(secrets: &Secrets<'_>) -> StatusSettings {
         );
     }
     settings
+}
+
+/// Further tokens, each another one than those before it.
+fn tokens(own: Option<&SecretString>, named: &[(&str, Secrets<'_>)]) -> Vec<NamedToken> {
+    let mut tokens: Vec<NamedToken> = Vec::new();
+    for (name, secrets) in named {
+        let section = &secrets.section;
+        let access = section.text("access").map(str::parse::<Permission>);
+        if let Some(Err(_)) = access {
+            section.refuse(
+                "access",
+                "this is neither \"read\" nor \"operate\"",
+                "write access = \"read\"",
+            );
+        }
+        let found = secrets.token(&format!("status_token.{name}"));
+        let Some(token) = found else {
+            if secrets.wanted && section.is_right() {
+                let remedy = format!(
+                    "write token_file = \"FILE\", or token = \"…\"; under systemd, add LoadCredential=status_token.{name}:FILE"
+                );
+                section.refuse("token_file", "the token is missing", remedy);
+            }
+            continue;
+        };
+        let is_same = |other: &SecretString| other.expose_secret() == token.expose_secret();
+        let others = tokens.iter().map(|each| (each.name.as_str(), &each.token));
+        let mut others = own
+            .map(|own| ("status.token", own))
+            .into_iter()
+            .chain(others);
+        if let Some((other, _)) = others.find(|(_, other)| is_same(other)) {
+            let wrong = format!("this is the token of {other}, too");
+            section.refuse(
+                "token_file",
+                wrong,
+                "make another one with: head -c 32 /dev/urandom | base64",
+            );
+        }
+        tokens.push(NamedToken {
+            name: (*name).to_owned(),
+            token,
+            permission: access.and_then(Result::ok).unwrap_or(Permission::Read),
+        });
+    }
+    tokens
 }
 
 /// Where to listen; `None` when that is turned off.

@@ -2,6 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
+use crate::clock::Clock;
 use crate::core::delivery::{AfterAttempt, WebhookName};
 use crate::core::health::Health;
 use crate::core::job::JobId;
@@ -10,7 +11,7 @@ use crate::core::recurring::{self, Recurring};
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
 use crate::store::{FinishedAttempt, Undelivered, WebhookHealth};
-use crate::telemetry;
+use crate::telemetry::{self, Recent};
 
 /// Longest event id that is logged, in characters; our own are shorter.
 const MAX_ID: usize = 64;
@@ -18,6 +19,8 @@ const MAX_ID: usize = 64;
 #[derive(Debug)]
 pub(super) struct Log {
     webhook: WebhookName,
+    recent: Recent,
+    clock: Clock,
     trouble: Recurring<()>,
     disabled_logged: bool,
     hold_logged: bool,
@@ -25,9 +28,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn of(webhook: &WebhookName) -> Self {
+    pub(super) fn of(webhook: &WebhookName, recent: Recent, clock: Clock) -> Self {
         Self {
             webhook: webhook.clone(),
+            recent,
+            clock,
             trouble: Recurring::default(),
             disabled_logged: false,
             hold_logged: false,
@@ -44,7 +49,11 @@ impl Log {
                 after,
                 duration,
                 lag,
-            } => telemetry::attempted(&self.webhook, &result, after, duration, lag),
+            } => {
+                telemetry::attempted(&self.webhook, &result, after, duration, lag);
+                let delivered = after == AfterAttempt::Delivered;
+                self.recent.attempted(self.clock.now(), delivered);
+            }
         }
     }
 

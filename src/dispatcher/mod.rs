@@ -23,7 +23,7 @@ use crate::core::delivery::WebhookName;
 use crate::core::machines::dispatcher::{Answer, Dispatcher as Machine, Effect, Input};
 use crate::heartbeat::Heartbeat;
 use crate::store::{Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, Recent};
 use crate::webhook::{Sender, WebhookSettings};
 use crate::writer::{Recorder, Writable, WriterGone};
 
@@ -79,6 +79,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Randomness of delays.
     pub jitter: Jitter,
+    /// The last hour, as the dashboard shows it.
+    pub recent: Recent,
 }
 
 /// Why the dispatcher ended.
@@ -120,7 +122,7 @@ impl Dispatcher {
         writable.mark_changed();
         Self {
             machine: Machine::default(),
-            log: Log::of(&parts.name),
+            log: Log::of(&parts.name, parts.recent.clone(), parts.clock.clone()),
             parts: Arc::new(parts),
             target,
             current: None,

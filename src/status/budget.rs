@@ -90,6 +90,11 @@ impl Budget {
         self.relays.reserve(RELAY).await
     }
 
+    /// The bytes of a page that is ready.
+    pub(super) async fn text(&self, text: String) -> Result<Bytes, Refusal> {
+        self.answers.bytes(text).await
+    }
+
     /// A permit for an expensive read.
     pub(super) async fn scan(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let permit = timeout(MAX_WAIT, Arc::clone(&self.scans).acquire_owned()).await;

@@ -11,16 +11,17 @@ use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
-use parking_lot::RwLock;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use zeroize::Zeroizing;
 
+use super::access::{Access, Operator, Rules, only};
+use super::dashboard;
 use super::refusal::Refusal;
-use super::token::Token;
-use super::{Limits, Listen, StatusSettings};
+use super::{Limits, Listen};
+use crate::clock::Clock;
 
 /// Largest body of a request, in bytes: 64 KiB.
 const BODY_BYTES: usize = 64 << 10;
@@ -29,56 +30,6 @@ const BODY_BYTES: usize = 64 << 10;
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
-/// Which requests are permitted; can be changed while the server runs. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Access(Arc<RwLock<Rules>>);
-
-#[derive(Debug)]
-struct Rules {
-    token: Option<Token>,
-    hosts: Vec<String>,
-}
-
-impl Access {
-    /// From the settings.
-    #[must_use]
-    pub fn new(settings: &StatusSettings) -> Self {
-        Self(Arc::new(RwLock::new(Rules::new(settings))))
-    }
-
-    /// Applies these settings from the next request on.
-    pub fn renew(&self, settings: &StatusSettings) {
-        *self.0.write() = Rules::new(settings);
-    }
-}
-
-impl Rules {
-    fn new(settings: &StatusSettings) -> Self {
-        Self {
-            token: settings.token.as_ref().map(Token::new),
-            hosts: settings.hosts.clone(),
-        }
-    }
-
-    /// Whether a request with these headers has the token, or none is required.
-    fn is_trusted(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = &self.token else {
-            return true;
-        };
-        let presented = only(headers, &header::AUTHORIZATION).and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        presented.is_some_and(|presented| token.is(presented))
-    }
-
-    fn has_host(&self, name: &str) -> bool {
-        self.hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(name))
-    }
-}
 
 /// Extension of a request that may see everything: it has the token, or none is required.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +45,7 @@ pub(super) struct Guard {
     access: Access,
     address: Listen,
     limits: Limits,
+    clock: Clock,
     stop: CancellationToken,
 }
 
@@ -103,12 +55,14 @@ impl Guard {
         access: Access,
         address: Listen,
         limits: Limits,
+        clock: Clock,
         stop: CancellationToken,
     ) -> Self {
         Self {
             access,
             address,
             limits,
+            clock,
             stop,
         }
     }
@@ -118,56 +72,69 @@ impl Guard {
     }
 
     /// The request as the routes may see it, with its body read.
-    async fn admit(&self, mut request: Request) -> Result<Request, Refusal> {
-        let trusted = self.permits(&request)?;
-        let method = request.method();
-        let writes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
-        if writes && !is_json(request.headers()) {
+    async fn admit(&self, mut request: Request) -> Result<Request, Response> {
+        let operator = self.permits(&request)?;
+        let is_form = dashboard::has(request.uri().path());
+        if writes(request.method()) && !is_form && !is(request.headers(), "application/json") {
             return Err(Refusal::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Send the header Content-Type: application/json.",
-            ));
+            )
+            .into_response());
         }
-        if trusted {
+        if let Some(operator) = operator {
             request.extensions_mut().insert(Trusted);
+            request.extensions_mut().insert(operator);
         }
         request.extensions_mut().insert(Stopping(self.stop.clone()));
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > BODY_BYTES as u64 {
-            return Err(body_too_large());
+            return Err(body_too_large().into_response());
         }
         let body = timeout(self.limits.body, read(body)).await.map_err(|_| {
-            Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "A whole request has to arrive within some seconds.",
-            )
-        })??;
+            let detail = "A whole request has to arrive within some seconds.";
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+        })?;
+        let body = body.map_err(IntoResponse::into_response)?;
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
-    /// Checks host, origin and token; returns whether the request is trusted, or only one that needs no token.
-    fn permits(&self, request: &Request) -> Result<bool, Refusal> {
+    /// Checks host, origin, token and permission; returns who sends it, or `None` for a request that needs no token.
+    fn permits(&self, request: &Request) -> Result<Option<Operator>, Response> {
         let rules = self.access.0.read();
         let headers = request.headers();
-        let host = named_host(request)?;
+        let path = request.uri().path();
+        let is_page = dashboard::has(path);
+        let host = named_host(request).map_err(IntoResponse::into_response)?;
         if let Some(host) = &host
             && !is_ours(host, &self.address, &rules)
         {
-            return Err(wrong_host());
+            return Err(wrong_host().into_response());
         }
-        if !is_same_origin(headers, host.as_ref(), &rules) {
+        let same = is_same_origin(headers, host.as_ref(), &rules);
+        let writes = writes(request.method());
+        if !same || (is_page && writes && !is_form_of_ours(headers)) {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "Pages of other sites may not send requests.",
-            ));
+            )
+            .into_response());
         }
-        let trusted = rules.is_trusted(headers);
-        let open = [Method::GET, Method::HEAD].contains(request.method())
-            && OPEN.contains(&request.uri().path());
-        if trusted || open {
-            Ok(trusted)
-        } else {
-            Err(Refusal::token())
+        let is_off = is_page && !rules.dashboard;
+        let operator = rules.operator(headers, is_page && !is_off, self.clock.now());
+        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        let is_open = (reads && OPEN.contains(&path)) || (!is_off && dashboard::is_open(path));
+        match operator {
+            Some(_) if is_off => Err(Refusal::no_such_route().into_response()),
+            Some(operator) if writes && !operator.may_act && !is_open => {
+                Err(Refusal::read_only(&operator.name).into_response())
+            }
+            Some(operator) => Ok(Some(operator)),
+            None if is_open => Ok(None),
+            None if is_page && !is_off && reads && wants_page(headers) => {
+                Err(dashboard::sign_in(request.uri()))
+            }
+            None => Err(Refusal::token().into_response()),
         }
     }
 
@@ -191,7 +158,7 @@ impl Guard {
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.admit(request).await {
         Ok(request) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(refused) => refused,
     };
     guard.finished(answer)
 }
@@ -204,15 +171,6 @@ fn wrong_host() -> Refusal {
 fn body_too_large() -> Refusal {
     let detail = "A request has at most 65536 bytes after its head.";
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-}
-
-/// The only header of this name, when it is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
 }
 
 /// The host that the request names. HTTP/1.0 does not require one, and browsers do not speak it.
@@ -286,12 +244,35 @@ fn is_same_origin(headers: &HeaderMap, host: Option<&Authority>, rules: &Rules) 
     site_fits && (!headers.contains_key(header::ORIGIN) || origin_fits().is_some())
 }
 
-/// Whether the body is declared as JSON: pages of other sites can send that only after a preflight, which is refused.
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether a method may change something.
+fn writes(method: &Method) -> bool {
+    ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// Whether the body is declared as of this type. Pages of other sites can send JSON only after a preflight, which is refused.
+fn is(headers: &HeaderMap, kind: &str) -> bool {
     only(headers, &header::CONTENT_TYPE).is_some_and(|value| {
-        let kind = value.split(';').next().unwrap_or_default();
-        kind.trim().eq_ignore_ascii_case("application/json")
+        let found = value.split(';').next().unwrap_or_default();
+        found.trim().eq_ignore_ascii_case(kind)
     })
+}
+
+/// Whether a form was sent by a page of this server. A browser says so in one of these headers at least; the origin was
+/// compared already.
+fn is_form_of_ours(headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE);
+    let is_ours = match site {
+        Some(site) => site == "same-origin",
+        None => headers.contains_key(header::ORIGIN),
+    };
+    is_ours && is(headers, "application/x-www-form-urlencoded")
+}
+
+/// Whether the client shows pages.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("text/html"))
 }
 
 /// Reads a body into memory that is overwritten when it is dropped: it may hold a user's answers. The longest one fits, since

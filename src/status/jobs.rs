@@ -176,7 +176,7 @@ async fn exists(parts: &Parts, id: &str) -> Result<bool, Refusal> {
 }
 
 /// The rules that the table cannot check. A wrong id is refused by the table.
-fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
+pub(super) fn check(parts: &Parts, job: &NewJob) -> Result<(), Refusal> {
     let rules = parts.rules.borrow().clone();
     rules
         .check(

@@ -1,11 +1,14 @@
 //! The status server: readiness, the jobs as last seen, their history and their events. It reads from the store and is
 //! woken by the writer's commits.
 
+mod access;
 mod budget;
 mod cursor;
+mod dashboard;
 mod envelope;
 mod etag;
 mod events;
+mod figures;
 mod guard;
 mod health;
 mod jobs;
@@ -38,19 +41,24 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::metrics::Scrape;
+pub use access::Access;
 pub use budget::{Budget, MAX_SCANS, MAX_WRITES};
-pub use guard::{Access, Stopping};
+pub use dashboard::Dashboard;
+pub use figures::Figures;
+pub use guard::Stopping;
 pub use health::{Health, Problems, Report};
 pub use listen::{InvalidListen, Listen};
 pub use listener::Listener;
 pub use long_poll::{MAX_STREAMS, MAX_WAITS, Waiting};
 pub use server::serve;
-pub use settings::{Limits, StatusSettings};
+pub use settings::{Limits, NamedToken, Permission, StatusSettings};
 
 use crate::clock::Clock;
 use crate::core::enqueue::EnqueueRules;
 use crate::store::Store;
+use crate::telemetry::Recent;
 use crate::upstream::Upstream;
+use crate::webhook::{Sender, WebhookSettings};
 use refusal::Refusal;
 
 /// What the server answers from. Cheap to clone.
@@ -72,14 +80,32 @@ pub struct Parts {
     pub budget: Budget,
     /// The time of day.
     pub clock: Clock,
+    /// The webhooks that events are sent to, as the present configuration has them.
+    pub receivers: watch::Receiver<Vec<Receiver>>,
+    /// The last count of the database.
+    pub figures: Figures,
+    /// The last hour.
+    pub recent: Recent,
+    /// What the dashboard keeps.
+    pub dashboard: Dashboard,
     /// What is recorded for Prometheus; `None` where nothing is.
     pub scrape: Option<Scrape>,
+}
+
+/// A webhook that events are sent to, with the client that sends them.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    /// Its settings.
+    pub webhook: WebhookSettings,
+    /// The client.
+    pub sender: Sender,
 }
 
 fn router(parts: Parts) -> Router {
     let (router, _) = openapi::described(routes());
     router
-        .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is no such route here."))
+        .merge(dashboard::routes())
+        .fallback(async || Refusal::no_such_route())
         .method_not_allowed_fallback(async || {
             Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,

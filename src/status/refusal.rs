@@ -77,9 +77,38 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
 
+    /// 403: the token permits to read only.
+    pub(super) fn read_only(name: &str) -> Self {
+        Self {
+            code: "permission-denied",
+            title: "Permission is denied.",
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "The token {name} may only read; access = \"operate\" in its section permits changes."
+                ),
+            )
+        }
+    }
+
+    /// 404: nothing is served under this path.
+    pub(super) fn no_such_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "There is no such route here.")
+    }
+
     /// 404: the job is not tracked here.
     pub(super) fn no_such_job() -> Self {
         Self::new(StatusCode::NOT_FOUND, "No such job is tracked here.")
+    }
+
+    /// Its title.
+    pub(super) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What it was this time.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// 503: it cannot be done now; no `Retry-After`.

@@ -14,7 +14,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::guard::{Access, Guard};
+use super::access::Access;
+use super::guard::Guard;
 use super::listener::{Listener, Stream};
 use super::write_limits::WriteLimits;
 use super::{Limits, Parts, router};
@@ -46,7 +47,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let address = listener.address().clone();
-    let guard = Guard::new(access, address, limits, stop.clone());
+    let clock = parts.clock.clone();
+    let guard = Guard::new(access, address, limits, clock, stop.clone());
     serve_routes(listener, guard.around(router(parts)), limits, stop).await;
     Ok(())
 }

@@ -13,8 +13,41 @@ pub struct StatusSettings {
     pub listen: Option<Listen>,
     /// The token that requests must have, 16 to 1024 visible ASCII characters. Required when other machines can reach it.
     pub token: Option<SecretString>,
+    /// Further tokens, each with a name and what it permits.
+    pub tokens: Vec<NamedToken>,
+    /// Whether the dashboard is served.
+    pub dashboard: bool,
     /// Names of the server that are permitted in `Host` besides its address, in lower case, without ports.
     pub hosts: Vec<String>,
+}
+
+/// A `[status.tokens.NAME]` section.
+#[derive(Debug, Clone)]
+pub struct NamedToken {
+    /// Its name, which is logged and shown with what was done with it.
+    pub name: String,
+    /// The token.
+    pub token: SecretString,
+    /// What it permits.
+    pub permission: Permission,
+}
+
+/// What a token permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Permission {
+    /// To read everything, and to change nothing.
+    Read,
+    /// Everything.
+    Operate,
+}
+
+impl StatusSettings {
+    /// Whether requests need a token.
+    #[must_use]
+    pub fn needs_token(&self) -> bool {
+        self.token.is_some() || !self.tokens.is_empty()
+    }
 }
 
 /// Limits on connections, memory and time.

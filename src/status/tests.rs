@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Guard;
 use super::server::serve_routes;
 use super::{Access, Limits, Listen, Listener, StatusSettings, Stopping};
+use crate::clock::Clock;
 
 /// A body that says one word, and then nothing or the same word for ever.
 struct Endless {
@@ -60,6 +61,8 @@ async fn serving(limits: Limits) -> (String, CancellationToken, JoinHandle<()>) 
     let settings = StatusSettings {
         listen: None,
         token: None,
+        tokens: Vec::new(),
+        dashboard: true,
         hosts: Vec::new(),
     };
     let listen: Listen = "127.0.0.1:0".parse().unwrap();
@@ -67,7 +70,13 @@ async fn serving(limits: Limits) -> (String, CancellationToken, JoinHandle<()>) 
     let address = listener.address().clone();
     let stop = CancellationToken::new();
     let access = Access::new(&settings);
-    let guard = Guard::new(access, address.clone(), limits, stop.clone());
+    let guard = Guard::new(
+        access,
+        address.clone(),
+        limits,
+        Clock::system(),
+        stop.clone(),
+    );
     let serving = serve_routes(listener, guard.around(routes), limits, stop.clone());
     (address.to_string(), stop, tokio::spawn(serving))
 }

@@ -7,6 +7,7 @@ mod exporter;
 mod labels;
 mod names;
 mod process;
+mod recent;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use strum::IntoEnumIterator;
 pub use exporter::{Exporter, InstallError};
 pub use labels::Problem;
 pub use names::{ALL, Kind, Metric};
+pub use recent::{DELAYS, MINUTES, Minute, PollTick, Recent};
 
 use crate::core::delivery::{AfterAttempt, AttemptResult, DeliveryState, WebhookName};
 use crate::core::event::EventType;

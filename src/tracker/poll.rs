@@ -18,7 +18,7 @@ use crate::core::machines::poll::{Finished, Input, Machine, Step, Task, Work};
 use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
 use crate::store::{Recordable, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, Recent};
 use crate::upstream::{PollRequest, Upstream};
 use crate::writer::{Recorded, Recorder, WriterGone};
 use log::{Summary, UnknownWords};
@@ -32,6 +32,7 @@ pub(super) struct Context {
     pub(super) upstream: Upstream,
     pub(super) clock: Clock,
     pub(super) jitter: Jitter,
+    pub(super) recent: Recent,
     pub(super) unknown_words: Arc<UnknownWords>,
 }
 
@@ -81,7 +82,7 @@ impl Context {
                     Input::Recorded(self.record(*recordable, created_at).await?)
                 }
                 Step::Done(finished) => {
-                    log::finished(&finished, requested.as_ref());
+                    log::finished(&finished, requested.as_ref(), self);
                     return Ok(finished);
                 }
             };
@@ -139,7 +140,7 @@ impl Context {
         let recorded = self.recorder.observed(recordable).await?;
         if recorded == Recorded::Yes {
             summary.log(id, polls);
-            summary.count(polls);
+            summary.count(polls, &self.recent);
         }
         Ok(recorded)
     }

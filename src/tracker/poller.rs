@@ -18,7 +18,7 @@ use crate::core::machines::poll::Settings;
 use crate::core::machines::poller::{Effect, Input, Poller as Machine, Report};
 use crate::heartbeat::Heartbeat;
 use crate::store::{Jobs as _, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, Recent};
 use crate::upstream::Upstream;
 use crate::writer::{Recorder, Writable};
 
@@ -46,6 +46,8 @@ pub struct PollerParts {
     pub clock: Clock,
     /// Randomness of delays.
     pub jitter: Jitter,
+    /// The last hour, as the dashboard shows it.
+    pub recent: Recent,
 }
 
 /// What a reload may change; polls in flight keep the settings with which they began.
@@ -122,6 +124,7 @@ impl Poller {
                 upstream: first.upstream,
                 clock: parts.clock,
                 jitter: parts.jitter,
+                recent: parts.recent,
                 unknown_words: Arc::default(),
             }),
             settings,

@@ -9,6 +9,7 @@ use jobtrackd::memory::Memory;
 use jobtrackd::simulator::{Fault, FaultRule, Phase, Step};
 use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Jobs as _, NewJob, Store};
+use jobtrackd::telemetry::Recent;
 use jobtrackd::tracker::intake::Notice;
 use jobtrackd::tracker::poller::{Poller, PollerError, PollerParts, PollerSettings};
 use jobtrackd::upstream::{AnswerMemory, Upstream};
@@ -145,6 +146,7 @@ impl Alone {
             recorder,
             clock,
             jitter,
+            recent: Recent::default(),
         };
         let (notices, noticed) = mpsc::channel(1);
         let stop = CancellationToken::new();

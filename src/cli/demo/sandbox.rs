@@ -39,16 +39,19 @@ pub struct Sandbox {
     pub simulator: Simulator,
     /// The webhooks.
     pub receiver: Receiver,
+    /// Whether the daemon serves its dashboard.
+    dashboard: bool,
     /// The webhook `audit`.
     audit: Hook,
 }
 
 impl Sandbox {
-    /// Starts everything; `refused` is a type of events that the webhooks never take.
+    /// Starts everything; `refused` is a type of events that the webhooks never take; with `dashboard` the daemon has a status
+    /// server.
     ///
     /// # Errors
     /// When a part cannot be started, or the folder cannot be written.
-    pub async fn start(pace: f64, refused: Option<&str>) -> anyhow::Result<Self> {
+    pub async fn start(pace: f64, refused: Option<&str>, dashboard: bool) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("jobtrackd-demo-")
             .permissions(Permissions::from_mode(0o700))
@@ -91,6 +94,7 @@ impl Sandbox {
             folder,
             simulator,
             receiver,
+            dashboard,
             audit: hooks[0].clone(),
         };
         sandbox.write(CONFIG_FILE, &sandbox.configuration(&key, &hooks))?;
@@ -160,6 +164,11 @@ impl Sandbox {
             audit_secret = audit.secret,
             billing_url = self.receiver.url(&billing.name),
             billing_secret = billing.secret,
+            listen = if self.dashboard {
+                "\"127.0.0.1:0\""
+            } else {
+                "\"\""
+            },
         )
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Requested;
+use super::{Context, Requested};
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::core::machines::poll::{Finished, Next, Report};
@@ -13,13 +13,14 @@ use crate::core::observe::Observation;
 use crate::core::snapshot::StepClass;
 use crate::core::text::printable;
 use crate::core::time::{UnixMillis, millis};
-use crate::telemetry;
+use crate::telemetry::{self, Recent};
 
 /// Longest error code of the API in a log line, in characters.
 const MAX_CODE: usize = 100;
 
 /// What is logged and counted of an observation after its commit.
 pub(super) struct Summary {
+    at: UnixMillis,
     state: JobState,
     failure: Option<(FailureKind, Option<String>)>,
     transitions: usize,
@@ -35,6 +36,7 @@ impl Summary {
             (failure.kind, code.map(|code| printable(&code, MAX_CODE)))
         });
         Self {
+            at: observation.at,
             state: observation.state,
             failure,
             transitions: observation.transitions.len(),
@@ -43,10 +45,15 @@ impl Summary {
         }
     }
 
-    pub(super) fn count(&self, requests: u64) {
+    pub(super) fn count(&self, requests: u64, recent: &Recent) {
         telemetry::recorded(self.transitions, &self.events, self.delay);
+        if let Some(delay) = self.delay {
+            recent.detected(self.at, delay);
+        }
         if self.state.is_final() {
-            telemetry::finished(self.failure.as_ref().map(|(kind, _)| *kind), requests);
+            let failure = self.failure.as_ref().map(|(kind, _)| *kind);
+            telemetry::finished(failure, requests);
+            recent.ended(self.at, failure);
         }
     }
 
@@ -97,7 +104,7 @@ impl UnknownWords {
 }
 
 /// Logs and counts a poll that is over; `request`: unless there was none.
-pub(super) fn finished(finished: &Finished, request: Option<&Requested>) {
+pub(super) fn finished(finished: &Finished, request: Option<&Requested>, context: &Context) {
     let id = &finished.id;
     for report in &finished.reports {
         match report {
@@ -118,11 +125,11 @@ pub(super) fn finished(finished: &Finished, request: Option<&Requested>) {
         }
     }
     if let Some(request) = request {
-        polled(request, finished);
+        polled(request, finished, context);
     }
 }
 
-fn polled(request: &Requested, finished: &Finished) {
+fn polled(request: &Requested, finished: &Finished, context: &Context) {
     let answered = request.outcome == "answered";
     let usable = answered && finished.progress.consecutive_errors == 0;
     let next_in_ms = match finished.next {
@@ -139,6 +146,8 @@ fn polled(request: &Requested, finished: &Finished) {
         "polled"
     );
     telemetry::polled(request.outcome, usable || !answered, request.duration);
+    let (recent, now) = (&context.recent, context.clock.now());
+    recent.polled(&finished.id, now, request.outcome, usable);
 }
 
 /// Another program has damaged the job's rows. Every poll finds that again, so only the first logs it as an error.

@@ -111,7 +111,7 @@ impl Case {
 
 #[tokio::test]
 async fn a_daemon_keeps_every_promise_for_every_kind_of_job_through_every_fault() {
-    let sandbox = Sandbox::start(PACE, None).await.unwrap();
+    let sandbox = Sandbox::start(PACE, None, false).await.unwrap();
     let (file, database) = (
         sandbox.config_file(),
         sandbox.settings().unwrap().database.path,

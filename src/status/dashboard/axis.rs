@@ -1,0 +1,193 @@
+//! One axis of time for all that happened to a job: a lane for each step, and lanes for polls, events and attempts. Geometry
+//! stands in attributes; names, numbers and words are text beside it.
+
+use maud::{Markup, html};
+
+use super::marks::{View, step_state, took};
+use super::usual::Read;
+use crate::core::event::EventType;
+use crate::core::time::{UnixMillis, millis};
+use crate::store::{Attempt, JobDetail};
+use crate::telemetry::PollTick;
+use crate::words::spans::{Span, span};
+use crate::words::steps::{self, StepState};
+use crate::words::{Tone, moment, outside};
+
+/// Units of the axis.
+const WIDTH: u64 = 1000;
+
+/// Most marks of a lane; further ones would lie on each other.
+const MARKS: usize = 400;
+
+/// From when to when.
+#[derive(Clone, Copy)]
+struct Axis {
+    start: UnixMillis,
+    total: u64,
+}
+
+/// Something that happened at one moment: when, of which tone, and what it was.
+type Mark = (UnixMillis, Tone, String);
+
+impl Axis {
+    fn x(self, at: UnixMillis) -> u64 {
+        (millis(at.since(self.start)).min(self.total)) * WIDTH / self.total
+    }
+}
+
+/// The lanes of a job.
+pub(super) fn draw(detail: &JobDetail, polls: &[PollTick], usual: &Read, view: &View) -> Markup {
+    let job = &detail.summary;
+    let start = job.row.created_at;
+    let last = detail.attempts.last().map(|each| each.started_at);
+    let end = job
+        .finished_at
+        .unwrap_or(view.now)
+        .max(last.unwrap_or(start));
+    let axis = Axis {
+        start,
+        total: millis(end.since(start)).max(1),
+    };
+    html! {
+        section aria-labelledby="h-axis" {
+            h2 #h-axis { "Timeline" }
+            ol.lanes {
+                @for step in &job.steps {
+                    @let state = StepState::of(step, job.row.state);
+                    @let lasted = span(step, detail, view.now);
+                    li.lane data-step=(step.title) {
+                        span.name { (steps::title(&step.title)) }
+                        span.state { (step_state(state, &steps::status(step))) }
+                        span.took { (lasting(lasted, state, view)) @if state_is_open(state) { (usually(usual, &step.title)) } }
+                        (lane(&steps::title(&step.title), &html! { @if let Some(lasted) = lasted { (bar(axis, lasted, state)) } (changes(axis, detail, step.position, &step.title)) }))
+                    }
+                }
+                (marks_lane("polls", &count("poll", job.row.progress.polls, polls.len()), axis, polls.iter().map(of_poll)))
+                (marks_lane("events", &plural(detail.events.len(), "event"), axis, detail.events.iter().map(|event| {
+                    (event.created_at, tone_of(event.kind), format!("#{} {}", event.sequence, event.kind))
+                })))
+                @for webhook in webhooks(detail) {
+                    @let of = || detail.attempts.iter().filter(|each| each.webhook.as_str() == webhook);
+                    (marks_lane(&format!("to {}", outside(webhook, 40)), &plural(of().count(), "attempt"), axis, of().map(of_attempt)))
+                }
+            }
+            p.range { span { (view.clock(start)) } span { (took(axis.total)) } span { @if job.finished_at.is_some() { (view.clock(end)) } @else { "now" } } }
+        }
+    }
+}
+
+fn state_is_open(state: StepState) -> bool {
+    matches!(
+        state,
+        StepState::Running | StepState::NeedsAnswer | StepState::Queued | StepState::Unknown
+    )
+}
+
+fn lasting(lasted: Option<Span>, state: StepState, view: &View) -> Markup {
+    html! { @if let Some(lasted) = lasted {
+        @if lasted.at_most { "≤ " }
+        @if state_is_open(state) && lasted.end == view.now { (view.lasting(lasted.start)) }
+        @else { (took(millis(lasted.end.since(lasted.start)))) }
+    } }
+}
+
+fn usually(usual: &Read, title: &str) -> Markup {
+    html! { @if let Some((median, most)) = usual.of_step(title) {
+        span.dim { ", usually " (took(median)) ", 90 % within " (took(most)) }
+    } }
+}
+
+fn lane(name: &str, content: &Markup) -> Markup {
+    html! {
+        svg.axis viewBox={ "0 0 " (WIDTH) " 20" } preserveAspectRatio="none" role="img" aria-label={ (name) " in time" } {
+            line.base x1="0" x2=(WIDTH) y1="19" y2="19" {}
+            (content)
+        }
+    }
+}
+
+fn bar(axis: Axis, lasted: Span, state: StepState) -> Markup {
+    let (from, to) = (axis.x(lasted.start), axis.x(lasted.end));
+    let (_, tone) = state.mark();
+    html! { rect.bar data-tone=(super::marks::word(tone)) x=(from.min(WIDTH - 3)) y="5" width=(to.saturating_sub(from).max(3)) height="10" {} }
+}
+
+/// The changes of a step's status.
+fn changes(axis: Axis, detail: &JobDetail, position: u32, title: &str) -> Markup {
+    let changes = detail.transitions.iter();
+    let changes = changes.filter(|each| each.title == title && each.position == position);
+    html! { @for each in changes.take(MARKS) {
+        (tick(axis, &(each.observed_at, Tone::Strong, steps::transition(&each.title, each.from.as_deref(), &each.to))))
+    } }
+}
+
+fn tick(axis: Axis, (at, tone, what): &Mark) -> Markup {
+    let x = axis.x(*at).min(WIDTH - 1);
+    html! { line.tick data-tone=(super::marks::word(*tone)) x1=(x) x2=(x) y1="2" y2="18" { title { (moment(*at)) " " (what) } } }
+}
+
+fn marks_lane(name: &str, note: &str, axis: Axis, marks: impl Iterator<Item = Mark>) -> Markup {
+    let marks: Vec<Mark> = marks.collect();
+    let shown = marks.iter().skip(marks.len().saturating_sub(MARKS));
+    html! { li.lane data-lane=(name) {
+        span.name { (name) }
+        span.state {}
+        span.took.dim { (note) }
+        (lane(name, &html! { @for mark in shown { (tick(axis, mark)) } }))
+    } }
+}
+
+fn of_poll(poll: &PollTick) -> Mark {
+    let tone = match poll.outcome {
+        "answered" | "not_modified" => Tone::Dim,
+        _ => Tone::Warn,
+    };
+    (poll.at, tone, poll.outcome.replace('_', " "))
+}
+
+fn of_attempt(attempt: &Attempt) -> Mark {
+    let tone = match attempt.error {
+        Some(_) => Tone::Bad,
+        None => Tone::Good,
+    };
+    let status = attempt
+        .status
+        .map_or("no answer".to_owned(), |status| status.to_string());
+    (
+        attempt.started_at,
+        tone,
+        format!("number {}: {status}", attempt.number),
+    )
+}
+
+fn tone_of(kind: EventType) -> Tone {
+    match kind {
+        EventType::Completed => Tone::Good,
+        EventType::Failed => Tone::Bad,
+        EventType::ActionRequired | EventType::Delayed => Tone::Warn,
+        _ => Tone::Dim,
+    }
+}
+
+fn webhooks(detail: &JobDetail) -> Vec<&str> {
+    let mut names: Vec<&str> = detail
+        .attempts
+        .iter()
+        .map(|each| each.webhook.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn plural(number: usize, noun: &str) -> String {
+    crate::words::count(number as u64, noun)
+}
+
+fn count(noun: &str, all: u64, shown: usize) -> String {
+    let all_text = crate::words::count(all, noun);
+    match u64::try_from(shown) {
+        Ok(shown) if shown < all => format!("{all_text}, the latest {shown} drawn"),
+        _ => all_text,
+    }
+}

@@ -1,0 +1,156 @@
+//! Cancelling many jobs: first how many, then all of those at once.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::{IntoResponse as _, Response};
+use maud::html;
+
+use super::form::{act, stored};
+use super::jobs::JobsQuery;
+use super::marks::{View, address};
+use super::page::{Page, Section};
+use super::place::read;
+use crate::core::job::{JobId, JobState};
+use crate::status::Parts;
+use crate::status::access::Operator;
+use crate::status::refusal::Refusal;
+use crate::store::{JobFilter, Jobs as _, Lists as _};
+use crate::words::count;
+
+/// Most jobs that are cancelled at once.
+const MOST: usize = 1000;
+
+/// Jobs of a page that is read.
+const PAGE: u32 = 500;
+
+/// Most jobs that a search reads.
+const SEARCHED: u32 = 100_000;
+
+/// The jobs that match and have not ended.
+struct Found {
+    ids: Vec<JobId>,
+    /// Whether there may be more.
+    more: bool,
+}
+
+async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
+    let wanted = query.filter()?;
+    let states = [JobState::Pending, JobState::InProgress];
+    let states = states
+        .into_iter()
+        .filter(|state| wanted.state.is_none_or(|wanted| wanted == *state));
+    let mut found = Found {
+        ids: Vec::new(),
+        more: false,
+    };
+    for state in states {
+        let mut filter = JobFilter {
+            state: Some(state),
+            after: None,
+            searched: Some(SEARCHED),
+            limit: PAGE,
+            ..wanted.clone()
+        };
+        loop {
+            let reserved = parts.budget.page().await?;
+            let page = parts.store.list(&filter).await;
+            let page = page.map_err(|error| Refusal::unreadable(&error))?;
+            let last = page
+                .jobs
+                .last()
+                .map(|job| (job.row.created_at, job.row.id.clone()));
+            found
+                .ids
+                .extend(page.jobs.into_iter().map(|job| job.row.id));
+            drop(reserved);
+            if found.ids.len() > MOST {
+                found.ids.truncate(MOST);
+                found.more = true;
+                return Ok(found);
+            }
+            match last.filter(|_| page.more) {
+                Some(last) => filter.after = Some(last),
+                None => break,
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Says how many there are, and asks.
+pub(super) async fn confirm(
+    State(parts): State<Parts>,
+    Extension(operator): Extension<Operator>,
+    uri: Uri,
+) -> Response {
+    let view = View {
+        now: parts.clock.now(),
+        operator,
+    };
+    let asked = async {
+        let query: JobsQuery = read(uri.query().unwrap_or_default())?;
+        let found = matching(&query, &parts).await?;
+        Ok((query, found))
+    };
+    let (query, found) = match asked.await {
+        Ok(asked) => asked,
+        Err(refusal) => return Refusal::into_page(refusal, &view),
+    };
+    let mut page = Page::new(Section::Jobs, "Cancel jobs");
+    page.is_live = false;
+    let many = found.ids.len();
+    page.part("confirm", &html! { section.confirm {
+        @if many == 0 { p { "No job that matches is still followed." } } @else {
+            p.headline { @if found.more { "More than " (MOST) " jobs match; the latest " (MOST) " are cancelled." } @else { (count(many as u64, "job")) " will be cancelled." } }
+            p { "They are no longer followed and fail as cancelled. The API is not asked to stop them." }
+        }
+        dl.facts { @for (name, value) in query.filters() { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
+        div.buttons {
+            @if many > 0 && view.may_act() { form method="post" action="/dashboard/jobs/cancel" {
+                @for (name, value) in query.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+                input type="hidden" name="jobs" value=(many);
+                button.bad type="submit" { "Cancel " (count(many as u64, "job")) }
+            } }
+            a.button.quiet href=(query.address()) { "Back" }
+        }
+    } });
+    super::answered(&parts, page.document("", None, &view)).await
+}
+
+/// Cancels those that match now, if they are no more than were confirmed.
+pub(super) async fn cancel(
+    State(parts): State<Parts>,
+    Extension(who): Extension<Operator>,
+    body: Bytes,
+) -> Response {
+    let fields = super::form::Fields::read(&body);
+    let confirmed: Option<usize> = fields.get("jobs").and_then(|jobs| jobs.parse().ok());
+    let query = JobsQuery::of(|name| fields.owned(name));
+    let Some(confirmed) = confirmed else {
+        return Refusal::parameter("jobs is the number that was confirmed").into_response();
+    };
+    let target = address("jobs", &query.filters());
+    let to = query.address();
+    act(
+        &parts,
+        &who,
+        ("cancel jobs", target),
+        to,
+        async move |parts: Parts| {
+            let found = matching(&query, &parts).await;
+            let found = found.map_err(|refusal| refusal.detail().to_owned())?;
+            let jobs = found.ids.len();
+            if jobs > confirmed {
+                return Err(format!(
+                    "{confirmed} were confirmed, and {jobs} match now; count them again"
+                ));
+            }
+            let requested = parts.store.request_cancel_of_all(&found.ids).await;
+            let requested = requested.map_err(stored)?.len() as u64;
+            Ok(format!("{} will be cancelled", count(requested, "job")))
+        },
+    )
+    .await
+}

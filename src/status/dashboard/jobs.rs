@@ -1,0 +1,341 @@
+//! Jobs in pages, filtered by what stands in the address.
+
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+use strum::IntoEnumIterator as _;
+
+use super::marks::{View, address, job_link, job_state};
+use super::page::{Page, Section, command, empty};
+use crate::core::job::{FailureKind, JobId, JobState};
+use crate::core::time::UnixMillis;
+use crate::status::Parts;
+use crate::status::cursor::JobCursor;
+use crate::status::refusal::Refusal;
+use crate::store::{JobFilter, JobPage, JobSummary, Jobs as _, Lists as _};
+use crate::words::steps;
+use crate::words::{Tone, outside};
+
+/// Jobs of a page.
+const PAGE: u32 = 50;
+
+/// Most jobs that a search reads for one page, so that every page comes at once.
+const SEARCHED: u32 = 2000;
+
+/// Most ids that begin with the text.
+const NAMESAKES: u32 = 10;
+
+/// Pages that one can go back by a link.
+const TRAIL: usize = 8;
+
+const PATH: &str = "/dashboard/jobs";
+
+/// The filters and the place in the list, as the address has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobsQuery {
+    pub(super) state: Option<String>,
+    pub(super) failure: Option<String>,
+    pub(super) webhook: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) since: Option<String>,
+    pub(super) until: Option<String>,
+    after: Option<String>,
+    /// The places before this one, comma-separated; `-` is the first page.
+    trail: Option<String>,
+    /// The number of an operation whose outcome is shown; no part of the page.
+    #[serde(default, skip_serializing)]
+    done: Option<u64>,
+}
+
+impl JobsQuery {
+    /// The first page with these filters.
+    pub(super) fn of(value: impl Fn(&str) -> Option<String>) -> Self {
+        Self {
+            state: value("state"),
+            failure: value("failure"),
+            webhook: value("webhook"),
+            text: value("text"),
+            since: value("since"),
+            until: value("until"),
+            ..Self::default()
+        }
+    }
+
+    /// The filters alone.
+    pub(super) fn filters(&self) -> [(&'static str, Option<String>); 6] {
+        [
+            ("state", self.state.clone()),
+            ("failure", self.failure.clone()),
+            ("webhook", self.webhook.clone()),
+            ("text", self.text.clone()),
+            ("since", self.since.clone()),
+            ("until", self.until.clone()),
+        ]
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.filters().iter().any(|(_, value)| value.is_some())
+    }
+
+    fn at(&self, after: Option<String>, trail: Option<String>) -> String {
+        let mut all = self.filters().to_vec();
+        all.extend([("after", after), ("trail", trail)]);
+        address(PATH, &all)
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.at(self.after.clone(), self.trail.clone())
+    }
+
+    /// What the store lists.
+    pub(super) fn filter(&self) -> Result<JobFilter, Refusal> {
+        let state = self.state.as_deref().map(str::parse).transpose();
+        let state = state
+            .map_err(|_| Refusal::parameter("state is pending, in-progress, success or failed"))?;
+        let failure = self.failure.as_deref().map(kind).transpose()?;
+        let after = self.after.clone().map(JobCursor::try_from).transpose();
+        let after = after.map_err(Refusal::parameter)?;
+        Ok(JobFilter {
+            // Only failed jobs have a failure, and an index knows them.
+            state: failure.map(|_| JobState::Failed).or(state),
+            failure,
+            webhook: self.webhook.clone(),
+            text: self.text.clone(),
+            since: moment("since", self.since.as_deref())?,
+            until: moment("until", self.until.as_deref())?,
+            after: after.map(|JobCursor(at, id)| (at, id)),
+            searched: Some(SEARCHED),
+            limit: PAGE,
+        })
+    }
+
+    fn next(&self, cursor: &JobCursor) -> String {
+        let here = self.after.clone().unwrap_or_else(|| "-".to_owned());
+        let mut trail: Vec<String> = self.trail();
+        trail.push(here);
+        let from = trail.len().saturating_sub(TRAIL);
+        self.at(Some(cursor.text()), Some(trail[from..].join(",")))
+    }
+
+    fn trail(&self) -> Vec<String> {
+        let trail = self.trail.as_deref().unwrap_or_default().split(',');
+        trail
+            .filter(|each| !each.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn previous(&self) -> Option<String> {
+        let mut trail = self.trail();
+        let last = trail.pop()?;
+        let after = (last != "-").then_some(last);
+        Some(self.at(after, Some(trail.join(","))))
+    }
+}
+
+fn kind(text: &str) -> Result<FailureKind, Refusal> {
+    let mut kinds = FailureKind::iter();
+    let found = kinds.find(|kind| kind.as_str() == text);
+    found.ok_or_else(|| {
+        Refusal::parameter("failure is step, not_found, rejected, expired or cancelled")
+    })
+}
+
+/// A moment as RFC 3339, or as a browser's field writes it, in UTC.
+fn moment(name: &str, text: Option<&str>) -> Result<Option<UnixMillis>, Refusal> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let ends = ["", "Z", ":00Z"].map(|end| format!("{text}{end}"));
+    let mut read = ends
+        .iter()
+        .filter_map(|text| UnixMillis::parse_rfc3339(text));
+    read.next()
+        .map(Some)
+        .ok_or_else(|| Refusal::parameter(format!("{name} is a time such as 2026-11-22T15:04Z")))
+}
+
+pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Result<Page, Refusal> {
+    let filter = query.filter()?;
+    let _reserved = parts.budget.page().await?;
+    let unreadable = |error| Refusal::unreadable(&error);
+    let found = parts.store.list(&filter).await.map_err(unreadable)?;
+    let mut stopped = None;
+    if !found.more {
+        stopped = parts.store.search_end(&filter).await.map_err(unreadable)?;
+    }
+    let namesakes = namesakes(query, parts).await?;
+    let mut page = Page::new(Section::Jobs, "Jobs");
+    // Replacing a form takes nothing from whoever fills it: the script leaves fields alone.
+    page.part("filter", &filters(query, parts));
+    page.part("jobs", &list(query, &found, namesakes, stopped, view));
+    page.part("acting", &acting(query, &found, view));
+    Ok(page)
+}
+
+/// Jobs whose id begins with the text, wherever they are in the list.
+async fn namesakes(query: &JobsQuery, parts: &Parts) -> Result<Vec<JobSummary>, Refusal> {
+    let text = query.text.as_deref().filter(|_| query.after.is_none());
+    let Some(start) = text.and_then(|text| JobId::parse(text).ok()) else {
+        return Ok(Vec::new());
+    };
+    let unreadable = |error| Refusal::unreadable(&error);
+    let ids = parts.store.ids_beginning(start.as_str(), NAMESAKES).await;
+    let mut jobs = Vec::new();
+    for id in ids.map_err(unreadable)? {
+        jobs.extend(parts.store.summary(&id).await.map_err(unreadable)?);
+    }
+    Ok(jobs)
+}
+
+fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
+    let receivers = parts.receivers.borrow();
+    let names: Vec<&str> = receivers
+        .iter()
+        .map(|each| each.webhook.name.as_str())
+        .collect();
+    let unlisted = query
+        .webhook
+        .as_deref()
+        .filter(|name| !names.contains(name));
+    let option = |value: &str, chosen: &Option<String>| {
+        html! {
+            option value=(value) selected[chosen.as_deref() == Some(value)] { (value) }
+        }
+    };
+    html! {
+        form.filter method="get" action=(PATH) role="search" aria-label="Filter jobs" {
+            div.field { label for="filter-state" { "State" } select #filter-state name="state" {
+                option value="" { "any" }
+                @for state in JobState::iter() { (option(state.as_str(), &query.state)) }
+            } }
+            div.field { label for="filter-failure" { "Failure" } select #filter-failure name="failure" {
+                option value="" { "any" }
+                @for kind in FailureKind::iter() { (option(kind.as_str(), &query.failure)) }
+            } }
+            div.field { label for="filter-webhook" { "Webhook" } select #filter-webhook name="webhook" {
+                option value="" { "any" }
+                @for name in names.iter().copied().chain(unlisted) { (option(name, &query.webhook)) }
+            } }
+            div.field { label for="filter-since" { "Enqueued since" }
+                input #filter-since type="text" name="since" placeholder="2026-11-22T15:04Z" size="18" value=[query.since.as_deref()]; }
+            div.field { label for="filter-until" { "until" }
+                input #filter-until type="text" name="until" placeholder="2026-11-22T15:04Z" size="18" value=[query.until.as_deref()]; }
+            div.field.wide { label for="filter-text" { "Text in id, metadata, error or failure" }
+                input #filter-text type="search" name="text" maxlength="200" value=[query.text.as_deref()]; }
+            div.field.buttons { button type="submit" { "Filter" } @if query.is_filtered() { a.button.quiet href=(PATH) { "Clear" } } }
+        }
+    }
+}
+
+fn list(
+    query: &JobsQuery,
+    found: &JobPage,
+    namesakes: Vec<JobSummary>,
+    stopped: Option<(UnixMillis, JobId)>,
+    view: &View,
+) -> Markup {
+    let first: Vec<&JobSummary> = namesakes
+        .iter()
+        .filter(|each| found.jobs.iter().all(|job| job.row.id != each.row.id))
+        .collect();
+    let last = found.jobs.last().filter(|_| found.more);
+    let next = last.map(|job| JobCursor(job.row.created_at, job.row.id.clone()));
+    let searched = stopped.as_ref().map(|(at, id)| JobCursor(*at, id.clone()));
+    html! {
+        @if first.is_empty() && found.jobs.is_empty() { (nothing(query, searched.is_some())) } @else {
+            div.scroll { table.cards {
+                caption.hidden { "Jobs, the latest enqueued first" }
+                thead { tr {
+                    @for name in ["Job", "State", "Steps", "Webhook", "Enqueued"] { th scope="col" { (name) } }
+                    th.number scope="col" { "Polls" } th scope="col" { "Next poll" } th scope="col" { "Error" }
+                } }
+                tbody { @for job in first.into_iter().chain(&found.jobs) { (row(job, view)) } }
+            } }
+        }
+        nav.pages aria-label="Pages of the list" {
+            @if query.after.is_some() { a.button.quiet href=(query.at(None, None)) { "Newest" } }
+            @if let Some(previous) = query.previous() { a.button.quiet rel="prev" href=(previous) { "Previous" } }
+            @if let Some(next) = &next { a.button.quiet rel="next" href=(query.next(next)) { "Next" } }
+            @if let Some((searched, (at, _))) = searched.as_ref().zip(stopped.as_ref()) {
+                p.dim { "Searched back to " (super::marks::at(*at)) "." }
+                a.button.quiet rel="next" href=(query.next(searched)) { "Search further" }
+            }
+        }
+    }
+}
+
+fn nothing(query: &JobsQuery, goes_on: bool) -> Markup {
+    match (query.is_filtered(), goes_on) {
+        (_, true) => empty(
+            "No job of these matches.",
+            &html! { "Older ones were not searched yet." },
+        ),
+        (true, false) => empty(
+            "No job matches.",
+            &html! { a href=(PATH) { "Show all jobs" } },
+        ),
+        (false, false) => empty(
+            "No jobs yet.",
+            &html! { "Enqueue one below, with any program that can write the database, or with " (command("jobtrackd enqueue ID")) },
+        ),
+    }
+}
+
+fn row(job: &JobSummary, view: &View) -> Markup {
+    let row = &job.row;
+    let (done, all) = steps::done_of(job);
+    let error = match (&job.failure, &row.progress.last_error) {
+        (Some(failure), _) => Some((steps::failure_line(failure), Tone::Bad)),
+        (None, Some(error)) if row.progress.consecutive_errors > 0 => {
+            Some((outside(error, 120), Tone::Warn))
+        }
+        _ => None,
+    };
+    html! {
+        tr data-job=(row.id) {
+            td data-label="Job" { (job_link(&row.id)) }
+            td data-label="State" { (job_state(row.state)) }
+            td data-label="Steps" { (done) "/" (all) @if let Some((step, state)) = steps::current(job) {
+                " " span.dim { (outside(&steps::title(&step.title), 40)) } " " (super::marks::step_state(state, &steps::status(step)))
+            } }
+            td data-label="Webhook" { @match &row.webhook { Some(name) => (outside(name, 64)), None => span.dim { "all" } } }
+            td data-label="Enqueued" { (view.ago(row.created_at)) }
+            td.number data-label="Polls" { (row.progress.polls) }
+            td data-label="Next poll" { @if !row.state.is_final() { (next_poll(job, view)) } }
+            td.error data-label="Error" { @if let Some((error, tone)) = error { span data-tone=(super::marks::word(tone)) { (outside(&error, 120)) } } }
+        }
+    }
+}
+
+fn next_poll(job: &JobSummary, view: &View) -> Markup {
+    let row = &job.row;
+    match row.next_poll_at.max(row.not_before) {
+        _ if row.cancel_requested => html! { "cancelling" },
+        Some(at) => view.ahead(at, "due"),
+        None => html! { "due" },
+    }
+}
+
+fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
+    let unfinished = found.jobs.iter().any(|job| !job.row.state.is_final());
+    html! { @if view.may_act() {
+        @if query.is_filtered() && unfinished {
+            form method="get" action="/dashboard/jobs/cancel" {
+                @for (name, value) in query.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+                button.quiet type="submit" { "Cancel jobs that match…" }
+            }
+        }
+        details #enqueue {
+            summary { "Enqueue a job" }
+            form.stack method="post" action="/dashboard/jobs/enqueue" {
+                div.field { label for="new-id" { "Id at the API" } input #new-id name="id" required maxlength="200" pattern="[A-Za-z0-9._~\\-]+" autocomplete="off"; }
+                div.field { label for="new-url" { "Where to poll, when not at the usual path" } input #new-url name="url" maxlength="2048" autocomplete="off"; }
+                div.field { label for="new-webhook" { "Only this webhook" } input #new-webhook name="webhook" maxlength="64" autocomplete="off"; }
+                div.field { label for="new-metadata" { "Metadata, a JSON object" } textarea #new-metadata name="metadata" rows="2" maxlength="16384" {} }
+                div.field { label for="new-priority" { "Priority" } input #new-priority name="priority" inputmode="numeric" size="6"; }
+                div.field.buttons { button type="submit" { "Enqueue" } }
+            }
+        }
+    } }
+}
