@@ -35,6 +35,7 @@ use crate::app::{Daemon, Environment};
 use crate::clock::Clock;
 use crate::core::job::JobId;
 use crate::logging;
+use crate::status::Listen;
 use crate::store::Store;
 use dialects::Followed;
 use report::{Check, Report};
@@ -112,19 +113,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         .await
         .context("failed to start the daemon")?;
     let store = Store::open(&database, Clock::system()).await?;
-    let dashboard = daemon.status_address().map(|at| format!("http://{at}/"));
-    if let Some(address) = &dashboard {
-        note(&format!("the dashboard: {address}"));
-    }
+    let address = daemon.status_address();
     let finish = tokio::select! {
-        finish = async {
-            let finish = show(&args, &sandbox, &store, &database, &mut signals).await?;
-            if let Some(address) = dashboard.filter(|_| finish != Finish::Interrupted) {
-                note(&format!("the dashboard stays at {address} until ctrl-c"));
-                while signals.next().await != Request::Stop {}
-            }
-            anyhow::Ok(finish)
-        } => finish,
+        finish = show_and_stay(&args, &sandbox, &store, &database, &mut signals, address) => finish,
         error = daemon.failed() => Err(error.context("the daemon failed")),
     };
     // The daemon stops first, and so finds the others still there.
@@ -183,6 +174,26 @@ async fn others(
         followed = dialects::follow_all(sandbox, args.limit) => Ok(followed),
         () = is_end => bail!("the demo was interrupted"),
     }
+}
+
+/// Shows what happens, and leaves the dashboard, if it has an address, until a signal comes.
+async fn show_and_stay(
+    args: &DemoArgs,
+    sandbox: &Sandbox,
+    store: &Store,
+    database: &Path,
+    signals: &mut Signals,
+    dashboard: Option<Listen>,
+) -> anyhow::Result<Finish> {
+    if let Some(at) = &dashboard {
+        note(&format!("the dashboard: http://{at}/"));
+    }
+    let finish = show(args, sandbox, store, database, signals).await?;
+    if let Some(at) = dashboard.filter(|_| finish != Finish::Interrupted) {
+        note(&format!("the dashboard stays at http://{at}/ until ctrl-c"));
+        while signals.next().await != Request::Stop {}
+    }
+    Ok(finish)
 }
 
 /// Shows what happens until everything has ended, the time limit is reached, or a signal ends it.

@@ -222,7 +222,7 @@ pub(super) fn sections(file: Table, origin: &Origin, problems: &Problems) -> Sec
                 insert(&mut sections, &name, None, values, origin, problems);
             }
             other if name == WEBHOOKS => {
-                no_section(problems, origin, &name, "[webhooks.NAME]", &other)
+                no_section(problems, origin, &name, "[webhooks.NAME]", &other);
             }
             other if SECTIONS.contains(&name.as_str()) => {
                 no_section(problems, origin, &name, &format!("[{name}]"), &other);

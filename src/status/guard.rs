@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
@@ -38,6 +38,19 @@ pub(super) struct Trusted;
 /// Extension of every request: the end of the server, for routes that wait. Bodies without a length end with it.
 #[derive(Debug, Clone)]
 pub struct Stopping(pub CancellationToken);
+
+/// How a request is refused.
+enum Refused {
+    Because(Refusal),
+    /// With the form that asks for the token, to show this page.
+    SignIn(Uri),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Because(refusal)
+    }
+}
 
 /// The checks around all routes.
 #[derive(Debug)]
@@ -72,15 +85,12 @@ impl Guard {
     }
 
     /// The request as the routes may see it, with its body read.
-    async fn admit(&self, mut request: Request) -> Result<Request, Response> {
+    async fn admit(&self, mut request: Request) -> Result<Request, Refused> {
         let operator = self.permits(&request)?;
         let is_form = dashboard::has(request.uri().path());
         if writes(request.method()) && !is_form && !is(request.headers(), "application/json") {
-            return Err(Refusal::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Send the header Content-Type: application/json.",
-            )
-            .into_response());
+            let detail = "Send the header Content-Type: application/json.";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
         }
         if let Some(operator) = operator {
             request.extensions_mut().insert(Trusted);
@@ -89,52 +99,48 @@ impl Guard {
         request.extensions_mut().insert(Stopping(self.stop.clone()));
         let (head, body) = request.into_parts();
         if body.size_hint().lower() > BODY_BYTES as u64 {
-            return Err(body_too_large().into_response());
+            return Err(body_too_large().into());
         }
         let body = timeout(self.limits.body, read(body)).await.map_err(|_| {
             let detail = "A whole request has to arrive within some seconds.";
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
-        })?;
-        let body = body.map_err(IntoResponse::into_response)?;
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
+        })??;
         Ok(Request::from_parts(head, Body::from(body)))
     }
 
     /// Checks host, origin, token and permission; returns who sends it, or `None` for a request that needs no token.
-    fn permits(&self, request: &Request) -> Result<Option<Operator>, Response> {
+    fn permits(&self, request: &Request) -> Result<Option<Operator>, Refused> {
         let rules = self.access.0.read();
         let headers = request.headers();
         let path = request.uri().path();
         let is_page = dashboard::has(path);
-        let host = named_host(request).map_err(IntoResponse::into_response)?;
+        let host = named_host(request)?;
         if let Some(host) = &host
             && !is_ours(host, &self.address, &rules)
         {
-            return Err(wrong_host().into_response());
+            return Err(wrong_host().into());
         }
         let same = is_same_origin(headers, host.as_ref(), &rules);
         let writes = writes(request.method());
         if !same || (is_page && writes && !is_form_of_ours(headers)) {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "Pages of other sites may not send requests.",
-            )
-            .into_response());
+            let detail = "Pages of other sites may not send requests.";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, detail).into());
         }
         let is_off = is_page && !rules.dashboard;
         let operator = rules.operator(headers, is_page && !is_off, self.clock.now());
         let reads = [Method::GET, Method::HEAD].contains(request.method());
         let is_open = (reads && OPEN.contains(&path)) || (!is_off && dashboard::is_open(path));
         match operator {
-            Some(_) if is_off => Err(Refusal::no_such_route().into_response()),
+            Some(_) if is_off => Err(Refusal::no_such_route().into()),
             Some(operator) if writes && !operator.may_act && !is_open => {
-                Err(Refusal::read_only(&operator.name).into_response())
+                Err(Refusal::read_only(&operator.name).into())
             }
             Some(operator) => Ok(Some(operator)),
             None if is_open => Ok(None),
             None if is_page && !is_off && reads && wants_page(headers) => {
-                Err(dashboard::sign_in(request.uri()))
+                Err(Refused::SignIn(request.uri().clone()))
             }
-            None => Err(Refusal::token().into_response()),
+            None => Err(Refusal::token().into()),
         }
     }
 
@@ -158,7 +164,8 @@ impl Guard {
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let answer = match guard.admit(request).await {
         Ok(request) => next.run(request).await,
-        Err(refused) => refused,
+        Err(Refused::Because(refusal)) => refusal.into_response(),
+        Err(Refused::SignIn(page)) => dashboard::sign_in(&page),
     };
     guard.finished(answer)
 }

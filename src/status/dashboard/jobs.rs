@@ -168,7 +168,10 @@ pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Resul
     let mut page = Page::new(Section::Jobs, "Jobs");
     // Replacing a form takes nothing from whoever fills it: the script leaves fields alone.
     page.part("filter", &filters(query, parts));
-    page.part("jobs", &list(query, &found, namesakes, stopped, view));
+    page.part(
+        "jobs",
+        &list(query, &found, &namesakes, stopped.as_ref(), view),
+    );
     page.part("acting", &acting(query, &found, view));
     Ok(page)
 }
@@ -231,8 +234,8 @@ fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
 fn list(
     query: &JobsQuery,
     found: &JobPage,
-    namesakes: Vec<JobSummary>,
-    stopped: Option<(UnixMillis, JobId)>,
+    namesakes: &[JobSummary],
+    stopped: Option<&(UnixMillis, JobId)>,
     view: &View,
 ) -> Markup {
     let first: Vec<&JobSummary> = namesakes
@@ -241,7 +244,7 @@ fn list(
         .collect();
     let last = found.jobs.last().filter(|_| found.more);
     let next = last.map(|job| JobCursor(job.row.created_at, job.row.id.clone()));
-    let searched = stopped.as_ref().map(|(at, id)| JobCursor(*at, id.clone()));
+    let searched = stopped.map(|(at, id)| JobCursor(*at, id.clone()));
     html! {
         @if first.is_empty() && found.jobs.is_empty() { (nothing(query, searched.is_some())) } @else {
             div.scroll { table.cards {
@@ -257,7 +260,7 @@ fn list(
             @if query.after.is_some() { a.button.quiet href=(query.at(None, None)) { "Newest" } }
             @if let Some(previous) = query.previous() { a.button.quiet rel="prev" href=(previous) { "Previous" } }
             @if let Some(next) = &next { a.button.quiet rel="next" href=(query.next(next)) { "Next" } }
-            @if let Some((searched, (at, _))) = searched.as_ref().zip(stopped.as_ref()) {
+            @if let Some((searched, (at, _))) = searched.as_ref().zip(stopped) {
                 p.dim { "Searched back to " (super::marks::at(*at)) "." }
                 a.button.quiet rel="next" href=(query.next(searched)) { "Search further" }
             }

@@ -55,11 +55,10 @@ impl Operations {
             Err(refused) => (refused, false),
         };
         let outcome = printable(outcome, CHARS);
-        match is_done {
-            true => tracing::info!(%operator, action, target, outcome, "an operator acted"),
-            false => {
-                tracing::info!(%operator, action, target, error = outcome, "an operator's action was refused")
-            }
+        if is_done {
+            tracing::info!(%operator, action, target, outcome, "an operator acted");
+        } else {
+            tracing::info!(%operator, action, target, error = outcome, "an operator's action was refused");
         }
         let mut inner = self.0.lock();
         inner.last += 1;

@@ -4,6 +4,7 @@ mod client;
 mod raw;
 
 mod access;
+mod dashboard;
 mod described;
 mod enqueueing;
 mod events;
