@@ -3,6 +3,7 @@
 mod auth;
 mod dialects;
 mod secrets;
+mod tokens;
 mod webhook_files;
 
 use std::fs;

@@ -128,4 +128,11 @@ pub(super) async fn cancelling_says_whether_there_is_something_to_cancel<B: Back
     assert!(last[0].job.as_ref().unwrap().cancel_requested);
     let seen = with_deliveries(seen(&bench.tracked("1").await, &body(&[("a", "x")])), &[]);
     assert_eq!(bench.record(vec![seen]).await.recorded.len(), 1);
+    let all = ["3", "2", "1"].map(id);
+    let requested = bench.store().request_cancel_of_all(&all).await.unwrap();
+    assert_eq!(
+        requested,
+        ["1"].map(id),
+        "those that are there and have not ended"
+    );
 }
