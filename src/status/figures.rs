@@ -71,13 +71,18 @@ impl Figures {
 
     /// The last count at once, while another one is made if that is due. Only the first is waited for, and not for long.
     pub(super) async fn at_once(&self, parts: &Parts) -> Option<Arc<Counts>> {
+        let last = self.last();
+        if last.is_some() && self.counting.try_lock().is_err() {
+            // It is being counted.
+            return last;
+        }
         let (own, parts) = (self.clone(), parts.clone());
         let counting = tokio::spawn(async move {
             let webhooks = webhooks(&parts);
             own.renewed(&parts.store, &parts.budget, webhooks).await
         });
-        if let Some(last) = self.last() {
-            return Some(last);
+        if last.is_some() {
+            return last;
         }
         let first = tokio::time::timeout(FIRST, counting).await;
         first.ok().and_then(Result::ok).flatten()

@@ -1,5 +1,7 @@
 //! Cancelling many jobs: first how many, then all of those at once.
 
+use std::collections::BTreeSet;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -29,22 +31,37 @@ const PAGE: u32 = 500;
 const SEARCHED: u32 = 100_000;
 
 /// The jobs that match and have not ended.
+#[derive(Debug, Default)]
 struct Found {
-    ids: Vec<JobId>,
+    /// Each once, though a job may leave one state for the other between two reads.
+    ids: BTreeSet<JobId>,
     /// Whether there may be more.
     more: bool,
 }
 
+impl Found {
+    /// Adds jobs; returns whether there is room for others.
+    fn add(&mut self, ids: impl IntoIterator<Item = JobId>) -> bool {
+        for id in ids {
+            if self.ids.len() == MOST && !self.ids.contains(&id) {
+                self.more = true;
+                return false;
+            }
+            self.ids.insert(id);
+        }
+        true
+    }
+}
+
 async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
     let wanted = query.filter()?;
+    // In the order in which jobs go through them, so that none is missed.
     let states = [JobState::Pending, JobState::InProgress];
     let states = states
         .into_iter()
         .filter(|state| wanted.state.is_none_or(|wanted| wanted == *state));
-    let mut found = Found {
-        ids: Vec::new(),
-        more: false,
-    };
+    let mut found = Found::default();
+    let unreadable = |error| Refusal::unreadable(&error);
     for state in states {
         let mut filter = JobFilter {
             state: Some(state),
@@ -56,18 +73,14 @@ async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
         loop {
             let reserved = parts.budget.page().await?;
             let page = parts.store.list(&filter).await;
-            let page = page.map_err(|error| Refusal::unreadable(&error))?;
+            let page = page.map_err(unreadable)?;
             let last = page
                 .jobs
                 .last()
                 .map(|job| (job.row.created_at, job.row.id.clone()));
-            found
-                .ids
-                .extend(page.jobs.into_iter().map(|job| job.row.id));
+            let has_room = found.add(page.jobs.into_iter().map(|job| job.row.id));
             drop(reserved);
-            if found.ids.len() > MOST {
-                found.ids.truncate(MOST);
-                found.more = true;
+            if !has_room {
                 return Ok(found);
             }
             match last.filter(|_| page.more) {
@@ -75,6 +88,8 @@ async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
                 None => break,
             }
         }
+        let stopped = parts.store.search_end(&filter).await;
+        found.more |= stopped.map_err(unreadable)?.is_some();
     }
     Ok(found)
 }
@@ -103,7 +118,7 @@ pub(super) async fn confirm(
     let many = found.ids.len();
     page.part("confirm", &html! { section.confirm {
         @if many == 0 { p { "No job that matches is still followed." } } @else {
-            p.headline { @if found.more { "More than " (MOST) " jobs match; the latest " (MOST) " are cancelled." } @else { (count(many as u64, "job")) " will be cancelled." } }
+            p.headline { @if found.more { (count(many as u64, "job")) " will be cancelled; more may match." } @else { (count(many as u64, "job")) " will be cancelled." } }
             p { "They are no longer followed and fail as cancelled. The API is not asked to stop them." }
         }
         dl.facts { @for (name, value) in query.filters() { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
@@ -147,10 +162,27 @@ pub(super) async fn cancel(
                     "{confirmed} were confirmed, and {jobs} match now; count them again"
                 ));
             }
-            let requested = parts.store.request_cancel_of_all(&found.ids).await;
+            let ids: Vec<JobId> = found.ids.into_iter().collect();
+            let requested = parts.store.request_cancel_of_all(&ids).await;
             let requested = requested.map_err(stored)?.len() as u64;
             Ok(format!("{} will be cancelled", count(requested, "job")))
         },
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_changes_its_state_between_two_reads_counts_once() {
+        let id = |n: usize| JobId::parse(&n.to_string()).unwrap();
+        let mut found = Found::default();
+        assert!(found.add([id(1), id(2)]) && found.add([id(2), id(3)]));
+        assert_eq!((found.ids.len(), found.more), (3, false));
+        assert!(found.add((1..=MOST).map(id)), "as many as there may be");
+        assert!(!found.add([id(1), id(MOST + 1)]));
+        assert_eq!((found.ids.len(), found.more), (MOST, true));
+    }
 }
