@@ -141,7 +141,10 @@ impl Read {
         {
             let began = step.first_seen_at.max(before);
             let took = millis(step.updated_at.since(began));
-            self.steps.entry(step.title.clone()).or_default().push(took);
+            // Of one that began and ended between two polls it is not known how long it took.
+            if took > 0 {
+                self.steps.entry(step.title.clone()).or_default().push(took);
+            }
             before = before.max(step.updated_at);
         }
     }

@@ -162,7 +162,8 @@ async fn while_another_program_keeps_the_lock_polls_go_on_and_nothing_is_sent() 
         .follow("steady", &[(0, &[("a", "in-progress")])])
         .await;
     until("an event", || !house.sink.received().is_empty()).await;
-    until("a poll", || house.asked("steady") > 0).await;
+    let state = "SELECT state FROM jobs WHERE id = 'steady'";
+    house.until(state, "in-progress").await;
 
     let mut writer = house.outsider().await;
     sqlx::raw_sql("BEGIN IMMEDIATE")
