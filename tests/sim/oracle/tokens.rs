@@ -36,26 +36,28 @@ impl Oracle {
             let mut answers: Vec<&Served> = facts.api.served.iter().filter(with_it).collect();
             answers.sort_by_key(|it| it.received);
             let mut refused: BTreeSet<usize> = BTreeSet::new();
-            let mut read: Vec<(usize, Time)> = Vec::new();
+            let mut read: Vec<(usize, Time, Option<Time>)> = Vec::new();
             for it in answers {
                 match it.shown {
                     Shown::Refused => {
+                        // Of two answers that come at the same moment either may be taken first.
+                        read.retain(|(.., received)| *received < it.received);
                         refused.insert(it.job);
                     }
                     // As many are remembered.
                     Shown::Job { .. }
                         if refused.is_empty()
                             && read.len() < FEW
-                            && !read.iter().any(|(job, _)| *job == it.job) =>
+                            && !read.iter().any(|(job, ..)| *job == it.job) =>
                     {
-                        read.push((it.job, it.at));
+                        read.push((it.job, it.at, it.received));
                     }
                     _ => {}
                 }
             }
-            let mut proof = read.iter().filter(|(job, _)| !refused.contains(job));
+            let mut proof = read.iter().filter(|(job, ..)| !refused.contains(job));
             if (1..FEW).contains(&refused.len())
-                && proof.any(|(job, at)| self.is_followed(*job, *at, next))
+                && proof.any(|(job, at, _)| self.is_followed(*job, *at, next))
             {
                 return Err(format!(
                     "token: it is given up at {} because of {} jobs, while others are read",
