@@ -3,6 +3,7 @@
 
 pub(crate) mod spans;
 pub(crate) mod steps;
+mod when;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use crate::core::text::printable as outside;
 use crate::core::time::UnixMillis;
+pub(crate) use when::When;
 
 /// Most characters of one text from outside that are shown.
 pub(crate) const TEXT_LIMIT: usize = 2000;

@@ -6,7 +6,6 @@ use anyhow::{Context as _, bail};
 use clap::Args as _;
 use clap::error::ErrorKind;
 
-use super::options::When;
 use super::screen::{Screen, Style, Tone, note};
 use super::session::on_store;
 use super::text;
@@ -18,6 +17,7 @@ use crate::core::time::UnixMillis;
 use crate::record::command::EnqueueRecord;
 use crate::store::{Enqueued, Jobs as _, NewJob, Store};
 use crate::upstream::target::Base;
+use crate::words::When;
 
 /// Ids inserted in one transaction.
 const BATCH: usize = 500;

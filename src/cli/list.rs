@@ -2,7 +2,7 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::options::{self, When};
+use super::options;
 use super::screen::{Screen, Tone, View};
 use super::table::{self, Cell, Columns, plain};
 use super::{steps, text};
@@ -10,6 +10,7 @@ use crate::core::job::JobState;
 use crate::core::time::UnixMillis;
 use crate::record::JobRecord;
 use crate::store::{JobFilter, JobRow, JobSummary, Lists as _, Store};
+use crate::words::When;
 
 /// Jobs read at once.
 const PAGE: u32 = 200;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 
 use super::deliveries::note_left_out;
-use super::options::{self, When};
+use super::options;
 use super::screen::{Screen, Tone, View};
 use super::table::{self, plain};
 use super::{steps, text};
@@ -14,6 +14,7 @@ use crate::core::time::UnixMillis;
 use crate::operator::replays::{self, Tally};
 use crate::record::command::{ReplayRecord, ReplayedRecord};
 use crate::store::{DeliveryRow, Replay, ReplayFilter, Replays as _, Store};
+use crate::words::When;
 
 /// Most deliveries of one replay.
 const LARGEST_LIMIT: u64 = 1_000_000;

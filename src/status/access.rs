@@ -83,9 +83,7 @@ impl Access {
         let named = rules.named(token)?;
         Some((Arc::clone(&named.name), named.cookie(secure, now)))
     }
-}
 
-impl Access {
     /// The cookies that end the sessions of a browser.
     pub(super) fn closed(&self) -> Vec<String> {
         let rules = self.0.read();

@@ -79,14 +79,7 @@ pub(super) async fn answer(
     let reserved = parts.budget.relay().await?;
     // In a task: a client that disconnects must not interrupt the request, nor keep the job from being polled.
     let relaying = tokio::spawn(async move {
-        let upstream = parts.upstream.borrow().clone();
-        let challenges = Challenges {
-            store: &parts.store,
-            upstream: &upstream,
-            clock: &parts.clock,
-            late,
-        };
-        let relayed = challenges.relay(&id, &answers).await;
+        let relayed = relay(&parts, &id, &answers, late).await;
         parts.wakeup.notify_one();
         relayed
     });
@@ -97,6 +90,23 @@ pub(super) async fn answer(
             "The answers were not relayed: the daemon is stopping.",
         )),
     }
+}
+
+/// Relays answers to the open challenge of a job; `late`: even if it has expired by our clock.
+pub(super) async fn relay(
+    parts: &Parts,
+    id: &JobId,
+    answers: &Answers,
+    late: bool,
+) -> Result<Relayed, Refused> {
+    let upstream = parts.upstream.borrow().clone();
+    let challenges = Challenges {
+        store: &parts.store,
+        upstream: &upstream,
+        clock: &parts.clock,
+        late,
+    };
+    challenges.relay(id, answers).await
 }
 
 /// The API's own answer. What is not JSON, such as a proxy's page, is sent as plain text, which no browser runs.

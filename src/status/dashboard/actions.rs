@@ -11,10 +11,11 @@ use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::text::printable;
-use crate::mfa::{Answers, Challenges};
+use crate::mfa::Answers;
 use crate::operator::{test as sample, webhooks};
 use crate::status::Parts;
 use crate::status::access::Operator;
+use crate::status::mfa::relay;
 use crate::status::query::Job;
 use crate::status::refusal::Refusal;
 use crate::store::{Attempts as _, Jobs as _, NewJob, Unwanted};
@@ -105,14 +106,7 @@ pub(super) async fn answer(
         async move |parts: Parts| {
             let _reserved = reserved;
             let answers = Answers::new(answers).map_err(|error| error.to_string())?;
-            let upstream = parts.upstream.borrow().clone();
-            let challenges = Challenges {
-                store: &parts.store,
-                upstream: &upstream,
-                clock: &parts.clock,
-                late,
-            };
-            let relayed = challenges.relay(&id, &answers).await;
+            let relayed = relay(&parts, &id, &answers, late).await;
             let relayed = relayed.map_err(|refused| refused.to_string())?;
             match relayed.status {
                 200..300 => Ok(format!(
@@ -145,10 +139,6 @@ pub(super) async fn enqueue(
 ) -> Response {
     let fields = Fields::read(&body);
     let id = fields.owned("id").unwrap_or_default();
-    let to = match JobId::parse(&id) {
-        Ok(id) => page_of(&id),
-        Err(_) => "/dashboard/jobs".to_owned(),
-    };
     let priority = fields.get("priority").map_or(Ok(0), str::parse);
     let job = NewJob {
         id: id.clone(),
@@ -157,15 +147,10 @@ pub(super) async fn enqueue(
         webhook: fields.owned("webhook"),
         ..NewJob::default()
     };
-    let is_new = match JobId::parse(&id) {
-        Ok(id) => matches!(parts.store.job(&id).await, Ok(None)),
-        Err(_) => false,
-    };
-    // A job that was refused has no page.
-    let to = if is_new {
-        "/dashboard/jobs".to_owned()
-    } else {
-        to
+    // A job that is refused has no page.
+    let to = match JobId::parse(&id) {
+        Ok(id) if !matches!(parts.store.job(&id).await, Ok(None)) => page_of(&id),
+        _ => "/dashboard/jobs".to_owned(),
     };
     act(
         &parts,

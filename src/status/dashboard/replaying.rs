@@ -18,7 +18,7 @@ use crate::status::Parts;
 use crate::status::access::Operator;
 use crate::status::refusal::Refusal;
 use crate::store::{ReplayFilter, Replays as _};
-use crate::words::{count, outside};
+use crate::words::{When, count, outside};
 
 /// Most deliveries of one replay, as of the command without `--limit`.
 const MOST: u64 = 10_000;
@@ -86,11 +86,8 @@ impl Wanted {
 
 /// How long ago (`2h`), or a time (RFC 3339).
 fn moment(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
-    if let Some(at) = UnixMillis::parse_rfc3339(text) {
-        return Ok(at);
-    }
-    let ago = humantime::parse_duration(text);
-    ago.map(|ago| now.minus(ago)).map_err(|_| {
+    let read = text.parse::<When>().map(|when| when.before(now));
+    read.map_err(|_| {
         format!(
             "{} is neither how long ago, such as 2h, nor a time such as 2026-11-22T15:04:05Z",
             outside(text, 40)

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Poller;
 use super::job::{Followed, State};
-use super::jobs::Jobs;
 use super::kept::MaybeTime;
 use super::number::Number;
 use crate::job::{Failure, FailureKind};
@@ -38,11 +37,9 @@ impl Followed {
 impl Poller {
     /// Starts the final poll of jobs whose deadline has passed, and ends those whose window for it is over.
     pub(super) fn expire(&mut self, now: Now) {
-        let entry = |jobs: &Jobs, number| jobs.get(number).map(Followed::deadline_entry);
-        while let Some(number) = self
-            .schedule
-            .pop_expired(now.wall, |number| entry(&self.jobs, number))
-        {
+        while let Some(number) = self.schedule.pop_expired(now.wall, |number| {
+            self.jobs.get(number).map(Followed::deadline_entry)
+        }) {
             let Some(job) = self.jobs.get_mut(number) else {
                 continue;
             };
