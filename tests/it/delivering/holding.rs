@@ -222,9 +222,9 @@ async fn a_webhook_that_is_held_delays_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_challenge_is_tried_at_once_also_while_the_webhook_is_held() {
     let mut world = delivering_world("retry = [\"1h\", \"1h\"]", "").await;
-    // More than the first attempts and the probes of a minute use up.
+    // More of both than the first attempts, at most 8 at once, and the probes of a minute use up.
     world.sink.reply_in_turn("all", &[(500, ""); 30]);
-    for job in 0..12 {
+    for job in 0..24 {
         done(&mut world, &format!("j{job}")).await;
     }
     world.pass(MINUTE).await;
