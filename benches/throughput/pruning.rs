@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jobtrackd::clock::Clock;
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::retention::{BatchSize, Retention, Stage};
-use jobtrackd::store::{Commits as _, Prune, Retention as _, Store};
+use jobtrackd::store::{Commits as _, Jobs as _, Prune, Retention as _, Store};
 use sqlx::AssertSqlSafe;
 use strum::IntoEnumIterator;
 use tokio::time::Instant;
@@ -54,11 +55,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 /// Small commits, one after the other with a pause; how long each took, in milliseconds.
 async fn commits(store: &Store, span: Duration) -> anyhow::Result<Vec<f64>> {
     let begun = Instant::now();
-    let ids = [JobId::parse("busy")?];
+    let busy = store.tracked(&JobId::parse("busy")?).await?;
+    let busy = [busy.context("no job")?];
     let mut took = Vec::new();
     while begun.elapsed() < span {
         let commit = Instant::now();
-        store.commit(&schedule_batch(&ids, took.len() + 1)).await?;
+        store.commit(&schedule_batch(&busy, took.len() + 1)).await?;
         took.push(commit.elapsed().as_secs_f64() * 1000.0);
         tokio::time::sleep(PAUSE).await;
     }

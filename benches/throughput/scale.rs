@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jobtrackd::clock::Clock;
-use jobtrackd::core::job::JobId;
 use jobtrackd::store::Commits as _;
 use tokio::time::Instant;
 
@@ -11,7 +10,7 @@ use super::daemon::Daemon;
 use super::noticing::LAZY;
 use super::place::DatabaseFile;
 use super::upstream::Upstream;
-use super::writer::schedule_batch;
+use super::writer::{inserted, schedule_batch};
 
 const JOBS: usize = 100_000;
 
@@ -41,11 +40,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     );
     drop(full);
 
-    let ids: Vec<JobId> = (1..=JOBS)
-        .map(|i| JobId::parse(&format!("wait-{i}")))
-        .collect::<Result<_, _>>()?;
+    let waiting = inserted(&store, "wait", JOBS).await?;
     let begun = Instant::now();
-    store.commit(&schedule_batch(&ids, 1)).await?;
+    store.commit(&schedule_batch(&waiting, 1)).await?;
     println!(
         "bookkeeping of 100,000 jobs in one commit: {:.2} s",
         begun.elapsed().as_secs_f64()

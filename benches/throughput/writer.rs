@@ -1,14 +1,15 @@
 //! How fast the writer commits: many rows per statement against one by one against one commit each.
 
+use anyhow::Context as _;
 use jobtrackd::clock::Clock;
 use jobtrackd::core::cadence::Progress;
 use jobtrackd::core::delivery::WebhookName;
 use jobtrackd::core::dialect::Basiq;
-use jobtrackd::core::job::{JobId, JobState};
+use jobtrackd::core::job::JobId;
 use jobtrackd::core::observe::{Evidence, Tracked, observe};
 use jobtrackd::core::time::UnixMillis;
 use jobtrackd::simulator::quick;
-use jobtrackd::store::{Batch, Commits as _, Recordable, ScheduleUpdate, Store};
+use jobtrackd::store::{Batch, Commits as _, Jobs as _, Recordable, ScheduleUpdate, Store};
 use sqlx::Connection as _;
 use tokio::time::Instant;
 
@@ -37,28 +38,42 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let store = place.store().await?;
     let mut outsider = place.outsider().await?;
     outsider.insert_many("job", JOBS, None).await?;
-    schedules(&store, &mut outsider).await?;
-    observations(&store).await?;
+    let jobs = inserted(&store, "job", JOBS).await?;
+    schedules(&store, &mut outsider, &jobs).await?;
+    observations(&store, jobs).await?;
     store.close().await;
     Ok(())
 }
 
-async fn schedules(store: &Store, outsider: &mut Outsider) -> anyhow::Result<()> {
-    let ids = ids()?;
+/// The jobs that were inserted with these ids.
+pub(crate) async fn inserted(
+    store: &Store,
+    prefix: &str,
+    count: usize,
+) -> anyhow::Result<Vec<Tracked>> {
+    let mut jobs = Vec::with_capacity(count);
+    for number in 1..=count {
+        let id = JobId::parse(&format!("{prefix}-{number}"))?;
+        jobs.push(store.tracked(&id).await?.context("no job")?);
+    }
+    Ok(jobs)
+}
+
+async fn schedules(store: &Store, outsider: &mut Outsider, jobs: &[Tracked]) -> anyhow::Result<()> {
     let (mut many, mut each, mut single) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let begun = Instant::now();
-        for rows in ids.chunks(BATCH) {
+        for rows in jobs.chunks(BATCH) {
             store.commit(&schedule_batch(rows, round)).await?;
         }
-        many.push(rate(ids.len(), begun));
+        many.push(rate(jobs.len(), begun));
         let begun = Instant::now();
-        for rows in ids.chunks(BATCH).take(3) {
+        for rows in jobs.chunks(BATCH).take(3) {
             one_by_one(outsider, rows, round).await?;
         }
         each.push(rate(3 * BATCH, begun));
         let begun = Instant::now();
-        for row in ids.chunks(1).take(SINGLES) {
+        for row in jobs.chunks(1).take(SINGLES) {
             store.commit(&schedule_batch(row, round)).await?;
         }
         single.push(rate(SINGLES, begun));
@@ -75,13 +90,13 @@ async fn schedules(store: &Store, outsider: &mut Outsider) -> anyhow::Result<()>
 
 async fn one_by_one(
     outsider: &mut Outsider,
-    rows: &[JobId],
+    rows: &[Tracked],
     round: usize,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = outsider.0.begin_with("BEGIN IMMEDIATE").await?;
-    for id in rows {
+    for job in rows {
         sqlx::query(ONE_SCHEDULE)
-            .bind(id.as_str())
+            .bind(job.id.as_str())
             .bind(i64::try_from(round).unwrap_or(i64::MAX))
             .bind(3)
             .bind(Clock::system().now().0)
@@ -92,8 +107,7 @@ async fn one_by_one(
 }
 
 /// Observations as the daemon makes them: one step moves, so there is a transition, an event and a delivery.
-async fn observations(store: &Store) -> anyhow::Result<()> {
-    let mut jobs: Vec<Tracked> = ids()?.into_iter().map(unseen).collect();
+async fn observations(store: &Store, mut jobs: Vec<Tracked>) -> anyhow::Result<()> {
     for jobs in jobs.chunks_mut(BATCH) {
         store.commit(&observation_batch(jobs, "pending")?).await?;
     }
@@ -154,42 +168,26 @@ fn seen(job: &mut Tracked, second_step: &str, now: UnixMillis) -> anyhow::Result
     job.last_sequence += u32::try_from(observation.events.len())?;
     Ok(Recordable {
         webhooks: vec![vec![WebhookName::new("billing")]; observation.events.len()],
-        schedule: schedule(&job.id, u64::try_from(job.revision)?, now),
+        schedule: schedule(job, u64::try_from(job.revision)?, now),
         observation,
     })
 }
 
-fn unseen(id: JobId) -> Tracked {
-    Tracked {
-        id,
-        state: JobState::Pending,
-        revision: 0,
-        created_at: Clock::system().now(),
-        metadata: None,
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
-    }
-}
-
 /// Bookkeeping of these jobs, and nothing else.
-pub(crate) fn schedule_batch(ids: &[JobId], polls: usize) -> Batch {
+pub(crate) fn schedule_batch(jobs: &[Tracked], polls: usize) -> Batch {
     let now = Clock::system().now();
     let polls = u64::try_from(polls).unwrap_or(u64::MAX);
     Batch {
-        schedules: ids.iter().map(|id| schedule(id, polls, now)).collect(),
+        schedules: jobs.iter().map(|job| schedule(job, polls, now)).collect(),
         now: Some(now),
         ..Batch::default()
     }
 }
 
-fn schedule(id: &JobId, polls: u64, now: UnixMillis) -> ScheduleUpdate {
+fn schedule(job: &Tracked, polls: u64, now: UnixMillis) -> ScheduleUpdate {
     ScheduleUpdate {
-        job_id: id.clone(),
+        job_id: job.id.clone(),
+        created_at: job.created_at,
         progress: Progress {
             polls,
             quiet_polls: 3,
@@ -198,11 +196,6 @@ fn schedule(id: &JobId, polls: u64, now: UnixMillis) -> ScheduleUpdate {
         },
         next_poll_at: Some(now),
     }
-}
-
-fn ids() -> anyhow::Result<Vec<JobId>> {
-    let ids = (1..=JOBS).map(|i| JobId::parse(&format!("job-{i}")));
-    Ok(ids.collect::<Result<_, _>>()?)
 }
 
 #[expect(

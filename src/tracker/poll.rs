@@ -15,7 +15,6 @@ use super::reads::Reads;
 use crate::clock::{Clock, Jitter};
 use crate::core::job::Failure;
 use crate::core::machines::poll::{Finished, Input, Machine, Step, Task, Work};
-use crate::core::time::UnixMillis;
 use crate::memory::Reservation;
 use crate::store::{Recordable, Store, StoreError};
 use crate::telemetry::{self, Recent};
@@ -65,7 +64,7 @@ impl Context {
             telemetry::poll_started(task.lag);
         }
         let mut cut = pin!(cut);
-        let (url, created_at) = (task.url.clone(), task.created_at);
+        let url = task.url.clone();
         let (mut machine, mut step) = Machine::begin(task);
         let mut requested = None;
         loop {
@@ -78,9 +77,7 @@ impl Context {
                     input
                 }
                 Step::ReadTracked => Input::Tracked(readable(self.reads.tracked(id).await)?),
-                Step::Record(recordable) => {
-                    Input::Recorded(self.record(*recordable, created_at).await?)
-                }
+                Step::Record(recordable) => Input::Recorded(self.record(*recordable).await?),
                 Step::Done(finished) => {
                     log::finished(&finished, requested.as_ref(), self);
                     return Ok(finished);
@@ -125,18 +122,14 @@ impl Context {
         }
     }
 
-    async fn record(
-        &self,
-        recordable: Recordable,
-        created_at: UnixMillis,
-    ) -> Result<Recorded, PollError> {
+    async fn record(&self, recordable: Recordable) -> Result<Recorded, PollError> {
         let observation = &recordable.observation;
         let (id, polls) = (
             &observation.job_id.clone(),
             recordable.schedule.progress.polls,
         );
         self.unknown_words.log(id, observation);
-        let summary = Summary::of(observation, created_at);
+        let summary = Summary::of(observation);
         let recorded = self.recorder.observed(recordable).await?;
         if recorded == Recorded::Yes {
             summary.log(id, polls);

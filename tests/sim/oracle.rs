@@ -1,7 +1,9 @@
 //! What was promised, checked with the logs of the fakes and the tables alone.
 
+mod attempts;
 mod ends;
 mod history;
+mod once;
 mod polls;
 mod posts;
 mod progress;
@@ -40,6 +42,8 @@ struct Row {
     cancelled: Option<Time>,
     /// As it was recorded when its end was.
     ended: Option<(Time, Box<JobDetail>)>,
+    /// Requests for it so far.
+    requests: u64,
 }
 
 /// An event as it was committed.
@@ -90,6 +94,7 @@ pub(crate) struct Oracle {
     lanes: BTreeMap<(usize, JobId), Lane>,
     webhooks: Vec<posts::Known>,
     replays: Vec<Time>,
+    pace: attempts::Pace,
     /// Webhook and event of each success that this process knows of.
     succeeded: BTreeSet<(usize, String)>,
     /// When processes were started and settings reloaded.
@@ -137,6 +142,7 @@ impl Oracle {
                 .map(|_| posts::Known::default())
                 .collect(),
             replays: Vec::new(),
+            pace: attempts::Pace::default(),
             succeeded: BTreeSet::new(),
             renewals: Vec::new(),
         }
@@ -161,6 +167,7 @@ impl Oracle {
         self.polls.clear();
         self.lanes.clear();
         self.succeeded.clear();
+        self.pace.crashed();
         // What was answered may be recorded or not.
         self.expected.clear();
         self.last_polls.clear();
@@ -201,6 +208,7 @@ impl Oracle {
 
     pub(crate) fn replayed(&mut self, now: Time) {
         self.replays.push(now);
+        self.pace.replayed();
     }
 
     pub(crate) fn poll_requested(&mut self, id: &JobId, now: Time) {
@@ -246,6 +254,7 @@ impl Oracle {
             deleted: None,
             cancelled: None,
             ended: None,
+            requests: 0,
         });
         Ok(())
     }

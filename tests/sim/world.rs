@@ -287,7 +287,9 @@ impl<'a> World<'a> {
                 self.oracle.answered(self.plan, *poll, served, at);
             }
             Message::Sent(webhook, job, report) => {
-                self.oracle.post_ends(*webhook, job, &report.result, at);
+                let (plan, receivers) = (self.plan, &self.receivers);
+                self.oracle
+                    .post_ends(plan, receivers, *webhook, job, &report.result, at);
             }
             Message::Granted(Err(_)) => self.oracle.no_token(at),
             _ => {}

@@ -100,6 +100,8 @@ fn length(text: Option<&String>) -> usize {
 pub struct ScheduleUpdate {
     /// The job.
     pub job_id: JobId,
+    /// When its row was inserted: another row with this id is another job.
+    pub created_at: UnixMillis,
     /// The outcomes of its polls so far.
     #[serde(flatten)]
     pub progress: Progress,

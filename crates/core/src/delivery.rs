@@ -9,6 +9,7 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::answer::{Answer, Cut};
 use super::backoff::{Backoff, MAX_RETRY_AFTER, lengthen};
+use super::planted::{self, Bug};
 use super::time::{UnixMillis, millis};
 
 /// Name of a webhook: the key of its `[webhooks.NAME]` section.
@@ -325,7 +326,7 @@ pub fn after_attempt(
             };
             Decision {
                 after: after_pause(pause, context, now, random),
-                pause: Some(pause),
+                pause: (!planted::is(Bug::RestIgnored)).then_some(pause),
             }
         }
         (AttemptResult::Refused { .. } | AttemptResult::Unreachable { .. }, None) => {
@@ -379,7 +380,10 @@ fn latest_due(context: &RetryContext<'_>, now: UnixMillis) -> UnixMillis {
 fn retried(context: &RetryContext<'_>, now: UnixMillis, random: f64) -> AfterAttempt {
     let used = usize::try_from(context.used).unwrap_or(usize::MAX);
     let entry = context.schedule.get(used).copied();
-    let at = |delay| now.plus(lengthen(delay, RETRY_JITTER, random));
+    let at = |delay| match planted::is(Bug::RetryEarly) {
+        true => now.plus(delay / 2),
+        false => now.plus(lengthen(delay, RETRY_JITTER, random)),
+    };
     let Some(end) = context.expires_at else {
         return entry.map_or(AfterAttempt::Exhausted, |delay| {
             AfterAttempt::Retry(at(delay))

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::event::{Event, EventContent, Subject, event};
 use super::job::{Failure, JobId, JobState};
 use super::json::same_value;
+use super::planted::{self, Bug};
 use super::snapshot::{ApiError, Challenge, Snapshot, Step, StepClass, Verdict};
 use super::time::UnixMillis;
 use super::transition::{Diff, RecordedChallenge, RecordedStep, Transition, diff};
@@ -83,6 +84,8 @@ pub struct Remote {
 pub struct Observation {
     /// The job.
     pub job_id: JobId,
+    /// When its row was inserted: another row with this id is another job.
+    pub created_at: UnixMillis,
     /// The revision of the job on which it is based.
     pub revision: i64,
     /// When it was observed.
@@ -196,6 +199,7 @@ fn seen(
     }
     Ok(Observation {
         job_id: job.id.clone(),
+        created_at: job.created_at,
         revision: job.revision,
         at,
         state,
@@ -224,6 +228,7 @@ fn ended(
     events.add(&EventContent::Failed(failure))?;
     Ok(Observation {
         job_id: job.id.clone(),
+        created_at: job.created_at,
         revision: job.revision,
         at,
         state: JobState::Failed,
@@ -266,7 +271,7 @@ fn new_delays<'a>(steps: &mut [RecordedStep], seen: &'a [Step]) -> Vec<(usize, &
     for (index, (step, seen)) in steps.iter_mut().zip(seen).enumerate() {
         if seen.class == StepClass::Queued && !step.delayed {
             delays.extend(seen.error.as_ref().map(|error| (index, error)));
-            step.delayed = true;
+            step.delayed = !planted::is(Bug::DelayedTwice);
         }
     }
     delays
@@ -295,7 +300,7 @@ fn new_challenges<'a>(
                 // Recorded by an older version, with the link as the API wrote it.
                 || same_value(&recorded.identity, &challenge.identity(link))
         };
-        if step.challenge.as_ref().is_some_and(same) {
+        if step.challenge.as_ref().is_some_and(same) && !planted::is(Bug::ChallengeTwice) {
             continue;
         }
         let expiry = challenge.expiry_ms.map(Duration::from_millis);

@@ -52,6 +52,14 @@ pub enum Bug {
     NoFinalPoll,
     /// The entity tag of any 2xx is kept, so that a 304 stands for another answer than the one that was recorded.
     EtagOfAnyStatus,
+    /// A step that waits in the API's queue has an event for each answer that shows it.
+    DelayedTwice,
+    /// A challenge is another one whenever its expiry counts down.
+    ChallengeTwice,
+    /// An event that failed is sent again after half its wait.
+    RetryEarly,
+    /// A webhook's request for a rest concerns the event alone.
+    RestIgnored,
 }
 
 #[cfg(feature = "planted")]

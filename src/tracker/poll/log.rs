@@ -30,7 +30,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(observation: &Observation, inserted_at: UnixMillis) -> Self {
+    pub(super) fn of(observation: &Observation) -> Self {
         let failure = observation.failure.as_ref().map(|failure| {
             let code = failure.code.text();
             (failure.kind, code.map(|code| printable(&code, MAX_CODE)))
@@ -41,7 +41,7 @@ impl Summary {
             failure,
             transitions: observation.transitions.len(),
             events: observation.events.iter().map(|event| event.kind).collect(),
-            delay: delay_of(observation, inserted_at),
+            delay: delay_of(observation),
         }
     }
 
@@ -70,13 +70,13 @@ impl Summary {
 
 /// The time from the API's own time of the change, or from the job's insertion if that was later, until it was observed.
 /// `None` when nothing has changed, or the API gives no time, or a time in the future by our clock.
-fn delay_of(observation: &Observation, inserted_at: UnixMillis) -> Option<Duration> {
+fn delay_of(observation: &Observation) -> Option<Duration> {
     if observation.transitions.is_empty() {
         return None;
     }
     let updated = observation.remote.as_ref()?.updated.as_deref()?;
     let updated = UnixMillis::parse_rfc3339(updated)?;
-    (updated <= observation.at).then(|| observation.at.since(updated.max(inserted_at)))
+    (updated <= observation.at).then(|| observation.at.since(updated.max(observation.created_at)))
 }
 
 /// Most words that are remembered to have been logged; further ones are not logged.
@@ -183,6 +183,7 @@ mod tests {
         };
         Observation {
             job_id: JobId::parse("1").unwrap(),
+            created_at: UnixMillis(0),
             revision: 0,
             at: UnixMillis(at),
             state: JobState::InProgress,
@@ -216,7 +217,11 @@ mod tests {
     fn the_delay_of_a_change_counts_from_the_api_s_own_time_or_the_insertion() {
         let updated = Some("2026-11-22T15:04:05Z");
         let delay = |observation: &Observation, inserted_at| {
-            delay_of(observation, UnixMillis(inserted_at)).map(|delay| delay.as_millis())
+            let observation = Observation {
+                created_at: UnixMillis(inserted_at),
+                ..observation.clone()
+            };
+            delay_of(&observation).map(|delay| delay.as_millis())
         };
         let late = seen(CHANGED + 2500, updated, true);
         assert_eq!(delay(&late, 0), Some(2500));
@@ -233,7 +238,7 @@ mod tests {
             seen(CHANGED + 2500, None, true),
             seen(CHANGED + 2500, Some("just now"), true),
         ] {
-            assert_eq!(delay_of(&none, UnixMillis(0)), None, "{none:?}");
+            assert_eq!(delay_of(&none), None, "{none:?}");
         }
     }
 }

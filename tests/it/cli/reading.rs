@@ -38,7 +38,7 @@ impl Shell {
         let batch = Batch {
             observations: vec![Recordable {
                 webhooks: webhooks.collect(),
-                schedule: schedule(id, now),
+                schedule: schedule(id, seen.created_at, now),
                 observation: seen,
             }],
             ..Batch::default()
@@ -48,9 +48,10 @@ impl Shell {
     }
 }
 
-fn schedule(job_id: JobId, now: UnixMillis) -> ScheduleUpdate {
+fn schedule(job_id: JobId, created_at: UnixMillis, now: UnixMillis) -> ScheduleUpdate {
     ScheduleUpdate {
         job_id,
+        created_at,
         progress: Progress {
             polls: 3,
             consecutive_errors: 1,

@@ -7,7 +7,7 @@ use jobtrackd::core::job::JobState;
 use jobtrackd::store::Committed;
 
 use super::bench::Bench;
-use super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
+use super::fixtures::{T0, body, id, seen, t, with_deliveries};
 
 #[tokio::test]
 async fn one_commit_writes_the_job_its_steps_transitions_events_and_deliveries() {
@@ -97,7 +97,7 @@ async fn a_thousand_jobs_are_recorded_in_one_batch() {
         let status = ["success", "failed", "pending"][n as usize % 3];
         let text = body(&[(format!("step {n}").as_str(), status)]);
         let mut each = with_deliveries(seen(&bench.tracked(&format!("j{n}")).await, &text), &["w"]);
-        each.schedule = schedule(&format!("j{n}"), u64::from(n));
+        each.schedule.progress.polls = u64::from(n);
         batch.push(each);
     }
     let committed = bench.record(batch).await;

@@ -42,6 +42,16 @@ pub(crate) enum Shown {
     Nothing,
 }
 
+impl Shown {
+    /// The steps, if it shows the job.
+    pub(crate) fn steps(&self) -> &[Step] {
+        match self {
+            Self::Job { steps, .. } => steps,
+            _ => &[],
+        }
+    }
+}
+
 /// One entry of the log of answers.
 #[derive(Debug)]
 pub(crate) struct Served {

@@ -199,15 +199,22 @@ impl Writer<'_> {
         self.at += length.max(2 * MS);
     }
 
+    /// The step waits in the API's retry queue, now and then twice.
     fn queue(&mut self, steps: &mut [Step], number: usize, part: Time) {
-        steps[number].status = "pending".to_owned();
-        steps[number].result = Some(
-            r#"{"code":"temporary-unavailable-queued","title":"Retry pending","detail":"Job queued."}"#
-                .to_owned(),
-        );
-        self.put(steps);
-        self.pass(part);
-        steps[number].result = None;
+        let times = self.draws.between(1, 2);
+        for _ in 0..times {
+            steps[number].status = "pending".to_owned();
+            steps[number].result = Some(
+                r#"{"code":"temporary-unavailable-queued","title":"Retry pending","detail":"Job queued."}"#
+                    .to_owned(),
+            );
+            self.put(steps);
+            self.pass(part / times / 2);
+            steps[number].status = "in-progress".to_owned();
+            steps[number].result = None;
+            self.put(steps);
+            self.pass(part / times / 2);
+        }
     }
 
     /// The result moves all the time.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ends::failed_step;
 use super::polls::{same_result, title};
-use super::{Facts, Oracle, Row, broken};
+use super::{Facts, Oracle, Row, attempts, broken, once};
 use crate::database::Database;
 use crate::fakes::api::{Served, Shown};
 use crate::fakes::truth::{Step, Verdict};
@@ -24,6 +24,13 @@ struct Change {
     result: Value,
     /// When it was observed.
     at: String,
+}
+
+/// What the events of a job say.
+struct Events {
+    changes: Vec<Change>,
+    /// Of challenges and delays.
+    said: Vec<once::Said>,
 }
 
 /// A step as the transitions have it.
@@ -49,17 +56,35 @@ impl Oracle {
                 };
                 if let Some(detail) = detail {
                     let of_job = |error| format!("{error} (job {id})");
-                    let changes = self.check_events(number, &detail).map_err(of_job)?;
-                    self.check_history(facts, row, &detail, &changes)
+                    self.check_polls(row, &detail).map_err(of_job)?;
+                    let events = self.check_events(number, &detail).map_err(of_job)?;
+                    self.check_history(facts, row, &detail, &events)
                         .map_err(of_job)?;
                 }
+            }
+            // Also those that were made after the end.
+            let last = database.detail(id).map_err(broken)?;
+            if let Some(last) = last.filter(|last| last.pruned.is_none()) {
+                attempts::check_rows(&last.attempts, facts.receivers)?;
             }
         }
         Ok(())
     }
 
+    /// Every request counts as a poll, also in the row, unless the process was killed meanwhile.
+    fn check_polls(&self, row: &Row, detail: &JobDetail) -> Result<(), Violation> {
+        let (polls, requests) = (detail.summary.row.progress.polls, row.requests);
+        let is_whole = row.ended.is_some() && self.up.is_some_and(|up| up < row.inserted);
+        match polls > requests || is_whole && polls < requests {
+            true => Err(format!(
+                "polls: {polls} are recorded, and there were {requests} requests"
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Each transition has its event, and each event its fact.
-    fn check_events(&self, row: usize, detail: &JobDetail) -> Result<Vec<Change>, Violation> {
+    fn check_events(&self, row: usize, detail: &JobDetail) -> Result<Events, Violation> {
         let id = &detail.summary.row.id;
         let events = self.events.values();
         let mut events: Vec<_> = events
@@ -77,6 +102,7 @@ impl Oracle {
             ));
         }
         let mut changes = Vec::new();
+        let mut said = Vec::new();
         for event in events {
             let body: Value =
                 serde_json::from_str(&event.body).map_err(|error| format!("bytes: {error}"))?;
@@ -90,6 +116,7 @@ impl Oracle {
                     event.sequence
                 ));
             }
+            said.extend(once::said(event.kind, data));
             if event.kind == "job.step_changed" {
                 let transition = &data["transition"];
                 changes.push(Change {
@@ -114,7 +141,7 @@ impl Oracle {
                         && change.at == row.observed_at.rfc3339()
                 });
         match is_same {
-            true => Ok(changes),
+            true => Ok(Events { changes, said }),
             false => Err(format!(
                 "together: the events say {changes:?}, the transitions are {:?}",
                 detail.transitions
@@ -127,7 +154,7 @@ impl Oracle {
         facts: &Facts<'_>,
         row: &Row,
         detail: &JobDetail,
-        changes: &[Change],
+        events: &Events,
     ) -> Result<(), Violation> {
         let ended = row.ended.as_ref().map(|(at, _)| *at);
         let until = row.deleted.or(ended).unwrap_or(Time::MAX);
@@ -139,7 +166,9 @@ impl Oracle {
                 it.job == row.number && it.request.started >= row.inserted && it.at <= until
             })
             .collect();
-        let last = legal(changes, &served)?;
+        let recorded = legal(&events.changes, &served)?;
+        once::check(recorded.iter().map(|it| it.shown.steps()), &events.said)?;
+        let last = recorded.last();
         let summary = &detail.summary;
         match (summary.row.state, &summary.failure) {
             (JobState::Pending | JobState::InProgress, _) => Ok(()),
@@ -178,14 +207,11 @@ impl Oracle {
 }
 
 /// Each group of transitions is exactly the difference between what was recorded and an answer, and the answers are in the
-/// order in which they were shown. Returns the answer of the last group.
-fn legal<'a>(
-    transitions: &[Change],
-    served: &[&'a Served],
-) -> Result<Option<&'a Served>, Violation> {
+/// order in which they were shown. Returns the answer of each group.
+fn legal<'a>(transitions: &[Change], served: &[&'a Served]) -> Result<Vec<&'a Served>, Violation> {
     let mut recorded: Vec<Seen> = Vec::new();
     let mut answers = served.iter();
-    let mut last = None;
+    let mut found_all = Vec::new();
     let mut rest = transitions;
     for (n, transition) in (1..).zip(transitions) {
         if transition.seq != n {
@@ -215,9 +241,9 @@ fn legal<'a>(
             recorded = seen(steps);
         }
         rest = rest.get(count..).unwrap_or_default();
-        last = Some(*found);
+        found_all.push(*found);
     }
-    Ok(last)
+    Ok(found_all)
 }
 
 fn seen(steps: &[Step]) -> Vec<Seen> {
@@ -230,7 +256,7 @@ fn seen(steps: &[Step]) -> Vec<Seen> {
 }
 
 /// With the number of the step among those of its title.
-fn numbered<T>(
+pub(super) fn numbered<T>(
     steps: &[T],
     title: impl Fn(&T) -> &'static str,
 ) -> Vec<((&'static str, usize), &T)> {

@@ -106,6 +106,9 @@ impl Oracle {
             ));
         }
         self.check_budget(now)?;
+        if let Some(row) = self.row(job) {
+            row.requests += 1;
+        }
         let row = database.job(job).map_err(broken)?;
         if let Some(row) = &row
             && row.state.is_final()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use jobtrackd_core::delivery::{AttemptResult, DeliveryState};
+use jobtrackd_core::event::EventType;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::rows::DueDelivery;
 use jobtrackd_store::{DeliveryFilter, DeliveryRow};
@@ -52,6 +53,7 @@ impl Oracle {
     /// An operator has disabled or enabled a webhook, or given up its events.
     pub(crate) fn steered(&mut self, webhook: usize, now: Time) {
         self.webhooks[webhook].steered = now;
+        self.pace.steered(webhook);
         self.webhooks[webhook].is_troubled = true;
     }
 
@@ -153,9 +155,9 @@ impl Oracle {
         Ok(last.is_some_and(|row| row.expired_at.is_some()))
     }
 
-    /// What is sent is the first of its lane that waits.
+    /// What is sent may be sent now, and is the first of its lane that waits.
     fn check_lane(
-        &self,
+        &mut self,
         database: &Database,
         webhook: usize,
         delivery: &DueDelivery,
@@ -169,6 +171,12 @@ impl Oracle {
             ..DeliveryFilter::default()
         };
         let (id, job) = (&delivery.event_id, &delivery.job_id);
+        // Probes do not wait for the schedule.
+        let may_probe =
+            self.webhooks[webhook].is_troubled || delivery.kind == EventType::ActionRequired;
+        if !self.has_clock_faults {
+            self.pace.begins(webhook, id, may_probe, now)?;
+        }
         let pending = database.deliveries(filter).map_err(broken)?;
         // What an operator or an expiry has just changed, the dispatcher has yet to read.
         let is_recent = |at: Time| now < at + 10 * SECOND && at > 0;
@@ -207,6 +215,8 @@ impl Oracle {
     /// The request in a lane is over for the process.
     pub(crate) fn post_ends(
         &mut self,
+        plan: &Plan,
+        receivers: &Receivers,
         webhook: usize,
         job: &JobId,
         result: &AttemptResult,
@@ -215,9 +225,11 @@ impl Oracle {
         let is_success = matches!(result, AttemptResult::Delivered { .. });
         let is_refusal = matches!(result, AttemptResult::Refused { .. });
         if let Some(lane) = self.lanes.get_mut(&(webhook, job.clone())) {
-            let sent = lane.in_flight.take();
-            if is_success && let Some(id) = sent {
-                self.succeeded.insert((webhook, id));
+            if let Some(id) = lane.in_flight.take() {
+                self.pace.ended(plan, receivers, webhook, &id, result, now);
+                if is_success {
+                    self.succeeded.insert((webhook, id));
+                }
             }
             // Until the outcome is committed.
             lane.free = Time::MAX;

@@ -338,6 +338,7 @@ impl Machine {
             webhooks: webhooks.collect(),
             schedule: ScheduleUpdate {
                 job_id: task.id.clone(),
+                created_at: task.created_at,
                 progress: task.progress.clone(),
                 next_poll_at: due,
             },

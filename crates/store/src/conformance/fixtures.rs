@@ -79,7 +79,10 @@ pub fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordabl
     let webhooks: Vec<_> = webhooks.iter().map(|name| WebhookName::new(name)).collect();
     Recordable {
         webhooks: vec![webhooks; observation.events.len()],
-        schedule: schedule(observation.job_id.as_str(), 1),
+        schedule: ScheduleUpdate {
+            created_at: observation.created_at,
+            ..schedule(observation.job_id.as_str(), 1)
+        },
         observation,
     }
 }
@@ -89,6 +92,7 @@ pub fn with_deliveries(observation: Observation, webhooks: &[&str]) -> Recordabl
 pub fn schedule(job: &str, polls: u64) -> ScheduleUpdate {
     ScheduleUpdate {
         job_id: id(job),
+        created_at: T0,
         progress: Progress {
             polls,
             quiet_polls: 2,

@@ -32,8 +32,8 @@ impl Tables {
         let webhooks = lanes.into_iter().map(|(webhook, _)| webhook);
         committed.webhooks.extend(webhooks);
         for update in &batch.schedules {
-            let has_ended = self.jobs.get(&update.job_id).is_none_or(Job::has_ended);
-            if !has_ended {
+            let is_open = |job: &Job| job.is_of(update) && !job.has_ended();
+            if self.jobs.get(&update.job_id).is_some_and(is_open) {
                 self.change_job(&update.job_id, |job| job.schedule(update))?;
             }
         }
@@ -68,7 +68,10 @@ impl Tables {
         for each in observations {
             let seen = &each.observation;
             let job = self.jobs.get(&seen.job_id);
-            if job.is_none_or(|job| job.revision != seen.revision || job.has_ended()) {
+            let is_as_seen = |job: &Job| {
+                job.is_of(&each.schedule) && job.revision == seen.revision && !job.has_ended()
+            };
+            if !job.is_some_and(is_as_seen) {
                 continue;
             }
             recorded.insert(seen.job_id.clone());
@@ -188,6 +191,11 @@ impl Job {
         if ended {
             self.row.next_poll_at = None;
         }
+    }
+
+    /// Whether it is that of the row, not of another with the same id.
+    fn is_of(&self, update: &ScheduleUpdate) -> bool {
+        self.row.created_at == update.created_at
     }
 
     /// Takes over what its polls have come to. What has no column is not kept.

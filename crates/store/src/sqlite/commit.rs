@@ -12,15 +12,15 @@ use super::lanes::promote_heads;
 use super::store::{Store, execute, query};
 use super::users::record_users;
 use crate::{Batch, Commits, Committed, Recordable, Result, ScheduleUpdate};
-use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::time::UnixMillis;
 
-/// The columns of a [`ScheduleUpdate`], as `v` has them and as they are set.
+/// The columns of a [`ScheduleUpdate`], as `v` has them, and as they are set. `created_at` tells rows of one id apart.
 macro_rules! schedule {
     (columns) => {
-        "polls, quiet_polls, consecutive_errors, last_error, last_polled_at, next_poll_at, not_found_since, queued"
+        "created_at, polls, quiet_polls, consecutive_errors, last_error, last_polled_at, next_poll_at, not_found_since,
+         queued"
     };
     (set) => {
         "polls = max(jobs.polls, v.polls), quiet_polls = v.quiet_polls, consecutive_errors = v.consecutive_errors,
@@ -30,7 +30,7 @@ macro_rules! schedule {
 }
 
 /// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
-pub(super) static RECORD_JOBS: Bulk<19> = Bulk::new(concat!(
+pub(super) static RECORD_JOBS: Bulk<20> = Bulk::new(concat!(
     "WITH v (job_id, revision, state, failure, remote, resource, remote_updated, remote_user, finished_at, event_bytes,
              limited, ",
     schedule!(columns),
@@ -48,7 +48,8 @@ pub(super) static RECORD_JOBS: Bulk<19> = Bulk::new(concat!(
     schedule!(set),
     "
      FROM v
-     WHERE jobs.id = v.job_id AND jobs.revision = v.revision AND +jobs.state IN ('pending', 'in-progress')
+     WHERE jobs.id = v.job_id AND +jobs.created_at = v.created_at AND jobs.revision = v.revision
+        AND +jobs.state IN ('pending', 'in-progress')
      RETURNING jobs.id"
 ));
 
@@ -109,14 +110,15 @@ pub(super) static RECORD_DELIVERIES: Bulk<6> = Bulk::new(
      WHERE v.event_id IS NOT NULL",
 );
 
-pub(super) static RECORD_SCHEDULES: Bulk<9> = Bulk::new(concat!(
+pub(super) static RECORD_SCHEDULES: Bulk<10> = Bulk::new(concat!(
     "WITH v (job_id, ",
     schedule!(columns),
     ") AS (VALUES {rows})
      UPDATE jobs SET ",
     schedule!(set),
     "
-     FROM v WHERE jobs.id = v.job_id AND +jobs.state IN ('pending', 'in-progress')"
+     FROM v
+     WHERE jobs.id = v.job_id AND +jobs.created_at = v.created_at AND +jobs.state IN ('pending', 'in-progress')"
 ));
 
 /// A change that was not read yet may be a second request. They are few, since a request is taken when all were read.
@@ -210,7 +212,7 @@ async fn record_observations(
     })
 }
 
-fn job(each: &Recordable) -> [Value<'_>; 19] {
+fn job(each: &Recordable) -> [Value<'_>; 20] {
     let (seen, schedule) = (&each.observation, &each.schedule);
     let ended = seen.state.is_final();
     let remote = seen.remote.as_ref();
@@ -219,6 +221,7 @@ fn job(each: &Recordable) -> [Value<'_>; 19] {
     let event_bytes: usize = seen.events.iter().map(|event| event.body.len()).sum();
     let next_poll_at = schedule.next_poll_at.filter(|_| !ended);
     let [
+        created,
         polls,
         quiet,
         errors,
@@ -227,7 +230,7 @@ fn job(each: &Recordable) -> [Value<'_>; 19] {
         next,
         not_found,
         queued,
-    ] = progress(&schedule.progress, next_poll_at);
+    ] = progress(schedule, next_poll_at);
     [
         (&seen.job_id).into(),
         seen.revision.into(),
@@ -240,6 +243,7 @@ fn job(each: &Recordable) -> [Value<'_>; 19] {
         ended.then_some(seen.at).into(),
         event_bytes.into(),
         seen.limited.into(),
+        created,
         polls,
         quiet,
         errors,
@@ -251,8 +255,9 @@ fn job(each: &Recordable) -> [Value<'_>; 19] {
     ]
 }
 
-fn schedule(update: &ScheduleUpdate) -> [Value<'_>; 9] {
+fn schedule(update: &ScheduleUpdate) -> [Value<'_>; 10] {
     let [
+        created,
         polls,
         quiet,
         errors,
@@ -261,15 +266,17 @@ fn schedule(update: &ScheduleUpdate) -> [Value<'_>; 9] {
         next,
         not_found,
         queued,
-    ] = progress(&update.progress, update.next_poll_at);
+    ] = progress(update, update.next_poll_at);
     let id = Value::from(&update.job_id);
     [
-        id, polls, quiet, errors, last_error, polled, next, not_found, queued,
+        id, created, polls, quiet, errors, last_error, polled, next, not_found, queued,
     ]
 }
 
-fn progress(progress: &Progress, next_poll_at: Option<UnixMillis>) -> [Value<'_>; 8] {
+fn progress(update: &ScheduleUpdate, next_poll_at: Option<UnixMillis>) -> [Value<'_>; 9] {
+    let progress = &update.progress;
     [
+        update.created_at.into(),
         progress.polls.into(),
         progress.quiet_polls.into(),
         progress.consecutive_errors.into(),

@@ -40,6 +40,7 @@ fn seen(id: &str, status: &str, result: &str) -> Recordable {
         webhooks: Vec::new(),
         schedule: ScheduleUpdate {
             job_id: job.id,
+            created_at: job.created_at,
             progress: Progress::default(),
             next_poll_at: None,
         },

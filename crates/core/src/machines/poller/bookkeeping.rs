@@ -119,6 +119,7 @@ impl Poller {
                 // Of a job that is no longer followed there may be an entry, and of one that got its number.
                 std::mem::take(&mut job.is_unwritten).then(|| ScheduleUpdate {
                     job_id: job.id.clone(),
+                    created_at: job.created_at,
                     progress: Progress::from(&job.progress),
                     next_poll_at: Some(job.next_poll_at),
                 })

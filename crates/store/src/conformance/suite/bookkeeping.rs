@@ -3,8 +3,8 @@
 use jobtrackd_core::job::JobState;
 
 use super::super::fixtures::{T0, body, id, schedule, seen, t, with_deliveries};
-use super::super::{Backend, Bench};
-use crate::{Batch, Commits as _, Intake as _, JobUpdate};
+use super::super::{Backend, Bench, job};
+use crate::{Batch, Commits as _, Intake as _, JobUpdate, Outsider as _};
 
 async fn flush<B: Backend>(bench: &Bench<B>, jobs: &[(&str, u64)]) {
     let schedules = jobs.iter().map(|(job, polls)| schedule(job, *polls));
@@ -58,6 +58,25 @@ pub(super) async fn polls_never_go_down<B: Backend>() {
     assert_eq!(bench.detail("1").await.summary.row.progress.polls, 9);
     bench.sees("1", &body(&[("a", "x")]), &[]).await;
     assert_eq!(bench.detail("1").await.summary.row.progress.polls, 9);
+}
+
+pub(super) async fn what_was_decided_about_a_row_does_not_touch_another_with_its_id<B: Backend>() {
+    let mut bench = Bench::<B>::with_jobs(&["1"]).await;
+    let answer = body(&[("a", "in-progress")]);
+    let late = with_deliveries(seen(&bench.tracked("1").await, &answer), &["w"]);
+    let flushed = Batch {
+        schedules: vec![schedule("1", 9)],
+        ..Batch::default()
+    };
+    bench.sees("1", &body(&[("a", "success")]), &[]).await;
+    assert!(bench.delete("1").await.unwrap());
+    let outsider = bench.backend.outsider();
+    assert!(outsider.insert(&job("1"), t(1)).await.unwrap());
+    let new = bench.detail("1").await;
+    bench.store().commit(&flushed).await.unwrap();
+    let committed = bench.record(vec![late]).await;
+    assert!(committed.recorded.is_empty());
+    assert_eq!(bench.detail("1").await, new);
 }
 
 pub(super) async fn a_late_flush_does_not_touch_an_ended_job<B: Backend>() {

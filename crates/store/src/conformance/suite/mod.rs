@@ -48,6 +48,7 @@ macro_rules! against {
                 bookkeeping {
                     schedules_are_written_for_many_jobs_and_leave_everything_else_alone
                     polls_never_go_down
+                    what_was_decided_about_a_row_does_not_touch_another_with_its_id
                     a_late_flush_does_not_touch_an_ended_job
                     requests_to_poll_are_taken_and_may_come_again
                     a_request_to_poll_that_was_not_read_yet_is_not_taken
