@@ -332,7 +332,7 @@ impl Engine {
             wakeup: Arc::clone(wakeup),
             upstream: self.upstream.subscribe(),
             wakeups: self.wakeups.clone(),
-            tick: self.environment.intake_tick,
+            looking: self.environment.looking,
             heartbeat: Heartbeat::default(),
         };
         let stop = self.stop.clone();

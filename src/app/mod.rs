@@ -36,7 +36,7 @@ use crate::status::{
 use crate::store::sqlite::{DatabaseFile, InstanceLock};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Exporter;
-use crate::tracker::intake;
+use crate::tracker::looks::Looking;
 use crate::upstream::AnswerMemory;
 use crate::writer::commits::Commits;
 use engine::{Engine, Prepared};
@@ -55,8 +55,8 @@ pub struct Environment {
     pub clock: Clock,
     /// Randomness of delays.
     pub jitter: Jitter,
-    /// How often commits of other programs are checked for.
-    pub intake_tick: Duration,
+    /// How often it is looked for commits of other programs.
+    pub looking: Looking,
     /// Limits of the status server.
     pub status_limits: Limits,
     /// Memory for the API's answers.
@@ -74,7 +74,7 @@ impl Default for Environment {
         Self {
             clock: Clock::system(),
             jitter: Jitter::system(),
-            intake_tick: intake::TICK,
+            looking: Looking::default(),
             status_limits: Limits::default(),
             answers: AnswerMemory::default(),
             sockets: Sockets::default(),

@@ -1,24 +1,20 @@
 //! Notices rows: those in the table at start, and those that other programs insert or change.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::looks::{Looking, Looks};
 pub use crate::core::machines::intake::Notice;
 use crate::core::machines::intake::{self, Answer, Effect, PAGE, Query};
 use crate::heartbeat::Heartbeat;
-use crate::store::sqlite::Watcher;
-use crate::store::{Intake as _, Store, StoreError, Upstreams as _, Wakeups as _, Webhooks as _};
+use crate::store::{Intake as _, Store, StoreError, Upstreams as _, Webhooks as _};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Recorder, WriterGone};
-
-/// How often commits of other programs are checked for. With one page to read, a row is noticed well within the 100 ms that
-/// docs/enqueuing.md, "The row", promises.
-pub const TICK: Duration = Duration::from_millis(40);
 
 /// The loop that notices rows.
 #[derive(Debug)]
@@ -35,8 +31,8 @@ pub struct Intake {
     pub wakeups: Wakeups,
     /// The API client in use, to resume polling when an operator ends a pause that the API has requested.
     pub upstream: watch::Receiver<Upstream>,
-    /// How often commits of other programs are checked for.
-    pub tick: Duration,
+    /// How often it is looked for commits of other programs.
+    pub looking: Looking,
     /// Shows whether the loop advances.
     pub heartbeat: Heartbeat,
 }
@@ -79,11 +75,11 @@ impl Intake {
         adopted: oneshot::Sender<u64>,
         stop: &CancellationToken,
     ) -> Result<(), IntakeError> {
-        let (mut intake, mut watcher) = (intake::Intake::default(), None);
+        let (mut intake, mut looks) = (intake::Intake::default(), None);
         let mut adopted = Some(adopted);
         loop {
             match intake.step() {
-                Effect::Query(query) => intake.answer(self.read(query, &mut watcher).await?),
+                Effect::Query(query) => intake.answer(self.read(query, &mut looks).await?),
                 Effect::Send(notice) => {
                     telemetry::noticed(notice.rows().len() as u64);
                     let sending = self.poller.send(notice);
@@ -110,21 +106,18 @@ impl Intake {
                 Effect::Wait => tokio::select! {
                     () = stop.cancelled() => return Ok(()),
                     () = self.wakeup.notified() => {}
-                    () = tokio::time::sleep(self.tick) => {}
+                    () = next(&mut looks) => {}
                 },
             }
         }
     }
 
-    async fn read(
-        &self,
-        query: Query,
-        watcher: &mut Option<Watcher>,
-    ) -> Result<Answer, IntakeError> {
+    async fn read(&self, query: Query, looks: &mut Option<Looks>) -> Result<Answer, IntakeError> {
         let (store, heartbeat) = (&self.store, &self.heartbeat);
         Ok(match query {
             Query::Watch => {
-                *watcher = Some(heartbeat.read(|| store.watcher()).await?);
+                let watcher = heartbeat.read(|| store.watcher()).await?;
+                *looks = Some(Looks::new(self.looking, watcher));
                 Answer::Watching
             }
             Query::NewestChange => Answer::Number(heartbeat.read(|| store.newest_change()).await?),
@@ -143,15 +136,19 @@ impl Intake {
             }
             Query::SawCommit => {
                 heartbeat.beat();
-                let Some(watcher) = watcher else {
-                    return Ok(Answer::Committed(false));
-                };
-                match watcher.saw_commit().await {
-                    Ok(saw) => Answer::Committed(saw),
-                    Err(error) if error.is_temporary() => Answer::Committed(false),
-                    Err(error) => return Err(error.into()),
-                }
+                Answer::Committed(match looks {
+                    Some(looks) => looks.saw_commit().await?,
+                    None => false,
+                })
             }
         })
+    }
+}
+
+/// Returns when it is time for the next look; never before it is watched for commits.
+async fn next(looks: &mut Option<Looks>) {
+    match looks {
+        Some(looks) => looks.next().await,
+        None => pending().await,
     }
 }

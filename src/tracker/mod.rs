@@ -7,6 +7,8 @@
 
 pub mod intake;
 
+pub mod looks;
+
 pub mod poller;
 
 mod poll;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobtrackd::app::Environment;
 use jobtrackd::clock::{Clock, Jitter};
 use jobtrackd::core::dialect::Basiq;
 use jobtrackd::heartbeat::Heartbeat;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Store};
-use jobtrackd::tracker::intake::{Intake, Notice, TICK};
+use jobtrackd::tracker::intake::{Intake, Notice};
+use jobtrackd::tracker::looks::Looking;
 use jobtrackd::upstream::AnswerMemory;
 use jobtrackd::upstream::{Auth, JobPath, Upstream, UpstreamSettings};
 use jobtrackd::writer::recorder;
@@ -27,10 +27,18 @@ const SOON: Duration = Duration::from_millis(100);
 /// Rows that one notice may hold, at most.
 const PAGE: usize = 500;
 
+/// The tick of production alone.
+fn ticks() -> Looking {
+    Looking {
+        after_writes: false,
+        ..Looking::default()
+    }
+}
+
 /// A world with the tick of production; its daemon runs.
 async fn attentive(more: &str) -> World {
     let mut world = World::new().await;
-    world.tick = Environment::default().intake_tick;
+    world.looking = ticks();
     more.clone_into(&mut world.more);
     world.start().await;
     world
@@ -60,6 +68,23 @@ async fn a_row_is_noticed_whenever_between_two_ticks_it_is_committed() {
         let polled = world.polled_at(&id);
         assert_eq!(polled.len(), 1, "{id}, committed at {committed}");
         assert!(polled[0] >= committed, "{id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_is_noticed_by_the_write_to_the_log_long_before_the_tick() {
+    let mut world = World::new().await;
+    world.looking.after_writes = true;
+    world.start().await;
+    for number in 0..12 {
+        let id = format!("job-{number}");
+        waits(&world, &id);
+        world.pass(Duration::from_millis(1000 + 7 * number)).await;
+        world
+            .foreign_sql(&format!("INSERT INTO jobs (id) VALUES ('{id}')"))
+            .await;
+        world.pass(SOON).await;
+        assert_eq!(world.polled_at(&id).len(), 1, "{id}");
     }
 }
 
@@ -181,7 +206,7 @@ impl Alone {
             wakeup: Arc::default(),
             upstream: tokio::sync::watch::channel(upstream(&clock)).1,
             wakeups: Default::default(),
-            tick: TICK,
+            looking: ticks(),
             heartbeat: Heartbeat::default(),
         };
         let stop = CancellationToken::new();

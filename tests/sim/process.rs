@@ -377,5 +377,5 @@ fn event_type(word: &str) -> EventType {
     }
 }
 
-/// How often intake looks for commits of others.
+/// How often intake looks for commits of others where writes to the log are not reported.
 const TICK: Time = 40 * MS;

@@ -20,7 +20,7 @@ async fn a_webhook_that_answered_410_gets_everything_in_order_once_it_is_enabled
     assert_eq!(world.sink.requests("all").len(), 2);
     // From here on nobody nudges the daemon: it notices within the 100 ms of any other change.
     world.stop().await;
-    world.tick = SECOND / 25;
+    world.looking.tick = SECOND / 25;
     world.start().await;
     world.pass(SECOND).await;
     assert_eq!(enable(&world, "all").await, 5);

@@ -20,6 +20,7 @@ use jobtrackd::simulator::{
 };
 use jobtrackd::status::Limits;
 use jobtrackd::store::sqlite::LockError;
+use jobtrackd::tracker::looks::Looking;
 use jobtrackd::upstream::AnswerMemory;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -51,7 +52,7 @@ pub(crate) struct World {
     /// Sections added to the configuration; `SINK` is the receiver's address, `SECRET` a secret.
     pub(crate) more: String,
     /// How often the daemon looks for rows without a wakeup.
-    pub(crate) tick: Duration,
+    pub(crate) looking: Looking,
     /// What the status server grants its peers.
     pub(crate) limits: Limits,
     /// Memory for the API's answers.
@@ -87,7 +88,10 @@ impl World {
             all: "events = [\"*\"]".to_owned(),
             more: String::new(),
             // Tests wakeup; a tick of 40 ms would be most of what a day of paused time does.
-            tick: Duration::from_secs(24 * 3600),
+            looking: Looking {
+                tick: Duration::from_secs(24 * 3600),
+                after_writes: false,
+            },
             limits: Limits::default(),
             answers: AnswerMemory::default(),
             status: "listen = \"127.0.0.1:0\"".to_owned(),
@@ -152,7 +156,7 @@ impl World {
         let environment = Environment {
             clock,
             jitter: Jitter::seeded(7),
-            intake_tick: self.tick,
+            looking: self.looking,
             status_limits: self.limits,
             answers: self.answers.clone(),
             ..Environment::default()

@@ -96,6 +96,10 @@ impl Files {
         &self.real
     }
 
+    pub(super) fn log(&self) -> PathBuf {
+        beside(&self.real, "-wal")
+    }
+
     /// Fails once one of the files is gone or replaced. The first call notes their identities, so a connection must have the
     /// log open.
     pub(super) fn check(&self) -> Result<()> {

@@ -1,10 +1,12 @@
 //! Notices what other programs changed.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+use super::log_writes::LogWrites;
 use super::rows::{FromRow, Reading};
 use super::store::{Shared, Store, integer, query};
 use super::together::job_columns;
@@ -38,6 +40,9 @@ impl Intake for Store {
             shared: Arc::clone(&self.shared),
             connection,
             version: None,
+            writes: LogWrites::watch(&self.shared.files.log())
+                .inspect_err(|error| tracing::debug!(%error, "writes to the log are not reported"))
+                .ok(),
         })
     }
 
@@ -81,6 +86,27 @@ pub struct Watcher {
     shared: Arc<Shared>,
     connection: SqliteConnection,
     version: Option<i64>,
+    /// `None` where the kernel does not report writes.
+    writes: Option<LogWrites>,
+}
+
+impl Watcher {
+    /// Whether writes to the log are reported.
+    #[must_use]
+    pub fn watches_writes(&self) -> bool {
+        self.writes.is_some()
+    }
+
+    /// Returns when a program on this machine, this one too, has written to the log since the last call; its commit may
+    /// come later. Never where writes are not reported.
+    pub async fn written(&self) {
+        if let Some(writes) = &self.writes
+            && writes.next().await.is_ok()
+        {
+            return;
+        }
+        pending::<()>().await;
+    }
 }
 
 impl Wakeups for Watcher {

@@ -17,6 +17,7 @@ mod jobs;
 mod lanes;
 mod list;
 mod lock;
+mod log_writes;
 mod lost_log;
 mod migrate;
 mod open;

@@ -280,7 +280,7 @@ pub(super) fn plain_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .busy_timeout(BUSY_TIMEOUT)
-        // The watcher alone reads 25 times a second; at debug it would hide all other lines.
+        // The watcher alone reads many times a second; at debug it would hide all other lines.
         .disable_statement_logging()
 }
 
