@@ -300,7 +300,9 @@ impl Oracle {
         };
         let requested = self.poll_requests.get(job).copied().unwrap_or(0);
         // A poll that is requested while another one is in flight follows it at once.
-        let is_free = requested >= last.since || self.resumed.max(self.reloaded) >= last.at;
+        // That an operator has ended a pause is noticed a moment later.
+        let resumed = self.resumed.max(self.reloaded) + SECOND;
+        let is_free = requested >= last.since || resumed >= last.at;
         if now < last.not_before && !is_free && !self.has_clock_faults {
             return Err(format!(
                 "retry-after: {job} is polled at {}, and not after {}",
