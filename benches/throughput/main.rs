@@ -7,6 +7,7 @@ mod answers;
 mod bare;
 mod bounds;
 mod daemon;
+mod dashboard;
 mod delivering;
 mod ending;
 mod flows;
@@ -81,6 +82,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("requests") {
             requests::run().await?;
+        }
+        if is_wanted("dashboard") {
+            dashboard::run().await?;
         }
         if is_wanted("memory") {
             memory::run().await?;

@@ -14,7 +14,7 @@ use super::place::DatabaseFile;
 use super::upstream::Upstream;
 
 /// Rows that are inserted, one at a time.
-const ROWS: usize = 300;
+pub(crate) const ROWS: usize = 300;
 
 /// Longest pause between two of them.
 const PAUSE: Duration = Duration::from_millis(60);
@@ -56,7 +56,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 }
 
 /// When each row was committed.
-async fn insert_one_by_one(place: &DatabaseFile) -> anyhow::Result<HashMap<String, Instant>> {
+pub(crate) async fn insert_one_by_one(
+    place: &DatabaseFile,
+) -> anyhow::Result<HashMap<String, Instant>> {
     let jitter = Jitter::system();
     let mut outsider = place.outsider().await?;
     let mut committed = HashMap::new();
@@ -73,7 +75,7 @@ async fn insert_one_by_one(place: &DatabaseFile) -> anyhow::Result<HashMap<Strin
 }
 
 /// Milliseconds from each commit to the first request for that job.
-async fn delays(
+pub(crate) async fn delays(
     mut committed: HashMap<String, Instant>,
     mut requests: mpsc::UnboundedReceiver<(String, Instant)>,
 ) -> anyhow::Result<Vec<f64>> {
