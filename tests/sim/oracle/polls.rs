@@ -298,11 +298,12 @@ impl Oracle {
         let Some(last) = self.last_polls.get(job).cloned().or(first) else {
             return Ok(());
         };
-        let requested = self.poll_requests.get(job).copied().unwrap_or(0);
+        let requested = self.poll_requests.get(job);
         // A poll that is requested while another one is in flight follows it at once.
-        // That an operator has ended a pause is noticed a moment later.
-        let resumed = self.resumed.max(self.reloaded) + SECOND;
-        let is_free = requested >= last.since || resumed >= last.at;
+        // What an operator asks for is noticed a moment later.
+        let resumed = self.resumed.max(self.reloaded);
+        let is_free =
+            requested.is_some_and(|at| at + SECOND >= last.since) || resumed + SECOND >= last.at;
         if now < last.not_before && !is_free && !self.has_clock_faults {
             return Err(format!(
                 "retry-after: {job} is polled at {}, and not after {}",
