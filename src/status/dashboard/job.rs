@@ -44,7 +44,7 @@ pub(super) async fn page(id: &JobId, parts: &Parts, view: &View) -> Result<Page,
     );
     page.part(
         "actions",
-        &html! { @if view.may_act() && !job.row.state.is_final() { (actions(&job.row)) } },
+        &html! { @if view.may_act() { (actions(&job.row, !detail.deliveries.is_empty())) } },
     );
     page.part("axis", &axis::draw(&detail, &polls, &usual, view));
     page.part("deliveries", &deliveries(&detail, view));
@@ -65,7 +65,7 @@ fn state(detail: &JobDetail, usual: &Read, view: &View) -> Markup {
                 @if !row.state.is_final() { @if let Some((step, state)) = steps::current(job) { ", at " strong { (steps::title(&step.title)) } (usually(usual, step, state)) } } }
             dl.facts {
                 @match job.finished_at {
-                    Some(end) => { dt { "Ended" } dd { (view.ago(end)) ", after " (super::marks::took(crate::core::time::millis(end.since(row.created_at)))) } }
+                    Some(end) => { dt { "Age at its end" } dd { (super::marks::took(crate::core::time::millis(end.since(row.created_at)))) } dt { "Ended" } dd { (view.ago(end)) } }
                     None => { dt { "Age" } dd { (view.lasting(row.created_at)) } dt { "Next poll" } dd { (next_poll(row, view)) } }
                 }
                 dt { "Enqueued" } dd { (at(row.created_at)) }
@@ -74,7 +74,7 @@ fn state(detail: &JobDetail, usual: &Read, view: &View) -> Markup {
                     dt { "Last error" } dd data-tone=(if row.progress.consecutive_errors > 0 { "warn" } else { "dim" }) {
                         (outside(error, TEXT_LIMIT)) @if row.progress.consecutive_errors > 1 { " (" (row.progress.consecutive_errors) " in a row)" } }
                 }
-                @if !row.state.is_final() { dt { "Deadline" } dd { @match row.deadline_at { Some(at) => (view.ahead(at, "passed")), None => "by polling.deadline" } } }
+                dt { "Deadline" } dd { @match row.deadline_at { Some(deadline) if row.state.is_final() => (at(deadline)), Some(deadline) => (view.ahead(deadline, "passed")), None => "by polling.deadline" } }
                 dt { "Webhook" } dd { @match &row.webhook { Some(name) => (webhook_link(name)), None => "all that subscribe" } }
                 @if row.priority != 0 { dt { "Priority" } dd { (row.priority) } }
                 @if let Some(url) = &row.url { dt { "Polled at" } dd { code { (outside(url, TEXT_LIMIT)) } } }
@@ -115,17 +115,23 @@ fn next_poll(row: &JobRow, view: &View) -> Markup {
     html! { @match due { Some(at) => (view.ahead(at, "due")), None => "due" } span.dim { " (" (reason) ")" } }
 }
 
-fn actions(row: &JobRow) -> Markup {
+fn actions(row: &JobRow, has_events: bool) -> Markup {
     let path = format!("/dashboard/jobs/{}", row.id);
     html! {
         div.buttons {
-            form method="post" action={ (path) "/poll" } { button #poll-now type="submit" { "Poll now" } }
-            details #cancel { summary.button.quiet { "Cancel…" }
-                form.stack method="post" action={ (path) "/cancel" } {
-                    p { "The job is no longer followed and fails as cancelled. The API is not asked to stop it." }
-                    button.bad type="submit" disabled[row.cancel_requested] { "Cancel this job" }
+            @if !row.state.is_final() {
+                form method="post" action={ (path) "/poll" } { button #poll-now type="submit" { "Poll now" } }
+                details #cancel { summary.button.quiet { "Cancel…" }
+                    form.stack method="post" action={ (path) "/cancel" } {
+                        p { "The job is no longer followed and fails as cancelled. The API is not asked to stop it." }
+                        button.bad type="submit" disabled[row.cancel_requested] { "Cancel this job" }
+                    }
                 }
             }
+            @if has_events { form method="get" action="/dashboard/replay" {
+                input type="hidden" name="job" value=(row.id);
+                button.quiet type="submit" { "Replay its events…" }
+            } }
         }
     }
 }
@@ -205,10 +211,6 @@ fn deliveries(detail: &JobDetail, view: &View) -> Markup {
                 thead { tr { @for name in ["Event", "Webhook", "State"] { th scope="col" { (name) } } th.number scope="col" { "Attempts" }
                     th scope="col" { "Next" } th scope="col" { "Last answer" } @if view.may_act() { th scope="col" { span.hidden { "Actions" } } } } }
                 tbody { @for each in all.iter().skip(hidden) { (delivery(each, &format!("/dashboard/jobs/{}", detail.summary.row.id), view)) } }
-            } }
-            @if view.may_act() { form method="get" action="/dashboard/replay" {
-                input type="hidden" name="job" value=(detail.summary.row.id);
-                button.quiet type="submit" { "Replay its events…" }
             } }
         }
     } }

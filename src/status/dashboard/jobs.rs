@@ -332,11 +332,11 @@ fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
         details #enqueue {
             summary { "Enqueue a job" }
             form.stack method="post" action="/dashboard/jobs/enqueue" {
-                div.field { label for="new-id" { "Id at the API" } input #new-id name="id" required maxlength="200" pattern="[A-Za-z0-9._~\\-]+" autocomplete="off"; }
-                div.field { label for="new-url" { "Where to poll, when not at the usual path" } input #new-url name="url" maxlength="2048" autocomplete="off"; }
-                div.field { label for="new-webhook" { "Only this webhook" } input #new-webhook name="webhook" maxlength="64" autocomplete="off"; }
+                div.field { label for="new-id" { "Id at the API" } input #new-id type="text" name="id" required maxlength="200" pattern="[A-Za-z0-9._~\\-]+" autocomplete="off"; }
+                div.field { label for="new-url" { "Where to poll, when not at the usual path" } input #new-url type="text" name="url" maxlength="2048" autocomplete="off"; }
+                div.field { label for="new-webhook" { "Only this webhook" } input #new-webhook type="text" name="webhook" maxlength="64" autocomplete="off"; }
                 div.field { label for="new-metadata" { "Metadata, a JSON object" } textarea #new-metadata name="metadata" rows="2" maxlength="16384" {} }
-                div.field { label for="new-priority" { "Priority" } input #new-priority name="priority" inputmode="numeric" size="6"; }
+                div.field { label for="new-priority" { "Priority" } input #new-priority type="text" name="priority" inputmode="numeric" size="6"; }
                 div.field.buttons { button type="submit" { "Enqueue" } }
             }
         }

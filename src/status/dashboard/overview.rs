@@ -154,7 +154,7 @@ fn hour(minutes: &[Minute]) -> Markup {
             title: "Detection delay",
             figure: html! {
                 @if let (Some(median), Some(most)) = (median, most) {
-                    "half within " strong { (took(median)) } ", 95 % within " strong { (took(most)) }
+                    "half in " strong { (took(median)) } ", 95 % in " strong { (took(most)) }
                 } @else { "no change with a time of the API" }
             },
             highest: took(worst),

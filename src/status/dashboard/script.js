@@ -42,7 +42,8 @@
     name === "selected" || name === "hidden" && element.hasAttribute("data-copy");
   const same = (a, b) =>
     a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.nodeType !== 1 || keyOf(a) === keyOf(b));
-  const keyOf = (e) => e.id || e.dataset && (e.dataset.job || e.dataset.event || e.dataset.webhook || e.dataset.operation || e.dataset.step) || "";
+  // A form with a field of that name has no id of its own as a property.
+  const keyOf = (e) => e.getAttribute && e.getAttribute("id") || e.dataset && (e.dataset.job || e.dataset.event || e.dataset.webhook || e.dataset.operation || e.dataset.step) || "";
   const morph = (from, to) => {
     if (from.nodeType !== 1) {
       if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;

@@ -141,12 +141,12 @@ fn actions(name: &WebhookName, state: &WebhookHealth, is_configured: bool) -> Ma
         @if state.disabled.is_none() { details #disable { summary.button.quiet { "Disable…" }
             form.stack method="post" action={ (path) "/disable" } {
                 p { "Nothing is sent to it until it is enabled. Its events are kept." }
-                div.field { label for="reason" { "Reason, shown with the webhook" } input #reason name="reason" maxlength="200"; }
+                div.field { label for="reason" { "Reason, shown with the webhook" } input #reason type="text" name="reason" maxlength="200"; }
                 button.bad type="submit" { "Disable" } } } }
         details #replay { summary.button.quiet { "Replay…" }
             form.stack method="get" action="/dashboard/replay" {
                 input type="hidden" name="webhook" value=(name);
-                div.field { label for="replay-since" { "Events since: how long ago, or a time" } input #replay-since name="since" required value="2h"; }
+                div.field { label for="replay-since" { "Events since: how long ago, or a time" } input #replay-since type="text" name="since" required value="2h"; }
                 label.check { input type="checkbox" name="failed_only" value="true" checked; " Only those given up" }
                 button type="submit" { "Count them" } } }
         details #give-up { summary.button.quiet { "Give up all…" }

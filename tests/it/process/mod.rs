@@ -8,6 +8,7 @@ mod program;
 mod stopping;
 
 mod backup;
+mod browser;
 mod damage;
 mod disk;
 mod events;
