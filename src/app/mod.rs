@@ -30,8 +30,8 @@ use crate::core::enqueue::EnqueueRules;
 use crate::lifecycle::{ServiceManager, Tasks};
 use crate::sockets::Sockets;
 use crate::status::{
-    self, Access, Budget, Dashboard, Figures, Health, Limits, Listen, Listener, Scrape,
-    StatusSettings, Waiting,
+    self, Access, Budget, Dashboard, Figures, Health, Host, HostProbe, Limits, Listen, Listener,
+    Scrape, StatusSettings, Waiting,
 };
 use crate::store::sqlite::{DatabaseFile, InstanceLock};
 use crate::store::{Store, StoreError};
@@ -67,6 +67,8 @@ pub struct Environment {
     pub manager: ServiceManager,
     /// The recorder of metrics, if one is installed.
     pub exporter: Option<Exporter>,
+    /// Examines the host for the dashboard, if anything does.
+    pub host: Option<HostProbe>,
 }
 
 impl Default for Environment {
@@ -80,6 +82,7 @@ impl Default for Environment {
             sockets: Sockets::default(),
             manager: ServiceManager::default(),
             exporter: None,
+            host: None,
         }
     }
 }
@@ -158,6 +161,7 @@ impl Daemon {
                     receivers: engine.receivers(),
                     figures: Figures::default(),
                     recent: engine.recent(),
+                    host: Host::new(environment.host.clone()),
                     dashboard: Dashboard::new(access.clone()),
                     scrape: environment.exporter.clone().map(Scrape::from),
                 },

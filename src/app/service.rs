@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::core::time::millis;
 use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
+use crate::status::HostProbe;
 use crate::telemetry::{self, Exporter};
 
 /// Runs the daemon until a signal stops it. `reread` reads the configuration again on SIGHUP.
@@ -21,6 +22,7 @@ pub async fn run(
     mut signals: Signals,
     verbosity: Verbosity,
     exporter: Exporter,
+    host: HostProbe,
     reread: impl Fn() -> anyhow::Result<Settings>,
 ) -> anyhow::Result<()> {
     let mut requests = Requests::default();
@@ -29,6 +31,7 @@ pub async fn run(
     let environment = Environment {
         manager: manager.clone(),
         exporter: Some(exporter.clone()),
+        host: Some(host),
         ..Environment::default()
     };
     let upkeep = tokio::spawn(exporter.keep_up());

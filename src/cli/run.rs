@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use super::privilege::leave_to_owner;
+use super::probe;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::lifecycle::Signals;
@@ -32,7 +33,8 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
             Ok(settings)
         };
         let exporter = Exporter::install(Clock::system().now(), sqlite_version().await?)?;
-        app::run(settings, signals, verbosity, exporter, reread).await
+        let host = probe::of_a_running_daemon(settings.database.clone());
+        app::run(settings, signals, verbosity, exporter, host, reread).await
     });
     // Does not wait for a lookup of a name that is still running.
     runtime.shutdown_background();

@@ -131,3 +131,41 @@ pub(crate) fn given_up(deliveries: u64) -> String {
         many => format!("{many} deliveries given up"),
     }
 }
+
+/// Has a webhook take the place of another one: it gets the events that wait there, and the running jobs that name it.
+///
+/// # Errors
+/// When it is not configured, the other one does not exist, both are the same, or the database cannot be written.
+pub(crate) async fn hand_over(
+    from: &WebhookName,
+    to: &WebhookName,
+    configured: &[WebhookName],
+    store: &Store,
+) -> anyhow::Result<Page> {
+    if !configured.contains(to) {
+        return Err(unknown(to.as_str(), configured));
+    }
+    if from == to {
+        bail!("that is the same webhook");
+    }
+    let names = store.webhook_names().await?;
+    let moved = every(|| store.move_deliveries(from, to)).await?;
+    let is_known = names.contains(from) || configured.contains(from);
+    if moved.deliveries + moved.jobs == 0 && !is_known {
+        return Err(unknown(from.as_str(), &names));
+    }
+    Ok(moved)
+}
+
+/// What a move has done, in a sentence.
+pub(crate) fn handed_over(from: &WebhookName, to: &WebhookName, moved: &Page) -> String {
+    let events = count(moved.deliveries, "event");
+    let jobs = count(moved.jobs, "running job");
+    let from = outside(from.as_str(), 64);
+    format!("{to} takes the place of {from}: {events}, {jobs}")
+}
+
+/// What is to be known of a webhook that was moved and is still configured.
+pub(crate) fn still_configured(from: &WebhookName) -> String {
+    format!("{from} is still in the configuration and gets new events")
+}

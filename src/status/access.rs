@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 
 use super::StatusSettings;
 use super::settings::Permission;
@@ -27,7 +28,7 @@ const RENEWED_AFTER: Duration = Duration::from_secs(3600);
 const CLOCK: Duration = Duration::from_secs(300);
 
 /// Who sends a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Operator {
     /// The name of the token, or `local` where none is required.
     pub(super) name: Arc<str>,
@@ -37,6 +38,8 @@ pub(super) struct Operator {
     pub(super) can_sign_out: bool,
     /// The cookie to answer with, of a session that is not new any more.
     pub(super) renewed: Option<String>,
+    /// Cancelled when a reload takes the permission away; streams end with it.
+    pub(super) end: CancellationToken,
 }
 
 /// Which requests are permitted; can be changed while the server runs. Cheap to clone.
@@ -47,6 +50,8 @@ pub struct Access(pub(super) Arc<RwLock<Rules>>);
 #[derive(Debug)]
 pub(super) struct Rules {
     tokens: Vec<Named>,
+    /// The end of those who have no token, and need none.
+    end: CancellationToken,
     hosts: Vec<String>,
     pub(super) dashboard: bool,
 }
@@ -58,6 +63,7 @@ struct Named {
     key: SessionKey,
     cookie: String,
     permission: Permission,
+    end: CancellationToken,
 }
 
 impl Access {
@@ -67,9 +73,13 @@ impl Access {
         Self(Arc::new(RwLock::new(Rules::new(settings))))
     }
 
-    /// Applies these settings from the next request on. Sessions of tokens that are not the same any more have ended.
+    /// Applies these settings from the next request on. Sessions and streams of tokens that are not the same any more have
+    /// ended.
     pub fn renew(&self, settings: &StatusSettings) {
-        *self.0.write() = Rules::new(settings);
+        let mut rules = self.0.write();
+        let mut new = Rules::new(settings);
+        new.take_over(&rules);
+        *rules = new;
     }
 
     /// The cookie of a new session for whoever has this token.
@@ -108,12 +118,28 @@ impl Rules {
                 key,
                 cookie,
                 permission,
+                end: CancellationToken::new(),
             }
         });
         Self {
             tokens: named.collect(),
+            end: CancellationToken::new(),
             hosts: settings.hosts.clone(),
             dashboard: settings.dashboard,
+        }
+    }
+
+    /// Who had a permission and still has it keeps their streams; those of others end.
+    fn take_over(&mut self, before: &Self) {
+        match self.tokens.is_empty() {
+            true => self.end.clone_from(&before.end),
+            false => before.end.cancel(),
+        }
+        for old in &before.tokens {
+            match self.tokens.iter_mut().find(|new| new.is_as(old)) {
+                Some(new) => new.end.clone_from(&old.end),
+                None => old.end.cancel(),
+            }
         }
     }
 
@@ -131,6 +157,7 @@ impl Rules {
                 may_act: true,
                 can_sign_out: false,
                 renewed: None,
+                end: self.end.clone(),
             });
         }
         let presented = only(headers, &header::AUTHORIZATION).and_then(|value| {
@@ -180,7 +207,15 @@ impl Named {
             may_act: self.permission == Permission::Operate,
             can_sign_out,
             renewed,
+            end: self.end.clone(),
         }
+    }
+
+    /// Whether it is the same name, token and permission.
+    fn is_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.permission == other.permission
+            && self.key.is("same", &other.key.code("same"))
     }
 
     fn session(&self, value: &str, headers: &HeaderMap, now: UnixMillis) -> Option<Operator> {

@@ -144,7 +144,8 @@ impl Guard {
         }
     }
 
-    fn finished(&self, mut answer: Response) -> Response {
+    /// `end` is that of who has sent the request.
+    fn finished(&self, mut answer: Response, end: Option<CancellationToken>) -> Response {
         let headers = answer.headers_mut();
         let nosniff = HeaderValue::from_static("nosniff");
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
@@ -154,20 +155,24 @@ impl Guard {
         if answer.body().size_hint().exact().is_some() {
             return answer;
         }
-        answer.map(|body| {
-            let stop = Box::pin(self.stop.clone().cancelled_owned());
-            Body::new(Ending { body, stop })
-        })
+        let ends = [Some(self.stop.clone()), end].into_iter().flatten();
+        let ends = ends.map(|end| Box::pin(end.cancelled_owned())).collect();
+        answer.map(|body| Body::new(Ending { body, ends }))
     }
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let mut end = None;
     let answer = match guard.admit(request).await {
-        Ok(request) => next.run(request).await,
+        Ok(request) => {
+            let operator = request.extensions().get::<Operator>();
+            end = operator.map(|operator| operator.end.clone());
+            next.run(request).await
+        }
         Err(Refused::Because(refusal)) => refusal.into_response(),
         Err(Refused::SignIn(page)) => dashboard::sign_in(&page),
     };
-    guard.finished(answer)
+    guard.finished(answer, end)
 }
 
 fn wrong_host() -> Refusal {
@@ -299,10 +304,10 @@ async fn read(mut body: Body) -> Result<Bytes, Refusal> {
     Ok(Bytes::from_owner(whole))
 }
 
-/// A body of unknown length that ends with the server.
+/// A body of unknown length that ends with the server, or with the permission of who receives it.
 struct Ending {
     body: Body,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    ends: Vec<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl HttpBody for Ending {
@@ -315,7 +320,16 @@ impl HttpBody for Ending {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // What is ready is still sent.
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => self.stop.as_mut().poll(cx).map(|()| None),
+            Poll::Pending => {
+                let is_over = |end: &mut Pin<Box<WaitForCancellationFutureOwned>>| {
+                    end.as_mut().poll(cx).is_ready()
+                };
+                // Each is polled, so that each wakes.
+                match self.ends.iter_mut().map(is_over).fold(false, |a, b| a | b) {
+                    true => Poll::Ready(None),
+                    false => Poll::Pending,
+                }
+            }
             ready => ready,
         }
     }

@@ -11,6 +11,7 @@ mod events;
 mod figures;
 mod guard;
 mod health;
+mod host;
 mod jobs;
 mod listen;
 mod listener;
@@ -47,6 +48,7 @@ pub use dashboard::Dashboard;
 pub use figures::Figures;
 pub use guard::Stopping;
 pub use health::{Health, Problems, Report};
+pub use host::{Host, HostFinding, HostProbe};
 pub use listen::{InvalidListen, Listen};
 pub use listener::Listener;
 pub use long_poll::{MAX_STREAMS, MAX_WAITS, Waiting};
@@ -86,6 +88,8 @@ pub struct Parts {
     pub figures: Figures,
     /// The last hour.
     pub recent: Recent,
+    /// What is wrong with the host.
+    pub host: Host,
     /// What the dashboard keeps.
     pub dashboard: Dashboard,
     /// What is recorded for Prometheus; `None` where nothing is.

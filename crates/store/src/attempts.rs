@@ -6,13 +6,14 @@ use super::error::Result;
 
 /// Attempts at deliveries.
 pub trait Attempts {
-    /// The latest attempts at a webhook among those of the 10,000 latest events, the newest first, tests included.
+    /// The latest attempts at a webhook among those of so many latest events, the newest first, tests included.
     ///
     /// # Errors
     /// When the database cannot be read.
     fn latest_attempts(
         &self,
         webhook: &WebhookName,
+        events: u32,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Attempt>>> + Send;
 

@@ -54,6 +54,10 @@ pub struct JobFilter {
     pub since: Option<UnixMillis>,
     /// Only those inserted then or earlier.
     pub until: Option<UnixMillis>,
+    /// Only those that ended then or later. With this or `ended_until` the list goes by the time of the end.
+    pub ended_since: Option<UnixMillis>,
+    /// Only those that ended then or earlier.
+    pub ended_until: Option<UnixMillis>,
     /// Only those whose events go to this webhook alone, or that have an event for it.
     pub webhook: Option<String>,
     /// Only those with this text in id, metadata, last error or failure; ASCII letters in either case.
@@ -62,7 +66,7 @@ pub struct JobFilter {
     pub failure: Option<FailureKind>,
     /// Most jobs that a search reads, 100,000 unless it says otherwise.
     pub searched: Option<u32>,
-    /// Only those inserted before this one in the list's order: (created_at, id) of the last one shown.
+    /// Only those behind this one in the list's order: the place of the last one shown.
     pub after: Option<(UnixMillis, JobId)>,
     /// At most this many; fewer where they would come to more than 4 MiB.
     pub limit: u32,
@@ -72,7 +76,32 @@ impl JobFilter {
     /// Whether jobs have to be read one by one, since no index helps.
     #[must_use]
     pub fn is_search(&self) -> bool {
-        self.webhook.is_some() || self.text.is_some() || self.failure.is_some()
+        let other_index = self.state.is_some() || self.since.is_some() || self.until.is_some();
+        self.webhook.is_some()
+            || self.text.is_some()
+            || self.failure.is_some()
+            || (self.is_of_ended() && other_index)
+    }
+
+    /// Whether the list has ended jobs alone, the latest ended first.
+    #[must_use]
+    pub fn is_of_ended(&self) -> bool {
+        self.ended_since.is_some() || self.ended_until.is_some()
+    }
+
+    /// The place of a job in the list's order.
+    #[must_use]
+    pub fn place(&self, job: &JobSummary) -> (UnixMillis, JobId) {
+        let ended = job.finished_at.filter(|_| self.is_of_ended());
+        (ended.unwrap_or(job.row.created_at), job.row.id.clone())
+    }
+
+    /// Between which times, both included, the places of the list are.
+    pub(crate) fn times(&self) -> (Option<UnixMillis>, Option<UnixMillis>) {
+        match self.is_of_ended() {
+            true => (self.ended_since, self.ended_until),
+            false => (self.since, self.until),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use super::jobs::{JobFilter, JobPage};
 
 /// Jobs in pages, the newest first, and the search among them.
 pub trait Lists {
-    /// A page of jobs, newest first, of at most 4 MiB and one job more. A search by webhook, text or failure
-    /// reads 100,000 jobs of the state and time at most, or fewer.
+    /// A page of jobs, the newest or latest ended first, of at most 4 MiB and one job more. A search by what no index of this
+    /// order has reads 100,000 jobs of the state and time at most, or fewer.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -31,7 +31,7 @@ pub trait Lists {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<JobId>>> + Send;
 
-    /// Where a search ends although older jobs may match: the last job that is read. `None`
+    /// Where a search ends although older jobs may match: the place of the last job that is read. `None`
     /// when all are read.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ use crate::config::DatabaseSettings;
 use crate::store::sqlite::{Filesystem, FilesystemKind, folder_of};
 use crate::store::{Checks as _, Store, StoreError};
 
+/// The check of the file system.
+const FILESYSTEM: &str = "database.filesystem";
+
 /// Less free space than this is a problem: one busy minute fills it.
 const LEAST_SPACE: u64 = 64 << 20;
 
@@ -38,16 +41,13 @@ pub(in crate::cli) async fn probe(
 ) -> (Vec<Finding>, Option<Store>) {
     let path = &database.path;
     // Before the database is opened, which creates files beside it.
-    let mut findings = files::probe(path, accounts);
+    let mut findings = around(database, accounts);
     // A folder that does not exist was reported.
     if !folder_of(path).try_exists().unwrap_or(true) {
         return (findings, None);
     }
-    let filesystem = filesystem(database);
-    let refused = filesystem.level == Level::Problem;
-    findings.push(filesystem);
-    findings.extend(room(path));
-    findings.push(log(path));
+    let mut filesystem = findings.iter().filter(|each| each.check == FILESYSTEM);
+    let refused = filesystem.any(|each| each.level == Level::Problem);
     if refused {
         return (findings, None);
     }
@@ -68,9 +68,21 @@ pub(in crate::cli) async fn probe(
     (findings, store)
 }
 
+/// What is seen without opening the database: its files, the file system, the room left, the log.
+pub(super) fn around(database: &DatabaseSettings, accounts: &Accounts) -> Vec<Finding> {
+    let path = &database.path;
+    let mut findings = files::probe(path, accounts);
+    if folder_of(path).try_exists().unwrap_or(true) {
+        findings.push(filesystem(database));
+        findings.extend(room(path));
+        findings.push(log(path));
+    }
+    findings
+}
+
 /// Whether the file system may hold a database; a refused one is refused by the daemon too.
 fn filesystem(database: &DatabaseSettings) -> Finding {
-    let check = "database.filesystem";
+    let check = FILESYSTEM;
     let path = database.path.display();
     let found = match Filesystem::of(&database.path) {
         Ok(found) => found,

@@ -67,7 +67,7 @@ fn numbers(version: &str) -> Option<[u32; 3]> {
     Some([major, minor, next().unwrap_or(0)])
 }
 
-async fn synchronised() -> Finding {
+pub(super) async fn synchronised() -> Finding {
     let check = "clock.synchronised";
     if Path::new(SYNCHRONISED).exists() {
         return ok(check, "the clock was set from the network");

@@ -20,10 +20,13 @@ use std::time::Duration;
 use strum::IntoStaticStr;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::privilege::reads_as_root;
 use super::screen::Tone;
+use crate::config::DatabaseSettings;
+use crate::status::{HostFinding, HostProbe};
 
 /// Longest wait for any answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -121,6 +124,30 @@ impl Finding {
             }
         }
     }
+}
+
+/// Examines the host of a running daemon: what is quickly found without reading a row, sending a request or asking a program
+/// other than that of the clock.
+pub(super) fn of_a_running_daemon(database: DatabaseSettings) -> HostProbe {
+    HostProbe::new(move || {
+        let database = database.clone();
+        async move {
+            let examined = spawn_blocking(move || {
+                database::around(&database, &account::Accounts::of_this_machine())
+            });
+            let mut findings = examined.await.unwrap_or_default();
+            findings.push(host::synchronised().await);
+            let wrong = findings.into_iter().filter_map(|each| {
+                let is_problem = each.level == Level::Problem;
+                (is_problem || each.level == Level::Warning).then(|| HostFinding {
+                    is_problem,
+                    text: each.text,
+                    advice: each.advice.unwrap_or_default(),
+                })
+            });
+            wrong.collect()
+        }
+    })
 }
 
 /// The file beside another one with this ending added to its name.

@@ -22,6 +22,9 @@ use crate::store::{
 };
 use crate::webhook::{WebhookSettings, redacted_url};
 
+/// Latest events whose attempts are searched for them.
+const EVENTS: u32 = 10_000;
+
 /// Attempts that are shown.
 const ATTEMPTS: u32 = 10;
 
@@ -107,7 +110,7 @@ pub(super) async fn show(
         health: &store.webhook_health(name).await?,
         counts: counts.webhooks.first(),
     };
-    let attempts = store.latest_attempts(name, ATTEMPTS).await?;
+    let attempts = store.latest_attempts(name, EVENTS, ATTEMPTS).await?;
     if args.json {
         return screen.json(&WebhookRecord {
             name: name.as_str(),

@@ -1,14 +1,10 @@
 //! `webhook enable`, `webhook disable` and `webhook move`.
 
-use anyhow::bail;
-
 use crate::cli::screen::Screen;
-use crate::cli::text::{count, outside};
 use crate::core::delivery::WebhookName;
-use crate::operator::every;
 use crate::operator::webhooks::{self, names_of};
 use crate::record::command::{MoveRecord, SwitchRecord};
-use crate::store::{Backlogs as _, Store, Webhooks as _};
+use crate::store::Store;
 use crate::webhook::WebhookSettings;
 
 #[derive(Debug, clap::Args)]
@@ -99,18 +95,7 @@ pub(super) async fn hand_over(
 ) -> anyhow::Result<()> {
     let configured = names_of(configured);
     let (from, to) = (WebhookName::new(&args.from), WebhookName::new(&args.to));
-    if !configured.contains(&to) {
-        return Err(webhooks::unknown(&args.to, &configured));
-    }
-    if from == to {
-        bail!("that is the same webhook");
-    }
-    let names = store.webhook_names().await?;
-    let moved = every(|| store.move_deliveries(&from, &to)).await?;
-    let is_known = names.contains(&from) || configured.contains(&from);
-    if moved.deliveries + moved.jobs == 0 && !is_known {
-        return Err(webhooks::unknown(&args.from, &names));
-    }
+    let moved = webhooks::hand_over(&from, &to, &configured, store).await?;
     let record = MoveRecord {
         from: from.as_str(),
         to: to.as_str(),
@@ -118,17 +103,10 @@ pub(super) async fn hand_over(
         jobs: moved.jobs,
     };
     screen.answer(args.json, &record, |view| {
-        let (events, jobs) = (
-            count(moved.deliveries, "event"),
-            count(moved.jobs, "running job"),
-        );
-        let from = outside(from.as_str(), 64);
-        vec![view.done(&format!("{to} takes the place of {from}: {events}, {jobs}"))]
+        vec![view.done(&webhooks::handed_over(&from, &to, &moved))]
     })?;
     if configured.contains(&from) {
-        screen.note(&format!(
-            "{from} is still in the configuration and gets new events"
-        ));
+        screen.note(&webhooks::still_configured(&from));
     }
     Ok(())
 }

@@ -226,6 +226,40 @@ pub(super) async fn disable(
     .await
 }
 
+pub(super) async fn hand_over(
+    State(parts): State<Parts>,
+    Extension(who): Who,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    let to = Fields::read(&body).owned("to").unwrap_or_default();
+    let configured: Vec<WebhookName> = parts
+        .receivers
+        .borrow()
+        .iter()
+        .map(|each| each.webhook.name.clone())
+        .collect();
+    let (from, to) = (WebhookName::new(&name), WebhookName::new(&to));
+    // The page of a webhook that had nothing but its events is gone with them.
+    let page = if configured.contains(&to) { &to } else { &from };
+    let (target, page) = (format!("{from} to {to}"), webhook_path(page.as_str()));
+    act(
+        &parts,
+        &who,
+        ("move", target),
+        page,
+        async move |parts: Parts| {
+            let moved = webhooks::hand_over(&from, &to, &configured, &parts.store).await;
+            let mut done = webhooks::handed_over(&from, &to, &moved.map_err(sentence)?);
+            if configured.contains(&from) {
+                done = format!("{done}. {}", webhooks::still_configured(&from));
+            }
+            Ok(done)
+        },
+    )
+    .await
+}
+
 pub(super) async fn test(
     State(parts): State<Parts>,
     Extension(who): Who,

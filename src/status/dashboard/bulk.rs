@@ -61,6 +61,9 @@ async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
         .into_iter()
         .filter(|state| wanted.state.is_none_or(|wanted| wanted == *state));
     let mut found = Found::default();
+    if wanted.is_of_ended() {
+        return Ok(found);
+    }
     let unreadable = |error| Refusal::unreadable(&error);
     for state in states {
         let mut filter = JobFilter {
@@ -74,10 +77,7 @@ async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
             let reserved = parts.budget.page().await?;
             let page = parts.store.list(&filter).await;
             let page = page.map_err(unreadable)?;
-            let last = page
-                .jobs
-                .last()
-                .map(|job| (job.row.created_at, job.row.id.clone()));
+            let last = page.jobs.last().map(|job| filter.place(job));
             let has_room = found.add(page.jobs.into_iter().map(|job| job.row.id));
             drop(reserved);
             if !has_room {

@@ -1,4 +1,4 @@
-//! What is wrong, and what to do about it: the reasons of `/readyz`, and what `doctor` would say of the webhooks.
+//! What is wrong, and what to do about it: the reasons of `/readyz`, and what `doctor` would say of the webhooks and the host.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::marks::{View, webhook_link};
 use crate::core::delivery::WebhookName;
 use crate::record::webhook::HealthWord;
-use crate::status::Parts;
+use crate::status::{HostFinding, Parts};
 use crate::store::{Counts, WebhookCounts};
 use crate::words::{Tone, ago, count, outside};
 
@@ -24,7 +24,12 @@ pub(super) struct Finding {
 }
 
 /// All that is wrong now, the worst first.
-pub(super) fn all(parts: &Parts, counts: Option<&Counts>, view: &View) -> Vec<Finding> {
+pub(super) fn all(
+    parts: &Parts,
+    counts: Option<&Counts>,
+    host: &[HostFinding],
+    view: &View,
+) -> Vec<Finding> {
     let report = parts.health.report();
     let unready = report.problems.unready.into_iter();
     let mut findings: Vec<Finding> = unready
@@ -61,6 +66,7 @@ pub(super) fn all(parts: &Parts, counts: Option<&Counts>, view: &View) -> Vec<Fi
             },
         });
     }
+    findings.extend(host.iter().map(of_host));
     findings.sort_by_key(|finding| finding.tone != Tone::Bad);
     findings
 }
@@ -74,6 +80,23 @@ fn advice_on(text: &str) -> Markup {
         false => {
             html! { "Jobs go on by themselves when it is over. To find the cause, run " code { "jobtrackd doctor" } "." }
         }
+    }
+}
+
+/// What `doctor` says of the host. The command of an advice stands at its end.
+fn of_host(found: &HostFinding) -> Finding {
+    let (reason, command) = match found.advice.split_once("run: ") {
+        Some((reason, command)) => (reason, Some(command)),
+        None => (found.advice.as_str(), None),
+    };
+    Finding {
+        tone: if found.is_problem {
+            Tone::Bad
+        } else {
+            Tone::Warn
+        },
+        text: format!("Host: {}", found.text),
+        advice: html! { (reason) @if let Some(command) = command { "run: " code { (command) } } },
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) struct JobsQuery {
     pub(super) text: Option<String>,
     pub(super) since: Option<String>,
     pub(super) until: Option<String>,
+    pub(super) ended_since: Option<String>,
+    pub(super) ended_until: Option<String>,
     after: Option<String>,
     /// The places before this one, comma-separated; `-` is the first page.
     trail: Option<String>,
@@ -57,12 +59,14 @@ impl JobsQuery {
             text: value("text"),
             since: value("since"),
             until: value("until"),
+            ended_since: value("ended_since"),
+            ended_until: value("ended_until"),
             ..Self::default()
         }
     }
 
     /// The filters alone.
-    pub(super) fn filters(&self) -> [(&'static str, Option<String>); 6] {
+    pub(super) fn filters(&self) -> [(&'static str, Option<String>); 8] {
         [
             ("state", self.state.clone()),
             ("failure", self.failure.clone()),
@@ -70,7 +74,13 @@ impl JobsQuery {
             ("text", self.text.clone()),
             ("since", self.since.clone()),
             ("until", self.until.clone()),
+            ("ended_since", self.ended_since.clone()),
+            ("ended_until", self.ended_until.clone()),
         ]
+    }
+
+    fn is_of_ended(&self) -> bool {
+        self.ended_since.is_some() || self.ended_until.is_some()
     }
 
     fn is_filtered(&self) -> bool {
@@ -103,6 +113,8 @@ impl JobsQuery {
             text: self.text.clone(),
             since: moment("since", self.since.as_deref())?,
             until: moment("until", self.until.as_deref())?,
+            ended_since: moment("ended_since", self.ended_since.as_deref())?,
+            ended_until: moment("ended_until", self.ended_until.as_deref())?,
             after: after.map(|JobCursor(at, id)| (at, id)),
             searched: Some(SEARCHED),
             limit: PAGE,
@@ -168,9 +180,18 @@ pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Resul
     let mut page = Page::new(Section::Jobs, "Jobs");
     // Replacing a form takes nothing from whoever fills it: the script leaves fields alone.
     page.part("filter", &filters(query, parts));
+    let next = found.jobs.last().filter(|_| found.more);
+    let next = next.map(|job| filter.place(job));
+    let next = next.map(|(at, id)| JobCursor(at, id));
     page.part(
         "jobs",
-        &list(query, &found, &namesakes, stopped.as_ref(), view),
+        &list(
+            query,
+            &found,
+            &namesakes,
+            (next.as_ref(), stopped.as_ref()),
+            view,
+        ),
     );
     page.part("acting", &acting(query, &found, view));
     Ok(page)
@@ -206,6 +227,10 @@ fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
             option value=(value) selected[chosen.as_deref() == Some(value)] { (value) }
         }
     };
+    let time = |name: &str, label: &str, value: Option<&str>| {
+        html! { div.field { label for={ "filter-" (name) } { (label) }
+        input id={ "filter-" (name) } type="text" name=(name) placeholder="2026-11-22T15:04Z" size="18" value=[value]; } }
+    };
     html! {
         form.filter method="get" action=(PATH) role="search" aria-label="Filter jobs" {
             div.field { label for="filter-state" { "State" } select #filter-state name="state" {
@@ -220,10 +245,8 @@ fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
                 option value="" { "any" }
                 @for name in names.iter().copied().chain(unlisted) { (option(name, &query.webhook)) }
             } }
-            div.field { label for="filter-since" { "Enqueued since" }
-                input #filter-since type="text" name="since" placeholder="2026-11-22T15:04Z" size="18" value=[query.since.as_deref()]; }
-            div.field { label for="filter-until" { "until" }
-                input #filter-until type="text" name="until" placeholder="2026-11-22T15:04Z" size="18" value=[query.until.as_deref()]; }
+            (time("since", "Enqueued since", query.since.as_deref())) (time("until", "until", query.until.as_deref()))
+            (time("ended_since", "Ended since", query.ended_since.as_deref())) (time("ended_until", "until", query.ended_until.as_deref()))
             div.field.wide { label for="filter-text" { "Text in id, metadata, error or failure" }
                 input #filter-text type="search" name="text" maxlength="200" value=[query.text.as_deref()]; }
             div.field.buttons { button type="submit" { "Filter" } @if query.is_filtered() { a.button.quiet href=(PATH) { "Clear" } } }
@@ -235,20 +258,18 @@ fn list(
     query: &JobsQuery,
     found: &JobPage,
     namesakes: &[JobSummary],
-    stopped: Option<&(UnixMillis, JobId)>,
+    (next, stopped): (Option<&JobCursor>, Option<&(UnixMillis, JobId)>),
     view: &View,
 ) -> Markup {
     let first: Vec<&JobSummary> = namesakes
         .iter()
         .filter(|each| found.jobs.iter().all(|job| job.row.id != each.row.id))
         .collect();
-    let last = found.jobs.last().filter(|_| found.more);
-    let next = last.map(|job| JobCursor(job.row.created_at, job.row.id.clone()));
     let searched = stopped.map(|(at, id)| JobCursor(*at, id.clone()));
     html! {
         @if first.is_empty() && found.jobs.is_empty() { (nothing(query, searched.is_some())) } @else {
             div.scroll { table.cards {
-                caption.hidden { "Jobs, the latest enqueued first" }
+                caption.hidden { "Jobs, the latest " @if query.is_of_ended() { "ended" } @else { "enqueued" } " first" }
                 thead { tr {
                     @for name in ["Job", "State", "Steps", "Webhook", "Enqueued"] { th scope="col" { (name) } }
                     th.number scope="col" { "Polls" } th scope="col" { "Next poll" } th scope="col" { "Error" }
@@ -259,7 +280,7 @@ fn list(
         nav.pages aria-label="Pages of the list" {
             @if query.after.is_some() { a.button.quiet href=(query.at(None, None)) { "Newest" } }
             @if let Some(previous) = query.previous() { a.button.quiet rel="prev" href=(previous) { "Previous" } }
-            @if let Some(next) = &next { a.button.quiet rel="next" href=(query.next(next)) { "Next" } }
+            @if let Some(next) = next { a.button.quiet rel="next" href=(query.next(next)) { "Next" } }
             @if let Some((searched, (at, _))) = searched.as_ref().zip(stopped) {
                 p.dim { "Searched back to " (super::marks::at(*at)) "." }
                 a.button.quiet rel="next" href=(query.next(searched)) { "Search further" }
@@ -305,7 +326,7 @@ fn row(job: &JobSummary, view: &View) -> Markup {
             td data-label="Webhook" { @match &row.webhook { Some(name) => (outside(name, 64)), None => span.dim { "all" } } }
             td data-label="Enqueued" { (view.ago(row.created_at)) }
             td.number data-label="Polls" { (row.progress.polls) }
-            td data-label="Next poll" { @if !row.state.is_final() { (next_poll(job, view)) } }
+            td data-label="Next poll" { @match job.finished_at { Some(end) => span.dim { "ended " (view.ago(end)) }, None => (next_poll(job, view)) } }
             td.error data-label="Error" { @if let Some((error, tone)) = error { span data-tone=(super::marks::word(tone)) { (outside(&error, 120)) } } }
         }
     }

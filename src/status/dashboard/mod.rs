@@ -115,6 +115,7 @@ pub(super) fn routes() -> Router<Parts> {
         .route("/dashboard/webhooks/{name}", get(page))
         .route("/dashboard/webhooks/{name}/enable", post(actions::enable))
         .route("/dashboard/webhooks/{name}/disable", post(actions::disable))
+        .route("/dashboard/webhooks/{name}/move", post(actions::hand_over))
         .route("/dashboard/webhooks/{name}/test", post(actions::test))
         .route(
             "/dashboard/replay",

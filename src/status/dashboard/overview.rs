@@ -23,7 +23,8 @@ pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
     let counts = parts.figures.at_once(parts).await;
     let counts = counts.as_deref();
     let report = parts.health.report();
-    let found = findings::all(parts, counts, view);
+    let host = parts.host.findings().await;
+    let found = findings::all(parts, counts, &host, view);
     let usual = parts.dashboard.0.usual.now(parts).await;
     let minutes = parts.recent.minutes(view.now);
     let mut page = Page::new(Section::Overview, "Overview");

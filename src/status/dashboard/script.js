@@ -105,7 +105,10 @@
     stream.onerror = () => {
       say("lost", "Connection lost, trying again");
       // After an answer that is no stream a browser gives up by itself.
-      if (stream && stream.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000);
+      if (!stream || stream.readyState !== EventSource.CLOSED) return;
+      retry = setTimeout(open, 5000);
+      // Of a session that has ended the page is the form to sign in.
+      fetch(location, { method: "HEAD" }).then((answer) => { if (answer.status === 401) location.reload(); }, () => {});
     };
     stream.addEventListener("part", (event) => {
       const template = document.createElement("template");

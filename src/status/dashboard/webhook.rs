@@ -12,8 +12,8 @@ use crate::core::event::EventType;
 use crate::core::health::Health;
 use crate::operator::webhooks::known;
 use crate::record::webhook::HealthWord;
-use crate::status::Parts;
 use crate::status::refusal::Refusal;
+use crate::status::{Parts, Receiver};
 use crate::store::{
     Attempt, Attempts as _, Deliveries as _, DeliveryFilter, DeliveryPage, WebhookCounts,
     WebhookHealth, Webhooks as _,
@@ -23,6 +23,9 @@ use crate::words::{brief, count, outside};
 
 /// Attempts that are shown.
 const ATTEMPTS: u32 = 20;
+
+/// Latest events whose attempts are searched for them; a page that is watched does it every second.
+const EVENTS: u32 = 1_000;
 
 /// Deliveries that are shown.
 const DELIVERIES: u32 = 20;
@@ -44,7 +47,7 @@ pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Resu
     let counted = counts
         .as_ref()
         .and_then(|counts| counts.webhooks.iter().find(|each| each.name == *name));
-    let attempts = parts.store.latest_attempts(name, ATTEMPTS).await;
+    let attempts = parts.store.latest_attempts(name, EVENTS, ATTEMPTS).await;
     let attempts = attempts.map_err(|error| unreadable(&error))?;
     let filter = |wanted| DeliveryFilter {
         state: Some(wanted),
@@ -74,7 +77,7 @@ pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Resu
     page.part("state", &facts(&state, settings, counted, view));
     page.part(
         "actions",
-        &html! { @if view.may_act() { (actions(name, &state, settings.is_some())) } },
+        &html! { @if view.may_act() { (actions(name, &state, &receivers)) } },
     );
     page.part(
         "waiting",
@@ -128,8 +131,11 @@ fn detail(state: &WebhookHealth, view: &View) -> Markup {
     } }
 }
 
-fn actions(name: &WebhookName, state: &WebhookHealth, is_configured: bool) -> Markup {
+fn actions(name: &WebhookName, state: &WebhookHealth, receivers: &[Receiver]) -> Markup {
     let path = webhook_path(name.as_str());
+    let names = receivers.iter().map(|each| &each.webhook.name);
+    let (own, others): (Vec<_>, Vec<_>) = names.partition(|each| *each == name);
+    let is_configured = !own.is_empty();
     let is_ready =
         state.disabled.is_none() && state.health.hold().is_none() && state.paused_until.is_none();
     html! { div.buttons {
@@ -149,6 +155,11 @@ fn actions(name: &WebhookName, state: &WebhookHealth, is_configured: bool) -> Ma
                 div.field { label for="replay-since" { "Events since: how long ago, or a time" } input #replay-since type="text" name="since" required value="2h"; }
                 label.check { input type="checkbox" name="failed_only" value="true" checked; " Only those given up" }
                 button type="submit" { "Count them" } } }
+        @if !others.is_empty() { details #move { summary.button.quiet { "Move…" }
+            form.stack method="post" action={ (path) "/move" } {
+                p { "Another webhook takes its place: it gets the events that wait, and the running jobs that name this one." }
+                div.field { label for="move-to" { "To" } select #move-to name="to" required { @for other in others { option { (other) } } } }
+                button type="submit" { "Move its events" } } } }
         details #give-up { summary.button.quiet { "Give up all…" }
             form.stack method="post" action="/dashboard/give-up" {
                 p { "Everything that waits for this webhook is given up and not sent. It is kept and can be replayed." }
@@ -180,7 +191,7 @@ fn deliveries(
 fn latest(attempts: &[Attempt]) -> Markup {
     html! { section aria-labelledby="h-attempts" {
         h2 #h-attempts { "Latest attempts" }
-        @if attempts.is_empty() { p.dim { "None among those of the latest 10,000 events." } } @else { div.scroll { table.cards {
+        @if attempts.is_empty() { p.dim { "None among those of the latest 1,000 events." } } @else { div.scroll { table.cards {
             thead { tr { th scope="col" { "When" } th scope="col" { "Event" } th.number scope="col" { "Number" } th scope="col" { "Trigger" }
                 th.number scope="col" { "Took" } th.number scope="col" { "Status" } th scope="col" { "Answer" } } }
             tbody { @for each in attempts { tr {

@@ -179,6 +179,47 @@ async fn a_list_goes_on_by_links_forward_and_back_and_keeps_its_filters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_are_listed_by_the_time_of_their_end_the_latest_first() {
+    let mut world = World::running().await;
+    for (id, ends) in [("late", 90_000), ("early", 20_000), ("never", 4_000_000)] {
+        let phases = [
+            (0, &[("a", "in-progress")][..]),
+            (ends, &[("a", "success")]),
+        ];
+        world.follow(id, &phases).await;
+    }
+    world
+        .until(
+            5 * MINUTE,
+            "SELECT count(*) FROM jobs WHERE finished_at > 0",
+            "2",
+        )
+        .await;
+    let all = page(&mut world, "/dashboard/jobs?ended_since=2026-11-22T15:04Z").await;
+    assert_eq!(attributes(&all, "data-job"), ["late", "early"], "{all:?}");
+    let early = "/dashboard/jobs?ended_since=2026-11-22T15:04Z&ended_until=2026-11-22T15:05Z";
+    assert_eq!(
+        attributes(&page(&mut world, early).await, "data-job"),
+        ["early"]
+    );
+    let failed = page(&mut world, &format!("{early}&state=failed")).await;
+    assert!(failed.text.contains("No job matches."), "{failed:?}");
+    let cancel = "/dashboard/jobs/cancel?ended_since=2026-11-22T15:04Z";
+    let cancel = page(&mut world, cancel).await;
+    assert!(
+        cancel
+            .text
+            .contains("No job that matches is still followed"),
+        "{cancel:?}"
+    );
+    let wrong = page(&mut world, "/dashboard/jobs?ended_since=noon").await;
+    assert!(
+        wrong.text.contains("ended_since is a time such as"),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_overview_says_what_is_wrong_first_and_what_to_do() {
     let mut world = World::running().await;
     let well = page(&mut world, "/").await;

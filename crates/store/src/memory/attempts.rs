@@ -13,14 +13,16 @@ use super::store::Store;
 use super::tables::{Tables, refused};
 use crate::{Attempts, FinishedAttempt, Result};
 
-/// Latest events whose attempts are read.
-const LATEST_EVENTS: i64 = 10_000;
-
 impl Attempts for Store {
-    async fn latest_attempts(&self, webhook: &WebhookName, limit: u32) -> Result<Vec<Attempt>> {
+    async fn latest_attempts(
+        &self,
+        webhook: &WebhookName,
+        events: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
         self.read(|tables| {
             let newest = tables.newest_cursor();
-            let latest = tables.events.range(newest - LATEST_EVENTS + 1..);
+            let latest = tables.events.range(newest - i64::from(events) + 1..);
             let of_events = latest.flat_map(|(_, event)| tables.attempts_at(&event.id));
             let all = tables.attempts.values();
             let tests = all.filter(|each| each.trigger == Trigger::Test);

@@ -69,13 +69,14 @@ impl Lists for Store {
             let last = jobs
                 .get(searched(filter) - 1)
                 .filter(|_| filter.is_search());
-            Ok(last.map(|job| place(job)))
+            Ok(last.map(|job| place(job, filter)))
         })
     }
 }
 
-fn place(job: &Job) -> (UnixMillis, JobId) {
-    (job.row.created_at, job.row.id.clone())
+fn place(job: &Job, filter: &JobFilter) -> (UnixMillis, JobId) {
+    let ended = job.finished_at.filter(|_| filter.is_of_ended());
+    (ended.unwrap_or(job.row.created_at), job.row.id.clone())
 }
 
 fn json_of(job: &Job) -> Option<String> {
@@ -93,20 +94,22 @@ fn bytes_of(job: &Job) -> usize {
 }
 
 impl Tables {
-    /// The jobs of the wanted state and time behind the last page, the newest first.
+    /// The jobs of the wanted time, and of the state where the order has it, behind the last page, the last first.
     fn in_range(&self, filter: &JobFilter) -> Vec<&Job> {
-        let at = |job: &Job| job.row.created_at;
+        let (since, until) = filter.times();
         let wanted = self.jobs.values().filter(|job| {
-            filter.state.is_none_or(|state| state == job.row.state)
-                && filter.since.is_none_or(|since| at(job) >= since)
-                && filter.until.is_none_or(|until| at(job) <= until)
-                && filter
-                    .after
-                    .as_ref()
-                    .is_none_or(|after| place(job) < *after)
+            let (at, id) = place(job, filter);
+            let is_ordered = match filter.is_of_ended() {
+                true => job.row.state.is_final(),
+                false => filter.state.is_none_or(|state| state == job.row.state),
+            };
+            is_ordered
+                && since.is_none_or(|since| at >= since)
+                && until.is_none_or(|until| at <= until)
+                && filter.after.as_ref().is_none_or(|after| (at, id) < *after)
         });
         let mut jobs: Vec<&Job> = wanted.collect();
-        jobs.sort_by_key(|job| std::cmp::Reverse(place(job)));
+        jobs.sort_by_key(|job| std::cmp::Reverse(place(job, filter)));
         jobs
     }
 
@@ -118,7 +121,11 @@ impl Tables {
         };
         let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
         let kind = job.failure.as_ref().map(|failure| failure.kind);
-        filter.webhook.as_ref().is_none_or(is_for)
+        let at = job.row.created_at;
+        filter.state.is_none_or(|state| state == job.row.state)
+            && filter.since.is_none_or(|since| at >= since)
+            && filter.until.is_none_or(|until| at <= until)
+            && filter.webhook.as_ref().is_none_or(is_for)
             && text.is_none_or(|text| has(job, &text))
             && (filter.failure.is_none() || filter.failure == kind)
     }

@@ -14,9 +14,6 @@ use super::webhooks::affect_webhook;
 use crate::{Attempts, FinishedAttempt, Result};
 use jobtrackd_core::delivery::{AfterAttempt, Attempt, DeliveryState, WebhookName};
 
-/// Latest events whose attempts are read.
-const LATEST_EVENTS: i64 = 10_000;
-
 /// A 2xx counts even when the webhook was disabled or the event given up during the attempt. A delivery that is no longer a
 /// head, because an earlier event is replayed meanwhile, waits for that one.
 pub(super) static RECORD_OUTCOMES: Bulk<12> = Bulk::new(
@@ -59,8 +56,13 @@ pub(super) const LATEST_ATTEMPTS: &str = "
     ORDER BY started_at DESC, number DESC LIMIT ?3";
 
 impl Attempts for Store {
-    async fn latest_attempts(&self, webhook: &WebhookName, limit: u32) -> Result<Vec<Attempt>> {
-        let query = query!(LATEST_ATTEMPTS, webhook.as_str(), LATEST_EVENTS, limit);
+    async fn latest_attempts(
+        &self,
+        webhook: &WebhookName,
+        events: u32,
+        limit: u32,
+    ) -> Result<Vec<Attempt>> {
+        let query = query!(LATEST_ATTEMPTS, webhook.as_str(), events, limit);
         self.all(query).await
     }
 

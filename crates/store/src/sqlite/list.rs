@@ -28,27 +28,43 @@ macro_rules! listed {
                    SELECT 1 FROM json_tree(CASE WHEN json_valid(j.metadata) THEN j.metadata END) AS t
                    WHERE instr(lower(t.atom), ?7) OR (typeof(t.key) = 'text' AND instr(lower(t.key), ?7))))
                OR EXISTS (SELECT 1 FROM json_each(j.failure) WHERE instr(lower(value), ?7)))
-          AND (?9 IS NULL OR j.failure ->> '$.kind' = ?9)
-          ORDER BY j.created_at DESC, j.id DESC LIMIT ?3"
+          AND (?9 IS NULL OR j.failure ->> '$.kind' = ?9)"
     };
 }
 
-/// The job, with about as many bytes as it takes in JSON: a constant and its texts.
-macro_rules! key_of_listed {
-    () => {
-        "SELECT j.id, 500 + coalesce(octet_length(j.metadata), 0) + coalesce(octet_length(j.failure), 0)
-                + coalesce(octet_length(j.last_error), 0)
-                + (SELECT coalesce(sum(200 + octet_length(title) + octet_length(status)
-                                       + coalesce(octet_length(result), 0)), 0)
-                   FROM steps WHERE job_id = j.id) AS bytes
-         FROM jobs AS j
-         WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)"
+/// The jobs of a part of an order, the last first: each with about as many bytes as it takes in JSON, a constant and its texts.
+macro_rules! list {
+    ($at:literal, $more:literal) => {
+        concat!(
+            "SELECT j.id, 500 + coalesce(octet_length(j.metadata), 0) + coalesce(octet_length(j.failure), 0)
+                    + coalesce(octet_length(j.last_error), 0)
+                    + (SELECT coalesce(sum(200 + octet_length(title) + octet_length(status)
+                                           + coalesce(octet_length(result), 0)), 0)
+                       FROM steps WHERE job_id = j.id) AS bytes
+             FROM jobs AS j
+             WHERE (",
+            $at,
+            ", j.id) < (?1, ?2) AND (",
+            $at,
+            ", j.id) >= (?4, ?5)",
+            $more,
+            listed!(),
+            " ORDER BY ",
+            $at,
+            " DESC, j.id DESC LIMIT ?3"
+        )
     };
 }
 
-pub(super) const LIST: &str = concat!(key_of_listed!(), listed!());
+pub(super) const LIST: &str = list!("j.created_at", "");
 
-pub(super) const LIST_OF_STATE: &str = concat!(key_of_listed!(), " AND j.state = ?8", listed!());
+pub(super) const LIST_OF_STATE: &str = list!("j.created_at", " AND j.state = ?8");
+
+/// By the index of ends; the few that ended at the same moment are sorted by id.
+pub(super) const LIST_OF_ENDED: &str = list!(
+    "j.finished_at",
+    " AND j.finished_at IS NOT NULL AND (?8 IS NULL OR j.state = ?8) AND j.created_at BETWEEN ?10 AND ?11"
+);
 
 pub(super) const LISTED: &str = concat!(
     "SELECT ",
@@ -65,18 +81,27 @@ pub(super) const NEWEST_IDS: &str =
 
 /// The last job that a search reads.
 macro_rules! search_end {
-    ($state:literal) => {
+    ($at:literal, $more:literal) => {
         concat!(
-            "SELECT j.created_at, j.id FROM jobs AS j
-             WHERE (j.created_at, j.id) < (?1, ?2) AND (j.created_at, j.id) >= (?4, ?5)",
-            $state,
-            " ORDER BY j.created_at DESC, j.id DESC LIMIT 1 OFFSET ?3"
+            "SELECT ",
+            $at,
+            " AS at, j.id FROM jobs AS j WHERE (",
+            $at,
+            ", j.id) < (?1, ?2) AND (",
+            $at,
+            ", j.id) >= (?4, ?5)",
+            $more,
+            " ORDER BY ",
+            $at,
+            " DESC, j.id DESC LIMIT 1 OFFSET ?3"
         )
     };
 }
 
-pub(super) const SEARCH_END: &str = search_end!("");
-pub(super) const SEARCH_END_OF_STATE: &str = search_end!(" AND j.state = ?8");
+pub(super) const SEARCH_END: &str = search_end!("j.created_at", "");
+pub(super) const SEARCH_END_OF_STATE: &str = search_end!("j.created_at", " AND j.state = ?8");
+pub(super) const SEARCH_END_OF_ENDED: &str =
+    search_end!("j.finished_at", " AND j.finished_at IS NOT NULL");
 
 impl Lists for Store {
     async fn list(&self, filter: &JobFilter) -> Result<JobPage> {
@@ -85,6 +110,7 @@ impl Lists for Store {
             range.last = (end.0.0, end.1.to_string());
         }
         let sql = match filter.state {
+            _ if filter.is_of_ended() => LIST_OF_ENDED,
             Some(_) => LIST_OF_STATE,
             None => LIST,
         };
@@ -95,7 +121,9 @@ impl Lists for Store {
             .bind(&filter.webhook)
             .bind(text)
             .bind(filter.state.map(JobState::as_str))
-            .bind(filter.failure.map(FailureKind::as_str));
+            .bind(filter.failure.map(FailureKind::as_str))
+            .bind(filter.since.map_or(i64::MIN, |at| at.0))
+            .bind(filter.until.map_or(i64::MAX, |at| at.0));
         let (jobs, steps, more) = self
             .snapshot(async |snapshot| {
                 let (ids, more) = keys(query.fetch(&mut *snapshot), filter.limit).await?;
@@ -134,6 +162,7 @@ impl Lists for Store {
             return Ok(None);
         }
         let sql = match filter.state {
+            _ if filter.is_of_ended() => SEARCH_END_OF_ENDED,
             Some(_) => SEARCH_END_OF_STATE,
             None => SEARCH_END,
         };
@@ -146,7 +175,7 @@ impl Lists for Store {
         let rows = self.rows(query).await?;
         let end = rows.first().map(|row| {
             let r = Reading::new(row, "jobs", "id");
-            Ok((r.get("created_at")?, r.get("id")?))
+            Ok((r.get("at")?, r.get("id")?))
         });
         end.transpose()
     }
@@ -181,13 +210,12 @@ impl Range {
         // The first page begins at a bound above every job; no id is before the empty one.
         let after = filter.after.as_ref();
         let after = after.map(|(at, id)| (at.0, id.to_string()));
-        let until = filter
-            .until
-            .map(|at| (at.0.saturating_add(1), String::new()));
+        let (since, until) = filter.times();
+        let until = until.map(|at| (at.0.saturating_add(1), String::new()));
         let first = after.into_iter().chain(until).min();
         Self {
             before: first.unwrap_or((i64::MAX, String::new())),
-            last: (filter.since.map_or(i64::MIN, |at| at.0), String::new()),
+            last: (since.map_or(i64::MIN, |at| at.0), String::new()),
         }
     }
 

@@ -117,3 +117,20 @@ async fn the_hold_of_a_webhook_is_ended_in_the_page_and_its_backlog_goes() {
     .await;
     scene.house.until_ended().await;
 }
+
+#[tokio::test]
+async fn the_overview_has_what_the_doctor_says_of_the_host_with_its_advice() {
+    let Some(page) = Page::open().await else {
+        return;
+    };
+    let scene = Scene::empty().await;
+    let database = scene.house.database();
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&database, everybody).unwrap();
+    page.go(&scene.url).await;
+    page.shows("everybody on this machine can write it").await;
+    let advice =
+        "[...document.querySelectorAll('.findings code')].map((each) => each.textContent).join()";
+    let advice = page.text_of(advice).await;
+    assert!(advice.contains("chmod 660"), "{advice}");
+}

@@ -1,5 +1,7 @@
 //! Signing in and out, and what is offered to whom.
 
+use rustix::process::Signal;
+
 use super::page::Page;
 use super::scene::Scene;
 use crate::process::house::House;
@@ -115,4 +117,26 @@ async fn without_a_token_everything_is_offered_to_everybody() {
         false
     );
     assert!(page.eval(FORMS).await.as_u64() >= Some(3));
+}
+
+#[tokio::test]
+async fn a_page_that_is_open_asks_for_the_token_once_a_reload_has_changed_it() {
+    let Some(page) = Page::open().await else {
+        return;
+    };
+    let mut scene = with_tokens().await;
+    page.go(&scene.url).await;
+    sign_in(&page, READ).await;
+    page.is_live().await;
+    scene.house.set(
+        "status.tokens.wallboard",
+        "token",
+        "another-canary-of-the-wall",
+    );
+    scene.program.signal(Signal::HUP);
+    page.until(
+        "it asks for the token",
+        "!!document.getElementById('token')",
+    )
+    .await;
 }

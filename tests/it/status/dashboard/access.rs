@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use reqwest::Method;
 
-use super::{PAGES, answer, browsing, form, page};
-use crate::status::client::{Answer, request};
+use super::{MINUTE, PAGES, answer, browsing, form, page};
+use crate::status::client::{Answer, Listener, request};
 use crate::support::world::World;
 
 const OPERATE: &str = "operate-7f3a-9c1e-0d2b";
@@ -106,6 +106,43 @@ async fn a_session_ends_with_its_token_and_after_twelve_hours_unless_it_is_used(
     world.more = world.more.replace(READ, "another-token-of-the-reader");
     world.reload();
     assert_eq!(with_cookie(&mut world, "/", &renewed).await.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_token_and_those_of_others_go_on() {
+    let mut world = with_tokens().await;
+    let clock = world.clock.clone();
+    let mut open = Vec::new();
+    for token in [READ, OPERATE] {
+        let cookie = session(&mut world, token).await;
+        let request = browsing(&mut world, Method::GET, "/dashboard/live?page=%2F");
+        open.push(Listener::open(request.header("cookie", cookie), &clock).await);
+        let request = browsing(&mut world, Method::GET, "/stream").bearer_auth(token);
+        open.push(Listener::open(request, &clock).await);
+    }
+    let reads = &open[..2];
+    world.reload();
+    world.more = world.more.replace(READ, "another-token-of-the-reader");
+    world.reload();
+    for stream in reads {
+        stream.ended(&clock).await;
+    }
+    world.follow("j", &[(0, &[("a", "success")])]).await;
+    world.until_ended(MINUTE).await;
+    world.pass(Duration::from_secs(6)).await;
+    open[2].hears(&clock, "Ends").await;
+    open[3].hears(&clock, "job.completed").await;
+    world.status = "listen = \"127.0.0.1:0\"".to_owned();
+    world.more = String::new();
+    world.reload();
+    open[2].ended(&clock).await;
+    open[3].ended(&clock).await;
+    // Those who needed no token need one after the next reload.
+    let request = browsing(&mut world, Method::GET, "/stream");
+    let local = Listener::open(request, &clock).await;
+    world.status = format!("listen = \"127.0.0.1:0\"\ntoken = \"{OPERATE}\"");
+    world.reload();
+    local.ended(&clock).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -170,6 +170,39 @@ async fn a_webhook_is_tested_disabled_and_enabled_and_its_events_are_replayed() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_events_of_a_webhook_move_to_another_one_as_by_the_command() {
+    let second = "[webhooks.new]\nurl = \"http://SINK/new\"\nsecret = \"SECRET\"\nallow_private = true\nevents = [\"webhook.test\"]";
+    let mut world = World::running_with(second).await;
+    let path = "/dashboard/webhooks/all";
+    submit(&mut world, &format!("{path}/disable"), "").await;
+    world.follow("j", &[(0, &[("a", "success")])]).await;
+    let waiting = "SELECT count(*) FROM deliveries WHERE state = 'disabled'";
+    world.until(MINUTE, waiting, "2").await;
+    let offered = page(&mut world, path).await;
+    assert!(offered.text.contains("<option>new</option>"), "{offered:?}");
+    for (to, refusal) in [
+        ("all", "that is the same webhook"),
+        ("nwe", "did you mean new?"),
+    ] {
+        let refused = submit(&mut world, &format!("{path}/move"), &format!("to={to}")).await;
+        assert!(notice(&refused).contains(refusal), "{}", notice(&refused));
+    }
+    let moved = submit(&mut world, &format!("{path}/move"), "to=new").await;
+    assert_eq!(
+        notice(&moved),
+        "new takes the place of all: 2 events, 0 running jobs. all is still in the configuration and gets new events"
+    );
+    assert!(moved.text.contains("<h1>Webhook new</h1>"), "{moved:?}");
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM deliveries WHERE webhook = 'new' AND state = 'delivered'",
+            "2",
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_are_given_up_and_what_was_refused_is_in_the_history_too() {
     let mut world = World::running().await;
     let path = "/dashboard/webhooks/all";

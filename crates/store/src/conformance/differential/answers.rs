@@ -102,6 +102,24 @@ async fn of_lists(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
         answers.note(&filter, store.list(&filter).await);
         answers.note("search end", store.search_end(&filter).await);
     }
+    for (state, since, after) in [
+        (None, None, None),
+        (Some(JobState::Failed), None, None),
+        (None, Some(T0), Some((now, id("2")))),
+    ] {
+        let filter = JobFilter {
+            state,
+            since,
+            ended_since: Some(T0),
+            ended_until: Some(now),
+            after,
+            searched: Some(3),
+            limit: 2,
+            ..JobFilter::default()
+        };
+        answers.note(&filter, store.list(&filter).await);
+        answers.note("search end", store.search_end(&filter).await);
+    }
     for start in ["", "1", "zz"] {
         answers.note(("ids", start), store.ids_beginning(start, 3).await);
     }
@@ -166,10 +184,12 @@ async fn of_webhook(
     let unreadable = store.unreadable_deliveries(webhook).await;
     answers.note(("unreadable", webhook), unreadable);
     // Which of those that began at the same moment comes first is nobody's promise.
-    let latest = store.latest_attempts(webhook, 100).await;
-    let mut latest = latest.unwrap();
-    latest.sort_by_key(|each| (each.started_at, each.number, each.event_id.clone()));
-    answers.note(("latest attempts", webhook), latest);
+    for events in [3, 10_000] {
+        let latest = store.latest_attempts(webhook, events, 100).await;
+        let mut latest = latest.unwrap();
+        latest.sort_by_key(|each| (each.started_at, each.number, each.event_id.clone()));
+        answers.note(("latest attempts", webhook, events), latest);
+    }
 }
 
 async fn of_events(store: &impl Verbs, answers: &mut Answers) {

@@ -35,7 +35,7 @@ async fn pages<B: Backend>(bench: &Bench<B>, mut filter: JobFilter) -> Vec<Strin
         let page = bench.store().list(&filter).await.unwrap();
         assert!(page.jobs.len() <= filter.limit as usize);
         let last = page.jobs.last().filter(|_| page.more);
-        filter.after = last.map(|job| (job.row.created_at, job.row.id.clone()));
+        filter.after = last.map(|job| filter.place(job));
         all.extend(page.jobs.iter().map(|job| job.row.id.to_string()));
         if filter.after.is_none() {
             return all;
@@ -60,6 +60,45 @@ pub(super) async fn lists_come_newest_first_and_page_by_page_without_gaps<B: Bac
     }
     let newest = bench.store().newest_ids(3).await.unwrap();
     assert_eq!(newest, ["j5", "j2", "j7"].map(id));
+}
+
+pub(super) async fn ended_jobs_are_found_by_the_time_of_their_end<B: Backend>() {
+    let bench = many_jobs::<B>(8).await;
+    let mut ends = std::collections::BTreeMap::new();
+    for n in [1, 3, 5, 7] {
+        let job = bench.detail(&format!("j{n}")).await.summary;
+        ends.insert((job.finished_at.unwrap(), job.row.id.to_string()), n);
+    }
+    let latest: Vec<String> = ends.keys().rev().map(|(_, id)| id.clone()).collect();
+    let (first, last) = (ends.keys().next().unwrap().0, ends.keys().last().unwrap().0);
+    for limit in [1, 2, 100] {
+        let all = JobFilter {
+            ended_since: Some(first),
+            limit,
+            ..JobFilter::default()
+        };
+        assert_eq!(pages(&bench, all.clone()).await, latest, "by {limit}");
+        let until = JobFilter {
+            ended_until: Some(first.minus(std::time::Duration::from_millis(1))),
+            ..all.clone()
+        };
+        assert!(pages(&bench, until).await.is_empty());
+        let of_state = |state| JobFilter {
+            state: Some(state),
+            ended_until: Some(last),
+            ..all.clone()
+        };
+        assert_eq!(pages(&bench, of_state(JobState::Failed)).await, latest);
+        assert!(pages(&bench, of_state(JobState::Success)).await.is_empty());
+        let inserted = JobFilter {
+            since: Some(t(1)),
+            until: Some(t(1)),
+            ..all
+        };
+        let found = pages(&bench, inserted).await;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.contains(&"j1".to_owned()) && found.contains(&"j7".to_owned()));
+    }
 }
 
 pub(super) async fn jobs_are_found_by_time_webhook_and_text<B: Backend>() {

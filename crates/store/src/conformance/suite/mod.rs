@@ -77,6 +77,7 @@ macro_rules! against {
                 }
                 lists {
                     lists_come_newest_first_and_page_by_page_without_gaps
+                    ended_jobs_are_found_by_the_time_of_their_end
                     jobs_are_found_by_time_webhook_and_text
                     a_timeline_tells_everything_in_one_order
                 }

@@ -107,6 +107,6 @@ pub(super) async fn attempts_of_tests_go_at_their_age_too<B: Backend>() {
     }
     let pruned = bench.store().prune_tests(t(3), 10).await.unwrap();
     assert_eq!(pruned.rows, 1);
-    let left = crate::Attempts::latest_attempts(bench.store(), &webhook, 9).await;
+    let left = crate::Attempts::latest_attempts(bench.store(), &webhook, 100, 9).await;
     assert_eq!(left.unwrap()[0].number, 2);
 }

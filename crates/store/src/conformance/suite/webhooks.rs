@@ -270,11 +270,11 @@ pub(super) async fn the_latest_attempts_come_first_and_tests_are_among_them<B: B
         answer_cut: None,
     };
     bench.store().record_test(&test).await.unwrap();
-    let latest = bench.store().latest_attempts(&w(), 9).await.unwrap();
+    let latest = bench.store().latest_attempts(&w(), 100, 9).await.unwrap();
     assert_eq!(latest.len(), 2);
     assert_eq!(latest[0], test);
     assert_eq!(latest[1].event_id, head.event_id);
-    let one = bench.store().latest_attempts(&w(), 1).await.unwrap();
+    let one = bench.store().latest_attempts(&w(), 100, 1).await.unwrap();
     assert_eq!(one, std::slice::from_ref(&test));
     let again = bench.store().record_test(&test).await;
     assert!(again.is_err(), "attempts are recorded once");

@@ -19,7 +19,8 @@ use crate::sqlite::jobs::{
     SUMMARY, TRANSITIONS, UNKNOWN_WEBHOOKS,
 };
 use crate::sqlite::list::{
-    IDS_BEGINNING, LIST, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END, SEARCH_END_OF_STATE,
+    IDS_BEGINNING, LIST, LIST_OF_ENDED, LIST_OF_STATE, LISTED, NEWEST_IDS, SEARCH_END,
+    SEARCH_END_OF_ENDED, SEARCH_END_OF_STATE,
 };
 use crate::sqlite::prune::{
     MAY_BE_PRUNED, PRUNABLE, PRUNE_ATTEMPTS, PRUNE_DELIVERIES, PRUNE_EVENTS, PRUNE_STEPS,
@@ -122,6 +123,14 @@ const PLANS: &[(&str, &str)] = &[
     (
         LISTED,
         "SEARCH j USING INDEX sqlite_autoindex_jobs_1 (id=?)",
+    ),
+    (
+        LIST_OF_ENDED,
+        "SEARCH j USING INDEX jobs_finished (finished_at>? AND finished_at<?)",
+    ),
+    (
+        SEARCH_END_OF_ENDED,
+        "SEARCH j USING INDEX jobs_finished (finished_at>? AND finished_at<?)",
     ),
     (SEARCH_END, "COVERING INDEX jobs_created ((created_at,id)>"),
     (
