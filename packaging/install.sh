@@ -26,7 +26,7 @@ put 644 completions/jobtrackd.fish "$PREFIX/share/fish/vendor_completions.d/jobt
 for file in README.md CHANGELOG.md LICENSE; do
     put 644 "$file" "$PREFIX/share/doc/jobtrackd/$file"
 done
-for file in docs/*.md docs/pictures/*.svg schemas/*; do
+for file in docs/*.md docs/pictures/*.svg docs/pictures/*.png schemas/*; do
     put 644 "$file" "$PREFIX/share/doc/jobtrackd/$file"
 done
 for unit in jobtrackd.service jobtrackd@.service; do

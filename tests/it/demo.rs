@@ -7,7 +7,7 @@ mod history;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jobtrackd::config::{self, Sources};
@@ -48,31 +48,71 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// A demo that runs, and what it writes.
+struct Running {
+    child: Child,
+    progress: NamedTempFile,
+    report: NamedTempFile,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let [progress, report] = [(); 2].map(|()| NamedTempFile::new().unwrap());
+        let child = command(arguments)
+            .stdin(Stdio::null())
+            .stdout(report.reopen().unwrap())
+            .stderr(progress.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            progress,
+            report,
+        }
+    }
+
+    /// Waits for a line with these words.
+    async fn says(&self, words: &str) -> String {
+        let line = async || {
+            let said = read(&self.progress);
+            let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+            let mut lines = whole.lines();
+            lines.find(|line| line.contains(words)).map(str::to_owned)
+        };
+        let line = found(PATIENCE, line).await;
+        line.unwrap_or_else(|| panic!("{words} was not said:\n{}", read(&self.progress)))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    async fn ended(mut self) -> Ended {
+        let ended = found(PATIENCE, async || self.child.try_wait().unwrap()).await;
+        let Some(ended) = ended else {
+            self.child.kill().unwrap();
+            panic!("it has not ended:\n{}", read(&self.progress));
+        };
+        Ended {
+            code: ended.code(),
+            report: read(&self.report),
+            progress: read(&self.progress),
+        }
+    }
+}
+
+fn read(file: &NamedTempFile) -> String {
+    fs::read_to_string(file.path()).unwrap()
+}
+
 /// Runs a demo to its end; once it has begun it is sent this signal.
 async fn run(arguments: &[&str], signal: Option<Signal>) -> Ended {
-    let [progress, report] = [(); 2].map(|()| NamedTempFile::new().unwrap());
-    let mut child = command(arguments)
-        .stdin(Stdio::null())
-        .stdout(report.reopen().unwrap())
-        .stderr(progress.reopen().unwrap())
-        .spawn()
-        .unwrap();
-    let read = |file: &NamedTempFile| fs::read_to_string(file.path()).unwrap();
+    let running = Running::start(arguments);
     if let Some(signal) = signal {
-        let has_begun = async || read(&progress).contains('\n').then_some(());
-        found(PATIENCE, has_begun).await.expect("it begins");
-        kill_process(Pid::from_child(&child), signal).unwrap();
+        running.says("").await;
+        running.signal(signal);
     }
-    let ended = found(PATIENCE, async || child.try_wait().unwrap()).await;
-    let Some(ended) = ended else {
-        child.kill().unwrap();
-        panic!("it has not ended:\n{}", read(&progress));
-    };
-    Ended {
-        code: ended.code(),
-        report: read(&report),
-        progress: read(&progress),
-    }
+    running.ended().await
 }
 
 #[tokio::test]
@@ -164,6 +204,25 @@ async fn a_signal_stops_it_and_it_removes_its_folder() {
         assert_eq!(ended.report, "");
         assert!(!ended.folder().exists());
     }
+}
+
+#[tokio::test]
+async fn with_open_the_dashboard_stays_until_ctrl_c_which_ends_it_well() {
+    let running = Running::start(&["--open"]);
+    let line = running.says("the dashboard stays at ").await;
+    let url = line
+        .split_whitespace()
+        .find(|word| word.starts_with("http"));
+    jobtrackd::tls::install_provider();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = client.get(url.unwrap()).header("accept", "text/html");
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("2 webhooks configured"), "{page}");
+    running.signal(Signal::INT);
+    let ended = running.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.progress);
+    assert!(ended.report.contains("✓ the daemon stopped when asked to"));
+    assert!(!ended.folder().exists());
 }
 
 #[tokio::test]

@@ -169,12 +169,11 @@ fn tone_of(kind: EventType) -> Tone {
     }
 }
 
+/// Those that get its events, from the first event on.
 fn webhooks(detail: &JobDetail) -> Vec<&str> {
-    let mut names: Vec<&str> = detail
-        .attempts
-        .iter()
-        .map(|each| each.webhook.as_str())
-        .collect();
+    let attempted = detail.attempts.iter().map(|each| &each.webhook);
+    let all = detail.deliveries.iter().map(|each| &each.webhook);
+    let mut names: Vec<&str> = all.chain(attempted).map(|name| name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -56,7 +56,7 @@ fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
         .find(|event| event.id == attempt.event_id);
     let (answer, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (outside(error, 300), Tone::Warn),
-        (None, Some(status)) => (status.to_string(), Tone::Good),
+        (None, Some(status)) => (status.to_string(), Tone::Plain),
         (None, None) => ("no answer".to_owned(), Tone::Warn),
     };
     let why = match attempt.trigger.as_str() {

@@ -245,8 +245,8 @@ fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
                 option value="" { "any" }
                 @for name in names.iter().copied().chain(unlisted) { (option(name, &query.webhook)) }
             } }
-            (time("since", "Enqueued since", query.since.as_deref())) (time("until", "until", query.until.as_deref()))
-            (time("ended_since", "Ended since", query.ended_since.as_deref())) (time("ended_until", "until", query.ended_until.as_deref()))
+            (time("since", "Enqueued since", query.since.as_deref())) (time("until", "Enqueued until", query.until.as_deref()))
+            (time("ended_since", "Ended since", query.ended_since.as_deref())) (time("ended_until", "Ended until", query.ended_until.as_deref()))
             div.field.wide { label for="filter-text" { "Text in id, metadata, error or failure" }
                 input #filter-text type="search" name="text" maxlength="200" value=[query.text.as_deref()]; }
             div.field.buttons { button type="submit" { "Filter" } @if query.is_filtered() { a.button.quiet href=(PATH) { "Clear" } } }
@@ -272,7 +272,7 @@ fn list(
                 caption.hidden { "Jobs, the latest " @if query.is_of_ended() { "ended" } @else { "enqueued" } " first" }
                 thead { tr {
                     @for name in ["Job", "State", "Steps", "Webhook", "Enqueued"] { th scope="col" { (name) } }
-                    th.number scope="col" { "Polls" } th scope="col" { "Next poll" } th scope="col" { "Error" }
+                    th.number scope="col" { "Polls" } th scope="col" { "Next poll or end" } th scope="col" { "Error" }
                 } }
                 tbody { @for job in first.into_iter().chain(&found.jobs) { (row(job, view)) } }
             } }
@@ -326,7 +326,10 @@ fn row(job: &JobSummary, view: &View) -> Markup {
             td data-label="Webhook" { @match &row.webhook { Some(name) => (outside(name, 64)), None => span.dim { "all" } } }
             td data-label="Enqueued" { (view.ago(row.created_at)) }
             td.number data-label="Polls" { (row.progress.polls) }
-            td data-label="Next poll" { @match job.finished_at { Some(end) => span.dim { "ended " (view.ago(end)) }, None => (next_poll(job, view)) } }
+            @match job.finished_at {
+                Some(end) => td.dim data-label="Ended" { span.aside { "ended " } (view.ago(end)) }
+                None => td data-label="Next poll" { (next_poll(job, view)) }
+            }
             td.error data-label="Error" { @if let Some((error, tone)) = error { span data-tone=(super::marks::word(tone)) { (outside(&error, 120)) } } }
         }
     }
@@ -351,7 +354,7 @@ fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
             }
         }
         details #enqueue {
-            summary { "Enqueue a job" }
+            summary.button.quiet { "Enqueue a job…" }
             form.stack method="post" action="/dashboard/jobs/enqueue" {
                 div.field { label for="new-id" { "Id at the API" } input #new-id type="text" name="id" required maxlength="200" pattern="[A-Za-z0-9._~\\-]+" autocomplete="off"; }
                 div.field { label for="new-url" { "Where to poll, when not at the usual path" } input #new-url type="text" name="url" maxlength="2048" autocomplete="off"; }

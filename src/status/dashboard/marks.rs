@@ -40,6 +40,7 @@ impl View {
     /// In how much time something is due; `past` once it is.
     pub(super) fn ahead(&self, at: UnixMillis, past: &str) -> Markup {
         let text = match at > self.now {
+            true if at.since(self.now) < Duration::from_secs(1) => "now".to_owned(),
             true => format!("in {}", brief(at.since(self.now))),
             false => past.to_owned(),
         };

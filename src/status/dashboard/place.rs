@@ -17,7 +17,7 @@ use crate::status::refusal::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     Overview,
-    Jobs(JobsQuery),
+    Jobs(Box<JobsQuery>),
     Job(JobId),
     Webhooks,
     Webhook(WebhookName),
@@ -46,7 +46,7 @@ impl Place {
         }
         match path {
             "/" => read::<Nothing>(query).map(|_| Self::Overview),
-            "/dashboard/jobs" => read(query).map(Self::Jobs),
+            "/dashboard/jobs" => read(query).map(|query| Self::Jobs(Box::new(query))),
             "/dashboard/webhooks" => Ok(Self::Webhooks),
             "/dashboard/events" => read(query).map(Self::Events),
             "/dashboard/operators" => Ok(Self::Operators),

@@ -24,7 +24,7 @@
     const now = Date.now() + ahead;
     if (time.hasAttribute("data-lasting")) return brief(now - at);
     const past = time.dataset.relative;
-    if (at > now) return `in ${brief(at - now)}`;
+    if (at > now) return at - now < 1000 ? "now" : `in ${brief(at - now)}`;
     if (past) return past;
     return now - at < 1000 ? "just now" : `${brief(now - at)} ago`;
   };

@@ -18,8 +18,8 @@ async fn tab_reaches_everything_in_the_order_of_the_page_and_the_focus_is_seen()
     };
     let scene = Scene::full().await;
     for url in scene.pages() {
-        // The stream would move the focus of nobody, and what is compared stands still without it.
         page.go(&url).await;
+        page.stands_still().await;
         page.eval(NAMED).await;
         let reachable = page.eval(REACHABLE).await;
         let mut reachable = reachable.as_array().unwrap().clone();

@@ -10,8 +10,8 @@ use crate::support::waiting::{PATIENCE, found};
 /// Most pages at once; more would only wait for the processor.
 static PAGES: Semaphore = Semaphore::const_new(2);
 
-/// Most that a page moves by itself while only words and numbers change: a word beside them that becomes longer.
-pub(super) const STILL: f64 = 0.001;
+/// Most that a page moves by itself while words and numbers change: a word that becomes longer makes its column wider.
+pub(super) const STILL: f64 = 0.02;
 
 /// Adds up how far content moves by itself. What a key or a click moves does not count.
 const SHIFTS: &str = "window.shifted = 0; window.shifts = []; new PerformanceObserver((list) => {
@@ -149,6 +149,16 @@ impl Page {
             "document.getElementById('live')?.dataset.state === 'live'",
         )
         .await;
+    }
+
+    /// Waits until the page shows all there is, and ends its stream, as leaving it does.
+    pub(super) async fn stands_still(&self) {
+        if self.eval("'live' in document.body.dataset").await == true {
+            self.is_live().await;
+            self.shows_no_more("counting…").await;
+            self.eval("window.dispatchEvent(new Event('pagehide'))")
+                .await;
+        }
     }
 
     pub(super) async fn click(&self, selector: &str) {

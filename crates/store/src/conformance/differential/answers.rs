@@ -72,6 +72,27 @@ async fn of_jobs(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
     }
 }
 
+async fn of_ended(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
+    for (state, since, after) in [
+        (None, None, None),
+        (Some(JobState::Failed), None, None),
+        (None, Some(T0), Some((now, id("2")))),
+    ] {
+        let filter = JobFilter {
+            state,
+            since,
+            ended_since: Some(T0),
+            ended_until: Some(now),
+            after,
+            searched: Some(3),
+            limit: 2,
+            ..JobFilter::default()
+        };
+        answers.note(&filter, store.list(&filter).await);
+        answers.note("search end", store.search_end(&filter).await);
+    }
+}
+
 async fn of_lists(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
     for (state, webhook, text, limit) in [
         (None, None, None, 2),
@@ -102,24 +123,7 @@ async fn of_lists(store: &impl Verbs, now: UnixMillis, answers: &mut Answers) {
         answers.note(&filter, store.list(&filter).await);
         answers.note("search end", store.search_end(&filter).await);
     }
-    for (state, since, after) in [
-        (None, None, None),
-        (Some(JobState::Failed), None, None),
-        (None, Some(T0), Some((now, id("2")))),
-    ] {
-        let filter = JobFilter {
-            state,
-            since,
-            ended_since: Some(T0),
-            ended_until: Some(now),
-            after,
-            searched: Some(3),
-            limit: 2,
-            ..JobFilter::default()
-        };
-        answers.note(&filter, store.list(&filter).await);
-        answers.note("search end", store.search_end(&filter).await);
-    }
+    of_ended(store, now, answers).await;
     for start in ["", "1", "zz"] {
         answers.note(("ids", start), store.ids_beginning(start, 3).await);
     }
