@@ -20,7 +20,9 @@ use crate::support::waiting::PATIENCE;
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// Gives it a profile of its own, which is removed at its end, and the pipes where it expects them.
-const START: &str = r#"profile=$(mktemp -d) && "$@" --user-data-dir="$profile" 3<&0 4>&1 </dev/null >/dev/null 2>&1; rm -rf "$profile""#;
+const START: &str = r#"profile=$(mktemp -d) && "$@" --user-data-dir="$profile" 3<&0 4>&1 </dev/null >/dev/null 2>&1
+# Its children may still write there for a moment.
+for _ in 1 2 3 4 5; do rm -rf "$profile" && break; sleep 1; done"#;
 
 const OPTIONS: [&str; 9] = [
     "--remote-debugging-pipe",
