@@ -62,7 +62,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, store: &Store, screen: &mut Screen) -> anyhow::Result<()> {
     let now = screen.view.now;
     if args.dry_run {
-        let tally = replays::counted(&args.filter(now)?, now, store).await?;
+        let tally = replays::counted(&args.filter(now)?, now, store, usize::MAX).await?;
         note_left_out(&tally.unreadable, screen);
         return report(args, None, &tally, screen);
     }

@@ -34,14 +34,15 @@ pub(crate) struct Tally {
     pub(crate) shown: Vec<DeliveryRow>,
 }
 
-/// Counts what a replay would send, and sends nothing.
+/// Counts what a replay would send, and sends nothing. It reads at most this many pages.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// When the database cannot be read, or there are more pages.
 pub(crate) async fn counted(
     filter: &ReplayFilter,
     now: UnixMillis,
     store: &Store,
+    pages: usize,
 ) -> anyhow::Result<Tally> {
     let replay = Replay {
         id: 0,
@@ -50,7 +51,7 @@ pub(crate) async fn counted(
         reached: 0,
         deliveries: 0,
     };
-    carried_out(replay, true, store).await
+    carried_out(replay, Some(pages), store).await
 }
 
 /// Makes what is left of a replay pending, each page in one transaction.
@@ -58,17 +59,26 @@ pub(crate) async fn counted(
 /// # Errors
 /// When another program carries it out, or the database cannot be written.
 pub(crate) async fn sent(replay: Replay, store: &Store) -> anyhow::Result<Tally> {
-    carried_out(replay, false, store).await
+    carried_out(replay, None, store).await
 }
 
-async fn carried_out(mut replay: Replay, dry_run: bool, store: &Store) -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
+/// `counted`: nothing is sent, and at most this many pages are read.
+async fn carried_out(
+    mut replay: Replay,
+    counted: Option<usize>,
+    store: &Store,
+) -> anyhow::Result<Tally> {
+    let (mut tally, mut pages) = (Tally::default(), 0);
     loop {
         let mut page = store.replayable(&replay.filter, replay.reached).await?;
         let left = replay.filter.limit.saturating_sub(replay.deliveries);
         tally.more = shorten(&mut page, left);
         tally.add(&page);
-        if dry_run {
+        pages += 1;
+        if let Some(most) = counted {
+            if pages == most && !page.is_last {
+                bail!("too many events are to be looked at; name a later time or a job");
+            }
             replay.reached = page.reached;
             replay.deliveries = tally.deliveries;
         } else {

@@ -56,6 +56,9 @@ pub(super) struct Rules {
     pub(super) dashboard: bool,
 }
 
+/// Follows the time in a cookie that is for https alone.
+const SECURE: char = 's';
+
 #[derive(Debug)]
 struct Named {
     name: Arc<str>,
@@ -94,10 +97,11 @@ impl Access {
         Some((Arc::clone(&named.name), named.cookie(secure, now)))
     }
 
-    /// The cookies that end the sessions of a browser.
-    pub(super) fn closed(&self) -> Vec<String> {
+    /// The cookies that end the sessions of a browser. Only those that it has sent: their names follow from tokens.
+    pub(super) fn closed(&self, headers: &HeaderMap) -> Vec<String> {
         let rules = self.0.read();
-        let names = rules.tokens.iter().map(|named| &named.cookie);
+        let known = |name: &&str| rules.tokens.iter().any(|named| named.cookie == *name);
+        let names = cookies(headers).map(|(name, _)| name).filter(known);
         names.map(|name| cookie(name, "", 0, false)).collect()
     }
 }
@@ -182,14 +186,9 @@ impl Rules {
     }
 
     fn of_session(&self, headers: &HeaderMap, now: UnixMillis) -> Option<Operator> {
-        let cookies = headers.get_all(header::COOKIE).into_iter();
-        let mut pairs = cookies
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        pairs.find_map(|(name, value)| {
+        cookies(headers).find_map(|(name, value)| {
             let named = self.tokens.iter().find(|each| each.cookie == name)?;
-            named.session(value, headers, now)
+            named.session(value, now)
         })
     }
 
@@ -218,23 +217,27 @@ impl Named {
             && self.key.is("same", &other.key.code("same"))
     }
 
-    fn session(&self, value: &str, headers: &HeaderMap, now: UnixMillis) -> Option<Operator> {
+    fn session(&self, value: &str, now: UnixMillis) -> Option<Operator> {
         let (issued, code) = value.split_once('~')?;
         let code = URL_SAFE_NO_PAD.decode(code).ok()?;
-        let issued_at = UnixMillis(issued.parse::<i64>().ok()?.checked_mul(1000)?);
+        let seconds = issued.strip_suffix(SECURE).unwrap_or(issued);
+        let issued_at = UnixMillis(seconds.parse::<i64>().ok()?.checked_mul(1000)?);
         let is_valid = self.key.is(issued, &code)
             && now < issued_at.plus(SESSION)
             && issued_at <= now.plus(CLOCK);
         let is_old = now.since(issued_at) > RENEWED_AFTER;
         is_valid.then(|| {
-            let renewed = is_old.then(|| self.cookie(is_secure(headers), now));
+            let renewed = is_old.then(|| self.cookie(issued.ends_with(SECURE), now));
             self.operator(true, renewed)
         })
     }
 
-    /// The cookie holds a time, and a code that only who knows the token can make.
+    /// The cookie holds a time, whether it is for https alone, and a code that only who knows the token can make.
     fn cookie(&self, secure: bool, now: UnixMillis) -> String {
-        let issued = now.seconds().to_string();
+        let mut issued = now.seconds().to_string();
+        if secure {
+            issued.push(SECURE);
+        }
         let code = URL_SAFE_NO_PAD.encode(self.key.code(&issued));
         cookie(
             &self.cookie,
@@ -243,6 +246,15 @@ impl Named {
             secure,
         )
     }
+}
+
+/// The names and values of all cookies of a request.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
 }
 
 fn cookie(name: &str, value: &str, seconds: u64, secure: bool) -> String {

@@ -30,6 +30,8 @@ const BODY_BYTES: usize = 64 << 10;
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Extension of a request that may see everything: it has the token, or none is required.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +124,8 @@ impl Guard {
         }
         let same = is_same_origin(headers, host.as_ref(), &rules);
         let writes = writes(request.method());
-        if !same || (is_page && writes && !is_form_of_ours(headers)) {
+        let may_come = same || (request.method() == Method::GET && is_visit(headers, path));
+        if !may_come || (is_page && writes && !is_form_of_ours(headers)) {
             let detail = "Pages of other sites may not send requests.";
             return Err(Refusal::new(StatusCode::FORBIDDEN, detail).into());
         }
@@ -248,10 +251,12 @@ fn is_same_origin(headers: &HeaderMap, host: Option<&Authority>, rules: &Rules) 
         };
         let origin: Authority = origin.parse().ok()?;
         let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
-        let same = host.is_some_and(|host| {
-            host.host().eq_ignore_ascii_case(origin.host()) && port(host) == port(&origin)
-        });
-        (same || rules.has_host(origin.host())).then_some(())
+        // A server at another port of this host is another site.
+        let fits = match host.filter(|host| host.host().eq_ignore_ascii_case(origin.host())) {
+            Some(host) => port(host) == port(&origin),
+            None => rules.has_host(origin.host()),
+        };
+        fits.then_some(())
     };
     site_fits && (!headers.contains_key(header::ORIGIN) || origin_fits().is_some())
 }
@@ -267,6 +272,14 @@ fn is(headers: &HeaderMap, kind: &str) -> bool {
         let found = value.split(';').next().unwrap_or_default();
         found.trim().eq_ignore_ascii_case(kind)
     })
+}
+
+/// Whether somebody has followed a link of another site to a page with an address. It changes nothing and is in no frame.
+fn is_visit(headers: &HeaderMap, path: &str) -> bool {
+    only(headers, &SEC_FETCH_MODE) == Some("navigate")
+        && only(headers, &SEC_FETCH_DEST) == Some("document")
+        && !headers.contains_key(header::ORIGIN)
+        && dashboard::has_address(path)
 }
 
 /// Whether a form was sent by a page of this server. A browser says so in one of these headers at least; the origin was

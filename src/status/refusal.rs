@@ -135,7 +135,10 @@ impl Refusal {
 
     /// The database could not be written.
     pub(super) fn unwritable(error: &StoreError) -> Self {
-        log(error, "a job cannot be enqueued");
+        log(
+            error,
+            "the database cannot be written for the status server",
+        );
         Self::busy(match error {
             StoreError::Full => "The database cannot be written: the disk is full.",
             StoreError::Busy => "The database cannot be written: another program holds its lock.",

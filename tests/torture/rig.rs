@@ -16,7 +16,7 @@ use crate::ground::Ground;
 use crate::manager::Manager;
 use crate::oracle::{self, Complaints};
 use crate::support::waiting::{PATIENCE, until};
-use crate::tables::{self, Tables, UNFINISHED};
+use crate::tables::{self, FINISHED, Tables, UNFINISHED};
 
 /// Complaints that are printed; there may be thousands of one kind.
 const MAX_COMPLAINTS: usize = 10;
@@ -203,17 +203,17 @@ headers = {{ "{START}" = "{}" }}
         })
     }
 
-    /// Waits until everything has ended and is delivered, as long as there is less and less to do.
+    /// Waits until everything has ended and is delivered, as long as more and more is.
     async fn catch_up(&self) -> anyhow::Result<()> {
-        let mut left = i64::MAX;
-        while left > 0 {
-            let before = left;
+        let mut done = -1;
+        while tables::number(&self.database, UNFINISHED).await? > 0 {
+            let before = done;
             until(
                 "something more has ended or is delivered",
                 PATIENCE,
                 async || {
-                    left = tables::number(&self.database, UNFINISHED).await?;
-                    Ok(left < before)
+                    done = tables::number(&self.database, FINISHED).await?;
+                    Ok(done > before)
                 },
             )
             .await?;

@@ -11,6 +11,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 pub(crate) const UNFINISHED: &str = "SELECT (SELECT count(*) FROM jobs WHERE finished_at IS NULL) \
                                      + (SELECT count(*) FROM deliveries WHERE state = 'pending')";
 
+/// What has ended or is not to be sent any more; while jobs go on, new deliveries come.
+pub(crate) const FINISHED: &str = "SELECT (SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL) \
+                                   + (SELECT count(*) FROM deliveries WHERE state <> 'pending')";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Transition {
     pub(crate) job: String,

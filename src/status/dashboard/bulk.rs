@@ -116,6 +116,9 @@ pub(super) async fn confirm(
     let mut page = Page::new(Section::Jobs, "Cancel jobs");
     page.is_live = false;
     let many = found.ids.len();
+    // Those that are enqueued from now on were not counted.
+    let mut confirmed = query.clone();
+    confirmed.until.get_or_insert_with(|| view.now.rfc3339());
     page.part("confirm", &html! { section.confirm {
         @if many == 0 { p { "No job that matches is still followed." } } @else {
             p.headline { @if found.more { (count(many as u64, "job")) " will be cancelled; more may match." } @else { (count(many as u64, "job")) " will be cancelled." } }
@@ -124,7 +127,7 @@ pub(super) async fn confirm(
         dl.facts { @for (name, value) in query.filters() { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
         div.buttons {
             @if many > 0 && view.may_act() { form method="post" action="/dashboard/jobs/cancel" {
-                @for (name, value) in query.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
+                @for (name, value) in confirmed.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
                 input type="hidden" name="jobs" value=(many);
                 button.bad type="submit" { "Cancel " (count(many as u64, "job")) }
             } }

@@ -106,6 +106,7 @@ fn next_poll(row: &JobRow, view: &View) -> Markup {
         _ if row.cancel_requested => return html! { "none: it is being cancelled" },
         _ if row.poll_requested => "requested",
         _ if waits_for_start => "not_before",
+        row if row.progress.polls == 0 => "it was not polled yet",
         row if row.progress.queued => "the API has queued a step",
         row if row.progress.consecutive_errors > 0 => "after an error",
         row if row.progress.limited => "it changed too often",

@@ -197,9 +197,14 @@ pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Resul
     Ok(page)
 }
 
-/// Jobs whose id begins with the text, wherever they are in the list.
+/// Jobs whose id begins with the text, wherever they are in the list, if nothing else is asked for.
 async fn namesakes(query: &JobsQuery, parts: &Parts) -> Result<Vec<JobSummary>, Refusal> {
-    let text = query.text.as_deref().filter(|_| query.after.is_none());
+    let mut others = query
+        .filters()
+        .into_iter()
+        .filter(|(name, _)| *name != "text");
+    let is_alone = query.after.is_none() && others.all(|(_, value)| value.is_none());
+    let text = query.text.as_deref().filter(|_| is_alone);
     let Some(start) = text.and_then(|text| JobId::parse(text).ok()) else {
         return Ok(Vec::new());
     };

@@ -41,6 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// When a browser that lost the connection should connect again, in milliseconds.
 const RETRY_MS: u32 = 2000;
 
+/// A stream ends after this time, and the browser's next request renews its session.
+const LASTS: Duration = Duration::from_secs(3600);
+
 /// A page as it is shown to operators or to readers.
 type Key = (Place, bool);
 
@@ -139,6 +142,7 @@ pub(super) async fn live(
         page: kept.watch(place, operator, &parts),
         sent: HashMap::new(),
         begun: false,
+        until: Instant::now() + LASTS,
         _permit: permit,
     };
     let chunks = unfold(stream, |mut stream| async move {
@@ -154,6 +158,7 @@ struct Stream {
     /// What the browser has, without what its script writes itself.
     sent: HashMap<&'static str, String>,
     begun: bool,
+    until: Instant,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -165,6 +170,9 @@ impl Stream {
             return Some(format!("retry: {RETRY_MS}\n\n").into());
         }
         let silent_until = Instant::now() + HEARTBEAT;
+        if silent_until > self.until {
+            return None;
+        }
         loop {
             let written = Arc::clone(&page.borrow_and_update());
             let changed = self.changed(&written);

@@ -87,6 +87,14 @@ pub(super) fn has(path: &str) -> bool {
     path == "/" || path == "/dashboard" || path.starts_with("/dashboard/")
 }
 
+/// Cancels many jobs, after a page that counts them.
+const CANCEL_JOBS: &str = "/dashboard/jobs/cancel";
+
+/// Whether it is the path of a page that can be shared.
+pub(super) fn has_address(path: &str) -> bool {
+    path != CANCEL_JOBS && Place::of(path, "").is_ok()
+}
+
 /// Whether a path of the dashboard needs no token.
 pub(super) fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || path.starts_with(assets::FOLDER)
@@ -103,10 +111,7 @@ pub(super) fn routes() -> Router<Parts> {
         .route("/", get(page))
         .route("/dashboard/jobs", get(page))
         .route("/dashboard/jobs/enqueue", post(actions::enqueue))
-        .route(
-            "/dashboard/jobs/cancel",
-            get(bulk::confirm).post(bulk::cancel),
-        )
+        .route(CANCEL_JOBS, get(bulk::confirm).post(bulk::cancel))
         .route("/dashboard/jobs/{id}", get(page))
         .route("/dashboard/jobs/{id}/poll", post(actions::poll))
         .route("/dashboard/jobs/{id}/cancel", post(actions::cancel))

@@ -28,7 +28,10 @@ pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
     let usual = parts.dashboard.0.usual.now(parts).await;
     let minutes = parts.recent.minutes(view.now);
     let mut page = Page::new(Section::Overview, "Overview");
-    page.part("verdict", &verdict(&found, &report, parts));
+    page.part(
+        "verdict",
+        &verdict(&found, counts.is_some(), &report, parts),
+    );
     page.part("findings", &html! { @if !found.is_empty() {
         section aria-labelledby="h-findings" { h2 #h-findings { "What is wrong" } (findings::list(&found)) }
     } });
@@ -41,11 +44,15 @@ pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
     Ok(page)
 }
 
-fn verdict(found: &[Finding], report: &Report, parts: &Parts) -> Markup {
+fn verdict(found: &[Finding], is_counted: bool, report: &Report, parts: &Parts) -> Markup {
     let webhooks = parts.receivers.borrow().len() as u64;
     let followed = count(report.followed as u64, "job");
     let ready = count(webhooks, "webhook");
     let (tone, text) = match found {
+        [] if !is_counted => (
+            Tone::Busy,
+            "Jobs and deliveries are being counted".to_owned(),
+        ),
         [] => (
             Tone::Good,
             format!("All is well: {followed} followed, {ready} configured"),
@@ -155,10 +162,10 @@ fn hour(minutes: &[Minute]) -> Markup {
             title: "Detection delay",
             figure: html! {
                 @if let (Some(median), Some(most)) = (median, most) {
-                    "half in " strong { (took(median)) } ", 95 % in " strong { (took(most)) }
+                    "half " strong { (within(median)) } ", 95 % " strong { (within(most)) }
                 } @else { "no change with a time of the API" }
             },
-            highest: took(worst),
+            highest: within(worst),
             bars: late,
         },
         Chart {
@@ -177,7 +184,17 @@ fn hour(minutes: &[Minute]) -> Markup {
     }
 }
 
-/// The bound, in milliseconds, within which this share of the changes was detected, in percent.
+/// Delays above the last bound are known to be longer, and no more.
+fn within(bound: u64) -> String {
+    let last = DELAYS.last().copied().unwrap_or(0);
+    match bound > last {
+        true => format!("after {} or more", took(last)),
+        false => format!("within {}", took(bound)),
+    }
+}
+
+/// The bound, in milliseconds, within which this share of the changes was detected, in percent; more than the last bound for
+/// those above it.
 fn delay(minutes: &[Minute], percent: u64) -> Option<u64> {
     let mut classes = [0_u64; DELAYS.len() + 1];
     for minute in minutes {
@@ -193,7 +210,7 @@ fn delay(minutes: &[Minute], percent: u64) -> Option<u64> {
         below >= wanted
     })?;
     let highest = DELAYS.last().copied().unwrap_or(0);
-    (all > 0).then(|| DELAYS.get(class).copied().unwrap_or(highest))
+    (all > 0).then(|| DELAYS.get(class).copied().unwrap_or(highest + 1))
 }
 
 fn failures(minutes: &[Minute]) -> Markup {
@@ -257,7 +274,7 @@ mod tests {
         minute.delays[2] = 94;
         minute.delays[12] = 6;
         assert_eq!(delay(&[minute], 50), Some(500));
-        assert_eq!(delay(&[minute, minute], 95), Some(900_000));
+        assert_eq!(delay(&[minute, minute], 95), Some(900_001));
     }
 
     #[test]

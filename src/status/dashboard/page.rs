@@ -102,7 +102,7 @@ pub(super) fn frame(
                 meta name="color-scheme" content="light dark";
                 title { (title) " · jobtrackd" }
                 link rel="stylesheet" href=(assets::style_path());
-                link rel="icon" type="image/svg+xml" href=(assets::ICON_PATH);
+                link rel="icon" type="image/svg+xml" href=(assets::icon_path());
                 script src=(assets::script_path()) defer {}
             }
             body data-live=[live] {

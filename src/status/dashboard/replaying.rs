@@ -23,6 +23,9 @@ use crate::words::{When, count, outside};
 /// Most deliveries of one replay, as of the command without `--limit`.
 const MOST: u64 = 10_000;
 
+/// Most pages that a count reads; one of them goes through 10,000 events at most.
+const PAGES: usize = 20;
+
 /// What to send again.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +112,7 @@ pub(super) async fn confirm(
         let wanted: Wanted = read(uri.query().unwrap_or_default())?;
         let filter = wanted.filter(view.now).map_err(Refusal::parameter)?;
         let _scan = parts.budget.scan().await?;
-        let tally = replays::counted(&filter, view.now, &parts.store).await;
+        let tally = replays::counted(&filter, view.now, &parts.store, PAGES).await;
         let tally = tally.map_err(|error| Refusal::unavailable(sentence(error)))?;
         Ok((wanted, filter, tally))
     };

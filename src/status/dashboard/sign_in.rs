@@ -98,20 +98,21 @@ pub(super) async fn open(State(parts): State<Parts>, headers: HeaderMap, body: B
         );
     };
     tracing::info!(operator = %name, action = "sign in", "an operator signed in");
-    let mut response = see(&to);
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    response
+    // A session that was open before ends: the browser would send both.
+    let closed = kept.access.closed(&headers).into_iter();
+    with_cookies(see(&to), closed.chain([cookie]))
 }
 
 /// Ends the session of this browser.
-pub(super) async fn close(State(parts): State<Parts>) -> Response {
-    let mut response = see("/dashboard/sign-in");
-    for cookie in parts.dashboard.0.access.closed() {
-        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+pub(super) async fn close(State(parts): State<Parts>, headers: HeaderMap) -> Response {
+    let closed = parts.dashboard.0.access.closed(&headers);
+    with_cookies(see("/dashboard/sign-in"), closed.into_iter())
+}
+
+fn with_cookies(mut response: Response, cookies: impl Iterator<Item = String>) -> Response {
+    let cookies = cookies.filter_map(|cookie| HeaderValue::from_str(&cookie).ok());
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
 }

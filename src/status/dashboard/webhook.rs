@@ -10,6 +10,7 @@ use super::page::{Page, Section};
 use crate::core::delivery::{DeliveryState, WebhookName};
 use crate::core::event::EventType;
 use crate::core::health::Health;
+use crate::core::time::UnixMillis;
 use crate::operator::webhooks::known;
 use crate::record::webhook::HealthWord;
 use crate::status::refusal::Refusal;
@@ -77,7 +78,7 @@ pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Resu
     page.part("state", &facts(&state, settings, counted, view));
     page.part(
         "actions",
-        &html! { @if view.may_act() { (actions(name, &state, &receivers)) } },
+        &html! { @if view.may_act() { (actions(name, &state, &receivers, view.now)) } },
     );
     page.part(
         "waiting",
@@ -123,7 +124,7 @@ fn detail(state: &WebhookHealth, view: &View) -> Markup {
     let paused = state.paused_until.filter(|until| *until > view.now);
     html! { @match (&state.disabled, paused, &state.health) {
         (Some((since, reason)), ..) => { (view.ago(*since)) ": " (outside(reason, 200)) }
-        (None, Some(until), _) => { "it asked for it; until " (view.ahead(until, "now")) }
+        (None, Some(until), _) => { "it asked for a pause, which ends " (view.ahead(until, "now")) }
         (.., Health::Held(hold)) => { "for " (view.lasting(hold.since)) ", " (count(u64::from(hold.failures), "failure")) " in a row; next probe "
             @match hold.probe_at { Some(at) => (view.ahead(at, "now")), None => "as soon as an event waits" } }
         (.., Health::Ramping { allowed, .. }) => { (count(u64::from(*allowed), "request")) " at once so far" }
@@ -131,13 +132,18 @@ fn detail(state: &WebhookHealth, view: &View) -> Markup {
     } }
 }
 
-fn actions(name: &WebhookName, state: &WebhookHealth, receivers: &[Receiver]) -> Markup {
+fn actions(
+    name: &WebhookName,
+    state: &WebhookHealth,
+    receivers: &[Receiver],
+    now: UnixMillis,
+) -> Markup {
     let path = webhook_path(name.as_str());
     let names = receivers.iter().map(|each| &each.webhook.name);
     let (own, others): (Vec<_>, Vec<_>) = names.partition(|each| *each == name);
     let is_configured = !own.is_empty();
-    let is_ready =
-        state.disabled.is_none() && state.health.hold().is_none() && state.paused_until.is_none();
+    let is_paused = state.paused_until.is_some_and(|until| until > now);
+    let is_ready = state.disabled.is_none() && state.health.hold().is_none() && !is_paused;
     html! { div.buttons {
         @if !is_ready { form method="post" action={ (path) "/enable" } { button #enable type="submit" { @if state.disabled.is_some() { "Enable" } @else { "End its hold or pause" } } } }
         @if is_configured { form.inline method="post" action={ (path) "/test" } {

@@ -116,7 +116,8 @@ impl Oracle {
         // What was made due by the clock before waits as long as a retry may.
         let made_due = committed.max(free);
         let retry = plan.webhooks[webhook].retry.iter().max();
-        let by_clock_before = match made_due.abs_diff(self.clock_set) < MINUTE {
+        let is_before = self.clock_set != Time::MAX && made_due < self.clock_set + MINUTE;
+        let by_clock_before = match is_before {
             true => retry.map_or(0, |longest| longest + longest / 4),
             false => 0,
         };

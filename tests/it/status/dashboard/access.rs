@@ -81,6 +81,12 @@ async fn without_a_session_a_browser_gets_the_form_and_after_it_the_page_it_want
     }
     let api = with_cookie(&mut world, "/jobs", &cookie).await;
     assert_eq!(api.status, 401, "a session is for pages alone");
+    let stranger = form(&mut world, "/dashboard/sign-out", "");
+    let stranger = answer(&world, stranger).await;
+    assert!(
+        !format!("{stranger:?}").contains("set-cookie"),
+        "the names of cookies are for those who have them: {stranger:?}"
+    );
     let out = form(&mut world, "/dashboard/sign-out", "").header("cookie", &cookie);
     let out = answer(&world, out).await;
     assert!(out.header("set-cookie").contains("Max-Age=0"), "{out:?}");
@@ -260,4 +266,43 @@ async fn forms_come_from_pages_of_this_server_only() {
     answer(&world, other)
         .await
         .refused(415, "unsupported-content-type");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_of_another_site_opens_a_page_and_nothing_else() {
+    let mut world = World::running().await;
+    let cases = [
+        ("/dashboard/jobs?state=failed", "document", 200),
+        ("/dashboard/jobs?state=failed", "iframe", 403),
+        ("/dashboard/replay?webhook=all&since=30d", "document", 403),
+        ("/dashboard/jobs/cancel", "document", 403),
+        ("/jobs", "document", 403),
+    ];
+    for (path, dest, status) in cases {
+        let request = browsing(&mut world, Method::GET, path)
+            .header("sec-fetch-site", "cross-site")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", dest);
+        let found = answer(&world, request).await;
+        assert_eq!(found.status, status, "{path} in {dest}: {found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_at_another_port_of_the_same_host_is_another_site() {
+    let mut world = World::new().await;
+    world.status = "listen = \"127.0.0.1:0\"\nhosts = [\"jobs.internal\"]".to_owned();
+    world.start().await;
+    world.enqueue("j").await;
+    for (origin, status) in [
+        ("http://jobs.internal:9999", 403),
+        ("http://jobs.internal", 303),
+    ] {
+        let request = browsing(&mut world, Method::POST, "/dashboard/jobs/j/cancel")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("host", "jobs.internal")
+            .header("origin", origin)
+            .body("");
+        assert_eq!(answer(&world, request).await.status, status, "{origin}");
+    }
 }
