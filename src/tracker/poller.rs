@@ -247,7 +247,14 @@ impl Poller {
             Effect::Cut(id, failure) => self.slots.cut(&id, failure),
             Effect::ReadRow(id) => {
                 let store = &self.context.store;
-                let row = self.heartbeat.read(|| store.job(&id)).await?;
+                let row = match self.heartbeat.read(|| store.job(&id)).await {
+                    // Another program has damaged it; the other jobs continue.
+                    Err(error @ StoreError::Inconsistent { .. }) => {
+                        tracing::error!(job_id = %id, %error, "a row of jobs cannot be read and is not followed");
+                        None
+                    }
+                    row => row?,
+                };
                 self.handle(Input::Row(id, row));
             }
             Effect::Forget(id) => self.context.upstream.forget(&id),

@@ -9,8 +9,8 @@ use toml::{Table, Value};
 
 /// Keys whose values are secret.
 const SECRET: [&str; 4] = ["api_key", "client_secret", "secret", "token"];
-/// A shorter text may be part of any other one.
-const SHORTEST: usize = 8;
+/// A shorter text may be part of any other one, as `https://` is of an advice.
+const SHORTEST: usize = 9;
 
 pub(super) fn check(bytes: &[u8]) {
     let folder = TempDir::new().expect("a folder can be made");
