@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jobtrackd::clock::Clock;
-use sqlx::AssertSqlSafe;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -207,8 +206,5 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use jobtrackd::clock::Clock;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{Message, Sender, WebhookSettings};
-use sqlx::AssertSqlSafe;
 
 use super::daemon::Daemon;
 use super::median;
@@ -154,10 +153,7 @@ async fn prepare(
          SELECT id, '{name}' || (cursor % {webhooks}), job_id, 1, 'pending', {now} FROM events WHERE job_id GLOB 'r{run}-*';
          COMMIT"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }
 
 /// A thousand jobs with a thousand events each, all of them delivered.
@@ -178,10 +174,7 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          SELECT id, 'w0', job_id, sequence, 'delivered', 1, {now}, {now} FROM events;
          COMMIT"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }
 
 /// The daemon tells everything that waits; deliveries per second, by the receivers' clock.

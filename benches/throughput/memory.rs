@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use jobtrackd::clock::Clock;
-use sqlx::AssertSqlSafe;
 
 use tokio::time::sleep;
 
@@ -153,8 +152,5 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }

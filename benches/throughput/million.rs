@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jobtrackd::simulator::quick::{More, job};
 use parking_lot::Mutex;
-use sqlx::AssertSqlSafe;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
@@ -181,10 +180,7 @@ async fn insert(outsider: &mut Outsider, prefix: &str, jobs: u32) -> anyhow::Res
         "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {jobs}) \
          INSERT INTO jobs (id) SELECT printf('{prefix}%08x-5b0e-4d2a-9c3f-%012x', i * 2654435761 % 4294967296, i) FROM n"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }
 
 impl Outsider {
@@ -193,7 +189,6 @@ impl Outsider {
         let sql = "UPDATE jobs SET state = 'in-progress', polls = 3, last_polled_at = created_at, \
                    next_poll_at = created_at + iif(rowid % 1000, 1800000 + abs(random()) % 1800000, 0); \
                    DELETE FROM job_changes; PRAGMA wal_checkpoint(TRUNCATE)";
-        sqlx::raw_sql(sql).execute(&mut self.0).await?;
-        Ok(())
+        self.run(sql.to_owned()).await
     }
 }

@@ -118,6 +118,11 @@ impl Outsider {
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
              INSERT INTO jobs (id, not_before) SELECT '{prefix}-' || i, {not_before} FROM n"
         );
+        self.run(sql).await
+    }
+
+    /// Runs statements.
+    pub(crate) async fn run(&mut self, sql: String) -> anyhow::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut self.0)
             .await?;

@@ -7,7 +7,6 @@ use jobtrackd::clock::Clock;
 use jobtrackd::core::job::JobId;
 use jobtrackd::core::retention::{BatchSize, Retention, Stage};
 use jobtrackd::store::{Commits as _, Jobs as _, Prune, Retention as _, Store};
-use sqlx::AssertSqlSafe;
 use strum::IntoEnumIterator;
 use tokio::time::Instant;
 
@@ -125,8 +124,5 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          SELECT id, 'w0', 1, {then}, 1, 200, 'schedule' FROM events;
          COMMIT"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }

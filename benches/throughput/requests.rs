@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jobtrackd::clock::{Clock, Jitter};
-use sqlx::AssertSqlSafe;
 use tokio::time::timeout;
 
 use super::daemon::Daemon;
@@ -112,8 +111,5 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(&mut outsider.0)
-        .await?;
-    Ok(())
+    outsider.run(sql).await
 }

@@ -56,6 +56,7 @@ pub use server::serve;
 pub use settings::{Limits, NamedToken, Permission, StatusSettings};
 
 use crate::clock::Clock;
+use crate::core::delivery::WebhookName;
 use crate::core::enqueue::EnqueueRules;
 use crate::store::Store;
 use crate::telemetry::Recent;
@@ -94,6 +95,15 @@ pub struct Parts {
     pub dashboard: Dashboard,
     /// What is recorded for Prometheus; `None` where nothing is.
     pub scrape: Option<Scrape>,
+}
+
+impl Parts {
+    /// The names of the webhooks that events are sent to.
+    fn webhook_names(&self) -> Vec<WebhookName> {
+        let receivers = self.receivers.borrow();
+        let names = receivers.iter().map(|each| each.webhook.name.clone());
+        names.collect()
+    }
 }
 
 /// A webhook that events are sent to, with the client that sends them.

@@ -92,8 +92,16 @@ impl JobFilter {
     /// The place of a job in the list's order.
     #[must_use]
     pub fn place(&self, job: &JobSummary) -> (UnixMillis, JobId) {
-        let ended = job.finished_at.filter(|_| self.is_of_ended());
-        (ended.unwrap_or(job.row.created_at), job.row.id.clone())
+        self.place_of(&job.row, job.finished_at)
+    }
+
+    pub(crate) fn place_of(
+        &self,
+        row: &JobRow,
+        finished_at: Option<UnixMillis>,
+    ) -> (UnixMillis, JobId) {
+        let ended = finished_at.filter(|_| self.is_of_ended());
+        (ended.unwrap_or(row.created_at), row.id.clone())
     }
 
     /// Between which times, both included, the places of the list are.

@@ -176,9 +176,7 @@ pub(super) async fn enqueue(
 
 /// A webhook of the configuration or the database.
 async fn known(name: &str, parts: &Parts) -> Result<WebhookName, String> {
-    let receivers = parts.receivers.borrow().clone();
-    let names = receivers.iter().map(|each| each.webhook.name.clone());
-    let known = webhooks::known(name, names.collect(), &parts.store);
+    let known = webhooks::known(name, parts.webhook_names(), &parts.store);
     known.await.map_err(sentence)
 }
 
@@ -233,12 +231,7 @@ pub(super) async fn hand_over(
     body: Bytes,
 ) -> Response {
     let to = Fields::read(&body).owned("to").unwrap_or_default();
-    let configured: Vec<WebhookName> = parts
-        .receivers
-        .borrow()
-        .iter()
-        .map(|each| each.webhook.name.clone())
-        .collect();
+    let configured = parts.webhook_names();
     let (from, to) = (WebhookName::new(&name), WebhookName::new(&to));
     // The page of a webhook that had nothing but its events is gone with them.
     let page = if configured.contains(&to) { &to } else { &from };
@@ -281,11 +274,8 @@ pub(super) async fn test(
             let receiver = receivers
                 .iter()
                 .find(|each| each.webhook.name.as_str() == name);
-            let names: Vec<WebhookName> = receivers
-                .iter()
-                .map(|each| each.webhook.name.clone())
-                .collect();
-            let receiver = receiver.ok_or_else(|| webhooks::unknown(&name, &names).to_string())?;
+            let unknown = || webhooks::unknown(&name, &parts.webhook_names()).to_string();
+            let receiver = receiver.ok_or_else(unknown)?;
             let tested =
                 sample::send(kind, &receiver.webhook, &receiver.sender, &parts.clock).await;
             let tested = tested.map_err(sentence)?;

@@ -9,6 +9,7 @@ use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
 
+use super::CANCEL_JOBS;
 use super::form::{act, stored};
 use super::jobs::JobsQuery;
 use super::marks::{View, address};
@@ -126,7 +127,7 @@ pub(super) async fn confirm(
         }
         dl.facts { @for (name, value) in query.filters() { @if let Some(value) = value { dt { (name) } dd { (value) } } } }
         div.buttons {
-            @if many > 0 && view.may_act() { form method="post" action="/dashboard/jobs/cancel" {
+            @if many > 0 && view.may_act() { form method="post" action=(CANCEL_JOBS) {
                 @for (name, value) in confirmed.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
                 input type="hidden" name="jobs" value=(many);
                 button.bad type="submit" { "Cancel " (count(many as u64, "job")) }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::marks::{View, webhook_link};
-use crate::core::delivery::WebhookName;
 use crate::record::webhook::HealthWord;
 use crate::status::{HostFinding, Parts};
 use crate::store::{Counts, WebhookCounts};
@@ -39,12 +38,7 @@ pub(super) fn all(
             text,
         })
         .collect();
-    let configured: Vec<WebhookName> = parts
-        .receivers
-        .borrow()
-        .iter()
-        .map(|each| each.webhook.name.clone())
-        .collect();
+    let configured = parts.webhook_names();
     let webhooks = counts.map_or(&[][..], |counts| &counts.webhooks);
     let of_webhooks = webhooks
         .iter()

@@ -1,11 +1,13 @@
 //! What happened to a job, in order, as text: steps that changed, events, attempts with what was answered.
 
+use std::collections::HashMap;
+
 use maud::{Markup, html};
 
 use super::marks::{at, took, webhook_link};
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
-use crate::store::{Attempt, JobDetail};
+use crate::store::{Attempt, EventRow, JobDetail};
 use crate::words::{Tone, outside, steps};
 
 /// Most entries that are listed: the latest.
@@ -45,15 +47,17 @@ fn entries(detail: &JobDetail) -> Vec<Entry> {
         let what = html! { "#" (event.sequence) " " (event.kind) " " code.dim { (event.id) } };
         (event.created_at, "event", what, Tone::Plain)
     });
-    let attempts = detail.attempts.iter().map(|each| attempt(each, detail));
+    let known: HashMap<&str, &EventRow> = detail
+        .events
+        .iter()
+        .map(|event| (event.id.as_str(), event))
+        .collect();
+    let attempts = detail.attempts.iter();
+    let attempts = attempts.map(|each| attempt(each, known.get(each.event_id.as_str()).copied()));
     transitions.chain(events).chain(attempts).collect()
 }
 
-fn attempt(attempt: &Attempt, detail: &JobDetail) -> Entry {
-    let event = detail
-        .events
-        .iter()
-        .find(|event| event.id == attempt.event_id);
+fn attempt(attempt: &Attempt, event: Option<&EventRow>) -> Entry {
     let (answer, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (outside(error, 300), Tone::Warn),
         (None, Some(status)) => (status.to_string(), Tone::Plain),

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator as _;
 
+use super::CANCEL_JOBS;
 use super::marks::{View, address, job_link, job_state};
 use super::page::{Page, Section, command, empty};
 use crate::core::job::{FailureKind, JobId, JobState};
@@ -353,7 +354,7 @@ fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
     let unfinished = found.jobs.iter().any(|job| !job.row.state.is_final());
     html! { @if view.may_act() {
         @if query.is_filtered() && unfinished {
-            form method="get" action="/dashboard/jobs/cancel" {
+            form method="get" action=(CANCEL_JOBS) {
                 @for (name, value) in query.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
                 button.quiet type="submit" { "Cancel jobs that match…" }
             }

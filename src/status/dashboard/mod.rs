@@ -88,7 +88,7 @@ pub(super) fn has(path: &str) -> bool {
 }
 
 /// Cancels many jobs, after a page that counts them.
-const CANCEL_JOBS: &str = "/dashboard/jobs/cancel";
+pub(super) const CANCEL_JOBS: &str = "/dashboard/jobs/cancel";
 
 /// Whether it is the path of a page that can be shared.
 pub(super) fn has_address(path: &str) -> bool {

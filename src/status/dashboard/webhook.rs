@@ -34,11 +34,7 @@ const DELIVERIES: u32 = 20;
 pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Result<Page, Refusal> {
     let unreadable = |error: &_| Refusal::unreadable(error);
     let receivers = parts.receivers.borrow().clone();
-    let configured = receivers
-        .iter()
-        .map(|each| each.webhook.name.clone())
-        .collect();
-    known(name.as_str(), configured, &parts.store)
+    known(name.as_str(), parts.webhook_names(), &parts.store)
         .await
         .map_err(|error| Refusal::new(axum::http::StatusCode::NOT_FOUND, format!("{error:#}")))?;
     let _reserved = parts.budget.page().await?;

@@ -75,8 +75,7 @@ impl Lists for Store {
 }
 
 fn place(job: &Job, filter: &JobFilter) -> (UnixMillis, JobId) {
-    let ended = job.finished_at.filter(|_| filter.is_of_ended());
-    (ended.unwrap_or(job.row.created_at), job.row.id.clone())
+    filter.place_of(&job.row, job.finished_at)
 }
 
 fn json_of(job: &Job) -> Option<String> {
