@@ -185,7 +185,8 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
     let sql = format!(
         "BEGIN IMMEDIATE;
          WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {FINISHED})
-         INSERT INTO jobs (id, created_at) SELECT 'old-' || i, {now} - 3600000 + i * 3 FROM n;
+         INSERT INTO jobs (id) SELECT 'old-' || i FROM n;
+         UPDATE jobs SET created_at = {now} - 3600000 + rowid * 3;
          UPDATE jobs SET finished_at = created_at + 20000 + rowid % 977, polls = 7, last_polled_at = created_at + 20000,
             state = iif(rowid % 10, 'success', 'failed'),
             failure = iif(rowid % 10, NULL, json_object('kind', 'step', 'step', 'verify-credentials', 'code', 'invalid-credentials', 'title', 'Cannot login'));

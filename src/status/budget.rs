@@ -124,7 +124,8 @@ impl Memory {
         self.reserve(0).await?.body(text).await
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
+    /// This many bytes, as soon as they are free.
+    pub(super) async fn reserve(&self, bytes: usize) -> Result<Reservation, Refusal> {
         let taken = timeout(MAX_WAIT, self.0.reserve(bytes)).await;
         Ok(Reservation {
             taken: taken.map_err(|_| Refusal::busy(NO_MEMORY))?,

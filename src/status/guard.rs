@@ -165,16 +165,22 @@ impl Guard {
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let mut end = None;
-    let answer = match guard.admit(request).await {
+    let wants_page = dashboard::has(request.uri().path())
+        && wants_page(request.headers())
+        && guard.access.0.read().dashboard;
+    let mut operator = None;
+    let mut answer = match guard.admit(request).await {
         Ok(request) => {
-            let operator = request.extensions().get::<Operator>();
-            end = operator.map(|operator| operator.end.clone());
+            operator = request.extensions().get::<Operator>().cloned();
             next.run(request).await
         }
         Err(Refused::Because(refusal)) => refusal.into_response(),
         Err(Refused::SignIn(page)) => dashboard::sign_in(&page),
     };
+    let end = operator.as_ref().map(|operator| operator.end.clone());
+    if wants_page {
+        answer = dashboard::refusal_as_page(answer, operator, guard.clock.now());
+    }
     guard.finished(answer, end)
 }
 

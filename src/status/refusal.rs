@@ -35,8 +35,8 @@ fn code_and_title(status: StatusCode) -> (&'static str, &'static str) {
     }
 }
 
-/// A refusal; its detail names a remedy.
-#[derive(Debug)]
+/// A refusal; its detail names a remedy. An answer has it as an extension, for those who want another form of it.
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     status: StatusCode,
     code: &'static str,
@@ -168,6 +168,7 @@ impl IntoResponse for Refusal {
         if let Some(delay) = self.retry_after {
             headers.insert(header::RETRY_AFTER, delay.as_secs().into());
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -1,6 +1,9 @@
 //! When the steps of a job were worked on, as far as it was seen.
 
+use std::collections::HashMap;
+
 use super::steps::StepState;
+use crate::core::job::JobState;
 use crate::core::snapshot::StepClass;
 use crate::core::time::UnixMillis;
 use crate::store::{JobDetail, StepRow, TransitionRow};
@@ -14,12 +17,48 @@ pub(crate) struct Span {
     pub(crate) at_most: bool,
 }
 
-/// When a step was worked on, as far as it was seen; `None` for one that waits, was skipped, or was done when it was first
-/// seen.
-pub(crate) fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Option<Span> {
-    let job = &detail.summary;
-    let open_end = job.finished_at.unwrap_or(now);
-    let seen = history(step, detail);
+/// What was seen of a job's steps, found by step: there may be ten thousand of both.
+pub(crate) struct Histories<'a> {
+    seen: HashMap<(&'a str, u32), Vec<&'a TransitionRow>>,
+    state: JobState,
+    open_end: UnixMillis,
+}
+
+impl<'a> Histories<'a> {
+    /// Those of a job; `now` is the end of what has not ended.
+    pub(crate) fn of(detail: &'a JobDetail, now: UnixMillis) -> Self {
+        let mut seen: HashMap<_, Vec<_>> = HashMap::new();
+        for each in &detail.transitions {
+            let of = seen.entry((each.title.as_str(), each.occurrence));
+            of.or_default().push(each);
+        }
+        let job = &detail.summary;
+        Self {
+            seen,
+            state: job.row.state,
+            open_end: job.finished_at.unwrap_or(now),
+        }
+    }
+
+    /// The transitions of one step.
+    pub(crate) fn seen(&self, step: &'a StepRow) -> &[&'a TransitionRow] {
+        let found = self.seen.get(&(step.title.as_str(), step.occurrence));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// When a step was worked on, as far as it was seen; `None` for one that waits, was skipped, or was done when it was first
+    /// seen.
+    pub(crate) fn span(&self, step: &'a StepRow) -> Option<Span> {
+        span(step, self.seen(step), self.state, self.open_end)
+    }
+}
+
+fn span(
+    step: &StepRow,
+    seen: &[&TransitionRow],
+    job: JobState,
+    open_end: UnixMillis,
+) -> Option<Span> {
     let mut transitions = seen.iter();
     let began = transitions.find(|each| !is_idle(each.class) && !is_over(each.class));
     let began = began.map(|began| began.observed_at);
@@ -28,7 +67,7 @@ pub(crate) fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Optio
         is_over(transition.class) && before.is_none_or(|before| !is_over(before.class))
     });
     let ended = ended.map(|(_, transition)| transition);
-    let (start, end, at_most) = match StepState::of(step, job.row.state) {
+    let (start, end, at_most) = match StepState::of(step, job) {
         StepState::Queued => (step.updated_at, open_end, false),
         StepState::Running | StepState::NeedsAnswer | StepState::Unknown => {
             (began.unwrap_or(step.first_seen_at), open_end, false)
@@ -46,17 +85,6 @@ pub(crate) fn span(step: &StepRow, detail: &JobDetail, now: UnixMillis) -> Optio
         end: end.max(start),
         at_most,
     })
-}
-
-/// The transitions of one step. A transition does not say which of several steps of one title it belongs to; then the
-/// position tells them apart.
-fn history<'a>(step: &StepRow, detail: &'a JobDetail) -> Vec<&'a TransitionRow> {
-    let steps = detail.summary.steps.iter();
-    let is_alone = steps.filter(|other| other.title == step.title).count() == 1;
-    let is_its = |transition: &&TransitionRow| {
-        transition.title == step.title && (is_alone || transition.position == step.position)
-    };
-    detail.transitions.iter().filter(is_its).collect()
 }
 
 fn is_idle(class: StepClass) -> bool {

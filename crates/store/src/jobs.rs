@@ -144,6 +144,8 @@ pub struct StepRow {
     pub position: u32,
     /// Its title.
     pub title: String,
+    /// Which of several steps with this title it is, from 0.
+    pub occurrence: u32,
     /// The API's word, or `missing`.
     pub status: String,
     /// What the status means.
@@ -169,6 +171,8 @@ pub struct TransitionRow {
     pub position: u32,
     /// The step's title.
     pub title: String,
+    /// Which of several steps with this title it is, from 0.
+    pub occurrence: u32,
     /// The status before.
     pub from: Option<String>,
     /// The status after.

@@ -8,7 +8,7 @@ use crate::cli::text;
 use crate::core::job::{Failure, FailureKind};
 use crate::core::time::UnixMillis;
 use crate::store::{JobDetail, StepRow};
-use crate::words::spans::{Span, span};
+use crate::words::spans::{Histories, Span};
 
 /// Columns before a step's title.
 const MARGIN: usize = 4;
@@ -54,12 +54,13 @@ struct Line<'a> {
 /// The steps as a timeline, with the open challenge, the queue and the failure where they belong.
 pub(super) fn draw(detail: &JobDetail, view: &View) -> String {
     let job = &detail.summary;
+    let histories = Histories::of(detail, view.now);
     let steps = job.steps.iter().map(|step| Line {
         step,
         state: StepState::of(step, job.row.state),
         title: steps::title(&step.title),
         status: steps::status(step),
-        span: span(step, detail, view.now),
+        span: histories.span(step),
     });
     let lines: Vec<Line<'_>> = steps.collect();
     let spans = || lines.iter().filter_map(|line| line.span);

@@ -133,6 +133,7 @@ impl Followed {
                     StepRow {
                         position: step.position,
                         title: step.title.clone(),
+                        occurrence: step.occurrence,
                         status: step.status.clone(),
                         result: step.result.clone(),
                         first_seen_at: known.map_or(seen.at, |known| known.first_seen_at),
@@ -150,6 +151,7 @@ impl Followed {
                 seq: each.seq,
                 position: each.position,
                 title: each.title.clone(),
+                occurrence: each.occurrence,
                 from: each.from.clone(),
                 to: each.to.clone(),
                 class: each.class,

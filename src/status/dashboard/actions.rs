@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 
 use super::form::{Fields, act, local, sentence, stored};
 use super::marks::webhook_path;
@@ -42,7 +42,7 @@ pub(super) async fn poll(
     State(parts): State<Parts>,
     Extension(who): Who,
     Job(id): Job,
-) -> Response {
+) -> Result<Response, Refusal> {
     let target = ("poll now", id.to_string());
     act(
         &parts,
@@ -61,7 +61,7 @@ pub(super) async fn cancel(
     State(parts): State<Parts>,
     Extension(who): Who,
     Job(id): Job,
-) -> Response {
+) -> Result<Response, Refusal> {
     let target = ("cancel", id.to_string());
     act(
         &parts,
@@ -82,7 +82,7 @@ pub(super) async fn answer(
     Extension(who): Who,
     Job(id): Job,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     drop(body);
     let late = fields.is_set("late");
@@ -93,10 +93,7 @@ pub(super) async fn answer(
     {
         answers.clear();
     }
-    let reserved = match parts.budget.relay().await {
-        Ok(reserved) => reserved,
-        Err(refusal) => return refusal.into_response(),
-    };
+    let reserved = parts.budget.relay().await?;
     let target = ("answer a challenge", id.to_string());
     act(
         &parts,
@@ -136,7 +133,7 @@ pub(super) async fn enqueue(
     State(parts): State<Parts>,
     Extension(who): Who,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     let id = fields.owned("id").unwrap_or_default();
     let priority = fields.get("priority").map_or(Ok(0), str::parse);
@@ -184,7 +181,7 @@ pub(super) async fn enable(
     State(parts): State<Parts>,
     Extension(who): Who,
     Path(name): Path<String>,
-) -> Response {
+) -> Result<Response, Refusal> {
     let target = ("enable", name.clone());
     act(
         &parts,
@@ -205,7 +202,7 @@ pub(super) async fn disable(
     Extension(who): Who,
     Path(name): Path<String>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let reason = Fields::read(&body).owned("reason");
     let target = ("disable", name.clone());
     act(
@@ -229,7 +226,7 @@ pub(super) async fn hand_over(
     Extension(who): Who,
     Path(name): Path<String>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let to = Fields::read(&body).owned("to").unwrap_or_default();
     let configured = parts.webhook_names();
     let (from, to) = (WebhookName::new(&name), WebhookName::new(&to));
@@ -258,7 +255,7 @@ pub(super) async fn test(
     Extension(who): Who,
     Path(name): Path<String>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let kind = Fields::read(&body)
         .get("type")
         .map_or(Ok(EventType::Test), str::parse);
@@ -298,7 +295,7 @@ pub(super) async fn give_up(
     State(parts): State<Parts>,
     Extension(who): Who,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     let to = local(fields.get("to"));
     let webhook = fields.get("webhook").map(WebhookName::new);
@@ -306,7 +303,7 @@ pub(super) async fn give_up(
         (Some(event), Some(webhook)) => Unwanted::EventOf(event, webhook),
         (Some(event), None) => Unwanted::Event(event),
         (None, Some(webhook)) => Unwanted::AllOf(webhook),
-        (None, None) => return Refusal::parameter("Name an event or a webhook.").into_response(),
+        (None, None) => return Err(Refusal::parameter("Name an event or a webhook.")),
     };
     let target = match &unwanted {
         Unwanted::Event(event) => event.clone(),

@@ -1,15 +1,18 @@
 //! One axis of time for all that happened to a job: a lane for each step, and lanes for polls, events and attempts. Geometry
 //! stands in attributes; names, numbers and words are text beside it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use maud::{Markup, html};
 
 use super::marks::{View, step_state, took};
 use super::usual::Read;
 use crate::core::event::EventType;
 use crate::core::time::{UnixMillis, millis};
-use crate::store::{Attempt, JobDetail};
+use crate::store::{Attempt, EventRow, JobDetail, JobSummary, TransitionRow};
 use crate::telemetry::PollTick;
-use crate::words::spans::{Span, span};
+use crate::words::spans::{Histories, Span};
 use crate::words::steps::{self, StepState};
 use crate::words::{Tone, moment, outside};
 
@@ -18,6 +21,9 @@ const WIDTH: u64 = 1000;
 
 /// Most marks of a lane; further ones would lie on each other.
 const MARKS: usize = 400;
+
+/// Most steps that have a lane: those around the present one.
+const LANES: usize = 200;
 
 /// From when to when.
 #[derive(Clone, Copy)]
@@ -48,27 +54,28 @@ pub(super) fn draw(detail: &JobDetail, polls: &[PollTick], usual: &Read, view: &
         start,
         total: millis(end.since(start)).max(1),
     };
+    let histories = Histories::of(detail, view.now);
+    let drawn = drawn(job);
     html! {
         section aria-labelledby="h-axis" {
             h2 #h-axis { "Timeline" }
+            @if drawn.len() < job.steps.len() { p.dim {
+                "Steps " (drawn.start + 1) " to " (drawn.end) " of " (job.steps.len()) "; all of them: " a href={ "/jobs/" (job.row.id) } { "JSON" } } }
             ol.lanes {
-                @for step in &job.steps {
+                @for step in job.steps.get(drawn).unwrap_or_default() {
                     @let state = StepState::of(step, job.row.state);
-                    @let lasted = span(step, detail, view.now);
+                    @let lasted = histories.span(step);
                     li.lane data-step=(step.title) {
                         span.name { (steps::title(&step.title)) }
                         span.state { (step_state(state, &steps::status(step))) }
                         span.took { (lasting(lasted, state, view)) @if state_is_open(state) { (usually(usual, &step.title)) } }
-                        (lane(&steps::title(&step.title), &html! { @if let Some(lasted) = lasted { (bar(axis, lasted, state)) } (changes(axis, detail, step.position, &step.title)) }))
+                        (lane(&steps::title(&step.title), &html! { @if let Some(lasted) = lasted { (bar(axis, lasted, state)) } (ticks(axis, histories.seen(step), of_transition)) }))
                     }
                 }
-                (marks_lane("polls", &count("poll", job.row.progress.polls, polls.len()), axis, polls.iter().map(of_poll)))
-                (marks_lane("events", &plural(detail.events.len(), "event"), axis, detail.events.iter().map(|event| {
-                    (event.created_at, tone_of(event.kind), format!("#{} {}", event.sequence, event.kind))
-                })))
-                @for webhook in webhooks(detail) {
-                    @let of = || detail.attempts.iter().filter(|each| each.webhook.as_str() == webhook);
-                    (marks_lane(&format!("to {}", outside(webhook, 40)), &plural(of().count(), "attempt"), axis, of().map(of_attempt)))
+                (marks_lane("polls", &count("poll", job.row.progress.polls, polls.len()), axis, polls, of_poll))
+                (marks_lane("events", &plural(detail.events.len(), "event"), axis, &detail.events, of_event))
+                @for (webhook, attempts) in attempts(detail) {
+                    (marks_lane(&format!("to {}", outside(webhook, 40)), &plural(attempts.len(), "attempt"), axis, &attempts, |each| of_attempt(each)))
                 }
             }
             p.range { span { (view.clock(start)) } span { (took(axis.total)) } span { @if job.finished_at.is_some() { (view.clock(end)) } @else { "now" } } }
@@ -112,13 +119,10 @@ fn bar(axis: Axis, lasted: Span, state: StepState) -> Markup {
     html! { rect.bar data-tone=(super::marks::word(tone)) x=(from.min(WIDTH - 3)) y="5" width=(to.saturating_sub(from).max(3)) height="10" {} }
 }
 
-/// The changes of a step's status.
-fn changes(axis: Axis, detail: &JobDetail, position: u32, title: &str) -> Markup {
-    let changes = detail.transitions.iter();
-    let changes = changes.filter(|each| each.title == title && each.position == position);
-    html! { @for each in changes.take(MARKS) {
-        (tick(axis, &(each.observed_at, Tone::Strong, steps::transition(&each.title, each.from.as_deref(), &each.to))))
-    } }
+/// The latest marks of a lane.
+fn ticks<T>(axis: Axis, all: &[T], mark: impl Fn(&T) -> Mark) -> Markup {
+    let shown = all.get(all.len().saturating_sub(MARKS)..);
+    html! { @for each in shown.unwrap_or_default() { (tick(axis, &mark(each))) } }
 }
 
 fn tick(axis: Axis, (at, tone, what): &Mark) -> Markup {
@@ -126,15 +130,33 @@ fn tick(axis: Axis, (at, tone, what): &Mark) -> Markup {
     html! { line.tick data-tone=(super::marks::word(*tone)) x1=(x) x2=(x) y1="2" y2="18" { title { (moment(*at)) " " (what) } } }
 }
 
-fn marks_lane(name: &str, note: &str, axis: Axis, marks: impl Iterator<Item = Mark>) -> Markup {
-    let marks: Vec<Mark> = marks.collect();
-    let shown = marks.iter().skip(marks.len().saturating_sub(MARKS));
+fn marks_lane<T>(
+    name: &str,
+    note: &str,
+    axis: Axis,
+    all: &[T],
+    mark: impl Fn(&T) -> Mark,
+) -> Markup {
     html! { li.lane data-lane=(name) {
         span.name { (name) }
         span.state {}
         span.took.dim { (note) }
-        (lane(name, &html! { @for mark in shown { (tick(axis, mark)) } }))
+        (lane(name, &ticks(axis, all, mark)))
     } }
+}
+
+fn of_transition(transition: &&TransitionRow) -> Mark {
+    let what = steps::transition(
+        &transition.title,
+        transition.from.as_deref(),
+        &transition.to,
+    );
+    (transition.observed_at, Tone::Strong, what)
+}
+
+fn of_event(event: &EventRow) -> Mark {
+    let what = format!("#{} {}", event.sequence, event.kind);
+    (event.created_at, tone_of(event.kind), what)
 }
 
 fn of_poll(poll: &PollTick) -> Mark {
@@ -169,14 +191,30 @@ fn tone_of(kind: EventType) -> Tone {
     }
 }
 
-/// Those that get its events, from the first event on.
-fn webhooks(detail: &JobDetail) -> Vec<&str> {
-    let attempted = detail.attempts.iter().map(|each| &each.webhook);
-    let all = detail.deliveries.iter().map(|each| &each.webhook);
-    let mut names: Vec<&str> = all.chain(attempted).map(|name| name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+/// Which steps are drawn, by their index.
+fn drawn(job: &JobSummary) -> Range<usize> {
+    let all = job.steps.len();
+    let present = steps::current(job).map_or(0, |(step, _)| {
+        let mut steps = job.steps.iter();
+        steps.position(|each| std::ptr::eq(each, step)).unwrap_or(0)
+    });
+    let start = present
+        .saturating_sub(LANES / 2)
+        .min(all.saturating_sub(LANES));
+    start..(start + LANES).min(all)
+}
+
+/// The attempts by webhook, for each that gets its events, from the first event on.
+fn attempts(detail: &JobDetail) -> BTreeMap<&str, Vec<&Attempt>> {
+    let deliveries = detail.deliveries.iter();
+    let mut all: BTreeMap<_, _> = deliveries
+        .map(|each| (each.webhook.as_str(), Vec::new()))
+        .collect();
+    for attempt in &detail.attempts {
+        let of = all.entry(attempt.webhook.as_str()).or_default();
+        of.push(attempt);
+    }
+    all
 }
 
 fn plural(number: usize, noun: &str) -> String {

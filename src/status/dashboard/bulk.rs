@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use maud::html;
 
 use super::CANCEL_JOBS;
@@ -25,8 +25,8 @@ use crate::words::count;
 /// Most jobs that are cancelled at once.
 const MOST: usize = 1000;
 
-/// Jobs of a page that is read.
-const PAGE: u32 = 500;
+/// Jobs of a page that is read: all, and one that says there are more. Only their bytes may make it several pages.
+const PAGE: u32 = MOST as u32 + 1;
 
 /// Most jobs that a search reads.
 const SEARCHED: u32 = 100_000;
@@ -100,20 +100,13 @@ pub(super) async fn confirm(
     State(parts): State<Parts>,
     Extension(operator): Extension<Operator>,
     uri: Uri,
-) -> Response {
+) -> Result<Response, Refusal> {
     let view = View {
         now: parts.clock.now(),
         operator,
     };
-    let asked = async {
-        let query: JobsQuery = read(uri.query().unwrap_or_default())?;
-        let found = matching(&query, &parts).await?;
-        Ok((query, found))
-    };
-    let (query, found) = match asked.await {
-        Ok(asked) => asked,
-        Err(refusal) => return Refusal::into_page(refusal, &view),
-    };
+    let query: JobsQuery = read(uri.query().unwrap_or_default())?;
+    let found = matching(&query, &parts).await?;
     let mut page = Page::new(Section::Jobs, "Cancel jobs");
     page.is_live = false;
     let many = found.ids.len();
@@ -143,13 +136,12 @@ pub(super) async fn cancel(
     State(parts): State<Parts>,
     Extension(who): Extension<Operator>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let fields = super::form::Fields::read(&body);
     let confirmed: Option<usize> = fields.get("jobs").and_then(|jobs| jobs.parse().ok());
     let query = JobsQuery::of(|name| fields.owned(name));
-    let Some(confirmed) = confirmed else {
-        return Refusal::parameter("jobs is the number that was confirmed").into_response();
-    };
+    let confirmed =
+        confirmed.ok_or_else(|| Refusal::parameter("jobs is the number that was confirmed"))?;
     let target = address("jobs", &query.filters());
     let to = query.address();
     act(

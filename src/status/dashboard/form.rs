@@ -70,14 +70,11 @@ pub(super) async fn act<F>(
     (action, target): (&'static str, String),
     to: String,
     work: impl FnOnce(Parts) -> F + Send + 'static,
-) -> Response
+) -> Result<Response, Refusal>
 where
     F: Future<Output = Result<String, String>> + Send + 'static,
 {
-    let permit = match parts.budget.write() {
-        Ok(permit) => permit,
-        Err(refusal) => return refusal.into_response(),
-    };
+    let permit = parts.budget.write()?;
     let (own, name) = (parts.clone(), Arc::clone(&operator.name));
     let acting = tokio::spawn(async move {
         let _permit = permit;
@@ -86,15 +83,11 @@ where
         let operations = &own.dashboard.0.operations;
         operations.record(own.clock.now(), &name, action, &target, &outcome)
     });
-    match acting.await {
-        Ok(number) => {
-            let mark = if to.contains('?') { '&' } else { '?' };
-            see(&format!("{to}{mark}done={number}"))
-        }
-        Err(_) => {
-            Refusal::unavailable("It was interrupted: the daemon is stopping.").into_response()
-        }
-    }
+    let interrupted = "It was interrupted: the daemon is stopping.";
+    let number = acting.await;
+    let number = number.map_err(|_| Refusal::unavailable(interrupted))?;
+    let mark = if to.contains('?') { '&' } else { '?' };
+    Ok(see(&format!("{to}{mark}done={number}")))
 }
 
 /// An error of the database in a sentence, logged where it is not temporary.

@@ -7,17 +7,36 @@ use maud::{Markup, html};
 use super::marks::{at, took, webhook_link};
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
-use crate::store::{Attempt, EventRow, JobDetail};
+use crate::store::{Attempt, EventRow, JobDetail, TransitionRow};
 use crate::words::{Tone, outside, steps};
 
 /// Most entries that are listed: the latest.
 const MOST: usize = 200;
 
+/// Something that happened.
+enum Entry<'a> {
+    Step(&'a TransitionRow),
+    Event(&'a EventRow),
+    Attempt(&'a Attempt),
+}
+
+impl Entry<'_> {
+    fn at(&self) -> UnixMillis {
+        match self {
+            Self::Step(transition) => transition.observed_at,
+            Self::Event(event) => event.created_at,
+            Self::Attempt(attempt) => attempt.started_at,
+        }
+    }
+}
+
 pub(super) fn list(detail: &JobDetail) -> Markup {
     let mut all = entries(detail);
     // Steps come before the events that report them, and these before the attempts: the sort is stable.
-    all.sort_by_key(|(at, ..)| *at);
+    all.sort_by_key(Entry::at);
     let hidden = all.len().saturating_sub(MOST);
+    let events = detail.events.iter();
+    let events: HashMap<&str, &EventRow> = events.map(|each| (each.id.as_str(), each)).collect();
     let id = &detail.summary.row.id;
     html! { @if !all.is_empty() {
         section aria-labelledby="h-history" {
@@ -25,8 +44,9 @@ pub(super) fn list(detail: &JobDetail) -> Markup {
             @if hidden > 0 { p.dim { (hidden) " earlier; all of them: " a href={ "/jobs/" (id) "/timeline" } { "JSON" } } }
             div.scroll { table.cards {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Details" } } }
-                tbody { @for (when, part, what, tone) in all.into_iter().skip(hidden) {
-                    tr { td data-label="When" { (at(when)) } td data-label="What" { (part) }
+                tbody { @for entry in all.iter().skip(hidden) {
+                    @let (part, what, tone) = text(entry, &events);
+                    tr { td data-label="When" { (at(entry.at())) } td data-label="What" { (part) }
                         td data-label="Details" data-tone=(super::marks::word(tone)) { (what) } }
                 } }
             } }
@@ -34,30 +54,35 @@ pub(super) fn list(detail: &JobDetail) -> Markup {
     } }
 }
 
-type Entry = (UnixMillis, &'static str, Markup, Tone);
-
-fn entries(detail: &JobDetail) -> Vec<Entry> {
-    let transitions = detail.transitions.iter().map(|each| {
-        let what = steps::transition(&each.title, each.from.as_deref(), &each.to);
-        (each.observed_at, "step", html! { (what) }, Tone::Plain)
-    });
+fn entries(detail: &JobDetail) -> Vec<Entry<'_>> {
+    let transitions = detail.transitions.iter().map(Entry::Step);
     let events = detail.events.iter();
     let events = events.filter(|event| event.kind != EventType::StepChanged);
-    let events = events.map(|event| {
-        let what = html! { "#" (event.sequence) " " (event.kind) " " code.dim { (event.id) } };
-        (event.created_at, "event", what, Tone::Plain)
-    });
-    let known: HashMap<&str, &EventRow> = detail
-        .events
-        .iter()
-        .map(|event| (event.id.as_str(), event))
-        .collect();
-    let attempts = detail.attempts.iter();
-    let attempts = attempts.map(|each| attempt(each, known.get(each.event_id.as_str()).copied()));
-    transitions.chain(events).chain(attempts).collect()
+    let attempts = detail.attempts.iter().map(Entry::Attempt);
+    transitions
+        .chain(events.map(Entry::Event))
+        .chain(attempts)
+        .collect()
 }
 
-fn attempt(attempt: &Attempt, event: Option<&EventRow>) -> Entry {
+fn text(entry: &Entry<'_>, events: &HashMap<&str, &EventRow>) -> (&'static str, Markup, Tone) {
+    match entry {
+        Entry::Step(each) => {
+            let what = steps::transition(&each.title, each.from.as_deref(), &each.to);
+            ("step", html! { (what) }, Tone::Plain)
+        }
+        Entry::Event(event) => {
+            let what = html! { "#" (event.sequence) " " (event.kind) " " code.dim { (event.id) } };
+            ("event", what, Tone::Plain)
+        }
+        Entry::Attempt(each) => {
+            let (what, tone) = attempt(each, events.get(each.event_id.as_str()).copied());
+            ("attempt", what, tone)
+        }
+    }
+}
+
+fn attempt(attempt: &Attempt, event: Option<&EventRow>) -> (Markup, Tone) {
     let (answer, tone) = match (&attempt.error, attempt.status) {
         (Some(error), _) => (outside(error, 300), Tone::Warn),
         (None, Some(status)) => (status.to_string(), Tone::Plain),
@@ -71,5 +96,5 @@ fn attempt(attempt: &Attempt, event: Option<&EventRow>) -> Entry {
         @if let Some(event) = event { "#" (event.sequence) " " (event.kind) " " }
         "to " (webhook_link(attempt.webhook.as_str())) ", number " (attempt.number) (why) ": " (answer) ", " (took(attempt.duration_ms))
     };
-    (attempt.started_at, "attempt", what, tone)
+    (what, tone)
 }

@@ -260,7 +260,7 @@ fn texts(detail: &JobDetail) -> Markup {
     }
 }
 
-/// JSON with line breaks, where it is short enough; else as it came.
+/// JSON with line breaks, where it is short enough with them; else as it came.
 fn pretty(json: &str) -> Cow<'_, str> {
     if json.len() > SHOWN {
         return json
@@ -268,9 +268,18 @@ fn pretty(json: &str) -> Cow<'_, str> {
             .unwrap_or_default()
             .into();
     }
-    let value: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
-    pretty.map_or(json.into(), Cow::Owned)
+    indented(json).map_or(json.into(), Cow::Owned)
+}
+
+/// Indentation of what is deep may be many times its text: beyond [`SHOWN`] there is none.
+fn indented(json: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    let mut room = vec![0; SHOWN];
+    let mut rest = &mut room[..];
+    serde_json::to_writer_pretty(&mut rest, &value).ok()?;
+    let left = rest.len();
+    room.truncate(SHOWN - left);
+    String::from_utf8(room).ok()
 }
 
 fn commands(detail: &JobDetail) -> Markup {
@@ -282,5 +291,24 @@ fn commands(detail: &JobDetail) -> Markup {
             (command(&format!("jobtrackd replay --job {}", row.id)))
             @if !row.state.is_final() { (command(&format!("jobtrackd cancel {}", row.id))) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_line_breaks_unless_they_would_make_it_too_long() {
+        assert_eq!(pretty(r#"{"a":[1]}"#), "{\n  \"a\": [\n    1\n  ]\n}");
+        let deep = format!(
+            "{}{}{}",
+            "[".repeat(100),
+            "0,".repeat(9000) + "0",
+            "]".repeat(100)
+        );
+        assert_eq!(pretty(&deep), deep);
+        let long = format!("\"{}\"", "ä".repeat(SHOWN));
+        assert_eq!(pretty(&long).len(), SHOWN - 1, "cut between characters");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,12 +23,17 @@ use super::page::Part;
 use super::place::Place;
 use crate::status::Parts;
 use crate::status::access::Operator;
+use crate::status::budget::{Memory, Reservation};
 use crate::status::long_poll::Woken;
 use crate::status::query::Parameters;
 use crate::status::refusal::Refusal;
 
 /// Most pages that are watched at once.
 const VIEWERS: usize = 100;
+
+/// Memory for the parts of all watched pages, and for those that are being sent: pages nobody reads must not take that of
+/// others.
+const MEMORY: usize = 32 << 20;
 
 /// Shortest time between two writings of a page.
 const PACE: Duration = Duration::from_secs(1);
@@ -48,19 +54,25 @@ const LASTS: Duration = Duration::from_secs(3600);
 type Key = (Place, bool);
 
 /// The parts of a page as they were written last.
-type Written = Arc<Vec<Part>>;
+#[derive(Default)]
+struct Written {
+    parts: Vec<Part>,
+    _taken: Option<Reservation>,
+}
 
 /// The pages that are watched.
 #[derive(Debug)]
 pub(super) struct Live {
     viewers: Arc<Semaphore>,
-    pages: Mutex<HashMap<Key, Weak<watch::Receiver<Written>>>>,
+    memory: Memory,
+    pages: Mutex<HashMap<Key, Weak<watch::Receiver<Arc<Written>>>>>,
 }
 
 impl Default for Live {
     fn default() -> Self {
         Self {
             viewers: Arc::new(Semaphore::new(VIEWERS)),
+            memory: Memory::of(MEMORY),
             pages: Mutex::default(),
         }
     }
@@ -73,14 +85,14 @@ impl Live {
         place: Place,
         operator: Operator,
         parts: &Parts,
-    ) -> Arc<watch::Receiver<Written>> {
+    ) -> Arc<watch::Receiver<Arc<Written>>> {
         let key = (place.clone(), operator.may_act);
         let mut pages = self.pages.lock();
         if let Some(page) = pages.get(&key).and_then(Weak::upgrade) {
             return page;
         }
         pages.retain(|_, page| page.strong_count() > 0);
-        let (written, page) = watch::channel(Written::default());
+        let (written, page) = watch::channel(Arc::default());
         let page = Arc::new(page);
         pages.insert(key, Arc::downgrade(&page));
         tokio::spawn(write(place, operator, parts.clone(), written));
@@ -89,7 +101,12 @@ impl Live {
 }
 
 /// Writes a page again and again, until nobody watches it or the daemon stops.
-async fn write(place: Place, operator: Operator, parts: Parts, written: watch::Sender<Written>) {
+async fn write(
+    place: Place,
+    operator: Operator,
+    parts: Parts,
+    written: watch::Sender<Arc<Written>>,
+) {
     let mut commits = match &place {
         Place::Job(id) => parts.waiting.commits.subscribe_job(id),
         _ => parts.waiting.commits.subscribe(),
@@ -100,9 +117,20 @@ async fn write(place: Place, operator: Operator, parts: Parts, written: watch::S
             operator: operator.clone(),
         };
         let earliest = Instant::now() + PACE;
-        // What cannot be read now is left as it was.
-        if let Ok(page) = place.page(&parts, &view).await {
-            written.send_replace(Arc::new(page.parts));
+        // What cannot be read or kept now is left as it was.
+        if let Ok(page) = place.page(&parts, &view).await
+            && let Ok(taken) = parts
+                .dashboard
+                .0
+                .live
+                .memory
+                .reserve(size(&page.parts))
+                .await
+        {
+            written.send_replace(Arc::new(Written {
+                parts: page.parts,
+                _taken: Some(taken),
+            }));
         }
         tokio::select! {
             () = written.closed() => return,
@@ -118,6 +146,10 @@ async fn write(place: Place, operator: Operator, parts: Parts, written: watch::S
             }
         }
     }
+}
+
+fn size(parts: &[Part]) -> usize {
+    parts.iter().map(|part| part.html.len()).sum()
 }
 
 /// Which page is watched: its address.
@@ -140,7 +172,9 @@ pub(super) async fn live(
     let permit = permit.map_err(|_| Refusal::busy("Too many pages are watched already."))?;
     let stream = Stream {
         page: kept.watch(place, operator, &parts),
+        memory: kept.memory.clone(),
         sent: HashMap::new(),
+        hasher: RandomState::new(),
         begun: false,
         until: Instant::now() + LASTS,
         _permit: permit,
@@ -154,9 +188,11 @@ pub(super) async fn live(
 }
 
 struct Stream {
-    page: Arc<watch::Receiver<Written>>,
-    /// What the browser has, without what its script writes itself.
-    sent: HashMap<&'static str, String>,
+    page: Arc<watch::Receiver<Arc<Written>>>,
+    memory: Memory,
+    /// The hash of each part that the browser has, without what its script writes itself.
+    sent: HashMap<&'static str, u64>,
+    hasher: RandomState,
     begun: bool,
     until: Instant,
     _permit: OwnedSemaphorePermit,
@@ -175,9 +211,10 @@ impl Stream {
         }
         loop {
             let written = Arc::clone(&page.borrow_and_update());
-            let changed = self.changed(&written);
+            let changed = self.changed(&written.parts);
             if !changed.is_empty() {
-                return Some(changed.into());
+                // Without memory the stream ends, and the browser asks again.
+                return self.memory.bytes(changed).await.ok();
             }
             match timeout_at(silent_until, page.changed()).await {
                 Ok(Ok(())) => {}
@@ -190,12 +227,11 @@ impl Stream {
     fn changed(&mut self, written: &[Part]) -> String {
         let mut events = String::new();
         for part in written {
-            let lasting = without_relative(&part.html);
-            if self.sent.get(part.id) != Some(&lasting) {
+            let lasting = self.hasher.hash_one(without_relative(&part.html));
+            if self.sent.insert(part.id, lasting) != Some(lasting) {
                 // Texts can always be written.
                 let data = serde_json::to_string(&part.html).unwrap_or_default();
                 events.push_str(&format!("event: part\nid: {}\ndata: {data}\n\n", part.id));
-                self.sent.insert(part.id, lasting);
             }
         }
         events

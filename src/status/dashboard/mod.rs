@@ -47,6 +47,7 @@ use super::Parts;
 use super::access::{Access, Operator};
 use super::query::Parameters;
 use super::refusal::Refusal;
+use crate::core::time::UnixMillis;
 
 /// Nothing but what comes from this server, and no script or style inside a page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -176,54 +177,48 @@ async fn page(
     axum::Extension(operator): axum::Extension<Operator>,
     Parameters(Done { done }): Parameters<Done>,
     uri: Uri,
-) -> Response {
-    let place = match Place::of(uri.path(), uri.query().unwrap_or_default()) {
-        Ok(place) => place,
-        Err(refusal) => return refusal.into_response(),
-    };
+) -> Result<Response, Refusal> {
+    let place = Place::of(uri.path(), uri.query().unwrap_or_default())?;
     let view = View {
         now: parts.clock.now(),
         operator,
     };
     let notice = done.and_then(|number| parts.dashboard.0.operations.notice(number));
-    match place.page(&parts, &view).await {
-        Ok(page) => {
-            let document = page.document(&place.address(), notice.as_ref(), &view);
-            answered(&parts, document).await
-        }
-        Err(refusal) => refusal.into_page(&view),
-    }
+    let page = place.page(&parts, &view).await?;
+    let document = page.document(&place.address(), notice.as_ref(), &view);
+    answered(&parts, document).await
 }
 
 /// A document, whose bytes count until they are sent.
-async fn answered(parts: &Parts, document: String) -> Response {
-    match parts.budget.text(document).await {
-        Ok(body) => {
-            let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
-            ([kind], body).into_response()
-        }
-        Err(refusal) => refusal.into_response(),
-    }
+async fn answered(parts: &Parts, document: String) -> Result<Response, Refusal> {
+    let body = parts.budget.text(document).await?;
+    let kind = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+    Ok(([kind], body).into_response())
 }
 
-impl Refusal {
-    /// The same as a page.
-    fn into_page(self, view: &View) -> Response {
-        let (title, detail) = (self.title(), self.detail().to_owned());
-        let heading = maud::html! { h1 { (title) } };
-        let content = maud::html! { p { (detail) } p { a href="/" { "To the overview" } } };
-        let document = page::frame(
-            title,
-            page::Section::None,
-            &heading,
-            &content,
-            None,
-            Some(view),
-        );
-        let status = self.into_response();
-        let (mut head, _) = status.into_parts();
-        head.headers.remove(header::CONTENT_TYPE);
-        head.headers.remove(header::CONTENT_LENGTH);
-        (head.status, head.headers, Html(document.into_string())).into_response()
-    }
+/// A refusal as a page, for somebody who looks at one; other answers as they are.
+pub(super) fn refusal_as_page(
+    mut answer: Response,
+    operator: Option<Operator>,
+    now: UnixMillis,
+) -> Response {
+    let Some(refusal) = answer.extensions_mut().remove::<Refusal>() else {
+        return answer;
+    };
+    let view = operator.map(|operator| View { now, operator });
+    let heading = maud::html! { h1 { (refusal.title()) } };
+    let content = maud::html! { p { (refusal.detail()) } p { a href="/" { "To the overview" } } };
+    let section = page::Section::None;
+    let document = page::frame(
+        refusal.title(),
+        section,
+        &heading,
+        &content,
+        None,
+        view.as_ref(),
+    );
+    let (mut head, _) = answer.into_parts();
+    head.headers.remove(header::CONTENT_TYPE);
+    head.headers.remove(header::CONTENT_LENGTH);
+    headed((head.status, head.headers, Html(document.into_string())).into_response())
 }

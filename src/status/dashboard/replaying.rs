@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
 
@@ -103,23 +103,17 @@ pub(super) async fn confirm(
     State(parts): State<Parts>,
     Extension(operator): Extension<Operator>,
     uri: Uri,
-) -> Response {
+) -> Result<Response, Refusal> {
     let view = View {
         now: parts.clock.now(),
         operator,
     };
-    let counted = async {
-        let wanted: Wanted = read(uri.query().unwrap_or_default())?;
-        let filter = wanted.filter(view.now).map_err(Refusal::parameter)?;
-        let _scan = parts.budget.scan().await?;
-        let tally = replays::counted(&filter, view.now, &parts.store, PAGES).await;
-        let tally = tally.map_err(|error| Refusal::unavailable(sentence(error)))?;
-        Ok((wanted, filter, tally))
-    };
-    let (wanted, filter, tally) = match counted.await {
-        Ok(counted) => counted,
-        Err(refusal) => return Refusal::into_page(refusal, &view),
-    };
+    let wanted: Wanted = read(uri.query().unwrap_or_default())?;
+    let filter = wanted.filter(view.now).map_err(Refusal::parameter)?;
+    let scan = parts.budget.scan().await?;
+    let tally = replays::counted(&filter, view.now, &parts.store, PAGES).await;
+    let tally = tally.map_err(|error| Refusal::unavailable(sentence(error)))?;
+    drop(scan);
     let mut page = Page::new(Section::Events, "Replay events");
     page.is_live = false;
     page.part("confirm", &html! { section.confirm {
@@ -145,7 +139,7 @@ pub(super) async fn replay(
     State(parts): State<Parts>,
     Extension(who): Extension<Operator>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     let wanted = Wanted {
         event: fields.owned("event"),
@@ -155,10 +149,8 @@ pub(super) async fn replay(
         until: fields.owned("until"),
         failed_only: fields.owned("failed_only"),
     };
-    let filter = match wanted.filter(parts.clock.now()) {
-        Ok(filter) => filter,
-        Err(wrong) => return Refusal::parameter(wrong).into_response(),
-    };
+    let filter = wanted.filter(parts.clock.now());
+    let filter = filter.map_err(Refusal::parameter)?;
     let target = wanted
         .fields()
         .into_iter()

@@ -103,9 +103,10 @@
     stream = new EventSource(`/dashboard/live?page=${encodeURIComponent(place)}`);
     stream.onopen = () => say("live", "Live");
     stream.onerror = () => {
-      say("lost", "Connection lost, trying again");
       // After an answer that is no stream a browser gives up by itself.
-      if (!stream || stream.readyState !== EventSource.CLOSED) return;
+      const isOver = stream && stream.readyState === 2;
+      say("lost", `${isOver ? "Not live" : "Connection lost"}, trying again`);
+      if (!isOver) return;
       retry = setTimeout(open, 5000);
       // Of a session that has ended the page is the form to sign in.
       fetch(location, { method: "HEAD" }).then((answer) => { if (answer.status === 401) location.reload(); }, () => {});

@@ -140,6 +140,7 @@ fn transition(seq: u32, at: i64, from: Option<&str>, to: &str) -> TransitionRow 
         seq,
         position: 0,
         title: "a".to_owned(),
+        occurrence: 0,
         from: from.map(str::to_owned),
         to: to.to_owned(),
         class: StepClass::Unknown,

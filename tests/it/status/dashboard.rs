@@ -250,6 +250,72 @@ async fn the_overview_says_what_is_wrong_first_and_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_of_very_many_steps_has_a_page_with_those_around_the_present_one() {
+    let mut world = World::running().await;
+    world
+        .sql("INSERT INTO jobs (id, not_before) VALUES ('j', 4102444800000)")
+        .await;
+    let steps = "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 9999)";
+    for table in [
+        "INSERT INTO steps (job_id, title, occurrence, position, status, class, first_seen_at, updated_at)
+         SELECT 'j', 'again', i, i, iif(i < 5000, 'success', 'pending'), iif(i < 5000, 'done', 'pending'), 0, i FROM n",
+        "INSERT INTO transitions (job_id, seq, title, occurrence, position, from_status, to_status, class, observed_at)
+         SELECT 'j', i + 1, 'again', i % 5000, i % 5000, iif(i < 5000, NULL, 'in-progress'),
+            iif(i < 5000, 'in-progress', 'success'), iif(i < 5000, 'running', 'done'), i % 5000 + i / 5000 * 7000 FROM n",
+    ] {
+        world.sql(&format!("{steps} {table}")).await;
+    }
+    let page = page(&mut world, "/dashboard/jobs/j").await;
+    assert_eq!(attributes(&page, "data-step").len(), 200);
+    for text in [
+        "Steps 4901 to 5100 of 10000",
+        "5000 of 10000 steps done",
+        "9800 earlier",
+    ] {
+        assert!(page.text.contains(text), "{text}");
+    }
+    // Each has its own transitions, though all have one title.
+    assert_eq!(page.text.matches(">7s</span>").count(), 100);
+    assert!(page.text.len() < 400_000, "{}", page.text.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_at_pages_is_refused_by_a_page_and_programs_by_json() {
+    let mut world = World::running().await;
+    let give_up = form(&mut world, "/dashboard/give-up", "");
+    let no_route = form(&mut world, "/dashboard/none", "");
+    let poll = form(&mut world, "/dashboard/jobs/j/poll", "");
+    let replay = "/dashboard/replay?webhook=all&since=x";
+    let replay = browsing(&mut world, Method::GET, replay);
+    let refused = [
+        (give_up, 400, "Name an event or a webhook."),
+        (no_route, 404, "There is no such route here."),
+        (
+            poll.header("sec-fetch-site", "cross-site"),
+            403,
+            "Pages of other sites may not send requests.",
+        ),
+        (replay, 400, "nor a time"),
+    ];
+    for (request, status, text) in refused {
+        let browser = answer(&world, request).await;
+        assert_eq!(browser.status, status, "{browser:?}");
+        assert_eq!(browser.header("content-type"), "text/html; charset=utf-8");
+        assert!(
+            browser
+                .header("content-security-policy")
+                .starts_with("default-src 'none'")
+        );
+        assert!(
+            browser.text.contains(text) && browser.text.contains("To the overview"),
+            "{browser:?}"
+        );
+    }
+    let program = get(&mut world, "/dashboard/jobs?state=running").await;
+    program.refused(400, "parameter-not-valid");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dashboard_that_is_turned_off_is_not_there_and_a_reload_brings_it_back() {
     let mut world = World::new().await;
     world.status = "listen = \"127.0.0.1:0\"\ndashboard = false".to_owned();

@@ -125,6 +125,7 @@ impl Tables {
                 seq: each.seq,
                 position: each.position,
                 title: each.title.clone(),
+                occurrence: each.occurrence,
                 from: each.from.clone(),
                 to: each.to.clone(),
                 class: each.class,

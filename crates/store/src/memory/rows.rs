@@ -73,6 +73,7 @@ impl Step {
         StepRow {
             position: step.position,
             title: step.title.clone(),
+            occurrence: step.occurrence,
             status: step.status.clone(),
             class: step.class,
             result: step.result.clone(),

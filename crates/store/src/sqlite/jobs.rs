@@ -67,7 +67,7 @@ pub(super) const STEPS_THAT_WAIT: &str = "
 pub(super) const USER: &str = "SELECT state, remote_user FROM jobs WHERE id = ?1";
 
 pub(super) const TRANSITIONS: &str = "
-    SELECT job_id, seq, position, title, from_status, to_status, class, NULL AS result, observed_at, remote_updated
+    SELECT job_id, seq, position, title, occurrence, from_status, to_status, class, NULL AS result, observed_at, remote_updated
     FROM transitions WHERE job_id = ?1 ORDER BY seq";
 
 pub(super) const EVENTS: &str =
@@ -361,6 +361,7 @@ impl FromRow for StepRow {
         Ok(Self {
             position: r.get("position")?,
             title: r.get("title")?,
+            occurrence: r.get("occurrence")?,
             status: r.get("status")?,
             class: class(r, "status")?,
             result: r.get("result")?,
@@ -381,6 +382,7 @@ impl FromRow for TransitionRow {
             seq: r.get("seq")?,
             position: r.get("position")?,
             title: r.get("title")?,
+            occurrence: r.get("occurrence")?,
             from: r.get("from_status")?,
             to: r.get("to_status")?,
             class: class(r, "to_status")?,

@@ -17,7 +17,7 @@ use jobtrackd_core::job::JobId;
 pub(super) const TIMELINE: &str = "
     SELECT page.at, page.rank, page.n AS seq, page.n AS sequence, page.webhook, page.number, page.event_id,
            page.event_id AS id, page.cursor, page.type, page.at AS created_at, ?1 AS job_id,
-           t.position, t.title, t.from_status, t.to_status, t.class, t.result, t.observed_at, t.remote_updated,
+           t.position, t.title, t.occurrence, t.from_status, t.to_status, t.class, t.result, t.observed_at, t.remote_updated,
            d.state, d.attempts, d.next_attempt_at, d.delivered_at, d.last_status, d.last_error, d.expired_at, d.fallback_for,
            a.started_at, a.duration_ms, a.status, a.error, a.\"trigger\", a.answer, a.answer_cut, page.up_to
     FROM (

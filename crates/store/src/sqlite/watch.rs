@@ -72,7 +72,7 @@ pub(super) const PROGRESS: &str = concat!(
 );
 
 pub(super) const STEPS_OF_PROGRESS: &str = "
-    SELECT job_id, title, position, status, class, NULL AS result, error, first_seen_at, updated_at,
+    SELECT job_id, title, occurrence, position, status, class, NULL AS result, error, first_seen_at, updated_at,
            challenge, challenge_expires_at, challenge_expiry_ms, challenge_response_url
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 

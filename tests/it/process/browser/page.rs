@@ -22,6 +22,19 @@ const SHIFTS: &str = "window.shifted = 0; window.shifts = []; new PerformanceObs
     }
 }).observe({type: 'layout-shift', buffered: true});";
 
+/// Notes which parts have come by the page's stream.
+const PARTS: &str =
+    "window.came = new Set(); const Plain = EventSource; window.EventSource = class extends Plain {
+    constructor(url) {
+        super(url);
+        this.addEventListener('part', (event) => {
+            const part = document.createElement('template');
+            part.innerHTML = JSON.parse(event.data);
+            window.came.add(part.content.firstElementChild.id);
+        });
+    }
+};";
+
 /// A tab with cookies of its own.
 pub(super) struct Page {
     chromium: &'static Chromium,
@@ -56,11 +69,11 @@ impl Page {
         for domain in ["Page", "Runtime", "Log"] {
             page.command(&format!("{domain}.enable"), json!({})).await;
         }
-        page.command(
-            "Page.addScriptToEvaluateOnNewDocument",
-            json!({"source": SHIFTS}),
-        )
-        .await;
+        for source in [SHIFTS, PARTS] {
+            let script = json!({"source": source});
+            page.command("Page.addScriptToEvaluateOnNewDocument", script)
+                .await;
+        }
         page.looks(1280, false).await;
         Some(page)
     }
@@ -142,13 +155,11 @@ impl Page {
         self.until(text, &script).await;
     }
 
-    /// Waits until the page is connected and has what there is now.
+    /// Waits until the page is connected and each of its parts has come once more.
     pub(super) async fn is_live(&self) {
-        self.until(
-            "it is live",
-            "document.getElementById('live')?.dataset.state === 'live'",
-        )
-        .await;
+        let is_live = "document.getElementById('live')?.dataset.state === 'live'
+            && [...document.querySelectorAll('[data-part]')].every((part) => window.came.has(part.id))";
+        self.until("it is live", is_live).await;
     }
 
     /// Waits until the page shows all there is, and ends its stream, as leaving it does.
