@@ -56,6 +56,7 @@ pub(super) async fn run(
         upstream: &upstream,
         clock: &clock,
         late: args.late,
+        shown: None,
     };
     // A signal drops what is in flight, and turns the echo of the terminal on again.
     let mut signals = Signals::listen().context("the program cannot listen to signals")?;

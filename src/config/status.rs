@@ -10,6 +10,9 @@ use crate::status::{InvalidListen, Listen, NamedToken, Permission, StatusSetting
 /// Most names of `hosts`.
 const HOSTS: usize = 16;
 
+/// What operators without a named token are called.
+const RESERVED: [&str; 2] = ["token", "local"];
+
 /// Longest name, in bytes.
 const NAME_BYTES: usize = 253;
 
@@ -47,6 +50,15 @@ fn tokens(own: Option<&SecretString>, named: &[(&str, Secrets<'_>)]) -> Vec<Name
     let mut tokens: Vec<NamedToken> = Vec::new();
     for (name, secrets) in named {
         let section = &secrets.section;
+        if RESERVED.contains(name) {
+            section.refuse(
+                "token_file",
+                format!(
+                    "{name} is what the log calls whoever comes with status.token, or without any"
+                ),
+                "write another name",
+            );
+        }
         let access = section.text("access").map(str::parse::<Permission>);
         if let Some(Err(_)) = access {
             section.refuse(

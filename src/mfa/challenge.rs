@@ -2,18 +2,39 @@
 
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::Refused;
 use crate::core::job::JobId;
 use crate::core::snapshot::Challenge;
-use crate::core::text::printable;
+use crate::core::text::{printable, push_hex};
 use crate::core::time::UnixMillis;
-use crate::store::JobChallenge;
+use crate::core::transition::RecordedChallenge;
+use crate::store::{JobChallenge, StepRow};
 
 /// An expiry below this is probably in seconds, as in some of the API's own examples.
 pub const IMPLAUSIBLE: Duration = Duration::from_secs(10);
 
 /// Longest name of an input that an error repeats, in characters.
 const NAME_CHARS: usize = 100;
+
+/// Bytes of a mark.
+const MARK_BYTES: usize = 8;
+
+/// What tells a challenge from others of its job: a hash of its step and of what it asks for.
+pub(crate) fn mark(step: &StepRow, challenge: &RecordedChallenge) -> String {
+    let mut hash = Sha256::new();
+    for part in [&step.title, &challenge.identity] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let mut mark = String::new();
+    push_hex(
+        &mut mark,
+        hash.finalize().get(..MARK_BYTES).unwrap_or_default(),
+    );
+    mark
+}
 
 /// A challenge that waits for its answers.
 #[derive(Debug, Clone)]
@@ -24,6 +45,8 @@ pub struct OpenChallenge {
     pub challenge: Challenge,
     /// When it ends, counted from when it was first seen; `None` where the API does not say.
     pub expires_at: Option<UnixMillis>,
+    /// Tells it from others of the job.
+    pub mark: String,
 }
 
 impl OpenChallenge {
@@ -34,6 +57,7 @@ impl OpenChallenge {
                 step: step.title.clone(),
                 challenge: recorded.challenge().ok()?,
                 expires_at: recorded.expires_at,
+                mark: mark(step, recorded),
             })
         })
     }

@@ -7,6 +7,7 @@ mod answers;
 mod challenge;
 
 pub use answers::{Answers, InvalidAnswers, LONGEST_ANSWER, MOST_ANSWERS};
+pub(crate) use challenge::mark;
 pub use challenge::{IMPLAUSIBLE, OpenChallenge};
 
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub struct Challenges<'a> {
     pub clock: &'a Clock,
     /// Whether answers are sent even if the challenge has expired by our clock.
     pub late: bool,
+    /// The [mark](OpenChallenge::mark) of the challenge that the user has seen; `None` for whichever is open.
+    pub shown: Option<&'a str>,
 }
 
 /// Why answers were not sent, or not answered. No answer is ever part of it.
@@ -43,6 +46,9 @@ pub enum Refused {
         "job {0} had no open challenge when it was last polled; see its steps with: jobtrackd show {0}"
     )]
     NoChallenge(JobId),
+    /// The user has answered another challenge.
+    #[error("job {0} asks for something else by now; look at it again, and answer that")]
+    Another(JobId),
     /// The time to answer is over.
     #[error(
         "the challenge of job {id} expired at {at}{}; wait for the next one, or send the answers anyway: \
@@ -122,6 +128,9 @@ impl Challenges<'_> {
             return Err(Refused::Ended(id.clone()));
         }
         let open = OpenChallenge::of(&recorded).ok_or_else(|| Refused::NoChallenge(id.clone()))?;
+        if self.shown.is_some_and(|shown| shown != open.mark) {
+            return Err(Refused::Another(id.clone()));
+        }
         match open.expires_at {
             Some(at) if !self.late && at <= self.clock.now() => Err(Refused::Expired {
                 id: id.clone(),

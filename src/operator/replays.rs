@@ -76,11 +76,16 @@ async fn carried_out(
         tally.add(&page);
         pages += 1;
         if let Some(most) = counted {
+            replay.reached = page.reached;
+            replay.deliveries = tally.deliveries;
+            // Whatever follows is not sent; the last page would only say whether there is something.
+            if tally.deliveries >= replay.filter.limit && !page.is_last {
+                tally.more = true;
+                return Ok(tally);
+            }
             if pages == most && !page.is_last {
                 bail!("too many events are to be looked at; name a later time or a job");
             }
-            replay.reached = page.reached;
-            replay.deliveries = tally.deliveries;
         } else {
             let next = store.replay(&replay, &page).await?;
             replay = next

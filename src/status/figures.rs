@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Parts;
 use super::budget::Budget;
 use crate::core::delivery::WebhookName;
-use crate::store::{Counting as _, Counts, Store};
+use crate::store::{Counting as _, Counts, Store, WebhookCounts};
 
 /// The database is counted at most this often, however many requests there are …
 const FRESH: Duration = Duration::from_secs(5);
@@ -21,14 +21,29 @@ const PAUSE_FACTOR: u32 = 50;
 /// Pause after a count whose request was dropped: it may still be running.
 const ABANDONED: Duration = Duration::from_secs(60);
 
-/// How long a page waits for the first count.
-const FIRST: Duration = Duration::from_millis(100);
+/// How long a page waits for a count that is due.
+pub(super) const SOON: Duration = Duration::from_millis(100);
 
 /// The last count. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     counting: Arc<Mutex<Schedule>>,
-    last: Arc<RwLock<Option<Arc<Counts>>>>,
+    last: Arc<RwLock<Option<Counted>>>,
+}
+
+/// A count, and when it was made.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    pub(super) counts: Arc<Counts>,
+    pub(super) at: Instant,
+}
+
+impl Counted {
+    /// What was counted of a webhook.
+    pub(super) fn of(&self, webhook: &WebhookName) -> Option<&WebhookCounts> {
+        let mut webhooks = self.counts.webhooks.iter();
+        webhooks.find(|each| each.name == *webhook)
+    }
 }
 
 /// When the next count may begin.
@@ -55,7 +70,10 @@ impl Figures {
             let began = Instant::now();
             schedule.next_at = Some(began + ABANDONED);
             let counts = match store.counts(&webhooks).await {
-                Ok(counts) => Some(Arc::new(counts)),
+                Ok(counts) => Some(Counted {
+                    counts: Arc::new(counts),
+                    at: began,
+                }),
                 Err(error) => {
                     tracing::debug!(%error, "the database cannot be counted just now; its metrics are left out");
                     None
@@ -66,29 +84,29 @@ impl Figures {
             schedule.next_at = Some(Instant::now() + FRESH.max(began.elapsed() * PAUSE_FACTOR));
         }
         drop(schedule);
+        self.last().map(|last| last.counts)
+    }
+
+    /// For a page: the last count, or another one if that is due and comes soon.
+    pub(super) async fn soon(&self, parts: &Parts) -> Option<Counted> {
+        let is_due = match self.counting.try_lock() {
+            Ok(schedule) => schedule.next_at.is_none_or(|at| at <= Instant::now()),
+            // It is being counted.
+            Err(_) => true,
+        };
+        if is_due {
+            let (own, parts) = (self.clone(), parts.clone());
+            let counting = tokio::spawn(async move {
+                let webhooks = webhooks(&parts);
+                own.renewed(&parts.store, &parts.budget, webhooks).await
+            });
+            // What comes later is shown later.
+            let _ = tokio::time::timeout(SOON, counting).await;
+        }
         self.last()
     }
 
-    /// The last count at once, while another one is made if that is due. Only the first is waited for, and not for long.
-    pub(super) async fn at_once(&self, parts: &Parts) -> Option<Arc<Counts>> {
-        let last = self.last();
-        if last.is_some() && self.counting.try_lock().is_err() {
-            // It is being counted.
-            return last;
-        }
-        let (own, parts) = (self.clone(), parts.clone());
-        let counting = tokio::spawn(async move {
-            let webhooks = webhooks(&parts);
-            own.renewed(&parts.store, &parts.budget, webhooks).await
-        });
-        if last.is_some() {
-            return last;
-        }
-        let first = tokio::time::timeout(FIRST, counting).await;
-        first.ok().and_then(Result::ok).flatten()
-    }
-
-    fn last(&self) -> Option<Arc<Counts>> {
+    fn last(&self) -> Option<Counted> {
         self.last.read().clone()
     }
 }

@@ -46,6 +46,8 @@ enum Refused {
     Because(Refusal),
     /// With the form that asks for the token, to show this page.
     SignIn(Uri),
+    /// A link of another site leads here: browsers keep the cookie back, and send it with the next request.
+    Elsewhere(Uri),
 }
 
 impl From<Refusal> for Refused {
@@ -125,9 +127,13 @@ impl Guard {
         let same = is_same_origin(headers, host.as_ref(), &rules);
         let writes = writes(request.method());
         let may_come = same || (request.method() == Method::GET && is_visit(headers, path));
-        if !may_come || (is_page && writes && !is_form_of_ours(headers)) {
+        if !may_come || (is_page && writes && !is_sent_from_here(headers)) {
             let detail = "Pages of other sites may not send requests.";
             return Err(Refusal::new(StatusCode::FORBIDDEN, detail).into());
+        }
+        if is_page && writes && !is(headers, "application/x-www-form-urlencoded") {
+            let detail = "Send the header Content-Type: application/x-www-form-urlencoded.";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
         }
         let is_off = is_page && !rules.dashboard;
         let operator = rules.operator(headers, is_page && !is_off, self.clock.now());
@@ -140,9 +146,10 @@ impl Guard {
             }
             Some(operator) => Ok(Some(operator)),
             None if is_open => Ok(None),
-            None if is_page && !is_off && reads && wants_page(headers) => {
-                Err(Refused::SignIn(request.uri().clone()))
-            }
+            None if is_page && !is_off && reads && wants_page(headers) => match same {
+                true => Err(Refused::SignIn(request.uri().clone())),
+                false => Err(Refused::Elsewhere(request.uri().clone())),
+            },
             None => Err(Refusal::token().into()),
         }
     }
@@ -176,6 +183,7 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
         }
         Err(Refused::Because(refusal)) => refusal.into_response(),
         Err(Refused::SignIn(page)) => dashboard::sign_in(&page),
+        Err(Refused::Elsewhere(page)) => dashboard::opened_from_here(&page),
     };
     let end = operator.as_ref().map(|operator| operator.end.clone());
     if wants_page {
@@ -290,13 +298,11 @@ fn is_visit(headers: &HeaderMap, path: &str) -> bool {
 
 /// Whether a form was sent by a page of this server. A browser says so in one of these headers at least; the origin was
 /// compared already.
-fn is_form_of_ours(headers: &HeaderMap) -> bool {
-    let site = headers.get(SEC_FETCH_SITE);
-    let is_ours = match site {
+fn is_sent_from_here(headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_SITE) {
         Some(site) => site == "same-origin",
         None => headers.contains_key(header::ORIGIN),
-    };
-    is_ours && is(headers, "application/x-www-form-urlencoded")
+    }
 }
 
 /// Whether the client shows pages.

@@ -8,11 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::figures::SOON;
+
 /// How often the host is examined at most.
 const FRESH: Duration = Duration::from_secs(60);
-
-/// How long a page waits for the first findings.
-const FIRST: Duration = Duration::from_millis(200);
 
 /// Something that is wrong with the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub struct Host {
 
 #[derive(Debug, Default)]
 struct Last {
-    findings: Arc<Vec<HostFinding>>,
+    findings: Option<Arc<Vec<HostFinding>>>,
     is_examined: bool,
     next_at: Option<Instant>,
 }
@@ -71,32 +70,29 @@ impl Host {
         }
     }
 
-    /// The last findings at once, while others are looked for if that is due. Only the first are waited for, and not for long.
-    pub(super) async fn findings(&self) -> Arc<Vec<HostFinding>> {
-        let first = {
+    /// The last findings, or others if those are due and come soon; `None` before the first.
+    pub(super) async fn findings(&self) -> Option<Arc<Vec<HostFinding>>> {
+        let Some(probe) = &self.probe else {
+            return Some(Arc::default());
+        };
+        let examining = {
             let mut last = self.last.lock();
             let is_due = last.next_at.is_none_or(|at| at <= Instant::now());
-            match &self.probe {
-                Some(probe) if is_due && !last.is_examined => {
-                    last.is_examined = true;
-                    let is_first = last.next_at.is_none();
-                    let examining = tokio::spawn(self.clone().examine(probe.clone()));
-                    is_first.then_some(examining)
-                }
-                _ => None,
-            }
+            let begins = is_due && !last.is_examined;
+            last.is_examined |= begins;
+            begins.then(|| tokio::spawn(self.clone().examine(probe.clone())))
         };
-        if let Some(examining) = first {
+        if let Some(examining) = examining {
             // What comes later is shown later.
-            let _ = timeout(FIRST, examining).await;
+            let _ = timeout(SOON, examining).await;
         }
-        Arc::clone(&self.last.lock().findings)
+        self.last.lock().findings.clone()
     }
 
     async fn examine(self, HostProbe(probe): HostProbe) {
         let findings = probe().await;
         let mut last = self.last.lock();
-        last.findings = Arc::new(findings);
+        last.findings = Some(Arc::new(findings));
         last.is_examined = false;
         last.next_at = Some(Instant::now() + FRESH);
     }
@@ -128,15 +124,15 @@ mod tests {
         })));
         let mut seen = Vec::new();
         for _ in 0..11 {
-            let found = host.findings().await;
+            let found = host.findings().await.unwrap();
             seen.push(found[0].text.clone());
             tokio::time::advance(Duration::from_secs(30)).await;
             tokio::task::yield_now().await;
         }
-        let expected = ["0", "0", "0", "1", "1", "1", "1", "1", "1", "2", "2"];
+        let expected = ["0", "0", "1", "1", "1", "1", "1", "1", "2", "2", "3"];
         assert_eq!(seen, expected, "the third one took 90 s");
         assert_eq!(times.load(Ordering::Relaxed), 3);
         let nothing = Host::new(None);
-        assert!(nothing.findings().await.is_empty());
+        assert_eq!(nothing.findings().await.map(|found| found.len()), Some(0));
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn answer(
     let reserved = parts.budget.relay().await?;
     // In a task: a client that disconnects must not interrupt the request, nor keep the job from being polled.
     let relaying = tokio::spawn(async move {
-        let relayed = relay(&parts, &id, &answers, late).await;
+        let relayed = relay(&parts, &id, &answers, late, None).await;
         parts.wakeup.notify_one();
         relayed
     });
@@ -92,12 +92,14 @@ pub(super) async fn answer(
     }
 }
 
-/// Relays answers to the open challenge of a job; `late`: even if it has expired by our clock.
+/// Relays answers to the open challenge of a job; `late`: even if it has expired by our clock; `shown`: the mark of the one that
+/// its user has seen.
 pub(super) async fn relay(
     parts: &Parts,
     id: &JobId,
     answers: &Answers,
     late: bool,
+    shown: Option<&str>,
 ) -> Result<Relayed, Refused> {
     let upstream = parts.upstream.borrow().clone();
     let challenges = Challenges {
@@ -105,6 +107,7 @@ pub(super) async fn relay(
         upstream: &upstream,
         clock: &parts.clock,
         late,
+        shown,
     };
     challenges.relay(id, answers).await
 }
@@ -126,7 +129,7 @@ async fn relayed_answer(relayed: Relayed, reserved: Reservation) -> Response {
 fn refusal(refused: &Refused) -> Refusal {
     let kind = match refused {
         Refused::UnknownJob(_) => StatusCode::NOT_FOUND,
-        Refused::Ended(_) | Refused::NoChallenge(_) => StatusCode::CONFLICT,
+        Refused::Ended(_) | Refused::NoChallenge(_) | Refused::Another(_) => StatusCode::CONFLICT,
         Refused::Expired { .. } => StatusCode::GONE,
         Refused::Count { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         Refused::Store(error) => return unreadable(error),
@@ -180,6 +183,7 @@ mod tests {
             (Refused::UnknownJob(id()), 404),
             (Refused::Ended(id()), 409),
             (Refused::NoChallenge(id()), 409),
+            (Refused::Another(id()), 409),
             (expired, 410),
             (count, 422),
             (Refused::NoAddress(id()), 502),

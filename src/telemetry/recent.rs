@@ -49,6 +49,18 @@ pub struct PollTick {
     pub outcome: &'static str,
 }
 
+impl PollTick {
+    /// Whether it brought an answer, a new one or that there is none.
+    pub(crate) fn is_good(&self) -> bool {
+        ["answered", "not_modified"].contains(&self.outcome)
+    }
+
+    /// What came of it, for people.
+    pub(crate) fn words(&self) -> String {
+        self.outcome.replace('_', " ")
+    }
+}
+
 /// The last hour. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Recent(Arc<Mutex<Inner>>);

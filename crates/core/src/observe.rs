@@ -90,6 +90,8 @@ pub struct Observation {
     pub revision: i64,
     /// When it was observed.
     pub at: UnixMillis,
+    /// The state until now.
+    pub before: JobState,
     /// The state from now on.
     pub state: JobState,
     /// Why it failed, if it did.
@@ -202,6 +204,7 @@ fn seen(
         created_at: job.created_at,
         revision: job.revision,
         at,
+        before: job.state,
         state,
         failure,
         remote: Some(Remote {
@@ -231,6 +234,7 @@ fn ended(
         created_at: job.created_at,
         revision: job.revision,
         at,
+        before: job.state,
         state: JobState::Failed,
         failure: Some(failure.clone()),
         remote: None,

@@ -114,7 +114,7 @@ impl JobFilter {
 }
 
 /// Jobs of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobPage {
     /// In the list's order.
     pub jobs: Vec<JobSummary>,

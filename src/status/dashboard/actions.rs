@@ -11,7 +11,7 @@ use crate::core::delivery::WebhookName;
 use crate::core::event::EventType;
 use crate::core::job::JobId;
 use crate::core::text::printable;
-use crate::mfa::Answers;
+use crate::mfa::{Answers, Refused};
 use crate::operator::{test as sample, webhooks};
 use crate::status::Parts;
 use crate::status::access::Operator;
@@ -19,6 +19,7 @@ use crate::status::mfa::relay;
 use crate::status::query::Job;
 use crate::status::refusal::Refusal;
 use crate::store::{Attempts as _, Jobs as _, NewJob, Unwanted};
+use crate::words::moment;
 
 /// Most characters of the API's answer to answers that are shown.
 const SAID: usize = 200;
@@ -85,7 +86,7 @@ pub(super) async fn answer(
 ) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     drop(body);
-    let late = fields.is_set("late");
+    let (late, shown) = (fields.is_set("late"), fields.owned("challenge"));
     let mut answers = fields.all("answer");
     // A challenge that only wants to be confirmed has one field, which may stay empty.
     if let [only] = answers.as_slice()
@@ -103,8 +104,14 @@ pub(super) async fn answer(
         async move |parts: Parts| {
             let _reserved = reserved;
             let answers = Answers::new(answers).map_err(|error| error.to_string())?;
-            let relayed = relay(&parts, &id, &answers, late).await;
-            let relayed = relayed.map_err(|refused| refused.to_string())?;
+            let relayed = relay(&parts, &id, &answers, late, shown.as_deref()).await;
+            let relayed = relayed.map_err(|refused| match refused {
+                Refused::Expired { at, .. } => format!(
+                    "the challenge expired at {}; wait for the next one, or tick the box below the answer",
+                    moment(at)
+                ),
+                refused => refused.to_string(),
+            })?;
             match relayed.status {
                 200..300 => Ok(format!(
                     "The API has taken the answer to job {id} ({}).",
@@ -136,7 +143,7 @@ pub(super) async fn enqueue(
 ) -> Result<Response, Refusal> {
     let fields = Fields::read(&body);
     let id = fields.owned("id").unwrap_or_default();
-    let priority = fields.get("priority").map_or(Ok(0), str::parse);
+    let priority = fields.typed("priority").map_or(Ok(0), str::parse);
     let job = NewJob {
         id: id.clone(),
         url: fields.owned("url"),
@@ -227,9 +234,10 @@ pub(super) async fn hand_over(
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let to = Fields::read(&body).owned("to").unwrap_or_default();
+    let fields = Fields::read(&body);
+    let to = fields.get("to").unwrap_or_default();
     let configured = parts.webhook_names();
-    let (from, to) = (WebhookName::new(&name), WebhookName::new(&to));
+    let (from, to) = (WebhookName::new(&name), WebhookName::new(to));
     // The page of a webhook that had nothing but its events is gone with them.
     let page = if configured.contains(&to) { &to } else { &from };
     let (target, page) = (format!("{from} to {to}"), webhook_path(page.as_str()));
@@ -299,9 +307,9 @@ pub(super) async fn give_up(
     let fields = Fields::read(&body);
     let to = local(fields.get("to"));
     let webhook = fields.get("webhook").map(WebhookName::new);
-    let unwanted = match (fields.owned("event"), webhook) {
-        (Some(event), Some(webhook)) => Unwanted::EventOf(event, webhook),
-        (Some(event), None) => Unwanted::Event(event),
+    let unwanted = match (fields.get("event"), webhook) {
+        (Some(event), Some(webhook)) => Unwanted::EventOf(event.to_owned(), webhook),
+        (Some(event), None) => Unwanted::Event(event.to_owned()),
         (None, Some(webhook)) => Unwanted::AllOf(webhook),
         (None, None) => return Err(Refusal::parameter("Name an event or a webhook.")),
     };

@@ -60,7 +60,7 @@ pub(super) fn draw(detail: &JobDetail, polls: &[PollTick], usual: &Read, view: &
         section aria-labelledby="h-axis" {
             h2 #h-axis { "Timeline" }
             @if drawn.len() < job.steps.len() { p.dim {
-                "Steps " (drawn.start + 1) " to " (drawn.end) " of " (job.steps.len()) "; all of them: " a href={ "/jobs/" (job.row.id) } { "JSON" } } }
+                "Steps " (drawn.start + 1) " to " (drawn.end) " of " (job.steps.len()) "; all of them: " a href={ "/dashboard/jobs/" (job.row.id) "/json" } { "JSON" } } }
             ol.lanes {
                 @for step in job.steps.get(drawn).unwrap_or_default() {
                     @let state = StepState::of(step, job.row.state);
@@ -73,9 +73,9 @@ pub(super) fn draw(detail: &JobDetail, polls: &[PollTick], usual: &Read, view: &
                     }
                 }
                 (marks_lane("polls", &count("poll", job.row.progress.polls, polls.len()), axis, polls, of_poll))
-                (marks_lane("events", &plural(detail.events.len(), "event"), axis, &detail.events, of_event))
+                (marks_lane("events", &crate::words::count(detail.events.len() as u64, "event"), axis, &detail.events, of_event))
                 @for (webhook, attempts) in attempts(detail) {
-                    (marks_lane(&format!("to {}", outside(webhook, 40)), &plural(attempts.len(), "attempt"), axis, &attempts, |each| of_attempt(each)))
+                    (marks_lane(&format!("to {}", outside(webhook, 40)), &crate::words::count(attempts.len() as u64, "attempt"), axis, &attempts, |each| of_attempt(each)))
                 }
             }
             p.range { span { (view.clock(start)) } span { (took(axis.total)) } span { @if job.finished_at.is_some() { (view.clock(end)) } @else { "now" } } }
@@ -160,11 +160,12 @@ fn of_event(event: &EventRow) -> Mark {
 }
 
 fn of_poll(poll: &PollTick) -> Mark {
-    let tone = match poll.outcome {
-        "answered" | "not_modified" => Tone::Dim,
-        _ => Tone::Warn,
+    let tone = if poll.is_good() {
+        Tone::Dim
+    } else {
+        Tone::Warn
     };
-    (poll.at, tone, poll.outcome.replace('_', " "))
+    (poll.at, tone, poll.words())
 }
 
 fn of_attempt(attempt: &Attempt) -> Mark {
@@ -215,10 +216,6 @@ fn attempts(detail: &JobDetail) -> BTreeMap<&str, Vec<&Attempt>> {
         of.push(attempt);
     }
     all
-}
-
-fn plural(number: usize, noun: &str) -> String {
-    crate::words::count(number as u64, noun)
 }
 
 fn count(noun: &str, all: u64, shown: usize) -> String {

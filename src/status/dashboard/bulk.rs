@@ -14,7 +14,7 @@ use super::form::{act, stored};
 use super::jobs::JobsQuery;
 use super::marks::{View, address};
 use super::page::{Page, Section};
-use super::place::read;
+use super::place::{read, read_beside};
 use crate::core::job::{JobId, JobState};
 use crate::status::Parts;
 use crate::status::access::Operator;
@@ -55,14 +55,14 @@ impl Found {
 }
 
 async fn matching(query: &JobsQuery, parts: &Parts) -> Result<Found, Refusal> {
-    let wanted = query.filter()?;
+    let wanted = query.filter(parts.clock.now())?;
     // In the order in which jobs go through them, so that none is missed.
     let states = [JobState::Pending, JobState::InProgress];
     let states = states
         .into_iter()
         .filter(|state| wanted.state.is_none_or(|wanted| wanted == *state));
     let mut found = Found::default();
-    if wanted.is_of_ended() {
+    if wanted.is_of_ended() || query.is_contradictory() {
         return Ok(found);
     }
     let unreadable = |error| Refusal::unreadable(&error);
@@ -111,7 +111,7 @@ pub(super) async fn confirm(
     page.is_live = false;
     let many = found.ids.len();
     // Those that are enqueued from now on were not counted.
-    let mut confirmed = query.clone();
+    let mut confirmed = query.at_moment(view.now)?;
     confirmed.until.get_or_insert_with(|| view.now.rfc3339());
     page.part("confirm", &html! { section.confirm {
         @if many == 0 { p { "No job that matches is still followed." } } @else {
@@ -137,9 +137,7 @@ pub(super) async fn cancel(
     Extension(who): Extension<Operator>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let fields = super::form::Fields::read(&body);
-    let confirmed: Option<usize> = fields.get("jobs").and_then(|jobs| jobs.parse().ok());
-    let query = JobsQuery::of(|name| fields.owned(name));
+    let (confirmed, query): (_, JobsQuery) = read_beside("jobs", &body)?;
     let confirmed =
         confirmed.ok_or_else(|| Refusal::parameter("jobs is the number that was confirmed"))?;
     let target = address("jobs", &query.filters());
@@ -152,7 +150,7 @@ pub(super) async fn cancel(
         async move |parts: Parts| {
             let found = matching(&query, &parts).await;
             let found = found.map_err(|refusal| refusal.detail().to_owned())?;
-            let jobs = found.ids.len();
+            let jobs = found.ids.len() as u64;
             if jobs > confirmed {
                 return Err(format!(
                     "{confirmed} were confirmed, and {jobs} match now; count them again"

@@ -21,10 +21,7 @@ const PATH: &str = "/dashboard/events";
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     r#type: Option<String>,
-    before: Option<u32>,
-    /// The number of an operation whose outcome is shown; no part of the page.
-    #[serde(default, skip_serializing)]
-    done: Option<u64>,
+    before: Option<i64>,
 }
 
 impl EventsQuery {
@@ -34,7 +31,7 @@ impl EventsQuery {
     }
 
     pub(super) fn address(&self) -> String {
-        self.at(self.before.map(i64::from))
+        self.at(self.before)
     }
 }
 
@@ -43,7 +40,7 @@ pub(super) async fn page(query: &EventsQuery, parts: &Parts, view: &View) -> Res
     let kind =
         kind.map_err(|_| Refusal::parameter("type is the type of an event, such as job.failed"))?;
     let wanted = LatestEvents {
-        before: query.before.map(i64::from),
+        before: query.before,
         kind,
         limit: PAGE,
     };

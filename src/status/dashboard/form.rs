@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use zeroize::Zeroizing;
 
+use super::operations::Operation;
 use crate::status::Parts;
 use crate::status::access::Operator;
 use crate::status::refusal::Refusal;
@@ -22,15 +23,22 @@ impl Fields {
         Self(owned.collect())
     }
 
-    /// The value of a field that was not left empty.
+    /// The value of a field that was not left empty, as it is: rows may name anything.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut named = self.0.iter().filter(|(each, _)| each == name);
-        let value = named.next().map(|(_, value)| value.as_str().trim());
+        let value = named.next().map(|(_, value)| value.as_str());
         value.filter(|value| !value.is_empty())
     }
 
+    /// The value of a field that somebody has typed or pasted.
+    pub(super) fn typed(&self, name: &str) -> Option<&str> {
+        let value = self.get(name).map(str::trim);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The same.
     pub(super) fn owned(&self, name: &str) -> Option<String> {
-        self.get(name).map(str::to_owned)
+        self.typed(name).map(str::to_owned)
     }
 
     pub(super) fn is_set(&self, name: &str) -> bool {
@@ -75,13 +83,23 @@ where
     F: Future<Output = Result<String, String>> + Send + 'static,
 {
     let permit = parts.budget.write()?;
-    let (own, name) = (parts.clone(), Arc::clone(&operator.name));
+    let (own, name, page) = (parts.clone(), Arc::clone(&operator.name), to.clone());
     let acting = tokio::spawn(async move {
         let _permit = permit;
         let outcome = work(own.clone()).await;
         own.wakeup.notify_one();
         let operations = &own.dashboard.0.operations;
-        operations.record(own.clock.now(), &name, action, &target, &outcome)
+        let done = Operation {
+            number: 0,
+            at: own.clock.now(),
+            operator: name,
+            action,
+            target,
+            is_done: outcome.is_ok(),
+            outcome: outcome.unwrap_or_else(|refused| refused),
+            page: page.split('?').next().unwrap_or_default().to_owned(),
+        };
+        operations.record(done)
     });
     let interrupted = "It was interrupted: the daemon is stopping.";
     let number = acting.await;

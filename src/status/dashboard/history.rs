@@ -8,6 +8,7 @@ use super::marks::{at, took, webhook_link};
 use crate::core::event::EventType;
 use crate::core::time::UnixMillis;
 use crate::store::{Attempt, EventRow, JobDetail, TransitionRow};
+use crate::telemetry::PollTick;
 use crate::words::{Tone, outside, steps};
 
 /// Most entries that are listed: the latest.
@@ -18,6 +19,8 @@ enum Entry<'a> {
     Step(&'a TransitionRow),
     Event(&'a EventRow),
     Attempt(&'a Attempt),
+    /// One of the last hour that brought no answer.
+    Poll(&'a PollTick),
 }
 
 impl Entry<'_> {
@@ -26,12 +29,13 @@ impl Entry<'_> {
             Self::Step(transition) => transition.observed_at,
             Self::Event(event) => event.created_at,
             Self::Attempt(attempt) => attempt.started_at,
+            Self::Poll(poll) => poll.at,
         }
     }
 }
 
-pub(super) fn list(detail: &JobDetail) -> Markup {
-    let mut all = entries(detail);
+pub(super) fn list(detail: &JobDetail, polls: &[PollTick]) -> Markup {
+    let mut all = entries(detail, polls);
     // Steps come before the events that report them, and these before the attempts: the sort is stable.
     all.sort_by_key(Entry::at);
     let hidden = all.len().saturating_sub(MOST);
@@ -41,7 +45,7 @@ pub(super) fn list(detail: &JobDetail) -> Markup {
     html! { @if !all.is_empty() {
         section aria-labelledby="h-history" {
             h2 #h-history { "History" }
-            @if hidden > 0 { p.dim { (hidden) " earlier; all of them: " a href={ "/jobs/" (id) "/timeline" } { "JSON" } } }
+            @if hidden > 0 { p.dim { (hidden) " earlier; all of them: " a href={ "/dashboard/jobs/" (id) "/timeline" } { "JSON" } } }
             div.scroll { table.cards {
                 thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Details" } } }
                 tbody { @for entry in all.iter().skip(hidden) {
@@ -54,7 +58,8 @@ pub(super) fn list(detail: &JobDetail) -> Markup {
     } }
 }
 
-fn entries(detail: &JobDetail) -> Vec<Entry<'_>> {
+fn entries<'a>(detail: &'a JobDetail, polls: &'a [PollTick]) -> Vec<Entry<'a>> {
+    let polls = polls.iter().filter(|poll| !poll.is_good());
     let transitions = detail.transitions.iter().map(Entry::Step);
     let events = detail.events.iter();
     let events = events.filter(|event| event.kind != EventType::StepChanged);
@@ -62,6 +67,7 @@ fn entries(detail: &JobDetail) -> Vec<Entry<'_>> {
     transitions
         .chain(events.map(Entry::Event))
         .chain(attempts)
+        .chain(polls.map(Entry::Poll))
         .collect()
 }
 
@@ -79,6 +85,7 @@ fn text(entry: &Entry<'_>, events: &HashMap<&str, &EventRow>) -> (&'static str, 
             let (what, tone) = attempt(each, events.get(each.event_id.as_str()).copied());
             ("attempt", what, tone)
         }
+        Entry::Poll(poll) => ("poll", html! { (poll.words()) }, Tone::Warn),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::core::delivery::DeliveryState;
 use crate::core::job::{Failure, FailureKind, JobId};
 use crate::core::retention::Stage;
 use crate::core::snapshot::StepClass;
-use crate::mfa::MOST_ANSWERS;
+use crate::mfa::{MOST_ANSWERS, mark};
 use crate::status::Parts;
 use crate::status::refusal::Refusal;
 use crate::store::{DeliveryRow, JobDetail, JobRow, Jobs as _, StepRow};
@@ -48,10 +48,9 @@ pub(super) async fn page(id: &JobId, parts: &Parts, view: &View) -> Result<Page,
     );
     page.part("axis", &axis::draw(&detail, &polls, &usual, view));
     page.part("deliveries", &deliveries(&detail, view));
-    page.part("history", &history::list(&detail));
+    page.part("history", &history::list(&detail, &polls));
     page.part("texts", &texts(&detail));
     page.part("commands", &commands(&detail));
-    // Nothing of an ended job changes but its deliveries.
     Ok(page)
 }
 
@@ -170,7 +169,9 @@ fn challenge(detail: &JobDetail, view: &View) -> Markup {
             @if challenge.description.get() != challenge.method.get() { @if let Some(text) = raw(&challenge.description) { p { (text) } } }
             @if let Some(at) = recorded.expires_at { p { "Expires " (view.ahead(at, "– it has expired")) } }
             @if view.may_act() {
-                form.stack method="post" action={ "/dashboard/jobs/" (job.row.id) "/answer" } autocomplete="off" data-secret {
+                @let mark = mark(step, recorded);
+                form #{ "answer-" (mark) } .stack method="post" action={ "/dashboard/jobs/" (job.row.id) "/answer" } autocomplete="off" data-secret {
+                    input type="hidden" name="challenge" value=(mark);
                     @for (number, field) in (1..).zip(&fields) {
                         div.field { label for={ "answer-" (number) } { (field) }
                             input id={ "answer-" (number) } name="answer" type="text" autocomplete="one-time-code" maxlength="4096" spellcheck="false"; }
@@ -220,7 +221,13 @@ fn deliveries(detail: &JobDetail, view: &View) -> Markup {
 /// A delivery as a row of a table; `to` is where an action returns.
 pub(super) fn delivery(row: &DeliveryRow, to: &str, view: &View) -> Markup {
     let waits = matches!(row.state, DeliveryState::Pending | DeliveryState::Disabled);
-    html! { tr data-event=(row.event_id) {
+    let what = format!(
+        "#{} {} to {}",
+        row.sequence,
+        row.kind,
+        outside(row.webhook.as_str(), 64)
+    );
+    html! { tr data-event={ (row.event_id) " " (row.webhook) } {
         td data-label="Event" { "#" (row.sequence) " " (row.kind) }
         td data-label="Webhook" { (webhook_link(row.webhook.as_str())) }
         td data-label="State" { (delivery_state(row.state, row.last_error.is_some())) @if row.expired_at.is_some() { " expired" } }
@@ -238,10 +245,10 @@ pub(super) fn delivery(row: &DeliveryRow, to: &str, view: &View) -> Markup {
         @if view.may_act() { td data-label="" { div.buttons {
             @if waits { form method="post" action="/dashboard/give-up" {
                 input type="hidden" name="event" value=(row.event_id); input type="hidden" name="webhook" value=(row.webhook); input type="hidden" name="to" value=(to);
-                button.quiet type="submit" data-confirm="Stop sending this event to this webhook?" { "Give up" } } }
+                button.quiet type="submit" data-confirm="Stop sending this event to this webhook?" aria-label={ "Give up " (what) } { "Give up" } } }
             form method="get" action="/dashboard/replay" {
                 input type="hidden" name="event" value=(row.event_id); input type="hidden" name="webhook" value=(row.webhook);
-                button.quiet type="submit" { "Replay…" } }
+                button.quiet type="submit" aria-label={ "Replay " (what) } { "Replay…" } }
         } } }
     } }
 }
@@ -254,7 +261,7 @@ fn texts(detail: &JobDetail) -> Markup {
         }
         @if let Some(resource) = &detail.resource {
             details #remote { summary { "The remote job as last seen (" (crate::words::size(resource.len() as u64)) ")" }
-                @if resource.len() > SHOWN { p.dim { "The beginning; all of it: " a href={ "/jobs/" (job.row.id) } { "JSON" } } }
+                @if resource.len() > SHOWN { p.dim { "The beginning; all of it: " a href={ "/dashboard/jobs/" (job.row.id) "/json" } { "JSON" } } }
                 pre tabindex="0" { (pretty(resource)) } }
         }
     }

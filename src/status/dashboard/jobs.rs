@@ -4,9 +4,9 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator as _;
 
-use super::CANCEL_JOBS;
 use super::marks::{View, address, job_link, job_state};
 use super::page::{Page, Section, command, empty};
+use super::{CANCEL_JOBS, ENQUEUE};
 use crate::core::job::{FailureKind, JobId, JobState};
 use crate::core::time::UnixMillis;
 use crate::status::Parts;
@@ -14,7 +14,7 @@ use crate::status::cursor::JobCursor;
 use crate::status::refusal::Refusal;
 use crate::store::{JobFilter, JobPage, JobSummary, Jobs as _, Lists as _};
 use crate::words::steps;
-use crate::words::{Tone, outside};
+use crate::words::{Tone, When, outside};
 
 /// Jobs of a page.
 const PAGE: u32 = 50;
@@ -45,27 +45,9 @@ pub(super) struct JobsQuery {
     after: Option<String>,
     /// The places before this one, comma-separated; `-` is the first page.
     trail: Option<String>,
-    /// The number of an operation whose outcome is shown; no part of the page.
-    #[serde(default, skip_serializing)]
-    done: Option<u64>,
 }
 
 impl JobsQuery {
-    /// The first page with these filters.
-    pub(super) fn of(value: impl Fn(&str) -> Option<String>) -> Self {
-        Self {
-            state: value("state"),
-            failure: value("failure"),
-            webhook: value("webhook"),
-            text: value("text"),
-            since: value("since"),
-            until: value("until"),
-            ended_since: value("ended_since"),
-            ended_until: value("ended_until"),
-            ..Self::default()
-        }
-    }
-
     /// The filters alone.
     pub(super) fn filters(&self) -> [(&'static str, Option<String>); 8] {
         [
@@ -98,8 +80,38 @@ impl JobsQuery {
         self.at(self.after.clone(), self.trail.clone())
     }
 
+    /// Whether no job can match: only failed ones have a failure.
+    pub(super) fn is_contradictory(&self) -> bool {
+        let is_failed = |state: &str| state == JobState::Failed.as_str();
+        self.failure.is_some() && !self.state.as_deref().is_none_or(is_failed)
+    }
+
+    /// Whether jobs that are still followed can match.
+    fn may_be_followed(&self) -> bool {
+        let is_followed =
+            |state: &str| state.parse().is_ok_and(|state: JobState| !state.is_final());
+        !self.is_of_ended()
+            && self.failure.is_none()
+            && self.state.as_deref().is_none_or(is_followed)
+    }
+
+    /// The same with durations as the times that they mean now.
+    pub(super) fn at_moment(&self, now: UnixMillis) -> Result<Self, Refusal> {
+        let text = |name, text: &Option<String>| {
+            let at = moment(name, text.as_deref(), now)?;
+            Ok::<_, Refusal>(at.map(UnixMillis::rfc3339))
+        };
+        Ok(Self {
+            since: text("since", &self.since)?,
+            until: text("until", &self.until)?,
+            ended_since: text("ended_since", &self.ended_since)?,
+            ended_until: text("ended_until", &self.ended_until)?,
+            ..self.clone()
+        })
+    }
+
     /// What the store lists.
-    pub(super) fn filter(&self) -> Result<JobFilter, Refusal> {
+    pub(super) fn filter(&self, now: UnixMillis) -> Result<JobFilter, Refusal> {
         let state = self.state.as_deref().map(str::parse).transpose();
         let state = state
             .map_err(|_| Refusal::parameter("state is pending, in-progress, success or failed"))?;
@@ -112,10 +124,10 @@ impl JobsQuery {
             failure,
             webhook: self.webhook.clone(),
             text: self.text.clone(),
-            since: moment("since", self.since.as_deref())?,
-            until: moment("until", self.until.as_deref())?,
-            ended_since: moment("ended_since", self.ended_since.as_deref())?,
-            ended_until: moment("ended_until", self.ended_until.as_deref())?,
+            since: moment("since", self.since.as_deref(), now)?,
+            until: moment("until", self.until.as_deref(), now)?,
+            ended_since: moment("ended_since", self.ended_since.as_deref(), now)?,
+            ended_until: moment("ended_until", self.ended_until.as_deref(), now)?,
             after: after.map(|JobCursor(at, id)| (at, id)),
             searched: Some(SEARCHED),
             limit: PAGE,
@@ -154,27 +166,32 @@ fn kind(text: &str) -> Result<FailureKind, Refusal> {
     })
 }
 
-/// A moment as RFC 3339, or as a browser's field writes it, in UTC.
-fn moment(name: &str, text: Option<&str>) -> Result<Option<UnixMillis>, Refusal> {
+/// A moment: how long ago, as commands take it, or as RFC 3339, in UTC and to the minute if nothing else is said.
+fn moment(name: &str, text: Option<&str>, now: UnixMillis) -> Result<Option<UnixMillis>, Refusal> {
     let Some(text) = text else {
         return Ok(None);
     };
     let ends = ["", "Z", ":00Z"].map(|end| format!("{text}{end}"));
-    let mut read = ends
-        .iter()
-        .filter_map(|text| UnixMillis::parse_rfc3339(text));
+    let mut read = ends.iter().filter_map(|text| text.parse::<When>().ok());
     read.next()
-        .map(Some)
-        .ok_or_else(|| Refusal::parameter(format!("{name} is a time such as 2026-11-22T15:04Z")))
+        .map(|when| Some(when.before(now)))
+        .ok_or_else(|| {
+            let detail =
+                format!("{name} is how long ago, such as 2h, or a time such as 2026-11-22T15:04Z");
+            Refusal::parameter(detail)
+        })
 }
 
 pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Result<Page, Refusal> {
-    let filter = query.filter()?;
+    let filter = query.filter(view.now)?;
     let _reserved = parts.budget.page().await?;
     let unreadable = |error| Refusal::unreadable(&error);
-    let found = parts.store.list(&filter).await.map_err(unreadable)?;
+    let found = match query.is_contradictory() {
+        true => JobPage::default(),
+        false => parts.store.list(&filter).await.map_err(unreadable)?,
+    };
     let mut stopped = None;
-    if !found.more {
+    if !found.more && !query.is_contradictory() {
         stopped = parts.store.search_end(&filter).await.map_err(unreadable)?;
     }
     let namesakes = namesakes(query, parts).await?;
@@ -194,7 +211,7 @@ pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Resul
             view,
         ),
     );
-    page.part("acting", &acting(query, &found, view));
+    page.part("acting", &acting(query, view));
     Ok(page)
 }
 
@@ -235,7 +252,7 @@ fn filters(query: &JobsQuery, parts: &Parts) -> Markup {
     };
     let time = |name: &str, label: &str, value: Option<&str>| {
         html! { div.field { label for={ "filter-" (name) } { (label) }
-        input id={ "filter-" (name) } type="text" name=(name) placeholder="2026-11-22T15:04Z" size="18" value=[value]; } }
+        input id={ "filter-" (name) } type="text" name=(name) placeholder="2h, 2026-11-22T15:04Z" size="18" value=[value]; } }
     };
     html! {
         form.filter method="get" action=(PATH) role="search" aria-label="Filter jobs" {
@@ -318,7 +335,7 @@ fn row(job: &JobSummary, view: &View) -> Markup {
     let error = match (&job.failure, &row.progress.last_error) {
         (Some(failure), _) => Some((steps::failure_line(failure), Tone::Bad)),
         (None, Some(error)) if row.progress.consecutive_errors > 0 => {
-            Some((outside(error, 120), Tone::Warn))
+            Some((error.clone(), Tone::Warn))
         }
         _ => None,
     };
@@ -350,10 +367,9 @@ fn next_poll(job: &JobSummary, view: &View) -> Markup {
     }
 }
 
-fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
-    let unfinished = found.jobs.iter().any(|job| !job.row.state.is_final());
+fn acting(query: &JobsQuery, view: &View) -> Markup {
     html! { @if view.may_act() {
-        @if query.is_filtered() && unfinished {
+        @if query.is_filtered() && query.may_be_followed() {
             form method="get" action=(CANCEL_JOBS) {
                 @for (name, value) in query.filters() { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
                 button.quiet type="submit" { "Cancel jobs that match…" }
@@ -361,7 +377,7 @@ fn acting(query: &JobsQuery, found: &JobPage, view: &View) -> Markup {
         }
         details #enqueue {
             summary.button.quiet { "Enqueue a job…" }
-            form.stack method="post" action="/dashboard/jobs/enqueue" {
+            form.stack method="post" action=(ENQUEUE) {
                 div.field { label for="new-id" { "Id at the API" } input #new-id type="text" name="id" required maxlength="200" pattern="[A-Za-z0-9._~\\-]+" autocomplete="off"; }
                 div.field { label for="new-url" { "Where to poll, when not at the usual path" } input #new-url type="text" name="url" maxlength="2048" autocomplete="off"; }
                 div.field { label for="new-webhook" { "Only this webhook" } input #new-webhook type="text" name="webhook" maxlength="64" autocomplete="off"; }

@@ -38,6 +38,9 @@ const MEMORY: usize = 32 << 20;
 /// Shortest time between two writings of a page.
 const PACE: Duration = Duration::from_secs(1);
 
+/// And at least so many times as long as it takes.
+const PACE_FACTOR: u32 = 20;
+
 /// Longest time between them: what follows from time alone, and what other programs change.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -53,9 +56,16 @@ const LASTS: Duration = Duration::from_secs(3600);
 /// A page as it is shown to operators or to readers.
 type Key = (Place, bool);
 
-/// The parts of a page as they were written last.
-#[derive(Default)]
+/// A page as it was written last.
+#[derive(Default, Clone)]
 struct Written {
+    parts: Arc<Content>,
+    /// Why it is not written anew.
+    wrong: Option<String>,
+}
+
+#[derive(Default)]
+struct Content {
     parts: Vec<Part>,
     _taken: Option<Reservation>,
 }
@@ -65,7 +75,7 @@ struct Written {
 pub(super) struct Live {
     viewers: Arc<Semaphore>,
     memory: Memory,
-    pages: Mutex<HashMap<Key, Weak<watch::Receiver<Arc<Written>>>>>,
+    pages: Mutex<HashMap<Key, Weak<watch::Receiver<Written>>>>,
 }
 
 impl Default for Live {
@@ -85,14 +95,14 @@ impl Live {
         place: Place,
         operator: Operator,
         parts: &Parts,
-    ) -> Arc<watch::Receiver<Arc<Written>>> {
+    ) -> Arc<watch::Receiver<Written>> {
         let key = (place.clone(), operator.may_act);
         let mut pages = self.pages.lock();
         if let Some(page) = pages.get(&key).and_then(Weak::upgrade) {
             return page;
         }
         pages.retain(|_, page| page.strong_count() > 0);
-        let (written, page) = watch::channel(Arc::default());
+        let (written, page) = watch::channel(Written::default());
         let page = Arc::new(page);
         pages.insert(key, Arc::downgrade(&page));
         tokio::spawn(write(place, operator, parts.clone(), written));
@@ -101,12 +111,7 @@ impl Live {
 }
 
 /// Writes a page again and again, until nobody watches it or the daemon stops.
-async fn write(
-    place: Place,
-    operator: Operator,
-    parts: Parts,
-    written: watch::Sender<Arc<Written>>,
-) {
+async fn write(place: Place, operator: Operator, parts: Parts, written: watch::Sender<Written>) {
     let mut commits = match &place {
         Place::Job(id) => parts.waiting.commits.subscribe_job(id),
         _ => parts.waiting.commits.subscribe(),
@@ -116,27 +121,26 @@ async fn write(
             now: parts.clock.now(),
             operator: operator.clone(),
         };
-        let earliest = Instant::now() + PACE;
-        // What cannot be read or kept now is left as it was.
-        if let Ok(page) = place.page(&parts, &view).await
-            && let Ok(taken) = parts
-                .dashboard
-                .0
-                .live
-                .memory
-                .reserve(size(&page.parts))
-                .await
-        {
-            written.send_replace(Arc::new(Written {
-                parts: page.parts,
-                _taken: Some(taken),
-            }));
+        let began = Instant::now();
+        match content(&place, &parts, &view).await {
+            Ok(content) => {
+                written.send_replace(Written {
+                    parts: Arc::new(content),
+                    wrong: None,
+                });
+            }
+            // What cannot be read or kept now stays as it was.
+            Err(refusal) => written.send_modify(|last| {
+                last.wrong = Some(refusal.detail().to_owned());
+            }),
         }
+        // A page that takes long is written more rarely.
+        let earliest = began + PACE.max(began.elapsed() * PACE_FACTOR);
         tokio::select! {
             () = written.closed() => return,
             () = tokio::time::sleep_until(earliest) => {}
         }
-        let latest = earliest + (PAUSE - PACE);
+        let latest = began + PAUSE.max(earliest - began);
         tokio::select! {
             () = written.closed() => return,
             woken = parts.waiting.until(latest, &mut commits) => {
@@ -148,8 +152,14 @@ async fn write(
     }
 }
 
-fn size(parts: &[Part]) -> usize {
-    parts.iter().map(|part| part.html.len()).sum()
+async fn content(place: &Place, parts: &Parts, view: &View) -> Result<Content, Refusal> {
+    let page = place.page(parts, view).await?;
+    let bytes = page.parts.iter().map(|part| part.html.len()).sum();
+    let taken = parts.dashboard.0.live.memory.reserve(bytes).await?;
+    Ok(Content {
+        parts: page.parts,
+        _taken: Some(taken),
+    })
 }
 
 /// Which page is watched: its address.
@@ -175,6 +185,7 @@ pub(super) async fn live(
         memory: kept.memory.clone(),
         sent: HashMap::new(),
         hasher: RandomState::new(),
+        wrong: None,
         begun: false,
         until: Instant::now() + LASTS,
         _permit: permit,
@@ -188,11 +199,13 @@ pub(super) async fn live(
 }
 
 struct Stream {
-    page: Arc<watch::Receiver<Arc<Written>>>,
+    page: Arc<watch::Receiver<Written>>,
     memory: Memory,
     /// The hash of each part that the browser has, without what its script writes itself.
     sent: HashMap<&'static str, u64>,
     hasher: RandomState,
+    /// Why the page is not current, as the browser knows it.
+    wrong: Option<String>,
     begun: bool,
     until: Instant,
     _permit: OwnedSemaphorePermit,
@@ -206,12 +219,16 @@ impl Stream {
             return Some(format!("retry: {RETRY_MS}\n\n").into());
         }
         let silent_until = Instant::now() + HEARTBEAT;
-        if silent_until > self.until {
+        if self.until <= Instant::now() {
             return None;
         }
+        if silent_until > self.until {
+            self.until = Instant::now();
+            return Some(Bytes::from_static(b"event: again\ndata: 0\n\n"));
+        }
         loop {
-            let written = Arc::clone(&page.borrow_and_update());
-            let changed = self.changed(&written.parts);
+            let written = page.borrow_and_update().clone();
+            let changed = self.changed(&written);
             if !changed.is_empty() {
                 // Without memory the stream ends, and the browser asks again.
                 return self.memory.bytes(changed).await.ok();
@@ -224,12 +241,17 @@ impl Stream {
         }
     }
 
-    fn changed(&mut self, written: &[Part]) -> String {
+    fn changed(&mut self, written: &Written) -> String {
         let mut events = String::new();
-        for part in written {
+        if self.wrong != written.wrong {
+            self.wrong.clone_from(&written.wrong);
+            // Texts can always be written.
+            let data = serde_json::to_string(&self.wrong).unwrap_or_default();
+            events.push_str(&format!("event: state\ndata: {data}\n\n"));
+        }
+        for part in &written.parts.parts {
             let lasting = self.hasher.hash_one(without_relative(&part.html));
             if self.sent.insert(part.id, lasting) != Some(lasting) {
-                // Texts can always be written.
                 let data = serde_json::to_string(&part.html).unwrap_or_default();
                 events.push_str(&format!("event: part\nid: {}\ndata: {data}\n\n", part.id));
             }

@@ -47,10 +47,11 @@ use super::Parts;
 use super::access::{Access, Operator};
 use super::query::Parameters;
 use super::refusal::Refusal;
+use super::{mirror, timeline};
 use crate::core::time::UnixMillis;
 
 /// Nothing but what comes from this server, and no script or style inside a page.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Pages that need no token.
@@ -89,11 +90,14 @@ pub(super) fn has(path: &str) -> bool {
 }
 
 /// Cancels many jobs, after a page that counts them.
-pub(super) const CANCEL_JOBS: &str = "/dashboard/jobs/cancel";
+pub(super) const CANCEL_JOBS: &str = "/dashboard/cancel-jobs";
+
+/// Enqueues a job. No route is below `/dashboard/jobs/`: a job may have any name.
+pub(super) const ENQUEUE: &str = "/dashboard/enqueue";
 
 /// Whether it is the path of a page that can be shared.
 pub(super) fn has_address(path: &str) -> bool {
-    path != CANCEL_JOBS && Place::of(path, "").is_ok()
+    Place::of(path, "").is_ok()
 }
 
 /// Whether a path of the dashboard needs no token.
@@ -107,13 +111,32 @@ pub(super) fn sign_in(page: &Uri) -> Response {
     headed(sign_in::refused(target))
 }
 
+/// A page that opens this one, so that the request comes from this server.
+pub(super) fn opened_from_here(page: &Uri) -> Response {
+    let target = form::local(page.path_and_query().map(|target| target.as_str()));
+    let heading = maud::html! { h1 { "One moment" } };
+    let content = maud::html! { p { a href=(target) { "Open the page" } } };
+    let section = page::Section::None;
+    let document = page::frame("One moment", section, &heading, &content, None, None);
+    let refresh = HeaderValue::from_str(&format!("0; url={target}"));
+    let mut answer = Html(document.into_string()).into_response();
+    if let Ok(refresh) = refresh {
+        answer.headers_mut().insert(header::REFRESH, refresh);
+    }
+    headed(answer)
+}
+
 pub(super) fn routes() -> Router<Parts> {
     Router::new()
         .route("/", get(page))
+        .route("/dashboard", get(page))
+        .route("/dashboard/", get(page))
         .route("/dashboard/jobs", get(page))
-        .route("/dashboard/jobs/enqueue", post(actions::enqueue))
+        .route(ENQUEUE, post(actions::enqueue))
         .route(CANCEL_JOBS, get(bulk::confirm).post(bulk::cancel))
         .route("/dashboard/jobs/{id}", get(page))
+        .route("/dashboard/jobs/{id}/json", get(mirror::job))
+        .route("/dashboard/jobs/{id}/timeline", get(timeline::timeline))
         .route("/dashboard/jobs/{id}/poll", post(actions::poll))
         .route("/dashboard/jobs/{id}/cancel", post(actions::cancel))
         .route("/dashboard/jobs/{id}/answer", post(actions::answer))
@@ -183,7 +206,8 @@ async fn page(
         now: parts.clock.now(),
         operator,
     };
-    let notice = done.and_then(|number| parts.dashboard.0.operations.notice(number));
+    let operations = &parts.dashboard.0.operations;
+    let notice = done.and_then(|number| operations.notice(number, uri.path()));
     let page = place.page(&parts, &view).await?;
     let document = page.document(&place.address(), notice.as_ref(), &view);
     answered(&parts, document).await

@@ -27,6 +27,8 @@ pub(super) struct Operation {
     /// What came of it, in a sentence.
     pub(super) outcome: String,
     pub(super) is_done: bool,
+    /// The path of the page that shows it.
+    pub(super) page: String,
 }
 
 /// The latest operations.
@@ -40,42 +42,31 @@ struct Inner {
 }
 
 impl Operations {
-    /// Keeps and logs an operation; returns its number.
-    pub(super) fn record(
-        &self,
-        at: UnixMillis,
-        operator: &Arc<str>,
-        action: &'static str,
-        target: &str,
-        outcome: &Result<String, String>,
-    ) -> u64 {
-        let target = printable(target, CHARS);
-        let (outcome, is_done) = match outcome {
-            Ok(done) => (done, true),
-            Err(refused) => (refused, false),
-        };
-        let outcome = printable(outcome, CHARS);
-        if is_done {
+    /// Keeps and logs an operation; returns its number, which no other one has or had before a restart.
+    pub(super) fn record(&self, mut done: Operation) -> u64 {
+        done.target = printable(&done.target, CHARS);
+        done.outcome = printable(&done.outcome, CHARS);
+        let Operation {
+            operator,
+            action,
+            target,
+            outcome,
+            ..
+        } = &done;
+        if done.is_done {
             tracing::info!(%operator, action, target, outcome, "an operator acted");
         } else {
             tracing::info!(%operator, action, target, error = outcome, "an operator's action was refused");
         }
         let mut inner = self.0.lock();
-        inner.last += 1;
-        let number = inner.last;
+        let now = u64::try_from(done.at.0).unwrap_or(0);
+        done.number = now.max(inner.last + 1);
+        inner.last = done.number;
         if inner.kept.len() == KEPT {
             inner.kept.pop_front();
         }
-        inner.kept.push_back(Operation {
-            number,
-            at,
-            operator: Arc::clone(operator),
-            action,
-            target,
-            outcome,
-            is_done,
-        });
-        number
+        inner.kept.push_back(done);
+        inner.last
     }
 
     /// The latest ones, the newest first.
@@ -84,11 +75,12 @@ impl Operations {
         inner.kept.iter().rev().take(limit).cloned().collect()
     }
 
-    /// The outcome of one, to be shown above a page.
-    pub(super) fn notice(&self, number: u64) -> Option<Markup> {
+    /// The outcome of one, to be shown above the page that it leads to.
+    pub(super) fn notice(&self, number: u64, page: &str) -> Option<Markup> {
         let inner = self.0.lock();
-        let found = inner.kept.iter().rev().find(|each| each.number == number)?;
+        let mut kept = inner.kept.iter().rev();
+        let found = kept.find(|each| each.number == number && each.page == page)?;
         let tone = if found.is_done { "good" } else { "bad" };
-        Some(page::notice(tone, &found.outcome))
+        Some(page::notice(tone, &found.outcome, true))
     }
 }

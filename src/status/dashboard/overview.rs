@@ -1,14 +1,17 @@
 //! The overview: is it well, what is stuck, what is to be done.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 
 use super::chart::Chart;
 use super::findings::{self, Finding};
 use super::marks::{View, chip, health, job_link, took, webhook_link, word};
 use super::page::{Page, Section, empty};
-use super::usual::Waiting;
+use super::usual::{CHALLENGES, Waiting};
 use crate::core::job::{FailureKind, JobState};
 use crate::record::webhook::HealthWord;
+use crate::status::figures::Counted;
 use crate::status::refusal::Refusal;
 use crate::status::{Parts, Report};
 use crate::store::{Counts, MOST_COUNTED};
@@ -19,23 +22,30 @@ use strum::IntoEnumIterator as _;
 /// Webhooks that are shown; all are on their own page.
 const WEBHOOKS: usize = 8;
 
+/// The age of a count that is said.
+const OLD: Duration = Duration::from_secs(60);
+
 pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
-    let counts = parts.figures.at_once(parts).await;
-    let counts = counts.as_deref();
+    let (counted, host) = tokio::join!(parts.figures.soon(parts), parts.host.findings());
+    let counts = counted.as_ref().map(|counted| &*counted.counts);
     let report = parts.health.report();
-    let host = parts.host.findings().await;
-    let found = findings::all(parts, counts, &host, view);
+    let found = findings::all(
+        parts,
+        counts,
+        host.as_deref().map_or(&[], Vec::as_slice),
+        view,
+    );
     let usual = parts.dashboard.0.usual.now(parts).await;
     let minutes = parts.recent.minutes(view.now);
     let mut page = Page::new(Section::Overview, "Overview");
     page.part(
         "verdict",
-        &verdict(&found, counts.is_some(), &report, parts),
+        &verdict(&found, counts.is_some() && host.is_some(), &report, parts),
     );
     page.part("findings", &html! { @if !found.is_empty() {
         section aria-labelledby="h-findings" { h2 #h-findings { "What is wrong" } (findings::list(&found)) }
     } });
-    page.part("jobs", &jobs(counts, &report));
+    page.part("jobs", &jobs(counted.as_ref(), &report));
     page.part("waiting", &waiting(&usual.waiting, view));
     page.part("hour", &hour(&minutes));
     page.part("failures", &failures(&minutes));
@@ -44,14 +54,14 @@ pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
     Ok(page)
 }
 
-fn verdict(found: &[Finding], is_counted: bool, report: &Report, parts: &Parts) -> Markup {
+fn verdict(found: &[Finding], is_known: bool, report: &Report, parts: &Parts) -> Markup {
     let webhooks = parts.receivers.borrow().len() as u64;
     let followed = count(report.followed as u64, "job");
     let ready = count(webhooks, "webhook");
     let (tone, text) = match found {
-        [] if !is_counted => (
+        [] if !is_known => (
             Tone::Busy,
-            "Jobs and deliveries are being counted".to_owned(),
+            "Jobs, deliveries and the host are being looked at".to_owned(),
         ),
         [] => (
             Tone::Good,
@@ -71,9 +81,16 @@ fn verdict(found: &[Finding], is_counted: bool, report: &Report, parts: &Parts) 
     html! { p.verdict data-tone=(word(tone)) { span aria-hidden="true" { (mark) " " } (text) } }
 }
 
-fn jobs(counts: Option<&Counts>, report: &Report) -> Markup {
+fn jobs(counted: Option<&Counted>, report: &Report) -> Markup {
+    let old = counted.map(|counted| counted.at.elapsed());
+    let old = old.filter(|age| *age > OLD);
     let number = |state: JobState| {
-        let found = counts?.jobs.iter().find(|(each, _)| *each == state)?.1;
+        let found = counted?
+            .counts
+            .jobs
+            .iter()
+            .find(|(each, _)| *each == state)?
+            .1;
         Some(match found >= u64::from(MOST_COUNTED) {
             true => "1,000,000 or more".to_owned(),
             false => grouped(found),
@@ -92,6 +109,7 @@ fn jobs(counts: Option<&Counts>, report: &Report) -> Markup {
                 li { div.tile { span.label { "Followed now" } span.number { (grouped(report.followed as u64)) } } }
                 li { div.tile { span.label { "Polls in flight" } span.number { (report.in_flight) } } }
             }
+            @if let Some(age) = old { p.dim { "Counted " (crate::words::ago(age)) "; they are being counted again." } }
         }
     }
 }
@@ -113,6 +131,7 @@ fn waiting(waiting: &[Waiting], view: &View) -> Markup {
     html! { @if !waiting.is_empty() {
         section aria-labelledby="h-waiting" {
             h2 #h-waiting { "Waiting for an answer" }
+            p.dim { "Among the latest " (CHALLENGES) " challenges." }
             ul.rows { @for each in waiting {
                 li { (job_link(&each.id)) " " (each.step) ", since " (view.lasting(each.since)) }
             } }
@@ -165,7 +184,11 @@ fn hour(minutes: &[Minute]) -> Markup {
                     "half " strong { (within(median)) } ", 95 % " strong { (within(most)) }
                 } @else { "no change with a time of the API" }
             },
-            highest: within(worst),
+            highest: if worst > 0 {
+                within(worst)
+            } else {
+                "–".to_owned()
+            },
             bars: late,
         },
         Chart {
@@ -228,7 +251,7 @@ fn failures(minutes: &[Minute]) -> Markup {
         section aria-labelledby="h-failures" {
             h2 #h-failures { "Failures of the last hour" }
             ul.tiles { @for (kind, many) in kinds {
-                li { a.tile href={ "/dashboard/jobs?state=failed&failure=" (kind.as_str()) } {
+                li { a.tile href={ "/dashboard/jobs?state=failed&failure=" (kind.as_str()) "&ended_since=1h" } {
                     span.label { (kind.as_str()) } span.number { (grouped(many)) }
                 } }
             } }

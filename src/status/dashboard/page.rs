@@ -138,9 +138,9 @@ pub(super) fn frame(
     }
 }
 
-/// A notice above the content of a page.
-pub(super) fn notice(tone: &'static str, text: &str) -> Markup {
-    html! { div.notice data-tone=(tone) role="status" id="notice" { p { (text) } } }
+/// A notice above the content of a page. What is there at once is not read aloud, unless it takes the focus.
+pub(super) fn notice(tone: &'static str, text: &str, takes_focus: bool) -> Markup {
+    html! { div.notice data-tone=(tone) role="status" tabindex="-1" autofocus[takes_focus] id="notice" { p { (text) } } }
 }
 
 /// What stands in place of a list that is empty: what it would show, and what to do.

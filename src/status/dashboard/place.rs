@@ -45,7 +45,7 @@ impl Place {
             return Ok(Self::Webhook(WebhookName::new(&name)));
         }
         match path {
-            "/" => read::<Nothing>(query).map(|_| Self::Overview),
+            "/" | "/dashboard" | "/dashboard/" => read::<Nothing>(query).map(|_| Self::Overview),
             "/dashboard/jobs" => read(query).map(|query| Self::Jobs(Box::new(query))),
             "/dashboard/webhooks" => Ok(Self::Webhooks),
             "/dashboard/events" => read(query).map(Self::Events),
@@ -81,17 +81,28 @@ impl Place {
     }
 }
 
+/// The parameters of an address. `done`, the number of an operation whose outcome is shown, is no part of the page.
 pub(super) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Refusal> {
+    read_beside("done", query.as_bytes()).map(|(_, read)| read)
+}
+
+/// The parameters of an address or the fields of a form, and beside them one of this name.
+pub(super) fn read_beside<T: DeserializeOwned>(
+    name: &str,
+    given: &[u8],
+) -> Result<(Option<u64>, T), Refusal> {
+    let pairs = || url::form_urlencoded::parse(given);
+    let mut beside = pairs().filter(|(each, _)| each == name);
+    let beside = beside.next().and_then(|(_, value)| value.parse().ok());
     // Forms send fields that were left empty; they mean nothing.
-    let given = url::form_urlencoded::parse(query.as_bytes());
-    let given = given.filter(|(_, value)| !value.is_empty());
+    let given = pairs().filter(|(each, value)| !value.is_empty() && each != name);
     let query: String = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(given)
         .finish();
     let uri = format!("/?{query}").parse();
     let uri = uri.map_err(|_| Refusal::request("The parameters cannot be read."))?;
     let read = axum::extract::Query::try_from_uri(&uri);
-    read.map(|axum::extract::Query(read)| read)
+    read.map(|axum::extract::Query(read)| (beside, read))
         .map_err(|error| Refusal::parameter(error.body_text()))
 }
 

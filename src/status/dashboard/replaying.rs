@@ -8,10 +8,10 @@ use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
 
-use super::form::{Fields, act, sentence};
+use super::form::{act, sentence};
 use super::marks::{View, webhook_path};
 use super::page::{Page, Section};
-use super::place::read;
+use super::place::{read, read_beside};
 use crate::core::time::UnixMillis;
 use crate::operator::replays;
 use crate::status::Parts;
@@ -73,7 +73,7 @@ impl Wanted {
             // What happens from now on is not sent twice.
             until: Some(until.unwrap_or(now)),
             kind: None,
-            failed_only: self.failed_only.is_some(),
+            failed_only: self.failed_only.as_deref() == Some("true"),
             limit: MOST,
         })
     }
@@ -112,7 +112,7 @@ pub(super) async fn confirm(
     let filter = wanted.filter(view.now).map_err(Refusal::parameter)?;
     let scan = parts.budget.scan().await?;
     let tally = replays::counted(&filter, view.now, &parts.store, PAGES).await;
-    let tally = tally.map_err(|error| Refusal::unavailable(sentence(error)))?;
+    let tally = tally.map_err(|error| Refusal::parameter(sentence(error)))?;
     drop(scan);
     let mut page = Page::new(Section::Events, "Replay events");
     page.is_live = false;
@@ -126,6 +126,7 @@ pub(super) async fn confirm(
                 @for (name, value) in wanted.fields() { @if let Some(value) = value.filter(|_| !["since", "until"].contains(&name)) { input type="hidden" name=(name) value=(value); } }
                 @if let Some(since) = filter.since { input type="hidden" name="since" value=(since); }
                 @if let Some(until) = filter.until { input type="hidden" name="until" value=(until); }
+ input type="hidden" name="events" value=(tally.deliveries);
                 button type="submit" { "Send " (count(tally.deliveries, "event")) " again" }
             } }
             a.button.quiet href=(wanted.back()) { "Back" }
@@ -140,15 +141,9 @@ pub(super) async fn replay(
     Extension(who): Extension<Operator>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let fields = Fields::read(&body);
-    let wanted = Wanted {
-        event: fields.owned("event"),
-        job: fields.owned("job"),
-        webhook: fields.owned("webhook"),
-        since: fields.owned("since"),
-        until: fields.owned("until"),
-        failed_only: fields.owned("failed_only"),
-    };
+    let (confirmed, wanted): (_, Wanted) = read_beside("events", &body)?;
+    let confirmed =
+        confirmed.ok_or_else(|| Refusal::parameter("events is the number that was confirmed"))?;
     let filter = wanted.filter(parts.clock.now());
     let filter = filter.map_err(Refusal::parameter)?;
     let target = wanted
@@ -162,6 +157,14 @@ pub(super) async fn replay(
         ("replay", target),
         wanted.back(),
         async move |parts: Parts| {
+            let now = parts.clock.now();
+            let counted = replays::counted(&filter, now, &parts.store, PAGES).await;
+            let match_now = counted.map_err(sentence)?.deliveries;
+            if match_now > confirmed {
+                return Err(format!(
+                    "{confirmed} were confirmed, and {match_now} match now; count them again"
+                ));
+            }
             let replay = parts.store.begin_replay(&filter).await;
             let replay = replay.map_err(super::form::stored)?;
             let tally = replays::sent(replay, &parts.store)

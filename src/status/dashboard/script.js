@@ -38,7 +38,7 @@
   // Changes an element into another one in place, so that focus, selection, scroll and what was typed stay.
   const keeps = (name, element) =>
     name === "open" && element.localName === "details" ||
-    (name === "value" || name === "checked") && element.localName === "input" ||
+    (name === "value" || name === "checked") && element.localName === "input" && element.type !== "hidden" ||
     name === "selected" || name === "hidden" && element.hasAttribute("data-copy");
   const same = (a, b) =>
     a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.nodeType !== 1 || keyOf(a) === keyOf(b));
@@ -102,6 +102,12 @@
     if (place === undefined || document.hidden) return;
     stream = new EventSource(`/dashboard/live?page=${encodeURIComponent(place)}`);
     stream.onopen = () => say("live", "Live");
+    // The server lets a stream end from time to time, so that the session is renewed.
+    stream.addEventListener("again", open);
+    stream.addEventListener("state", (event) => {
+      const wrong = JSON.parse(event.data);
+      say(wrong ? "lost" : "live", wrong ? `Not current: ${wrong}` : "Live");
+    });
     stream.onerror = () => {
       // After an answer that is no stream a browser gives up by itself.
       const isOver = stream && stream.readyState === 2;
@@ -145,6 +151,11 @@
     if (event.target.hasAttribute("data-secret")) setTimeout(() => event.target.reset(), 0);
   });
 
+  const here = new URL(location);
+  if (here.searchParams.has("done")) {
+    here.searchParams.delete("done");
+    history.replaceState(null, "", here);
+  }
   prepare(document);
   update();
   setInterval(update, 1000);

@@ -52,7 +52,7 @@ pub(super) fn refused(target: &str) -> Response {
 fn page(status: StatusCode, target: &str, wrong: Option<&str>) -> Response {
     let heading = html! { h1 { "Sign in" } };
     let content = html! {
-        @if let Some(wrong) = wrong { (notice("bad", wrong)) }
+        @if let Some(wrong) = wrong { (notice("bad", wrong, false)) }
         form.stack method="post" action="/dashboard/sign-in" {
             input type="hidden" name="to" value=(local(Some(target)));
             div.field { label for="token" { "Token" }
@@ -84,7 +84,7 @@ pub(super) async fn open(State(parts): State<Parts>, headers: HeaderMap, body: B
             .insert(header::RETRY_AFTER, seconds.into());
         return response;
     }
-    let token = fields.get("token").unwrap_or_default();
+    let token = fields.typed("token").unwrap_or_default();
     let Some((name, cookie)) = kept
         .access
         .open(token, is_secure(&headers), parts.clock.now())

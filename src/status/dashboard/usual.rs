@@ -24,7 +24,7 @@ use crate::words::steps;
 const JOBS: u32 = 100;
 
 /// The latest challenges whose jobs may still wait.
-const CHALLENGES: u32 = 20;
+pub(super) const CHALLENGES: u32 = 100;
 
 /// They are read at most this often.
 const FRESH: Duration = Duration::from_secs(5);

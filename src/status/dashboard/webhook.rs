@@ -40,10 +40,8 @@ pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Resu
     let _reserved = parts.budget.page().await?;
     let state = parts.store.webhook_health(name).await;
     let state = state.map_err(|error| unreadable(&error))?;
-    let counts = parts.figures.at_once(parts).await;
-    let counted = counts
-        .as_ref()
-        .and_then(|counts| counts.webhooks.iter().find(|each| each.name == *name));
+    let counts = parts.figures.soon(parts).await;
+    let counted = counts.as_ref().and_then(|counted| counted.of(name));
     let attempts = parts.store.latest_attempts(name, EVENTS, ATTEMPTS).await;
     let attempts = attempts.map_err(|error| unreadable(&error))?;
     let filter = |wanted| DeliveryFilter {
@@ -78,7 +76,7 @@ pub(super) async fn page(name: &WebhookName, parts: &Parts, view: &View) -> Resu
     page.part("state", &facts(&state, settings, counted, view));
     page.part(
         "actions",
-        &html! { @if view.may_act() { (actions(name, &state, &receivers, view.now)) } },
+        &html! { @if view.may_act() { (actions(name, &state, &receivers, counted, view.now)) } },
     );
     page.part(
         "waiting",
@@ -136,8 +134,11 @@ fn actions(
     name: &WebhookName,
     state: &WebhookHealth,
     receivers: &[Receiver],
+    counted: Option<&WebhookCounts>,
     now: UnixMillis,
 ) -> Markup {
+    let waiting = counted.map(|counted| counted.pending + counted.disabled);
+    let waiting = waiting.map_or("its events".to_owned(), |waiting| count(waiting, "event"));
     let path = webhook_path(name.as_str());
     let names = receivers.iter().map(|each| &each.webhook.name);
     let (own, others): (Vec<_>, Vec<_>) = names.partition(|each| *each == name);
@@ -152,7 +153,7 @@ fn actions(
             button type="submit" { "Send a sample" } } }
         @if state.disabled.is_none() { details #disable { summary.button.quiet { "Disable…" }
             form.stack method="post" action={ (path) "/disable" } {
-                p { "Nothing is sent to it until it is enabled. Its events are kept." }
+                p { "Nothing is sent to it until it is enabled; " (waiting) " and those to come wait." }
                 div.field { label for="reason" { "Reason, shown with the webhook" } input #reason type="text" name="reason" maxlength="200"; }
                 button.bad type="submit" { "Disable" } } } }
         details #replay { summary.button.quiet { "Replay…" }
@@ -163,12 +164,12 @@ fn actions(
                 button type="submit" { "Count them" } } }
         @if !others.is_empty() { details #move { summary.button.quiet { "Move…" }
             form.stack method="post" action={ (path) "/move" } {
-                p { "Another webhook takes its place: it gets the events that wait, and the running jobs that name this one." }
+                p { "Another webhook takes its place: it gets what waits, " (waiting) ", and the running jobs that name this one." }
                 div.field { label for="move-to" { "To" } select #move-to name="to" required { @for other in others { option { (other) } } } }
                 button type="submit" { "Move its events" } } } }
         details #give-up { summary.button.quiet { "Give up all…" }
             form.stack method="post" action="/dashboard/give-up" {
-                p { "Everything that waits for this webhook is given up and not sent. It is kept and can be replayed." }
+                p { "Everything that waits for this webhook, " (waiting) ", is given up and not sent. It is kept and can be replayed." }
                 input type="hidden" name="webhook" value=(name); input type="hidden" name="to" value=(path);
                 button.bad type="submit" { "Give up everything that waits" } } }
     } }

@@ -15,20 +15,25 @@ use crate::store::Webhooks as _;
 use crate::webhook::redacted_url;
 use crate::words::outside;
 
+/// Most webhooks that are listed.
+const MOST: usize = 200;
+
 pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
-    let counts = parts.figures.at_once(parts).await;
+    let counted = parts.figures.soon(parts).await;
     let receivers = parts.receivers.borrow().clone();
     let stored = parts.store.webhook_names().await;
     let stored = stored.map_err(|error| Refusal::unreadable(&error))?;
     let mut names: BTreeSet<WebhookName> = stored.into_iter().collect();
     names.extend(receivers.iter().map(|each| each.webhook.name.clone()));
-    let mut rows = Vec::new();
-    for name in names {
+    let (mut rows, hidden) = (Vec::new(), names.len().saturating_sub(MOST));
+    let is_unknown = |name: &WebhookName| receivers.iter().all(|each| each.webhook.name != *name);
+    // Rows may name anything: those of the configuration come first.
+    let mut names: Vec<WebhookName> = names.into_iter().collect();
+    names.sort_by_key(is_unknown);
+    for name in names.into_iter().take(MOST) {
         let state = parts.store.webhook_health(&name).await;
         let state = state.map_err(|error| Refusal::unreadable(&error))?;
-        let counted = counts
-            .as_ref()
-            .and_then(|counts| counts.webhooks.iter().find(|each| each.name == name));
+        let counted = counted.as_ref().and_then(|counted| counted.of(&name));
         let settings = receivers
             .iter()
             .find(|each| each.webhook.name == name)
@@ -55,7 +60,9 @@ pub(super) async fn page(parts: &Parts, view: &View) -> Result<Page, Refusal> {
             thead { tr { th scope="col" { "Webhook" } th scope="col" { "Health" } th.number scope="col" { "Pending" }
                 th scope="col" { "Oldest" } th.number scope="col" { "Given up" } th scope="col" { "Address" } } }
             tbody { @for row in &rows { (row) } }
-        } } p.dim { "Pending events are counted every few seconds; those given up among the latest 10,000." } }
+        } }
+        @if hidden > 0 { p data-tone="warn" { (hidden) " more that only rows name, and no configuration." } }
+        p.dim { "Pending events are counted every few seconds; those given up among the latest 10,000." } }
     };
     page.part("webhooks", &list);
     Ok(page)

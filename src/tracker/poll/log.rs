@@ -186,6 +186,7 @@ mod tests {
             created_at: UnixMillis(0),
             revision: 0,
             at: UnixMillis(at),
+            before: JobState::InProgress,
             state: JobState::InProgress,
             failure: None,
             remote: Some(Remote {

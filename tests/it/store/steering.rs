@@ -226,3 +226,24 @@ proptest! {
         });
     }
 }
+
+/// What a statement would have to undo is larger than what SQLite keeps in memory by itself.
+#[tokio::test]
+async fn a_page_of_deliveries_that_lie_far_apart_is_disabled_and_enabled() {
+    let mut bench = Bench::fresh().await;
+    let fill = "BEGIN;
+        INSERT INTO jobs (id) VALUES ('j');
+        WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 40000)
+        INSERT INTO events (id, job_id, sequence, type, created_at, body)
+        SELECT 'evt_' || printf('%08x', i * 2654435761 % 4294967296), 'j', i, 'job.step_changed', 0, '{}' FROM n;
+        INSERT INTO deliveries (event_id, webhook, job_id, sequence, state, last_error, next_attempt_at, last_attempt_at)
+        SELECT id, 'w', 'j', sequence, 'pending', printf('%300s', ''), sequence * 2654435761 % 4294967296,
+            sequence * 2654435761 % 4294967296 FROM events;
+        COMMIT";
+    bench.outsider.run(fill).await.unwrap();
+    let name = WebhookName::new("w");
+    let disabled = bench.store.disable_webhook(&name, "test").await.unwrap();
+    assert_eq!(disabled.deliveries, 1000);
+    let enabled = bench.store.enable_webhook(&name).await.unwrap();
+    assert_eq!(enabled.deliveries, 1000);
+}

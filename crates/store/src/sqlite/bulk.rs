@@ -167,6 +167,16 @@ bound! {
     Cut => |value| Value::Text(value.into());
 }
 
+/// The values of both, of which there are `N`.
+pub(super) fn joined<'a, const A: usize, const B: usize, const N: usize>(
+    some: [Value<'a>; A],
+    more: [Value<'a>; B],
+) -> [Value<'a>; N] {
+    const { assert!(A + B == N) };
+    let mut values = some.into_iter().chain(more);
+    std::array::from_fn(|_| values.next().unwrap_or(Value::Null))
+}
+
 /// Runs a statement that reads `?1` with `json_each` for these rows, if there are any. For rows that are few.
 pub(super) async fn execute_rows<T: Serialize>(
     connection: &mut SqliteConnection,

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::attempts::record_attempts;
-use super::bulk::{Bulk, Value, execute_rows};
+use super::bulk::{Bulk, Value, execute_rows, joined};
 use super::expiry::record_expiries;
 use super::lanes::promote_heads;
 use super::store::{Store, execute, query};
@@ -14,6 +14,7 @@ use super::users::record_users;
 use crate::{Batch, Commits, Committed, Recordable, Result, ScheduleUpdate};
 use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
+use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
 
 /// The columns of a [`ScheduleUpdate`], as `v` has them, and as they are set. `created_at` tells rows of one id apart.
@@ -29,29 +30,45 @@ macro_rules! schedule {
     };
 }
 
-/// The `+` keeps SQLite from going through all unfinished jobs by their state instead of looking up these by their id.
-pub(super) static RECORD_JOBS: Bulk<20> = Bulk::new(concat!(
-    "WITH v (job_id, revision, state, failure, remote, resource, remote_updated, remote_user, finished_at, event_bytes,
-             limited, ",
-    schedule!(columns),
-    ") AS (VALUES {rows})
-     UPDATE jobs SET
-        state = v.state,
-        failure = v.failure,
-        resource = iif(v.remote, v.resource, jobs.resource),
-        remote_updated = iif(v.remote, v.remote_updated, jobs.remote_updated),
-        remote_user = iif(v.remote, v.remote_user, jobs.remote_user),
-        finished_at = v.finished_at,
-        event_bytes = jobs.event_bytes + v.event_bytes,
-        limited = v.limited,
-        revision = jobs.revision + 1,",
-    schedule!(set),
-    "
-     FROM v
-     WHERE jobs.id = v.job_id AND +jobs.created_at = v.created_at AND jobs.revision = v.revision
-        AND +jobs.state IN ('pending', 'in-progress')
-     RETURNING jobs.id"
-));
+/// What an observation changes in its job's row. A column that is set has its indexes written anew, changed or not. So `$more`,
+/// what has an index, is set only where it changes. The `+` keeps SQLite from going through all unfinished jobs by their state
+/// instead of looking up these by their id.
+macro_rules! record_jobs {
+    ($columns:literal, $more:literal) => {
+        Bulk::new(concat!(
+            "WITH v (job_id, revision, remote, resource, remote_updated, remote_user, event_bytes, limited, ",
+            schedule!(columns),
+            $columns,
+            ") AS (VALUES {rows})
+             UPDATE jobs SET ",
+            $more,
+            "resource = iif(v.remote, v.resource, jobs.resource),
+                remote_updated = iif(v.remote, v.remote_updated, jobs.remote_updated),
+                remote_user = iif(v.remote, v.remote_user, jobs.remote_user),
+                event_bytes = jobs.event_bytes + v.event_bytes,
+                limited = v.limited,
+                revision = jobs.revision + 1,",
+            schedule!(set),
+            "
+             FROM v
+             WHERE jobs.id = v.job_id AND +jobs.created_at = v.created_at AND jobs.revision = v.revision
+                AND +jobs.state IN ('pending', 'in-progress')
+             RETURNING jobs.id"
+        ))
+    };
+}
+
+/// Jobs that go on in the state they had.
+pub(super) static RECORD_ONGOING: Bulk<17> = record_jobs!("", "");
+
+/// Jobs that were seen for the first time and go on.
+pub(super) static RECORD_BEGUN: Bulk<18> = record_jobs!(", state", "state = v.state, ");
+
+/// Jobs that have ended.
+pub(super) static RECORD_ENDED: Bulk<20> = record_jobs!(
+    ", state, failure, finished_at",
+    "state = v.state, failure = v.failure, finished_at = v.finished_at, "
+);
 
 /// A step is updated exactly when it has a transition: a result that differs only in its text is stored, but is not an update.
 macro_rules! record_steps {
@@ -173,13 +190,7 @@ async fn record_observations(
     if observations.is_empty() {
         return Ok(Committed::default());
     }
-    let returned = RECORD_JOBS
-        .run(connection, observations.iter().map(job))
-        .await?;
-    let mut recorded: HashSet<JobId> = HashSet::with_capacity(returned.len());
-    for row in &returned {
-        recorded.extend(JobId::parse(row.try_get(0)?).ok());
-    }
+    let recorded = record_jobs(connection, observations).await?;
     let changed = || {
         observations
             .iter()
@@ -212,65 +223,61 @@ async fn record_observations(
     })
 }
 
-fn job(each: &Recordable) -> [Value<'_>; 20] {
+/// Which of them are recorded: their rows are those that the decisions were based on.
+async fn record_jobs(
+    connection: &mut SqliteConnection,
+    observations: &[Recordable],
+) -> Result<HashSet<JobId>> {
+    let (ended, going): (Vec<&Recordable>, Vec<&Recordable>) = observations
+        .iter()
+        .partition(|each| each.observation.state.is_final());
+    let (ongoing, begun): (Vec<&Recordable>, Vec<&Recordable>) = going
+        .into_iter()
+        .partition(|each| each.observation.before == each.observation.state);
+    let ongoing = ongoing.into_iter().map(job);
+    let mut rows = RECORD_ONGOING.run(connection, ongoing).await?;
+    let begun = begun
+        .into_iter()
+        .map(|each| joined(job(each), [each.observation.state.into()]));
+    rows.extend(RECORD_BEGUN.run(connection, begun).await?);
+    let ended = ended
+        .into_iter()
+        .map(|each| joined(job(each), end(&each.observation)));
+    rows.extend(RECORD_ENDED.run(connection, ended).await?);
+    let mut recorded = HashSet::with_capacity(rows.len());
+    for row in &rows {
+        recorded.extend(JobId::parse(row.try_get(0)?).ok());
+    }
+    Ok(recorded)
+}
+
+fn job(each: &Recordable) -> [Value<'_>; 17] {
     let (seen, schedule) = (&each.observation, &each.schedule);
-    let ended = seen.state.is_final();
     let remote = seen.remote.as_ref();
-    let failure = seen.failure.as_ref();
-    let failure = failure.and_then(|failure| serde_json::to_string(failure).ok());
     let event_bytes: usize = seen.events.iter().map(|event| event.body.len()).sum();
-    let next_poll_at = schedule.next_poll_at.filter(|_| !ended);
-    let [
-        created,
-        polls,
-        quiet,
-        errors,
-        last_error,
-        polled,
-        next,
-        not_found,
-        queued,
-    ] = progress(schedule, next_poll_at);
-    [
+    let next_poll_at = schedule.next_poll_at.filter(|_| !seen.state.is_final());
+    let row = [
         (&seen.job_id).into(),
         seen.revision.into(),
-        seen.state.into(),
-        failure.into(),
         remote.is_some().into(),
         remote.and_then(|remote| remote.resource.as_ref()).into(),
         remote.and_then(|remote| remote.updated.as_ref()).into(),
         remote.and_then(|remote| remote.user.as_ref()).into(),
-        ended.then_some(seen.at).into(),
         event_bytes.into(),
         seen.limited.into(),
-        created,
-        polls,
-        quiet,
-        errors,
-        last_error,
-        polled,
-        next,
-        not_found,
-        queued,
-    ]
+    ];
+    joined(row, progress(schedule, next_poll_at))
+}
+
+fn end(seen: &Observation) -> [Value<'_>; 3] {
+    let failure = seen.failure.as_ref();
+    let failure = failure.and_then(|failure| serde_json::to_string(failure).ok());
+    [seen.state.into(), failure.into(), seen.at.into()]
 }
 
 fn schedule(update: &ScheduleUpdate) -> [Value<'_>; 10] {
-    let [
-        created,
-        polls,
-        quiet,
-        errors,
-        last_error,
-        polled,
-        next,
-        not_found,
-        queued,
-    ] = progress(update, update.next_poll_at);
     let id = Value::from(&update.job_id);
-    [
-        id, created, polls, quiet, errors, last_error, polled, next, not_found, queued,
-    ]
+    joined([id], progress(update, update.next_poll_at))
 }
 
 fn progress(update: &ScheduleUpdate, next_poll_at: Option<UnixMillis>) -> [Value<'_>; 9] {

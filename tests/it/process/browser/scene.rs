@@ -118,7 +118,7 @@ impl Scene {
             "/dashboard/jobs/asks",
             "/dashboard/jobs/fails",
             "/dashboard/jobs/runs",
-            "/dashboard/jobs/cancel?state=in-progress",
+            "/dashboard/cancel-jobs?state=in-progress",
             "/dashboard/webhooks",
             "/dashboard/webhooks/billing",
             "/dashboard/webhooks/all",

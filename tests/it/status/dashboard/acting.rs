@@ -13,7 +13,7 @@ async fn a_job_is_enqueued_polled_and_cancelled() {
     let mut world = World::running().await;
     world.make("j", &[(0, &[("a", "in-progress")])]);
     let fields = "id=j&url=&webhook=all&metadata=%7B%22a%22%3A1%7D&priority=3";
-    let done = submit(&mut world, "/dashboard/jobs/enqueue", fields).await;
+    let done = submit(&mut world, "/dashboard/enqueue", fields).await;
     assert_eq!(notice(&done), "Job j is enqueued.");
     let row = world
         .rows("SELECT webhook, metadata, priority FROM jobs")
@@ -25,7 +25,7 @@ async fn a_job_is_enqueued_polled_and_cancelled() {
         ("id=k&webhook=al", "all"),
         ("id=k&priority=x", "priority is a whole number"),
     ] {
-        let refused = submit(&mut world, "/dashboard/jobs/enqueue", fields).await;
+        let refused = submit(&mut world, "/dashboard/enqueue", fields).await;
         assert!(
             notice(&refused).contains(refusal),
             "{fields}: {}",
@@ -92,6 +92,10 @@ async fn an_answer_is_relayed_and_kept_nowhere() {
     for (fields, refusal) in [
         ("answer=", "takes 1 answer"),
         ("answer=canary-1&answer=canary-2", "takes 1 answer, not 2"),
+        (
+            "answer=canary-1&challenge=0123456789abcdef",
+            "job j asks for something else by now",
+        ),
     ] {
         let refused = submit(&mut world, path, fields).await;
         assert!(
@@ -101,7 +105,14 @@ async fn an_answer_is_relayed_and_kept_nowhere() {
         );
         assert!(!refused.text.contains("canary"), "{refused:?}");
     }
-    let taken = submit(&mut world, path, &format!("answer={CANARY}")).await;
+    let mark = asking
+        .text
+        .split_once("name=\"challenge\" value=\"")
+        .unwrap()
+        .1;
+    let mark = mark.split('"').next().unwrap();
+    let shown = format!("answer={CANARY}&challenge={mark}");
+    let taken = submit(&mut world, path, &shown).await;
     assert!(
         notice(&taken).starts_with("The API has taken the answer to job j"),
         "{}",
@@ -153,7 +164,12 @@ async fn a_webhook_is_tested_disabled_and_enabled_and_its_events_are_replayed() 
         "{counted:?}"
     );
     let before = world.sink.received().len();
-    let again = submit(&mut world, "/dashboard/replay", "job=j").await;
+    let grown = submit(&mut world, "/dashboard/replay", "job=j&events=1").await;
+    assert_eq!(
+        notice(&grown),
+        "1 were confirmed, and 2 match now; count them again"
+    );
+    let again = submit(&mut world, "/dashboard/replay", "job=j&events=2").await;
     assert!(
         notice(&again).contains("2 events will be sent again"),
         "{}",
@@ -247,13 +263,13 @@ async fn many_jobs_are_cancelled_once_their_number_was_confirmed() {
             "4",
         )
         .await;
-    let confirm = page(&mut world, "/dashboard/jobs/cancel?text=a-").await;
+    let confirm = page(&mut world, "/dashboard/cancel-jobs?text=a-").await;
     assert!(
         confirm.text.contains("3 jobs will be cancelled."),
         "{confirm:?}"
     );
     world.follow("a-4", &[(0, &[("a", "in-progress")])]).await;
-    let path = "/dashboard/jobs/cancel";
+    let path = "/dashboard/cancel-jobs";
     let refused = submit(&mut world, path, "text=a-&jobs=3").await;
     assert_eq!(
         notice(&refused),
@@ -272,4 +288,74 @@ async fn many_jobs_are_cancelled_once_their_number_was_confirmed() {
     );
     let failed = page(&mut world, "/dashboard/jobs?failure=cancelled&text=a-").await;
     assert_eq!(attributes(&failed, "data-job").len(), 4);
+}
+
+/// Rows may name anything, and what a form names is that.
+#[tokio::test(start_paused = true)]
+async fn what_is_named_with_a_blank_is_another_webhook() {
+    let mut world = World::running().await;
+    world
+        .sql("INSERT INTO jobs (id, webhook) VALUES ('strange', ' all')")
+        .await;
+    world.make("strange", &[(0, &[("a", "success")])]);
+    world.follow("j", &[(0, &[("a", "success")])]).await;
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM deliveries WHERE state = 'delivered'",
+            "2",
+        )
+        .await;
+    world
+        .until(
+            MINUTE,
+            "SELECT count(*) FROM deliveries WHERE webhook = ' all'",
+            "1",
+        )
+        .await;
+    let counted = page(&mut world, "/dashboard/replay?webhook=%20all&since=1h").await;
+    assert!(
+        counted.text.contains("1 event will be sent again"),
+        "{counted:?}"
+    );
+    let gone = submit(&mut world, "/dashboard/give-up", "webhook=+all&to=%2F").await;
+    assert_eq!(notice(&gone), "1 delivery given up");
+    let cancel = page(&mut world, "/dashboard/cancel-jobs?webhook=%20all").await;
+    assert!(cancel.text.contains("No job that matches"), "{cancel:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_may_have_any_name_and_its_page_is_its_own() {
+    let mut world = World::running().await;
+    for id in ["cancel", "cancel-jobs", "enqueue", "json", "timeline"] {
+        world.enqueue(id).await;
+        let seen = page(&mut world, &format!("/dashboard/jobs/{id}")).await;
+        assert!(
+            seen.text
+                .contains(&format!("<span class=\"id\">{id}</span>")),
+            "{seen:?}"
+        );
+        let polled = submit(&mut world, &format!("/dashboard/jobs/{id}/poll"), "").await;
+        assert_eq!(notice(&polled), format!("Job {id} is polled now."));
+        let history = page(&mut world, &format!("/dashboard/jobs/{id}/timeline")).await;
+        assert_eq!(history.json()["type"], "list");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_is_shown_on_its_page_and_on_no_other() {
+    let mut world = World::running().await;
+    world.enqueue("j").await;
+    let request = form(&mut world, "/dashboard/jobs/j/poll", "");
+    let sent = answer(&world, request).await;
+    let (_, number) = sent.header("location").split_once("done=").unwrap();
+    for (path, is_shown) in [
+        ("/dashboard/jobs/j", true),
+        ("/dashboard/jobs", false),
+        ("/", false),
+    ] {
+        let page = page(&mut world, &format!("{path}?done={number}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        assert_eq!(page.text.contains("id=\"notice\""), is_shown, "{path}");
+    }
 }

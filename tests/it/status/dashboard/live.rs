@@ -52,3 +52,24 @@ async fn those_who_watch_a_page_get_what_has_changed_of_it_and_nothing_else() {
     one.ended(&clock).await;
     other.ended(&clock).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_a_page_learns_that_it_is_not_current_and_asks_again_each_hour() {
+    let mut world = World::running().await;
+    world.follow("j", &[(0, &[("a", "success")])]).await;
+    world.until_ended(MINUTE).await;
+    let one = watching(&mut world, "%2Fdashboard%2Fjobs%2Fj").await;
+    let clock = world.clock.clone();
+    one.hears(&clock, "id: commands").await;
+    assert!(!one.text().contains("event: state"), "{}", one.text());
+    world.sql("DELETE FROM jobs").await;
+    world.pass(Duration::from_secs(10)).await;
+    one.hears(
+        &clock,
+        "event: state\ndata: \"No such job is tracked here.\"",
+    )
+    .await;
+    world.pass(Duration::from_secs(3600)).await;
+    one.hears(&clock, "event: again").await;
+    one.ended(&clock).await;
+}

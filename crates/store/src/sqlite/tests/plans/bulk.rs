@@ -1,7 +1,9 @@
 //! The statements for many rows that look for others.
 
 use crate::sqlite::attempts::RECORD_OUTCOMES;
-use crate::sqlite::commit::{RECORD_DELIVERIES, RECORD_JOBS, RECORD_SCHEDULES};
+use crate::sqlite::commit::{
+    RECORD_BEGUN, RECORD_DELIVERIES, RECORD_ENDED, RECORD_ONGOING, RECORD_SCHEDULES,
+};
 use crate::sqlite::lanes::{DEMOTE, PROMOTE};
 use crate::sqlite::users::{FORGET_USERS, RECORD_USERS};
 
@@ -10,7 +12,9 @@ const JOB: &str = "SEARCH jobs USING INDEX sqlite_autoindex_jobs_1 (id=?)";
 /// Each statement with three rows, and what its plan must show.
 pub(super) fn plans_of_bulk() -> Vec<(String, &'static str)> {
     vec![
-        (RECORD_JOBS.text(3), JOB),
+        (RECORD_ONGOING.text(3), JOB),
+        (RECORD_BEGUN.text(3), JOB),
+        (RECORD_ENDED.text(3), JOB),
         (RECORD_SCHEDULES.text(3), JOB),
         (RECORD_DELIVERIES.text(3), "SEARCH w USING INDEX"),
         (
