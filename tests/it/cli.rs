@@ -143,7 +143,7 @@ fn migrate_creates_the_database_and_says_which_schema_it_has() {
     );
     let again = shell.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);
-    assert!(again.out.contains("schema 5"), "{}", again.out);
+    assert!(again.out.contains("schema 6"), "{}", again.out);
 }
 
 #[test]

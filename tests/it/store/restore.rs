@@ -80,7 +80,7 @@ async fn a_backup_takes_the_place_and_the_mode_of_the_database_which_is_kept() {
     bench.outsider.leave().await;
     fs::set_permissions(&bench.file, fs::Permissions::from_mode(0o640)).unwrap();
     let restored = restore(&bench.file, &backup).await.unwrap();
-    assert_eq!((restored.copied.jobs, restored.copied.schema), (2, 5));
+    assert_eq!((restored.copied.jobs, restored.copied.schema), (2, 6));
     assert_eq!(fs::metadata(&bench.file).unwrap().mode() & 0o7777, 0o640);
     assert_alone(&bench.file);
     assert_eq!(jobs(&bench.file).await, "1 2");
@@ -248,7 +248,7 @@ async fn a_newer_schema_is_refused_and_a_database_with_one_can_be_replaced() {
             error,
             CopyError::Store(StoreError::Newer {
                 found: 4711,
-                known: 5
+                known: 6
             })
         ),
         "{error:?}"

@@ -53,7 +53,7 @@ pub(super) const RECENTLY_CHANGED: &str = "
                         created_at) AS changed_at
     FROM (
         SELECT j.id, j.created_at FROM (
-            SELECT DISTINCT job_id FROM (SELECT job_id FROM transitions ORDER BY rowid DESC LIMIT ?3)) AS lately
+            SELECT DISTINCT job_id FROM (SELECT job_id FROM events AS latest ORDER BY cursor DESC LIMIT ?3)) AS lately
         CROSS JOIN jobs AS j ON j.id = lately.job_id WHERE +j.finished_at IS NULL
         UNION
         SELECT * FROM (SELECT id, created_at FROM jobs WHERE finished_at IS NULL ORDER BY rowid DESC LIMIT ?2)

@@ -6,7 +6,7 @@
 # It is what the real program wrote: jobs in every state, deliveries in every state, a disabled webhook, a paused API.
 # A file that is there is released, and stays as it is.
 set -eu
-file=$(realpath "$1")
+file=$(realpath -m "$1")
 program=$(realpath "${CARGO_TARGET_DIR:-target}/debug/jobtrackd")
 port=${PORT:-39090}
 api=http://127.0.0.1:$port

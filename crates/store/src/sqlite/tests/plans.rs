@@ -82,7 +82,7 @@ const PLANS: &[(&str, &str)] = &[
     (INVALID, "SEARCH jobs USING INDEX jobs_active"),
     (
         INVALID,
-        "SEARCH steps USING INDEX sqlite_autoindex_steps_1 (job_id=?)",
+        "SEARCH steps USING PRIMARY KEY (job_id=?)",
     ),
     (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),
     (
@@ -251,8 +251,8 @@ const FEW: [&str; 15] = [
     "SCAN u",
     // A page of jobs that ended long ago.
     "SCAN old",
-    // The latest transitions, and the jobs they belong to.
-    "SCAN transitions",
+    // The latest events, and the jobs they belong to.
+    "SCAN latest",
     "SCAN lately",
     "SCAN found",
 ];
