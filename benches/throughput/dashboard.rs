@@ -33,7 +33,7 @@ const SPAN: Duration = Duration::from_secs(20);
 const ROUNDS: usize = 20;
 
 /// Longest wait for a page.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every page, and every filter of those that have some.
 const PAGES: [&str; 22] = [
@@ -189,7 +189,7 @@ async fn fill(place: &DatabaseFile) -> anyhow::Result<()> {
          UPDATE jobs SET created_at = {now} - 3600000 + rowid * 3;
          UPDATE jobs SET finished_at = created_at + 20000 + rowid % 977, polls = 7, last_polled_at = created_at + 20000,
             state = iif(rowid % 10, 'success', 'failed'),
-            failure = iif(rowid % 10, NULL, json_object('kind', 'step', 'step', 'verify-credentials', 'code', 'invalid-credentials', 'title', 'Cannot login'));
+            failure = iif(rowid % 10, NULL, json_object('kind', 'step', 'step', 'verify-credentials', 'code', 'invalid-credentials', 'title', 'Cannot login', 'detail', NULL));
          INSERT INTO steps (job_id, title, occurrence, position, status, class, first_seen_at, updated_at)
          SELECT id, 'verify-credentials', 0, 0, 'success', 'done', created_at, created_at + 9000 FROM jobs;
          INSERT INTO events (id, job_id, sequence, type, created_at, body)

@@ -19,6 +19,9 @@ use super::percentile;
 /// What the ids of such jobs begin with.
 pub(crate) const PREFIX: &str = "flow-";
 
+/// What the ids of those begin with that have ended by their first poll.
+pub(crate) const OVER: &str = "over-";
+
 /// The question for the figures.
 pub(crate) const FIGURES: &str = "flows";
 
@@ -37,7 +40,7 @@ pub(crate) struct Flows(Mutex<All>);
 
 #[derive(Default)]
 struct All {
-    jobs: HashMap<u32, Flow>,
+    jobs: HashMap<String, Flow>,
     /// From each end to the answer that shows it, from there and from the end itself to its arrival at the webhook: in
     /// milliseconds.
     until_shown: Vec<f64>,
@@ -47,47 +50,54 @@ struct All {
 
 struct Flow {
     begun: Instant,
+    steps: [Duration; 3],
     shown: Option<Instant>,
 }
 
 impl Flow {
-    /// How long each step takes: 2 to 6 s.
-    fn steps(number: u32) -> [Duration; 3] {
-        [1, 2, 3].map(|step| {
-            let spread = number.wrapping_mul(7919).wrapping_add(step * 104_729) % 4000;
-            Duration::from_millis(u64::from(2000 + spread))
+    /// Each step takes 2 to 6 s, or no time.
+    fn begun(id: &str) -> Option<Self> {
+        let steps = match id.strip_prefix(PREFIX) {
+            Some(number) => {
+                let number: u32 = number.parse().ok()?;
+                [1, 2, 3].map(|step| {
+                    let spread = number.wrapping_mul(7919).wrapping_add(step * 104_729) % 4000;
+                    Duration::from_millis(u64::from(2000 + spread))
+                })
+            }
+            None => id.strip_prefix(OVER).map(|_| [Duration::ZERO; 3])?,
+        };
+        Some(Self {
+            begun: Instant::now(),
+            steps,
+            shown: None,
         })
     }
 
-    fn ends(&self, number: u32) -> Instant {
-        self.begun + Self::steps(number).iter().sum::<Duration>()
+    fn ends(&self) -> Instant {
+        self.begun + self.steps.iter().sum::<Duration>()
     }
 }
 
 impl More for Flows {
     /// The job as it stands now.
     fn job(&self, id: &str) -> Option<String> {
-        let (number, now) = (number_in(id)?, Instant::now());
+        let new = Flow::begun(id)?;
+        let now = Instant::now();
         let mut all = self.0.lock();
-        let flow = all.jobs.entry(number).or_insert(Flow {
-            begun: now,
-            shown: None,
-        });
+        let flow = all.jobs.entry(id.to_owned()).or_insert(new);
         let mut begins = flow.begun;
-        let steps = TITLES
-            .iter()
-            .zip(Flow::steps(number))
-            .map(|(title, takes)| {
-                let status = match now {
-                    _ if now >= begins + takes => "success",
-                    _ if now >= begins => "in-progress",
-                    _ => "pending",
-                };
-                begins += takes;
-                format!(r#"{{"title":"{title}","status":"{status}","result":null}}"#)
-            });
+        let steps = TITLES.iter().zip(flow.steps).map(|(title, takes)| {
+            let status = match now {
+                _ if now >= begins + takes => "success",
+                _ if now >= begins => "in-progress",
+                _ => "pending",
+            };
+            begins += takes;
+            format!(r#"{{"title":"{title}","status":"{status}","result":null}}"#)
+        });
         let steps = steps.collect::<Vec<_>>().join(",");
-        let ends = flow.ends(number);
+        let ends = flow.ends();
         if now >= ends && flow.shown.is_none() {
             flow.shown = Some(now);
             all.until_shown.push(millis(now - ends));
@@ -101,17 +111,16 @@ impl More for Flows {
     fn event(&self, body: &[u8]) {
         let (body, now) = (String::from_utf8_lossy(body), Instant::now());
         let mut all = self.0.lock();
-        let flow = number_in(&body).and_then(|number| Some((number, all.jobs.get(&number)?)));
-        let Some((number, flow)) = flow else {
+        let Some(flow) = id_in(&body).and_then(|id| all.jobs.get(id)) else {
             return;
         };
-        let (ends, shown) = (flow.ends(number), flow.shown.unwrap_or(now));
+        let (ends, shown) = (flow.ends(), flow.shown.unwrap_or(now));
         all.until_delivered.push(millis(now - ends));
         all.from_shown.push(millis(now - shown));
     }
 
     /// How many ends were delivered; the mean time until they were shown; the 99th percentile of the time from the end, and from the
-    /// answer that showed it, to the webhook. Times in milliseconds.
+    /// answer that showed it, to the webhook; the median of the latter. Times in milliseconds.
     fn ask(&self, question: &str) -> Option<String> {
         if question != FIGURES {
             return None;
@@ -124,7 +133,8 @@ impl More for Flows {
             percentile(&mut all.until_delivered, 99),
             percentile(&mut all.from_shown, 99),
         );
-        Some(format!("{count} {mean} {until} {from}"))
+        let half = percentile(&mut all.from_shown, 50);
+        Some(format!("{count} {mean} {until} {from} {half}"))
     }
 }
 
@@ -132,12 +142,13 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn number_in(text: &str) -> Option<u32> {
-    let (_, rest) = text.split_once(PREFIX)?;
-    let digits = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    rest[..digits].parse().ok()
+/// The id of such a job in a text.
+fn id_in(text: &str) -> Option<&str> {
+    let mut begins = [PREFIX, OVER].into_iter();
+    let (begin, prefix) = begins.find_map(|prefix| Some((text.find(prefix)?, prefix)))?;
+    let text = &text[begin..];
+    let digits = text[prefix.len()..].find(|c: char| !c.is_ascii_digit());
+    Some(digits.map_or(text, |digits| &text[..prefix.len() + digits]))
 }
 
 /// `flows BASE IN_FLIGHT COUNT CONFIGURATION`: follows so many jobs, each by a task, to their ends and tells the webhook. Says

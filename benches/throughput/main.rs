@@ -19,6 +19,7 @@ mod peers;
 mod place;
 mod polling;
 mod pruning;
+mod reacting;
 mod receiver;
 mod requests;
 mod scale;
@@ -61,6 +62,9 @@ fn main() -> anyhow::Result<()> {
         }
         if is_wanted("mixed") {
             mixed::run().await?;
+        }
+        if is_wanted("reacting") {
+            reacting::run().await?;
         }
         if is_wanted("writer") {
             writer::run().await?;

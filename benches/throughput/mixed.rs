@@ -105,8 +105,8 @@ async fn shown(peers: &mut Peer, cpu: f64) -> anyhow::Result<Shown> {
     let polls: f64 = peers.ask("polls").await?.parse()?;
     let figures = peers.ask(FIGURES).await?;
     let figures: Result<Vec<f64>, _> = figures.split(' ').map(str::parse).collect();
-    let [_, detection, delivery, reaction] = figures?[..] else {
-        anyhow::bail!("four figures are expected");
+    let [_, detection, delivery, reaction, _] = figures?[..] else {
+        anyhow::bail!("five figures are expected");
     };
     Ok(Shown {
         cost: cpu / polls * 1e6,

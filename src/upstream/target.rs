@@ -54,6 +54,14 @@ impl JobPath {
         let [before, after] = parts.as_slice() else {
             return Err(InvalidJobPath::NoId);
         };
+        // The id would be a part of an escape.
+        if before.ends_with('%')
+            || before
+                .get(..before.len() - 1)
+                .is_some_and(|text| text.ends_with('%'))
+        {
+            return Err(InvalidJobPath::Refused(RefusedUrl::Unparsable));
+        }
         let path = Self {
             before: (*before).to_owned(),
             after: (*after).to_owned(),
@@ -179,29 +187,29 @@ impl Base {
         &self.root
     }
 
+    /// An id has no character with a meaning in URLs and is not only dots, so it cannot change what the template means: that was
+    /// checked once. Neither scheme and host nor dot segments are looked at again for every poll.
     fn made_of(&self, id: &JobId) -> Result<Url, RefusedUrl> {
-        let root = self.root.as_str().trim_end_matches('/');
-        let below = self.jobs.of(id.as_str());
-        let text = format!("{root}{below}");
-        check_parts(&text).map_err(|_| RefusedUrl::OutsideBase)?;
-        let url = match below.contains('?') {
-            true => Url::parse(&text).map_err(|_| RefusedUrl::Unparsable)?,
-            // Scheme and host are not parsed again for every poll.
-            false => {
-                let mut url = self.root.clone();
-                url.set_path(&format!(
-                    "{}{below}",
-                    self.root.path().trim_end_matches('/')
-                ));
-                url
+        let root = self.root.path().trim_end_matches('/');
+        let JobPath { before, after } = &self.jobs;
+        let mut url = self.root.clone();
+        match before.split_once('?') {
+            Some((path, query)) => {
+                url.set_path(&format!("{root}{path}"));
+                url.set_query(Some(&format!("{query}{id}{after}")));
             }
-        };
-        if !url.path().starts_with(self.root.path()) {
-            Err(RefusedUrl::OutsideBase)
-        } else if !self.owns(&url) {
-            Err(RefusedUrl::OtherOrigin)
-        } else {
-            Ok(url)
+            None => {
+                let (path, query) = match after.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (after.as_str(), None),
+                };
+                url.set_path(&format!("{root}{before}{id}{path}"));
+                url.set_query(query);
+            }
+        }
+        match url.path().starts_with(self.root.path()) {
+            true => Ok(url),
+            false => Err(RefusedUrl::OutsideBase),
         }
     }
 
@@ -323,6 +331,32 @@ mod tests {
             "https://h/api/token"
         );
         assert_eq!(base("https://h").token_url().as_str(), "https://h/token");
+    }
+
+    #[test]
+    fn an_id_takes_its_place_in_the_template_and_changes_nothing_else() {
+        let made = |template: &str, id: &str| {
+            let jobs = JobPath::parse(template)?;
+            let base = Base::new(&Url::parse("https://h/api/").unwrap(), &jobs).unwrap();
+            let url = base.job_url(&JobId::parse(id).unwrap(), None);
+            url.map(String::from).map_err(InvalidJobPath::Refused)
+        };
+        for (template, id, expected) in [
+            ("/{id}", "a.b~c-_1", "https://h/api/a.b~c-_1"),
+            ("/ops/{id}?v=1", "7", "https://h/api/ops/7?v=1"),
+            ("/ops?id={id}&v=1?", "7", "https://h/api/ops?id=7&v=1?"),
+            ("/a%20b/x{id}y", "..z", "https://h/api/a%20b/x..zy"),
+            ("/.{id}", "a", "https://h/api/.a"),
+        ] {
+            assert_eq!(made(template, id).as_deref(), Ok(expected));
+        }
+        for template in ["/%2{id}", "/%{id}e", "/../{id}", "/{id}#x"] {
+            let refused = made(template, "e.");
+            assert!(
+                matches!(refused, Err(InvalidJobPath::Refused(_))),
+                "{template}"
+            );
+        }
     }
 
     #[test]

@@ -80,10 +80,7 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (JOBS_HEALTH, "SEARCH jobs USING INDEX jobs_active"),
     (INVALID, "SEARCH jobs USING INDEX jobs_active"),
-    (
-        INVALID,
-        "SEARCH steps USING PRIMARY KEY (job_id=?)",
-    ),
+    (INVALID, "SEARCH steps USING PRIMARY KEY (job_id=?)"),
     (JOBS_OF_STATE, "COVERING INDEX jobs_by_state (state=?)"),
     (
         PENDING_OF_WEBHOOK,

@@ -1,0 +1,86 @@
+//! How soon the daemon is there after its start, and how soon a webhook has the end that an answer shows, while a thousand jobs
+//! end each second.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::daemon::Daemon;
+use super::flows::{FIGURES, OVER};
+use super::median;
+use super::noticing::LAZY;
+use super::peers::Peer;
+use super::place::DatabaseFile;
+
+const STARTS: usize = 10;
+
+/// Rows that are inserted together, and how often.
+const ROWS: u32 = 50;
+const EACH: Duration = Duration::from_millis(50);
+
+/// How long that goes on.
+const SPAN: Duration = Duration::from_secs(15);
+
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut peers = Peer::beside(&["peers"])?;
+    let base = peers.line().await?;
+    let place = DatabaseFile::new()?;
+    place.store().await?.close().await;
+    place.configure(&base, "", &webhook(&base))?;
+    let mut starts = Vec::with_capacity(STARTS);
+    for _ in 0..STARTS {
+        let daemon = Daemon::start_alone(&place).await?;
+        starts.push(daemon.start_up * 1000.0);
+        daemon.kill();
+    }
+    println!(
+        "start with an empty database, until it is ready: median {:.0} ms of {STARTS}",
+        median(starts)
+    );
+    let mut outsider = place.outsider().await?;
+    let daemon = Daemon::start_alone(&place).await?;
+    sleep(Duration::from_millis(500)).await;
+    let (begun, cpu) = (Instant::now(), daemon.cpu()?);
+    let mut ticks = interval(EACH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut inserted = 0;
+    while begun.elapsed() < SPAN {
+        ticks.tick().await;
+        let sql = format!(
+            "WITH RECURSIVE n (i) AS (VALUES ({inserted}) UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {inserted} + {ROWS})
+             INSERT INTO jobs (id) SELECT '{OVER}' || i FROM n"
+        );
+        outsider.run(sql).await?;
+        inserted += ROWS;
+    }
+    let rate = f64::from(inserted) / begun.elapsed().as_secs_f64();
+    let share = (daemon.cpu()? - cpu) / begun.elapsed().as_secs_f64();
+    let figures = loop {
+        let figures = peers.ask(FIGURES).await?;
+        let figures: Result<Vec<f64>, _> = figures.split(' ').map(str::parse).collect();
+        let figures = figures?;
+        if figures[0] >= f64::from(inserted) {
+            break figures;
+        }
+        anyhow::ensure!(
+            begun.elapsed() < SPAN * 4,
+            "not all ends were delivered: {figures:?}"
+        );
+        sleep(Duration::from_millis(50)).await;
+    };
+    println!(
+        "{rate:.0} ends a second, {:.0} % of one core: from the answer that shows an end to the webhook p50 {:.0} ms, p99 {:.0} ms\n",
+        share * 100.0,
+        figures[4],
+        figures[3],
+    );
+    daemon.kill();
+    Ok(())
+}
+
+fn webhook(base: &str) -> String {
+    format!(
+        "{LAZY}\n[webhooks.all]\nurl = \"{base}/hook\"\nallow_private = true\n\
+         secret = \"whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==\"\nmax_in_flight = 64\n"
+    )
+}
