@@ -139,7 +139,7 @@ fn migrate_creates_the_database_and_says_which_schema_it_has() {
     let created = shell.run(&["migrate", "--json"]).done().json();
     assert_eq!(
         created,
-        [json!({"path": shell.path(), "schema": 5, "outcome": "created"})]
+        [json!({"path": shell.path(), "schema": 6, "outcome": "created"})]
     );
     let again = shell.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);

@@ -157,9 +157,12 @@ pub(super) async fn replay(
         ("replay", target),
         wanted.back(),
         async move |parts: Parts| {
+            let scan = parts.budget.scan().await;
+            let scan = scan.map_err(|refusal| refusal.detail().to_owned())?;
             let now = parts.clock.now();
             let counted = replays::counted(&filter, now, &parts.store, PAGES).await;
             let match_now = counted.map_err(sentence)?.deliveries;
+            drop(scan);
             if match_now > confirmed {
                 return Err(format!(
                     "{confirmed} were confirmed, and {match_now} match now; count them again"
