@@ -62,7 +62,8 @@ async fn daemon_round(place: &DatabaseFile, peers: &mut Peer) -> anyhow::Result<
     Ok(round)
 }
 
-fn webhook(base: &str) -> String {
+/// The configuration of a webhook there that gets 64 events at once, and of polls that do not come again.
+pub(crate) fn webhook(base: &str) -> String {
     format!(
         "{LAZY}\n[webhooks.all]\nurl = \"{base}/hook\"\nallow_private = true\n\
          secret = \"whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==\"\nmax_in_flight = {IN_FLIGHT}\n"

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::daemon::Daemon;
+use super::ending::webhook;
 use super::flows::{FIGURES, OVER};
 use super::median;
-use super::noticing::LAZY;
 use super::peers::Peer;
 use super::place::DatabaseFile;
 
@@ -76,11 +76,4 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     );
     daemon.kill();
     Ok(())
-}
-
-fn webhook(base: &str) -> String {
-    format!(
-        "{LAZY}\n[webhooks.all]\nurl = \"{base}/hook\"\nallow_private = true\n\
-         secret = \"whsec_c2lua3NpbmtzaW5rc2lua3NpbmtzaW5rc2luaw==\"\nmax_in_flight = 64\n"
-    )
 }

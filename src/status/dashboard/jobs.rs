@@ -186,13 +186,12 @@ pub(super) async fn page(query: &JobsQuery, parts: &Parts, view: &View) -> Resul
     let filter = query.filter(view.now)?;
     let _reserved = parts.budget.page().await?;
     let unreadable = |error| Refusal::unreadable(&error);
-    let found = match query.is_contradictory() {
-        true => JobPage::default(),
-        false => parts.store.list(&filter).await.map_err(unreadable)?,
-    };
-    let mut stopped = None;
-    if !found.more && !query.is_contradictory() {
-        stopped = parts.store.search_end(&filter).await.map_err(unreadable)?;
+    let (mut found, mut stopped) = (JobPage::default(), None);
+    if !query.is_contradictory() {
+        found = parts.store.list(&filter).await.map_err(unreadable)?;
+        if !found.more {
+            stopped = parts.store.search_end(&filter).await.map_err(unreadable)?;
+        }
     }
     let namesakes = namesakes(query, parts).await?;
     let mut page = Page::new(Section::Jobs, "Jobs");
