@@ -22,6 +22,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
+use crate::support::SCHEMA;
 use crate::support::schemas::assert_output_fits;
 
 /// A folder for a database, and the program beside it.
@@ -139,11 +140,15 @@ fn migrate_creates_the_database_and_says_which_schema_it_has() {
     let created = shell.run(&["migrate", "--json"]).done().json();
     assert_eq!(
         created,
-        [json!({"path": shell.path(), "schema": 6, "outcome": "created"})]
+        [json!({"path": shell.path(), "schema": SCHEMA, "outcome": "created"})]
     );
     let again = shell.run(&["migrate"]).done();
     assert!(again.out.contains("is up to date already"), "{}", again.out);
-    assert!(again.out.contains("schema 6"), "{}", again.out);
+    assert!(
+        again.out.contains(&format!("schema {SCHEMA}")),
+        "{}",
+        again.out
+    );
 }
 
 #[test]

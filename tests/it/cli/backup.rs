@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Said, Shell};
+use crate::support::SCHEMA;
 
 impl Shell {
     /// The name of a file in its folder, to be typed.
@@ -25,7 +26,10 @@ fn backup_and_restore_say_what_they_did() {
     let said = shell.run(&["backup", &copy]).done();
     let (first, second) = said.out.trim_end().split_once('\n').unwrap();
     assert_eq!(first, format!("✓ {copy} written"));
-    assert!(second.starts_with("  2 jobs, schema 6, 1"), "{second}");
+    assert!(
+        second.starts_with(&format!("  2 jobs, schema {SCHEMA}, 1")),
+        "{second}"
+    );
     assert!(
         second.contains(" KiB in ") && second.ends_with("ms"),
         "{second}"
@@ -36,7 +40,11 @@ fn backup_and_restore_say_what_they_did() {
     let lines: Vec<&str> = said.out.lines().collect();
     let path = shell.path().display().to_string();
     assert_eq!(lines[0], format!("✓ {path} restored from {copy}"));
-    assert!(lines[1].starts_with("  2 jobs, schema 6, "), "{}", lines[1]);
+    assert!(
+        lines[1].starts_with(&format!("  2 jobs, schema {SCHEMA}, ")),
+        "{}",
+        lines[1]
+    );
     let kept = format!("  the database before it is {path}.before-restore-20");
     assert!(
         lines[2].starts_with(&kept) && lines.len() == 3,
@@ -54,14 +62,15 @@ fn their_json_is_one_object() {
     let mut made = shell.run(&["backup", "--json", &copy]).done().json();
     assert!(made[0]["took_ms"].take().is_u64());
     let bytes = size(&copy);
-    let expected = json!({"path": copy, "bytes": bytes, "jobs": 1, "schema": 6, "took_ms": null});
+    let expected =
+        json!({"path": copy, "bytes": bytes, "jobs": 1, "schema": SCHEMA, "took_ms": null});
     assert_eq!(made, [expected]);
 
     let mut done = shell.run(&["restore", &copy, "--json"]).done().json();
     assert!(done[0]["took_ms"].take().is_u64());
     let previous = done[0]["previous"].take();
     assert!(Path::new(previous.as_str().unwrap()).is_file());
-    let expected = json!({"path": shell.path(), "from": copy, "bytes": bytes, "jobs": 1, "schema": 6,
+    let expected = json!({"path": shell.path(), "from": copy, "bytes": bytes, "jobs": 1, "schema": SCHEMA,
                           "previous": null, "took_ms": null});
     assert_eq!(done, [expected]);
 

@@ -17,6 +17,7 @@ use super::apart;
 use super::bench::{Bench, Outsider};
 use super::files::{made_by, place};
 use super::fixtures;
+use crate::support::SCHEMA;
 
 pub(super) async fn back_up(database: &Path, target: &Path) -> Result<Copied, CopyError> {
     back_up_over(database, target, false).await
@@ -123,7 +124,7 @@ async fn a_copy_needs_nothing_beside_it_and_has_everything_of_the_original() {
     assert_eq!(names(folder.path()), BTreeSet::from(["copy.db".into()]));
     let meta = fs::metadata(&target).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.len()), (0o600, copied.bytes));
-    assert_eq!((copied.jobs, copied.schema), (2, 6));
+    assert_eq!((copied.jobs, copied.schema), (2, SCHEMA));
 
     let mut copy = Outsider::of(&target).await;
     assert_eq!(copy.value("PRAGMA journal_mode").await, "delete");

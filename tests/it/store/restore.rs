@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::backup::{back_up, elsewhere, names};
 use super::bench::{Bench, Outsider};
 use super::files::{create, made_by, open, place};
+use crate::support::SCHEMA;
 
 async fn restore(database: &Path, from: &Path) -> Result<Restored, CopyError> {
     let stop = CancellationToken::new();
@@ -80,7 +81,7 @@ async fn a_backup_takes_the_place_and_the_mode_of_the_database_which_is_kept() {
     bench.outsider.leave().await;
     fs::set_permissions(&bench.file, fs::Permissions::from_mode(0o640)).unwrap();
     let restored = restore(&bench.file, &backup).await.unwrap();
-    assert_eq!((restored.copied.jobs, restored.copied.schema), (2, 6));
+    assert_eq!((restored.copied.jobs, restored.copied.schema), (2, SCHEMA));
     assert_eq!(fs::metadata(&bench.file).unwrap().mode() & 0o7777, 0o640);
     assert_alone(&bench.file);
     assert_eq!(jobs(&bench.file).await, "1 2");
@@ -248,7 +249,7 @@ async fn a_newer_schema_is_refused_and_a_database_with_one_can_be_replaced() {
             error,
             CopyError::Store(StoreError::Newer {
                 found: 4711,
-                known: 6
+                known: SCHEMA
             })
         ),
         "{error:?}"

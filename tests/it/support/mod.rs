@@ -8,3 +8,6 @@ pub(crate) mod receiver;
 pub(crate) mod schemas;
 pub(crate) mod waiting;
 pub(crate) mod world;
+
+/// The number of the newest migration.
+pub(crate) const SCHEMA: i64 = 6;
