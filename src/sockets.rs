@@ -42,6 +42,26 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the connections of one client are used: a busy one would never look up the address of its host again.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
+/// When a silent connection is asked for a sign of life, and when it is given up.
+pub struct Keepalive {
+    /// After so long without traffic it is asked, …
+    pub idle: Duration,
+    /// … again and again at this interval, …
+    pub interval: Duration,
+    /// … and given up after so many questions without an answer.
+    pub retries: u32,
+    /// So long sent bytes may stay without an acknowledgement.
+    pub unacknowledged: Duration,
+}
+
+/// Those of connections to the API.
+pub const KEEPALIVE: Keepalive = Keepalive {
+    idle: Duration::from_secs(15),
+    interval: Duration::from_secs(15),
+    retries: 3,
+    unacknowledged: Duration::from_secs(30),
+};
+
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,10 +91,20 @@ pub fn shortage_of(error: &reqwest::Error) -> Option<Shortage> {
         .and_then(|error| shortage_behind(error))
 }
 
+/// Whether the peer gave no sign of life for too long.
+#[must_use]
+pub fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    links(error).any(|link| {
+        let silent = link.downcast_ref::<io::Error>();
+        let is_silent = silent.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        is_silent || link.downcast_ref().is_some_and(hyper::Error::is_timeout)
+    })
+}
+
 /// Whether the peer says by HTTP/2 that it has not read the request and will not: it closes the connection, or has too many
 /// requests (RFC 9113, 8.7).
 #[must_use]
-pub fn is_unread(error: &reqwest::Error) -> bool {
+pub fn is_unread(error: &(dyn Error + 'static)) -> bool {
     let mut links = links(error);
     let found = links.find_map(|link| link.downcast_ref::<h2::Error>());
     found.is_some_and(|error| {
@@ -141,8 +171,10 @@ pub fn links<'a>(
     std::iter::successors(Some(error), |link| next_link(*link)).take(MAX_CHAIN)
 }
 
-/// A failed lookup of a name does not say what it lacked, so that is tried out.
-fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
+/// What an error that no connection could be opened shows of a shortage. A failed lookup of a name does not say what it
+/// lacked, so that is tried out.
+#[must_use]
+pub fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
     let mut found = links(error)
         .filter_map(|link| link.downcast_ref::<io::Error>())
         .filter(|error| error.raw_os_error().is_some());

@@ -4,9 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::Client;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::sockets::{self, CONNECT_LIMIT};
+use super::patience::Patience;
+use crate::sockets::{CONNECT_LIMIT, KEEPALIVE};
+use crate::tls::{self, Roots};
 
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -30,6 +37,10 @@ const WINDOW_OF_ALL: u32 = WINDOW * 128;
 /// After how long without a sign of life a connection of HTTP/2 with requests in flight is asked for one, and after how long
 /// without an answer it is given up. So requests on a dead one do not wait out `upstream.timeout` one after the other.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// Sends requests, and keeps their connections for the next ones. It follows no redirect, knows no proxy, and sends a request
+/// twice only if a connection was closed before it took the first.
+pub(super) type Client = legacy::Client<Patience<HttpsConnector<HttpConnector>>, Full<Bytes>>;
 
 /// The connections to one API. Clones share them; they last as long as a clone, or a request on them.
 #[derive(Clone)]
@@ -73,7 +84,7 @@ impl Connections {
     ///
     /// # Errors
     /// When no client can be made, for instance without any root certificates.
-    pub(super) fn new(kind: Kind) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(kind: Kind) -> Result<Self, rustls::Error> {
         // HTTP/1.1 alone has a connection for each request anyway.
         let others = if kind.https {
             kind.at_once / AT_ONCE
@@ -127,27 +138,48 @@ impl Drop for Taken {
 }
 
 impl Kind {
-    fn client(self) -> Result<Client, reqwest::Error> {
+    fn client(self) -> Result<Client, rustls::Error> {
         let idle = match self.https {
             true => self.at_once.min(AT_ONCE),
             false => self.at_once,
         };
-        let builder = sockets::client_builder()
-            .https_only(!self.http)
-            .http1_max_headers(MAX_HEADERS)
-            .connect_timeout(CONNECT_LIMIT.min(self.timeout))
+        let mut pool = legacy::Client::builder(TokioExecutor::new());
+        pool.timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(idle)
-            .pool_idle_timeout(IDLE_TIMEOUT);
-        // Plain http needs no CA certificates, so a machine without any will do for a first try.
-        if !self.https {
-            return builder.http1_only().tls_certs_only([]).build();
-        }
-        builder
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(MAX_HEADER_LIST)
             .http2_initial_stream_window_size(WINDOW)
             .http2_initial_connection_window_size(WINDOW_OF_ALL)
             .http2_keep_alive_interval(SIGN_OF_LIFE)
-            .http2_keep_alive_timeout(SIGN_OF_LIFE)
-            .build()
+            .http2_keep_alive_timeout(SIGN_OF_LIFE);
+        let limit = CONNECT_LIMIT.min(self.timeout);
+        Ok(pool.build(Patience::new(self.connector()?, limit)))
+    }
+
+    fn connector(self) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_LIMIT.min(self.timeout)));
+        tcp.set_keepalive(Some(KEEPALIVE.idle));
+        tcp.set_keepalive_interval(Some(KEEPALIVE.interval));
+        tcp.set_keepalive_retries(Some(KEEPALIVE.retries));
+        tcp.set_tcp_user_timeout(Some(KEEPALIVE.unacknowledged));
+        // Plain http needs no CA certificates, so a machine without any will do for a first try.
+        let roots = match self.https {
+            true => Roots::System,
+            false => Roots::None,
+        };
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls::client_config(roots)?);
+        let builder = match self.http {
+            true => builder.https_or_http(),
+            false => builder.https_only(),
+        };
+        Ok(match self.https {
+            true => builder.enable_all_versions().wrap_connector(tcp),
+            false => builder.enable_http1().wrap_connector(tcp),
+        })
     }
 }

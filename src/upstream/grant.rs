@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Request};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,6 +13,7 @@ use super::api_error::{MAX_ERROR_BODY, presentable};
 use super::authorization::Authorization;
 use super::http::{Answer, Http, Limits, NoAnswer};
 use super::oauth_error::OAuthError;
+use super::request::Request;
 use super::settings::{OAuthClient, UpstreamError};
 use super::target::Base;
 use crate::core::dialect::ErrorWords;
@@ -218,9 +218,8 @@ impl GrantRequest {
     }
 
     fn request(&self, form: &str) -> Request {
-        let mut request = Request::new(Method::POST, self.url.clone());
-        *request.headers_mut() = self.headers.clone();
-        *request.body_mut() = Some(form.to_owned().into());
+        let mut request = Request::post(self.url.clone(), form.to_owned());
+        request.headers = self.headers.clone();
         request
     }
 

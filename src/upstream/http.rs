@@ -4,17 +4,20 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue, IF_NONE_MATCH,
+use http::Response;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, DATE, HeaderMap, HeaderValue, IF_NONE_MATCH, USER_AGENT,
 };
-use reqwest::{Client, Request, Response};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::answers::SMALL;
 use super::api_error::presentable;
 use super::authorization::Authorization;
-use super::connections::{Connections, Kind};
+use super::connections::{Client, Connections, Kind};
 use super::reading::{Reading, trouble_of};
+use super::request::Request;
 use super::settings::{UpstreamError, UpstreamSettings};
 use super::target::{Base, RefusedUrl};
 use crate::clock::{Clock, Renewed};
@@ -24,7 +27,7 @@ use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
-use crate::sockets::{LONGEST_LIFE, Shortage, Sockets, cause, is_unread, shortage_of};
+use crate::sockets::{self, LONGEST_LIFE, Shortage, Sockets, is_unread, shortage_behind};
 
 /// The HTTP client of the upstream.
 pub(super) struct Http {
@@ -88,7 +91,7 @@ impl Http {
         let base = Base::new(&settings.base_url, &settings.job_path)?;
         let kind = kind_of(settings);
         let first = Connections::new(kind);
-        let first = first.map_err(|error| UpstreamError::Client(cause(&error.without_url())))?;
+        let first = first.map_err(|error| UpstreamError::Client(error.to_string()))?;
         Ok(Self {
             connections: Renewed::new(LONGEST_LIFE, first, move || Connections::new(kind).ok()),
             base,
@@ -140,12 +143,10 @@ impl Http {
             None => self.base.owns(request.url()),
         };
         if !permitted {
-            return Err(NoAnswer::Trouble(Trouble {
-                class: TroubleClass::Foreign,
-                detail: RefusedUrl::OtherOrigin.to_string(),
-            }));
+            return Err(refused(RefusedUrl::OtherOrigin));
         }
-        let headers = request.headers_mut();
+        let headers = &mut request.headers;
+        headers.insert(USER_AGENT, HeaderValue::from_static(sockets::USER_AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static(self.dialect.accept()));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(authorization) = authorization {
@@ -177,7 +178,7 @@ impl Http {
     ) -> Result<Answer, NoAnswer> {
         let deadline = Instant::now() + self.timeout;
         let enough = memory.map_or(usize::MAX, |_| SMALL);
-        let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
+        let is_conditional = request.headers.contains_key(IF_NONE_MATCH);
         let connections = self.connections.get().take();
         // Futures are handed on by reference: each is some kilobytes, which every poll would copy.
         let beginning = pin!(self.begin(connections.client(), request, deadline, limits, enough));
@@ -212,7 +213,10 @@ impl Http {
         limits: Limits,
         enough: usize,
     ) -> Result<(Answer, Result<Reading, Trouble>), NoAnswer> {
-        let sent = timeout_at(deadline, pin!(client.execute(request))).await;
+        let request = request
+            .into_http()
+            .ok_or_else(|| refused(RefusedUrl::Unparsable))?;
+        let sent = timeout_at(deadline, pin!(client.request(request))).await;
         let mut response = sent.map_err(|_| self.timed_out())?.map_err(no_answer)?;
         self.note_date(&response);
         let answer = self.head(&mut response);
@@ -220,7 +224,7 @@ impl Http {
             true => limits.success,
             false => limits.other,
         };
-        let reading = pin!(Reading::begin(response, limit, enough));
+        let reading = pin!(Reading::begin(response.into_body(), limit, enough));
         let reading = timeout_at(deadline, reading).await;
         Ok((answer, reading.map_err(|_| self.timed_out()).flatten()))
     }
@@ -251,7 +255,7 @@ impl Http {
     }
 
     /// The `Date` of the first answer that has one.
-    fn note_date(&self, response: &Response) {
+    fn note_date(&self, response: &Response<Incoming>) {
         if self.clock_ahead.get().is_some() {
             return;
         }
@@ -268,7 +272,7 @@ impl Http {
         }
     }
 
-    fn head(&self, response: &mut Response) -> Answer {
+    fn head(&self, response: &mut Response<Incoming>) -> Answer {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let (dialect, now) = (&*self.dialect, self.clock.now());
@@ -327,10 +331,26 @@ impl Answer {
     }
 }
 
-fn no_answer(error: reqwest::Error) -> NoAnswer {
-    match shortage_of(&error) {
-        Some(shortage) => NoAnswer::Short(shortage),
-        None if is_unread(&error) => NoAnswer::Unread(trouble_of(error)),
-        None => NoAnswer::Trouble(trouble_of(error)),
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn no_answer(error: Error) -> NoAnswer {
+    if error.is_connect() {
+        return match shortage_behind(&error) {
+            Some(shortage) => NoAnswer::Short(shortage),
+            None => NoAnswer::Trouble(Trouble {
+                class: TroubleClass::Connect,
+                detail: sockets::cause(&error),
+            }),
+        };
     }
+    match is_unread(&error) {
+        true => NoAnswer::Unread(trouble_of(&error)),
+        false => NoAnswer::Trouble(trouble_of(&error)),
+    }
+}
+
+fn refused(url: RefusedUrl) -> NoAnswer {
+    NoAnswer::Trouble(Trouble {
+        class: TroubleClass::Foreign,
+        detail: url.to_string(),
+    })
 }

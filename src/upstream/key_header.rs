@@ -1,6 +1,6 @@
 //! The name of the header that an API key is sent in.
 
-use reqwest::header::{ACCEPT, HeaderName};
+use http::header::{ACCEPT, HeaderName};
 
 use crate::sockets::FRAMING;
 

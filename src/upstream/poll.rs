@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use reqwest::header::{HeaderValue, IF_NONE_MATCH};
-use reqwest::{Method, Request};
+use http::header::{HeaderValue, IF_NONE_MATCH};
 use url::Url;
 
 use super::api_error::MAX_ERROR_BODY;
 use super::client::{Answered, Inner, Upstream};
 use super::grant::TokenTrouble;
 use super::http::{Answer, Limits, NoAnswer};
+use super::request::Request;
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::etag::Etag;
@@ -152,11 +152,11 @@ impl Inner {
             self.budget.take().await;
         }
         requests.fetch_add(1, Ordering::Relaxed);
-        let mut get = Request::new(Method::GET, request.url.clone());
+        let mut get = Request::get(request.url.clone());
         let etag = request.etag().map(Etag::as_str);
         // It came in a header, so that it can be sent in one.
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-            get.headers_mut().insert(IF_NONE_MATCH, etag);
+            get.headers.insert(IF_NONE_MATCH, etag);
         }
         let (authorization, memory) = (token.header.as_ref(), Some(&self.memory.reading));
         let limits = Limits {

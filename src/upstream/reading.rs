@@ -1,19 +1,22 @@
 //! The body of an answer, read within its limit and decompressed.
 
+use std::error::Error;
+
 use bytes::Bytes;
-use reqwest::Response;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 
 use super::answers::SMALL;
 use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::{DecompressError, GZIP, decompressed};
-use crate::sockets::cause;
+use crate::sockets::{cause, is_timeout};
 
 /// Most memory allocated for a body because of its `Content-Length`, in bytes.
 const FIRST_ALLOCATION: usize = 64 << 10;
 
 /// A body that is read piece by piece, so that one without an end or with a wrong length stops at its limit.
 pub(super) struct Reading {
-    response: Response,
+    incoming: Incoming,
     limit: usize,
     announced: Option<usize>,
     body: Vec<u8>,
@@ -24,18 +27,18 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads up to `enough` bytes, and the first piece beyond.
     pub(super) async fn begin(
-        response: Response,
+        incoming: Incoming,
         limit: usize,
         enough: usize,
     ) -> Result<Self, Trouble> {
-        let announced = response.content_length();
+        let announced = incoming.size_hint().exact();
         let announced = announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if announced > Some(limit) {
             return Err(too_large(limit));
         }
         let first = announced.unwrap_or(0).min(enough).min(FIRST_ALLOCATION);
         let mut reading = Self {
-            response,
+            incoming,
             limit,
             announced,
             body: Vec::with_capacity(first),
@@ -57,7 +60,11 @@ impl Reading {
 
     /// Reads up to `enough` bytes; returns the first piece beyond.
     async fn read(&mut self, enough: usize) -> Result<Option<Bytes>, Trouble> {
-        while let Some(piece) = self.response.chunk().await.map_err(trouble_of)? {
+        while let Some(frame) = self.incoming.frame().await {
+            // Trailers say nothing that is read.
+            let Ok(piece) = frame.map_err(|error| trouble_of(&error))?.into_data() else {
+                continue;
+            };
             let length = self.body.len() + piece.len();
             if length > self.limit {
                 return Err(too_large(self.limit));
@@ -102,17 +109,13 @@ impl Reading {
     }
 }
 
-pub(super) fn trouble_of(error: reqwest::Error) -> Trouble {
-    let class = if error.is_connect() {
-        TroubleClass::Connect
-    } else if error.is_timeout() {
-        TroubleClass::Timeout
-    } else {
-        TroubleClass::Broken
-    };
+pub(super) fn trouble_of(error: &(dyn Error + 'static)) -> Trouble {
     Trouble {
-        class,
-        detail: cause(&error.without_url()),
+        class: match is_timeout(error) {
+            true => TroubleClass::Timeout,
+            false => TroubleClass::Broken,
+        },
+        detail: cause(error),
     }
 }
 

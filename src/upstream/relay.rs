@@ -3,12 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Request};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::client::Upstream;
 use super::http::{Limits, NoAnswer};
+use super::request::Request;
 use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::job::JobId;
@@ -93,10 +93,9 @@ impl Upstream {
         let inner = &self.0;
         let url = inner.http.base.link_url(link)?;
         let request = &|| {
-            let mut request = Request::new(Method::POST, url.clone());
+            let mut request = Request::post(url.clone(), Bytes::from_owner(body()));
             let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
-            *request.body_mut() = Some(Bytes::from_owner(body()).into());
+            request.headers.insert(CONTENT_TYPE, json);
             request
         };
         // A user waits, but not for ever.
