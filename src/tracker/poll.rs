@@ -54,11 +54,13 @@ struct Requested {
 }
 
 impl Context {
-    /// Carries a poll or an end out; the failure of `cut` ends the job instead of its request.
+    /// Carries a poll or an end out; the failure of `cut` ends the job instead of its request. Calls `answered` when the request
+    /// of a poll is over and what it found is to be recorded.
     pub(super) async fn run(
         &self,
         task: Task,
         cut: impl Future<Output = Failure>,
+        answered: impl FnOnce(),
     ) -> Result<Box<Finished>, PollError> {
         if task.work == Work::Poll {
             telemetry::poll_started(task.lag);
@@ -67,6 +69,7 @@ impl Context {
         let url = task.url.clone();
         let (mut machine, mut step) = Machine::begin(task);
         let mut requested = None;
+        let mut answered = Some(answered);
         loop {
             let id = machine.id();
             let input = match step {
@@ -84,6 +87,11 @@ impl Context {
                 }
             };
             step = machine.handle(input, self.clock.read(), &mut || self.jitter.fraction());
+            if machine.had_answer()
+                && let Some(answered) = answered.take()
+            {
+                answered();
+            }
         }
     }
 

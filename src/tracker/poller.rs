@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 use super::intake::Notice;
 use super::poll::Context;
 use super::reads::Reads;
-use super::slots::{Outcome, Slots};
+use super::slots::{News, Slots};
 use crate::clock::{Clock, Jitter};
 use crate::core::cadence::PollingPolicy;
 use crate::core::event::Subscriptions;
@@ -160,8 +160,8 @@ impl Poller {
         self.machine.flush();
         self.carry_out().await?;
         while self.slots.are_busy() {
-            let outcome = self.slots.finished().await.map_err(PollerError::of)?;
-            self.finish(outcome)?;
+            let news = self.slots.news().await.map_err(PollerError::of)?;
+            self.note(news)?;
             self.machine.flush();
             self.carry_out().await?;
         }
@@ -183,10 +183,10 @@ impl Poller {
         let wake_at = self.context.clock.instant(self.machine.wake_at(now));
         tokio::select! {
             () = stop.cancelled() => {}
-            outcome = self.slots.finished() => {
-                self.finish(outcome.map_err(PollerError::of)?)?;
-                while let Some(outcome) = self.slots.try_finished() {
-                    self.finish(outcome)?;
+            news = self.slots.news() => {
+                self.note(news.map_err(PollerError::of)?)?;
+                while let Some(news) = self.slots.try_news() {
+                    self.note(news)?;
                 }
             }
             Some(notice) = self.notices.recv() => self.handle(match notice {
@@ -213,8 +213,11 @@ impl Poller {
         self.handle(input);
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Result<(), PollerError> {
-        self.handle(Input::Finished(outcome.map_err(PollerError::of)?));
+    fn note(&mut self, news: News) -> Result<(), PollerError> {
+        self.handle(match news {
+            News::Answered => Input::Answered,
+            News::Over(outcome) => Input::Finished(outcome.map_err(PollerError::of)?),
+        });
         Ok(())
     }
 

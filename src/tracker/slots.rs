@@ -1,5 +1,5 @@
 //! The tasks that carry out polls. Each stays for the next poll, since to begin a task for each of them costs more than all
-//! decisions about it; there are as many as polls were ever in flight at once.
+//! decisions about it; there are as many as polls were ever in flight or being recorded at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +13,15 @@ use crate::core::machines::poll::{Finished, Task};
 
 /// A poll that is over, or why the process has to end.
 pub(super) type Outcome = Result<Box<Finished>, PollError>;
+
+/// What a slot has done.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The request of a poll is over, and what it found is being recorded.
+    Answered,
+    /// The poll is over.
+    Over(Outcome),
+}
 
 /// What a slot is sent.
 enum Order {
@@ -32,21 +41,21 @@ pub(super) struct Slots {
     busy: HashMap<JobId, (usize, u64)>,
     /// The number of the last poll.
     last: u64,
-    finished: mpsc::UnboundedReceiver<(usize, Outcome)>,
-    finishing: mpsc::UnboundedSender<(usize, Outcome)>,
+    news: mpsc::UnboundedReceiver<(usize, News)>,
+    reporting: mpsc::UnboundedSender<(usize, News)>,
     tasks: JoinSet<()>,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        let (finishing, finished) = mpsc::unbounded_channel();
+        let (reporting, news) = mpsc::unbounded_channel();
         Self {
             orders: Vec::new(),
             idle: Vec::new(),
             busy: HashMap::new(),
             last: 0,
-            finished,
-            finishing,
+            news,
+            reporting,
             tasks: JoinSet::new(),
         }
     }
@@ -69,23 +78,23 @@ impl Slots {
         }
     }
 
-    /// The next poll that is over.
+    /// What a slot has done next.
     ///
     /// # Errors
     /// When a task has panicked.
-    pub(super) async fn finished(&mut self) -> Result<Outcome, tokio::task::JoinError> {
+    pub(super) async fn news(&mut self) -> Result<News, tokio::task::JoinError> {
         tokio::select! {
             biased;
-            Some((slot, outcome)) = self.finished.recv() => Ok(self.over(slot, outcome)),
+            Some((slot, news)) = self.news.recv() => Ok(self.note(slot, news)),
             Some(Err(panicked)) = self.tasks.join_next() => Err(panicked),
             else => std::future::pending().await,
         }
     }
 
     /// The next one, if there is one already.
-    pub(super) fn try_finished(&mut self) -> Option<Outcome> {
-        let (slot, outcome) = self.finished.try_recv().ok()?;
-        Some(self.over(slot, outcome))
+    pub(super) fn try_news(&mut self) -> Option<News> {
+        let (slot, news) = self.news.try_recv().ok()?;
+        Some(self.note(slot, news))
     }
 
     /// Whether polls are in flight.
@@ -93,19 +102,21 @@ impl Slots {
         !self.busy.is_empty()
     }
 
-    fn over(&mut self, slot: usize, outcome: Outcome) -> Outcome {
-        self.idle.push(slot);
-        if let Ok(finished) = &outcome {
-            self.busy.remove(&finished.id);
+    fn note(&mut self, slot: usize, news: News) -> News {
+        if let News::Over(outcome) = &news {
+            self.idle.push(slot);
+            if let Ok(finished) = outcome {
+                self.busy.remove(&finished.id);
+            }
         }
-        outcome
+        news
     }
 
     fn add(&mut self) -> usize {
         let slot = self.orders.len();
         let (sender, orders) = mpsc::unbounded_channel();
         self.orders.push(sender);
-        self.tasks.spawn(work(slot, orders, self.finishing.clone()));
+        self.tasks.spawn(work(slot, orders, self.reporting.clone()));
         slot
     }
 }
@@ -113,15 +124,19 @@ impl Slots {
 async fn work(
     slot: usize,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    finishing: mpsc::UnboundedSender<(usize, Outcome)>,
+    reporting: mpsc::UnboundedSender<(usize, News)>,
 ) {
     while let Some(order) = orders.recv().await {
         // A cut of a poll that is over is for nobody.
         let Order::Run(number, context, task) = order else {
             continue;
         };
-        let outcome = context.run(*task, cut(&mut orders, number)).await;
-        if finishing.send((slot, outcome)).is_err() {
+        // Fails when the loop is gone, and this task is about to be.
+        let report = |news| reporting.send((slot, news));
+        let answered = || drop(report(News::Answered));
+        let over = context.run(*task, cut(&mut orders, number), answered);
+        let over = over.await;
+        if report(News::Over(over)).is_err() {
             return;
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Running {
     tries: TokenTries,
     requests: u32,
     generation: u64,
+    /// Whether the poller knows that the request is over and what it found is being recorded.
+    is_answered: bool,
 }
 
 impl Running {
@@ -67,6 +69,7 @@ impl Process {
                     tries: TokenTries::default(),
                     requests: 0,
                     generation: 0,
+                    is_answered: false,
                 };
                 self.polls.insert(number, running);
                 self.carry_step(number, step, now);
@@ -103,6 +106,9 @@ impl Process {
             return;
         };
         let step = poll.machine.handle(input, now, &mut || draws.fraction());
+        if poll.machine.had_answer() && !std::mem::replace(&mut poll.is_answered, true) {
+            self.poller_input(poller::Input::Answered, now);
+        }
         self.carry_step(number, step, now);
     }
 

@@ -35,6 +35,9 @@ pub struct Machine {
     state: State,
     is_current: bool,
     is_recorded: bool,
+    had_answer: bool,
+    /// The recorded job, if it was read before the request and holds nothing that could be large.
+    known_before: Option<Tracked>,
     pause: Duration,
     /// How long the API wants to be left alone about the job, by a good answer.
     wait: Duration,
@@ -43,8 +46,10 @@ pub struct Machine {
 
 #[derive(Debug)]
 enum State {
-    /// A row is being read, or a request made.
+    /// The row is being read, or a request made.
     Asking,
+    /// The recorded job is being read before its first request.
+    Beginning,
     /// The recorded job is being read.
     Reading(Evidence, Option<Mark>),
     /// An observation is being recorded.
@@ -71,15 +76,25 @@ impl Machine {
             state: State::Asking,
             is_current: false,
             is_recorded: false,
+            had_answer: false,
+            known_before: None,
             pause: Duration::ZERO,
             wait: Duration::ZERO,
             reports: Vec::new(),
         };
         let step = match &machine.task.work {
-            Work::End(failure) => machine.record(Evidence::End(failure.clone()), None),
-            // Before the first poll: the job may have ended after its row was read.
-            Work::Poll if machine.task.hash.is_none() => Step::ReadRow,
-            Work::Poll => Step::Request,
+            Work::End(failure) => {
+                machine.state = State::Reading(Evidence::End(failure.clone()), None);
+                Step::ReadTracked
+            }
+            Work::Poll if machine.task.hash.is_some() => Step::Request,
+            // Before the first poll: the job may have ended after its row was read. Of one that was never polled all is read at
+            // once that is needed for its first answer.
+            Work::Poll if machine.task.progress.polls == 0 => {
+                machine.state = State::Beginning;
+                Step::ReadTracked
+            }
+            Work::Poll => Step::ReadRow,
         };
         (machine, step)
     }
@@ -88,6 +103,16 @@ impl Machine {
     #[must_use]
     pub fn id(&self) -> &JobId {
         &self.task.id
+    }
+
+    fn is_poll(&self) -> bool {
+        self.task.work == Work::Poll
+    }
+
+    /// Whether the request of a poll is over, and what it found is read and recorded, unless that is over, too.
+    #[must_use]
+    pub fn had_answer(&self) -> bool {
+        self.had_answer
     }
 
     /// The hash of the body that was recorded last.
@@ -124,13 +149,13 @@ impl Machine {
             Input::Polled(poll) => self.polled(poll, now, random),
             Input::Cut(failure, requests) => {
                 self.task.progress.count(requests, now.wall);
-                self.end(failure)
+                self.end(failure, now, random)
             }
-            Input::UrlRefused(refused) => self.end(Failure::decided(
-                FailureKind::Rejected,
-                "The url may not be requested",
-                refused,
-            )),
+            Input::UrlRefused(refused) => {
+                let title = "The url may not be requested";
+                let failure = Failure::decided(FailureKind::Rejected, title, refused);
+                self.end(failure, now, random)
+            }
             Input::Tracked(tracked) => self.tracked(tracked, now, random),
             Input::Recorded(recorded) => self.recorded(recorded, now, random),
         }
@@ -156,7 +181,8 @@ impl Machine {
             PollOutcome::NotModified => return self.unchanged(now, random),
             PollOutcome::Snapshot { snapshot, hash } => {
                 let etag = poll.etag;
-                return self.record(Evidence::Snapshot(*snapshot), Some(Mark { hash, etag }));
+                let mark = Mark { hash, etag };
+                return self.record(Evidence::Snapshot(*snapshot), Some(mark), now, random);
             }
             PollOutcome::Gone { status } => {
                 // Right after a jump of the clock the grace starts again.
@@ -165,17 +191,14 @@ impl Machine {
                 }
                 let policy = &self.task.settings.policy;
                 if progress.not_found(format!("not found ({status})"), now.wall, policy) {
-                    return self.end(not_found(status, policy));
+                    return self.end(not_found(status, policy), now, random);
                 }
             }
             PollOutcome::Rejected { detail } => {
                 progress.failed(format!("rejected (400): {detail}"));
                 let kind = FailureKind::Rejected;
-                return self.end(Failure::decided(
-                    kind,
-                    "The API rejects this job id",
-                    detail,
-                ));
+                let failure = Failure::decided(kind, "The API rejects this job id", detail);
+                return self.end(failure, now, random);
             }
             PollOutcome::CredentialsRefused { detail } => {
                 progress.last_error = Some(format!("credentials refused: {detail}"));
@@ -219,13 +242,39 @@ impl Machine {
         pause.min(settings.max_retry_after)
     }
 
-    fn end(&mut self, failure: Failure) -> Step {
-        self.record(Evidence::End(failure), None)
+    fn end(&mut self, failure: Failure, now: Now, random: Random<'_>) -> Step {
+        self.record(Evidence::End(failure), None, now, random)
     }
 
-    fn record(&mut self, evidence: Evidence, mark: Option<Mark>) -> Step {
+    fn record(
+        &mut self,
+        evidence: Evidence,
+        mark: Option<Mark>,
+        now: Now,
+        random: Random<'_>,
+    ) -> Step {
         self.state = State::Reading(evidence, mark);
-        Step::ReadTracked
+        self.had_answer = true;
+        match self.known_before.take() {
+            // If it has changed since, the observation is not recorded.
+            Some(tracked) => self.tracked(Ok(Some(tracked)), now, random),
+            None => Step::ReadTracked,
+        }
+    }
+
+    /// Begins with the request, unless the job has ended.
+    fn begun(&mut self, tracked: Result<Option<Tracked>, String>) -> Step {
+        match tracked {
+            Ok(None) => self.done(Next::Forget),
+            Ok(Some(tracked)) if tracked.state.is_final() => self.done(Next::Forget),
+            Ok(Some(tracked)) => {
+                let is_small = tracked.resource.is_none() && tracked.steps.is_empty();
+                self.known_before = is_small.then_some(tracked);
+                Step::Request
+            }
+            // Another program has damaged the job's rows, which the record will show.
+            Err(_) => Step::Request,
+        }
     }
 
     fn tracked(
@@ -234,9 +283,10 @@ impl Machine {
         now: Now,
         random: Random<'_>,
     ) -> Step {
-        let State::Reading(evidence, mark) = std::mem::replace(&mut self.state, State::Asking)
-        else {
-            return self.later(now, random);
+        let (evidence, mark) = match std::mem::replace(&mut self.state, State::Asking) {
+            State::Reading(evidence, mark) => (evidence, mark),
+            State::Beginning => return self.begun(tracked),
+            _ => return self.later(now, random),
         };
         let tracked = match tracked {
             Ok(Some(tracked)) => tracked,
@@ -410,7 +460,8 @@ impl Machine {
             is_current: self.is_current,
             is_recorded: self.is_recorded,
             pause: self.pause,
-            ended: matches!(self.task.work, Work::End(_)),
+            ended: !self.is_poll(),
+            had_answer: self.had_answer,
             next,
             reports: std::mem::take(&mut self.reports),
         }))

@@ -43,6 +43,10 @@ const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 /// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
+/// Most polls whose answers are being recorded, beside those in flight. The more of them share a transaction, the fewer pages it
+/// writes for each; their memory is counted with that of answers.
+const MAX_RECORDING: usize = 512;
+
 /// What has happened.
 #[derive(Debug)]
 pub enum Input {
@@ -50,6 +54,8 @@ pub enum Input {
     Rows(Vec<JobRow>),
     /// Rows in the table at start; the polls of overdue ones are spread over a short window.
     Backlog(Vec<JobRow>),
+    /// The request of a poll is over, and what it found is being recorded; then [`Input::Finished`].
+    Answered,
     /// A poll or an end is over.
     Finished(Box<Finished>),
     /// The answer to [`Effect::ReadRow`].
@@ -117,8 +123,10 @@ pub struct Poller {
     /// How many of them are recorded at once, until there are none.
     flush_rows: usize,
     schedule: Schedule,
-    /// How many polls and ends are in flight.
+    /// How many polls and ends are not over.
     in_flight: usize,
+    /// How many polls of them are being recorded.
+    recording: usize,
     /// Jobs whose end waits to be recorded, [`State::Ending`].
     ends: VecDeque<Number>,
     /// How many of those in flight only record an end.
@@ -157,6 +165,7 @@ impl Poller {
             flush_rows: 0,
             schedule: Schedule::default(),
             in_flight: 0,
+            recording: 0,
             ends: VecDeque::new(),
             ending: 0,
             flush_at: None,
@@ -181,7 +190,7 @@ impl Poller {
     /// Number of polls in flight, and of ends that are being recorded.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight - self.recording
     }
 
     /// Number of followed jobs that name a webhook that is not configured.
@@ -206,6 +215,7 @@ impl Poller {
                 }
             }
             Input::Backlog(rows) => self.adopt_backlog(rows, now, random),
+            Input::Answered => self.recording += 1,
             Input::Finished(finished) => self.finish(*finished, now, gate),
             Input::Row(id, row) => self.reread(&id, row, now),
             Input::ProgressRefused(updates) => {
@@ -284,7 +294,8 @@ impl Poller {
         self.allowed_at = None;
         while self.schedule.has_due()
             && self.is_writable
-            && (self.in_flight - self.ending < self.max_in_flight
+            && self.recording < MAX_RECORDING
+            && (self.in_flight() - self.ending < self.max_in_flight
                 || planted::is(Bug::InFlightIgnored))
         {
             let on_trial = gate.on_trial(now);
@@ -362,6 +373,7 @@ impl Poller {
     fn finish(&mut self, mut finished: Finished, now: Now, gate: &Gate) {
         self.in_flight -= 1;
         self.ending -= usize::from(finished.ended);
+        self.recording -= usize::from(finished.had_answer);
         let Some(number) = self.jobs.find(&finished.id) else {
             return;
         };

@@ -21,7 +21,8 @@ const SEARCHED_JOBS: u32 = 100_000;
 macro_rules! listed {
     () => {
         " AND (?6 IS NULL OR j.webhook = ?6
-               OR EXISTS (SELECT 1 FROM deliveries AS d WHERE d.job_id = j.id AND d.webhook = ?6))
+               OR EXISTS (SELECT 1 FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+                          WHERE e.job_id = j.id AND d.webhook = ?6))
           AND (?7 IS NULL OR instr(lower(j.id), ?7) OR instr(lower(j.metadata), ?7)
                OR instr(lower(j.last_error), ?7)
                OR (instr(j.metadata, '\\') AND EXISTS (

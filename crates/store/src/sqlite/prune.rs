@@ -23,7 +23,7 @@ const BYTES: i64 = 1 << 20;
 macro_rules! is_over {
     () => {
         "NOT EXISTS (
-            SELECT 1 FROM deliveries AS d WHERE d.job_id = old.id AND (
+            SELECT 1 FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id WHERE e.job_id = old.id AND (
                 d.state IN ('pending', 'disabled') OR d.last_attempt_at >= ?2))"
     };
 }
@@ -52,7 +52,8 @@ pub(super) const PRUNE_ATTEMPTS: &str = "
 
 pub(super) const PRUNE_DELIVERIES: &str = "
     DELETE FROM deliveries WHERE (event_id, webhook) IN (
-        SELECT event_id, webhook FROM deliveries WHERE job_id = ?1 LIMIT ?2)";
+        SELECT d.event_id, d.webhook FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+        WHERE e.job_id = ?1 LIMIT ?2)";
 
 /// At least one, whatever its size.
 pub(super) const PRUNE_EVENTS: &str = "

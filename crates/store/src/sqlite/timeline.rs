@@ -33,7 +33,7 @@ pub(super) const TIMELINE: &str = "
                 SELECT created_at, 1, sequence, '', 0, id, cursor, type, 300 FROM events WHERE job_id = ?1
                 UNION ALL
                 SELECT e.created_at, 2, d.sequence, d.webhook, 0, d.event_id, e.cursor, e.type, 1000
-                FROM deliveries AS d CROSS JOIN events AS e ON e.id = d.event_id WHERE d.job_id = ?1
+                FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id WHERE e.job_id = ?1
                 UNION ALL
                 SELECT a.started_at, 3, e.sequence, a.webhook, a.number, e.id, NULL, NULL,
                        300 + coalesce(octet_length(a.error), 0) + coalesce(octet_length(a.answer), 0)

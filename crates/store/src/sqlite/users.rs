@@ -16,7 +16,8 @@ pub(super) static FORGET_USERS: Bulk<2> = Bulk::new(
     "WITH v (job_id, users) AS (VALUES {rows})
      DELETE FROM job_users WHERE (user, created_at, job_id) IN (
         SELECT u.user, u.created_at, u.job_id
-        FROM v CROSS JOIN job_users AS u ON u.job_id = v.job_id
+        FROM v CROSS JOIN jobs AS j ON j.id = v.job_id
+        CROSS JOIN job_users AS u ON u.created_at = j.created_at AND u.job_id = j.id
         WHERE u.user NOT IN (SELECT value FROM json_each(v.users)))",
 );
 

@@ -77,9 +77,10 @@ pub(super) const STEPS_OF_PROGRESS: &str = "
     FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
 
 pub(super) const DELIVERY_COUNTS: &str = "
-    SELECT job_id, state, last_error IS NOT NULL AS tried, count(*) AS events, sum(attempts) AS attempts
-    FROM deliveries WHERE job_id IN (SELECT value FROM json_each(?1))
-    GROUP BY job_id, state, tried";
+    SELECT e.job_id, d.state, d.last_error IS NOT NULL AS tried, count(*) AS events, sum(d.attempts) AS attempts
+    FROM events AS e CROSS JOIN deliveries AS d ON d.event_id = e.id
+    WHERE e.job_id IN (SELECT value FROM json_each(?1))
+    GROUP BY e.job_id, d.state, tried";
 
 impl Watching for Store {
     async fn overview(&self, ended_since: UnixMillis) -> Result<Overview> {

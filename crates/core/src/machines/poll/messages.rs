@@ -133,6 +133,8 @@ pub struct Finished {
     pub pause: Duration,
     /// Whether it was [`Work::End`].
     pub ended: bool,
+    /// Whether it was a poll with something to record.
+    pub had_answer: bool,
     /// What follows.
     pub next: Next,
     /// What an operator should know.

@@ -309,6 +309,7 @@ fn the_same_answer_as_before_a_restart_is_not_recorded_again() {
     };
     let mut begun = task(Work::Poll);
     begun.hash = None;
+    begun.progress.polls = 1;
     let (mut machine, step) = Machine::begin(begun);
     assert!(matches!(step, Step::ReadRow));
     let step = machine.handle(Input::Row(Err(detail())), at(0), &mut || 0.5);
@@ -323,10 +324,34 @@ fn the_same_answer_as_before_a_restart_is_not_recorded_again() {
 
 #[test]
 fn a_job_that_is_gone_before_its_first_poll_is_not_requested() {
+    let ended = Tracked {
+        state: JobState::Failed,
+        ..recorded_job()
+    };
+    for (polls, found) in [
+        (0, Input::Tracked(Ok(None))),
+        (0, Input::Tracked(Ok(Some(ended)))),
+        (1, Input::Row(Ok(None))),
+    ] {
+        let mut begun = task(Work::Poll);
+        begun.hash = None;
+        begun.progress.polls = polls;
+        let over = finished(begun, vec![(0, found)]);
+        assert_eq!((over.next, over.progress.polls), (Next::Forget, polls));
+    }
+}
+
+#[test]
+fn a_job_that_was_never_polled_is_read_once() {
     let mut begun = task(Work::Poll);
     begun.hash = None;
-    let over = finished(begun, vec![(0, Input::Row(Ok(None)))]);
-    assert_eq!((over.next, over.progress.polls), (Next::Forget, 0));
+    let (mut machine, step) = Machine::begin(begun);
+    assert!(matches!(step, Step::ReadTracked));
+    let tracked = Input::Tracked(Ok(Some(recorded_job())));
+    let step = machine.handle(tracked, at(0), &mut || 0.5);
+    assert!(matches!(step, Step::Request) && !machine.had_answer());
+    let step = machine.handle(polled(answer("pending", None), None), at(0), &mut || 0.5);
+    assert!(matches!(step, Step::Record(_)) && machine.had_answer());
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn ended(task: &Task, next: Next) -> Input {
         is_recorded: false,
         pause: Duration::ZERO,
         ended: task.work != Work::Poll,
+        had_answer: false,
         next,
         reports: Vec::new(),
     }))
@@ -192,6 +193,34 @@ impl World {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_poll_whose_answer_is_being_recorded_leaves_its_place_to_others_within_a_bound() {
+    let mut world = World::new(1, None);
+    let jobs = MAX_RECORDING + 2;
+    let rows = (0..jobs).map(|number| row(&format!("job-{number}")));
+    world.handle(Input::Rows(rows.collect()));
+    world.advance();
+    assert_eq!(world.in_flight.len(), 1);
+    for answered in 1..=MAX_RECORDING {
+        world.handle(Input::Answered);
+        assert_eq!(world.poller.in_flight(), 0);
+        world.advance();
+        let bound = (answered + 1).min(MAX_RECORDING);
+        assert_eq!(world.in_flight.len(), bound, "{answered}");
+    }
+    for _ in 0..2 {
+        let task = world.in_flight.remove(0);
+        let Input::Finished(mut over) = ended(&task, Next::Forget) else {
+            panic!("not over");
+        };
+        over.had_answer = true;
+        world.handle(Input::Finished(over));
+        world.advance();
+        assert_eq!(world.poller.in_flight(), 1, "one place, and room to record");
+        assert!(world.in_flight.len() <= MAX_RECORDING);
+    }
+}
 
 #[test]
 fn due_jobs_are_polled_within_the_limit_by_rank() {

@@ -57,18 +57,12 @@ const PLANS: &[(&str, &str)] = &[
         PRUNABLE,
         "INDEX jobs_unpruned (pruned=? AND finished_at>? AND finished_at<?)",
     ),
-    (
-        PRUNABLE,
-        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
-    ),
+    (PRUNABLE, "SEARCH d USING PRIMARY KEY (event_id=?)"),
     (
         MAY_BE_PRUNED,
         "SEARCH old USING INDEX sqlite_autoindex_jobs_1 (id=?)",
     ),
-    (
-        MAY_BE_PRUNED,
-        "SEARCH d USING INDEX deliveries_by_job (job_id=?)",
-    ),
+    (MAY_BE_PRUNED, "SEARCH d USING PRIMARY KEY (event_id=?)"),
     (PRUNE_ATTEMPTS, "SEARCH a USING PRIMARY KEY (event_id=?)"),
     (PRUNE_DELIVERIES, BY_JOB),
     (PRUNE_EVENTS, BY_JOB),
@@ -114,7 +108,7 @@ const PLANS: &[(&str, &str)] = &[
     ),
     (
         LIST,
-        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
+        "SEARCH d USING PRIMARY KEY (event_id=? AND webhook=?)",
     ),
     (LIST, "SEARCH steps USING"),
     (
@@ -191,10 +185,7 @@ const PLANS: &[(&str, &str)] = &[
         "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
     ),
     (TIMELINE, "(job_id=? AND seq=?)"),
-    (
-        TIMELINE,
-        "SEARCH d USING COVERING INDEX deliveries_by_job (job_id=?)",
-    ),
+    (TIMELINE, "SEARCH d USING PRIMARY KEY (event_id=?)"),
     (
         TIMELINE,
         "SEARCH e USING INDEX sqlite_autoindex_events_2 (job_id=?)",

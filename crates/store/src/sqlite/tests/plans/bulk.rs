@@ -35,7 +35,7 @@ pub(super) fn plans_of_bulk() -> Vec<(String, &'static str)> {
         ),
         (
             FORGET_USERS.text(3),
-            "SEARCH u USING COVERING INDEX job_users_by_job (job_id=?)",
+            "SEARCH u USING COVERING INDEX job_users_by_job (created_at=? AND job_id=?)",
         ),
         (
             FORGET_USERS.text(3),
