@@ -127,13 +127,12 @@ pub struct Event {
 }
 
 /// What is the same in all events of one observation.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Subject<'a> {
     /// The job.
     pub job_id: &'a JobId,
-    /// When the job's row was inserted. Part of the ids: a job enqueued again after its rows were pruned has new event ids,
-    /// so receivers do not discard its events as duplicates.
-    pub inserted_at: UnixMillis,
+    /// What its events' ids are made of.
+    pub ids: EventIds,
     /// The job's state after the observation.
     pub state: JobState,
     /// The row's metadata, verbatim.
@@ -230,7 +229,7 @@ pub fn event(
         },
     };
     Ok(Event {
-        id: event_id(subject.job_id, subject.inserted_at, sequence, kind),
+        id: subject.ids.of(sequence, kind),
         sequence,
         kind,
         created_at: subject.at,
@@ -241,23 +240,46 @@ pub fn event(
     })
 }
 
-/// Ids of one job have one beginning, and those of jobs inserted one after the other follow each other, so that a transaction
-/// changes few pages of the indexes. 48 bits of them are the time of the INSERT in milliseconds, 80 bits a hash.
-fn event_id(job_id: &JobId, inserted_at: UnixMillis, sequence: u32, kind: EventType) -> String {
-    let inserted_at = match planted::is(Bug::IdNotDerived) {
-        true => 0,
-        false => inserted_at.0,
-    };
-    let job = format!("{job_id}/{inserted_at}");
-    let fact = format!("{job}/{sequence}/{kind}");
-    let [job, fact] = [job, fact].map(|text| Sha256::digest(text.as_bytes()));
-    let mut id = String::with_capacity(36);
-    id.push_str("evt_");
-    let time = inserted_at.to_be_bytes();
-    push_hex(&mut id, time.get(2..).unwrap_or_default());
-    push_hex(&mut id, job.get(..5).unwrap_or_default());
-    push_hex(&mut id, fact.get(..5).unwrap_or_default());
-    id
+/// The ids of a job's events. They have one beginning, and those of jobs inserted one after the other follow each other, so that
+/// a transaction changes few pages of the indexes. 48 bits of them are the time of the INSERT in milliseconds, 80 bits hashes.
+#[derive(Debug, Clone)]
+pub struct EventIds {
+    /// What identifies the job.
+    job: String,
+    /// `evt_`, the time, and the hash of the job.
+    beginning: String,
+}
+
+impl EventIds {
+    /// Those of a job that was inserted then: one that is enqueued again after its rows were pruned has new event ids, so
+    /// receivers do not discard its events as duplicates.
+    #[must_use]
+    pub fn new(job_id: &JobId, inserted_at: UnixMillis) -> Self {
+        let inserted_at = match planted::is(Bug::IdNotDerived) {
+            true => 0,
+            false => inserted_at.0,
+        };
+        let job = format!("{job_id}/{inserted_at}");
+        let mut beginning = String::with_capacity(26);
+        beginning.push_str("evt_");
+        let time = inserted_at.to_be_bytes();
+        push_hex(&mut beginning, time.get(2..).unwrap_or_default());
+        push_hash(&mut beginning, &job);
+        Self { job, beginning }
+    }
+
+    fn of(&self, sequence: u32, kind: EventType) -> String {
+        let mut id = String::with_capacity(36);
+        id.push_str(&self.beginning);
+        push_hash(&mut id, &format!("{}/{sequence}/{kind}", self.job));
+        id
+    }
+}
+
+/// Appends 40 bits of the text's hash.
+fn push_hash(id: &mut String, text: &str) {
+    let hash = Sha256::digest(text.as_bytes());
+    push_hex(id, hash.get(..5).unwrap_or_default());
 }
 
 #[derive(Serialize)]

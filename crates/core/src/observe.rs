@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::event::{Event, EventContent, Subject, event};
+use super::event::{Event, EventContent, EventIds, Subject, event};
 use super::job::{Failure, JobId, JobState};
 use super::json::same_value;
 use super::planted::{self, Bug};
@@ -354,7 +354,7 @@ impl<'a> Events<'a> {
         Ok(Self {
             subject: Subject {
                 job_id: &job.id,
-                inserted_at: job.created_at,
+                ids: EventIds::new(&job.id, job.created_at),
                 state,
                 metadata: raw(job.metadata.as_deref())?,
                 job: raw(resource)?,

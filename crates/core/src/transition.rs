@@ -1,6 +1,6 @@
 //! The changes between the recorded steps and a snapshot.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use serde::Serialize;
 

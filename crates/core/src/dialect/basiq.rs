@@ -2,8 +2,7 @@
 
 mod links;
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use serde_json::Value;
 
 use super::error::ErrorWords;

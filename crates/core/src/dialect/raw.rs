@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use hashbrown::DefaultHashBuilder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,7 +15,7 @@ use super::UnusableAnswer;
 pub const MAX_DEPTH: usize = 96;
 
 /// An object, its values unread.
-pub(super) type RawObject<'a> = HashMap<String, &'a RawValue>;
+pub(super) type RawObject<'a> = HashMap<String, &'a RawValue, DefaultHashBuilder>;
 
 /// Checks that a body is JSON, and not nested too deeply.
 pub(super) fn checked(body: &str) -> Result<&RawValue, UnusableAnswer> {

@@ -30,14 +30,14 @@ fn a_job_s_webhook_narrows_the_subscribers_to_one() {
 #[test]
 fn ids_are_the_same_for_the_same_fact_and_differ_otherwise() {
     let job = JobId::parse("61723").unwrap();
-    let id = event_id(&job, UnixMillis(5), 4, EventType::Failed);
-    assert_eq!(id, event_id(&job, UnixMillis(5), 4, EventType::Failed));
-    assert_eq!(id.len(), 36);
-    assert!(!id.contains('.'));
+    let ids = |inserted_at| EventIds::new(&job, UnixMillis(inserted_at));
+    let id = ids(5).of(4, EventType::Failed);
+    // Those of earlier versions.
+    assert_eq!(id, "evt_00000000000588cc61ea5b908a2d77ff");
     for other in [
-        event_id(&job, UnixMillis(6), 4, EventType::Failed),
-        event_id(&job, UnixMillis(5), 5, EventType::Failed),
-        event_id(&job, UnixMillis(5), 4, EventType::Completed),
+        ids(6).of(4, EventType::Failed),
+        ids(5).of(5, EventType::Failed),
+        ids(5).of(4, EventType::Completed),
     ] {
         assert_ne!(id, other);
     }
@@ -57,7 +57,7 @@ fn the_body_of_a_failure_is_that_of_the_documents_to_the_letter() {
     };
     let subject = Subject {
         job_id: &job_id,
-        inserted_at: UnixMillis(1),
+        ids: EventIds::new(&job_id, UnixMillis(1)),
         state: JobState::Failed,
         metadata: Some(&metadata),
         job: Some(&job),

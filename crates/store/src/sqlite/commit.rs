@@ -16,6 +16,7 @@ use jobtrackd_core::delivery::WebhookName;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
+use jobtrackd_core::transition::Transition;
 
 /// The columns of a [`ScheduleUpdate`], as `v` has them, and as they are set. `created_at` tells rows of one id apart.
 macro_rules! schedule {
@@ -191,11 +192,9 @@ async fn record_observations(
         return Ok(Committed::default());
     }
     let recorded = record_jobs(connection, observations).await?;
-    let changed = || {
-        observations
-            .iter()
-            .filter(|each| recorded.contains(&each.observation.job_id))
-    };
+    let mut changed: Vec<&Recordable> = observations.iter().collect();
+    changed.retain(|each| recorded.contains(&each.observation.job_id));
+    let changed = || changed.iter().copied();
     record_users(connection, changed()).await?;
     let (updated, others): (Vec<_>, Vec<_>) = changed().flat_map(steps).partition(|each| each.0);
     for (steps, record) in [
@@ -298,10 +297,8 @@ fn progress(update: &ScheduleUpdate, next_poll_at: Option<UnixMillis>) -> [Value
 /// The steps, and whether each was updated.
 fn steps(each: &Recordable) -> impl Iterator<Item = (bool, [Value<'_>; 15])> {
     let seen = &each.observation;
-    let changed = seen.transitions.iter();
-    let changed: HashSet<(&str, u32)> = changed
-        .map(|transition| (transition.title.as_str(), transition.occurrence))
-        .collect();
+    // Both are in the order of the answer, then of the steps that vanished.
+    let mut changed = seen.transitions.iter().peekable();
     seen.steps.iter().map(move |step| {
         let challenge = step.challenge.as_ref();
         let error = step.error.as_ref();
@@ -327,7 +324,8 @@ fn steps(each: &Recordable) -> impl Iterator<Item = (bool, [Value<'_>; 15])> {
                 .into(),
         ];
         let key = (step.title.as_str(), step.occurrence);
-        (changed.contains(&key), row)
+        let is_changed = |next: &&Transition| (next.title.as_str(), next.occurrence) == key;
+        (changed.next_if(is_changed).is_some(), row)
     })
 }
 

@@ -106,8 +106,10 @@ macro_rules! rename_jobs {
             "UPDATE jobs SET webhook = ?2, revision = revision + 1
              WHERE +finished_at IS NULL AND webhook = ?1 AND id IN (",
             $which,
-            ") AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.webhook = ?1 AND d.job_id = jobs.id
-                               AND d.state IN ('pending', 'disabled'))"
+            ") AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                               WHERE d.webhook = ?1 AND d.job_id = jobs.id AND d.state = 'pending')
+               AND NOT EXISTS (SELECT 1 FROM deliveries AS d
+                               WHERE d.webhook = ?1 AND d.job_id = jobs.id AND d.state = 'disabled')"
         )
     };
 }
