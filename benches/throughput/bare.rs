@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use http::header::{ACCEPT, HeaderValue};
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jobtrackd::clock::Clock;
 use jobtrackd::config::{Sources, load};
 use jobtrackd::measuring::processor_time;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{Message, Sender, WebhookSettings};
-use reqwest::header::{ACCEPT, HeaderValue};
-use reqwest::{Client, Method, Request, Url};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -36,7 +40,7 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
 
 /// The clients of a loop.
 pub(crate) struct Work {
-    client: Client,
+    client: Client<HttpConnector, Empty<Bytes>>,
     /// What the URLs of its jobs begin with.
     jobs: String,
     sender: Option<(Sender, WebhookSettings)>,
@@ -72,7 +76,7 @@ impl Work {
     ) -> anyhow::Result<Self> {
         let sender = configuration.map(|file| sender(file)).transpose()?;
         Ok(Self {
-            client: client(in_flight)?,
+            client: client(in_flight),
             jobs,
             sender,
         })
@@ -87,12 +91,13 @@ impl Work {
     /// What the API says of a job.
     pub(crate) async fn get(&self, number: u64) -> anyhow::Result<Bytes> {
         let url = format!("{}-{number}", self.jobs);
-        let mut request = Request::new(Method::GET, Url::parse(&url)?);
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = Uri::try_from(url)?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let answer = self.client.execute(request).await?;
+        let answer = self.client.request(request).await?;
         anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
-        Ok(answer.bytes().await?)
+        Ok(answer.into_body().collect().await?.to_bytes())
     }
 
     /// Tells the webhook, if there is one.
@@ -110,15 +115,15 @@ impl Work {
     }
 }
 
-fn client(in_flight: usize) -> anyhow::Result<Client> {
-    Ok(Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
+/// What polls are sent with, without anything around it.
+fn client(in_flight: usize) -> Client<HttpConnector, Empty<Bytes>> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(in_flight)
-        .build()?)
+        .build(connector)
 }
 
 /// The daemon's own sender, with the webhook of this configuration.

@@ -230,10 +230,11 @@ impl Dispatcher {
                 Effect::Send(delivery) => {
                     self.count();
                     let target = self.current.clone();
-                    self.tasks.spawn(send(parts, target, *delivery));
+                    // By reference: a task copies what it is given and what it returns, with all the room of its future.
+                    self.tasks.spawn(Box::pin(send(parts, target, *delivery)));
                 }
                 Effect::Record(finished) => {
-                    self.tasks.spawn(record(parts, finished));
+                    self.tasks.spawn(Box::pin(record(parts, finished)));
                 }
                 Effect::GiveUp(expiries) => {
                     self.log.expired(&expiries);

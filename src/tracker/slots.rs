@@ -116,7 +116,8 @@ impl Slots {
         let slot = self.orders.len();
         let (sender, orders) = mpsc::unbounded_channel();
         self.orders.push(sender);
-        self.tasks.spawn(work(slot, orders, self.reporting.clone()));
+        self.tasks
+            .spawn(Box::pin(work(slot, orders, self.reporting.clone())));
         slot
     }
 }
