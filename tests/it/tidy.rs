@@ -21,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("logging", &["config", "core", "clock"]),
     (
         "upstream",
-        &["core", "clock", "memory", "sockets", "telemetry"],
+        &["core", "clock", "memory", "sockets", "telemetry", "tls"],
     ),
     ("webhook", &["core", "clock", "sockets"]),
     (
@@ -79,8 +79,10 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only some modules may name.
-const ONLY_IN: [(&str, &[&str]); 5] = [
-    ("reqwest", &["sockets", "upstream", "webhook"]),
+const ONLY_IN: [(&str, &[&str]); 7] = [
+    ("reqwest", &["sockets", "webhook"]),
+    ("hyper_rustls", &["upstream"]),
+    ("rustls_platform_verifier", &["tls"]),
     ("axum", &["status"]),
     ("metrics", &["telemetry"]),
     ("metrics_util", &["telemetry"]),

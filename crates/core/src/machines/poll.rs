@@ -6,6 +6,8 @@
 
 mod messages;
 
+mod state;
+
 use std::time::Duration;
 
 use crate::backoff::lengthen;
@@ -20,6 +22,7 @@ use crate::poll::{Poll, PollOutcome};
 use crate::time::Now;
 
 pub use messages::{Finished, Input, Next, Random, Report, Settings, Step, Task, Work};
+use state::{Mark, State};
 
 /// Longest delay between polls after the deadline, until one has a usable answer.
 const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
@@ -42,29 +45,6 @@ pub struct Machine {
     /// How long the API wants to be left alone about the job, by a good answer.
     wait: Duration,
     reports: Vec<Report>,
-}
-
-#[derive(Debug)]
-enum State {
-    /// The row is being read, or a request made.
-    Asking,
-    /// The recorded job is being read before its first request.
-    Beginning,
-    /// The recorded job is being read.
-    Reading(Evidence, Option<Mark>),
-    /// An observation is being recorded.
-    Recording {
-        next: Next,
-        errors_before: u32,
-        mark: Option<Mark>,
-    },
-}
-
-/// By what an answer is known again, once it is recorded.
-#[derive(Debug)]
-struct Mark {
-    hash: u64,
-    etag: Option<Etag>,
 }
 
 impl Machine {
