@@ -28,7 +28,7 @@ use crate::planted::{self, Bug};
 use crate::rows::JobRow;
 use crate::time::{Monotonic, Now, UnixMillis};
 use bookkeeping::PausedTime;
-use job::{Followed, State, Then};
+use job::{Followed, Followup, State, Then};
 use jobs::Jobs;
 use kept::Soon;
 use number::Number;
@@ -482,14 +482,6 @@ impl Poller {
             },
         }
     }
-}
-
-/// What was noted of a poll while it was in flight.
-struct Followup {
-    then: Then,
-    /// Whether it began after the deadline.
-    is_final: bool,
-    keeps_etag: bool,
 }
 
 /// A poll that is over, of a job that goes on.

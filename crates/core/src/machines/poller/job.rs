@@ -124,6 +124,14 @@ pub(super) enum Then {
     Follow(Box<JobRow>),
 }
 
+/// What was noted of a poll while it was in flight.
+pub(super) struct Followup {
+    pub(super) then: Then,
+    /// Whether it began after the deadline.
+    pub(super) is_final: bool,
+    pub(super) keeps_etag: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
