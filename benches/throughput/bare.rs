@@ -1,4 +1,4 @@
-//! What the daemon is compared with: loops of the same HTTP clients that store nothing and decide nothing.
+//! What the daemon is compared with: loops of HTTP clients that store nothing and decide nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
 use http::{Request, Uri};
 use http_body_util::{BodyExt as _, Empty};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jobtrackd::clock::Clock;
@@ -19,7 +19,8 @@ use jobtrackd::webhook::{Message, Sender, WebhookSettings};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed
+/// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end, with the client of the daemon's polls; `reqwest-polls` with the
+/// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed
 /// by a signed POST with what came. Says how many seconds it took and how many of them on the processor.
 pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> {
     let [base, in_flight, count, rest @ ..] = arguments else {
@@ -27,7 +28,10 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     };
     let (in_flight, count): (usize, u64) = (in_flight.parse()?, count.parse()?);
     let prefix = if what == "ends" { "end" } else { "job" };
-    let work = Work::new(format!("{base}/jobs/{prefix}"), in_flight, rest.first())?;
+    let mut work = Work::new(format!("{base}/jobs/{prefix}"), in_flight, rest.first())?;
+    if what == "reqwest-polls" {
+        work.client = Client::Reqwest(reqwest_client(in_flight)?);
+    }
     let work = Arc::new(work);
     // So that every connection is there.
     round(&work, in_flight, count / 5).await?;
@@ -38,9 +42,15 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// What polls are sent with.
+enum Client {
+    Hyper(legacy::Client<HttpConnector, Empty<Bytes>>),
+    Reqwest(reqwest::Client),
+}
+
 /// The clients of a loop.
 pub(crate) struct Work {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client,
     /// What the URLs of its jobs begin with.
     jobs: String,
     sender: Option<(Sender, WebhookSettings)>,
@@ -76,7 +86,7 @@ impl Work {
     ) -> anyhow::Result<Self> {
         let sender = configuration.map(|file| sender(file)).transpose()?;
         Ok(Self {
-            client: client(in_flight),
+            client: Client::Hyper(hyper_client(in_flight)),
             jobs,
             sender,
         })
@@ -91,13 +101,23 @@ impl Work {
     /// What the API says of a job.
     pub(crate) async fn get(&self, number: u64) -> anyhow::Result<Bytes> {
         let url = format!("{}-{number}", self.jobs);
-        let mut request = Request::new(Empty::new());
-        *request.uri_mut() = Uri::try_from(url)?;
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let answer = self.client.request(request).await?;
-        anyhow::ensure!(answer.status().is_success(), "the upstream refuses");
-        Ok(answer.into_body().collect().await?.to_bytes())
+        let json = HeaderValue::from_static("application/json");
+        let (status, body) = match &self.client {
+            Client::Hyper(client) => {
+                let mut request = Request::new(Empty::new());
+                *request.uri_mut() = Uri::try_from(url)?;
+                request.headers_mut().insert(ACCEPT, json);
+                let answer = client.request(request).await?;
+                let status = answer.status();
+                (status, answer.into_body().collect().await?.to_bytes())
+            }
+            Client::Reqwest(client) => {
+                let answer = client.get(url).header(ACCEPT, json).send().await?;
+                (answer.status(), answer.bytes().await?)
+            }
+        };
+        anyhow::ensure!(status.is_success(), "the upstream refuses");
+        Ok(body)
     }
 
     /// Tells the webhook, if there is one.
@@ -115,15 +135,25 @@ impl Work {
     }
 }
 
-/// What polls are sent with, without anything around it.
-fn client(in_flight: usize) -> Client<HttpConnector, Empty<Bytes>> {
+fn hyper_client(in_flight: usize) -> legacy::Client<HttpConnector, Empty<Bytes>> {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new())
+    legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(in_flight)
         .build(connector)
+}
+
+fn reqwest_client(in_flight: usize) -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .pool_max_idle_per_host(in_flight)
+        .build()?)
 }
 
 /// The daemon's own sender, with the webhook of this configuration.

@@ -1,4 +1,4 @@
-//! How fast the daemon polls, against a bare loop of the same HTTP client; and what a poll that found nothing new writes.
+//! How fast the daemon polls, against a bare loop of the same HTTP client, and one of reqwest; and what a poll that found nothing new writes.
 
 use std::time::Duration;
 
@@ -77,18 +77,20 @@ pub(crate) const HEAD: &str = "| | daemon, /s | bare loop, /s | ratio | daemon, 
 pub(crate) async fn run() -> anyhow::Result<()> {
     println!("{HEAD}");
     for in_flight in [256, 32] {
-        let (mut daemon, mut bare) = (Vec::new(), Vec::new());
+        let (mut daemon, mut bare, mut reqwest) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             daemon.push(daemon_round(in_flight).await?);
-            bare.push(bare_round(in_flight).await?);
+            bare.push(bare_round("polls", in_flight).await?);
+            reqwest.push(bare_round("reqwest-polls", in_flight).await?);
         }
+        let what = format!("unchanged polls, {in_flight} in flight; bare loop of");
         println!(
             "{}",
-            compared(
-                &format!("unchanged polls, {in_flight} in flight"),
-                &daemon,
-                &bare
-            )
+            compared(&format!("{what} the same client"), &daemon, &bare)
+        );
+        println!(
+            "{}",
+            compared(&format!("{what} reqwest"), &daemon, &reqwest)
         );
     }
     count_commits().await
@@ -125,11 +127,11 @@ async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFil
     Ok((place, daemon, peers))
 }
 
-async fn bare_round(in_flight: usize) -> anyhow::Result<Round> {
+async fn bare_round(what: &str, in_flight: usize) -> anyhow::Result<Round> {
     let mut peers = Peer::beside(&["peers"])?;
     let base = peers.line().await?;
     let (in_flight, polls) = (in_flight.to_string(), POLLS.to_string());
-    let mut bare = Peer::measured(&["bare", "polls", &base, &in_flight, &polls])?;
+    let mut bare = Peer::measured(&["bare", what, &base, &in_flight, &polls])?;
     #[expect(clippy::cast_precision_loss, reason = "a constant far below 2^52")]
     let polls = POLLS as f64;
     Round::said(polls, &bare.line().await?)
