@@ -44,7 +44,7 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
 
 /// What polls are sent with.
 enum Client {
-    Hyper(legacy::Client<HttpConnector, Empty<Bytes>>),
+    Hyper(Box<legacy::Client<HttpConnector, Empty<Bytes>>>),
     Reqwest(reqwest::Client),
 }
 
@@ -86,7 +86,7 @@ impl Work {
     ) -> anyhow::Result<Self> {
         let sender = configuration.map(|file| sender(file)).transpose()?;
         Ok(Self {
-            client: Client::Hyper(hyper_client(in_flight)),
+            client: Client::Hyper(Box::new(hyper_client(in_flight))),
             jobs,
             sender,
         })
