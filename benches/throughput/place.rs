@@ -68,7 +68,7 @@ impl DatabaseFile {
         polling: &str,
     ) -> anyhow::Result<Settings> {
         let text = format!(
-            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"{listen}\"\n[log]\nlevel = \"warn\"\n\
+            "[database]\nurl = \"sqlite://{}\"\n[status]\nlisten = \"{listen}\"\n[log]\nlevel = \"error\"\n\
              [upstream]\nbase_url = \"{base_url}\"\nauth = \"none\"\n{upstream}\n[polling]\n{polling}\n",
             self.database().display()
         );
