@@ -34,7 +34,7 @@ use tokio::time::Instant;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The parts that are measured when none is named; the others take longer together than these.
+/// The parts that are measured when none is named, in ten minutes together; the others are measured by name.
 const USUAL: [&str; 7] = [
     "polling",
     "ending",
