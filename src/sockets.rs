@@ -42,26 +42,6 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the connections of one client are used: a busy one would never look up the address of its host again.
 pub const LONGEST_LIFE: Duration = Duration::from_secs(5 * 60);
 
-/// When a silent connection is asked for a sign of life, and when it is given up.
-pub struct Keepalive {
-    /// After so long without traffic it is asked, …
-    pub idle: Duration,
-    /// … again and again at this interval, …
-    pub interval: Duration,
-    /// … and given up after so many questions without an answer.
-    pub retries: u32,
-    /// So long sent bytes may stay without an acknowledgement.
-    pub unacknowledged: Duration,
-}
-
-/// Those of connections to the API.
-pub const KEEPALIVE: Keepalive = Keepalive {
-    idle: Duration::from_secs(15),
-    interval: Duration::from_secs(15),
-    retries: 3,
-    unacknowledged: Duration::from_secs(30),
-};
-
 /// Pause of a request for which no connection could be opened.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end, with the client of the daemon's polls; `reqwest-polls` with the
-/// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed
-/// by a signed POST with what came. Says how many seconds it took and how many of them on the processor.
+/// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed by a signed POST with what came. Says how
+/// many seconds it took and how many of them on the processor.
 pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> {
     let [base, in_flight, count, rest @ ..] = arguments else {
         anyhow::bail!("bare {what} BASE IN_FLIGHT COUNT [CONFIGURATION]");

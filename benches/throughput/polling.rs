@@ -1,4 +1,5 @@
-//! How fast the daemon polls, against a bare loop of the same HTTP client, and one of reqwest; and what a poll that found nothing new writes.
+//! How fast the daemon polls, against a bare loop of the same HTTP client, and one of reqwest; and what a poll that found nothing
+//! new writes.
 
 use std::time::Duration;
 

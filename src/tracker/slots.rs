@@ -135,8 +135,7 @@ async fn work(
         // Fails when the loop is gone, and this task is about to be.
         let report = |news| reporting.send((slot, news));
         let answered = || drop(report(News::Answered));
-        let over = context.run(*task, cut(&mut orders, number), answered);
-        let over = over.await;
+        let over = context.run(*task, cut(&mut orders, number), answered).await;
         if report(News::Over(over)).is_err() {
             return;
         }

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::patience::Patience;
-use crate::sockets::{CONNECT_LIMIT, KEEPALIVE};
+use crate::sockets::CONNECT_LIMIT;
 use crate::tls::{self, Roots};
 
 /// How long an unused connection is kept.
@@ -37,6 +37,15 @@ const WINDOW_OF_ALL: u32 = WINDOW * 128;
 /// After how long without a sign of life a connection of HTTP/2 with requests in flight is asked for one, and after how long
 /// without an answer it is given up. So requests on a dead one do not wait out `upstream.timeout` one after the other.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// After how long without traffic the kernel asks for a sign of life on any connection, and how often again.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// After how many of these questions without an answer a connection is given up.
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// How long sent bytes may stay without an acknowledgement.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Sends requests, and keeps their connections for the next ones. It follows no redirect, knows no proxy, and sends a request
 /// twice only if a connection was closed before it took the first.
@@ -155,18 +164,19 @@ impl Kind {
             .http2_keep_alive_interval(SIGN_OF_LIFE)
             .http2_keep_alive_timeout(SIGN_OF_LIFE);
         let limit = CONNECT_LIMIT.min(self.timeout);
-        Ok(pool.build(Patience::new(self.connector()?, limit)))
+        Ok(pool.build(Patience::new(self.connector(limit)?, limit)))
     }
 
-    fn connector(self) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+    /// Divides the time among the addresses of a name, so that the second has a chance when the first is silent.
+    fn connector(self, limit: Duration) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_LIMIT.min(self.timeout)));
-        tcp.set_keepalive(Some(KEEPALIVE.idle));
-        tcp.set_keepalive_interval(Some(KEEPALIVE.interval));
-        tcp.set_keepalive_retries(Some(KEEPALIVE.retries));
-        tcp.set_tcp_user_timeout(Some(KEEPALIVE.unacknowledged));
+        tcp.set_connect_timeout(Some(limit));
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         // Plain http needs no CA certificates, so a machine without any will do for a first try.
         let roots = match self.https {
             true => Roots::System,

@@ -58,6 +58,22 @@ async fn a_job_goes_only_when_nothing_of_it_is_left_to_do() {
 }
 
 #[tokio::test]
+async fn a_second_end_of_a_job_is_refused_by_the_schema() {
+    for second in ["job.completed", "job.failed"] {
+        let mut bench = Bench::with_jobs(&["1"]).await;
+        bench.sees("1", &body(&[("a", "success")]), &["w"]).await;
+        let another = format!(
+            "INSERT INTO events (id, job_id, sequence, type, created_at, body)
+             SELECT 'evt_second', job_id, sequence + 1, '{second}', created_at, body
+             FROM events WHERE type = 'job.completed'"
+        );
+        let refused = bench.outsider.run(&another).await.unwrap_err().to_string();
+        assert!(refused.contains("one event for its end"), "{refused}");
+        assert_eq!(bench.outsider.count("events").await, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_finished_job_goes_with_all_its_rows_also_without_foreign_keys() {
     for foreign_keys in ["OFF", "ON"] {
         let mut bench = Bench::with_jobs(&["1", "2"]).await;
