@@ -1,12 +1,13 @@
 //! Outgoing connections: what all HTTP clients have in common, why a request failed, and what this process lacks when it
 //! cannot open a connection, which is not a failure of the peer.
 
+pub mod connector;
+
 use std::error::Error;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect, retry};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -50,26 +51,6 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// Most links of a chain of errors that are followed.
 const MAX_CHAIN: usize = 16;
-
-/// A client that follows no redirect, repeats no request, sends no referer and uses no proxy.
-pub fn client_builder() -> ClientBuilder {
-    crate::tls::install_provider();
-    Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        // None at all, so that no copy is made of any request.
-        .retry(retry::never().max_retries_per_request(0))
-        .referer(false)
-        .no_proxy()
-}
-
-/// Why no connection was opened, if this process or this machine was short of something.
-#[must_use]
-pub fn shortage_of(error: &reqwest::Error) -> Option<Shortage> {
-    Some(error)
-        .filter(|error| error.is_connect())
-        .and_then(|error| shortage_behind(error))
-}
 
 /// Whether the peer gave no sign of life for too long.
 #[must_use]

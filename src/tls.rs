@@ -1,12 +1,13 @@
 //! The one choice of cryptography: rustls with ring.
 //!
-//! reqwest is built without its own provider and panics when a client is made before one is installed, so every
-//! module that makes a client calls [`install_provider`] first. Certificates are checked against the system's roots
-//! (rustls-platform-verifier), which on Linux come from the `ca-certificates` package or `SSL_CERT_FILE`.
+//! Certificates are checked against the system's roots (rustls-platform-verifier), which on Linux come from the
+//! `ca-certificates` package or `SSL_CERT_FILE`.
 
 use std::sync::{Arc, Once};
 
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::client::WantsClientCert;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 /// Installs ring as the process-wide provider of rustls. Any number of calls do the same as one.
@@ -20,29 +21,31 @@ pub fn install_provider() {
 
 /// Which certificates a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Roots {
-    /// Those that the system trusts.
-    System,
+pub enum Roots<'a> {
+    /// Those of the authorities that the system trusts, and of these.
+    System(&'a [CertificateDer<'static>]),
     /// None: for clients that never open a TLS connection, on machines without any roots.
     None,
 }
 
-/// The TLS of a client without a certificate of its own.
+/// The TLS of a client, which has only its own certificate left to choose.
 ///
 /// # Errors
-/// When the system has no usable roots.
-pub fn client_config(roots: Roots) -> Result<ClientConfig, rustls::Error> {
+/// When there are no usable roots.
+pub fn client_config(
+    roots: Roots<'_>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     install_provider();
-    let config: ConfigBuilder<ClientConfig, WantsVerifier> = ClientConfig::builder();
-    let config = match roots {
+    let config = ClientConfig::builder();
+    Ok(match roots {
         Roots::None => config.with_root_certificates(RootCertStore::empty()),
-        Roots::System => {
+        Roots::System(others) => {
             let provider = Arc::clone(config.crypto_provider());
-            let verifier = Arc::new(Verifier::new(provider)?);
+            let others = others.iter().cloned();
+            let verifier = Arc::new(Verifier::new_with_extra_roots(others, provider)?);
             config
                 .dangerous()
                 .with_custom_certificate_verifier(verifier)
         }
-    };
-    Ok(config.with_no_client_auth())
+    })
 }

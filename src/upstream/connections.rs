@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::patience::Patience;
 use crate::sockets::CONNECT_LIMIT;
+use crate::sockets::connector::{Connector, Protocols};
 use crate::tls::{self, Roots};
 
 /// How long an unused connection is kept.
@@ -38,18 +37,9 @@ const WINDOW_OF_ALL: u32 = WINDOW * 128;
 /// without an answer it is given up. So requests on a dead one do not wait out `upstream.timeout` one after the other.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
-/// After how long without traffic the kernel asks for a sign of life on any connection, and how often again.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// After how many of these questions without an answer a connection is given up.
-const KEEPALIVE_RETRIES: u32 = 3;
-
-/// How long sent bytes may stay without an acknowledgement.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
-
 /// Sends requests, and keeps their connections for the next ones. It follows no redirect, knows no proxy, and sends a request
 /// twice only if a connection was closed before it took the first.
-pub(super) type Client = legacy::Client<Patience<HttpsConnector<HttpConnector>>, Full<Bytes>>;
+pub(super) type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// The connections to one API. Clones share them; they last as long as a clone, or a request on them.
 #[derive(Clone)]
@@ -163,33 +153,17 @@ impl Kind {
             .http2_initial_connection_window_size(WINDOW_OF_ALL)
             .http2_keep_alive_interval(SIGN_OF_LIFE)
             .http2_keep_alive_timeout(SIGN_OF_LIFE);
-        let limit = CONNECT_LIMIT.min(self.timeout);
-        Ok(pool.build(Patience::new(self.connector(limit)?, limit)))
-    }
-
-    /// Divides the time among the addresses of a name, so that the second has a chance when the first is silent.
-    fn connector(self, limit: Duration) -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(limit));
-        tcp.set_keepalive(Some(KEEPALIVE));
-        tcp.set_keepalive_interval(Some(KEEPALIVE));
-        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         // Plain http needs no CA certificates, so a machine without any will do for a first try.
         let roots = match self.https {
-            true => Roots::System,
+            true => Roots::System(&[]),
             false => Roots::None,
         };
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls::client_config(roots)?);
-        let builder = match self.http {
-            true => builder.https_or_http(),
-            false => builder.https_only(),
+        let tls = tls::client_config(roots)?.with_no_client_auth();
+        let protocols = Protocols {
+            plain: self.http,
+            http2: self.https,
         };
-        Ok(match self.https {
-            true => builder.enable_all_versions().wrap_connector(tcp),
-            false => builder.enable_http1().wrap_connector(tcp),
-        })
+        let limit = CONNECT_LIMIT.min(self.timeout);
+        Ok(pool.build(Connector::new(GaiResolver::new(), tls, protocols, limit)))
     }
 }

@@ -3,8 +3,8 @@
 //! [`Upstream`] is the client. Its parts: [`target`] decides which URLs may be requested, [`gate`] when none is
 //! requested, [`budget`] how many per second; `answers` counts the memory of answers, `authorization` is the header with our
 //! secret, in a header that `key_header` permits; `api_error` makes errors fit for people, `oauth_error` reads those of token
-//! endpoints; `request` is what is sent, `connections` chooses connections, which `patience` opens in time, `http` is the only
-//! place where a request and its secret leave, `grant` requests a token and `token` keeps it. `poll`, `relay` and `check` are the client's operations.
+//! endpoints; `request` is what is sent, `connections` chooses connections, `http` is the only place where a request and its
+//! secret leave, `grant` requests a token and `token` keeps it. `poll`, `relay` and `check` are the client's operations.
 
 pub mod target;
 
@@ -27,8 +27,6 @@ mod oauth_error;
 mod request;
 
 mod reading;
-
-mod patience;
 
 mod connections;
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::CONTENT_ENCODING;
+use http::Response;
+use http::header::CONTENT_ENCODING;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::core::answer::{Answer, Cut, MAX_ANSWER};
@@ -12,13 +14,13 @@ use crate::core::redact::Redactor;
 /// Reads up to [`MAX_ANSWER`] bytes within `limit`. Only of an answer that ended by then can the connection be used again;
 /// otherwise it is dropped. `secrets` are not kept.
 pub(super) async fn read(
-    mut response: Response,
+    mut response: Response<Incoming>,
     secrets: &Redactor,
     limit: Duration,
 ) -> Option<Answer> {
     let is_encoded = response.headers().contains_key(CONTENT_ENCODING);
     let mut body = Vec::new();
-    let cut = match timeout(limit, take(&mut response, &mut body)).await {
+    let cut = match timeout(limit, take(response.body_mut(), &mut body)).await {
         Ok(cut) => cut,
         Err(_) => Some(Cut::TooSlow),
     };
@@ -31,18 +33,20 @@ pub(super) async fn read(
 }
 
 /// Reads the pieces as they come; returns why some are missing.
-async fn take(response: &mut Response, body: &mut Vec<u8>) -> Option<Cut> {
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => {
-                let room = MAX_ANSWER - body.len();
-                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-                if chunk.len() > room {
-                    return Some(Cut::TooLarge);
-                }
-            }
-            Ok(None) => return None,
-            Err(_) => return Some(Cut::Broken),
+async fn take(incoming: &mut Incoming, body: &mut Vec<u8>) -> Option<Cut> {
+    while let Some(frame) = incoming.frame().await {
+        let Ok(frame) = frame else {
+            return Some(Cut::Broken);
+        };
+        // Trailers are not kept.
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        let room = MAX_ANSWER - body.len();
+        body.extend_from_slice(piece.get(..room).unwrap_or(&piece));
+        if piece.len() > room {
+            return Some(Cut::TooLarge);
         }
     }
+    None
 }

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use http::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use http::{Response, StatusCode};
+use hyper_util::client::legacy;
 use url::Url;
 
 use super::guard::Verdict;
@@ -14,13 +15,17 @@ use crate::core::backoff::{MAX_RETRY_AFTER, parse_retry_after};
 use crate::core::delivery::{AttemptErrorClass, AttemptResult, Directive};
 use crate::core::text::printable;
 use crate::core::time::UnixMillis;
-use crate::sockets::{CONNECT_LIMIT, cause, links};
+use crate::sockets::{CONNECT_LIMIT, cause, is_timeout, links};
 
 /// Longest detail that is kept, in characters.
 const MAX_DETAIL: usize = 200;
 
 /// Reads the status line and the headers; the body does not matter.
-pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
+pub(super) fn of_answer<B>(
+    response: &Response<B>,
+    webhook: &Url,
+    now: UnixMillis,
+) -> AttemptResult {
     let status = response.status();
     let code = status.as_u16();
     if status.is_success() {
@@ -37,7 +42,8 @@ pub(super) fn of_answer(response: &Response, now: UnixMillis) -> AttemptResult {
             }
             name(status).to_owned()
         }
-        _ => match redirect_target(response).filter(|_| status.is_redirection()) {
+        _ => match redirect_target(response.headers(), webhook).filter(|_| status.is_redirection())
+        {
             Some(target) => {
                 let name = name(status);
                 printable(
@@ -73,6 +79,11 @@ pub(super) fn of_no_url() -> AttemptResult {
     unreachable(AttemptErrorClass::Http, "the URL was not read")
 }
 
+/// HTTP cannot have such a URL.
+pub(super) fn of_unfit_url() -> AttemptResult {
+    unreachable(AttemptErrorClass::Http, "HTTP cannot have such a URL")
+}
+
 /// The URL names an address that events may not be sent to.
 pub(super) fn of_forbidden_address(verdict: Verdict) -> AttemptResult {
     let error = NoAddress::Blocked(verdict);
@@ -80,9 +91,8 @@ pub(super) fn of_forbidden_address(verdict: Verdict) -> AttemptResult {
 }
 
 /// The class and the cause of a failed request.
-pub(super) fn of_error(error: reqwest::Error, webhook: &Url) -> AttemptResult {
-    let error = error.without_url();
-    let chain = || links(&error);
+pub(super) fn of_error(error: &legacy::Error, webhook: &Url) -> AttemptResult {
+    let chain = || links(error);
     let no_address = chain().find_map(|link| link.downcast_ref::<NoAddress>());
     let tls = chain().find_map(|link| link.downcast_ref::<rustls::Error>());
     let limit = humantime::format_duration(CONNECT_LIMIT);
@@ -92,7 +102,7 @@ pub(super) fn of_error(error: reqwest::Error, webhook: &Url) -> AttemptResult {
         }
         (Some(not_found), _) => (AttemptErrorClass::Dns, not_found.to_string()),
         (None, Some(tls)) => (AttemptErrorClass::Tls, tls.to_string()),
-        (None, None) if error.is_connect() && error.is_timeout() => {
+        (None, None) if error.is_connect() && is_timeout(error) => {
             let text = format!("no connection within {limit}");
             (AttemptErrorClass::Connect, text)
         }
@@ -100,11 +110,11 @@ pub(super) fn of_error(error: reqwest::Error, webhook: &Url) -> AttemptResult {
         (None, None)
             if error.is_connect() && webhook.scheme() == "https" && chain().any(is_broken) =>
         {
-            (AttemptErrorClass::Tls, cause(&error))
+            (AttemptErrorClass::Tls, cause(error))
         }
-        (None, None) if error.is_connect() => (AttemptErrorClass::Connect, cause(&error)),
-        (None, None) if error.is_timeout() => (AttemptErrorClass::Timeout, cause(&error)),
-        (None, None) => (AttemptErrorClass::Http, cause(&error)),
+        (None, None) if error.is_connect() => (AttemptErrorClass::Connect, cause(error)),
+        (None, None) if is_timeout(error) => (AttemptErrorClass::Timeout, cause(error)),
+        (None, None) => (AttemptErrorClass::Http, cause(error)),
     };
     unreachable(class, &text)
 }
@@ -129,9 +139,9 @@ fn retry_after(headers: &HeaderMap, now: UnixMillis) -> Option<Duration> {
 }
 
 /// Scheme and host of `Location`, enough to correct the configuration; path and query may hold secrets.
-fn redirect_target(response: &Response) -> Option<String> {
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    let target = response.url().join(location).ok()?;
+fn redirect_target(headers: &HeaderMap, webhook: &Url) -> Option<String> {
+    let location = headers.get(LOCATION)?.to_str().ok()?;
+    let target = webhook.join(location).ok()?;
     let host = target.host_str()?;
     Some(format!("{}://{host}", target.scheme()))
 }

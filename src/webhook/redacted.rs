@@ -1,15 +1,15 @@
 //! Requests and URLs as they may be printed: each secret is three asterisks.
 
-use reqwest::{RequestBuilder, Url};
+use http::Request;
+use url::Url;
 
 use crate::core::redact::HIDDEN;
-use crate::sockets::USER_AGENT;
 
 /// Shortest segment of a path that counts as a secret, in bytes.
 const SECRET_SEGMENT: usize = 16;
 
 /// A request as it may be printed, without the values of the operator's headers and the secrets of the URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PrintedRequest {
     /// `POST /hooks/jobs HTTP/1.1`.
     pub line: String,
@@ -18,30 +18,17 @@ pub struct PrintedRequest {
 }
 
 impl PrintedRequest {
-    /// Of a request with a body of this many bytes, with what the HTTP client adds.
-    pub(super) fn of(request: Option<&RequestBuilder>, body: usize) -> Self {
-        let copy = request.and_then(RequestBuilder::try_clone);
-        let Some(request) = copy.and_then(|request| request.build().ok()) else {
-            return Self {
-                line: String::new(),
-                headers: Vec::new(),
-            };
-        };
-        let (url, headers) = (request.url(), request.headers());
-        let sent = headers.iter().map(|(name, value)| {
+    /// Of a request to `url` with a body of this many bytes, with what the HTTP client adds.
+    pub(super) fn of<B>(request: &Request<B>, url: &Url, body: usize) -> Self {
+        let sent = request.headers().iter().map(|(name, value)| {
             let value = match value.is_sensitive() {
                 true => HIDDEN.to_owned(),
                 false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
             };
             (name.as_str(), value)
         });
-        let accept = (!headers.contains_key("accept")).then(|| ("accept", "*/*".to_owned()));
-        let added = [
-            ("host", host(url)),
-            ("user-agent", USER_AGENT.to_owned()),
-            ("content-length", body.to_string()),
-        ];
-        let all = sent.chain(added).chain(accept);
+        let added = [("host", host(url)), ("content-length", body.to_string())];
+        let all = sent.chain(added);
         let mut headers: Vec<_> = all.map(|(name, value)| (name.to_owned(), value)).collect();
         headers.sort();
         Self {

@@ -1,11 +1,15 @@
 //! Name lookup for webhooks that returns permitted addresses only, so that the address that was checked is the one that is
 //! connected to.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_util::client::legacy::connect::dns::Name;
+use tower_service::Service;
 
 use super::guard::{Verdict, judge};
 use crate::core::text::printable;
@@ -46,21 +50,28 @@ fn blocked_reason(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The system's resolver with the address rules. reqwest calls it for names only; the sender checks an address in the URL
-/// itself.
+/// The system's resolver with the address rules. It is called for names only; the sender checks an address in the URL itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GuardedResolver {
     /// Whether private addresses are returned.
     pub(super) allow_private: bool,
 }
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for GuardedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = NoAddress;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NoAddress>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NoAddress>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let allow_private = self.allow_private;
         Box::pin(async move {
             let found = lookup(name.as_str()).await?;
             let permitted = permitted(name.as_str(), found, allow_private)?;
-            Ok(Box::new(permitted.into_iter()) as Addrs)
+            Ok(permitted.into_iter())
         })
     }
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, ClientBuilder, RequestBuilder};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
+use http_body_util::Full;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout};
+use url::Url;
 
 use super::answer;
 use super::guard::judge_host;
@@ -25,10 +29,15 @@ use crate::core::redact::Redactor;
 use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
-use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_of};
+use crate::sockets::connector::{Connector, Protocols};
+use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_behind};
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+type Client = legacy::Client<Connector<GuardedResolver>, Full<Bytes>>;
+
+type Request = http::Request<Full<Bytes>>;
 
 /// Sends events to webhooks: without redirects, proxies or cookies, over HTTP/1.1, and only to permitted addresses.
 ///
@@ -69,10 +78,10 @@ type Exchanged = (AttemptResult, Option<Directive>, Option<Answer>);
 /// The sender could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to prepare the client for webhooks")]
-pub struct SenderError(#[from] reqwest::Error);
+pub struct SenderError(#[from] rustls::Error);
 
 impl Sender {
-    /// Sets up the clients: one for webhooks that may be at private addresses and one for the others, because reqwest's
+    /// Sets up the clients: one for webhooks that may be at private addresses and one for the others, because a
     /// resolver gets a name only, so that the permission cannot be chosen by request; and one for each of `webhooks`
     /// that has TLS settings. `sockets` is shared with all clients: what connections are short of.
     ///
@@ -80,7 +89,7 @@ impl Sender {
     /// logged.
     ///
     /// # Errors
-    /// [`SenderError`] when the HTTP library cannot set up a client.
+    /// [`SenderError`] when a client certificate cannot be used.
     pub fn new(
         clock: Clock,
         webhooks: &[WebhookSettings],
@@ -144,7 +153,10 @@ impl Sender {
     ) -> Result<(AttemptReport, PrintedRequest), Shortage> {
         let started_at = self.clock.now();
         let request = self.request(webhook, message, started_at);
-        let printed = PrintedRequest::of(request.as_ref(), message.body.len());
+        let sent = request.as_ref().zip(webhook.url.as_ref());
+        let printed =
+            sent.map(|(request, url)| PrintedRequest::of(request, url, message.body.len()));
+        let printed = printed.unwrap_or_default();
         let report = self.attempt(webhook, request, started_at).await?;
         Ok((report, printed))
     }
@@ -157,8 +169,8 @@ impl Sender {
         &self,
         webhook: &WebhookSettings,
     ) -> Result<u16, (AttemptErrorClass, String)> {
-        let client = self.client_for(webhook);
-        let request = webhook.url.clone().map(|url| client.head(url));
+        let request = webhook.url.as_ref();
+        let request = request.and_then(|url| request_to(url, Method::HEAD, Bytes::new()));
         match self.attempt(webhook, request, self.clock.now()).await {
             Ok(AttemptReport {
                 result: AttemptResult::Unreachable { class, detail },
@@ -172,7 +184,7 @@ impl Sender {
     async fn attempt(
         &self,
         webhook: &WebhookSettings,
-        request: Option<RequestBuilder>,
+        request: Option<Request>,
         started_at: UnixMillis,
     ) -> Result<AttemptReport, Shortage> {
         let secrets = self.redactor_for(webhook);
@@ -196,13 +208,16 @@ impl Sender {
     async fn exchange(
         &self,
         webhook: &WebhookSettings,
-        request: Option<RequestBuilder>,
+        request: Option<Request>,
         started: Instant,
         secrets: &Redactor,
     ) -> Result<Exchanged, Shortage> {
         let without_answer = |result| Ok((result, None, None));
-        let (Some(url), Some(mut request)) = (&webhook.url, request) else {
+        let Some(url) = &webhook.url else {
             return without_answer(outcome::of_no_url());
+        };
+        let Some(mut request) = request else {
+            return without_answer(outcome::of_unfit_url());
         };
         // An address in the URL never reaches the resolver.
         let verdict = url.host().as_ref().and_then(judge_host);
@@ -210,17 +225,22 @@ impl Sender {
             return without_answer(outcome::of_forbidden_address(verdict));
         }
         if self.sockets.shortage().is_some() {
-            request = request.header(CONNECTION, "close");
+            let close = HeaderValue::from_static("close");
+            request.headers_mut().insert(CONNECTION, close);
         }
-        let response = match timeout(webhook.timeout, request.send()).await {
+        let sent = self.client_for(webhook).request(request);
+        let response = match timeout(webhook.timeout, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => match shortage_of(&error) {
-                Some(shortage) => return Err(shortage),
-                None => return without_answer(outcome::of_error(error, url)),
-            },
+            Ok(Err(error)) => {
+                let unopened = Some(&error).filter(|error| error.is_connect());
+                return match unopened.and_then(|error| shortage_behind(error)) {
+                    Some(shortage) => Err(shortage),
+                    None => without_answer(outcome::of_error(&error, url)),
+                };
+            }
             Err(_) => return without_answer(outcome::of_silence(webhook.timeout)),
         };
-        let mut result = outcome::of_answer(&response, self.clock.now());
+        let mut result = outcome::of_answer(&response, url, self.clock.now());
         let directive = outcome::directive(response.headers());
         let left = webhook.timeout.saturating_sub(started.elapsed());
         // The status line has decided; a body that breaks or is slow is only mentioned.
@@ -237,31 +257,30 @@ impl Sender {
         webhook: &WebhookSettings,
         message: &Message<'_>,
         started_at: UnixMillis,
-    ) -> Option<RequestBuilder> {
-        let url = webhook.url.clone()?;
+    ) -> Option<Request> {
+        let mut request = request_to(webhook.url.as_ref()?, Method::POST, message.body.clone())?;
         let timestamp = started_at.seconds();
         let signature = signature_header(&webhook.keys, message.id, timestamp, &message.body);
-        let mut headers = HeaderMap::new();
+        let trace = traceparent(message.id, webhook.name.as_str(), message.attempt);
+        let headers = request.headers_mut();
         for header in &webhook.headers {
-            header.add_to(&mut headers);
+            header.add_to(headers);
         }
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static("*/*"));
         if message.is_replay {
             headers.insert("webhook-replay", HeaderValue::from_static("true"));
         }
-        let trace = traceparent(message.id, webhook.name.as_str(), message.attempt);
-        if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(&trace).ok()) {
+        if let Some(trace) = trace.and_then(|trace| HeaderValue::try_from(trace).ok()) {
             headers.insert("traceparent", trace);
         }
-        let request = self.client_for(webhook).post(url);
-        let request = request
-            .headers(headers)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT_ENCODING, "identity")
-            .header("webhook-id", message.id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .header("webhook-attempt", message.attempt)
-            .body(message.body.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert("webhook-id", HeaderValue::from_str(message.id).ok()?);
+        headers.insert("webhook-timestamp", timestamp.into());
+        headers.insert("webhook-signature", HeaderValue::try_from(signature).ok()?);
+        headers.insert("webhook-attempt", message.attempt.into());
         Some(request)
     }
 
@@ -283,8 +302,18 @@ impl Sender {
     }
 }
 
+/// `None` if HTTP cannot have such a URL.
+fn request_to(url: &Url, method: Method, body: Bytes) -> Option<Request> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(url.as_str()).ok()?;
+    let user_agent = HeaderValue::from_static(sockets::USER_AGENT);
+    request.headers_mut().insert(USER_AGENT, user_agent);
+    Some(request)
+}
+
 /// A client that is replaced from time to time, and whether it trusts any CA.
-fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), reqwest::Error> {
+fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), rustls::Error> {
     let (first, trusting) = client(allow_private, trust)?;
     let trust = trust.clone();
     // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable for a moment.
@@ -295,19 +324,19 @@ fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool)
     Ok((Renewed::new(LONGEST_LIFE, first, again), trusting))
 }
 
-/// A client, and whether it trusts any CA.
-fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), reqwest::Error> {
-    let builder = || trust.apply(builder(allow_private));
-    match builder().build() {
-        Ok(client) => Ok((client, true)),
-        Err(_) => Ok((builder().tls_certs_only([]).build()?, false)),
-    }
-}
-
-fn builder(allow_private: bool) -> ClientBuilder {
-    sockets::client_builder()
-        .http1_only()
-        .dns_resolver(Arc::new(GuardedResolver { allow_private }))
-        .connect_timeout(CONNECT_LIMIT)
+/// A client, and whether it trusts any CA. It follows no redirect, knows no proxy, and sends a request twice only if a
+/// connection was closed before it took the first.
+fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), rustls::Error> {
+    let (tls, trusting) = trust.client_config()?;
+    let protocols = Protocols {
+        plain: true,
+        http2: false,
+    };
+    let resolver = GuardedResolver { allow_private };
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_LIMIT)
+        .build(Connector::new(resolver, tls, protocols, CONNECT_LIMIT));
+    Ok((client, trusting))
 }

@@ -1,15 +1,26 @@
 //! TLS settings of one webhook: additional authorities, and a client certificate.
 
 use std::fmt;
+use std::sync::Arc;
 
-use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
+
+use crate::tls::{self, Roots};
 
 /// What one webhook's connections trust and present. Nothing of it is printed: it may hold a private key.
 #[derive(Clone, Default)]
 pub struct Trust {
-    authorities: Vec<Certificate>,
-    identity: Option<Identity>,
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<Identity>>,
+}
+
+/// A client certificate.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
 }
 
 /// Why a PEM file cannot be used. None of the messages holds any of it.
@@ -29,10 +40,7 @@ impl Trust {
     /// # Errors
     /// [`InvalidPem::NoCertificate`].
     pub fn add_authorities(&mut self, pem: &[u8]) -> Result<(), InvalidPem> {
-        self.authorities = Certificate::from_pem_bundle(pem)
-            .ok()
-            .filter(|found| !found.is_empty())
-            .ok_or(InvalidPem::NoCertificate)?;
+        self.authorities = certificates(pem).ok_or(InvalidPem::NoCertificate)?;
         Ok(())
     }
 
@@ -41,8 +49,10 @@ impl Trust {
     /// # Errors
     /// [`InvalidPem::NoIdentity`].
     pub fn set_identity(&mut self, pem: &Zeroizing<String>) -> Result<(), InvalidPem> {
-        let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| InvalidPem::NoIdentity)?;
-        self.identity = Some(identity);
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes());
+        let found = certificates(pem.as_bytes()).zip(key.ok());
+        let (chain, key) = found.ok_or(InvalidPem::NoIdentity)?;
+        self.identity = Some(Arc::new(Identity { chain, key }));
         Ok(())
     }
 
@@ -52,16 +62,24 @@ impl Trust {
         self.authorities.is_empty() && self.identity.is_none()
     }
 
-    pub(super) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
-        let builder = match self.authorities.as_slice() {
-            [] => builder,
-            authorities => builder.tls_certs_merge(authorities.iter().cloned()),
+    /// The TLS of a client with these settings, and whether it trusts any authority: it does not where the system has none.
+    pub(super) fn client_config(&self) -> Result<(ClientConfig, bool), rustls::Error> {
+        let (config, trusting) = match tls::client_config(Roots::System(&self.authorities)) {
+            Ok(config) => (config, true),
+            Err(_) => (tls::client_config(Roots::None)?, false),
         };
-        match &self.identity {
-            Some(identity) => builder.identity(identity.clone()),
-            None => builder,
-        }
+        let config = match &self.identity {
+            None => config.with_no_client_auth(),
+            Some(own) => config.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
+        };
+        Ok((config, trusting))
     }
+}
+
+/// All certificates of a text; `None` if it has none, or one that cannot be read.
+fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    found.ok().filter(|found| !found.is_empty())
 }
 
 impl fmt::Debug for Trust {

@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
         "upstream",
         &["core", "clock", "memory", "sockets", "telemetry", "tls"],
     ),
-    ("webhook", &["core", "clock", "sockets"]),
+    ("webhook", &["core", "clock", "sockets", "tls"]),
     (
         "writer",
         &["core", "clock", "heartbeat", "store", "telemetry"],
@@ -79,9 +79,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only some modules may name.
-const ONLY_IN: [(&str, &[&str]); 7] = [
-    ("reqwest", &["sockets", "webhook"]),
-    ("hyper_rustls", &["upstream"]),
+const ONLY_IN: [(&str, &[&str]); 6] = [
+    ("hyper_rustls", &["sockets"]),
     ("rustls_platform_verifier", &["tls"]),
     ("axum", &["status"]),
     ("metrics", &["telemetry"]),
@@ -91,7 +90,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
 
 /// What the manifest of a crate may never name.
 const NOT_IN: [(&str, &[&str]); 5] = [
-    (".", &["sqlx", "fastrand"]),
+    (".", &["sqlx", "fastrand", "reqwest"]),
     (
         "crates/core",
         &[
