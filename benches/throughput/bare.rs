@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::delivering::BODY;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
@@ -20,8 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end, with the client of the daemon's polls; `reqwest-polls` with the
-/// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed by a signed POST with what came. Says how
-/// many seconds it took and how many of them on the processor.
+/// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed by a signed POST with what came. `posts
+/// BASE IN_FLIGHT COUNT CONFIGURATION`: signed POSTs alone. Says how many seconds it took and how many of them on the processor.
 pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> {
     let [base, in_flight, count, rest @ ..] = arguments else {
         anyhow::bail!("bare {what} BASE IN_FLIGHT COUNT [CONFIGURATION]");
@@ -31,6 +32,9 @@ pub(crate) async fn run(what: &str, arguments: &[String]) -> anyhow::Result<()> 
     let mut work = Work::new(format!("{base}/jobs/{prefix}"), in_flight, rest.first())?;
     if what == "reqwest-polls" {
         work.client = Client::Reqwest(reqwest_client(in_flight)?);
+    }
+    if what == "posts" {
+        work.body = Some(Bytes::from(vec![b'x'; BODY]));
     }
     let work = Arc::new(work);
     // So that every connection is there.
@@ -53,6 +57,8 @@ pub(crate) struct Work {
     client: Client,
     /// What the URLs of its jobs begin with.
     jobs: String,
+    /// What is sent, if nothing is asked before.
+    body: Option<Bytes>,
     sender: Option<(Sender, WebhookSettings)>,
 }
 
@@ -88,12 +94,16 @@ impl Work {
         Ok(Self {
             client: Client::Hyper(Box::new(hyper_client(in_flight))),
             jobs,
+            body: None,
             sender,
         })
     }
 
     async fn one(&self, number: u64) -> anyhow::Result<()> {
-        let body = self.get(number).await?;
+        let body = match &self.body {
+            Some(body) => body.clone(),
+            None => self.get(number).await?,
+        };
         self.tell(body).await;
         Ok(())
     }

@@ -24,7 +24,9 @@ mod reacting;
 mod receiver;
 mod requests;
 mod scale;
+mod table;
 mod upstream;
+mod webhooks;
 mod writer;
 
 use jobtrackd::measuring::percentile;
@@ -38,11 +40,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const USUAL: [&str; 7] = [
     "polling",
     "ending",
+    "delivering",
     "mixed",
     "reacting",
     "noticing",
     "million",
-    "delivering",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -67,11 +69,17 @@ fn main() -> anyhow::Result<()> {
             .collect();
         let is_named = |part: &str| named.iter().any(|word| word == part || word == "all");
         let is_wanted = |part: &str| is_named(part) || (named.is_empty() && USUAL.contains(&part));
+        if USUAL.into_iter().any(is_wanted) {
+            table::head();
+        }
         if is_wanted("polling") {
             polling::run().await?;
         }
         if is_wanted("ending") {
             ending::run().await?;
+        }
+        if is_wanted("delivering") {
+            delivering::run().await?;
         }
         if is_wanted("mixed") {
             mixed::run().await?;
@@ -79,20 +87,21 @@ fn main() -> anyhow::Result<()> {
         if is_wanted("reacting") {
             reacting::run().await?;
         }
-        if is_wanted("writer") {
-            writer::run().await?;
-        }
         if is_wanted("noticing") {
             noticing::run().await?;
-        }
-        if is_wanted("scale") {
-            scale::run().await?;
         }
         if is_wanted("million") {
             million::run().await?;
         }
-        if is_wanted("delivering") {
-            delivering::run().await?;
+        println!();
+        if is_wanted("writer") {
+            writer::run().await?;
+        }
+        if is_wanted("scale") {
+            scale::run().await?;
+        }
+        if is_wanted("webhooks") {
+            webhooks::run().await?;
         }
         if is_wanted("pruning") {
             pruning::run().await?;

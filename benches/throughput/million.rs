@@ -13,6 +13,7 @@ use super::noticing::LAZY;
 use super::peers::Peer;
 use super::percentile;
 use super::place::{DatabaseFile, Outsider};
+use super::table;
 
 const JOBS: u32 = 1_000_000;
 
@@ -92,11 +93,11 @@ async fn sweep(jobs: u32) -> anyhow::Result<()> {
     while peers.ask("polls").await?.parse::<u32>()? < jobs || outsider.number(UNSEEN).await? > 0 {
         sleep(Duration::from_millis(100)).await;
     }
-    println!(
-        "first polls of {jobs} jobs, inserted in {inserted:.1} s: all recorded after {:.1} s, {:.1} s of CPU",
-        begun.elapsed().as_secs_f64(),
-        daemon.cpu()?,
-    );
+    let what = format!("first polls of {jobs} jobs, inserted in {inserted:.1} s, all recorded");
+    let cost = daemon.cpu()? / f64::from(jobs) * 1e6;
+    let figure = format!("{:.1} s, {cost:.0} µs each", begun.elapsed().as_secs_f64());
+    let aim = if jobs == 100_000 { "at most 8 s" } else { "" };
+    table::alone(&what, &figure, aim);
     daemon.kill();
     Ok(())
 }
@@ -120,12 +121,15 @@ async fn transaction() -> anyhow::Result<()> {
     let during = peers.ask(LATENESS).await?;
     sleep(SPAN).await;
     let after = peers.ask(LATENESS).await?;
-    println!(
-        "one transaction of {JOBS} rows: polls of {OTHERS} others came later than their second by (median, most) {before} ms before, \
-         {during} ms during the transaction, {after} ms in the {} s after it; {:.0} MiB at most",
+    let what = format!(
+        "one transaction of {JOBS} rows: polls of {OTHERS} others came later than their second by (median, most)"
+    );
+    let figure = format!(
+        "{before} ms before, {during} ms during it, {after} ms in the {} s after it; {:.0} MiB at most",
         SPAN.as_secs(),
         daemon.peak_memory()? / 1024.0
     );
+    table::alone(&what, &figure, "at most 250 ms");
     daemon.kill();
     Ok(())
 }
@@ -152,14 +156,23 @@ async fn start() -> anyhow::Result<()> {
     let (daemon, first) = (daemon?, first?);
     sleep(SPAN).await;
     let memory = daemon.memory()?;
-    println!(
-        "start with {JOBS} open jobs: first poll after {first:.2} s, all followed after {:.2} s ({empty_start:.2} s without jobs); \
-         {:.0} bytes each ({:.0} MiB resident, {:.0} MiB without jobs, {:.0} MiB at most)\n",
-        daemon.start_up,
+    let figure = format!(
+        "first poll after {first:.2} s, all followed after {:.2} s ({empty_start:.2} s without jobs)",
+        daemon.start_up
+    );
+    let what = format!("start with {JOBS} open jobs");
+    table::alone(&what, &figure, "2 s, 10 s");
+    let figure = format!(
+        "{:.0} bytes each ({:.0} MiB resident, {:.0} MiB without jobs, {:.0} MiB at most)",
         (memory - empty_memory) * 1024.0 / f64::from(JOBS),
         memory / 1024.0,
         empty_memory / 1024.0,
         daemon.peak_memory()? / 1024.0,
+    );
+    table::alone(
+        "memory while they wait",
+        &figure,
+        "256 bytes each, 320 MiB resident",
     );
     daemon.kill();
     Ok(())

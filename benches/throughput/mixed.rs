@@ -9,6 +9,7 @@ use super::daemon::Daemon;
 use super::flows::{FIGURES, PACE, PREFIX};
 use super::peers::Peer;
 use super::place::DatabaseFile;
+use super::table;
 
 const JOBS: usize = 10_000;
 
@@ -66,33 +67,39 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let cpu = bare.line().await?.parse()?;
     let bare = shown(&mut peers, cpu).await?;
 
-    println!(
-        "| {JOBS} jobs of three steps, a poll each {PACE:?} | daemon | bare loop | ratio |\n|---|---:|---:|---:|"
-    );
-    for (what, daemon, bare) in [
-        ("processor time per poll, µs", daemon.cost, bare.cost),
+    for (what, unit, daemon, bare, aim) in [
         (
-            "from an end to the answer that shows it, mean, ms",
+            "processor time per poll",
+            "µs",
+            daemon.cost,
+            bare.cost,
+            "at most 3",
+        ),
+        (
+            "from an end to the answer that shows it, mean",
+            "ms",
             daemon.detection,
             bare.detection,
+            "",
         ),
         (
-            "from an end to the webhook, p99, ms",
+            "from an end to the webhook, p99",
+            "ms",
             daemon.delivery,
             bare.delivery,
+            "at most 1.25",
         ),
         (
-            "from the answer that shows it to the webhook, p99, ms",
+            "from the answer that shows it to the webhook, p99",
+            "ms",
             daemon.reaction,
             bare.reaction,
+            "",
         ),
     ] {
-        println!(
-            "| {what} | {daemon:.1} | {bare:.1} | {:.2} |",
-            daemon / bare
-        );
+        let what = format!("{JOBS} jobs of three steps, a poll each {PACE:?}: {what}");
+        table::beside(&what, unit, daemon, bare, aim);
     }
-    println!();
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::daemon::Daemon;
 use super::percentile;
 use super::place::DatabaseFile;
+use super::table;
 use super::upstream::Upstream;
 
 /// Rows that are inserted, one at a time.
@@ -37,21 +38,25 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let (begun, before) = (Instant::now(), daemon.cpu()?);
     tokio::time::sleep(IDLE).await;
     let share = (daemon.cpu()? - before) / begun.elapsed().as_secs_f64();
-    println!(
-        "idle daemon: {:.2} % of one core over {} s, {:.1} MiB resident",
+    let idle = format!(
+        "{:.2} % of one core, {:.1} MiB",
         share * 100.0,
-        IDLE.as_secs(),
         daemon.memory()? / 1024.0
     );
+    table::alone("an idle daemon", &idle, "at most 0.5 %");
     let committed = insert_one_by_one(&place).await?;
     let mut delays = delays(committed, requests).await?;
-    println!(
-        "noticing a row committed by another process: p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms\n    \
-         ({ROWS} rows, one at a time, at random moments; from the commit to the request at the upstream)\n",
-        percentile(&mut delays, 50),
-        percentile(&mut delays, 99),
-        percentile(&mut delays, 100),
+    let what = format!(
+        "a row of another process ({ROWS}, one at a time, at random moments), from its commit to the request"
     );
+    let mut at = |part| percentile(&mut delays, part);
+    let figure = format!(
+        "p50 {:.0}, p99 {:.0}, at most {:.0} ms",
+        at(50),
+        at(99),
+        at(100)
+    );
+    table::alone(&what, &figure, "p50 at most 15, p99 60 ms");
     Ok(())
 }
 

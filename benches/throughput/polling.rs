@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
-use super::median;
 use super::peers::Peer;
 use super::place::DatabaseFile;
+use super::table::{self, Round};
 
 const JOBS: usize = 20_000;
 
@@ -29,54 +29,7 @@ const UNSEEN: &str = "SELECT count(*) FROM jobs WHERE state = 'pending'";
 /// More often than there is time for, so that there is always a job that is due.
 const EAGER: &str = "initial_delay = \"100ms\"\nmax_delay = \"100ms\"";
 
-/// What one round showed.
-#[derive(Clone, Copy)]
-pub(crate) struct Round {
-    /// Things per second.
-    pub(crate) rate: f64,
-    /// Processor time of the measured process per thing, in microseconds.
-    pub(crate) cost: f64,
-}
-
-impl Round {
-    pub(crate) fn new(things: f64, seconds: f64, cpu: f64) -> Self {
-        Self {
-            rate: things / seconds,
-            cost: cpu / things * 1e6,
-        }
-    }
-
-    /// What a bare loop says of itself.
-    pub(crate) fn said(things: f64, line: &str) -> anyhow::Result<Self> {
-        let mut numbers = line.split(' ').map(str::parse::<f64>);
-        let mut next = || Ok::<_, anyhow::Error>(numbers.next().unwrap_or(Ok(f64::NAN))?);
-        Ok(Self::new(things, next()?, next()?))
-    }
-}
-
-/// Medians of the rates and costs of both, and of their ratios.
-pub(crate) fn compared(what: &str, daemon: &[Round], bare: &[Round]) -> String {
-    let middle =
-        |figure: fn(&Round) -> f64, rounds: &[Round]| median(rounds.iter().map(figure).collect());
-    let pairs = daemon.iter().zip(bare);
-    let ratio = median(
-        pairs
-            .map(|(daemon, bare)| daemon.rate / bare.rate)
-            .collect(),
-    );
-    format!(
-        "| {what} | {:.0} | {:.0} | {ratio:.2} | {:.1} | {:.1} |",
-        middle(|round| round.rate, daemon),
-        middle(|round| round.rate, bare),
-        middle(|round| round.cost, daemon),
-        middle(|round| round.cost, bare),
-    )
-}
-
-pub(crate) const HEAD: &str = "| | daemon, /s | bare loop, /s | ratio | daemon, µs | bare loop, µs |\n|---|---:|---:|---:|---:|---:|";
-
 pub(crate) async fn run() -> anyhow::Result<()> {
-    println!("{HEAD}");
     for in_flight in [256, 32] {
         let (mut daemon, mut bare, mut reqwest) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -85,14 +38,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             reqwest.push(bare_round("reqwest-polls", in_flight).await?);
         }
         let what = format!("unchanged polls, {in_flight} in flight; bare loop of");
-        println!(
-            "{}",
-            compared(&format!("{what} the same client"), &daemon, &bare)
-        );
-        println!(
-            "{}",
-            compared(&format!("{what} reqwest"), &daemon, &reqwest)
-        );
+        let same = format!("{what} the same client");
+        table::rounds(&same, &daemon, &bare, "at least 0.85");
+        table::rounds(&format!("{what} reqwest"), &daemon, &reqwest, "");
     }
     count_commits().await
 }
@@ -155,8 +103,8 @@ async fn count_commits() -> anyhow::Result<()> {
     }
     let polls = peers.ask("polls").await?.parse::<f64>()? - before;
     daemon.kill();
-    println!(
-        "\n{JOBS} jobs that do not change, polled each second: {commits} commits during {polls:.0} polls\n"
-    );
+    let what =
+        format!("commits during {polls:.0} polls of {JOBS} jobs that do not change, each second");
+    table::alone(&what, &commits.to_string(), "");
     Ok(())
 }

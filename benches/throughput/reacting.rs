@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::daemon::Daemon;
-use super::ending::webhook;
+use super::ending::{IN_FLIGHT, webhook};
 use super::flows::{FIGURES, OVER};
 use super::median;
 use super::peers::Peer;
 use super::place::DatabaseFile;
+use super::table;
 
 const STARTS: usize = 10;
 
@@ -26,16 +27,18 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let base = peers.line().await?;
     let place = DatabaseFile::new()?;
     place.store().await?.close().await;
-    place.configure(&base, "", &webhook(&base))?;
+    place.configure(&base, "", &webhook(&base, IN_FLIGHT))?;
     let mut starts = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         let daemon = Daemon::start_alone(&place).await?;
         starts.push(daemon.start_up * 1000.0);
         daemon.kill();
     }
-    println!(
-        "start with an empty database, until it is ready: median {:.0} ms of {STARTS}",
-        median(starts)
+    let start = format!("{:.0} ms", median(starts));
+    table::alone(
+        "start with an empty database, until it is ready",
+        &start,
+        "at most 50 ms",
     );
     let mut outsider = place.outsider().await?;
     let daemon = Daemon::start_alone(&place).await?;
@@ -68,12 +71,12 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         );
         sleep(Duration::from_millis(50)).await;
     };
-    println!(
-        "{rate:.0} ends a second, {:.0} % of one core: from the answer that shows an end to the webhook p50 {:.0} ms, p99 {:.0} ms\n",
-        share * 100.0,
-        figures[4],
-        figures[3],
+    let what = format!(
+        "{rate:.0} ends a second, {:.0} % of one core: from the answer that shows an end to the webhook",
+        share * 100.0
     );
+    let figure = format!("p50 {:.0}, p99 {:.0} ms", figures[4], figures[3]);
+    table::alone(&what, &figure, "p99 at most 25 ms");
     daemon.kill();
     Ok(())
 }
