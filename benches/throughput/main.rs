@@ -47,6 +47,15 @@ const USUAL: [&str; 7] = [
     "million",
 ];
 
+/// Runs those of these parts that are wanted.
+macro_rules! run {
+    ($is_wanted:ident: $($part:ident)+) => {
+        $(if $is_wanted(stringify!($part)) {
+            $part::run().await?;
+        })+
+    };
+}
+
 fn main() -> anyhow::Result<()> {
     jobtrackd::tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,52 +81,9 @@ fn main() -> anyhow::Result<()> {
         if USUAL.into_iter().any(is_wanted) {
             table::head();
         }
-        if is_wanted("polling") {
-            polling::run().await?;
-        }
-        if is_wanted("ending") {
-            ending::run().await?;
-        }
-        if is_wanted("delivering") {
-            delivering::run().await?;
-        }
-        if is_wanted("mixed") {
-            mixed::run().await?;
-        }
-        if is_wanted("reacting") {
-            reacting::run().await?;
-        }
-        if is_wanted("noticing") {
-            noticing::run().await?;
-        }
-        if is_wanted("million") {
-            million::run().await?;
-        }
+        run!(is_wanted: polling ending delivering mixed reacting noticing million);
         println!();
-        if is_wanted("writer") {
-            writer::run().await?;
-        }
-        if is_wanted("scale") {
-            scale::run().await?;
-        }
-        if is_wanted("webhooks") {
-            webhooks::run().await?;
-        }
-        if is_wanted("pruning") {
-            pruning::run().await?;
-        }
-        if is_wanted("requests") {
-            requests::run().await?;
-        }
-        if is_wanted("dashboard") {
-            dashboard::run().await?;
-        }
-        if is_wanted("memory") {
-            memory::run().await?;
-        }
-        if is_wanted("bounds") {
-            bounds::run().await?;
-        }
+        run!(is_wanted: writer scale webhooks pruning requests dashboard memory bounds);
         println!("took {:.0} s", begun.elapsed().as_secs_f64());
         Ok(())
     })

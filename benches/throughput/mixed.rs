@@ -67,6 +67,11 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let cpu = bare.line().await?.parse()?;
     let bare = shown(&mut peers, cpu).await?;
 
+    compare(&daemon, &bare);
+    Ok(())
+}
+
+fn compare(daemon: &Shown, bare: &Shown) {
     for (what, unit, daemon, bare, aim) in [
         (
             "processor time per poll",
@@ -100,7 +105,6 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         let what = format!("{JOBS} jobs of three steps, a poll each {PACE:?}: {what}");
         table::beside(&what, unit, daemon, bare, aim);
     }
-    Ok(())
 }
 
 async fn delivered(peers: &mut Peer) -> anyhow::Result<usize> {
