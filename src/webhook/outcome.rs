@@ -79,9 +79,10 @@ pub(super) fn of_no_url() -> AttemptResult {
     unreachable(AttemptErrorClass::Http, "the URL was not read")
 }
 
-/// HTTP cannot have such a URL.
-pub(super) fn of_unfit_url() -> AttemptResult {
-    unreachable(AttemptErrorClass::Http, "HTTP cannot have such a URL")
+/// The URL, or the id of an event that another program wrote, is no text that HTTP can have there.
+pub(super) fn of_unfit_request() -> AttemptResult {
+    let text = "the URL or the event's id cannot be sent over HTTP";
+    unreachable(AttemptErrorClass::Http, text)
 }
 
 /// The URL names an address that events may not be sent to.

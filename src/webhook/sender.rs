@@ -217,7 +217,7 @@ impl Sender {
             return without_answer(outcome::of_no_url());
         };
         let Some(mut request) = request else {
-            return without_answer(outcome::of_unfit_url());
+            return without_answer(outcome::of_unfit_request());
         };
         // An address in the URL never reaches the resolver.
         let verdict = url.host().as_ref().and_then(judge_host);
