@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use hyper_util::client::legacy;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -132,10 +133,18 @@ pub fn links<'a>(
     std::iter::successors(Some(error), |link| next_link(*link)).take(MAX_CHAIN)
 }
 
+/// Why no connection was opened, if this process or this machine was short of something.
+#[must_use]
+pub fn shortage_of(error: &legacy::Error) -> Option<Shortage> {
+    match error.is_connect() {
+        true => shortage_behind(error),
+        false => None,
+    }
+}
+
 /// What an error that no connection could be opened shows of a shortage. A failed lookup of a name does not say what it
 /// lacked, so that is tried out.
-#[must_use]
-pub fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
+fn shortage_behind(error: &(dyn Error + 'static)) -> Option<Shortage> {
     let mut found = links(error)
         .filter_map(|link| link.downcast_ref::<io::Error>())
         .filter(|error| error.raw_os_error().is_some());

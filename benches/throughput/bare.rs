@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::delivering::BODY;
 use anyhow::Context as _;
 use bytes::Bytes;
 use http::header::{ACCEPT, HeaderValue};
@@ -19,6 +18,8 @@ use jobtrackd::sockets::Sockets;
 use jobtrackd::webhook::{Message, Sender, WebhookSettings};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use super::delivering::BODY;
 
 /// `polls BASE IN_FLIGHT COUNT`: GETs of jobs, read to their end, with the client of the daemon's polls; `reqwest-polls` with the
 /// one that most services use. `ends BASE IN_FLIGHT COUNT CONFIGURATION`: each followed by a signed POST with what came. `posts

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
 use super::ending::webhook;
-use super::peers::Peer;
+use super::peers::{Peer, bare_round, beside_an_empty_database};
 use super::place::DatabaseFile;
 use super::table::{self, Round};
 
@@ -24,16 +24,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     for (in_flight, aim) in [("64", "at least 0.6"), ("8", "")] {
         let (mut daemon, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let mut peers = Peer::beside(&["peers"])?;
-            let base = peers.line().await?;
-            let place = DatabaseFile::new()?;
-            place.store().await?.close().await;
+            let (mut peers, base, place) = beside_an_empty_database("peers").await?;
             place.configure(&base, "", &webhook(&base, in_flight))?;
             daemon.push(daemon_round(&place, &mut peers).await?);
-            let (file, count) = (place.configuration(), DELIVERIES.to_string());
-            let file = file.to_string_lossy();
-            let mut posts = Peer::measured(&["bare", "posts", &base, in_flight, &count, &file])?;
-            bare.push(Round::said(f64::from(DELIVERIES), &posts.line().await?)?);
+            bare.push(bare_round("posts", &base, in_flight, DELIVERIES, &place).await?);
         }
         let what = format!("deliveries of {BODY} bytes to one webhook, {in_flight} at once");
         table::rounds(&what, &daemon, &bare, aim);

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
 use super::noticing::LAZY;
-use super::peers::Peer;
+use super::peers::{Peer, bare_round, beside_an_empty_database};
 use super::place::DatabaseFile;
 use super::table::{self, Round};
 
@@ -21,17 +21,10 @@ pub(crate) const IN_FLIGHT: &str = "64";
 pub(crate) async fn run() -> anyhow::Result<()> {
     let (mut daemon, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut peers = Peer::beside(&["peers"])?;
-        let base = peers.line().await?;
-        let place = DatabaseFile::new()?;
-        place.store().await?.close().await;
+        let (mut peers, base, place) = beside_an_empty_database("peers").await?;
         place.configure(&base, "max_in_flight = 256", &webhook(&base, IN_FLIGHT))?;
         daemon.push(daemon_round(&place, &mut peers).await?);
-        let (configuration, count) = (place.configuration(), JOBS.to_string());
-        let configuration = configuration.to_string_lossy();
-        let mut loops =
-            Peer::measured(&["bare", "ends", &base, IN_FLIGHT, &count, &configuration])?;
-        bare.push(Round::said(f64::from(JOBS), &loops.line().await?)?);
+        bare.push(bare_round("ends", &base, IN_FLIGHT, JOBS, &place).await?);
     }
     table::rounds(
         "jobs that have ended, row to webhook",

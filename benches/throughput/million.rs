@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
 use super::noticing::LAZY;
-use super::peers::Peer;
+use super::peers::{Peer, beside_an_empty_database};
 use super::percentile;
 use super::place::{DatabaseFile, Outsider};
 use super::table;
@@ -179,10 +179,7 @@ async fn start() -> anyhow::Result<()> {
 }
 
 async fn prepared(polling: &str) -> anyhow::Result<(Peer, DatabaseFile)> {
-    let mut peers = Peer::beside(&["others"])?;
-    let base = peers.line().await?;
-    let place = DatabaseFile::new()?;
-    place.store().await?.close().await;
+    let (peers, base, place) = beside_an_empty_database("others").await?;
     place.configure(&base, "", polling)?;
     Ok((peers, place))
 }

@@ -7,8 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
 use super::flows::{FIGURES, PACE, PREFIX};
-use super::peers::Peer;
-use super::place::DatabaseFile;
+use super::peers::{Peer, beside_an_empty_database};
 use super::table;
 
 const JOBS: usize = 10_000;
@@ -28,10 +27,7 @@ struct Shown {
 }
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let place = DatabaseFile::new()?;
-    place.store().await?.close().await;
-    let mut peers = Peer::beside(&["peers"])?;
-    let base = peers.line().await?;
+    let (mut peers, base, place) = beside_an_empty_database("peers").await?;
     place.configure(
         &base,
         &format!("max_in_flight = {IN_FLIGHT}"),

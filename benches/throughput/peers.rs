@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::flows::Flows;
 use super::percentile;
+use super::place::DatabaseFile;
+use super::table::Round;
 use super::upstream::Upstream;
 
 /// Before a client that was turned away comes again.
@@ -157,6 +159,31 @@ async fn ask(address: &str, request: &str, slowly: bool) -> anyhow::Result<u16> 
     }
     let head = String::from_utf8_lossy(&head);
     Ok(head.get(9..12).context("no answer")?.parse()?)
+}
+
+/// An empty database, and peers in this role on the other core, with their base URL.
+pub(crate) async fn beside_an_empty_database(
+    role: &str,
+) -> anyhow::Result<(Peer, String, DatabaseFile)> {
+    let mut peers = Peer::beside(&[role])?;
+    let base = peers.line().await?;
+    let place = DatabaseFile::new()?;
+    place.store().await?.close().await;
+    Ok((peers, base, place))
+}
+
+/// What the bare loop `what` takes for `count` things, on the core of the daemon, with the configuration of `place`.
+pub(crate) async fn bare_round(
+    what: &str,
+    base: &str,
+    in_flight: &str,
+    count: u32,
+    place: &DatabaseFile,
+) -> anyhow::Result<Round> {
+    let (configuration, number) = (place.configuration(), count.to_string());
+    let configuration = configuration.to_string_lossy();
+    let mut bare = Peer::measured(&["bare", what, base, in_flight, &number, &configuration])?;
+    Round::said(f64::from(count), &bare.line().await?)
 }
 
 /// A peer; ended when it is dropped.

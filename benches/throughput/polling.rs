@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::Daemon;
-use super::peers::Peer;
+use super::peers::{Peer, beside_an_empty_database};
 use super::place::DatabaseFile;
 use super::table::{self, Round};
 
@@ -60,10 +60,7 @@ async fn daemon_round(in_flight: usize) -> anyhow::Result<Round> {
 /// A daemon with jobs of its own, all of them recorded. An old table would not do: what is overdue at start is spread
 /// over some seconds.
 async fn started(in_flight: usize, polling: &str) -> anyhow::Result<(DatabaseFile, Daemon, Peer)> {
-    let mut peers = Peer::beside(&["peers"])?;
-    let base = peers.line().await?;
-    let place = DatabaseFile::new()?;
-    place.store().await?.close().await;
+    let (peers, base, place) = beside_an_empty_database("peers").await?;
     let mut outsider = place.outsider().await?;
     outsider.insert_many("job", JOBS, None).await?;
     let limit = format!("max_in_flight = {in_flight}");

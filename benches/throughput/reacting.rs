@@ -9,8 +9,7 @@ use super::daemon::Daemon;
 use super::ending::{IN_FLIGHT, webhook};
 use super::flows::{FIGURES, OVER};
 use super::median;
-use super::peers::Peer;
-use super::place::DatabaseFile;
+use super::peers::beside_an_empty_database;
 use super::table;
 
 const STARTS: usize = 10;
@@ -23,10 +22,7 @@ const EACH: Duration = Duration::from_millis(50);
 const SPAN: Duration = Duration::from_secs(15);
 
 pub(crate) async fn run() -> anyhow::Result<()> {
-    let mut peers = Peer::beside(&["peers"])?;
-    let base = peers.line().await?;
-    let place = DatabaseFile::new()?;
-    place.store().await?.close().await;
+    let (mut peers, base, place) = beside_an_empty_database("peers").await?;
     place.configure(&base, "", &webhook(&base, IN_FLIGHT))?;
     let mut starts = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {

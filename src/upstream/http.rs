@@ -27,7 +27,7 @@ use crate::core::poll::{Trouble, TroubleClass};
 use crate::core::text::text_of;
 use crate::core::time::UnixMillis;
 use crate::memory::{Memory, Reservation};
-use crate::sockets::{self, LONGEST_LIFE, Shortage, Sockets, is_unread, shortage_behind};
+use crate::sockets::{self, LONGEST_LIFE, Shortage, Sockets, is_unread, shortage_of};
 
 /// The HTTP client of the upstream.
 pub(super) struct Http {
@@ -333,14 +333,14 @@ impl Answer {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn no_answer(error: Error) -> NoAnswer {
+    if let Some(shortage) = shortage_of(&error) {
+        return NoAnswer::Short(shortage);
+    }
     if error.is_connect() {
-        return match shortage_behind(&error) {
-            Some(shortage) => NoAnswer::Short(shortage),
-            None => NoAnswer::Trouble(Trouble {
-                class: TroubleClass::Connect,
-                detail: sockets::cause(&error),
-            }),
-        };
+        return NoAnswer::Trouble(Trouble {
+            class: TroubleClass::Connect,
+            detail: sockets::cause(&error),
+        });
     }
     match is_unread(&error) {
         true => NoAnswer::Unread(trouble_of(&error)),

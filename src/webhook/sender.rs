@@ -30,7 +30,7 @@ use crate::core::signature::signature_header;
 use crate::core::time::UnixMillis;
 use crate::core::trace::traceparent;
 use crate::sockets::connector::{Connector, Protocols};
-use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_behind};
+use crate::sockets::{self, CONNECT_LIMIT, LONGEST_LIFE, Shortage, Sockets, shortage_of};
 
 /// Longest life of an idle connection, below the 60 s after which common proxies close theirs.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
@@ -231,13 +231,10 @@ impl Sender {
         let sent = self.client_for(webhook).request(request);
         let response = match timeout(webhook.timeout, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                let unopened = Some(&error).filter(|error| error.is_connect());
-                return match unopened.and_then(|error| shortage_behind(error)) {
-                    Some(shortage) => Err(shortage),
-                    None => without_answer(outcome::of_error(&error, url)),
-                };
-            }
+            Ok(Err(error)) => match shortage_of(&error) {
+                Some(shortage) => return Err(shortage),
+                None => return without_answer(outcome::of_error(&error, url)),
+            },
             Err(_) => return without_answer(outcome::of_silence(webhook.timeout)),
         };
         let mut result = outcome::of_answer(&response, url, self.clock.now());

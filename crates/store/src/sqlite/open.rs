@@ -49,7 +49,7 @@ const WRITER_TEMPORARY: &str = "MEMORY";
 const READER_CACHE: &str = "-2048";
 
 /// Most rows that a statement goes ahead of who collects them: more than a page of any loop has. With the library's 50, the
-/// two threads took turns for each row beyond, which was a third of a start with many jobs.
+/// two threads took turns for each row beyond, which was more than half of a start with many jobs.
 const ROWS_AHEAD: usize = 1024;
 
 /// The same for requests, which stop reading where their answer is full.
