@@ -43,9 +43,12 @@ const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 /// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
-/// Most polls whose answers are being recorded, beside those in flight. The more of them share a transaction, the fewer pages it
-/// writes for each; their memory is counted with that of answers.
-const MAX_RECORDING: usize = 512;
+/// Most polls whose answers are being recorded, beside those in flight; their memory is counted with that of answers.
+const MAX_RECORDING: usize = MAX_RECORDING_FOR_FIRST + 128;
+
+/// So many of them let no job's first poll begin. The more of those share a transaction, the fewer pages it writes for each, but
+/// other jobs do not wait until it is committed.
+const MAX_RECORDING_FOR_FIRST: usize = 512;
 
 /// What has happened.
 #[derive(Debug)]
@@ -292,7 +295,8 @@ impl Poller {
         self.schedule
             .advance(now, |number| jobs.get(number)?.falls_due());
         self.allowed_at = None;
-        while self.schedule.has_due()
+        let takes_first = self.recording < MAX_RECORDING_FOR_FIRST;
+        while self.schedule.has_due(takes_first)
             && self.is_writable
             && self.recording < MAX_RECORDING
             && (self.in_flight() - self.ending < self.max_in_flight
@@ -317,7 +321,7 @@ impl Poller {
             // may the suspect be, a job that was throttled alone: it does not show whether the others are.
             let next = if on_trial {
                 self.trial = match planted::is(Bug::PriorityStarves) {
-                    true => self.schedule.pop_due(now),
+                    true => self.schedule.pop_due(now, takes_first),
                     false => {
                         let suspect = gate.suspect().and_then(|id| self.jobs.find(id));
                         self.schedule.pop_longest_due(suspect)
@@ -325,7 +329,7 @@ impl Poller {
                 };
                 self.trial
             } else {
-                self.schedule.pop_due(now)
+                self.schedule.pop_due(now, takes_first)
             };
             if let Some(number) = next {
                 self.start(number, Work::Poll, now);

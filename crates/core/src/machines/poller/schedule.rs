@@ -122,8 +122,13 @@ impl Schedule {
         }
     }
 
-    /// Takes the due job of the best rank. While jobs are [`OVERDUE`], the longest due has a turn now and then.
-    pub(super) fn pop_due(&mut self, now: Monotonic) -> Option<Number> {
+    /// Takes the due job of the best rank. While jobs are [`OVERDUE`], the longest due has a turn now and then. Those that were
+    /// never polled have none unless `takes_first`.
+    pub(super) fn pop_due(&mut self, now: Monotonic, takes_first: bool) -> Option<Number> {
+        if !takes_first {
+            let (_, at, number) = *self.ranked.first()?;
+            return self.take((at, number));
+        }
         let ((oldest, _), _) = self.due.first_key_value()?;
         self.turns = match now.since(*oldest) > OVERDUE {
             true => (self.turns + 1) % TURNS,
@@ -155,9 +160,12 @@ impl Schedule {
         self.take(*entry)
     }
 
-    /// Whether a job is due.
-    pub(super) fn has_due(&self) -> bool {
-        !self.due.is_empty()
+    /// Whether a job is due; one that was never polled counts if `takes_first`.
+    pub(super) fn has_due(&self, takes_first: bool) -> bool {
+        match takes_first {
+            true => !self.due.is_empty(),
+            false => !self.ranked.is_empty(),
+        }
     }
 
     /// Takes a job whose deadline has passed at `now`; `deadline_of` returns that of a job.
@@ -223,7 +231,7 @@ mod tests {
         let first = id("first");
         assert_eq!(schedule.pop_longest_due(Some(first)), Some(id("low0")));
         assert_eq!(schedule.pop_longest_due(None), Some(first));
-        let order: Vec<&str> = std::iter::from_fn(|| schedule.pop_due(at(2)))
+        let order: Vec<&str> = std::iter::from_fn(|| schedule.pop_due(at(2), true))
             .map(name)
             .collect();
         assert_eq!(order, ["urgent", "final", "high2", "low1"]);
@@ -254,7 +262,7 @@ mod tests {
                 let first = None;
                 Some(Due { at, rank, first })
             });
-            schedule.pop_due(now).unwrap()
+            schedule.pop_due(now, true).unwrap()
         });
         let first_low = polled.into_iter().position(|number| number == low);
         assert_eq!(first_low, Some(123));
@@ -284,7 +292,7 @@ mod tests {
             let at = at(number);
             Some(Due { at, rank, first })
         });
-        let order: Vec<u32> = std::iter::from_fn(|| schedule.pop_due(at(Number(1))))
+        let order: Vec<u32> = std::iter::from_fn(|| schedule.pop_due(at(Number(1)), true))
             .map(|number| number.0)
             .collect();
         assert_eq!(order, [5, 6, 0, 4, 2, 3, 1]);

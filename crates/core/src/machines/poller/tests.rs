@@ -156,6 +156,16 @@ impl World {
         self.handle(ended(&task, next));
     }
 
+    /// Ends the first poll, whose answer was recorded and ended its job.
+    fn finish_recorded(&mut self) {
+        let task = self.in_flight.remove(0);
+        let Input::Finished(mut over) = ended(&task, Next::Forget) else {
+            panic!("not over");
+        };
+        over.had_answer = true;
+        self.handle(Input::Finished(over));
+    }
+
     /// Starts what is due until nothing is for this long, and finishes each poll at once.
     fn run(&mut self, time: Duration, next: Next) {
         let end = self.monotonic.plus(time);
@@ -194,32 +204,58 @@ impl World {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A job that was polled before.
+fn known(job: &str) -> JobRow {
+    let mut row = row(job);
+    row.progress.polls = 1;
+    row
+}
+
 #[test]
 fn a_poll_whose_answer_is_being_recorded_leaves_its_place_to_others_within_a_bound() {
-    let mut world = World::new(1, None);
-    let jobs = MAX_RECORDING + 2;
-    let rows = (0..jobs).map(|number| row(&format!("job-{number}")));
+    for (row, most) in [
+        (row as fn(&str) -> JobRow, MAX_RECORDING_FOR_FIRST),
+        (known, MAX_RECORDING),
+    ] {
+        let mut world = World::new(1, None);
+        let rows = (0..most + 2).map(|number| row(&format!("job-{number}")));
+        world.handle(Input::Rows(rows.collect()));
+        world.advance();
+        assert_eq!(world.in_flight.len(), 1);
+        for answered in 1..=most {
+            world.handle(Input::Answered);
+            assert_eq!(world.poller.in_flight(), 0);
+            world.advance();
+            let bound = (answered + 1).min(most);
+            assert_eq!(world.in_flight.len(), bound, "{answered}");
+        }
+        for _ in 0..2 {
+            world.finish_recorded();
+            world.advance();
+            assert_eq!(world.poller.in_flight(), 1, "one place, and room to record");
+            assert!(world.in_flight.len() <= most);
+        }
+    }
+}
+
+#[test]
+fn other_jobs_are_polled_while_the_answers_to_first_polls_are_being_recorded() {
+    let mut world = World::new(MAX_RECORDING, None);
+    let rows = (0..2 * MAX_RECORDING).map(|number| row(&format!("job-{number}")));
     world.handle(Input::Rows(rows.collect()));
     world.advance();
-    assert_eq!(world.in_flight.len(), 1);
-    for answered in 1..=MAX_RECORDING {
+    for _ in 0..MAX_RECORDING_FOR_FIRST {
         world.handle(Input::Answered);
-        assert_eq!(world.poller.in_flight(), 0);
-        world.advance();
-        let bound = (answered + 1).min(MAX_RECORDING);
-        assert_eq!(world.in_flight.len(), bound, "{answered}");
     }
-    for _ in 0..2 {
-        let task = world.in_flight.remove(0);
-        let Input::Finished(mut over) = ended(&task, Next::Forget) else {
-            panic!("not over");
-        };
-        over.had_answer = true;
-        world.handle(Input::Finished(over));
-        world.advance();
-        assert_eq!(world.poller.in_flight(), 1, "one place, and room to record");
-        assert!(world.in_flight.len() <= MAX_RECORDING);
-    }
+    world.advance();
+    let begun = world.started.len();
+    world.handle(Input::Rows(vec![known("known")]));
+    world.advance();
+    let names: Vec<&str> = world.names().split_off(begun);
+    assert_eq!(names, ["known"]);
+    world.finish_recorded();
+    world.advance();
+    assert!(world.started.len() > begun + 1, "first polls go on");
 }
 
 #[test]
