@@ -43,12 +43,13 @@ const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 /// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
-/// Most polls whose answers are being recorded, beside those in flight; their memory is counted with that of answers.
-const MAX_RECORDING: usize = MAX_RECORDING_FOR_FIRST + 128;
+/// First polls that are being recorded beside as many as may be in flight. The more of them share a transaction, the fewer pages
+/// it writes for each; their memory is counted with that of answers.
+const RECORDED_BESIDE: usize = 256;
 
-/// So many of them let no job's first poll begin. The more of those share a transaction, the fewer pages it writes for each, but
-/// other jobs do not wait until it is committed.
-const MAX_RECORDING_FOR_FIRST: usize = 512;
+/// Polls of other jobs that are being recorded beside as many first polls as there may be: they do not wait until those of a
+/// million new rows are committed.
+const RECORDED_OF_OTHERS: usize = 128;
 
 /// What has happened.
 #[derive(Debug)]
@@ -128,6 +129,8 @@ pub struct Poller {
     schedule: Schedule,
     /// How many polls and ends are not over.
     in_flight: usize,
+    /// How many of them are a job's first poll.
+    first_polls: usize,
     /// How many polls of them are being recorded.
     recording: usize,
     /// Jobs whose end waits to be recorded, [`State::Ending`].
@@ -168,6 +171,7 @@ impl Poller {
             flush_rows: 0,
             schedule: Schedule::default(),
             in_flight: 0,
+            first_polls: 0,
             recording: 0,
             ends: VecDeque::new(),
             ending: 0,
@@ -295,12 +299,8 @@ impl Poller {
         self.schedule
             .advance(now, |number| jobs.get(number)?.falls_due());
         self.allowed_at = None;
-        let takes_first = self.recording < MAX_RECORDING_FOR_FIRST;
-        while self.schedule.has_due(takes_first)
-            && self.is_writable
-            && self.recording < MAX_RECORDING
-            && (self.in_flight() - self.ending < self.max_in_flight
-                || planted::is(Bug::InFlightIgnored))
+        while let Some(takes_first) = self.room()
+            && self.schedule.has_due(takes_first)
         {
             let on_trial = gate.on_trial(now);
             if !on_trial {
@@ -337,6 +337,16 @@ impl Poller {
         }
     }
 
+    /// If another poll may begin, whether it may be a job's first.
+    fn room(&self) -> Option<bool> {
+        let most_first = self.max_in_flight + RECORDED_BESIDE;
+        let has_room = self.is_writable
+            && self.recording < most_first + RECORDED_OF_OTHERS
+            && (self.in_flight() - self.ending < self.max_in_flight
+                || planted::is(Bug::InFlightIgnored));
+        has_room.then_some(self.first_polls < most_first)
+    }
+
     fn start(&mut self, number: Number, work: Work, now: Monotonic) {
         let etag = self.jobs.take_etag(number);
         let Some(job) = self.jobs.get_mut(number) else {
@@ -348,16 +358,20 @@ impl Poller {
         };
         let is_final = job.is_final();
         let is_whole = is_final || job.urgent;
-        if work == Work::Poll {
+        let is_poll = work == Work::Poll;
+        if is_poll {
             job.urgent = false;
         }
+        let is_first = is_poll && job.progress.is_new();
         job.state = State::Polling {
-            may_cut: work == Work::Poll,
+            may_cut: is_poll,
             then: Then::Nothing,
+            is_first,
             is_final,
             keeps_etag: true,
         };
         self.in_flight += 1;
+        self.first_polls += usize::from(is_first);
         self.effects.push(Effect::Start(Box::new(Task {
             id: job.id.clone(),
             url: job.rare().url.clone(),
@@ -384,9 +398,11 @@ impl Poller {
         self.trial.take_if(|trial| *trial == number);
         let Followup {
             then,
+            is_first,
             is_final,
             keeps_etag,
         } = self.take_followup(number);
+        self.first_polls -= usize::from(is_first);
         finished.etag.take_if(|_| !keeps_etag);
         match then {
             Then::Forget => return self.forget(number),
@@ -471,16 +487,19 @@ impl Poller {
         match self.jobs.get_mut(number).map(|job| &mut job.state) {
             Some(State::Polling {
                 then,
+                is_first,
                 is_final,
                 keeps_etag,
                 ..
             }) => Followup {
                 then: std::mem::replace(then, Then::Nothing),
+                is_first: std::mem::take(is_first),
                 is_final: *is_final,
                 keeps_etag: *keeps_etag,
             },
             _ => Followup {
                 then: Then::Nothing,
+                is_first: false,
                 is_final: false,
                 keeps_etag: false,
             },

@@ -102,11 +102,13 @@ pub(super) enum State {
     Scheduled(Monotonic),
     /// Waits for its end to be recorded, until fewer other ends are in work.
     Ending(Box<Failure>),
-    /// Being polled or ended. `may_cut`: an end may cut the poll short, `then` follows right after it, `is_final`: it began
-    /// after the deadline, `keeps_etag`: neither its URL nor the settings have changed since.
+    /// Being polled or ended. `may_cut`: an end may cut the poll short, `then` follows right after it, `is_first`: the job was
+    /// never polled before, `is_final`: it began after the deadline, `keeps_etag`: neither its URL nor the settings have changed
+    /// since.
     Polling {
         may_cut: bool,
         then: Then,
+        is_first: bool,
         is_final: bool,
         keeps_etag: bool,
     },
@@ -127,6 +129,8 @@ pub(super) enum Then {
 /// What was noted of a poll while it was in flight.
 pub(super) struct Followup {
     pub(super) then: Then,
+    /// Whether the job was never polled before.
+    pub(super) is_first: bool,
     /// Whether it began after the deadline.
     pub(super) is_final: bool,
     pub(super) keeps_etag: bool,

@@ -213,49 +213,55 @@ fn known(job: &str) -> JobRow {
 
 #[test]
 fn a_poll_whose_answer_is_being_recorded_leaves_its_place_to_others_within_a_bound() {
-    for (row, most) in [
-        (row as fn(&str) -> JobRow, MAX_RECORDING_FOR_FIRST),
-        (known, MAX_RECORDING),
+    let most_first = 1 + RECORDED_BESIDE;
+    for (row, bound) in [
+        (row as fn(&str) -> JobRow, most_first),
+        (known, most_first + RECORDED_OF_OTHERS),
     ] {
         let mut world = World::new(1, None);
-        let rows = (0..most + 2).map(|number| row(&format!("job-{number}")));
+        let rows = (0..bound + 2).map(|number| row(&format!("job-{number}")));
         world.handle(Input::Rows(rows.collect()));
         world.advance();
         assert_eq!(world.in_flight.len(), 1);
-        for answered in 1..=most {
+        for answered in 1..=bound {
             world.handle(Input::Answered);
             assert_eq!(world.poller.in_flight(), 0);
             world.advance();
-            let bound = (answered + 1).min(most);
-            assert_eq!(world.in_flight.len(), bound, "{answered}");
+            assert_eq!(world.in_flight.len(), (answered + 1).min(bound));
         }
         for _ in 0..2 {
             world.finish_recorded();
             world.advance();
             assert_eq!(world.poller.in_flight(), 1, "one place, and room to record");
-            assert!(world.in_flight.len() <= most);
+            assert!(world.in_flight.len() <= bound);
         }
     }
 }
 
 #[test]
-fn other_jobs_are_polled_while_the_answers_to_first_polls_are_being_recorded() {
-    let mut world = World::new(MAX_RECORDING, None);
-    let rows = (0..2 * MAX_RECORDING).map(|number| row(&format!("job-{number}")));
+fn other_jobs_are_polled_while_as_many_first_polls_as_may_be_are_being_recorded() {
+    let mut world = World::new(2, None);
+    let jobs = 2 * RECORDED_BESIDE;
+    let rows = (0..jobs).map(|number| row(&format!("job-{number}")));
     world.handle(Input::Rows(rows.collect()));
     world.advance();
-    for _ in 0..MAX_RECORDING_FOR_FIRST {
+    let mut answered = 0;
+    while answered < world.started.len() {
         world.handle(Input::Answered);
+        answered += 1;
+        world.advance();
     }
-    world.advance();
-    let begun = world.started.len();
+    assert_eq!(answered, 2 + RECORDED_BESIDE);
     world.handle(Input::Rows(vec![known("known")]));
     world.advance();
-    let names: Vec<&str> = world.names().split_off(begun);
-    assert_eq!(names, ["known"]);
-    world.finish_recorded();
+    assert_eq!(world.names()[answered..], ["known"]);
+    for _ in 0..answered {
+        world.finish_recorded();
+    }
     world.advance();
-    assert!(world.started.len() > begun + 1, "first polls go on");
+    let going_on = &world.names()[answered + 1..];
+    assert_eq!(going_on.len(), 1, "one of the two places is taken");
+    assert!(going_on[0].starts_with("job-"));
 }
 
 #[test]
