@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::core::poll::Trouble;
     use crate::core::time::UnixMillis;
-    use crate::upstream::target::RefusedUrl;
+    use crate::upstream::RefusedUrl;
 
     #[test]
     fn each_refusal_has_a_status_of_its_own_kind() {

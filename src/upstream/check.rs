@@ -3,7 +3,7 @@
 use super::client::Upstream;
 use super::grant::TokenTrouble;
 use super::poll::PollRequest;
-use super::target::RefusedUrl;
+use super::refused::RefusedUrl;
 use super::token::TokenError;
 use crate::core::job::JobId;
 use crate::core::poll::{PollOutcome, TroubleClass};

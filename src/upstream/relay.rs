@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::client::Upstream;
 use super::http::{Limits, NoAnswer};
+use super::refused::RefusedUrl;
 use super::request::Request;
-use super::target::RefusedUrl;
 use super::token::{Token, TokenError};
 use crate::core::job::JobId;
 use crate::core::poll::{MAX_BODY, Trouble};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::job_path::JobPath;
 use super::key_header::KeyHeader;
-use super::target::{JobPath, UnusableBase};
+use super::target::UnusableBase;
 use crate::core::dialect::Dialect;
 
 /// The `[upstream]` section, validated (docs/configuration.md, "Keys").

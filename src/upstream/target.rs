@@ -1,13 +1,10 @@
-//! Which URL a job is polled at, and which URLs are never requested.
-
-use std::borrow::Cow;
+//! Which URL a job is polled at: every one has the origin of `base_url`.
 
 use url::Url;
 
+use super::job_path::JobPath;
+use super::refused::{RefusedUrl, check_characters, check_parts};
 use crate::core::job::JobId;
-
-/// Longest `jobs.url` in characters.
-pub const MAX_URL_LEN: usize = 2048;
 
 /// Where the API is: every URL that is requested has its origin.
 #[derive(Debug, Clone)]
@@ -17,114 +14,12 @@ pub struct Base {
     jobs: JobPath,
 }
 
-/// Where a job is polled, below `base_url`: a path with the id in it, and perhaps a query.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobPath {
-    before: String,
-    after: String,
-}
-
-/// The place of the id in a [`JobPath`].
-const ID: &str = "{id}";
-
-/// Why a text is not a path for jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidJobPath {
-    /// Not `/…`.
-    #[error("expected a path that starts with one /")]
-    NoSlash,
-    /// `{id}` is missing, or there more than once.
-    #[error("expected {{id}} once, in the place of the job's id")]
-    NoId,
-    /// A URL with it would never be requested.
-    #[error("{0}")]
-    Refused(RefusedUrl),
-}
-
-impl JobPath {
-    /// Takes a template such as `/jobs/{id}`.
-    ///
-    /// # Errors
-    /// [`InvalidJobPath`].
-    pub fn parse(text: &str) -> Result<Self, InvalidJobPath> {
-        if !text.starts_with('/') || text.starts_with("//") {
-            return Err(InvalidJobPath::NoSlash);
-        }
-        let parts: Vec<&str> = text.split(ID).collect();
-        let [before, after] = parts.as_slice() else {
-            return Err(InvalidJobPath::NoId);
-        };
-        // The id would be a part of an escape.
-        if before.ends_with('%')
-            || before
-                .get(..before.len() - 1)
-                .is_some_and(|text| text.ends_with('%'))
-        {
-            return Err(InvalidJobPath::Refused(RefusedUrl::Unparsable));
-        }
-        let path = Self {
-            before: (*before).to_owned(),
-            after: (*after).to_owned(),
-        };
-        let example = format!("http://h{}", path.of("1"));
-        check_characters(&example)
-            .and_then(|()| check_parts(&example))
-            .map_err(InvalidJobPath::Refused)?;
-        Ok(path)
-    }
-
-    fn of(&self, id: &str) -> String {
-        format!("{}{id}{}", self.before, self.after)
-    }
-}
-
 /// Why `upstream.base_url` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "upstream.base_url is not an http or https URL with a host and without userinfo, query and fragment"
 )]
 pub struct UnusableBase;
-
-/// Why the `url` of a job is never requested (docs/enqueuing.md, "The row").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedUrl {
-    /// Above [`MAX_URL_LEN`].
-    #[error("the url is longer than {MAX_URL_LEN} characters")]
-    TooLong,
-    /// Letters outside ASCII: they would be rewritten on the way.
-    #[error("the url has characters outside ASCII; percent-encode them")]
-    NotAscii,
-    /// A parser would drop some of them silently.
-    #[error("the url has control characters or spaces; percent-encode them")]
-    ControlOrSpace,
-    /// A parser would read it as `/`.
-    #[error("the url has a backslash")]
-    Backslash,
-    /// Never sent, so it has no meaning here.
-    #[error("the url has a fragment (#…)")]
-    Fragment,
-    /// Neither `/…` nor `http://…` nor `https://…`.
-    #[error("the url is neither a path that starts with / nor an absolute http or https URL")]
-    NotAbsolute,
-    /// `//…` would name another host.
-    #[error("the url starts with // and would name another host")]
-    TwoSlashes,
-    /// A user name or a password before the host.
-    #[error("the url has a user name or password before its host")]
-    Userinfo,
-    /// `.` or `..` as a segment, percent-encoded or not.
-    #[error("the path of the url has dot segments (. or .., also percent-encoded)")]
-    DotSegment,
-    /// Not a URL at all: a bad port, a bad host.
-    #[error("the url cannot be parsed")]
-    Unparsable,
-    /// Scheme, host or port differ from those of `base_url`.
-    #[error("the url's scheme, host or port is not that of upstream.base_url")]
-    OtherOrigin,
-    /// A URL made of `base_url` and the id would lie outside `base_url`'s path.
-    #[error("the job's id leads out of the path of upstream.base_url")]
-    OutsideBase,
-}
 
 impl Base {
     /// Takes `upstream.base_url`; its path is kept, with or without a `/` at its end.
@@ -190,23 +85,7 @@ impl Base {
     /// An id has no character with a meaning in URLs and is not only dots, so it cannot change what the template means: that was
     /// checked once. Neither scheme and host nor dot segments are looked at again for every poll.
     fn made_of(&self, id: &JobId) -> Result<Url, RefusedUrl> {
-        let root = self.root.path().trim_end_matches('/');
-        let JobPath { before, after } = &self.jobs;
-        let mut url = self.root.clone();
-        match before.split_once('?') {
-            Some((path, query)) => {
-                url.set_path(&format!("{root}{path}"));
-                url.set_query(Some(&format!("{query}{id}{after}")));
-            }
-            None => {
-                let (path, query) = match after.split_once('?') {
-                    Some((path, query)) => (path, Some(query)),
-                    None => (after.as_str(), None),
-                };
-                url.set_path(&format!("{root}{before}{id}{path}"));
-                url.set_query(query);
-            }
-        }
+        let url = self.jobs.below(&self.root, id);
         match url.path().starts_with(self.root.path()) {
             true => Ok(url),
             false => Err(RefusedUrl::OutsideBase),
@@ -246,61 +125,13 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
-fn check_characters(text: &str) -> Result<(), RefusedUrl> {
-    if text.chars().nth(MAX_URL_LEN).is_some() {
-        return Err(RefusedUrl::TooLong);
-    }
-    if !text.is_ascii() {
-        return Err(RefusedUrl::NotAscii);
-    }
-    if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
-        return Err(RefusedUrl::ControlOrSpace);
-    }
-    if text.contains('\\') {
-        return Err(RefusedUrl::Backslash);
-    }
-    if text.contains('#') {
-        return Err(RefusedUrl::Fragment);
-    }
-    Ok(())
-}
-
-/// Checks the text itself, because a parser resolves dot segments and forgives missing slashes.
-fn check_parts(absolute: &str) -> Result<(), RefusedUrl> {
-    let (scheme, rest) = absolute.split_once("://").ok_or(RefusedUrl::NotAbsolute)?;
-    let http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    if !http || rest.starts_with('/') {
-        return Err(RefusedUrl::NotAbsolute);
-    }
-    let before_query = rest.split('?').next().unwrap_or_default();
-    let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
-    if authority.contains('@') {
-        return Err(RefusedUrl::Userinfo);
-    }
-    // Some servers decode %2f and %5c before they split it into segments.
-    let path = match path.contains('%') {
-        true => Cow::Owned(
-            path.to_ascii_lowercase()
-                .replace("%2e", ".")
-                .replace("%2f", "/")
-                .replace("%5c", "/"),
-        ),
-        false => Cow::Borrowed(path),
-    };
-    if path
-        .split('/')
-        .any(|segment| segment == "." || segment == "..")
-    {
-        return Err(RefusedUrl::DotSegment);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::upstream::InvalidJobPath;
+    use crate::upstream::refused::MAX_URL_LEN;
 
     fn base(text: &str) -> Base {
         let jobs = JobPath::parse("/jobs/{id}").unwrap();

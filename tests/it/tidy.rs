@@ -369,6 +369,16 @@ fn code_and_documents_use_the_words_of_the_glossary() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// They would not be compiled: `doctest = false`.
+#[test]
+fn comments_have_no_examples() {
+    for source in ["src", "crates"].into_iter().flat_map(sources) {
+        let mut lines = source.text.lines().map(str::trim_start);
+        let has_one = lines.any(|line| line.starts_with("/// ```") || line.starts_with("//! ```"));
+        assert!(!has_one, "{}", source.path.display());
+    }
+}
+
 #[test]
 fn tests_never_sleep_for_real() {
     for source in sources("tests") {

@@ -150,6 +150,8 @@ proptest! {
             prop_assert_eq!(world.started.len(), before, "only `advance` starts anything");
             let polls = |world: &World| world.in_flight.iter().filter(|task| task.work == Work::Poll).count();
             let polls_before = polls(&world);
+            let first = world.in_flight.iter().filter(|task| task.work == Work::Poll && task.progress.polls == 0).count();
+            prop_assert_eq!(world.poller.first_polls, first);
             let is_closed = matches!(world.gate.state(world.monotonic), GateState::Closed { .. });
             world.advance();
             if polls(&world) > polls_before {
