@@ -100,24 +100,18 @@ pub struct Observation {
     pub remote: Option<Remote>,
     /// What changed.
     pub transitions: Vec<Transition>,
-    /// The steps from now on; empty when we end the job ourselves.
+    /// The steps that are not recorded as they are from now on; none when we end the job ourselves.
     pub steps: Vec<RecordedStep>,
     /// The events to be sent, in order.
     pub events: Vec<Event>,
     /// Whether a step waits in the API's retry queue, so that polling can be slow.
     pub queued: bool,
+    /// Whether a step waits for the user.
+    pub has_challenge: bool,
     /// Whether the job has passed a bound, now or before, so that only its end is recorded.
     pub limited: bool,
     /// Whether more than results has changed, so that the next poll comes soon.
     pub moved: bool,
-}
-
-impl Observation {
-    /// Whether a step waits for the user.
-    #[must_use]
-    pub fn has_challenge(&self) -> bool {
-        self.steps.iter().any(RecordedStep::has_challenge)
-    }
 }
 
 /// Whether an answer comes from a replica that lags behind the one that gave the last recorded answer (docs/jobs.md,
@@ -213,9 +207,10 @@ fn seen(
             user: snapshot.user.clone(),
             users: snapshot.users.clone(),
         }),
-        transitions: change.transitions,
+        transitions: std::mem::take(&mut change.transitions),
         queued: snapshot.is_queued(),
-        steps: change.steps,
+        has_challenge: change.steps.iter().any(RecordedStep::has_challenge),
+        steps: change.unrecorded(),
         events: events.made,
         limited,
         moved: moved && !limited,
@@ -242,6 +237,7 @@ fn ended(
         steps: Vec::new(),
         events: events.made,
         queued: false,
+        has_challenge: false,
         limited: job.limited,
         moved: false,
     })
@@ -249,7 +245,7 @@ fn ended(
 
 /// Whether the job would pass one of its bounds if this were recorded. `with_body` events hold the whole body, of this
 /// many bytes.
-fn passes_a_bound(job: &Tracked, change: &Diff, with_body: usize, body: usize) -> bool {
+fn passes_a_bound(job: &Tracked, change: &Diff<'_>, with_body: usize, body: usize) -> bool {
     let length = |text: Option<&String>| text.map_or(0, String::len);
     let (transitions, metadata) = (change.transitions.len(), length(job.metadata.as_ref()));
     let results = change.transitions.iter();

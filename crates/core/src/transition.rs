@@ -89,23 +89,36 @@ impl Transition {
     }
 }
 
-/// The changes, and the steps to be recorded.
+/// The changes, and the steps from now on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Diff {
+pub struct Diff<'a> {
     /// In the order of the answer, then the steps that vanished.
     pub transitions: Vec<Transition>,
     /// In the order of the answer, then the steps that are missing.
     pub steps: Vec<RecordedStep>,
+    /// What is recorded of each of them.
+    before: Vec<Option<&'a RecordedStep>>,
+}
+
+impl Diff<'_> {
+    /// The steps that are not recorded as they are now.
+    #[must_use]
+    pub fn unrecorded(self) -> Vec<RecordedStep> {
+        let steps = self.steps.into_iter().zip(self.before);
+        let unrecorded = steps.filter(|(now, before)| *before != Some(now));
+        unrecorded.map(|(now, _)| now).collect()
+    }
 }
 
 /// Compares the recorded steps with a snapshot. `last_seq` is the number of the last transition, 0 before the first.
 ///
 /// A mere reorder moves positions and is not a transition (docs/jobs.md, "What is recorded").
 #[must_use]
-pub fn diff(recorded: &[RecordedStep], snapshot: &Snapshot, last_seq: u32) -> Diff {
+pub fn diff<'a>(recorded: &'a [RecordedStep], snapshot: &Snapshot, last_seq: u32) -> Diff<'a> {
     let mut diff = Diff {
         transitions: Vec::new(),
         steps: Vec::with_capacity(snapshot.steps.len()),
+        before: Vec::with_capacity(snapshot.steps.len()),
     };
     let mut seq = last_seq;
     let mut unseen: HashMap<(&str, u32), &RecordedStep> = recorded
@@ -137,6 +150,7 @@ pub fn diff(recorded: &[RecordedStep], snapshot: &Snapshot, last_seq: u32) -> Di
             diff.transitions.push(transition(seq, before, &now));
         }
         diff.steps.push(now);
+        diff.before.push(before);
     }
     if planted::is(Bug::LostTransition) {
         diff.transitions.truncate(1);
@@ -156,6 +170,7 @@ pub fn diff(recorded: &[RecordedStep], snapshot: &Snapshot, last_seq: u32) -> Di
             diff.transitions.push(transition(seq, Some(before), &gone));
         }
         diff.steps.push(gone);
+        diff.before.push(Some(before));
     }
     diff
 }
@@ -201,7 +216,7 @@ mod tests {
         Basiq::snapshot(&format!(r#"{{"steps":[{}]}}"#, items.join(",")), None).unwrap()
     }
 
-    fn summary(diff: &Diff) -> Vec<(u32, u32, &str, Option<&str>, &str)> {
+    fn summary<'a>(diff: &'a Diff<'_>) -> Vec<(u32, u32, &'a str, Option<&'a str>, &'a str)> {
         let brief = |t: &'_ Transition| (t.seq, t.position);
         diff.transitions
             .iter()

@@ -199,6 +199,7 @@ mod tests {
             steps: Vec::new(),
             events: Vec::new(),
             queued: false,
+            has_challenge: false,
             limited: false,
             moved: changed,
         }

@@ -322,7 +322,7 @@ impl Machine {
         let errors_before = progress.consecutive_errors;
         if matches!(evidence, Evidence::Snapshot(_)) {
             progress.good(observation.moved, observation.queued);
-            progress.has_challenge = observation.has_challenge();
+            progress.has_challenge = observation.has_challenge;
             if observation.limited && progress.limit() {
                 self.reports.push(Report::Limited {
                     transitions: tracked.last_seq,

@@ -7,7 +7,6 @@ use jobtrackd_core::cadence::Progress;
 use jobtrackd_core::job::JobId;
 use jobtrackd_core::observe::Observation;
 use jobtrackd_core::time::UnixMillis;
-use jobtrackd_core::transition::RecordedStep;
 
 use super::lanes::Lane;
 use super::rows::{Delivery, Event, Job, Step};
@@ -99,9 +98,6 @@ impl Tables {
                 changes.any(|to| (&to.title, to.occurrence) == (&step.title, step.occurrence));
             let key = (seen.job_id.clone(), step.title.clone(), step.occurrence);
             let known = self.steps.get(&key);
-            if known.is_some_and(|known| is_same(&known.step, step)) {
-                continue;
-            }
             let row = Step {
                 step: step.clone(),
                 first_seen_at: known.map_or(seen.at, |known| known.first_seen_at),
@@ -215,15 +211,4 @@ impl Job {
         };
         self.row.next_poll_at = update.next_poll_at;
     }
-}
-
-/// Whether nothing that is worth a new row has changed.
-fn is_same(known: &RecordedStep, step: &RecordedStep) -> bool {
-    let identity = |step: &RecordedStep| step.challenge.as_ref().map(|it| it.identity.clone());
-    known.position == step.position
-        && known.status == step.status
-        && known.result == step.result
-        && known.delayed == step.delayed
-        && known.class == step.class
-        && identity(known) == identity(step)
 }

@@ -92,10 +92,7 @@ macro_rules! record_steps {
                 challenge_response_url = excluded.challenge_response_url,
                 updated_at = ",
             $updated,
-            ".updated_at
-             WHERE steps.position <> excluded.position OR steps.status IS NOT excluded.status
-                OR steps.result IS NOT excluded.result OR steps.delayed <> excluded.delayed
-                OR steps.challenge IS NOT excluded.challenge OR steps.class IS NOT excluded.class"
+            ".updated_at"
         ))
     };
 }
