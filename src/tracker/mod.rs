@@ -13,6 +13,8 @@ pub mod poller;
 
 mod poll;
 
+mod known;
+
 mod reads;
 
 mod slots;

@@ -81,7 +81,10 @@ impl Context {
                 }
                 Step::ReadTracked => Input::Tracked(readable(self.reads.tracked(id).await)?),
                 Step::Record(recordable) => Input::Recorded(self.record(*recordable).await?),
-                Step::Done(finished) => {
+                Step::Done(mut finished) => {
+                    if let Some(job) = finished.tracked.take() {
+                        self.reads.recorded(job);
+                    }
                     log::finished(&finished, requested.as_ref(), self);
                     return Ok(finished);
                 }

@@ -1,10 +1,11 @@
-//! What polls read of their jobs: all that wait while one statement runs are read by the next one.
+//! What polls read of their jobs, unless it is known: all that wait while one statement runs are read by the next one.
 
 use std::future::Future;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::known::Known;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
 use crate::store::{JobRow, Jobs as _, Store, StoreError, patiently};
@@ -18,6 +19,7 @@ pub(super) struct Reads {
     store: Store,
     jobs: Together<JobRow>,
     tracked: Together<Tracked>,
+    known: Known,
 }
 
 impl Reads {
@@ -26,6 +28,7 @@ impl Reads {
             store,
             jobs: Together::default(),
             tracked: Together::default(),
+            known: Known::default(),
         }
     }
 
@@ -36,7 +39,15 @@ impl Reads {
 
     /// A job as it was last recorded; `None` when its row is gone.
     pub(super) async fn tracked(&self, id: &JobId) -> Result<Option<Tracked>, StoreError> {
-        self.tracked.read(id, &self.store).await
+        match self.known.take(id) {
+            Some(tracked) => Ok(Some(tracked)),
+            None => self.tracked.read(id, &self.store).await,
+        }
+    }
+
+    /// Takes note of a job that was just recorded.
+    pub(super) fn recorded(&self, job: Tracked) {
+        self.known.keep(job);
     }
 }
 

@@ -57,6 +57,58 @@ pub struct Tracked {
     pub limited: bool,
 }
 
+impl Tracked {
+    /// The job as it is recorded after this observation of it.
+    #[must_use]
+    pub fn after(mut self, seen: &Observation) -> Self {
+        self.state = seen.state;
+        self.revision += 1;
+        if let Some(remote) = &seen.remote {
+            self.resource.clone_from(&remote.resource);
+            self.remote_updated.clone_from(&remote.updated);
+        }
+        for step in &seen.steps {
+            let is_it = |known: &&mut RecordedStep| {
+                known.occurrence == step.occurrence && known.title == step.title
+            };
+            match self.steps.iter_mut().find(is_it) {
+                Some(known) => known.clone_from(step),
+                None => self.steps.push(step.clone()),
+            }
+        }
+        // As they are read, so that those that vanish together do so in one order.
+        self.steps.sort_by(|one, other| {
+            let order = |step: &RecordedStep| (step.position, step.occurrence);
+            order(one)
+                .cmp(&order(other))
+                .then_with(|| one.title.cmp(&other.title))
+        });
+        let transition = seen.transitions.last();
+        self.last_seq = transition.map_or(self.last_seq, |last| last.seq);
+        let event = seen.events.last();
+        self.last_sequence = event.map_or(self.last_sequence, |last| last.sequence);
+        let bodies = seen.events.iter().map(|event| event.body.len() as u64);
+        self.event_bytes += bodies.sum::<u64>();
+        self.limited = seen.limited;
+        self
+    }
+
+    /// Bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.metadata, &self.resource].into_iter().flatten();
+        let steps = self.steps.iter().map(|step| {
+            let challenge = step.challenge.as_ref().map(|it| it.identity.len());
+            let result = step.result.as_ref().map_or(0, String::len);
+            step.title.len() + step.status.len() + result + challenge.unwrap_or_default()
+        });
+        size_of::<Self>()
+            + size_of_val(self.steps.as_slice())
+            + steps.sum::<usize>()
+            + texts.map(String::len).sum::<usize>()
+    }
+}
+
 /// What an observation is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {

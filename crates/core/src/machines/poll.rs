@@ -19,7 +19,7 @@ use crate::machines::batching::Recorded;
 use crate::observe::{Evidence, Observation, Tracked, is_stale, observe};
 use crate::planted::{self, Bug};
 use crate::poll::{Poll, PollOutcome};
-use crate::time::Now;
+use crate::time::{Now, UnixMillis};
 
 pub use messages::{Finished, Input, Next, Random, Report, Settings, Step, Task, Work};
 use state::{Mark, State};
@@ -31,6 +31,9 @@ const FINAL_POLL_DELAY: Duration = Duration::from_secs(15);
 /// its end and does not hide it.
 const WHOLE_EVERY: u64 = 10;
 
+/// Largest body of a job that is handed on as it is recorded (8 KiB).
+const MAX_HANDED_ON: usize = 8 << 10;
+
 /// One poll that is not over.
 #[derive(Debug)]
 pub struct Machine {
@@ -41,6 +44,8 @@ pub struct Machine {
     had_answer: bool,
     /// The recorded job, if it was read before the request and holds nothing that could be large.
     known_before: Option<Tracked>,
+    /// The job as it is recorded after the poll.
+    after: Option<Tracked>,
     pause: Duration,
     /// How long the API wants to be left alone about the job, by a good answer.
     wait: Duration,
@@ -58,6 +63,7 @@ impl Machine {
             is_recorded: false,
             had_answer: false,
             known_before: None,
+            after: None,
             pause: Duration::ZERO,
             wait: Duration::ZERO,
             reports: Vec::new(),
@@ -291,12 +297,12 @@ impl Machine {
         if tracked.state.is_final() {
             return self.done(Next::Forget);
         }
-        self.observed(&tracked, &evidence, mark, now, random)
+        self.observed(tracked, &evidence, mark, now, random)
     }
 
     fn observed(
         &mut self,
-        tracked: &Tracked,
+        tracked: Tracked,
         evidence: &Evidence,
         mark: Option<Mark>,
         now: Now,
@@ -304,7 +310,7 @@ impl Machine {
     ) -> Step {
         let progress = &mut self.task.progress;
         if let Evidence::Snapshot(snapshot) = evidence {
-            if !is_stale(tracked, snapshot) || planted::is(Bug::StaleRecorded) {
+            if !is_stale(&tracked, snapshot) || planted::is(Bug::StaleRecorded) {
                 progress.stale = None;
             } else if !progress.stale(snapshot.fingerprint()) {
                 progress.good(false, progress.queued);
@@ -312,7 +318,7 @@ impl Machine {
             }
         }
         let origin = &self.task.settings.api_origin;
-        let observation = match observe(tracked, evidence, now.wall, origin) {
+        let observation = match observe(&tracked, evidence, now.wall, origin) {
             Ok(observation) => observation,
             Err(error) => {
                 progress.failed(format!("recorded JSON cannot be read back: {error}"));
@@ -337,28 +343,25 @@ impl Machine {
                 return self.later(now, random);
             }
         }
-        self.commit(observation, errors_before, mark, now, random)
-    }
-
-    fn commit(
-        &mut self,
-        observation: Observation,
-        errors_before: u32,
-        mark: Option<Mark>,
-        now: Now,
-        random: Random<'_>,
-    ) -> Step {
         let (next, due) = if observation.state.is_final() {
             (Next::Forget, None)
         } else {
             let delay = self.delay(now, random);
             (Next::After(delay), Some(observation.at.plus(delay)))
         };
+        let body = observation.remote.as_ref();
+        let body = body.and_then(|remote| remote.resource.as_ref());
+        let is_small = body.is_some_and(|body| body.len() <= MAX_HANDED_ON);
         self.state = State::Recording {
             next,
             errors_before,
             mark,
+            after: (due.is_some() && is_small).then(|| tracked.after(&observation)),
         };
+        self.commit(observation, due)
+    }
+
+    fn commit(&self, observation: Observation, due: Option<UnixMillis>) -> Step {
         let task = &self.task;
         let only = task.webhook.as_deref();
         let subscriptions = &task.settings.subscriptions;
@@ -381,6 +384,7 @@ impl Machine {
             next,
             errors_before,
             mark,
+            after,
         } = std::mem::replace(&mut self.state, State::Asking)
         else {
             return self.later(now, random);
@@ -389,6 +393,7 @@ impl Machine {
             Recorded::Yes => {
                 self.keep(mark);
                 self.is_recorded = true;
+                self.after = after;
                 self.done(next)
             }
             Recorded::Stale => self.done(Next::Reread),
@@ -442,6 +447,7 @@ impl Machine {
             pause: self.pause,
             ended: !self.is_poll(),
             had_answer: self.had_answer,
+            tracked: self.after.take(),
             next,
             reports: std::mem::take(&mut self.reports),
         }))

@@ -27,7 +27,7 @@ fn fresh() -> Tracked {
     }
 }
 
-/// Observes an answer with these steps, and updates the job as the record would.
+/// Observes an answer with these steps, and takes the job as it is recorded then.
 fn show(job: &mut Tracked, steps: &Value) -> Observation {
     let body = json!({"type": "job", "id": "61723", "steps": steps}).to_string();
     let snapshot = Basiq::snapshot(&body, Some(&job.id)).unwrap();
@@ -38,24 +38,7 @@ fn show(job: &mut Tracked, steps: &Value) -> Observation {
         ORIGIN,
     )
     .unwrap();
-    job.state = observation.state;
-    job.revision += 1;
-    let remote = observation.remote.as_ref().unwrap();
-    job.resource.clone_from(&remote.resource);
-    job.remote_updated.clone_from(&remote.updated);
-    for step in &observation.steps {
-        let key = |step: &RecordedStep| (step.title.clone(), step.occurrence);
-        match job.steps.iter_mut().find(|known| key(known) == key(step)) {
-            Some(known) => known.clone_from(step),
-            None => job.steps.push(step.clone()),
-        }
-    }
-    job.last_seq += u32::try_from(observation.transitions.len()).unwrap();
-    job.last_sequence += u32::try_from(observation.events.len()).unwrap();
-    for event in &observation.events {
-        job.event_bytes += event.body.len() as u64;
-    }
-    job.limited = observation.limited;
+    *job = job.clone().after(&observation);
     observation
 }
 

@@ -113,11 +113,19 @@ impl<B: Backend> Bench<B> {
         self.store().commit(&batch).await
     }
 
-    /// Records what an answer with this body means, and sends all its events to these webhooks.
+    /// Records what an answer with this body means, and sends all its events to these webhooks. If it is recorded, the job is as
+    /// [`Tracked::after`] says.
     pub async fn sees(&self, job: &str, body: &str, webhooks: &[&str]) -> Committed {
-        let seen = fixtures::seen(&self.tracked(job).await, body);
-        self.record(vec![fixtures::with_deliveries(seen, webhooks)])
-            .await
+        let before = self.tracked(job).await;
+        let seen = fixtures::seen(&before, body);
+        let after = before.after(&seen);
+        let committed = self
+            .record(vec![fixtures::with_deliveries(seen, webhooks)])
+            .await;
+        if committed.recorded.contains(&after.id) {
+            assert_eq!(self.tracked(job).await, after);
+        }
+        committed
     }
 
     /// What is due at the end of time: every head of a lane.

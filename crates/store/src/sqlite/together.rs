@@ -24,7 +24,7 @@ macro_rules! job_columns {
 pub(super) use job_columns;
 
 pub(super) const STEPS_OF_MANY: &str = "
-    SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence";
+    SELECT * FROM steps WHERE job_id IN (SELECT value FROM json_each(?1)) ORDER BY job_id, position, occurrence, title";
 
 pub(super) const TRACKED: &str = "
     SELECT id, state, revision, created_at, metadata, resource, remote_updated, event_bytes, limited,

@@ -135,6 +135,8 @@ pub struct Finished {
     pub ended: bool,
     /// Whether it was a poll with something to record.
     pub had_answer: bool,
+    /// The job as it is recorded now, if it goes on, the poll has changed it, and it is small: for its next change.
+    pub tracked: Option<Tracked>,
     /// What follows.
     pub next: Next,
     /// What an operator should know.

@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::etag::Etag;
-use crate::observe::Evidence;
+use crate::observe::{Evidence, Tracked};
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -17,6 +17,8 @@ pub(super) enum State {
         next: Next,
         errors_before: u32,
         mark: Option<Mark>,
+        /// The job afterwards, if it goes on and is small.
+        after: Option<Tracked>,
     },
 }
 

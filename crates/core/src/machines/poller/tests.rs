@@ -65,6 +65,7 @@ fn ended(task: &Task, next: Next) -> Input {
         pause: Duration::ZERO,
         ended: task.work != Work::Poll,
         had_answer: false,
+        tracked: None,
         next,
         reports: Vec::new(),
     }))

@@ -103,6 +103,11 @@ impl World {
     }
 
     async fn commit(&mut self, batch: Batch) -> (String, String) {
+        let mut expected = Vec::new();
+        for Recordable { observation, .. } in &batch.observations {
+            let job = self.memory.store().tracked(&observation.job_id).await;
+            expected.extend(job.unwrap().map(|job| job.after(observation)));
+        }
         let answers = both!(self, store => {
             // What is recorded together is in no order.
             let committed = crate::Commits::commit(store, &batch).await;
@@ -114,6 +119,18 @@ impl World {
                 (recorded, it.webhooks, unexpected)
             })
         });
+        for expected in expected {
+            let of_memory = self.memory.store().tracked(&expected.id).await.unwrap();
+            // Others were based on an older revision, or their job is gone.
+            if of_memory
+                .as_ref()
+                .is_some_and(|job| job.revision == expected.revision)
+            {
+                let of_sqlite = self.sqlite.store().tracked(&expected.id).await.unwrap();
+                assert_eq!(of_sqlite.as_ref(), Some(&expected));
+                assert_eq!(of_memory, Some(expected));
+            }
+        }
         self.late.extend(batch.observations);
         answers
     }

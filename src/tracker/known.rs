@@ -1,0 +1,98 @@
+//! Jobs as they were just recorded: at its next change a job need not be read that this process has written last.
+//!
+//! No other program may change what is in a [`Tracked`]; the schema sees to that. And whatever it was, an observation is recorded
+//! only if the row still has the revision on which it is based.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::core::job::JobId;
+use crate::core::observe::Tracked;
+
+/// Most bytes of the younger half (8 MiB), so that both take 16 MiB at most. When it is full, it becomes the older half, whose jobs go.
+const HALF: usize = 8 << 20;
+
+/// The jobs, each until it is taken.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<Halves>);
+
+#[derive(Debug, Default)]
+struct Halves {
+    young: HashMap<JobId, Tracked>,
+    /// Of the young ones.
+    bytes: usize,
+    old: HashMap<JobId, Tracked>,
+}
+
+impl Known {
+    /// Keeps a job for a while.
+    pub(super) fn keep(&self, job: Tracked) {
+        let mut halves = self.0.lock();
+        let bytes = job.bytes();
+        if halves.bytes + bytes > HALF {
+            halves.old = std::mem::take(&mut halves.young);
+            halves.bytes = 0;
+        }
+        halves.bytes += bytes;
+        if let Some(before) = halves.young.insert(job.id.clone(), job) {
+            halves.bytes -= before.bytes();
+        }
+    }
+
+    /// Takes a job, if it is still there.
+    pub(super) fn take(&self, id: &JobId) -> Option<Tracked> {
+        let mut halves = self.0.lock();
+        match halves.young.remove(id) {
+            Some(job) => {
+                halves.bytes -= job.bytes();
+                Some(job)
+            }
+            None => halves.old.remove(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::job::JobState;
+    use crate::core::time::UnixMillis;
+
+    fn job(number: usize) -> Tracked {
+        Tracked {
+            id: id(number),
+            state: JobState::InProgress,
+            revision: 1,
+            created_at: UnixMillis(1),
+            metadata: None,
+            resource: Some("x".repeat(1 << 20)),
+            remote_updated: None,
+            steps: Vec::new(),
+            last_seq: 1,
+            last_sequence: 1,
+            event_bytes: 1,
+            limited: false,
+        }
+    }
+
+    fn id(number: usize) -> JobId {
+        JobId::parse(&number.to_string()).unwrap()
+    }
+
+    #[test]
+    fn jobs_are_kept_until_they_are_taken_or_two_halves_of_others_came() {
+        let known = Known::default();
+        known.keep(job(0));
+        assert_eq!(known.take(&id(0)), Some(job(0)));
+        assert_eq!(known.take(&id(0)), None);
+        // Seven of a little more than 1 MiB fill a half.
+        for number in 1..=21 {
+            known.keep(job(number));
+        }
+        let is_there = |number: &usize| known.take(&id(*number)).is_some();
+        let there: Vec<usize> = (1..=21).filter(is_there).collect();
+        assert_eq!(there, Vec::from_iter(8..=21));
+        assert_eq!(known.0.lock().bytes, 0);
+    }
+}
