@@ -1,7 +1,7 @@
 //! Jobs as they were just recorded: at its next change a job need not be read that this process has written last.
 //!
-//! No other program may change what is in a [`Tracked`]; the schema sees to that. And whatever it was, an observation is recorded
-//! only if the row still has the revision on which it is based.
+//! Nothing in a [`Tracked`] is another program's to change: metadata is what it was at first, the rest is written by the daemon alone
+//! (docs/enqueuing.md, "The row"). And an observation is recorded only if the row still has the revision on which it is based.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use crate::core::job::JobId;
 use crate::core::observe::Tracked;
 
-/// Most bytes of the younger half (8 MiB), so that both take 16 MiB at most. When it is full, it becomes the older half, whose jobs go.
+/// Most bytes of the younger half (8 MiB), so that both take 16 MiB at most. When it is full it becomes the older half, and the
+/// jobs in that one go.
 const HALF: usize = 8 << 20;
 
 /// The jobs, each until it is taken.
