@@ -401,7 +401,7 @@ impl Poller {
             is_first,
             is_final,
             keeps_etag,
-        } = self.take_followup(number);
+        } = self.jobs.take_followup(number);
         self.first_polls -= usize::from(is_first);
         finished.etag.take_if(|_| !keeps_etag);
         match then {
@@ -479,30 +479,6 @@ impl Poller {
             Then::PollAgain => self.poll_now(number, now),
             Then::End(failure) => self.end(number, *failure),
             Then::Nothing | Then::Forget | Then::Follow(_) => {}
-        }
-    }
-
-    /// Takes what was noted of the poll of a job while it was in flight.
-    fn take_followup(&mut self, number: Number) -> Followup {
-        match self.jobs.get_mut(number).map(|job| &mut job.state) {
-            Some(State::Polling {
-                then,
-                is_first,
-                is_final,
-                keeps_etag,
-                ..
-            }) => Followup {
-                then: std::mem::replace(then, Then::Nothing),
-                is_first: std::mem::take(is_first),
-                is_final: *is_final,
-                keeps_etag: *keeps_etag,
-            },
-            _ => Followup {
-                then: Then::Nothing,
-                is_first: false,
-                is_final: false,
-                keeps_etag: false,
-            },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use slab::Slab;
 
-use super::job::{Followed, State};
+use super::job::{Followed, Followup, State, Then};
 use super::number::Number;
 use crate::etag::Etag;
 use crate::job::JobId;
@@ -85,6 +85,30 @@ impl Jobs {
         let state = self.get_mut(number).map(|job| &mut job.state);
         if let Some(State::Polling { keeps_etag, .. }) = state {
             *keeps_etag = false;
+        }
+    }
+
+    /// Takes what was noted of the poll of a job while it was in flight.
+    pub(super) fn take_followup(&mut self, number: Number) -> Followup {
+        match self.get_mut(number).map(|job| &mut job.state) {
+            Some(State::Polling {
+                then,
+                is_first,
+                is_final,
+                keeps_etag,
+                ..
+            }) => Followup {
+                then: std::mem::replace(then, Then::Nothing),
+                is_first: std::mem::take(is_first),
+                is_final: *is_final,
+                keeps_etag: *keeps_etag,
+            },
+            _ => Followup {
+                then: Then::Nothing,
+                is_first: false,
+                is_final: false,
+                keeps_etag: false,
+            },
         }
     }
 
