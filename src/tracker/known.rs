@@ -1,7 +1,8 @@
-//! Jobs as they were just recorded: at its next change a job need not be read that this process has written last.
+//! Jobs as they were just recorded: what this process has written last of a job need not be read again for its next change.
 //!
-//! Nothing in a [`Tracked`] is another program's to change: metadata is what it was at first, the rest is written by the daemon alone
-//! (docs/enqueuing.md, "The row"). And an observation is recorded only if the row still has the revision on which it is based.
+//! Nothing in a [`Tracked`] is another program's to change: the schema keeps metadata as it was inserted, and the rest is written by
+//! the daemon alone. And an observation is recorded only if the row is the same one (`created_at`), unfinished, and still has the
+//! revision on which it is based.
 
 use std::collections::HashMap;
 
@@ -13,6 +14,9 @@ use crate::core::observe::Tracked;
 /// Most bytes of the younger half (8 MiB), so that both take 16 MiB at most. When it is full it becomes the older half, and the
 /// jobs in that one go.
 const HALF: usize = 8 << 20;
+
+/// A job that takes more bytes is not kept (64 KiB): its body may be small now, and its metadata, titles and challenges large.
+const LARGEST: usize = HALF / 128;
 
 /// The jobs, each until it is taken.
 #[derive(Debug, Default)]
@@ -29,8 +33,11 @@ struct Halves {
 impl Known {
     /// Keeps a job for a while.
     pub(super) fn keep(&self, job: Tracked) {
-        let mut halves = self.0.lock();
         let bytes = job.bytes();
+        if bytes > LARGEST {
+            return;
+        }
+        let mut halves = self.0.lock();
         if halves.bytes + bytes > HALF {
             halves.old = std::mem::take(&mut halves.young);
             halves.bytes = 0;
@@ -60,14 +67,14 @@ mod tests {
     use crate::core::job::JobState;
     use crate::core::time::UnixMillis;
 
-    fn job(number: usize) -> Tracked {
+    fn job(number: usize, bytes: usize) -> Tracked {
         Tracked {
             id: id(number),
             state: JobState::InProgress,
             revision: 1,
             created_at: UnixMillis(1),
             metadata: None,
-            resource: Some("x".repeat(1 << 20)),
+            resource: Some("x".repeat(bytes)),
             remote_updated: None,
             steps: Vec::new(),
             last_seq: 1,
@@ -83,17 +90,25 @@ mod tests {
 
     #[test]
     fn jobs_are_kept_until_they_are_taken_or_two_halves_of_others_came() {
+        const BYTES: usize = LARGEST / 2;
         let known = Known::default();
-        known.keep(job(0));
-        assert_eq!(known.take(&id(0)), Some(job(0)));
+        known.keep(job(0, BYTES));
+        assert_eq!(known.take(&id(0)), Some(job(0, BYTES)));
         assert_eq!(known.take(&id(0)), None);
-        // Seven of a little more than 1 MiB fill a half.
-        for number in 1..=21 {
-            known.keep(job(number));
+        let fit = HALF / job(0, BYTES).bytes();
+        for number in 0..3 * fit {
+            known.keep(job(number, BYTES));
         }
         let is_there = |number: &usize| known.take(&id(*number)).is_some();
-        let there: Vec<usize> = (1..=21).filter(is_there).collect();
-        assert_eq!(there, Vec::from_iter(8..=21));
+        let there: Vec<usize> = (0..3 * fit).filter(is_there).collect();
+        assert_eq!(there, Vec::from_iter(fit..3 * fit));
         assert_eq!(known.0.lock().bytes, 0);
+    }
+
+    #[test]
+    fn a_large_job_is_not_kept() {
+        let known = Known::default();
+        known.keep(job(0, LARGEST));
+        assert_eq!(known.take(&id(0)), None);
     }
 }

@@ -99,15 +99,8 @@ impl Followed {
     fn sighted(&mut self, seconds: f64, sighting: &Evidence) -> &mut Self {
         let at = later(seconds);
         let seen = observe(&self.tracked, sighting, at, "https://au-api.basiq.io").unwrap();
+        self.tracked = self.tracked.clone().after(&seen);
         self.take_over(&seen);
-        let tracked = &mut self.tracked;
-        tracked.state = seen.state;
-        if let Some(remote) = seen.remote {
-            tracked.resource = remote.resource;
-            tracked.steps = seen.steps;
-        }
-        tracked.last_seq += u32::try_from(seen.transitions.len()).unwrap();
-        tracked.last_sequence += u32::try_from(seen.events.len()).unwrap();
         self
     }
 
@@ -123,7 +116,8 @@ impl Followed {
         if let Some(remote) = &seen.remote {
             detail.resource.clone_from(&remote.resource);
             let before = std::mem::take(&mut job.steps);
-            job.steps = seen
+            job.steps = self
+                .tracked
                 .steps
                 .iter()
                 .map(|step| {

@@ -45,6 +45,8 @@ pub(super) struct Schedule {
     due: BTreeMap<(Monotonic, Number), (Rank, Option<JobId>)>,
     /// The same jobs: best rank first, then the longest due.
     ranked: BTreeSet<(Reverse<Rank>, Monotonic, Number)>,
+    /// Those in `ranked`, the longest due first.
+    polled_before: BTreeSet<(Monotonic, Number)>,
     /// Those of them that were never polled, apart: of two equal ranks they have every other turn, so that a million rows
     /// inserted at once do not delay the polls of others. Those that came within some seconds go by their ids, since what is
     /// recorded of them is in the order of ids, and neighbours share pages.
@@ -83,7 +85,10 @@ impl Schedule {
                 let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
                 self.ranked_first.remove(&entry)
             }
-            None => self.ranked.remove(&(Reverse(rank), at, number)),
+            None => {
+                self.polled_before.remove(&(at, number));
+                self.ranked.remove(&(Reverse(rank), at, number))
+            }
         };
         Some(number)
     }
@@ -115,7 +120,10 @@ impl Schedule {
                         let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
                         self.ranked_first.insert(entry)
                     }
-                    None => self.ranked.insert((Reverse(rank), at, number)),
+                    None => {
+                        self.polled_before.insert((at, number));
+                        self.ranked.insert((Reverse(rank), at, number))
+                    }
                 };
                 self.due.insert((at, number), (rank, first));
             }
@@ -125,20 +133,19 @@ impl Schedule {
     /// Takes the due job of the best rank. While jobs are [`OVERDUE`], the longest due has a turn now and then. Those that were
     /// never polled have none unless `takes_first`.
     pub(super) fn pop_due(&mut self, now: Monotonic, takes_first: bool) -> Option<Number> {
-        if !takes_first {
-            let (_, at, number) = *self.ranked.first()?;
-            return self.take((at, number));
-        }
-        let ((oldest, _), _) = self.due.first_key_value()?;
-        self.turns = match now.since(*oldest) > OVERDUE {
+        let longest = match takes_first {
+            true => *self.due.first_key_value()?.0,
+            false => *self.polled_before.first()?,
+        };
+        self.turns = match now.since(longest.0) > OVERDUE {
             true => (self.turns + 1) % TURNS,
             false => 1,
         };
         if self.turns == 0 && !planted::is(Bug::PriorityStarves) {
-            return self.pop_longest_due(None);
+            return self.take(longest);
         }
         let again = self.ranked.first().map(|(rank, at, it)| (*rank, *at, *it));
-        let first = self.ranked_first.first();
+        let first = self.ranked_first.first().filter(|_| takes_first);
         let first = first.map(|(rank, _, _, at, it)| (*rank, *at, *it));
         self.was_first = match (again, first) {
             (Some(again), Some(first)) if again.0 == first.0 => !self.was_first,
@@ -246,26 +253,28 @@ mod tests {
 
     #[test]
     fn a_job_that_is_due_for_two_minutes_has_its_turn_though_others_always_rank_higher() {
-        let mut schedule = Schedule::default();
-        let (low, high) = (Number(0), Number(1));
-        schedule.insert(low, Monotonic::default());
-        let polled = (0..200).map(|second| {
-            let now = Monotonic::default().plus(Duration::from_secs(second));
-            schedule.insert(high, now);
-            schedule.advance(now, |number| {
-                let is_high = number == high;
-                let rank = Rank {
-                    urgent: is_high,
-                    ..Rank::default()
-                };
-                let at = if is_high { now } else { Monotonic::default() };
-                let first = None;
-                Some(Due { at, rank, first })
+        for takes_first in [true, false] {
+            let mut schedule = Schedule::default();
+            let (low, high) = (Number(0), Number(1));
+            schedule.insert(low, Monotonic::default());
+            let polled = (0..200).map(|second| {
+                let now = Monotonic::default().plus(Duration::from_secs(second));
+                schedule.insert(high, now);
+                schedule.advance(now, |number| {
+                    let is_high = number == high;
+                    let rank = Rank {
+                        urgent: is_high,
+                        ..Rank::default()
+                    };
+                    let at = if is_high { now } else { Monotonic::default() };
+                    let first = None;
+                    Some(Due { at, rank, first })
+                });
+                schedule.pop_due(now, takes_first).unwrap()
             });
-            schedule.pop_due(now, true).unwrap()
-        });
-        let first_low = polled.into_iter().position(|number| number == low);
-        assert_eq!(first_low, Some(123));
+            let first_low = polled.into_iter().position(|number| number == low);
+            assert_eq!(first_low, Some(123));
+        }
     }
 
     #[test]
